@@ -1,0 +1,30 @@
+"""The one exception a person may see: a single sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class PatchionerError(ValueError):
+    """Bad input, told in one sentence; nothing was changed.
+
+    The command line prints it and exits with status 2; the dock shows it as a message.
+    """
+
+
+class RegionError(PatchionerError):
+    """A region that covers no patch of the image, or whose outline makes no sense."""
+
+
+class ImageError(PatchionerError):
+    """An array or file that cannot be shown as a picture."""
+
+
+class FormatError(PatchionerError):
+    """A file whose contents do not follow the format it claims."""
+
+
+class ModelError(PatchionerError):
+    """A model that is missing, damaged, or does not belong with its other parts."""
+
+
+class Cancelled(Exception):  # noqa: N818 - a request by the user, not a failure
+    """Raised by a progress callback to stop the work in hand."""
