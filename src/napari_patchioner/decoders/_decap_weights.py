@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_patchioner.errors import ModelError
+
 from ._gpt import PrefixGPT, PrefixGPTConfig
 
 if TYPE_CHECKING:

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from napari_patchioner.decoders import PrefixGPT, PrefixGPTConfig
+from napari_patchioner.decoders._generate import generate
+
+END = 0
+
+
+def tiny_gpt(vocab_size: int = 11, seed: int = 0) -> PrefixGPT:
+    torch.manual_seed(seed)
+    model = PrefixGPT(
+        PrefixGPTConfig(vocab_size, width=8, layers=2, heads=2, positions=16, prefix_dim=5)
+    )
+    # Strong weights keep such a model from repeating one token for ever.
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=1.0)
+    return model.eval()
+
+
+class WithoutCache:
+    """The same model, reading every sentence from its start at every step."""
+
+    def __init__(self, model: PrefixGPT) -> None:
+        self.model = model
+        self.vocab_size = model.vocab_size
+        self.rows_seen: list[int] = []
+
+    def start(self, prefix: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        tokens = torch.empty((len(prefix), 0), dtype=torch.long)
+        return self._logits(prefix, tokens), (prefix, tokens)
+
+    def step(
+        self, tokens: Tensor, cache: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        prefix, past = cache
+        tokens = torch.cat([past, tokens[:, None]], dim=1)
+        return self._logits(prefix, tokens), (prefix, tokens)
+
+    def reorder(self, cache: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+        return cache[0][rows], cache[1][rows]
+
+    def _logits(self, prefix: Tensor, tokens: Tensor) -> Tensor:
+        self.rows_seen.append(len(prefix))
+        return self.model(prefix, tokens)[:, -1]
+
+
+class OneToken:
+    """Says the token its prefix names, ever again."""
+
+    vocab_size = 6
+
+    def start(self, prefix: Tensor) -> tuple[Tensor, Tensor]:
+        return prefix, prefix
+
+    def step(self, tokens: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        return cache, cache
+
+    def reorder(self, cache: Tensor, rows: Tensor) -> Tensor:
+        return cache[rows]
+
+
+def prefixes(rows: int, seed: int = 1) -> Tensor:
+    return torch.randn(rows, 5, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("beams", [1, 2, 4])
+def test_a_batch_gives_what_each_row_gives_alone(beams: int) -> None:
+    model, prefix = tiny_gpt(), prefixes(9)
+    together = generate(model, prefix, end=END, max_tokens=8, beams=beams, keep=beams)
+    for row, found in enumerate(together):
+        (alone,) = generate(
+            model, prefix[row : row + 1], end=END, max_tokens=8, beams=beams, keep=beams
+        )
+        assert [one.tokens for one in found] == [one.tokens for one in alone]
+        assert found[0].score == pytest.approx(alone[0].score, abs=1e-5)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_cache_changes_nothing(beams: int) -> None:
+    model, prefix = tiny_gpt(), prefixes(6)
+    kept = generate(model, prefix, end=END, max_tokens=8, beams=beams)
+    fresh = generate(WithoutCache(model), prefix, end=END, max_tokens=8, beams=beams)
+    assert [one[0].tokens for one in kept] == [one[0].tokens for one in fresh]
+
+
+def test_one_beam_is_greedy_search() -> None:
+    model, prefix = tiny_gpt(), prefixes(8)
+    for row, (best, *others) in enumerate(generate(model, prefix, end=END, max_tokens=8)):
+        tokens: list[int] = []
+        with torch.inference_mode():
+            while len(tokens) < 8 and END not in tokens:
+                logits = model(prefix[row : row + 1], torch.tensor([tokens], dtype=torch.long))
+                tokens.append(int(logits[0, -1].argmax()))
+        assert not others
+        assert best.tokens == tuple(tokens)
+        assert best.ended == (END in tokens)
+
+
+def all_scores(model: PrefixGPT, prefix: Tensor, longest: int, penalty: float) -> list[float]:
+    scores = []
+    for length in range(1, longest + 1):
+        for tokens in itertools.product(range(model.vocab_size), repeat=length):
+            if END in tokens[:-1] or (length < longest and tokens[-1] != END):
+                continue
+            with torch.inference_mode():
+                logits = model(prefix, torch.tensor([tokens]))[0, :-1]
+            chosen = logits.log_softmax(-1)[range(length), list(tokens)]
+            scores.append(float(chosen.sum()) / length**penalty)
+    return sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_enough_beams_find_the_best_sentences_there_are(seed: int, penalty: float) -> None:
+    model, prefix = tiny_gpt(vocab_size=4, seed=seed), prefixes(1, seed)
+    expected = all_scores(model, prefix, 4, penalty)
+    (found,) = generate(
+        model, prefix, end=END, max_tokens=4, beams=64, keep=5, length_penalty=penalty
+    )
+    assert [one.score for one in found[:5]] == pytest.approx(expected[:5], abs=1e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), beams=st.sampled_from([2, 4, 8]))
+def test_no_sentence_beats_the_exhaustive_best(seed: int, beams: int) -> None:
+    model, prefix = tiny_gpt(vocab_size=4, seed=seed), prefixes(1, seed)
+    (found,) = generate(model, prefix, end=END, max_tokens=3, beams=beams)
+    assert found[0].score <= all_scores(model, prefix, 3, 1.0)[0] + 1e-5
+
+
+def test_beams_score_at_least_as_high_as_greedy() -> None:
+    model, prefix = tiny_gpt(), prefixes(20)
+    greedy = generate(model, prefix, end=END, max_tokens=8)
+    wide = generate(model, prefix, end=END, max_tokens=8, beams=6)
+    gains = [wide[row][0].score - greedy[row][0].score for row in range(20)]
+    assert min(gains) > -1e-5
+    assert max(gains) > 0
+
+
+def test_log_probabilities_are_the_models_own() -> None:
+    model, prefix = tiny_gpt(), prefixes(3)
+    for row, found in enumerate(generate(model, prefix, end=END, max_tokens=6, beams=3)):
+        tokens = list(found[0].tokens)
+        with torch.inference_mode():
+            logits = model(prefix[row : row + 1], torch.tensor([tokens]))[0, :-1]
+        expected = logits.log_softmax(-1)[range(len(tokens)), tokens]
+        assert found[0].log_probabilities == pytest.approx(expected.tolist(), abs=1e-5)
+        assert found[0].score == pytest.approx(float(expected.mean()), abs=1e-5)
+
+
+def test_finished_rows_leave_the_batch() -> None:
+    class Counted(OneToken):
+        def __init__(self) -> None:
+            self.rows: list[int] = []
+
+        def step(self, tokens: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+            self.rows.append(len(tokens))
+            return super().step(tokens, cache)
+
+    model = Counted()
+    prefix = torch.eye(6)[[END, 3, END, 4, END]] * 9
+    found = generate(model, prefix, end=END, max_tokens=4)
+    assert model.rows == [2, 2, 2]
+    assert [one.tokens for (one,) in found] == [(0,), (3,) * 4, (0,), (4,) * 4, (0,)]
+    assert [one.ended for (one,) in found] == [True, False, True, False, True]
+
+
+def test_a_bias_forbids_tokens_row_by_row() -> None:
+    bias = torch.zeros(2, 6)
+    bias[1, 3] = -torch.inf
+    prefix = torch.tensor([[0.0, 1, 2, 9, 5, 0]] * 2)
+    first, second = generate(OneToken(), prefix, end=END, max_tokens=2, bias=bias)
+    assert first[0].tokens == (3, 3)
+    assert second[0].tokens == (4, 4)
+    assert second[0].log_probabilities[0] == pytest.approx(
+        float(prefix[0].log_softmax(-1)[4]), abs=1e-5
+    )
+    everywhere = generate(OneToken(), prefix, end=END, max_tokens=2, bias=bias[1])
+    assert [one.tokens for (one,) in everywhere] == [(4, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_constraint_sees_its_row_and_the_tokens_so_far(beams: int) -> None:
+    def never_twice(rows: Tensor, tokens: Tensor) -> Tensor:
+        assert len(rows) == len(tokens)
+        allowed = torch.ones(len(rows), 6, dtype=torch.bool)
+        allowed.scatter_(1, tokens, torch.zeros_like(tokens, dtype=torch.bool))
+        allowed[rows == 1, 5] = False
+        return allowed
+
+    prefix = torch.tensor([[-9.0, 1, 2, 3, 4, 5]] * 3)
+    found = generate(OneToken(), prefix, end=END, max_tokens=4, beams=beams, constrain=never_twice)
+    assert [set(one[0].tokens) for one in found] == [{5, 4, 3, 2}, {4, 3, 2, 1}, {5, 4, 3, 2}]
+
+
+def test_where_nothing_may_follow_the_sentence_ends() -> None:
+    def at_most_two(rows: Tensor, tokens: Tensor) -> Tensor:
+        return torch.full((len(rows), 6), tokens.shape[1] < 2)
+
+    prefix = torch.tensor([[-9.0, 1, 2, 3, 4, 5]])
+    ((best,),) = generate(OneToken(), prefix, end=END, max_tokens=9, constrain=at_most_two)
+    assert best.tokens == (5, 5, END)
+    assert best.ended
+
+
+def test_no_rows_give_no_sentences() -> None:
+    assert generate(OneToken(), torch.empty(0, 6), end=END) == []
+
+
+def test_many_rows_are_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prefix = tiny_gpt(), prefixes(7)
+    torch.manual_seed(0)
+    bias = torch.randn(7, 11)
+    whole = generate(model, prefix, end=END, max_tokens=5, beams=2, bias=bias)
+    monkeypatch.setattr("napari_patchioner.decoders._generate._LOGITS_AT_ONCE", 2 * 11 * 3)
+    parts = generate(model, prefix, end=END, max_tokens=5, beams=2, bias=bias)
+    assert [one[0].tokens for one in whole] == [one[0].tokens for one in parts]
