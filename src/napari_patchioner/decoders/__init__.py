@@ -9,23 +9,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._caption import Caption, Evidence
+from ._decoder import Decoder
 
 if TYPE_CHECKING:
+    from ._bpe import ClipTokenizer
+    from ._decap import DeCapDecoder
     from ._decap_weights import prefix_gpt_from_decap
+    from ._generate import generate
     from ._gpt import PrefixGPT, PrefixGPTConfig
+    from ._language_model import Hypothesis, LanguageModel
+    from ._loss import caption_loss
+    from ._tell import tell
 
 __all__ = [
     "Caption",
+    "ClipTokenizer",
+    "DeCapDecoder",
+    "Decoder",
     "Evidence",
+    "Hypothesis",
+    "LanguageModel",
     "PrefixGPT",
     "PrefixGPTConfig",
+    "caption_loss",
+    "generate",
     "prefix_gpt_from_decap",
+    "tell",
 ]
 
 _HOMES = {
+    "ClipTokenizer": "._bpe",
+    "DeCapDecoder": "._decap",
+    "Hypothesis": "._language_model",
+    "LanguageModel": "._language_model",
     "PrefixGPT": "._gpt",
     "PrefixGPTConfig": "._gpt",
+    "caption_loss": "._loss",
+    "generate": "._generate",
     "prefix_gpt_from_decap": "._decap_weights",
+    "tell": "._tell",
 }
 
 
