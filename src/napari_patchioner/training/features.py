@@ -1,0 +1,74 @@
+"""Dense features of the development images, computed once and kept as float16 files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from napari_patchioner.backbones._efficientnet import EfficientNetLite
+from napari_patchioner.backbones._pyramid import dense
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+
+def load_network(weights: Path) -> EfficientNetLite:
+    """Load the shipped backbone for batch work."""
+    network = EfficientNetLite()
+    network.load_state_dict(load_file(weights))
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def cache_path(cache: Path, name: str, long_side: int, *, flipped: bool) -> Path:
+    """Where the features of one image at one size are kept."""
+    return cache / f"{long_side}{'f' if flipped else ''}" / f"{Path(name).stem}.npz"
+
+
+def compute_features(
+    network: EfficientNetLite,
+    images: Iterable[Path],
+    cache: Path,
+    long_side: int,
+    *,
+    flipped: bool,
+) -> None:
+    """Write the features of every image that has none yet.
+
+    Parameters
+    ----------
+    network : EfficientNetLite
+    images : iterable of Path
+    cache : Path
+        Folder for the files; each has ``deep`` and ``middle``, float16, flipped back so that
+        they lie on the unflipped image.
+    long_side : int
+        Working size in pixels.
+    flipped : bool
+        Whether the network sees the mirror image.
+    """
+    for path in images:
+        target = cache_path(cache, path.name, long_side, flipped=flipped)
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image = np.asarray(Image.open(path).convert("RGB"))
+        seen = np.ascontiguousarray(image[:, ::-1]) if flipped else image
+        deep, middle = dense(network, seen, long_side)
+        if flipped:
+            deep, middle = deep[:, ::-1], middle[:, ::-1]
+        np.savez(target, deep=deep.astype(np.float16), middle=middle.astype(np.float16))
+
+
+def read_features(
+    cache: Path, name: str, long_side: int, *, flipped: bool = False
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
+    """Deep (rows, columns, 1280) and middle (2 rows, 2 columns, 120) features of one image."""
+    with np.load(cache_path(cache, name, long_side, flipped=flipped)) as file:
+        return file["deep"], file["middle"]
