@@ -1,0 +1,25 @@
+"""What every test may ask for: where the golden numbers lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--conformance-dir",
+        type=Path,
+        default=GOLDEN,
+        help="folder of golden numbers (a manifest.json and what it names); tests/golden by default",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "cases(*patterns): run once per golden case whose id matches one of the glob patterns",
+    )
