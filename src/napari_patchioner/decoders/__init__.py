@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ._caption import Caption, Evidence
 from ._decoder import Decoder
+from ._quote import QuoteDecoder
 
 if TYPE_CHECKING:
     from ._bpe import ClipTokenizer
@@ -31,6 +32,7 @@ __all__ = [
     "LanguageModel",
     "PrefixGPT",
     "PrefixGPTConfig",
+    "QuoteDecoder",
     "caption_loss",
     "generate",
     "prefix_gpt_from_decap",

@@ -1,0 +1,158 @@
+"""The memory bank on disk: four files in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.errors import ModelError
+
+from ._captions import CaptionFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import BinaryIO
+
+    import numpy.typing as npt
+
+FORMAT = "napari-patchioner memory 1"
+EMBEDDINGS, CAPTIONS, OFFSETS, META = "embeddings.npy", "captions.txt", "offsets.npy", "meta.json"
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes embeddings and captions side by side as they come, hashing both."""
+
+    embeddings: BinaryIO
+    captions: BinaryIO
+    dtype: np.dtype[Any]
+    dim: int | None = None
+    offsets: list[int] = field(default_factory=lambda: [0])
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, texts: Sequence[str], vectors: npt.ArrayLike) -> None:
+        """Write one chunk, leaving out rows of zeros with their captions."""
+        rows, texts = usable_rows(texts, vectors, self.dtype)
+        if self.dim is None:
+            self.dim = rows.shape[1]
+            self._write_header()
+        if rows.shape[1] != self.dim:
+            raise ModelError(
+                f"A chunk of the memory has vectors of length {rows.shape[1]}, "
+                f"the ones before {self.dim}; embed all captions with one model."
+            )
+        lines = [(" ".join(text.split()) + "\n").encode() for text in texts]
+        for part, file in ((rows.tobytes(), self.embeddings), (b"".join(lines), self.captions)):
+            file.write(part)
+            self.digest.update(part)
+        ends = np.cumsum([len(line) for line in lines], dtype=np.int64) + self.offsets[-1]
+        self.offsets.extend(ends.tolist())
+
+    def finish(self) -> None:
+        """Put the final number of rows into the header, which numpy pads to allow that."""
+        if self.dim is None or len(self.offsets) == 1:
+            raise ModelError("The memory has no captions; give at least one with its embedding.")
+        self.embeddings.seek(0)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (len(self.offsets) - 1, self.dim),
+        }
+        np.lib.format.write_array_header_1_0(self.embeddings, header)
+
+
+def usable_rows(
+    texts: Sequence[str], vectors: npt.ArrayLike, dtype: npt.DTypeLike
+) -> tuple[npt.NDArray[Any], list[str]]:
+    """Check embeddings, shape (n, d), against their captions and drop rows of zeros from both.
+
+    Raises
+    ------
+    ModelError
+        If the numbers differ, or a vector is not finite in ``dtype``.
+    """
+    with np.errstate(over="ignore"):
+        rows = np.asarray(vectors).astype(dtype)
+    if rows.ndim != 2 or len(rows) != len(texts):
+        raise ModelError(
+            f"A memory of {len(texts)} captions came with embeddings of shape {rows.shape}; "
+            "give one row per caption."
+        )
+    if not np.isfinite(rows).all():
+        raise ModelError(
+            f"An embedding of the memory is not finite in {rows.dtype}; "
+            "check the model that made it, or store float32."
+        )
+    used = np.any(rows != 0, axis=1)
+    return rows[used], [text for text, kept in zip(texts, used.tolist(), strict=True) if kept]
+
+
+def write_bank(
+    folder: Path,
+    chunks: Iterable[tuple[Sequence[str], npt.ArrayLike]],
+    provenance: Mapping[str, str],
+    dtype: npt.DTypeLike,
+) -> None:
+    """Write a bank beside ``folder`` and rename it when it is whole."""
+    if folder.exists():
+        raise ModelError(f"{folder} already exists; remove it or choose another name.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        with (beside / EMBEDDINGS).open("wb+") as rows, (beside / CAPTIONS).open("wb") as lines:
+            writer = _Writer(rows, lines, np.dtype(dtype).newbyteorder("<"))
+            for texts, vectors in chunks:
+                writer.add(texts, vectors)
+            writer.finish()
+        np.save(beside / OFFSETS, np.asarray(writer.offsets, np.int64))
+        meta = {
+            "format": FORMAT,
+            "rows": len(writer.offsets) - 1,
+            "dim": writer.dim,
+            "sha256": writer.digest.hexdigest(),
+            "provenance": dict(provenance),
+        }
+        (beside / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        beside.chmod(0o755)
+        beside.rename(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def read_bank(folder: Path) -> tuple[npt.NDArray[Any], CaptionFile, dict[str, Any]]:
+    """Map a bank into memory: embeddings, captions and what is known about them.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, cut short, or belongs to another bank.
+    """
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        rows = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
+        offsets = np.load(folder / OFFSETS, allow_pickle=False)
+        captions = CaptionFile(folder / CAPTIONS, offsets)
+        told = (meta["format"], meta["rows"], meta["dim"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"The memory in {folder} is damaged or incomplete ({error}); build or copy it again."
+        ) from error
+    found = (FORMAT, len(captions), rows.shape[-1])
+    if rows.ndim != 2 or len(rows) != len(captions) or told != found:
+        raise ModelError(
+            f"The files in {folder} do not belong together: {META} tells of {told[1:]} rows and "
+            f"columns, {EMBEDDINGS} has {rows.shape} and {CAPTIONS} {len(captions)} captions; "
+            "copy the whole folder again."
+        )
+    return rows, captions, meta
