@@ -1,0 +1,176 @@
+"""The door: look at an image once, then caption regions of it as often as you like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from .errors import ModelError, RegionError
+from .grids import pool
+from .regions import cover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from .backbones import Backbone
+    from .bridges import Bridge
+    from .decoders import Caption, Decoder
+    from .grids import FeatureGrid
+    from .regions import PatchWeights, Region
+
+Pooling: TypeAlias = Literal["mean", "gaussian", "attention"]
+
+
+class Captioner:
+    """A backbone, a bridge and a decoder that belong together.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Image to patch embeddings.
+    bridge : Bridge
+        Pooled embeddings to what the decoder reads.
+    decoder : Decoder
+        Vectors to captions.
+    name : str
+        Id of the model, kept with every caption it writes.
+    pooling : {"mean", "gaussian", "attention"}
+        How a region's patches become one vector, unless a call says otherwise.
+    weighting : {"touch", "area"}
+        Whether a patch that a region touches counts whole, or by the share that is covered.
+    convention : {"paper", "reference"}
+        Which patches a box covers: those it intersects, or those the published code takes.
+    variance : float
+        Width of the Gaussian of ``pooling="gaussian"``, in half sides of the region.
+
+    Examples
+    --------
+    >>> from napari_patchioner import load_model
+    >>> from napari_patchioner.regions import Box
+    >>> captioner = load_model("mini")  # doctest: +SKIP
+    >>> grid = captioner.encode(image)  # doctest: +SKIP
+    >>> [caption] = captioner.caption(grid, [Box(10, 20, 110, 90)])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        bridge: Bridge,
+        decoder: Decoder,
+        *,
+        name: str,
+        pooling: Pooling = "mean",
+        weighting: Literal["touch", "area"] = "touch",
+        convention: Literal["paper", "reference"] = "paper",
+        variance: float = 0.5,
+    ) -> None:
+        self.backbone = backbone
+        self.bridge = bridge
+        self.decoder = decoder
+        self.name = name
+        self.pooling: Pooling = pooling
+        self.weighting: Literal["touch", "area"] = weighting
+        self.convention: Literal["paper", "reference"] = convention
+        self.variance = variance
+
+    def encode(
+        self, image: npt.ArrayLike, *, progress: Callable[[float, str], None] | None = None
+    ) -> FeatureGrid:
+        """Look at an image: the one slow step, the same for any number of regions.
+
+        Parameters
+        ----------
+        image : array_like, shape (height, width) or (height, width, channels)
+            One plane, gray, RGB or RGBA.
+        progress : callable, optional
+            Told the share done, 0 to 1, and what is being done; may raise ``Cancelled``.
+
+        Returns
+        -------
+        FeatureGrid
+            What :meth:`caption` reads.
+
+        Raises
+        ------
+        ImageError
+            If the array is not a picture.
+        """
+        return self.backbone.encode(image, progress=progress)
+
+    def caption(
+        self,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        *,
+        pooling: Pooling | None = None,
+        beams: int = 4,
+        alternatives: int = 3,
+        max_tokens: int = 20,
+    ) -> list[Caption]:
+        """Caption regions of an encoded image, all of them together.
+
+        Parameters
+        ----------
+        grid : FeatureGrid
+            From :meth:`encode` of this captioner.
+        regions : sequence of Region
+            In image pixels, ``(row, column)``.
+        pooling : {"mean", "gaussian", "attention"}, optional
+            How patches become one vector; the captioner's own by default.
+        beams : int
+            Sentences followed side by side; 1 is fastest.
+        alternatives : int
+            How many other captions to give where there are any.
+        max_tokens : int
+            Longest caption in tokens.
+
+        Returns
+        -------
+        list of Caption
+            One per region, in the same order.
+
+        Raises
+        ------
+        RegionError
+            If a region lies outside the image or makes no sense; nothing was computed then.
+        ModelError
+            If the grid was encoded by another backbone.
+        """
+        if grid.dim != self.backbone.dim:
+            raise ModelError(
+                f"The image was encoded with {grid.dim} numbers per patch but {self.name} reads "
+                f"{self.backbone.dim}; encode it again with this model."
+            )
+        weights = self._cover_all(grid, regions)
+        if not weights:
+            return []
+        vectors = pool(grid, weights, pooling or self.pooling, variance=self.variance)
+        crossing = self.bridge.cross(vectors, grid)
+        captions = self.decoder.decode(
+            crossing.vectors,
+            max_tokens=max_tokens,
+            beams=beams,
+            alternatives=alternatives,
+            evidence=crossing.evidence,
+        )
+        if crossing.neighbours is None:
+            return captions
+        pairs = zip(captions, crossing.neighbours, strict=True)
+        return [replace(caption, neighbours=near) for caption, near in pairs]
+
+    def _cover_all(self, grid: FeatureGrid, regions: Sequence[Region]) -> list[PatchWeights]:
+        """Find the patches of every region, or say which one is at fault."""
+        weights = []
+        for position, region in enumerate(regions, start=1):
+            try:
+                covered = cover(
+                    region, grid.transform, weighting=self.weighting, convention=self.convention
+                )
+            except RegionError as error:
+                if len(regions) == 1:
+                    raise
+                raise RegionError(f"Region {position} of {len(regions)}: {error}") from error
+            weights.append(covered)
+        return weights
