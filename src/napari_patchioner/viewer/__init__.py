@@ -1,1 +1,20 @@
-"""See the architecture: one room of the house."""
+"""The napari plugin: everything that knows napari or Qt, and nothing that knows a model."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .dock import CaptionDock
+
+__all__ = ["CaptionDock"]
+
+_HOMES = {"CaptionDock": ".dock"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from the module it lives in, so that napari starts without Qt here."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -1,0 +1,235 @@
+"""Drawing on one image: its layers, what has been read of it, and its captions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..errors import PatchionerError
+from . import layers
+from .binding import LayerBinding
+from .geometry import displayed_plane
+from .reader import Reader
+from .scribe import Scribe
+from .session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import napari
+    from napari.utils.events import Event
+
+    from ._record import Plane, Record
+    from .library import Library
+
+# Long enough for napari to finish what it announced, short enough not to be felt.
+SETTLE_MS = 60
+
+
+class Annotator(QObject):
+    """Keeps one image, its two layers, its session and its workers together.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the image is.
+    image : napari.layers.Image
+        The image to draw on.
+    library : Library
+        Where models come from.
+    parent : QObject, optional
+        The dock.
+    """
+
+    changed = Signal()
+    told = Signal(str)
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        image: napari.layers.Image,
+        library: Library,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.image = image
+        self.session = Session()
+        self.bindings: dict[str, LayerBinding] = {}
+        self.message = "Press Start, then draw. You may also draw first."
+        self.reader = Reader(viewer, image, library, self)
+        self.scribe = Scribe(self.session, self.reader, self)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(SETTLE_MS)
+        self._settled.timeout.connect(self._work)
+        self.reader.told.connect(self.tell)
+        self.scribe.told.connect(self.tell)
+        self.reader.changed.connect(self.settle)
+        self.scribe.written.connect(self._on_written)
+        self._connections = [
+            (viewer.dims.events.point, self.settle),
+            (viewer.dims.events.order, self.settle),
+            (viewer.layers.events.removed, self._on_layer_removed),
+            (image.events.data, self._on_new_pixels),
+            (image.events.name, self._on_renamed),
+        ]
+        for emitter, slot in self._connections:
+            emitter.connect(slot)
+        for key in layers.KEYS:
+            if layers.find_layer(viewer, image, key) is not None:
+                self.layer(key)
+
+    def layer(self, key: layers.LayerKey) -> napari.layers.Shapes:
+        """Return the layer for regions or traces, made on first use."""
+        if key not in self.bindings:
+            layer = layers.ensure_layer(self.viewer, self.image, key)
+            self.bindings[key] = LayerBinding(layer, self.image, key, self.session, self.settle)
+            layer.selected_data.events.items_changed.connect(self._on_selected)
+        return self.bindings[key].layer
+
+    def owns(self, layer: object) -> bool:
+        """Whether a layer is the image or one of its two layers."""
+        return layer is self.image or any(b.layer is layer for b in self.bindings.values())
+
+    def selected(self) -> list[str]:
+        """Return the uids of all selected shapes."""
+        return [uid for binding in self.bindings.values() for uid in binding.selected()]
+
+    def plane(self) -> Plane | None:
+        """Return the displayed plane, if the display shows one."""
+        try:
+            return displayed_plane(self.viewer, self.image)
+        except PatchionerError as error:
+            self.tell(str(error))
+            return None
+
+    # what a person asks for
+
+    def start(self, model: str) -> None:
+        """Read the displayed plane with a model, and caption what has been drawn."""
+        if self.reader.active:
+            return
+        for key in layers.KEYS:
+            self.layer(key)
+        self.scribe.close()
+        self.session.restart(rewrite=bool(self.reader.model))
+        self.reader.start(model)
+
+    def edit(self, uid: str, text: str) -> None:
+        """Take a person's text."""
+        self.session.edit(uid, text)
+        self._on_written()
+
+    def again(self, uids: Iterable[str]) -> None:
+        """Have captions written anew."""
+        if self.session.again(uids):
+            self.tell("A caption you wrote is kept; empty it first to have it written anew.")
+        elif self.reader.captioner is None and not self.reader.active:
+            self.tell("Press Start: the caption comes when the image has been read.")
+        self._on_written()
+
+    def group_selected(self) -> None:
+        """Have the selected shapes captioned as one region."""
+        record = self.session.group(self.selected())
+        if record is None:
+            self.tell("Select two shapes or more: press S, then click them holding Shift.")
+        else:
+            self.again([record.uid])
+
+    def whole_image(self) -> None:
+        """Have the displayed plane captioned."""
+        plane = self.plane()
+        if plane is not None:
+            self.again([self.session.whole(plane).uid])
+
+    def tell(self, message: str) -> None:
+        """Show a sentence in the dock."""
+        self.message = message[:1].upper() + message[1:]
+        self.told.emit(self.message)
+
+    def current(self) -> Record | None:
+        """Return what the caption editor is about: the selected shape, or several as one."""
+        chosen = self.selected()
+        if len(chosen) == 1:
+            return self.session.records.get(chosen[0])
+        return self.session.find_group(chosen) if chosen else None
+
+    def current_whole(self) -> Record | None:
+        """Return the caption of the displayed plane, if it was asked for."""
+        try:
+            return self.session.find_whole(displayed_plane(self.viewer, self.image))
+        except PatchionerError:
+            return None
+
+    def heading(self) -> str:
+        """Return what the caption editor is about, in words."""
+        chosen = len(self.selected())
+        return f"{chosen} shapes together" if chosen > 1 else "Selected shape"
+
+    def waiting(self) -> str:
+        """Return why a caption that is wanted is not there."""
+        if self.reader.active:
+            return "Waiting for the image to be read"
+        return "Being written…" if self.reader.captioner else "Press Start to have it written"
+
+    # what happens around
+
+    def settle(self, *_: object) -> None:
+        """Look for work once the hand and napari are still."""
+        self._settled.start()
+
+    def close(self) -> None:
+        """Stop everything and let go of the layers; what is drawn stays."""
+        self._settled.stop()
+        self.reader.close()
+        self.scribe.close()
+        for key in list(self.bindings):
+            self._unbind(key)
+        for emitter, slot in self._connections:
+            emitter.disconnect(slot)
+        self._connections.clear()
+
+    def _work(self) -> None:
+        """Bring everything in step and hand out what can be captioned."""
+        if any(binding.dragging for binding in self.bindings.values()):
+            self.settle()
+            return
+        for binding in self.bindings.values():
+            binding.sync()
+        self.scribe.work()
+        if self.reader.should_read(self.session):
+            self.reader.read()
+        self.changed.emit()
+
+    def _on_written(self) -> None:
+        for binding in self.bindings.values():
+            binding.show()
+        self.changed.emit()
+        self.settle()
+
+    def _on_selected(self, *_: object) -> None:
+        self.changed.emit()
+
+    def _on_layer_removed(self, event: Event) -> None:
+        for key, binding in list(self.bindings.items()):
+            if binding.layer is event.value:
+                self._unbind(key)
+                self.session.forget(key)
+                self.changed.emit()
+
+    def _unbind(self, key: str) -> None:
+        binding = self.bindings.pop(key)
+        binding.close()
+        binding.layer.selected_data.events.items_changed.disconnect(self._on_selected)
+        layers.protect(binding.layer, False)
+
+    def _on_new_pixels(self) -> None:
+        self.scribe.close()
+        self.reader.forget()
+        self.tell("The image has changed; press Start to read it again.")
+
+    def _on_renamed(self) -> None:
+        for key, binding in self.bindings.items():
+            layers.mark(binding.layer, self.image, key)

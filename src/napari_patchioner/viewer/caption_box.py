@@ -1,0 +1,145 @@
+"""A caption that can be read, judged and corrected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
+
+if TYPE_CHECKING:
+    from ._record import Record
+
+CONCEPTS = 3
+
+
+class CaptionBox(QWidget):
+    """An editor for one caption, with what the model thought of it.
+
+    Parameters
+    ----------
+    empty : str
+        What to show while there is nothing to edit.
+    lines : int
+        Height of the editor.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    edited = Signal(str, str)
+    left = Signal()
+
+    def __init__(self, empty: str, *, lines: int = 3, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._uid = ""
+        self._empty = empty
+        self.editor = QPlainTextEdit(self)
+        self.editor.setTabChangesFocus(True)
+        self.editor.setFixedHeight(self.editor.fontMetrics().lineSpacing() * lines + 14)
+        self.editor.setToolTip(
+            "What you type here is yours: no model will overwrite it.\n"
+            "Enter goes back to the canvas; an emptied caption may be written by the model again."
+        )
+        self.editor.installEventFilter(self)
+        self.editor.textChanged.connect(self._on_text)
+        self.verdict = _line(self, "Who wrote the caption, and how far to trust it.")
+        self.concepts = _line(self, "What the model considered, best first.")
+        self.wordings = QComboBox(self)
+        self.wordings.setPlaceholderText("Other wordings")
+        self.wordings.setToolTip("Other captions the model had in mind; pick one to use it.")
+        self.wordings.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.wordings.setMinimumContentsLength(12)
+        self.wordings.textActivated.connect(self._on_picked)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (self.editor, self.verdict, self.concepts, self.wordings):
+            layout.addWidget(widget)
+        self.show_record(None)
+
+    def show_record(self, record: Record | None, *, waiting: str = "") -> None:
+        """Show a caption, or that there is none.
+
+        Parameters
+        ----------
+        record : Record, optional
+            The caption.
+        waiting : str
+            Why a caption that is wanted is not there yet.
+        """
+        uid = record.uid if record else ""
+        text = record.caption if record else ""
+        # The person's own spacing stays while they type it.
+        if uid != self._uid or " ".join(self.editor.toPlainText().split()) != text:
+            with signals_blocked(self.editor):
+                self.editor.setPlainText(text)
+        self._uid = uid
+        self.editor.setEnabled(record is not None)
+        self.editor.setPlaceholderText("No caption yet" if record else self._empty)
+        self.verdict.setText(verdict_line(record, waiting) if record else "")
+        self.concepts.setText(concepts_line(record) if record else "")
+        self._show_wordings(record)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Let Enter finish the editing."""
+        if watched is self.editor and event.type() == QEvent.Type.KeyPress:
+            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
+                self.editor.clearFocus()
+                self.left.emit()
+                return True
+        return super().eventFilter(watched, event)
+
+    def _show_wordings(self, record: Record | None) -> None:
+        details = record.details if record else None
+        wordings = [] if details is None else [details.text, *details.alternatives]
+        others = [text for text in dict.fromkeys(wordings) if record and text != record.caption]
+        if others != [self.wordings.itemText(i) for i in range(self.wordings.count())]:
+            with signals_blocked(self.wordings):
+                self.wordings.clear()
+                self.wordings.addItems(others)
+                self.wordings.setCurrentIndex(-1)
+        self.wordings.setEnabled(bool(others))
+
+    def _on_text(self) -> None:
+        if self._uid:
+            self.edited.emit(self._uid, self.editor.toPlainText())
+
+    def _on_picked(self, text: str) -> None:
+        if self._uid and text:
+            self.edited.emit(self._uid, text)
+
+
+def verdict_line(record: Record, waiting: str = "") -> str:
+    """Return who wrote a caption and how far to trust it, in a few words."""
+    if record.problem and not record.caption:
+        return record.problem[:1].upper() + record.problem[1:]
+    if not record.caption:
+        return waiting if record.wanted else ""
+    if record.source == "edited":
+        return "Edited by you"
+    if record.source != "model":
+        return "Written by you"
+    verdict = record.details.verdict if record.details else "sure"
+    if verdict == "appearance":
+        return "By the model: appearance only, no object named"
+    doubt = ", not sure" if verdict == "unsure" else ""
+    score = f", score {record.score:.2f}" if record.score == record.score else ""
+    return f"By the model{doubt}{score}"
+
+
+def concepts_line(record: Record) -> str:
+    """Return the concepts a model considered, best first."""
+    concepts = record.details.concepts[:CONCEPTS] if record.details else ()
+    return " · ".join(f"{name} {weight:.0%}" for name, weight in concepts)
+
+
+def _line(parent: QWidget, tip: str) -> QLabel:
+    label = QLabel(parent)
+    label.setWordWrap(True)
+    label.setToolTip(tip)
+    label.setMinimumHeight(label.fontMetrics().lineSpacing())
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

@@ -1,0 +1,45 @@
+"""What the menus do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_info
+
+if TYPE_CHECKING:
+    import napari
+
+_PLUGIN, _WIDGET = "napari-patchioner", "Patch-ioner: caption regions"
+
+
+def open_dock() -> None:
+    """Show the dock, from *Layers > Annotate*."""
+    viewer = _viewer()
+    if viewer is not None:
+        viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)
+
+
+def new_layers() -> None:
+    """Add the layers for regions and traces to the selected image, or the topmost one."""
+    from napari.layers import Image
+
+    from .layers import KEYS, ensure_layer
+
+    viewer = _viewer()
+    if viewer is None:
+        return
+    active = viewer.layers.selection.active
+    images = [layer for layer in viewer.layers if type(layer) is Image]
+    if active in images:
+        images.append(active)
+    if not images:
+        show_info("Open an image first: the layers for regions and traces lie on it.")
+        return
+    for key in KEYS:
+        ensure_layer(viewer, images[-1], key)
+
+
+def _viewer() -> napari.Viewer | None:
+    from napari import current_viewer
+
+    return current_viewer()

@@ -1,0 +1,267 @@
+"""The dock widget: it only connects the small widgets with what they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea
+
+from . import forms, keys, layers
+from .annotator import Annotator
+from .export import export_csv, suggested_path
+from .library import Library, shared_library
+from .panel import Panel
+
+if TYPE_CHECKING:
+    import napari
+    from napari.utils.events import Event
+
+    from .draw_bar import Tool
+
+
+class CaptionDock(QScrollArea):
+    """Caption the regions of an image: choose, start, draw, correct, export.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer it is docked in.
+    library : Library, optional
+        Where models come from; the one of this process by default.
+    """
+
+    def __init__(
+        self, napari_viewer: napari.viewer.Viewer, *, library: Library | None = None
+    ) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.library = library or shared_library()
+        self.annotators: dict[Any, Annotator] = {}
+        self.annotator: Annotator | None = None
+        self._docked = self._closed = False
+        self.panel = Panel(self._images, self.library.cards())
+        self.setWidget(self.panel)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._wire()
+        self._on_active()
+        self.reset_choices()
+
+    def _wire(self) -> None:
+        panel = self.panel
+        panel.source["image"].changed.connect(self._on_image)
+        panel.options.changed.connect(self._on_options)
+        panel.progress.start.connect(self.start)
+        panel.progress.cancel.connect(self.cancel)
+        panel.draw.chosen.connect(self.use_tool)
+        panel.caption.edited.connect(self._on_edited)
+        panel.whole.edited.connect(self._on_edited)
+        panel.again.clicked.connect(self.caption_again)
+        panel.together.clicked.connect(self.caption_together)
+        panel.describe.clicked.connect(self.caption_whole)
+        panel.export.clicked.connect(self._on_export)
+        self.viewer.layers.events.inserted.connect(self.reset_choices)
+        self.viewer.layers.events.renamed.connect(self.reset_choices)
+        self.viewer.layers.events.removed.connect(self._on_removed)
+        self.viewer.layers.selection.events.active.connect(self._on_active)
+
+    # what can be done
+
+    @property
+    def image(self) -> napari.layers.Image | None:
+        """The image to caption."""
+        return self.panel.source["image"].value
+
+    def start(self) -> None:
+        """Read the image."""
+        if self.annotator is not None:
+            self._bind(layers.KEYS)
+            self.annotator.start(self.panel.source["model"].value)
+
+    def cancel(self) -> None:
+        """Stop reading the image."""
+        if self.annotator is not None:
+            self.annotator.reader.cancel()
+
+    def use_tool(self, tool: Tool) -> None:
+        """Make the tool's layer active and put it in the tool's mode."""
+        if self.annotator is None:
+            self.refresh()
+            return
+        self._bind(layers.KEYS)
+        active = self.viewer.layers.selection.active
+        ours = self.annotator.owns(active) and active is not self.annotator.image
+        layer = active if tool.mode == "select" and ours else self.annotator.layer(tool.key)
+        self.viewer.layers.selection.active = layer
+        layer.mode = tool.mode
+        self.refresh()
+
+    def caption_again(self) -> None:
+        """Have the selected shapes captioned anew, or the group they make up."""
+        if self.annotator is None:
+            return
+        record = self.annotator.current()
+        chosen = [record.uid] if record else self.annotator.selected()
+        if chosen:
+            self.annotator.again(chosen)
+        else:
+            self.annotator.tell("Select a shape first: press S, then click it.")
+
+    def caption_together(self) -> None:
+        """Caption the selected shapes as one region."""
+        if self.annotator is not None:
+            self.annotator.group_selected()
+
+    def caption_whole(self) -> None:
+        """Caption the displayed plane."""
+        if self.annotator is not None:
+            self.annotator.whole_image()
+
+    def write_caption(self) -> None:
+        """Put the cursor into the caption of the selected shape."""
+        if self.panel.caption.editor.isEnabled():
+            self.panel.caption.editor.setFocus()
+            self.panel.caption.editor.selectAll()
+
+    def export_csv(self, path: str | Path) -> None:
+        """Write the two CSV files; `path` names the first."""
+        if self.annotator is None:
+            return
+        try:
+            files = export_csv(Path(path), self.annotator.session, self.annotator.image)
+        except (OSError, ValueError) as error:
+            self.annotator.tell(f"Nothing was exported: {error}")
+        else:
+            self.annotator.tell(f"Saved {files[0].name} and {files[1].name}.")
+
+    # what is shown
+
+    def reset_choices(self, *_: object) -> None:
+        """Offer the image layers there are now; napari calls this too."""
+        if not self._closed:
+            self.panel.source.reset_choices()
+            self._on_image()
+
+    def refresh(self) -> None:
+        """Show the state of the image's annotator."""
+        annotator, panel = self.annotator, self.panel
+        panel.progress.set_ready(annotator is not None)
+        for widget in (panel.draw, panel.again, panel.together, panel.describe, panel.export):
+            widget.setEnabled(annotator is not None)
+        if annotator is None:
+            panel.progress.follow(None)
+            panel.status.setText("Open an image to begin.")
+            panel.caption.show_record(None)
+            panel.whole.show_record(None)
+            return
+        job = annotator.reader.job
+        panel.progress.follow(job.progress if job else None)
+        panel.status.setText(annotator.message)
+        panel.selected.setText(annotator.heading())
+        panel.caption.show_record(annotator.current(), waiting=annotator.waiting())
+        panel.whole.show_record(annotator.current_whole(), waiting=annotator.waiting())
+        active = self.viewer.layers.selection.active
+        key = next((k for k, b in annotator.bindings.items() if b.layer is active), "")
+        panel.draw.show_mode(key, str(active.mode) if key else "")
+
+    # events
+
+    def _on_image(self, *_: object) -> None:
+        """Turn to the annotator of the chosen image."""
+        image = self.image
+        if image is not None and image not in self.annotators:
+            self.annotators[image] = self._new_annotator(image)
+        self.annotator = self.annotators.get(image)
+        self._bind([k for k in layers.KEYS if self.annotator and k in self.annotator.bindings])
+        self.refresh()
+
+    def _new_annotator(self, image: napari.layers.Image) -> Annotator:
+        annotator = Annotator(self.viewer, image, self.library, self)
+        annotator.scribe.options.update(forms.options(self.panel.options))
+        annotator.changed.connect(self.refresh)
+        annotator.told.connect(self.refresh)
+        return annotator
+
+    def _bind(self, chosen: Any) -> None:
+        """Give the annotator's layers our keys, and follow their mode."""
+        for key in chosen:
+            layer = self.annotator.layer(key)
+            keys.bind_keys(layer, self)
+            layer.events.mode.disconnect(self._on_mode)
+            layer.events.mode.connect(self._on_mode)
+
+    def _on_options(self, *_: object) -> None:
+        for annotator in self.annotators.values():
+            annotator.scribe.options.update(forms.options(self.panel.options))
+
+    def _on_edited(self, uid: str, text: str) -> None:
+        if self.annotator is not None:
+            self.annotator.edit(uid, text)
+
+    def _on_mode(self, *_: object) -> None:
+        self.refresh()
+
+    def _on_active(self, *_: object) -> None:
+        """Turn to the image whose layer was made active."""
+        active = self.viewer.layers.selection.active
+        for image, annotator in self.annotators.items():
+            if annotator.owns(active) and image is not self.image:
+                self.panel.source["image"].value = image
+        self.refresh()
+
+    def _on_removed(self, event: Event) -> None:
+        annotator = self.annotators.pop(event.value, None)
+        if annotator is not None:
+            annotator.close()
+            annotator.deleteLater()
+        self.reset_choices()
+
+    def _on_export(self) -> None:
+        if self.annotator is None:
+            return
+        suggestion = str(suggested_path(self.annotator.image))
+        path, _ = QFileDialog.getSaveFileName(self, "Export CSV", suggestion, "CSV (*.csv)")
+        if path:
+            self.export_csv(path)
+
+    def _images(self, *_: object) -> list[tuple[str, napari.layers.Image]]:
+        from napari.layers import Image
+
+        return [(layer.name, layer) for layer in self.viewer.layers if type(layer) is Image]
+
+    # the end
+
+    def shut_down(self) -> None:
+        """Stop all workers and let go of the viewer; what is drawn stays."""
+        if self._closed:
+            return
+        self._closed = True
+        self.viewer.layers.events.inserted.disconnect(self.reset_choices)
+        self.viewer.layers.events.renamed.disconnect(self.reset_choices)
+        self.viewer.layers.events.reordered.disconnect(self.reset_choices)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        self.viewer.layers.selection.events.active.disconnect(self._on_active)
+        self.panel.progress.follow(None)
+        for annotator in self.annotators.values():
+            for binding in annotator.bindings.values():
+                keys.free_keys(binding.layer)
+                binding.layer.events.mode.disconnect(self._on_mode)
+            annotator.close()
+        self.annotators.clear()
+        self.annotator = None
+
+    def closeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Stop with the window."""
+        self.shut_down()
+        super().closeEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        """Stop when the dock is closed: napari then takes the widget out of its parent."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.shut_down()
+            self._docked = self.parent() is not None
+        return super().event(event)

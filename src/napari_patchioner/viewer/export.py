@@ -1,0 +1,104 @@
+"""All regions and captions of an image, into files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..annotations import Annotation, write_napari_csv, write_tidy_csv
+from ..errors import PatchionerError
+from .geometry import record_plane, record_region
+from .shapes_csv import write_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import napari
+
+    from ._record import Record
+    from .session import Session
+
+
+def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tuple[Path, Path]:
+    """Write ``name.csv``, which napari opens, and ``name.regions.csv``, one row per region.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; the ending is put right.
+    session : Session
+        The captions.
+    image : napari.layers.Image
+        What they are about.
+
+    Returns
+    -------
+    tuple of Path
+        The two files.
+    """
+    annotations = list(session_annotations(session, image))
+    shapes, tidy = path.with_suffix(".csv"), path.with_suffix(".regions.csv")
+    write_tidy_csv(tidy, annotations)
+    if image.ndim == 2:
+        write_napari_csv(shapes, annotations)
+    else:
+        _write_stack(shapes, session, image)
+    return shapes, tidy
+
+
+def session_annotations(session: Session, image: napari.layers.Image) -> Iterator[Annotation]:
+    """Yield what the session holds as annotations: shapes, groups, whole image."""
+    order = {"shape": 0, "group": 1, "image": 2}
+    for record in sorted(session.records.values(), key=lambda record: order[record.kind]):
+        annotation = _annotation(record, session, image)
+        if annotation is not None:
+            yield annotation
+
+
+def suggested_path(image: napari.layers.Image) -> Path:
+    """Return where an export is likely to be wanted: beside the image."""
+    source = image.source.path
+    return Path(source).with_suffix(".csv") if source else Path.home() / f"{image.name}.csv"
+
+
+def image_title(image: napari.layers.Image) -> str:
+    """Return what the image is called in a file: its file name, or the layer's name."""
+    return Path(image.source.path).name if image.source.path else image.name
+
+
+def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> None:
+    """Write shapes with all their axes, so that napari puts each on its own plane."""
+    drawn = [record for record in session.records.values() if record.seen is not None]
+    write_shapes(
+        path,
+        [(record.seen.shape_type, record.seen.vertices) for record in drawn],
+        {
+            "uid": [record.uid for record in drawn],
+            "image": [image_title(image)] * len(drawn),
+            "caption": [record.caption for record in drawn],
+            "score": [record.score for record in drawn],
+            "source": [record.source for record in drawn],
+            "model": [record.model for record in drawn],
+        },
+    )
+
+
+def _annotation(record: Record, session: Session, image: napari.layers.Image) -> Annotation | None:
+    """Return one record as an annotation; None if its shape outlines nothing."""
+    axes = record.plane.axes if record.plane else (image.ndim - 2, image.ndim - 1)
+    try:
+        region = record_region(record, session, axes)
+    except PatchionerError:
+        return None
+    plane = record_plane(record, session, axes)
+    extra = {"plane": " ".join(map(str, plane.index))} if plane and plane.index else {}
+    return Annotation(
+        uid=record.uid,
+        image=image_title(image),
+        region=region,
+        caption=record.caption,
+        score=record.score if record.score == record.score else None,
+        source=record.source,  # type: ignore[arg-type]
+        model=record.model,
+        extra=extra,
+    )

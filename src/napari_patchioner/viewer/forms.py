@@ -1,0 +1,69 @@
+"""The parameter forms, made by magicgui."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, Container, SpinBox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari
+
+    from ..models import ModelCard
+
+POOLINGS = {
+    "mean over patches": "mean",
+    "centre counts more": "gaussian",
+    "attention": "attention",
+}
+
+
+def source_form(
+    images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]], cards: Sequence[ModelCard]
+) -> Container:
+    """Return the form that asks which image and which model.
+
+    Parameters
+    ----------
+    images : callable
+        Returns the image layers by name; asked whenever the choices are reset.
+    cards : sequence of ModelCard
+        The models on offer.
+    """
+    image = ComboBox(name="image", label="Image", choices=images, nullable=False)
+    image.tooltip = "The image layer to caption; of a stack, the plane on display."
+    choices = [(card.title, card.id) for card in cards]
+    model = ComboBox(name="model", label="Model", choices=choices, value=cards[0].id)
+    model.tooltip = "\n".join(f"{card.title}: {card.note}" for card in cards)
+    return _compact(Container(widgets=[image, model], labels=True))
+
+
+def options_form() -> Container:
+    """Return the form for how captions are written."""
+    pooling = ComboBox(name="pooling", label="Region", choices=list(POOLINGS.items()), value="mean")
+    pooling.tooltip = "How the patches of a region are put together."
+    beams = SpinBox(name="beams", label="Beams", value=4, min=1, max=16)
+    beams.tooltip = "Sentences followed at once: more is slower and a little better."
+    alternatives = SpinBox(name="alternatives", label="Wordings", value=3, min=0, max=10)
+    alternatives.tooltip = "How many other wordings to keep."
+    length = SpinBox(name="max_tokens", label="Length", value=20, min=4, max=40)
+    length.tooltip = "Longest caption, in words and pieces of words."
+    return _compact(Container(widgets=[pooling, beams, alternatives, length], labels=True))
+
+
+def options(form: Container) -> dict[str, Any]:
+    """Return the options as `Captioner.caption` takes them."""
+    return {
+        "pooling": form["pooling"].value,
+        "beams": form["beams"].value,
+        "alternatives": form["alternatives"].value,
+        "max_tokens": form["max_tokens"].value,
+    }
+
+
+def _compact(form: Container) -> Container:
+    form.native.layout().setContentsMargins(0, 0, 0, 0)
+    form.native.layout().setSpacing(4)
+    return form

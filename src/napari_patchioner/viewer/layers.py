@@ -1,0 +1,162 @@
+"""The two Shapes layers that hold what is drawn on an image."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from napari.layers.utils.string_encoding import FormatStringEncoding
+
+from .geometry import full_shape
+from .table import BLANK, COLUMNS, empty_columns, reset_defaults
+
+if TYPE_CHECKING:
+    import napari
+    import pandas as pd
+
+LayerKey = Literal["regions", "traces"]
+KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
+COLOURS = {"regions": "#5ce1e6", "traces": "#ffbd59"}
+# What fits beside a shape without covering its neighbours: two short lines.
+LINE_LENGTH, LINES = 30, 2
+_OURS = "napari-patchioner"
+
+
+class CaptionText(FormatStringEncoding):
+    """The captions, wrapped and shortened for the canvas; the table keeps them whole."""
+
+    format: str = "{caption}"
+
+    def __call__(self, features: pd.DataFrame) -> np.ndarray:
+        """Return one short text per row."""
+        return np.array([shortened(caption) for caption in features["caption"]], dtype=str)
+
+
+def shortened(caption: object) -> str:
+    """Return a caption as it is drawn on the canvas.
+
+    >>> shortened("a cat on a sofa")
+    'a cat on a sofa'
+    """
+    if not isinstance(caption, str) or not caption:
+        return ""
+    lines = textwrap.wrap(caption, LINE_LENGTH, max_lines=LINES, placeholder=" …")
+    return "\n".join(lines)
+
+
+def layer_name(key: LayerKey, image: napari.layers.Image) -> str:
+    """Return what the layer of an image is called."""
+    return f"{key} [{image.name}]"
+
+
+def ensure_layer(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image, key: LayerKey
+) -> napari.layers.Shapes:
+    """Return the image's layer for regions or traces, made where there is none.
+
+    A Shapes layer of the right name and number of axes is taken over with the captions in its
+    features table, so that saved work can be opened again.
+    """
+    layer = find_layer(viewer, image, key)
+    if layer is None:
+        layer = viewer.add_layer(_new_layer(image, key))
+    else:
+        _add_columns(layer)
+        layer.text = _text(layer, key)
+    mark(layer, image, key)
+    reset_defaults(layer)
+    protect(layer, True)
+    return layer
+
+
+def find_layer(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image, key: LayerKey
+) -> napari.layers.Shapes | None:
+    """Return the image's layer for regions or traces, if there is one."""
+    from napari.layers import Shapes
+
+    for layer in viewer.layers:
+        if isinstance(layer, Shapes) and layer.ndim == image.ndim:
+            sign = layer.metadata.get(_OURS)
+            if (sign or layer.name) == layer_name(key, image):
+                return layer
+    return None
+
+
+def mark(layer: napari.layers.Shapes, image: napari.layers.Image, key: LayerKey) -> None:
+    """Note on a layer which image it belongs to; a renamed layer stays with its image."""
+    name = layer_name(key, image)
+    if layer.name == layer.metadata.get(_OURS):
+        layer.name = name
+    layer.metadata[_OURS] = name
+
+
+def protect(layer: napari.layers.Layer, on: bool) -> None:
+    """Guard a layer against deletion by a slip of the hand, where napari can."""
+    if hasattr(layer, "locked"):
+        layer.locked = on
+
+
+def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shapes:
+    """Return an empty layer that lies exactly on the image."""
+    from napari.layers import Shapes
+
+    colour = COLOURS[key]
+    layer = Shapes(
+        ndim=image.ndim,
+        name=layer_name(key, image),
+        features=empty_columns(),
+        feature_defaults=BLANK,
+        edge_color=colour,
+        face_color="transparent",
+        edge_width=edge_width(image),
+        **placement(image),
+    )
+    layer.current_edge_color = colour
+    layer.current_face_color = "transparent"
+    layer.current_edge_width = edge_width(image)
+    layer.text = _text(layer, key)
+    return layer
+
+
+def placement(image: napari.layers.Image) -> dict[str, Any]:
+    """Return where the image lies in the world, as arguments for a new layer.
+
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> placement(Image(np.zeros((4, 6)), scale=(2, 3)))["scale"].tolist()
+    [2.0, 3.0]
+    """
+    return {
+        "scale": np.array(image.scale),
+        "translate": np.array(image.translate),
+        "rotate": np.array(image.rotate),
+        "shear": np.array(image.shear),
+        "affine": np.array(image.affine.affine_matrix),
+        "units": image.units,
+        "axis_labels": image.axis_labels,
+    }
+
+
+def edge_width(image: napari.layers.Image) -> float:
+    """Return a line width, in image pixels, that shows on large images and small ones."""
+    return max(round(max(full_shape(image)[-2:]) / 300, 1), 0.2)
+
+
+def _text(layer: napari.layers.Shapes, key: LayerKey) -> dict[str, Any]:
+    return {
+        "string": CaptionText(),
+        "color": COLOURS[key],
+        "size": 10,
+        "anchor": "upper_left",
+        "translation": np.zeros(layer.ndim),
+    }
+
+
+def _add_columns(layer: napari.layers.Shapes) -> None:
+    """Give a layer that was opened from a file the columns it lacks."""
+    missing = [name for name in COLUMNS if name not in layer.features]
+    if missing:
+        blank = empty_columns(layer.nshapes)
+        layer.features = layer.features.assign(**{name: blank[name] for name in missing})

@@ -1,0 +1,159 @@
+"""Reading an image: one worker, and the grids of the planes read so far."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from ..errors import Cancelled, PatchionerError
+from .geometry import displayed_plane, record_plane
+from .picture import plane_source
+from .worker import Job, Reading, read_image
+
+if TYPE_CHECKING:
+    import napari
+
+    from ..captioner import Captioner
+    from ..grids import FeatureGrid
+    from ._record import Plane, Record
+    from .library import Library
+    from .session import Session
+
+KEPT_PLANES = 12
+
+
+class Reader(QObject):
+    """Reads planes of one image with one model.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Says which plane is displayed.
+    image : napari.layers.Image
+        The image to read.
+    library : Library
+        Where models come from.
+    parent : QObject, optional
+        Whoever wants the grids.
+    """
+
+    told = Signal(str)
+    changed = Signal()
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        image: napari.layers.Image,
+        library: Library,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.model = ""
+        self.captioner: Captioner | None = None
+        self.job: Job | None = None
+        self.grids: dict[Plane, FeatureGrid] = {}
+        self._refused: set[Plane] = set()
+        self._viewer = viewer
+        self._image = image
+        self._library = library
+
+    @property
+    def active(self) -> bool:
+        """Whether a worker is reading."""
+        return self.job is not None
+
+    def start(self, model: str) -> None:
+        """Read the displayed plane with a model; grids of an earlier reading are dropped."""
+        self.model, self.captioner = model, None
+        self.grids.clear()
+        self._refused.clear()
+        self.read()
+
+    def read(self) -> None:
+        """Read the displayed plane with the model in use."""
+        try:
+            plane = displayed_plane(self._viewer, self._image)
+            source = plane_source(self._image, plane)
+        except PatchionerError as error:
+            self.told.emit(str(error))
+            return
+        self._refused.add(plane)
+        job = Job(read_image, self._library, self.model, source, parent=self)
+        job.delivered.connect(partial(self._on_read, job, plane))
+        job.ended.connect(partial(self._on_ended, job))
+        self.job = job
+        self.told.emit("reading the image; you can draw meanwhile")
+        job.start()
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """Stop reading; what arrives later is dropped."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def close(self) -> None:
+        """Stop reading for good."""
+        self.cancel()
+        self.job = None
+
+    def forget(self) -> None:
+        """Drop all grids: the image is not what it was."""
+        self.cancel()
+        self.grids.clear()
+        self.model, self.captioner = "", None
+
+    def plane_and_grid(self, record: Record, session: Session) -> tuple[Plane, FeatureGrid] | None:
+        """Return the plane a record lies on with its grid, if that plane has been read."""
+        for axes in {plane.axes for plane in self.grids}:
+            plane = record_plane(record, session, axes)
+            if plane in self.grids:
+                return plane, self.grids[plane]
+        return None
+
+    def should_read(self, session: Session) -> bool:
+        """Whether the displayed plane has to be read for a caption that is wanted there.
+
+        A plane whose reading failed or was cancelled is not tried again until Start is pressed.
+        """
+        if self.captioner is None or self.active:
+            return False
+        try:
+            plane = displayed_plane(self._viewer, self._image)
+        except PatchionerError:
+            return False
+        if plane in self.grids or plane in self._refused:
+            return False
+        records = [record for record in session.records.values() if record.wanted]
+        return any(record_plane(record, session, plane.axes) == plane for record in records)
+
+    def _on_read(self, job: Job, plane: Plane, reading: Reading) -> None:
+        if job is not self.job:
+            return
+        self.captioner = reading.captioner
+        while len(self.grids) >= KEPT_PLANES:
+            oldest = next(iter(self.grids))
+            self._refused.discard(oldest)
+            del self.grids[oldest]
+        self.grids[plane] = reading.grid
+
+    def _on_ended(self, job: Job, error: Exception | None) -> None:
+        if job is not self.job:
+            return
+        self.job = None
+        self.told.emit(_outcome(error))
+        self.changed.emit()
+
+
+def _outcome(error: Exception | None) -> str:
+    """Return how the reading ended, in one sentence."""
+    if error is None:
+        return "ready: draw a region and its caption appears"
+    if isinstance(error, Cancelled):
+        return "cancelled; press Start to read the image again"
+    if isinstance(error, PatchionerError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to read this image; crop it or close other programs"
+    return f"the image could not be read ({type(error).__name__}: {error})"

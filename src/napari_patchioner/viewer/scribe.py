@@ -1,0 +1,118 @@
+"""Writing captions: takes what the session wants, and brings back what the model says."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from ..errors import Cancelled, PatchionerError
+from .geometry import record_region, untangled
+from .worker import Job, write_captions
+
+if TYPE_CHECKING:
+    from ..decoders import Caption
+    from ..grids import FeatureGrid
+    from ..regions import Region
+    from ._record import Record, Request
+    from .reader import Reader
+    from .session import Session
+
+
+class Scribe(QObject):
+    """Has at most one batch of captions with a worker; the rest waits in the session.
+
+    Parameters
+    ----------
+    session : Session
+        What is wanted, and where answers go.
+    reader : Reader
+        The grids and the captioner.
+    parent : QObject, optional
+        Whoever shows the captions.
+    """
+
+    written = Signal()
+    told = Signal(str)
+
+    def __init__(self, session: Session, reader: Reader, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.options: dict[str, Any] = {}
+        self._session = session
+        self._reader = reader
+        self._job: Job | None = None
+        self._open: set[Request] = set()
+
+    @property
+    def active(self) -> bool:
+        """Whether a worker is captioning."""
+        return self._job is not None
+
+    def work(self) -> None:
+        """Send all captions that are wanted and possible to a worker, unless it has some."""
+        captioner = self._reader.captioner
+        if self._job is not None or self._reader.active or captioner is None:
+            return
+        requests = self._session.take(self._is_ready)
+        tasks = [task for task in map(self._task, requests) if task is not None]
+        if len(tasks) < len(requests):
+            self.written.emit()
+        if not tasks:
+            return
+        self._open = {task[0] for task in tasks}
+        job = Job(write_captions, captioner, tasks, dict(self.options), parent=self)
+        job.delivered.connect(partial(self._on_delivered, job, self._reader.model))
+        job.ended.connect(partial(self._on_ended, job))
+        self._job = job
+        job.start()
+
+    def close(self) -> None:
+        """Drop the batch a worker has in hand; its captions are wanted again."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+        self._session.give_back(self._open)
+        self._open = set()
+
+    def _is_ready(self, record: Record) -> bool:
+        return self._reader.plane_and_grid(record, self._session) is not None
+
+    def _task(self, request: Request) -> tuple[Request, Region, FeatureGrid] | None:
+        """Return a region and its grid; None, with a note in the record, where there is none."""
+        record = self._session.records[request.uid]
+        found = self._reader.plane_and_grid(record, self._session)
+        if found is None:
+            return None
+        plane, grid = found
+        try:
+            region = untangled(record_region(record, self._session, plane.axes))
+        except PatchionerError as error:
+            self._session.fail(request, str(error))
+            return None
+        return request, region, grid
+
+    def _on_delivered(
+        self, job: Job, model: str, answers: list[tuple[Request, Caption | PatchionerError]]
+    ) -> None:
+        if job is not self._job:
+            return
+        for request, answer in answers:
+            self._open.discard(request)
+            if isinstance(answer, PatchionerError):
+                self._session.fail(request, str(answer))
+            else:
+                self._session.deliver(request, answer, model)
+        self.written.emit()
+
+    def _on_ended(self, job: Job, error: Exception | None) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        if error is not None and not isinstance(error, Cancelled):
+            message = f"the captions could not be written ({type(error).__name__}: {error})"
+            for request in self._open:
+                self._session.fail(request, message)
+            self.told.emit(message)
+        self._open = set()
+        self.written.emit()

@@ -1,0 +1,125 @@
+"""Reading a Shapes layer for the session, and writing its features table back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._record import NO_SCORE, Row, Seen
+from .geometry import alignment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import napari
+    import pandas as pd
+
+COLUMNS = ("uid", "caption", "score", "source")
+BLANK = {"uid": "", "caption": "", "score": NO_SCORE, "source": ""}
+
+
+def empty_columns(length: int = 0) -> dict[str, np.ndarray]:
+    """Return our columns for a new layer, typed."""
+    text = np.array([""] * length, object)
+    return {"uid": text, "caption": text, "score": np.full(length, np.nan), "source": text}
+
+
+def is_drawing(layer: napari.layers.Shapes) -> bool:
+    """Whether a shape is being drawn and not finished, so that the last one is only half there.
+
+    napari has no public word for it (napari PR 9275); without it nothing is lost but time.
+    """
+    return bool(getattr(layer, "_is_creating", False))
+
+
+def is_dragging(layer: napari.layers.Shapes) -> bool:
+    """Whether a shape or vertex is being moved."""
+    return bool(getattr(layer, "_is_moving", False))
+
+
+def read_shapes(layer: napari.layers.Shapes, image: napari.layers.Image) -> list[Seen]:
+    """Return all shapes of a layer as they lie on the image."""
+    to_image = alignment(layer, image)
+    return [
+        Seen(kind, to_image(vertices))
+        for kind, vertices in zip(layer.shape_type, layer.data, strict=True)
+    ]
+
+
+def read_rows(layer: napari.layers.Shapes) -> list[Row]:
+    """Return the rows of the features table, however many there are."""
+    return [_row(record) for record in layer.features.to_dict("records")]
+
+
+def write_rows(layer: napari.layers.Shapes, rows: Sequence[Row]) -> None:
+    """Replace the features table; other people's columns are kept."""
+    import pandas as pd
+
+    columns = [name for name in layer.features.columns if name not in COLUMNS]
+    table = pd.DataFrame(
+        {name: [row.extras.get(name) for row in rows] for name in columns}
+        | {
+            "uid": np.array([row.uid for row in rows], object),
+            "caption": np.array([row.caption for row in rows], object),
+            "score": np.array([row.score for row in rows], float),
+            "source": np.array([row.source for row in rows], object),
+        }
+    )
+    layer.features = table[[*COLUMNS, *columns]]
+    reset_defaults(layer)
+
+
+def update_rows(layer: napari.layers.Shapes, rows: Iterable[Row]) -> bool:
+    """Write our columns into the rows that carry the same uid; return whether any changed.
+
+    Safe in the middle of a drawing, when the table may not be replaced.
+    """
+    features = layer.features
+    places = {row.uid: (index, row) for index, row in enumerate(read_rows(layer))}
+    changed = False
+    for row in rows:
+        index, there = places.get(row.uid, (None, row))
+        if index is not None and not row.same(there):
+            for name in COLUMNS:
+                features.at[index, name] = getattr(row, name)
+            changed = True
+    if changed:
+        layer.refresh_text()
+        layer.events.features()
+    return changed
+
+
+def reset_defaults(layer: napari.layers.Shapes) -> None:
+    """Make sure that the next shape drawn starts blank.
+
+    napari copies the last row into the defaults whenever the features are set, and the next
+    shape would inherit its caption.
+    """
+    defaults = layer.feature_defaults
+    if any(_plain(defaults[name].iloc[0]) for name in ("uid", "caption", "source")):
+        layer.feature_defaults = {**_first(defaults), **BLANK}
+
+
+def _first(defaults: pd.DataFrame) -> dict[str, Any]:
+    return {str(name): defaults[name].iloc[0] for name in defaults.columns}
+
+
+def _row(record: dict[Any, Any]) -> Row:
+    extras = {str(name): value for name, value in record.items() if name not in COLUMNS}
+    try:
+        score = float(record.get("score", NO_SCORE))
+    except (TypeError, ValueError):
+        score = NO_SCORE
+    return Row(
+        _plain(record.get("uid")),
+        _plain(record.get("caption")),
+        score,
+        _plain(record.get("source")),
+        extras,
+    )
+
+
+def _plain(value: object) -> str:
+    """Return a text, empty for the missing values of numpy and pandas."""
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,184 @@
+"""Work off the GUI thread: reading an image and writing captions.
+
+The generator functions here run in worker threads. They touch no layer and no widget: they get
+plain data, yield plain data, and ask a shared `Progress` whether to go on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from functools import wraps
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal, Slot
+
+from ..errors import Cancelled, PatchionerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from ..captioner import Captioner
+    from ..decoders import Caption
+    from ..grids import FeatureGrid
+    from ..regions import Region
+    from ._record import Request
+    from .library import Library
+    from .picture import PlaneSource
+
+# Regions decoded between two looks at whether anybody still waits for them.
+BATCH = 16
+
+
+@dataclass(eq=False, slots=True)
+class Progress:
+    """How far the work is, written by the worker and read by the GUI; also the stop sign."""
+
+    fraction: float = 0.0
+    message: str = ""
+    cancelled: Event = field(default_factory=Event)
+    aborted: Callable[[], bool] = lambda: False
+
+    def __call__(self, fraction: float, message: str) -> None:
+        """Report from the worker; raise `Cancelled` when nobody waits any more."""
+        if self.cancelled.is_set() or self.aborted():
+            raise Cancelled
+        self.fraction, self.message = float(fraction), message
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An image read: the captioner and the grid it made."""
+
+    captioner: Captioner
+    grid: FeatureGrid
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An exception on its way to the GUI thread, kept from napari's own error dialog."""
+
+    error: Exception
+
+
+def _reporting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a generator function that returns what went wrong instead of raising it."""
+
+    @wraps(function)
+    def guarded(*arguments: Any) -> Generator[Any, Any, _Failure | None]:
+        # The worker relays every warning to the person; a library's deprecations are not theirs.
+        warnings.simplefilter("ignore")
+        try:
+            yield from function(*arguments)
+        except Exception as error:
+            return _Failure(error)
+        return None
+
+    return guarded
+
+
+@_reporting
+def read_image(
+    library: Library, model: str, source: PlaneSource, progress: Progress
+) -> Generator[Reading | None, None, None]:
+    """Load the model, read the plane, encode it; yield the `Reading`."""
+    progress(0.0, "loading the model")
+    captioner = library.load(model)
+    progress(0.1, "reading the image")
+    picture = source.read()
+    yield None
+    grid = captioner.encode(
+        picture, progress=lambda done, message: progress(0.15 + 0.85 * done, message)
+    )
+    progress(1.0, "done")
+    yield Reading(captioner, source.in_full_pixels(grid))
+
+
+@_reporting
+def write_captions(
+    captioner: Captioner,
+    tasks: Sequence[tuple[Request, Region, FeatureGrid]],
+    options: dict[str, Any],
+    progress: Progress,
+) -> Generator[list[tuple[Request, Caption | PatchionerError]], None, None]:
+    """Caption regions in batches, each batch on one grid; yield pairs of request and answer."""
+    waiting = list(tasks)
+    while waiting:
+        progress(1 - len(waiting) / len(tasks), "captioning")
+        grid = waiting[0][2]
+        batch = [task for task in waiting if task[2] is grid][:BATCH]
+        waiting = [task for task in waiting if task not in batch]
+        yield _caption_batch(captioner, grid, batch, options)
+
+
+def _caption_batch(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    batch: Sequence[tuple[Request, Region, FeatureGrid]],
+    options: dict[str, Any],
+) -> list[tuple[Request, Caption | PatchionerError]]:
+    """Caption a batch; where one region is at fault, the others still get their caption."""
+    try:
+        captions = captioner.caption(grid, [task[1] for task in batch], **options)
+    except PatchionerError as error:
+        if len(batch) == 1:
+            return [(batch[0][0], error)]
+        singles = (_caption_batch(captioner, grid, [task], options) for task in batch)
+        return [answer for single in singles for answer in single]
+    return [(task[0], caption) for task, caption in zip(batch, captions, strict=True)]
+
+
+class Job(QObject):
+    """One piece of work in a worker thread, with its signals in the GUI thread.
+
+    Parameters
+    ----------
+    function : generator function
+        One of this module; it gets the arguments and a `Progress`.
+    *arguments
+        Plain data.
+    parent : QObject
+        Whose end also ends the interest in the results.
+    """
+
+    delivered = Signal(object)
+    ended = Signal(object)
+
+    def __init__(
+        self, function: Callable[..., Any], *arguments: Any, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.progress = Progress()
+        self._failure: Exception | None = None
+        self._worker = create_worker(function, *arguments, self.progress, _start_thread=False)
+        worker = self._worker
+        self.progress.aborted = lambda: bool(worker.abort_requested)
+        worker.yielded.connect(self._on_yielded)
+        worker.returned.connect(self._on_returned)
+        worker.finished.connect(self._on_finished)
+
+    def start(self) -> None:
+        """Hand the work to a thread."""
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the work to stop at its next step; its results are dropped from now on."""
+        self.progress.cancelled.set()
+        self._worker.quit()
+
+    @Slot(object)
+    def _on_yielded(self, result: object) -> None:
+        if result is not None and not self.progress.cancelled.is_set():
+            self.delivered.emit(result)
+
+    @Slot(object)
+    def _on_returned(self, result: object) -> None:
+        self._failure = result.error if isinstance(result, _Failure) else None
+
+    @Slot()
+    def _on_finished(self) -> None:
+        stopped = self.progress.cancelled.is_set() or self._worker.abort_requested
+        self.ended.emit(Cancelled() if stopped else self._failure)
+        self.deleteLater()

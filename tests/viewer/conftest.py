@@ -1,0 +1,124 @@
+"""A small captioner whose every step can be checked, and a viewer with the dock in it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from napari_patchioner.decoders import Caption
+from napari_patchioner.errors import RegionError
+from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.regions import Box, Ellipse, Polygon, RegionSet, Trace, WholeImage
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (30, 60, 230)}
+
+
+@dataclass(frozen=True)
+class Card:
+    id: str
+    title: str
+    note: str = "made for tests"
+
+
+class ColourCaptioner:
+    """Names the colour at the middle of a region; slow on demand, and it counts its work."""
+
+    def __init__(self, steps: int = 3) -> None:
+        self.steps = steps
+        self.encoded = 0
+        self.captioned: list[int] = []
+        self.hold = threading.Event()
+        self.hold.set()
+        self.reached = threading.Event()
+        self.hold_captions = threading.Event()
+        self.hold_captions.set()
+        self.threads: set[int] = set()
+
+    def encode(self, image, *, progress=None):
+        self.threads.add(threading.get_ident())
+        image = np.asarray(image)
+        for step in range(self.steps):
+            self.reached.set()
+            while not self.hold.wait(0.01):
+                progress(step / self.steps, "looking")
+            if progress:
+                progress(step / self.steps, "looking")
+        self.encoded += 1
+        rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)
+        height, width = rgb.shape[:2]
+        transform = GridTransform((height, width), (height, width))
+        return FeatureGrid(rgb[..., :3].astype(np.float32), transform, "colours")
+
+    def caption(self, grid, regions, *, pooling=None, beams=4, alternatives=3, max_tokens=20):
+        self.threads.add(threading.get_ident())
+        self.hold_captions.wait(20)
+        self.captioned.append(len(regions))
+        return [self._one(grid, region) for region in regions]
+
+    def _one(self, grid, region):
+        if isinstance(region, RegionSet):
+            parts = [self._one(grid, member) for member in region.members]
+            return Caption(" and ".join(part.text for part in parts), 0.5)
+        row, column = middle(region, grid.shape)
+        if not (0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]):
+            raise RegionError("the region lies outside the image; move it inside")
+        pixel = grid.embeddings[int(row), int(column)]
+        near = {name: float(np.abs(pixel - value).sum()) for name, value in COLOURS.items()}
+        ranked = sorted(near, key=near.__getitem__)
+        weights = [0.8, 0.15, 0.05]
+        return Caption(
+            f"something {ranked[0]}",
+            0.8,
+            alternatives=(f"a {ranked[0]} thing", f"{ranked[0]}, plainly"),
+            concepts=tuple(zip(ranked, weights, strict=True)),
+        )
+
+
+def middle(region, shape):
+    if isinstance(region, WholeImage):
+        return shape[0] / 2, shape[1] / 2
+    if isinstance(region, Box):
+        return (region.top + region.bottom) / 2, (region.left + region.right) / 2
+    corners = {Polygon: "vertices", Ellipse: "corners", Trace: "points"}[type(region)]
+    return np.asarray(getattr(region, corners)).mean(axis=0)
+
+
+@pytest.fixture
+def captioner():
+    return ColourCaptioner()
+
+
+@pytest.fixture
+def library(captioner):
+    from napari_patchioner.viewer.library import Library
+
+    cards = (Card("colours", "Colours"), Card("other", "Others"))
+    return Library(lambda name: captioner, lambda: cards)
+
+
+@pytest.fixture
+def picture():
+    """Three vertical stripes, red, green and blue, 120 x 180 pixels."""
+    image = np.zeros((120, 180, 3), np.uint8)
+    for place, colour in enumerate(COLOURS.values()):
+        image[:, 60 * place : 60 * (place + 1)] = colour
+    return image
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def dock(viewer, library, picture, qtbot):
+    from napari_patchioner.viewer import CaptionDock
+
+    viewer.add_image(picture, name="stripes")
+    made = CaptionDock(viewer, library=library)
+    viewer.window.add_dock_widget(made, name="Patch-ioner")
+    yield made
+    made.shut_down()
