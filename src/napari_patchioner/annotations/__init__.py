@@ -1,1 +1,36 @@
-"""See the architecture: one room of the house."""
+"""The annotation record and its file formats, one file per format."""
+
+from __future__ import annotations
+
+from ._annotation import KINDS, Annotation, Kind, Source, new_uid
+from ._captioned import with_human_caption, with_model_caption
+from ._formats import FORMATS, Format, read_annotations
+from ._napari_csv import format_napari_csv, read_napari_csv, write_napari_csv
+from ._napari_shape import region_from_shape, shape_from_region
+from ._table import write_bytes
+from ._tidy_csv import format_tidy_csv, read_tidy_csv, write_tidy_csv
+from ._wkt import region_from_wkt, region_to_wkt
+
+__all__ = [
+    "FORMATS",
+    "KINDS",
+    "Annotation",
+    "Format",
+    "Kind",
+    "Source",
+    "format_napari_csv",
+    "format_tidy_csv",
+    "new_uid",
+    "read_annotations",
+    "read_napari_csv",
+    "read_tidy_csv",
+    "region_from_shape",
+    "region_from_wkt",
+    "region_to_wkt",
+    "shape_from_region",
+    "with_human_caption",
+    "with_model_caption",
+    "write_bytes",
+    "write_napari_csv",
+    "write_tidy_csv",
+]

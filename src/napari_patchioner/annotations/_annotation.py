@@ -1,0 +1,102 @@
+"""The record of one captioned region: where it is, what it says, and who said it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+from uuid import uuid4
+
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Source: TypeAlias = Literal["", "model", "edited", "human"]
+Kind: TypeAlias = Literal["box", "polygon", "ellipse", "trace", "point", "set", "image", "mask"]
+
+KINDS: dict[type, Kind] = {
+    Box: "box",
+    Polygon: "polygon",
+    Ellipse: "ellipse",
+    Trace: "trace",
+    Point: "point",
+    RegionSet: "set",
+    WholeImage: "image",
+    Mask: "mask",
+}
+SHAPE_TYPES: dict[str, str] = {
+    "box": "rectangle",
+    "polygon": "polygon",
+    "ellipse": "ellipse",
+    "trace": "path",
+}
+
+
+def new_uid() -> str:
+    """Return a name no other region has.
+
+    >>> len(new_uid())
+    32
+    """
+    return uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One region of one image and its caption.
+
+    Attributes
+    ----------
+    uid : str
+        Name of the region, unique within its image.
+    image : str
+        Path, file name or stem of the image; empty where it goes with any image.
+    region : Region
+        The geometry, in ``(row, column)`` image pixels with pixel centres at integers. Two
+        annotations are equal only when they share the very same region object.
+    caption : str
+        What is said about the region; empty where nothing is said yet.
+    score : float or None
+        How far to trust a model's caption, 0 to 1; None where there is no such number.
+    source : {"", "model", "edited", "human"}
+        Who wrote the caption: nobody or unknown, a model, a person over a model's draft, a person.
+    model : str
+        Name of the model that wrote the caption or its draft.
+    extra : mapping of str to str
+        Anything else that belongs to the record (memory, grid key, options, time, columns of
+        other tools); the formats carry it along.
+    """
+
+    uid: str
+    image: str
+    region: Region
+    caption: str = ""
+    score: float | None = None
+    source: Source = ""
+    model: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """What was drawn: box, polygon, ellipse, trace, point, set, image or mask."""
+        return KINDS[type(self.region)]
+
+    @property
+    def shape_type(self) -> str | None:
+        """The napari shape that shows the region; None where napari has none for it."""
+        return SHAPE_TYPES.get(self.kind)
+
+    @property
+    def is_human(self) -> bool:
+        """Whether the caption is a person's, or may be: no model may overwrite it."""
+        return self.source in ("edited", "human") or (self.source == "" and self.caption != "")

@@ -1,0 +1,218 @@
+"""napari's own table of shapes, one row per vertex, with our columns after napari's."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.errors import FormatError
+
+from ._annotation import Annotation
+from ._cells import guard_cell, unguard_cell
+from ._columns import (
+    CAPTION_COLUMNS,
+    caption_cells,
+    caption_fields,
+    check_unique,
+    extra_cells,
+    extra_columns,
+    extra_fields,
+    identity,
+)
+from ._napari_shape import region_from_shape, shape_from_region
+from ._table import Table, format_table, read_table, write_text
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from ._napari_shape import FloatArray
+
+NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
+_OURS = ("uid", "image", *CAPTION_COLUMNS)
+# Where a shape lies in an image of more than two dimensions: its leading coordinates.
+_PLANE = "plane"
+
+
+def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
+    """Read napari's table of shapes, written by napari or by `write_napari_csv`.
+
+    Parameters
+    ----------
+    path : path-like
+        A UTF-8 CSV that begins with the columns ``index`` and ``shape-type`` and has
+        ``vertex-index, axis-0, axis-1``; more axes may follow, the last two are row and column
+        and the others become the extra ``"plane"``. Our own columns may be missing.
+
+    Returns
+    -------
+    list of Annotation
+        One per shape. Without a ``uid`` column the uid is the index; without an ``image``
+        column the image is empty.
+
+    Raises
+    ------
+    FormatError
+        One sentence that names the file, the row (the header is row 1) and the column.
+    """
+    return parse_napari_csv(read_table(path))
+
+
+def parse_napari_csv(table: Table) -> list[Annotation]:
+    """Return the annotations in a table, as `read_napari_csv` does."""
+    table.require(NAPARI_COLUMNS, "a napari table of shapes")
+    if table.columns[:2] != ("index", "shape-type"):
+        raise FormatError(
+            f"{table.name}: row 1: a napari table of shapes begins with the columns 'index' and "
+            "'shape-type'"
+        )
+    axes = [place for place, name in enumerate(table.columns) if name.startswith("axis-")]
+    seen: dict[Any, int] = {}
+    shapes = itertools.groupby(table.rows, key=lambda item: item[1][0].strip())
+    return [
+        _annotation(table, position, index, list(rows), axes, seen)
+        for position, (index, rows) in enumerate(shapes)
+    ]
+
+
+def _annotation(
+    table: Table,
+    position: int,
+    index: str,
+    rows: list[tuple[int, tuple[str, ...]]],
+    axes: Sequence[int],
+    seen: dict[Any, int],
+) -> Annotation:
+    """Return the annotation that the rows of one shape make."""
+    row, values = rows[0]
+    if index != str(position):
+        raise table.error(row, "index", f"must be {position}, but is {index!r}")
+    cells = dict(zip(table.columns, values, strict=True))
+    vertices = np.array([_vertex(table, number, row_cells, axes) for number, row_cells in rows])
+    extra = extra_fields(cells, (*NAPARI_COLUMNS, *_OURS, *(table.columns[a] for a in axes)))
+    if len(axes) > 2:
+        extra[_PLANE] = _plane(table, row, vertices)
+    try:
+        region = region_from_shape(vertices[:, -2:], cells["shape-type"].strip())
+    except FormatError as error:
+        raise table.error(row, "shape-type", str(error)) from error
+    return Annotation(
+        uid=identity(table, row, {"uid": index, **cells}, seen),
+        image=unguard_cell(cells.get("image", "")),
+        region=region,
+        **caption_fields(table, row, cells),
+        extra=extra,
+    )
+
+
+def _vertex(table: Table, row: int, values: Sequence[str], axes: Sequence[int]) -> list[float]:
+    """Return the coordinates in one row."""
+    vertex = []
+    for axis in axes:
+        try:
+            number = float(values[axis])
+        except ValueError:
+            problem = f"{values[axis]!r} is not a number"
+            raise table.error(row, table.columns[axis], problem) from None
+        if not math.isfinite(number):
+            raise table.error(row, table.columns[axis], f"{number} is not a finite number")
+        vertex.append(number)
+    return vertex
+
+
+def _plane(table: Table, row: int, vertices: FloatArray) -> str:
+    """Return the leading coordinates of a shape, which all its vertices must share."""
+    leading = vertices[:, :-2]
+    if (leading != leading[0]).any():
+        raise table.error(row, "axis-0", "the shape spans several planes; draw it in one")
+    return " ".join(f"{value:g}" for value in leading[0].tolist())
+
+
+def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Annotation, ...]]:
+    """Return annotations as napari's table of shapes, as text, and what it could not hold.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Regions, coordinates in ``(row, column)``.
+
+    Returns
+    -------
+    text : str
+        The columns ``index, shape-type, vertex-index, axis-0, axis-1``, then ``uid, image,
+        caption, score, source, model`` and the extras, repeated for every vertex.
+    left_out : tuple of Annotation
+        Sets, points, masks, single-point traces and whole images, for which napari has no shape.
+
+    Raises
+    ------
+    FormatError
+        If a region makes no sense, or two of one image share a uid.
+    """
+    check_unique(annotations)
+    shapes = [shape_from_region(annotation.region) for annotation in annotations]
+    pairs = list(zip(annotations, shapes, strict=True))
+    held = [(annotation, shape) for annotation, shape in pairs if shape is not None]
+    extras = extra_columns([annotation for annotation, _ in held], (*NAPARI_COLUMNS, *_OURS))
+    rows: list[list[str | int]] = []
+    for index, (annotation, (shape_type, vertices)) in enumerate(held):
+        ours = _our_cells(annotation, extras)
+        rows += [
+            [*cells, *ours] for cells in _vertex_cells(annotation, index, shape_type, vertices)
+        ]
+    text = format_table((*NAPARI_COLUMNS, *_OURS, *extras), rows)
+    return text, tuple(annotation for annotation, shape in pairs if shape is None)
+
+
+def _our_cells(annotation: Annotation, extras: Sequence[str]) -> list[str]:
+    """Return what stands after napari's columns in every row of a shape."""
+    names = [guard_cell(annotation.uid), guard_cell(annotation.image)]
+    return [*names, *caption_cells(annotation), *extra_cells(annotation, extras)]
+
+
+def _vertex_cells(
+    annotation: Annotation, index: int, shape_type: str, vertices: FloatArray
+) -> list[list[str | int]]:
+    """Return napari's cells of one shape, one row per vertex."""
+    try:
+        region_from_shape(vertices, shape_type)
+    except FormatError as error:
+        raise FormatError(f"region {annotation.uid!r}: {error}") from error
+    return [
+        [index, shape_type, place, repr(row), repr(column)]
+        for place, (row, column) in enumerate(vertices.tolist())
+    ]
+
+
+def write_napari_csv(
+    path: str | os.PathLike[str], annotations: Sequence[Annotation]
+) -> tuple[Annotation, ...]:
+    """Write napari's table of shapes, whole or not at all; plain napari opens it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is replaced if it exists.
+    annotations : sequence of Annotation
+        As for `format_napari_csv`.
+
+    Returns
+    -------
+    tuple of Annotation
+        What the format could not hold; the tidy table holds it.
+
+    Raises
+    ------
+    FormatError
+        As `format_napari_csv`, or if the file cannot be written; the old file stays as it was.
+
+    Notes
+    -----
+    napari itself cannot open a table without a single shape; `read_napari_csv` can.
+    """
+    text, left_out = format_napari_csv(annotations)
+    write_text(path, text)
+    return left_out

@@ -1,0 +1,208 @@
+"""Comma-separated tables: strict in reading, all or nothing in writing."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_patchioner.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+# A lasso with thousands of vertices is one long cell; the csv module allows 131,072 characters.
+_LONGEST_CELL = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The cells of a table, as text.
+
+    Attributes
+    ----------
+    name : str
+        File name, for messages.
+    columns : tuple of str
+        The header.
+    rows : tuple of (int, tuple of str)
+        Row number as a spreadsheet counts (the header is row 1) and the cells.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+
+    def require(self, columns: Sequence[str], kind: str) -> None:
+        """Raise a FormatError unless all these columns are there."""
+        missing = [column for column in columns if column not in self.columns]
+        if missing:
+            raise FormatError(
+                f"{self.name}: row 1: {kind} needs the column{'s' * (len(missing) > 1)} "
+                f"{', '.join(map(repr, missing))}, which the header lacks"
+            )
+
+    def error(self, row: int, column: str, problem: str) -> FormatError:
+        """Return the error that names the file, the row and the column."""
+        return FormatError(f"{self.name}: row {row}, column {column!r}: {problem}")
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
+    """Read a comma-separated table in UTF-8, with or without a byte order mark.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    Table
+        Blank lines are passed over.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, is not UTF-8, is empty, or has rows of different lengths.
+    """
+    path = Path(path)
+    records = _read_records(path)
+    header = next((cells for _, cells in records if cells), None)
+    if header is None:
+        raise FormatError(f"{path.name}: the file is empty; a table begins with a row of names")
+    columns = tuple(cell.strip() for cell in header)
+    _check_header(path.name, columns)
+    rows = [(number, cells) for number, cells in records if cells and cells is not header]
+    for number, cells in rows:
+        if len(cells) != len(columns):
+            raise FormatError(
+                f"{path.name}: row {number}: has {len(cells)} cells, but the header has "
+                f"{len(columns)} columns"
+            )
+    return Table(path.name, columns, tuple(rows))
+
+
+def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
+    """Return all records of a file, numbered from 1, blank ones as empty tuples."""
+    records: list[tuple[int, tuple[str, ...]]] = []
+    try:
+        with _long_cells(), path.open(encoding="utf-8-sig", newline="") as file:
+            for number, cells in enumerate(csv.reader(file, strict=True), start=1):
+                blank = not any(cells) and len(cells) <= 1
+                records.append((number, () if blank else tuple(cells)))
+    except csv.Error as error:
+        raise FormatError(
+            f"{path.name}: row {len(records) + 1}: the quoting is broken ({error})"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path.name}: row {len(records) + 1}: is not UTF-8 text; save the table as UTF-8 CSV"
+        ) from error
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return records
+
+
+def _check_header(name: str, columns: tuple[str, ...]) -> None:
+    """Refuse headers that do not name each column once."""
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        raise FormatError(f"{name}: row 1: the cells must be separated by commas, but are not")
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise FormatError(f"{name}: row 1: the column {twice!r} appears twice")
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let the csv module read cells of any length for a while."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+class _Lines(list[str]):
+    r"""Collects what a csv writer writes, one string per row, rows ended by a line feed.
+
+    The writer quotes line feeds and carriage returns only if both end its own rows, hence the
+    default ``\\r\\n`` is asked for and replaced.
+    """
+
+    def write(self, row: str) -> None:
+        """Take one row."""
+        self.append(row.removesuffix("\r\n") + "\n")
+
+
+def format_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+    r"""Return a comma-separated table as text.
+
+    >>> format_table(["uid", "caption"], [["1", "a cat, asleep"]])
+    'uid,caption\n1,"a cat, asleep"\n'
+    """
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return "".join(lines)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a whole UTF-8 file or nothing: beside it first, then in its place.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is replaced if it exists.
+    text : str
+        Its contents, written as they are (no newline translation).
+
+    Raises
+    ------
+    FormatError
+        If the folder is missing or cannot be written, or the text cannot be stored; the old
+        file is left as it was.
+    """
+    path = Path(path)
+    try:
+        write_bytes(path, text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise FormatError(
+            f"{path.name}: a text holds half a character (a lone surrogate), which no file can hold"
+        ) from error
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a whole file or nothing, as `write_text` does."""
+    path = Path(path)
+    try:
+        path = path.resolve()
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _copy_mode(path, beside)
+            os.replace(beside, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(beside)
+            raise
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _copy_mode(path: Path, beside: str) -> None:
+    """Give the new file the rights of the old one, or those of any new file."""
+    try:
+        mode = path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        mode = 0o666 & ~mask
+    os.chmod(beside, mode)

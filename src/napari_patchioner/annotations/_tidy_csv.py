@@ -1,0 +1,153 @@
+"""The tidy table: one row per region, of any kind, of any number of images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.errors import FormatError
+
+from ._annotation import Annotation
+from ._cells import guard_cell, unguard_cell
+from ._columns import (
+    CAPTION_COLUMNS,
+    caption_cells,
+    caption_fields,
+    check_unique,
+    extra_cells,
+    extra_columns,
+    extra_fields,
+    identity,
+)
+from ._table import Table, format_table, read_table, write_text
+from ._wkt import members_cell, region_from_wkt, region_to_wkt
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
+# Only written where there are sets: what well-known text alone cannot tell about their parts.
+_MEMBERS = "members"
+_KNOWN = (*TIDY_COLUMNS, *CAPTION_COLUMNS, _MEMBERS)
+
+
+def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
+    """Read a tidy table.
+
+    Parameters
+    ----------
+    path : path-like
+        A UTF-8 CSV with the columns ``image, uid, kind, wkt`` and, where there are captions,
+        ``caption, score, source, model``, in any order; other columns are kept as extras.
+
+    Returns
+    -------
+    list of Annotation
+        One per row, in the order of the rows, coordinates in ``(row, column)``.
+
+    Raises
+    ------
+    FormatError
+        One sentence that names the file, the row (the header is row 1) and the column.
+    """
+    return parse_tidy_csv(read_table(path))
+
+
+def parse_tidy_csv(table: Table) -> list[Annotation]:
+    """Return the annotations in a table, as `read_tidy_csv` does."""
+    table.require(TIDY_COLUMNS, "a table of regions")
+    seen: dict[Any, int] = {}
+    annotations = []
+    for row, values in table.rows:
+        cells = dict(zip(table.columns, values, strict=True))
+        kind = cells["kind"].strip().lower()
+        try:
+            region = region_from_wkt(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
+        except FormatError as error:
+            column = "kind" if "is unknown" in str(error) else "wkt"
+            raise table.error(row, column, str(error)) from error
+        annotations.append(
+            Annotation(
+                uid=identity(table, row, cells, seen),
+                image=unguard_cell(cells["image"]),
+                region=region,
+                **caption_fields(table, row, cells),
+                extra=extra_fields(cells, _KNOWN),
+            )
+        )
+    return annotations
+
+
+def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
+    r"""Return annotations as a tidy table, as text.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Regions of any number of images, coordinates in ``(row, column)``.
+
+    Returns
+    -------
+    str
+        The columns ``image, uid, kind, wkt, caption, score, source, model``, then the extras.
+
+    Raises
+    ------
+    FormatError
+        If a region is a mask or makes no sense, or two of one image share a uid.
+
+    >>> from napari_patchioner.regions import Point
+    >>> print(format_tidy_csv([Annotation("a", "cat.png", Point(1, 2), "an ear")]), end="")
+    image,uid,kind,wkt,caption,score,source,model
+    cat.png,a,point,POINT (2.5 1.5),an ear,,,
+    """
+    check_unique(annotations)
+    members = [members_cell(annotation.region) for annotation in annotations]
+    named = any(members)
+    extras = extra_columns(annotations, _KNOWN)
+    columns = (*TIDY_COLUMNS, *CAPTION_COLUMNS, *([_MEMBERS] if named else []), *extras)
+    rows = [
+        [
+            *_region_cells(annotation),
+            *caption_cells(annotation),
+            *([cell] if named else []),
+            *extra_cells(annotation, extras),
+        ]
+        for annotation, cell in zip(annotations, members, strict=True)
+    ]
+    return format_table(columns, rows)
+
+
+def _region_cells(annotation: Annotation) -> list[str]:
+    """Return the cells for `TIDY_COLUMNS`."""
+    try:
+        wkt = region_to_wkt(annotation.region)
+    except FormatError as error:
+        raise FormatError(f"region {annotation.uid!r}: {error}") from error
+    return [guard_cell(annotation.image), guard_cell(annotation.uid), annotation.kind, wkt]
+
+
+def write_tidy_csv(
+    path: str | os.PathLike[str], annotations: Sequence[Annotation]
+) -> tuple[Annotation, ...]:
+    """Write a tidy table, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is replaced if it exists.
+    annotations : sequence of Annotation
+        As for `format_tidy_csv`.
+
+    Returns
+    -------
+    tuple of Annotation
+        What the format could not hold: always empty, since a mask is an error here.
+
+    Raises
+    ------
+    FormatError
+        As `format_tidy_csv`, or if the file cannot be written; the old file stays as it was.
+    """
+    write_text(path, format_tidy_csv(annotations))
+    return ()

@@ -1,0 +1,256 @@
+"""Regions as well-known text, and back.
+
+Well-known text is in ``x y`` image pixels with pixel corners at integers, so ``x = column + 0.5``
+and ``y = row + 0.5``. This is the only place where the two meet.
+
+=========  =================================================================================
+kind       well-known text
+=========  =================================================================================
+box        POLYGON, its four corners
+polygon    POLYGON without holes
+ellipse    POLYGON, the four corners of the (possibly turned) rectangle around it
+trace      LINESTRING (POINT for a single position); MULTIPOINT where the points are not to
+           be connected
+point      POINT
+set        GEOMETRYCOLLECTION of the above (MULTIPOLYGON is read as well)
+image      POLYGON EMPTY (a POLYGON around the whole image and an empty cell are read as well)
+=========  =================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Point,
+    Polygon,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
+
+from ._annotation import KINDS
+from ._napari_shape import box_corners, upright_box
+
+_EMPTY = "POLYGON EMPTY"
+# What counts as an upright rectangle when a table says "box", in pixels.
+_BOX_TOLERANCE = 1e-6
+
+
+def region_to_wkt(region: Region) -> str:
+    """Return a region as well-known text.
+
+    Parameters
+    ----------
+    region : Region
+        Any region but a mask.
+
+    Returns
+    -------
+    str
+        ``x y`` image pixels, pixel corners at integers; numbers in full precision.
+
+    Raises
+    ------
+    FormatError
+        If the region is a mask, has too few vertices, or a coordinate is not finite.
+
+    >>> region_to_wkt(Box(-0.5, -0.5, 1.5, 3.5))
+    'POLYGON ((0.0 0.0, 4.0 0.0, 4.0 2.0, 0.0 2.0, 0.0 0.0))'
+    """
+    if isinstance(region, WholeImage):
+        return _EMPTY
+    if isinstance(region, RegionSet):
+        if not region.members:
+            raise FormatError("a set needs at least one member, but this one has none")
+        return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_wkt, region.members))})"
+    if isinstance(region, Point):
+        return f"POINT ({_numbers([[region.row, region.column]])})"
+    if isinstance(region, Trace):
+        return _trace_to_wkt(region)
+    return f"POLYGON (({_numbers(_ring(region))}))"
+
+
+def _ring(region: Region) -> npt.NDArray[np.float64]:
+    """Return the closed ring of a box, polygon or ellipse, shape (n + 1, 2)."""
+    if isinstance(region, Box):
+        corners = box_corners(region)
+    elif isinstance(region, Ellipse):
+        corners = np.asarray(region.corners, float)
+    elif isinstance(region, Polygon):
+        corners = np.asarray(region.vertices, float)
+    else:
+        raise FormatError(f"a {KINDS[type(region)]} cannot be written as well-known text")
+    if corners.ndim != 2 or len(corners) < 3:
+        raise FormatError(
+            f"a {KINDS[type(region)]} needs at least 3 vertices, but has {len(corners)}"
+        )
+    return np.concatenate([corners, corners[:1]])
+
+
+def _trace_to_wkt(trace: Trace) -> str:
+    """Return a trace as LINESTRING, POINT or MULTIPOINT."""
+    if len(trace.points) == 0:
+        raise FormatError("a trace needs at least one point, but this one has none")
+    numbers = _numbers(trace.points)
+    if not trace.connected:
+        return f"MULTIPOINT (({numbers.replace(', ', '), (')}))"
+    return f"{'POINT' if len(trace.points) == 1 else 'LINESTRING'} ({numbers})"
+
+
+def _numbers(points: npt.ArrayLike) -> str:
+    """Return ``(row, column)`` points as ``x y`` pairs in full precision."""
+    shifted = np.asarray(points, float) + 0.5
+    if not np.isfinite(shifted).all():
+        raise FormatError("a coordinate is not a finite number")
+    return ", ".join(f"{x!r} {y!r}" for y, x in shifted.tolist())
+
+
+def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
+    """Return the region that well-known text outlines; undoes `region_to_wkt`.
+
+    Parameters
+    ----------
+    wkt : str
+        ``x y`` image pixels, pixel corners at integers.
+    kind : {"box", "polygon", "ellipse", "trace", "point", "set", "image"}
+        What the region is.
+    members : str
+        What the parts of a set are, as `members_cell` writes it. Without it, an upright
+        rectangle is read as a box, any other polygon as a polygon, and shared patches add up.
+
+    Returns
+    -------
+    Region
+        In ``(row, column)``, pixel centres at integers.
+
+    Raises
+    ------
+    FormatError
+        If the text cannot be parsed, does not fit the kind, or holds a number that is not
+        finite.
+
+    >>> region_from_wkt("POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))", "box")
+    Box(top=-0.5, left=-0.5, bottom=1.5, right=3.5)
+    """
+    if kind == "image" and not wkt.strip():
+        return WholeImage()
+    try:
+        geometry = shapely.from_wkt(wkt)
+    except shapely.errors.ShapelyError as error:
+        raise FormatError("is not well-known text, such as 'POLYGON ((0 0, 9 0, 9 9, 0 0))'") from (
+            error
+        )
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        raise FormatError("a coordinate is not a finite number")
+    return region_from_geometry(geometry, kind, members)
+
+
+def region_from_geometry(geometry: Any, kind: str, members: str = "") -> Region:
+    """Return the region of a given kind that a shapely geometry outlines, as `region_from_wkt`."""
+    if kind == "set":
+        return _set_of(geometry, members)
+    _check_type(geometry, kind)
+    if kind == "image":
+        return WholeImage()
+    if geometry.is_empty:
+        raise FormatError(f"a {kind} may not be empty")
+    points = np.ascontiguousarray(shapely.get_coordinates(geometry)[:, ::-1]) - 0.5
+    if kind == "point":
+        return Point(float(points[0, 0]), float(points[0, 1]))
+    if kind == "trace":
+        return Trace(points, connected=geometry.geom_type != "MultiPoint")
+    return _outlined(geometry, points[:-1], kind)
+
+
+_TYPES = {
+    "box": ("Polygon",),
+    "polygon": ("Polygon",),
+    "ellipse": ("Polygon",),
+    "trace": ("LineString", "LinearRing", "MultiPoint", "Point"),
+    "point": ("Point",),
+    "image": ("Polygon", "GeometryCollection"),
+}
+
+
+def _check_type(geometry: Any, kind: str) -> None:
+    """Refuse a geometry that the kind cannot be."""
+    if kind not in _TYPES:
+        raise FormatError(
+            f"the kind {kind!r} is unknown; it may be one of {', '.join(_TYPES)}, set"
+        )
+    if geometry.geom_type not in _TYPES[kind]:
+        expected = _TYPES[kind][0].upper()
+        raise FormatError(f"a {kind} must be a {expected}, not a {geometry.geom_type.upper()}")
+
+
+def _outlined(polygon: Any, corners: npt.NDArray[np.float64], kind: str) -> Region:
+    """Return the box, ellipse or polygon inside an outline."""
+    if len(polygon.interiors):
+        raise FormatError("a polygon with a hole cannot be read; split it into parts without holes")
+    if kind == "polygon":
+        return Polygon(corners)
+    if kind == "ellipse":
+        if len(corners) != 4:
+            raise FormatError(f"an ellipse needs the 4 corners around it, but has {len(corners)}")
+        return Ellipse(corners)
+    box = upright_box(corners, tolerance=_BOX_TOLERANCE)
+    if box is None:
+        raise FormatError("a box must be an upright rectangle; call any other outline a polygon")
+    return box
+
+
+def _set_of(geometry: Any, members: str) -> RegionSet:
+    """Return the parts of a collection as one region."""
+    parts = getattr(geometry, "geoms", [geometry])
+    if geometry.is_empty and len(parts) == 0:
+        raise FormatError("a set may not be empty")
+    how, _, named = members.partition(":")
+    kinds = named.split() or [guess_kind(part) for part in parts]
+    if how.strip() not in ("", "sum", "union") or len(kinds) != len(parts):
+        raise FormatError(
+            f"the members {members!r} do not fit a set of {len(parts)}; leave the cell empty, or "
+            "write 'sum:' or 'union:' and the kind of each"
+        )
+    pairs = zip(parts, kinds, strict=True)
+    return RegionSet(tuple(_member(part, kind) for part, kind in pairs), how.strip() == "union")
+
+
+def _member(part: Any, kind: str) -> Region:
+    """Return one member of a set, which may be anything but a set."""
+    if kind == "set":
+        raise FormatError("a set may not hold another set")
+    return region_from_geometry(part, kind)
+
+
+def members_cell(region: Region) -> str:
+    """Return what the parts of a set are, which well-known text alone cannot tell.
+
+    >>> members_cell(RegionSet((Box(0, 0, 4, 4), Point(2, 2))))
+    'sum: box point'
+    """
+    if not isinstance(region, RegionSet):
+        return ""
+    kinds = " ".join(KINDS[type(member)] for member in region.members)
+    return f"{'union' if region.union else 'sum'}: {kinds}"
+
+
+def guess_kind(geometry: Any) -> str:
+    """Return the kind that a geometry most likely is, when nothing else tells."""
+    if geometry.geom_type == "Polygon":
+        if geometry.is_empty:
+            return "image"
+        corners = shapely.get_coordinates(geometry.exterior)[:-1]
+        return "polygon" if upright_box(corners) is None else "box"
+    kinds = {"Point": "point", "LineString": "trace", "LinearRing": "trace", "MultiPoint": "trace"}
+    if geometry.geom_type not in kinds:
+        raise FormatError(f"a set may not hold a {geometry.geom_type.upper()}")
+    return kinds[geometry.geom_type]
