@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._gpt import PrefixGPT
 
 # CLIP's word pieces leave "a dog , a child 's toy".
-_LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)")
+_LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)|(?<=\() ")
 
 
 class DeCapDecoder:

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_patchioner.decoders import (
+    Caption,
+    ClipTokenizer,
+    DeCapDecoder,
+    Evidence,
+    Hypothesis,
+    PrefixGPT,
+    PrefixGPTConfig,
+    QuoteDecoder,
+    tell,
+)
+from napari_patchioner.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ClipTokenizer:
+    return ClipTokenizer()
+
+
+def gpt(vocab_size: int = 50257, positions: int = 16) -> PrefixGPT:
+    torch.manual_seed(0)
+    model = PrefixGPT(PrefixGPTConfig(vocab_size, 8, 1, 2, positions, prefix_dim=8))
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter)
+    return model
+
+
+def saying(tokenizer: ClipTokenizer, text: str, vocab_size: int = 50257) -> PrefixGPT:
+    """A decoder that says one text whatever it is given."""
+    tokens = [*tokenizer.encode(text), tokenizer.end]
+    width = 32
+    assert len(tokens) <= width
+    model = PrefixGPT(PrefixGPTConfig(vocab_size, width, 1, 1, width, prefix_dim=2))
+    with torch.no_grad():
+        # Only positions speak: nothing is added to them.
+        for name, parameter in model.named_parameters():
+            if "norm" not in name:
+                parameter.zero_()
+        model.positions.weight.copy_(100 * torch.eye(width))
+        for place, token in enumerate(tokens):
+            model.tokens.weight[token, place] += 9.0
+    return model
+
+
+def vectors(n: int = 5, dim: int = 8) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(n, dim)).astype(np.float32)
+
+
+def test_text_is_tidied_for_people(tokenizer: ClipTokenizer) -> None:
+    model = saying(tokenizer, "a dog, a child's toy (red) .")
+    (tidy,) = DeCapDecoder(model, tokenizer).decode(np.ones((1, 2), np.float32))
+    (raw,) = DeCapDecoder(model, tokenizer, tidy=False).decode(np.ones((1, 2), np.float32))
+    assert tidy.text == "a dog, a child's toy (red)"
+    assert raw.text == "a dog , a child 's toy ( red )"
+
+
+def test_one_strange_token_does_not_spoil_the_batch(tokenizer: ClipTokenizer) -> None:
+    model = gpt()
+    with torch.no_grad():
+        model.tokens.weight[49408:] *= 50
+    captions = DeCapDecoder(model, tokenizer).decode(vectors(), max_tokens=6)
+    assert len(captions) == 5
+    assert all(isinstance(caption, Caption) for caption in captions)
+
+
+def test_alternatives_are_other_texts(tokenizer: ClipTokenizer) -> None:
+    captions = DeCapDecoder(gpt(), tokenizer).decode(
+        vectors(), max_tokens=6, beams=6, alternatives=3
+    )
+    for caption in captions:
+        texts = [caption.text, *caption.alternatives]
+        assert len(texts) == len(set(texts)) == 4
+        assert 0 < caption.score < 1
+        assert caption.score == pytest.approx(np.exp(caption.log_probability))
+        assert caption.log_probability == pytest.approx(np.mean(caption.token_log_probabilities))
+
+
+def test_greedy_search_has_no_alternatives(tokenizer: ClipTokenizer) -> None:
+    captions = DeCapDecoder(gpt(), tokenizer).decode(vectors(), max_tokens=6, alternatives=3)
+    assert [caption.alternatives for caption in captions] == [()] * 5
+
+
+def test_captions_are_no_longer_than_the_model_knows(tokenizer: ClipTokenizer) -> None:
+    captions = DeCapDecoder(gpt(positions=5), tokenizer).decode(vectors(), max_tokens=99)
+    assert max(len(caption.token_log_probabilities) for caption in captions) <= 5
+
+
+def test_no_regions_give_no_captions(tokenizer: ClipTokenizer) -> None:
+    assert DeCapDecoder(gpt(), tokenizer).decode(vectors(0)) == []
+
+
+def test_a_decoder_of_another_tokenizer_is_refused(tokenizer: ClipTokenizer) -> None:
+    with pytest.raises(ModelError, match="knows 100 tokens"):
+        DeCapDecoder(gpt(vocab_size=100), tokenizer)
+
+
+def test_texts_that_read_the_same_are_told_once() -> None:
+    def hypothesis(*tokens: int) -> Hypothesis:
+        return Hypothesis(tokens, (-0.5,) * len(tokens), -0.5, ended=True)
+
+    spoken = {1: "a dog", 2: "a dog", 3: "", 4: "a cat", 5: "a cow"}
+    caption = tell(
+        [hypothesis(1, 1), *(hypothesis(token) for token in (2, 3, 4, 5))],
+        lambda tokens: spoken[tokens[0]],
+        alternatives=1,
+    )
+    assert caption.text == "a dog"
+    assert caption.alternatives == ("a cat",)
+    assert caption.token_log_probabilities == (-0.5, -0.5)
+    assert caption.score == pytest.approx(np.exp(-0.5))
+
+
+def test_quoting_gives_the_text_of_the_evidence() -> None:
+    near = (("a dog", 0.9), ("a cat", 0.8), ("a dog", 0.7), ("a cow", 0.6))
+    seen = Evidence(concepts=near, score=0.9, text="a dog")
+    (caption,) = QuoteDecoder().decode(np.ones((1, 3), np.float32), alternatives=2, evidence=[seen])
+    assert (caption.text, caption.score) == ("a dog", 0.9)
+    assert caption.alternatives == ("a cat", "a cow")
+
+
+@pytest.mark.parametrize("evidence", [None, [], [Evidence()]])
+def test_nothing_to_quote_is_an_error(evidence: list[Evidence] | None) -> None:
+    with pytest.raises(ModelError, match="nothing to quote"):
+        QuoteDecoder().decode(np.ones((1, 3), np.float32), evidence=evidence)
