@@ -1,0 +1,80 @@
+"""What is measured on each prediction, and simple summaries of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .bootstrap import Interval, mean_interval
+from .mention import head_mentions, mentions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._trials import Prediction
+
+
+def class_mean(predictions: Sequence[Prediction]) -> float:
+    """Mean over categories of the accuracy within each, so that rare ones count as much."""
+    by_name: defaultdict[str, list[float]] = defaultdict(list)
+    for one in predictions:
+        by_name[one.trial.category].append(is_right(one))
+    return float(np.mean([np.mean(values) for values in by_name.values()])) if by_name else 0.0
+
+
+def best_constant(categories: Sequence[str]) -> tuple[str, float]:
+    """Find the one caption "a {category}" that is right most often, and how often.
+
+    Examples
+    --------
+    >>> best_constant(["person", "person", "dog"])
+    ('a person', 0.6666666666666666)
+    """
+    counts = Counter(categories)
+    hits = {
+        f"a {name}": sum(count for one, count in counts.items() if mentions(f"a {name}", one))
+        for name in counts
+    }
+    if not hits:
+        return "", 0.0
+    caption = max(hits, key=lambda text: hits[text])
+    return caption, hits[caption] / len(categories)
+
+
+def is_right(one: Prediction) -> float:
+    """Whether the caption names the category, 0 or 1."""
+    return float(mentions(one.caption.text, one.trial.category))
+
+
+def is_head(one: Prediction) -> float:
+    """Whether its first named thing is the category."""
+    return float(head_mentions(one.caption.text, one.trial.category))
+
+
+def is_whole(one: Prediction) -> float:
+    """Whether the whole image's caption names the category."""
+    return float(mentions(one.whole, one.trial.category))
+
+
+def is_crop(one: Prediction) -> float:
+    """Whether the crop's caption names the category."""
+    return float(mentions(one.crop or "", one.trial.category))
+
+
+def interval_of(
+    predictions: Sequence[Prediction], value: Callable[[Prediction], float]
+) -> Interval:
+    """Mean of a value over predictions, with an interval over images."""
+    files = [one.trial.file_name for one in predictions]
+    return mean_interval([value(one) for one in predictions], files)
+
+
+def separation(scores: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> float:
+    """Chance that a right caption scores above a wrong one."""
+    yes, no = scores[right == 1], scores[right == 0]
+    if not len(yes) or not len(no):
+        return float("nan")
+    gap = yes[:, None] - no[None]
+    return float((gap > 0).mean() + 0.5 * (gap == 0).mean())

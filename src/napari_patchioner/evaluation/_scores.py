@@ -1,0 +1,246 @@
+"""Numbers from predictions: nothing here knows a model."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._measures import (
+    best_constant,
+    class_mean,
+    interval_of,
+    is_crop,
+    is_head,
+    is_right,
+    is_whole,
+    separation,
+)
+from .bleu import bleu
+from .bootstrap import mean_interval
+from .calibration import calibration_error, score_bins
+from .cider import DocumentFrequency, cider_d
+from .mention import mentions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._run import Run
+    from ._trials import Prediction, WholePrediction
+
+CONSTANT_SENTENCE = "a person in a room"
+Scores = dict[str, Any]
+
+
+def score_run(result: Run) -> Scores:
+    """All numbers of one model's run.
+
+    Parameters
+    ----------
+    result : Run
+
+    Returns
+    -------
+    dict
+        Plain numbers, lists and strings, ready for JSON: ``regions`` by kind, ``crop``,
+        ``whole_image``, ``score``, ``verdicts``, ``captions``, ``seconds``.
+    """
+    by_kind: defaultdict[str, list[Prediction]] = defaultdict(list)
+    for prediction in result.predictions:
+        by_kind[prediction.trial.kind].append(prediction)
+    boxes = by_kind["box"]
+    return {
+        "regions": {kind: score_regions(found) for kind, found in by_kind.items()},
+        "crop": score_crops([one for one in boxes if one.crop is not None]),
+        "whole_image": score_wholes([one for one in result.wholes if one.references]),
+        "score": score_calibration(boxes),
+        "verdicts": score_verdicts(boxes),
+        "captions": describe_captions(boxes),
+        "parts": score_parts(boxes),
+        "worst": worst_categories(boxes),
+        "seconds": {
+            "encode": float(np.median(result.encode_seconds)),
+            "caption": float(np.median(result.caption_seconds)),
+        },
+    }
+
+
+def score_regions(predictions: Sequence[Prediction]) -> Scores:
+    """Category mention of regions against what needs no region.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        Of one kind.
+
+    Returns
+    -------
+    dict
+        ``all`` and ``non_person`` with intervals for region, head, whole and their difference;
+        ``class_mean``; the best constant caption and its share.
+    """
+    others = [one for one in predictions if one.trial.category != "person"]
+    constant, share = best_constant([one.trial.category for one in predictions])
+    return {
+        "count": len(predictions),
+        "images": len({one.trial.file_name for one in predictions}),
+        "all": _against_whole(predictions),
+        "non_person": _against_whole(others),
+        "class_mean": class_mean(predictions),
+        "constant": {"caption": constant, "share": share},
+    }
+
+
+def score_crops(predictions: Sequence[Prediction]) -> Scores:
+    """Region against crop-and-caption, on the same boxes.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        Those that have a crop's caption.
+
+    Returns
+    -------
+    dict
+        Intervals for ``region``, ``crop`` and ``region_minus_crop``, all and non-person.
+    """
+    others = [one for one in predictions if one.trial.category != "person"]
+    return {"all": _against_crop(predictions), "non_person": _against_crop(others)}
+
+
+def score_wholes(predictions: Sequence[WholePrediction]) -> Scores:
+    """CIDEr-D and BLEU of whole-image captions and of one constant sentence.
+
+    Parameters
+    ----------
+    predictions : sequence of WholePrediction
+        Those with references.
+
+    Returns
+    -------
+    dict
+    """
+    if not predictions:
+        return {"images": 0}
+    references = [one.references for one in predictions]
+    frequency = DocumentFrequency(references)
+    files = [one.file_name for one in predictions]
+    rows = {}
+    for name, texts in (
+        ("model", [one.caption.text for one in predictions]),
+        ("constant", [CONSTANT_SENTENCE] * len(predictions)),
+    ):
+        values = bleu(texts, references)
+        cider = mean_interval(cider_d(texts, references, frequency), files)
+        rows[name] = {"cider_d": asdict(cider), "bleu_1": values[0], "bleu_4": values[3]}
+    return {"images": len(predictions), **rows}
+
+
+def score_calibration(predictions: Sequence[Prediction]) -> Scores:
+    """How well the score tells right captions from wrong ones.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+
+    Returns
+    -------
+    dict
+        ``error`` (expected calibration error), ``bins``, ``separation`` (area under the ROC).
+    """
+    scores = np.array([one.caption.score for one in predictions])
+    right = np.array([is_right(one) for one in predictions])
+    return {
+        "error": calibration_error(scores, right),
+        "separation": separation(scores, right),
+        "bins": [asdict(one) for one in score_bins(scores, right)],
+    }
+
+
+def score_verdicts(predictions: Sequence[Prediction]) -> Scores:
+    """Share and accuracy of sure, hedged and appearance-only captions."""
+    table = {}
+    for verdict in ("sure", "unsure", "appearance"):
+        here = [one for one in predictions if one.caption.verdict == verdict]
+        table[verdict] = {
+            "share": len(here) / max(len(predictions), 1),
+            "accuracy": _mean(here, is_right),
+            "head": _mean(here, is_head),
+        }
+    return table
+
+
+def describe_captions(predictions: Sequence[Prediction]) -> Scores:
+    """Length, variety and spill of person into captions of other things."""
+    texts = [one.caption.text for one in predictions]
+    others = [one for one in predictions if one.trial.category != "person"]
+    spill = [mentions(one.caption.text, "person") for one in others]
+    wrong = Counter(
+        (one.trial.category, one.caption.text) for one in predictions if not is_right(one)
+    )
+    return {
+        "words": float(np.mean([len(text.split()) for text in texts])) if texts else 0.0,
+        "distinct": len(set(texts)) / max(len(texts), 1),
+        "person_spill": float(np.mean(spill)) if spill else 0.0,
+        "common": Counter(texts).most_common(20),
+        "common_wrong": [[*key, count] for key, count in wrong.most_common(40)],
+    }
+
+
+def score_parts(predictions: Sequence[Prediction]) -> Scores:
+    """Mention by size of the object and by folder, all and non-person."""
+    sizes = {"2-5 %": (0.02, 0.05), "5-15 %": (0.05, 0.15), "over 15 %": (0.15, 1.01)}
+    parts = {
+        name: [one for one in predictions if low <= one.trial.area < high]
+        for name, (low, high) in sizes.items()
+    }
+    for folder in sorted({one.trial.folder for one in predictions}):
+        parts[folder] = [one for one in predictions if one.trial.folder == folder]
+    return {
+        name: {
+            "all": _mean(here, is_right),
+            "non_person": _mean([one for one in here if one.trial.category != "person"], is_right),
+        }
+        for name, here in parts.items()
+    }
+
+
+def worst_categories(predictions: Sequence[Prediction], least: int = 5) -> list[list[Any]]:
+    """Categories by accuracy, worst first: name, count, accuracy, most common wrong caption."""
+    by_name: defaultdict[str, list[Prediction]] = defaultdict(list)
+    for one in predictions:
+        by_name[one.trial.category].append(one)
+    rows: list[list[Any]] = []
+    for name, here in by_name.items():
+        wrong = Counter(one.caption.text for one in here if not is_right(one))
+        common = wrong.most_common(1)[0][0] if wrong else ""
+        rows.append([name, len(here), float(np.mean([is_right(one) for one in here])), common])
+    return sorted((row for row in rows if row[1] >= least), key=lambda row: (row[2], -row[1]))
+
+
+def _against_whole(predictions: Sequence[Prediction]) -> Scores:
+    return {
+        "region": _mean(predictions, is_right),
+        "head": _mean(predictions, is_head),
+        "whole": _mean(predictions, is_whole),
+        "region_minus_whole": asdict(
+            interval_of(predictions, lambda one: is_right(one) - is_whole(one))
+        ),
+    }
+
+
+def _against_crop(predictions: Sequence[Prediction]) -> Scores:
+    return {
+        "region": _mean(predictions, is_right),
+        "crop": _mean(predictions, is_crop),
+        "whole": _mean(predictions, is_whole),
+        "region_minus_crop": asdict(
+            interval_of(predictions, lambda one: is_right(one) - is_crop(one))
+        ),
+    }
+
+
+def _mean(predictions: Sequence[Prediction], value: Callable[[Prediction], float]) -> Scores:
+    return asdict(interval_of(predictions, value))

@@ -1,0 +1,150 @@
+"""One report of one or more captioners: scores, predictions, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._run import Run, run
+from ._scores import score_run
+from ._sheet import contact_sheet
+from ._tables import report_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_patchioner.grids._grid import FeatureGrid
+
+    from ._scores import Scores
+    from ._sheet import Tile
+    from ._trials import Captions, Prediction
+    from .datasets import LabelledImage
+
+EXAMPLES = 40
+
+
+def write_report(
+    images: Sequence[LabelledImage],
+    models: Mapping[str, Callable[[str], Captions]],
+    out: Path,
+    *,
+    encode: Callable[[npt.NDArray[np.uint8], str], FeatureGrid] | None = None,
+    crops: int = 300,
+    seed: int = 0,
+    tell: Callable[[str], None] = print,
+) -> dict[str, Scores]:
+    """Run captioners over labelled images and write everything that came of it.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+    models : mapping of name to callable
+        ``models[name](file_name)`` is the captioner to ask about that image.
+    out : Path
+        Folder for ``scores.json``, ``predictions.jsonl``, ``tables.md`` and one contact sheet
+        per model, ``examples-NAME.png``.
+    encode : callable, optional
+        ``encode(pixels, key)`` makes the grid instead of each captioner.
+    crops : int
+        Boxes that are also cut out and captioned.
+    seed : int
+        Of scribbles, crops and examples.
+    tell : callable
+        Told about progress.
+
+    Returns
+    -------
+    dict
+        What `score_run` returned for each model.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    scores: dict[str, Scores] = {}
+    lines: list[str] = []
+    for name, captioner_for in models.items():
+        tell(f"{name}: {len(images)} images")
+        result = run(images, captioner_for, encode=encode, crops=crops, seed=seed, tell=tell)
+        scores[name] = score_run(result)
+        lines += prediction_lines(name, result)
+        tiles = example_tiles(images, result, seed)
+        contact_sheet(tiles).save(out / f"examples-{name}.png", optimize=True)
+    (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    (out / "predictions.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (out / "tables.md").write_text(report_tables(scores), encoding="utf-8")
+    return scores
+
+
+def prediction_lines(name: str, result: Run) -> list[str]:
+    """One JSON line per region and per whole image.
+
+    Parameters
+    ----------
+    name : str
+        The model.
+    result : Run
+
+    Returns
+    -------
+    list of str
+    """
+    lines = [_region_line(name, one) for one in result.predictions]
+    for one in result.wholes:
+        record = {"model": name, "image": one.file_name, "kind": "image"}
+        lines.append(json.dumps({**record, **_short(asdict(one.caption))}))
+    return lines
+
+
+def example_tiles(images: Sequence[LabelledImage], result: Run, seed: int = 0) -> list[Tile]:
+    """Draw examples at random, no two from one image while there are enough images.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+    result : Run
+    seed : int
+
+    Returns
+    -------
+    list of (pixels, region, caption)
+    """
+    files = {image.file_name: image for image in images}
+    order = np.random.default_rng([seed, 40]).permutation(len(result.predictions))
+    chosen: dict[str, Prediction] = {}
+    for place in order:
+        prediction = result.predictions[place]
+        chosen.setdefault(prediction.trial.file_name, prediction)
+    return [
+        (files[name].pixels(), one.trial.region, f"{one.caption.text} ({one.caption.score:.2f})")
+        for name, one in list(chosen.items())[:EXAMPLES]
+    ]
+
+
+def _region_line(name: str, one: Prediction) -> str:
+    trial = one.trial
+    record: dict[str, Any] = {
+        "model": name,
+        "image": trial.file_name,
+        "kind": trial.kind,
+        "category": trial.category,
+        "area": round(trial.area, 4),
+        **_short(asdict(one.caption)),
+        "whole": one.whole,
+        "crop": one.crop,
+    }
+    return json.dumps(record)
+
+
+def _short(caption: dict[str, Any]) -> dict[str, Any]:
+    """Keep the parts of a caption worth a line in a file."""
+    return {
+        "caption": caption["text"],
+        "score": round(caption["score"], 4),
+        "verdict": caption["verdict"],
+        "concepts": [[name, round(weight, 4)] for name, weight in caption["concepts"][:5]],
+        "alternatives": list(caption["alternatives"]),
+    }
