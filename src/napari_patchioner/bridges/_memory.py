@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -194,11 +195,13 @@ class MemoryBank:
         for first, rows, cosines in self._compare(vectors):
             ranking.add(first, cosines)
             if top_k is None:
-                average.add(cosines, unit_rows(rows) if unit else rows)
+                average.add(cosines, rows, self._lengths[first : first + _CHUNK] if unit else None)
         if top_k is not None:
             # A few rows per vector: each averages its own.
-            near = np.asarray(self.embeddings[ranking.indices[:, :top_k]], np.float32)
-            average.add(ranking.cosines[:, :top_k], unit_rows(near) if unit else near)
+            places = ranking.indices[:, :top_k]
+            rows = np.asarray(self.embeddings[places], np.float32)
+            lengths = self._lengths[places] if unit else None
+            average.add(ranking.cosines[:, :top_k], rows, lengths)
         projected = average.result()
         return unit_rows(projected) if normalize else projected, self._named(ranking, neighbours)
 
@@ -207,9 +210,17 @@ class MemoryBank:
     ) -> Iterator[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """Yield the memory in chunks: first row, rows as stored, cosines of shape (n, rows)."""
         queries = self._checked(vectors)
+        for first, rows in self._chunks():
+            yield first, rows, queries @ rows.T / self._lengths[first : first + _CHUNK]
+
+    def _chunks(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         for first in range(0, len(self), _CHUNK):
-            rows = np.asarray(self.embeddings[first : first + _CHUNK], np.float32)
-            yield first, rows, queries @ unit_rows(rows).T
+            yield first, np.asarray(self.embeddings[first : first + _CHUNK], np.float32)
+
+    @cached_property
+    def _lengths(self) -> npt.NDArray[np.float32]:
+        """Length of every row, found once: it is small, and every question needs it."""
+        return np.concatenate([np.linalg.norm(rows, axis=1) for _, rows in self._chunks()])
 
     def _checked(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Scale queries to length one, or say why that cannot be."""

@@ -26,8 +26,23 @@ class SoftAverage:
         self._temperature = temperature
         self._peak: npt.NDArray[np.float64] | None = None
 
-    def add(self, cosines: npt.NDArray[np.float32], rows: npt.NDArray[np.float32]) -> None:
-        """Add a chunk: cosines of shape (n, rows) and the rows, (rows, dim) or (n, rows, dim)."""
+    def add(
+        self,
+        cosines: npt.NDArray[np.float32],
+        rows: npt.NDArray[np.float32],
+        lengths: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Add a chunk of rows.
+
+        Parameters
+        ----------
+        cosines : ndarray of float32, shape (n, k)
+            Similarity of each query to each row.
+        rows : ndarray of float32, shape (k, dim) or (n, k, dim)
+            The rows, the same for all queries or each query's own.
+        lengths : ndarray of float32, shape (k,) or (n, k), optional
+            What to divide the rows by.
+        """
         logits = cosines.astype(np.float64) / self._temperature
         peak = logits.max(axis=1, keepdims=True)
         if self._peak is None:
@@ -38,7 +53,8 @@ class SoftAverage:
         fade = np.exp(self._peak - top)
         weights = np.exp(logits - top).astype(np.float32)
         self._mass = self._mass * fade + weights.sum(axis=1, dtype=np.float64, keepdims=True)
-        added = weights @ rows if rows.ndim == 2 else (weights[:, None] @ rows)[:, 0]
+        shares = weights if lengths is None else weights / lengths
+        added = shares @ rows if rows.ndim == 2 else (shares[:, None] @ rows)[:, 0]
         self._sum = self._sum * fade + added
         self._peak = top
 

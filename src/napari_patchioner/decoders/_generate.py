@@ -117,7 +117,10 @@ def _search(
         if not len(going):
             break
         places, beams = places[going], beams.rows(going)
-        cache = model.reorder(cache, parents.gather(1, order)[going].flatten())
+        kept = parents.gather(1, order)[going].flatten()
+        # Greedy search mostly goes on in place, and copying a cache is a good part of a step.
+        if not torch.equal(kept, torch.arange(parents.shape[0] * rules.beams, device=kept.device)):
+            cache = model.reorder(cache, kept)
         logits, cache = model.step(beams.tokens[:, :, -1].flatten(), cache)
     return [sorted(found, key=lambda hypothesis: -hypothesis.score) for found in finished]
 
