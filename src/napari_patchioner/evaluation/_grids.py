@@ -1,0 +1,73 @@
+"""Grids kept on disk for one run, so that several models share one look at each image."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_patchioner.grids import FeatureGrid, GridTransform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+
+class GridFolder:
+    """Encode each picture once and keep its grid as a file.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing. It knows nothing of the model: use a new one for another backbone.
+    encode : callable
+        Image, (height, width, 3) uint8, to grid.
+    """
+
+    def __init__(
+        self, folder: Path, encode: Callable[[npt.NDArray[np.uint8]], FeatureGrid]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._encode = encode
+
+    def __call__(self, pixels: npt.NDArray[np.uint8], key: str) -> FeatureGrid:
+        """Give the grid of a picture, from the file of that key if there is one.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (height, width, 3)
+        key : str
+            File name of the image, or of the image and the rank of a crop.
+
+        Returns
+        -------
+        FeatureGrid
+        """
+        path = self._folder / f"{key}.npz"
+        if not path.exists():
+            self._write(path, self._encode(pixels))
+        return self._read(path)
+
+    def _write(self, path: Path, grid: FeatureGrid) -> None:
+        header = {
+            "image": grid.transform.image_shape,
+            "grid": grid.transform.grid_shape,
+            "window": grid.transform.window,
+            "key": grid.key,
+            "measures": dict(grid.measures),
+        }
+        np.savez(path, header=json.dumps(header), embeddings=grid.embeddings)
+
+    def _read(self, path: Path) -> FeatureGrid:
+        with np.load(path) as file:
+            header = json.loads(str(file["header"]))
+            embeddings = file["embeddings"]
+        window = header["window"]
+        transform = GridTransform(
+            tuple(header["image"]), tuple(header["grid"]), window and tuple(window)
+        )
+        return FeatureGrid(embeddings, transform, header["key"], measures=header["measures"])
