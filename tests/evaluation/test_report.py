@@ -138,6 +138,7 @@ def test_the_report_writes_all_its_files(images: list[LabelledImage], tmp_path: 
     )
 
     assert sorted(path.name for path in out.iterdir()) == [
+        "examples-dogs.md",
         "examples-dogs.png",
         "predictions.jsonl",
         "scores.json",

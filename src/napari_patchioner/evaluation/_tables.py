@@ -134,7 +134,8 @@ def verdicts_table(scores: Mapping[str, Scores]) -> str:
         cells = [model]
         for verdict in ("sure", "unsure", "appearance"):
             values = one["verdicts"][verdict]
-            cells.append(f"{values['share']:.2f} ({values['accuracy']['mean']:.3f})")
+            named = f"{values['accuracy']['mean']:.3f}" if values["accuracy"]["count"] else "–"
+            cells.append(f"{values['share']:.2f} ({named})")
         rows.append([*cells, f"{one['score']['error']:.3f}", f"{one['score']['separation']:.3f}"])
     header = ["model", "sure: share (named)", "unsure: share (named)"]
     header += ["appearance only: share (named)", "calibration error", "ranking (AUC)"]

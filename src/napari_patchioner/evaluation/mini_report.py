@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "numbers": report_tables(scores),
         "samples": samples_table(samples),
         "speed": speed_table(speed),
+        "examples": (options.work / f"examples-{options.models[0]}.md").read_text("utf-8"),
     }
     _publish(options.out, options.work, blocks)
 

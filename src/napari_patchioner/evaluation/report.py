@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._measures import is_right
 from ._run import Run, run
 from ._scores import score_run
 from ._sheet import contact_sheet
-from ._tables import report_tables
+from ._tables import markdown_table, report_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,8 +48,8 @@ def write_report(
     models : mapping of name to callable
         ``models[name](file_name)`` is the captioner to ask about that image.
     out : Path
-        Folder for ``scores.json``, ``predictions.jsonl``, ``tables.md`` and one contact sheet
-        per model, ``examples-NAME.png``.
+        Folder for ``scores.json``, ``predictions.jsonl``, ``tables.md`` and for each model
+        examples drawn at random, ``examples-NAME.png`` and ``.md``.
     encode : callable, optional
         ``encode(pixels, key)`` makes the grid instead of each captioner.
     crops : int
@@ -71,8 +72,9 @@ def write_report(
         result = run(images, captioner_for, encode=encode, crops=crops, seed=seed, tell=tell)
         scores[name] = score_run(result)
         lines += prediction_lines(name, result)
-        tiles = example_tiles(images, result, seed)
-        contact_sheet(tiles).save(out / f"examples-{name}.png", optimize=True)
+        examples = draw_examples(result.predictions, seed)
+        contact_sheet(example_tiles(images, examples)).save(out / f"examples-{name}.png")
+        (out / f"examples-{name}.md").write_text(examples_table(examples), encoding="utf-8")
     (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     (out / "predictions.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (out / "tables.md").write_text(report_tables(scores), encoding="utf-8")
@@ -99,29 +101,58 @@ def prediction_lines(name: str, result: Run) -> list[str]:
     return lines
 
 
-def example_tiles(images: Sequence[LabelledImage], result: Run, seed: int = 0) -> list[Tile]:
-    """Draw examples at random, no two from one image while there are enough images.
+def draw_examples(
+    predictions: Sequence[Prediction], seed: int = 0, count: int = EXAMPLES
+) -> list[Prediction]:
+    """Draw predictions at random, no two from one image.
 
     Parameters
     ----------
-    images : sequence of LabelledImage
-    result : Run
+    predictions : sequence of Prediction
     seed : int
+    count : int
 
     Returns
     -------
-    list of (pixels, region, caption)
+    list of Prediction
+        Fewer than ``count`` when there are fewer images.
     """
-    files = {image.file_name: image for image in images}
-    order = np.random.default_rng([seed, 40]).permutation(len(result.predictions))
+    order = np.random.default_rng([seed, 40]).permutation(len(predictions))
     chosen: dict[str, Prediction] = {}
     for place in order:
-        prediction = result.predictions[place]
-        chosen.setdefault(prediction.trial.file_name, prediction)
+        chosen.setdefault(predictions[place].trial.file_name, predictions[place])
+    return list(chosen.values())[:count]
+
+
+def example_tiles(images: Sequence[LabelledImage], examples: Sequence[Prediction]) -> list[Tile]:
+    """Examples as pictures with their regions and captions."""
+    files = {image.file_name: image for image in images}
     return [
-        (files[name].pixels(), one.trial.region, f"{one.caption.text} ({one.caption.score:.2f})")
-        for name, one in list(chosen.items())[:EXAMPLES]
+        (
+            files[one.trial.file_name].pixels(),
+            one.trial.region,
+            f"{one.caption.text} ({one.caption.score:.2f})",
+        )
+        for one in examples
     ]
+
+
+def examples_table(examples: Sequence[Prediction]) -> str:
+    """Examples as a Markdown table: the photographs themselves may not be shown."""
+    rows = [
+        [
+            str(number),
+            one.trial.file_name.removesuffix(".jpg").lstrip("0"),
+            one.trial.kind,
+            one.trial.category,
+            one.caption.text,
+            f"{one.caption.score:.2f}",
+            "yes" if is_right(one) else "no",
+        ]
+        for number, one in enumerate(examples, start=1)
+    ]
+    header = ["", "COCO image", "drawn", "people say", "caption", "score", "named"]
+    return markdown_table(header, rows) + "\n"
 
 
 def _region_line(name: str, one: Prediction) -> str:
