@@ -47,7 +47,7 @@ class Captioner:
 
     Examples
     --------
-    >>> from napari_patchioner import load_model
+    >>> from napari_patchioner import load_model  # doctest: +SKIP
     >>> from napari_patchioner.regions import Box
     >>> captioner = load_model("mini")  # doctest: +SKIP
     >>> grid = captioner.encode(image)  # doctest: +SKIP
