@@ -21,12 +21,15 @@ import json
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 DEFAULT_TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
 

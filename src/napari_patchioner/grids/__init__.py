@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ._class_attention import class_attention
 from ._grid import FeatureGrid
+from ._key import grid_key
+from ._pool import pool
 from ._transform import GridTransform
 
-__all__ = ["FeatureGrid", "GridTransform"]
+__all__ = ["FeatureGrid", "GridTransform", "class_attention", "grid_key", "pool"]

@@ -1,0 +1,132 @@
+"""Which share of every patch a region with an inside covers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import RegionError
+
+from ._box_areas import box_areas
+from ._mask_areas import mask_areas
+from ._outline import check_outline, is_flat
+from ._outside import OutsideError
+from ._pieces import pieces
+from ._ring_areas import ring_areas
+from ._shapes import Box, Ellipse, Mask, Polygon, WholeImage
+
+if TYPE_CHECKING:
+    from ._placement import Placement
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+TOUCH = 1e-9
+"""Shares of a patch below this are rounding, not intersection."""
+
+_ELLIPSE_VERTICES = 512
+
+
+def areas(region: Box | Polygon | Ellipse | Mask | WholeImage, transform: Placement) -> FloatArray:
+    """Measure the covered share of each patch.
+
+    A region without area (a line, a single position) gives one to each patch that it passes.
+
+    Parameters
+    ----------
+    region : Box, Polygon, Ellipse, Mask or WholeImage
+        In image pixels.
+    transform : GridTransform
+        Where the patches lie.
+
+    Returns
+    -------
+    ndarray of float, shape (rows, columns)
+        Shares in 0..1, at least one of them positive.
+
+    Raises
+    ------
+    RegionError
+        The region is empty, not finite, crosses itself or lies outside.
+    """
+    if isinstance(region, WholeImage):
+        return np.ones(transform.grid_shape)
+    if isinstance(region, Mask):
+        ring, shares = _of_mask(region, transform)
+    elif isinstance(region, Box):
+        ring = transform.to_grid(finite(box_corners(region)))
+        shares = box_areas(ring[::2], transform.grid_shape)
+    else:
+        ring, shares = _of_outline(region, transform)
+    shares = np.where(shares > TOUCH, shares, 0.0)
+    return shares if shares.any() else _passage(ring, transform)
+
+
+def box_corners(box: Box) -> FloatArray:
+    """Return the corners, shape (4, 2), from the lowest around to the highest and back."""
+    top, bottom = sorted((box.top, box.bottom))
+    left, right = sorted((box.left, box.right))
+    return np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
+
+
+def ellipse_vertices(ellipse: Ellipse) -> FloatArray:
+    """Return a fine polygon inscribed in an ellipse, shape (512, 2), in image pixels."""
+    corners = np.asarray(ellipse.corners, float).reshape(-1, 2)
+    if len(corners) != 4:
+        raise RegionError(f"An ellipse needs 4 corners, not {len(corners)}: draw it again.")
+    angles = np.arange(_ELLIPSE_VERTICES)[:, None] * (2 * np.pi / _ELLIPSE_VERTICES)
+    half_width, half_height = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    return corners.mean(axis=0) + np.cos(angles) * half_width + np.sin(angles) * half_height
+
+
+def _of_outline(region: Polygon | Ellipse, transform: Placement) -> tuple[FloatArray, FloatArray]:
+    """Vertices in patch units and covered shares of an outline."""
+    if isinstance(region, Ellipse):
+        vertices = finite(ellipse_vertices(region))
+    else:
+        vertices = finite(np.asarray(region.vertices, float).reshape(-1, 2))
+        check_outline(vertices)
+    ring = transform.to_grid(vertices)
+    if is_flat(vertices):
+        return ring, np.zeros(transform.grid_shape)
+    return ring, ring_areas(ring, transform.grid_shape)
+
+
+def _of_mask(region: Mask, transform: Placement) -> tuple[FloatArray, FloatArray]:
+    """Bounding corners in patch units and covered shares of a mask."""
+    pixels = np.asarray(region.pixels, bool)
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    if not len(rows):
+        raise RegionError("The mask is empty: paint at least one pixel.")
+    pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    top, left = region.offset[0] + rows[0] - 0.5, region.offset[1] + columns[0] - 0.5
+    box = Box(top, left, top + pixels.shape[0], left + pixels.shape[1])
+    ring = transform.to_grid(box_corners(box))
+    return ring, mask_areas(pixels, ring[::2], transform.grid_shape)
+
+
+def finite(vertices: FloatArray) -> FloatArray:
+    """Refuse an outline that is empty or has a corner nowhere."""
+    if not len(vertices):
+        raise RegionError("The region has no points: draw it again.")
+    if not np.isfinite(vertices).all():
+        raise RegionError("A corner of the region is not a finite number: draw it again.")
+    return vertices
+
+
+def _passage(ring: FloatArray, transform: Placement) -> FloatArray:
+    """Give one to each patch that an outline without area passes through."""
+    limits = np.array(transform.grid_shape)
+    low, high = ring.min(axis=0), ring.max(axis=0)
+    # With some extent, lying against the border from outside is outside; without, it is inside.
+    slack = np.where(high - low > TOUCH, -TOUCH, TOUCH)
+    starts, ends = pieces(ring, np.roll(ring, -1, axis=0), transform.grid_shape)
+    middle = (starts + ends) / 2
+    met = (middle >= -TOUCH) & (middle <= limits + TOUCH)
+    if not (((low <= limits + slack) & (high >= -slack)).all() and met.all(axis=1).any()):
+        raise OutsideError.beyond(transform)
+    cells = middle[met.all(axis=1)].astype(np.int64).clip(0, limits - 1)
+    shares = np.zeros(transform.grid_shape)
+    shares[cells[:, 0], cells[:, 1]] = 1.0
+    return shares

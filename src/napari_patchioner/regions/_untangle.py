@@ -1,0 +1,89 @@
+"""Take out the small loops that a shaky hand leaves in a lasso."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import RegionError
+
+from ._outline import check_outline, signed_area
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+
+def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
+    """Cut an outline where it crosses itself and keep its largest loop.
+
+    Parameters
+    ----------
+    vertices : ndarray of float, shape (n, 2)
+        ``(row, column)`` of the corners, in any unit; the last joins the first.
+    tolerance : float
+        Largest share of the area that the other loops may have together.
+
+    Returns
+    -------
+    ndarray of float, shape (m, 2)
+        An outline that does not cross itself; the same vertices if it did not before.
+
+    Raises
+    ------
+    RegionError
+        The loops are too large to be an accident; the sentence says where they cross.
+
+    Examples
+    --------
+    >>> lasso = np.array([[0, 0], [0, 9.0], [9, 9], [9, 0.2], [8.9, -0.1], [9, -0.1]])
+    >>> untangle(lasso).round(1).tolist()
+    [[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.2], [8.9, -0.1]]
+    """
+    vertices = np.asarray(vertices, float).reshape(-1, 2)
+    try:
+        check_outline(vertices)
+    except RegionError:
+        loops = _loops(vertices)
+        sizes = [signed_area(loop) for loop in loops]
+        largest = int(np.argmax(sizes))
+        if sum(sizes) - sizes[largest] > tolerance * sum(sizes):
+            raise
+        check_outline(loops[largest])
+        return loops[largest]
+    return vertices
+
+
+def _loops(vertices: FloatArray) -> list[FloatArray]:
+    """Cut the path into closed parts each time it comes back to a place where it was."""
+    walk = _with_crossings(vertices)
+    loops: list[FloatArray] = []
+    path: list[tuple[float, float]] = []
+    for row, column in walk.tolist():
+        place = (row, column)
+        if place in path:
+            start = path.index(place)
+            loops.append(np.array(path[start:]))
+            del path[start:]
+        path.append(place)
+    return [loop for loop in [*loops, np.array(path)] if len(loop) > 2] or [vertices]
+
+
+def _with_crossings(vertices: FloatArray) -> FloatArray:
+    """Insert each crossing into both edges that cross there, shape (m, 2)."""
+    starts, steps = vertices, np.roll(vertices, -1, axis=0) - vertices
+    edge, share, place = [np.arange(len(vertices))], [np.zeros(len(vertices))], [vertices]
+    for i in range(len(vertices) - 1):
+        # Edge i against all later ones: starts[i] + s * steps[i] = starts[j] + t * steps[j].
+        gap, others = starts[i + 1 :] - starts[i], steps[i + 1 :]
+        scale = steps[i, 0] * others[:, 1] - steps[i, 1] * others[:, 0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            s = (gap[:, 0] * others[:, 1] - gap[:, 1] * others[:, 0]) / scale
+            t = (gap[:, 0] * steps[i, 1] - gap[:, 1] * steps[i, 0]) / scale
+        cross = np.flatnonzero((s > 0) & (s < 1) & (t > 0) & (t < 1))
+        points = starts[i] + s[cross, None] * steps[i]
+        edge += [np.full(len(cross), i), i + 1 + cross]
+        share += [s[cross], t[cross]]
+        place += [points, points]
+    order = np.lexsort((np.concatenate(share), np.concatenate(edge)))
+    return np.concatenate(place)[order]
