@@ -1,0 +1,134 @@
+"""One door for every picture: whatever the array, out come 8-bit colours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Limits: TypeAlias = tuple[float, float]
+AnyArray: TypeAlias = npt.NDArray[Any]
+
+# Camera depths: 12-bit colours in a 16-bit file would otherwise be almost black.
+_FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+
+
+def as_rgb(
+    image: npt.ArrayLike, contrast_limits: Sequence[float] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Return a picture as 8-bit RGB.
+
+    Parameters
+    ----------
+    image : array_like, shape (height, width) or (height, width, 1, 3 or 4)
+        Gray, RGB or RGBA; booleans, integers or floats of any size.
+    contrast_limits : (low, high), optional
+        Values to show as black and as white. By default 8-bit values stay as they are; floats
+        from 0 to 1 span black to white; 16-bit colours span their camera's depth; any other
+        gray spans its own lowest to highest value.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        Transparent parts are laid over white. The array may share memory with the image.
+
+    Raises
+    ------
+    ImageError
+        If the array is no picture: wrong shape, empty, a single pixel wide or high, values that
+        are not real or not finite, or limits out of order.
+
+    >>> as_rgb(np.array([[0.0, 1.0], [0.5, 0.25]]))[..., 0]
+    array([[  0, 255],
+           [128,  64]], dtype=uint8)
+    """
+    array = np.asarray(image)
+    _check_shape(array)
+    _check_values(array)
+    colours = array if array.ndim == 3 else array[..., np.newaxis]
+    alpha = colours[..., 3:] if colours.shape[2] == 4 else None
+    colours = colours[..., :3]
+    pixels = _stretch(colours, contrast_limits)
+    if alpha is not None:
+        pixels = _over_white(pixels, alpha)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def _check_shape(array: AnyArray) -> None:
+    """Refuse what has not the shape of a picture."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ImageError(
+            f"an image must have the shape (height, width) or (height, width, 1, 3 or 4), "
+            f"but this one has {array.shape}"
+        )
+    if array.shape[0] < 2 or array.shape[1] < 2:
+        raise ImageError(
+            f"an image must be at least 2 by 2 pixels, but this one is {array.shape[0]} by "
+            f"{array.shape[1]}"
+        )
+
+
+def _check_values(array: AnyArray) -> None:
+    """Refuse values that are no brightness."""
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"an image must hold real numbers, but this one holds {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ImageError("the image holds values that are not finite; replace them, say by 0")
+
+
+def _stretch(colours: AnyArray, limits: Sequence[float] | None) -> npt.NDArray[np.uint8]:
+    """Return values as bytes, black to white."""
+    if colours.dtype == np.bool_:
+        colours = colours.astype(np.uint8) * np.uint8(255)
+    if limits is None and colours.dtype == np.uint8:
+        return colours
+    low, high = _checked(limits) if limits is not None else _own_limits(colours)
+    # 32 bits are enough for a byte unless the values themselves need more.
+    exact: type[Any] = np.float32 if colours.dtype.itemsize <= 2 else np.float64
+    scaled = (colours.astype(exact) - exact(low)) * exact(255.0 / (high - low))
+    pixels: npt.NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return pixels
+
+
+def _checked(limits: Sequence[float]) -> Limits:
+    """Return contrast limits as floats, or say what is wrong with them."""
+    low, high = (float(value) for value in limits)
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ImageError(f"contrast limits must be two rising numbers, not {low} and {high}")
+    return low, high
+
+
+def _own_limits(colours: AnyArray) -> Limits:
+    """Return the values to show as black and white when nobody says."""
+    low, high = float(colours.min()), float(colours.max())
+    gray = colours.shape[2] == 1
+    if colours.dtype.kind == "f":
+        if low >= 0.0 and high <= 1.0:
+            return 0.0, 1.0
+        if not gray and low >= 0.0 and high <= 255.0:
+            return 0.0, 255.0
+    elif not gray and low >= 0 and high <= _FULL_SCALES[-1]:
+        return 0.0, float(next(full for full in _FULL_SCALES if high <= full))
+    if high > low:
+        return low, high
+    return low - 1.0, high + 1.0
+
+
+def _over_white(pixels: npt.NDArray[np.uint8], alpha: AnyArray) -> npt.NDArray[np.uint8]:
+    """Lay partly transparent pixels over white."""
+    highest = alpha.max()
+    if alpha.dtype.kind == "f":
+        full = 1.0 if highest <= 1 else 255.0
+    else:
+        full = 1.0 if alpha.dtype == np.bool_ else float(np.iinfo(alpha.dtype).max)
+    if alpha.min() >= full:
+        return pixels
+    share = np.clip(alpha.astype(np.float32) / np.float32(full), 0, 1)
+    mixed: AnyArray = 255 - (255 - pixels.astype(np.float32)) * share
+    return np.rint(mixed).astype(np.uint8)

@@ -1,0 +1,162 @@
+"""The command line: one command with sub-commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .errors import FormatError, PatchionerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .captioner import Captioner
+
+    Loader = Callable[[str], Captioner]
+
+_BROKEN, _INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process by default.
+    load : callable, optional
+        Loads a model by its id; ``models.load_model`` by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 after an error told in one sentence, 130 after Ctrl+C.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments, load or _load_model)
+    except PatchionerError as error:
+        say(f"napari-patchioner: {error}")
+        return _BROKEN
+    except BrokenPipeError:
+        # The reader of our output left; keep Python from complaining when it flushes again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN
+    except KeyboardInterrupt:
+        say("napari-patchioner: interrupted; nothing was written")
+        return _INTERRUPTED
+    return 0
+
+
+def _load_model(name: str) -> Captioner:
+    """Load a model; torch is imported only now."""
+    from .models import load_model
+
+    return load_model(name)
+
+
+def say(text: str) -> None:
+    """Tell a person something without touching the output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the grammar of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="napari-patchioner",
+        description="Caption regions of images: one look at an image, then a sentence per region.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_demo(commands.add_parser("demo", help="caption sample pictures, then open napari"))
+    _add_caption(commands.add_parser("caption", help="caption regions of image files"))
+    models = commands.add_parser("models", help="list the models there are")
+    models.set_defaults(run=_run_models)
+    return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``demo``."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write (demo)"
+    )
+    parser.add_argument("--no-viewer", action="store_true", help="do not open napari at the end")
+    parser.add_argument("--model", default="mini", help="id of the model (mini)")
+    parser.set_defaults(run=_run_demo)
+
+
+def _add_caption(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``caption``."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+    parser.add_argument(
+        "--regions",
+        required=True,
+        metavar="FILE|whole",
+        help="a table of regions (image, uid, kind, wkt; or shapes saved by napari), in which rows "
+        "without an image go with every image; or the word whole",
+    )
+    parser.add_argument("--model", default="mini", help="id of the model (mini)")
+    parser.add_argument(
+        "--out", default="-", metavar="FILE.csv", help="table to write; standard output by default"
+    )
+    parser.set_defaults(run=_run_caption)
+
+
+def _run_caption(arguments: argparse.Namespace, load: Loader) -> None:
+    """Caption image files and write one table."""
+    from ._cli import caption_files
+    from .annotations import format_tidy_csv, write_tidy_csv
+
+    out = arguments.out
+    if out != "-":
+        _check_target(Path(out))
+    loader = partial(load, arguments.model)
+    annotations = caption_files(arguments.images, arguments.regions, loader, say)
+    if out == "-":
+        _print_exactly(format_tidy_csv(annotations))
+    else:
+        write_tidy_csv(out, annotations)
+        say(f"{out}: {len(annotations)} regions")
+
+
+def _check_target(path: Path) -> None:
+    """Refuse a table that could not be written, before any work is done."""
+    if path.is_dir():
+        raise FormatError(f"{path}: is a folder; name a file to write")
+    if not path.parent.is_dir():
+        raise FormatError(f"{path.parent}: there is no such folder to write into")
+
+
+def _print_exactly(text: str) -> None:
+    """Print UTF-8 as it is, whatever the console's encoding and line ends."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:
+        sys.stdout.write(text)
+    else:
+        sys.stdout.flush()
+        buffer.write(text.encode("utf-8"))
+    sys.stdout.flush()
+
+
+def _run_models(_: argparse.Namespace, __: Loader) -> None:
+    """Print the models there are."""
+    from ._cli import models_table
+    from .models import available_models
+
+    print(models_table(available_models()))
+
+
+def _run_demo(arguments: argparse.Namespace, load: Loader) -> None:
+    """Caption the samples, print the table, write the files and open napari."""
+    from .demo import demo
+
+    demo(arguments.out, partial(load, arguments.model), say, viewer=not arguments.no_viewer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
