@@ -97,6 +97,7 @@ def test_a_saved_decoder_opens_the_same(tmp_path: Path) -> None:
     model.save(tmp_path / "decoder.safetensors", trained_on="sentences")
     again = PrefixGPT.open(tmp_path / "decoder.safetensors")
     assert again.config == model.config
+    assert again.notes == {"trained_on": "sentences"}
     assert not again.training
     torch.testing.assert_close(again.start(prefix)[0], model.start(prefix)[0])
 

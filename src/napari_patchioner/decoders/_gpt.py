@@ -70,11 +70,18 @@ class PrefixGPT(nn.Module):
     ----------
     config : PrefixGPTConfig
         Sizes.
+
+    Attributes
+    ----------
+    notes : dict of str to str
+        What the file it came from says of it, such as the hash of the projection it was
+        trained behind.
     """
 
     def __init__(self, config: PrefixGPTConfig) -> None:
         super().__init__()
         self.config = config
+        self.notes: dict[str, str] = {}
         self.prefix = nn.Linear(config.prefix_dim, config.width * config.prefix_tokens)
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.positions, config.width)
@@ -180,10 +187,10 @@ class PrefixGPT(nn.Module):
         return tuple((keys[rows], values[rows]) for keys, values in cache)
 
     def save(self, path: str | Path, **notes: str) -> None:
-        """Write weights, sizes and ``notes`` to one safetensors file."""
+        """Write weights, sizes and notes, its own and these, to one safetensors file."""
         from safetensors.torch import save_file
 
-        metadata = {**notes, "config": json.dumps(asdict(self.config))}
+        metadata = self.notes | notes | {"config": json.dumps(asdict(self.config))}
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, str(path), metadata=metadata)
 
@@ -200,8 +207,9 @@ class PrefixGPT(nn.Module):
 
         try:
             with safe_open(str(path), framework="pt") as file:
-                sizes = json.loads((file.metadata() or {})["config"])
-                model = cls(PrefixGPTConfig(**sizes))
+                notes = dict(file.metadata() or {})
+                model = cls(PrefixGPTConfig(**json.loads(notes.pop("config"))))
+                model.notes = notes
                 model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
