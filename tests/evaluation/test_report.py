@@ -71,7 +71,7 @@ def test_an_oracle_scores_one_and_its_whole_image_caption_less(images: list[Labe
                 return [Caption("a dog", 1.0)]
             return [Caption(f"a {name}", 1.0) for name in kinds]
 
-    scores = score_run(run(images, lambda name: Oracle(""), crops=100))
+    scores = score_run(run(images, {"o": lambda name: Oracle("")}, crops=100)["o"])
 
     assert {kind: one["all"]["region"]["mean"] for kind, one in scores["regions"].items()} == {
         "box": 1.0,
@@ -86,7 +86,7 @@ def test_an_oracle_scores_one_and_its_whole_image_caption_less(images: list[Labe
 
 
 def test_a_constant_scores_its_share(images: list[LabelledImage]) -> None:
-    scores = score_run(run(images, lambda name: Says("a person"), crops=0))
+    scores = score_run(run(images, {"p": lambda name: Says("a person")}, crops=0)["p"])
 
     boxes = scores["regions"]["box"]
     assert boxes["all"]["region"]["mean"] == 0.5
@@ -98,7 +98,7 @@ def test_a_constant_scores_its_share(images: list[LabelledImage]) -> None:
 def test_each_image_and_each_crop_is_encoded_once(images: list[LabelledImage]) -> None:
     captioner = Says("a dog")
 
-    result = run(images, lambda name: captioner, crops=4)
+    result = run(images, {"d": lambda name: captioner}, crops=4)["d"]
 
     assert captioner.encoded == len(images) + 4
     assert sum(one.crop is not None for one in result.predictions) == 4
@@ -107,9 +107,20 @@ def test_each_image_and_each_crop_is_encoded_once(images: list[LabelledImage]) -
 def test_each_image_is_shown_to_its_own_captioner(images: list[LabelledImage]) -> None:
     asked = {image.file_name: Says(f"seen by {image.file_name}") for image in images}
 
-    result = run(images, asked.__getitem__, crops=0)
+    result = run(images, {"each": asked.__getitem__}, crops=0)["each"]
 
     assert all(one.caption.text == f"seen by {one.trial.file_name}" for one in result.predictions)
+
+
+def test_models_share_one_encoding_where_they_are_given_an_encoder(
+    images: list[LabelledImage],
+) -> None:
+    eye, mouth = Says("a dog"), Says("a person")
+    models = {"dog": lambda name: eye, "person": lambda name: mouth}
+
+    run(images, models, encode=lambda pixels, key: eye.encode(pixels), crops=2)
+
+    assert (eye.encoded, mouth.encoded) == (len(images) + 2, 0)
 
 
 def test_scribbles_stay_inside_their_masks_and_repeat(images: list[LabelledImage]) -> None:

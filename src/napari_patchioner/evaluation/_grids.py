@@ -1,4 +1,4 @@
-"""Grids kept on disk for one run, so that several models share one look at each image."""
+"""Grids kept on disk, so that a report can be repeated after a head has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GridFolder:
-    """Encode each picture once and keep its grid as a file.
+    """Encode each picture once and keep its grid as a float16 file.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ class GridFolder:
             "key": grid.key,
             "measures": dict(grid.measures),
         }
-        np.savez(path, header=json.dumps(header), embeddings=grid.embeddings)
+        np.savez(path, header=json.dumps(header), embeddings=grid.embeddings.astype(np.float16))
 
     def _read(self, path: Path) -> FeatureGrid:
         with np.load(path) as file:
             header = json.loads(str(file["header"]))
-            embeddings = file["embeddings"]
+            embeddings = file["embeddings"].astype(np.float32)
         window = header["window"]
         transform = GridTransform(
             tuple(header["image"]), tuple(header["grid"]), window and tuple(window)

@@ -14,7 +14,7 @@ from napari_patchioner.regions._shapes import Box, WholeImage
 from ._trials import Captions, Prediction, Trial, WholePrediction, trials_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -47,25 +47,40 @@ class Run:
     caption_seconds: list[float] = field(default_factory=list)
 
 
+class _Looks:
+    """What was encoded of one image: shared by all models where they share an encoder."""
+
+    def __init__(self, encode: Encode | None) -> None:
+        self._encode = encode
+        self._kept: dict[str, FeatureGrid] = {}
+
+    def grid(self, captioner: Captions, pixels: npt.NDArray[np.uint8], key: str) -> FeatureGrid:
+        if self._encode is None:
+            return captioner.encode(pixels)
+        if key not in self._kept:
+            self._kept[key] = self._encode(pixels, key)
+        return self._kept[key]
+
+
 def run(
     images: Iterable[LabelledImage],
-    captioner_for: Callable[[str], Captions],
+    models: Mapping[str, Callable[[str], Captions]],
     *,
     encode: Encode | None = None,
     crops: int = CROPS,
     seed: int = 0,
     tell: Callable[[str], None] = lambda message: None,
-) -> Run:
+) -> dict[str, Run]:
     """Caption every region of every image; each image is encoded once.
 
     Parameters
     ----------
     images : iterable of LabelledImage
-    captioner_for : callable
-        ``captioner_for(file_name)`` gives the captioner for that image, so that a model whose
+    models : mapping of name to callable
+        ``models[name](file_name)`` gives the captioner for that image, so that a model whose
         head never saw the image can be asked.
     encode : callable, optional
-        ``encode(pixels, key)`` replaces the captioner's own encoding, to share or keep grids;
+        ``encode(pixels, key)`` makes the grid that all models read, instead of each one's own;
         ``key`` is the file name, with the rank of the box behind it for a crop.
     crops : int
         How many boxes are also cut out and captioned as images, drawn at random.
@@ -76,21 +91,25 @@ def run(
 
     Returns
     -------
-    Run
+    dict of str to Run
+        One per model.
     """
     images = list(images)
     chosen = _draw_crops(images, crops, seed)
-    result = Run()
+    results = {name: Run() for name in models}
     for number, image in enumerate(images):
-        captioner = captioner_for(image.file_name)
-        pixels = image.pixels()
-        first = len(result.predictions)
-        _caption_image(result, image, pixels, captioner, encode, seed)
-        places = range(first, len(result.predictions))
-        _caption_crops(result, places, image, pixels, captioner, encode, chosen)
+        pixels, looks = image.pixels(), _Looks(encode)
+        trials = trials_of(image, seed)
+        for name, captioner_for in models.items():
+            captioner = captioner_for(image.file_name)
+            captions = _caption_image(results[name], image, pixels, trials, captioner, looks)
+            cut = _caption_crops(image, pixels, trials, captioner, looks, chosen)
+            results[name].predictions += [
+                replace(one, crop=cut.get(place)) for place, one in enumerate(captions)
+            ]
         if number % 20 == 19:
             tell(f"{number + 1} of {len(images)} images")
-    return result
+    return results
 
 
 def _draw_crops(images: list[LabelledImage], crops: int, seed: int) -> set[tuple[str, int]]:
@@ -103,43 +122,42 @@ def _caption_image(
     result: Run,
     image: LabelledImage,
     pixels: npt.NDArray[np.uint8],
+    trials: list[Trial],
     captioner: Captions,
-    encode: Encode | None,
-    seed: int,
-) -> None:
+    looks: _Looks,
+) -> list[Prediction]:
     start = time.perf_counter()
-    grid = encode(pixels, image.file_name) if encode else captioner.encode(pixels)
+    grid = looks.grid(captioner, pixels, image.file_name)
     encoded = time.perf_counter()
     (whole,) = captioner.caption(grid, [WholeImage()])
     result.encode_seconds.append(encoded - start)
     result.caption_seconds.append(time.perf_counter() - encoded)
     result.wholes.append(WholePrediction(image.file_name, whole, image.captions))
-    trials = trials_of(image, seed)
     captions = captioner.caption(grid, [trial.region for trial in trials]) if trials else []
-    result.predictions += [
+    return [
         Prediction(trial, caption, whole.text)
         for trial, caption in zip(trials, captions, strict=True)
     ]
 
 
 def _caption_crops(
-    result: Run,
-    places: range,
     image: LabelledImage,
     pixels: npt.NDArray[np.uint8],
+    trials: list[Trial],
     captioner: Captions,
-    encode: Encode | None,
+    looks: _Looks,
     chosen: set[tuple[str, int]],
-) -> None:
-    boxes = [place for place in places if result.predictions[place].trial.kind == "box"]
+) -> dict[int, str]:
+    """Captions of the cut-out boxes by their place among the trials."""
+    boxes = [place for place, trial in enumerate(trials) if trial.kind == "box"]
+    texts = {}
     for rank, place in enumerate(boxes):
-        if (image.file_name, rank) not in chosen:
-            continue
-        prediction = result.predictions[place]
-        cut = crop_of(pixels, prediction.trial)
-        grid = encode(cut, f"{image.file_name}#{rank}") if encode else captioner.encode(cut)
-        (caption,) = captioner.caption(grid, [WholeImage()])
-        result.predictions[place] = replace(prediction, crop=caption.text)
+        if (image.file_name, rank) in chosen:
+            cut = crop_of(pixels, trials[place])
+            grid = looks.grid(captioner, cut, f"{image.file_name}#{rank}")
+            (caption,) = captioner.caption(grid, [WholeImage()])
+            texts[place] = caption.text
+    return texts
 
 
 def crop_of(pixels: npt.NDArray[np.uint8], trial: Trial) -> npt.NDArray[np.uint8]:

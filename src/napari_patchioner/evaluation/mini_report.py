@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,11 @@ from .report import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_patchioner.grids import FeatureGrid
 
     from ._samples import SampleCaption
     from ._trials import Captions
@@ -45,14 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parser().parse_args(arguments)
     images = list(development_images(options.data))[:: options.every]
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.grids or Path(scratch)
-        first = _load(options.models[0])
-        encode = GridFolder(folder, first.encode)
-        models = {name: captioner_for(name, options) for name in options.models}
-        scores: dict[str, Any] = dict(
-            write_report(images, models, options.work, encode=encode, crops=options.crops)
-        )
+    first = _load(options.models[0])
+    encode = shared_encoder(first, options.grids)
+    models = {name: captioner_for(name, options) for name in options.models}
+    scores: dict[str, Any] = dict(
+        write_report(images, models, options.work, encode=encode, crops=options.crops)
+    )
     samples = {name: caption_samples(_load(name)) for name in options.models}
     speed = measure_speed(first)
     document = {"speed": speed, "samples": {k: sample_rows(v) for k, v in samples.items()}}
@@ -66,6 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "examples": (options.work / f"examples-{options.models[0]}.md").read_text("utf-8"),
     }
     _publish(options.out, options.work, blocks)
+
+
+def shared_encoder(
+    captioner: Captions, grids: Path | None
+) -> Callable[[npt.NDArray[np.uint8], str], FeatureGrid]:
+    """Encode for all models, which share their backbone; keep the grids if there is a folder."""
+    if grids is not None:
+        return GridFolder(grids, captioner.encode)
+    return lambda pixels, key: captioner.encode(pixels)
 
 
 def captioner_for(name: str, options: argparse.Namespace) -> Callable[[str], Captions]:

@@ -51,7 +51,7 @@ def write_report(
         Folder for ``scores.json``, ``predictions.jsonl``, ``tables.md`` and for each model
         examples drawn at random, ``examples-NAME.png`` and ``.md``.
     encode : callable, optional
-        ``encode(pixels, key)`` makes the grid instead of each captioner.
+        ``encode(pixels, key)`` makes the grid that all models read, instead of each one's own.
     crops : int
         Boxes that are also cut out and captioned.
     seed : int
@@ -67,9 +67,8 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, Scores] = {}
     lines: list[str] = []
-    for name, captioner_for in models.items():
-        tell(f"{name}: {len(images)} images")
-        result = run(images, captioner_for, encode=encode, crops=crops, seed=seed, tell=tell)
+    results = run(images, models, encode=encode, crops=crops, seed=seed, tell=tell)
+    for name, result in results.items():
         scores[name] = score_run(result)
         lines += prediction_lines(name, result)
         examples = draw_examples(result.predictions, seed)
