@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_patchioner.annotations import (
+    KINDS,
+    Annotation,
+    new_uid,
+    with_human_caption,
+    with_model_caption,
+)
+from napari_patchioner.decoders import Caption
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
+
+SQUARE = np.array([[0, 0], [0, 4], [4, 4], [4, 0]], float)
+
+
+@pytest.mark.parametrize(
+    ("region", "kind", "shape_type"),
+    [
+        (Box(0, 0, 4, 4), "box", "rectangle"),
+        (Polygon(SQUARE), "polygon", "polygon"),
+        (Ellipse(SQUARE), "ellipse", "ellipse"),
+        (Trace(SQUARE), "trace", "path"),
+        (Point(1, 2), "point", None),
+        (RegionSet((Point(1, 2),)), "set", None),
+        (WholeImage(), "image", None),
+        (Mask(np.ones((2, 2), bool)), "mask", None),
+    ],
+)
+def test_kind_and_shape_type_follow_the_region(
+    region: object, kind: str, shape_type: str | None
+) -> None:
+    annotation = Annotation("a", "cat.png", region)  # type: ignore[arg-type]
+    assert (annotation.kind, annotation.shape_type) == (kind, shape_type)
+    assert kind in KINDS.values()
+
+
+@pytest.mark.parametrize(
+    ("caption", "source", "human"),
+    [
+        ("", "", False),
+        ("a cat", "", True),
+        ("a cat", "model", False),
+        ("a cat", "edited", True),
+        ("", "human", True),
+    ],
+)
+def test_a_model_overwrites_only_what_is_empty_or_its_own(
+    caption: str, source: str, human: bool
+) -> None:
+    before = Annotation("a", "cat.png", Point(1, 2), caption, source=source)  # type: ignore[arg-type]
+    after = with_model_caption(before, Caption("a dog", 0.5), model="mini")
+    assert before.is_human is human
+    assert (after is before) is human
+    assert after.caption == (caption if human else "a dog")
+
+
+def test_a_model_caption_says_where_it_comes_from() -> None:
+    before = Annotation("a", "cat.png", Point(1, 2), extra={"time": "noon"})
+    after = with_model_caption(before, Caption("a dog", 0.5), model="mini", extra={"grid": "k"})
+    assert (after.source, after.model, after.score) == ("model", "mini", 0.5)
+    assert after.extra == {"time": "noon", "grid": "k"}
+
+
+def test_an_edited_caption_loses_the_score_and_keeps_the_model() -> None:
+    draft = with_model_caption(
+        Annotation("a", "cat.png", Point(1, 2)), Caption("a dog", 0.5), model="mini"
+    )
+    edited = with_human_caption(draft, "a small dog")
+    assert (edited.source, edited.model, edited.score) == ("edited", "mini", None)
+    assert with_human_caption(draft, "a dog") is draft
+    assert with_model_caption(edited, Caption("a cat", 0.9)) is edited
+
+
+def test_a_caption_written_from_nothing_is_human() -> None:
+    written = with_human_caption(Annotation("a", "cat.png", Point(1, 2)), "a paw")
+    assert (written.source, written.model) == ("human", "")
+
+
+def test_uids_do_not_repeat() -> None:
+    assert len({new_uid() for _ in range(1000)}) == 1000

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import csv
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_patchioner.annotations import (
+    Annotation,
+    format_tidy_csv,
+    read_annotations,
+    read_tidy_csv,
+    write_tidy_csv,
+)
+from napari_patchioner.annotations import _table as table_module
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Box, Mask, Point, Polygon, RegionSet, WholeImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = "image,uid,kind,wkt"
+TEXT = st.text(max_size=30) | st.text(st.sampled_from("'=+-@\t\r\n\",;é猫"), max_size=8)
+NAME = TEXT.filter(bool)
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "regions.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_the_header_is_the_agreed_one() -> None:
+    assert format_tidy_csv([]) == "image,uid,kind,wkt,caption,score,source,model\n"
+
+
+def test_every_kind_survives(tmp_path: Path, regions: list[Any], same_region: Any) -> None:
+    before = [Annotation(str(n), "cat.png", region) for n, region in enumerate(regions)]
+    assert write_tidy_csv(tmp_path / "a.csv", before) == ()
+    after = read_tidy_csv(tmp_path / "a.csv")
+    assert [item.uid for item in after] == [item.uid for item in before]
+    assert all(same_region(one.region, two.region) for one, two in zip(before, after, strict=True))
+    assert format_tidy_csv(after) == format_tidy_csv(before)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    st.lists(
+        st.builds(
+            Annotation,
+            uid=NAME,
+            image=TEXT,
+            region=st.builds(Point, st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)),
+            caption=TEXT,
+            score=st.none() | st.floats(0, 1),
+            source=st.sampled_from(["", "model", "edited", "human"]),
+            model=TEXT,
+            extra=st.dictionaries(st.sampled_from(["time", "grid key"]), NAME),
+        ),
+        max_size=5,
+        unique_by=lambda item: (item.image, item.uid),
+    )
+)
+def test_texts_and_numbers_survive(tmp_path: Path, before: list[Annotation]) -> None:
+    write_tidy_csv(tmp_path / "a.csv", before)
+    after = read_tidy_csv(tmp_path / "a.csv")
+    fields = ("uid", "image", "caption", "score", "source", "model", "extra")
+    for name in fields:
+        assert [getattr(item, name) for item in after] == [getattr(item, name) for item in before]
+    for one, two in zip(before, after, strict=True):
+        assert one.region.row == pytest.approx(two.region.row, abs=1e-6)
+
+
+def test_a_spreadsheet_finds_no_formula_and_plain_numbers() -> None:
+    item = Annotation("=1", "-a.png", Point(-3, -4), "+cmd|' /C calc'!A0", 0.25, "model", "@m")
+    _, row = csv.reader(format_tidy_csv([item]).splitlines())
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row)
+    assert row[3] == "POINT (-3.5 -2.5)"
+    assert float(row[5]) == 0.25
+
+
+def test_unknown_columns_are_kept_and_the_order_of_columns_is_free(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path, 'wkt,depth,uid,kind,image,"who, me"\nPOINT (1 1),-3.5,a,point,c.png,=x\n'
+    )
+    [item] = read_tidy_csv(path)
+    assert item.extra == {"depth": "-3.5", "who, me": "=x"}
+    header, row = csv.reader(format_tidy_csv([item]).splitlines())
+    assert header[-2:] == ["depth", "who, me"]
+    assert row[-2:] == ["-3.5", "'=x"]
+
+
+def test_a_byte_order_mark_windows_line_ends_and_blank_lines_do_not_matter(tmp_path: Path) -> None:
+    path = _write(tmp_path, f"\ufeff{HEADER}\r\n\r\nc.png,a,POINT,POINT (1 1)\r\n\r\n")
+    [item] = read_annotations(path)
+    assert (item.uid, item.kind) == ("a", "point")
+
+
+def test_the_same_uid_may_name_regions_of_two_images(tmp_path: Path) -> None:
+    path = _write(tmp_path, f"{HEADER}\na.png,1,image,\nb.png,1,image,POLYGON EMPTY\n")
+    assert [item.image for item in read_tidy_csv(path)] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "regions.csv: the file is empty"),
+        ("image,uid,kind\nc,a,point\n", "row 1: .* lacks"),
+        (f"{HEADER}\nc,a,point\n", "row 2: has 3 cells"),
+        (f"{HEADER}\nc,a,point,POINT (1 1)\n\nc,a,point,POINT (1 1)\n", "row 4, column 'uid'"),
+        (f"{HEADER}\nc,,point,POINT (1 1)\n", "row 2, column 'uid': is empty"),
+        (f"{HEADER}\nc,a,cat,POINT (1 1)\n", "row 2, column 'kind': the kind 'cat' is unknown"),
+        (f"{HEADER}\nc,a,point,POINT (1\n", "row 2, column 'wkt'"),
+        (f"{HEADER}\nc,a,point,POINT (nan 1)\n", "row 2, column 'wkt': .* finite"),
+        (f"{HEADER},score\nc,a,point,POINT (1 1),x\n", "row 2, column 'score': 'x' is not a num"),
+        (f"{HEADER},score\nc,a,point,POINT (1 1),inf\n", "row 2, column 'score': .* finite"),
+        (f"{HEADER},source\nc,a,point,POINT (1 1),me\n", "row 2, column 'source'"),
+        (f'{HEADER}\nc,"a,point,POINT (1 1)\n', "row 2: the quoting is broken"),
+        ("image;uid;kind;wkt\n", "separated by commas"),
+        ("image,uid,kind,wkt,uid\n", "'uid' appears twice"),
+        ("cat,dog\n1,2\n", "no table of regions"),
+    ],
+)
+def test_bad_tables_are_told_in_a_sentence(tmp_path: Path, text: str, told: str) -> None:
+    path = _write(tmp_path, text)
+    with pytest.raises(FormatError, match=told) as caught:
+        read_annotations(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("regions.csv")
+
+
+def test_files_that_are_missing_or_not_text_are_told(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="cannot be read"):
+        read_tidy_csv(tmp_path / "none.csv")
+    with pytest.raises(FormatError, match="cannot be read"):
+        read_tidy_csv(tmp_path)
+    (tmp_path / "latin.csv").write_bytes(f"{HEADER}\ncaf\xe9,a,image,\n".encode("latin-1"))
+    with pytest.raises(FormatError, match="UTF-8"):
+        read_tidy_csv(tmp_path / "latin.csv")
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        [Annotation("a", "c", Mask(np.ones((2, 2), bool)))],
+        [Annotation("a", "c", WholeImage()), Annotation("a", "c", WholeImage())],
+        [Annotation("", "c", WholeImage())],
+        [Annotation("a", "c", WholeImage(), score=float("nan"))],
+        [Annotation("a", "c", WholeImage(), extra={"kind": "x"})],
+        [Annotation("a", "c", WholeImage(), "\ud800")],
+    ],
+)
+def test_what_cannot_be_written_leaves_the_old_file(
+    tmp_path: Path, annotations: list[Annotation]
+) -> None:
+    path = _write(tmp_path, "old")
+    with pytest.raises(FormatError):
+        write_tidy_csv(path, annotations)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_while_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = _write(tmp_path, "old")
+    monkeypatch.setattr(table_module.os, "fsync", full)
+    with pytest.raises(FormatError, match="No space left"):
+        write_tidy_csv(path, [Annotation("a", "c", WholeImage())])
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="cannot be written"):
+        write_tidy_csv(tmp_path / "none" / "a.csv", [])
+
+
+def test_union_and_ellipse_members_survive(tmp_path: Path) -> None:
+    region = RegionSet((Box(0, 0, 4, 4), Point(1, 1)), union=True)
+    write_tidy_csv(tmp_path / "a.csv", [Annotation("a", "c", region)])
+    [item] = read_tidy_csv(tmp_path / "a.csv")
+    assert item.region.union
+    assert item.extra == {}
+
+
+def test_ten_thousand_regions_are_quick(tmp_path: Path) -> None:
+    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
+    items = [Annotation(str(n), "c.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
+    start = time.perf_counter()
+    write_tidy_csv(tmp_path / "a.csv", items)
+    assert len(read_tidy_csv(tmp_path / "a.csv")) == 10_000
+    assert time.perf_counter() - start < 20
+
+
+def test_a_lasso_of_many_vertices_fits_in_a_cell(tmp_path: Path) -> None:
+    ring = np.random.default_rng(0).uniform(0, 1000, (20_000, 2))
+    limit = csv.field_size_limit()
+    write_tidy_csv(tmp_path / "a.csv", [Annotation("a", "c.png", Polygon(ring))])
+    [item] = read_tidy_csv(tmp_path / "a.csv")
+    assert len(item.region.vertices) == 20_000
+    assert csv.field_size_limit() == limit
