@@ -1,0 +1,158 @@
+"""The models that come inside the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..captioner import Captioner
+from ..errors import ModelError
+from ._card import ModelCard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..decoders import Caption, Decoder, Evidence
+
+FOLDER = Path(__file__).parent / "embedded"
+SHARED = ("backbone.safetensors", "concepts.json", "text.safetensors", "decoder.safetensors")
+HEADS = {"mini": "head_mini.safetensors", "mini-zeroshot": "head_zeroshot.safetensors"}
+_LICENCE = "Apache-2.0 and BSD-3-Clause; COCO annotations CC BY 4.0"
+_TEXTS = {
+    "mini": (
+        "mini (built in, region-supervised)",
+        "Fast and offline; its head has seen labelled regions of COCO photographs.",
+    ),
+    "mini-zeroshot": (
+        "mini, zero-shot (built in)",
+        "Fast and offline; its head has seen captions and tags of whole photographs only.",
+    ),
+}
+
+# Names too near in meaning to be offered side by side as two guesses.
+NEAR = (
+    ("table", "dining table", "desk"),
+    ("cup", "mug", "glass"),
+    ("car", "sports car", "taxi", "van"),
+    ("truck", "pickup truck"),
+    ("bus", "school bus"),
+    ("sidewalk", "road", "street", "path"),
+    ("ocean", "water", "river", "lake", "waves"),
+    ("wall", "brick wall", "tile wall", "stone wall"),
+    ("floor", "wooden floor"),
+    ("sand", "beach"),
+    ("building", "house"),
+    ("window", "window blind"),
+    ("motorcycle", "scooter"),
+    ("computer", "laptop"),
+    ("television", "computer monitor"),
+    ("stove", "oven"),
+    ("boat", "ship", "sailboat", "speedboat", "canoe"),
+    ("ball", "tennis ball", "soccer ball", "basketball", "volleyball", "baseball"),
+)
+
+
+def embedded_cards() -> list[ModelCard]:
+    """Cards of the embedded models, the default first."""
+    shared = sum(_size(name) for name in SHARED)
+    return [
+        ModelCard(name, title, _LICENCE, shared + _size(HEADS[name]), note)
+        for name, (title, note) in _TEXTS.items()
+    ]
+
+
+def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
+    """Put an embedded model together.
+
+    Parameters
+    ----------
+    name : str
+        A key of `HEADS`.
+    folder : Path
+        Where the files are.
+
+    Raises
+    ------
+    ModelError
+        A file is missing or damaged, or files do not belong together.
+    """
+    from ..backbones.mini import MiniBackbone
+    from ..bridges._head import load_head
+    from ..bridges.appearance import AXES
+    from ..bridges.concepts import ConceptBridge
+    from ..decoders._concepts import ATTRIBUTES, load_concepts
+
+    concepts = load_concepts(folder / "concepts.json")
+    embeddings = _text_embeddings(folder / "text.safetensors", len(concepts))
+    head = load_head(folder / HEADS[name])
+    backbone = MiniBackbone(folder / "backbone.safetensors")
+    if head.dim != backbone.dim - len(AXES):
+        raise ModelError(
+            f"{HEADS[name]} and backbone.safetensors do not belong together; reinstall "
+            f"napari-patchioner to restore them."
+        )
+    names = [concept.name for concept in concepts]
+    bridge = ConceptBridge(head, names, embeddings, ATTRIBUTES, NEAR)
+    return Captioner(backbone, bridge, _decoder(folder), name=name, weighting="area")
+
+
+def _decoder(folder: Path) -> Decoder:
+    from importlib.util import find_spec
+
+    if find_spec("napari_patchioner.decoders.grounded") is None:
+        return _Names()
+    from ..decoders.grounded import load_grounded
+
+    return load_grounded(folder)
+
+
+class _Names:
+    """Says the name of the first concept and nothing else."""
+
+    def decode(
+        self,
+        vectors: npt.NDArray[np.float32],
+        *,
+        max_tokens: int = 30,
+        beams: int = 1,
+        alternatives: int = 0,
+        evidence: Sequence[Evidence] | None = None,
+    ) -> list[Caption]:
+        """Write one caption per row."""
+        from ..decoders import Caption
+
+        return [
+            Caption(
+                seen.text or f"a {seen.concepts[0][0]}",
+                seen.score,
+                concepts=seen.concepts,
+                verdict=seen.verdict,
+            )
+            for seen in evidence or ()
+        ]
+
+
+def _text_embeddings(path: Path, concepts: int) -> npt.NDArray[np.float16]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        embeddings: npt.NDArray[np.float16] = load_file(path)["concept_embeddings"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(
+            f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
+        ) from error
+    if len(embeddings) != concepts:
+        raise ModelError(
+            f"{path} embeds {len(embeddings)} concepts but concepts.json lists {concepts}; "
+            f"reinstall napari-patchioner to restore them."
+        )
+    return embeddings
+
+
+def _size(name: str) -> int:
+    path = FOLDER / name
+    return path.stat().st_size if path.exists() else 0
