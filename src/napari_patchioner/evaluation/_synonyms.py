@@ -190,7 +190,11 @@ NEUTRAL = (
     "|table lamp|tablecloth|table cloth|bed sheet|chair lift|cup holder|knife block|glass jar"
     "|baseball cap|baseball hat|football helmet|tennis shoe|orange juice|apple pie|carrot cake"
     "|couple of|pizza box|pizza cutter|cat food|dog food|phone booth|sky blue|plant pot"
-    "|bottle opener"
+    "|bottle opener|traffic cone|street lamp|water tower|punching bag|sleeping bag"
+    "|aircraft carrier|plane tool|red panda|swim trunks|disc brake|ski mask|ski lift|bottle cap"
+    "|magnifying glass|coffee maker|coffee pot|seat belt|pencil box|tool box|plate rack"
+    "|solar panel|sea urchin|sea cucumber|sea anemone|lawn mower|skate park|mosquito net"
+    "|drilling platform|stained glass|glass door"
 )
 """Compounds that name none of the categories inside them."""
 
