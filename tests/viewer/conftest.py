@@ -122,3 +122,34 @@ def dock(viewer, library, picture, qtbot):
     viewer.window.add_dock_widget(made, name="Patch-ioner")
     yield made
     made.shut_down()
+
+
+@pytest.fixture(scope="session")
+def guide():
+    """The script that makes the guide's pictures: its hand draws for the tests, too."""
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "docs" / "screenshots.py"
+    spec = importlib.util.spec_from_file_location("screenshots", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def hand(dock, viewer, guide, qtbot):
+    viewer.window._qt_window.resize(1280, 800)
+    qtbot.wait(200)
+    viewer.reset_view()
+    qtbot.wait(100)
+    return guide.Hand(viewer, dock.image)
+
+
+@pytest.fixture
+def started(dock, qtbot):
+    """The dock with its image read."""
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=10000)
+    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=10000)
+    return dock

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from ..decoders import Caption
+    from napari_patchioner.decoders import Caption
 
 Kind = Literal["shape", "group", "image"]
 NO_SCORE = float("nan")

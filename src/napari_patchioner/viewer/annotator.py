@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QApplication
 
-from ..errors import PatchionerError
+from napari_patchioner.errors import PatchionerError
+
 from . import layers
 from .binding import LayerBinding
 from .geometry import displayed_plane
+from .picking import Picker
 from .reader import Reader
 from .scribe import Scribe
 from .session import Session
@@ -68,6 +71,7 @@ class Annotator(QObject):
         self.scribe.told.connect(self.tell)
         self.reader.changed.connect(self.settle)
         self.scribe.written.connect(self._on_written)
+        self._picker = Picker(viewer, self.bindings.values, self.changed.emit, shift_held)
         self._connections = [
             (viewer.dims.events.point, self.settle),
             (viewer.dims.events.order, self.settle),
@@ -86,7 +90,7 @@ class Annotator(QObject):
         if key not in self.bindings:
             layer = layers.ensure_layer(self.viewer, self.image, key)
             self.bindings[key] = LayerBinding(layer, self.image, key, self.session, self.settle)
-            layer.selected_data.events.items_changed.connect(self._on_selected)
+            self._picker.attach(layer)
         return self.bindings[key].layer
 
     def owns(self, layer: object) -> bool:
@@ -168,6 +172,12 @@ class Annotator(QObject):
         chosen = len(self.selected())
         return f"{chosen} shapes together" if chosen > 1 else "Selected shape"
 
+    def hint(self) -> str:
+        """Return what to do where there is nothing to edit."""
+        if len(self.selected()) > 1:
+            return "Press As one region to caption them together"
+        return "Select a shape to see its caption"
+
     def waiting(self) -> str:
         """Return why a caption that is wanted is not there."""
         if self.reader.active:
@@ -209,9 +219,6 @@ class Annotator(QObject):
         self.changed.emit()
         self.settle()
 
-    def _on_selected(self, *_: object) -> None:
-        self.changed.emit()
-
     def _on_layer_removed(self, event: Event) -> None:
         for key, binding in list(self.bindings.items()):
             if binding.layer is event.value:
@@ -222,7 +229,7 @@ class Annotator(QObject):
     def _unbind(self, key: str) -> None:
         binding = self.bindings.pop(key)
         binding.close()
-        binding.layer.selected_data.events.items_changed.disconnect(self._on_selected)
+        self._picker.detach(binding.layer)
         layers.protect(binding.layer, False)
 
     def _on_new_pixels(self) -> None:
@@ -233,3 +240,8 @@ class Annotator(QObject):
     def _on_renamed(self) -> None:
         for key, binding in self.bindings.items():
             layers.mark(binding.layer, self.image, key)
+
+
+def shift_held() -> bool:
+    """Whether Shift is held right now."""
+    return bool(QApplication.keyboardModifiers() & Qt.KeyboardModifier.ShiftModifier)

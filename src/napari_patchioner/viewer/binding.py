@@ -70,6 +70,7 @@ class LayerBinding:
         if self._session.observe(self.key, shapes, rows, replaced=replaced):
             self._write()
         table.reset_defaults(self.layer)
+        table.trim_colours(self.layer)
 
     def show(self) -> None:
         """Write the session's captions into the table, by uid."""

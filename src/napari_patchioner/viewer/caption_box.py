@@ -36,6 +36,7 @@ class CaptionBox(QWidget):
         self._empty = empty
         self.editor = QPlainTextEdit(self)
         self.editor.setTabChangesFocus(True)
+        self.editor.setStyleSheet("border: 1px solid #6c7480; border-radius: 2px;")
         self.editor.setFixedHeight(self.editor.fontMetrics().lineSpacing() * lines + 14)
         self.editor.setToolTip(
             "What you type here is yours: no model will overwrite it.\n"
@@ -60,7 +61,7 @@ class CaptionBox(QWidget):
             layout.addWidget(widget)
         self.show_record(None)
 
-    def show_record(self, record: Record | None, *, waiting: str = "") -> None:
+    def show_record(self, record: Record | None, *, waiting: str = "", empty: str = "") -> None:
         """Show a caption, or that there is none.
 
         Parameters
@@ -69,6 +70,8 @@ class CaptionBox(QWidget):
             The caption.
         waiting : str
             Why a caption that is wanted is not there yet.
+        empty : str
+            What to show where there is no record, instead of the usual.
         """
         uid = record.uid if record else ""
         text = record.caption if record else ""
@@ -78,18 +81,18 @@ class CaptionBox(QWidget):
                 self.editor.setPlainText(text)
         self._uid = uid
         self.editor.setEnabled(record is not None)
-        self.editor.setPlaceholderText("No caption yet" if record else self._empty)
+        self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
         self.verdict.setText(verdict_line(record, waiting) if record else "")
         self.concepts.setText(concepts_line(record) if record else "")
         self._show_wordings(record)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let Enter finish the editing."""
-        if watched is self.editor and event.type() == QEvent.Type.KeyPress:
-            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
-                self.editor.clearFocus()
-                self.left.emit()
-                return True
+        pressed = watched is self.editor and event.type() == QEvent.Type.KeyPress
+        if pressed and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
+            self.editor.clearFocus()
+            self.left.emit()
+            return True
         return super().eventFilter(watched, event)
 
     def _show_wordings(self, record: Record | None) -> None:

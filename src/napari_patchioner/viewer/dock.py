@@ -93,10 +93,13 @@ class CaptionDock(QScrollArea):
             return
         self._bind(layers.KEYS)
         active = self.viewer.layers.selection.active
-        ours = self.annotator.owns(active) and active is not self.annotator.image
-        layer = active if tool.mode == "select" and ours else self.annotator.layer(tool.key)
-        self.viewer.layers.selection.active = layer
+        layer = self.annotator.layer(tool.key)
+        if tool.mode == "select":
+            for binding in self.annotator.bindings.values():
+                binding.layer.mode = tool.mode
+                layer = active if binding.layer is active else layer
         layer.mode = tool.mode
+        self.viewer.layers.selection.active = layer
         self.refresh()
 
     def caption_again(self) -> None:
@@ -161,8 +164,9 @@ class CaptionDock(QScrollArea):
         panel.progress.follow(job.progress if job else None)
         panel.status.setText(annotator.message)
         panel.selected.setText(annotator.heading())
-        panel.caption.show_record(annotator.current(), waiting=annotator.waiting())
-        panel.whole.show_record(annotator.current_whole(), waiting=annotator.waiting())
+        waiting = annotator.waiting()
+        panel.caption.show_record(annotator.current(), waiting=waiting, empty=annotator.hint())
+        panel.whole.show_record(annotator.current_whole(), waiting=waiting)
         active = self.viewer.layers.selection.active
         key = next((k for k, b in annotator.bindings.items() if b.layer is active), "")
         panel.draw.show_mode(key, str(active.mode) if key else "")
@@ -253,7 +257,7 @@ class CaptionDock(QScrollArea):
         self.annotators.clear()
         self.annotator = None
 
-    def closeEvent(self, event: QEvent) -> None:  # noqa: N802
+    def closeEvent(self, event: QEvent) -> None:
         """Stop with the window."""
         self.shut_down()
         super().closeEvent(event)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QButtonGroup, QGridLayout, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QWidget
 
-from .layers import LayerKey
+if TYPE_CHECKING:
+    from .layers import LayerKey
 
 
 class Tool(NamedTuple):
@@ -37,7 +38,7 @@ class DrawBar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.buttons: dict[str, QToolButton] = {}
+        self.buttons: dict[str, QPushButton] = {}
         self._group = QButtonGroup(self)
         self._group.setExclusive(False)
         layout = QGridLayout(self)
@@ -59,13 +60,11 @@ class DrawBar(QWidget):
             same = tool.mode == mode and (tool.key == key or mode == "select")
             self.buttons[tool.title].setChecked(same)
 
-    def _button(self, tool: Tool) -> QToolButton:
-        button = QToolButton(self)
-        button.setText(tool.title)
+    def _button(self, tool: Tool) -> QPushButton:
+        button = QPushButton(tool.title, self)
         button.setToolTip(tool.tip)
         button.setCheckable(True)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         return button
 
     def _on_clicked(self, place: int) -> None:

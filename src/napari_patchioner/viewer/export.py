@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..annotations import Annotation, write_napari_csv, write_tidy_csv
-from ..errors import PatchionerError
+from napari_patchioner.annotations import Annotation, write_napari_csv, write_tidy_csv
+from napari_patchioner.errors import PatchionerError
+
 from .geometry import record_plane, record_region
 from .shapes_csv import write_shapes
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import napari
 
-    from ..models import ModelCard
+    from napari_patchioner.models import ModelCard
 
 POOLINGS = {
     "mean over patches": "mean",

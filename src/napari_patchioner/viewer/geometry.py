@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..annotations import region_from_shape
-from ..errors import RegionError
-from ..regions import Polygon, Region, RegionSet, WholeImage
+from napari_patchioner.annotations import region_from_shape
+from napari_patchioner.errors import RegionError
+from napari_patchioner.regions import Polygon, Region, RegionSet, WholeImage, untangle
+
 from ._record import Plane, Seen
 
 if TYPE_CHECKING:
@@ -110,13 +111,7 @@ def record_plane(record: Record, session: Session, axes: tuple[int, int]) -> Pla
 
 
 def untangled(region: Region) -> Region:
-    """Return a polygon without self-crossings where the outline crosses itself, else the region.
-
-    Hand-drawn lassos often cross their own beginning; the area they enclose is what was meant.
-    """
-    from .. import regions
-
-    untangle = getattr(regions, "untangle", lambda region: region)
+    """Return a hand-drawn region as it was meant: a lasso may cross its own beginning."""
     if isinstance(region, RegionSet):
         return RegionSet(tuple(untangled(member) for member in region.members), region.union)
-    return untangle(region) if isinstance(region, Polygon) else region
+    return Polygon(untangle(region.vertices)) if isinstance(region, Polygon) else region

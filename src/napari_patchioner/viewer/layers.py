@@ -63,7 +63,7 @@ def ensure_layer(
         layer = viewer.add_layer(_new_layer(image, key))
     else:
         _add_columns(layer)
-        layer.text = _text(layer, key)
+        _set_text(layer, key)
     mark(layer, image, key)
     reset_defaults(layer)
     protect(layer, True)
@@ -111,12 +111,13 @@ def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shape
         edge_color=colour,
         face_color="transparent",
         edge_width=edge_width(image),
+        opacity=1,
         **placement(image),
     )
     layer.current_edge_color = colour
     layer.current_face_color = "transparent"
     layer.current_edge_width = edge_width(image)
-    layer.text = _text(layer, key)
+    _set_text(layer, key)
     return layer
 
 
@@ -144,14 +145,12 @@ def edge_width(image: napari.layers.Image) -> float:
     return max(round(max(full_shape(image)[-2:]) / 300, 1), 0.2)
 
 
-def _text(layer: napari.layers.Shapes, key: LayerKey) -> dict[str, Any]:
-    return {
-        "string": CaptionText(),
-        "color": COLOURS[key],
-        "size": 10,
-        "anchor": "upper_left",
-        "translation": np.zeros(layer.ndim),
-    }
+def _set_text(layer: napari.layers.Shapes, key: LayerKey) -> None:
+    """Have the captions drawn on the canvas."""
+    layer.text = {"color": COLOURS[key], "size": 8, "anchor": "upper_left"}
+    # Given inside the dict, napari would copy it as a plain format string.
+    layer.text.string = CaptionText()
+    layer.refresh_text()
 
 
 def _add_columns(layer: napari.layers.Shapes) -> None:

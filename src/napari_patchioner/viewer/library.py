@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..captioner import Captioner
-    from ..models import ModelCard
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.models import ModelCard
 
 
 class Library:
@@ -49,6 +49,6 @@ class Library:
 @cache
 def shared_library() -> Library:
     """Return the library of this process."""
-    from ..models import available_models, load_model
+    from napari_patchioner.models import available_models, load_model
 
     return Library(load_model, available_models)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ..models import ModelCard
+    from napari_patchioner.models import ModelCard
 
 
 class Panel(QWidget):

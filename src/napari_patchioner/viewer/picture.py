@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ImageError
+from napari_patchioner.errors import ImageError
+
 from .geometry import full_shape
 
 if TYPE_CHECKING:
     import napari
     import numpy.typing as npt
 
-    from ..grids import FeatureGrid
+    from napari_patchioner.grids import FeatureGrid
+
     from ._record import Plane
 
 # Levels of a pyramid smaller than this along a displayed axis lose what a model could see.

@@ -29,6 +29,7 @@ class ProgressRow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.button = QPushButton("Start", self)
+        self.button.setMinimumWidth(84)
         self.button.clicked.connect(self._on_clicked)
         self.bar = QProgressBar(self)
         self.bar.setRange(0, 100)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from ..errors import Cancelled, PatchionerError
+from napari_patchioner.errors import Cancelled, PatchionerError
+
 from .geometry import displayed_plane, record_plane
 from .picture import plane_source
 from .worker import Job, Reading, read_image
@@ -15,8 +16,9 @@ from .worker import Job, Reading, read_image
 if TYPE_CHECKING:
     import napari
 
-    from ..captioner import Captioner
-    from ..grids import FeatureGrid
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.grids import FeatureGrid
+
     from ._record import Plane, Record
     from .library import Library
     from .session import Session

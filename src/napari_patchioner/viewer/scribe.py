@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from ..errors import Cancelled, PatchionerError
-from .geometry import record_region, untangled
+from napari_patchioner.errors import Cancelled, PatchionerError
+
+from .geometry import record_region
 from .worker import Job, write_captions
 
 if TYPE_CHECKING:
-    from ..decoders import Caption
-    from ..grids import FeatureGrid
-    from ..regions import Region
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.regions import Region
+
     from ._record import Record, Request
     from .reader import Reader
     from .session import Session
@@ -86,7 +88,7 @@ class Scribe(QObject):
             return None
         plane, grid = found
         try:
-            region = untangled(record_region(record, self._session, plane.axes))
+            region = record_region(record, self._session, plane.axes)
         except PatchionerError as error:
             self._session.fail(request, str(error))
             return None

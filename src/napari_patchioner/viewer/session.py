@@ -16,7 +16,7 @@ from ._record import SOURCES, Plane, Record, Request, Row, Seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ..decoders import Caption
+    from napari_patchioner.decoders import Caption
 
 
 class Session:

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from ..annotations import write_bytes
+from napari_patchioner.annotations import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

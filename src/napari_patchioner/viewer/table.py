@@ -90,6 +90,19 @@ def update_rows(layer: napari.layers.Shapes, rows: Iterable[Row]) -> bool:
     return changed
 
 
+def trim_colours(layer: napari.layers.Shapes) -> None:
+    """Drop the colours of shapes that are gone, which napari 0.9 keeps like the rows.
+
+    Left there, they turn all shapes white at the next ``layer.data = ...``. No public setter
+    makes the table of colours shorter.
+    """
+    view = getattr(layer, "_data_view", None)
+    for name in ("_edge_color", "_face_color"):
+        colours = getattr(view, name, None)
+        if colours is not None and len(colours) > layer.nshapes:
+            setattr(view, name, colours[: layer.nshapes])
+
+
 def reset_defaults(layer: napari.layers.Shapes) -> None:
     """Make sure that the next shape drawn starts blank.
 
@@ -97,7 +110,8 @@ def reset_defaults(layer: napari.layers.Shapes) -> None:
     shape would inherit its caption.
     """
     defaults = layer.feature_defaults
-    if any(_plain(defaults[name].iloc[0]) for name in ("uid", "caption", "source")):
+    first = [defaults[name].iloc[0] for name in ("uid", "caption", "source")]
+    if any(not isinstance(value, str) or value for value in first):
         layer.feature_defaults = {**_first(defaults), **BLANK}
 
 

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal, Slot
 
-from ..errors import Cancelled, PatchionerError
+from napari_patchioner.errors import Cancelled, PatchionerError
+
+from .geometry import untangled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from ..captioner import Captioner
-    from ..decoders import Caption
-    from ..grids import FeatureGrid
-    from ..regions import Region
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.regions import Region
+
     from ._record import Request
     from .library import Library
     from .picture import PlaneSource
@@ -121,7 +124,8 @@ def _caption_batch(
 ) -> list[tuple[Request, Caption | PatchionerError]]:
     """Caption a batch; where one region is at fault, the others still get their caption."""
     try:
-        captions = captioner.caption(grid, [task[1] for task in batch], **options)
+        regions = [untangled(region) for _, region, _ in batch]
+        captions = captioner.caption(grid, regions, **options)
     except PatchionerError as error:
         if len(batch) == 1:
             return [(batch[0][0], error)]

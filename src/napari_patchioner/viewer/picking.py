@@ -1,0 +1,87 @@
+"""Selecting across the two layers, which napari keeps apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    import napari
+    from napari.utils.events import Event
+
+    from .binding import LayerBinding
+
+
+class Picker:
+    """Makes one selection of two layers: a click finds a shape on either of them.
+
+    Holding Shift adds to the selection, as napari has it within one layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer of the layers.
+    bindings : callable
+        Returns the bound layers.
+    changed : callable
+        Called when the selection has changed.
+    shift : callable
+        Whether Shift is held.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.components.ViewerModel,
+        bindings: Callable[[], Iterable[LayerBinding]],
+        changed: Callable[[], None],
+        shift: Callable[[], bool],
+    ) -> None:
+        self._viewer = viewer
+        self._bindings = bindings
+        self._changed = changed
+        self._shift = shift
+        self._working = False
+        self._slots: dict[napari.layers.Shapes, Callable[..., None]] = {}
+
+    def attach(self, layer: napari.layers.Shapes) -> None:
+        """Follow a layer."""
+        layer.mouse_drag_callbacks.insert(0, self._on_press)
+
+        def items_changed(added: Collection[int], removed: Collection[int]) -> None:
+            self._on_items(layer, added)
+
+        self._slots[layer] = items_changed
+        layer.selected_data.events.items_changed.connect(items_changed)
+
+    def detach(self, layer: napari.layers.Shapes) -> None:
+        """Stop following a layer."""
+        if self._on_press in layer.mouse_drag_callbacks:
+            layer.mouse_drag_callbacks.remove(self._on_press)
+        layer.selected_data.events.items_changed.disconnect(self._slots.pop(layer))
+
+    def _on_press(self, layer: napari.layers.Shapes, event: Event) -> None:
+        """Turn to the other layer where the click meets a shape only there."""
+        if layer.mode != "select" or layer.get_value(event.position, world=True)[0] is not None:
+            return
+        for binding in self._bindings():
+            other = binding.layer
+            found = None if other is layer else other.get_value(event.position, world=True)
+            if found is not None and found[0] is not None and other.visible:
+                other.mode = "select"
+                other.selected_data = {found[0]} | (other.selected_data if self._shift() else set())
+                self._viewer.layers.selection.active = other
+
+    def _on_items(self, layer: napari.layers.Shapes, added: Collection[int]) -> None:
+        """Drop the selection on the other layer unless Shift is held."""
+        if self._working:
+            return
+        self._working = True
+        try:
+            if added and not self._shift():
+                for binding in self._bindings():
+                    if binding.layer is not layer:
+                        binding.layer.selected_data = set()
+        finally:
+            self._working = False
+        self._changed()

@@ -1,0 +1,166 @@
+"""Nothing that happens in the middle of the work may hang, crash or leak."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from qtpy.QtCore import QThreadPool, QTimer
+
+BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
+
+
+def reading(dock, captioner, qtbot):
+    captioner.hold.clear()
+    captioner.reached.clear()
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
+
+
+def idle(qtbot):
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=10000)
+
+
+def test_work_is_done_off_the_gui_thread(started, captioner, qtbot):
+    started.annotator.layer("regions").add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: bool(captioner.captioned), timeout=5000)
+    assert threading.get_ident() not in captioner.threads
+
+
+def test_the_window_stays_responsive_while_reading(dock, captioner, qtbot):
+    reading(dock, captioner, qtbot)
+    ticks = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(1))
+    timer.start(20)
+    qtbot.wait(1000)
+    timer.stop()
+    captioner.hold.set()
+    idle(qtbot)
+    assert len(ticks) > 15
+
+
+def test_cancel_stops_reading_and_start_reads_again(dock, captioner, qtbot):
+    reading(dock, captioner, qtbot)
+    assert dock.panel.progress.button.text() == "Cancel"
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=5000)
+    assert dock.panel.progress.button.text() == "Start"
+    assert "ancelled" in dock.panel.status.text()
+    assert captioner.encoded == 0
+    captioner.hold.set()
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=5000)
+
+
+def test_the_image_is_read_once_for_any_number_of_shapes(started, captioner, qtbot):
+    layer = started.annotator.layer("regions")
+    for shift in range(20):
+        layer.add(BOX + shift, shape_type="rectangle")
+    qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
+    assert captioner.encoded == 1
+    assert len(captioner.captioned) < 20
+
+
+def test_progress_is_shown_in_the_dock_and_in_naparis_activity(dock, captioner, qtbot):
+    from napari.utils.progress import progress
+
+    reading(dock, captioner, qtbot)
+    qtbot.waitUntil(lambda: dock.panel.progress.bar.value() > 0, timeout=5000)
+    assert any("Patch-ioner" in bar.desc for bar in progress._all_instances)
+    captioner.hold.set()
+    qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
+
+
+def test_the_image_is_deleted_while_it_is_read(dock, viewer, captioner, qtbot):
+    reading(dock, captioner, qtbot)
+    layer = dock.annotator.layer("regions")
+    viewer.layers.remove(dock.image)
+    assert dock.annotator is None
+    idle(qtbot)
+    assert layer in viewer.layers
+    assert not layer.locked
+    assert captioner.encoded == 0
+
+
+def test_a_layer_is_deleted_while_it_is_captioned(started, viewer, captioner, qtbot):
+    captioner.hold_captions.clear()
+    layer = started.annotator.layer("regions")
+    layer.add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: started.annotator.scribe.active, timeout=5000)
+    viewer.layers.remove(layer)
+    captioner.hold_captions.set()
+    idle(qtbot)
+    qtbot.wait(100)
+    assert started.annotator.session.records == {}
+    assert started.annotator.layer("regions") is not layer
+
+
+def test_the_window_is_closed_while_the_image_is_read(dock, viewer, captioner, qtbot):
+    reading(dock, captioner, qtbot)
+    viewer.close()
+    idle(qtbot)
+    qtbot.wait(100)
+    assert captioner.encoded == 0
+
+
+def test_the_dock_is_closed_while_the_image_is_read(dock, viewer, captioner, qtbot):
+    reading(dock, captioner, qtbot)
+    layer = dock.annotator.layer("regions")
+    viewer.window.remove_dock_widget(dock)
+    idle(qtbot)
+    assert dock.annotators == {}
+    assert layer in viewer.layers
+    layer.add(BOX, shape_type="rectangle")
+    qtbot.wait(200)
+    assert list(layer.features["caption"]) == [""]
+
+
+def test_a_model_that_cannot_be_loaded_says_so(dock, library, qtbot):
+    from napari_patchioner.errors import ModelError
+
+    def broken(name):
+        raise ModelError(f"the model {name!r} is damaged; install it again")
+
+    library._load = broken
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=5000)
+    assert dock.panel.status.text() == "The model 'colours' is damaged; install it again"
+    assert dock.panel.progress.button.text() == "Start"
+
+
+def test_new_pixels_ask_for_a_new_reading(started, picture, qtbot):
+    started.image.data = 255 - picture
+    assert "Start" in started.panel.status.text()
+    assert started.annotator.reader.captioner is None
+
+
+def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):
+    started.annotator.layer("regions").add(BOX, shape_type="rectangle")
+    first = started.annotator
+    qtbot.waitUntil(lambda: bool(first.layer("regions").features["caption"][0]), timeout=5000)
+    second = viewer.add_image(picture[:, ::-1], name="mirrored")
+    started.panel.source["image"].value = second
+    started.panel.progress.button.click()
+    other = started.annotator
+    assert other is not first
+    other.layer("regions").add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: bool(other.layer("regions").features["caption"][0]), timeout=5000)
+    assert list(other.layer("regions").features["caption"]) == ["something blue"]
+    viewer.layers.selection.active = first.layer("regions")
+    assert started.annotator is first
+    assert list(first.layer("regions").features["caption"]) == ["something red"]
+
+
+def test_another_plane_is_read_when_something_is_drawn_on_it(viewer, dock, picture, qtbot):
+    stack = viewer.add_image(np.stack([picture, picture[:, ::-1]]), name="stack")
+    dock.panel.source["image"].value = stack
+    viewer.dims.set_point(0, 0)
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=5000)
+    layer = dock.annotator.layer("regions")
+    for plane in (0, 1):
+        viewer.dims.set_point(0, plane)
+        layer.add(np.insert(BOX, 0, plane, axis=1), shape_type="rectangle")
+        qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
+    assert list(layer.features["caption"]) == ["something red", "something blue"]

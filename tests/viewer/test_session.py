@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_patchioner.decoders import Caption
+from napari_patchioner.viewer._record import Plane, Row, Seen
+from napari_patchioner.viewer.session import Session
+
+SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
+
+
+def box(place):
+    return Seen("rectangle", SQUARE + place)
+
+
+def drawn(*places):
+    session = Session()
+    session.observe("regions", [box(place) for place in places], [Row()] * len(places))
+    return session
+
+
+def ask_all(session):
+    return session.take(lambda record: True)
+
+
+def test_new_shapes_get_uids_and_are_wanted():
+    session = drawn(0, 20)
+    uids = session.uids("regions")
+    assert len(set(uids)) == 2
+    assert [request.uid for request in ask_all(session)] == uids
+    assert ask_all(session) == []
+
+
+def test_an_answer_reaches_its_shape_after_the_rows_have_moved():
+    session = drawn(0, 20)
+    _first, second = session.uids("regions")
+    requests = ask_all(session)
+    session.observe("regions", [box(20)], session.table("regions")[1:])
+    assert not session.deliver(requests[0], Caption("first", 0.5))
+    assert session.deliver(requests[1], Caption("second", 0.5))
+    assert [row.caption for row in session.table("regions")] == ["second"]
+    assert session.uids("regions") == [second]
+
+
+def test_an_answer_about_another_place_is_dropped():
+    session = drawn(0)
+    [request] = ask_all(session)
+    session.observe("regions", [box(3)], session.table("regions"))
+    assert not session.deliver(request, Caption("old place", 0.5))
+    [request] = ask_all(session)
+    assert session.deliver(request, Caption("new place", 0.5))
+
+
+def test_an_answer_of_an_earlier_reading_is_dropped():
+    session = drawn(0)
+    [request] = ask_all(session)
+    session.restart()
+    assert not session.deliver(request, Caption("old model", 0.5))
+    assert len(ask_all(session)) == 1
+
+
+def test_human_text_survives_everything():
+    session = drawn(0)
+    [request] = ask_all(session)
+    [uid] = session.uids("regions")
+    session.edit(uid, "my own words")
+    assert not session.deliver(request, Caption("the model's", 0.9))
+    assert session.again([uid]) == 1
+    session.restart(rewrite=True)
+    session.observe("regions", [box(40)], session.table("regions"))
+    assert ask_all(session) == []
+    assert session.table("regions")[0] == Row(
+        uid, "my own words", pytest.approx(np.nan, nan_ok=True), "human"
+    )
+
+
+def test_editing_a_models_caption_makes_it_the_persons():
+    session = drawn(0)
+    [request] = ask_all(session)
+    session.deliver(request, Caption("a cat", 0.5), "mini")
+    session.edit(request.uid, "a grey cat")
+    record = session.records[request.uid]
+    assert (record.source, record.model, record.protected) == ("edited", "mini", True)
+    session.edit(request.uid, "")
+    assert (record.source, record.protected) == ("", False)
+
+
+def test_an_edit_in_the_features_table_counts_as_a_persons():
+    session = drawn(0)
+    [row] = session.table("regions")
+    changed = Row(row.uid, "typed in the table", row.score, row.source)
+    assert session.observe("regions", [box(0)], [changed])
+    assert session.table("regions")[0].source == "human"
+
+
+def test_a_pasted_copy_becomes_a_shape_of_its_own():
+    session = drawn(0)
+    [uid] = session.uids("regions")
+    session.edit(uid, "mine")
+    row = session.table("regions")[0]
+    assert session.observe("regions", [box(0), box(0)], [row, row])
+    rows = session.table("regions")
+    assert rows[0].uid == uid
+    assert (rows[1].uid != uid, rows[1].caption) == (True, "")
+
+
+def test_a_row_too_many_is_dropped_and_the_next_shape_starts_blank():
+    session = drawn(0)
+    [uid] = session.uids("regions")
+    rows = [*session.table("regions"), Row("", "stale")]
+    assert session.observe("regions", [box(0)], rows)
+    assert session.uids("regions") == [uid]
+
+
+def test_rows_that_no_longer_follow_the_shapes_are_put_right():
+    session = drawn(0, 20, 40)
+    _first, second, third = session.uids("regions")
+    for uid in session.uids("regions"):
+        session.edit(uid, f"about {uid}")
+    rows = session.table("regions")
+    assert session.observe("regions", [box(20), box(40)], rows, replaced=True)
+    assert [row.caption for row in session.table("regions")] == [
+        f"about {second}",
+        f"about {third}",
+    ]
+
+
+def test_fewer_shapes_given_at_once_keep_their_captions():
+    session = drawn(0, 20, 40)
+    _first, second, third = session.uids("regions")
+    for uid in session.uids("regions"):
+        session.edit(uid, f"about {uid}")
+    rows = session.table("regions")[:2]
+    session.observe("regions", [box(41), box(20)], rows, replaced=True)
+    assert session.uids("regions") == [third, second]
+    assert session.table("regions")[0].caption == f"about {third}"
+
+
+def test_a_saved_layer_is_taken_over_with_its_captions():
+    session = Session()
+    rows = [
+        Row("a", "by a model", 0.4, "model"),
+        Row("b", "by a person", np.nan, "human"),
+        Row("c"),
+    ]
+    assert not session.observe("regions", [box(0), box(20), box(40)], rows)
+    session.restart()
+    assert [request.uid for request in ask_all(session)] == ["c"]
+
+
+def test_text_in_a_row_without_uid_is_a_persons():
+    session = Session()
+    assert session.observe("regions", [box(0)], [Row("", "came along")])
+    assert session.table("regions")[0].source == "human"
+
+
+def test_both_layers_never_share_a_uid():
+    session = drawn(0)
+    row = session.table("regions")[0]
+    session.observe("traces", [Seen("path", SQUARE)], [row])
+    assert session.uids("traces") != session.uids("regions")
+
+
+def test_a_group_is_captioned_again_when_a_member_moves_and_ends_with_it():
+    session = drawn(0, 20)
+    ask_all(session)
+    group = session.group(session.uids("regions"))
+    session.again([group.uid])
+    [request] = ask_all(session)
+    assert session.deliver(request, Caption("both", 0.5))
+    session.observe("regions", [box(1), box(20)], session.table("regions"))
+    assert {request.uid for request in ask_all(session)} == {group.uid, session.uids("regions")[0]}
+    session.observe("regions", [box(1)], session.table("regions")[:1])
+    assert group.uid not in session.records
+
+
+def test_the_whole_image_has_a_caption_per_plane():
+    session = Session()
+    first, second = session.whole(Plane((1, 2), (0,))), session.whole(Plane((1, 2), (1,)))
+    assert first is not second
+    assert session.whole(Plane((1, 2), (0,))) is first
+
+
+def test_requests_given_back_are_wanted_again():
+    session = drawn(0)
+    requests = ask_all(session)
+    session.give_back(requests)
+    assert ask_all(session) == requests
+
+
+def test_a_problem_is_kept_and_cleared_by_the_next_move():
+    session = drawn(0)
+    [request] = ask_all(session)
+    session.fail(request, "outside")
+    assert session.records[request.uid].problem == "outside"
+    session.observe("regions", [box(5)], session.table("regions"))
+    assert session.records[request.uid].problem == ""
+
+
+def test_extra_columns_travel_with_their_shape():
+    session = Session()
+    rows = [Row("a", extras={"class": "cat"}), Row("b", extras={"class": "dog"})]
+    session.observe("regions", [box(0), box(20)], rows)
+    session.observe("regions", [box(20)], rows[:1], replaced=True)
+    assert session.table("regions")[0].extras == {"class": "dog"}
