@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--conformance-dir",
         type=Path,
         default=GOLDEN,
-        help="folder of golden numbers (a manifest.json and what it names); tests/golden by default",
+        help="folder of golden numbers, with its manifest.json; tests/golden by default",
     )
 
 

@@ -77,7 +77,8 @@ def ellipse_vertices(ellipse: Ellipse) -> FloatArray:
         raise RegionError(f"An ellipse needs 4 corners, not {len(corners)}: draw it again.")
     angles = np.arange(_ELLIPSE_VERTICES)[:, None] * (2 * np.pi / _ELLIPSE_VERTICES)
     half_width, half_height = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-    return corners.mean(axis=0) + np.cos(angles) * half_width + np.sin(angles) * half_height
+    turned = np.cos(angles) * half_width + np.sin(angles) * half_height
+    return np.asarray(corners.mean(axis=0) + turned)
 
 
 def _of_outline(region: Polygon | Ellipse, transform: Placement) -> tuple[FloatArray, FloatArray]:

@@ -20,7 +20,7 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
     Parameters
     ----------
     vertices : ndarray of float, shape (n, 2)
-        ``(row, column)`` of the corners, in any unit; the last joins the first.
+        ``(row, column)`` of the corners in image pixels; the last joins the first.
     tolerance : float
         Largest share of the area that the other loops may have together.
 
@@ -56,7 +56,8 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
 
 def _loops(vertices: FloatArray) -> list[FloatArray]:
     """Cut the path into closed parts each time it comes back to a place where it was."""
-    walk = _with_crossings(vertices)
+    # Rounded, so that a place met twice is the same place in spite of floating point.
+    walk = _with_crossings(vertices).round(6)
     loops: list[FloatArray] = []
     path: list[tuple[float, float]] = []
     for row, column in walk.tolist():

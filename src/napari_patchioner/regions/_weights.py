@@ -85,5 +85,6 @@ class PatchWeights:
         """
         members = tuple(members)
         cells, where = np.unique(np.concatenate([m.indices for m in members]), return_inverse=True)
-        weights = np.bincount(where, np.concatenate([m.weights for m in members]))
+        summed = np.bincount(where, np.concatenate([m.weights for m in members]))
+        weights = summed.astype(np.float64)
         return cls(cells.astype(np.int64), weights, members[0].grid_shape, members)

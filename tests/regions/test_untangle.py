@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_patchioner.errors import RegionError
+from napari_patchioner.regions import untangle
+
+CIRCLE = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+ROUND = 50 + 40 * np.stack([np.sin(CIRCLE), np.cos(CIRCLE)], axis=1)
+
+
+def test_a_simple_outline_stays_as_it_is():
+    np.testing.assert_array_equal(untangle(ROUND), ROUND)
+
+
+@given(at=st.integers(1, 58), turn=st.sampled_from([-1, 1]), size=st.floats(0.5, 5))
+@settings(max_examples=60, deadline=None)
+def test_a_small_curl_is_taken_out(at, turn, size):
+    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    step = ROUND[at] - ROUND[at - 1]
+    start = np.arctan2(step[0], step[1])
+    curl = ROUND[at] + size * np.stack(
+        [np.sin(start + turn * angles), np.cos(start + turn * angles)], axis=1
+    )
+    lasso = np.concatenate([ROUND[:at], curl, ROUND[at:]])
+    clean = untangle(lasso)
+    np.testing.assert_array_equal(untangle(clean), clean)
+    expected = shapely.Polygon(ROUND).area
+    assert shapely.make_valid(shapely.Polygon(clean)).area == pytest.approx(expected, rel=0.06)
+
+
+def test_overlapping_ends_of_a_lasso_are_cut():
+    angles = np.linspace(0, 2 * np.pi + 0.15, 80)
+    radii = np.linspace(40, 41, 80)[:, None]
+    spiral = 50 + radii * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    spiral[-1] = [50, 88]
+    assert shapely.Polygon(untangle(spiral)).is_valid
+
+
+def test_a_bow_tie_is_no_accident():
+    bow_tie = np.array([[0.0, 0], [20, 20], [20, 0], [0, 20]])
+    with pytest.raises(RegionError, match="crosses itself near row 10, column 10"):
+        untangle(bow_tie)
+
+
+def test_the_tolerance_decides():
+    lasso = np.array([[0.0, 0], [0, 90], [90, 90], [90, 20], [70, -10], [90, -10]])
+    with pytest.raises(RegionError):
+        untangle(lasso, tolerance=0.001)
+    assert shapely.Polygon(untangle(lasso, tolerance=0.2)).is_valid
