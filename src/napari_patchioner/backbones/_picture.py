@@ -89,11 +89,18 @@ def _stretch(colours: AnyArray, limits: Sequence[float] | None) -> npt.NDArray[n
     if limits is None and colours.dtype == np.uint8:
         return colours
     low, high = _checked(limits) if limits is not None else _own_limits(colours)
-    # 32 bits are enough for a byte unless the values themselves need more.
-    exact: type[Any] = np.float32 if colours.dtype.itemsize <= 2 else np.float64
-    scaled = (colours.astype(exact) - exact(low)) * exact(255.0 / (high - low))
-    pixels: npt.NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    if not np.isfinite(high - low):
+        colours, low, high = colours / 2, low / 2, high / 2
+    exact = _enough(colours.dtype, high - low)
+    scaled = (np.clip(colours.astype(exact), low, high) - exact(low)) / exact(high - low)
+    pixels: npt.NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
     return pixels
+
+
+def _enough(dtype: np.dtype[Any], span: float) -> type[Any]:
+    """Return the float type that holds all values; half the memory where single precision does."""
+    single = dtype.itemsize <= 2 or (dtype == np.float32 and 1e-30 < span < 1e30)
+    return np.float32 if single else np.float64
 
 
 def _checked(limits: Sequence[float]) -> Limits:
@@ -117,7 +124,8 @@ def _own_limits(colours: AnyArray) -> Limits:
         return 0.0, float(next(full for full in _FULL_SCALES if high <= full))
     if high > low:
         return low, high
-    return low - 1.0, high + 1.0
+    margin = max(1.0, abs(low) / 256)
+    return low - margin, high + margin
 
 
 def _over_white(pixels: npt.NDArray[np.uint8], alpha: AnyArray) -> npt.NDArray[np.uint8]:
@@ -129,6 +137,6 @@ def _over_white(pixels: npt.NDArray[np.uint8], alpha: AnyArray) -> npt.NDArray[n
         full = 1.0 if alpha.dtype == np.bool_ else float(np.iinfo(alpha.dtype).max)
     if alpha.min() >= full:
         return pixels
-    share = np.clip(alpha.astype(np.float32) / np.float32(full), 0, 1)
+    share = np.clip(alpha, 0, full).astype(np.float32) / np.float32(full)
     mixed: AnyArray = 255 - (255 - pixels.astype(np.float32)) * share
     return np.rint(mixed).astype(np.uint8)
