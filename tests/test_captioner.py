@@ -51,9 +51,9 @@ class SpyBridge(NormalizeBridge):
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def cross(self, vectors: npt.NDArray[np.float32], grid: Any) -> Crossing:
+    def cross(self, vectors: npt.NDArray[np.float32], grid: Any, **known: Any) -> Crossing:
         self.asked.append(len(vectors))
-        return super().cross(vectors, grid)
+        return super().cross(vectors, grid, **known)
 
 
 class ColourDecoder:

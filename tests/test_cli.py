@@ -49,7 +49,7 @@ class PixelBackbone:
 
 
 class StraightBridge:
-    def cross(self, vectors: np.ndarray, grid: Any) -> Crossing:
+    def cross(self, vectors: np.ndarray, grid: Any, **known: Any) -> Crossing:
         return Crossing(vectors)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
 from .errors import ModelError, RegionError
 from .grids import pool
 from .regions import cover
@@ -147,7 +149,8 @@ class Captioner:
         if not weights:
             return []
         vectors = pool(grid, weights, pooling or self.pooling, variance=self.variance)
-        crossing = self.bridge.cross(vectors, grid)
+        patches = np.array([covered.weights.sum() for covered in weights])
+        crossing = self.bridge.cross(vectors, grid, patches=patches)
         captions = self.decoder.decode(
             crossing.vectors,
             max_tokens=max_tokens,

@@ -50,5 +50,21 @@ class Crossing:
 class Bridge(Protocol):
     """Takes pooled patch embeddings to where the decoder was trained."""
 
-    def cross(self, vectors: npt.NDArray[np.float32], grid: Scene) -> Crossing:
-        """Cross with all regions of one image, ``vectors`` of shape (n, dim), at once."""
+    def cross(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        patches: npt.NDArray[np.float64] | None = None,
+    ) -> Crossing:
+        """Cross with all regions of one image at once.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (n, dim)
+            Pooled embeddings.
+        grid : Scene
+            The image they come from.
+        patches : ndarray of float, shape (n,), optional
+            How many patches each region holds: the sum of its weights.
+        """

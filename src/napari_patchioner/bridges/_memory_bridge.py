@@ -63,7 +63,13 @@ class MemoryBridge:
         self.neighbours = max(neighbours, 1) if retrieve else neighbours
         self.retrieve = retrieve
 
-    def cross(self, vectors: npt.NDArray[np.float32], grid: Scene) -> Crossing:
+    def cross(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        patches: npt.NDArray[np.float64] | None = None,
+    ) -> Crossing:
         """Project all regions, shape (n, dim), in one pass over the memory."""
         projected, neighbours = self.bank.recall(
             vectors,

@@ -30,6 +30,12 @@ def unit_rows(vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
 class NormalizeBridge:
     """Only scales to length one, as decoders trained with noise expect (CapDec, CLOSE)."""
 
-    def cross(self, vectors: npt.NDArray[np.float32], grid: Scene) -> Crossing:
+    def cross(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        patches: npt.NDArray[np.float64] | None = None,
+    ) -> Crossing:
         """Scale each row of ``vectors``, shape (n, dim), to length one."""
         return Crossing(unit_rows(vectors))

@@ -65,7 +65,13 @@ class ConceptBridge:
         self._words = tuple(words)
         self._group = _group_of(self._names, groups)
 
-    def cross(self, vectors: npt.NDArray[np.float32], grid: Scene) -> Crossing:
+    def cross(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        patches: npt.NDArray[np.float64] | None = None,
+    ) -> Crossing:
         """Name what is in each region and measure how it looks.
 
         Parameters
@@ -74,6 +80,8 @@ class ConceptBridge:
             Pooled ``[features | appearance axes]``.
         grid : Scene
             ``measures["photograph"]`` decides whether anything is named at all.
+        patches : ndarray of float, shape (n,), optional
+            Patches each region holds, so that spots can be counted.
 
         Returns
         -------
@@ -84,7 +92,9 @@ class ConceptBridge:
         measured = attributes(axes)
         probabilities = self._merged(self.probabilities(features))
         if grid.measures.get("photograph", 1.0) < PHOTOGRAPH:
-            texts = describe(axes, scale=640 / max(grid.shape))
+            texts = describe(
+                axes, patches=1.0 if patches is None else patches, scale=640 / max(grid.shape)
+            )
             evidence = [
                 Evidence(attributes=words, score=1.0, verdict="appearance", text=text)
                 for words, text in zip(measured, texts, strict=True)
