@@ -306,6 +306,7 @@ def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             main(wrong)
         assert caught.value.code == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

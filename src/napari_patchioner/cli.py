@@ -7,7 +7,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from . import __version__
 from .errors import FormatError, PatchionerError
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN
     except KeyboardInterrupt:
-        say("napari-patchioner: interrupted; nothing was written")
+        say("napari-patchioner: interrupted")
         return _INTERRUPTED
     return 0
 
@@ -65,9 +65,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong argument in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and exit with status 2."""
+        self.exit(_BROKEN, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="napari-patchioner",
         description="Caption regions of images: one look at an image, then a sentence per region.",
     )
@@ -110,7 +118,7 @@ def _add_caption(parser: argparse.ArgumentParser) -> None:
 def _run_caption(arguments: argparse.Namespace, load: Loader) -> None:
     """Caption image files and write one table."""
     from ._cli import caption_files
-    from .annotations import format_tidy_csv, write_tidy_csv
+    from .annotations import encode_text, format_tidy_csv, write_tidy_csv
 
     out = arguments.out
     if out != "-":
@@ -118,7 +126,7 @@ def _run_caption(arguments: argparse.Namespace, load: Loader) -> None:
     loader = partial(load, arguments.model)
     annotations = caption_files(arguments.images, arguments.regions, loader, say)
     if out == "-":
-        _print_exactly(format_tidy_csv(annotations))
+        _print_exactly(encode_text(format_tidy_csv(annotations)))
     else:
         write_tidy_csv(out, annotations)
         say(f"{out}: {len(annotations)} regions")
@@ -132,14 +140,14 @@ def _check_target(path: Path) -> None:
         raise FormatError(f"{path.parent}: there is no such folder to write into")
 
 
-def _print_exactly(text: str) -> None:
+def _print_exactly(data: bytes) -> None:
     """Print UTF-8 as it is, whatever the console's encoding and line ends."""
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None:
-        sys.stdout.write(text)
+        sys.stdout.write(data.decode())
     else:
         sys.stdout.flush()
-        buffer.write(text.encode("utf-8"))
+        buffer.write(data)
     sys.stdout.flush()
 
 

@@ -59,7 +59,7 @@ def test_every_kind_survives(tmp_path: Path, regions: list[Any], same_region: An
             score=st.none() | st.floats(0, 1),
             source=st.sampled_from(["", "model", "edited", "human"]),
             model=TEXT,
-            extra=st.dictionaries(st.sampled_from(["time", "grid key"]), NAME),
+            extra=st.fixed_dictionaries({"time": TEXT, "=grid key": TEXT}),
         ),
         max_size=5,
         unique_by=lambda item: (item.image, item.uid),
@@ -92,6 +92,11 @@ def test_unknown_columns_are_kept_and_the_order_of_columns_is_free(tmp_path: Pat
     header, row = csv.reader(format_tidy_csv([item]).splitlines())
     assert header[-2:] == ["depth", "who, me"]
     assert row[-2:] == ["-3.5", "'=x"]
+
+
+def test_an_empty_column_is_kept(tmp_path: Path) -> None:
+    items = read_tidy_csv(_write(tmp_path, f"{HEADER},note\nc,a,image,,\n"))
+    assert format_tidy_csv(items).splitlines()[0].endswith(",model,note")
 
 
 def test_a_byte_order_mark_windows_line_ends_and_blank_lines_do_not_matter(tmp_path: Path) -> None:

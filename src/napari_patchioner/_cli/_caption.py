@@ -111,9 +111,12 @@ def caption_files(
             raise ImageError(f"{path}: there is no such image")
     pairs = _pairs(paths, regions, say)
     results: list[Annotation] = [annotation for _, annotation in pairs]
+    places_of: dict[int, list[int]] = {}
+    for place, (position, _) in enumerate(pairs):
+        places_of.setdefault(position, []).append(place)
     captioner: Captioner | None = None
     for position, path in enumerate(paths):
-        places = [place for place, (image, _) in enumerate(pairs) if image == position]
+        places = places_of.get(position, [])
         todo = sum(not results[place].is_human for place in places)
         say(f"[{position + 1}/{len(paths)}] {path.name}: {_count(todo, len(places))}")
         if not todo:

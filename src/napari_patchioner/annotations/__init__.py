@@ -7,7 +7,7 @@ from ._captioned import with_human_caption, with_model_caption
 from ._formats import FORMATS, Format, read_annotations
 from ._napari_csv import format_napari_csv, read_napari_csv, write_napari_csv
 from ._napari_shape import region_from_shape, shape_from_region
-from ._table import write_bytes
+from ._table import encode_text, write_bytes
 from ._tidy_csv import format_tidy_csv, read_tidy_csv, write_tidy_csv
 from ._wkt import region_from_wkt, region_to_wkt
 
@@ -18,6 +18,7 @@ __all__ = [
     "Format",
     "Kind",
     "Source",
+    "encode_text",
     "format_napari_csv",
     "format_tidy_csv",
     "new_uid",

@@ -80,10 +80,8 @@ def extra_cells(annotation: Annotation, names: Sequence[str]) -> list[str]:
 
 
 def extra_fields(cells: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
-    """Return the extras of a row: its unknown columns, empty ones left out."""
-    return {
-        name: unguard_cell(cell) for name, cell in cells.items() if name not in known and cell != ""
-    }
+    """Return the extras of a row: its unknown columns, so that even an empty one is kept."""
+    return {name: unguard_cell(cell) for name, cell in cells.items() if name not in known}
 
 
 def check_unique(annotations: Sequence[Annotation]) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
 
+from ._cells import guard_cell, unguard_cell
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -74,7 +76,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     header = next((cells for _, cells in records if cells), None)
     if header is None:
         raise FormatError(f"{path.name}: the file is empty; a table begins with a row of names")
-    columns = tuple(cell.strip() for cell in header)
+    columns = tuple(unguard_cell(cell.strip()) for cell in header)
     _check_header(path.name, columns)
     rows = [(number, cells) for number, cells in records if cells and cells is not header]
     for number, cells in rows:
@@ -146,7 +148,7 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) ->
     """
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")
-    writer.writerow(columns)
+    writer.writerow([guard_cell(column) for column in columns])
     writer.writerows(rows)
     return "".join(lines)
 
@@ -167,12 +169,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         If the folder is missing or cannot be written, or the text cannot be stored; the old
         file is left as it was.
     """
-    path = Path(path)
+    write_bytes(path, encode_text(text))
+
+
+def encode_text(text: str) -> bytes:
+    """Return a text as UTF-8, or say in one sentence why that cannot be."""
     try:
-        write_bytes(path, text.encode("utf-8"))
+        return text.encode("utf-8")
     except UnicodeEncodeError as error:
+        near = text[max(0, error.start - 20) : error.start]
         raise FormatError(
-            f"{path.name}: a text holds half a character (a lone surrogate), which no file can hold"
+            f"the text after {near!r} is no Unicode (half a character, or a file name in another "
+            "encoding), so no table can hold it"
         ) from error
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +15,7 @@ from napari_patchioner.errors import ImageError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     from PIL.Image import Image
     from tifffile import TiffFile
@@ -50,10 +53,23 @@ def read_image(path: str | os.PathLike[str]) -> AnyArray:
     if not path.is_file():
         problem = "is a folder, not an image" if path.is_dir() else "there is no such image"
         raise ImageError(f"{path}: {problem}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quietly():
         image = _read_tiff(path) if path.suffix.lower() in _TIFF else None
         return _read_with_pillow(path) if image is None else image
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the decoders' remarks on odd files to themselves; what matters is raised."""
+    remarks = logging.getLogger("tifffile")
+    before = remarks.disabled
+    remarks.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        remarks.disabled = before
 
 
 def _read_with_pillow(path: Path) -> AnyArray:
