@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,10 @@ def ranges(weights):
     sizes = (spans[:, 2] - spans[:, 0] + 1) * (spans[:, 3] - spans[:, 1] + 1)
     np.testing.assert_array_equal(sizes, spans[:, 4])
     return spans[:, :4]
+
+
+def traces(case):
+    return case.texts_in["traces"]
 
 
 def variances(case, prefix):
@@ -90,7 +96,7 @@ def test_boxes_under_a_centre_crop(case):
     np.testing.assert_allclose(ours.clip(0, size - 1), theirs, atol=2)
 
 
-@pytest.mark.cases("01_regions/boxes_outside_quirk")
+@pytest.mark.cases("01_regions/boxes_outside*")
 def test_boxes_partly_outside(case):
     transform = square_grid(case, case.params["image_size_wh"])
     grid = grid_of(case.inputs["tokens"], transform)
@@ -130,7 +136,7 @@ def test_traces(case):
     # A power of two as image size keeps the published code's division, x / (1 / n), to the bit.
     size = 2**20
     transform = GridTransform((size, size), (n, n))
-    for row, trace in enumerate(case.texts_in["traces"]):
+    for row, trace in enumerate(traces(case)):
         points = np.array([[p["y"], p["x"]] for p in trace]).reshape(-1, 2) * size - 0.5
         drawn, grid = Trace(points), grid_of(case.inputs["tokens"][row], transform)
         if not case.expected["reference_counts_rowmajor"][row].any():
@@ -174,39 +180,43 @@ def attention_maps(case, heads, *, per_head=False):
     )
 
 
-HEADS = [(12, "12heads"), (16, "16heads_reference_patchioner")]
+def splits(case):
+    """Endings of the outputs' names, such as ``12heads``, and the number of heads in them."""
+    endings = [name.removeprefix("attn_") for name in case.expected if name.startswith("attn_")]
+    heads = {ending: re.match(r"(\d+)heads", ending) for ending in endings}
+    return {ending: int(found[1]) for ending, found in heads.items() if found}
 
 
-@pytest.mark.cases("01_regions/attention")
-@pytest.mark.parametrize(("heads", "suffix"), HEADS, ids=["12", "16"])
-def test_class_attention(case, heads, suffix):
-    case.check(f"attn_{suffix}", attention_maps(case, heads))
-    maps = attention_maps(case, heads, per_head=True)
+@pytest.mark.cases("01_regions/attention*")
+def test_class_attention(case):
     tokens = case.inputs["tokens"]
-    case.check(f"per_head_embeddings_{suffix}", maps @ tokens / tokens.shape[1])
+    for ending, heads in splits(case).items():
+        case.check(f"attn_{ending}", attention_maps(case, heads))
+        maps = attention_maps(case, heads, per_head=True)
+        case.check(f"per_head_embeddings_{ending}", maps @ tokens / tokens.shape[1])
 
 
-@pytest.mark.cases("01_regions/attention")
-@pytest.mark.parametrize(("heads", "suffix"), HEADS, ids=["12", "16"])
-def test_attention_pooling(case, heads, suffix):
-    # Boxes are given in resized pixels. The *_inplace_quirk_* outputs, where one box disturbs
-    # the attention of the next, are a bug and stay unmet.
+@pytest.mark.cases("01_regions/attention*")
+def test_attention_pooling(case):
+    # The *_inplace_quirk_* outputs, where one box disturbs the attention under the next, are a
+    # bug and stay unmet. Boxes are given in resized pixels, of DINOv2's patches unless told.
     n = case.params["grid"]
-    side = n * 14
+    side = n * case.params.get("patch_size", 14)
     transform = GridTransform((side, side), (n, n))
-    for row, attention in enumerate(attention_maps(case, heads)):
-        grid = grid_of(case.inputs["tokens"][row], transform, attention)
-        boxes = boxes_of(case.inputs["boxes_resized_xywh"][row].astype(float))
-        covers = [cover(box, transform, convention="reference") for box in boxes]
-        case.check(f"box_attn_{suffix}", pool(grid, covers, "attention"), row)
-        whole = cover(WholeImage(), transform)
-        case.check(f"image_attn_{suffix}", pool(grid, [whole], "attention")[0] / n**2, row)
-        points = [[p["y"] * side - 0.5, p["x"] * side - 0.5] for p in case.texts_in["traces"][row]]
-        trace = cover(Trace(np.array(points)), transform, convention="reference")
-        # Theirs is a sum over the grid's size; ours a mean over the attention that was met.
-        met = (trace.weights * attention[trace.indices]).sum() / n**2
-        case.check(f"trace_attn_{suffix}", pool(grid, [trace], "attention")[0] * met, row)
-        if f"boxset_attn_no_inplace_{suffix}" in case.expected:
-            together = cover(RegionSet(tuple(boxes)), transform, convention="reference")
-            clean = pool(grid, [together], "attention")[0]
-            case.check(f"boxset_attn_no_inplace_{suffix}", clean, row)
+    whole = cover(WholeImage(), transform)
+    for ending, heads in splits(case).items():
+        for row, attention in enumerate(attention_maps(case, heads)):
+            grid = grid_of(case.inputs["tokens"][row], transform, attention)
+            boxes = boxes_of(case.inputs["boxes_resized_xywh"][row].astype(float))
+            covers = [cover(box, transform, convention="reference") for box in boxes]
+            case.check(f"box_attn_{ending}", pool(grid, covers, "attention"), row)
+            case.check(f"image_attn_{ending}", pool(grid, [whole], "attention")[0] / n**2, row)
+            points = [(p["y"] * side - 0.5, p["x"] * side - 0.5) for p in traces(case)[row]]
+            trace = cover(Trace(np.array(points)), transform, convention="reference")
+            # Theirs is a sum over the size of the grid; ours a mean over the attention met.
+            met = (trace.weights * attention[trace.indices]).sum() / n**2
+            case.check(f"trace_attn_{ending}", pool(grid, [trace], "attention")[0] * met, row)
+            if f"boxset_attn_no_inplace_{ending}" in case.expected:
+                together = cover(RegionSet(tuple(boxes)), transform, convention="reference")
+                clean = pool(grid, [together], "attention")[0]
+                case.check(f"boxset_attn_no_inplace_{ending}", clean, row)
