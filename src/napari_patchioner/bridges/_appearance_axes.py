@@ -44,8 +44,8 @@ AXES: tuple[str, ...] = (
 Every axis is a mean over the pixels of one patch, so a weighted mean over patches is the same
 statistic of the region they make up. Lengths are pixels of an image whose long side is
 ``LONG_SIDE``; densities count per square of side ``UNIT``; areas are shares of the patch,
-0 to 1; colours are Oklab times 100. Colours of spots, lines and ground are sums over their own
-area (divide by it to get the mean colour).
+0 to 1; colours are Oklab times 100. The sums of lines and ground divide by their area, those
+of spots by their count, to give means.
 """
 
 INDEX: dict[str, int] = {name: index for index, name in enumerate(AXES)}

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ._appearance_axes import AXES
+from ._appearance_axes import AXES, INDEX, LONG_SIDE, UNIT
+from ._colour_names import COLOURS
+from ._colour_names import shares as colour_shares
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
-__all__ = ["AXES", "attributes", "describe"]
+__all__ = [
+    "AXES",
+    "COLOURS",
+    "INDEX",
+    "LONG_SIDE",
+    "UNIT",
+    "attributes",
+    "colour_shares",
+    "describe",
+]
 
 
 def describe(
