@@ -254,6 +254,8 @@ REFUSED = {
     "nan point": (Point(NAN, 0), "finite"),
     "infinite polygon": (Polygon(np.array([[0, 0], [np.inf, 5], [5, 5]])), "finite"),
     "ellipse of three": (Ellipse(np.zeros((3, 2))), "4 corners"),
+    "three columns": (Polygon(np.zeros((5, 3))), "pairs, not an array of shape"),
+    "mask of a stack": (Mask(np.ones((2, 3, 3), bool)), "rows and columns"),
     "bow tie": (
         Polygon(np.array([[0.0, 0], [20, 20], [20, 0], [0, 20]])),
         "crosses itself near row 10, column 10",

@@ -72,7 +72,7 @@ def box_corners(box: Box) -> FloatArray:
 
 def ellipse_vertices(ellipse: Ellipse) -> FloatArray:
     """Return a fine polygon inscribed in an ellipse, shape (512, 2), in image pixels."""
-    corners = np.asarray(ellipse.corners, float).reshape(-1, 2)
+    corners = finite(np.asarray(ellipse.corners, float))
     if len(corners) != 4:
         raise RegionError(f"An ellipse needs 4 corners, not {len(corners)}: draw it again.")
     angles = np.arange(_ELLIPSE_VERTICES)[:, None] * (2 * np.pi / _ELLIPSE_VERTICES)
@@ -84,9 +84,9 @@ def ellipse_vertices(ellipse: Ellipse) -> FloatArray:
 def _of_outline(region: Polygon | Ellipse, transform: Placement) -> tuple[FloatArray, FloatArray]:
     """Vertices in patch units and covered shares of an outline."""
     if isinstance(region, Ellipse):
-        vertices = finite(ellipse_vertices(region))
+        vertices = ellipse_vertices(region)
     else:
-        vertices = finite(np.asarray(region.vertices, float).reshape(-1, 2))
+        vertices = finite(np.asarray(region.vertices, float))
         check_outline(vertices)
     ring = transform.to_grid(vertices)
     if is_flat(vertices):
@@ -97,6 +97,10 @@ def _of_outline(region: Polygon | Ellipse, transform: Placement) -> tuple[FloatA
 def _of_mask(region: Mask, transform: Placement) -> tuple[FloatArray, FloatArray]:
     """Bounding corners in patch units and covered shares of a mask."""
     pixels = np.asarray(region.pixels, bool)
+    if pixels.ndim != 2:
+        raise RegionError(
+            f"A mask has rows and columns, not the shape {pixels.shape}: use a plane."
+        )
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     if not len(rows):
         raise RegionError("The mask is empty: paint at least one pixel.")
@@ -108,11 +112,15 @@ def _of_mask(region: Mask, transform: Placement) -> tuple[FloatArray, FloatArray
 
 
 def finite(vertices: FloatArray) -> FloatArray:
-    """Refuse an outline that is empty or has a corner nowhere."""
-    if not len(vertices):
+    """Refuse points that are none, are no ``(row, column)`` pairs, or lie nowhere."""
+    if not vertices.size:
         raise RegionError("The region has no points: draw it again.")
+    if vertices.ndim != 2 or vertices.shape[1] != 2:
+        raise RegionError(
+            f"Points of a region are (row, column) pairs, not an array of shape {vertices.shape}."
+        )
     if not np.isfinite(vertices).all():
-        raise RegionError("A corner of the region is not a finite number: draw it again.")
+        raise RegionError("A point of the region is not a finite number: draw it again.")
     return vertices
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import RegionError
-
+from ._areas import finite
 from ._outside import OutsideError
 from ._weights import PatchWeights
 
@@ -40,13 +39,8 @@ def counts(points: FloatArray, transform: Placement, *, bridge: bool) -> PatchWe
     RegionError
         No point, a point that is not finite, or none inside.
     """
-    points = np.asarray(points, float).reshape(-1, 2)
-    if not len(points):
-        raise RegionError("The region has no points: draw it again.")
-    if not np.isfinite(points).all():
-        raise RegionError("A point of the region is not a finite number: draw it again.")
     limits = np.array(transform.grid_shape)
-    positions = transform.to_grid(points)
+    positions = transform.to_grid(finite(np.asarray(points, float)))
     if bridge:
         positions = bridged(positions, most=4 * int(limits.sum()))
     positions = positions[((positions >= 0) & (positions <= limits)).all(axis=1)]

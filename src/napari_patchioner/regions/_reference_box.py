@@ -41,7 +41,8 @@ def reference_box(box: Box, transform: Placement) -> PatchWeights:
     """
     low, high = transform.to_grid(finite(box_corners(box)))[::2]
     limits = np.array(transform.grid_shape)
-    if (high < 0).any() or (low > limits).any() or ((high <= 0) & (low < high)).any():
+    beside = ((high <= 0) | (low >= limits)) & (low < high)
+    if (high < 0).any() or (low > limits).any() or beside.any():
         raise OutsideError.beyond(transform)
     low, high = low.clip(0, limits), high.clip(0, limits)
     first = np.minimum(low.astype(np.float32).astype(np.int64), limits - 1)

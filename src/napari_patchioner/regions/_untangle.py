@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_patchioner.errors import RegionError
 
+from ._areas import finite
 from ._outline import check_outline, signed_area
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -32,7 +33,8 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
     Raises
     ------
     RegionError
-        The loops are too large to be an accident; the sentence says where they cross.
+        The loops are too large to be an accident, and the sentence says where they cross; or the
+        points are none or not finite.
 
     Examples
     --------
@@ -40,7 +42,7 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
     >>> untangle(lasso).round(1).tolist()
     [[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.2], [8.9, -0.1]]
     """
-    vertices = np.asarray(vertices, float).reshape(-1, 2)
+    vertices = finite(np.asarray(vertices, float))
     try:
         check_outline(vertices)
     except RegionError:
@@ -81,10 +83,12 @@ def _with_crossings(vertices: FloatArray) -> FloatArray:
         with np.errstate(divide="ignore", invalid="ignore"):
             s = (gap[:, 0] * others[:, 1] - gap[:, 1] * others[:, 0]) / scale
             t = (gap[:, 0] * steps[i, 1] - gap[:, 1] * steps[i, 0]) / scale
-        cross = np.flatnonzero((s > 0) & (s < 1) & (t > 0) & (t < 1))
+        # A corner that lies on another edge counts as a crossing.
+        apart = np.maximum(np.abs(s - 0.5), np.abs(t - 0.5))
+        cross = np.flatnonzero(apart <= 0.5 + 1e-9)
         points = starts[i] + s[cross, None] * steps[i]
         edge += [np.full(len(cross), i), i + 1 + cross]
-        share += [s[cross], t[cross]]
+        share += [s[cross].clip(0, 1), t[cross].clip(0, 1)]
         place += [points, points]
     order = np.lexsort((np.concatenate(share), np.concatenate(edge)))
     return np.concatenate(place)[order]
