@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +98,18 @@ def test_unknown_columns_are_kept_and_the_order_of_columns_is_free(tmp_path: Pat
 def test_an_empty_column_is_kept(tmp_path: Path) -> None:
     items = read_tidy_csv(_write(tmp_path, f"{HEADER},note\nc,a,image,,\n"))
     assert format_tidy_csv(items).splitlines()[0].endswith(",model,note")
+
+
+def test_geometry_nobody_changed_is_repeated_letter_by_letter(tmp_path: Path) -> None:
+    rows = [
+        'c,a,box,"POLYGON((0.1 0.2,4.70 0.2,4.7 9,0.1 9,0.1 0.2))",,,,',
+        'c,b,image,"POLYGON ((0 0, 9 0, 9 5, 0 5, 0 0))",,,,',
+    ]
+    text = "\n".join([f"{HEADER},caption,score,source,model", *rows, ""])
+    items = read_tidy_csv(_write(tmp_path, text))
+    assert format_tidy_csv(items) == text
+    moved = replace(items[0], region=Point(1, 2))
+    assert ",POINT (2.5 1.5)," in format_tidy_csv([moved])
 
 
 def test_a_byte_order_mark_windows_line_ends_and_blank_lines_do_not_matter(tmp_path: Path) -> None:

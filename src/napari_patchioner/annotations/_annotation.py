@@ -75,6 +75,9 @@ class Annotation:
     extra : mapping of str to str
         Anything else that belongs to the record (memory, grid key, options, time, columns of
         other tools); the formats carry it along.
+    written : tuple of (Region, str), optional
+        The well-known text a table held and the region object read from it, so that a region
+        nobody changed is written again letter by letter.
     """
 
     uid: str
@@ -85,6 +88,7 @@ class Annotation:
     source: Source = ""
     model: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
+    written: tuple[Region, str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def kind(self) -> Kind:

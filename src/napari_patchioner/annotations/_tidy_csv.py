@@ -73,6 +73,7 @@ def parse_tidy_csv(table: Table) -> list[Annotation]:
                 region=region,
                 **caption_fields(table, row, cells),
                 extra=extra_fields(cells, _KNOWN),
+                written=(region, cells["wkt"]),
             )
         )
     return annotations
@@ -121,10 +122,17 @@ def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
 def _region_cells(annotation: Annotation) -> list[str]:
     """Return the cells for `TIDY_COLUMNS`."""
     try:
-        wkt = region_to_wkt(annotation.region)
+        wkt = _wkt(annotation)
     except FormatError as error:
         raise FormatError(f"region {annotation.uid!r}: {error}") from error
     return [guard_cell(annotation.image), guard_cell(annotation.uid), annotation.kind, wkt]
+
+
+def _wkt(annotation: Annotation) -> str:
+    """Return the well-known text a region was read from, or make it."""
+    if annotation.written is not None and annotation.written[0] is annotation.region:
+        return annotation.written[1]
+    return region_to_wkt(annotation.region)
 
 
 def write_tidy_csv(

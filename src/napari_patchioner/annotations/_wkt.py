@@ -64,7 +64,7 @@ def region_to_wkt(region: Region) -> str:
         If the region is a mask, has too few vertices, or a coordinate is not finite.
 
     >>> region_to_wkt(Box(-0.5, -0.5, 1.5, 3.5))
-    'POLYGON ((0.0 0.0, 4.0 0.0, 4.0 2.0, 0.0 2.0, 0.0 0.0))'
+    'POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))'
     """
     if isinstance(region, WholeImage):
         return _EMPTY
@@ -111,7 +111,12 @@ def _numbers(points: npt.ArrayLike) -> str:
     shifted = np.asarray(points, float) + 0.5
     if not np.isfinite(shifted).all():
         raise FormatError("a coordinate is not a finite number")
-    return ", ".join(f"{x!r} {y!r}" for y, x in shifted.tolist())
+    return ", ".join(f"{_exact(x)} {_exact(y)}" for y, x in shifted.tolist())
+
+
+def _exact(number: float) -> str:
+    """Return the shortest text that stands for exactly this number."""
+    return repr(number).removesuffix(".0")
 
 
 def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
