@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -314,6 +315,18 @@ def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["id", "title", "licence", "size", "note"]
     assert {line.split()[0] for line in lines[2:]} >= {"mini", "mini-zeroshot"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break differently there")
+def test_a_reader_that_leaves_causes_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "import sys; from napari_patchioner.cli import main; sys.exit(main(['models']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (2, b"")
 
 
 def test_the_command_line_loads_neither_napari_nor_torch() -> None:

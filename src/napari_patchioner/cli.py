@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments, load or _load_model)
+        sys.stdout.flush()
     except PatchionerError as error:
         say(f"napari-patchioner: {error}")
         return _BROKEN
