@@ -76,6 +76,9 @@ def test_tokens_become_the_same_text(case: Case, tokenizer: ClipTokenizer) -> No
 @pytest.mark.parametrize("name", ["decap_tiny.safetensors", "decap_tiny.pt"])
 @torch.inference_mode()
 def test_teacher_forced_logits(case: Case, name: str) -> None:
+    if not case.file(name).exists():
+        # The same weights in the other format: left out of the copy beside the tests for size.
+        pytest.skip(f"this set has no {name}")
     tokens = tensor(case.inputs["tokens"])
     logits = decap(case, name)(tensor(case.inputs["prefixes"]), tokens)
     ids = case.expected["top20_ids"]
