@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._language_model import Hypothesis, LanguageModel
     from ._loss import caption_loss
     from ._tell import tell
+    from .grounded import GroundedDecoder
 
 __all__ = [
     "Caption",
@@ -28,6 +29,7 @@ __all__ = [
     "DeCapDecoder",
     "Decoder",
     "Evidence",
+    "GroundedDecoder",
     "Hypothesis",
     "LanguageModel",
     "PrefixGPT",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "ClipTokenizer": "._bpe",
     "DeCapDecoder": "._decap",
+    "GroundedDecoder": ".grounded",
     "Hypothesis": "._language_model",
     "LanguageModel": "._language_model",
     "PrefixGPT": "._gpt",

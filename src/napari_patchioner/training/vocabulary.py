@@ -7,40 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+
+from napari_patchioner.decoders._concepts import Concept
 
 LIST = Path(__file__).with_name("concepts.txt")
 EMBEDDED = Path(__file__).parents[1] / "models" / "embedded"
 _IMAGENET_CLASSES = re.compile(r"(\d+)(?:-(\d+))?")
-
-
-@dataclass(frozen=True, slots=True)
-class Concept:
-    """A thing the embedded model can name.
-
-    Attributes
-    ----------
-    name : str
-        The noun as a caption has it, singular where it can be counted.
-    plural : str
-        Its plural; the name itself where there is none.
-    mass : bool
-        Whether it goes without an article ("grass", "skis").
-    kind : str
-        The group it belongs to: "person", "animal", "food"...
-    synonyms : tuple of str
-        Other words for it: read in text, never written.
-    imagenet : tuple of int
-        The ImageNet-1k classes it stands for.
-    """
-
-    name: str
-    plural: str
-    mass: bool
-    kind: str
-    synonyms: tuple[str, ...] = ()
-    imagenet: tuple[int, ...] = ()
 
 
 def read_concepts(path: Path = LIST) -> list[Concept]:
