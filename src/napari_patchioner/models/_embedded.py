@@ -10,12 +10,9 @@ from ..errors import ModelError
 from ._card import ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     import numpy.typing as npt
 
-    from ..decoders import Caption, Decoder, Evidence
 
 FOLDER = Path(__file__).parent / "embedded"
 SHARED = ("backbone.safetensors", "concepts.json", "text.safetensors", "decoder.safetensors")
@@ -84,6 +81,7 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     from ..bridges.appearance import AXES
     from ..bridges.concepts import ConceptBridge
     from ..decoders._concepts import ATTRIBUTES, load_concepts
+    from ..decoders.grounded import GroundedDecoder
 
     concepts = load_concepts(folder / "concepts.json")
     embeddings = _text_embeddings(folder / "text.safetensors", len(concepts))
@@ -96,43 +94,8 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
         )
     names = [concept.name for concept in concepts]
     bridge = ConceptBridge(head, names, embeddings, ATTRIBUTES, NEAR)
-    return Captioner(backbone, bridge, _decoder(folder), name=name, weighting="area")
-
-
-def _decoder(folder: Path) -> Decoder:
-    from importlib.util import find_spec
-
-    if find_spec("napari_patchioner.decoders.grounded") is None:
-        return _Names()
-    from ..decoders.grounded import load_grounded
-
-    return load_grounded(folder)
-
-
-class _Names:
-    """Says the name of the first concept and nothing else."""
-
-    def decode(
-        self,
-        vectors: npt.NDArray[np.float32],
-        *,
-        max_tokens: int = 30,
-        beams: int = 1,
-        alternatives: int = 0,
-        evidence: Sequence[Evidence] | None = None,
-    ) -> list[Caption]:
-        """Write one caption per row."""
-        from ..decoders import Caption
-
-        return [
-            Caption(
-                seen.text or f"a {seen.concepts[0][0]}",
-                seen.score,
-                concepts=seen.concepts,
-                verdict=seen.verdict,
-            )
-            for seen in evidence or ()
-        ]
+    decoder = GroundedDecoder.open(folder)
+    return Captioner(backbone, bridge, decoder, name=name, weighting="area")
 
 
 def _text_embeddings(path: Path, concepts: int) -> npt.NDArray[np.float16]:
