@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ._appearance_adjectives import adjectives
 from ._appearance_axes import AXES, INDEX, LONG_SIDE, UNIT
+from ._appearance_words import VOCABULARY, describe_one
 from ._colour_names import COLOURS
 from ._colour_names import shares as colour_shares
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 __all__ = [
@@ -18,6 +21,7 @@ __all__ = [
     "INDEX",
     "LONG_SIDE",
     "UNIT",
+    "VOCABULARY",
     "attributes",
     "colour_shares",
     "describe",
@@ -48,7 +52,8 @@ def describe(
         One noun phrase per region, such as ``"many small dark purple round spots on a pale
         pink background"``. Never the name of an object.
     """
-    return ["an area"] * len(axes)
+    counts = np.broadcast_to(np.asarray(patches, float), (len(axes),))
+    return [describe_one(row, count, scale) for row, count in zip(axes, counts, strict=True)]
 
 
 def attributes(axes: npt.NDArray[np.float32]) -> list[dict[str, float]]:
@@ -65,4 +70,4 @@ def attributes(axes: npt.NDArray[np.float32]) -> list[dict[str, float]]:
         Strength, 0 to 1, of each colour term, ``dark``, ``bright``, ``smooth``, ``striped``,
         ``grainy``, ``textured`` and ``spotted``; adjectives with no support are left out.
     """
-    return [{} for _ in axes]
+    return [adjectives(row) for row in axes]

@@ -1,0 +1,164 @@
+"""The photograph gate: fit on real photographs and on painted pictures of other kinds."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+
+from napari_patchioner.backbones._pyramid import dense
+from napari_patchioner.backbones.appearance import appearance_axes
+from napari_patchioner.backbones.gate import distance, summary
+
+from ._painted import FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_patchioner.backbones._efficientnet import EfficientNetLite
+
+    Vectors = npt.NDArray[np.float32]
+    Picture = npt.NDArray[np.uint8]
+
+LONG_SIDE = 640
+GRID_SIDE = 40
+PER_FAMILY = 30
+COMMERCIAL_LICENCES = frozenset((4, 5, 6, 7, 8))
+_PENALTY = 30.0
+_RANK = 24
+
+
+def read(network: EfficientNetLite, picture: Picture) -> Vectors:
+    """Look at one picture as the embedded model does; returns the gate's summary of it."""
+    height, width = picture.shape[:2]
+    scale = GRID_SIDE / max(height, width)
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    deep, _ = dense(network, picture, LONG_SIDE)
+    return summary(deep.mean((0, 1)), appearance_axes(picture, shape))
+
+
+def painted(per_family: int = PER_FAMILY) -> Iterator[tuple[str, Picture]]:
+    """Painted pictures, ``(family, picture)``, the same ones every time."""
+    for number, (family, painter) in enumerate(FAMILIES.items()):
+        for index in range(per_family):
+            yield family, painter(np.random.default_rng((2026, number, index)))
+
+
+def disguised(paths: Sequence[Path]) -> Iterator[tuple[str, Picture]]:
+    """Photographs as they are and, every one in its turn, as they often come."""
+    for index, path in enumerate(sorted(paths, key=lambda path: path.name)):
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        yield "plain", picture
+        manner = MANNERS[index % len(MANNERS)]
+        yield manner, disguise(picture, manner, np.random.default_rng((7, index)))
+
+
+MANNERS = ("gray", "night", "blurred", "close", "faded")
+"""Gray, under-exposed, out of focus, a close crop, low contrast."""
+
+
+def disguise(picture: Picture, manner: str, random: np.random.Generator) -> Picture:
+    """Photographs people bring: see ``MANNERS``."""
+    image = Image.fromarray(picture)
+    if manner == "gray":
+        return np.asarray(image.convert("L").convert("RGB"))
+    if manner == "night":
+        dark = random.uniform(0.15, 0.5) * picture + random.normal(0, 4, picture.shape)
+        return np.clip(dark, 0, 255).astype(np.uint8)
+    if manner == "blurred":
+        small = [max(8, int(side / random.uniform(3, 7))) for side in image.size]
+        return np.asarray(image.resize((small[0], small[1])).resize(image.size))
+    if manner == "close":
+        width, height = image.size
+        wide, high = int(width * 0.45), int(height * 0.45)
+        left, top = random.integers(0, width - wide), random.integers(0, height - high)
+        return np.asarray(image.crop((left, top, left + wide, top + high)))
+    return (
+        np.asarray(random.uniform(60, 150) + random.uniform(0.3, 0.6) * (picture - 127.0))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
+
+
+def licensed(annotation_files: Sequence[Path]) -> set[str]:
+    """File names of COCO images whose owners allow commercial use."""
+    images = [
+        image
+        for path in annotation_files
+        for image in json.loads(path.read_text(encoding="utf-8"))["images"]
+    ]
+    return {image["file_name"] for image in images if image["license"] in COMMERCIAL_LICENCES}
+
+
+def fit(photographs: Vectors, others: Vectors) -> dict[str, npt.NDArray[np.float32]]:
+    """Fit the gate.
+
+    Parameters
+    ----------
+    photographs, others : ndarray, shape (n, d) and (m, d)
+        Summaries (see `summary`) of photographs and of other pictures.
+
+    Returns
+    -------
+    dict of str to ndarray
+        What `judge` reads.
+    """
+    centre, spread = photographs.mean(0), photographs.std(0)
+    spread = spread + 0.1 * np.median(spread) * 0 + 1e-3 + 0.05 * np.abs(centre)
+    z, w = (np.clip((part - centre) / spread, -6, 6) for part in (photographs, others))
+    weight, bias = _logistic(np.concatenate([z, w]), np.repeat([1.0, 0.0], [len(z), len(w)]))
+    _, singular, axes = np.linalg.svd(z - z.mean(0), full_matrices=False)
+    basis = axes[:_RANK].T
+    inside = singular[:_RANK] / np.sqrt(len(z))
+    rest = np.sqrt((np.sum(z**2) - np.sum((z @ basis) ** 2)) / len(z) / (z.shape[1] - _RANK))
+    parameters = {
+        "centre": centre,
+        "spread": spread,
+        "weight": weight,
+        "bias": np.array([bias]),
+        "basis": basis,
+        "scale": np.append(inside, rest),
+    }
+    parameters = {name: np.asarray(value, np.float32) for name, value in parameters.items()}
+    parameters["basis"] = np.ascontiguousarray(parameters["basis"].astype(np.float16))
+    far = np.array([distance(row, parameters) for row in z])
+    # Photographs not fitted on lie a little farther out than these.
+    middle = 1.15 * np.quantile(far, 0.995)
+    parameters["distance"] = np.array([middle, 12.0 / middle], np.float32)
+    return parameters
+
+
+def _logistic(
+    rows: npt.NDArray[np.float32], labels: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], float]:
+    """L2-regularised logistic regression with classes of equal weight."""
+    from scipy.optimize import minimize
+
+    sign = 2 * labels - 1
+    share = np.where(labels > 0, 0.5 / labels.sum(), 0.5 / (1 - labels).sum())
+    penalty = _PENALTY / len(rows)
+
+    def loss(theta: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        margin = sign * (rows @ theta[:-1] + theta[-1])
+        slope = -share * sign / (1 + np.exp(np.clip(margin, -50, 50)))
+        value = share @ np.logaddexp(0, -margin) + penalty * theta[:-1] @ theta[:-1]
+        gradient = np.append(rows.T @ slope + 2 * penalty * theta[:-1], slope.sum())
+        return float(value), gradient
+
+    start = np.zeros(rows.shape[1] + 1)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    return found[:-1], float(found[-1])
+
+
+def write(parameters: dict[str, npt.NDArray[np.float32]], path: Path) -> None:
+    """Write the gate's file."""
+    save_file(
+        dict(parameters), path, metadata={"part": "photograph gate", "licence": "BSD-3-Clause"}
+    )
+    path.chmod(0o644)
