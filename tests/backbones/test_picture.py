@@ -86,6 +86,7 @@ def test_a_constant_image_is_a_picture() -> None:
         (np.zeros((4, 4, 2)), "shape"),
         (np.full((4, 4), np.nan), "not finite"),
         (np.full((4, 4), np.inf), "not finite"),
+        (np.full((4, 4), 1e300), "no brightness"),
         (np.zeros((4, 4), complex), "real numbers"),
         (np.array([["a", "b"], ["c", "d"]]), "real numbers"),
         (np.zeros((4, 4), object), "real numbers"),
@@ -107,7 +108,7 @@ def test_limits_out_of_order_are_told(limits: tuple[float, float]) -> None:
         lambda dtype: arrays(
             dtype,
             array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=5).map(lambda s: (*s, 4)),
-            elements={"allow_nan": False, "allow_infinity": False}
+            elements={"min_value": -(2.0**99), "max_value": 2.0**99}
             if np.dtype(dtype).kind == "f"
             else None,
         )

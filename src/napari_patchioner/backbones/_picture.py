@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Limits: TypeAlias = tuple[float, float]
 AnyArray: TypeAlias = npt.NDArray[Any]
 
+_ABSURD = 1e30
 # Camera depths: 12-bit colours in a 16-bit file would otherwise be almost black.
 _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 
@@ -78,8 +79,12 @@ def _check_values(array: AnyArray) -> None:
     """Refuse values that are no brightness."""
     if array.dtype.kind not in "buif":
         raise ImageError(f"an image must hold real numbers, but this one holds {array.dtype}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ImageError("the image holds values that are not finite; replace them, say by 0")
+    if array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if not np.isfinite([low, high]).all():
+            raise ImageError("the image holds values that are not finite; replace them, say by 0")
+        if max(-low, high) > _ABSURD:
+            raise ImageError(f"the image holds values beyond {_ABSURD:g}, which are no brightness")
 
 
 def _stretch(colours: AnyArray, limits: Sequence[float] | None) -> npt.NDArray[np.uint8]:
@@ -89,8 +94,6 @@ def _stretch(colours: AnyArray, limits: Sequence[float] | None) -> npt.NDArray[n
     if limits is None and colours.dtype == np.uint8:
         return colours
     low, high = _checked(limits) if limits is not None else _own_limits(colours)
-    if not np.isfinite(high - low):
-        colours, low, high = colours / 2, low / 2, high / 2
     exact = _enough(colours.dtype, high - low)
     scaled = (np.clip(colours.astype(exact), low, high) - exact(low)) / exact(high - low)
     pixels: npt.NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
