@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 
@@ -121,7 +122,9 @@ def dock(viewer, library, picture, qtbot):
     made = CaptionDock(viewer, library=library)
     viewer.window.add_dock_widget(made, name="Patch-ioner")
     yield made
-    made.shut_down()
+    # A closed window has taken the dock along.
+    with contextlib.suppress(RuntimeError):
+        made.shut_down()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea
 
 from . import forms, keys, layers
@@ -257,11 +257,6 @@ class CaptionDock(QScrollArea):
         self.annotators.clear()
         self.annotator = None
 
-    def closeEvent(self, event: QEvent) -> None:
-        """Stop with the window."""
-        self.shut_down()
-        super().closeEvent(event)
-
     def event(self, event: QEvent) -> bool:
         """Stop when the dock is closed: napari then takes the widget out of its parent."""
         if event.type() == QEvent.Type.ParentChange:
@@ -269,3 +264,19 @@ class CaptionDock(QScrollArea):
                 self.shut_down()
             self._docked = self.parent() is not None
         return super().event(event)
+
+    def showEvent(self, event: QEvent) -> None:
+        """Watch for the end of the window."""
+        self.window().installEventFilter(self)
+        super().showEvent(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stop with the window, while there still are widgets to stop with."""
+        if event.type() == QEvent.Type.DeferredDelete and watched is not self:
+            self.shut_down()
+        return super().eventFilter(watched, event)
+
+    def closeEvent(self, event: QEvent) -> None:
+        """Stop when it stands alone and is closed."""
+        self.shut_down()
+        super().closeEvent(event)

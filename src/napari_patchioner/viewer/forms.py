@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_patchioner.models import ModelCard
 
 POOLINGS = {
+    "as the model likes": None,
     "mean over patches": "mean",
     "centre counts more": "gaussian",
     "attention": "attention",
@@ -42,7 +43,7 @@ def source_form(
 
 def options_form() -> Container:
     """Return the form for how captions are written."""
-    pooling = ComboBox(name="pooling", label="Region", choices=list(POOLINGS.items()), value="mean")
+    pooling = ComboBox(name="pooling", label="Region", choices=list(POOLINGS))
     pooling.tooltip = "How the patches of a region are put together."
     beams = SpinBox(name="beams", label="Beams", value=4, min=1, max=16)
     beams.tooltip = "Sentences followed at once: more is slower and a little better."
@@ -56,7 +57,7 @@ def options_form() -> Container:
 def options(form: Container) -> dict[str, Any]:
     """Return the options as `Captioner.caption` takes them."""
     return {
-        "pooling": form["pooling"].value,
+        "pooling": POOLINGS[form["pooling"].value],
         "beams": form["beams"].value,
         "alternatives": form["alternatives"].value,
         "max_tokens": form["max_tokens"].value,
