@@ -69,7 +69,12 @@ def read_corpus(captions: Path, concepts: list[Concept]) -> Corpus:
 
 
 def train(
-    corpus: Corpus, embeddings: npt.NDArray[np.float32], *, steps: int = STEPS, seed: int = 0
+    corpus: Corpus,
+    embeddings: npt.NDArray[np.float32],
+    *,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    seed: int = 0,
 ) -> PrefixGPT:
     """Train a decoder.
 
@@ -79,8 +84,8 @@ def train(
         Words, relations and captions.
     embeddings : ndarray of float32, shape (concepts, 384)
         One row of unit length per concept.
-    steps : int
-        Batches learnt from; nothing else ends training.
+    steps, batch : int
+        Batches learnt from, and phrases in each; nothing else ends training.
     seed : int
         Of weights, bags and dropout.
     """
@@ -94,7 +99,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, steps))
     losses = []
     for step in range(steps):
-        vectors, tokens = _batch(sampler, BATCH)
+        vectors, tokens = _batch(sampler, batch)
         loss = caption_loss(model(vectors, tokens), tokens, label_smoothing=0.02)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
