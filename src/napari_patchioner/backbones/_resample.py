@@ -23,8 +23,9 @@ def resample(features: npt.NDArray[np.float32], shape: tuple[int, int]) -> npt.N
     -------
     ndarray of float32, shape (*shape, dim)
     """
-    across = np.einsum("jb,abd->ajd", interpolation(features.shape[1], shape[1]), features)
-    return np.tensordot(interpolation(features.shape[0], shape[0]), across, axes=1)
+    across = interpolation(features.shape[1], shape[1]) @ features
+    down = interpolation(features.shape[0], shape[0]) @ across.reshape(len(features), -1)
+    return down.reshape(*shape, features.shape[2])
 
 
 def interpolation(cells: int, wanted: int) -> npt.NDArray[np.float32]:

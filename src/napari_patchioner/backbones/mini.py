@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..bridges.appearance import AXES
-from ..errors import ModelError
-from ..grids import FeatureGrid, GridTransform
+from napari_patchioner.bridges.appearance import AXES
+from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid, GridTransform
 from ._efficientnet import EfficientNetLite
 from ._picture import as_rgb
 from ._pyramid import dense
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[float, str], None]
 
-SIZES = (448, 640, 896)
+SIZES = (640, 896)
 """Long sides, in pixels, at which the network looks at a picture."""
 
 GATE_SIZE = 640
@@ -39,9 +39,9 @@ GRID_SIDE = 40
 class MiniBackbone:
     """EfficientNet-Lite2 at several sizes, and measured appearance, on one grid.
 
-    Every patch embedding is ``[deep features of each size | appearance axes]``; the features of
-    each size are interpolated to the common grid, so one weighted mean over patches pools them
-    all.
+    Every patch embedding is ``[deep features of each size | middle features of each size |
+    appearance axes]``; all are interpolated to the common grid, so that one weighted mean over
+    patches pools them together.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ class MiniBackbone:
 
     def __init__(self, weights: Path) -> None:
         self._network = _load(weights)
-        self.dim = len(SIZES) * self._network.channels + len(AXES)
+        channels = self._network.channels + self._network.middle_channels
+        self.dim = len(SIZES) * channels + len(AXES)
 
     def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
         """Look at an image once.
@@ -86,19 +87,20 @@ class MiniBackbone:
         tell(0.0, "reading the image")
         pixels = as_rgb(image)
         shape = grid_shape(pixels.shape[0], pixels.shape[1])
-        parts, means, done = [], {}, 0
+        deep_parts, middle_parts, means, done = [], [], {}, 0
         for size in SIZES:
             tell(done / _WORK, f"looking at {size} pixels")
-            deep, _ = dense(self._network, pixels, size)
+            deep, middle = dense(self._network, pixels, size)
             means[size] = deep.mean((0, 1))
-            parts.append(resample(deep, shape))
+            deep_parts.append(resample(deep, shape))
+            middle_parts.append(resample(middle, shape))
             done += size**2
         tell(done / _WORK, "measuring colours and textures")
         axes = appearance_axes(pixels, shape)
         photograph = photograph_probability(means[GATE_SIZE], axes)
         tell(1.0, "done")
         return FeatureGrid(
-            embeddings=np.concatenate([*parts, axes], axis=2),
+            embeddings=np.concatenate([*deep_parts, *middle_parts, axes], axis=2),
             transform=GridTransform((pixels.shape[0], pixels.shape[1]), shape),
             key=f"{self.name}-{hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}",
             measures={"photograph": float(photograph)},

@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from ..errors import ModelError
+from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy.typing as npt
+FloatArray: TypeAlias = npt.NDArray[np.float32]
 
-    FloatArray = npt.NDArray[np.float32]
+_LEAST = 1e-3
 
-TENSORS = (
-    *("weights", "bias", "labels", "imagenet_weights", "imagenet_bias", "imagenet_concepts"),
-    *("mixing", "score_steps", "score_values"),
-)
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ImageNetReading:
+    """The published ImageNet classifier, its classes grouped under concepts.
+
+    Attributes
+    ----------
+    weights : ndarray of float32, shape (channels, classes)
+    bias : ndarray of float32, shape (classes,)
+    groups : ndarray of int64, shape (classes,)
+        The concept each class belongs to.
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+    groups: npt.NDArray[np.int64]
+
+    def probabilities(self, deep: FloatArray, concepts: int) -> FloatArray:
+        """Probability of every concept, zero where it has no class, shape (n, concepts)."""
+        classes = softmax(deep @ self.weights + self.bias)
+        grouped = np.zeros((concepts, len(deep)), np.float32)
+        np.add.at(grouped, self.groups, classes.T)
+        return grouped.T
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ConceptHead:
     """Concept probabilities of pooled features.
 
-    Two linear readings are put together: concepts fitted on development images, and the rest of
-    the ImageNet classes, grouped under concepts, as the published classifier has them.
+    Logits of the concepts fitted on development images are a linear reading plus
+    ``prior`` times the log-probability that ImageNet gives them; the other concepts have
+    ``open_prior`` times that log-probability plus ``open_offset``. Their softmax at
+    ``temperature`` is the answer.
 
     Attributes
     ----------
     weights : ndarray of float32, shape (dim, fitted)
-        Fitted rows, temperature included.
+        Reads the square root of deep features, and middle features as they are.
     bias : ndarray of float32, shape (fitted,)
     labels : ndarray of int64, shape (fitted,)
         The concept each fitted output stands for.
-    imagenet_weights : ndarray of float32, shape (deep, classes)
-        Rows of the ImageNet classifier, for the mean of the deep features over all sizes.
-    imagenet_bias : ndarray of float32, shape (classes,)
-    imagenet_concepts : ndarray of int64, shape (classes,)
-        The concept each class stands for.
-    mixing : ndarray of float32, shape (3,)
-        Sharpness of the ImageNet reading, its share, and the power of the fitted one.
+    mixing : ndarray of float32, shape (4,)
+        ``prior, open_prior, open_offset, temperature``.
     score_steps, score_values : ndarray of float32
         Calibration: probability of the first concept to probability of being right.
     """
@@ -50,9 +67,6 @@ class ConceptHead:
     weights: FloatArray
     bias: FloatArray
     labels: npt.NDArray[np.int64]
-    imagenet_weights: FloatArray
-    imagenet_bias: FloatArray
-    imagenet_concepts: npt.NDArray[np.int64]
     mixing: FloatArray
     score_steps: FloatArray
     score_values: FloatArray
@@ -62,13 +76,17 @@ class ConceptHead:
         """Length of the features it reads."""
         return len(self.weights)
 
-    def probabilities(self, features: FloatArray, concepts: int) -> FloatArray:
+    def probabilities(
+        self, features: FloatArray, imagenet: ImageNetReading, concepts: int
+    ) -> FloatArray:
         """Probabilities of all concepts.
 
         Parameters
         ----------
         features : ndarray of float32, shape (n, dim)
-            Pooled features of each region.
+            Pooled ``[deep of each size | middle of each size]``.
+        imagenet : ImageNetReading
+            What the deep features' own classifier says.
         concepts : int
             How many concepts there are.
 
@@ -77,14 +95,32 @@ class ConceptHead:
         ndarray of float32, shape (n, concepts)
             Each row sums to one.
         """
-        found = np.zeros((len(features), concepts), np.float32)
-        fitted = _softmax(np.sqrt(np.maximum(features, 0)) @ self.weights + self.bias)
-        np.add.at(found.T, self.labels, fitted.T)
-        return found
+        deep, mean = split(features, len(imagenet.weights))
+        known = np.log(imagenet.probabilities(mean, concepts) + _LEAST)
+        prior, open_prior, open_offset, temperature = self.mixing
+        logits = open_prior * known + open_offset
+        logits[:, self.labels] = -np.inf
+        fitted = readable(features, deep) @ self.weights + self.bias
+        fitted = np.log(np.maximum(softmax(fitted), 1e-9)) + prior * known[:, self.labels]
+        # Two categories may be one concept, so their logits add up as probabilities do.
+        np.logaddexp.at(logits.T, self.labels, fitted.T)
+        return softmax(logits / temperature)
 
     def calibrated(self, probabilities: FloatArray) -> FloatArray:
         """Probability that the first concept is right, from its raw probability, shape (n,)."""
         return np.interp(probabilities, self.score_steps, self.score_values).astype(np.float32)
+
+
+def split(features: FloatArray, channels: int) -> tuple[int, FloatArray]:
+    """Where the middle features start, and the mean of the deep ones over the sizes."""
+    sizes = features.shape[1] // channels
+    deep = features[:, : sizes * channels]
+    return sizes * channels, deep.reshape(len(features), sizes, channels).mean(1)
+
+
+def readable(features: FloatArray, deep: int) -> FloatArray:
+    """Features as the head reads them: square roots keep a few strong channels from ruling."""
+    return np.concatenate([np.sqrt(np.maximum(features[:, :deep], 0)), features[:, deep:]], axis=1)
 
 
 def load_head(path: Path) -> ConceptHead:
@@ -95,25 +131,39 @@ def load_head(path: Path) -> ConceptHead:
     ModelError
         The file is missing, damaged or of another kind.
     """
+    return ConceptHead(**_read(path, [field.name for field in fields(ConceptHead)]))
+
+
+def load_imagenet(path: Path) -> ImageNetReading:
+    """Read the ImageNet classifier from a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged or of another kind.
+    """
+    return ImageNetReading(**_read(path, [field.name for field in fields(ImageNetReading)]))
+
+
+def _read(path: Path, names: list[str]) -> dict[str, npt.NDArray[np.generic]]:
+    """Tensors of a file: integers as 64 bits, the others as float32."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         tensors = load_file(path)
-        return ConceptHead(
-            **{
-                name: tensors[name].astype(
-                    np.int64 if tensors[name].dtype.kind == "i" else np.float32
-                )
-                for name in TENSORS
-            }
-        )
+        return {
+            name: tensors[name].astype(np.int64 if tensors[name].dtype.kind == "i" else np.float32)
+            for name in names
+        }
     except (OSError, SafetensorError, KeyError) as error:
         raise ModelError(
             f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
         ) from error
 
 
-def _softmax(logits: FloatArray) -> FloatArray:
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+def softmax(logits: FloatArray) -> FloatArray:
+    """Softmax over the last axis."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    normalised: FloatArray = shifted / shifted.sum(-1, keepdims=True)
+    return normalised

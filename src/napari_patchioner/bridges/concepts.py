@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..decoders import Evidence
+from napari_patchioner.decoders import Evidence
 from ._bridge import Crossing
-from .appearance import AXES, attributes, describe
+from .appearance import AXES, LONG_SIDE, attributes, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ._bridge import Scene
-    from ._head import ConceptHead
+    from ._head import ConceptHead, ImageNetReading
 
     FloatArray = npt.NDArray[np.float32]
 
@@ -40,6 +40,8 @@ class ConceptBridge:
     ----------
     head : ConceptHead
         Pooled features to concept probabilities.
+    imagenet : ImageNetReading
+        The classifier the features were made for.
     names : sequence of str
         The concepts, in the order of the head's outputs.
     embeddings : ndarray, shape (len(names), d)
@@ -54,12 +56,14 @@ class ConceptBridge:
     def __init__(
         self,
         head: ConceptHead,
+        imagenet: ImageNetReading,
         names: Sequence[str],
         embeddings: npt.NDArray[np.floating],
         words: Sequence[str],
         groups: Sequence[Sequence[str]] = (),
     ) -> None:
         self._head = head
+        self._imagenet = imagenet
         self._names = tuple(names)
         self._embeddings = _unit(np.asarray(embeddings, np.float32))
         self._words = tuple(words)
@@ -115,7 +119,7 @@ class ConceptBridge:
 
     def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of every concept, shape (n, len(names)), before near-synonyms merge."""
-        return self._head.probabilities(features, len(self._names))
+        return self._head.probabilities(features, self._imagenet, len(self._names))
 
     def _merged(self, probabilities: FloatArray) -> FloatArray:
         """Give each group's probability to its most probable member."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from napari_patchioner.errors import ModelError
 from ._card import ModelCard
 
 if TYPE_CHECKING:
-    from ..captioner import Captioner
+    from napari_patchioner.captioner import Captioner
 
 __all__ = ["ModelCard", "available_models", "load_model"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..captioner import Captioner
-from ..errors import ModelError
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.errors import ModelError
 from ._card import ModelCard
 
 if TYPE_CHECKING:
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 FOLDER = Path(__file__).parent / "embedded"
-SHARED = ("backbone.safetensors", "concepts.json", "text.safetensors", "decoder.safetensors")
+SHARED = (
+    "backbone.safetensors",
+    "imagenet.safetensors",
+    "concepts.json",
+    "text.safetensors",
+    "decoder.safetensors",
+)
 HEADS = {"mini": "head_mini.safetensors", "mini-zeroshot": "head_zeroshot.safetensors"}
 _LICENCE = "Apache-2.0 and BSD-3-Clause; COCO annotations CC BY 4.0"
 _TEXTS = {
@@ -76,16 +82,17 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     ModelError
         A file is missing or damaged, or files do not belong together.
     """
-    from ..backbones.mini import MiniBackbone
-    from ..bridges._head import load_head
-    from ..bridges.appearance import AXES
-    from ..bridges.concepts import ConceptBridge
-    from ..decoders._concepts import ATTRIBUTES, load_concepts
-    from ..decoders.grounded import GroundedDecoder
+    from napari_patchioner.backbones.mini import MiniBackbone
+    from napari_patchioner.bridges._head import load_head, load_imagenet
+    from napari_patchioner.bridges.appearance import AXES
+    from napari_patchioner.bridges.concepts import ConceptBridge
+    from napari_patchioner.decoders._concepts import ATTRIBUTES, load_concepts
+    from napari_patchioner.decoders.grounded import GroundedDecoder
 
     concepts = load_concepts(folder / "concepts.json")
     embeddings = _text_embeddings(folder / "text.safetensors", len(concepts))
     head = load_head(folder / HEADS[name])
+    imagenet = load_imagenet(folder / "imagenet.safetensors")
     backbone = MiniBackbone(folder / "backbone.safetensors")
     if head.dim != backbone.dim - len(AXES):
         raise ModelError(
@@ -93,7 +100,7 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
             f"napari-patchioner to restore them."
         )
     names = [concept.name for concept in concepts]
-    bridge = ConceptBridge(head, names, embeddings, ATTRIBUTES, NEAR)
+    bridge = ConceptBridge(head, imagenet, names, embeddings, ATTRIBUTES, NEAR)
     decoder = GroundedDecoder.open(folder)
     return Captioner(backbone, bridge, decoder, name=name, weighting="area")
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     FloatArray = np.typing.NDArray[np.float32]
 
-Kind = Literal["box", "mask", "stuff"]
+Kind = Literal["box", "mask", "stuff", "window"]
 JITTERS = 3
 JITTER = 0.15
+WINDOWS = ((1.0, 1), (0.6, 3), (0.35, 5), (0.2, 7))
+"""Side of the windows as a share of the image's, and how many steps each way."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -28,7 +30,7 @@ class Example:
     ----------
     image : str
         File name of the photograph; folds are split by it.
-    kind : {"box", "mask", "stuff"}
+    kind : {"box", "mask", "stuff", "window"}
         How the region was outlined.
     category : str
         Plain name of the object or stuff class.
@@ -88,6 +90,33 @@ def examples(
     return found
 
 
+def windows(name: str, grid: tuple[int, int]) -> list[Example]:
+    """Windows of several sizes laid evenly over an image, whatever it shows.
+
+    Parameters
+    ----------
+    name : str
+        File name of the image.
+    grid : tuple of int
+        ``(rows, columns)``.
+
+    Returns
+    -------
+    list of Example
+        The whole image first; categories are empty.
+    """
+    found = []
+    for side, steps in WINDOWS:
+        for row, column in np.ndindex(steps, steps):
+            top, left = (step * (1 - side) / max(steps - 1, 1) for step in (row, column))
+            rows = _overlap(top, top + side, 1, grid[0])
+            columns = _overlap(left, left + side, 1, grid[1])
+            weights = np.outer(rows, columns).astype(np.float32).ravel()
+            weights = weights / weights.sum()
+            found.append(Example(name, "window", "", side**2, 0, weights))
+    return found
+
+
 def coverage(region: Region, size: tuple[int, int], grid: tuple[int, int]) -> FloatArray:
     """Fraction of every cell that a box or mask covers.
 
@@ -117,7 +146,7 @@ def coverage(region: Region, size: tuple[int, int], grid: tuple[int, int]) -> Fl
     return (rows_of @ pixels @ columns_of.T).astype(np.float32).ravel()
 
 
-def _overlap(start: float, stop: float, length: int, cells: int) -> FloatArray:
+def _overlap(start: float, stop: float, length: float, cells: int) -> FloatArray:
     """Fraction of each of ``cells`` equal parts of ``[0, length]`` inside ``[start, stop]``."""
     edges = np.linspace(0, length, cells + 1)
     inside = np.minimum(stop, edges[1:]) - np.maximum(start, edges[:-1])
