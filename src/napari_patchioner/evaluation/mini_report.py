@@ -11,11 +11,15 @@ import os
 import platform
 import re
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.models._embedded import FOLDER as EMBEDDED
+from napari_patchioner.models._embedded import HEADS, load_embedded
 from napari_patchioner.regions._shapes import Box, WholeImage
+from napari_patchioner.training.crossval import fold_head
 
 from ._grids import GridFolder
 from ._samples import caption_samples, sample_pixels
@@ -51,10 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     images = list(development_images(options.data))[:: options.every]
     first = _load(options.models[0])
     encode = shared_encoder(first, options.grids)
-    models = {name: captioner_for(name, options) for name in options.models}
-    scores: dict[str, Any] = dict(
-        write_report(images, models, options.work, encode=encode, crops=options.crops)
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        models = {
+            name: captioner_for(name, options.folds, Path(scratch)) for name in options.models
+        }
+        scores: dict[str, Any] = dict(
+            write_report(images, models, options.work, encode=encode, crops=options.crops)
+        )
     samples = {name: caption_samples(_load(name)) for name in options.models}
     speed = measure_speed(first)
     document = {"speed": speed, "samples": {k: sample_rows(v) for k, v in samples.items()}}
@@ -79,23 +86,45 @@ def shared_encoder(
     return lambda pixels, key: captioner.encode(pixels)
 
 
-def captioner_for(name: str, options: argparse.Namespace) -> Callable[[str], Captions]:
-    """For each image the captioner that did not see it while it was fitted.
+def captioner_for(name: str, folds: Path | None, scratch: Path) -> Callable[[str], Captions]:
+    """For each image the captioner whose head was not fitted to it.
 
     Parameters
     ----------
     name : str
         "mini" or "mini-zeroshot".
-    options : Namespace
-        With ``data`` and ``work``.
+    folds : Path, optional
+        Where the heads of the folds are; without it the shipped model is asked, which has seen
+        every development image.
+    scratch : Path
+        Folder for links to the shipped files with one head exchanged.
 
     Returns
     -------
     callable
         File name to captioner.
     """
-    shipped = _load(name)
-    return lambda file_name: shipped
+    if folds is None:
+        shipped = _load(name)
+        return lambda file_name: shipped
+    loaded: dict[Path, Captions] = {}
+
+    def choose(file_name: str) -> Captions:
+        head = fold_head(folds, name.removeprefix("mini-"), file_name)
+        if head not in loaded:
+            loaded[head] = _load_with_head(name, head, scratch)
+        return loaded[head]
+
+    return choose
+
+
+def _load_with_head(name: str, head: Path, scratch: Path) -> Captions:
+    """Load a model from links to the shipped files, one head exchanged for another."""
+    folder = scratch / head.stem
+    folder.mkdir(parents=True)
+    for path in EMBEDDED.iterdir():
+        (folder / path.name).symlink_to(head.resolve() if path.name == HEADS[name] else path)
+    return load_embedded(name, folder)
 
 
 def measure_speed(captioner: Captions, repeats: int = 7) -> dict[str, float | str]:
@@ -240,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("docs/models"), help="model card folder")
     parser.add_argument("--work", type=Path, default=Path("work/report"), help="everything else")
     parser.add_argument("--grids", type=Path, help="keep grids here between runs")
+    parser.add_argument("--folds", type=Path, help="the folds' heads; without it: in-sample")
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="which models")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--crops", type=int, default=300, help="boxes also cut out")
