@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._cli import captions_table, run_demo
+from .errors import PatchionerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,8 @@ def demo(
 def _open(images: Mapping[str, npt.NDArray[np.uint8]], annotations: Sequence[Annotation]) -> None:
     """Open napari with the pictures and their captioned regions."""
     window: Any = import_module(".viewer", __package__)
+    if not hasattr(window, "open_demo"):
+        raise PatchionerError("this installation cannot open napari; use demo --no-viewer")
     window.open_demo(images, annotations)
 
 
