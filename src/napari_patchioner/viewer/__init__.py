@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .dock import CaptionDock
+    from .opening import open_demo
 
-__all__ = ["CaptionDock"]
+__all__ = ["CaptionDock", "open_demo"]
 
-_HOMES = {"CaptionDock": ".dock"}
+_HOMES = {"CaptionDock": ".dock", "open_demo": ".opening"}
 
 
 def __getattr__(name: str) -> object:
