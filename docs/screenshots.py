@@ -4,13 +4,16 @@ Run it where there is a display, or under Xvfb::
 
     xvfb-run -a -s "-screen 0 1440x900x24" python docs/screenshots.py
 
-The mouse is moved by Qt's test events, so napari sees presses, moves and releases as from a hand.
+Where ``xdotool`` is installed it moves the real pointer; elsewhere Qt is sent the same presses,
+moves and releases.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -67,6 +70,37 @@ class Hand:
         self.click(row, column)
         self.send(QEvent.Type.MouseButtonDblClick, row, column)
         self.send(QEvent.Type.MouseButtonRelease, row, column)
+
+
+class RealHand(Hand):
+    """The same with the X server's own pointer, by way of xdotool."""
+
+    def send(self, kind, row, column, button=Qt.MouseButton.LeftButton, modifiers=None) -> None:
+        """Move the pointer there, then press or release."""
+        spot = self.canvas.mapToGlobal(self.place(row, column))
+        self.tool("mousemove", str(spot.x()), str(spot.y()))
+        if kind == QEvent.Type.MouseButtonRelease:
+            self.tool("mouseup", "1")
+        elif kind != QEvent.Type.MouseMove:
+            self.tool("mousedown", "1")
+        wait(seconds=0.03)
+
+    def double_click(self, row, column) -> None:
+        """Click twice, fast enough to count as one double click."""
+        self.send(QEvent.Type.MouseMove, row, column)
+        self.tool("click", "--repeat", "2", "--delay", "60", "1")
+        wait(seconds=0.2)
+
+    @staticmethod
+    def tool(*arguments: str) -> None:
+        """Run xdotool."""
+        subprocess.run(["xdotool", *arguments], check=True)
+
+
+def hand_for(viewer, image) -> Hand:
+    """Return a hand with the real pointer where that is possible."""
+    real = shutil.which("xdotool") and QApplication.platformName() == "xcb"
+    return (RealHand if real else Hand)(viewer, image)
 
 
 def wait(condition=lambda: False, seconds: float = 0.3, *, needed: bool = False) -> None:
@@ -147,7 +181,7 @@ def main(library=None) -> None:
     viewer, image, dock = open_window(library)
     dock.panel.progress.button.click()
     wait(lambda: dock.annotator.reader.captioner is not None, 120, needed=True)
-    hand = Hand(viewer, image)
+    hand = hand_for(viewer, image)
     draw_all(dock, hand)
     wait(lambda: len(captions(dock)) == 4 and all(captions(dock)), 60, needed=True)
     dock.panel.describe.click()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
+import pytest
 from qtpy.QtCore import QThreadPool, QTimer
 
 BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
@@ -164,3 +167,72 @@ def test_another_plane_is_read_when_something_is_drawn_on_it(viewer, dock, pictu
         layer.add(np.insert(BOX, 0, plane, axis=1), shape_type="rectangle")
         qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
     assert list(layer.features["caption"]) == ["something red", "something blue"]
+
+
+CLOSED_BY_HAND = """
+import sys, threading, time
+import napari, numpy as np
+from qtpy.QtCore import QTimer
+from napari_patchioner.viewer import CaptionDock
+from napari_patchioner.viewer.library import Library
+
+class Card:
+    id, title, note = "endless", "Endless", ""
+
+class Endless:
+    reading = False
+    def encode(self, image, *, progress=None):
+        while True:
+            time.sleep(0.01)
+            try:
+                progress(0.5, "looking")
+                Endless.reading = True
+            except Exception as error:
+                print(type(error).__name__, flush=True)
+                raise
+
+viewer = napari.Viewer(show=True)
+viewer.add_image(np.zeros((50, 60)))
+dock = CaptionDock(viewer, library=Library(lambda name: Endless(), lambda: [Card()]))
+viewer.window.add_dock_widget(dock)
+
+def close():
+    if Endless.reading and dock.panel.progress.bar.value() > 50:
+        timer.stop()
+        viewer.window._qt_window.close()
+
+timer = QTimer()
+timer.timeout.connect(close)
+timer.start(50)
+QTimer.singleShot(100, dock.start)
+napari.run()
+print("ended", flush=True)
+"""
+
+
+def test_napari_ends_when_its_window_is_closed_while_the_image_is_read(qapp):
+    """In a process of its own: napari's test viewer cannot be closed like that."""
+    result = subprocess.run(
+        [sys.executable, "-c", CLOSED_BY_HAND],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.stdout.split() == ["Cancelled", "ended"], result.stderr
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "python", "warned"),
+    [("6.12.0", (3, 11), True), ("6.12.0", (3, 12), False), ("6.11.3", (3, 11), False)],
+)
+def test_a_qt_that_ends_the_process_is_named(monkeypatch, version, python, warned):
+    import qtpy
+
+    from napari_patchioner.viewer import qt_trouble
+
+    monkeypatch.setattr(qtpy, "PYSIDE6", True)
+    monkeypatch.setattr(qtpy, "PYSIDE_VERSION", version)
+    monkeypatch.setattr(qt_trouble.sys, "version_info", python)
+    assert bool(qt_trouble.qt_trouble()) is warned

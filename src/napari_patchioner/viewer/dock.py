@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea
 
@@ -13,6 +14,7 @@ from .annotator import Annotator
 from .export import export_csv, suggested_path
 from .library import Library, shared_library
 from .panel import Panel
+from .qt_trouble import qt_trouble
 
 if TYPE_CHECKING:
     import napari
@@ -47,8 +49,9 @@ class CaptionDock(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._wire()
-        self._on_active()
         self.reset_choices()
+        if trouble := qt_trouble():
+            show_warning(trouble)
 
     def _wire(self) -> None:
         panel = self.panel

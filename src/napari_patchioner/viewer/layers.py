@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LayerKey = Literal["regions", "traces"]
 KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
-COLOURS = {"regions": "#5ce1e6", "traces": "#ffbd59"}
+COLOURS = {"regions": "#ff2e88", "traces": "#ffd400"}
 # What fits beside a shape without covering its neighbours: two short lines.
 LINE_LENGTH, LINES = 30, 2
 _OURS = "napari-patchioner"
@@ -147,7 +147,7 @@ def edge_width(image: napari.layers.Image) -> float:
 
 def _set_text(layer: napari.layers.Shapes, key: LayerKey) -> None:
     """Have the captions drawn on the canvas."""
-    layer.text = {"color": COLOURS[key], "size": 8, "anchor": "upper_left"}
+    layer.text = {"color": COLOURS[key], "size": 9, "anchor": "upper_left"}
     # Given inside the dict, napari would copy it as a plain format string.
     layer.text.string = CaptionText()
     layer.refresh_text()
