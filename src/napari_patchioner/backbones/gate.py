@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from napari_patchioner.bridges.appearance import INDEX
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Parameters = Mapping[str, npt.NDArray[np.float32]]
 
 _LIMIT = 30.0
+_FARTHEST = 6.0
+# Colour and texture come first among the axes; spots and lines would be too easy to paint.
+_TEXTURE_AXES = INDEX["dark_spot_count"]
 
 
 def photograph_probability(
@@ -27,9 +31,9 @@ def photograph_probability(
 ) -> float:
     """How likely an image is an everyday photograph, from 0 to 1; below 0.5 it is not one.
 
-    Two judges must both agree: a linear classifier that has seen painted microscopy, drawings
-    and noise, and the distance to the photographs the model knows, which also turns away
-    pictures nobody thought of. The lower of their probabilities counts.
+    Two judges add up: a linear classifier that has seen painted microscopy, drawings and
+    noise, and the distance from the photographs the model knows, which also counts against
+    pictures nobody thought of.
 
     Parameters
     ----------
@@ -48,19 +52,20 @@ def photograph_probability(
     ModelError
         The gate's file is missing or damaged.
     """
-    return judge(summary(features_mean, axes_grid), _parameters())
+    log_odds = score(summary(features_mean, axes_grid), _parameters())
+    return float(1 / (1 + np.exp(-np.clip(log_odds, -_LIMIT, _LIMIT))))
 
 
 def summary(
     features_mean: npt.NDArray[np.float32], axes_grid: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """What the gate reads: deep features, mean and spread of the axes, shape (1280 + 2 K,)."""
-    axes = axes_grid.reshape(-1, axes_grid.shape[-1])
+    """Join what the gate reads: deep features, mean and spread of the axes, (1280 + 2 t,)."""
+    axes = axes_grid.reshape(-1, axes_grid.shape[-1])[:, :_TEXTURE_AXES]
     return np.concatenate([features_mean, axes.mean(0), axes.std(0)]).astype(np.float32)
 
 
-def judge(vector: npt.NDArray[np.float32], parameters: Parameters) -> float:
-    """The lower of two probabilities: by the linear classifier, and by the distance.
+def score(vector: npt.NDArray[np.float32], parameters: Parameters) -> float:
+    """Weigh both judges; positive for photographs.
 
     Parameters
     ----------
@@ -68,17 +73,23 @@ def judge(vector: npt.NDArray[np.float32], parameters: Parameters) -> float:
         From `summary`.
     parameters : mapping of str to ndarray
         ``centre (d,)``, ``spread (d,)``, ``weight (d,)``, ``bias (1,)``, ``basis (d, r)``,
-        ``scale (r,)``, ``distance (2,)`` (the distance judged one half, and its slope).
+        ``scale (r + 1,)``, ``distance (2,)`` (a usual distance, and the cost beyond it).
     """
-    z = np.clip((vector - parameters["centre"]) / parameters["spread"], -6, 6)
-    linear = float(z @ parameters["weight"] + parameters["bias"][0])
-    middle, slope = parameters["distance"]
-    far = float(slope * (middle - distance(z, parameters)))
-    return float(1 / (1 + np.exp(-np.clip(min(linear, far), -_LIMIT, _LIMIT))))
+    z = _standardised(vector, parameters)
+    usual, cost = parameters["distance"]
+    linear = z @ parameters["weight"] + parameters["bias"][0]
+    return float(linear - cost * max(0.0, distance(z, parameters) - usual))
+
+
+def _standardised(
+    vector: npt.NDArray[np.float32], parameters: Parameters
+) -> npt.NDArray[np.float32]:
+    z = (vector - parameters["centre"]) / parameters["spread"]
+    return np.asarray(np.clip(z, -_FARTHEST, _FARTHEST), np.float32)
 
 
 def distance(z: npt.NDArray[np.float32], parameters: Parameters) -> float:
-    """Regularised Mahalanobis distance of a standardised summary from the photographs."""
+    """Measure the regularised Mahalanobis distance of a standardised summary from the photographs."""
     basis, scale = parameters["basis"].astype(np.float32), parameters["scale"]
     inside = z @ basis
     rest = np.sum(z**2) - np.sum(inside**2)

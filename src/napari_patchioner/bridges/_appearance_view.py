@@ -81,11 +81,11 @@ class View:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     def spots(self) -> Marks:
-        """The spots that mark the region most."""
+        """Find the spots that mark the region most."""
         return max((self._spots(polarity) for polarity in POLARITIES), key=lambda m: m.weight)
 
     def lines(self) -> Marks:
-        """The lines that mark the region most."""
+        """Find the lines that mark the region most."""
         return max((self._lines(polarity) for polarity in POLARITIES), key=lambda m: m.weight)
 
     def spot_diameter(self, polarity: str) -> float:
@@ -97,6 +97,12 @@ class View:
         """1 for discs, 0 for lines."""
         count = max(self[f"{polarity}_spot_count"], 1e-9)
         return self[f"{polarity}_spot_roundness"] / count
+
+    def clumping(self, polarity: str, scale: float) -> float:
+        """Variance over mean of the number of spots per patch of ``scale`` pixels."""
+        squares = (scale / UNIT) ** 2
+        mean = max(squares * self[f"{polarity}_spot_count"], 1e-9)
+        return (squares**2 * self[f"{polarity}_spot_count_squared"] - mean**2) / mean
 
     def line_width(self, polarity: str) -> float:
         """Mean width of the lines, pixels of an image whose long side is 640."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._appearance_axes import UNIT
 from ._appearance_view import View, ground_and_marks
-from ._colour_names import COLOURS
+from ._colour_names import COLOURS, TINTS
 from ._colour_names import name as colour_name
 
 if TYPE_CHECKING:
@@ -16,14 +16,23 @@ if TYPE_CHECKING:
 
     from ._appearance_view import Marks
 
-VOCABULARY = frozenset(
-    ["a", "an", "one", "few", "several", "many", "and", "of", "on", "with", "in", "background", "area", "texture", "lines", "spots", "spot", "meshwork", "gaps", "around", "small", "tiny", "large", "thin", "thick", "round", "oval", "elongated", "packed", "densely", "loosely", "clustered", "parallel", "branching", "crossing", "straight", "blank", "smooth", "even", "grainy", "fine", "coarse", "striped", "mottled", "uneven", "dark", "light", "pale", "bright", "darker", "brighter", "parts", "stripes"]
-) | frozenset(COLOURS)
+_WORDS = """
+    a an one few several many and of on with in around
+    background area texture lines spots spot meshwork gaps
+    tiny small large thin thick round oval elongated
+    densely packed clustered parallel branching crossing striped
+    blank smooth uneven grainy fine coarse mottled
+    dark light pale darker brighter
+"""
+VOCABULARY = frozenset(_WORDS.split()) | frozenset(COLOURS) | frozenset(TINTS.values())
 """Every word a description may use; none of them names an object."""
 
 # Shares of the region and colour distances below which a mark goes unmentioned.
-_SPOT_AREA, _LINE_AREA, _DIFFERENCE = 0.03, 0.05, 7.0
+_SPOT_AREA, _LINE_AREA, _DIFFERENCE = 0.02, 0.05, 7.0
+_STRIKING_AREA = 0.003
 _PACKED = 0.45
+# Variance over mean of the counts per patch; spots strewn at random have one.
+_CLUSTERED = 1.6
 
 
 def describe_one(axes: npt.NDArray[np.float32], patches: float, scale: float) -> str:
@@ -32,12 +41,16 @@ def describe_one(axes: npt.NDArray[np.float32], patches: float, scale: float) ->
     squares = patches * (scale / UNIT) ** 2
     spots, lines = view.spots(), view.lines()
     number = view[f"{spots.polarity}_spot_count"] * squares
-    has_spots = spots.area > _SPOT_AREA and spots.difference > _DIFFERENCE and number >= 0.7
+    striking = view["flat"] > 0.6 and spots.difference > 15.0
+    least = _STRIKING_AREA if striking else _SPOT_AREA
+    has_spots = spots.area > least and spots.difference > _DIFFERENCE and number >= 0.7
     has_lines = lines.area > _LINE_AREA and lines.difference > _DIFFERENCE
     if has_lines and (not has_spots or 2.5 * lines.weight > spots.weight):
         return _with_article(_of_lines(view, lines, spots if has_spots else None))
     if has_spots:
-        return _with_article(_of_spots(view, spots, number, lines if has_lines else None))
+        clustered = number > 12 and view.clumping(spots.polarity, scale) > _CLUSTERED
+        phrase = _of_spots(view, spots, number, lines if has_lines else None)
+        return _with_article(f"{phrase}, clustered" if clustered else phrase)
     return _with_article(_of_texture(view))
 
 
@@ -66,8 +79,9 @@ def _of_lines(view: View, lines: Marks, spots: Marks | None) -> str:
         return _joined(("a meshwork of", _width(view, lines), ink, "lines around", gaps, "gaps"))
     crossing = "crossing" if lines.area > 0.15 else "branching"
     phrase = f"{_width(view, lines)} {ink} {crossing} lines on a {ground} background"
-    if spots is not None:
-        return f"{phrase} with {_size(view.spot_diameter(spots.polarity))} {_tone(spots)} spots"
+    if spots is not None and spots.area > 0.08 and _tone(spots) != _tone(lines):
+        size = _size(view.spot_diameter(spots.polarity))
+        return f"{phrase} with {_joined((size, _tone(spots), 'spots'))}"
     return phrase
 
 
@@ -80,13 +94,14 @@ def _of_texture(view: View) -> str:
         return f"a {even} area of {_two_colours(view)}"
     fine, medium, coarse = (view[f"{band}_energy"] for band in ("fine", "medium", "coarse"))
     if fine > 1.2 and fine > 0.6 * medium:
-        return f"a {'coarse' if medium > 0.8 * fine else 'fine'} grainy texture of {_two_colours(view)}"
+        grain = "coarse" if medium > 0.8 * fine else "fine"
+        return f"a {grain} grainy texture of {_two_colours(view)}"
     kind = "mottled" if medium + coarse > 3.0 else "smooth mottled"
     return f"a {kind} texture of {_two_colours(view)}"
 
 
 def _two_colours(view: View) -> str:
-    """The region's mean colour, or its two main colours where it has two."""
+    """Name the region's mean colour, or its two main colours where it has two."""
     (first, most), (second, next_most), *_ = view.shares.items()
     if next_most < 0.2 or most > 0.75:
         return colour_name(view.lab())
@@ -116,7 +131,7 @@ def _shape(roundness: float) -> str:
 
 
 def _width(view: View, lines: Marks) -> str:
-    return "thin" if view.line_width(lines.polarity) < 7 else "thick"
+    return "thin" if view.line_width(lines.polarity) < 9 else "thick"
 
 
 def _tone(marks: Marks) -> str:

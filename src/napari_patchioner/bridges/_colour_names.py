@@ -64,10 +64,13 @@ def name(lab: npt.ArrayLike) -> str:
     light, green_red, blue_yellow = np.asarray(lab, float)
     chroma = float(np.hypot(green_red, blue_yellow))
     base = COLOURS[int(np.argmax(shares(lab)))]
-    if base in ("black", "white"):
+    tint = _tint(chroma, float(np.degrees(np.arctan2(blue_yellow, green_red))))
+    if base == "black":
         return base
+    if base == "white":
+        return f"pale {_PALE[tint]}" if tint else base
     if base == "gray":
-        return _shaded(base, light, dark=46.0, pale=76.0)
+        return _shaded(f"{TINTS[tint]} gray" if tint else "gray", light, dark=46.0, pale=76.0)
     if chroma < 7.5 and light > 76.0:
         return f"pale {base}"
     low, high = _LIGHTNESS.get(base, (48.0, 76.0))
@@ -82,6 +85,30 @@ _LIGHTNESS = {
     "red": (45.0, 75.0),
     "brown": (42.0, 66.0),
 }
+
+
+TINTS = {
+    "red": "reddish",
+    "orange": "brownish",
+    "yellow": "yellowish",
+    "green": "greenish",
+    "blue": "bluish",
+    "purple": "purplish",
+    "rose": "pinkish",
+}
+"""What a gray with a little of a hue is called."""
+
+_PALE = dict(
+    zip(TINTS, ("pink", "orange", "yellow", "green", "blue", "purple", "pink"), strict=True)
+)
+_TINTED = 2.0
+
+
+def _tint(chroma: float, degrees: float) -> str:
+    if chroma < _TINTED:
+        return ""
+    parts = _ring(np.array(degrees % 360.0, np.float32))
+    return max(parts, key=lambda part: float(parts[part]))
 
 
 def _shaded(base: str, light: float, *, dark: float, pale: float) -> str:

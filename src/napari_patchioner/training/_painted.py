@@ -46,6 +46,28 @@ def tissue(random: Random) -> Picture:
     return _finish(random, picture, noise=4)
 
 
+def two_stains(random: Random) -> Picture:
+    """Paint tissue with two stains: islands of streaky cells, pale fibres with thin nuclei."""
+    shape = _shape(random)
+    ink = np.array(((150, 105, 55), (190, 70, 90), (120, 80, 150), (70, 120, 130)))
+    first = ink[random.choice(4, p=(0.55, 0.15, 0.2, 0.1))] + random.normal(0, 12, 3)
+    pale, cold = np.array((228, 226, 226)), np.array((120, 130, 170)) + random.normal(0, 12, 3)
+    island = _clouds(random, shape, random.uniform(30, 90)) > random.uniform(-0.5, 0.5)
+    inside = ndimage.gaussian_filter(island.astype(float), 2)
+    stretch = random.uniform(1, 5)
+    streaks = _stretch(_clouds(random, shape, random.uniform(1.5, 5), stretch))
+    cells = _cells(random, shape, 1500, random.uniform(4, 12), (0.3, 0.9))
+    nuclei = ndimage.gaussian_filter(cells, 1) * random.uniform(0.4, 0.9)
+    fibre = _stretch(_clouds(random, shape, random.uniform(2, 5), 1 / stretch))
+    picture = pale - (25 * fibre)[..., None]
+    picture += (inside * (0.35 + 0.65 * streaks))[..., None] * (first - picture)
+    sparse = nuclei * (0.5 + 0.5 * _stretch(_clouds(random, shape, 15)))
+    picture += sparse[..., None] * (cold - picture)
+    gaps = _clouds(random, shape, 25) > random.uniform(1.5, 2.5)
+    picture += ndimage.gaussian_filter(gaps.astype(float), 1)[..., None] * (238 - picture)
+    return _finish(random, picture, noise=4)
+
+
 def glowing_nuclei(random: Random) -> Picture:
     """Fluorescent discs on black, in one colour or two, often out of focus."""
     shape = _shape(random)
@@ -108,7 +130,7 @@ def electron_micrograph(random: Random) -> Picture:
 
 
 def fundus(random: Random) -> Picture:
-    """An orange disc on black with a bright spot and a tree of dark vessels."""
+    """Paint an orange disc on black with a bright spot and a tree of dark vessels."""
     shape = _shape(random)
     rows, columns = np.indices(shape)
     middle = np.array(shape) / 2
@@ -117,7 +139,8 @@ def fundus(random: Random) -> Picture:
     base = np.array((200, 95, 45)) * random.uniform(0.6, 1.15) + random.normal(0, 15, 3)
     shade = 1.05 - 0.5 * distance**2 + 0.08 * _clouds(random, shape, 25)
     picture = base * shade[..., None]
-    disc = middle + (random.uniform(-0.2, 0.2) * radius, random.choice([-0.6, 0.6]) * radius)
+    away = np.array([random.uniform(-0.2, 0.2), random.choice([-0.6, 0.6])])
+    disc = middle + radius * away
     spot = np.exp(-(((rows - disc[0]) ** 2 + (columns - disc[1]) ** 2) / (0.1 * radius) ** 2))
     picture += spot[..., None] * (np.array((245, 210, 130)) - picture)
     tree = np.zeros(shape)
@@ -151,7 +174,7 @@ def rods(random: Random) -> Picture:
 
 
 def honeycomb(random: Random) -> Picture:
-    """A sheet of touching cells with marked borders, bright on dark or dark on pale."""
+    """Paint a sheet of touching cells with marked borders, bright on dark or dark on pale."""
     shape = _shape(random)
     count = int(random.integers(25, 700))
     seeds = np.ones(shape, bool)
@@ -170,7 +193,7 @@ def honeycomb(random: Random) -> Picture:
 
 
 def drawing(random: Random) -> Picture:
-    """A line drawing or a cartoon of flat colours."""
+    """Draw lines, or a cartoon of flat colours."""
     shape = _shape(random)
     filled = random.random() < 0.5
     paper = tuple(int(v) for v in random.integers(225, 256, 3))
@@ -291,6 +314,7 @@ FAMILIES: dict[str, Callable[[Random], Picture]] = {
         page,
         bands,
         noise,
+        two_stains,
     )
 }
 """Painters by name; each takes a random generator and returns (height, width, 3) uint8."""
@@ -353,7 +377,7 @@ def _walk(
     *,
     start: tuple[float, float] | None = None,
 ) -> list[tuple[float, float]]:
-    """A wandering path of (x, y) points."""
+    """Walk a wandering path of (x, y) points."""
     x, y = start or (random.uniform(0, shape[1]), random.uniform(0, shape[0]))
     turns = random.uniform(0, 2 * np.pi) + np.cumsum(random.normal(0, wiggle, steps))
     across, down = x + np.cumsum(length * np.cos(turns)), y + np.cumsum(length * np.sin(turns))
