@@ -98,13 +98,13 @@ class _SameConv(nn.Conv2d):
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, groups=groups)
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         if self.stride[0] > 1:
-            height, width = input.shape[-2:]
+            height, width = features.shape[-2:]
             top, bottom = self._padding(height)
             left, right = self._padding(width)
-            input = functional.pad(input, [left, right, top, bottom])
-        return super().forward(input)
+            features = functional.pad(features, [left, right, top, bottom])
+        return super().forward(features)
 
     def _padding(self, length: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -115,9 +115,7 @@ class _SameConv(nn.Conv2d):
 class _InvertedBottleneck(nn.Module):
     """Expand, filter each channel, project; add the input where shapes allow."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
         self.expand = _SameConv(inputs, hidden, 1) if expansion != 1 else None
@@ -125,10 +123,10 @@ class _InvertedBottleneck(nn.Module):
         self.project = _SameConv(hidden, outputs, 1)
         self.skip = stride == 1 and inputs == outputs
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        hidden = input if self.expand is None else functional.relu6(self.expand(input))
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        hidden = features if self.expand is None else functional.relu6(self.expand(features))
         output = self.project(functional.relu6(self.depthwise(hidden)))
-        return cast("torch.Tensor", input + output if self.skip else output)
+        return cast("torch.Tensor", features + output if self.skip else output)
 
 
 def fold_batch_norm(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -150,9 +148,9 @@ def fold_batch_norm(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Te
             published[f"{norm}.running_var"] + _BATCH_NORM_EPSILON
         )
         folded[f"{name}.weight"] = published[f"{convolution}.weight"] * scale.view(-1, 1, 1, 1)
-        folded[f"{name}.bias"] = published[f"{norm}.bias"] - scale * published[
-            f"{norm}.running_mean"
-        ]
+        folded[f"{name}.bias"] = (
+            published[f"{norm}.bias"] - scale * published[f"{norm}.running_mean"]
+        )
     return folded
 
 

@@ -11,6 +11,7 @@ import torch
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform
+
 from ._efficientnet import EfficientNetLite
 from ._picture import as_rgb
 from ._pyramid import dense

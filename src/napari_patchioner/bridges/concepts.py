@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_patchioner.decoders import Evidence
+
 from ._bridge import Crossing
-from .appearance import AXES, LONG_SIDE, attributes, describe
+from .appearance import AXES, attributes, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ CANDIDATES = 6
 PHOTOGRAPH = 0.5
 """Below this probability of being a photograph nothing is named."""
 
-UNSURE = 0.45
+UNSURE = 0.5
 """Below this calibrated score the caption hedges."""
 
 _MIXTURE = 3
@@ -94,7 +95,7 @@ class ConceptBridge:
         """
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
         measured = attributes(axes)
-        probabilities = self._merged(self.probabilities(features))
+        probabilities = self.named(features)
         if grid.measures.get("photograph", 1.0) < PHOTOGRAPH:
             texts = describe(
                 axes, patches=1.0 if patches is None else patches, scale=640 / max(grid.shape)
@@ -120,6 +121,10 @@ class ConceptBridge:
     def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of every concept, shape (n, len(names)), before near-synonyms merge."""
         return self._head.probabilities(features, self._imagenet, len(self._names))
+
+    def named(self, features: FloatArray) -> FloatArray:
+        """Probability of every concept, shape (n, len(names)), near-synonyms merged."""
+        return self._merged(self.probabilities(features))
 
     def _merged(self, probabilities: FloatArray) -> FloatArray:
         """Give each group's probability to its most probable member."""

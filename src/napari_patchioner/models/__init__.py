@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
+
 from ._card import ModelCard
 
 if TYPE_CHECKING:

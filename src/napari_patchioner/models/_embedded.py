@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
+
 from ._card import ModelCard
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ def one_hot(categories: npt.NDArray[np.str_], outputs: Sequence[str]) -> FloatAr
 
 
 def region_weights(pooled: Pooled) -> FloatArray:
-    """A box shares its weight half and half with its jittered copies; small ones count less."""
+    """Weigh examples: a box shares with its jittered copies, and small ones count less."""
     copies = np.where(pooled.copies > 0, 0.5 / max(int(pooled.copies.max()), 1), 0.5)
     base = np.where(pooled.kinds == "box", copies, 1.0)
     size = np.sqrt(np.minimum(1.0, pooled.areas / 0.02))

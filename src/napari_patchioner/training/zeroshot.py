@@ -1,4 +1,4 @@
-"""A head learned from whole images only: which window shows which of the things mentioned?"""
+"""A head learned from whole images only, by asking which window shows which thing mentioned."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
-ROUNDS = 4
-LEAST_SHARE = 0.04
+ROUNDS = 3
+LEAST_SHARE = 0.1
 """Every thing mentioned gets at least this share of an image's windows."""
 
 UNMENTIONED = 0.05

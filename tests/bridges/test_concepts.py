@@ -1,0 +1,150 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_patchioner.bridges._head import ConceptHead, ImageNetReading, load_head, load_imagenet
+from napari_patchioner.bridges.appearance import AXES
+from napari_patchioner.bridges.concepts import CANDIDATES, UNSURE, ConceptBridge
+from napari_patchioner.errors import ModelError
+
+NAMES = ("cat", "dog", "cup", "mug", "violin")
+CHANNELS = 3
+
+
+@dataclass
+class Scene:
+    shape: tuple[int, int] = (10, 10)
+    measures: dict[str, float] = field(default_factory=lambda: {"photograph": 1.0})
+
+
+def make_head(**changes):
+    """Fitted: cat, dog, cup, mug, each on a channel of its own; violin only through ImageNet."""
+    weights = np.zeros((CHANNELS + 4, 4), np.float32)
+    weights[CHANNELS:] = 8 * np.eye(4)
+    parts = {
+        "weights": weights,
+        "bias": np.zeros(4, np.float32),
+        "labels": np.arange(4),
+        "mixing": np.array([0.0, 1.0, -1.0, 1.0], np.float32),
+        "score_steps": np.array([0, 1], np.float32),
+        "score_values": np.array([0, 1], np.float32),
+    }
+    return ConceptHead(**(parts | changes))
+
+
+def make_imagenet():
+    weights = np.zeros((CHANNELS, 2), np.float32)
+    weights[0, 1] = 9
+    return ImageNetReading(weights, np.zeros(2, np.float32), np.array([0, 4]))
+
+
+def make_bridge(**changes):
+    embeddings = np.eye(len(NAMES), 6, dtype=np.float16)
+    groups = [("cup", "mug"), ("cat", "no such name")]
+    return ConceptBridge(
+        make_head(**changes), make_imagenet(), NAMES, embeddings, ("red", "plural"), groups
+    )
+
+
+def make_vectors(*rows):
+    """Middle channels and the channel that ImageNet reads as a violin."""
+    vectors = np.zeros((len(rows), CHANNELS + 4 + len(AXES)), np.float32)
+    for vector, row in zip(vectors, rows, strict=True):
+        for channel, value in row.items():
+            vector[channel] = value
+    return vectors
+
+
+def test_the_strongest_concept_comes_first():
+    crossing = make_bridge().cross(make_vectors({CHANNELS: 1}, {CHANNELS + 1: 1}), Scene())
+    assert [seen.concepts[0][0] for seen in crossing.evidence] == ["cat", "dog"]
+    assert all(seen.verdict == "sure" for seen in crossing.evidence)
+
+
+def test_what_nothing_speaks_for_is_unsure():
+    [seen] = make_bridge().cross(make_vectors({}), Scene()).evidence
+    assert seen.verdict == "unsure"
+    assert seen.score < UNSURE
+
+
+def test_names_of_one_group_are_not_offered_side_by_side():
+    [seen] = (
+        make_bridge().cross(make_vectors({CHANNELS + 2: 1, CHANNELS + 3: 1.1}), Scene()).evidence
+    )
+    names = [name for name, weight in seen.concepts if weight > 0]
+    assert names[0] == "mug"
+    assert "cup" not in names
+
+
+def test_open_names_come_from_imagenet():
+    [seen] = (
+        make_bridge(mixing=np.array([0, 1, 3, 1], np.float32))
+        .cross(make_vectors({0: 2}), Scene())
+        .evidence
+    )
+    assert seen.concepts[0][0] == "violin"
+
+
+def test_no_name_is_given_where_the_image_is_no_photograph():
+    crossing = make_bridge().cross(make_vectors({CHANNELS: 1}), Scene(measures={"photograph": 0.1}))
+    [seen] = crossing.evidence
+    assert seen.verdict == "appearance"
+    assert seen.concepts == ()
+    assert seen.text
+    assert "cat" not in seen.text
+
+
+def test_the_vector_is_a_unit_mixture_and_then_attributes():
+    crossing = make_bridge().cross(make_vectors({CHANNELS: 1}, {}), Scene())
+    assert crossing.vectors.shape == (2, 6 + 2)
+    assert crossing.vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(crossing.vectors[:, :6], axis=1), 1, atol=1e-5)
+    assert crossing.vectors[0, :6].argmax() == 0
+
+
+def test_no_regions_give_nothing():
+    crossing = make_bridge().cross(make_vectors(), Scene())
+    assert crossing.vectors.shape == (0, 8)
+    assert crossing.evidence == ()
+
+
+@given(st.lists(st.floats(0, 3), min_size=7, max_size=7))
+def test_probabilities_are_a_distribution(values):
+    features = np.array([values], np.float32)
+    bridge = make_bridge()
+    for probabilities in (bridge.probabilities(features), bridge.named(features)):
+        assert np.isclose(probabilities.sum(), 1, atol=1e-4)
+        assert (probabilities >= 0).all()
+
+
+def test_evidence_lists_at_most_so_many():
+    [seen] = make_bridge().cross(make_vectors({}), Scene()).evidence
+    assert len(seen.concepts) <= CANDIDATES
+
+
+def test_two_outputs_of_one_concept_add_up():
+    labels = np.array([0, 0, 2, 3])
+    features = np.zeros((1, CHANNELS + 4), np.float32)
+    apart = make_bridge().probabilities(features)[0]
+    together = make_bridge(labels=labels).probabilities(features)[0]
+    assert together[0] > 1.5 * apart[0]
+
+
+def test_the_score_is_calibrated():
+    values = np.array([0.2, 0.6], np.float32)
+    bridge = make_bridge(score_values=values, mixing=np.array([0, 1, -9, 1], np.float32))
+    [seen] = bridge.cross(make_vectors({CHANNELS: 9}), Scene()).evidence
+    assert seen.score == pytest.approx(0.6, abs=0.02)
+
+
+@pytest.mark.parametrize("load", [load_head, load_imagenet])
+def test_damaged_files_are_said_to_be(tmp_path, load):
+    path = tmp_path / "head.safetensors"
+    for content in (None, b"nonsense"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ModelError, match="missing or damaged"):
+            load(path)
