@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._record import Record
 
 CONCEPTS = 3
+TELLING_WEIGHT = 0.05
 
 
 class CaptionBox(QWidget):
@@ -23,6 +24,8 @@ class CaptionBox(QWidget):
         What to show while there is nothing to edit.
     lines : int
         Height of the editor.
+    compact : bool
+        Take no room for what there is nothing to say about.
     parent : QWidget, optional
         As for any widget.
     """
@@ -30,8 +33,16 @@ class CaptionBox(QWidget):
     edited = Signal(str, str)
     left = Signal()
 
-    def __init__(self, empty: str, *, lines: int = 3, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        empty: str,
+        *,
+        lines: int = 3,
+        compact: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._compact = compact
         self._uid = ""
         self._empty = empty
         self.editor = QPlainTextEdit(self)
@@ -85,6 +96,9 @@ class CaptionBox(QWidget):
         self.verdict.setText(verdict_line(record, waiting) if record else "")
         self.concepts.setText(concepts_line(record) if record else "")
         self._show_wordings(record)
+        for label in (self.verdict, self.concepts):
+            label.setVisible(not self._compact or bool(label.text()))
+        self.wordings.setVisible(not self._compact or self.wordings.isEnabled())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let Enter finish the editing."""
@@ -134,9 +148,16 @@ def verdict_line(record: Record, waiting: str = "") -> str:
 
 
 def concepts_line(record: Record) -> str:
-    """Return the concepts a model considered, best first."""
+    """Return the concepts a model considered, best first.
+
+    Weights spread thinly over many concepts say nothing in per cent and are left out.
+    """
     concepts = record.details.concepts[:CONCEPTS] if record.details else ()
-    return " · ".join(f"{name} {weight:.0%}" for name, weight in concepts)
+    if not concepts:
+        return ""
+    telling = concepts[0][1] >= TELLING_WEIGHT
+    names = [f"{name} {weight:.0%}" if telling else name for name, weight in concepts]
+    return "Considered: " + " · ".join(names)
 
 
 def _line(parent: QWidget, tip: str) -> QLabel:

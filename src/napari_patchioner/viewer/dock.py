@@ -269,8 +269,10 @@ class CaptionDock(QScrollArea):
         return super().event(event)
 
     def showEvent(self, event: QEvent) -> None:
-        """Watch for the end of the window."""
+        """Watch for the end of the window, and be wide enough to scroll only up and down."""
         self.window().installEventFilter(self)
+        bar = self.verticalScrollBar().sizeHint().width()
+        self.setMinimumWidth(self.panel.minimumSizeHint().width() + bar)
         super().showEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

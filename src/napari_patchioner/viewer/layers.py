@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 LayerKey = Literal["regions", "traces"]
 KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
 COLOURS = {"regions": "#ff2e88", "traces": "#ffd400"}
-# What fits beside a shape without covering its neighbours: two short lines.
-LINE_LENGTH, LINES = 30, 2
+# What fits beside a shape without covering its neighbours: a few short lines.
+LINE_LENGTH, LINES = 24, 3
 _OURS = "napari-patchioner"
 
 

@@ -42,7 +42,7 @@ class Panel(QWidget):
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.draw = DrawBar(self)
         self.caption = CaptionBox("Select a shape to see its caption", parent=self)
-        self.whole = CaptionBox("Not captioned yet", lines=2, parent=self)
+        self.whole = CaptionBox("Not captioned yet", lines=2, compact=True, parent=self)
         self.again = _button("Caption again", "Have the selected shapes captioned anew (key Q).")
         self.together = _button("As one region", "Caption the selected shapes together (key G).")
         self.describe = _button("Caption whole image", "Caption the plane on display (key W).")

@@ -75,12 +75,15 @@ class ProgressRow(QWidget):
     def _poll(self) -> None:
         if self._progress is None:
             return
+        activity, message = self._activity, self._progress.message
         value = round(100 * self._progress.fraction)
         self.bar.setValue(value)
-        self.bar.setToolTip(self._progress.message)
-        if self._activity is not None:
-            self._activity.set_description(f"Patch-ioner: {self._progress.message}")
-            self._activity.update(value - self._activity.n)
+        self.bar.setToolTip(message)
+        if activity is not None:
+            activity.set_description(f"Patch-ioner: {message}")
+            # napari works off events meanwhile, and the reading may have ended among them.
+            if activity is self._activity:
+                activity.update(value - activity.n)
 
     def _close_activity(self) -> None:
         if self._activity is not None:
