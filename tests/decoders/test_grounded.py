@@ -295,7 +295,12 @@ def test_the_shipped_decoder_speaks_without_evidence(shipped: GroundedDecoder) -
 def test_fifty_regions_take_well_under_a_second(shipped: GroundedDecoder) -> None:
     evidence = [seen(("person", 0.5), ("dog", 0.4), ("grass", 0.35), green=0.9)] * 50
     vectors = vectors_of(shipped, evidence)
-    shipped.decode(vectors[:2], evidence=evidence[:2])
-    started = time.process_time()
-    shipped.decode(vectors, evidence=evidence, beams=4, max_tokens=20)
-    assert time.process_time() - started < 1.5
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = []
+    for _ in range(3):
+        started = time.process_time()
+        shipped.decode(vectors, evidence=evidence, beams=4, max_tokens=20)
+        seconds.append(time.process_time() - started)
+    torch.set_num_threads(threads)
+    assert min(seconds) < 1.0

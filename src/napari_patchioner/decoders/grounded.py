@@ -21,7 +21,7 @@ from ._hedge import hedge, named
 from ._relations import Relations
 from ._selection import Selection
 from ._tell import tell
-from ._words import END, QUANTITIES, Words
+from ._words import END, PLACES, QUANTITIES, Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,10 @@ CLOSENESS = 5.0
 """What similarity to the region counts against one unit of mean log-probability."""
 
 DETAIL = 0.3
-"""What each measured adjective or number counts."""
+"""What each measured adjective or number counts, and each place people agree on."""
+
+WISH = 2.0
+"""Log-odds added to measured adjectives and numbers, so that beams do not lose them."""
 
 
 class GroundedDecoder:
@@ -72,7 +75,10 @@ class GroundedDecoder:
         self.selection = Selection(self.words, relations, self.embeddings)
         self.grammar = GroundedGrammar(self.words, relations)
         self._concepts = {concept.name: concept for concept in concepts}
-        self._details = {self.words.id(word) for word in (*ADJECTIVES, *QUANTITIES)}
+        measured = [self.words.id(word) for word in (*ADJECTIVES, *QUANTITIES)]
+        self._details = {*measured, *(self.words.id(word) for word in PLACES)}
+        self._wishes = torch.zeros(len(self.words))
+        self._wishes[measured] = WISH
         dim = self.embeddings.shape[1] + len(ATTRIBUTES)
         if len(self.words) != model.vocab_size or dim != model.config.prefix_dim:
             raise ModelError(
@@ -190,6 +196,7 @@ class GroundedDecoder:
             max_tokens=max_tokens,
             beams=beams,
             keep=beams,
+            bias=self._wishes,
             constrain=lambda places, tokens: self.grammar.mask(kept, places, tokens),
         )
         for row, hypotheses in zip(rows, found, strict=True):

@@ -123,7 +123,8 @@ class Writer:
         far = self.relation(head, thing)
         if self._is_ground(nearest) and far not in ("near", "in front of"):
             return False
-        return self._is_ground(thing) and far not in (self.relation(head, nearest), "of")
+        near = self.relation(head, nearest)
+        return far not in (near, "of") and (self._is_ground(thing) or near not in PLACES)
 
     def _is_ground(self, thing: int) -> bool:
         return self.words.concepts[thing].kind in _GROUNDS
