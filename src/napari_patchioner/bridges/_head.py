@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 _LEAST = 1e-3
+_LEAST_OPEN = 0.02
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,9 +48,9 @@ class ConceptHead:
     """Concept probabilities of pooled features.
 
     Logits of the concepts fitted on development images are a linear reading plus
-    ``prior`` times the log-probability that ImageNet gives them; the other concepts have
-    ``open_prior`` times that log-probability plus ``open_offset``. Their softmax at
-    ``temperature`` is the answer.
+    ``prior`` times the log-probability that ImageNet gives them; of the other concepts, those
+    it finds likely have ``open_prior`` times that log-probability plus ``open_offset``. Their
+    softmax at ``temperature`` is the answer.
 
     Attributes
     ----------
@@ -98,7 +99,10 @@ class ConceptHead:
         deep, mean = split(features, len(imagenet.weights))
         known = np.log(imagenet.probabilities(mean, concepts) + _LEAST)
         prior, open_prior, open_offset, temperature = self.mixing
-        logits = open_prior * known + open_offset
+        # Hundreds of names with a trace of probability each must not drown the likely ones.
+        logits = np.where(
+            known > np.log(_LEAST_OPEN), open_prior * known + open_offset, -np.inf
+        ).astype(np.float32)
         logits[:, self.labels] = -np.inf
         fitted = readable(features, deep) @ self.weights + self.bias
         fitted = np.log(np.maximum(softmax(fitted), 1e-9)) + prior * known[:, self.labels]
