@@ -183,6 +183,12 @@ def test_what_is_far_behind_is_left_out(decoder: GroundedDecoder) -> None:
     assert "dog" not in text
 
 
+def test_the_usual_guesses_are_no_company(decoder: GroundedDecoder) -> None:
+    guesses = [("dog", 0.2), ("skis", 0.1), ("grass", 0.09), ("egg", 0.08), ("kitchen", 0.07)]
+    (text,) = say(decoder, seen(("bus", 0.22), *guesses))
+    assert set(split(text)) - {"a", "and", "with"} == {"bus", "dog"}
+
+
 def test_people_have_no_colour(decoder: GroundedDecoder) -> None:
     (text,) = say(decoder, seen(("person", 0.8), white=1.0, dark=1.0))
     assert text == "a person"

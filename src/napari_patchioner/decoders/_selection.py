@@ -24,6 +24,11 @@ RIVAL_SHARE = 0.7
 HEAD_SHARE = 0.75
 """From this share on it comes first where people would begin with it."""
 
+STANDS_OUT = 2.0
+"""It must also be this much likelier than the last of a long list of candidates: where the eye
+knows only one thing, what follows is no more than the usual guesses."""
+
+LONG = 5
 ALIKE = 0.5
 MOST = 3
 # A region has one scene, and a surfer is a person already.
@@ -60,12 +65,13 @@ class Selection:
         if not known or known[0][0] < 0:
             return None
         (top, best), *others = known
+        floor = STANDS_OUT * known[-1][1] if len(known) >= LONG else 0.0
         things, head = [top], top
         for thing, weight in others:
             if thing < 0 or thing in things or len(things) == MOST:
                 continue
             needed = max((self._needed(one, thing) for one in things), default=SHARE)
-            if weight >= needed * best:
+            if weight >= max(needed * best, floor):
                 things.append(thing)
                 if weight >= HEAD_SHARE * best and self._rather_first(thing, head):
                     head = thing
