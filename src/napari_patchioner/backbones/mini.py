@@ -16,6 +16,7 @@ from ._efficientnet import EfficientNetLite
 from ._picture import as_rgb
 from ._pyramid import dense
 from ._resample import resample
+from ._threads import spare_core
 from .appearance import appearance_axes
 from .gate import photograph_probability
 
@@ -91,7 +92,8 @@ class MiniBackbone:
         deep_parts, middle_parts, means, done = [], [], {}, 0
         for size in SIZES:
             tell(done / _WORK, f"looking at {size} pixels")
-            deep, middle = dense(self._network, pixels, size)
+            with spare_core():
+                deep, middle = dense(self._network, pixels, size)
             means[size] = deep.mean((0, 1))
             deep_parts.append(resample(deep, shape))
             middle_parts.append(resample(middle, shape))

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_patchioner.backbones._threads import _cores, spare_core
+from napari_patchioner.backbones.mini import GRID_SIDE, SIZES, MiniBackbone, grid_shape
+from napari_patchioner.bridges.appearance import AXES
+from napari_patchioner.errors import Cancelled, ImageError, ModelError
+from napari_patchioner.models._embedded import FOLDER
+
+WEIGHTS = FOLDER / "backbone.safetensors"
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return MiniBackbone(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """Red on the left, blue noise on the right; twice as wide as high."""
+    generator = np.random.default_rng(0)
+    image = np.zeros((60, 120, 3), np.uint8)
+    image[:, :60, 0] = 200
+    image[:, 60:, 2] = generator.integers(0, 255, (60, 60))
+    return image
+
+
+@pytest.fixture(scope="module")
+def grid(backbone, picture):
+    return backbone.encode(picture)
+
+
+def test_the_grid_lies_on_the_image(backbone, grid):
+    assert grid.shape == (20, 40)
+    assert grid.transform.image_shape == (60, 120)
+    assert grid.embeddings.dtype == np.float32
+    assert grid.dim == backbone.dim == len(SIZES) * (1280 + 120) + len(AXES)
+
+
+def test_patches_see_what_is_under_them(grid):
+    left, right = grid.embeddings[:, 5], grid.embeddings[:, 35]
+    red = 2 * (1280 + 120) + AXES.index("share_red")
+    assert left[:, red].mean() > 0.9
+    assert right[:, red].mean() < 0.1
+    deep = slice(0, 1280)
+    assert np.abs(left[:, deep].mean(0) - right[:, deep].mean(0)).max() > 0.1
+
+
+def test_the_photograph_measure_is_a_probability(grid):
+    assert 0 <= grid.measures["photograph"] <= 1
+
+
+def test_the_key_names_the_pixels(backbone, grid, picture):
+    brighter = np.minimum(picture.astype(int) + 9, 255).astype(np.uint8)
+    assert backbone.encode(picture).key == grid.key
+    assert backbone.encode(brighter).key != grid.key
+
+
+def test_progress_rises_to_one(backbone, picture):
+    told = []
+    backbone.encode(picture, progress=lambda fraction, message: told.append((fraction, message)))
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert all(message for _, message in told)
+
+
+def test_cancelling_stops_the_work(backbone, picture):
+    told = []
+
+    def cancel(fraction, message):
+        told.append(message)
+        if len(told) == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        backbone.encode(picture, progress=cancel)
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize("size", [(2, 2), (300, 5), (5, 300)])
+def test_odd_sizes_have_a_grid(backbone, size):
+    grid = backbone.encode(np.zeros(size, np.uint8))
+    assert grid.shape == grid_shape(*size)
+    assert max(grid.shape) == GRID_SIDE
+    assert np.isfinite(grid.embeddings).all()
+
+
+def test_no_picture_is_said_to_be_none(backbone):
+    with pytest.raises(ImageError):
+        backbone.encode(np.zeros((0, 3)))
+
+
+def test_damaged_weights_are_said_to_be(tmp_path):
+    path = tmp_path / "backbone.safetensors"
+    with pytest.raises(ModelError, match="missing or damaged"):
+        MiniBackbone(path)
+    path.write_bytes(WEIGHTS.read_bytes()[:5000])
+    with pytest.raises(ModelError, match="missing or damaged"):
+        MiniBackbone(path)
+
+
+def test_a_core_is_left_to_the_window():
+    before = torch.get_num_threads()
+    with spare_core():
+        assert 1 <= torch.get_num_threads() <= max(1, _cores() - 1)
+        assert torch.get_num_threads() <= before
+    assert torch.get_num_threads() == before

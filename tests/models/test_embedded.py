@@ -1,0 +1,88 @@
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from napari_patchioner.errors import ModelError
+from napari_patchioner.models import available_models, load_model
+from napari_patchioner.models._embedded import FOLDER, HEADS, NEAR, SHARED, load_embedded
+from napari_patchioner.regions import Box, WholeImage
+
+LARGEST = 45e6
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return load_model()
+
+
+def test_the_default_comes_first():
+    cards = available_models()
+    assert [card.id for card in cards] == ["mini", "mini-zeroshot"]
+    assert "region-supervised" in cards[0].title
+    assert all(card.size > 1e6 and card.note and card.licence for card in cards)
+
+
+def test_everything_embedded_is_small_enough():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < LARGEST
+
+
+def test_both_models_read_the_same_grid(captioner):
+    from skimage.data import cat
+
+    grid = captioner.encode(cat())
+    for model in (captioner, load_model("mini-zeroshot")):
+        [whole, box] = model.caption(grid, [WholeImage(), Box(60, 150, 250, 350)])
+        for caption in (whole, box):
+            assert caption.text
+            assert 0 <= caption.score <= 1
+            assert caption.concepts[0][0] == "cat"
+
+
+def test_a_model_loads_in_less_than_two_seconds():
+    load_model()
+    started = time.process_time()
+    load_model()
+    assert time.process_time() - started < 2
+
+
+def test_an_unknown_model_names_the_known_ones():
+    with pytest.raises(ModelError, match="mini-zeroshot"):
+        load_model("maxi")
+
+
+@pytest.mark.parametrize("name", [*SHARED, HEADS["mini"]])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_file_is_one_sentence(tmp_path, name, damage):
+    for path in FOLDER.iterdir():
+        if path.name != name:
+            (tmp_path / path.name).symlink_to(path)
+    if damage == "cut":
+        shutil.copy(FOLDER / name, tmp_path / name)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:50])
+    with pytest.raises(ModelError) as caught:
+        load_embedded("mini", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_of_another_backbone_is_refused(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    for path in FOLDER.iterdir():
+        if path.name != HEADS["mini"]:
+            (tmp_path / path.name).symlink_to(path)
+    tensors = load_file(FOLDER / HEADS["mini"])
+    tensors["weights"] = np.ascontiguousarray(tensors["weights"][:100])
+    save_file(tensors, tmp_path / HEADS["mini"])
+    with pytest.raises(ModelError, match="do not belong together"):
+        load_embedded("mini", tmp_path)
+
+
+def test_near_names_are_concepts():
+    from napari_patchioner.decoders._concepts import load_concepts
+
+    known = {concept.name for concept in load_concepts(FOLDER / "concepts.json")}
+    listed = [name for group in NEAR for name in group]
+    assert set(listed) <= known
+    assert len(set(listed)) == len(listed)
