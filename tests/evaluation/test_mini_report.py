@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from napari_patchioner.decoders import Caption
+from napari_patchioner.errors import ModelError
 from napari_patchioner.evaluation._grids import GridFolder
 from napari_patchioner.evaluation._samples import caption_samples
 from napari_patchioner.evaluation.mini_report import (
+    captioner_for,
     fill_blocks,
     measure_speed,
     samples_table,
     speed_table,
 )
 from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.models._embedded import FOLDER
+from napari_patchioner.training.crossval import fold_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,3 +80,17 @@ def test_only_known_blocks_of_the_card_are_filled() -> None:
     text = "<!-- begin a -->\nold\n<!-- end a -->\n<!-- begin b -->\nkept\n<!-- end b -->\n"
 
     assert fill_blocks(text, {"a": "new"}) == text.replace("old", "new")
+
+
+def test_an_image_is_asked_of_the_head_of_its_fold(tmp_path: Path) -> None:
+    folds, known, other = tmp_path / "folds", "0.jpg", "2.jpg"
+    folds.mkdir()
+    assert fold_of(known) != fold_of(other)
+    target = folds / f"head_mini_fold{fold_of(known)}.safetensors"
+    shutil.copy(FOLDER / "head_mini.safetensors", target)
+
+    choose = captioner_for("mini", folds, tmp_path / "scratch")
+
+    assert choose(known) is choose(known)
+    with pytest.raises(ModelError, match="missing or damaged"):
+        choose(other)

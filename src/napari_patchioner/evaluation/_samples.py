@@ -30,11 +30,12 @@ OTHERS = (
     "moon",
     "page",
     "text",
+    "coins",
     "brick",
     "gravel",
 )
 # Photographs after all, or pages that a word like "page" names rightly.
-NAMEABLE = frozenset({"brick", "gravel", "moon", "page", "text"})
+NAMEABLE = frozenset({"brick", "gravel", "coins", "moon", "page", "text"})
 OBJECTS = frozenset(THINGS) | {"sky", "tree", "building", "house", "mountain", "sea", "snow"}
 
 
