@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -149,7 +149,7 @@ def load_imagenet(path: Path) -> ImageNetReading:
     return ImageNetReading(**_read(path, [field.name for field in fields(ImageNetReading)]))
 
 
-def _read(path: Path, names: list[str]) -> dict[str, npt.NDArray[np.generic]]:
+def _read(path: Path, names: list[str]) -> dict[str, npt.NDArray[Any]]:
     """Tensors of a file: integers as 64 bits, the others as float32."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

@@ -153,7 +153,8 @@ class ConceptBridge:
 
 
 def _unit(rows: FloatArray) -> FloatArray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _group_of(names: Sequence[str], groups: Sequence[Sequence[str]]) -> list[list[int]]:

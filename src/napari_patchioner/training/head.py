@@ -68,7 +68,8 @@ class Basis:
 
     def __call__(self, features: FloatArray) -> FloatArray:
         """Coordinates of pooled features, shape (n, kept)."""
-        return (readable(features, DEEP) - self.mean) @ self.directions
+        found = (readable(features, DEEP) - self.mean) @ self.directions
+        return found.astype(np.float32)
 
 
 def find_basis(features: FloatArray, kept: int = DIRECTIONS) -> Basis:
@@ -118,7 +119,8 @@ def fit_reading(
 
 def one_hot(categories: npt.NDArray[np.str_], outputs: Sequence[str]) -> FloatArray:
     """Targets of labelled examples, shape (n, len(outputs))."""
-    return (categories[:, None] == np.asarray(outputs)[None]).astype(np.float32)
+    same: FloatArray = (categories[:, None] == np.asarray(outputs)[None]).astype(np.float32)
+    return same
 
 
 def region_weights(pooled: Pooled) -> FloatArray:
@@ -126,7 +128,8 @@ def region_weights(pooled: Pooled) -> FloatArray:
     copies = np.where(pooled.copies > 0, 0.5 / max(int(pooled.copies.max()), 1), 0.5)
     base = np.where(pooled.kinds == "box", copies, 1.0)
     size = np.sqrt(np.minimum(1.0, pooled.areas / 0.02))
-    return (base * size).astype(np.float32)
+    weights: FloatArray = (base * size).astype(np.float32)
+    return weights
 
 
 def _balance(targets: FloatArray, weights: FloatArray, power: float) -> FloatArray:

@@ -1,14 +1,8 @@
-"""From cached features to the shipped heads, and to the heads of the folds.
-
-Run ``python -m napari_patchioner.training.heads --data DATA --work WORK``; with ``--folds`` only
-the heads of the folds are written. Everything is fixed by seeds and counted steps.
-"""
+"""From cached features to the shipped heads, and to the heads of the folds."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -30,6 +24,7 @@ from .zeroshot import fit_from_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from napari_patchioner.decoders._concepts import Concept
 
@@ -183,7 +178,8 @@ def calibrate(material: Material, probabilities: FloatArray) -> tuple[FloatArray
 
 def measured(regions: Pooled) -> Booleans:
     """Find what counts when measuring: boxes and stuff above two percent of the image."""
-    return (regions.copies == 0) & (regions.areas > 0.02) & (regions.kinds != "mask")
+    counts: Booleans = (regions.copies == 0) & (regions.areas > 0.02) & (regions.kinds != "mask")
+    return counts
 
 
 def write_head(head: ConceptHead, path: Path) -> None:
@@ -238,20 +234,3 @@ def _head(
         identity,
         identity,
     )
-
-
-def main() -> None:
-    """Fit both heads from cached features."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="cache and fold heads")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="where the shipped heads go")
-    options = parser.parse_args()
-    material = prepare(options.data, options.work / "features")
-    names: tuple[HeadName, ...] = ("mini", "mini-zeroshot")
-    for name in names:
-        build(name, material, options.out, options.work / "heads_folds")
-
-
-if __name__ == "__main__":
-    main()

@@ -150,7 +150,8 @@ def _overlap(start: float, stop: float, length: float, cells: int) -> FloatArray
     """Fraction of each of ``cells`` equal parts of ``[0, length]`` inside ``[start, stop]``."""
     edges = np.linspace(0, length, cells + 1)
     inside = np.minimum(stop, edges[1:]) - np.maximum(start, edges[:-1])
-    return (np.clip(inside, 0, None) * cells / length).astype(np.float32)
+    share: FloatArray = (np.clip(inside, 0, None) * cells / length).astype(np.float32)
+    return share
 
 
 def _averaging(length: int, cells: int) -> FloatArray:

@@ -1,0 +1,64 @@
+"""The seeing side from nothing: backbone, ImageNet rows, features, heads and their calibration.
+
+Run ``python -m napari_patchioner.training.vision --data DATA --work WORK``. It takes about half an
+hour on one core, most of it features, which are kept in ``WORK/features``. Seeds and counted
+steps end every fit; the shipped heads saw all development images, those in
+``WORK/heads_folds`` each lack one fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from napari_patchioner.backbones.mini import SIZES
+from napari_patchioner.decoders._concepts import load_concepts
+from napari_patchioner.evaluation.datasets import development_images
+from napari_patchioner.models._embedded import FOLDER
+
+from .backbone import write_backbone
+from .features import compute_features, load_network
+from .heads import HeadName, build, prepare
+from .imagenet import write_imagenet
+
+
+def rebuild(data: Path, work: Path, out: Path) -> None:
+    """Write every file of the seeing side.
+
+    Parameters
+    ----------
+    data : Path
+        The data folder.
+    work : Path
+        Cached features, and the heads of the folds.
+    out : Path
+        Where the shipped files go; ``concepts.json`` is read from there.
+    """
+    torch.set_num_threads(1)
+    write_backbone(out / "backbone.safetensors")
+    write_imagenet(out / "imagenet.safetensors", load_concepts(out / "concepts.json"))
+    network = load_network(out / "backbone.safetensors")
+    images = [image.path for image in development_images(data)]
+    for size in SIZES:
+        for flipped in (False, True):
+            compute_features(network, images, work / "features", size, flipped=flipped)
+    material = prepare(data, work / "features", out)
+    for name in get_args(HeadName):
+        build(name, material, out, work / "heads_folds")
+
+
+def main() -> None:
+    """Read the command line and rebuild."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser.add_argument("--work", type=Path, default=Path("work"), help="cache and fold heads")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where the shipped files go")
+    options = parser.parse_args()
+    rebuild(options.data, options.work, options.out)
+
+
+if __name__ == "__main__":
+    main()
