@@ -36,7 +36,7 @@ HeadName = Literal["mini", "mini-zeroshot"]
 
 MIXING: dict[HeadName, tuple[float, float, float, float]] = {
     "mini": (0.2, 0.5, -1.5, 1.0),
-    "mini-zeroshot": (0.0, 0.5, -1.5, 1.0),
+    "mini-zeroshot": (0.2, 0.5, -1.5, 1.0),
 }
 """Prior, open prior, open offset and temperature of each head, chosen by cross-validation."""
 
