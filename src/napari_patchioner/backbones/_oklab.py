@@ -41,13 +41,14 @@ def pixel_shares(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Memberships (..., 11) of sRGB bytes in the basic colour terms, from a table."""
     cell = (rgb >> 3).astype(np.int32)
     index = (cell[..., 0] * _CELLS + cell[..., 1]) * _CELLS + cell[..., 2]
-    return _table()[index]
+    return np.asarray(_table()[index])
 
 
 @cache
 def _linear_light() -> npt.NDArray[np.float32]:
     value = np.arange(256) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype("f4")
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return np.asarray(light, np.float32)
 
 
 @cache

@@ -69,16 +69,17 @@ def blur(plane: Plane, sigma: float) -> Plane:
 def _directions(plane: Plane) -> dict[str, Plane]:
     """Structure tensor: strength of edges and the double angle of their direction."""
     down, right = np.gradient(plane)
-    strength = np.hypot(down, right)
-    # Averaged over neighbours, opposite directions cancel unless a texture has one direction.
-    along, across = (blur(part, 4.0) for part in (right**2 - down**2, 2 * right * down))
-    energy = blur(strength**2, 4.0) + 0.25
+    strength: Plane = np.asarray(np.hypot(down, right))
+    # The double angle: edges of opposite sign add up, directions at right angles cancel.
+    along: Plane = np.asarray(right**2 - down**2)
+    across: Plane = np.asarray(2 * right * down)
+    energy = blur(np.asarray(strength**2), 4.0) + np.float32(0.25)
     return {
         "gradient": strength,
         "edge": (strength > _EDGE / 2).astype(np.float32),
-        "gradient_along": right**2 - down**2,
-        "gradient_across": 2 * right * down,
-        "coherence": strength * np.hypot(along, across) / energy,
+        "gradient_along": along,
+        "gradient_across": across,
+        "coherence": strength * np.hypot(blur(along, 4.0), blur(across, 4.0)) / energy,
     }
 
 

@@ -89,7 +89,7 @@ def _standardised(
 
 
 def distance(z: npt.NDArray[np.float32], parameters: Parameters) -> float:
-    """Measure the regularised Mahalanobis distance of a standardised summary from the photographs."""
+    """Measure the regularised Mahalanobis distance of a summary from the photographs."""
     basis, scale = parameters["basis"].astype(np.float32), parameters["scale"]
     inside = z @ basis
     rest = np.sum(z**2) - np.sum(inside**2)

@@ -110,11 +110,11 @@ class View:
 
     def parallel(self) -> float:
         """How far dark and bright lines share one direction, 0 to 1."""
-        sums = [
+        along, across = (
             sum(self[f"{polarity}_line_{part}"] for polarity in POLARITIES)
             for part in ("along", "across")
-        ]
-        return float(np.hypot(*sums) / max(self.line_area(), 1e-9))
+        )
+        return float(np.hypot(along, across) / max(self.line_area(), 1e-9))
 
     def line_area(self) -> float:
         """Share of the region on dark and bright lines together."""

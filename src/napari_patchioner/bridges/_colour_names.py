@@ -119,7 +119,7 @@ def _shaded(base: str, light: float, *, dark: float, pale: float) -> str:
 
 def _ramp(values: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.float32]:
     """Rise from 0 at ``low`` to 1 at ``high``."""
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.asarray(np.clip((values - low) / (high - low), 0.0, 1.0), np.float32)
 
 
 def _colourful(
@@ -127,7 +127,7 @@ def _colourful(
 ) -> npt.NDArray[np.float32]:
     # Near black, and in the pale greys of cameras with a cast, a little chroma is no colour yet.
     faint = 2.2 + 2.5 * _ramp(light, 30.0, 12.0)
-    return np.clip((chroma - faint) / 2.6, 0.0, 1.0) * _ramp(light, 8.0, 20.0)
+    return _ramp(chroma - faint, 0.0, 2.6) * _ramp(light, 8.0, 20.0)
 
 
 def _grays(light: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
@@ -173,4 +173,4 @@ def _ring(hue: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
 
 def _hue_distance(hue: npt.NDArray[np.float32], centre: float) -> npt.NDArray[np.float32]:
     """Distance on the hue circle in degrees, 0 to 180."""
-    return np.abs((hue - centre + 180.0) % 360.0 - 180.0)
+    return np.asarray(np.abs((hue - centre + 180.0) % 360.0 - 180.0), np.float32)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LONG_SIDE = 640
 GRID_SIDE = 40
-PER_FAMILY = 30
+PER_FAMILY = 12
 COMMERCIAL_LICENCES = frozenset((4, 5, 6, 7, 8))
 _PENALTY = 3.0
 _RANK = 24
@@ -62,7 +62,7 @@ _VIEWS = 5
 
 
 def shipped() -> Iterator[tuple[str, Picture]]:
-    """Views of the shipped micrographs: whole, and random square parts, turned."""
+    """Yield views of the shipped micrographs: whole, and random square parts, turned."""
     for number, name in enumerate(SHIPPED):
         whole = as_rgb(getattr(skimage.data, name)())
         yield name, whole
@@ -71,7 +71,7 @@ def shipped() -> Iterator[tuple[str, Picture]]:
             side = int(min(whole.shape[:2]) * random.uniform(0.25, 0.8))
             top, left = (random.integers(0, length - side) for length in whole.shape[:2])
             part = whole[top : top + side, left : left + side]
-            yield name, np.ascontiguousarray(np.rot90(part, random.integers(4)))
+            yield name, np.ascontiguousarray(np.rot90(part, int(random.integers(4))))
 
 
 def disguised(paths: Sequence[Path]) -> Iterator[tuple[str, Picture]]:
@@ -101,7 +101,7 @@ def disguise(picture: Picture, manner: str, random: np.random.Generator) -> Pict
     if manner == "close":
         width, height = image.size
         wide, high = int(width * 0.45), int(height * 0.45)
-        left, top = random.integers(0, width - wide), random.integers(0, height - high)
+        left, top = int(random.integers(width - wide)), int(random.integers(height - high))
         return np.asarray(image.crop((left, top, left + wide, top + high)))
     return (
         np.asarray(random.uniform(60, 150) + random.uniform(0.3, 0.6) * (picture - 127.0))
@@ -110,14 +110,41 @@ def disguise(picture: Picture, manner: str, random: np.random.Generator) -> Pict
     )
 
 
-def licensed(annotation_files: Sequence[Path]) -> set[str]:
-    """File names of COCO images whose owners allow commercial use."""
-    images = [
-        image
-        for path in annotation_files
-        for image in json.loads(path.read_text(encoding="utf-8"))["images"]
-    ]
-    return {image["file_name"] for image in images if image["license"] in COMMERCIAL_LICENCES}
+def licensed(coco: Path) -> list[Path]:
+    """List the development photographs whose owners allow commercial use, by name.
+
+    Parameters
+    ----------
+    coco : Path
+        Folder of COCO subsets, each with ``images/`` and annotation files.
+    """
+    allowed: set[str] = set()
+    for path in sorted(coco.glob("*/*.json")):
+        images = json.loads(path.read_text(encoding="utf-8"))["images"]
+        allowed |= {
+            f"{image['id']:012d}.jpg"
+            for image in images
+            if image.get("license") in COMMERCIAL_LICENCES
+        }
+    found = {path.name: path for path in sorted(coco.glob("*/images/*.jpg"))}
+    return [found[name] for name in sorted(allowed & found.keys())]
+
+
+def build(network: EfficientNetLite, coco: Path, target: Path) -> None:
+    """Rebuild the gate's file from named sources; the same bytes every time on one machine.
+
+    Parameters
+    ----------
+    network : EfficientNetLite
+        The shipped backbone.
+    coco : Path
+        Folder of COCO subsets (see `licensed`).
+    target : Path
+        The file to write.
+    """
+    photographs = [read(network, picture) for _, picture in disguised(licensed(coco))]
+    others = [read(network, picture) for _, picture in (*painted(), *shipped())]
+    write(fit(np.stack(photographs), np.stack(others)), target)
 
 
 def fit(photographs: Vectors, others: Vectors) -> dict[str, npt.NDArray[np.float32]]:
@@ -134,6 +161,7 @@ def fit(photographs: Vectors, others: Vectors) -> dict[str, npt.NDArray[np.float
         What `judge` reads.
     """
     parameters = _fit_judges(photographs, others)
+    # Contiguous folds keep a photograph and its disguise together.
     fold = np.arange(len(photographs)) * _FOLDS // len(photographs)
     unseen: list[float] = []
     for number in range(_FOLDS):
