@@ -131,22 +131,26 @@ def captions(dock) -> list[str]:
     return [record.caption for record in records if record.kind == "shape"]
 
 
+# A place inside the box that draw_all draws on the cup, and in no other shape.
+IN_THE_BOX = (270, 180)
+
+
 def draw_all(dock, hand) -> None:
-    """Draw a box, a polygon, a lasso and a trace on the astronaut."""
+    """Draw a box, a polygon, a lasso and a trace on the photograph of the coffee."""
     use(dock, "Box")
-    hand.drag([(45, 155), (200, 290)])
+    hand.drag([(60, 150), (300, 430)])
     use(dock, "Polygon")
-    for corner in [(20, 15), (20, 140), (230, 110)]:
+    for corner in [(14, 6), (14, 130), (150, 90)]:
         hand.click(*corner)
-    hand.double_click(300, 30)
+    hand.double_click(240, 8)
     use(dock, "Lasso")
-    hand.drag(loop(130, 405, 105, 60))
+    hand.drag(loop(235, 500, 95, 62))
     use(dock, "Trace")
-    hand.drag([(330, 130), (390, 190), (420, 260), (470, 330)])
+    hand.drag([(95, 215), (125, 250), (140, 300), (115, 350)])
 
 
 def open_window(library=None):
-    """Return a viewer with the photograph and the dock."""
+    """Return a viewer with a photograph and the dock."""
     import napari
     from skimage import data
 
@@ -154,7 +158,7 @@ def open_window(library=None):
 
     viewer = napari.Viewer(show=True)
     viewer.window._qt_window.resize(1280, 800)
-    image = viewer.add_image(data.astronaut(), name="astronaut")
+    image = viewer.add_image(data.coffee(), name="coffee")
     dock = CaptionDock(viewer, library=library)
     viewer.window.add_dock_widget(dock, name="Patch-ioner: caption regions", area="right")
     wait(seconds=1)
@@ -163,34 +167,69 @@ def open_window(library=None):
     return viewer, image, dock
 
 
-def shoot(viewer, name: str) -> None:
+def shoot(viewer, path: Path) -> None:
     """Save the window as a picture."""
-    wait(seconds=0.4)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    viewer.window._qt_window.grab()
+    wait(seconds=0.6)
+    path.parent.mkdir(parents=True, exist_ok=True)
     screen = QApplication.primaryScreen()
-    screen.grabWindow(viewer.window._qt_window.winId()).save(str(FOLDER / name))
-    print("wrote", FOLDER / name)
+    screen.grabWindow(viewer.window._qt_window.winId()).save(str(path))
+    print("wrote", path)
 
 
-def main(library=None) -> None:
-    """Draw, wait for the captions, correct one, and take the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    globals()["FOLDER"] = parser.parse_args().folder
-    viewer, image, dock = open_window(library)
+def read(dock) -> None:
+    """Press Start and wait."""
     dock.panel.progress.button.click()
-    wait(lambda: dock.annotator.reader.captioner is not None, 120, needed=True)
+    wait(lambda: not dock.annotator.reader.active, 120, needed=True)
+
+
+def describe(dock) -> None:
+    """Have the whole image captioned."""
+    dock.panel.describe.click()
+    wait(lambda: bool(dock.panel.whole.editor.toPlainText()), 60, needed=True)
+
+
+def photograph(viewer, image, dock, folder: Path) -> None:
+    """Draw with every tool on the photograph and correct one caption."""
+    read(dock)
     hand = hand_for(viewer, image)
     draw_all(dock, hand)
     wait(lambda: len(captions(dock)) == 4 and all(captions(dock)), 60, needed=True)
-    dock.panel.describe.click()
-    wait(lambda: bool(dock.panel.whole.editor.toPlainText()), 60, needed=True)
+    describe(dock)
     use(dock, "Select")
-    viewer.layers.selection.active = dock.annotator.layer("regions")
-    hand.click(60, 170)
-    shoot(viewer, "window.png")
+    hand.click(*IN_THE_BOX)
     print(captions(dock))
+    dock.panel.caption.editor.setPlainText("a full cup of coffee on a saucer")
+    shoot(viewer, folder / "window.png")
+
+
+def tissue(viewer, dock, folder: Path) -> None:
+    """Show what is said where the image is no photograph."""
+    from skimage import data
+
+    for layer in viewer.layers:
+        layer.visible = False
+    image = viewer.add_image(data.immunohistochemistry(), name="tissue")
+    viewer.reset_view()
+    read(dock)
+    hand = hand_for(viewer, image)
+    use(dock, "Box")
+    hand.drag([(60, 40), (230, 230)])
+    use(dock, "Lasso")
+    hand.drag(loop(360, 330, 90, 120))
+    wait(lambda: len(captions(dock)) == 2 and all(captions(dock)), 60, needed=True)
+    describe(dock)
+    print(captions(dock))
+    shoot(viewer, folder / "tissue.png")
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to put them")
+    folder = parser.parse_args().folder
+    viewer, image, dock = open_window()
+    photograph(viewer, image, dock, folder)
+    tissue(viewer, dock, folder)
     dock.shut_down()
     viewer.close()
 

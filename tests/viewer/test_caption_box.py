@@ -90,6 +90,8 @@ def test_the_verdict_says_who_wrote_it(record, line):
 
 
 def test_concepts_are_shown_with_weights_that_tell_something():
-    assert concepts_line(model_record()) == "Considered: cat 60% · dog 10%"
+    assert concepts_line(model_record()) == "cat 60% · dog 10%"
     faint = Caption("", 0.1, concepts=(("cat", 0.02), ("dog", 0.01)))
-    assert concepts_line(model_record(details=faint)) == "Considered: cat · dog"
+    assert concepts_line(model_record(details=faint)) == "cat · dog"
+    one = Caption("", 0.9, concepts=(("cat", 0.999), ("dog", 0.0001)))
+    assert concepts_line(model_record(details=one)) == "cat 100% · dog <1%"

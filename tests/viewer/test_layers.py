@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 from napari_patchioner.regions import Box, Ellipse, Polygon, RegionSet, Trace
 from napari_patchioner.viewer._record import Plane, Seen
 from napari_patchioner.viewer.geometry import plane_of, shape_region, untangled
-from napari_patchioner.viewer.layers import ensure_layer, shortened
+from napari_patchioner.viewer.layers import ON_BRIGHT, ON_DARK, ensure_layer, line_colour, shortened
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
 
@@ -101,3 +101,9 @@ def test_a_lasso_that_crosses_its_beginning_is_untangled():
     assert len(untangled(Polygon(lasso)).vertices) == 5
     members = untangled(RegionSet((Polygon(lasso), Box(0, 0, 1, 1)))).members
     assert len(members[0].vertices) == 5
+
+
+@pytest.mark.parametrize(("level", "palette"), [(20, ON_DARK), (230, ON_BRIGHT)])
+def test_lines_show_on_dark_images_and_bright_ones(level, palette):
+    image = ViewerModel().add_image(np.full((40, 90, 3), level, np.uint8))
+    assert line_colour(image, "regions") == palette["regions"]

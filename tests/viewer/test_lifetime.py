@@ -143,7 +143,7 @@ def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):
     first = started.annotator
     qtbot.waitUntil(lambda: bool(first.layer("regions").features["caption"][0]), timeout=5000)
     second = viewer.add_image(picture[:, ::-1], name="mirrored")
-    started.panel.source["image"].value = second
+    assert started.image is second
     started.panel.progress.button.click()
     other = started.annotator
     assert other is not first
@@ -153,6 +153,18 @@ def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):
     viewer.layers.selection.active = first.layer("regions")
     assert started.annotator is first
     assert list(first.layer("regions").features["caption"]) == ["something red"]
+
+
+def test_saved_work_is_followed_when_its_layer_is_chosen(dock, viewer, picture, qtbot):
+    from napari_patchioner.viewer.layers import ensure_layer
+
+    other = viewer.add_image(picture, name="other")
+    saved = ensure_layer(viewer, other, "regions")
+    viewer.layers.selection.active = viewer.layers["stripes"]
+    assert dock.image.name == "stripes"
+    viewer.layers.selection.active = saved
+    assert dock.image is other
+    assert dock.annotator.layer("regions") is saved
 
 
 def test_another_plane_is_read_when_something_is_drawn_on_it(viewer, dock, picture, qtbot):

@@ -21,7 +21,7 @@ def library():
 
 @pytest.fixture
 def picture():
-    return data.astronaut()
+    return data.coffee()
 
 
 def test_draw_read_correct_and_export(dock, hand, guide, qtbot, tmp_path):
@@ -34,25 +34,25 @@ def test_draw_read_correct_and_export(dock, hand, guide, qtbot, tmp_path):
     dock.panel.describe.click()
     qtbot.waitUntil(lambda: bool(dock.panel.whole.editor.toPlainText()), timeout=60_000)
     dock.panel.draw.buttons["Select"].click()
-    hand.click(60, 170)
+    hand.click(*guide.IN_THE_BOX)
     editor = dock.panel.caption.editor
     assert editor.toPlainText()
     assert dock.panel.caption.verdict.text().startswith("By the model")
     editor.selectAll()
-    QTest.keyClicks(editor, "the face of an astronaut")
-    dock.export_csv(tmp_path / "astronaut.csv")
+    QTest.keyClicks(editor, "the cup I ordered")
+    dock.export_csv(tmp_path / "coffee.csv")
     check_files(tmp_path, guide.captions(dock))
 
 
 def check_files(folder, captions):
-    rows = read_tidy_csv(folder / "astronaut.regions.csv")
+    rows = read_tidy_csv(folder / "coffee.regions.csv")
     assert [row.kind for row in rows] == ["box", "polygon", "polygon", "trace", "image"]
     assert [row.caption for row in rows[:4]] == captions
     assert [row.source for row in rows] == ["edited", "model", "model", "model", "model"]
-    assert rows[0].caption == "the face of an astronaut"
+    assert rows[0].caption == "the cup I ordered"
     assert {row.model for row in rows} == {"mini"}
     assert all(0 <= row.score <= 1 for row in rows[1:])
-    assert [row.uid for row in read_napari_csv(folder / "astronaut.csv")] == [
+    assert [row.uid for row in read_napari_csv(folder / "coffee.csv")] == [
         row.uid for row in rows[:4]
     ]
 

@@ -81,8 +81,12 @@ class Annotator(QObject):
         ]
         for emitter, slot in self._connections:
             emitter.connect(slot)
+        self.adopt()
+
+    def adopt(self) -> None:
+        """Take over the layers that lie on the image already."""
         for key in layers.KEYS:
-            if layers.find_layer(viewer, image, key) is not None:
+            if layers.find_layer(self.viewer, self.image, key) is not None:
                 self.layer(key)
 
     def layer(self, key: layers.LayerKey) -> napari.layers.Shapes:

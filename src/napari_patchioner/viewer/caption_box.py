@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CONCEPTS = 3
 TELLING_WEIGHT = 0.05
+LEAST_SHARE = 0.01
 
 
 class CaptionBox(QWidget):
@@ -156,8 +157,12 @@ def concepts_line(record: Record) -> str:
     if not concepts:
         return ""
     telling = concepts[0][1] >= TELLING_WEIGHT
-    names = [f"{name} {weight:.0%}" if telling else name for name, weight in concepts]
-    return "Considered: " + " · ".join(names)
+    names = [f"{name} {_share(weight)}" if telling else name for name, weight in concepts]
+    return " · ".join(names)
+
+
+def _share(weight: float) -> str:
+    return f"{weight:.0%}" if weight >= LEAST_SHARE else f"<{LEAST_SHARE:.0%}"
 
 
 def _line(parent: QWidget, tip: str) -> QLabel:

@@ -182,7 +182,9 @@ class CaptionDock(QScrollArea):
         if image is not None and image not in self.annotators:
             self.annotators[image] = self._new_annotator(image)
         self.annotator = self.annotators.get(image)
-        self._bind([k for k in layers.KEYS if self.annotator and k in self.annotator.bindings])
+        if self.annotator is not None:
+            self.annotator.adopt()
+            self._bind(list(self.annotator.bindings))
         self.refresh()
 
     def _new_annotator(self, image: napari.layers.Image) -> Annotator:
@@ -212,12 +214,20 @@ class CaptionDock(QScrollArea):
         self.refresh()
 
     def _on_active(self, *_: object) -> None:
-        """Turn to the image whose layer was made active."""
+        """Turn to the image that was made active, itself or one of its layers."""
         active = self.viewer.layers.selection.active
-        for image, annotator in self.annotators.items():
-            if annotator.owns(active) and image is not self.image:
-                self.panel.source["image"].value = image
+        found = [image for _, image in self._images() if self._belongs(active, image)]
+        if found and found[0] is not self.image and found[0] in self.panel.source["image"].choices:
+            self.panel.source["image"].value = found[0]
+        elif found and self.annotator is not None:
+            self.annotator.adopt()
+            self._bind(list(self.annotator.bindings))
         self.refresh()
+
+    def _belongs(self, layer: object, image: napari.layers.Image) -> bool:
+        """Whether a layer is an image or lies on it; layers of saved work may not be bound yet."""
+        lying = (layers.find_layer(self.viewer, image, key) for key in layers.KEYS)
+        return layer is not None and (layer is image or any(layer is one for one in lying))
 
     def _on_removed(self, event: Event) -> None:
         annotator = self.annotators.pop(event.value, None)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 LayerKey = Literal["regions", "traces"]
 KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
-COLOURS = {"regions": "#ff2e88", "traces": "#ffd400"}
+# Bright lines and letters for dark images, dark ones for bright images.
+ON_DARK = {"regions": "#3df5ff", "traces": "#ffe11a"}
+ON_BRIGHT = {"regions": "#b8006e", "traces": "#0039c8"}
+BRIGHT = 0.5
 # What fits beside a shape without covering its neighbours: a few short lines.
 LINE_LENGTH, LINES = 24, 3
 _OURS = "napari-patchioner"
@@ -63,7 +66,7 @@ def ensure_layer(
         layer = viewer.add_layer(_new_layer(image, key))
     else:
         _add_columns(layer)
-        _set_text(layer, key)
+        _set_text(layer, line_colour(image, key))
     mark(layer, image, key)
     reset_defaults(layer)
     protect(layer, True)
@@ -102,7 +105,7 @@ def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shape
     """Return an empty layer that lies exactly on the image."""
     from napari.layers import Shapes
 
-    colour = COLOURS[key]
+    colour = line_colour(image, key)
     layer = Shapes(
         ndim=image.ndim,
         name=layer_name(key, image),
@@ -117,7 +120,7 @@ def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shape
     layer.current_edge_color = colour
     layer.current_face_color = "transparent"
     layer.current_edge_width = edge_width(image)
-    _set_text(layer, key)
+    _set_text(layer, line_colour(image, key))
     return layer
 
 
@@ -140,14 +143,25 @@ def placement(image: napari.layers.Image) -> dict[str, Any]:
     }
 
 
+def line_colour(image: napari.layers.Image, key: LayerKey) -> str:
+    """Return a colour that shows on an image of this brightness."""
+    small = image.thumbnail / 255
+    # napari pads the thumbnail of an oblong image with black.
+    height, width = np.array(full_shape(image)[-2:]) / max(full_shape(image)[-2:])
+    top, left = (np.array(small.shape[:2]) * (1 - height, 1 - width) / 2).round().astype(int)
+    inner = small[top : len(small) - top, left : small.shape[1] - left, :3]
+    brightness = float(np.median(inner @ (0.299, 0.587, 0.114))) if inner.size else 0.0
+    return (ON_BRIGHT if brightness > BRIGHT else ON_DARK)[key]
+
+
 def edge_width(image: napari.layers.Image) -> float:
     """Return a line width, in image pixels, that shows on large images and small ones."""
     return max(round(max(full_shape(image)[-2:]) / 300, 1), 0.2)
 
 
-def _set_text(layer: napari.layers.Shapes, key: LayerKey) -> None:
+def _set_text(layer: napari.layers.Shapes, colour: str) -> None:
     """Have the captions drawn on the canvas."""
-    layer.text = {"color": COLOURS[key], "size": 9, "anchor": "upper_left"}
+    layer.text = {"color": colour, "size": 9, "anchor": "upper_left"}
     # Given inside the dict, napari would copy it as a plain format string.
     layer.text.string = CaptionText()
     layer.refresh_text()
