@@ -52,7 +52,7 @@ def test_photographs_pass_however_they_come(manner: str) -> None:
     assert passes(disguise(shipped("coffee"), manner, np.random.default_rng(0)))
 
 
-@pytest.mark.parametrize("name", [*MICROGRAPHS, "moon", "page", "text"])
+@pytest.mark.parametrize("name", [*MICROGRAPHS, "moon", "page", "text", "logo", "horse"])
 def test_other_pictures_never_pass(name: str) -> None:
     assert not passes(shipped(name))
 
@@ -82,7 +82,7 @@ def test_noise_never_passes() -> None:
 def test_the_door_gives_a_probability() -> None:
     axes = np.zeros((30, 40, len(AXES)), np.float32)
     assert 0.0 <= gate.photograph_probability(np.zeros(1280, np.float32), axes) <= 1.0
-    assert gate.photograph_probability(np.full(1280, 6.0, np.float32), axes) < 1e-6
+    assert gate.photograph_probability(np.full(1280, 6.0, np.float32), axes) < 0.1
 
 
 def test_the_file_is_small() -> None:
@@ -95,7 +95,7 @@ def test_strangers_fail_even_where_the_classifier_was_never_told() -> None:
     others = random.normal(0, 1, (200, 30)).astype(np.float32)
     others[:, 0] += 8
     parameters = fit(photographs, others)
-    assert np.mean([gate.score(row, parameters) > 0 for row in photographs]) > 0.97
+    assert np.mean([gate.score(row, parameters) > 0 for row in photographs]) > 0.9
     stranger = np.full(30, 5.5, np.float32)
     stranger[0] = 0
     assert gate.score(stranger, parameters) < 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 30.0
 _FARTHEST = 6.0
+_SUREST = 8.0
 # Colour and texture come first among the axes; spots and lines would be too easy to paint.
 _TEXTURE_AXES = INDEX["dark_spot_count"]
 
@@ -77,8 +78,9 @@ def score(vector: npt.NDArray[np.float32], parameters: Parameters) -> float:
     """
     z = _standardised(vector, parameters)
     usual, cost = parameters["distance"]
-    linear = z @ parameters["weight"] + parameters["bias"][0]
-    return float(linear - cost * max(0.0, distance(z, parameters) - usual))
+    # However sure the classifier is, it cannot vouch for what lies far from all photographs.
+    linear = min(_SUREST, float(z @ parameters["weight"] + parameters["bias"][0]))
+    return linear - float(cost * max(0.0, distance(z, parameters) - usual))
 
 
 def _standardised(
