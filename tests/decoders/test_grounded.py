@@ -38,6 +38,12 @@ RELATIONS = Relations(
     pairs={("dog", "grass"): "on", ("person", "umbrella"): "with", ("bus", "street"): "on"},
     kinds={("person", "street"): "on", ("anything", "kitchen"): "in"},
     determiners={"grass": "the", "street": "the"},
+    together=frozenset(
+        (one, other)
+        for one in ("bus", "dog", "grass", "person", "skis")
+        for other in ("dog", "grass", "person", "skis", "street", "umbrella")
+        if one < other
+    ),
 )
 NAMES = [concept.name for concept in CONCEPTS]
 DIM = 24
@@ -187,6 +193,11 @@ def test_the_usual_guesses_are_no_company(decoder: GroundedDecoder) -> None:
     guesses = [("dog", 0.2), ("skis", 0.1), ("grass", 0.09), ("egg", 0.08), ("kitchen", 0.07)]
     (text,) = say(decoder, seen(("bus", 0.22), *guesses))
     assert set(split(text)) - {"a", "and", "with"} == {"bus", "dog"}
+
+
+def test_what_nobody_mentions_together_is_a_mistake(decoder: GroundedDecoder) -> None:
+    (text,) = say(decoder, seen(("dog", 0.5), ("egg", 0.45)))
+    assert text == "a dog"
 
 
 def test_people_have_no_colour(decoder: GroundedDecoder) -> None:

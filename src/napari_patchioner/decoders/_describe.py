@@ -17,6 +17,9 @@ STRONG = 0.5
 UNIQUE = ("sky", "sun", "moon", "ocean")
 """What there is but one of: "the sky" wherever it stands."""
 
+GROUNDS = ("stuff", "scene", "building")
+"""Kinds that things are in, on or in front of, rather than beside or with."""
+
 _COLOURLESS = ("person", "scene")
 _IN_LIGHT = ("scene", "stuff", "building")
 _PATTERNED = ("animal", "clothing", "furniture")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ._concepts import ADJECTIVES
-from ._describe import UNIQUE, fits, fitting_adjectives, is_plural
+from ._describe import GROUNDS, UNIQUE, fits, fitting_adjectives, is_plural
 from ._words import END, JOINS, PLACES, QUANTITIES, RELATIONS, Words
 
 if TYPE_CHECKING:
@@ -105,7 +105,21 @@ class GroundedGrammar:
         if not left:
             return []
         found = {self._relation(one, thing) for one in named for thing in left}
-        return [*self._joins, *(t for t, word in self._place_tokens.items() if word in found)]
+        places = [token for token, word in self._place_tokens.items() if word in found]
+        joins = [join for join in sorted(self._joins) if self._joined(join, named, left)]
+        return joins + places
+
+    def _joined(self, join: int, named: Sequence[int], left: Sequence[int]) -> list[int]:
+        """Things that "and" or "with" may lead to: nobody is "with the sky"."""
+        if join == self._and:
+            return list(left)
+        concepts = self.words.concepts
+        return [
+            thing
+            for thing in left
+            if concepts[thing].kind not in GROUNDS
+            or any(self._relation(one, thing) == "with" for one in named)
+        ]
 
     def _next_noun(self, said: Sequence[int], named: Sequence[int], left: list[int]) -> list[int]:
         """After a relation: a determiner, or a name it can lead to."""
@@ -114,7 +128,9 @@ class GroundedGrammar:
             # A beam that was ruled out before, kept by the loop only to fill its place.
             return [self._end]
         word = self._relation_tokens[join]
-        if join not in self._joins:
+        if join in self._joins:
+            left = self._joined(join, named, left)
+        else:
             left = [t for t in left if any(self._relation(one, t) == word for one in named)]
         concepts = self.words.concepts
         # "the" belongs to places ("on the beach") and to what there is but one of.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ._describe import GROUNDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -43,7 +45,9 @@ class Relations:
             return None
         found = self.pairs.get((one.name, other.name))
         found = found or self.kinds.get((one.kind, other.name))
-        return found or self.kinds.get((ANYTHING, other.name))
+        if found or one.kind in GROUNDS:
+            return found
+        return self.kinds.get((ANYTHING, other.name))
 
     def seen_together(self, one: Concept, other: Concept) -> bool:
         """Whether people mention both in one breath."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._describe import fitting_adjectives, is_plural
 from ._grounding import Grounds
 from ._words import PLACES
 
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from ._relations import Relations
     from ._words import Words
 
-SHARE = 0.35
-"""A thing with this share of the best one's probability may be named beside it."""
+SHARE = 0.15
+"""A thing with this share of the best one's probability may be named beside it, if people are
+known to mention the two together: a region's features know the foremost thing best."""
+
+STRANGE_SHARE = 0.5
+"""Without that, it needs this much beside a person, and is a mistake beside anything else."""
 
 RIVAL_SHARE = 0.7
 """One that is easily taken for the best needs this much."""
@@ -70,24 +75,28 @@ class Selection:
         for thing, weight in others:
             if thing < 0 or thing in things or len(things) == MOST:
                 continue
-            needed = max((self._needed(one, thing) for one in things), default=SHARE)
+            needed = max(self._needed(one, thing) for one in things)
             if weight >= max(needed * best, floor):
                 things.append(thing)
                 if weight >= HEAD_SHARE * best and self._rather_first(thing, head):
                     head = thing
-        heads = tuple(dict.fromkeys([head, top])) if evidence.attributes else (head,)
+        concept = self.words.concepts[top]
+        described = fitting_adjectives(evidence.attributes, concept)
+        keep = described or is_plural(evidence.attributes, concept)
+        heads = tuple(dict.fromkeys([head, top])) if keep else (head,)
         return Grounds(tuple(things), heads, evidence.attributes)
 
     def _needed(self, one: int, other: int) -> float:
         """Share of the best probability that ``other`` needs beside ``one``; above 1, never."""
         first, second = self.words.concepts[one], self.words.concepts[other]
-        if first.kind != second.kind:
-            return SHARE
-        if first.kind in _ONE_OF_A_KIND:
+        known = self.relations.seen_together(first, second)
+        alike = float(self.embeddings[one] @ self.embeddings[other]) >= ALIKE
+        if first.kind != second.kind or not (alike or first.kind in _ONE_OF_A_KIND):
+            person = "person" in (first.kind, second.kind)
+            return SHARE if known else STRANGE_SHARE if person else 2.0
+        if first.kind in _ONE_OF_A_KIND or not known:
             return 2.0
-        if float(self.embeddings[one] @ self.embeddings[other]) < ALIKE:
-            return SHARE
-        return RIVAL_SHARE if self.relations.seen_together(first, second) else 2.0
+        return RIVAL_SHARE
 
     def _rather_first(self, thing: int, head: int) -> bool:
         """Whether people would begin with ``thing``: it is "on" the other, or holds it."""

@@ -38,6 +38,9 @@ CLOSENESS = 5.0
 DETAIL = 0.3
 """What each measured adjective or number counts, and each place people agree on."""
 
+COMPANY = 1.0
+"""What each thing counts that has grounds and is named."""
+
 WISH = 2.0
 """Log-odds added to measured adjectives and numbers, so that beams do not lose them."""
 
@@ -243,7 +246,8 @@ class GroundedDecoder:
         size = float(np.linalg.norm(bag) * np.linalg.norm(seen))
         mean = sum(hypothesis.log_probabilities) / len(hypothesis.tokens)
         details = sum(token in self._details for token in hypothesis.tokens)
-        return mean + DETAIL * details + CLOSENESS * (float(bag @ seen) / size if size else 0.0)
+        close = float(bag @ seen) / size if size else 0.0
+        return mean + DETAIL * details + COMPANY * len(names) + CLOSENESS * close
 
     def _named(self, hypothesis: Hypothesis) -> list[int]:
         """Concepts a phrase names, in its order."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _Votes: TypeAlias = dict[tuple[str, str], "Counter[str]"]
 
+# What holds for some things of a kind here does not hold for all.
+_PARTICULAR = ("sky", "wall", "window", "mirror", "tower", "ceiling", "pole", "city", "airport")
 _STAGES = ("stuff", "scene", "furniture", "building")
 # Where anything that is there at all is "in" or "on".
 _GROUNDS_TEXT = "grass snow dirt sand road street sidewalk floor field table bed"
@@ -45,7 +47,7 @@ def count_relations(
         if not _makes_sense(after.link, one, other):
             continue
         pairs.setdefault((one.name, other.name), Counter())[after.link] += 1
-        if other.name != "sky":
+        if not other.name.endswith(_PARTICULAR):
             kinds.setdefault((one.kind, other.name), Counter())[after.link] += 1
         if other.kind == "scene" or other.name in _GROUNDS:
             kinds.setdefault((ANYTHING, other.name), Counter())[after.link] += 1
@@ -78,6 +80,8 @@ def _makes_sense(relation: str, one: Concept, other: Concept) -> bool:
         return False
     if relation in PLACES and other.name in ("sky", "clouds", "sun"):
         return one.kind in ("vehicle", "animal", "sport") or one.name in ("clouds", "moon")
+    if relation in ("on", "in", "at") and other.name.endswith("wall"):
+        return one.kind in ("furniture", "appliance", "paper")
     return bool(relation)
 
 
