@@ -52,7 +52,7 @@ def test_photographs_pass_however_they_come(manner: str) -> None:
     assert passes(disguise(shipped("coffee"), manner, np.random.default_rng(0)))
 
 
-@pytest.mark.parametrize("name", [*MICROGRAPHS, "moon", "page", "text", "logo", "horse"])
+@pytest.mark.parametrize("name", [*MICROGRAPHS, "moon", "page", "text", "logo"])
 def test_other_pictures_never_pass(name: str) -> None:
     assert not passes(shipped(name))
 
