@@ -54,6 +54,10 @@ def test_text_ends_at_the_end_token(words: Words) -> None:
     assert words.text(tokens) == "an orange"
 
 
+def test_nothing_said_is_an_empty_text(words: Words) -> None:
+    assert words.text([words.id(END)]) == ""
+
+
 def test_an_unknown_word_is_told(words: Words) -> None:
     with pytest.raises(ModelError, match="'zebra'"):
         words.id("zebra")

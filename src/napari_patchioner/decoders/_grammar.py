@@ -45,5 +45,5 @@ def correct_articles(words: list[str]) -> list[str]:
     followers = [*words[1:], ""]
     return [
         article(after) if word in ("a", "an") and after else word
-        for word, after in zip(words, followers, strict=True)
+        for word, after in zip(words, followers, strict=False)
     ]
