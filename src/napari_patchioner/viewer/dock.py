@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea
+from qtpy.QtWidgets import QFileDialog
 
 from . import forms, keys, layers
 from .annotator import Annotator
+from .dock_base import DockBase
 from .export import export_csv, suggested_path
 from .library import Library, shared_library
 from .panel import Panel
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .draw_bar import Tool
 
 
-class CaptionDock(QScrollArea):
+class CaptionDock(DockBase):
     """Caption the regions of an image: choose, start, draw, correct, export.
 
     Parameters
@@ -42,12 +42,9 @@ class CaptionDock(QScrollArea):
         self.library = library or shared_library()
         self.annotators: dict[Any, Annotator] = {}
         self.annotator: Annotator | None = None
-        self._docked = self._closed = False
+        self._closed = False
         self.panel = Panel(self._images, self.library.cards())
         self.setWidget(self.panel)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._wire()
         self.reset_choices()
         if trouble := qt_trouble():
@@ -269,29 +266,3 @@ class CaptionDock(QScrollArea):
             annotator.close()
         self.annotators.clear()
         self.annotator = None
-
-    def event(self, event: QEvent) -> bool:
-        """Stop when the dock is closed: napari then takes the widget out of its parent."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.shut_down()
-            self._docked = self.parent() is not None
-        return super().event(event)
-
-    def showEvent(self, event: QEvent) -> None:
-        """Watch for the end of the window, and be wide enough to scroll only up and down."""
-        self.window().installEventFilter(self)
-        bar = self.verticalScrollBar().sizeHint().width()
-        self.setMinimumWidth(self.panel.minimumSizeHint().width() + bar)
-        super().showEvent(event)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Stop with the window, while there still are widgets to stop with."""
-        if event.type() == QEvent.Type.DeferredDelete and watched is not self:
-            self.shut_down()
-        return super().eventFilter(watched, event)
-
-    def closeEvent(self, event: QEvent) -> None:
-        """Stop when it stands alone and is closed."""
-        self.shut_down()
-        super().closeEvent(event)

@@ -1,0 +1,47 @@
+"""A dock widget that scrolls, and that notices its own end."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea
+
+
+class DockBase(QScrollArea):
+    """Scrolls up and down only; calls `shut_down` when its dock or its window is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._docked = False
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def shut_down(self) -> None:
+        """Stop all work; may be called more than once."""
+        raise NotImplementedError
+
+    def event(self, event: QEvent) -> bool:
+        """Stop when the dock is closed: napari then takes the widget out of its parent."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.shut_down()
+            self._docked = self.parent() is not None
+        return super().event(event)
+
+    def showEvent(self, event: QEvent) -> None:
+        """Watch for the end of the window, and be wide enough to scroll only up and down."""
+        self.window().installEventFilter(self)
+        bar = self.verticalScrollBar().sizeHint().width()
+        self.setMinimumWidth(self.widget().minimumSizeHint().width() + bar)
+        super().showEvent(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stop with the window, while there still are widgets to stop with."""
+        if event.type() == QEvent.Type.DeferredDelete and watched is not self:
+            self.shut_down()
+        return super().eventFilter(watched, event)
+
+    def closeEvent(self, event: QEvent) -> None:
+        """Stop when it stands alone and is closed."""
+        self.shut_down()
+        super().closeEvent(event)
