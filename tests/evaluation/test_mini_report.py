@@ -80,6 +80,8 @@ def test_only_known_blocks_of_the_card_are_filled() -> None:
     text = "<!-- begin a -->\nold\n<!-- end a -->\n<!-- begin b -->\nkept\n<!-- end b -->\n"
 
     assert fill_blocks(text, {"a": "new"}) == text.replace("old", "new")
+    assert fill_blocks(fill_blocks(text, {"a": "new"}), {"a": "old"}) == text
+    assert fill_blocks("<!-- begin a -->|<!-- end a -->", {"a": "new"}).count("\n") == 0
 
 
 def test_an_image_is_asked_of_the_head_of_its_fold(tmp_path: Path) -> None:

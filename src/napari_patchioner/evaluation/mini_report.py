@@ -24,7 +24,7 @@ from napari_patchioner.training.crossval import fold_head
 from ._grids import GridFolder
 from ._samples import caption_samples, sample_pixels
 from ._sheet import contact_sheet
-from ._tables import markdown_table, report_tables
+from ._tables import interval, markdown_table, report_tables
 from .datasets import development_images
 from .report import write_report
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._trials import Captions
 
 MODELS = ("mini", "mini-zeroshot")
-BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- begin (\w+) -->)(\n?).*?(<!-- end \2 -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "samples": samples_table(samples),
         "speed": speed_table(speed),
         "examples": (options.work / f"examples-{options.models[0]}.md").read_text("utf-8"),
+    }
+    blocks |= {
+        f"short_{name.removeprefix('mini-')}": short_numbers(one) for name, one in scores.items()
     }
     _publish(options.out, options.work, blocks)
 
@@ -186,6 +189,14 @@ def _ms(seconds: float | str) -> str:
     return f"{1000 * float(seconds):.0f} ms"
 
 
+def short_numbers(scores: dict[str, Any]) -> str:
+    """Mention of boxes in a few words."""
+    boxes = scores["regions"]["box"]
+    return (
+        f"{interval(boxes['all']['region'])}; not persons {interval(boxes['non_person']['region'])}"
+    )
+
+
 def sample_rows(samples: Sequence[SampleCaption]) -> list[dict[str, Any]]:
     """Sample captions as plain records."""
     return [
@@ -238,7 +249,9 @@ def fill_blocks(text: str, blocks: dict[str, str]) -> str:
     """
     return BLOCK.sub(
         lambda match: (
-            f"{match[1]}{blocks[match[2]].rstrip()}\n{match[3]}" if match[2] in blocks else match[0]
+            f"{match[1]}{match[3]}{blocks[match[2]].rstrip()}{match[3]}{match[4]}"
+            if match[2] in blocks
+            else match[0]
         ),
         text,
     )
