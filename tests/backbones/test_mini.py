@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_patchioner.backbones._threads import _cores, spare_core
-from napari_patchioner.backbones.mini import GRID_SIDE, SIZES, MiniBackbone, grid_shape
+from napari_patchioner.backbones.mini import GRID_SIDE, MiniBackbone, grid_shape
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
 from napari_patchioner.models._embedded import FOLDER
@@ -35,12 +35,12 @@ def test_the_grid_lies_on_the_image(backbone, grid):
     assert grid.shape == (20, 40)
     assert grid.transform.image_shape == (60, 120)
     assert grid.embeddings.dtype == np.float32
-    assert grid.dim == backbone.dim == len(SIZES) * (1280 + 120) + len(AXES)
+    assert grid.dim == backbone.dim == 1280 + 1400 + len(AXES)
 
 
 def test_patches_see_what_is_under_them(grid):
     left, right = grid.embeddings[:, 5], grid.embeddings[:, 35]
-    red = 2 * (1280 + 120) + AXES.index("share_red")
+    red = 1280 + 1400 + AXES.index("share_red")
     assert left[:, red].mean() > 0.9
     assert right[:, red].mean() < 0.1
     deep = slice(0, 1280)

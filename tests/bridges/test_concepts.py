@@ -28,7 +28,8 @@ def make_head(**changes):
         "weights": weights,
         "bias": np.zeros(4, np.float32),
         "labels": np.arange(4),
-        "mixing": np.array([0.0, 1.0, -1.0, 1.0], np.float32),
+        "prior": np.zeros(4, np.float32),
+        "mixing": np.array([1.0, -1.0, 1.0], np.float32),
         "score_steps": np.array([0, 1], np.float32),
         "score_values": np.array([0, 1], np.float32),
     }
@@ -64,6 +65,19 @@ def test_the_strongest_concept_comes_first():
     assert all(seen.verdict == "sure" for seen in crossing.evidence)
 
 
+def test_what_is_unlikely_beside_the_first_is_not_listed():
+    bridge = make_bridge(mixing=np.array([1, -9, 1], np.float32))
+    [seen] = bridge.cross(make_vectors({CHANNELS: 1}), Scene()).evidence
+    assert [name for name, _ in seen.concepts] == ["cat"]
+
+
+def test_imagenet_has_its_say_on_fitted_names():
+    vectors = make_vectors({0: 2})[:, : CHANNELS + 4]
+    trusted = {"labels": np.array([0, 1, 2, 4]), "prior": np.full(4, 3, np.float32)}
+    violin = make_bridge().probabilities(vectors)[0, 4]
+    assert make_bridge(**trusted).probabilities(vectors)[0, 4] > max(violin, 0.5)
+
+
 def test_what_nothing_speaks_for_is_unsure():
     [seen] = make_bridge().cross(make_vectors({}), Scene()).evidence
     assert seen.verdict == "unsure"
@@ -81,7 +95,7 @@ def test_names_of_one_group_are_not_offered_side_by_side():
 
 def test_open_names_come_from_imagenet():
     [seen] = (
-        make_bridge(mixing=np.array([0, 1, 3, 1], np.float32))
+        make_bridge(mixing=np.array([1, 3, 1], np.float32))
         .cross(make_vectors({0: 2}), Scene())
         .evidence
     )
@@ -135,7 +149,7 @@ def test_two_outputs_of_one_concept_add_up():
 
 def test_the_score_is_calibrated():
     values = np.array([0.2, 0.6], np.float32)
-    bridge = make_bridge(score_values=values, mixing=np.array([0, 1, -9, 1], np.float32))
+    bridge = make_bridge(score_values=values, mixing=np.array([1, -9, 1], np.float32))
     [seen] = bridge.cross(make_vectors({CHANNELS: 9}), Scene()).evidence
     assert seen.score == pytest.approx(0.6, abs=0.02)
 

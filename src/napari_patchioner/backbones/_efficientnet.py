@@ -25,7 +25,6 @@ _STAGES = (
 _SCALING = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2), 3: (1.2, 1.4), 4: (1.4, 1.8)}
 _STEM_CHANNELS = 32
 _HEAD_CHANNELS = 1280
-_MIDDLE_STAGE = 4
 _BATCH_NORM_EPSILON = 1e-3
 
 STRIDE = 32
@@ -49,19 +48,22 @@ class EfficientNetLite(nn.Module):
         width, depth = _SCALING[variant]
         self.stem = _SameConv(3, _STEM_CHANNELS, 3, stride=2)
         blocks: list[_InvertedBottleneck] = []
+        starts: list[int] = []
         channels = _STEM_CHANNELS
         for stage, (repeats, kernel, stride, expansion, outputs) in enumerate(_STAGES):
             outputs = _round_channels(outputs * width)
             # The Lite variants leave the first and the last stage as they are.
             fixed = stage in (0, len(_STAGES) - 1)
+            starts.append(len(blocks))
             for repeat in range(repeats if fixed else math.ceil(repeats * depth)):
                 step = stride if repeat == 0 else 1
                 blocks.append(_InvertedBottleneck(channels, outputs, kernel, step, expansion))
                 channels = outputs
-            if stage == _MIDDLE_STAGE:
-                self._middle = len(blocks) - 1
-                self.middle_channels = channels
         self.blocks = nn.ModuleList(blocks)
+        self._late = tuple(starts[-2:])
+        first, second = (blocks[start].depthwise.in_channels for start in self._late)
+        expansion = _STAGES[-1][3]
+        self.middle_channels = first // expansion + first + second // expansion + channels
         self.head = _SameConv(channels, _HEAD_CHANNELS, 1)
         self.channels = _HEAD_CHANNELS
 
@@ -78,15 +80,25 @@ class EfficientNetLite(nn.Module):
         deep : Tensor, shape (batch, 1280, height / 32, width / 32)
             What the published network averages and classifies.
         middle : Tensor, shape (batch, middle_channels, height / 16, width / 16)
-            The last stride-16 features.
+            What enters the last two stages, the first of these expanded (as square roots, which
+            keep a few strong channels from ruling), and what leaves them.
         """
         features = functional.relu6(self.stem(images))
-        middle = features
+        kept: list[torch.Tensor] = []
         for index, block in enumerate(self.blocks):
+            if index in self._late:
+                kept.append(features)
+            if index == self._late[0]:
+                kept.append(functional.relu6(block.expand(features)).sqrt())
             features = block(features)
-            if index == self._middle:
-                middle = features
-        return functional.relu6(self.head(features)), middle
+        kept.append(features)
+        return functional.relu6(self.head(features)), _at_one_stride(kept)
+
+
+def _at_one_stride(maps: list[torch.Tensor]) -> torch.Tensor:
+    """Stack feature maps at the finest of their strides."""
+    size = maps[0].shape[-2:]
+    return torch.cat([functional.interpolate(one, size=size, mode="nearest") for one in maps], 1)
 
 
 class _SameConv(nn.Conv2d):

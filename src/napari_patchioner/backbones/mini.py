@@ -1,4 +1,4 @@
-"""The backbone of the embedded models: several sizes of one picture on one grid."""
+"""The backbone of the embedded models: deep and middle features of a picture on one grid."""
 
 from __future__ import annotations
 
@@ -28,22 +28,18 @@ if TYPE_CHECKING:
 
     Progress = Callable[[float, str], None]
 
-SIZES = (640, 896)
-"""Long sides, in pixels, at which the network looks at a picture."""
-
-GATE_SIZE = 640
-"""The size whose features tell a photograph from other pictures."""
+SIZE = 640
+"""Long side, in pixels, at which the network looks at a picture."""
 
 GRID_SIDE = 40
 """Patches along the long side of the common grid."""
 
 
 class MiniBackbone:
-    """EfficientNet-Lite2 at several sizes, and measured appearance, on one grid.
+    """EfficientNet-Lite2 and measured appearance on one grid.
 
-    Every patch embedding is ``[deep features of each size | middle features of each size |
-    appearance axes]``; all are interpolated to the common grid, so that one weighted mean over
-    patches pools them together.
+    Every patch embedding is ``[deep features | middle features | appearance axes]``; all are
+    interpolated to the common grid, so that one weighted mean over patches pools them together.
 
     Parameters
     ----------
@@ -63,7 +59,7 @@ class MiniBackbone:
     def __init__(self, weights: Path) -> None:
         self._network = _load(weights)
         channels = self._network.channels + self._network.middle_channels
-        self.dim = len(SIZES) * channels + len(AXES)
+        self.dim = channels + len(AXES)
 
     def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
         """Look at an image once.
@@ -89,29 +85,21 @@ class MiniBackbone:
         tell(0.0, "reading the image")
         pixels = as_rgb(image)
         shape = grid_shape(pixels.shape[0], pixels.shape[1])
-        deep_parts, middle_parts, means, done = [], [], {}, 0
-        for size in SIZES:
-            tell(done / _WORK, f"looking at {size} pixels")
-            with spare_core():
-                deep, middle = dense(self._network, pixels, size)
-            means[size] = deep.mean((0, 1))
-            deep_parts.append(resample(deep, shape))
-            middle_parts.append(resample(middle, shape))
-            done += size**2
-        tell(done / _WORK, "measuring colours and textures")
+        tell(0.1, f"looking at {SIZE} pixels")
+        with spare_core():
+            deep, middle = dense(self._network, pixels, SIZE)
+        tell(0.6, "measuring colours and textures")
         axes = appearance_axes(pixels, shape)
-        photograph = photograph_probability(means[GATE_SIZE], axes)
+        photograph = photograph_probability(deep.mean((0, 1)), axes)
         tell(1.0, "done")
         return FeatureGrid(
-            embeddings=np.concatenate([*deep_parts, *middle_parts, axes], axis=2),
+            embeddings=np.concatenate(
+                [resample(deep, shape), resample(middle, shape), axes], axis=2
+            ),
             transform=GridTransform((pixels.shape[0], pixels.shape[1]), shape),
             key=f"{self.name}-{hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}",
             measures={"photograph": float(photograph)},
         )
-
-
-# Progress counts pixels seen; measuring takes about as long as the middle size.
-_WORK = float(sum(size**2 for size in SIZES) + GATE_SIZE**2)
 
 
 def grid_shape(height: int, width: int) -> tuple[int, int]:

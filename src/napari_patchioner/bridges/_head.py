@@ -18,6 +18,9 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 _LEAST = 1e-3
 _LEAST_OPEN = 0.02
 
+# ImageNet's opinion that speaks neither for nor against a concept.
+_EVEN = 0.01
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImageNetReading:
@@ -48,9 +51,10 @@ class ConceptHead:
     """Concept probabilities of pooled features.
 
     Logits of the concepts fitted on development images are a linear reading plus
-    ``prior`` times the log-probability that ImageNet gives them; of the other concepts, those
-    it finds likely have ``open_prior`` times that log-probability plus ``open_offset``. Their
-    softmax at ``temperature`` is the answer.
+    ``prior`` times the log-probability that ImageNet gives them: the fewer images showed a
+    concept, the more ImageNet has to say. Of the other concepts, those it finds likely have
+    ``open_prior`` times that log-probability plus ``open_offset``. The softmax of both at
+    ``temperature`` is the answer.
 
     Attributes
     ----------
@@ -59,8 +63,10 @@ class ConceptHead:
     bias : ndarray of float32, shape (fitted,)
     labels : ndarray of int64, shape (fitted,)
         The concept each fitted output stands for.
-    mixing : ndarray of float32, shape (4,)
-        ``prior, open_prior, open_offset, temperature``.
+    prior : ndarray of float32, shape (fitted,)
+        Weight of ImageNet's opinion on each fitted output.
+    mixing : ndarray of float32, shape (3,)
+        ``open_prior, open_offset, temperature``.
     score_steps, score_values : ndarray of float32
         Calibration: probability of the first concept to probability of being right.
     """
@@ -68,6 +74,7 @@ class ConceptHead:
     weights: FloatArray
     bias: FloatArray
     labels: npt.NDArray[np.int64]
+    prior: FloatArray
     mixing: FloatArray
     score_steps: FloatArray
     score_values: FloatArray
@@ -85,7 +92,7 @@ class ConceptHead:
         Parameters
         ----------
         features : ndarray of float32, shape (n, dim)
-            Pooled ``[deep of each size | middle of each size]``.
+            Pooled ``[deep | middle]``.
         imagenet : ImageNetReading
             What the deep features' own classifier says.
         concepts : int
@@ -96,16 +103,17 @@ class ConceptHead:
         ndarray of float32, shape (n, concepts)
             Each row sums to one.
         """
-        deep, mean = split(features, len(imagenet.weights))
-        known = np.log(imagenet.probabilities(mean, concepts) + _LEAST)
-        prior, open_prior, open_offset, temperature = self.mixing
+        deep = len(imagenet.weights)
+        known = np.log(imagenet.probabilities(features[:, :deep], concepts) + _LEAST)
+        open_prior, open_offset, temperature = self.mixing
         # Hundreds of names with a trace of probability each must not drown the likely ones.
         logits = np.where(
             known > np.log(_LEAST_OPEN), open_prior * known + open_offset, -np.inf
         ).astype(np.float32)
         logits[:, self.labels] = -np.inf
         fitted = readable(features, deep) @ self.weights + self.bias
-        fitted = np.log(np.maximum(softmax(fitted), 1e-9)) + prior * known[:, self.labels]
+        fitted += self.prior * (known[:, self.labels] - np.log(_EVEN))
+        fitted = np.log(np.maximum(softmax(fitted), 1e-9))
         # Two categories may be one concept, so their logits add up as probabilities do.
         np.logaddexp.at(logits.T, self.labels, fitted.T)
         return softmax(logits / temperature)
@@ -113,13 +121,6 @@ class ConceptHead:
     def calibrated(self, probabilities: FloatArray) -> FloatArray:
         """Probability that the first concept is right, from its raw probability, shape (n,)."""
         return np.interp(probabilities, self.score_steps, self.score_values).astype(np.float32)
-
-
-def split(features: FloatArray, channels: int) -> tuple[int, FloatArray]:
-    """Where the middle features start, and the mean of the deep ones over the sizes."""
-    sizes = features.shape[1] // channels
-    deep = features[:, : sizes * channels]
-    return sizes * channels, deep.reshape(len(features), sizes, channels).mean(1)
 
 
 def readable(features: FloatArray, deep: int) -> FloatArray:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float32]
 
 CANDIDATES = 6
-"""How many concepts a region's evidence lists."""
+"""How many concepts a region's evidence lists at most."""
+
+LEAST_SHARE = 0.05
+"""Concepts below this share of the first one's probability are not listed."""
 
 PHOTOGRAPH = 0.5
 """Below this probability of being a photograph nothing is named."""
@@ -96,12 +99,13 @@ class ConceptBridge:
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
         measured = attributes(axes)
         probabilities = self.named(features)
-        if grid.measures.get("photograph", 1.0) < PHOTOGRAPH:
+        photograph = grid.measures.get("photograph", 1.0)
+        if photograph < PHOTOGRAPH:
             texts = describe(
                 axes, patches=1.0 if patches is None else patches, scale=640 / max(grid.shape)
             )
             evidence = [
-                Evidence(attributes=words, score=1.0, verdict="appearance", text=text)
+                Evidence(attributes=words, score=1 - photograph, verdict="appearance", text=text)
                 for words, text in zip(measured, texts, strict=True)
             ]
         else:
@@ -138,6 +142,7 @@ class ConceptBridge:
 
     def _evidence(self, row: FloatArray, words: dict[str, float], score: float) -> Evidence:
         best = np.argsort(-row, kind="stable")[:CANDIDATES]
+        best = best[row[best] >= LEAST_SHARE * row[best[0]]]
         return Evidence(
             concepts=tuple((self._names[index], float(row[index])) for index in best),
             attributes=words,

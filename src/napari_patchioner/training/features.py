@@ -69,6 +69,6 @@ def compute_features(
 def read_features(
     cache: Path, name: str, long_side: int, *, flipped: bool = False
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
-    """Deep (rows, columns, 1280) and middle (2 rows, 2 columns, 120) features of one image."""
+    """Deep (rows, columns, 1280) and middle (2 rows, 2 columns, 1400) features of one image."""
     with np.load(cache_path(cache, name, long_side, flipped=flipped)) as file:
         return file["deep"], file["middle"]

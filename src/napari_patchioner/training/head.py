@@ -32,7 +32,7 @@ BALANCE = 0.3
 EPOCHS = 12
 RATE = 2e-3
 BATCH = 256
-DEEP = 2560
+DEEP = 1280
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from scipy.optimize import isotonic_regression
 
-from napari_patchioner.bridges._head import ConceptHead, load_imagenet, split
+from napari_patchioner.bridges._head import ConceptHead, load_imagenet
 from napari_patchioner.bridges.concepts import ConceptBridge
 from napari_patchioner.decoders._concepts import ATTRIBUTES, load_concepts
 from napari_patchioner.evaluation.mention import mentions
@@ -34,11 +34,14 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 HeadName = Literal["mini", "mini-zeroshot"]
 
-MIXING: dict[HeadName, tuple[float, float, float, float]] = {
-    "mini": (0.2, 0.5, -1.5, 1.0),
-    "mini-zeroshot": (0.2, 0.5, -1.5, 1.0),
+MIXING: dict[HeadName, tuple[float, float, float]] = {
+    "mini": (1.0, -0.2, 1.0),
+    "mini-zeroshot": (0.5, -1.5, 1.0),
 }
-"""Prior, open prior, open offset and temperature of each head, chosen by cross-validation."""
+"""Open prior, open offset and temperature of each head, chosen by cross-validation."""
+
+PRIOR, RARE_PRIOR, RARE = 0.2, 0.4, 4
+"""ImageNet's weight, what it gains for outputs nobody saw, and the images that halve the gain."""
 
 UNKNOWN = 0.02
 """Probability that stands for ImageNet's opinion where it has none."""
@@ -83,8 +86,8 @@ def prepare(data: Path, cache: Path, folder: Path = FOLDER, *, seed: int = 0) ->
     outputs = tuple(sorted(set(regions.categories.tolist())))
     labels = np.array([concept_index(name, concepts) for name in outputs])
     imagenet = load_imagenet(folder / "imagenet.safetensors")
-    _, mean = split(windows.features, DEEP // 2)
-    known = np.log(imagenet.probabilities(mean, len(concepts))[:, labels] + 1e-3)
+    found = imagenet.probabilities(windows.features[:, :DEEP], len(concepts))
+    known = np.log(found[:, labels] + 1e-3)
     known[:, [_blind(concepts[label]) for label in labels]] = np.log(UNKNOWN)
     return Material(regions, windows, tags, concepts, outputs, labels, known)
 
@@ -122,7 +125,7 @@ def fit(name: HeadName, material: Material, held_out: int | None, *, seed: int =
         basis = _window_basis(windows)
         known = material.known[kept]
         reading = fit_from_tags(windows, material.tags, material.outputs, known, basis)
-    return _head(reading, material.labels, MIXING[name])
+    return _head(reading, material.labels, _priors(name, material), MIXING[name])
 
 
 def unseen_probabilities(material: Material, heads: Mapping[int, ConceptHead]) -> FloatArray:
@@ -173,7 +176,10 @@ def calibrate(material: Material, probabilities: FloatArray) -> tuple[FloatArray
     parts = np.array_split(order, _KNOTS)
     steps = np.array([believed[part].mean() for part in parts])
     values = isotonic_regression([right[part].mean() for part in parts]).x
-    return steps.astype(np.float32), np.asarray(values, np.float32)
+    # One knot in the middle of every plateau, so that no two probabilities score the same.
+    levels = np.unique(values)
+    middles = [steps[values == level].mean() for level in levels]
+    return np.array(middles, np.float32), levels.astype(np.float32)
 
 
 def measured(regions: Pooled) -> Booleans:
@@ -222,14 +228,29 @@ def _window_basis(windows: Pooled) -> Basis:
     return find_basis(windows.features[rows])
 
 
+def _priors(name: HeadName, material: Material) -> FloatArray:
+    """Weight of ImageNet's opinion on each output; tags were shared out by it already."""
+    if name == "mini-zeroshot":
+        return np.zeros(len(material.outputs), np.float32)
+    regions = material.regions
+    shown = [set(regions.images[regions.categories == output]) for output in material.outputs]
+    images = np.array([len(found) for found in shown])
+    blind = np.array([_blind(material.concepts[label]) for label in material.labels])
+    return np.where(blind, PRIOR, PRIOR + RARE_PRIOR * RARE / (RARE + images)).astype(np.float32)
+
+
 def _head(
-    reading: Reading, labels: npt.NDArray[np.int64], mixing: tuple[float, float, float, float]
+    reading: Reading,
+    labels: npt.NDArray[np.int64],
+    prior: FloatArray,
+    mixing: tuple[float, float, float],
 ) -> ConceptHead:
     identity = np.array([0, 1], np.float32)
     return ConceptHead(
         reading.weights.astype(np.float32),
         reading.bias.astype(np.float32),
         labels,
+        prior,
         np.array(mixing, np.float32),
         identity,
         identity,

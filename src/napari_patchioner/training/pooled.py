@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.backbones._resample import interpolation
-from napari_patchioner.backbones.mini import SIZES, grid_shape
+from napari_patchioner.backbones.mini import SIZE, grid_shape
 from napari_patchioner.evaluation.datasets import development_images
 
 from .features import read_features
@@ -128,21 +128,18 @@ def pool_development_images(
 def _pool(
     found: Sequence[Example], cache: Path, name: str, grid: tuple[int, int], *, flipped: bool
 ) -> FloatArray:
-    """Weighted means of ``[deep of each size | middle of each size]``."""
+    """Weighted means of ``[deep | middle]``."""
     if not found:
         return np.zeros((0, 0), np.float32)
     weights = np.stack([example.weights for example in found])
-    parts: tuple[list[FloatArray], list[FloatArray]] = ([], [])
-    for size in SIZES:
-        maps = read_features(cache, name, size, flipped=flipped)
-        for part, features in zip(parts, maps, strict=True):
-            rows, columns, channels = features.shape
-            spread = weights.reshape(-1, *grid)
-            spread = spread @ interpolation(columns, grid[1])
-            spread = np.swapaxes(np.swapaxes(spread, 1, 2) @ interpolation(rows, grid[0]), 1, 2)
-            cells = features.reshape(-1, channels).astype(np.float32)
-            part.append(spread.reshape(len(found), -1) @ cells)
-    return np.concatenate([*parts[0], *parts[1]], axis=1)
+    parts = []
+    for features in read_features(cache, name, SIZE, flipped=flipped):
+        rows, columns, channels = features.shape
+        spread = weights.reshape(-1, *grid) @ interpolation(columns, grid[1])
+        spread = np.swapaxes(np.swapaxes(spread, 1, 2) @ interpolation(rows, grid[0]), 1, 2)
+        cells = features.reshape(-1, channels).astype(np.float32)
+        parts.append(spread.reshape(len(found), -1) @ cells)
+    return np.concatenate(parts, axis=1)
 
 
 def _stack(rows: list[tuple[Example, FloatArray, FloatArray, bool]]) -> Pooled:

@@ -14,7 +14,7 @@ from typing import get_args
 
 import torch
 
-from napari_patchioner.backbones.mini import SIZES
+from napari_patchioner.backbones.mini import SIZE
 from napari_patchioner.decoders._concepts import load_concepts
 from napari_patchioner.evaluation.datasets import development_images
 from napari_patchioner.models._embedded import FOLDER
@@ -42,9 +42,8 @@ def rebuild(data: Path, work: Path, out: Path) -> None:
     write_imagenet(out / "imagenet.safetensors", load_concepts(out / "concepts.json"))
     network = load_network(out / "backbone.safetensors")
     images = [image.path for image in development_images(data)]
-    for size in SIZES:
-        for flipped in (False, True):
-            compute_features(network, images, work / "features", size, flipped=flipped)
+    for flipped in (False, True):
+        compute_features(network, images, work / "features", SIZE, flipped=flipped)
     material = prepare(data, work / "features", out)
     for name in get_args(HeadName):
         build(name, material, out, work / "heads_folds")
