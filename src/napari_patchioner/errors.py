@@ -26,5 +26,5 @@ class ModelError(PatchionerError):
     """A model that is missing, damaged, or does not belong with its other parts."""
 
 
-class Cancelled(Exception):  # noqa: N818 - a request by the user, not a failure
+class Cancelled(Exception):
     """Raised by a progress callback to stop the work in hand."""

@@ -1,1 +1,9 @@
-"""See the architecture: one room of the house."""
+"""From an image to a grid of patch embeddings, one file per backbone."""
+
+from __future__ import annotations
+
+from ._backbone import Backbone
+from ._files import read_image
+from ._picture import as_rgb
+
+__all__ = ["Backbone", "as_rgb", "read_image"]

@@ -89,7 +89,7 @@ class EfficientNetLite(nn.Module):
             if index in self._late:
                 kept.append(features)
             if index == self._late[0]:
-                kept.append(functional.relu6(block.expand(features)).sqrt())
+                kept.append(functional.relu6(cast("_SameConv", block.expand)(features)).sqrt())
             features = block(features)
         kept.append(features)
         return functional.relu6(self.head(features)), _at_one_stride(kept)
