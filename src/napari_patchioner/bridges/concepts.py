@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 CANDIDATES = 6
 """How many concepts a region's evidence lists at most."""
 
+SHOWN = 3
+"""How many are listed always, for people to see what else was considered."""
+
 LEAST_SHARE = 0.05
-"""Concepts below this share of the first one's probability are not listed."""
+"""Beyond those, concepts below this share of the first one's probability are left out."""
 
 PHOTOGRAPH = 0.5
 """Below this probability of being a photograph nothing is named."""
@@ -142,7 +145,8 @@ class ConceptBridge:
 
     def _evidence(self, row: FloatArray, words: dict[str, float], score: float) -> Evidence:
         best = np.argsort(-row, kind="stable")[:CANDIDATES]
-        best = best[row[best] >= LEAST_SHARE * row[best[0]]]
+        likely = row[best] >= LEAST_SHARE * row[best[0]]
+        best = best[likely | (np.arange(len(best)) < SHOWN)]
         return Evidence(
             concepts=tuple((self._names[index], float(row[index])) for index in best),
             attributes=words,

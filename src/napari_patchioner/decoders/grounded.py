@@ -45,6 +45,10 @@ WISH = 2.0
 """Log-odds added to measured adjectives and numbers, so that beams do not lose them."""
 
 
+WORTH_SAYING = 0.05
+"""A candidate below this share of the first one's probability is no alternative caption."""
+
+
 class GroundedDecoder:
     """Writes captions in which every name and adjective has evidence.
 
@@ -215,7 +219,11 @@ class GroundedDecoder:
         alternatives: int,
     ) -> Caption:
         concepts = evidence.concepts[:3]
-        others = [named(name, self._concepts) for name, _ in concepts]
+        others = [
+            named(name, self._concepts)
+            for name, weight in concepts
+            if weight >= WORTH_SAYING * concepts[0][1]
+        ]
         if evidence.verdict == "appearance" and evidence.text is not None:
             caption = Caption(text=evidence.text, score=evidence.score)
         elif evidence.verdict == "unsure" or not concepts:

@@ -1,1 +1,1 @@
-"""See the architecture: one room of the house."""
+"""How good captions are: datasets, metrics, baselines and reports."""

@@ -1,1 +1,1 @@
-"""See the architecture: one room of the house."""
+"""How the embedded model is made: features, heads, corpus and decoder, from named sources."""
