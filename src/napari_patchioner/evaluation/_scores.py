@@ -139,7 +139,7 @@ def score_wholes(predictions: Sequence[WholePrediction]) -> Scores:
 
 
 def score_calibration(predictions: Sequence[Prediction]) -> Scores:
-    """How well the score tells right captions from wrong ones.
+    """How well the score tells captions whose first noun is right from the others.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def score_calibration(predictions: Sequence[Prediction]) -> Scores:
         ``error`` (expected calibration error), ``bins``, ``separation`` (area under the ROC).
     """
     scores = np.array([one.caption.score for one in predictions])
-    right = np.array([is_right(one) for one in predictions])
+    right = np.array([is_head(one) for one in predictions])
     return {
         "error": calibration_error(scores, right),
         "separation": separation(scores, right),

@@ -143,7 +143,7 @@ def verdicts_table(scores: Mapping[str, Scores]) -> str:
 
 
 def bins_table(scores: Mapping[str, Scores]) -> str:
-    """Accuracy by range of the score."""
+    """Share of captions whose first noun is right, by range of the score."""
     rows = []
     for model, one in scores.items():
         cells = [
@@ -153,7 +153,7 @@ def bins_table(scores: Mapping[str, Scores]) -> str:
         rows.append([model, *cells])
     edges = next(iter(scores.values()))["score"]["bins"]
     header = [f"{entry['low']:.1f} to {entry['high']:.1f}" for entry in edges]
-    return markdown_table(["named, by score", *header], rows)
+    return markdown_table(["said first, by score", *header], rows)
 
 
 def parts_table(scores: Mapping[str, Scores]) -> str:
