@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from napari_patchioner.models._embedded import FOLDER as EMBEDDED
 from napari_patchioner.models._embedded import HEADS, load_embedded
 from napari_patchioner.regions._shapes import Box, WholeImage
@@ -263,7 +265,10 @@ def _publish(out: Path, work: Path, blocks: dict[str, str]) -> None:
     text = card.read_text(encoding="utf-8")
     card.write_text(fill_blocks(text, blocks), encoding="utf-8")
     (out / "mini-scores.json").write_bytes((work / "scores.json").read_bytes())
-    (out / "mini-samples.png").write_bytes((work / "examples-samples.png").read_bytes())
+    with Image.open(work / "examples-samples.png") as sheet:
+        sheet.resize((sheet.width * 2 // 3, sheet.height * 2 // 3)).save(
+            out / "mini-samples.jpg", quality=85
+        )
 
 
 def _load(name: str) -> Captions:
