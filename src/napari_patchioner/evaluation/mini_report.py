@@ -159,7 +159,7 @@ def measure_speed(captioner: Captions, repeats: int = 7) -> dict[str, float | st
         "caption_median": statistics.median(one),
         "caption_fastest": min(one),
         "caption_of_20_median": statistics.median(twenty) / 20,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one torch thread",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one used",
     }
 
 
