@@ -1,4 +1,4 @@
-"""The development folders cut out of COCO 2017, as `shared/data/README.md` lays them out."""
+"""The development folders cut out of COCO 2017, laid out as their own `README.md` says."""
 
 from __future__ import annotations
 
