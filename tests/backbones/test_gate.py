@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from napari_patchioner.backbones import gate
 from napari_patchioner.backbones._picture import as_rgb
@@ -81,8 +81,9 @@ def test_noise_never_passes() -> None:
 
 def test_the_door_gives_a_probability() -> None:
     axes = np.zeros((30, 40, len(AXES)), np.float32)
-    assert 0.0 <= gate.photograph_probability(np.zeros(1280, np.float32), axes) <= 1.0
-    assert gate.photograph_probability(np.full(1280, 6.0, np.float32), axes) < 0.1
+    parameters = gate.load_gate(GATE)
+    assert 0.0 <= gate.photograph_probability(np.zeros(1280, np.float32), axes, parameters) <= 1.0
+    assert gate.photograph_probability(np.full(1280, 6.0, np.float32), axes, parameters) < 0.1
 
 
 def test_the_file_is_small() -> None:
@@ -101,9 +102,17 @@ def test_strangers_fail_even_where_the_classifier_was_never_told() -> None:
     assert gate.score(stranger, parameters) < 0
 
 
-def test_a_missing_file_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    gate._parameters.cache_clear()
-    monkeypatch.setattr(gate, "files", lambda _: Path("/nowhere"))
-    with pytest.raises(ModelError, match="reinstall"):
-        gate.photograph_probability(np.zeros(1280, np.float32), np.zeros((2, 2, 99), np.float32))
-    gate._parameters.cache_clear()
+@pytest.mark.parametrize("damage", ["missing", "cut", "short", "not finite", "other"])
+def test_a_damaged_file_is_told_in_one_sentence(tmp_path: Path, damage: str) -> None:
+    path, parameters = tmp_path / "gate.safetensors", load_file(GATE)
+    if damage == "cut":
+        path.write_bytes(GATE.read_bytes()[:5000])
+    elif damage == "short":
+        save_file({**parameters, "centre": parameters["centre"][:-1].copy()}, path)
+    elif damage == "not finite":
+        save_file({**parameters, "bias": np.full(1, np.nan, np.float32)}, path)
+    elif damage == "other":
+        save_file({"weights": np.zeros((2, 2), np.float32)}, path)
+    with pytest.raises(ModelError, match="reinstall") as caught:
+        gate.load_gate(path)
+    assert "\n" not in str(caught.value)

@@ -9,11 +9,12 @@ from napari_patchioner.errors import Cancelled, ImageError, ModelError
 from napari_patchioner.models._embedded import FOLDER
 
 WEIGHTS = FOLDER / "backbone.safetensors"
+GATE = FOLDER / "gate.safetensors"
 
 
 @pytest.fixture(scope="module")
 def backbone():
-    return MiniBackbone(WEIGHTS)
+    return MiniBackbone(WEIGHTS, GATE)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,7 @@ def test_the_key_names_the_pixels(backbone, grid, picture):
     brighter = np.minimum(picture.astype(int) + 9, 255).astype(np.uint8)
     assert backbone.encode(picture).key == grid.key
     assert backbone.encode(brighter).key != grid.key
+    assert backbone.encode(picture.reshape(120, 60, 3)).key != grid.key
 
 
 def test_progress_rises_to_one(backbone, picture):
@@ -96,10 +98,10 @@ def test_no_picture_is_said_to_be_none(backbone):
 def test_damaged_weights_are_said_to_be(tmp_path):
     path = tmp_path / "backbone.safetensors"
     with pytest.raises(ModelError, match="missing or damaged"):
-        MiniBackbone(path)
+        MiniBackbone(path, GATE)
     path.write_bytes(WEIGHTS.read_bytes()[:5000])
     with pytest.raises(ModelError, match="missing or damaged"):
-        MiniBackbone(path)
+        MiniBackbone(path, GATE)
 
 
 def test_a_core_is_left_to_the_window():

@@ -79,6 +79,26 @@ def test_a_head_of_another_backbone_is_refused(tmp_path):
         load_embedded("mini", tmp_path)
 
 
+@pytest.mark.parametrize("part", ["bias", "labels", "prior", "mixing"])
+@pytest.mark.parametrize("damage", ["short", "wild"])
+def test_a_head_whose_parts_do_not_fit_is_refused(tmp_path, part, damage):
+    from safetensors.numpy import load_file, save_file
+
+    for path in FOLDER.iterdir():
+        if path.name != HEADS["mini"]:
+            (tmp_path / path.name).symlink_to(path)
+    tensors = load_file(FOLDER / HEADS["mini"])
+    if damage == "short":
+        tensors[part] = tensors[part][:-1].copy()
+    elif part == "labels":
+        tensors[part] = tensors[part] + 10_000
+    else:
+        tensors[part] = np.full_like(tensors[part], np.inf)
+    save_file(tensors, tmp_path / HEADS["mini"])
+    with pytest.raises(ModelError, match="reinstall"):
+        load_embedded("mini", tmp_path)
+
+
 def test_near_names_are_concepts():
     from napari_patchioner.decoders._concepts import load_concepts
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +13,7 @@ from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -28,7 +27,9 @@ _TEXTURE_AXES = INDEX["dark_spot_count"]
 
 
 def photograph_probability(
-    features_mean: npt.NDArray[np.float32], axes_grid: npt.NDArray[np.float32]
+    features_mean: npt.NDArray[np.float32],
+    axes_grid: npt.NDArray[np.float32],
+    parameters: Parameters,
 ) -> float:
     """How likely an image is an everyday photograph, from 0 to 1; below 0.5 it is not one.
 
@@ -42,18 +43,15 @@ def photograph_probability(
         Mean over the grid of the EfficientNet-Lite2 head features (long side 640, stride 32).
     axes_grid : ndarray, shape (rows, columns, len(AXES))
         Appearance axes of the same image, 40 patches along its long side.
+    parameters : mapping of str to ndarray
+        From `load_gate`.
 
     Returns
     -------
     float
         Probability that the image is like the photographs the model was made for.
-
-    Raises
-    ------
-    ModelError
-        The gate's file is missing or damaged.
     """
-    log_odds = score(summary(features_mean, axes_grid), _parameters())
+    log_odds = score(summary(features_mean, axes_grid), parameters)
     return float(1 / (1 + np.exp(-np.clip(log_odds, -_LIMIT, _LIMIT))))
 
 
@@ -98,13 +96,40 @@ def distance(z: npt.NDArray[np.float32], parameters: Parameters) -> float:
     return float(np.sqrt((np.sum((inside / scale[:-1]) ** 2) + rest / scale[-1] ** 2) / len(z)))
 
 
-@cache
-def _parameters() -> Parameters:
-    resource = files("napari_patchioner") / "models" / "embedded" / "gate.safetensors"
+def load_gate(path: Path) -> Parameters:
+    """Read the gate from a safetensors file, see `score` for what it holds.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged or of another kind.
+    """
     try:
-        with as_file(resource) as path:
-            return load_file(path)
+        parameters = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(
-            "the photograph gate is missing or damaged; reinstall napari-patchioner."
-        ) from error
+        raise _damaged(path) from error
+    if not _whole(parameters):
+        raise _damaged(path)
+    return parameters
+
+
+def _whole(parameters: Parameters) -> bool:
+    """Whether all parts are there, of shapes that fit one another, and finite."""
+    basis = parameters.get("basis", np.zeros(0))
+    if basis.ndim != 2:
+        return False
+    dim, rank = basis.shape
+    shapes = {
+        **dict.fromkeys(("centre", "spread", "weight"), (dim,)),
+        "bias": (1,),
+        "basis": (dim, rank),
+        "scale": (rank + 1,),
+        "distance": (2,),
+    }
+    return {name: part.shape for name, part in parameters.items()} == shapes and all(
+        np.isfinite(part).all() for part in parameters.values()
+    )
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"{path} is missing or damaged; reinstall napari-patchioner to restore it.")

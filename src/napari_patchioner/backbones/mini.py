@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +9,15 @@ import torch
 
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 
+from ._dense import dense
 from ._efficientnet import EfficientNetLite
 from ._picture import as_rgb
-from ._pyramid import dense
 from ._resample import resample
 from ._threads import spare_core
 from .appearance import appearance_axes
-from .gate import photograph_probability
+from .gate import load_gate, photograph_probability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,19 +44,22 @@ class MiniBackbone:
     ----------
     weights : Path
         The folded float16 weights, a safetensors file.
+    gate : Path
+        What tells photographs from other pictures, a safetensors file.
 
     Raises
     ------
     ModelError
-        The file is missing, damaged or belongs to another network.
+        A file is missing, damaged or belongs to another network.
     """
 
     name = "efficientnet-lite2"
     patch_size = 16
-    input_size = 640
+    input_size = SIZE
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, gate: Path) -> None:
         self._network = _load(weights)
+        self._gate = load_gate(gate)
         channels = self._network.channels + self._network.middle_channels
         self.dim = channels + len(AXES)
 
@@ -90,14 +92,14 @@ class MiniBackbone:
             deep, middle = dense(self._network, pixels, SIZE)
         tell(0.6, "measuring colours and textures")
         axes = appearance_axes(pixels, shape)
-        photograph = photograph_probability(deep.mean((0, 1)), axes)
+        photograph = photograph_probability(deep.mean((0, 1)), axes, self._gate)
         tell(1.0, "done")
         return FeatureGrid(
             embeddings=np.concatenate(
                 [resample(deep, shape), resample(middle, shape), axes], axis=2
             ),
             transform=GridTransform((pixels.shape[0], pixels.shape[1]), shape),
-            key=f"{self.name}-{hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}",
+            key=grid_key(pixels, self.name, size=SIZE),
             measures={"photograph": float(photograph)},
         )
 

@@ -136,7 +136,14 @@ def load_head(path: Path) -> ConceptHead:
     ModelError
         The file is missing, damaged or of another kind.
     """
-    return ConceptHead(**_read(path, [field.name for field in fields(ConceptHead)]))
+    head = ConceptHead(**_read(path, [field.name for field in fields(ConceptHead)]))
+    outputs = head.weights.shape[-1:]
+    parts = (head.bias, head.labels, head.prior)
+    if head.weights.ndim != 2 or any(part.shape != outputs for part in parts):
+        raise _damaged(path)
+    if head.mixing.shape != (3,) or head.score_steps.shape != head.score_values.shape:
+        raise _damaged(path)
+    return head
 
 
 def load_imagenet(path: Path) -> ImageNetReading:
@@ -147,24 +154,33 @@ def load_imagenet(path: Path) -> ImageNetReading:
     ModelError
         The file is missing, damaged or of another kind.
     """
-    return ImageNetReading(**_read(path, [field.name for field in fields(ImageNetReading)]))
+    reading = ImageNetReading(**_read(path, [field.name for field in fields(ImageNetReading)]))
+    classes = reading.weights.shape[-1:]
+    if reading.weights.ndim != 2 or not reading.bias.shape == reading.groups.shape == classes:
+        raise _damaged(path)
+    return reading
 
 
 def _read(path: Path, names: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """Tensors of a file: integers as 64 bits, the others as float32."""
+    """Tensors of a file, all finite: integers as 64 bits, the others as float32."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         tensors = load_file(path)
-        return {
+        read = {
             name: tensors[name].astype(np.int64 if tensors[name].dtype.kind == "i" else np.float32)
             for name in names
         }
     except (OSError, SafetensorError, KeyError) as error:
-        raise ModelError(
-            f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
-        ) from error
+        raise _damaged(path) from error
+    if not all(np.isfinite(tensor).all() for tensor in read.values()):
+        raise _damaged(path)
+    return read
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"{path} is missing or damaged; reinstall napari-patchioner to restore it.")
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -5,23 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 
 from ._card import ModelCard
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 
 FOLDER = Path(__file__).parent / "embedded"
 SHARED = (
     "backbone.safetensors",
+    "gate.safetensors",
     "imagenet.safetensors",
     "concepts.json",
     "text.safetensors",
     "decoder.safetensors",
+    "decoder.json",
 )
 HEADS = {"mini": "head_mini.safetensors", "mini-zeroshot": "head_zeroshot.safetensors"}
 _LICENCE = "Apache-2.0 and BSD-3-Clause; COCO annotations CC BY 4.0"
@@ -94,12 +97,11 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     embeddings = _text_embeddings(folder / "text.safetensors", len(concepts))
     head = load_head(folder / HEADS[name])
     imagenet = load_imagenet(folder / "imagenet.safetensors")
-    backbone = MiniBackbone(folder / "backbone.safetensors")
+    backbone = MiniBackbone(folder / "backbone.safetensors", folder / "gate.safetensors")
     if head.dim != backbone.dim - len(AXES):
-        raise ModelError(
-            f"{HEADS[name]} and backbone.safetensors do not belong together; reinstall "
-            f"napari-patchioner to restore them."
-        )
+        raise _strangers(HEADS[name], "backbone.safetensors")
+    if max(head.labels.max(), imagenet.groups.max()) >= len(concepts):
+        raise _strangers(HEADS[name], "concepts.json")
     names = [concept.name for concept in concepts]
     bridge = ConceptBridge(head, imagenet, names, embeddings, ATTRIBUTES, NEAR)
     decoder = GroundedDecoder.open(folder)
@@ -116,12 +118,20 @@ def _text_embeddings(path: Path, concepts: int) -> npt.NDArray[np.float16]:
         raise ModelError(
             f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
         ) from error
+    if not np.isfinite(embeddings).all():
+        raise ModelError(f"{path} is damaged; reinstall napari-patchioner to restore it.")
     if len(embeddings) != concepts:
         raise ModelError(
             f"{path} embeds {len(embeddings)} concepts but concepts.json lists {concepts}; "
             f"reinstall napari-patchioner to restore them."
         )
     return embeddings
+
+
+def _strangers(one: str, other: str) -> ModelError:
+    return ModelError(
+        f"{one} and {other} do not belong together; reinstall napari-patchioner to restore them."
+    )
 
 
 def _size(name: str) -> int:

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from napari_patchioner.backbones._dense import dense
 from napari_patchioner.backbones._efficientnet import EfficientNetLite
-from napari_patchioner.backbones._pyramid import dense
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,8 @@ import skimage.data
 from PIL import Image
 from safetensors.numpy import save_file
 
+from napari_patchioner.backbones._dense import dense
 from napari_patchioner.backbones._picture import as_rgb
-from napari_patchioner.backbones._pyramid import dense
 from napari_patchioner.backbones.appearance import appearance_axes
 from napari_patchioner.backbones.gate import distance, score, summary
 
