@@ -263,11 +263,6 @@ class GroundedDecoder:
         return [concept for concept in concepts if concept >= 0]
 
 
-def load_grounded(folder: str | Path) -> GroundedDecoder:
-    """Read a decoder from the folder of an embedded model; see `GroundedDecoder.open`."""
-    return GroundedDecoder.open(folder)
-
-
 def _free(evidence: Evidence) -> bool:
     """Whether a phrase has to be written: the region is sure, or has no text of its own."""
     if evidence.verdict == "appearance":

@@ -68,11 +68,6 @@ class Writer:
         concepts = self.words.concepts
         return self.relations.between(concepts[one], concepts[other])
 
-    def in_natural_order(self, one: int, other: int) -> bool:
-        """Whether a sentence would rather begin with ``one``."""
-        back = self.relation(other, one) in PLACES
-        return not back or self.relation(one, other) in PLACES
-
     def _head(self, head: int, adjectives: Sequence[str], *, plural: bool) -> list[int]:
         concept = self.words.concepts[head]
         said = [self.words.id(word) for word in adjectives]
