@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from napari.components import ViewerModel
+from npe2 import PluginManifest
+from qtpy.QtWidgets import QApplication
 
 from napari_patchioner.annotations import Annotation
 from napari_patchioner.regions import Box, Trace, WholeImage
-from napari_patchioner.viewer.opening import load
+from napari_patchioner.viewer.opening import load, show_demo
 
 
 def test_every_shape_gets_its_caption_on_its_layer() -> None:
@@ -31,3 +33,13 @@ def test_every_shape_gets_its_caption_on_its_layer() -> None:
     assert np.isnan(other.features["score"][0])
     assert not other.visible
     assert regions.visible
+
+
+def test_the_picture_is_not_cut_off_by_the_dock(make_napari_viewer, npe2pm) -> None:
+    npe2pm.register(PluginManifest.from_distribution("napari-patchioner"))
+    viewer = make_napari_viewer(show=True)
+    show_demo(viewer, {"one": np.zeros((300, 300), np.uint8)}, [])
+    canvas = viewer.window._qt_viewer.canvas.native
+    for _ in range(5):
+        QApplication.processEvents()
+    assert 300 * viewer.scene.camera.zoom <= min(canvas.width(), canvas.height())

@@ -38,10 +38,23 @@ def open_demo(
     """
     import napari
 
-    viewer = napari.Viewer(title="Patch-ioner")
+    show_demo(napari.Viewer(title="Patch-ioner"), images, annotations)
+    napari.run()
+
+
+def show_demo(
+    viewer: napari.Viewer,
+    images: Mapping[str, npt.NDArray[np.generic]],
+    annotations: Sequence[Annotation],
+) -> None:
+    """Load everything into a viewer and dock the widget beside it, nothing cut off."""
+    from qtpy.QtWidgets import QApplication
+
     load(viewer, images, annotations)
     viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)
-    napari.run()
+    # The dock takes its room from the canvas only when Qt lays the window out.
+    QApplication.processEvents()
+    viewer.reset_view()
 
 
 def load(
