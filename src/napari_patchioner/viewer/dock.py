@@ -38,7 +38,9 @@ class CaptionDock(DockBase):
         self, napari_viewer: napari.viewer.Viewer, *, library: Library | None = None
     ) -> None:
         super().__init__()
-        self.viewer = napari_viewer
+        # napari hands plugins a proxy whose layers are never the same object twice, and that
+        # warns on the screen of what `table` has no public word for.
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.library = library or shared_library()
         self.annotators: dict[Any, Annotator] = {}
         self.annotator: Annotator | None = None
