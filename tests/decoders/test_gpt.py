@@ -158,3 +158,13 @@ def test_a_checkpoint_with_other_layers_is_refused() -> None:
     state = published_state(gpt()) | {"clip_project.model.2.weight": torch.ones(2, 2)}
     with pytest.raises(ModelError, match=r"clip_project\.model\.2\.weight"):
         prefix_gpt_from_decap(state, heads=2)
+
+
+def test_numbers_that_are_none_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    model = gpt()
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    model.save(tmp_path / "wild.safetensors")
+    with pytest.raises(ModelError, match="not finite") as caught:
+        PrefixGPT.open(tmp_path / "wild.safetensors")
+    assert "\n" not in str(caught.value)

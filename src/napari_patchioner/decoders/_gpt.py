@@ -213,8 +213,10 @@ class PrefixGPT(nn.Module):
                 model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
-                f"{path} is not a decoder written by this package ({error}); get it again."
+                f"{path} is missing, damaged or not a decoder of this package; get it again."
             ) from error
+        if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+            raise ModelError(f"{path} holds numbers that are not finite; get it again.")
         return model.eval()
 
 
