@@ -68,8 +68,10 @@ def test_a_model_overwrites_only_what_is_empty_or_its_own(
 
 def test_a_model_caption_says_where_it_comes_from() -> None:
     before = Annotation("a", "cat.png", Point(1, 2), extra={"time": "noon"})
-    after = with_model_caption(before, Caption("a dog", 0.5), model="mini", extra={"grid": "k"})
-    assert (after.source, after.model, after.score) == ("model", "mini", 0.5)
+    after = with_model_caption(
+        before, Caption("a dog", 0.26294821), model="mini", extra={"grid": "k"}
+    )
+    assert (after.source, after.model, after.score) == ("model", "mini", 0.2629)
     assert after.extra == {"time": "noon", "grid": "k"}
 
 

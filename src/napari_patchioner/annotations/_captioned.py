@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from ._annotation import Annotation
 
+# A calibrated score is not known better than that, and a table is read by people.
+_DIGITS = 4
+
 
 def with_model_caption(
     annotation: Annotation,
@@ -43,7 +46,7 @@ def with_model_caption(
     return replace(
         annotation,
         caption=caption.text,
-        score=float(caption.score),
+        score=round(float(caption.score), _DIGITS),
         source="model",
         model=model,
         extra={**annotation.extra, **(extra or {})},
