@@ -104,6 +104,16 @@ def test_damaged_weights_are_said_to_be(tmp_path):
         MiniBackbone(path, GATE)
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(WEIGHTS)
+    tensors["stem.bias"] = np.full_like(tensors["stem.bias"], np.nan)
+    save_file(tensors, tmp_path / "backbone.safetensors")
+    with pytest.raises(ModelError, match="damaged"):
+        MiniBackbone(tmp_path / "backbone.safetensors", GATE)
+
+
 def test_a_core_is_left_to_the_window():
     before = torch.get_num_threads()
     with spare_core():

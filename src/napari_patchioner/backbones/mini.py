@@ -125,6 +125,8 @@ def _load(path: Path) -> EfficientNetLite:
         raise ModelError(
             f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
         ) from error
+    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+        raise ModelError(f"{path} is damaged; reinstall napari-patchioner to restore it.")
     network.eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
