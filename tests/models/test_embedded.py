@@ -74,9 +74,17 @@ def test_a_head_of_another_backbone_is_refused(tmp_path):
             (tmp_path / path.name).symlink_to(path)
     tensors = load_file(FOLDER / HEADS["mini"])
     tensors["weights"] = np.ascontiguousarray(tensors["weights"][:100])
-    save_file(tensors, tmp_path / HEADS["mini"])
+    save_file(tensors, tmp_path / HEADS["mini"], metadata={"model": "mini"})
     with pytest.raises(ModelError, match="do not belong together"):
         load_embedded("mini", tmp_path)
+
+
+def test_a_head_of_the_other_model_is_refused(tmp_path):
+    folder = tmp_path / "embedded"
+    shutil.copytree(FOLDER, folder)
+    shutil.copy(FOLDER / HEADS["mini"], folder / HEADS["mini-zeroshot"])
+    with pytest.raises(ModelError, match="belongs to mini, not to mini-zeroshot"):
+        load_embedded("mini-zeroshot", folder)
 
 
 @pytest.mark.parametrize("part", ["bias", "labels", "prior", "mixing"])
@@ -94,7 +102,7 @@ def test_a_head_whose_parts_do_not_fit_is_refused(tmp_path, part, damage):
         tensors[part] = tensors[part] + 10_000
     else:
         tensors[part] = np.full_like(tensors[part], np.inf)
-    save_file(tensors, tmp_path / HEADS["mini"])
+    save_file(tensors, tmp_path / HEADS["mini"], metadata={"model": "mini"})
     with pytest.raises(ModelError, match="reinstall"):
         load_embedded("mini", tmp_path)
 

@@ -128,13 +128,19 @@ def readable(features: FloatArray, deep: int) -> FloatArray:
     return np.concatenate([np.sqrt(np.maximum(features[:, :deep], 0)), features[:, deep:]], axis=1)
 
 
-def load_head(path: Path) -> ConceptHead:
+def load_head(path: Path, model: str | None = None) -> ConceptHead:
     """Read a head from a safetensors file.
+
+    Parameters
+    ----------
+    path : Path
+    model : str, optional
+        Id of the model it must belong to.
 
     Raises
     ------
     ModelError
-        The file is missing, damaged or of another kind.
+        The file is missing, damaged, of another kind or of another model.
     """
     head = ConceptHead(**_read(path, [field.name for field in fields(ConceptHead)]))
     outputs = head.weights.shape[-1:]
@@ -143,6 +149,11 @@ def load_head(path: Path) -> ConceptHead:
         raise _damaged(path)
     if head.mixing.shape != (3,) or head.score_steps.shape != head.score_values.shape:
         raise _damaged(path)
+    if model is not None and (owner := _owner(path)) != model:
+        raise ModelError(
+            f"{path} belongs to {owner or 'no model'}, not to {model}; reinstall napari-patchioner "
+            "to restore it."
+        )
     return head
 
 
@@ -177,6 +188,14 @@ def _read(path: Path, names: list[str]) -> dict[str, npt.NDArray[Any]]:
     if not all(np.isfinite(tensor).all() for tensor in read.values()):
         raise _damaged(path)
     return read
+
+
+def _owner(path: Path) -> str | None:
+    """Id of the model a file was made for."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return (file.metadata() or {}).get("model")
 
 
 def _damaged(path: Path) -> ModelError:

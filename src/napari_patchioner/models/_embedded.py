@@ -95,7 +95,7 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
 
     concepts = load_concepts(folder / "concepts.json")
     embeddings = _text_embeddings(folder / "text.safetensors", len(concepts))
-    head = load_head(folder / HEADS[name])
+    head = load_head(folder / HEADS[name], name)
     imagenet = load_imagenet(folder / "imagenet.safetensors")
     backbone = MiniBackbone(folder / "backbone.safetensors", folder / "gate.safetensors")
     if head.dim != backbone.dim - len(AXES):

@@ -188,12 +188,13 @@ def measured(regions: Pooled) -> Booleans:
     return counts
 
 
-def write_head(head: ConceptHead, path: Path) -> None:
-    """Write a head as safetensors, its weights as float16."""
+def write_head(head: ConceptHead, path: Path, name: HeadName) -> None:
+    """Write the head of a model as safetensors, its weights as float16."""
     tensors = {field.name: getattr(head, field.name) for field in fields(ConceptHead)}
     tensors["weights"] = tensors["weights"].astype(np.float16)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    contiguous = {part: np.ascontiguousarray(value) for part, value in tensors.items()}
+    save_file(contiguous, path, metadata={"model": name})
     path.chmod(0o644)
 
 
@@ -212,7 +213,7 @@ def build(name: HeadName, material: Material, shipped: Path, folds: Path) -> Flo
     short = name.removeprefix("mini-")
     for fold, head in heads.items():
         path = shipped / HEADS[name] if fold < 0 else folds / f"head_{short}_fold{fold}.safetensors"
-        write_head(replace(head, score_steps=steps, score_values=values), path)
+        write_head(replace(head, score_steps=steps, score_values=values), path, name)
     return probabilities
 
 

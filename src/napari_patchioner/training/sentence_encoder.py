@@ -129,6 +129,7 @@ def write_embeddings(embeddings: npt.NDArray[np.float32], folder: Path = EMBEDDE
     note = "all-MiniLM-L6-v2 (Apache-2.0), rows in the order of concepts.json"
     tensors = {"concept_embeddings": np.ascontiguousarray(embeddings, np.float16)}
     save_file(tensors, str(path), metadata={"made_with": note})
+    path.chmod(0o644)
     return path
 
 

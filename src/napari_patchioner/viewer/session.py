@@ -166,7 +166,7 @@ class Session:
         record = self._current(request)
         if record is None:
             return False
-        record.caption, record.score = caption.text, float(caption.score)
+        record.caption, record.score = caption.text, round(float(caption.score), 4)
         record.source = "model" if caption.text else ""
         record.model, record.details, record.problem = model, caption, ""
         return True
