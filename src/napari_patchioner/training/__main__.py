@@ -3,7 +3,7 @@
 ``python -m napari_patchioner.training --data DIR [--work DIR] [--out DIR]``
 
 Sources are named in ``models/embedded/NOTICE.md``; seeds are fixed and steps are counted. On one
-core it takes a little over an hour, and features are kept in the work folder.
+core it takes about half an hour, and features are kept in the work folder.
 """
 
 from __future__ import annotations
