@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # repeats, kernel, stride, expansion, output channels of the seven stages before scaling
 _STAGES = (
@@ -85,12 +85,13 @@ class EfficientNetLite(nn.Module):
         """
         features = functional.relu6(self.stem(images))
         kept: list[torch.Tensor] = []
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(cast("Iterable[_InvertedBottleneck]", self.blocks)):
+            hidden = block.widen(features)
             if index in self._late:
                 kept.append(features)
             if index == self._late[0]:
-                kept.append(functional.relu6(cast("_SameConv", block.expand)(features)).sqrt())
-            features = block(features)
+                kept.append(hidden.sqrt())
+            features = block.narrow(features, hidden)
         kept.append(features)
         return functional.relu6(self.head(features)), _at_one_stride(kept)
 
@@ -136,7 +137,14 @@ class _InvertedBottleneck(nn.Module):
         self.skip = stride == 1 and inputs == outputs
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        hidden = features if self.expand is None else functional.relu6(self.expand(features))
+        return self.narrow(features, self.widen(features))
+
+    def widen(self, features: torch.Tensor) -> torch.Tensor:
+        """Expand to the hidden channels."""
+        return features if self.expand is None else functional.relu6(self.expand(features))
+
+    def narrow(self, features: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Filter each hidden channel and project; add the input where shapes allow."""
         output = self.project(functional.relu6(self.depthwise(hidden)))
         return cast("torch.Tensor", features + output if self.skip else output)
 

@@ -16,7 +16,12 @@ def open_dock() -> None:
     """Show the dock, from *Layers > Annotate*."""
     viewer = _viewer()
     if viewer is not None:
-        viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)
+        show_dock(viewer)
+
+
+def show_dock(viewer: napari.Viewer) -> None:
+    """Dock the widget in a viewer's window."""
+    viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)
 
 
 def new_layers() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_patchioner.annotations import shape_from_region
 
+from .commands import show_dock
 from .layers import ensure_layer
 from .table import COLUMNS
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations import Annotation
 
     from .layers import LayerKey
-
-_PLUGIN, _WIDGET = "napari-patchioner", "Patch-ioner: caption regions"
 
 
 def open_demo(
@@ -51,7 +50,7 @@ def show_demo(
     from qtpy.QtWidgets import QApplication
 
     load(viewer, images, annotations)
-    viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)
+    show_dock(viewer)
     # The dock takes its room from the canvas only when Qt lays the window out.
     QApplication.processEvents()
     viewer.reset_view()
