@@ -28,9 +28,20 @@ FLOORS = {
     "regions": 1,
     "bridges": 1,
     "decoders": 1,
+    "checkpoints": 1,
     "errors": 0,
 }
-LIGHT = ["", ".errors", ".regions", ".grids", ".decoders", ".bridges", ".annotations", ".captioner"]
+LIGHT = [
+    "",
+    ".errors",
+    ".regions",
+    ".grids",
+    ".decoders",
+    ".bridges",
+    ".annotations",
+    ".captioner",
+    ".checkpoints",
+]
 HEAVY = ["torch", "transformers", "napari", "qtpy", "PySide6", "PyQt5", "PyQt6"]
 
 

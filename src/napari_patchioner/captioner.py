@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from .backbones import RegionEncoder
 from .errors import ModelError, RegionError
 from .grids import pool
-from .regions import cover
+from .regions import WholeImage, cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .grids import FeatureGrid
     from .regions import PatchWeights, Region
 
-Pooling: TypeAlias = Literal["mean", "gaussian", "attention"]
+Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
 
 
 class Captioner:
@@ -38,7 +39,7 @@ class Captioner:
         Vectors to captions.
     name : str
         Id of the model, kept with every caption it writes.
-    pooling : {"mean", "gaussian", "attention"}
+    pooling : {"mean", "gaussian", "attention", "cls"}
         How a region's patches become one vector, unless a call says otherwise.
     weighting : {"touch", "area"}
         Whether a patch that a region touches counts whole, or by the share that is covered.
@@ -46,6 +47,8 @@ class Captioner:
         Which patches a box covers: those it intersects, or those the published code takes.
     variance : float
         Width of the Gaussian of ``pooling="gaussian"``, in half sides of the region.
+    whole : {"mean", "gaussian", "attention", "cls"}, optional
+        The same for whole images; as ``pooling`` by default.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class Captioner:
         weighting: Literal["touch", "area"] = "touch",
         convention: Literal["paper", "reference"] = "paper",
         variance: float = 0.5,
+        whole: Pooling | None = None,
     ) -> None:
         self.backbone = backbone
         self.bridge = bridge
@@ -76,6 +80,7 @@ class Captioner:
         self.weighting: Literal["touch", "area"] = weighting
         self.convention: Literal["paper", "reference"] = convention
         self.variance = variance
+        self.whole: Pooling | None = whole
 
     def encode(
         self, image: npt.ArrayLike, *, progress: Callable[[float, str], None] | None = None
@@ -119,8 +124,9 @@ class Captioner:
             From :meth:`encode` of this captioner.
         regions : sequence of Region
             In image pixels, ``(row, column)``.
-        pooling : {"mean", "gaussian", "attention"}, optional
-            How patches become one vector; the captioner's own by default.
+        pooling : {"mean", "gaussian", "attention", "cls"}, optional
+            How patches become one vector; the captioner's own by default. Backbones that look
+            again at every region pool nothing.
         beams : int
             Sentences followed side by side; 1 is fastest.
         alternatives : int
@@ -140,15 +146,11 @@ class Captioner:
         ModelError
             If the grid was encoded by another backbone.
         """
-        if grid.dim != self.backbone.dim:
-            raise ModelError(
-                f"The image was encoded with {grid.dim} numbers per patch but {self.name} reads "
-                f"{self.backbone.dim}; encode it again with this model."
-            )
+        self._check(grid)
         weights = self._cover_all(grid, regions)
         if not weights:
             return []
-        vectors = pool(grid, weights, pooling or self.pooling, variance=self.variance)
+        vectors = self._embed(grid, regions, weights, pooling)
         patches = np.array([covered.weights.sum() for covered in weights])
         crossing = self.bridge.cross(vectors, grid, patches=patches)
         captions = self.decoder.decode(
@@ -162,6 +164,40 @@ class Captioner:
             return captions
         pairs = zip(captions, crossing.neighbours, strict=True)
         return [replace(caption, neighbours=near) for caption, near in pairs]
+
+    def _check(self, grid: FeatureGrid) -> None:
+        """Refuse what another backbone has encoded."""
+        if grid.dim != self.backbone.dim:
+            raise ModelError(
+                f"The image was encoded with {grid.dim} numbers per patch but {self.name} reads "
+                f"{self.backbone.dim}; encode it again with this model."
+            )
+        if grid.backbone and grid.backbone != self.backbone.name:
+            raise ModelError(
+                f"The image was encoded by {grid.backbone} but {self.name} reads what "
+                f"{self.backbone.name} makes; encode it again with this model."
+            )
+
+    def _embed(
+        self,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        weights: list[PatchWeights],
+        pooling: Pooling | None,
+    ) -> npt.NDArray[np.float32]:
+        """One vector per region, shape (n, dim); whole images may be pooled their own way."""
+        if isinstance(self.backbone, RegionEncoder):
+            return self.backbone.embed_regions(grid, weights)
+        how = pooling or self.pooling
+        whole = pooling or self.whole or how
+        if whole == how:
+            return pool(grid, weights, how, variance=self.variance)
+        vectors = np.empty((len(weights), grid.dim), np.float32)
+        is_whole = np.array([isinstance(region, WholeImage) for region in regions])
+        for chosen, way in ((is_whole, whole), (~is_whole, how)):
+            rows = np.flatnonzero(chosen)
+            vectors[rows] = pool(grid, [weights[row] for row in rows], way, variance=self.variance)
+        return vectors
 
     def _cover_all(self, grid: FeatureGrid, regions: Sequence[Region]) -> list[PatchWeights]:
         """Find the patches of every region, or say which one is at fault."""

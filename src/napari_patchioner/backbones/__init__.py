@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._backbone import Backbone
+from ._backbone import Backbone, RegionEncoder, TextTower
 from ._files import read_image
 from ._picture import as_rgb
 
-__all__ = ["Backbone", "as_rgb", "read_image"]
+__all__ = ["Backbone", "RegionEncoder", "TextTower", "as_rgb", "read_image"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
     from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.regions import PatchWeights
 
 
 class Backbone(Protocol):
@@ -18,7 +20,8 @@ class Backbone(Protocol):
     Attributes
     ----------
     name : str
-        Goes into the key of every grid it makes.
+        Goes into every grid it makes and its key; two backbones whose grids differ have
+        different names.
     dim : int
         Length of one embedding.
     patch_size : int
@@ -36,3 +39,23 @@ class Backbone(Protocol):
         self, image: npt.ArrayLike, *, progress: Callable[[float, str], None] | None = None
     ) -> FeatureGrid:
         """Look at an image, gray, RGB or RGBA; ``progress`` may raise ``Cancelled``."""
+
+
+@runtime_checkable
+class TextTower(Protocol):
+    """A backbone that puts sentences in the space of its patch embeddings."""
+
+    def embed_text(
+        self, texts: Sequence[str], *, progress: Callable[[float, str], None] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Embed sentences, shape (n, dim), not normalised; ``progress`` may raise ``Cancelled``."""
+
+
+@runtime_checkable
+class RegionEncoder(Protocol):
+    """A backbone that looks at the picture again for every region, instead of pooling patches."""
+
+    def embed_regions(
+        self, grid: FeatureGrid, weights: Sequence[PatchWeights]
+    ) -> npt.NDArray[np.float32]:
+        """Embed regions, shape (n, dim), one pass each; ``grid.picture`` is what it looks at."""

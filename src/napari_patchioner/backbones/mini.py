@@ -101,6 +101,7 @@ class MiniBackbone:
             transform=GridTransform((pixels.shape[0], pixels.shape[1]), shape),
             key=grid_key(pixels, self.name, size=SIZE),
             measures={"photograph": float(photograph)},
+            backbone=self.name,
         )
 
 

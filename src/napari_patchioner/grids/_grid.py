@@ -32,6 +32,10 @@ class FeatureGrid:
         The class token.
     measures : mapping of str to float
         Facts about the whole image, such as how likely it is a photograph.
+    backbone : str
+        Name of the backbone that made it; empty where nobody says.
+    picture : ndarray of float32, shape (3, height, width), optional
+        The prepared picture, for backbones that look again at every region.
     """
 
     embeddings: npt.NDArray[np.float32]
@@ -40,6 +44,8 @@ class FeatureGrid:
     attention: npt.NDArray[np.float32] | None = None
     cls: npt.NDArray[np.float32] | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
+    backbone: str = ""
+    picture: npt.NDArray[np.float32] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._grid import FeatureGrid
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
-Pooling: TypeAlias = Literal["mean", "gaussian", "attention"]
+Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
 
 
 def pool(
@@ -36,10 +36,10 @@ def pool(
         ``rows x columns`` patch embeddings.
     weights : sequence of PatchWeights
         One per region, on the same grid.
-    how : {"mean", "gaussian", "attention"}
-        By weight alone; times a bell over the region's bounding patches; or times the class
-        token's attention. Each member of a region set has its own bell and its own attention,
-        and keeps its share of the set.
+    how : {"mean", "gaussian", "attention", "cls"}
+        By weight alone; times a bell over the region's bounding patches; times the class token's
+        attention; or the class token itself, the same for every region. Each member of a region
+        set has its own bell and its own attention, and keeps its share of the set.
     variance : float
         Width of the bell: ``exp(-(x^2 + y^2) / variance)`` with x and y from -1 to 1 across the
         region. Zero takes the central patches alone.
@@ -52,7 +52,7 @@ def pool(
     Raises
     ------
     PatchionerError
-        Weights of another grid, a variance below zero, or no attention in the grid.
+        Weights of another grid, a variance below zero, or no attention or class token in the grid.
 
     Examples
     --------
@@ -72,6 +72,8 @@ def pool(
             )
     if not weights:
         return np.zeros((0, grid.dim), np.float32)
+    if how == "cls":
+        return _class_tokens(grid, len(weights))
     values = [_shares(region, grid, how, variance) for region in weights]
     indices = np.concatenate([region.indices for region in weights])
     used, columns = np.unique(indices, return_inverse=True)
@@ -80,6 +82,15 @@ def pool(
     # Only the patches in use are widened: double precision costs little and keeps long sums exact.
     patches = grid.embeddings.reshape(-1, grid.dim)[used].astype(np.float64)
     return np.asarray(matrix @ patches, np.float32)
+
+
+def _class_tokens(grid: FeatureGrid, regions: int) -> npt.NDArray[np.float32]:
+    """Repeat the class token for every region."""
+    if grid.cls is None:
+        raise PatchionerError(
+            "This model gives no class token: choose mean or gaussian pooling instead."
+        )
+    return np.tile(np.asarray(grid.cls, np.float32), (regions, 1))
 
 
 def _shares(region: PatchWeights, grid: FeatureGrid, how: Pooling, variance: float) -> FloatArray:
@@ -102,7 +113,7 @@ def _weighed(region: PatchWeights, grid: FeatureGrid, how: Pooling, variance: fl
     elif how == "attention":
         factors = _attended(region, grid)
     else:
-        raise PatchionerError(f"Unknown pooling {how!r}: use mean, gaussian or attention.")
+        raise PatchionerError(f"Unknown pooling {how!r}: use mean, gaussian, attention or cls.")
     shares = region.weights * factors
     return np.asarray(shares / shares.sum())
 

@@ -21,6 +21,16 @@ class ModelCard:
         Bytes of all files the model reads.
     note : str
         How it was made and what it is good for, one sentence.
+    ram : int
+        Bytes of memory it needs while captioning; 0 where nobody has measured.
+    installed : bool
+        Whether it can be loaded right now, without a network.
+    to_get : int
+        Bytes still to be downloaded; 0 once installed.
+    sources : tuple of str
+        Where its files come from, hub ids; empty for the models inside the package.
+    row : str
+        The row of the paper's tables it reproduces, if any.
     """
 
     id: str
@@ -28,3 +38,8 @@ class ModelCard:
     licence: str
     size: int
     note: str
+    ram: int = 0
+    installed: bool = True
+    to_get: int = 0
+    sources: tuple[str, ...] = ()
+    row: str = ""
