@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from napari_patchioner.bridges import MemoryBank
+from napari_patchioner.bridges import _hdf5 as module
+from napari_patchioner.bridges._hdf5 import convert_hdf5
+from napari_patchioner.errors import Cancelled, ModelError
+
+NOTES = {"projection": "abc"}
+
+
+def bank(path, vectors, texts, name="coco_captions"):
+    with h5py.File(path, "w") as file:
+        file[f"{name}-embeddings"] = np.asarray(vectors, np.float32)
+        file.create_dataset(f"{name}-text", data=texts, dtype=h5py.string_dtype("utf-8"))
+    return path
+
+
+@pytest.fixture
+def published(tmp_path):
+    vectors = np.random.default_rng(4).normal(size=(10, 6))
+    return bank(tmp_path / "bank.h5", vectors, [f"caption {n} é" for n in range(10)]), vectors
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float16", 2e-3), ("float32", 1e-6)])
+@pytest.mark.parametrize("rows", [1, 3, 10, 4096])
+def test_every_row_and_text_arrives(published, tmp_path, monkeypatch, dtype, error, rows):
+    monkeypatch.setattr(module, "_CHUNK", rows)
+    source, vectors = published
+    made = convert_hdf5(source, tmp_path / "out", provenance=NOTES, dtype=dtype)
+    assert made.embeddings.dtype == dtype
+    np.testing.assert_allclose(made.embeddings, vectors, atol=error)
+    assert list(made.captions) == [f"caption {n} é" for n in range(10)]
+    assert MemoryBank.open(tmp_path / "out").provenance == NOTES
+
+
+def test_rows_of_zeros_leave_with_their_own_texts(tmp_path):
+    vectors = np.eye(5)
+    vectors[[0, 3]] = 0
+    source = bank(tmp_path / "bank.h5", vectors, list("abcde"))
+    made = convert_hdf5(source, tmp_path / "out", provenance={})
+    assert list(made.captions) == ["b", "c", "e"]
+    assert made.nearest([[0, 0, 1, 0, 0]], 1)[0][0][0] == "c"
+
+
+@pytest.mark.parametrize("kind", ["fixed", "other name", "second pair"])
+def test_other_ways_of_writing_a_bank(tmp_path, kind):
+    source = tmp_path / "bank.h5"
+    name = "vg" if kind == "other name" else "coco_captions"
+    with h5py.File(source, "w") as file:
+        file[f"{name}-embeddings"] = np.eye(2, dtype=np.float32)
+        file[f"{name}-text"] = np.array([b"one", b"two"]) if kind == "fixed" else ["one", "two"]
+        if kind == "second pair":
+            file["aaa-embeddings"], file["aaa-text"] = np.ones((1, 2), "f4"), ["three"]
+    assert list(convert_hdf5(source, tmp_path / "out", provenance={}).captions) == ["one", "two"]
+
+
+def _damaged(path, kind):
+    vectors, texts = np.ones((300, 8), np.float32), [f"text {n}" for n in range(300)]
+    if kind == "lengths":
+        return bank(path, vectors, texts[:-1])
+    if kind == "flat":
+        return bank(path, vectors[0], texts[:8])
+    if kind == "empty":
+        return bank(path, np.ones((0, 8)), [])
+    if kind == "not finite":
+        vectors[7, 7] = np.nan
+    bank(path, vectors, texts)
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "cut short":
+        path.write_bytes(path.read_bytes()[:5])
+    elif kind == "text":
+        path.write_text("<html>not found</html>")
+    elif kind in ("no texts", "two pairs"):
+        with h5py.File(path, "a") as file:
+            file.move("coco_captions-text", "a-text" if kind == "two pairs" else "captions")
+            if kind == "two pairs":
+                file.move("coco_captions-embeddings", "a-embeddings")
+                file["b-text"], file["b-embeddings"] = file["a-text"], file["a-embeddings"]
+    elif kind == "numbers as texts":
+        with h5py.File(path, "a") as file:
+            del file["coco_captions-text"]
+            file["coco_captions-text"] = np.arange(300)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("cut", "cut short"),
+        ("cut short", "not an HDF5 file"),
+        ("text", "not an HDF5 file"),
+        ("no texts", "holds captions, coco_captions-embeddings"),
+        ("two pairs", "one pair"),
+        ("lengths", "300 embeddings came with texts of shape \\(299,\\)"),
+        ("numbers as texts", "300 embeddings"),
+        ("flat", "shape \\(8,\\)"),
+        ("empty", "shape \\(0, 8\\)"),
+        ("not finite", "not finite"),
+    ],
+)
+def test_damage_is_one_sentence_and_leaves_nothing(tmp_path, kind, told):
+    source = _damaged(tmp_path / "bank.h5", kind)
+    with pytest.raises(ModelError, match=told) as caught:
+        convert_hdf5(source, tmp_path / "out", provenance={})
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["bank.h5"]
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path):
+    source = tmp_path / "bank.h5"
+    with h5py.File(source, "w") as file:
+        file["a-embeddings"], file["a-text"] = np.eye(1, dtype="f4"), np.array([b"\xff"])
+    with pytest.raises(ModelError, match="damaged"):
+        convert_hdf5(source, tmp_path / "out", provenance={})
+
+
+def test_a_bank_of_another_encoder_is_refused(published, tmp_path):
+    with pytest.raises(ModelError, match="length 6, not 768"):
+        convert_hdf5(published[0], tmp_path / "out", provenance={}, dim=768)
+    assert len(convert_hdf5(published[0], tmp_path / "out", provenance={}, dim=6)) == 10
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        convert_hdf5(tmp_path / "none.h5", tmp_path / "out", provenance={})
+
+
+def test_progress_is_told_and_may_cancel(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK", 4)
+    told = []
+    convert_hdf5(published[0], tmp_path / "one", provenance={}, progress=lambda *a: told.append(a))
+    assert [fraction for fraction, _ in told] == [0, 0.4, 0.8, 1]
+    assert told[1][1] == "4 of 10 captions"
+
+    def cancel(fraction, _):
+        if fraction > 0.5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        convert_hdf5(published[0], tmp_path / "two", provenance={}, progress=cancel)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.h5", "one"]
