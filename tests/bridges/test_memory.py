@@ -191,7 +191,9 @@ def test_an_existing_bank_is_not_overwritten(tmp_path: Path) -> None:
     assert len(MemoryBank.open(tmp_path / "bank")) == 2
 
 
-@pytest.mark.parametrize("name", ["embeddings.npy", "captions.txt", "offsets.npy", "meta.json"])
+@pytest.mark.parametrize(
+    "name", ["embeddings.npy", "captions.txt", "offsets.npy", "lengths.npy", "meta.json"]
+)
 @pytest.mark.parametrize("harm", ["missing", "cut", "empty"])
 def test_a_damaged_bank_is_refused(tmp_path: Path, name: str, harm: str) -> None:
     MemoryBank.build(tmp_path / "bank", [(texts(50), rows(50))])
@@ -272,3 +274,18 @@ def test_the_bridge_of_noise_trained_decoders_only_scales() -> None:
     np.testing.assert_allclose(crossing.vectors, [[0.6, 0.8], [0, 0]])
     assert crossing.vectors.dtype == np.float32
     assert crossing.neighbours is None
+
+
+def test_neighbours_far_off_change_nothing(tmp_path: Path) -> None:
+    """Rows too far away to count may be left out of the average, and it stays the same."""
+    generator = np.random.default_rng(3)
+    near = np.eye(1, 16) + 0.02 * generator.standard_normal((20, 16))
+    far = -np.eye(1, 16) + 0.3 * generator.standard_normal((4000, 16))
+    rows = np.concatenate([far, near, far]).astype(np.float32)
+    texts = [str(row) for row in range(len(rows))]
+    query = np.eye(1, 16, dtype=np.float32)
+    cosines = unit_rows(rows) @ query[0]
+    weights = np.exp((cosines.astype(np.float64) - cosines.max()) / 0.01)
+    expected = unit_rows(weights @ rows / weights.sum())
+    bank = MemoryBank.build(tmp_path / "bank", [(texts, rows)], dtype="float32")
+    np.testing.assert_allclose(bank.project(query)[0], expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The memory bank on disk: four files in a folder."""
+"""The memory bank on disk: five files in a folder."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-patchioner memory 1"
 EMBEDDINGS, CAPTIONS, OFFSETS, META = "embeddings.npy", "captions.txt", "offsets.npy", "meta.json"
+LENGTHS = "lengths.npy"
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class _Writer:
     dtype: np.dtype[Any]
     dim: int | None = None
     offsets: list[int] = field(default_factory=lambda: [0])
+    lengths: list[npt.NDArray[np.float32]] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, texts: Sequence[str], vectors: npt.ArrayLike) -> None:
@@ -48,6 +50,7 @@ class _Writer:
                 f"A chunk of the memory has vectors of length {rows.shape[1]}, "
                 f"the ones before {self.dim}; embed all captions with one model."
             )
+        self.lengths.append(np.linalg.norm(rows.astype(np.float32), axis=1))
         lines = [(" ".join(text.split()) + "\n").encode() for text in texts]
         for part, file in ((rows.tobytes(), self.embeddings), (b"".join(lines), self.captions)):
             file.write(part)
@@ -115,6 +118,7 @@ def write_bank(
                 writer.add(texts, vectors)
             writer.finish()
         np.save(beside / OFFSETS, np.asarray(writer.offsets, np.int64))
+        np.save(beside / LENGTHS, np.concatenate(writer.lengths))
         meta = {
             "format": FORMAT,
             "rows": len(writer.offsets) - 1,
@@ -130,8 +134,10 @@ def write_bank(
         raise
 
 
-def read_bank(folder: Path) -> tuple[npt.NDArray[Any], CaptionFile, dict[str, Any]]:
-    """Map a bank into memory: embeddings, captions and what is known about them.
+def read_bank(
+    folder: Path,
+) -> tuple[npt.NDArray[Any], CaptionFile, npt.NDArray[np.float32], dict[str, Any]]:
+    """Map a bank into memory: embeddings, captions, lengths and what is known about them.
 
     Raises
     ------
@@ -143,16 +149,18 @@ def read_bank(folder: Path) -> tuple[npt.NDArray[Any], CaptionFile, dict[str, An
         rows = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
         offsets = np.load(folder / OFFSETS, allow_pickle=False)
         captions = CaptionFile(folder / CAPTIONS, offsets)
+        lengths = np.load(folder / LENGTHS, allow_pickle=False)
         told = (meta["format"], meta["rows"], meta["dim"])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"The memory in {folder} is damaged or incomplete ({error}); build or copy it again."
         ) from error
     found = (FORMAT, len(captions), rows.shape[-1])
-    if rows.ndim != 2 or len(rows) != len(captions) or told != found:
+    together = rows.ndim == 2 and len(rows) == len(captions) and lengths.shape == (len(rows),)
+    if not together or told != found:
         raise ModelError(
             f"The files in {folder} do not belong together: {META} tells of {told[1:]} rows and "
             f"columns, {EMBEDDINGS} has {rows.shape} and {CAPTIONS} {len(captions)} captions; "
             "copy the whole folder again."
         )
-    return rows, captions, meta
+    return rows, captions, lengths, meta

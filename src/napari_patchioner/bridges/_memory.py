@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,11 +48,13 @@ class MemoryBank:
         captions: Sequence[str],
         provenance: Mapping[str, str],
         hash: str,  # noqa: A002 - the word the annotations use
+        lengths: npt.NDArray[np.float32],
     ) -> None:
         self.embeddings = embeddings
         self.captions = captions
         self.provenance = provenance
         self.hash = hash
+        self._lengths = lengths
 
     @classmethod
     def build(
@@ -94,8 +95,8 @@ class MemoryBank:
         ModelError
             If a file is missing, cut short, or belongs to another bank.
         """
-        rows, captions, meta = read_bank(Path(folder))
-        return cls(rows, captions, meta.get("provenance", {}), meta.get("sha256", ""))
+        rows, captions, lengths, meta = read_bank(Path(folder))
+        return cls(rows, captions, meta.get("provenance", {}), meta.get("sha256", ""), lengths)
 
     @classmethod
     def from_arrays(
@@ -121,7 +122,7 @@ class MemoryBank:
             raise ModelError("The memory has no captions; give at least one with its embedding.")
         lines = "".join(f"{text}\n" for text in texts).encode()
         digest = hashlib.sha256(rows.tobytes() + lines).hexdigest()
-        return cls(rows, texts, provenance or {}, digest)
+        return cls(rows, texts, provenance or {}, digest, np.linalg.norm(rows, axis=1))
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -216,11 +217,6 @@ class MemoryBank:
     def _chunks(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         for first in range(0, len(self), _CHUNK):
             yield first, np.asarray(self.embeddings[first : first + _CHUNK], np.float32)
-
-    @cached_property
-    def _lengths(self) -> npt.NDArray[np.float32]:
-        """Length of every row, found once: it is small, and every question needs it."""
-        return np.concatenate([np.linalg.norm(rows, axis=1) for _, rows in self._chunks()])
 
     def _checked(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Scale queries to length one, or say why that cannot be."""

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+# exp(-34) times a million rows is below what single precision can tell from nothing.
+_NEGLIGIBLE = 34.0
+
+
 class SoftAverage:
     """An average of rows weighted by ``softmax(cosine / temperature)``, taken chunk by chunk.
 
@@ -51,6 +55,10 @@ class SoftAverage:
             self._sum = np.zeros((len(cosines), rows.shape[-1]))
         top = np.maximum(self._peak, peak)
         fade = np.exp(self._peak - top)
+        near = (logits > top - _NEGLIGIBLE).any(axis=0)
+        if rows.ndim == 2 and near.mean() < 0.5:
+            logits, rows = logits[:, near], rows[near]
+            lengths = None if lengths is None else lengths[near]
         weights = np.exp(logits - top).astype(np.float32)
         self._mass = self._mass * fade + weights.sum(axis=1, dtype=np.float64, keepdims=True)
         shares = weights if lengths is None else weights / lengths
