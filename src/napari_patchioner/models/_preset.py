@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-
-from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +17,24 @@ class PresetFile:
     Attributes
     ----------
     repo : str
-        Hub id, ``owner/name``; empty for a file that lies beside a local preset.
+        Hub id, ``owner/name``; empty for a file that lies beside a local preset, or that is on no
+        hub and has to be given from a folder.
     path : str
-        Its place in the repository; a glob names the one file that matches it.
+        Its place in the repository; a glob names the one file that matches it. Beside a local
+        preset it may be a folder.
     size : int
         Bytes; 0 where nobody knows before asking the hub.
     sha256 : str
         Of the file; empty where nobody knows before asking the hub.
+    where : str
+        Where a person finds a file that is on no hub.
     """
 
     repo: str
     path: str
     size: int = 0
     sha256: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,35 @@ class Part:
     kind : str
         Which one, a key of its registry.
     files : mapping of str to str
-        Role in the part's ``open`` to role in the preset's ``files``.
+        Role in the part's ``open`` to role in the preset's ``files`` or ``prepare``.
     options : mapping of str to object
         The other arguments of ``open``.
     """
 
     kind: str
     files: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What is made once, after the files are there.
+
+    Attributes
+    ----------
+    role : str
+        Under which parts ask for the result.
+    make : str
+        How it is made: a key of ``_prepare.MAKERS``.
+    source : str
+        Role of the files it is made from; empty where the package brings them along.
+    options : mapping of str to object
+        Further arguments.
+    """
+
+    role: str
+    make: str
+    source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -66,6 +90,11 @@ class Preset:
         Bytes of memory it needs while captioning.
     files : mapping of str to tuple of PresetFile
         By role. A role of several files is handed on as the folder that holds them.
+    conversions : tuple of Conversion
+        What is made of them once, in this order.
+    provenance : mapping of str to str
+        What the preset vouches for where files do not say so themselves: under ``"projection"``
+        the hash of the projection that banks and decoders were made behind.
     backbone, bridge, decoder : Part
         What it is made of.
     options : mapping of str to object
@@ -82,6 +111,8 @@ class Preset:
     bridge: Part
     decoder: Part
     files: Mapping[str, tuple[PresetFile, ...]] = field(default_factory=dict)
+    conversions: tuple[Conversion, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     row: str = ""
     ram: int = 0
@@ -98,3 +129,17 @@ class Preset:
         """Hub ids, each once, in the order of the files."""
         named = (file.repo for part in self.files.values() for file in part)
         return tuple(dict.fromkeys(repo for repo in named if repo))
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Its three parts, by what they are."""
+        return {"backbone": self.backbone, "bridge": self.bridge, "decoder": self.decoder}
+
+    @property
+    def elsewhere(self) -> Mapping[str, tuple[PresetFile, ...]]:
+        """Roles with files that no hub holds: a person brings them along in a folder."""
+        return {
+            role: files
+            for role, files in self.files.items()
+            if self.home is None and any(not file.repo for file in files)
+        }

@@ -1,0 +1,239 @@
+"""The TOML form of a preset, read strictly: what is not understood is refused."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.errors import ModelError
+
+from ._parts import part_kind
+from ._preset import Conversion, Part, Preset, PresetFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = "preset.toml"
+_TEXTS = ("id", "title", "note", "licence", "row")
+_KEYS = {*_TEXTS, "ram", "files", "prepare", "provenance", "options"} | {
+    "backbone",
+    "bridge",
+    "decoder",
+}
+_POOLINGS = ("mean", "gaussian", "attention", "cls")
+_OPTIONS: dict[str, tuple[Any, ...] | type] = {
+    "pooling": _POOLINGS,
+    "whole": _POOLINGS,
+    "weighting": ("touch", "area"),
+    "convention": ("paper", "reference"),
+    "variance": float,
+}
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
+    """Read a preset from its file.
+
+    Parameters
+    ----------
+    path : path
+        A TOML file, or a folder that holds ``preset.toml``.
+    home : Path, optional
+        Folder that files without a ``repo`` lie in; the folder itself where ``path`` is one.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, is not TOML, or says something that is not understood.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path, home = path / NAME, path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} cannot be read; write the model's {NAME} there.") from error
+    return parse_preset(text, source=str(path), home=home)
+
+
+def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
+    """Read a preset from text.
+
+    Parameters
+    ----------
+    text : str
+        TOML.
+    source : str
+        Where it comes from, for messages.
+    home : Path, optional
+        Folder that files without a ``repo`` lie in.
+
+    Raises
+    ------
+    ModelError
+        It is not TOML, or says something that is not understood.
+    """
+    try:
+        return _preset(tomllib.loads(text), home)
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{source} is not TOML ({error}); mend it there.") from error
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from error
+
+
+def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
+    _only(table, _KEYS, "preset")
+    texts = {key: _text(table, key, required=key != "row") for key in _TEXTS}
+    if not _ID.fullmatch(texts["id"]):
+        raise ModelError(f"The id {texts['id']!r} must be lower-case letters, digits and dashes.")
+    files = {
+        role: _files(role, entries, home)
+        for role, entries in _table(table, "files", "preset").items()
+    }
+    made = tuple(
+        _conversion(role, entry, files)
+        for role, entry in _table(table, "prepare", "preset").items()
+    )
+    roles = {*files, *(conversion.role for conversion in made)}
+    parts = {group: _part(group, table, roles) for group in ("backbone", "bridge", "decoder")}
+    return Preset(
+        **texts,
+        **parts,
+        files=files,
+        conversions=made,
+        provenance=_provenance(table),
+        options=_options(_table(table, "options", "preset")),
+        ram=_count(table, "ram", "preset"),
+        home=home,
+    )
+
+
+def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:
+    entry = _table(table, group, "preset")
+    where = f"[{group}]"
+    _only(entry, {"kind", "files", "options"}, where)
+    kind = _text(entry, "kind", where=where)
+    known = part_kind(group, kind)
+    files = _table(entry, "files", where)
+    _only(files, {*known.needs, *known.may}, f"files of the {group} {kind!r}")
+    if lacking := [role for role in known.needs if role not in files]:
+        raise ModelError(f"The {group} {kind!r} needs files {lacking[0]!r}; name their role.")
+    for role, name in files.items():
+        if name not in roles:
+            raise ModelError(
+                f"The {group} {kind!r} reads {role!r} from {name!r}, which neither [files] nor "
+                f"[prepare] has; name one of: {', '.join(sorted(roles)) or 'none'}."
+            )
+    return Part(kind, files, _table(entry, "options", where))
+
+
+def _files(role: str, entries: object, home: Path | None) -> tuple[PresetFile, ...]:
+    listed = entries if isinstance(entries, list) else [entries]
+    if not listed or not all(isinstance(entry, dict) for entry in listed):
+        raise ModelError(f"The files {role!r} must be tables like {{repo = ..., path = ...}}.")
+    return tuple(_file(role, entry, home) for entry in listed)
+
+
+def _file(role: str, entry: Mapping[str, Any], home: Path | None) -> PresetFile:
+    where = f"files {role!r}"
+    _only(entry, {"repo", "path", "size", "sha256", "where"}, where)
+    texts = {
+        key: _text(entry, key, required=key == "path", where=where)
+        for key in ("repo", "path", "sha256", "where")
+    }
+    if texts["repo"] and not _REPO.fullmatch(texts["repo"]):
+        raise ModelError(f"The {where} name the repository {texts['repo']!r}; write owner/name.")
+    if texts["sha256"] and not _SHA256.fullmatch(texts["sha256"]):
+        raise ModelError(f"The {where} have a sha256 that is not 64 hexadecimal digits.")
+    if not texts["repo"] and home is None and not texts["where"]:
+        raise ModelError(f"The {where} name no repo; say where a person finds them.")
+    return PresetFile(**{**texts, "path": _inside(texts["path"], where)}, size=_size(entry, where))
+
+
+def _size(entry: Mapping[str, Any], where: str) -> int:
+    return _count(entry, "size", where)
+
+
+def _inside(path: str, where: str) -> str:
+    """Refuse a path that leaves its folder, on any system."""
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    leaves = posix.is_absolute() or windows.drive or windows.root or "\\" in path
+    if leaves or not posix.parts or ".." in posix.parts:
+        raise ModelError(f"The {where} lie at {path!r}; give a path inside the folder.")
+    return str(posix)
+
+
+def _conversion(role: str, entry: object, files: Mapping[str, Any]) -> Conversion:
+    from ._prepare import MAKERS
+
+    where = f"[prepare] {role!r}"
+    if not isinstance(entry, dict):
+        raise ModelError(f"{where} must be a table like {{make = ..., source = ...}}.")
+    _only(entry, {"make", "source", "options"}, where)
+    if role in files:
+        raise ModelError(f"The role {role!r} is in both [files] and [prepare]; rename one.")
+    make = _text(entry, "make", where=where)
+    if make not in MAKERS:
+        raise ModelError(f"{where} is made by {make!r}; choose one of: {', '.join(MAKERS)}.")
+    source = _text(entry, "source", required=False, where=where)
+    if source and source not in files:
+        raise ModelError(f"{where} is made from {source!r}, which [files] does not have.")
+    if MAKERS[make].needs_source and not source:
+        raise ModelError(f"{where} needs the role of the file it is made from: source = ....")
+    return Conversion(role, make, source, _table(entry, "options", where))
+
+
+def _provenance(table: Mapping[str, Any]) -> dict[str, str]:
+    entries = _table(table, "provenance", "preset")
+    _only(entries, {"projection"}, "[provenance]")
+    stamps = {key: _text(entries, key, where="[provenance]") for key in entries}
+    for key, stamp in stamps.items():
+        if not _SHA256.fullmatch(stamp):
+            raise ModelError(f"The {key} of [provenance] must be 64 hexadecimal digits.")
+    return stamps
+
+
+def _options(entries: Mapping[str, Any]) -> dict[str, Any]:
+    _only(entries, set(_OPTIONS), "[options]")
+    for key, value in entries.items():
+        allowed = _OPTIONS[key]
+        if isinstance(allowed, tuple) and value not in allowed:
+            raise ModelError(
+                f"The option {key} must be one of {', '.join(allowed)}, not {value!r}."
+            )
+        if allowed is float and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ModelError(f"The option {key} must be a number, not {value!r}.")
+    return dict(entries)
+
+
+def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(table) - known):
+        listed = ", ".join(sorted(known)) or "nothing"
+        raise ModelError(f"The {where} must not have {unknown[0]!r}; it takes: {listed}.")
+
+
+def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise ModelError(f"The {key!r} of the {where} must be a table, not {value!r}.")
+    return value
+
+
+def _text(
+    table: Mapping[str, Any], key: str, *, required: bool = True, where: str = "preset"
+) -> str:
+    value = table.get(key, "")
+    if not isinstance(value, str) or (required and not value):
+        raise ModelError(f'The {where} needs {key} = "some text".')
+    return value
+
+
+def _count(table: Mapping[str, Any], key: str, where: str) -> int:
+    value = table.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ModelError(f"The {key} of the {where} must be a number of bytes, not {value!r}.")
+    return value

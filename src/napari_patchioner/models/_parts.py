@@ -1,0 +1,128 @@
+"""The parts a preset can name: kind to the class that opens it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ._preset import Part
+
+_HERE = "napari_patchioner"
+
+
+@dataclass(frozen=True, slots=True)
+class PartKind:
+    """One kind of part.
+
+    Attributes
+    ----------
+    target : str
+        ``module:name`` of something with ``open(files, **options)``.
+    needs : tuple of str
+        Roles that ``open`` cannot do without.
+    may : tuple of str
+        Roles it reads where they are given.
+    """
+
+    target: str
+    needs: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+
+
+BACKBONES = {
+    "talk2dino": PartKind("backbones.talk2dino:Talk2DINO", ("vision",), ("projection", "text")),
+    "dinotxt": PartKind("backbones.dinotxt:DinoTxt", ("vision",), ("head", "text", "merges")),
+    "clip": PartKind("backbones.clip:ClipDense", ("clip",)),
+    "maskclip": PartKind("backbones.maskclip:MaskClip", ("clip",)),
+    "invite": PartKind("backbones.invite:Invite", ("clip",)),
+    "proxyclip": PartKind("backbones.proxyclip:ProxyClip", ("clip", "guide")),
+    "denseclip": PartKind("backbones.denseclip:DenseClip", ("weights",), ("merges",)),
+    "siglip2": PartKind("backbones.siglip2:SigLip2", ("folder",)),
+    "alphaclip": PartKind("backbones.alphaclip:AlphaClip", ("alpha",), ("clip",)),
+    "regionclip": PartKind("backbones.regionclip:RegionClip", ("weights",), ("merges",)),
+}
+BRIDGES = {
+    "memory": PartKind("models._ready:Memory", ("bank",)),
+    "retrieve": PartKind("models._ready:Retrieve", ("bank",)),
+    "normalize": PartKind("models._ready:Normalize"),
+    "entities": PartKind("bridges._entities:EntityBridge", ("entities",)),
+    "meacap": PartKind("bridges._meacap:MeaCapBridge", ("bank", "parser", "sentences")),
+}
+DECODERS = {
+    "decap": PartKind("models._ready:DeCap", ("weights", "merges")),
+    "viecap": PartKind("decoders.viecap:ViECapDecoder", ("weights", "tokenizer")),
+    "clipcap": PartKind("decoders.clipcap:ClipCapDecoder", ("weights", "tokenizer")),
+    "quote": PartKind("models._ready:Quote"),
+}
+KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}
+
+
+def part_kind(group: str, kind: str) -> PartKind:
+    """Look a kind up.
+
+    Raises
+    ------
+    ModelError
+        There is none of that name; those there are, are named.
+    """
+    try:
+        return KINDS[group][kind]
+    except KeyError:
+        known = ", ".join(KINDS[group])
+        raise ModelError(f"There is no {group} {kind!r}; choose one of: {known}.") from None
+
+
+def open_part(group: str, part: Part, files: Mapping[str, Path]) -> Any:
+    """Open one part of a preset.
+
+    Parameters
+    ----------
+    group : {"backbone", "bridge", "decoder"}
+        What it is.
+    part : Part
+        Which one, and from which of the files.
+    files : mapping of str to Path
+        Role in the preset to file or folder.
+
+    Raises
+    ------
+    ModelError
+        A file is missing or does not fit, or the part does not know an option.
+    """
+    kind = part_kind(group, part.kind)
+    if missing := [role for role in part.files.values() if role not in files]:
+        raise ModelError(
+            f"The {group} {part.kind!r} lacks its files {missing[0]!r}; get the model again."
+        )
+    opener = _target(kind.target)
+    given = {role: files[name] for role, name in part.files.items()}
+    _check_options(opener.open, group, part)
+    return opener.open(given, **part.options)
+
+
+def _target(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(import_module(f"{_HERE}.{module}"), name)
+
+
+def _check_options(function: Any, group: str, part: Part) -> None:
+    """Tell an option the part does not have from an error within it."""
+    from inspect import Parameter, signature
+
+    known = {
+        name
+        for name, parameter in signature(function).parameters.items()
+        if parameter.kind is Parameter.KEYWORD_ONLY
+    }
+    if unknown := sorted(set(part.options) - known):
+        listed = ", ".join(sorted(known)) or "none"
+        raise ModelError(
+            f"The {group} {part.kind!r} has no option {unknown[0]!r}; it knows: {listed}."
+        )

@@ -1,0 +1,224 @@
+"""What is made once of the files of a model, before it can caption."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from napari_patchioner.errors import ModelError
+
+from ._parts import open_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from ._preset import Conversion, Preset
+
+    Progress: TypeAlias = Callable[[float, str], None]
+
+# Sentences embedded between two reports of progress.
+_BATCH = 256
+
+
+def prepare(
+    preset: Preset,
+    raw: Mapping[str, Path],
+    folder: Path,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Make what a model needs besides the files that were downloaded, and try it on.
+
+    Parameters
+    ----------
+    preset : Preset
+        Its ``conversions`` say what is made.
+    raw : mapping of str to Path
+        Role to file or folder, for every role of ``preset.files``.
+    folder : Path
+        Where the results go. It is written beside and renamed at the end: a folder of that name
+        stays as it was if anything fails, and nothing half-made is left.
+    progress : callable, optional
+        Told the share done and what is being done; it may raise `Cancelled`.
+
+    Returns
+    -------
+    dict of str to Path
+        Role to file or folder: ``raw`` and what was made.
+
+    Raises
+    ------
+    ModelError
+        A file is missing, damaged, not what it should be, or does not belong with the others.
+    """
+    from ._assemble import assemble
+
+    if missing := [role for role in preset.files if role not in raw]:
+        raise ModelError(f"The model {preset.id} lacks its files {missing[0]!r}; get it again.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = type(folder)(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        workshop = _Workshop(preset, raw, progress)
+        made: dict[str, Path] = {}
+        for place, conversion in enumerate(preset.conversions):
+            workshop.place = place
+            made[conversion.role] = MAKERS[conversion.make].make(workshop, conversion, beside)
+        workshop.tell(1.0, "putting it together")
+        assemble(preset, {**raw, **made})
+        beside.chmod(0o755)
+        names = {role: path.relative_to(beside) for role, path in made.items()}
+        _take_the_place_of(folder, beside)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return {**raw, **{role: folder / name for role, name in names.items()}}
+
+
+@dataclass
+class _Workshop:
+    """What the makers share."""
+
+    preset: Preset
+    raw: Mapping[str, Path]
+    progress: Progress | None
+    place: int = 0
+    _backbone: Any = field(default=None, repr=False)
+
+    def tell(self, share: float, message: str) -> None:
+        """Report the share of the present step as one of all steps."""
+        if self.progress is not None:
+            steps = max(len(self.preset.conversions), 1)
+            self.progress(min((self.place + share) / steps, 1.0), message)
+
+    @cached_property
+    def text_tower(self) -> Any:
+        """The backbone, which embeds sentences where it has a text tower."""
+        from napari_patchioner.backbones import TextTower
+
+        backbone = open_part("backbone", self.preset.backbone, self.raw)
+        if not isinstance(backbone, TextTower):
+            raise ModelError(f"The backbone of {self.preset.id} has no text tower to embed with.")
+        return backbone
+
+    @cached_property
+    def stamp(self) -> dict[str, str]:
+        """The projection that the published files of this model were made behind."""
+        from ._provenance import check_provenance
+
+        vouched = dict(self.preset.provenance)
+        role = self.preset.backbone.files.get("projection")
+        if role is None:
+            return vouched
+        from napari_patchioner.backbones._projection import Projection
+
+        found = {"projection": Projection.open(self.raw[role]).hash}
+        check_provenance([("backbone", found, False)], vouched)
+        return vouched | found
+
+    def embedded(self, sentences: list[str]) -> Iterator[tuple[list[str], Any]]:
+        """Embed sentences batch by batch."""
+        for first in range(0, len(sentences), _BATCH):
+            self.tell(first / len(sentences), f"{first:,} of {len(sentences):,} sentences embedded")
+            batch = sentences[first : first + _BATCH]
+            yield batch, self.text_tower.embed_text(batch)
+
+
+def _decap(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+    """Rewrite a published DeCap checkpoint as a file that says its projection."""
+    from napari_patchioner.checkpoints import read_state
+    from napari_patchioner.decoders import PrefixGPT, prefix_gpt_from_decap
+
+    workshop.tell(0.0, "converting the decoder")
+    path = folder / f"{conversion.role}.safetensors"
+    state = read_state(workshop.raw[conversion.source])
+    prefix_gpt_from_decap(state, **conversion.options).save(path, **workshop.stamp)
+    PrefixGPT.open(path)
+    return path
+
+
+def _bank(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+    """Rewrite a published HDF5 memory bank as a folder of this package."""
+    from napari_patchioner.bridges._hdf5 import convert_hdf5
+
+    target = folder / conversion.role
+    convert_hdf5(
+        workshop.raw[conversion.source],
+        target,
+        provenance=workshop.stamp,
+        progress=workshop.tell,
+        **conversion.options,
+    )
+    return target
+
+
+def _captions(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+    """Rewrite a published MeaCap memory: captions and one tensor of their embeddings."""
+    from napari_patchioner.bridges import MemoryBank
+
+    from ._meacap_memory import read_meacap_memory
+
+    workshop.tell(0.0, "converting the memory")
+    target = folder / conversion.role
+    chunks = read_meacap_memory(workshop.raw[conversion.source])
+    MemoryBank.build(target, chunks, provenance=workshop.stamp, **conversion.options)
+    return target
+
+
+def _entities(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+    """Embed a list of entity names with the model's own text tower."""
+    from napari_patchioner.bridges._entities import EntityTable, vocabulary
+
+    names = vocabulary(conversion.options.get("vocabulary", "coco"))
+    workshop.tell(0.0, f"embedding {len(names)} names")
+    path = folder / f"{conversion.role}.safetensors"
+    tower = workshop.text_tower
+    EntityTable.build(names, tower.embed_text, provenance=tower.provenance).save(path)
+    return path
+
+
+def _sentences(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+    """Embed sentences to choose from with the model's own text tower."""
+    from napari_patchioner.bridges import MemoryBank
+
+    from ._sentences import SHIPPED, read_sentences
+
+    source = workshop.raw[conversion.source] if conversion.source else SHIPPED
+    target = folder / conversion.role
+    MemoryBank.build(
+        target,
+        workshop.embedded(read_sentences(source)),
+        provenance=workshop.text_tower.provenance,
+        **conversion.options,
+    )
+    return target
+
+
+class Maker(NamedTuple):
+    """One way of making something."""
+
+    make: Callable[[_Workshop, Conversion, Path], Path]
+    needs_source: bool
+    options: tuple[str, ...]
+
+
+MAKERS = {
+    "decap": Maker(_decap, True, ("heads",)),
+    "bank": Maker(_bank, True, ("dtype",)),
+    "captions": Maker(_captions, True, ("dtype",)),
+    "entities": Maker(_entities, False, ("vocabulary",)),
+    "sentences": Maker(_sentences, False, ("dtype",)),
+}
+
+
+def _take_the_place_of(folder: Path, beside: Path) -> None:
+    """Rename a finished folder to its name, putting an older one out of the way first."""
+    if not folder.exists():
+        beside.rename(folder)
+        return
+    older = beside.with_name(f"{beside.name}-older")
+    folder.rename(older)
+    beside.rename(folder)
+    shutil.rmtree(older, ignore_errors=True)

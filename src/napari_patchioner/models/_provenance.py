@@ -1,0 +1,83 @@
+"""Files that do not belong together refuse to be loaded together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_KEYS = {"projection": "projection", "text": "text encoder"}
+
+
+def stamps(part: Any) -> Mapping[str, str]:
+    """Tell what a part says of where it comes from.
+
+    A backbone and an entity bridge have ``provenance``, a memory bridge has that of its bank, and
+    a decoder the notes of its model.
+    """
+    for path in (("provenance",), ("bank", "provenance"), ("model", "notes"), ("notes",)):
+        value = part
+        for name in path:
+            value = getattr(value, name, None)
+        if isinstance(value, Mapping):
+            return value
+    return {}
+
+
+def check_provenance(
+    parts: Iterable[tuple[str, Mapping[str, str], bool]], vouched: Mapping[str, str]
+) -> None:
+    """Refuse parts that were made behind different projections or text encoders.
+
+    Parameters
+    ----------
+    parts : iterable of (str, mapping, bool)
+        Name of a part, what it says of itself, and whether it holds vectors or weights that only
+        make sense with one projection. The first is the backbone.
+    vouched : mapping of str to str
+        What the preset answers for where a part says nothing.
+
+    Raises
+    ------
+    ModelError
+        Two of them differ, or one says nothing and nobody vouches for it.
+    """
+    (first, said, _), *others = parts
+    for key, noun in _KEYS.items():
+        known = {first: said[key]} if key in said else {}
+        if key in vouched:
+            known["preset"] = vouched[key]
+        for name, stamp, bound in others:
+            if key in stamp:
+                known[name] = stamp[key]
+            elif bound and key in said and key == "projection" and key not in vouched:
+                raise ModelError(
+                    f"The {name} does not say which projection it was made with, and the "
+                    f"{first} has {describe(key, said[key])}; convert the {name} again from its "
+                    f"published file, or say in [provenance] which projection it belongs to."
+                )
+        _same(key, noun, known)
+
+
+def _same(key: str, noun: str, known: Mapping[str, str]) -> None:
+    (first, one), *others = known.items() or [("", "")]
+    for name, other in others:
+        if other != one:
+            raise ModelError(
+                f"The {first} and the {name} do not belong together: the {noun} of the {first} is "
+                f"{describe(key, one)}, that of the {name} {describe(key, other)}; get the file "
+                f"that matches, or convert the {name} again."
+            )
+
+
+def describe(key: str, stamp: str) -> str:
+    """Name a stamp for a person."""
+    if key == "projection":
+        from napari_patchioner.backbones._projection import projection_name
+
+        return projection_name(stamp)
+    return stamp
