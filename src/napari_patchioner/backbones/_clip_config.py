@@ -97,6 +97,8 @@ def text_config(state: Mapping[str, Tensor], source: object) -> Any:
         num_hidden_layers=shapes.layers,
         num_attention_heads=max(1, width // _HEAD_WIDTH),
         max_position_embeddings=shapes["text_model.embeddings.position_embedding.weight"][0],
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
     )
 
 

@@ -54,8 +54,7 @@ class ClipText:
         self._tokenizer = tokenizer
         self.dim = int(model.config.projection_dim)
         self.context = int(model.config.max_position_embeddings)
-        projection = {"text_projection.weight": model.text_projection.weight}
-        self.name = f"clip-text-{self.dim}-{tensors_sha256(projection)[:8]}"
+        self.name = text_name(model.text_projection.weight)
 
     @classmethod
     def open(cls, folder: Path) -> ClipText:
@@ -75,13 +74,18 @@ class ClipText:
         folder = Path(folder)
         tokenizer = ClipTokenizer(folder / "merges.txt")
         config = tower_config(folder, "text")
-        return cls(_filled(config, hugging_face(read_state(folder)), folder), tokenizer)
+        return cls.from_state(read_state(folder), tokenizer, source=folder, config=config)
 
     @classmethod
     def from_state(
-        cls, state: Mapping[str, Tensor], tokenizer: ClipTokenizer, *, source: object
+        cls,
+        state: Mapping[str, Tensor],
+        tokenizer: ClipTokenizer,
+        *,
+        source: object,
+        config: Any = None,
     ) -> ClipText:
-        """Make a text tower of weights alone, its sizes read off their shapes.
+        """Make a text tower of weights.
 
         Parameters
         ----------
@@ -91,6 +95,8 @@ class ClipText:
             Text to token ids.
         source : path
             Where the weights came from, for messages.
+        config : CLIPTextConfig, optional
+            Its sizes; read off the weights' shapes by default.
 
         Raises
         ------
@@ -98,7 +104,7 @@ class ClipText:
             Weights are missing, left over or of another shape.
         """
         state = hugging_face(state)
-        return cls(_filled(text_config(state, source), state, source), tokenizer)
+        return cls(_filled(config or text_config(state, source), state, source), tokenizer)
 
     def embed(
         self, texts: Sequence[str], *, progress: Callable[[float, str], None] | None = None
@@ -158,6 +164,12 @@ class ClipText:
             last = seen.last_hidden_state[torch.arange(len(tokens)), ends]
             embedded: Tensor = self._model.text_projection(last)
         return embedded
+
+
+def text_name(projection: Tensor) -> str:
+    """Name a text tower by its projection, shape (dim, width)."""
+    fingerprint = tensors_sha256({"text_projection.weight": projection})
+    return f"clip-text-{len(projection)}-{fingerprint[:8]}"
 
 
 def _filled(config: Any, state: Mapping[str, Tensor], source: object) -> Any:
