@@ -9,16 +9,19 @@ import torch
 
 from napari_patchioner.errors import ModelError
 
+from ._bpe import ClipTokenizer
+from ._decap_weights import prefix_gpt_from_decap
 from ._generate import generate
 from ._tell import tell
+from ._weights import open_prefix_gpt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
 
-    from ._bpe import ClipTokenizer
     from ._caption import Caption, Evidence
     from ._gpt import PrefixGPT
 
@@ -28,6 +31,9 @@ _LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)|(?<=\() ")
 
 class DeCapDecoder:
     """Writes captions from vectors in CLIP's or Talk2DINO's text space.
+
+    Behind a memory bridge it is DeCap. CapDec and CLOSE are the same decoder trained on noisy
+    text embeddings: put it behind a `NormalizeBridge`, which only scales to length one.
 
     Parameters
     ----------
@@ -66,6 +72,45 @@ class DeCapDecoder:
         self.length_penalty = length_penalty
         self.tidy = tidy
 
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        heads: int = 4,
+        length_penalty: float = 1.0,
+        tidy: bool = True,
+    ) -> DeCapDecoder:
+        """Open a decoder from files.
+
+        Parameters
+        ----------
+        files : mapping of str to path
+            ``weights``: the published checkpoint (keys ``decoder.transformer.*`` and
+            ``clip_project.model.0.*``), or what `PrefixGPT.save` wrote. ``merges``: CLIP's
+            ``bpe_simple_vocab_16e6.txt.gz`` or ``merges.txt``.
+        heads : int
+            Attention heads, which a checkpoint does not tell.
+        length_penalty, tidy
+            As for the class.
+
+        Raises
+        ------
+        ModelError
+            A file is missing, damaged, or does not fit.
+        """
+        model = open_prefix_gpt(
+            files["weights"],
+            lambda state, source: prefix_gpt_from_decap(state, heads=heads, source=source),
+        )
+        tokenizer = ClipTokenizer(files["merges"])
+        return cls(model, tokenizer, length_penalty=length_penalty, tidy=tidy)
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """What the decoder was trained behind, such as the hash of a projection."""
+        return self.model.notes
+
     def decode(
         self,
         vectors: npt.NDArray[np.float32],
@@ -79,7 +124,7 @@ class DeCapDecoder:
 
         Captions are no longer than the model has positions for, and ``evidence`` is not read.
         """
-        weight = self.model.prefix.weight
+        weight = self.model.tokens.weight
         hypotheses = generate(
             self.model,
             torch.as_tensor(vectors, dtype=weight.dtype, device=weight.device),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ._language_model import Cache, Constraint, Hypothesis, LanguageModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Logits held at once: 128 MB, so that a thousand regions do not need gigabytes.
 _LOGITS_AT_ONCE = 2**25
@@ -18,11 +21,12 @@ def generate(
     model: LanguageModel[Cache],
     prefix: Tensor,
     *,
-    end: int,
+    end: int | Sequence[int],
     max_tokens: int = 30,
     beams: int = 1,
     keep: int = 1,
     length_penalty: float = 1.0,
+    endings: Literal["aside", "compete"] = "aside",
     bias: Tensor | None = None,
     constrain: Constraint | None = None,
 ) -> list[list[Hypothesis]]:
@@ -34,8 +38,8 @@ def generate(
         Turns prefixes and tokens into logits.
     prefix : Tensor, shape (n, ...)
         One row per sentence.
-    end : int
-        The token that ends a sentence.
+    end : int or sequence of int
+        The tokens that end a sentence.
     max_tokens : int
         Longest sentence, the end token included.
     beams : int
@@ -44,6 +48,11 @@ def generate(
         Stop a row once this many of its sentences cannot be beaten any more.
     length_penalty : float
         0 compares sums of log-probabilities, 1 their mean.
+    endings : {"aside", "compete"}
+        What becomes of a finished sentence. It is set aside, and as many beams go on as before;
+        or it keeps its beam for as long as no more than ``beams`` sentences score higher at their
+        present length, and a row stops when all its beams are finished or out of tokens
+        (ClipCap's search; ``keep`` is not read).
     bias : Tensor, shape (n, vocab), (1, vocab) or (vocab,), optional
         Added to log-probabilities before a token is chosen; -inf forbids it.
     constrain : callable, optional
@@ -56,7 +65,8 @@ def generate(
         For each row the finished sentences, best first, at least one.
     """
     at_once = max(1, _LOGITS_AT_ONCE // (beams * model.vocab_size))
-    rules = _Rules(end, max_tokens, beams, keep, length_penalty, bias, constrain)
+    ends = (end,) if isinstance(end, int) else tuple(end)
+    rules = _Rules(ends, max_tokens, beams, keep, length_penalty, endings, bias, constrain)
     finished: list[list[Hypothesis]] = []
     for first in range(0, len(prefix), at_once):
         rows = torch.arange(first, min(first + at_once, len(prefix)), device=prefix.device)
@@ -67,11 +77,12 @@ def generate(
 class _Rules(NamedTuple):
     """The options of one call."""
 
-    end: int
+    ends: tuple[int, ...]
     max_tokens: int
     beams: int
     keep: int
     length_penalty: float
+    endings: Literal["aside", "compete"]
     bias: Tensor | None
     constrain: Constraint | None
 
@@ -109,7 +120,7 @@ def _search(
     logits, cache = logits[spread], model.reorder(cache, spread)
     for length in range(1, rules.max_tokens + 1):
         candidates, parents = _extend(beams, logits, rows[places], rules)
-        beams, order = _set_endings_aside(candidates, finished, places, rules)
+        beams, order = _part_endings(candidates, finished, places, rules)
         if length == rules.max_tokens:
             _collect(finished, places, beams, beams.totals.isfinite(), rules, ended=False)
             break
@@ -137,10 +148,11 @@ def _extend(beams: _Beams, logits: Tensor, rows: Tensor, rules: _Rules) -> tuple
     """Find the best one-token continuations of each row, and the flat beam each continues."""
     log_probabilities = torch.log_softmax(logits.float(), dim=-1)
     biased = _biased(log_probabilities, rows, beams.tokens, rules)
-    # Twice as many as beams: each beam ends at most once, so enough remain to go on with.
-    width = min(2 * rules.beams, biased.shape[1])
+    # Each beam ends at most once per end token, so enough remain to go on with.
+    wanted = (1 + len(rules.ends)) * rules.beams
+    width = min(wanted, biased.shape[1])
     best, tokens = (beams.totals.reshape(-1, 1) + biased).topk(width)
-    totals, chosen = best.reshape(len(rows), -1).topk(min(2 * rules.beams, rules.beams * width))
+    totals, chosen = best.reshape(len(rows), -1).topk(min(wanted, rules.beams * width))
     tokens = tokens.reshape(len(rows), -1).gather(1, chosen)
     parents = chosen.div(width, rounding_mode="floor")
     parents_flat = parents + torch.arange(len(rows), device=rows.device)[:, None] * rules.beams
@@ -170,22 +182,45 @@ def _biased(log_probabilities: Tensor, rows: Tensor, tokens: Tensor, rules: _Rul
         elif wish is not None:
             biased = biased + wish
     stuck = biased.amax(dim=1) == -torch.inf
-    biased[stuck, rules.end] = log_probabilities[stuck, rules.end]
+    biased[stuck, rules.ends[0]] = log_probabilities[stuck, rules.ends[0]]
     return biased
 
 
-def _set_endings_aside(
+def _part_endings(
     candidates: _Beams, finished: list[list[Hypothesis]], places: Tensor, rules: _Rules
 ) -> tuple[_Beams, Tensor]:
     """Collect the sentences that ended; return the others, and which candidates they were."""
-    ends = candidates.tokens[:, :, -1] == rules.end
+    ends = torch.isin(candidates.tokens[:, :, -1], places.new_tensor(rules.ends))
     # An ending below the best does not count, or beam search could stop where greedy would not.
-    good = ends & candidates.totals.isfinite()
+    good = candidates.totals.isfinite()
     good[:, rules.beams :] = False
-    _collect(finished, places, candidates, good, rules, ended=True)
+    totals = candidates.totals
+    if rules.endings == "compete":
+        good &= _stand_up_to(finished, candidates, places, rules)
+        totals = totals.masked_fill(~good, -torch.inf)
+    _collect(finished, places, candidates, good & ends, rules, ended=True)
     # The sort is stable: endings go last, the others keep their order.
     order = ends.to(torch.int8).sort(dim=1, stable=True).indices[:, : rules.beams]
-    return candidates.take(order), order
+    going = candidates._replace(totals=totals.masked_fill(ends, -torch.inf))
+    return going.take(order), order
+
+
+def _stand_up_to(
+    finished: list[list[Hypothesis]], candidates: _Beams, places: Tensor, rules: _Rules
+) -> Tensor:
+    """Which candidates have a beam, shape (n, k), after finished sentences took theirs.
+
+    A finished sentence that lost its beam is dropped.
+    """
+    scores = candidates.totals / candidates.tokens.shape[2] ** rules.length_penalty
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    for row, (place, new) in enumerate(zip(places.tolist(), scores.tolist(), strict=True)):
+        old = sorted(finished[place], key=lambda hypothesis: -hypothesis.score)
+        better = [sum(one.score >= score for one in old) for score in new]
+        kept = sum(rank + above < rules.beams for rank, above in enumerate(better))
+        chosen[row, :kept] = True
+        finished[place] = old[: rules.beams - kept]
+    return chosen
 
 
 def _collect(
@@ -220,7 +255,7 @@ def _going_on(
     going = []
     for row, (place, limit) in enumerate(zip(places.tolist(), limits, strict=True)):
         scores = sorted((hypothesis.score for hypothesis in finished[place]), reverse=True)
-        enough = len(scores) >= (1 if rules.beams == 1 else rules.keep)
+        enough = rules.endings == "aside" and len(scores) >= (1 if rules.beams == 1 else rules.keep)
         beaten = enough and (rules.beams == 1 or limit <= scores[rules.keep - 1])
         if not beaten and limit > -torch.inf:
             going.append(row)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_patchioner.checkpoints import write_state
 from napari_patchioner.errors import ModelError
+
+from ._gpt_block import Block, LayerCache, visible_places
+from ._mapping import MapperConfig, mapper_from, soft_prompt
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LayerCache: TypeAlias = tuple[Tensor, Tensor]
 Cache: TypeAlias = tuple[LayerCache, ...]
 
 
@@ -41,6 +44,8 @@ class PrefixGPTConfig:
         How many soft tokens that vector becomes.
     dropout : float
         Used in training only.
+    mapper : MapperConfig, optional
+        How the vector becomes soft tokens; through one linear layer by default.
     """
 
     vocab_size: int
@@ -51,6 +56,7 @@ class PrefixGPTConfig:
     prefix_dim: int
     prefix_tokens: int = 1
     dropout: float = 0.0
+    mapper: MapperConfig | None = None
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -61,10 +67,11 @@ class PrefixGPTConfig:
 
 
 class PrefixGPT(nn.Module):
-    """GPT-2 over one projected vector followed by token embeddings.
+    """GPT-2 over the soft tokens of one vector followed by token embeddings.
 
     Pre-layer-norm blocks, tanh GELU, absolute positions and a head tied to the token embedding,
-    as in GPT-2; the prefix goes through one linear layer, as in DeCap.
+    as in GPT-2; the vector goes through one linear layer, as in DeCap, or a mapper, as in ClipCap
+    and ViECap.
 
     Parameters
     ----------
@@ -82,11 +89,13 @@ class PrefixGPT(nn.Module):
         super().__init__()
         self.config = config
         self.notes: dict[str, str] = {}
-        self.prefix = nn.Linear(config.prefix_dim, config.width * config.prefix_tokens)
+        self.prefix = soft_prompt(
+            config.prefix_dim, config.prefix_tokens, config.width, config.mapper
+        )
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.positions, config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=1e-5)
         self._initialise()
 
@@ -98,7 +107,7 @@ class PrefixGPT(nn.Module):
             shrink = (2 * self.config.layers) ** -0.5 if name.endswith("out.weight") else 1.0
             nn.init.normal_(parameter, std=0.02 * shrink)
         for block in self.blocks:
-            assert isinstance(block, _Block)
+            assert isinstance(block, Block)
             for linear in (block.mix, block.mix_out, block.think, block.think_out):
                 nn.init.zeros_(linear.bias)
 
@@ -146,7 +155,9 @@ class PrefixGPT(nn.Module):
         """Logits of hidden states, shape (..., width), over the vocabulary."""
         return functional.linear(hidden, self.tokens.weight)
 
-    def run(self, embedded: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+    def run(
+        self, embedded: Tensor, cache: Cache | None = None, padding: Tensor | None = None
+    ) -> tuple[Tensor, Cache]:
         """Hidden states of embedded tokens that follow what the cache holds.
 
         Parameters
@@ -155,6 +166,9 @@ class PrefixGPT(nn.Module):
             Soft or token embeddings, positions not yet added.
         cache : tuple of (keys, values), optional
             What an earlier call returned, each of shape (n, heads, past, width / heads).
+        padding : Tensor of int64, shape (n,), optional
+            How many places at the start of each row hold nothing: no other place sees them, and
+            positions count from behind them.
 
         Returns
         -------
@@ -165,10 +179,14 @@ class PrefixGPT(nn.Module):
         """
         past = cache[0][0].shape[2] if cache else 0
         places = torch.arange(past, past + embedded.shape[1], device=embedded.device)
+        visible = None
+        if padding is not None:
+            visible = visible_places(places, padding)
+            places = (places - padding[:, None]).clamp(min=0)
         hidden = self.dropout(embedded + self.positions(places))
         layers: list[LayerCache] = []
         for index, block in enumerate(self.blocks):
-            hidden, kept = block(hidden, cache[index] if cache else None)
+            hidden, kept = block(hidden, cache[index] if cache else None, visible)
             layers.append(kept)
         return self.norm(hidden), tuple(layers)
 
@@ -188,11 +206,10 @@ class PrefixGPT(nn.Module):
 
     def save(self, path: str | Path, **notes: str) -> None:
         """Write weights, sizes and notes, its own and these, to one safetensors file."""
-        from safetensors.torch import save_file
-
-        metadata = self.notes | notes | {"config": json.dumps(asdict(self.config))}
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, str(path), metadata=metadata)
+        sizes = asdict(self.config)
+        if self.config.mapper is None:
+            del sizes["mapper"]
+        write_state(path, self.state_dict(), **self.notes | notes | {"config": json.dumps(sizes)})
 
     @classmethod
     def open(cls, path: str | Path) -> PrefixGPT:
@@ -208,7 +225,7 @@ class PrefixGPT(nn.Module):
         try:
             with safe_open(str(path), framework="pt") as file:
                 notes = dict(file.metadata() or {})
-                model = cls(PrefixGPTConfig(**json.loads(notes.pop("config"))))
+                model = cls(_config_from(json.loads(notes.pop("config"))))
                 model.notes = notes
                 model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -220,49 +237,5 @@ class PrefixGPT(nn.Module):
         return model.eval()
 
 
-class _Block(nn.Module):
-    """One pre-layer-norm transformer block."""
-
-    def __init__(self, config: PrefixGPTConfig) -> None:
-        super().__init__()
-        width = config.width
-        self.heads = config.heads
-        self.rate = config.dropout
-        self.norm_mix = nn.LayerNorm(width, eps=1e-5)
-        self.mix = nn.Linear(width, 3 * width)
-        self.mix_out = nn.Linear(width, width)
-        self.norm_think = nn.LayerNorm(width, eps=1e-5)
-        self.think = nn.Linear(width, 4 * width)
-        self.think_out = nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, hidden: Tensor, cache: LayerCache | None) -> tuple[Tensor, LayerCache]:
-        mixed, kept = self._attend(self.norm_mix(hidden), cache)
-        hidden = hidden + self.dropout(self.mix_out(mixed))
-        thought = functional.gelu(self.think(self.norm_think(hidden)), approximate="tanh")
-        return hidden + self.dropout(self.think_out(thought)), kept
-
-    def _attend(self, hidden: Tensor, cache: LayerCache | None) -> tuple[Tensor, LayerCache]:
-        rows, length, width = hidden.shape
-        parts = self.mix(hidden).reshape(rows, length, 3, self.heads, width // self.heads)
-        queries, keys, values = parts.permute(2, 0, 3, 1, 4)
-        past = 0
-        if cache is not None:
-            past = cache[0].shape[2]
-            keys = torch.cat([cache[0], keys], dim=2)
-            values = torch.cat([cache[1], values], dim=2)
-        mixed = functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=_causal(length, past, hidden.device) if past and length > 1 else None,
-            is_causal=not past and length > 1,
-            dropout_p=self.rate if self.training else 0.0,
-        )
-        return mixed.transpose(1, 2).reshape(rows, length, width), (keys, values)
-
-
-def _causal(length: int, past: int, device: torch.device) -> Tensor:
-    """Which of ``past + length`` places each of ``length`` new ones may look at."""
-    places = torch.arange(past + length, device=device)
-    return places[None, :] <= places[past:, None]
+def _config_from(told: dict[str, Any]) -> PrefixGPTConfig:
+    return PrefixGPTConfig(**told | {"mapper": mapper_from(told.get("mapper"))})

@@ -9,7 +9,8 @@ from napari_patchioner.errors import ModelError
 from ._caption import Caption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 class QuoteDecoder:
     """Says the ready text of the evidence, such as the nearest sentence of a memory."""
+
+    @classmethod
+    def open(cls, files: Mapping[str, Path]) -> QuoteDecoder:
+        """Return one; it needs no files."""
+        return cls()
 
     def decode(
         self,
