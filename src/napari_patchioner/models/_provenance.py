@@ -77,7 +77,7 @@ def _same(key: str, noun: str, known: Mapping[str, str]) -> None:
 def describe(key: str, stamp: str) -> str:
     """Name a stamp for a person."""
     if key == "projection":
-        from napari_patchioner.backbones._projection import projection_name
+        from napari_patchioner.backbones._projection import describe_projection
 
-        return projection_name(stamp)
+        return describe_projection(stamp)
     return stamp
