@@ -13,11 +13,15 @@ Nothing about sizes or seeds is written in a test: read ``case.params``, ``case.
 (the JSON beside them) and ``case.file(name)`` (the path of one of ``files``). ``case.check``
 applies the tolerance the manifest gives for that output; integers and booleans must be equal.
 A set without a matching case skips the test.
+
+Outputs that a test reads count as compared; those of the cases at hand that no test has read are
+named at the end of the run (``docs/conformance.md`` tells why).
 """
 
 from __future__ import annotations
 
 import json
+from collections import UserDict
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -31,7 +35,24 @@ if TYPE_CHECKING:
 
     import pytest
 
+# Outputs of each case, and those that a test has read.
+_THERE: dict[str, set[str]] = {}
+_READ: dict[str, set[str]] = {}
 DEFAULT_TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
+
+
+class Outputs(UserDict[str, Any]):
+    """Expected values by name, which remembers the names that were asked for."""
+
+    def __init__(self, case: str, values: dict[str, Any]) -> None:
+        self.data = values
+        self._read = _READ.setdefault(case, set())
+        _THERE.setdefault(case, set()).update(values)
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.data[name]
+        self._read.add(name)
+        return value
 
 
 @dataclass(frozen=True)
@@ -67,20 +88,21 @@ class Case:
         """The ``in__*`` arrays by their bare names."""
         return {k.removeprefix("in__"): v for k, v in self._arrays.items() if k.startswith("in__")}
 
-    @property
-    def expected(self) -> dict[str, npt.NDArray[Any]]:
+    @cached_property
+    def expected(self) -> Outputs:
         """The ``out__*`` arrays by their bare names."""
-        return {
+        outputs = {
             k.removeprefix("out__"): v for k, v in self._arrays.items() if k.startswith("out__")
         }
+        return Outputs(self.id, outputs)
 
     @property
     def texts_in(self) -> dict[str, Any]:
         return dict(self._texts["in"])
 
-    @property
-    def texts_out(self) -> dict[str, Any]:
-        return dict(self._texts["out"])
+    @cached_property
+    def texts_out(self) -> Outputs:
+        return Outputs(self.id, dict(self._texts["out"]))
 
     def file(self, name: str) -> Path:
         """Path of one of the entry's ``files`` (a remark after the name is dropped)."""
@@ -120,3 +142,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if any(fnmatchcase(entry["id"], pattern) for pattern in marker.args)
     ]
     metafunc.parametrize("case", found, ids=[case.id for case in found])
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the outputs that nothing was compared with."""
+    left = {case: sorted(names - _READ[case]) for case, names in _THERE.items()}
+    total = sum(len(names) for names in _THERE.values())
+    open_ends = sum(len(names) for names in left.values())
+    if total:
+        terminalreporter.section("golden numbers")
+        terminalreporter.line(f"{total - open_ends} of {total} outputs of {len(_THERE)} cases read")
+    for case, names in sorted(left.items()):
+        if names:
+            terminalreporter.line(f"not compared: {case}: {', '.join(names)}")

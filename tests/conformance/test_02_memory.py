@@ -66,12 +66,26 @@ def test_nearest_sentences(case: Case) -> None:
     for rows in ("raw", "unit"):
         best = case.expected[f"{rows}_bank_best_index"]
         assert [near[0][0] for near in found] == [texts[row] for row in best]
+        # Scaling the rows changes no angle, so both rankings are one.
+        case.check(f"{rows}_bank_top5_cosines", [[cosine for _, cosine in near] for near in found])
+    case.check("best_margin", [near[0][1] - near[1][1] for near in found])
+
+
+@pytest.mark.cases("02_memory/project_*")
+def test_largest_share(case: Case) -> None:
+    """A memory of one-hot rows would tell the weights; here they follow from the cosines."""
+    found = memory(case).nearest(case.inputs["queries"], len(case.inputs["bank"]))
+    cosines = np.array([[cosine for _, cosine in near] for near in found], np.float64)
+    shares = np.exp((cosines - cosines[:, :1]) / 0.01)
+    case.check("alpha_tau0.01_max", 1 / shares.sum(axis=1))
 
 
 @pytest.mark.cases("02_memory/zero_rows")
 def test_rows_of_zeros_do_not_shift_the_texts(case: Case) -> None:
     found = memory(case).nearest(case.inputs["queries"], 1)
     assert [near[0][0] for near in found] == case.texts_out["correct_best_text"]
+    texts, best = case.texts_in["texts"], case.expected["correct_best_index_in_full_bank"]
+    assert [near[0][0] for near in found] == [texts[row] for row in best]
 
 
 @pytest.mark.cases("02_memory/context_cleaning")

@@ -63,6 +63,8 @@ def test_text_becomes_the_same_tokens(case: Case, tokenizer: ClipTokenizer) -> N
         assert tokenizer.encode(text) == tokens, text
     for text, tokens in zip(strings, case.texts_out["tokenize77_truncate"], strict=True):
         assert tokenizer.frame(text, 77) == tokens, text
+    too_long = [len(tokens) + 2 > 77 for tokens in case.texts_out["encode_ids"]]
+    assert too_long == case.texts_out["tokenize_without_truncate_raises"]
 
 
 @pytest.mark.cases("03_decap/tokenizer")
@@ -123,14 +125,55 @@ def test_logits_step_by_step(case: Case) -> None:
     model, ids = decap(case), case.expected["logits_steps0to2_top50_ids"]
     chosen = tensor(case.expected["token_ids_30"])
     logits, cache = model.start(tensor(case.inputs["prefixes"]))
-    full = case.expected["logits_step0_full_first2"]
-    case.check("logits_step0_full_first2", logits[: len(full)])
-    for step in range(ids.shape[1]):
-        values = np.take_along_axis(logits.numpy(), ids[:, step], axis=1)
-        case.check("logits_steps0to2_top50_values", values, rows=np.s_[:, step])
+    for step in range(ids.shape[1] + 1):
+        # A small copy of the set leaves whole rows of logits out.
+        for name in case.expected:
+            if name.startswith(f"logits_step{step}_full_"):
+                case.check(name, logits[: len(case.expected[name])])
+        if step < ids.shape[1]:
+            values = np.take_along_axis(logits.numpy(), ids[:, step], axis=1)
+            case.check("logits_steps0to2_top50_values", values, rows=np.s_[:, step])
         logits, cache = model.step(chosen[:, step], cache)
-    full = case.expected["logits_step3_full_first1"]
-    case.check("logits_step3_full_first1", logits[: len(full)])
+
+
+@pytest.mark.cases("03_decap/decode")
+@torch.inference_mode()
+def test_score_of_all_steps_as_published(case: Case) -> None:
+    """The published loop never stops early and scores what comes after the end as well."""
+    model, chosen = decap(case), tensor(case.expected["token_ids_30"])
+    logits, cache = model.start(tensor(case.inputs["prefixes"]))
+    total, margins = torch.zeros(len(chosen)), []
+    for tokens in chosen.T:
+        best = logits.topk(2).values
+        margins.append(best[:, 0] - best[:, 1])
+        total += logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+        logits, cache = model.step(tokens, cache)
+    case.check("log_score_reference_all_30", total)
+    case.check("score_reference_all_30", total.exp())
+    margin = case.expected["margin_top1_minus_top2_30"]
+    np.testing.assert_allclose(torch.stack(margins, 1), margin, atol=5e-4)
+
+
+@pytest.mark.cases("03_decap/decode")
+def test_spelling_as_published(case: Case, tokenizer: ClipTokenizer) -> None:
+    end = case.params["eot"]
+    spelt = [tokenizer.decode(row) for row in case.expected["token_ids_30"].tolist()]
+    cut = [text.split("<|endoftext|>")[0].replace("<|startoftext|>", "") for text in spelt]
+    assert cut == case.texts_out["strings_reference"]
+    # Asked to keep the special tokens, it adds the end to every sentence.
+    whole = case.texts_out["strings_with_special_tokens_reference"]
+    assert [f"{text}<|endoftext|>" for text in cut] == whole
+    # One at a time, the published loop stops at the end token and spells it; of a sentence that
+    # is nothing but the end it makes the word "None".
+    alone = case.texts_out["single_Decoding_reference"]
+    for row, text in zip(_rows(case), alone, strict=True):
+        tokens = row[: row.index(end) + 1] if end in row else row
+        assert text == (tokenizer.decode(tokens) if len(tokens) > 1 else "None")
+
+
+def _rows(case: Case) -> list[list[int]]:
+    rows: list[list[int]] = case.expected["token_ids_30"].tolist()
+    return rows
 
 
 @pytest.mark.cases("03_decap/decode")
