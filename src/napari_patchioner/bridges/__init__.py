@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from ._bridge import Bridge, Crossing, Scene
+from ._concepts_of_captions import CaptionConcept, SentenceEncoder, concepts_of_captions
 from ._context import clean_context
+from ._meacap import MeaCapBridge
 from ._memory import MemoryBank
 from ._memory_bridge import MemoryBridge
 from ._normalize import NormalizeBridge, unit_rows
+from ._scene_graph import SceneGraph, SceneGraphParser, read_scene_graph
 
 __all__ = [
     "Bridge",
+    "CaptionConcept",
     "Crossing",
+    "MeaCapBridge",
     "MemoryBank",
     "MemoryBridge",
     "NormalizeBridge",
     "Scene",
+    "SceneGraph",
+    "SceneGraphParser",
+    "SentenceEncoder",
     "clean_context",
+    "concepts_of_captions",
+    "read_scene_graph",
     "unit_rows",
 ]
