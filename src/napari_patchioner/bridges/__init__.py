@@ -5,6 +5,8 @@ from __future__ import annotations
 from ._bridge import Bridge, Crossing, Scene
 from ._concepts_of_captions import CaptionConcept, SentenceEncoder, concepts_of_captions
 from ._context import clean_context
+from ._entities import EntityBridge
+from ._entity_table import EntityTable, coco_names, read_names
 from ._meacap import MeaCapBridge
 from ._memory import MemoryBank
 from ._memory_bridge import MemoryBridge
@@ -15,6 +17,8 @@ __all__ = [
     "Bridge",
     "CaptionConcept",
     "Crossing",
+    "EntityBridge",
+    "EntityTable",
     "MeaCapBridge",
     "MemoryBank",
     "MemoryBridge",
@@ -24,6 +28,8 @@ __all__ = [
     "SceneGraphParser",
     "SentenceEncoder",
     "clean_context",
+    "coco_names",
+    "read_names",
     "concepts_of_captions",
     "read_scene_graph",
     "unit_rows",

@@ -9,6 +9,9 @@ import numpy as np
 from ._bridge import Crossing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from ._bridge import Scene
@@ -28,7 +31,22 @@ def unit_rows(vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 class NormalizeBridge:
-    """Only scales to length one, as decoders trained with noise expect (CapDec, CLOSE)."""
+    """Only scales to length one, as decoders trained with noise expect (CapDec, CLOSE).
+
+    Parameters
+    ----------
+    unit : bool
+        False hands the vectors on as they are: for a ClipCap trained on embeddings of any length,
+        and for what the published code does where a model has no memory.
+    """
+
+    def __init__(self, *, unit: bool = True) -> None:
+        self.unit = unit
+
+    @classmethod
+    def open(cls, files: Mapping[str, Path], *, unit: bool = True) -> NormalizeBridge:
+        """Return one; it needs no files."""
+        return cls(unit=unit)
 
     def cross(
         self,
@@ -37,5 +55,5 @@ class NormalizeBridge:
         *,
         patches: npt.NDArray[np.float64] | None = None,
     ) -> Crossing:
-        """Scale each row of ``vectors``, shape (n, dim), to length one."""
-        return Crossing(unit_rows(vectors))
+        """Scale each row of ``vectors``, shape (n, dim), to length one, unless told not to."""
+        return Crossing(unit_rows(vectors) if self.unit else np.asarray(vectors, np.float32))
