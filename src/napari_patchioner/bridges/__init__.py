@@ -29,8 +29,8 @@ __all__ = [
     "SentenceEncoder",
     "clean_context",
     "coco_names",
-    "read_names",
     "concepts_of_captions",
+    "read_names",
     "read_scene_graph",
     "unit_rows",
 ]
