@@ -18,6 +18,8 @@ from napari_patchioner.errors import ModelError
 
 State: TypeAlias = dict[str, Tensor]
 
+# The name of a tensor that was saved alone.
+LONE = "tensor"
 _FOLDER = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 # What training scripts put around the weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
@@ -124,6 +126,8 @@ def _unwrapped(content: object) -> State:
         if not inner:
             break
         content = inner[0]
+    if isinstance(content, Tensor):
+        return {LONE: content}
     if not isinstance(content, Mapping):
         return {}
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -184,7 +184,9 @@ def _conversion(role: str, entry: object, files: Mapping[str, Any]) -> Conversio
         raise ModelError(f"{where} is made from {source!r}, which [files] does not have.")
     if MAKERS[make].needs_source and not source:
         raise ModelError(f"{where} needs the role of the file it is made from: source = ....")
-    return Conversion(role, make, source, _table(entry, "options", where))
+    options = _table(entry, "options", where)
+    _only(options, set(MAKERS[make].options), f"options of {where}")
+    return Conversion(role, make, source, options)
 
 
 def _provenance(table: Mapping[str, Any]) -> dict[str, str]:

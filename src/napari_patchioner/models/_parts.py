@@ -37,13 +37,16 @@ class PartKind:
 
 
 BACKBONES = {
-    "talk2dino": PartKind("backbones.talk2dino:Talk2DINO", ("vision",), ("projection", "text")),
+    "talk2dino": PartKind(
+        "backbones.talk2dino:Talk2DINO", ("vision",), ("projection", "text", "merges")
+    ),
+    "dino": PartKind("backbones.dino:Dino", ("vision",)),
     "dinotxt": PartKind("backbones.dinotxt:DinoTxt", ("vision",), ("head", "text", "merges")),
     "clip": PartKind("backbones.clip:ClipDense", ("clip",)),
     "maskclip": PartKind("backbones.maskclip:MaskClip", ("clip",)),
     "invite": PartKind("backbones.invite:Invite", ("clip",)),
     "proxyclip": PartKind("backbones.proxyclip:ProxyClip", ("clip", "guide")),
-    "denseclip": PartKind("backbones.denseclip:DenseClip", ("weights",), ("merges",)),
+    "denseclip": PartKind("backbones.denseclip:DenseClip", ("weights",), ("merges", "clip")),
     "siglip2": PartKind("backbones.siglip2:SigLip2", ("folder",)),
     "alphaclip": PartKind("backbones.alphaclip:AlphaClip", ("alpha",), ("clip",)),
     "regionclip": PartKind("backbones.regionclip:RegionClip", ("weights",), ("merges",)),
@@ -52,13 +55,13 @@ BRIDGES = {
     "memory": PartKind("models._ready:Memory", ("bank",)),
     "retrieve": PartKind("models._ready:Retrieve", ("bank",)),
     "normalize": PartKind("models._ready:Normalize"),
-    "entities": PartKind("bridges._entities:EntityBridge", ("entities",)),
+    "entities": PartKind("bridges:EntityBridge", ("entities",)),
     "meacap": PartKind("bridges._meacap:MeaCapBridge", ("bank", "parser", "sentences")),
 }
 DECODERS = {
     "decap": PartKind("models._ready:DeCap", ("weights", "merges")),
-    "viecap": PartKind("decoders.viecap:ViECapDecoder", ("weights", "tokenizer")),
-    "clipcap": PartKind("decoders.clipcap:ClipCapDecoder", ("weights", "tokenizer")),
+    "viecap": PartKind("decoders:ViECapDecoder", ("weights", "tokenizer")),
+    "clipcap": PartKind("decoders:ClipCapDecoder", ("weights", "tokenizer")),
     "quote": PartKind("models._ready:Quote"),
 }
 KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}

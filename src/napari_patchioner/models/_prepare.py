@@ -169,14 +169,15 @@ def _captions(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path
 
 def _entities(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
     """Embed a list of entity names with the model's own text tower."""
-    from napari_patchioner.bridges._entities import EntityTable, vocabulary
+    from napari_patchioner.bridges import EntityTable, coco_names, read_names
 
-    names = vocabulary(conversion.options.get("vocabulary", "coco"))
-    workshop.tell(0.0, f"embedding {len(names)} names")
-    path = folder / f"{conversion.role}.safetensors"
+    source = workshop.raw.get(conversion.source)
+    names = read_names(source) if source else coco_names()
     tower = workshop.text_tower
-    EntityTable.build(names, tower.embed_text, provenance=tower.provenance).save(path)
-    return path
+    table = EntityTable.build(
+        names, tower.embed_text, tower.provenance, progress=workshop.tell, **conversion.options
+    )
+    return table.save(folder / f"{conversion.role}.safetensors")
 
 
 def _sentences(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
@@ -208,7 +209,7 @@ MAKERS = {
     "decap": Maker(_decap, True, ("heads",)),
     "bank": Maker(_bank, True, ("dtype",)),
     "captions": Maker(_captions, True, ("dtype",)),
-    "entities": Maker(_entities, False, ("vocabulary",)),
+    "entities": Maker(_entities, False, ()),
     "sentences": Maker(_sentences, False, ("dtype",)),
 }
 

@@ -72,7 +72,8 @@ def _usable(captions: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
 
 def _tidy(text: str) -> str:
     text = " ".join(text.split()).strip(" .")
-    return text.capitalize() if text.isupper() else text[:1].upper() + text[1:]
+    shouted = 2 * sum(map(str.isupper, text)) > len(text)
+    return text.capitalize() if shouted else text[:1].upper() + text[1:]
 
 
 def _words(text: str) -> list[str]:
