@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from napari_patchioner.checkpoints import read_state
+from napari_patchioner.checkpoints import read_state, rename
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 
@@ -113,3 +114,8 @@ class WithText:
         if self._text is None:
             raise ModelError(f"{self.name} came without a text tower, so it embeds no text.")
         return self._text.embed(texts, progress=progress)
+
+
+def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the weights whose names start with a prefix, without it."""
+    return rename(state, [(re.escape(prefix) + r"(.*)", r"\1"), (r".*", None)])

@@ -11,7 +11,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, class_attention, grid_key
 
 from ._clip_backbone import silent
-from ._lazy_text import LazyText, WithText
+from ._lazy_text import LazyText, WithText, below
 from ._openai_vit import OpenAIVision, read_vision
 from ._preprocess import CLIP, Preprocessing
 from ._threads import spare_core
@@ -116,13 +116,13 @@ class DenseClip(WithText):
         path = files["weights"]
         state = read_state(path)
         network = read_vision(
-            _under(state, "backbone."),
+            below(state, "backbone."),
             source=path,
             interpolation="bilinear",
             class_twice=convention == "paper",
             ignore=("fpn*",),
         )
-        text = _text_of(_under(state, "text_encoder."), files)
+        text = _text_of(below(state, "text_encoder."), files)
         return cls(network, text, size=size, layout=layout)
 
     def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
@@ -157,13 +157,6 @@ class DenseClip(WithText):
             cls=tokens.projected[0, 0].numpy(),
             backbone=self.name,
         )
-
-
-def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the weights under a prefix, without it."""
-    return {
-        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
-    }
 
 
 def _text_of(state: dict[str, Tensor], files: Mapping[str, Path]) -> LazyText | None:

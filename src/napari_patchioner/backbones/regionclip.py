@@ -12,7 +12,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, class_attention, grid_key
 
 from ._clip_backbone import silent
-from ._lazy_text import LazyText, WithText
+from ._lazy_text import LazyText, WithText, below
 from ._preprocess import CLIP, Preprocessing
 from ._regionclip_resnet import STRIDE, ModifiedResNet, read_resnet
 from ._threads import spare_core
@@ -158,17 +158,11 @@ def _towers(
     """Tell the visual tower and the text tower apart, both without prefixes."""
     for visual, text in (("backbone.", "lang_encoder."), ("visual.", "")):
         if any(name.startswith(f"{visual}attnpool.") for name in state):
-            words = _under(state, text)
-            return _under(state, visual), {
+            words = below(state, text)
+            return below(state, visual), {
                 name: value for name, value in words.items() if name.startswith(_TEXT)
             }
     raise ModelError(
         f"{source} holds no attention pool (backbone.attnpool.* or visual.attnpool.*); choose "
         f"RegionCLIP's pretraining checkpoint."
     )
-
-
-def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
-    }
