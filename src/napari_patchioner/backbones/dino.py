@@ -57,8 +57,8 @@ class Dino:
         layout: Layout = "square",
         attention: Attention = "paper",
     ) -> None:
-        self._vision = vision
-        self._attention: Attention = check_attention(attention)
+        check_attention(attention)
+        self._vision, self._attention = vision, attention
         self.dim, self.patch_size = vision.dim, vision.patch_size
         self.input_size = size or native_size(vision.patch_size)
         self._preprocessing = Preprocessing(self.input_size, self.patch_size, layout)

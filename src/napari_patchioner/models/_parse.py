@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAME = "preset.toml"
-_TEXTS = ("id", "title", "note", "licence", "row")
-_KEYS = {*_TEXTS, "ram", "files", "prepare", "provenance", "options"} | {
-    "backbone",
-    "bridge",
-    "decoder",
-}
+_PARTS = {"backbone", "bridge", "decoder"}
+_KEYS = {"id", "title", "note", "licence", "row", "ram"} | _PARTS
+_KEYS |= {"files", "prepare", "provenance", "options"}
 _POOLINGS = ("mean", "gaussian", "attention", "cls")
 _OPTIONS: dict[str, tuple[Any, ...] | type] = {
     "pooling": _POOLINGS,
@@ -87,9 +84,9 @@ def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
 
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
     _only(table, _KEYS, "preset")
-    texts = {key: _text(table, key, required=key != "row") for key in _TEXTS}
-    if not _ID.fullmatch(texts["id"]):
-        raise ModelError(f"The id {texts['id']!r} must be lower-case letters, digits and dashes.")
+    name = _text(table, "id")
+    if not _ID.fullmatch(name):
+        raise ModelError(f"The id {name!r} must be lower-case letters, digits and dashes.")
     files = {
         role: _files(role, entries, home)
         for role, entries in _table(table, "files", "preset").items()
@@ -99,14 +96,19 @@ def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
         for role, entry in _table(table, "prepare", "preset").items()
     )
     roles = {*files, *(conversion.role for conversion in made)}
-    parts = {group: _part(group, table, roles) for group in ("backbone", "bridge", "decoder")}
     return Preset(
-        **texts,
-        **parts,
+        id=name,
+        title=_text(table, "title"),
+        note=_text(table, "note"),
+        licence=_text(table, "licence"),
+        backbone=_part("backbone", table, roles),
+        bridge=_part("bridge", table, roles),
+        decoder=_part("decoder", table, roles),
         files=files,
         conversions=made,
         provenance=_provenance(table),
         options=_options(_table(table, "options", "preset")),
+        row=_text(table, "row", required=False),
         ram=_count(table, "ram", "preset"),
         home=home,
     )
@@ -132,7 +134,7 @@ def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:
 
 
 def _files(role: str, entries: object, home: Path | None) -> tuple[PresetFile, ...]:
-    listed = entries if isinstance(entries, list) else [entries]
+    listed: list[Any] = entries if isinstance(entries, list) else [entries]
     if not listed or not all(isinstance(entry, dict) for entry in listed):
         raise ModelError(f"The files {role!r} must be tables like {{repo = ..., path = ...}}.")
     return tuple(_file(role, entry, home) for entry in listed)
