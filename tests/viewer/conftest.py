@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,16 +11,14 @@ import pytest
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.models import ModelCard
 from napari_patchioner.regions import Box, Ellipse, Polygon, RegionSet, Trace, WholeImage
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (30, 60, 230)}
 
 
-@dataclass(frozen=True)
-class Card:
-    id: str
-    title: str
-    note: str = "made for tests"
+def card(name, title, **facts):
+    return ModelCard(name, title, "CC0", 3_000_000, "Made for tests.", **facts)
 
 
 class ColourCaptioner:
@@ -96,7 +93,7 @@ def captioner():
 def library(captioner):
     from napari_patchioner.viewer.library import Library
 
-    cards = (Card("colours", "Colours"), Card("other", "Others"))
+    cards = (card("colours", "Colours"), card("other", "Others"))
     return Library(lambda name: captioner, lambda: cards)
 
 
@@ -153,6 +150,6 @@ def hand(dock, viewer, guide, qtbot):
 def started(dock, qtbot):
     """The dock with its image read."""
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=10000)
+    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=10000)
     qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=10000)
     return dock

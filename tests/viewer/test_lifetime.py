@@ -53,7 +53,7 @@ def test_cancel_stops_reading_and_start_reads_again(dock, captioner, qtbot):
     assert captioner.encoded == 0
     captioner.hold.set()
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=5000)
+    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
 
 
 def test_the_image_is_read_once_for_any_number_of_shapes(started, captioner, qtbot):
@@ -135,7 +135,7 @@ def test_a_model_that_cannot_be_loaded_says_so(dock, library, qtbot):
 def test_new_pixels_ask_for_a_new_reading(started, picture, qtbot):
     started.image.data = 255 - picture
     assert "Start" in started.panel.status.text()
-    assert started.annotator.reader.captioner is None
+    assert not started.annotator.reader.ready
 
 
 def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):
@@ -169,10 +169,10 @@ def test_saved_work_is_followed_when_its_layer_is_chosen(dock, viewer, picture, 
 
 def test_another_plane_is_read_when_something_is_drawn_on_it(viewer, dock, picture, qtbot):
     stack = viewer.add_image(np.stack([picture, picture[:, ::-1]]), name="stack")
-    dock.panel.source["image"].value = stack
+    dock.panel.source.image.value = stack
     viewer.dims.set_point(0, 0)
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=5000)
+    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
     layer = dock.annotator.layer("regions")
     for plane in (0, 1):
         viewer.dims.set_point(0, plane)
@@ -185,11 +185,11 @@ CLOSED_BY_HAND = """
 import sys, threading, time
 import napari, numpy as np
 from qtpy.QtCore import QTimer
+from napari_patchioner.models import ModelCard
 from napari_patchioner.viewer import CaptionDock
 from napari_patchioner.viewer.library import Library
 
-class Card:
-    id, title, note = "endless", "Endless", ""
+card = ModelCard("endless", "Endless", "CC0", 0, "")
 
 class Endless:
     reading = False
@@ -205,7 +205,7 @@ class Endless:
 
 viewer = napari.Viewer(show=True)
 viewer.add_image(np.zeros((50, 60)))
-dock = CaptionDock(viewer, library=Library(lambda name: Endless(), lambda: [Card()]))
+dock = CaptionDock(viewer, library=Library(lambda name: Endless(), lambda: [card]))
 viewer.window.add_dock_widget(dock)
 
 def close():

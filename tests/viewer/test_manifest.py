@@ -47,7 +47,7 @@ def test_the_menu_opens_the_dock(plugin, make_napari_viewer):
         "napari-patchioner", "Patch-ioner: caption regions"
     )
     assert type(widget).__name__ == "CaptionDock"
-    assert "region" in widget.panel.source["model"].current_choice.lower()
+    assert "region" in widget.panel.source.model.currentText().lower()
     widget.shut_down()
 
 

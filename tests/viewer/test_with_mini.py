@@ -26,7 +26,7 @@ def picture():
 
 def test_draw_read_correct_and_export(dock, hand, guide, qtbot, tmp_path):
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=120_000)
+    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
     guide.draw_all(dock, hand)
     qtbot.waitUntil(
         lambda: len(guide.captions(dock)) == 4 and all(guide.captions(dock)), timeout=60_000
@@ -58,13 +58,14 @@ def check_files(folder, captions):
 
 
 def test_the_window_answers_while_the_model_reads(dock, library, qtbot):
-    library.load("mini")
+    with library.using("mini"):
+        pass
     ticks = [time.monotonic()]
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(time.monotonic()))
     timer.start(20)
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.captioner is not None, timeout=120_000)
+    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
     timer.stop()
     gaps = [later - earlier for earlier, later in pairwise(ticks)]
     # A tenth of a second is felt; one long gap is forgiven, machines that test are busy.
@@ -74,7 +75,7 @@ def test_the_window_answers_while_the_model_reads(dock, library, qtbot):
 
 def test_tissue_is_described_without_naming_objects(dock, viewer, qtbot):
     image = viewer.add_image(data.immunohistochemistry(), name="tissue")
-    dock.panel.source["image"].value = image
+    dock.panel.source.image.value = image
     dock.panel.progress.button.click()
     dock.panel.describe.click()
     qtbot.waitUntil(lambda: bool(dock.panel.whole.editor.toPlainText()), timeout=120_000)

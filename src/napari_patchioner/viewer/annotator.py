@@ -62,7 +62,7 @@ class Annotator(QObject):
         self.bindings: dict[str, LayerBinding] = {}
         self.message = "Press Start, then draw. You may also draw first."
         self.reader = Reader(viewer, image, library, self)
-        self.scribe = Scribe(self.session, self.reader, self)
+        self.scribe = Scribe(self.session, self.reader, library, self)
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(SETTLE_MS)
@@ -122,8 +122,13 @@ class Annotator(QObject):
         for key in layers.KEYS:
             self.layer(key)
         self.scribe.close()
-        self.session.restart(rewrite=bool(self.reader.model))
+        self.session.restart(rewrite=self.reader.completed, model=model)
         self.reader.start(model)
+
+    def let_go(self) -> None:
+        """Forget what was read: the image or the model is not what it was."""
+        self.scribe.close()
+        self.reader.forget()
 
     def edit(self, uid: str, text: str) -> None:
         """Take a person's text."""
@@ -134,7 +139,7 @@ class Annotator(QObject):
         """Have captions written anew."""
         if self.session.again(uids):
             self.tell("A caption you wrote is kept; empty it first to have it written anew.")
-        elif self.reader.captioner is None and not self.reader.active:
+        elif not self.reader.ready and not self.reader.active:
             self.tell("Press Start: the caption comes when the image has been read.")
         self._on_written()
 
@@ -186,7 +191,7 @@ class Annotator(QObject):
         """Return why a caption that is wanted is not there."""
         if self.reader.active:
             return "Waiting for the image to be read"
-        return "Being written…" if self.reader.captioner else "Press Start to have it written"
+        return "Being written…" if self.reader.ready else "Press Start to have it written"
 
     # what happens around
 
@@ -237,8 +242,7 @@ class Annotator(QObject):
         layers.protect(binding.layer, False)
 
     def _on_new_pixels(self) -> None:
-        self.scribe.close()
-        self.reader.forget()
+        self.let_go()
         self.tell("The image has changed; press Start to read it again.")
 
     def _on_renamed(self) -> None:

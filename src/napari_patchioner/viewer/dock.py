@@ -13,6 +13,7 @@ from .annotator import Annotator
 from .dock_base import DockBase
 from .export import export_csv, suggested_path
 from .library import Library, shared_library
+from .model_desk import ModelDesk
 from .panel import Panel
 from .qt_trouble import qt_trouble
 
@@ -45,8 +46,10 @@ class CaptionDock(DockBase):
         self.annotators: dict[Any, Annotator] = {}
         self.annotator: Annotator | None = None
         self._closed = False
-        self.panel = Panel(self._images, self.library.cards())
+        self._idle = "Open an image to begin."
+        self.panel = Panel(self._images)
         self.setWidget(self.panel)
+        self.models = ModelDesk(self.panel.source, self.library, lambda: self.annotator, self)
         self._wire()
         self.reset_choices()
         if trouble := qt_trouble():
@@ -54,7 +57,10 @@ class CaptionDock(DockBase):
 
     def _wire(self) -> None:
         panel = self.panel
-        panel.source["image"].changed.connect(self._on_image)
+        panel.source.image.changed.connect(self._on_image)
+        self.models.changed.connect(self.refresh)
+        self.models.told.connect(self.tell)
+        self.models.gone.connect(self._on_model_gone)
         panel.options.changed.connect(self._on_options)
         panel.progress.start.connect(self.start)
         panel.progress.cancel.connect(self.cancel)
@@ -75,18 +81,20 @@ class CaptionDock(DockBase):
     @property
     def image(self) -> napari.layers.Image | None:
         """The image to caption."""
-        return self.panel.source["image"].value
+        return self.panel.source.image.value
 
     def start(self) -> None:
-        """Read the image."""
+        """Read the image, with a model that is got first if it is not there."""
         if self.annotator is not None:
             self._bind(layers.KEYS)
-            self.annotator.start(self.panel.source["model"].value)
+            self.models.start()
 
     def cancel(self) -> None:
-        """Stop reading the image."""
-        if self.annotator is not None:
+        """Stop reading the image, or getting the model."""
+        if self.annotator is not None and self.annotator.reader.active:
             self.annotator.reader.cancel()
+        else:
+            self.models.cancel()
 
     def use_tool(self, tool: Tool) -> None:
         """Make the tool's layer active and put it in the tool's mode."""
@@ -144,26 +152,33 @@ class CaptionDock(DockBase):
 
     # what is shown
 
+    def tell(self, message: str) -> None:
+        """Show a sentence, with the image if there is one."""
+        if self.annotator is not None:
+            self.annotator.tell(message)
+        else:
+            self._idle = message[:1].upper() + message[1:]
+            self.refresh()
+
     def reset_choices(self, *_: object) -> None:
         """Offer the image layers there are now; napari calls this too."""
         if not self._closed:
-            self.panel.source.reset_choices()
+            self.panel.source.image.reset_choices()
             self._on_image()
 
     def refresh(self) -> None:
         """Show the state of the image's annotator."""
         annotator, panel = self.annotator, self.panel
+        job = annotator.reader.job if annotator else None
+        panel.progress.follow(job.progress if job else self.models.progress)
         panel.progress.set_ready(annotator is not None)
         for widget in (panel.draw, panel.again, panel.together, panel.describe, panel.export):
             widget.setEnabled(annotator is not None)
         if annotator is None:
-            panel.progress.follow(None)
-            panel.status.setText("Open an image to begin.")
+            panel.status.setText(self._idle)
             panel.caption.show_record(None)
             panel.whole.show_record(None)
             return
-        job = annotator.reader.job
-        panel.progress.follow(job.progress if job else None)
         panel.status.setText(annotator.message)
         panel.selected.setText(annotator.heading())
         waiting = annotator.waiting()
@@ -216,8 +231,8 @@ class CaptionDock(DockBase):
         """Turn to the image that was made active, itself or one of its layers."""
         active = self.viewer.layers.selection.active
         found = [image for _, image in self._images() if self._belongs(active, image)]
-        if found and found[0] is not self.image and found[0] in self.panel.source["image"].choices:
-            self.panel.source["image"].value = found[0]
+        if found and found[0] is not self.image and found[0] in self.panel.source.image.choices:
+            self.panel.source.image.value = found[0]
         elif found and self.annotator is not None:
             self.annotator.adopt()
             self._bind(list(self.annotator.bindings))
@@ -234,6 +249,11 @@ class CaptionDock(DockBase):
             annotator.close()
             annotator.deleteLater()
         self.reset_choices()
+
+    def _on_model_gone(self, model: str) -> None:
+        for annotator in self.annotators.values():
+            if annotator.reader.model == model:
+                annotator.let_go()
 
     def _on_export(self) -> None:
         if self.annotator is None:
@@ -260,6 +280,7 @@ class CaptionDock(DockBase):
         self.viewer.layers.events.reordered.disconnect(self.reset_choices)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.viewer.layers.selection.events.active.disconnect(self._on_active)
+        self.models.close()
         self.panel.progress.follow(None)
         for annotator in self.annotators.values():
             for binding in annotator.bindings.values():

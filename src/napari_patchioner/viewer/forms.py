@@ -11,40 +11,36 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_patchioner.models import ModelCard
-
 POOLINGS = {
     "as the model likes": None,
     "mean over patches": "mean",
     "centre counts more": "gaussian",
     "attention": "attention",
+    "class token": "cls",
 }
 
 
-def source_form(
-    images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]], cards: Sequence[ModelCard]
-) -> Container:
-    """Return the form that asks which image and which model.
+def image_form(images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]]) -> ComboBox:
+    """Return the question which image.
 
     Parameters
     ----------
     images : callable
         Returns the image layers by name; asked whenever the choices are reset.
-    cards : sequence of ModelCard
-        The models on offer.
     """
     image = ComboBox(name="image", label="Image", choices=images, nullable=False)
     image.tooltip = "The image layer to caption; of a stack, the plane on display."
-    choices = [(card.title, card.id) for card in cards]
-    model = ComboBox(name="model", label="Model", choices=choices, value=cards[0].id)
-    model.tooltip = "\n".join(f"{card.title}: {card.note}" for card in cards)
-    return _compact(Container(widgets=[image, model], labels=True))
+    return image
 
 
 def options_form() -> Container:
     """Return the form for how captions are written."""
     pooling = ComboBox(name="pooling", label="Region", choices=list(POOLINGS))
-    pooling.tooltip = "How the patches of a region are put together."
+    pooling.tooltip = (
+        "How the patches of a region are put together.\n"
+        "Attention: patches the model looks at count more. Class token: the whole image,\n"
+        "the same for every region. Where a model has neither, it goes its own way."
+    )
     beams = SpinBox(name="beams", label="Beams", value=4, min=1, max=16)
     beams.tooltip = "Sentences followed at once: more is slower and a little better."
     alternatives = SpinBox(name="alternatives", label="Wordings", value=3, min=0, max=10)

@@ -12,12 +12,11 @@ from . import forms
 from .caption_box import CaptionBox
 from .draw_bar import DrawBar
 from .progress_row import ProgressRow
+from .source_box import SourceBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
-
-    from napari_patchioner.models import ModelCard
 
 
 class Panel(QWidget):
@@ -27,13 +26,11 @@ class Panel(QWidget):
     ----------
     images : callable
         Returns the image layers to choose from.
-    cards : sequence of ModelCard
-        The models to choose from.
     """
 
-    def __init__(self, images: Callable[[Any], Sequence[Any]], cards: Sequence[ModelCard]) -> None:
+    def __init__(self, images: Callable[[Any], Sequence[Any]]) -> None:
         super().__init__()
-        self.source = forms.source_form(images, cards)
+        self.source = SourceBox(images, self)
         self.options = forms.options_form()
         self.progress = ProgressRow(self)
         self.status = QLabel(self)
@@ -59,7 +56,7 @@ class Panel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.setSpacing(5)
-        layout.addWidget(self.source.native)
+        layout.addWidget(self.source)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
         layout.addWidget(_heading("Draw"))

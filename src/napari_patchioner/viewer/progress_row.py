@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ class ProgressRow(QWidget):
         self.button.clicked.connect(self._on_clicked)
         self.bar = QProgressBar(self)
         self.bar.setRange(0, 100)
-        self.bar.setTextVisible(False)
         self._progress: Progress | None = None
         self._activity: progress | None = None
         self._timer = QTimer(self)
@@ -56,9 +55,11 @@ class ProgressRow(QWidget):
             "Let the model read the image; drawing is possible meanwhile (pressed again, it\n"
             "reads the image anew and rewrites the model's captions, never yours)."
             if source is None
-            else "Stop reading the image."
+            else "Stop this; what was downloaded is kept, what you have drawn is too."
         )
         self.bar.setValue(0)
+        self.bar.setFormat("")
+        self.bar.setToolTip("")
         if source is None:
             self._timer.stop()
             return
@@ -79,6 +80,10 @@ class ProgressRow(QWidget):
         value = round(100 * self._progress.fraction)
         self.bar.setValue(value)
         self.bar.setToolTip(message)
+        room = self.bar.width() - 8
+        self.bar.setFormat(
+            self.bar.fontMetrics().elidedText(message, Qt.TextElideMode.ElideRight, room)
+        )
         if activity is not None:
             activity.set_description(f"Patch-ioner: {message}")
             # napari works off events meanwhile, and the reading may have ended among them.

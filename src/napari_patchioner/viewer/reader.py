@@ -11,12 +11,11 @@ from napari_patchioner.errors import Cancelled, PatchionerError
 
 from .geometry import displayed_plane, record_plane
 from .picture import plane_source
-from .worker import Job, Reading, read_image
+from .worker import Job, read_image
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_patchioner.captioner import Captioner
     from napari_patchioner.grids import FeatureGrid
 
     from ._record import Plane, Record
@@ -28,6 +27,13 @@ KEPT_PLANES = 12
 
 class Reader(QObject):
     """Reads planes of one image with one model.
+
+    Attributes
+    ----------
+    ready : bool
+        Whether captions can be written with what has been read since the last start.
+    completed : bool
+        Whether any reading of the image has ever come to its end.
 
     Parameters
     ----------
@@ -53,7 +59,8 @@ class Reader(QObject):
     ) -> None:
         super().__init__(parent)
         self.model = ""
-        self.captioner: Captioner | None = None
+        self.ready = False
+        self.completed = False
         self.job: Job | None = None
         self.grids: dict[Plane, FeatureGrid] = {}
         self._refused: set[Plane] = set()
@@ -68,7 +75,7 @@ class Reader(QObject):
 
     def start(self, model: str) -> None:
         """Read the displayed plane with a model; grids of an earlier reading are dropped."""
-        self.model, self.captioner = model, None
+        self.model, self.ready = model, False
         self.grids.clear()
         self._refused.clear()
         self.read()
@@ -104,7 +111,7 @@ class Reader(QObject):
         """Drop all grids: the image is not what it was."""
         self.cancel()
         self.grids.clear()
-        self.model, self.captioner = "", None
+        self.model, self.ready = "", False
 
     def plane_and_grid(self, record: Record, session: Session) -> tuple[Plane, FeatureGrid] | None:
         """Return the plane a record lies on with its grid, if that plane has been read."""
@@ -119,7 +126,7 @@ class Reader(QObject):
 
         A plane whose reading failed or was cancelled is not tried again until Start is pressed.
         """
-        if self.captioner is None or self.active:
+        if not self.ready or self.active:
             return False
         try:
             plane = displayed_plane(self._viewer, self._image)
@@ -130,15 +137,15 @@ class Reader(QObject):
         records = [record for record in session.records.values() if record.wanted]
         return any(record_plane(record, session, plane.axes) == plane for record in records)
 
-    def _on_read(self, job: Job, plane: Plane, reading: Reading) -> None:
+    def _on_read(self, job: Job, plane: Plane, grid: FeatureGrid) -> None:
         if job is not self.job:
             return
-        self.captioner = reading.captioner
+        self.ready = self.completed = True
         while len(self.grids) >= KEPT_PLANES:
             oldest = next(iter(self.grids))
             self._refused.discard(oldest)
             del self.grids[oldest]
-        self.grids[plane] = reading.grid
+        self.grids[plane] = grid
 
     def _on_ended(self, job: Job, error: Exception | None) -> None:
         if job is not self.job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy.QtCore import QObject, Signal
 
@@ -13,13 +13,26 @@ from .geometry import record_region
 from .worker import Job, write_captions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.regions import Region
 
     from ._record import Record, Request
+    from .library import Library
     from .reader import Reader
     from .session import Session
+
+
+class _Need(NamedTuple):
+    """What a pooling reads from the grid besides the patches."""
+
+    field: str
+    name: str
+
+
+NEEDS = {"attention": _Need("attention", "attention"), "cls": _Need("cls", "class token")}
 
 
 class Scribe(QObject):
@@ -31,6 +44,8 @@ class Scribe(QObject):
         What is wanted, and where answers go.
     reader : Reader
         The grids and the captioner.
+    library : Library
+        Where models come from.
     parent : QObject, optional
         Whoever shows the captions.
     """
@@ -38,11 +53,18 @@ class Scribe(QObject):
     written = Signal()
     told = Signal(str)
 
-    def __init__(self, session: Session, reader: Reader, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        reader: Reader,
+        library: Library,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self.options: dict[str, Any] = {}
         self._session = session
         self._reader = reader
+        self._library = library
         self._job: Job | None = None
         self._open: set[Request] = set()
 
@@ -53,8 +75,7 @@ class Scribe(QObject):
 
     def work(self) -> None:
         """Send all captions that are wanted and possible to a worker, unless it has some."""
-        captioner = self._reader.captioner
-        if self._job is not None or self._reader.active or captioner is None:
+        if self._job is not None or self._reader.active or not self._reader.ready:
             return
         requests = self._session.take(self._is_ready)
         tasks = [task for task in map(self._task, requests) if task is not None]
@@ -63,8 +84,9 @@ class Scribe(QObject):
         if not tasks:
             return
         self._open = {task[0] for task in tasks}
-        job = Job(write_captions, captioner, tasks, dict(self.options), parent=self)
-        job.delivered.connect(partial(self._on_delivered, job, self._reader.model))
+        model, options = self._reader.model, self._options(grid for _, _, grid in tasks)
+        job = Job(write_captions, self._library, model, tasks, options, parent=self)
+        job.delivered.connect(partial(self._on_delivered, job, model))
         job.ended.connect(partial(self._on_ended, job))
         self._job = job
         job.start()
@@ -76,6 +98,14 @@ class Scribe(QObject):
         self._job = None
         self._session.give_back(self._open)
         self._open = set()
+
+    def _options(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
+        """Return the options, without a pooling that the model has nothing for."""
+        missing = NEEDS.get(self.options.get("pooling"))
+        if missing is None or all(getattr(grid, missing.field) is not None for grid in grids):
+            return dict(self.options)
+        self.told.emit(f"this model has no {missing.name}; its own way of pooling is used instead")
+        return {**self.options, "pooling": None}
 
     def _is_ready(self, record: Record) -> bool:
         return self._reader.plane_and_grid(record, self._session) is not None
@@ -112,9 +142,16 @@ class Scribe(QObject):
             return
         self._job = None
         if error is not None and not isinstance(error, Cancelled):
-            message = f"the captions could not be written ({type(error).__name__}: {error})"
+            message = _trouble(error)
             for request in self._open:
                 self._session.fail(request, message)
             self.told.emit(message)
         self._open = set()
         self.written.emit()
+
+
+def _trouble(error: Exception) -> str:
+    """Return why there are no captions, in one sentence."""
+    if isinstance(error, PatchionerError):
+        return str(error)
+    return f"the captions could not be written ({type(error).__name__}: {error})"

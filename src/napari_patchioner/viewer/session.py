@@ -134,17 +134,20 @@ class Session:
 
     # what the models do
 
-    def restart(self, *, rewrite: bool = False) -> int:
+    def restart(self, *, rewrite: bool = False, model: str = "") -> int:
         """Start a new reading of the image and return its generation.
 
         Parameters
         ----------
         rewrite : bool
             Also ask again for captions that a model wrote before.
+        model : str
+            Which model reads; captions known to be another one's are asked for again anyway.
         """
         self.generation += 1
         for record in self.records.values():
-            record.wanted = not record.protected and (rewrite or not record.caption)
+            strange = bool(model and record.model) and record.model != model
+            record.wanted = not record.protected and (rewrite or strange or not record.caption)
         return self.generation
 
     def take(self, ready: Callable[[Record], bool]) -> list[Request]:

@@ -50,13 +50,9 @@ class Progress:
             raise Cancelled
         self.fraction, self.message = float(fraction), message
 
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An image read: the captioner and the grid it made."""
-
-    captioner: Captioner
-    grid: FeatureGrid
+    def part(self, start: float, stop: float) -> Callable[[float, str], None]:
+        """Return a callback for a step that takes the work from `start` to `stop`."""
+        return lambda done, message: self(start + (stop - start) * done, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class _Failure:
     error: Exception
 
 
-def _reporting(function: Callable[..., Any]) -> Callable[..., Any]:
+def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a generator function that returns what went wrong instead of raising it."""
 
     @wraps(function)
@@ -82,26 +78,23 @@ def _reporting(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-@_reporting
+@reporting
 def read_image(
     library: Library, model: str, source: PlaneSource, progress: Progress
-) -> Generator[Reading | None, None, None]:
-    """Load the model, read the plane, encode it; yield the `Reading`."""
+) -> Generator[FeatureGrid, None, None]:
+    """Load the model, read the plane, encode it; yield the grid."""
     progress(0.0, "loading the model")
-    captioner = library.load(model)
-    progress(0.1, "reading the image")
-    picture = source.read()
-    yield None
-    grid = captioner.encode(
-        picture, progress=lambda done, message: progress(0.15 + 0.85 * done, message)
-    )
+    with library.using(model, progress.part(0.0, 0.3)) as captioner:
+        progress(0.3, "reading the image")
+        grid = captioner.encode(source.read(), progress=progress.part(0.35, 1.0))
     progress(1.0, "done")
-    yield Reading(captioner, source.in_full_pixels(grid))
+    yield source.in_full_pixels(grid)
 
 
-@_reporting
+@reporting
 def write_captions(
-    captioner: Captioner,
+    library: Library,
+    model: str,
     tasks: Sequence[tuple[Request, Region, FeatureGrid]],
     options: dict[str, Any],
     progress: Progress,
@@ -113,7 +106,10 @@ def write_captions(
         grid = waiting[0][2]
         batch = [task for task in waiting if task[2] is grid][:BATCH]
         waiting = [task for task in waiting if task not in batch]
-        yield _caption_batch(captioner, grid, batch, options)
+        # Never across a yield: a worker that is stopped there keeps what it holds.
+        with library.using(model, progress) as captioner:
+            answers = _caption_batch(captioner, grid, batch, options)
+        yield answers
 
 
 def _caption_batch(
