@@ -142,7 +142,7 @@ def _files(role: str, entries: object, home: Path | None) -> tuple[PresetFile, .
 
 def _file(role: str, entry: Mapping[str, Any], home: Path | None) -> PresetFile:
     where = f"files {role!r}"
-    _only(entry, {"repo", "path", "size", "sha256", "where"}, where)
+    _only(entry, {"repo", "path", "size", "about", "sha256", "where"}, where)
     texts = {
         key: _text(entry, key, required=key == "path", where=where)
         for key in ("repo", "path", "sha256", "where")
@@ -153,11 +153,11 @@ def _file(role: str, entry: Mapping[str, Any], home: Path | None) -> PresetFile:
         raise ModelError(f"The {where} have a sha256 that is not 64 hexadecimal digits.")
     if not texts["repo"] and home is None and not texts["where"]:
         raise ModelError(f"The {where} name no repo; say where a person finds them.")
-    return PresetFile(**{**texts, "path": _inside(texts["path"], where)}, size=_size(entry, where))
-
-
-def _size(entry: Mapping[str, Any], where: str) -> int:
-    return _count(entry, "size", where)
+    return PresetFile(
+        **{**texts, "path": _inside(texts["path"], where)},
+        size=_count(entry, "size", where),
+        about=_count(entry, "about", where),
+    )
 
 
 def _inside(path: str, where: str) -> str:

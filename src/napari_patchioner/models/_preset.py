@@ -23,7 +23,9 @@ class PresetFile:
         Its place in the repository; a glob names the one file that matches it. Beside a local
         preset it may be a folder.
     size : int
-        Bytes; 0 where nobody knows before asking the hub.
+        Bytes, exactly: a file of another size is refused; 0 where nobody knows before asking.
+    about : int
+        Bytes, roughly, to tell a person what is to come.
     sha256 : str
         Of the file; empty where nobody knows before asking the hub.
     where : str
@@ -35,6 +37,12 @@ class PresetFile:
     size: int = 0
     sha256: str = ""
     where: str = ""
+    about: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes, as well as they are known."""
+        return self.size or self.about
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,7 @@ class Preset:
     def size(self) -> int:
         """Bytes of all files, as far as they are known."""
         unique = {(file.repo, file.path): file for part in self.files.values() for file in part}
-        return sum(file.size for file in unique.values())
+        return sum(file.bytes for file in unique.values())
 
     @property
     def repos(self) -> tuple[str, ...]:
