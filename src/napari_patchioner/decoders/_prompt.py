@@ -51,6 +51,8 @@ def hard_prompt(names: Sequence[str]) -> str:
 def tidy_sentence(text: str) -> str:
     """Return a sentence as people write it: no gaps before punctuation, no lone full stop.
 
+    Control characters and bytes that are no letters are left out.
+
     Examples
     --------
     >>> tidy_sentence(" A dog on a  beach .")
@@ -58,7 +60,8 @@ def tidy_sentence(text: str) -> str:
     >>> tidy_sentence(".")
     ''
     """
-    tidy = _GAP.sub("", " ".join(text.split()))
+    readable = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    tidy = _GAP.sub("", readable.replace("\ufffd", ""))
     return tidy if any(letter.isalnum() for letter in tidy) else ""
 
 
