@@ -43,3 +43,22 @@ class ModelCard:
     to_get: int = 0
     sources: tuple[str, ...] = ()
     row: str = ""
+
+
+def size_text(size: float, unit: str = "") -> str:
+    """Return a number of bytes as a person reads it.
+
+    Parameters
+    ----------
+    size : float
+        Bytes.
+    unit : {"", "kB", "MB", "GB"}
+        The one to use; what suits the size by default.
+
+    >>> size_text(1_936_000_000), size_text(604_200_000), size_text(3_940_664), size_text(900)
+    ('1.9 GB', '604 MB', '3.9 MB', '0.9 kB')
+    """
+    steps = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+    unit = unit or next((name for name in ("GB", "MB") if size >= 0.9995 * steps[name]), "kB")
+    value = size / steps[unit]
+    return f"{value:.0f} {unit}" if value >= 99.95 or not size else f"{value:.1f} {unit}"

@@ -1,0 +1,237 @@
+"""Getting all files of a preset together: found here, copied from a folder, or downloaded."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_patchioner.errors import ModelError
+
+from ._hub import Hub, Remote, Unreachable, disk_trouble, offline, other_file
+from ._local import cache_folder, find, fingerprint, mirrors
+from ._room import need_room
+from ._store import FILES, HOME, claim, store_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._meter import Meter
+    from ._preset import Preset, PresetFile
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How one file comes.
+
+    Attributes
+    ----------
+    file : PresetFile
+        Which.
+    here : Path, optional
+        Where it lies already.
+    copy : bool
+        Whether it has to be copied from there.
+    remote : Remote, optional
+        What to download if it lies nowhere.
+    """
+
+    file: PresetFile
+    here: Path | None = None
+    copy: bool = False
+    remote: Remote | None = None
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether the file cannot be had."""
+        return self.here is None and self.remote is None
+
+    @property
+    def size(self) -> int:
+        """Bytes that have to be moved."""
+        if self.remote is not None:
+            return self.remote.size
+        return self.here.stat().st_size if self.copy and self.here is not None else 0
+
+
+class Fetcher:
+    """Gets the files of one preset.
+
+    Parameters
+    ----------
+    preset : Preset
+        Whose.
+    folder : Path, optional
+        Stands for the hub, unless some files of the preset are on no hub; then it has to hold
+        only these.
+    meter : Meter
+        Counts the bytes over all files; may raise to stop.
+    """
+
+    def __init__(self, preset: Preset, folder: Path | None, meter: Meter) -> None:
+        self._preset = preset
+        self._folder = folder
+        self._meter = meter
+        self._hub: Hub | None = None
+        self._network = not offline() and (folder is None or bool(preset.elsewhere))
+        listed = {(file.repo, file.path): file for files in preset.files.values() for file in files}
+        self._files = list(listed.values())
+        names = Counter(Path(file.path).name for file in self._files)
+        self._alone = {file.path for file in self._files if names[Path(file.path).name] == 1}
+
+    def fetch(self) -> dict[tuple[str, str], Path]:
+        """Return where each file lies now, by repository and path.
+
+        Raises
+        ------
+        ModelError
+            A file is nowhere, does not come, or is not what it should be.
+        """
+        if self._folder is not None and not self._folder.is_dir():
+            raise ModelError(f"{self._folder} is no folder; name the one that holds the files.")
+        steps = [self._plan(file) for file in self._files]
+        self._refuse_missing([step.file for step in steps if step.nowhere])
+        self._meter.total = sum(step.size for step in steps)
+        self._need_room(steps)
+        return {(step.file.repo, step.file.path): self._take(step) for step in steps}
+
+    def _plan(self, file: PresetFile) -> Step:
+        """Decide where a file comes from; the network is asked last."""
+        if not file.repo and self._preset.home is not None:
+            return self._beside(file, self._preset.home)
+        kept = find(self._own_folder(file), replace(file, repo=""))
+        if kept is not None and self._is_right(file, kept):
+            return Step(file, kept)
+        for place in filter(None, [self._folder, *mirrors()]):
+            if (found := find(place, file, self._alone)) is not None:
+                return Step(file, found, copy=True)
+        if not file.repo:
+            return Step(file)
+        cached = find(cache_folder(), file)
+        known = file.sha256 or not self._network
+        if cached is not None and known and self._is_right(file, cached):
+            return Step(file, cached)
+        return self._ask(file, cached) if self._network else Step(file)
+
+    def _beside(self, file: PresetFile, home: Path) -> Step:
+        """Find a file that came with a preset of a person's own."""
+        found = home / file.path
+        if not found.exists() or (found.is_file() and not self._is_right(file, found)):
+            raise ModelError(
+                f"{found} is missing or was changed; remove the model {self._preset.id} and add "
+                "it again."
+            )
+        return Step(file, found)
+
+    def _ask(self, file: PresetFile, cached: Path | None) -> Step:
+        """Ask the hub; what is in its cache is taken if it is the same, or if nobody answers."""
+        if self._hub is None:
+            self._hub = Hub(partial(self._meter.tick, "asking the hub"))
+        try:
+            remote = self._hub.find(file)
+        except Unreachable:
+            if cached is None or file.sha256:
+                raise
+            return Step(file, cached)
+        check = partial(self._meter.tick, f"checking {file.path}")
+        if cached is not None and remote.fits(cached, check):
+            return Step(file, cached)
+        if remote.blob.is_file() and remote.fits(remote.blob, check):
+            return Step(file, self._hub.link(remote))
+        return Step(file, remote=remote)
+
+    def _is_right(self, file: PresetFile, path: Path) -> bool:
+        """Tell whether a file has the contents the preset asks for, as far as it says."""
+        if file.sha256:
+            check = partial(self._meter.tick, f"checking {file.path}")
+            return fingerprint(path, check)[0] == file.sha256
+        return not file.size or path.stat().st_size == file.size
+
+    def _take(self, step: Step) -> Path:
+        if step.remote is not None and self._hub is not None:
+            return self._hub.get(step.remote, self._meter)
+        assert step.here is not None, "missing files were refused before"
+        return self._copied(step.file, step.here) if step.copy else step.here
+
+    def _copied(self, file: PresetFile, source: Path) -> Path:
+        """Bring a file into the store, so that the folder it lies in may be taken away."""
+        target = (self._own_folder(file) / file.path).with_name(source.name)
+        part = target.with_name(f"{target.name}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            claim(target)
+            part.unlink(missing_ok=True)
+            self._link_or_copy(source.resolve(), part)
+            if not self._is_right(file, part):
+                raise self._not_right(file, source, part)
+            part.replace(target)
+        except OSError as error:
+            raise disk_trouble(error, target.parent, HOME) from error
+        finally:
+            part.unlink(missing_ok=True)
+        return target
+
+    def _link_or_copy(self, source: Path, target: Path) -> None:
+        try:
+            os.link(source, target)
+            self._meter.add(source.stat().st_size, moved=False)
+        except OSError:
+            with source.open("rb") as reading, target.open("wb") as writing:
+                while chunk := reading.read(_CHUNK):
+                    writing.write(chunk)
+                    self._meter.add(len(chunk))
+
+    def _not_right(self, file: PresetFile, source: Path, part: Path) -> ModelError:
+        if not file.sha256:
+            return ModelError(
+                f"{source} has {source.stat().st_size} bytes instead of {file.size}; copy it to "
+                "the folder again."
+            )
+        found, _ = fingerprint(part, self._meter.tick)
+        return other_file(str(source), found, file.sha256, "nothing was installed")
+
+    def _own_folder(self, file: PresetFile) -> Path:
+        """Return where the store keeps copies of a repository's files."""
+        return store_folder() / FILES / (file.repo.replace("/", "--") or self._preset.id)
+
+    def _refuse_missing(self, files: list[PresetFile]) -> None:
+        """Say in one sentence which files are nowhere, and what to do."""
+        if not files:
+            return
+        first = files[0]
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        what = f"{first.repo}/{first.path}" if first.repo else first.path
+        if not first.repo:
+            raise ModelError(
+                f"{what}{others} is on no hub ({first.where}); put it in a folder and get the "
+                f"model with 'napari-patchioner models get {self._preset.id} --from FOLDER'."
+            )
+        if self._folder is not None:
+            raise ModelError(
+                f"{self._folder} lacks {what}{others}; copy the files there as owner/name/path, "
+                "or get the model without a folder to download them."
+            )
+        raise ModelError(
+            f"{what}{others} is not on this computer and HF_HUB_OFFLINE forbids to download; "
+            "unset it, or get the model from a folder."
+        )
+
+    def _need_room(self, steps: Iterable[Step]) -> None:
+        """Refuse before anything is moved if a disk is too full."""
+        need = {cache_folder(): 0.0, store_folder(): 0.0}
+        for step in steps:
+            if step.remote is not None:
+                part = step.remote.blob.with_name(f"{step.remote.etag}.incomplete")
+                done = part.stat().st_size if part.exists() else 0
+                need[cache_folder()] += step.size - done
+            elif step.copy:
+                need[store_folder()] += step.size
+            if step.file.path.endswith((".h5", ".hdf5")):
+                # A bank is kept in half precision.
+                need[store_folder()] += (step.size or step.file.size) / 2
+        need_room(need)

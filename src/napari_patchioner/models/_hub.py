@@ -1,0 +1,292 @@
+"""Fetching files from the Hugging Face hub, or whatever speaks its protocol.
+
+The hub's own `hf_hub_download` cannot be stopped within a second (it reads 10 MB at a time) and
+throws away what came of a file when it is stopped. So the bytes are read here, over the library's
+own session (its proxy, certificates, log-in and offline switch), into the library's own cache,
+where every other program that uses the hub finds them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
+
+from napari_patchioner.errors import ModelError
+
+from ._local import cache_folder, cache_name, fingerprint, is_glob
+from ._meter import patiently
+from ._store import claim, disclaim
+from ._stream import Dropped, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._meter import Meter
+    from ._preset import PresetFile
+
+_TRUE = {"1", "on", "yes", "true"}
+_TIMEOUT = 20.0
+_proxies = getproxies()
+
+
+class Unreachable(ModelError):
+    """The hub does not answer, so nothing is known of its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file on the hub.
+
+    Attributes
+    ----------
+    repo, path, commit : str
+        Where it is; the path is no glob any more.
+    etag : str
+        The hub's name for its contents: their SHA-256 or their name as a git blob.
+    size : int
+        Bytes.
+    sha256 : str
+        What its contents must have; empty if neither the preset nor the hub says.
+    """
+
+    repo: str
+    path: str
+    commit: str
+    etag: str
+    size: int
+    sha256: str
+
+    @property
+    def blob(self) -> Path:
+        """Where the hub's cache keeps the contents."""
+        return cache_folder() / cache_name(self.repo) / "blobs" / self.etag
+
+    def fits(self, path: Path, tick: Callable[[], object]) -> bool:
+        """Tell whether a file here is this one."""
+        if path.stat().st_size != self.size:
+            return False
+        sha256, blob = fingerprint(path, tick)
+        return sha256 == self.sha256 if self.sha256 else self.etag in (blob, sha256)
+
+
+def offline() -> bool:
+    """Tell whether a person has forbidden to use the network."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").lower() in _TRUE for name in names)
+
+
+def endpoint() -> str:
+    """Return the address of the hub or of its mirror, from HF_ENDPOINT."""
+    from huggingface_hub import constants
+
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+class Hub:
+    """The hub as it is now; asked once for each repository."""
+
+    def __init__(self, tick: Callable[[], object]) -> None:
+        self.endpoint = endpoint()
+        self._tick = tick
+        self._known: dict[str, Any] = {}
+        _use_current_proxy()
+
+    def find(self, file: PresetFile) -> Remote:
+        """Ask what a file is: how long, which version, which contents.
+
+        Raises
+        ------
+        ModelError
+            The hub cannot be reached, has no such file, or does not hand it out.
+        """
+        info = self._info(file.repo)
+        names = [sibling.rfilename for sibling in info.siblings or ()]
+        path = _one(file, names) if is_glob(file.path) else file.path
+        if path not in names:
+            raise ModelError(
+                f"{file.repo} has no file {path} any more; update napari-patchioner, or get the "
+                "model from a folder that holds an older copy."
+            )
+        sibling = next(item for item in info.siblings if item.rfilename == path)
+        sha256 = sibling.lfs.sha256 if sibling.lfs else ""
+        size, etag = sibling.size, sha256 or sibling.blob_id
+        if size is None or not etag:
+            size, etag = self._head(file.repo, path, info.sha)
+        if file.sha256 and sha256 not in ("", file.sha256):
+            raise other_file(f"{file.repo}/{path}", sha256, file.sha256, "nothing was downloaded")
+        return Remote(file.repo, path, info.sha, etag, size, file.sha256 or sha256)
+
+    def get(self, remote: Remote, meter: Meter) -> Path:
+        """Download a file into the hub's cache, from where an earlier attempt stopped.
+
+        Parameters
+        ----------
+        remote : Remote
+            Which file.
+        meter : Meter
+            Counts its bytes; may raise to stop, which keeps what came so far.
+
+        Raises
+        ------
+        ModelError
+            The connection was lost for good, the disk is full, or the file is not what it
+            should be, in which case it is deleted.
+        """
+        from huggingface_hub import hf_hub_url
+
+        blob = remote.blob
+        part = blob.with_name(f"{remote.etag}.incomplete")
+        url = hf_hub_url(remote.repo, remote.path, revision=remote.commit, endpoint=self.endpoint)
+        try:
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            claim(part)
+            fill(part, url, remote.size, meter)
+        except Dropped as error:
+            raise self._told(error, remote.repo, remote.path) from error
+        except OSError as error:
+            raise disk_trouble(error, blob.parent) from error
+        self._verify(remote, part, meter)
+        part.replace(blob)
+        disclaim({part})
+        claim(blob)
+        return self.link(remote)
+
+    def link(self, remote: Remote) -> Path:
+        """Let the hub's library put a file in its place; it finds the contents in the cache."""
+        from huggingface_hub import hf_hub_download
+
+        place = remote.blob.parents[1] / "snapshots" / remote.commit / remote.path
+        if place.exists() and not place.samefile(remote.blob):
+            place.unlink()
+        if not place.exists():
+            claim(place)
+        cache, name = cache_folder(), (remote.repo, remote.path)
+        work = partial(hf_hub_download, *name, endpoint=self.endpoint, cache_dir=cache)
+        found = Path(self._ask(work, *name))
+        if not remote.fits(found, self._tick):
+            raise ModelError(
+                f"{remote.repo} was changed while it was downloaded; get the model again."
+            )
+        return found
+
+    def _verify(self, remote: Remote, path: Path, meter: Meter) -> None:
+        """Delete a file that is not what it should be."""
+        check = partial(meter.tick, f"checking {remote.path}")
+        if not remote.fits(path, check):
+            found, _ = fingerprint(path, check)
+            path.unlink()
+            disclaim({path})
+            wanted = remote.sha256 or remote.etag
+            done = "it was deleted and nothing was installed"
+            raise other_file(f"{remote.repo}/{remote.path}", found, wanted, done)
+
+    def _info(self, repo: str) -> Any:
+        """Return what the hub says of a repository and its files."""
+        from huggingface_hub import HfApi
+
+        if repo not in self._known:
+            ask = partial(
+                HfApi(endpoint=self.endpoint).model_info,
+                repo,
+                files_metadata=True,
+                timeout=_TIMEOUT,
+            )
+            self._known[repo] = self._ask(ask, repo)
+        return self._known[repo]
+
+    def _head(self, repo: str, path: str, commit: str) -> tuple[int, str]:
+        """Ask for one file's size and etag, for mirrors that list only names."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        url = hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint)
+        metadata = self._ask(partial(get_hf_file_metadata, url, timeout=_TIMEOUT), repo, path)
+        return metadata.size or 0, metadata.etag or ""
+
+    def _ask(self, work: Callable[[], Any], repo: str, path: str = "") -> Any:
+        """Ask the hub, and tell its errors in one sentence."""
+        try:
+            return patiently(work, self._tick)
+        except Exception as error:
+            if isinstance(error, ModelError) or not _is_network(error):
+                raise
+            raise self._told(error, repo, path) from error
+
+    def _told(self, error: BaseException, repo: str, path: str) -> ModelError:
+        """Say in one sentence what went wrong and what to do."""
+        what = f"{repo}/{path}" if path else repo
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            return ModelError(
+                f"{what} is handed out to people who agreed to its licence only: accept it at "
+                f"{self.endpoint}/{repo}, log in with 'hf auth login', then get the model again."
+            )
+        if status in (404, 410):
+            return ModelError(
+                f"{self.endpoint} has no {what}; check HF_ENDPOINT, update napari-patchioner, or "
+                "get the model from a folder."
+            )
+        reason = f"status {status}" if status else _first_line(error)
+        return Unreachable(
+            f"{what} did not come from {self.endpoint} ({reason}); check the network and proxy "
+            "and get the model again to go on from there, or get it from a folder."
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    """Return what an error says, short."""
+    lines = str(error).splitlines()
+    return lines[0][:120] if lines else type(error).__name__
+
+
+def _is_network(error: Exception) -> bool:
+    """Tell whether an error comes from the network or the server."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The base of every error of whichever HTTP client the hub's library is built on.
+    client_errors = HfHubHTTPError.__mro__[1]
+    # The rest is what the library makes of a page that is no answer of a hub.
+    return isinstance(error, (client_errors, OSError, ValueError, KeyError, TypeError))
+
+
+def _one(file: PresetFile, names: list[str]) -> str:
+    """Return the one file of a repository that fits a glob."""
+    from fnmatch import fnmatchcase
+
+    fitting = [name for name in names if fnmatchcase(name, file.path)]
+    if len(fitting) != 1:
+        found = ", ".join(fitting[:3]) or "none"
+        raise ModelError(
+            f"{file.repo} should hold one file {file.path} but holds {found}; update "
+            "napari-patchioner, or get the model from a folder."
+        )
+    return fitting[0]
+
+
+def other_file(name: str, found: str, wanted: str, done: str) -> ModelError:
+    """Say in one sentence that a file has other contents than it should."""
+    return ModelError(
+        f"{name} is not the file it should be (it has the hash {found[:12]}… instead of "
+        f"{wanted[:12]}…); {done}: try again later, or get the model from another place."
+    )
+
+
+def disk_trouble(error: OSError, folder: Path, variable: str = "HF_HOME") -> ModelError:
+    """Say in one sentence why files cannot be written, and which variable chooses the folder."""
+    return ModelError(
+        f"{folder} cannot be written ({error.strerror or error}); make room, or set {variable} to "
+        "a folder on another disk, and get the model again to go on from there."
+    )
+
+
+def _use_current_proxy() -> None:
+    """Make the library open a new session if the proxy was changed since the last one."""
+    global _proxies
+    if getproxies() != _proxies:
+        from huggingface_hub import close_session
+
+        close_session()
+        _proxies = getproxies()

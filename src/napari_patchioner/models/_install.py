@@ -1,0 +1,251 @@
+"""Getting a model ready: its files, what is made of them, and the record that says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from napari_patchioner import __version__
+from napari_patchioner.errors import ModelError
+
+from ._fetch import Fetcher
+from ._hub import disk_trouble
+from ._listing import find_preset, known_presets
+from ._local import fingerprint
+from ._meter import Meter
+from ._store import (
+    HOME,
+    PRESETS,
+    RECORD,
+    ROLES,
+    Kept,
+    Record,
+    installed,
+    locked,
+    store_folder,
+    told,
+    write_record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ._meter import Progress
+    from ._preset import Preset
+
+    Report = Callable[[float, str], None]
+    Prepare = Callable[[Preset, Mapping[str, Path], Path, Report], Mapping[str, Path]]
+
+# The part of the whole that the files take, where something is made of them afterwards.
+_FILES_SHARE = 0.9
+
+
+def get_model(name: str, *, folder: Path | None = None, progress: Progress | None = None) -> None:
+    """Download a model and get it ready; afterwards it never needs a network.
+
+    Files that are in the hub's cache on this computer already are used, not downloaded again. An
+    interrupted download goes on where it stopped.
+
+    Parameters
+    ----------
+    name : str
+        Its id.
+    folder : path, optional
+        Holds the files, so that no network is needed: as ``owner/name/path``, as a copy of a hub
+        cache, or side by side. They are copied, so the folder may be taken away.
+    progress : callable, optional
+        Told the fraction done and a message such as ``"346 of 604 MB, 4.1 MB/s"``. It may raise
+        `Cancelled`, which leaves nothing installed and keeps what was downloaded.
+
+    Raises
+    ------
+    ModelError
+        In one sentence: there is no such model, a file cannot be had or is not what it should
+        be, or the disk is full. Nothing is half-installed.
+    """
+    install(find_preset(name), folder=folder, progress=progress)
+
+
+def install(
+    preset: Preset,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    prepare: Prepare | None = None,
+) -> None:
+    """Get a preset ready, as `get_model` does.
+
+    Parameters
+    ----------
+    preset : Preset
+        Which.
+    folder, progress
+        As in `get_model`.
+    prepare : callable, optional
+        Makes what the parts read out of the files; ``_prepare.prepare`` by default.
+    """
+    meter = Meter(progress, _FILES_SHARE)
+    with locked(partial(meter.tick, "waiting for another installation")):
+        if installed(preset) is not None:
+            return
+        files = Fetcher(preset, None if folder is None else Path(folder), meter).fetch()
+        kept = [item for key, path in files.items() for item in _kept(*key, path, meter)]
+        raw = {role: _handed_on(preset, role, files) for role in preset.files}
+        home = store_folder() / preset.id
+        try:
+            roles = (prepare or _prepare)(preset, raw, home, partial(_report, progress))
+            _record(preset, roles, kept)
+        except OSError as error:
+            raise disk_trouble(error, home, HOME) from error
+        finally:
+            if not (home / RECORD).exists():
+                forget_made(preset.id)
+    if progress is not None:
+        progress(1.0, "installed")
+
+
+def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset:
+    """Take in a model of a person's own.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``preset.toml`` and the files it names without a repository. These are copied.
+    progress : callable, optional
+        As in `get_model`; a preset that needs nothing from a hub is got ready at once.
+
+    Returns
+    -------
+    Preset
+
+    Raises
+    ------
+    ModelError
+        The preset is not understood, its id is taken, or a file is missing or damaged. Nothing
+        was added then.
+    """
+    from ._embedded import HEADS
+    from ._parse import read_preset
+
+    preset = read_preset(folder)
+    if preset.id in HEADS or preset.id in known_presets():
+        raise ModelError(
+            f"There is a model {preset.id!r} already; remove it, or write another id in "
+            f"{Path(folder) / 'preset.toml'}."
+        )
+    home = store_folder() / PRESETS / preset.id
+    meter = Meter(progress)
+    try:
+        with locked(partial(meter.tick, "waiting for another installation")):
+            _copy_preset(Path(folder), preset, home)
+        added = read_preset(home)
+        if not preset.repos:
+            install(added, progress=progress)
+    except BaseException as error:
+        shutil.rmtree(home, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise disk_trouble(error, home, HOME) from error
+        raise
+    return added
+
+
+def _copy_preset(folder: Path, preset: Preset, home: Path) -> None:
+    """Copy a preset and the files that lie beside it."""
+    home.mkdir(parents=True)
+    shutil.copyfile(folder / "preset.toml", home / "preset.toml")
+    own = {file.path for files in preset.files.values() for file in files if not file.repo}
+    for path in sorted(own):
+        source, target = folder / path, home / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        elif source.is_file():
+            shutil.copyfile(source, target)
+        else:
+            raise ModelError(f"{source} is missing, which the preset names; add it and try again.")
+
+
+def _prepare(
+    preset: Preset, raw: Mapping[str, Path], folder: Path, progress: Report
+) -> Mapping[str, Path]:
+    """Make what the parts read; loads torch, so it is imported only now."""
+    from ._prepare import prepare
+
+    return prepare(preset, raw, folder, progress)
+
+
+def _report(progress: Progress | None, share: float, message: str) -> None:
+    """Tell how far the making is, as a part of the whole."""
+    if progress is not None:
+        progress(_FILES_SHARE + (1 - _FILES_SHARE) * share, message)
+
+
+def _record(preset: Preset, roles: Mapping[str, Path], kept: list[Kept]) -> None:
+    """Write down that a model is installed, and what belongs to it."""
+    import huggingface_hub
+
+    reads = {role for part in preset.parts.values() for role in part.files.values()}
+    own = [store_folder() / preset.id, store_folder() / ROLES / preset.id]
+    made = {
+        told(path): path.stat().st_size
+        for folder in own
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != RECORD
+    }
+    versions = {"napari-patchioner": __version__, "huggingface-hub": huggingface_hub.__version__}
+    places = {role: told(path) for role, path in roles.items() if role in reads}
+    write_record(Record(preset.id, places, tuple(kept), made, versions))
+
+
+def _kept(repo: str, path: str, at: Path, meter: Meter) -> list[Kept]:
+    """Return what is written down of a file, or of every file of a folder."""
+    files = sorted(at.rglob("*")) if at.is_dir() else [at]
+    check = partial(meter.tick, f"checking {path}")
+    return [
+        Kept(repo, path, told(file), file.stat().st_size, fingerprint(file, check)[0])
+        for file in files
+        if file.is_file()
+    ]
+
+
+def _handed_on(preset: Preset, role: str, files: Mapping[tuple[str, str], Path]) -> Path:
+    """Return a role's file, or the folder that holds its files."""
+    places = {file.path: files[file.repo, file.path] for file in preset.files[role]}
+    if len(places) == 1:
+        return next(iter(places.values()))
+    # Files keep their order among each other below what their paths share.
+    parts = [PurePosixPath(path).parent.parts for path in places]
+    levels = [len(set(level)) for level in zip(*parts, strict=False)]
+    depth = next((place for place, names in enumerate(levels) if names > 1), len(levels))
+    roots = {at.parents[len(PurePosixPath(path).parts) - 1 - depth] for path, at in places.items()}
+    if len(roots) == 1:
+        return roots.pop()
+    folder = store_folder() / ROLES / preset.id / role
+    shutil.rmtree(folder, ignore_errors=True)
+    for path, at in places.items():
+        target = folder.joinpath(*PurePosixPath(path).parts[depth:]).with_name(at.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(at.resolve(), target)
+    return folder
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let a file appear in a second place, without taking its room twice if that can be."""
+    for way in (os.link, os.symlink, shutil.copyfile):
+        try:
+            way(source, target)
+        except OSError:
+            continue
+        return
+    raise ModelError(f"{target} cannot be written; make room on the disk and try again.")
+
+
+def forget_made(name: str) -> None:
+    """Delete what was made for a model, whole or not."""
+    store = store_folder()
+    left = [store / name, store / ROLES / name, *store.glob(f".{name}-????????")]
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,289 @@
+"""Downloads: whole, resumed, refused, stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from hub_server import sha256
+from huggingface_hub import hf_hub_download, scan_cache_dir
+from small_presets import BANK, CONFIG, VOCAB, WEIGHTS, contents, prepare, preset
+
+from napari_patchioner.errors import Cancelled, ModelError
+from napari_patchioner.models import _stream
+from napari_patchioner.models._install import install
+from napari_patchioner.models._local import cache_folder
+from napari_patchioner.models._preset import PresetFile
+from napari_patchioner.models._store import installed, store_folder
+
+VISION = "some/backbone"
+
+
+@pytest.fixture
+def holding(hub):
+    hub.repos = contents()
+    return hub
+
+
+def get(wanted=None, **options):
+    wanted = wanted or preset()
+    install(wanted, prepare=prepare, **options)
+    return installed(wanted)
+
+
+def hashed(path, sha, size=0, repo=VISION):
+    return preset(files={"vision": (PresetFile(repo, path, size, sha),)})
+
+
+def leftovers():
+    """Return what is in the store besides its lock and ledger."""
+    folder = store_folder()
+    return sorted(
+        path.name for path in folder.iterdir() if path.name not in ("_lock", "_ours.json")
+    )
+
+
+def sentence(error):
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_everything_comes_and_is_written_down(holding):
+    files = get()
+    assert set(files) == {"vision", "bank"}
+    assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+    assert (files["vision"] / CONFIG).read_bytes() == holding.repos[VISION][CONFIG]
+    assert files["bank"].read_bytes() == holding.repos["some/decoder"][BANK][::-1]
+    record = json.loads((store_folder() / "small" / "installed.json").read_text())
+    hashes = {file["path"]: file["sha256"] for file in record["files"]}
+    assert hashes["bank-*.h5"] == sha256(holding.repos["some/decoder"][BANK])
+    assert not [place for _, place, _ in holding.requests if VOCAB in place or "README" in place]
+
+
+def test_the_cache_is_the_one_of_every_other_program(holding, monkeypatch):
+    get()
+    [info] = [repo for repo in scan_cache_dir(cache_folder()).repos if repo.repo_id == VISION]
+    assert info.nb_files == 2
+    path = hf_hub_download(VISION, WEIGHTS, cache_dir=cache_folder(), local_files_only=True)
+    with open(path, "rb") as file:
+        assert file.read() == holding.repos[VISION][WEIGHTS]
+
+
+def test_what_the_cache_has_is_not_downloaded_again(holding):
+    for path in (WEIGHTS, CONFIG):
+        hf_hub_download(VISION, path, endpoint=holding.url, cache_dir=cache_folder())
+    holding.requests.clear()
+    get()
+    assert len(holding.fetched()) == len(holding.fetched(BANK)) == 1
+
+
+def test_a_cached_file_of_an_older_version_is_replaced(holding):
+    hf_hub_download(VISION, WEIGHTS, endpoint=holding.url, cache_dir=cache_folder())
+    holding.repos = contents(seed=1)
+    files = get()
+    assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+
+
+def test_a_damaged_cached_file_is_replaced(holding):
+    path = hf_hub_download(VISION, WEIGHTS, endpoint=holding.url, cache_dir=cache_folder())
+    with open(path, "r+b") as file:
+        file.write(b"\0\0\0\0")
+    files = get()
+    assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+
+
+def test_a_dropped_connection_is_resumed(holding):
+    holding.drops[WEIGHTS] = [100_000, 50_000]
+    files = get()
+    assert holding.fetched(WEIGHTS) == ["", "bytes=100000-", "bytes=150000-"]
+    assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(holding):
+    holding.drops[WEIGHTS] = [100_000]
+    holding.rangeless = True
+    files = get()
+    assert holding.fetched(WEIGHTS) == ["", "bytes=100000-"]
+    assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+
+
+def test_a_lost_connection_installs_nothing_and_goes_on_next_time(holding):
+    holding.drops[WEIGHTS] = [100_000] + [0] * _stream.ATTEMPTS
+    with pytest.raises(ModelError, match="to go on from there") as error:
+        get()
+    assert f"{VISION}/{WEIGHTS}" in sentence(error)
+    assert leftovers() == []
+    assert installed(preset()) is None
+    holding.requests.clear()
+    assert get() is not None
+    assert holding.fetched(WEIGHTS) == ["bytes=100000-"]
+
+
+@pytest.mark.parametrize("knows", ["preset", "server"])
+def test_a_wrong_hash_deletes_the_file(holding, knows):
+    holding.wrong.add(WEIGHTS)
+    sha = sha256(holding.repos[VISION][WEIGHTS]) if knows == "preset" else ""
+    wanted = hashed(WEIGHTS, sha)
+    with pytest.raises(ModelError, match="not the file it should be") as error:
+        get(wanted)
+    assert "deleted" in sentence(error)
+    assert leftovers() == []
+    assert [path for path in cache_folder().rglob("*") if path.is_file()] == []
+    holding.wrong.clear()
+    assert get(wanted)["vision"].read_bytes() == holding.repos[VISION][WEIGHTS]
+
+
+def test_a_small_file_is_checked_too(holding):
+    holding.wrong.add(CONFIG)
+    with pytest.raises(ModelError, match=r"some/backbone/config.json is not the file"):
+        get()
+
+
+def test_another_version_than_the_preset_names_is_refused_before_it_comes(holding):
+    with pytest.raises(ModelError, match="nothing was downloaded") as error:
+        get(hashed(WEIGHTS, "0" * 64))
+    assert "000000000000" in sentence(error)
+    assert holding.fetched() == []
+
+
+@pytest.mark.parametrize("moment", ["stalled", "slow"])
+def test_cancelling_takes_less_than_a_second_and_keeps_what_came(holding, moment):
+    holding.repos = contents(size=3_000_000)
+    holding.pause = 2.0 if moment == "stalled" else 0.02
+    holding.piece = 1 << 16
+    asked = []
+
+    def progress(fraction, message):
+        if asked:
+            raise Cancelled
+        if holding.fetched(WEIGHTS) and (moment == "stalled" or fraction > 0.05):
+            asked.append(time.monotonic())
+
+    with pytest.raises(Cancelled):
+        get(progress=progress)
+    assert time.monotonic() - asked[0] < 1
+    assert leftovers() == []
+    holding.pause = 0
+    holding.requests.clear()
+    assert (get()["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+    [asked_range] = holding.fetched(WEIGHTS)
+    assert bool(asked_range) == (moment == "slow")
+
+
+def test_progress_counts_bytes_over_all_files(holding):
+    holding.pause, holding.piece = 0.03, 20_000
+    told = []
+    get(progress=lambda *report: told.append(report))
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+    assert told[-1] == (1.0, "installed")
+    counted = [text for _, text in told if " of 450 kB, " in text and text.endswith("B/s")]
+    assert len(counted) > 3
+
+
+def test_a_mirror_that_tells_only_names_will_do(holding):
+    holding.names_only = True
+    files = get()
+    assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "told"),
+    [
+        (VISION, 401, "accept it at"),
+        (WEIGHTS, 403, "accept it at"),
+        (VISION, 404, "has no some/backbone"),
+        (WEIGHTS, 404, "has no some/backbone/model.safetensors"),
+        (VISION, 503, r"\(status 503\)"),
+        (WEIGHTS, 500, r"\(status 500\)"),
+    ],
+)
+def test_a_refusal_is_one_sentence(holding, place, status, told):
+    holding.statuses[place] = status
+    with pytest.raises(ModelError, match=told) as error:
+        get()
+    assert holding.url in sentence(error)
+    assert leftovers() == []
+
+
+def test_a_file_that_was_taken_back_is_told(holding):
+    del holding.repos[VISION][WEIGHTS]
+    with pytest.raises(ModelError, match=r"has no file model.safetensors any more"):
+        get()
+    del holding.repos["some/decoder"]
+    wanted = preset(files={"published": preset().files["published"]})
+    with pytest.raises(ModelError, match="has no some/decoder"):
+        get(wanted)
+
+
+@pytest.mark.parametrize("names", [(), ("bank-1.h5", "bank-2.h5")])
+def test_a_glob_must_name_one_file(holding, names):
+    holding.repos["some/decoder"] = dict.fromkeys(names, b"x")
+    with pytest.raises(ModelError, match=", ".join(names) or "holds none"):
+        get()
+
+
+def test_no_network_is_one_sentence(places):
+    with pytest.raises(ModelError, match="check the network and proxy") as error:
+        get()
+    assert "http://127.0.0.1:9" in sentence(error)
+
+
+def test_a_page_that_is_no_hub_is_one_sentence(holding, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", f"{holding.url}/lfs/some/backbone/text/vocab.json?")
+    with pytest.raises(ModelError, match="check") as error:
+        get()
+    sentence(error)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_offline_nothing_is_asked(holding, monkeypatch, cached):
+    if cached:
+        for repo, path in ((VISION, WEIGHTS), (VISION, CONFIG), ("some/decoder", BANK)):
+            hf_hub_download(repo, path, endpoint=holding.url, cache_dir=cache_folder())
+    holding.requests.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if cached:
+        assert (get()["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+    else:
+        with pytest.raises(ModelError, match="HF_HUB_OFFLINE") as error:
+            get()
+        assert f"{VISION}/{CONFIG} and 2 more" in sentence(error)
+    assert holding.requests == []
+
+
+def test_a_proxy_is_used(holding, monkeypatch):
+    """The proxy is our server, which is asked for whole addresses of another one."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv("HTTP_PROXY", holding.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    holding.url = "http://hub.invalid"
+    assert (get()["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+    monkeypatch.delenv("HTTP_PROXY")
+
+
+def test_a_full_disk_is_told_before_anything_comes(holding, monkeypatch):
+    usage = type("Usage", (), {"free": 60_000_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    assert get() is not None
+    wanted = replace(preset("large"), files=preset().files)
+    holding.repos = contents(seed=2, size=12_000_000)
+    holding.requests.clear()
+    with pytest.raises(ModelError, match=r"21.0 MB are needed.*60.0 MB are free"):
+        get(wanted)
+    assert holding.fetched() == []
+
+
+def test_the_log_in_is_sent_to_the_hub_only(holding, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    holding.cdn = holding.url.replace("127.0.0.1", "localhost")
+    get()
+    sent = {
+        place.split("/")[1]: "authorization" in headers
+        for (_, place, _), headers in zip(holding.requests, holding.headers, strict=True)
+    }
+    assert sent == {"api": True, "some": True, "lfs": False}
