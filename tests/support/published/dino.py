@@ -57,8 +57,12 @@ def hub_state(
     layers: int = 2,
     side: int = 3,
     patch: int = 14,
+    gated: bool = False,
 ) -> dict[str, Tensor]:
-    """Random weights by Meta's names, lively enough that every part shows in the result."""
+    """Random weights by Meta's names, lively enough that every part shows in the result.
+
+    ``gated`` has SwiGLU in the blocks, as DINOv2's giant and DINOv3's plus models.
+    """
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int, scale: float = 1.0) -> Tensor:
@@ -95,8 +99,17 @@ def hub_state(
             state[f"{block}.attn.qkv.bias_mask"] = mask
         linear(f"{block}.attn.proj", dim, dim)
         norm(f"{block}.norm2")
-        linear(f"{block}.mlp.fc1", dim, 4 * dim)
-        linear(f"{block}.mlp.fc2", 4 * dim, dim)
+        if gated:
+            hidden = (int(4 * dim * 2 / 3) + 7) // 8 * 8
+            names = (
+                [("w12", 2 * hidden)] if kind != "dinov3_vit" else [("w1", hidden), ("w2", hidden)]
+            )
+            for name, outputs in names:
+                linear(f"{block}.mlp.{name}", dim, outputs)
+            linear(f"{block}.mlp.w3", hidden, dim)
+        else:
+            linear(f"{block}.mlp.fc1", dim, 4 * dim)
+            linear(f"{block}.mlp.fc2", 4 * dim, dim)
         if kind != "vit":
             state[f"{block}.ls1.gamma"] = 1 + normal(dim, scale=0.1)
             state[f"{block}.ls2.gamma"] = 1 + normal(dim, scale=0.1)
