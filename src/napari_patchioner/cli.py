@@ -15,6 +15,7 @@ from .errors import FormatError, PatchionerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .annotations import Annotation
     from .captioner import Captioner
 
     Loader = Callable[[str], Captioner]
@@ -84,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands.add_parser("demo", help="caption sample pictures, then open napari"))
     _add_caption(commands.add_parser("caption", help="caption regions of image files"))
+    baseline = "caption crops with a slow method to compare with, for research"
+    _add_baseline(commands.add_parser("baseline", help=baseline))
     models = commands.add_parser("models", help="list the models there are")
     models.set_defaults(run=_run_models)
     return parser
@@ -119,13 +122,56 @@ def _add_caption(parser: argparse.ArgumentParser) -> None:
 def _run_caption(arguments: argparse.Namespace, load: Loader) -> None:
     """Caption image files and write one table."""
     from ._cli import caption_files
-    from .annotations import encode_text, format_tidy_csv, write_tidy_csv
 
     out = arguments.out
     if out != "-":
         _check_target(Path(out))
     loader = partial(load, arguments.model)
-    annotations = caption_files(arguments.images, arguments.regions, loader, say)
+    _write_table(caption_files(arguments.images, arguments.regions, loader, say), out)
+
+
+def _add_baseline(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``baseline``."""
+    parser.add_argument("method", choices=("zerocap", "magic"), help="who writes the captions")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+    parser.add_argument("--clip", required=True, type=Path, metavar="DIR", help="folder of a CLIP")
+    parser.add_argument("--gpt2", required=True, type=Path, metavar="DIR", help="folder of a GPT-2")
+    parser.add_argument(
+        "--regions",
+        default="whole",
+        metavar="FILE|whole",
+        help="a table of regions, whose bounding boxes are cut out; the whole image by default",
+    )
+    parser.add_argument("--prompt", help="what GPT-2 continues; the method's own by default")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest caption (15)")
+    parser.add_argument(
+        "--out", default="-", metavar="FILE.csv", help="table to write; standard output by default"
+    )
+    parser.set_defaults(run=_run_baseline)
+
+
+def _run_baseline(arguments: argparse.Namespace, _: Loader) -> None:
+    """Caption crops of image files with a late-guided baseline and write one table."""
+    from ._cli._baseline import baseline_files
+
+    if arguments.out != "-":
+        _check_target(Path(arguments.out))
+    annotations = baseline_files(
+        arguments.method,
+        arguments.images,
+        arguments.regions,
+        (arguments.clip, arguments.gpt2),
+        say,
+        prompt=arguments.prompt,
+        max_tokens=arguments.max_tokens,
+    )
+    _write_table(annotations, arguments.out)
+
+
+def _write_table(annotations: Sequence[Annotation], out: str) -> None:
+    """Write a table to a file, or print it for ``-``."""
+    from .annotations import encode_text, format_tidy_csv, write_tidy_csv
+
     if out == "-":
         _print_exactly(encode_text(format_tidy_csv(annotations)))
     else:

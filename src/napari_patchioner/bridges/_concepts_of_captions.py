@@ -97,7 +97,7 @@ def concepts_of_captions(
     names = [name for name, _ in ranked]
     alike = _alike(encoder.encode(names), similarity)
     first = alike.any(axis=1) & ~np.tril(alike).any(axis=1)
-    taken = alike[first].any(axis=0)
+    taken: BoolArray = np.any(alike[first], axis=0)
     own = np.array([count for _, count in ranked])
     counts = np.where(first, own + alike @ own, own)
     attributes, related = _gathered(names, graphs, alike)
@@ -153,18 +153,18 @@ def _gathered(
             attributes[rank[node]][attribute] += 1
         for subject, _, other in graph.relations:
             related[rank[subject]][other] = None
-    for one, other in _pairs(alike):
-        attributes[one].update(attributes[other])
-        related[one].update(related[other])
+    for place, like in _pairs(alike):
+        attributes[place].update(attributes[like])
+        related[place].update(related[like])
     return attributes, related
 
 
 def _homes(names: Sequence[str], alike: BoolArray, taken: BoolArray) -> Mapping[str, str]:
     """For every node taken in, the best ranked one like it that stays."""
     homes: dict[str, str] = {}
-    for one, other in _pairs(alike & ~taken):
-        if taken[one]:
-            homes.setdefault(names[one], names[other])
+    for place, like in _pairs(alike & ~taken):
+        if taken[place]:
+            homes.setdefault(names[place], names[like])
     return homes
 
 

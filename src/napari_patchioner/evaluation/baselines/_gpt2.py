@@ -1,0 +1,155 @@
+"""GPT-2 with its key/value cache in the open, where the picture can act on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import torch
+
+from napari_patchioner.bridges._published import read_config
+from napari_patchioner.checkpoints import fit, read_state
+from napari_patchioner.decoders._gpt2_bpe import Gpt2Tokenizer
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Past: TypeAlias = "tuple[tuple[Tensor, Tensor], ...]"
+"""Keys and values of every layer, each of shape (n, heads, tokens, width)."""
+
+_END, _CAPTION_START = "<|endoftext|>", "<-start_of_text->"
+# Masks that old files carry along.
+_IGNORE = ("*.attn.bias", "*.attn.masked_bias")
+
+
+class Reading(NamedTuple):
+    """What GPT-2 made of some tokens.
+
+    Attributes
+    ----------
+    logits : Tensor, shape (n, vocabulary)
+        Of the token that comes next.
+    states : Tensor, shape (n, tokens, width)
+        Last states, after the final layer norm, of the tokens just read.
+    past : Past
+        The cache, these tokens included.
+    """
+
+    logits: Tensor
+    states: Tensor
+    past: Past
+
+
+class Gpt2:
+    """A GPT-2 language model and its tokenizer (Radford et al. 2019).
+
+    Parameters
+    ----------
+    model : GPT2LMHeadModel
+        With its weights, which take no gradients.
+    tokenizer : Gpt2Tokenizer
+        Text to tokens and back.
+    start : int, optional
+        The token that texts begin with; ``<|endoftext|>`` by default. Models fine-tuned on
+        captions for MAGIC have one of their own.
+
+    Attributes
+    ----------
+    start, end : int
+        The tokens before and after a text.
+    longest : int
+        Most tokens it can hold.
+    """
+
+    def __init__(self, model: Any, tokenizer: Gpt2Tokenizer, start: int | None = None) -> None:
+        self._model = model
+        self.tokenizer = tokenizer
+        self.end = _end_of_text(tokenizer)
+        self.start = self.end if start is None else start
+        self.longest = int(model.config.n_positions)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Gpt2:
+        """Open a folder in the form of the Hugging Face hub.
+
+        Parameters
+        ----------
+        folder : path
+            ``config.json``, ``vocab.json``, ``merges.txt`` and ``model.safetensors`` or
+            ``pytorch_model.bin``. ``<-start_of_text->`` in ``added_tokens.json`` becomes the
+            token that texts begin with.
+
+        Raises
+        ------
+        ModelError
+            A file is missing, damaged, or of another kind of model.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        if config.get("model_type") != "gpt2":
+            raise ModelError(f"{folder} is not a GPT-2; choose the folder of one, such as gpt2.")
+        tokenizer = Gpt2Tokenizer(folder)
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        model = GPT2LMHeadModel(GPT2Config(**config))
+        state = read_state(folder)
+        if "wte.weight" in state:
+            state = {f"transformer.{name}": value for name, value in state.items()}
+        if "transformer.wte.weight" in state:
+            state.setdefault("lm_head.weight", state["transformer.wte.weight"])
+        fit(model, state, source=folder, ignore=_IGNORE)
+        return cls(model, tokenizer, _caption_start(folder))
+
+    def begin(self, prompt: str, max_tokens: int) -> Tensor:
+        """Tokens of a prompt behind the start token, shape (1, tokens).
+
+        Raises
+        ------
+        ModelError
+            If there is no room for that many tokens more.
+        """
+        tokens = [self.start, *self.tokenizer.encode(prompt)]
+        room = self.longest - len(tokens)
+        if not 1 <= max_tokens <= room:
+            raise ModelError(f"This GPT-2 can write 1 to {room} tokens, not {max_tokens}.")
+        return torch.tensor([tokens])
+
+    def read(self, tokens: Tensor, past: Past | None = None) -> Reading:
+        """Read tokens, shape (n, tokens), behind those of the cache.
+
+        Gradients flow through the cache, not through the weights. Tokens that the tokenizer
+        cannot spell are left out of the logits.
+        """
+        from transformers import DynamicCache
+
+        cache = DynamicCache(past) if past else DynamicCache()
+        out = self._model.transformer(tokens, past_key_values=cache, use_cache=True)
+        states = out.last_hidden_state
+        logits = self._model.lm_head(states[:, -1])[:, : self.tokenizer.size]
+        layers = out.past_key_values.layers
+        return Reading(logits, states, tuple((layer.keys, layer.values) for layer in layers))
+
+    def text(self, tokens: list[int]) -> str:
+        """Text of tokens, without start and end."""
+        return self.tokenizer.decode([t for t in tokens if t not in (self.start, self.end)])
+
+
+def _end_of_text(tokenizer: Gpt2Tokenizer) -> int:
+    ids = tokenizer.encode(_END)
+    if len(ids) != 1:
+        raise ModelError(f"These word pieces have no {_END}; use the tokenizer of GPT-2.")
+    return ids[0]
+
+
+def _caption_start(folder: Path) -> int | None:
+    """Find the start token of language models that were fine-tuned on captions."""
+    path = folder / "added_tokens.json"
+    if not path.is_file():
+        return None
+    try:
+        place = json.loads(path.read_text(encoding="utf-8")).get(_CAPTION_START)
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged; get the model again.") from error
+    return None if place is None else int(place)

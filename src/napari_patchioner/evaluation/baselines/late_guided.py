@@ -1,0 +1,170 @@
+"""A captioner that looks at crops and lets CLIP guide GPT-2 word by word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from napari_patchioner.backbones import as_rgb
+from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import GridTransform
+
+from ._cache_mover import ZeroCapSettings
+from ._crops import crop
+from ._gpt2 import Gpt2
+from ._guide import Guide
+from .magic import Magic
+from .zerocap import ZeroCap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.regions import Region
+
+    Progress = Callable[[int, int], None]
+
+Method: TypeAlias = Literal["zerocap", "magic"]
+
+
+class PictureAndText(Protocol):
+    """A CLIP: pictures and sentences in one space."""
+
+    def encode(self, image: npt.ArrayLike) -> FeatureGrid:
+        """Look at a picture; the grid's ``cls`` is its vector."""
+
+    def embed_text(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embed sentences, shape (n, dim)."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Picture:
+    """A picture as it is; its regions are looked at one by one.
+
+    Attributes
+    ----------
+    rgb : ndarray of uint8, shape (height, width, 3)
+        The colours.
+    """
+
+    rgb: npt.NDArray[np.uint8]
+
+    @property
+    def transform(self) -> GridTransform:
+        """A single patch over the whole picture."""
+        height, width = self.rgb.shape[:2]
+        return GridTransform((height, width), (1, 1))
+
+
+class LateGuided:
+    """Captions regions by their crops, the way the paper runs its late-guided baselines.
+
+    It has the two doors of a ``Captioner``, but the work is in the second: each region is cut
+    out along its bounding box, encoded, and captioned by itself.
+
+    Parameters
+    ----------
+    clip : PictureAndText
+        The picture's vector is its class token.
+    writer : ZeroCap or Magic
+        Writes.
+    max_tokens : int, optional
+        Longest caption; the writer's own by default.
+    progress : callable, optional
+        Told the number of the region in hand, from 1, and how many there are.
+    """
+
+    def __init__(
+        self,
+        clip: PictureAndText,
+        writer: ZeroCap | Magic,
+        *,
+        max_tokens: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.clip, self.writer = clip, writer
+        self.name = writer.name
+        self._max_tokens, self._progress = max_tokens, progress
+
+    def encode(self, image: npt.ArrayLike) -> Picture:
+        """Take a picture, gray, RGB or RGBA; nothing is computed yet.
+
+        Raises
+        ------
+        ImageError
+            If the array is not a picture.
+        """
+        return Picture(as_rgb(image))
+
+    def caption(self, picture: Picture, regions: Sequence[Region]) -> list[Caption]:
+        """Caption regions, in their order.
+
+        Raises
+        ------
+        RegionError
+            If a region lies outside the picture; nothing is captioned then.
+        ModelError
+            If CLIP has no class token or no text tower.
+        """
+        crops = [crop(picture.rgb, region) for region in regions]
+        captions = []
+        for number, part in enumerate(crops, start=1):
+            if self._progress:
+                self._progress(number, len(crops))
+            captions.append(self._caption(part))
+        return captions
+
+    def _caption(self, part: npt.NDArray[Any]) -> Caption:
+        vector = self.clip.encode(part).cls
+        if vector is None:
+            raise ModelError("The guide gives no vector of the whole picture; choose a CLIP.")
+        guide = Guide(vector, self.clip.embed_text)
+        return self.writer.caption(guide, max_tokens=self._max_tokens)
+
+
+def open_baseline(
+    method: Method,
+    clip: str | Path,
+    gpt2: str | Path,
+    *,
+    prompt: str | None = None,
+    max_tokens: int | None = None,
+    progress: Progress | None = None,
+) -> LateGuided:
+    """Open a late-guided baseline from local folders, with the published settings.
+
+    Parameters
+    ----------
+    method : {"zerocap", "magic"}
+        Who writes.
+    clip : path
+        Folder of a CLIP, see ``ClipDense.open``; its picture is resized and cut to the middle
+        square, as CLIP was trained.
+    gpt2 : path
+        Folder of a GPT-2, see ``Gpt2.open``.
+    prompt : str, optional
+        What GPT-2 continues; "Image of a" for ZeroCap and nothing for MAGIC by default.
+    max_tokens, progress
+        See ``LateGuided``.
+
+    Raises
+    ------
+    ModelError
+        A file is missing, damaged, or of another kind of model.
+    """
+    from napari_patchioner.backbones.clip import ClipDense
+
+    language = Gpt2.open(gpt2)
+    guide = ClipDense.open({"clip": Path(clip)}, layout="crop")
+    writer: ZeroCap | Magic
+    if method == "magic":
+        writer = Magic(language, prompt=prompt or "")
+    else:
+        settings = ZeroCapSettings() if prompt is None else ZeroCapSettings(prompt=prompt)
+        writer = ZeroCap(language, settings)
+    return LateGuided(guide, writer, max_tokens=max_tokens, progress=progress)

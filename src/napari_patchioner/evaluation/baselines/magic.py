@@ -1,0 +1,132 @@
+"""MAGIC search: contrastive search that also asks which word fits the picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_patchioner.decoders import Caption, Hypothesis, tell
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ._gpt2 import Gpt2, Past
+    from ._guide import Guide
+
+# What the published code shows CLIP of a long text, in tokens.
+_SHOWN = 60
+
+
+class Magic:
+    """Writes a caption with MAGIC search (Su et al. 2022, "Language Models Can See").
+
+    Of the ``k`` likeliest next tokens ``v`` it takes the one with the highest
+
+        (1 - alpha) p(v | x) - alpha max_j cos(h_v, h_j) + beta f(v),
+
+    where ``h_j`` are the last states of the tokens so far, so that repeating oneself costs, and
+    ``f = softmax(scale cos(CLIP(x v), CLIP(picture)))`` over the ``k`` candidates. ``alpha = 0``
+    and ``beta = 0`` is greedy search.
+
+    The published language models are GPT-2 small fine-tuned on captions
+    (``cambridgeltl/magic_mscoco``, ``k = 45``; ``cambridgeltl/magic_flickr30k``, ``k = 25`` and
+    19 tokens), which begin with a token of their own and know when a caption ends. A plain GPT-2
+    needs a prompt and goes on until it is cut. ``k`` texts are embedded per token.
+
+    Parameters
+    ----------
+    language : Gpt2
+        Says what may come next.
+    k : int
+        Candidates per token.
+    alpha, beta : float
+        Weights of the penalty and of the picture.
+    scale : float
+        CLIP's factor for cosines: 100 in every published CLIP.
+    prompt : str
+        What the text begins with; neither shown to CLIP nor part of the caption.
+
+    Raises
+    ------
+    ModelError
+        If ``k`` is below 1 or ``alpha`` not from 0 to 1.
+    """
+
+    name = "magic"
+    max_tokens = 15
+
+    def __init__(
+        self,
+        language: Gpt2,
+        *,
+        k: int = 45,
+        alpha: float = 0.1,
+        beta: float = 2.0,
+        scale: float = 100.0,
+        prompt: str = "",
+    ) -> None:
+        if k < 1 or not 0 <= alpha <= 1:
+            raise ModelError(f"MAGIC needs k above 0 and alpha from 0 to 1, not {k} and {alpha}.")
+        self.language = language
+        self.k, self.alpha, self.beta, self.scale = k, alpha, beta, scale
+        self.prompt = prompt
+
+    @torch.inference_mode()
+    def caption(self, guide: Guide, *, max_tokens: int | None = None) -> Caption:
+        """Write one caption.
+
+        Parameters
+        ----------
+        guide : Guide
+            The picture.
+        max_tokens : int, optional
+            Longest caption, the end token included.
+
+        Raises
+        ------
+        ModelError
+            If the language model has no room for that many tokens.
+        """
+        longest = self.max_tokens if max_tokens is None else max_tokens
+        reading = self.language.read(self.language.begin(self.prompt, longest))
+        tokens: list[int] = []
+        sure: list[float] = []
+        states = reading.states
+        while len(tokens) < longest and tokens[-1:] != [self.language.end]:
+            likely = reading.logits[0].log_softmax(0)
+            found = likely.topk(min(self.k, len(likely)))
+            past = _repeat(reading.past, len(found.indices))
+            ahead = self.language.read(found.indices[:, None], past)
+            fits = self._fits(guide, tokens, found.indices.tolist())
+            confident = (1 - self.alpha) * found.values.exp()
+            best = int((confident - self.alpha * _repeats(states, ahead.states) + fits).argmax())
+            tokens.append(int(found.indices[best]))
+            sure.append(float(found.values[best]))
+            states = torch.cat([states, ahead.states[best : best + 1]], dim=1)
+            past = tuple((k[best : best + 1], v[best : best + 1]) for k, v in ahead.past)
+            reading = ahead._replace(logits=ahead.logits[best : best + 1], past=past)
+        ended = tokens[-1] == self.language.end
+        hypothesis = Hypothesis(tuple(tokens), tuple(sure), sum(sure) / len(sure), ended)
+        return tell([hypothesis], lambda some: " ".join(self.language.text(list(some)).split()))
+
+    def _fits(self, guide: Guide, tokens: list[int], candidates: list[int]) -> Tensor:
+        """How well the text would fit the picture with each candidate, weighted."""
+        if self.beta == 0:
+            return torch.zeros(len(candidates))
+        shown = [[*tokens, token][-_SHOWN:] for token in candidates]
+        texts = [self.language.tokenizer.decode(some) for some in shown]
+        return self.beta * (self.scale * guide.cosines(texts)).softmax(0)
+
+
+def _repeats(states: Tensor, candidates: Tensor) -> Tensor:
+    """Highest cosine of each candidate's state, (k, 1, width), with those so far, (1, t, width)."""
+    before = torch.nn.functional.normalize(states[0], dim=-1)
+    after = torch.nn.functional.normalize(candidates[:, 0], dim=-1)
+    return (after @ before.T).amax(1)
+
+
+def _repeat(past: Past, times: int) -> Past:
+    """Show every candidate the same cache."""
+    return tuple((k.expand(times, -1, -1, -1), v.expand(times, -1, -1, -1)) for k, v in past)
