@@ -6,10 +6,12 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -38,6 +40,7 @@ def tower_config(folder: Path, tower: Tower) -> Any:
     ModelError
         The file is missing, cannot be read, or belongs to another kind of model.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 
     path = folder / "config.json"
@@ -52,7 +55,7 @@ def tower_config(folder: Path, tower: Tower) -> Any:
             part = whole.text_config if tower == "text" else whole.vision_config
             part.projection_dim = whole.projection_dim
             return part
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
         raise ModelError(f"{path} is no CLIP configuration ({_reason(error)}).") from error
     raise ModelError(
         f"{path} describes a model of the kind {kind!r}, which has no {tower} tower of CLIP; "
@@ -73,6 +76,23 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _reason(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].strip()[:120] if str(error) else repr(error)
+
+
+def empty(model_class: Callable[[Any], Any], config: Any, source: object) -> Any:
+    """Make a network without weights.
+
+    Raises
+    ------
+    ModelError
+        The configuration asks for what there is not, such as an unknown activation.
+    """
+    try:
+        with torch.device("meta"):
+            return model_class(config)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"The configuration of {source} makes no network ({_reason(error)}); get it again."
+        ) from error
 
 
 def text_config(state: Mapping[str, Tensor], source: object) -> Any:

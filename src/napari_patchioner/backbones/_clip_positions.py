@@ -56,6 +56,8 @@ def resample_positions(
     if grid_shape == (side, side):
         return table
     square = table[1:].T.reshape(1, -1, side, side)
+    # In any other order torch repeats the first row where it antialiases to a single column.
+    square = square.contiguous(memory_format=torch.channels_last)
     rows, columns = grid_shape
     if way == "offset":
         factors = ((rows + _OFFSET) / side, (columns + _OFFSET) / side)

@@ -12,7 +12,7 @@ from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 
-from ._clip_config import text_config, tower_config
+from ._clip_config import empty, text_config, tower_config
 from ._clip_layout import EXTRAS, VISION, hugging_face
 from ._threads import spare_core
 
@@ -175,8 +175,7 @@ def text_name(projection: Tensor) -> str:
 def _filled(config: Any, state: Mapping[str, Tensor], source: object) -> Any:
     from transformers import CLIPTextModelWithProjection
 
-    with torch.device("meta"):
-        model = CLIPTextModelWithProjection(config)
+    model = empty(CLIPTextModelWithProjection, config, source)
     return fit(model, state, source=source, ignore=(*VISION, *EXTRAS))
 
 

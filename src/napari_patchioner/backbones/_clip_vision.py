@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
 
-from ._clip_config import tower_config, vision_config
+from ._clip_config import empty, tower_config, vision_config
 from ._clip_layout import EXTRAS, TEXT, hugging_face
 from ._clip_positions import Positions, resample_positions
 
@@ -182,6 +182,5 @@ def _through_mlp(layer: Any, tokens: Tensor) -> Tensor:
 def _filled(config: Any, state: Mapping[str, Tensor], source: object) -> Any:
     from transformers import CLIPVisionModelWithProjection
 
-    with torch.device("meta"):
-        model = CLIPVisionModelWithProjection(config)
+    model = empty(CLIPVisionModelWithProjection, config, source)
     return fit(model, state, source=source, ignore=(*TEXT, *EXTRAS))
