@@ -310,13 +310,6 @@ def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["id", "title", "licence", "size", "note"]
-    assert {line.split()[0] for line in lines[2:]} >= {"mini", "mini-zeroshot"}
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break differently there")
 def test_a_reader_that_leaves_causes_no_traceback() -> None:
     reading, writing = os.pipe()

@@ -77,6 +77,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
+    from ._cli import add_models
+
     parser = _Parser(
         prog="napari-patchioner",
         description="Caption regions of images: one look at an image, then a sentence per region.",
@@ -87,8 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_caption(commands.add_parser("caption", help="caption regions of image files"))
     baseline = "caption crops with a slow method to compare with, for research"
     _add_baseline(commands.add_parser("baseline", help=baseline))
-    models = commands.add_parser("models", help="list the models there are")
-    models.set_defaults(run=_run_models)
+    add_models(commands.add_parser("models", help="list, get, remove and add models"))
     return parser
 
 
@@ -196,14 +197,6 @@ def _print_exactly(data: bytes) -> None:
         sys.stdout.flush()
         buffer.write(data)
     sys.stdout.flush()
-
-
-def _run_models(_: argparse.Namespace, __: Loader) -> None:
-    """Print the models there are."""
-    from ._cli import models_table
-    from .models import available_models
-
-    print(models_table(available_models()))
 
 
 def _run_demo(arguments: argparse.Namespace, load: Loader) -> None:

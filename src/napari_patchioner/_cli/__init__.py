@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ._caption import caption_files, caption_image
 from ._demo import captions_table, run_demo
-from ._models import models_table
+from ._models import add_models
 
-__all__ = ["caption_files", "caption_image", "captions_table", "models_table", "run_demo"]
+__all__ = ["add_models", "caption_files", "caption_image", "captions_table", "run_demo"]

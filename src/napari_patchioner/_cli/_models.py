@@ -1,26 +1,164 @@
-"""The models there are, as a table."""
+"""The sub-commands of ``models``: which there are, and getting and removing them."""
 
 from __future__ import annotations
 
+import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.models import (
+    add_model,
+    available_models,
+    get_model,
+    remove_model,
+)
+from napari_patchioner.models._card import size_text
+
+from ._bar import Bar
 from ._text import text_table
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
-    from typing import Any
 
-_FIELDS = ("id", "title", "licence", "size", "note")
+    from napari_patchioner.models import ModelCard
+
+_WIDEST = 28
+_say = partial(print, file=sys.stderr, flush=True)
 
 
-def models_table(cards: Sequence[Any]) -> str:
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands of ``models``; without one, the models are listed."""
+    parser.set_defaults(run=_list)
+    commands = parser.add_subparsers(metavar="WHAT")
+    commands.add_parser("list", help="list the models there are").set_defaults(run=_list)
+    info = commands.add_parser("info", help="all that is known of a model")
+    info.set_defaults(run=_info)
+    get = commands.add_parser("get", help="download a model, or take it from a folder")
+    get.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that holds the files as owner/name/path, as a copied hub cache, or beside "
+        "each other; no network is used for them",
+    )
+    get.add_argument("--yes", action="store_true", help="do not ask before downloading")
+    get.set_defaults(run=_get)
+    remove = commands.add_parser("remove", help="delete a model that was got")
+    remove.set_defaults(run=_remove)
+    for command in (info, get, remove):
+        command.add_argument("id", metavar="ID", help="id of the model")
+    add = commands.add_parser("add", help="take in a model of your own")
+    add.add_argument("folder", type=Path, metavar="FOLDER", help="folder with a preset.toml")
+    add.set_defaults(run=_add)
+
+
+def models_table(cards: Sequence[ModelCard]) -> str:
     """Return the models as a table in plain text, one line each."""
-    rows = [[_cell(getattr(card, field, "")) for field in _FIELDS] for card in cards]
-    return text_table(_FIELDS, rows)
+    rows = [
+        [card.id, card.title, _short(card.licence), _amount(card.size), state(card)]
+        for card in cards
+    ]
+    return text_table(["id", "what", "licence", "size", "state"], rows)
 
 
-def _cell(value: object) -> str:
-    """Return a value as text; a number is a size in bytes."""
-    if isinstance(value, (int, float)):
-        return f"{value / 1e6:.1f} MB"
-    return "" if value is None else str(value)
+def state(card: ModelCard) -> str:
+    """Say whether a model is installed, or what is still to come."""
+    if card.installed:
+        return "installed"
+    return f"{size_text(card.to_get)} to get" if card.to_get else "to get"
+
+
+def _list(*_: object) -> None:
+    print(models_table(available_models()))
+
+
+def _info(arguments: argparse.Namespace, _: object) -> None:
+    """Print all that is known of a model."""
+    from napari_patchioner.models._listing import files_of
+
+    card = _card(arguments.id)
+    lines = [
+        ("id", card.id),
+        ("what", card.title),
+        ("note", card.note),
+        ("licence", card.licence),
+        ("size", _amount(card.size)),
+        ("memory", _amount(card.ram)),
+        ("paper", card.row),
+        ("state", state(card)),
+        ("from", ", ".join(card.sources)),
+    ]
+    print("\n".join(f"{name:<8} {text}" for name, text in lines if text))
+    rows = [
+        [role, name, _amount(size), str(place or where or "to be downloaded")]
+        for role, name, size, place, where in files_of(card.id)
+    ]
+    if rows:
+        print("\n" + text_table(["for", "file", "size", "where"], rows))
+
+
+def _get(arguments: argparse.Namespace, _: object) -> None:
+    """Download a model after asking."""
+    card = _card(arguments.id)
+    if card.installed:
+        _say(f"{card.id} is installed already")
+        return
+    if arguments.folder is None:
+        _say(f"{card.id}: {state(card)} from {', '.join(card.sources)}; licence: {card.licence}")
+        if not arguments.yes and sys.stdin.isatty() and not _agreed():
+            _say("nothing was downloaded")
+            return
+    with Bar() as bar:
+        get_model(card.id, folder=arguments.folder, progress=bar)
+    _say(f"{card.id} is installed; caption with: napari-patchioner caption --model {card.id} ...")
+
+
+def _agreed() -> bool:
+    """Ask a person; the question goes where the progress goes."""
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _remove(arguments: argparse.Namespace, _: object) -> None:
+    """Delete a model."""
+    freed = remove_model(arguments.id)
+    _say(f"{arguments.id} is removed; {size_text(freed)} are free again")
+
+
+def _add(arguments: argparse.Namespace, _: object) -> None:
+    """Take in a model of a person's own."""
+    with Bar() as bar:
+        preset = add_model(arguments.folder, progress=bar)
+    next_step = _card(preset.id)
+    _say(
+        f"{preset.id} is added and installed"
+        if next_step.installed
+        else f"{preset.id} is added; get it with: napari-patchioner models get {preset.id}"
+    )
+
+
+def _card(name: str) -> ModelCard:
+    """Return what is known of a model.
+
+    Raises
+    ------
+    ModelError
+        There is none of that id.
+    """
+    from napari_patchioner.models._listing import find_preset
+
+    cards = {card.id: card for card in available_models()}
+    if name not in cards:
+        find_preset(name)
+    return cards[name]
+
+
+def _amount(size: int) -> str:
+    return size_text(size) if size else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1].rstrip()}…"

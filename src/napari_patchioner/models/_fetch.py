@@ -233,5 +233,5 @@ class Fetcher:
                 need[store_folder()] += step.size
             if step.file.path.endswith((".h5", ".hdf5")):
                 # A bank is kept in half precision.
-                need[store_folder()] += (step.size or step.file.size) / 2
+                need[store_folder()] += (step.size or step.file.bytes) / 2
         need_room(need)

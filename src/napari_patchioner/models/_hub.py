@@ -118,6 +118,11 @@ class Hub:
             size, etag = self._head(file.repo, path, info.sha)
         if file.sha256 and sha256 not in ("", file.sha256):
             raise other_file(f"{file.repo}/{path}", sha256, file.sha256, "nothing was downloaded")
+        if file.size and size != file.size:
+            raise ModelError(
+                f"{file.repo}/{path} has {size} bytes now instead of {file.size}; nothing was "
+                "downloaded: update napari-patchioner, or get the model from a folder."
+            )
         return Remote(file.repo, path, info.sha, etag, size, file.sha256 or sha256)
 
     def get(self, remote: Remote, meter: Meter) -> Path:

@@ -76,23 +76,22 @@ def preset_card(preset: Preset) -> ModelCard:
 def bytes_to_get(preset: Preset) -> int:
     """Return how many bytes of a preset are not on this computer yet, as far as is known."""
     unique = {(file.repo, file.path): file for files in preset.files.values() for file in files}
-    return sum(file.bytes for file in unique.values() if not _is_here(preset, file))
+    return sum(file.bytes for file in unique.values() if _place(preset, file) is None)
 
 
-def _is_here(preset: Preset, file: PresetFile) -> bool:
+def _place(preset: Preset, file: PresetFile) -> Path | None:
+    """Return where a file lies already, without looking into it."""
     if not file.repo and preset.home is not None:
-        return True
-    return any(
-        _holds(place, file) for place in (store_folder() / FILES, *mirrors(), cache_folder())
-    )
-
-
-def _holds(place: Path, file: PresetFile) -> bool:
-    try:
-        found = find(place, file)
-    except ModelError:
-        return False
-    return found is not None and file.size in (0, found.stat().st_size)
+        return preset.home / file.path
+    own = store_folder() / FILES / preset.id if not file.repo else store_folder() / FILES
+    for place in (own, *mirrors(), *([cache_folder()] if file.repo else [])):
+        try:
+            found = find(place, file)
+        except ModelError:
+            continue
+        if found is not None and file.size in (0, found.stat().st_size):
+            return found
+    return None
 
 
 def installed_files(preset: Preset) -> dict[str, Path]:
@@ -115,3 +114,32 @@ def installed_files(preset: Preset) -> dict[str, Path]:
     size = bytes_to_get(preset)
     amount = f" ({size_text(size)} to get)" if size else ""
     raise ModelError(f"The model {preset.id!r} is not installed{amount}; {how}")
+
+
+def files_of(name: str) -> list[tuple[str, str, int, Path | None, str]]:
+    """Return the files of a model: role, name, bytes, where it lies, and where to find it if not.
+
+    Raises
+    ------
+    ModelError
+        There is no such model.
+    """
+    from ._embedded import FOLDER, HEADS, SHARED
+
+    if name in HEADS:
+        paths = [FOLDER / file for file in (*SHARED, HEADS[name])]
+        return [("", path.name, path.stat().st_size, path, "") for path in paths]
+    preset = find_preset(name)
+    listed = [
+        (role, f"{file.repo}/{file.path}".lstrip("/"), file.bytes, _place(preset, file), file.where)
+        for role, files in preset.files.items()
+        for file in files
+    ]
+    ready = installed(preset) or {}
+    raw = {place for *_, place, _ in listed if place is not None}
+    made = [
+        (role, path.name, 0, path, "")
+        for role, path in ready.items()
+        if role not in preset.files and path not in raw
+    ]
+    return listed + made
