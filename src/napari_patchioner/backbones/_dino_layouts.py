@@ -105,6 +105,7 @@ def named_like(state: Mapping[str, Tensor], names: Iterable[str]) -> State:
         Of the network's own weights, in any version of transformers.
     """
     own = own_names(names)
+    state = _fused_like(state, own)
     return rename(state, [(re.escape(name), own[name]) for name in state if name in own])
 
 
@@ -122,3 +123,15 @@ def depth(state: Mapping[str, Tensor]) -> int:
     """Count the blocks of plain weights."""
     numbers = (name.split(".")[1] for name in state if name.startswith("blocks."))
     return 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+
+
+def _fused_like(state: Mapping[str, Tensor], own: Iterable[str]) -> State:
+    """Join again what a network keeps in one matrix, as older versions of transformers do."""
+    joined = dict(state)
+    for name in own:
+        block, _, rest = name.rpartition(".")
+        prefix, _, part = block.rpartition(".")
+        pieces = [f"{prefix}.{piece}.{rest}" for piece in _FUSED.get(part, ())]
+        if pieces and all(piece in joined for piece in pieces):
+            joined[name] = torch.cat([joined.pop(piece) for piece in pieces])
+    return joined
