@@ -230,7 +230,7 @@ def _json_names(content: Any) -> list[str]:
 def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
     from napari_patchioner.checkpoints import read_notes, read_state
 
-    state = read_state(path)
-    if path.suffix != ".safetensors" or "embeddings" not in state:
+    state = read_state(path) if path.suffix == ".safetensors" else {}
+    if "embeddings" not in state:
         raise ModelError(f"{path} is no entity table; build one with the model's text tower.")
     return read_notes(path), state["embeddings"].float().numpy()
