@@ -55,14 +55,23 @@ def resample_positions(
         raise ModelError(f"{len(table)} positions are no class token and a square grid.")
     if grid_shape == (side, side):
         return table
-    square = table[1:].T.reshape(1, -1, side, side)
-    # In any other order torch repeats the first row where it antialiases to a single column.
-    square = square.contiguous(memory_format=torch.channels_last)
+    square = table[1:].T.reshape(1, -1, side, side).contiguous()
     rows, columns = grid_shape
     if way == "offset":
         factors = ((rows + _OFFSET) / side, (columns + _OFFSET) / side)
         new = functional.interpolate(square, scale_factor=factors, mode="bicubic")
+    elif way == "antialias":
+        new = _antialiased(square, grid_shape)
     else:
-        antialias = way == "antialias"
-        new = functional.interpolate(square, grid_shape, mode="bicubic", antialias=antialias)
+        new = functional.interpolate(square, grid_shape, mode="bicubic")
     return torch.cat([table[:1], new.flatten(2)[0].T])
+
+
+def _antialiased(square: Tensor, grid_shape: tuple[int, int]) -> Tensor:
+    rows, columns = grid_shape
+    if columns > 1:
+        return functional.interpolate(square, grid_shape, mode="bicubic", antialias=True)
+    # On a CPU torch repeats the first row where it antialiases to a single column.
+    lying = square.transpose(2, 3).contiguous()
+    new = functional.interpolate(lying, (1, rows), mode="bicubic", antialias=True)
+    return new.transpose(2, 3)
