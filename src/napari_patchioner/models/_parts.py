@@ -54,15 +54,15 @@ BACKBONES = {
 BRIDGES = {
     "memory": PartKind("models._ready:Memory", ("bank",)),
     "retrieve": PartKind("models._ready:Retrieve", ("bank",)),
-    "normalize": PartKind("models._ready:Normalize"),
+    "normalize": PartKind("bridges:NormalizeBridge"),
     "entities": PartKind("bridges:EntityBridge", ("entities",)),
     "meacap": PartKind("bridges._meacap:MeaCapBridge", ("bank", "parser", "sentences")),
 }
 DECODERS = {
-    "decap": PartKind("models._ready:DeCap", ("weights", "merges")),
+    "decap": PartKind("decoders:DeCapDecoder", ("weights", "merges")),
     "viecap": PartKind("decoders:ViECapDecoder", ("weights", "tokenizer")),
     "clipcap": PartKind("decoders:ClipCapDecoder", ("weights", "tokenizer")),
-    "quote": PartKind("models._ready:Quote"),
+    "quote": PartKind("decoders:QuoteDecoder"),
 }
 KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}
 

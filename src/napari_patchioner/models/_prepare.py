@@ -126,16 +126,16 @@ class _Workshop:
             yield batch, self.text_tower.embed_text(batch)
 
 
-def _decap(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
-    """Rewrite a published DeCap checkpoint as a file that says its projection."""
+def _decoder(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+    """Rewrite a published checkpoint as a file of this package that says its projection."""
+    from napari_patchioner import decoders
     from napari_patchioner.checkpoints import read_state
-    from napari_patchioner.decoders import PrefixGPT, prefix_gpt_from_decap
 
     workshop.tell(0.0, "converting the decoder")
+    source = workshop.raw[conversion.source]
+    build = getattr(decoders, f"prefix_gpt_from_{conversion.make}")
     path = folder / f"{conversion.role}.safetensors"
-    state = read_state(workshop.raw[conversion.source])
-    prefix_gpt_from_decap(state, **conversion.options).save(path, **workshop.stamp)
-    PrefixGPT.open(path)
+    build(read_state(source), source=source, **conversion.options).save(path, **workshop.stamp)
     return path
 
 
@@ -206,7 +206,9 @@ class Maker(NamedTuple):
 
 
 MAKERS = {
-    "decap": Maker(_decap, True, ("heads",)),
+    "decap": Maker(_decoder, True, ("heads",)),
+    "viecap": Maker(_decoder, True, ("heads", "mapper_heads")),
+    "clipcap": Maker(_decoder, True, ("heads", "mapper_heads")),
     "bank": Maker(_bank, True, ("dtype",)),
     "captions": Maker(_captions, True, ("dtype",)),
     "entities": Maker(_entities, False, ()),
