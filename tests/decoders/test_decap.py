@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
+from published import decap
 
 from napari_patchioner.decoders import (
     Caption,
@@ -16,6 +19,9 @@ from napari_patchioner.decoders import (
     tell,
 )
 from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +135,30 @@ def test_quoting_gives_the_text_of_the_evidence() -> None:
 def test_nothing_to_quote_is_an_error(evidence: list[Evidence] | None) -> None:
     with pytest.raises(ModelError, match="nothing to quote"):
         QuoteDecoder().decode(np.ones((1, 3), np.float32), evidence=evidence)
+
+
+def test_a_published_decoder_opens_and_is_saved_with_what_it_was_trained_behind(
+    tmp_path: Path,
+) -> None:
+    files = decap.write(tmp_path, dim=8, layers=1)
+    decoder = DeCapDecoder.open(files)
+    decoder.model.save(tmp_path / "decoder.safetensors", projection="abc")
+    again = DeCapDecoder.open(files | {"weights": tmp_path / "decoder.safetensors"}, tidy=False)
+    assert again.provenance["projection"] == "abc"
+    assert not again.tidy
+    before, after = (one.decode(vectors(), max_tokens=4) for one in (decoder, again))
+    assert [c.log_probability for c in before] == [c.log_probability for c in after]
+
+
+@pytest.mark.parametrize("role", ["weights", "merges"])
+def test_a_missing_file_is_named(tmp_path: Path, role: str) -> None:
+    files = decap.write(tmp_path, dim=8, layers=1)
+    files[role].unlink()
+    with pytest.raises(ModelError, match=files[role].name):
+        DeCapDecoder.open(files)
+
+
+def test_quoting_needs_no_files() -> None:
+    seen = Evidence(text="a dog")
+    (caption,) = QuoteDecoder.open({}).decode(np.ones((1, 3), np.float32), evidence=[seen])
+    assert caption.text == "a dog"

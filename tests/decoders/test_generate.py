@@ -212,6 +212,65 @@ def test_where_nothing_may_follow_the_sentence_ends() -> None:
     assert best.ended
 
 
+def competing(
+    model: PrefixGPT, prefix: Tensor, ends: tuple[int, ...], beams: int, longest: int
+) -> list[tuple[float, tuple[int, ...]]]:
+    """Search in which finished sentences keep their beams, one sentence at a time."""
+    alive: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    for _ in range(longest):
+        grown = []
+        for mean, tokens in alive:
+            if tokens and tokens[-1] in ends:
+                grown.append((mean, tokens))
+                continue
+            with torch.inference_mode():
+                logits = model(prefix, torch.tensor([tokens], dtype=torch.long))[0, -1]
+            for token, added in enumerate(logits.log_softmax(-1).tolist()):
+                total = mean * len(tokens) + added
+                grown.append((total / (len(tokens) + 1), (*tokens, token)))
+        alive = sorted(grown, reverse=True)[:beams]
+        if all(tokens[-1] in ends for _, tokens in alive):
+            break
+    return alive
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    beams=st.integers(1, 5),
+    ends=st.sampled_from([(0,), (1, 3), (0, 2, 4)]),
+)
+def test_finished_sentences_may_compete_for_their_beams(
+    seed: int, beams: int, ends: tuple[int, ...]
+) -> None:
+    model, prefix = tiny_gpt(vocab_size=7, seed=seed), prefixes(3, seed)
+    found = generate(model, prefix, end=ends, max_tokens=6, beams=beams, endings="compete")
+    for row, sentences in enumerate(found):
+        expected = competing(model, prefix[row : row + 1], ends, beams, 6)
+        assert [one.tokens for one in sentences] == [tokens for _, tokens in expected]
+        assert [one.score for one in sentences] == pytest.approx(
+            [mean for mean, _ in expected], abs=1e-5
+        )
+        assert [one.ended for one in sentences] == [one.tokens[-1] in ends for one in sentences]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_any_of_several_tokens_may_end_a_sentence(beams: int) -> None:
+    model, prefix = tiny_gpt(), prefixes(12)
+    found = generate(model, prefix, end=(2, 5, 7), max_tokens=8, beams=beams)
+    for row, sentences in enumerate(found):
+        for sentence in sentences:
+            assert not {2, 5, 7} & set(sentence.tokens[:-1])
+            assert sentence.ended == (sentence.tokens[-1] in (2, 5, 7))
+        if beams == 1:
+            tokens: list[int] = []
+            with torch.inference_mode():
+                while len(tokens) < 8 and not {2, 5, 7} & set(tokens):
+                    logits = model(prefix[row : row + 1], torch.tensor([tokens], dtype=torch.long))
+                    tokens.append(int(logits[0, -1].argmax()))
+            assert sentences[0].tokens == tuple(tokens)
+
+
 def test_no_rows_give_no_sentences() -> None:
     assert generate(OneToken(), torch.empty(0, 6), end=END) == []
 
