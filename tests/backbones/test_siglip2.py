@@ -50,6 +50,12 @@ def grid(backbone, picture):
     return backbone.encode(picture)
 
 
+@pytest.fixture(scope="module")
+def raw(files, picture):
+    """The patch tokens as they are."""
+    return SigLip2.open(files, tokens="raw").encode(picture)
+
+
 def copied(files, folder, drop="", **settings):
     """The same model in another folder, without one weight and with other settings."""
     source = files["folder"]
@@ -76,7 +82,7 @@ def test_a_photograph_becomes_patches(backbone, grid):
     ("options", "shape"), [({}, (4, 4)), ({"size": 96, "layout": "aspect"}, (4, 6))]
 )
 def test_tokens_and_pooled_picture_are_transformers(files, theirs, picture, options, shape):
-    grid = SigLip2.open(files, **options).encode(picture)
+    grid = SigLip2.open(files, tokens="raw", **options).encode(picture)
     size, layout = options.get("size", 64), options.get("layout", "square")
     pixels = Preprocessing(size, 16, layout, HALF)(picture).pixels
     seen = theirs.vision_model(pixel_values=pixels, interpolate_pos_encoding=True)
@@ -87,18 +93,17 @@ def test_tokens_and_pooled_picture_are_transformers(files, theirs, picture, opti
 
 
 @torch.inference_mode()
-def test_through_the_head_a_patch_is_a_picture_of_nothing_else(files, theirs, grid, picture):
-    through = SigLip2.open(files, tokens="head").encode(picture)
-    everywhere = np.broadcast_to(grid.embeddings[2, 3], (16, 24)).copy()
+def test_through_the_head_a_patch_is_a_picture_of_nothing_else(theirs, grid, raw):
+    everywhere = np.broadcast_to(raw.embeddings[2, 3], (16, 24)).copy()
     pooled = theirs.vision_model.head(torch.from_numpy(everywhere)[None])
-    np.testing.assert_allclose(through.embeddings[2, 3], pooled[0], atol=2e-5)
-    np.testing.assert_array_equal(through.cls, grid.cls)
+    np.testing.assert_allclose(grid.embeddings[2, 3], pooled[0], atol=2e-5)
+    np.testing.assert_array_equal(grid.cls, raw.cls)
 
 
 @torch.inference_mode()
-def test_through_the_mlp_alone(files, theirs, grid, picture):
+def test_through_the_mlp_alone(files, theirs, raw, picture):
     through = SigLip2.open(files, tokens="mlp").encode(picture)
-    head, tokens = theirs.vision_model.head, torch.from_numpy(grid.embeddings)
+    head, tokens = theirs.vision_model.head, torch.from_numpy(raw.embeddings)
     expected = tokens + head.mlp(head.layernorm(tokens))
     np.testing.assert_allclose(through.embeddings, expected, atol=2e-5)
 
@@ -138,7 +143,7 @@ def test_many_texts_come_in_order_and_tell(backbone):
 
 
 def test_whatever_changes_a_grid_changes_the_name(files, tmp_path):
-    options = [{}, {"size": 96}, {"layout": "aspect"}, {"tokens": "mlp"}, {"tokens": "head"}]
+    options = [{}, {"size": 96}, {"layout": "aspect"}, {"tokens": "mlp"}, {"tokens": "raw"}]
     names = [SigLip2.open(files, **chosen).name for chosen in options]
     other = SigLip2.open(siglip2.write(tmp_path, seed=5))
     names.append(other.name)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[float, str], None]
 
-Way: TypeAlias = Literal["raw", "mlp", "head"]
-_WAYS = ("raw", "mlp", "head")
+Way: TypeAlias = Literal["head", "raw", "mlp"]
+_WAYS = ("head", "raw", "mlp")
 
 
 class SigLip2:
@@ -41,15 +41,14 @@ class SigLip2:
     and what it gathers goes through a small MLP (``cls`` here; ``attention`` is how much the probe
     looks at each patch). The patch tokens themselves, after the last layer norm, were never
     trained to match text. Three ways to make a patch embedding of them are in the published
-    Patch-ioner:
+    Patch-ioner; which one its released model was run with is not known:
 
-    - ``"raw"`` takes them as they are. It is what that code does unless told otherwise, and so the
-      default here; what its released configuration tells it is not known.
-    - ``"mlp"`` adds the pooling head's MLP.
-    - ``"head"`` pools each patch alone. The probe has nothing to choose, so the patch passes the
-      head's value and output projections and its MLP: the vector a picture would have whose
-      patches were all like this one. Of the three this alone lies where text was trained to lie;
-      prefer it with a memory bank of this text tower.
+    - ``"head"``, the default, pools each patch alone. The probe has nothing to choose, so the
+      patch passes the head's value and output projections and its MLP: the vector a picture would
+      have whose patches were all like this one. Of the three this alone lies where text was trained
+      to lie, as MaskCLIP's value path does for CLIP.
+    - ``"raw"`` takes the tokens as they are, as that code does unless told otherwise.
+    - ``"mlp"`` adds the pooling head's MLP to them.
 
     At its default size (``siglip2-base-patch16-512``) the picture is squashed to 512 x 512 pixels:
     32 x 32 patches of 16, 768 numbers each. Code and weights are under Apache-2.0.
@@ -68,7 +67,7 @@ class SigLip2:
         resampled (bicubic) for any other.
     layout : {"square", "aspect", "crop"}
         See `Preprocessing`.
-    tokens : {"raw", "mlp", "head"}
+    tokens : {"head", "raw", "mlp"}
         See above.
 
     Attributes
@@ -94,7 +93,7 @@ class SigLip2:
         *,
         size: int | None = None,
         layout: Layout = "square",
-        tokens: Way = "raw",
+        tokens: Way = "head",
     ) -> None:
         if tokens not in _WAYS:
             raise ModelError(f"The tokens must be {', '.join(_WAYS)}, not {tokens!r}.")
@@ -117,7 +116,7 @@ class SigLip2:
         *,
         size: int | None = None,
         layout: Layout = "square",
-        tokens: Way = "raw",
+        tokens: Way = "head",
     ) -> SigLip2:
         """Open a model from a folder in the form of the Hugging Face hub.
 
