@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -288,3 +289,18 @@ def test_looking_tells_of_every_block_and_can_be_stopped(vision):
     shares.clear()
     vision.look(pixels(vision))
     assert shares == []
+
+
+def test_two_looks_at_once_hear_themselves(vision):
+    one, other = pixels(vision), pixels(vision, seed=1)
+    expected = vision.look(one).qkv
+    second = Thread(target=vision.look, args=(other,))
+
+    def interrupt(share):
+        if share == 1:
+            second.start()
+            second.join(timeout=0.2)
+
+    heard = vision.look(one, tell=interrupt).qkv
+    second.join()
+    torch.testing.assert_close(heard, expected)

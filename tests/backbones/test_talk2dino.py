@@ -99,7 +99,7 @@ def test_the_grid_of_every_layout_lies_on_the_image(transforms):
 
 
 def test_a_spot_shows_where_it_is(files):
-    """Only the patch under a changed pixel gets another patch embedding before any mixing."""
+    """The patch under a spot changes most, though all of them attend to it."""
     backbone = Talk2DINO.open(files, size=140, layout="aspect")
     image = np.full((100, 200, 3), 120, np.uint8)
     marked = image.copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -82,6 +83,8 @@ class DinoVision:
 
     def __init__(self, network: Any, name: str) -> None:
         self._network = network
+        # What one look hears, another at the same time would hear too.
+        self._looking = Lock()
         self.name = name
         config = network.config
         self.dim = int(config.hidden_size)
@@ -138,7 +141,7 @@ class DinoVision:
         Looked
         """
         rows, columns = (side // self.patch_size for side in pixels.shape[-2:])
-        with spare_core(), self._listening(tell) as heard:
+        with self._looking, spare_core(), self._listening(tell) as heard:
             tokens = self._network(pixel_values=pixels, **self._asked).last_hidden_state[0]
         return Looked(
             patches=tokens[self.global_tokens :].reshape(rows, columns, self.dim),
