@@ -156,6 +156,13 @@ def test_an_aspect_is_kept(files, picture):
     assert np.isfinite(vector).all()
 
 
+def test_patches_of_14_pixels_have_cells_of_7(picture, tmp_path):
+    files = alphaclip.write(tmp_path, patch=14, size=56)
+    backbone = AlphaClip.open(files)
+    assert backbone.patch_size == 7
+    assert backbone.encode(picture).shape == (8, 8)
+
+
 def test_text_is_clips(files, backbone):
     assert isinstance(backbone, TextTower)
     assert isinstance(backbone, RegionEncoder)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Progress = Callable[[float, str], None]
 
 _BATCH = 8
-_DETAIL = 4
+_DETAILS = (4, 2, 1)
 
 
 class AlphaClip(WithText):
@@ -67,8 +67,9 @@ class AlphaClip(WithText):
     alpha : {"official", "reference"}
         Masks scaled to ``(mask - 0.5) / 0.26`` as AlphaCLIP was trained, or left at 0 and 1 as the
         published Patch-ioner does.
-    detail : int
-        Cells of the grid along one side of a patch.
+    detail : int, optional
+        Cells of the grid along one side of a patch, a divisor of its pixels; by default 4, or 2
+        for patches of 14 pixels.
 
     Raises
     ------
@@ -84,7 +85,7 @@ class AlphaClip(WithText):
         size: int | None = None,
         layout: Layout = "square",
         alpha: Alpha = "official",
-        detail: int = _DETAIL,
+        detail: int | None = None,
     ) -> None:
         sizes = network.sizes
         if not sizes.alpha:
@@ -93,18 +94,14 @@ class AlphaClip(WithText):
             )
         if alpha not in ("official", "reference"):
             raise ModelError(f"The option alpha must be official or reference, not {alpha!r}.")
-        if detail < 1 or sizes.patch_size % detail:
-            raise ModelError(
-                f"The option detail must divide the patch size {sizes.patch_size}, "
-                f"which {detail} does not."
-            )
-        self._network, self._alpha, self._detail = network, alpha, detail
+        self._network, self._alpha = network, alpha
+        self._detail = _cells(sizes.patch_size, detail)
         self.dim = sizes.dim
-        self.patch_size = sizes.patch_size // detail
+        self.patch_size = sizes.patch_size // self._detail
         self.input_size = size or sizes.side * sizes.patch_size
         self._prepare = Preprocessing(self.input_size, sizes.patch_size, layout, CLIP)
         super().__init__(text)
-        self.name = f"alphaclip/{network.name}/{self.input_size}/{layout}/{alpha}/{detail}"
+        self.name = f"alphaclip/{network.name}/{self.input_size}/{layout}/{alpha}/{self._detail}"
 
     @classmethod
     def open(
@@ -114,7 +111,7 @@ class AlphaClip(WithText):
         size: int | None = None,
         layout: Layout = "square",
         alpha: Alpha = "official",
-        detail: int = _DETAIL,
+        detail: int | None = None,
         heads: int | None = None,
     ) -> AlphaClip:
         """Open a published checkpoint.
@@ -232,3 +229,14 @@ class AlphaClip(WithText):
     def _finer(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Repeat every patch as cells."""
         return plane.repeat(self._detail, axis=0).repeat(self._detail, axis=1)
+
+
+def _cells(patch_size: int, detail: int | None) -> int:
+    """Check the number of cells along a patch, or choose it."""
+    if detail is None:
+        return next(cells for cells in _DETAILS if patch_size % cells == 0)
+    if detail < 1 or patch_size % detail:
+        raise ModelError(
+            f"The option detail must divide the patch size {patch_size}, which {detail} does not."
+        )
+    return detail

@@ -39,7 +39,9 @@ class DenseClip(WithText):
     A patch embedding is the token of the last block through ``ln_post`` and ``proj``, which
     DenseCLIP trained to match CLIP's text embeddings of the 150 classes of ADE20K pixel by pixel;
     its neck, context decoder and segmentation head are left out. ``cls`` is the class token,
-    ``attention`` its attention in the last block.
+    ``attention`` its attention in the last block. Text is embedded plainly, without the context
+    vectors that DenseCLIP learned to put before the name of a class, as the published Patch-ioner
+    does.
 
     At its default size the picture is squashed to 640 x 640 pixels, the size it was trained at:
     40 x 40 patches of 16 pixels, 512 numbers each. The network and its weights are under the MIT
