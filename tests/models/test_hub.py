@@ -38,11 +38,9 @@ def hashed(path, sha, size=0, repo=VISION):
 
 
 def leftovers():
-    """Return what is in the store besides its lock and ledger."""
-    folder = store_folder()
-    return sorted(
-        path.name for path in folder.iterdir() if path.name not in ("_lock", "_ours.json")
-    )
+    """Return the files in the store besides its lock and ledger."""
+    files = [path for path in store_folder().rglob("*") if path.is_file()]
+    return sorted(path.name for path in files if path.name not in ("_lock", "_ours.json"))
 
 
 def sentence(error):
