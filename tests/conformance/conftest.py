@@ -29,11 +29,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 # Outputs of each case, and those that a test has read.
 _THERE: dict[str, set[str]] = {}
@@ -141,7 +140,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for entry in entries
         if any(fnmatchcase(entry["id"], pattern) for pattern in marker.args)
     ]
-    metafunc.parametrize("case", found, ids=[case.id for case in found])
+    if found:
+        metafunc.parametrize("case", found, ids=[case.id for case in found])
+        return
+    reason = f"{root} has no case {' or '.join(marker.args)}; see docs/conformance.md"
+    metafunc.parametrize("case", [pytest.param(None, marks=pytest.mark.skip(reason=reason))])
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
