@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from napari_patchioner.captioner import Captioner
 
-    from ._install import add_model, get_model
+    from ._add import add_model
+    from ._install import get_model
     from ._remove import remove_model
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     "remove_model",
 ]
 
-_HOMES = {"add_model": "._install", "get_model": "._install", "remove_model": "._remove"}
+_HOMES = {"add_model": "._add", "get_model": "._install", "remove_model": "._remove"}
 
 
 def __getattr__(name: str) -> object:

@@ -13,12 +13,11 @@ from napari_patchioner.errors import ModelError
 
 from ._fetch import Fetcher
 from ._hub import disk_trouble
-from ._listing import find_preset, known_presets
+from ._listing import find_preset
 from ._local import fingerprint
 from ._meter import Meter
 from ._store import (
     HOME,
-    PRESETS,
     RECORD,
     ROLES,
     Kept,
@@ -92,7 +91,10 @@ def install(
         if installed(preset) is not None:
             return
         files = Fetcher(preset, None if folder is None else Path(folder), meter).fetch()
-        kept = [item for key, path in files.items() for item in _kept(*key, path, meter)]
+        read = _read_files(preset)
+        kept = [
+            item for key, path in files.items() for item in _kept(*key, path, key in read, meter)
+        ]
         raw = {role: _handed_on(preset, role, files) for role in preset.files}
         home = store_folder() / preset.id
         try:
@@ -105,67 +107,6 @@ def install(
                 forget_made(preset.id)
     if progress is not None:
         progress(1.0, "installed")
-
-
-def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset:
-    """Take in a model of a person's own.
-
-    Parameters
-    ----------
-    folder : path
-        Holds ``preset.toml`` and the files it names without a repository. These are copied.
-    progress : callable, optional
-        As in `get_model`; a preset that needs nothing from a hub is got ready at once.
-
-    Returns
-    -------
-    Preset
-
-    Raises
-    ------
-    ModelError
-        The preset is not understood, its id is taken, or a file is missing or damaged. Nothing
-        was added then.
-    """
-    from ._embedded import HEADS
-    from ._parse import read_preset
-
-    preset = read_preset(folder)
-    if preset.id in HEADS or preset.id in known_presets():
-        raise ModelError(
-            f"There is a model {preset.id!r} already; remove it, or write another id in "
-            f"{Path(folder) / 'preset.toml'}."
-        )
-    home = store_folder() / PRESETS / preset.id
-    meter = Meter(progress)
-    try:
-        with locked(partial(meter.tick, "waiting for another installation")):
-            _copy_preset(Path(folder), preset, home)
-        added = read_preset(home)
-        if not preset.repos:
-            install(added, progress=progress)
-    except BaseException as error:
-        shutil.rmtree(home, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise disk_trouble(error, home, HOME) from error
-        raise
-    return added
-
-
-def _copy_preset(folder: Path, preset: Preset, home: Path) -> None:
-    """Copy a preset and the files that lie beside it."""
-    home.mkdir(parents=True)
-    shutil.copyfile(folder / "preset.toml", home / "preset.toml")
-    own = {file.path for files in preset.files.values() for file in files if not file.repo}
-    for path in sorted(own):
-        source, target = folder / path, home / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        elif source.is_file():
-            shutil.copyfile(source, target)
-        else:
-            raise ModelError(f"{source} is missing, which the preset names; add it and try again.")
 
 
 def _prepare(
@@ -187,7 +128,6 @@ def _record(preset: Preset, roles: Mapping[str, Path], kept: list[Kept]) -> None
     """Write down that a model is installed, and what belongs to it."""
     import huggingface_hub
 
-    reads = {role for part in preset.parts.values() for role in part.files.values()}
     own = [store_folder() / preset.id, store_folder() / ROLES / preset.id]
     made = {
         told(path): path.stat().st_size
@@ -196,16 +136,27 @@ def _record(preset: Preset, roles: Mapping[str, Path], kept: list[Kept]) -> None
         if path.is_file() and path.name != RECORD
     }
     versions = {"napari-patchioner": __version__, "huggingface-hub": huggingface_hub.__version__}
-    places = {role: told(path) for role, path in roles.items() if role in reads}
+    places = {role: told(path) for role, path in roles.items() if role in _read_roles(preset)}
     write_record(Record(preset.id, places, tuple(kept), made, versions))
 
 
-def _kept(repo: str, path: str, at: Path, meter: Meter) -> list[Kept]:
+def _read_roles(preset: Preset) -> set[str]:
+    """Return the roles that parts of a model read."""
+    return {role for part in preset.parts.values() for role in part.files.values()}
+
+
+def _read_files(preset: Preset) -> set[tuple[str, str]]:
+    """Return the files that parts of a model read, by repository and path."""
+    roles = _read_roles(preset) & preset.files.keys()
+    return {(file.repo, file.path) for role in roles for file in preset.files[role]}
+
+
+def _kept(repo: str, path: str, at: Path, read: bool, meter: Meter) -> list[Kept]:
     """Return what is written down of a file, or of every file of a folder."""
     files = sorted(at.rglob("*")) if at.is_dir() else [at]
     check = partial(meter.tick, f"checking {path}")
     return [
-        Kept(repo, path, told(file), file.stat().st_size, fingerprint(file, check)[0])
+        Kept(repo, path, told(file), file.stat().st_size, fingerprint(file, check)[0], read)
         for file in files
         if file.is_file()
     ]

@@ -41,6 +41,8 @@ class Kept:
         Bytes.
     sha256 : str
         Of its contents.
+    read : bool
+        Whether a part of the model reads it; otherwise something was made of it.
     """
 
     repo: str
@@ -48,6 +50,7 @@ class Kept:
     at: str
     size: int
     sha256: str
+    read: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,12 @@ class Record:
     @property
     def needed(self) -> dict[str, int]:
         """Files that have to be there to load it, and their bytes."""
-        reads = [Path(place) for place in self.roles.values()]
-        parents = {file.at: {Path(file.at), *Path(file.at).parents} for file in self.files}
-        raw = {file.at: file.size for file in self.files if parents[file.at].intersection(reads)}
+        reads = {Path(place) for place in self.roles.values()}
+        raw = {
+            file.at: file.size
+            for file in self.files
+            if file.read and not reads.isdisjoint([Path(file.at), *Path(file.at).parents])
+        }
         return raw | dict(self.made)
 
 
