@@ -50,8 +50,8 @@ def fit(
     Raises
     ------
     ModelError
-        Weights are missing, left over, of another shape, or not finite; they are named, and the
-        module is as it was.
+        Weights are missing, left over, of another shape or type, or not finite; they are named,
+        and the module is as it was.
     """
     wanted = module.state_dict()
     used = {name: state[name] for name in wanted if name in state}
@@ -62,10 +62,16 @@ def fit(
         for name, value in used.items()
         if value.shape != wanted[name].shape
     ]
+    strange = [
+        f"{name} {_kind(value)} instead of {_kind(wanted[name])}"
+        for name, value in used.items()
+        if not _alike(value, wanted[name])
+    ]
     report = [
         _list("missing", missing),
         _list("unexpected", unexpected),
         _list("of another shape", misshaped),
+        _list("of another type", strange),
     ]
     if found := [part for part in report if part]:
         raise ModelError(f"{source} does not fit: {'; '.join(found)}. Choose the matching file.")
@@ -73,6 +79,17 @@ def fit(
     single = {name: _single(value) for name, value in used.items()}
     module.load_state_dict(single, strict=False, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def _alike(value: Tensor, wanted: Tensor) -> bool:
+    """Tell whether weights can stand in for others: any precision, but no packed or sparse form."""
+    same = value.is_floating_point() == wanted.is_floating_point()
+    return same and not value.is_complex() and value.layout == torch.strided
+
+
+def _kind(value: Tensor) -> str:
+    dense = "" if value.layout == torch.strided else " sparse"
+    return str(value.dtype).removeprefix("torch.") + dense
 
 
 def _single(value: Tensor) -> Tensor:

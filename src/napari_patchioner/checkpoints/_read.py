@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,9 +19,18 @@ State: TypeAlias = dict[str, Tensor]
 
 # The name of a tensor that was saved alone.
 LONE = "tensor"
-_FOLDER = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-# What training scripts put around the weights.
+_INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_FOLDER = ("model.safetensors", _INDICES[0], "pytorch_model.bin", _INDICES[1])
+_SUFFIXES = (".safetensors", ".bin")
+# What training scripts put around the weights, and how deep at most.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+_DEEPEST = 8
+# What a download may bring instead of weights, by its first bytes.
+_STRANGERS = {
+    b"version https://git-lfs": "a pointer to the file that Git LFS keeps elsewhere",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
 
 
 def read_state(path: str | Path) -> State:
@@ -47,9 +55,7 @@ def read_state(path: str | Path) -> State:
         weights at all. Nothing in it was executed.
     """
     path = _file_of(Path(path))
-    if path.name.endswith(".index.json"):
-        return _read_split(path)
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = _read_split(path) if path.name.endswith(".index.json") else _read_file(path)
     if not state:
         raise ModelError(f"{path} holds no weights; choose the file that does.")
     return state
@@ -66,10 +72,27 @@ def _file_of(path: Path) -> Path:
     return path
 
 
+def _read_file(path: Path) -> State:
+    _refuse_stranger(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+
+def _refuse_stranger(path: Path) -> None:
+    """Tell what is there where it is plainly no file of weights."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip().lower()
+    except OSError as error:
+        raise _damaged(path, error) from error
+    for first, what in _STRANGERS.items():
+        if start.startswith(first):
+            raise ModelError(f"{path} is {what}, not a file of weights; get the file itself.")
+
+
 def _read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # besides its own error the library raises what Python does
         raise _damaged(path, error) from error
 
 
@@ -77,33 +100,41 @@ def _read_split(index: Path) -> State:
     try:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         parts = sorted({str(part) for part in names.values()})
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise _damaged(index, error) from error
-    if any(Path(part).name != part for part in parts):
-        raise ModelError(f"{index} points outside its folder; get the model again.")
+    if any(Path(part).name != part or not part.endswith(_SUFFIXES) for part in parts):
+        raise ModelError(f"{index} points to other files than weights beside it; get it again.")
     state: State = {}
     for part in parts:
-        state |= read_state(index.parent / part)
+        state |= _read_file(_file_of(index.parent / part))
     if missing := sorted(names.keys() - state.keys()):
         raise ModelError(f"{index} lists {missing[0]}, which no part holds; get the model again.")
     return state
 
 
 def _read_torch(path: Path) -> State:
-    _refuse_torchscript(path)
+    mapped = zipfile.is_zipfile(path)
     try:
-        mapped = zipfile.is_zipfile(path)
+        _refuse_torchscript(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except ModelError:
+        raise
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error) and "Unsupported" not in str(error):
+        if not _forbidden(error):
             raise _damaged(path, error) from error
         raise ModelError(
             f"{path} holds Python objects besides tensors, which could run code on this computer; "
             f"nothing was loaded: ask its author for a safetensors file."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # garbage makes the unpickler raise almost anything
         raise _damaged(path, error) from error
     return _unwrapped(content)
+
+
+def _forbidden(error: pickle.UnpicklingError) -> bool:
+    """Tell objects that torch refuses from bytes it cannot read."""
+    signs = ("Unsupported global", "Unsupported class", "not an allowed", "pickle protocol")
+    return any(sign in str(error) for sign in signs)
 
 
 def _refuse_torchscript(path: Path) -> None:
@@ -121,7 +152,9 @@ def _refuse_torchscript(path: Path) -> None:
 
 def _unwrapped(content: object) -> State:
     """Find the tensors in what a training script saved."""
-    while isinstance(content, Mapping):
+    for _ in range(_DEEPEST):
+        if not isinstance(content, Mapping):
+            break
         inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
             break
