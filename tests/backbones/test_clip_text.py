@@ -9,6 +9,7 @@ import torch
 from published import clip as published
 
 from napari_patchioner.backbones._clip_text import ClipText
+from napari_patchioner.backbones.clip import ClipDense
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import Cancelled, ModelError
@@ -127,6 +128,25 @@ def test_a_text_tower_alone(tower, vectors, tmp_path):
     text = settings["text_config"] | {"projection_dim": settings["projection_dim"]}
     (other / "config.json").write_text(json.dumps(text))
     np.testing.assert_array_equal(ClipText.open(other).embed(TEXTS), vectors)
+
+
+def test_settings_as_the_first_models_have_them(copy, vectors):
+    """Beside sizes they list every default of a text generator, and some sizes twice."""
+    settings = json.loads((copy / "config.json").read_text())
+    for part in ("text_config", "vision_config"):
+        sizes = settings[part]
+        settings[f"{part}_dict"] = {
+            name: value
+            for name, value in sizes.items()
+            if name.startswith(("hidden_s", "num_", "i"))
+        }
+        if part == "vision_config":
+            settings[f"{part}_dict"]["patch_size"] = sizes["patch_size"]
+        sizes |= {"return_dict": True, "top_k": 50, "temperature": 1.0, "pruned_heads": {}}
+        sizes |= {"id2label": {"0": "LABEL_0"}, "torch_dtype": None, "bad_words_ids": None}
+    (copy / "config.json").write_text(json.dumps(settings))
+    np.testing.assert_array_equal(ClipText.open(copy).embed(TEXTS), vectors)
+    assert ClipDense.open({"clip": copy}).patch_size == 8
 
 
 def test_other_weights_have_another_name(tower, tmp_path):
