@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,13 @@ _SUFFIXES = (".safetensors", ".bin")
 # What training scripts put around the weights, and how deep at most.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _DEEPEST = 8
+# How torch words that it met an object it will not make.
+_REFUSALS = (
+    "Unsupported global",
+    "Unsupported class",
+    "not an allowed",
+    "unsupported GLOBAL",
+)
 # What a download may bring instead of weights, by its first bytes.
 _STRANGERS = {
     b"version https://git-lfs": "a pointer to the file that Git LFS keeps elsewhere",
@@ -116,7 +124,10 @@ def _read_torch(path: Path) -> State:
     mapped = zipfile.is_zipfile(path)
     try:
         _refuse_torchscript(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            # Of a pickle's protocol, which says nothing to a person; what follows does.
+            warnings.simplefilter("ignore")
+            content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except ModelError:
         raise
     except pickle.UnpicklingError as error:
@@ -133,8 +144,7 @@ def _read_torch(path: Path) -> State:
 
 def _forbidden(error: pickle.UnpicklingError) -> bool:
     """Tell objects that torch refuses from bytes it cannot read."""
-    signs = ("Unsupported global", "Unsupported class", "not an allowed", "pickle protocol")
-    return any(sign in str(error) for sign in signs)
+    return any(sign in str(error) for sign in _REFUSALS)
 
 
 def _refuse_torchscript(path: Path) -> None:
