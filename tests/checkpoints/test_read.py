@@ -168,7 +168,7 @@ def traps(folder: Path, marker: Path) -> dict[str, Path]:
     paths = {name: folder / f"{name}.pt" for name in ("zip", "legacy", "bare", "nested", "hidden")}
     torch.save({**WEIGHTS, "extra": trap}, paths["zip"])
     torch.save({**WEIGHTS, "extra": trap}, paths["legacy"], _use_new_zipfile_serialization=False)
-    paths["bare"].write_bytes(pickle.dumps(trap))
+    paths["bare"].write_bytes(pickle.dumps(trap, protocol=2))
     torch.save({"state_dict": WEIGHTS, "optimizer": {"hook": [trap]}}, paths["nested"])
     # Weights first, a second archive member after them.
     torch.save(WEIGHTS, paths["hidden"])
@@ -205,11 +205,12 @@ def test_code_beside_weights_in_a_folder_never_runs(tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin", ".pt"])
-def test_a_pickle_under_any_name_never_runs(tmp_path, suffix):
+def test_a_pickle_under_any_name_never_runs(tmp_path, suffix, protocol):
     marker = tmp_path / "sprung"
     path = tmp_path / f"model{suffix}"
-    path.write_bytes(pickle.dumps(Trap(marker)))
+    path.write_bytes(pickle.dumps(Trap(marker), protocol=protocol))
     with pytest.raises(ModelError):
         read_state(path)
     assert not marker.exists()
