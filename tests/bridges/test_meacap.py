@@ -135,6 +135,54 @@ def test_what_stays_was_named_often_enough(facts):
     assert strict == tuple(one for one in found if one.count > 2)
 
 
+class Chain:
+    """Neighbours in the list are alike, and nothing else is."""
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        near = np.eye(len(WORDS)) + 0.57 * (np.eye(len(WORDS), k=1) + np.eye(len(WORDS), k=-1))
+        rows = np.linalg.cholesky(near)
+        return np.array([rows[WORDS.index(text)] for text in texts], np.float32)
+
+
+def named(graphs: Sequence[str], captions: Sequence[str] = ()) -> list[tuple[str, int]]:
+    read = [read_scene_graph(text) for text in graphs]
+    found = concepts_of_captions(captions or [""] * len(read), read, Chain())
+    return [(one.phrase, one.count) for one in found]
+
+
+def test_what_is_like_a_node_taken_in_stays_with_its_own_count():
+    # the dog takes the puppy in; the bus is like the puppy alone, and takes nobody in any more
+    graphs = ["(dog,on,puppy)", "(dog,on,puppy),(dog,on,bus)", "(dog,on,puppy),(puppy,on,bus)"]
+    assert named([*graphs, "(dog)", "(bus)"]) == [("dog", 7), ("bus", 3)]
+
+
+def test_attributes_add_up_along_a_chain_as_published():
+    # one red puppy, one red bus: the puppy gets its own back from the dog, and one from the bus;
+    # the bus gets these three on top of its own, and is a red bus
+    graphs = ["(dog,on,puppy),(puppy,is,red)", "(dog,on,puppy),(bus,is,red)"]
+    graphs += ["(dog,on,puppy),(bus,on,grass)", "(dog,on,bus)"]
+    assert named(graphs)[:2] == [("dog", 7), ("red bus", 3)]
+    assert named([text.replace("(puppy,is,red)", "(puppy)") for text in graphs])[1] == ("bus", 3)
+
+
+def test_places_come_before_relations_and_relations_before_ranks():
+    graphs = ["(bus,on,bus),(dog,on,dog),(bus,on,grass)"] * 3
+    captions = ["some grass, a dog, a bus"] * 3
+    assert [name for name, _ in named(graphs, captions)] == ["grass", "dog", "bus"]
+    # none is found: all have the same rank, and the bus brings the grass along
+    assert [name for name, _ in named(graphs)] == ["bus", "grass", "dog"]
+    assert [name for name, _ in named([*graphs, "(dog)"])] == ["dog", "bus", "grass"]
+
+
+def test_memory_of_captions_is_bounded(bank, monkeypatch):
+    monkeypatch.setattr("napari_patchioner.bridges._meacap._REMEMBERED", 3)
+    meacap_bridge = bridge(bank)
+    first = meacap_bridge.cross(towards(0, 1, 2, 3, 4)[None], None)
+    again = meacap_bridge.cross(towards(0, 1, 2, 3, 4)[None], None)
+    assert again.evidence == first.evidence
+    assert len(meacap_bridge.parser.asked) == 10
+
+
 def test_no_captions_no_concepts():
     assert concepts_of_captions([], [], Meanings()) == ()
     assert concepts_of_captions([""], [SceneGraph()], Meanings()) == ()

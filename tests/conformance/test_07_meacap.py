@@ -32,6 +32,7 @@ def concepts(given: dict[str, Any], params: dict[str, Any]) -> tuple[CaptionConc
         [read_scene_graph(text) for text in given["scene_graphs"]],
         Given(given),
         similarity=params.get("similarity_threshold", 0.55),
+        more_than=int(params.get("keep_merged_count", "> 2").strip("> ")),
         attribute_count=params.get("attribute_threshold", 3),
     )
 

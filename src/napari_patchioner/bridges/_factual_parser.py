@@ -37,7 +37,8 @@ class FactualParser:
     """Reads captions as scene graphs with ``flan-t5-base-VG-factual-sg`` (Li et al. 2023).
 
     The network writes the graph as text, greedily, up to 128 tokens. It is a T5 of 250 million
-    parameters, 1 GB in memory: by far the slowest part of MeaCap, so parse a caption once.
+    parameters, 1 GB in memory, and takes about a second per caption on one processor core: by
+    far the slowest part of MeaCap, so parse a caption once.
 
     Parameters
     ----------

@@ -42,8 +42,9 @@ class MeaCapBridge:
     its soft prompt.
 
     Retrieval is one pass over the memory. The parser, a T5 of 250 million parameters, writes
-    some tens of tokens for every caption it has not read yet, up to five per region; that is
-    most of the time taken. A caption is parsed once for as long as the bridge lives.
+    some tens of tokens for every caption it has not read yet, up to five per region: about a
+    second per caption on one processor core, and most of the time taken. A caption is parsed
+    once for as long as the bridge remembers it, thousands of others later.
 
     Parameters
     ----------
