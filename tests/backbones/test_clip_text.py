@@ -220,8 +220,14 @@ def test_a_file_not_there(copy, name):
     [
         ({"model_type": "siglip"}, "kind 'siglip', which has no text tower of CLIP"),
         ({"model_type": "clip_vision_model"}, "has no text tower"),
-        ({"model_type": "clip", "text_config": {"hidden_size": "big"}}, "no CLIP configuration"),
-        ({"model_type": "clip_text_model", "num_attention_heads": 7}, "no CLIP configuration"),
+        (
+            {"model_type": "clip", "text_config": {"hidden_size": "big"}},
+            "no CLIP configuration|makes no network",
+        ),
+        (
+            {"model_type": "clip_text_model", "num_attention_heads": 7},
+            "no CLIP configuration|makes no network",
+        ),
         ({"model_type": "clip_text_model", "hidden_act": "loud"}, "makes no network"),
         ([], "holds no settings"),
     ],
