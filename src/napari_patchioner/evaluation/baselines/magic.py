@@ -33,7 +33,8 @@ class Magic:
     The published language models are GPT-2 small fine-tuned on captions
     (``cambridgeltl/magic_mscoco``, ``k = 45``; ``cambridgeltl/magic_flickr30k``, ``k = 25`` and
     19 tokens), which begin with a token of their own and know when a caption ends. A plain GPT-2
-    needs a prompt and goes on until it is cut. ``k`` texts are embedded per token.
+    needs a prompt and goes on until it is cut. ``k`` texts are embedded per token: about a quarter
+    of a minute for a caption, with CLIP ViT-B/32 on one processor core.
 
     Parameters
     ----------
