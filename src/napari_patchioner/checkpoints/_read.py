@@ -121,9 +121,10 @@ def _read_split(index: Path) -> State:
 
 
 def _read_torch(path: Path) -> State:
-    mapped = zipfile.is_zipfile(path)
     try:
-        _refuse_torchscript(path)
+        mapped = zipfile.is_zipfile(path)
+        if mapped:
+            _refuse_torchscript(path)
         with warnings.catch_warnings():
             # Of a pickle's protocol, which says nothing to a person; what follows does.
             warnings.simplefilter("ignore")
@@ -149,8 +150,6 @@ def _forbidden(error: pickle.UnpicklingError) -> bool:
 
 def _refuse_torchscript(path: Path) -> None:
     """Tell a compiled program from a table of weights."""
-    if not zipfile.is_zipfile(path):
-        return
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith("constants.pkl") for name in names):
