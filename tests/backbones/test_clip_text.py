@@ -118,6 +118,12 @@ def test_openai_s_names_as_well(tower, vectors, tmp_path):
     assert other.name == tower.name
 
 
+def test_a_file_of_torch_as_well(tower, vectors, tmp_path):
+    other = ClipText.open(published.write(tmp_path, form="bin")["clip"])
+    np.testing.assert_array_equal(other.embed(TEXTS), vectors)
+    assert other.name == tower.name
+
+
 def test_a_text_tower_alone(tower, vectors, tmp_path):
     # Its draws come after those of the vision tower, so the same weights are taken from the whole.
     state = published.hf_state(published.openai_state())

@@ -30,10 +30,12 @@ def write(
     heads: int = 2,
     layout: str = "hf",
     towers: tuple[str, ...] = ("text", "vision"),
+    form: str = "safetensors",
 ) -> dict[str, Path]:
     """Write random weights, ``config.json``, ``merges.txt`` and ``vocab.json``; the role is clip.
 
-    ``size`` is what the positions are made for, in pixels; the vocabulary is CLIP's own.
+    ``size`` is what the positions are made for, in pixels; the vocabulary is CLIP's own. ``form``
+    is ``"safetensors"`` or ``"bin"``, the ``pytorch_model.bin`` that ViT-B/16 is published as.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = openai_state(
@@ -47,10 +49,13 @@ def write(
         towers=towers,
     )
     if layout == "hf":
-        state = hf_state(state)
+        state = hf_state(state) | _position_ids(towers, (size // patch) ** 2 + 1)
     elif layout != "openai":
         raise ValueError(layout)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    if form == "bin":
+        torch.save(state, folder / "pytorch_model.bin")
+    else:
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     settings = _config(dim, width, patch, size, text_width, layers, heads)
     (folder / "config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
     write_tokenizer(folder)
@@ -137,6 +142,15 @@ _HF_PARTS = (
     ("c_proj", "fc2"),
     ("attn.out_proj", "self_attn.out_proj"),
 )
+
+
+def _position_ids(towers: tuple[str, ...], patches: int) -> dict[str, Tensor]:
+    """Counters that old versions of transformers wrote among the weights."""
+    counts = {"text": 77, "vision": patches}
+    return {
+        f"{tower}_model.embeddings.position_ids": torch.arange(counts[tower])[None]
+        for tower in towers
+    }
 
 
 class _Draw:
