@@ -159,7 +159,7 @@ class ClipVision:
         return torch.cat([part(normed) for part in parts], dim=-1)
 
     def _by_head(self, values: Tensor) -> Tensor:
-        return values.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return values.reshape(*values.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def value_path(layer: Any, tokens: Tensor) -> Tensor:

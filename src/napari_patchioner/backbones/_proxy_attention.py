@@ -22,8 +22,8 @@ def proxy_attention(
     beta, gamma : float
         Threshold as a multiple of the mean similarity, and scale.
     over_batch : bool
-        Take the mean over the whole batch, as the published code does: an image's result then
-        depends on the others.
+        Take the mean over the whole batch, as Patch-ioner's code does: an image's result then
+        depends on the others. ProxyCLIP's authors have since mended it.
 
     Returns
     -------
@@ -42,6 +42,7 @@ def proxy_attention(
 
 def to_grid(values: Tensor, grid_shape: tuple[int, int], guide_shape: tuple[int, int]) -> Tensor:
     """Resize a map of values, (batch, patches, width), from CLIP's grid to the guide's."""
-    maps = values.transpose(1, 2).unflatten(2, grid_shape)
+    batch, _, width = values.shape
+    maps = values.transpose(1, 2).reshape(batch, width, *grid_shape)
     resized = functional.interpolate(maps, guide_shape, mode="bilinear", align_corners=False)
     return resized.flatten(2).transpose(1, 2)
