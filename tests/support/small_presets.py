@@ -25,7 +25,7 @@ def contents(seed: int = 0, size: int = 300_000) -> dict[str, dict[str, bytes]]:
             "README.md": b"read me",
             VOCAB: b"{}" * 50,
         },
-        "some/decoder": {BANK: rng.bytes(size // 2), CONFIG: b"{}"},
+        "some/decoder": {BANK: rng.bytes(size // 2), f"old/{BANK}": b"x", CONFIG: b"{}"},
     }
 
 

@@ -17,7 +17,7 @@ from urllib.request import getproxies
 
 from napari_patchioner.errors import ModelError
 
-from ._local import cache_folder, cache_name, fingerprint, is_glob
+from ._local import cache_folder, cache_name, fingerprint, fits, is_glob
 from ._meter import patiently
 from ._store import claim, disclaim
 from ._stream import Dropped, fill
@@ -259,9 +259,7 @@ def _is_network(error: Exception) -> bool:
 
 def _one(file: PresetFile, names: list[str]) -> str:
     """Return the one file of a repository that fits a glob."""
-    from fnmatch import fnmatchcase
-
-    fitting = [name for name in names if fnmatchcase(name, file.path)]
+    fitting = [name for name in names if fits(file.path, name)]
     if len(fitting) != 1:
         found = ", ".join(fitting[:3]) or "none"
         raise ModelError(

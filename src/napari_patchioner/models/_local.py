@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,17 @@ def _match(base: Path, path: str) -> Path | None:
 def is_glob(path: str) -> bool:
     """Tell whether a path stands for whatever fits it."""
     return any(sign in path for sign in "*?[")
+
+
+def fits(pattern: str, path: str) -> bool:
+    """Tell whether a path is one that a glob stands for; a star does not reach across folders.
+
+    >>> fits("*.pt", "a.pt"), fits("*.pt", "memory/a.pt"), fits("*/a.pt", "memory/a.pt")
+    (True, False, True)
+    """
+    wanted, parts = pattern.split("/"), path.split("/")
+    pairs = zip(parts, wanted, strict=False)
+    return len(wanted) == len(parts) and all(fnmatchcase(part, sign) for part, sign in pairs)
 
 
 def fingerprint(path: Path, tick: Callable[[], object]) -> tuple[str, str]:

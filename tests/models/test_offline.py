@@ -1,0 +1,60 @@
+"""A model that is installed loads and captions in a fresh process that has no network at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_presets
+from published.presets import write_preset_files
+
+from napari_patchioner.models._install import install
+
+_CODE = """
+import socket, sys
+from napari_patchioner.models import _catalog
+from tiny_presets import tiny
+
+preset = tiny(sys.argv[1])
+_catalog.presets = lambda: {preset.id: preset}
+
+def refuse(*args, **options):
+    print("asked the network", args)
+    sys.exit(3)
+
+for name in ("connect", "connect_ex", "sendto", "sendmsg"):
+    setattr(socket.socket, name, refuse)
+for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+    setattr(socket, name, refuse)
+
+from napari_patchioner.models import available_models, load_model
+import numpy as np
+from napari_patchioner.regions import WholeImage
+
+card = next(card for card in available_models() if card.id == sys.argv[1])
+assert card.installed, card
+captioner = load_model(card.id)
+[caption] = captioner.caption(captioner.encode(np.zeros((60, 60, 3), np.uint8)), [WholeImage()])
+print(captioner.name, type(caption.text).__name__)
+"""
+
+
+@pytest.mark.parametrize("name", ["talk2dino-b-decap", "talk2dino-b-viecap", "siglip2-b16"])
+def test_a_fresh_process_needs_no_network(places, name):
+    """Its tokenizers, memory and entity table come from the store; the environment says nothing."""
+    preset = tiny_presets.tiny(name)
+    write_preset_files(preset, places / "stick")
+    install(preset, folder=places / "stick")
+    support = str(Path(tiny_presets.__file__).parent)
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_OFFLINE")}
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE, name],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment, "PYTHONPATH": support},
+    )
+    assert done.stdout == f"{name} str\n", done.stderr
