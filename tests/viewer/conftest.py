@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_patchioner.decoders import Caption
-from napari_patchioner.errors import RegionError
+from napari_patchioner.errors import ModelError, RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.models import ModelCard
 from napari_patchioner.regions import Box, Ellipse, Polygon, RegionSet, Trace, WholeImage
@@ -84,17 +84,84 @@ def middle(region, shape):
     return np.asarray(getattr(region, corners)).mean(axis=0)
 
 
+class Shop:
+    """A store with one model to get, as slow and as broken as a test wants it."""
+
+    freed = 1_900_000_000
+
+    def __init__(self, place):
+        self.place = place
+        self.there = set()
+        self.calls = []
+        self.hold = threading.Event()
+        self.hold.set()
+        self.reached = threading.Event()
+        self.trouble = None
+
+    def cards(self):
+        ready = "paper" in self.there
+        yield card("colours", "Colours")
+        yield card("other", "Others")
+        yield card("paper", "Patch-ioner: as in the paper", **GETTABLE, **paper_state(ready))
+        if "own" in self.there:
+            yield card("own", "One of my own")
+
+    def get(self, model, *, folder, progress):
+        self.calls.append((model, folder))
+        self.reached.set()
+        progress(0.25, "150 of 604 MB, 4.1 MB/s")
+        while not self.hold.wait(0.01):
+            progress(0.5, "302 of 604 MB, 4.1 MB/s")
+        if self.trouble:
+            raise self.trouble
+        self.there.add(model)
+
+    def remove(self, model):
+        self.calls.append(("remove", model))
+        self.there.discard(model)
+        return self.freed
+
+    def add(self, folder, *, progress):
+        if not folder.exists():
+            raise ModelError(f"{folder} holds no preset; choose another folder.")
+        self.there.add("own")
+        return "own"
+
+    def folder(self):
+        return self.place
+
+
+GETTABLE = {"sources": ("owner/weights",), "ram": 2_000_000_000}
+
+
+def paper_state(ready):
+    return {"installed": ready, "to_get": 0 if ready else 604_000_000}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return Shop(tmp_path / "models")
+
+
 @pytest.fixture
 def captioner():
     return ColourCaptioner()
 
 
 @pytest.fixture
-def library(captioner):
+def loads():
+    return []
+
+
+@pytest.fixture
+def library(captioner, shop, loads):
     from napari_patchioner.viewer.library import Library
 
-    cards = (card("colours", "Colours"), card("other", "Others"))
-    return Library(lambda name: captioner, lambda: cards)
+    def load(name):
+        loads.append(name)
+        return captioner
+
+    return Library(load, lambda: list(shop.cards()), shop, {"colours", "other"})
 
 
 @pytest.fixture

@@ -49,7 +49,13 @@ class CaptionDock(DockBase):
         self._idle = "Open an image to begin."
         self.panel = Panel(self._images)
         self.setWidget(self.panel)
-        self.models = ModelDesk(self.panel.source, self.library, lambda: self.annotator, self)
+        self.models = ModelDesk(
+            self.panel.source,
+            self.library,
+            lambda: self.annotator,
+            self.annotators.values,
+            self,
+        )
         self._wire()
         self.reset_choices()
         if trouble := qt_trouble():
@@ -60,7 +66,6 @@ class CaptionDock(DockBase):
         panel.source.image.changed.connect(self._on_image)
         self.models.changed.connect(self.refresh)
         self.models.told.connect(self.tell)
-        self.models.gone.connect(self._on_model_gone)
         panel.options.changed.connect(self._on_options)
         panel.progress.start.connect(self.start)
         panel.progress.cancel.connect(self.cancel)
@@ -181,7 +186,7 @@ class CaptionDock(DockBase):
             return
         panel.status.setText(annotator.message)
         panel.selected.setText(annotator.heading())
-        waiting = annotator.waiting()
+        waiting = "Waiting for the model" if self.models.awaited else annotator.waiting()
         panel.caption.show_record(annotator.current(), waiting=waiting, empty=annotator.hint())
         panel.whole.show_record(annotator.current_whole(), waiting=waiting)
         active = self.viewer.layers.selection.active
@@ -230,7 +235,7 @@ class CaptionDock(DockBase):
     def _on_active(self, *_: object) -> None:
         """Turn to the image that was made active, itself or one of its layers."""
         active = self.viewer.layers.selection.active
-        found = [image for _, image in self._images() if self._belongs(active, image)]
+        found = [image for _, image in self._images() if layers.belongs(self.viewer, active, image)]
         if found and found[0] is not self.image and found[0] in self.panel.source.image.choices:
             self.panel.source.image.value = found[0]
         elif found and self.annotator is not None:
@@ -238,22 +243,12 @@ class CaptionDock(DockBase):
             self._bind(list(self.annotator.bindings))
         self.refresh()
 
-    def _belongs(self, layer: object, image: napari.layers.Image) -> bool:
-        """Whether a layer is an image or lies on it; layers of saved work may not be bound yet."""
-        lying = (layers.find_layer(self.viewer, image, key) for key in layers.KEYS)
-        return layer is not None and (layer is image or any(layer is one for one in lying))
-
     def _on_removed(self, event: Event) -> None:
         annotator = self.annotators.pop(event.value, None)
         if annotator is not None:
             annotator.close()
             annotator.deleteLater()
         self.reset_choices()
-
-    def _on_model_gone(self, model: str) -> None:
-        for annotator in self.annotators.values():
-            if annotator.reader.model == model:
-                annotator.let_go()
 
     def _on_export(self) -> None:
         if self.annotator is None:

@@ -87,6 +87,14 @@ def find_layer(
     return None
 
 
+def belongs(
+    viewer: napari.components.ViewerModel, layer: object, image: napari.layers.Image
+) -> bool:
+    """Whether a layer is an image or lies on it, if only by its name as in saved work."""
+    lying = (find_layer(viewer, image, key) for key in KEYS)
+    return layer is not None and (layer is image or any(layer is one for one in lying))
+
+
 def mark(layer: napari.layers.Shapes, image: napari.layers.Image, key: LayerKey) -> None:
     """Note on a layer which image it belongs to; a renamed layer stays with its image."""
     name = layer_name(key, image)

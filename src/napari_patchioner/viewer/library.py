@@ -34,7 +34,7 @@ class Store(Protocol):
     def remove(self, model: str) -> int:
         """Delete a model and return how many bytes that freed."""
 
-    def add(self, folder: Path) -> str:
+    def add(self, folder: Path, *, progress: Report) -> str:
         """Take in a model of somebody's own and return its id."""
 
     def folder(self) -> Path:
@@ -71,7 +71,6 @@ class Library:
         self._users: Counter[str] = Counter()
         self._state = Lock()
         self._loading = Lock()
-        self._storing = Lock()
 
     def cards(self) -> Sequence[ModelCard]:
         """Return the models on offer, the default one first."""
@@ -110,14 +109,13 @@ class Library:
 
     def get(self, model: str, folder: Path | None, progress: Report) -> None:
         """Download a model, or take it from a folder that holds a copy."""
-        with _turn(self._storing, progress, "waiting for another download"):
-            self._the_store().get(model, folder=folder, progress=progress)
+        self._the_store().get(model, folder=folder, progress=progress)
         with self._state:
             self._loaded.pop(model, None)
 
     def remove(self, model: str) -> int:
         """Delete a model nobody uses at the moment; return how many bytes that freed."""
-        with self._storing, self._loading:
+        with self._loading:
             with self._state:
                 if self._users[model]:
                     raise ModelError(
@@ -127,10 +125,9 @@ class Library:
                 self._loaded.pop(model, None)
             return self._the_store().remove(model)
 
-    def add(self, folder: Path) -> str:
+    def add(self, folder: Path, progress: Report) -> str:
         """Take in a model of somebody's own and return its id."""
-        with self._storing:
-            return self._the_store().add(folder)
+        return self._the_store().add(folder, progress=progress)
 
     # details
 
@@ -183,11 +180,11 @@ class ModelStore:
 
         return remove_model(model)
 
-    def add(self, folder: Path) -> str:
+    def add(self, folder: Path, *, progress: Report) -> str:
         """Take in a model of somebody's own and return its id."""
         from napari_patchioner.models import add_model
 
-        return add_model(folder).id
+        return add_model(folder, progress=progress).id
 
     def folder(self) -> Path:
         """Return where models are kept."""

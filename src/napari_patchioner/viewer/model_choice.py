@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from napari_patchioner.models import ModelCard
 
 ID = Qt.ItemDataRole.UserRole
+TITLE = ID + 1
 SHOWN = 24
 
 
 class _Line(NamedTuple):
     group: str
     model: str
+    title: str
     text: str
     tip: str
 
@@ -53,7 +55,7 @@ class ModelChoice(QComboBox):
         self.setView(_SearchedList(self))
         self.setMaxVisibleItems(SHOWN)
         self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(10)
+        self.setMinimumContentsLength(16)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Model")
         self.currentIndexChanged.connect(self._on_index)
@@ -104,14 +106,15 @@ class ModelChoice(QComboBox):
         super().showPopup()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Leave out the middle of a long line: its end tells the state."""
+        """Show the title alone; where it is long, its middle is left out, as ends differ more."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
         part = QStyle.SubControl.SC_ComboBoxEditField
         kind = QStyle.ComplexControl.CC_ComboBox
         room = self.style().subControlRect(kind, option, part, self).width() - 4
         middle = Qt.TextElideMode.ElideMiddle
-        option.currentText = option.fontMetrics.elidedText(option.currentText, middle, room)
+        title = self.currentData(TITLE) or ""
+        option.currentText = option.fontMetrics.elidedText(title, middle, room)
         painter = QStylePainter(self)
         painter.drawComplexControl(kind, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
@@ -134,6 +137,7 @@ class ModelChoice(QComboBox):
             for one in lines:
                 item = QStandardItem(one.text)
                 item.setData(one.model, ID)
+                item.setData(one.title, TITLE)
                 item.setToolTip(one.tip)
                 self.model().appendRow(item)
 
@@ -175,7 +179,7 @@ class _SearchedList(QListView):
 def _line(card: ModelCard, built_in: bool, coming: bool) -> _Line:
     text = model_text.line(card, built_in=built_in, coming=coming)
     group = model_text.group_of(card, built_in=built_in)
-    return _Line(group, card.id, text, model_text.tooltip(card))
+    return _Line(group, card.id, card.title, text, model_text.tooltip(card))
 
 
 def _heading(title: str) -> QStandardItem:

@@ -11,13 +11,13 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.models._card import size_text
 
+from . import model_text
 from .model_questions import GetQuestion, RemoveQuestion
 from .supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari_patchioner.models import ModelCard
 
@@ -43,21 +43,21 @@ class ModelDesk(QObject):
         The list and its menu.
     library : Library
         The models.
-    current : callable
-        Returns the annotator of the image on display, if there is one.
+    current, everyone : callable
+        Return the annotator of the image on display, if there is one, and all of them.
     parent : QWidget
         Whose window questions are asked in.
     """
 
     changed = Signal()
     told = Signal(str)
-    gone = Signal(str)
 
     def __init__(
         self,
         box: SourceBox,
         library: Library,
         current: Callable[[], Annotator | None],
+        everyone: Callable[[], Iterable[Annotator]],
         parent: QWidget,
     ) -> None:
         super().__init__(parent)
@@ -65,7 +65,7 @@ class ModelDesk(QObject):
         self.question: GetQuestion | RemoveQuestion | None = None
         self._choice, self._menu = box.model, box.menu
         self._library = library
-        self._current = current
+        self._current, self._everyone = current, everyone
         self._wish: _Wish | None = None
         self._agreed: set[str] = set()
         self.refresh()
@@ -73,7 +73,7 @@ class ModelDesk(QObject):
 
     def _wire(self) -> None:
         self._choice.opening.connect(self.refresh)
-        self._choice.changed.connect(self.changed)
+        self._choice.changed.connect(self._on_choice)
         self._menu.menu().aboutToShow.connect(self._on_menu)
         self._menu.get.triggered.connect(lambda: self._ask_to_get(self._card(), None))
         self._menu.copy.triggered.connect(lambda: self._copy(self._card(), None))
@@ -88,9 +88,15 @@ class ModelDesk(QObject):
 
     @property
     def progress(self) -> Progress | None:
-        """How far the chosen model is downloaded, if it is being downloaded."""
-        job = self.supply.job
-        return job.progress if job and self.supply.model == self._choice.value else None
+        """How far the chosen model has come that is being got, or one that is being added."""
+        supply = self.supply
+        shown = supply.stoppable and supply.model in ("", self._choice.value)
+        return supply.job.progress if shown else None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the image on display will be read as soon as its model is there."""
+        return self._wish is not None and self._still_wanted(self._wish, self.supply.model)
 
     def start(self) -> None:
         """Have the image on display read with the chosen model, got first if need be."""
@@ -105,10 +111,13 @@ class ModelDesk(QObject):
             self._ask_to_get(card, _Wish(annotator, annotator.session.generation))
 
     def cancel(self) -> None:
-        """Stop the download of the chosen model; Start goes on with it later."""
+        """Stop what the progress is of; Start goes on with a download later."""
         if self.progress is not None:
+            kept = "what was downloaded is kept, press Start to go on"
+            outcome = kept if self.supply.model else "nothing was added"
+            self._wish = None
             self.supply.cancel()
-            self.told.emit("cancelled; what was downloaded is kept, press Start to go on")
+            self.told.emit(f"cancelled; {outcome}")
 
     def close(self) -> None:
         """Stop for good."""
@@ -116,6 +125,7 @@ class ModelDesk(QObject):
         self.supply.cancel()
         if self.question is not None:
             self.question.reject()
+            self.question = None
 
     def refresh(self) -> None:
         """Bring the list up to date."""
@@ -144,7 +154,7 @@ class ModelDesk(QObject):
 
     def _ask(self, question: GetQuestion | RemoveQuestion) -> None:
         self.question = question
-        question.finished.connect(self._on_answered)
+        question.answered.connect(self._on_answered)
         question.open()
 
     def _on_answered(self, *_: object) -> None:
@@ -158,8 +168,8 @@ class ModelDesk(QObject):
         if folder is None:
             self._agreed.add(card.id)
         self._wish = wish
-        self.supply.get(card.id, folder)
         self.told.emit(f"getting {card.title}; you can draw meanwhile")
+        self.supply.get(card.id, folder)
 
     def _copy(self, card: ModelCard | None, wish: _Wish | None) -> None:
         if card is not None:
@@ -207,25 +217,34 @@ class ModelDesk(QObject):
         built_in = self._choice.value in self._library.built_in
         self._menu.show_card(card, built_in=built_in, busy=self.supply.active)
 
+    def _on_choice(self, model: str) -> None:
+        card = self._card(model)
+        if card is not None and not card.installed:
+            self.told.emit(
+                f"{card.title}: {model_text.state(card)}; Start asks before it downloads"
+            )
+        self.changed.emit()
+
     def _on_got(self, model: str) -> None:
         """Read what was waiting for this model, if it still is."""
         wish, self._wish = self._wish, None
         card = self._card(model)
-        still = (
-            wish is not None
-            and wish.annotator is self._current()
-            and wish.generation == wish.annotator.session.generation
-            and self._choice.value == model
-        )
-        if card is not None and not (still and card.installed):
-            self.told.emit(f"{card.title} is installed; choose it and press Start to use it")
-        elif still:
+        if wish is not None and self._still_wanted(wish, model):
             wish.annotator.start(model)
+        elif card is not None:
+            self.told.emit(f"{card.title} is installed; choose it and press Start to use it")
+
+    def _still_wanted(self, wish: _Wish, model: str) -> bool:
+        """Whether the person still waits for this model on this image."""
+        here = wish.annotator is self._current() and self._choice.value == model
+        return here and wish.generation == wish.annotator.session.generation
 
     def _on_removed(self, model: str, freed: int) -> None:
         self._agreed.discard(model)
-        self.gone.emit(model)
-        self.told.emit(f"removed; {size_text(freed)} of disk space are free again")
+        for annotator in self._everyone():
+            if annotator.reader.model == model:
+                annotator.let_go()
+        self.told.emit(f"removed; {model_text.size_text(freed)} of disk space freed")
 
     def _on_added(self, model: str) -> None:
         self._choice.value = model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QMenu, QToolButton
+from qtpy.QtWidgets import QMenu, QPushButton
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from napari_patchioner.models import ModelCard
 
 
-class ModelMenu(QToolButton):
+class ModelMenu(QPushButton):
     """A button whose menu gets or removes the chosen model, adds one, or opens their folder."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setText("Models…")
+        super().__init__("…", parent)
         self.setToolTip("Get, remove or add models.")
+        self.setAccessibleName("Models")
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setPopupMode(self.ToolButtonPopupMode.InstantPopup)
+        self.setFixedWidth(30)
+        self.setStyleSheet("QPushButton::menu-indicator { image: none; width: 0px; }")
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
-        self.get = menu.addAction("Get…")
-        self.copy = menu.addAction("Get from a folder…")
-        self.remove = menu.addAction("Remove…")
+        self.get = menu.addAction("Get this model…")
+        self.copy = menu.addAction("Get it from a folder…")
+        self.remove = menu.addAction("Remove this model…")
         menu.addSeparator()
         self.add = menu.addAction("Add a model of your own…")
         self.open = menu.addAction("Open models folder")
@@ -44,20 +45,10 @@ class ModelMenu(QToolButton):
         built_in : bool
             Whether it came with the package.
         busy : bool
-            Whether another model is being got or removed.
+            Whether a model is being got or removed.
         """
-        title = _short(card.title) if card else "model"
-        there = card is not None and card.installed
-        self.get.setText(f"Get {title}…")
-        self.copy.setText(f"Get {title} from a folder…")
-        self.remove.setText(f"Remove {title}…")
-        self.get.setEnabled(card is not None and not there and not busy)
-        self.copy.setEnabled(self.get.isEnabled())
-        self.remove.setEnabled(there and not built_in and not busy)
+        known = card is not None and not busy
+        self.get.setEnabled(known and not card.installed)
+        self.copy.setEnabled(known and not card.installed)
+        self.remove.setEnabled(known and not built_in)
         self.add.setEnabled(not busy)
-
-
-def _short(title: str, length: int = 36) -> str:
-    """Return a title that a menu has room for; `&` is a sign to menus."""
-    short = title if len(title) <= length else f"{title[: length - 1].rstrip()}…"
-    return short.replace("&", "&&")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, Signal, Slot
 from qtpy.QtWidgets import QMessageBox
 
 from . import model_text
@@ -20,18 +21,25 @@ if TYPE_CHECKING:
 class _Question(QMessageBox):
     """A question that does not stop the rest of the program; gone once it is answered."""
 
+    answered = Signal()
+
     def __init__(self, title: str, text: str, facts: str, parent: QWidget) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
         self.setIcon(QMessageBox.Icon.Question)
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setText(text)
         self.setInformativeText(facts)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.no = self.addButton(QMessageBox.StandardButton.Cancel)
         self.setDefaultButton(self.no)
         self.setEscapeButton(self.no)
-        self.finished.connect(lambda _: self._on_answered(self.clickedButton()))
+        # Later: what is done then works off events, and Qt is still busy with the box now.
+        self.finished.connect(self._on_finished, Qt.ConnectionType.QueuedConnection)
+
+    @Slot(int)
+    def _on_finished(self, _result: int) -> None:
+        self._on_answered(self.clickedButton())
+        self.answered.emit()
+        self.deleteLater()
 
     def _on_answered(self, button: QAbstractButton | None) -> None:
         raise NotImplementedError
@@ -55,7 +63,7 @@ class GetQuestion(_Question):
 
     def __init__(self, card: ModelCard, folder: Path, parent: QWidget) -> None:
         facts = model_text.question(card, folder, model_text.machine_memory())
-        super().__init__("Get a model", f"{card.title} is not installed.", facts, parent)
+        super().__init__("Get a model", f"{escape(card.title)} is not installed.", facts, parent)
         self.yes = self.addButton("Get", QMessageBox.ButtonRole.AcceptRole)
         self.copy = self.addButton("Choose a folder…", QMessageBox.ButtonRole.ActionRole)
         self.copy.setToolTip("Where a copy of the files lies already; nothing is downloaded then.")
@@ -82,10 +90,12 @@ class RemoveQuestion(_Question):
 
     def __init__(self, card: ModelCard, parent: QWidget) -> None:
         facts = (
-            f"This frees up to {model_text.size_text(card.size)}; files that another installed "
-            "model needs are kept. Captions stay as they are."
+            f"Frees up to {model_text.size_text(card.size)}; what another model needs is kept. "
+            if card.installed
+            else "Deletes what was downloaded of it so far. "
         )
-        super().__init__("Remove a model", f"Remove {card.title}?", facts, parent)
+        facts += "Captions stay as they are."
+        super().__init__("Remove a model", f"Remove {escape(card.title)}?", facts, parent)
         self.yes = self.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
 
     def _on_answered(self, button: QAbstractButton | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def group_of(card: ModelCard, *, built_in: bool) -> str:
 def line(card: ModelCard, *, built_in: bool = False, coming: bool = False) -> str:
     """Return the line of a model in the list: its name and its state."""
     if coming:
-        return f"{card.title} — being downloaded"
+        return f"{card.title} — on its way"
     if built_in:
         return card.title
     return f"{card.title} — {state(card)}"
@@ -58,7 +59,7 @@ def facts_of(card: ModelCard) -> dict[str, str]:
 
 
 def question(card: ModelCard, folder: Path, machine: int | None) -> str:
-    """Return what a person is asked to agree to before a model is got.
+    """Return what a person should know before a model is got, as rich text.
 
     Parameters
     ----------
@@ -69,22 +70,31 @@ def question(card: ModelCard, folder: Path, machine: int | None) -> str:
     machine : int, optional
         Bytes of memory this machine has, where that is known.
     """
-    size = size_text(card.to_get) if card.to_get else "size not known"
     facts = {
-        "Download": f"{size}, once; it is not needed again afterwards",
-        "From": ", ".join(card.sources),
+        "Download": size_text(card.to_get) if card.to_get else "size not known",
+        "From": "\n".join(card.sources),
         "Licence": card.licence,
         "Kept in": str(folder),
         "Memory": _memory(card.ram, machine),
     }
-    return "\n".join(f"{name}: {text}" for name, text in facts.items() if text)
+    cells = (
+        f"<tr><td><b>{name}</b>&nbsp;&nbsp;</td><td>{_rich(text)}</td></tr>"
+        for name, text in facts.items()
+        if text
+    )
+    return f"<table>{''.join(cells)}</table>"
+
+
+def _rich(text: str) -> str:
+    """Return plain text as rich text."""
+    return escape(text).replace("\n", "<br>")
 
 
 def _memory(needed: int, machine: int | None) -> str:
     """Return the memory a model needs beside what there is."""
     if not needed:
         return ""
-    text = f"needs {size_text(needed)}"
+    text = size_text(needed)
     if not machine:
         return text
     enough = "this machine has" if machine >= needed else "but this machine has only"

@@ -40,7 +40,7 @@ def remove_model(library: Library, model: str, progress: Progress) -> Generator[
 def add_model(library: Library, folder: Path, progress: Progress) -> Generator[str, None, None]:
     """Take in somebody's own model; yield its id."""
     progress(0.0, "reading the preset")
-    yield library.add(folder)
+    yield library.add(folder, progress)
 
 
 class Supply(QObject):
@@ -48,10 +48,12 @@ class Supply(QObject):
 
     Attributes
     ----------
-    model : str
-        Id of the model that is being got, if any.
     job : Job, optional
         The work, while there is some.
+    model : str
+        Id of the model that is being got, if any.
+    stoppable : bool
+        Whether it can be stopped half-way, as all can but removing.
 
     Parameters
     ----------
@@ -72,6 +74,7 @@ class Supply(QObject):
         super().__init__(parent)
         self.job: Job | None = None
         self.model = ""
+        self.stoppable = False
         self._library = library
 
     @property
@@ -81,7 +84,7 @@ class Supply(QObject):
 
     def get(self, model: str, folder: Path | None = None) -> None:
         """Download a model, or copy it from a folder."""
-        self.model = model
+        self.model, self.stoppable = model, True
         self._run(self.got.emit, get_model, model, folder)
 
     def remove(self, model: str) -> None:
@@ -90,6 +93,7 @@ class Supply(QObject):
 
     def add(self, folder: Path) -> None:
         """Take in a folder with a model of somebody's own."""
+        self.stoppable = True
         self._run(self.added.emit, add_model, folder)
 
     def cancel(self) -> None:
@@ -119,7 +123,7 @@ class Supply(QObject):
             self.told.emit(_trouble(error) if error else "")
 
     def _end(self) -> None:
-        self.job, self.model = None, ""
+        self.job, self.model, self.stoppable = None, "", False
         self.changed.emit()
 
 
