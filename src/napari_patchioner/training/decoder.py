@@ -129,6 +129,7 @@ def new_model(words: Words, embeddings: npt.NDArray[np.float32]) -> PrefixGPT:
     width, dim = model.config.width, embeddings.shape[1]
     centred = torch.from_numpy(embeddings - embeddings.mean(axis=0))
     projection = torch.linalg.svd(centred, full_matrices=False).Vh[:width]
+    assert isinstance(model.prefix, torch.nn.Linear)
     with torch.no_grad():
         for part in range(model.config.prefix_tokens):
             model.prefix.weight[part * width : (part + 1) * width, :dim] = projection
