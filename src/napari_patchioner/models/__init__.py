@@ -13,19 +13,29 @@ if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
 
     from ._add import add_model
+    from ._assemble import combine
     from ._install import get_model
+    from ._preset import Part
     from ._remove import remove_model
 
 __all__ = [
     "ModelCard",
+    "Part",
     "add_model",
     "available_models",
+    "combine",
     "get_model",
     "load_model",
     "remove_model",
 ]
 
-_HOMES = {"add_model": "._add", "get_model": "._install", "remove_model": "._remove"}
+_HOMES = {
+    "Part": "._preset",
+    "add_model": "._add",
+    "combine": "._assemble",
+    "get_model": "._install",
+    "remove_model": "._remove",
+}
 
 
 def __getattr__(name: str) -> object:

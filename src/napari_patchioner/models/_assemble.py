@@ -41,7 +41,10 @@ def assemble(preset: Preset, files: Mapping[str, Path]) -> Captioner:
     opened = {group: open_part(group, part, files) for group, part in preset.parts.items()}
     _check_dims(opened)
     check_provenance(
-        [(group, stamps(part), reads(part) is not None) for group, part in opened.items()],
+        [
+            (_noun(group, part), stamps(part), reads(part) is not None)
+            for group, part in opened.items()
+        ],
         preset.provenance,
     )
     return Captioner(
@@ -128,6 +131,12 @@ def reads(part: Any) -> int | None:
     return None
 
 
+def _noun(group: str, part: Any) -> str:
+    """Call a part what a person calls its files."""
+    held = {"bank": "memory bank", "table": "entity table"}
+    return next((noun for name, noun in held.items() if hasattr(part, name)), group)
+
+
 def _check_dims(opened: Mapping[str, Any]) -> None:
     """Tell at once what would otherwise fail at the first caption."""
     dim = opened["backbone"].dim
@@ -136,5 +145,6 @@ def _check_dims(opened: Mapping[str, Any]) -> None:
         if wanted is not None and wanted != dim:
             raise ModelError(
                 f"The backbone {opened['backbone'].name} makes vectors of length {dim} but the "
-                f"{group} reads {wanted}; use the {group} that was made for this backbone."
+                f"{_noun(group, opened[group])} reads {wanted}; use the one that was made for "
+                f"this backbone."
             )

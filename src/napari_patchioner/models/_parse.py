@@ -28,7 +28,7 @@ _OPTIONS: dict[str, tuple[Any, ...] | type] = {
     "variance": float,
 }
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
-_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KEYS = {"projection": "projection", "text": "text encoder"}
+_SHA256_DIGITS = 64
 
 
 def stamps(part: Any) -> Mapping[str, str]:
@@ -54,29 +55,33 @@ def check_provenance(
         for name, stamp, bound in others:
             if key in stamp:
                 known[name] = stamp[key]
-            elif bound and key in said and key == "projection" and key not in vouched:
-                raise ModelError(
-                    f"The {name} does not say which projection it was made with, and the "
-                    f"{first} has {describe(key, said[key])}; convert the {name} again from its "
-                    f"published file, or say in [provenance] which projection it belongs to."
-                )
-        _same(key, noun, known)
+            elif bound and key == "projection" and key in said and key not in vouched:
+                raise _unstamped(name, first, said[key])
+        _check_same(noun, known)
 
 
-def _same(key: str, noun: str, known: Mapping[str, str]) -> None:
+def _unstamped(name: str, first: str, stamp: str) -> ModelError:
+    return ModelError(
+        f"The {name} does not say which projection it was made with, and that of the {first} is "
+        f"{describe(stamp)}; convert the {name} again from its published file, or say in "
+        f"[provenance] which projection it belongs to."
+    )
+
+
+def _check_same(noun: str, known: Mapping[str, str]) -> None:
     (first, one), *others = known.items() or [("", "")]
     for name, other in others:
         if other != one:
             raise ModelError(
                 f"The {first} and the {name} do not belong together: the {noun} of the {first} is "
-                f"{describe(key, one)}, that of the {name} {describe(key, other)}; get the file "
-                f"that matches, or convert the {name} again."
+                f"{describe(one)}, that of the {name} is {describe(other)}; get the file that "
+                f"matches, or make the {name} again with this model."
             )
 
 
-def describe(key: str, stamp: str) -> str:
-    """Name a stamp for a person."""
-    if key == "projection":
+def describe(stamp: str) -> str:
+    """Name a projection or text encoder for a person."""
+    if len(stamp) == _SHA256_DIGITS:
         from napari_patchioner.backbones._projection import describe_projection
 
         return describe_projection(stamp)

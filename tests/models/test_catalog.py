@@ -1,0 +1,126 @@
+"""The presets that come with the package."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from napari_patchioner.errors import ModelError
+from napari_patchioner.models._catalog import FOLDER, ORDER, presets
+from napari_patchioner.models._parts import KINDS, part_kind
+from napari_patchioner.models._prepare import MAKERS
+from napari_patchioner.models._sentences import SHIPPED, read_sentences
+
+RELEASED = tuple(f"talk2dino-b-{name}" for name in ("decap", "capdec", "viecap", "meacap"))
+# What the four released models need and no more: each gigabyte counts for who downloads it.
+NO_TEXT_TOWER = {"talk2dino-b-decap", "talk2dino-b-capdec", "talk2dino-b-meacap"}
+
+
+def test_every_file_is_in_the_order_and_says_its_own_name():
+    assert sorted(path.stem for path in FOLDER.glob("*.toml")) == sorted(ORDER)
+    assert tuple(presets()) == ORDER
+    assert all(preset.id == name for name, preset in presets().items())
+
+
+def test_the_models_that_were_promised_are_there():
+    kinds = {preset.backbone.kind for preset in presets().values()}
+    assert kinds == set(KINDS["backbone"])
+    assert set(RELEASED) < set(ORDER)
+    repos = {repo for preset in presets().values() for repo in preset.repos}
+    for name in ("decap", "capdec", "viecap", "meacap"):
+        assert f"Ruggero1912/Patch-ioner_talk2dino_{name}_COCO_Captions" in repos
+    assert {"lorebianchi98/Talk2DINO-ViTB", "lorebianchi98/Talk2DINO-ViTL"} < repos
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_person_is_told_what_matters(name):
+    preset = presets()[name]
+    assert preset.note.endswith(".")
+    assert preset.licence
+    assert preset.ram >= 1e9
+    assert preset.size > 100e6
+    assert all(
+        file.bytes or file.path == "config.json" for f in preset.files.values() for file in f
+    )
+    if preset.elsewhere:
+        assert "--from FOLDER" in preset.note
+        assert all(file.where for files in preset.elsewhere.values() for file in files)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_every_role_is_read_or_made_into_something(name):
+    preset = presets()[name]
+    read = {role for part in preset.parts.values() for role in part.files.values()}
+    read |= {conversion.source for conversion in preset.conversions}
+    assert set(preset.files) <= read
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_options_are_those_the_parts_have(name):
+    for group, part in presets()[name].parts.items():
+        module, _, target = part_kind(group, part.kind).target.partition(":")
+        opener = getattr(import_module(f"napari_patchioner.{module}"), target).open
+        assert set(part.options) <= set(inspect.signature(opener).parameters)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_released_models_vouch_for_the_projection_they_were_trained_behind(name):
+    pytest.importorskip("torch")
+    from napari_patchioner.backbones._projection import KNOWN_PROJECTIONS
+
+    preset = presets()[name]
+    assert "before July 2025" in KNOWN_PROJECTIONS[preset.provenance["projection"]]
+    assert ("text" in preset.files) == (name not in NO_TEXT_TOWER)
+
+
+def test_kinds_that_do_not_exist_are_told():
+    with pytest.raises(ModelError, match=r"no decoder 'gpt5'; choose one of: decap, viecap"):
+        part_kind("decoder", "gpt5")
+
+
+def test_every_kind_of_part_can_be_opened():
+    for kinds in KINDS.values():
+        for kind in kinds.values():
+            module, _, name = kind.target.partition(":")
+            assert callable(getattr(import_module(f"napari_patchioner.{module}"), name).open)
+
+
+def test_reading_the_catalog_loads_nothing_heavy():
+    code = (
+        "import sys; from napari_patchioner.models._catalog import presets; presets();"
+        "heavy = {'torch', 'transformers', 'h5py', 'qtpy', 'huggingface_hub'} & sys.modules.keys();"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_makers_are_what_presets_ask_for():
+    asked = {made.make for preset in presets().values() for made in preset.conversions}
+    assert asked == set(MAKERS) - {"clipcap"}, "clipcap is there for presets of one's own"
+
+
+def test_the_sentences_are_five_thousand_different_ones():
+    sentences = read_sentences()
+    assert len(sentences) == len(set(sentences)) == 5000
+    assert all(5 < len(sentence.split()) < 20 for sentence in sentences)
+    assert SHIPPED.with_name("NOTICE.md").read_text(encoding="utf-8").count("CC BY 4.0")
+
+
+def test_a_persons_own_sentences(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("\ufeffA  cell\tdivides.\n\nA cell divides.\nTwo cells\r\n", encoding="utf-8")
+    assert read_sentences(path) == ["A cell divides.", "Two cells"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\x00a"])
+def test_sentences_that_are_none(tmp_path, content):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"one (sentence )?per line"):
+        read_sentences(path)
+    with pytest.raises(ModelError, match="cannot be read as text"):
+        read_sentences(tmp_path / "nothing.txt")
