@@ -77,10 +77,8 @@ def test_everything_it_says_is_read():
 def test_its_size_counts_what_is_known_and_each_file_once():
     preset = parse_preset(MINIMAL, source="mine.toml")
     assert preset.size == 610
-    twice = changed(
-        "own = {",
-        "again = { repo = 'openai/clip-vit-base-patch16', path = 'config.json', size = 10 }\nown = {",
-    )
+    again = "{ repo = 'openai/clip-vit-base-patch16', path = 'config.json', size = 10 }"
+    twice = changed("own = {", f"again = {again}\nown = {{")
     assert parse_preset(twice, source="mine.toml").size == 610
     assert preset.repos == ("openai/clip-vit-base-patch16",)
 
