@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from napari_patchioner.bridges import Crossing, MemoryBank, MemoryBridge, NormalizeBridge
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption, QuoteDecoder
-from napari_patchioner.errors import Cancelled, ModelError, RegionError
+from napari_patchioner.errors import Cancelled, ModelError, PatchionerError, RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Box, Mask, Point, Polygon, Trace, WholeImage
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.decoders import Evidence
+    from napari_patchioner.regions import PatchWeights
 
 SIDE, PATCHES = 80, 8
 
@@ -49,6 +51,7 @@ class PixelBackbone:
 
 class SpyBridge(NormalizeBridge):
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[int] = []
 
     def cross(self, vectors: npt.NDArray[np.float32], grid: Any, **known: Any) -> Crossing:
@@ -197,6 +200,55 @@ def test_a_grid_of_another_backbone_is_refused(captioner: Captioner) -> None:
     grid = FeatureGrid(np.ones((2, 2, 5), np.float32), GridTransform((20, 20), (2, 2)), "other")
     with pytest.raises(ModelError, match="5 numbers per patch but colours reads 3"):
         captioner.caption(grid, [WholeImage()])
+
+
+def test_a_grid_of_another_backbone_of_the_same_length_is_refused(
+    captioner: Captioner, picture: npt.NDArray[np.float32]
+) -> None:
+    grid = captioner.encode(picture)
+    assert captioner.caption(replace(grid, backbone="pixels"), [WholeImage()])
+    with pytest.raises(ModelError, match="encoded by voxels but colours reads what pixels makes"):
+        captioner.caption(replace(grid, backbone="voxels"), [WholeImage()])
+
+
+def test_the_class_token_speaks_for_whole_images_only(
+    picture: npt.NDArray[np.float32],
+) -> None:
+    captioner = Captioner(PixelBackbone(), SpyBridge(), ColourDecoder(), name="c", whole="cls")
+    grid = replace(captioner.encode(picture), cls=np.array([0, 0, 1], np.float32))
+    regions = [box(0, 0, 20, 20), WholeImage(), box(0, 50, 20, 70)]
+    texts = [caption.text for caption in captioner.caption(grid, regions)]
+    assert texts == ["red", "blue", "green"]
+    texts = [caption.text for caption in captioner.caption(grid, regions, pooling="cls")]
+    assert texts == ["blue"] * 3
+    with pytest.raises(PatchionerError, match="no class token"):
+        captioner.caption(replace(grid, cls=None), regions)
+
+
+class LookingAgain(PixelBackbone):
+    """Looks at the picture for every region: the largest share of any of its patches."""
+
+    def embed_regions(
+        self, grid: FeatureGrid, weights: Sequence[PatchWeights]
+    ) -> npt.NDArray[np.float32]:
+        patches = grid.embeddings.reshape(-1, 3)
+        return np.stack([patches[region.indices].max(axis=0) for region in weights])
+
+
+def test_a_backbone_may_look_again_at_every_region(picture: npt.NDArray[np.float32]) -> None:
+    captioner = Captioner(LookingAgain(), SpyBridge(), ColourDecoder(), name="c")
+    # Its one blue patch is stronger than its seven red ones, which a mean would not see.
+    (caption,) = captioner.caption(captioner.encode(picture), [box(0, 0, 80, 10)])
+    assert caption.text == "blue"
+
+
+def test_a_model_has_a_length_of_its_own(picture: npt.NDArray[np.float32]) -> None:
+    captioner = Captioner(PixelBackbone(), SpyBridge(), ColourDecoder(), name="c", max_tokens=64)
+    grid = captioner.encode(picture)
+    captioner.caption(grid, [WholeImage()])
+    assert captioner.decoder.options["max_tokens"] == 64
+    captioner.caption(grid, [WholeImage()], max_tokens=7)
+    assert captioner.decoder.options["max_tokens"] == 7
 
 
 def test_progress_is_passed_on_and_may_stop_the_work(

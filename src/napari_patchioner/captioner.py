@@ -49,6 +49,8 @@ class Captioner:
         Width of the Gaussian of ``pooling="gaussian"``, in half sides of the region.
     whole : {"mean", "gaussian", "attention", "cls"}, optional
         The same for whole images; as ``pooling`` by default.
+    max_tokens : int
+        Longest caption in tokens, unless a call says otherwise.
 
     Examples
     --------
@@ -71,6 +73,7 @@ class Captioner:
         convention: Literal["paper", "reference"] = "paper",
         variance: float = 0.5,
         whole: Pooling | None = None,
+        max_tokens: int = 20,
     ) -> None:
         self.backbone = backbone
         self.bridge = bridge
@@ -81,6 +84,7 @@ class Captioner:
         self.convention: Literal["paper", "reference"] = convention
         self.variance = variance
         self.whole: Pooling | None = whole
+        self.max_tokens = max_tokens
 
     def encode(
         self, image: npt.ArrayLike, *, progress: Callable[[float, str], None] | None = None
@@ -114,7 +118,7 @@ class Captioner:
         pooling: Pooling | None = None,
         beams: int = 4,
         alternatives: int = 3,
-        max_tokens: int = 20,
+        max_tokens: int | None = None,
     ) -> list[Caption]:
         """Caption regions of an encoded image, all of them together.
 
@@ -131,8 +135,8 @@ class Captioner:
             Sentences followed side by side; 1 is fastest.
         alternatives : int
             How many other captions to give where there are any.
-        max_tokens : int
-            Longest caption in tokens.
+        max_tokens : int, optional
+            Longest caption in tokens; the captioner's own by default.
 
         Returns
         -------
@@ -155,7 +159,7 @@ class Captioner:
         crossing = self.bridge.cross(vectors, grid, patches=patches)
         captions = self.decoder.decode(
             crossing.vectors,
-            max_tokens=max_tokens,
+            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
             beams=beams,
             alternatives=alternatives,
             evidence=crossing.evidence,
