@@ -189,6 +189,28 @@ def test_a_mirror_that_tells_only_names_will_do(holding):
     assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
 
 
+def test_a_mirror_with_names_of_its_own_will_do(holding):
+    holding.names_only, holding.etag = True, "W-17-abc"
+    wanted = preset(files={"vision": (PresetFile(VISION, WEIGHTS),)})
+    assert get(wanted)["vision"].read_bytes() == holding.repos[VISION][WEIGHTS]
+
+
+@pytest.mark.parametrize("names", [{"sha": "../../../x"}, {"etag": "../../x", "names_only": True}])
+def test_a_server_cannot_name_places_outside_the_cache(holding, names):
+    for name, value in names.items():
+        setattr(holding, name, value)
+    with pytest.raises(ModelError, match="does not answer like a hub"):
+        get()
+    assert not cache_folder().exists()
+
+
+def test_a_repository_that_is_not_shown_is_told(holding):
+    holding.statuses[VISION] = 401
+    holding.hidden = True
+    with pytest.raises(ModelError, match="has no some/backbone; check HF_ENDPOINT"):
+        get()
+
+
 @pytest.mark.parametrize(
     ("place", "status", "told"),
     [

@@ -48,6 +48,8 @@ def fill(folder, layout):
         else:
             base = folder / (f"{owner}--{name}" if layout == "dashes" else repo)
         for path, data in files.items():
+            if layout == "flat" and path.startswith("old/"):
+                continue
             place = folder / path.split("/")[-1] if layout == "flat" else base / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)

@@ -40,10 +40,16 @@ class HubServer:
         Paths whose bytes come altered.
     statuses : dict
         Repository or path to the status it is refused with.
+    hidden : bool
+        Whether what it refuses is said not to be there, as the real hub does of private ones.
     rangeless : bool
         Whether it always sends whole files.
     names_only : bool
         Whether it tells names of files but neither sizes nor hashes, as simple mirrors do.
+    etag : str
+        What it calls every file; its hash by default, as the real hub does.
+    sha : str
+        What it calls every version.
     pause : float
         Seconds before each piece of ``piece`` bytes.
     """
@@ -54,8 +60,11 @@ class HubServer:
     drops: dict[str, list[int]] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)
     statuses: dict[str, int] = field(default_factory=dict)
+    hidden: bool = False
     rangeless: bool = False
     names_only: bool = False
+    etag: str = ""
+    sha: str = ""
     pause: float = 0.0
     piece: int = 1 << 16
     requests: list[tuple[str, str, str]] = field(default_factory=list)
@@ -63,6 +72,8 @@ class HubServer:
 
     def commit(self, repo: str) -> str:
         """Return the version of a repository: another one whenever its contents change."""
+        if self.sha:
+            return self.sha
         listed = [(path, sha256(data)) for path, data in sorted(self.repos[repo].items())]
         return hashlib.sha1(repr(listed).encode()).hexdigest()
 
@@ -162,18 +173,21 @@ class _Handler(BaseHTTPRequestHandler):
         lfs = len(data) >= LFS_FROM
         headers = {
             "X-Repo-Commit": self.state.commit(repo),
-            "ETag": f'"{sha256(data) if lfs else git_blob(data)}"',
+            "ETag": f'"{self._etag(data)}"',
             "Accept-Ranges": "bytes",
         }
         if lfs and not direct:
             headers |= {
                 "X-Linked-Size": str(len(data)),
-                "X-Linked-Etag": f'"{sha256(data)}"',
+                "X-Linked-Etag": f'"{self._etag(data)}"',
                 "Location": f"{self.state.cdn or self.state.url}/lfs/{repo}/{path}",
             }
             self._send(302, b"", headers)
         else:
             self._contents(path, data, headers)
+
+    def _etag(self, data: bytes) -> str:
+        return self.state.etag or (sha256(data) if len(data) >= LFS_FROM else git_blob(data))
 
     def _contents(self, path: str, data: bytes, headers: dict[str, str]) -> None:
         if path in self.state.wrong:
@@ -193,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refused(self, repo: str, path: str = "") -> bool:
         status = self.state.statuses.get(path) or self.state.statuses.get(repo)
         if status:
-            self._refuse(status, {401: "GatedRepo", 403: "GatedRepo"}.get(status, ""))
+            code = {401: "GatedRepo", 403: "GatedRepo"}.get(status, "")
+            self._refuse(status, "RepoNotFound" if self.state.hidden else code)
         elif repo not in self.state.repos:
             self._refuse(404, "RepoNotFound")
         elif path and path not in self.state.repos[repo]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from napari_patchioner.models import ModelCard
 
 _WIDEST = 28
-_say = partial(print, file=sys.stderr, flush=True)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +67,11 @@ def state(card: ModelCard) -> str:
     if card.installed:
         return "installed"
     return f"{size_text(card.to_get)} to get" if card.to_get else "to get"
+
+
+def _say(text: str) -> None:
+    """Tell a person something without touching the output."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _list(*_: object) -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-from ._hub import disk_trouble
 from ._install import install
 from ._listing import known_presets
 from ._meter import Meter
 from ._store import HOME, PRESETS, locked, store_folder
+from ._trouble import disk_trouble
 
 if TYPE_CHECKING:
     from ._meter import Progress

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-from ._hub import Hub, Remote, Unreachable, disk_trouble, offline, other_file
+from ._hub import Hub, Remote, offline
 from ._local import cache_folder, find, fingerprint, mirrors
 from ._room import need_room
 from ._store import FILES, HOME, claim, store_folder
+from ._trouble import Unreachable, disk_trouble, other_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

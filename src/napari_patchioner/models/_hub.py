@@ -9,6 +9,7 @@ where every other program that uses the hub finds them.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from ._local import cache_folder, cache_name, fingerprint, fits, is_glob
 from ._meter import patiently
 from ._store import claim, disclaim
 from ._stream import Dropped, fill
+from ._trouble import Unreachable, disk_trouble, hub_trouble, is_network, other_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +30,12 @@ if TYPE_CHECKING:
     from ._meter import Meter
     from ._preset import PresetFile
 
+# A SHA-256, or git's name of a file; git's name of a version.
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_NAME = re.compile(r"[\w-][\w.-]*")
 _TRUE = {"1", "on", "yes", "true"}
 _TIMEOUT = 20.0
 _proxies = getproxies()
-
-
-class Unreachable(ModelError):
-    """The hub does not answer, so nothing is known of its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ class Remote:
         """Tell whether a file here is this one."""
         if path.stat().st_size != self.size:
             return False
+        if not self.sha256 and not _HASH.fullmatch(self.etag):
+            # A mirror with names of its own tells nothing that could be compared.
+            return True
         sha256, blob = fingerprint(path, tick)
         return sha256 == self.sha256 if self.sha256 else self.etag in (blob, sha256)
 
@@ -123,6 +127,8 @@ class Hub:
                 f"{file.repo}/{path} has {size} bytes now instead of {file.size}; nothing was "
                 "downloaded: update napari-patchioner, or get the model from a folder."
             )
+        if not _NAME.fullmatch(etag or "") or not _NAME.fullmatch(info.sha or ""):
+            raise Unreachable(f"{self.endpoint} does not answer like a hub; check HF_ENDPOINT.")
         return Remote(file.repo, path, info.sha, etag, size, file.sha256 or sha256)
 
     def get(self, remote: Remote, meter: Meter) -> Path:
@@ -151,7 +157,7 @@ class Hub:
             claim(part)
             fill(part, url, remote.size, meter)
         except Dropped as error:
-            raise self._told(error, remote.repo, remote.path) from error
+            raise hub_trouble(error, self.endpoint, remote.repo, remote.path) from error
         except OSError as error:
             raise disk_trouble(error, blob.parent) from error
         self._verify(remote, part, meter)
@@ -216,45 +222,9 @@ class Hub:
         try:
             return patiently(work, self._tick)
         except Exception as error:
-            if isinstance(error, ModelError) or not _is_network(error):
+            if isinstance(error, ModelError) or not is_network(error):
                 raise
-            raise self._told(error, repo, path) from error
-
-    def _told(self, error: BaseException, repo: str, path: str) -> ModelError:
-        """Say in one sentence what went wrong and what to do."""
-        what = f"{repo}/{path}" if path else repo
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            return ModelError(
-                f"{what} is handed out to people who agreed to its licence only: accept it at "
-                f"{self.endpoint}/{repo}, log in with 'hf auth login', then get the model again."
-            )
-        if status in (404, 410):
-            return ModelError(
-                f"{self.endpoint} has no {what}; check HF_ENDPOINT, update napari-patchioner, or "
-                "get the model from a folder."
-            )
-        reason = f"status {status}" if status else _first_line(error)
-        return Unreachable(
-            f"{what} did not come from {self.endpoint} ({reason}); check the network and proxy "
-            "and get the model again to go on from there, or get it from a folder."
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    """Return what an error says, short."""
-    lines = str(error).splitlines()
-    return lines[0][:120] if lines else type(error).__name__
-
-
-def _is_network(error: Exception) -> bool:
-    """Tell whether an error comes from the network or the server."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    # The base of every error of whichever HTTP client the hub's library is built on.
-    client_errors = HfHubHTTPError.__mro__[1]
-    # The rest is what the library makes of a page that is no answer of a hub.
-    return isinstance(error, (client_errors, OSError, ValueError, KeyError, TypeError))
+            raise hub_trouble(error, self.endpoint, repo, path) from error
 
 
 def _one(file: PresetFile, names: list[str]) -> str:
@@ -267,22 +237,6 @@ def _one(file: PresetFile, names: list[str]) -> str:
             "napari-patchioner, or get the model from a folder."
         )
     return fitting[0]
-
-
-def other_file(name: str, found: str, wanted: str, done: str) -> ModelError:
-    """Say in one sentence that a file has other contents than it should."""
-    return ModelError(
-        f"{name} is not the file it should be (it has the hash {found[:12]}… instead of "
-        f"{wanted[:12]}…); {done}: try again later, or get the model from another place."
-    )
-
-
-def disk_trouble(error: OSError, folder: Path, variable: str = "HF_HOME") -> ModelError:
-    """Say in one sentence why files cannot be written, and which variable chooses the folder."""
-    return ModelError(
-        f"{folder} cannot be written ({error.strerror or error}); make room, or set {variable} to "
-        "a folder on another disk, and get the model again to go on from there."
-    )
 
 
 def _use_current_proxy() -> None:

@@ -12,7 +12,6 @@ from napari_patchioner import __version__
 from napari_patchioner.errors import ModelError
 
 from ._fetch import Fetcher
-from ._hub import disk_trouble
 from ._listing import find_preset
 from ._local import fingerprint
 from ._meter import Meter
@@ -28,6 +27,7 @@ from ._store import (
     told,
     write_record,
 )
+from ._trouble import disk_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

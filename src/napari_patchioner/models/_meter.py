@@ -39,7 +39,7 @@ class Meter:
         self._progress = progress
         self._share = share
         self._recent: deque[tuple[float, int]] = deque()
-        self._told = -_PAUSE
+        self._told = float("-inf")
         self.total = 0
         self.done = 0
 
@@ -56,7 +56,7 @@ class Meter:
     def tick(self, note: str = "") -> None:
         """Tell how far it is, unless that was just told."""
         now = time.monotonic()
-        if self._progress is None or (now - self._told < _PAUSE and self.done < self.total):
+        if self._progress is None or now - self._told < _PAUSE:
             return
         self._told = now
         fraction = min(self.done / self.total, 1.0) if self.total else 0.0

@@ -9,7 +9,7 @@ from napari_patchioner.errors import ModelError
 
 from ._install import forget_made
 from ._listing import added_presets, find_preset
-from ._local import cache_folder, cache_name, find, snapshots
+from ._local import cache_folder, cache_name, snapshots
 from ._store import (
     FILES,
     PRESETS,
@@ -92,16 +92,23 @@ def _files_alone(preset: Preset) -> set[Path]:
     brought = ours()
     mine = {path for path in mine if path in brought and path.resolve() not in used}
     blobs = {path.resolve() for path in mine if path.is_symlink()}
-    return mine | {blob for blob in blobs if blob in brought and not _shown_elsewhere(blob, mine)}
+    if record is not None:
+        # Where there are no links, the cache keeps the contents beside the file.
+        blobs |= {
+            cache_folder() / cache_name(file.repo) / "blobs" / file.sha256
+            for file in record.files
+            if placed(file.at) in mine
+        }
+    return mine | {blob for blob in blobs & brought if not _shown_elsewhere(blob, mine)}
 
 
 def _found(preset: Preset) -> Iterator[Path]:
     """Yield files of a preset that lie where this package puts them, whole or in part."""
     for file in {file for files in preset.files.values() for file in files}:
         own = store_folder() / FILES / (file.repo.replace("/", "--") or preset.id)
-        for place in (own / file.path, find(cache_folder(), file) if file.repo else None):
-            if place is not None and place.is_file():
-                yield place
+        yield from own.glob(file.path)
+        for folder in snapshots(cache_folder(), file.repo) if file.repo else ():
+            yield from folder.glob(file.path)
     for repo in preset.repos:
         yield from (cache_folder() / cache_name(repo) / "blobs").glob("*.incomplete")
 
