@@ -21,7 +21,7 @@ from napari_patchioner.models._assemble import assemble
 from napari_patchioner.models._catalog import presets
 from napari_patchioner.models._meacap_memory import read_meacap_memory
 from napari_patchioner.models._prepare import prepare
-from napari_patchioner.models._preset import Conversion
+from napari_patchioner.models._preset import Conversion, Part, PresetFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +122,24 @@ def test_the_packages_own_sentences_are_used_where_nobody_gives_others(
     preset = presets()["maskclip-b16"]
     files = prepare(preset, published("maskclip-b16"), tmp_path / "made")
     assert list(MemoryBank.open(files["bank"]).captions) == ["A cat", "A dog"]
+
+
+def test_a_clipcap_decoder_is_converted_and_stamped_too(published, tmp_path):
+    from published import clipcap
+
+    preset = tiny("talk2dino-b-capdec")
+    files = clipcap.write(tmp_path / "clipcap", dim=32)
+    own = {"checkpoint": (PresetFile("", "c.pt"),), "tokenizer": (PresetFile("", "gpt2"),)}
+    preset = replace(
+        preset,
+        files={**preset.files, **own},
+        conversions=(Conversion("decoder", "clipcap", "checkpoint"),),
+        decoder=Part("clipcap", {"weights": "decoder", "tokenizer": "tokenizer"}),
+    )
+    raw = published("talk2dino-b-capdec")
+    raw |= {"checkpoint": files["weights"], "tokenizer": files["tokenizer"]}
+    made = prepare(preset, raw, tmp_path / "made")
+    assert PrefixGPT.open(made["decoder"]).notes["projection"] == preset.provenance["projection"]
 
 
 def test_progress_never_goes_back_and_ends_at_the_whole(published, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -68,6 +69,8 @@ def prepare(
             made[conversion.role] = MAKERS[conversion.make].make(workshop, conversion, beside)
         workshop.tell(1.0, "putting it together")
         assemble(preset, {**raw, **made})
+        # Windows renames no folder while a bank in it is still mapped into memory.
+        gc.collect()
         beside.chmod(0o755)
         names = {role: path.relative_to(beside) for role, path in made.items()}
         _take_the_place_of(folder, beside)
