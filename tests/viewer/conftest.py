@@ -24,8 +24,10 @@ def card(name, title, **facts):
 class ColourCaptioner:
     """Names the colour at the middle of a region; slow on demand, and it counts its work."""
 
-    def __init__(self, steps: int = 3) -> None:
+    def __init__(self, steps: int = 3, **extras) -> None:
         self.steps = steps
+        self.extras = extras
+        self.asked: list[dict] = []
         self.encoded = 0
         self.captioned: list[int] = []
         self.hold = threading.Event()
@@ -48,9 +50,10 @@ class ColourCaptioner:
         rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)
         height, width = rgb.shape[:2]
         transform = GridTransform((height, width), (height, width))
-        return FeatureGrid(rgb[..., :3].astype(np.float32), transform, "colours")
+        return FeatureGrid(rgb[..., :3].astype(np.float32), transform, "colours", **self.extras)
 
-    def caption(self, grid, regions, *, pooling=None, beams=4, alternatives=3, max_tokens=20):
+    def caption(self, grid, regions, *, pooling=None, beams=4, alternatives=3, max_tokens=None):
+        self.asked.append({"pooling": pooling, "beams": beams, "max_tokens": max_tokens})
         self.threads.add(threading.get_ident())
         self.hold_captions.wait(20)
         self.captioned.append(len(regions))

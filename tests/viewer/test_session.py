@@ -60,6 +60,24 @@ def test_an_answer_of_an_earlier_reading_is_dropped():
     assert len(ask_all(session)) == 1
 
 
+def test_captions_known_to_be_another_models_are_asked_for_again():
+    session = drawn(0, 20)
+    first, second = ask_all(session)
+    session.deliver(first, Caption("by one", 0.5), "one")
+    session.deliver(second, Caption("by two", 0.5), "two")
+    session.restart(model="two")
+    assert [request.uid for request in ask_all(session)] == [first.uid]
+
+
+def test_captions_of_unknown_origin_are_kept_until_rewriting_is_meant():
+    session = Session()
+    session.observe("regions", [box(0)], [Row("a", "by a model", 0.4, "model")])
+    session.restart(model="two")
+    assert ask_all(session) == []
+    session.restart(model="two", rewrite=True)
+    assert [request.uid for request in ask_all(session)] == ["a"]
+
+
 def test_human_text_survives_everything():
     session = drawn(0)
     [request] = ask_all(session)

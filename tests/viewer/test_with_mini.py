@@ -11,7 +11,9 @@ from qtpy.QtTest import QTest
 from skimage import data
 
 from napari_patchioner.annotations import read_napari_csv, read_tidy_csv
+from napari_patchioner.models import available_models
 from napari_patchioner.viewer.library import shared_library
+from napari_patchioner.viewer.model_choice import ID
 
 
 @pytest.fixture
@@ -80,3 +82,27 @@ def test_tissue_is_described_without_naming_objects(dock, viewer, qtbot):
     dock.panel.describe.click()
     qtbot.waitUntil(lambda: bool(dock.panel.whole.editor.toPlainText()), timeout=120_000)
     assert "appearance" in dock.panel.whole.verdict.text()
+
+
+def test_every_model_is_listed_and_a_paper_size_one_asks_first(dock, monkeypatch, tmp_path, qtbot):
+    monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    choice = dock.panel.source.model
+    dock.models.refresh()
+    ids = [card.id for card in available_models()]
+    assert {choice.itemData(row, ID) for row in range(choice.count())} - {None} == set(ids)
+    assert choice.value == "mini"
+    paper = next(card for card in available_models() if card.sources)
+    choice.value = paper.id
+    assert "to get" in choice.currentText()
+    dock.panel.progress.button.click()
+    question = dock.models.question
+    assert str(tmp_path) in question.informativeText()
+    assert paper.sources[0] in question.informativeText()
+    question.no.click()
+    qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
+    assert not list(tmp_path.iterdir())
+    choice.value = "mini"
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
+    assert dock.annotator.reader.model == "mini"

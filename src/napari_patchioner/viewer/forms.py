@@ -45,8 +45,8 @@ def options_form() -> Container:
     beams.tooltip = "Sentences followed at once: more is slower and a little better."
     alternatives = SpinBox(name="alternatives", label="Wordings", value=3, min=0, max=10)
     alternatives.tooltip = "How many other wordings to keep."
-    length = SpinBox(name="max_tokens", label="Length", value=20, min=4, max=40)
-    length.tooltip = "Longest caption, in words and pieces of words."
+    length = SpinBox(name="max_tokens", label="Length", value=0, min=0, max=77)
+    length.tooltip = "Longest caption, in words and pieces of words; 0 is as the model likes."
     return _compact(Container(widgets=[pooling, beams, alternatives, length], labels=True))
 
 
@@ -56,7 +56,7 @@ def options(form: Container) -> dict[str, Any]:
         "pooling": POOLINGS[form["pooling"].value],
         "beams": form["beams"].value,
         "alternatives": form["alternatives"].value,
-        "max_tokens": form["max_tokens"].value,
+        "max_tokens": form["max_tokens"].value or None,
     }
 
 
