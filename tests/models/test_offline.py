@@ -42,7 +42,7 @@ print(captioner.name, type(caption.text).__name__)
 """
 
 
-@pytest.mark.parametrize("name", ["talk2dino-b-decap", "talk2dino-b-viecap", "siglip2-b16"])
+@pytest.mark.parametrize("name", ["talk2dino-b-viecap", "siglip2-b16"])
 def test_a_fresh_process_needs_no_network(places, name):
     """Its tokenizers, memory and entity table come from the store; the environment says nothing."""
     preset = tiny_presets.tiny(name)

@@ -104,6 +104,16 @@ def test_a_store_that_cannot_be_written_is_told(places, monkeypatch):
         pass
 
 
+def test_a_drive_that_cannot_lock_will_do(places, monkeypatch):
+    def fail(self, *args, **options):
+        raise NotImplementedError("use SoftFileLock instead")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with locked(lambda: None):
+        assert (store_folder() / "_lock.soft").exists()
+    assert not (store_folder() / "_lock.soft").exists()
+
+
 def test_the_store_is_the_users_data_folder_by_default(places, monkeypatch):
     monkeypatch.delenv("NAPARI_PATCHIONER_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(places / "data"))

@@ -195,17 +195,20 @@ def locked(tick: Callable[[], object]) -> Iterator[None]:
     ModelError
         The store cannot be written.
     """
-    from filelock import FileLock, Timeout
+    from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
     folder = store_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
+        lock: BaseFileLock = FileLock(folder / LOCK)
         while not lock.is_locked:
             try:
                 lock.acquire(timeout=0.2)
             except Timeout:
                 tick()
+            except NotImplementedError:
+                # Some network drives cannot lock; a file that is there or not has to do.
+                lock = SoftFileLock(folder / f"{LOCK}.soft")
     except OSError as error:
         raise ModelError(
             f"{folder} cannot be written ({error.strerror}); set {HOME} to a folder of your own."
