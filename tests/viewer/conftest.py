@@ -100,6 +100,7 @@ class Shop:
         self.hold.set()
         self.reached = threading.Event()
         self.trouble = None
+        self.absent = []
 
     def cards(self):
         ready = "paper" in self.there
@@ -132,6 +133,9 @@ class Shop:
 
     def folder(self):
         return self.place
+
+    def by_hand(self, model):
+        return self.absent
 
 
 GETTABLE = {"sources": ("owner/weights",), "ram": 2_000_000_000}

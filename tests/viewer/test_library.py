@@ -167,3 +167,10 @@ def test_the_store_calls_the_models_room_as_it_is():
     inspect.signature(models.add_model).bind("folder", progress=None)
     assert "progress" in inspect.signature(models.load_model).parameters
     assert ModelStore().folder().is_absolute()
+
+
+def test_the_store_knows_which_files_no_hub_holds():
+    store = ModelStore()
+    [alpha] = store.by_hand("alphaclip-b16")
+    assert "AlphaCLIP on GitHub" in alpha
+    assert list(store.by_hand("clip-b16")) == []

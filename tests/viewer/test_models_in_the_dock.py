@@ -215,6 +215,45 @@ def test_a_copy_in_a_folder_is_taken(dock, shop, loads, tmp_path, monkeypatch, q
     assert loads == ["paper"]
 
 
+def test_a_wrong_folder_is_not_taken_again(dock, shop, tmp_path, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    shop.trouble = ModelError("weights.pth is not in this folder")
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot).copy.click()
+    qtbot.waitUntil(lambda: "not in this folder" in status(dock), timeout=5000)
+    press_start(dock)
+    asked(dock, qtbot).no.click()
+
+
+def test_what_no_hub_holds_is_named_and_asked_for_each_time(dock, shop, qtbot):
+    shop.absent = ["weights.pth (in a drawer)"]
+    shop.trouble = ModelError("weights.pth is on no hub")
+    choose(dock)
+    for _ in range(2):
+        press_start(dock)
+        question = asked(dock, qtbot)
+        assert "weights.pth (in a drawer)<br>" in question.informativeText()
+        question.yes.click()
+        qtbot.waitUntil(lambda: "on no hub" in status(dock), timeout=5000)
+        idle(dock, qtbot)
+
+
+def test_a_copy_that_was_stopped_goes_on(dock, shop, loads, tmp_path, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    shop.hold.clear()
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot).copy.click()
+    qtbot.waitUntil(shop.reached.is_set, timeout=5000)
+    press_start(dock)
+    idle(dock, qtbot)
+    shop.hold.set()
+    press_start(dock)
+    read(dock, qtbot)
+    assert shop.calls == [("paper", tmp_path)] * 2
+
+
 def test_no_folder_chosen_gets_nothing(dock, shop, monkeypatch, qtbot):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
     choose(dock)
@@ -278,7 +317,7 @@ def test_a_model_at_work_is_not_removed(used, shop, captioner, qtbot):
 
 
 def test_a_removed_model_asks_again_before_it_comes_back(used, shop, qtbot):
-    used.models._agreed.add("paper")
+    used.models._agreed["paper"] = None
     used.panel.source.menu.remove.trigger()
     asked(used, qtbot).yes.click()
     qtbot.waitUntil(lambda: shop.there == set(), timeout=5000)

@@ -40,6 +40,9 @@ class Store(Protocol):
     def folder(self) -> Path:
         """Return where models are kept."""
 
+    def by_hand(self, model: str) -> Sequence[str]:
+        """Return which files a person has to bring along in a folder, and where they are from."""
+
 
 class Library:
     """Loads models when they are wanted and keeps the last ones used.
@@ -92,6 +95,10 @@ class Library:
     def folder(self) -> Path:
         """Return where models are kept."""
         return self._the_store().folder()
+
+    def by_hand(self, model: str) -> Sequence[str]:
+        """Return which files of a model a person has to bring along, as no hub holds them."""
+        return self._the_store().by_hand(model)
 
     # called from workers
 
@@ -191,6 +198,14 @@ class ModelStore:
         from napari_patchioner.models._store import store_folder
 
         return store_folder()
+
+    def by_hand(self, model: str) -> Sequence[str]:
+        """Return which files a person has to bring along in a folder, and where they are from."""
+        from napari_patchioner.models._listing import find_preset
+
+        parts = find_preset(model).elsewhere.values()
+        files = (file for part in parts for file in part if not file.repo)
+        return [f"{file.path} ({file.where})" for file in files]
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class ModelDesk(QObject):
         self._library = library
         self._current, self._everyone = current, everyone
         self._wish: _Wish | None = None
-        self._agreed: set[str] = set()
+        self._agreed: dict[str, Path | None] = {}
         self.refresh()
         self._wire()
 
@@ -81,7 +81,7 @@ class ModelDesk(QObject):
         self._menu.add.triggered.connect(self._add)
         self._menu.open.triggered.connect(self._open_folder)
         self.supply.changed.connect(self._on_supply)
-        self.supply.told.connect(self.told)
+        self.supply.told.connect(self._on_trouble)
         self.supply.got.connect(self._on_got)
         self.supply.removed.connect(self._on_removed)
         self.supply.added.connect(self._on_added)
@@ -138,9 +138,10 @@ class ModelDesk(QObject):
         if card is None or self._busy():
             return
         if card.id in self._agreed:
-            self._get(card, wish)
+            self._get(card, wish, self._agreed[card.id])
             return
-        question = GetQuestion(card, self._library.folder(), self.parent())
+        library = self._library
+        question = GetQuestion(card, library.folder(), library.by_hand(card.id), self.parent())
         question.agreed.connect(partial(self._get, card, wish))
         question.folder_wanted.connect(partial(self._copy, card, wish))
         self._ask(question)
@@ -165,8 +166,8 @@ class ModelDesk(QObject):
     def _get(self, card: ModelCard, wish: _Wish | None, folder: Path | None = None) -> None:
         if self._busy():
             return
-        if folder is None:
-            self._agreed.add(card.id)
+        if folder is not None or not self._library.by_hand(card.id):
+            self._agreed[card.id] = folder
         self._wish = wish
         self.told.emit(f"getting {card.title}; you can draw meanwhile")
         self.supply.get(card.id, folder)
@@ -211,6 +212,11 @@ class ModelDesk(QObject):
         self.refresh()
         self.changed.emit()
 
+    def _on_trouble(self, message: str) -> None:
+        """Tell it, and ask again where the folder may have been the wrong one."""
+        self._agreed = {name: place for name, place in self._agreed.items() if place is None}
+        self.told.emit(message)
+
     def _on_menu(self) -> None:
         self.refresh()
         card = self._card()
@@ -240,7 +246,7 @@ class ModelDesk(QObject):
         return here and wish.generation == wish.annotator.session.generation
 
     def _on_removed(self, model: str, freed: int) -> None:
-        self._agreed.discard(model)
+        self._agreed.pop(model, None)
         for annotator in self._everyone():
             if annotator.reader.model == model:
                 annotator.let_go()

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QMessageBox
 from . import model_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from qtpy.QtWidgets import QAbstractButton, QWidget
@@ -54,6 +55,8 @@ class GetQuestion(_Question):
         The model.
     folder : Path
         Where it would be kept.
+    by_hand : sequence of str
+        Files that a person has to bring along.
     parent : QWidget
         Whose window it belongs to.
     """
@@ -61,8 +64,10 @@ class GetQuestion(_Question):
     agreed = Signal()
     folder_wanted = Signal()
 
-    def __init__(self, card: ModelCard, folder: Path, parent: QWidget) -> None:
-        facts = model_text.question(card, folder, model_text.machine_memory())
+    def __init__(
+        self, card: ModelCard, folder: Path, by_hand: Sequence[str], parent: QWidget
+    ) -> None:
+        facts = model_text.question(card, folder, model_text.machine_memory(), by_hand)
         super().__init__("Get a model", f"{escape(card.title)} is not installed.", facts, parent)
         self.yes = self.addButton("Get", QMessageBox.ButtonRole.AcceptRole)
         self.copy = self.addButton("Choose a folder…", QMessageBox.ButtonRole.ActionRole)

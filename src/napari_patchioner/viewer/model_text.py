@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from napari_patchioner.models._card import size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_patchioner.models import ModelCard
 
 WIDTH = 72
+BRING = "These are on no hub: put them in a folder, then press Choose a folder."
 GROUPS = ("Built in", "Installed", "To get")
 
 
@@ -58,7 +60,9 @@ def facts_of(card: ModelCard) -> dict[str, str]:
     return {name: text for name, text in known.items() if text}
 
 
-def question(card: ModelCard, folder: Path, machine: int | None) -> str:
+def question(
+    card: ModelCard, folder: Path, machine: int | None, by_hand: Sequence[str] = ()
+) -> str:
     """Return what a person should know before a model is got, as rich text.
 
     Parameters
@@ -69,10 +73,13 @@ def question(card: ModelCard, folder: Path, machine: int | None) -> str:
         Where it will be kept.
     machine : int, optional
         Bytes of memory this machine has, where that is known.
+    by_hand : sequence of str
+        Files that no hub holds and where a person finds them.
     """
     facts = {
         "Download": size_text(card.to_get) if card.to_get else "size not known",
         "From": "\n".join(card.sources),
+        "By hand": "\n".join([*by_hand, BRING] if by_hand else []),
         "Licence": card.licence,
         "Kept in": str(folder),
         "Memory": _memory(card.ram, machine),
