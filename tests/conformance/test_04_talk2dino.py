@@ -21,16 +21,22 @@ def published(case: Case) -> dict[str, Projection]:
     """The projections of a case by its own names for them, found by hash.
 
     The published files carry no licence, so no copy of them can lie beside the tests: they are
-    looked for in ``data/talk2dino`` beside the set, or in the folder TALK2DINO_WEIGHTS names.
+    looked for in ``data/talk2dino`` near the set or near this repository, or in the folder
+    TALK2DINO_WEIGHTS names.
     """
-    beside = case.root.parent / "data" / "talk2dino"
-    folder = Path(os.environ.get("TALK2DINO_WEIGHTS", beside))
-    there = {file_sha256(path): path for path in sorted(folder.glob("*.pth"))}
+    there = {file_sha256(path): path for place in _places(case) for path in place.glob("*.pth")}
     wanted: dict[str, dict[str, str]] = case.params["weights"]
     missing = [part["file"] for part in wanted.values() if part["sha256"] not in there]
     if missing:
-        pytest.skip(f"{folder} does not hold {', '.join(missing)}")
+        pytest.skip(f"{', '.join(missing)} not found; name their folder in TALK2DINO_WEIGHTS")
     return {name: Projection.open(there[part["sha256"]]) for name, part in wanted.items()}
+
+
+def _places(case: Case) -> list[Path]:
+    if named := os.environ.get("TALK2DINO_WEIGHTS"):
+        return [Path(named)]
+    near = [*case.root.resolve().parents[:2], *Path(__file__).resolve().parents[2:4]]
+    return [folder / within / "talk2dino" for folder in near for within in ("data", "shared/data")]
 
 
 @pytest.mark.cases("04_talk2dino/*")

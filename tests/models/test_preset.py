@@ -118,6 +118,8 @@ def test_beside_a_preset_of_ones_own_files_need_no_repository(tmp_path):
         ('whole = "cls"', "beams = 3", "[options] must not have 'beams'"),
         ("variance = 0.5", 'variance = "wide"', "variance must be a number"),
         ("variance = 0.5", "variance = true", "variance must be a number"),
+        ("variance = 0.5", "max_tokens = true", "max_tokens must be a whole number"),
+        ("variance = 0.5", "max_tokens = 0", "max_tokens must be a whole number"),
         ('path = "config.json"', 'path = ""', 'needs path = "some text"'),
         ('path = "config.json"', 'path = "../config.json"', "give a path inside the folder"),
         ('path = "config.json"', 'path = "/etc/passwd"', "give a path inside the folder"),

@@ -26,6 +26,7 @@ _OPTIONS: dict[str, tuple[Any, ...] | type] = {
     "weighting": ("touch", "area"),
     "convention": ("paper", "reference"),
     "variance": float,
+    "max_tokens": int,
 }
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -211,6 +212,8 @@ def _options(entries: Mapping[str, Any]) -> dict[str, Any]:
             )
         if allowed is float and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ModelError(f"The option {key} must be a number, not {value!r}.")
+        if allowed is int and (type(value) is not int or value < 1):
+            raise ModelError(f"The option {key} must be a whole number above 0, not {value!r}.")
     return dict(entries)
 
 
