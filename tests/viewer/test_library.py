@@ -134,6 +134,21 @@ def test_a_model_at_work_is_not_removed(shop):
     assert shop.calls == []
 
 
+def test_a_model_is_not_lent_while_it_is_removed_but_others_are(shop):
+    library = Library(counting([]), list, shop)
+
+    def remove(model):
+        use(library, "other")
+        with pytest.raises(ModelError, match="being removed"):
+            use(library, model)
+        return 0
+
+    shop.remove = remove
+    library.remove("paper")
+    use(library, "paper")
+    assert library.loaded == ("other", "paper")
+
+
 def test_a_removed_model_is_no_longer_loaded(shop):
     library = Library(counting([]), list, shop)
     use(library, "paper")

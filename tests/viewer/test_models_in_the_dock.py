@@ -88,7 +88,8 @@ def test_what_was_got_reads_the_image_by_itself(dock, hand, guide, shop, loads, 
     qtbot.waitUntil(lambda: dock.panel.progress.bar.value() == 50, timeout=5000)
     assert dock.panel.progress.bar.toolTip() == "302 of 604 MB, 4.1 MB/s"
     assert dock.panel.progress.bar.text().startswith("302 of")
-    assert dock.panel.caption.verdict.text() == "Waiting for the model"
+    verdict = dock.panel.caption.verdict
+    qtbot.waitUntil(lambda: verdict.text() == "Waiting for the model", timeout=5000)
     shop.hold.set()
     qtbot.waitUntil(lambda: captions(dock) == ["something green"], timeout=10000)
     assert loads == ["paper"]

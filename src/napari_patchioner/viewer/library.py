@@ -72,6 +72,7 @@ class Library:
         self.built_in = frozenset(built_in)
         self._loaded: OrderedDict[str, Captioner] = OrderedDict()
         self._users: Counter[str] = Counter()
+        self._leaving: set[str] = set()
         self._state = Lock()
         self._loading = Lock()
 
@@ -106,6 +107,8 @@ class Library:
     def using(self, model: str, progress: Report | None = None) -> Iterator[Captioner]:
         """Lend a model, loaded if need be; it is neither dropped nor removed meanwhile."""
         with self._state:
+            if model in self._leaving:
+                raise ModelError("this model is being removed; choose another one")
             self._users[model] += 1
         try:
             yield self._ready(model, progress)
@@ -122,15 +125,19 @@ class Library:
 
     def remove(self, model: str) -> int:
         """Delete a model nobody uses at the moment; return how many bytes that freed."""
-        with self._loading:
-            with self._state:
-                if self._users[model]:
-                    raise ModelError(
-                        "this model is at work; wait until it has finished, or press Cancel, "
-                        "and remove it then"
-                    )
-                self._loaded.pop(model, None)
+        with self._state:
+            if self._users[model]:
+                raise ModelError(
+                    "this model is at work; wait until it has finished, or press Cancel, "
+                    "and remove it then"
+                )
+            self._loaded.pop(model, None)
+            self._leaving.add(model)
+        try:
             return self._the_store().remove(model)
+        finally:
+            with self._state:
+                self._leaving.discard(model)
 
     def add(self, folder: Path, progress: Report) -> str:
         """Take in a model of somebody's own and return its id."""
