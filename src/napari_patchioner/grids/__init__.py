@@ -6,6 +6,16 @@ from ._class_attention import class_attention
 from ._grid import FeatureGrid
 from ._key import grid_key
 from ._pool import pool
+from ._store import GridStore, StoreSize, cache_folder
 from ._transform import GridTransform
 
-__all__ = ["FeatureGrid", "GridTransform", "class_attention", "grid_key", "pool"]
+__all__ = [
+    "FeatureGrid",
+    "GridStore",
+    "GridTransform",
+    "StoreSize",
+    "cache_folder",
+    "class_attention",
+    "grid_key",
+    "pool",
+]
