@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from .backbones import RegionEncoder
+from .backbones import RegionEncoder, as_rgb
 from .errors import ModelError, RegionError
-from .grids import pool
+from .grids import grid_key, pool
 from .regions import WholeImage, cover
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .backbones import Backbone
     from .bridges import Bridge
     from .decoders import Caption, Decoder
-    from .grids import FeatureGrid
+    from .grids import FeatureGrid, GridStore
     from .regions import PatchWeights, Region
 
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
@@ -86,8 +86,27 @@ class Captioner:
         self.whole: Pooling | None = whole
         self.max_tokens = max_tokens
 
+    def key(self, image: npt.ArrayLike) -> str:
+        """Return the key of the grid that :meth:`encode` would make, without looking.
+
+        Parameters
+        ----------
+        image : array_like, shape (height, width) or (height, width, channels)
+            One plane, gray, RGB or RGBA.
+
+        Raises
+        ------
+        ImageError
+            If the array is not a picture.
+        """
+        return grid_key(as_rgb(image), self.backbone.name)
+
     def encode(
-        self, image: npt.ArrayLike, *, progress: Callable[[float, str], None] | None = None
+        self,
+        image: npt.ArrayLike,
+        *,
+        progress: Callable[[float, str], None] | None = None,
+        store: GridStore | None = None,
     ) -> FeatureGrid:
         """Look at an image: the one slow step, the same for any number of regions.
 
@@ -97,6 +116,8 @@ class Captioner:
             One plane, gray, RGB or RGBA.
         progress : callable, optional
             Told the share done, 0 to 1, and what is being done; may raise ``Cancelled``.
+        store : GridStore, optional
+            Searched before anything is looked at, and given what was seen.
 
         Returns
         -------
@@ -108,7 +129,15 @@ class Captioner:
         ImageError
             If the array is not a picture.
         """
-        return self.backbone.encode(image, progress=progress)
+        known = store.get(self.key(image)) if store is not None else None
+        if known is not None:
+            if progress is not None:
+                progress(1.0, "the image was read before")
+            return known
+        grid = self.backbone.encode(image, progress=progress)
+        if store is not None:
+            store.put(grid)
+        return grid
 
     def caption(
         self,

@@ -38,7 +38,11 @@ class Backbone(Protocol):
     def encode(
         self, image: npt.ArrayLike, *, progress: Callable[[float, str], None] | None = None
     ) -> FeatureGrid:
-        """Look at an image, gray, RGB or RGBA; ``progress`` may raise ``Cancelled``."""
+        """Look at an image, gray, RGB or RGBA; ``progress`` may raise ``Cancelled``.
+
+        The grid's key is ``grid_key(as_rgb(image), self.name)``, so that a grid of the same image
+        can be found without looking again.
+        """
 
 
 @runtime_checkable

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_patchioner.bridges.appearance import AXES
+from napari_patchioner.checkpoints import file_sha256
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 
@@ -53,7 +55,6 @@ class MiniBackbone:
         A file is missing, damaged or belongs to another network.
     """
 
-    name = "efficientnet-lite2"
     patch_size = 16
     input_size = SIZE
 
@@ -62,6 +63,9 @@ class MiniBackbone:
         self._gate = load_gate(gate)
         channels = self._network.channels + self._network.middle_channels
         self.dim = channels + len(AXES)
+        made_of = "".join(map(file_sha256, (weights, gate)))
+        fingerprint = sha256(made_of.encode()).hexdigest()[:8]
+        self.name = f"efficientnet-lite2-{fingerprint}/{SIZE}/{GRID_SIDE}"
 
     def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
         """Look at an image once.
@@ -99,7 +103,7 @@ class MiniBackbone:
                 [resample(deep, shape), resample(middle, shape), axes], axis=2
             ),
             transform=GridTransform((pixels.shape[0], pixels.shape[1]), shape),
-            key=grid_key(pixels, self.name, size=SIZE),
+            key=grid_key(pixels, self.name),
             measures={"photograph": float(photograph)},
             backbone=self.name,
         )
