@@ -77,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
-    from ._cli import add_models
+    from ._cli import add_cache, add_models
 
     parser = _Parser(
         prog="napari-patchioner",
@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     baseline = "caption crops with a slow method to compare with, for research"
     _add_baseline(commands.add_parser("baseline", help=baseline))
     add_models(commands.add_parser("models", help="list, get, remove and add models"))
+    add_cache(commands.add_parser("cache", help="what is kept of images read before; clear it"))
     return parser
 
 

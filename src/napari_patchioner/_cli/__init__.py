@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from ._cache import add_cache
 from ._caption import caption_files, caption_image
 from ._demo import captions_table, run_demo
 from ._models import add_models
 
-__all__ = ["add_models", "caption_files", "caption_image", "captions_table", "run_demo"]
+__all__ = [
+    "add_cache",
+    "add_models",
+    "caption_files",
+    "caption_image",
+    "captions_table",
+    "run_demo",
+]
