@@ -47,6 +47,17 @@ class Panel(QWidget):
         self.selected = _heading("Selected shape")
         self._lay_out()
 
+    def set_ready(self, ready: bool) -> None:
+        """Allow or forbid what needs an image."""
+        for widget in (self.draw, self.again, self.together, self.describe, self.export):
+            widget.setEnabled(ready)
+
+    def show_nothing(self, message: str) -> None:
+        """Show that there is no image."""
+        self.status.setText(message)
+        self.caption.show_record(None)
+        self.whole.show_record(None)
+
     def _lay_out(self) -> None:
         more = QCollapsible("Options", self)
         more.addWidget(self.options.native)

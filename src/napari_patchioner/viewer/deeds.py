@@ -1,0 +1,121 @@
+"""What a person can do with the image at hand, by button or by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog
+
+from . import layers
+from .export import export_csv, suggested_path
+
+if TYPE_CHECKING:
+    import napari
+
+    from .annotator import Annotator
+    from .dock import CaptionDock
+    from .draw_bar import Tool
+
+
+class Deeds:
+    """Every method is one thing to do; without an image they do nothing.
+
+    Parameters
+    ----------
+    dock : CaptionDock
+        What is asked, shown and written with.
+    """
+
+    def __init__(self, dock: CaptionDock) -> None:
+        self._dock = dock
+
+    @property
+    def annotator(self) -> Annotator | None:
+        """That of the image at hand."""
+        return self._dock.annotator
+
+    def start(self) -> None:
+        """Read the image, with a model that is got first if it is not there."""
+        if self.annotator is not None:
+            self._dock.images.bind(layers.KEYS)
+            self._dock.models.start()
+
+    def cancel(self) -> None:
+        """Stop reading the image, or getting the model."""
+        if self.annotator is not None and self.annotator.reader.active:
+            self.annotator.reader.cancel()
+        else:
+            self._dock.models.cancel()
+
+    def use_tool(self, tool: Tool) -> None:
+        """Make the tool's layer active and put it in the tool's mode."""
+        if self.annotator is not None:
+            self._dock.images.bind(layers.KEYS)
+            layer = self._layer_for(tool)
+            layer.mode = tool.mode
+            self._dock.viewer.layers.selection.active = layer
+        self._dock.refresh()
+
+    def caption_again(self) -> None:
+        """Have the selected shapes captioned anew, or the group they make up."""
+        if self.annotator is None:
+            return
+        record = self.annotator.current()
+        chosen = [record.uid] if record else self.annotator.selected()
+        if chosen:
+            self.annotator.again(chosen)
+        else:
+            self.annotator.tell("Select a shape first: press S, then click it.")
+
+    def caption_together(self) -> None:
+        """Caption the selected shapes as one region."""
+        if self.annotator is not None:
+            self.annotator.group_selected()
+
+    def caption_whole(self) -> None:
+        """Caption the displayed plane."""
+        if self.annotator is not None:
+            self.annotator.whole_image()
+
+    def write_caption(self) -> None:
+        """Put the cursor into the caption of the selected shape."""
+        editor = self._dock.panel.caption.editor
+        if editor.isEnabled():
+            editor.setFocus()
+            editor.selectAll()
+
+    def edit(self, uid: str, text: str) -> None:
+        """Take a person's text."""
+        if self.annotator is not None:
+            self.annotator.edit(uid, text)
+
+    def ask_where_to_export(self) -> None:
+        """Ask for a file, and write the two CSV files."""
+        if self.annotator is None:
+            return
+        suggestion = str(suggested_path(self.annotator.image))
+        path, _ = QFileDialog.getSaveFileName(self._dock, "Export CSV", suggestion, "CSV (*.csv)")
+        if path:
+            self.export_csv(path)
+
+    def export_csv(self, path: str | Path) -> None:
+        """Write the two CSV files; `path` names the first."""
+        if self.annotator is None:
+            return
+        try:
+            files = export_csv(Path(path), self.annotator.session, self.annotator.image)
+        except (OSError, ValueError) as error:
+            self.annotator.tell(f"Nothing was exported: {error}")
+        else:
+            self.annotator.tell(f"Saved {files[0].name} and {files[1].name}.")
+
+    def _layer_for(self, tool: Tool) -> napari.layers.Shapes:
+        """Return the layer a tool works on: selecting works on both, on the active one first."""
+        annotator, active = self.annotator, self._dock.viewer.layers.selection.active
+        layer = annotator.layer(tool.key)
+        if tool.mode == "select":
+            for binding in annotator.bindings.values():
+                binding.layer.mode = tool.mode
+                layer = active if binding.layer is active else layer
+        return layer
