@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 Kind = Literal["shape", "group", "image"]
 NO_SCORE = float("nan")
 SOURCES = ("", "model", "edited", "human")
+
+
+def same_number(one: float, other: float) -> bool:
+    """Whether two numbers are equal, or both none.
+
+    >>> same_number(NO_SCORE, NO_SCORE), same_number(0.5, NO_SCORE)
+    (True, False)
+    """
+    return one == other or (one != one and other != other)
 
 
 class Plane(NamedTuple):
@@ -41,28 +50,33 @@ class Row:
 
     Attributes
     ----------
-    uid, caption, source : str
+    uid, source, caption_model : str
         As in the table, missing values as empty strings.
+    caption : str, optional
+        None where the table has no text, not even an empty one.
     score : float
         NaN where there is none.
+    reviewed : bool, optional
+        None where the table says neither yes nor no.
     extras : mapping
         Columns that belong to other people; carried along untouched.
     """
 
     uid: str = ""
-    caption: str = ""
+    caption: str | None = ""
     score: float = NO_SCORE
     source: str = ""
+    caption_model: str = ""
+    reviewed: bool | None = False
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def same(self, other: Row) -> bool:
         """Whether both rows say the same in the columns that are ours."""
-        score = self.score == other.score or (np.isnan(self.score) and np.isnan(other.score))
-        return score and (self.uid, self.caption, self.source) == (
-            other.uid,
-            other.caption,
-            other.source,
-        )
+        return same_number(self.score, other.score) and self._words == other._words
+
+    @property
+    def _words(self) -> tuple[object, ...]:
+        return self.uid, self.caption, self.source, self.caption_model, self.reviewed
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -130,6 +144,12 @@ class Record:
         The plane that a whole-image caption describes.
     wanted : bool
         Whether a model should caption it when it can.
+    reviewed : bool
+        Whether a person accepted the text.
+    locked : bool
+        Whether no model may touch it, not even where there is no text.
+    rejected : bool
+        Whether a person refused the text; then only they may ask for another.
     extras : mapping
         Other people's feature columns.
     """
@@ -148,24 +168,45 @@ class Record:
     members: tuple[str, ...] = ()
     plane: Plane | None = None
     wanted: bool = False
+    reviewed: bool = False
+    locked: bool = False
+    rejected: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def protected(self) -> bool:
-        """Whether the text is a person's, which no model may touch."""
-        return bool(self.caption) and self.source != "model"
+        """Whether no model may touch the text: a person's, an accepted or a locked one."""
+        return self.locked or self.reviewed or (bool(self.caption) and self.source != "model")
 
     @property
     def row(self) -> Row:
         """What the features table should say."""
-        return Row(self.uid, self.caption, self.score, self.source, self.extras)
+        return Row(
+            self.uid,
+            self.caption,
+            self.score,
+            self.source,
+            self.model,
+            self.reviewed,
+            self.extras,
+        )
+
+    def want(self) -> None:
+        """Ask the models for a text, unless it is none of their business."""
+        self.wanted = not self.protected
+        self.rejected = self.rejected and not self.wanted
 
     def blank(self) -> None:
-        """Forget a text that no longer describes the shape; a person's text stays."""
+        """Forget a text that no longer describes the shape; a protected one stays."""
         self.problem = ""
         self.details = None
         if not self.protected:
-            self.caption, self.score, self.source, self.model = "", NO_SCORE, "", ""
+            self.empty()
+
+    def empty(self) -> None:
+        """Forget the text, whoever wrote it."""
+        self.caption, self.score, self.source, self.model = "", NO_SCORE, "", ""
+        self.reviewed = False
 
     def write(self, text: str) -> None:
         """Take a text from a person."""
@@ -175,8 +216,20 @@ class Record:
         self.source = ("edited" if drafted else "human") if text else ""
         self.caption, self.score = text, NO_SCORE
         self.model = self.model if drafted and text else ""
+        self.reviewed = self.reviewed and bool(text)
         self.problem = ""
         self.wanted = False
+
+    def choose(self, place: int) -> bool:
+        """Take one of the model's other wordings, which changes places with its first one."""
+        others = list(self.details.alternatives) if self.details else []
+        if self.details is None or not 0 <= place < len(others):
+            return False
+        text, others[place] = others[place], self.details.text
+        self.details = replace(self.details, text=text, alternatives=tuple(others))
+        self.caption, self.score, self.source = text, NO_SCORE, "model"
+        self.reviewed, self.problem, self.wanted = True, "", False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ def _add(
             continue
         shapes.append((shape[1], shape[0]))
         score = np.nan if annotation.score is None else annotation.score
-        rows.append((annotation.uid, annotation.caption, score, annotation.source))
+        ours = (annotation.uid, annotation.caption, score, annotation.source, annotation.model)
+        rows.append((*ours, False))
     if not shapes:
         return
     layer.add(shapes)

@@ -28,11 +28,14 @@ class Session:
         Grows with each reading of the image; answers to older requests are dropped.
     records : dict of str to Record
         Every caption by uid.
+    changed : list of callable
+        Called with nothing after anything has changed.
     """
 
     def __init__(self) -> None:
         self.generation = 0
         self.records: dict[str, Record] = {}
+        self.changed: list[Callable[[], None]] = []
         self._order: dict[str, list[str]] = {}
 
     # what happens on the canvas
@@ -72,6 +75,7 @@ class Session:
         for position, (uid, shape) in enumerate(zip(order, shapes, strict=True)):
             self._update(uid, layer, shape, rows[position] if position < len(rows) else Row())
         self._refresh_groups()
+        self._tell()
         wanted = self.table(layer)
         return len(wanted) != len(rows) or not all(map(Row.same, wanted, rows))
 
@@ -95,14 +99,57 @@ class Session:
         """Take a person's text for a record; an empty one hands it back to the models."""
         if uid in self.records:
             self.records[uid].write(" ".join(text.split()))
+            self._tell()
+
+    def accept(self, uids: Iterable[str]) -> int:
+        """Keep texts as they are, safe from any model; return how many have none to keep."""
+        chosen = self._chosen(uids)
+        for record in chosen:
+            record.reviewed = bool(record.caption)
+        self._tell()
+        return sum(not record.reviewed for record in chosen)
+
+    def reject(self, uids: Iterable[str]) -> int:
+        """Throw models' texts away for good; return how many were kept, a person's or locked.
+
+        No model is asked again until a person asks, or moves the shape.
+        """
+        chosen = self._chosen(uids)
+        kept = [r for r in chosen if r.locked or r.source in ("human", "edited")]
+        for record in chosen:
+            if record not in kept:
+                record.empty()
+                record.blank()
+                record.wanted, record.rejected = False, True
+        self._tell()
+        return len(kept)
+
+    def lock(self, uids: Iterable[str], on: bool) -> None:
+        """Keep all models from records, with a text or without, or let them in again."""
+        for record in self._chosen(uids):
+            record.locked = on
+            record.wanted = record.wanted and not on
+        self._tell()
+
+    def choose(self, uid: str, place: int) -> bool:
+        """Take one of the model's other wordings, counted from 0, as accepted text.
+
+        It changes places with the model's first wording. False where there is no such wording.
+        """
+        chosen = uid in self.records and self.records[uid].choose(place)
+        self._tell()
+        return chosen
 
     def again(self, uids: Iterable[str]) -> int:
-        """Ask for new captions; return how many were refused because a person wrote them."""
-        chosen = [self.records[uid] for uid in uids if uid in self.records]
+        """Ask for new captions; return how many were refused: a person's, accepted or locked."""
+        chosen = self._chosen(uids)
+        refused = sum(record.protected for record in chosen)
         for record in chosen:
-            record.blank()
-            record.wanted = not record.protected
-        return sum(record.protected for record in chosen)
+            if not record.protected:
+                record.blank()
+                record.want()
+        self._tell()
+        return refused
 
     def group(self, members: Iterable[str]) -> Record | None:
         """Return the record of several shapes together, made on first use; None below two."""
@@ -147,7 +194,8 @@ class Session:
         self.generation += 1
         for record in self.records.values():
             strange = bool(model and record.model) and record.model != model
-            record.wanted = not record.protected and (rewrite or strange or not record.caption)
+            asked = rewrite or strange or not record.caption
+            record.wanted = asked and not record.protected and not record.rejected
         return self.generation
 
     def take(self, ready: Callable[[Record], bool]) -> list[Request]:
@@ -172,6 +220,7 @@ class Session:
         record.caption, record.score = caption.text, round(float(caption.score), 4)
         record.source = "model" if caption.text else ""
         record.model, record.details, record.problem = model, caption, ""
+        self._tell()
         return True
 
     def fail(self, request: Request, problem: str) -> None:
@@ -179,8 +228,16 @@ class Session:
         record = self._current(request)
         if record is not None:
             record.problem = problem
+            self._tell()
 
     # details
+
+    def _tell(self) -> None:
+        for listener in list(self.changed):
+            listener()
+
+    def _chosen(self, uids: Iterable[str]) -> list[Record]:
+        return [self.records[uid] for uid in dict.fromkeys(uids) if uid in self.records]
 
     def _current(self, request: Request) -> Record | None:
         """Return the record that a request still speaks of."""
@@ -197,12 +254,15 @@ class Session:
             return
         if row.uid == uid:
             record.extras = row.extras
-            record.write(row.caption)
+            if row.caption is not None:
+                record.write(row.caption)
+            if row.reviewed is not None:
+                record.reviewed = row.reviewed and bool(record.caption)
         record.seen = shape
         if record.fingerprint != shape.fingerprint:
             record.fingerprint = shape.fingerprint
             record.blank()
-            record.wanted = not record.protected
+            record.want()
 
     def _refresh_groups(self) -> None:
         """Drop groups that lost a member, ask again for those with a changed one."""
@@ -214,7 +274,7 @@ class Session:
             if fingerprint != record.fingerprint:
                 record.fingerprint = fingerprint
                 record.blank()
-                record.wanted = not record.protected
+                record.want()
 
     def _fingerprint(self, members: Iterable[str]) -> str:
         return "+".join(self.records[uid].fingerprint for uid in members)
@@ -239,5 +299,6 @@ def _adopt(uid: str, layer: str, shape: Seen, row: Row) -> Record:
     if row.caption and row.uid in ("", uid):
         record.caption, record.score = row.caption, row.score
         record.source = row.source if row.source in SOURCES and row.source else "human"
+        record.model, record.reviewed = row.caption_model, bool(row.reviewed)
     record.wanted = not record.caption
     return record

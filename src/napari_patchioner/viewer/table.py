@@ -15,14 +15,27 @@ if TYPE_CHECKING:
     import napari
     import pandas as pd
 
-COLUMNS = ("uid", "caption", "score", "source")
-BLANK = {"uid": "", "caption": "", "score": NO_SCORE, "source": ""}
+# What each column holds, and what it says where there is nothing to say.
+BLANK = {
+    "uid": "",
+    "caption": "",
+    "score": NO_SCORE,
+    "source": "",
+    "caption_model": "",
+    "reviewed": False,
+}
+COLUMNS = tuple(BLANK)
+_KINDS = {"score": float, "reviewed": bool}
 
 
 def empty_columns(length: int = 0) -> dict[str, np.ndarray]:
     """Return our columns for a new layer, typed."""
-    text = np.array([""] * length, object)
-    return {"uid": text, "caption": text, "score": np.full(length, np.nan), "source": text}
+    return {name: _column(name, [BLANK[name]] * length) for name in COLUMNS}
+
+
+def _column(name: str, cells: Sequence[Any]) -> np.ndarray:
+    """Return one of our columns, typed."""
+    return np.array(cells, _KINDS.get(name, object))
 
 
 def is_drawing(layer: napari.layers.Shapes) -> bool:
@@ -59,12 +72,7 @@ def write_rows(layer: napari.layers.Shapes, rows: Sequence[Row]) -> None:
     columns = [name for name in layer.features.columns if name not in COLUMNS]
     table = pd.DataFrame(
         {name: [row.extras.get(name) for row in rows] for name in columns}
-        | {
-            "uid": np.array([row.uid for row in rows], object),
-            "caption": np.array([row.caption for row in rows], object),
-            "score": np.array([row.score for row in rows], float),
-            "source": np.array([row.source for row in rows], object),
-        }
+        | {name: _column(name, [getattr(row, name) for row in rows]) for name in COLUMNS}
     )
     layer.features = table[[*COLUMNS, *columns]]
     reset_defaults(layer)
@@ -110,9 +118,10 @@ def reset_defaults(layer: napari.layers.Shapes) -> None:
     shape would inherit its caption.
     """
     defaults = layer.feature_defaults
-    first = [defaults[name].iloc[0] for name in ("uid", "caption", "source")]
-    if any(not isinstance(value, str) or value for value in first):
-        layer.feature_defaults = {**_first(defaults), **BLANK}
+    first = _first(defaults)
+    texts = ("uid", "caption", "source", "caption_model")
+    if first["reviewed"] or any(first[name] != "" for name in texts):
+        layer.feature_defaults = {**first, **BLANK}
 
 
 def _first(defaults: pd.DataFrame) -> dict[str, Any]:
@@ -125,11 +134,14 @@ def _row(record: dict[Any, Any]) -> Row:
         score = float(record.get("score", NO_SCORE))
     except (TypeError, ValueError):
         score = NO_SCORE
+    caption = record.get("caption")
     return Row(
         _plain(record.get("uid")),
-        _plain(record.get("caption")),
+        caption if isinstance(caption, str) else None,
         score,
         _plain(record.get("source")),
+        _plain(record.get("caption_model")),
+        _yes_or_no(record.get("reviewed")),
         extras,
     )
 
@@ -137,3 +149,11 @@ def _row(record: dict[Any, Any]) -> Row:
 def _plain(value: object) -> str:
     """Return a text, empty for the missing values of numpy and pandas."""
     return value if isinstance(value, str) else ""
+
+
+def _yes_or_no(value: object) -> bool | None:
+    """Return a truth value, also where it has been through a file; None for anything else."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
+    is_number = isinstance(value, (bool, int, float, np.bool_, np.number))
+    return bool(value) if is_number and value in (0, 1) else None
