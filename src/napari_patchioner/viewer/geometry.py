@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_patchioner.annotations import region_from_shape
 from napari_patchioner.errors import RegionError
-from napari_patchioner.regions import Polygon, Region, RegionSet, WholeImage, untangle
+from napari_patchioner.regions import Point, Polygon, Region, RegionSet, WholeImage, untangle
 
+from ._mask import SeenMask
 from ._record import Plane, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import napari
     import numpy.typing as npt
@@ -23,24 +25,77 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
 
+POINT = "point"
 # Vertices of one shape that lie further apart than this, in pixels, are not on one plane.
 _FLAT = 0.5
 
 
 def alignment(
-    shapes: napari.layers.Shapes, image: napari.layers.Image
+    layer: napari.layers.Layer, image: napari.layers.Layer
 ) -> Callable[[FloatArray], FloatArray]:
-    """Return the map from a shapes layer's data to the image's pixels, through the world.
+    """Return the map from one layer's data to another's, through the world.
 
-    The map is affine, so it is measured once on a corner and the unit steps from it; for layers
-    that lie exactly on each other it changes no digit.
+    For layers that lie exactly on each other it changes no digit.
     """
-    steps = np.vstack([np.zeros(shapes.ndim), np.eye(shapes.ndim)])
-    mapped = np.array([image.world_to_data(shapes.data_to_world(step)) for step in steps], float)
-    origin, matrix = mapped[0], mapped[1:] - mapped[0]
-    if np.allclose(matrix, np.eye(shapes.ndim), atol=1e-9) and np.allclose(origin, 0, atol=1e-9):
+    matrix, origin = affine_between(layer, image)
+    if np.array_equal(matrix, np.eye(layer.ndim)) and not origin.any():
         return lambda vertices: np.array(vertices, float)
     return lambda vertices: np.asarray(vertices, float) @ matrix + origin
+
+
+def affine_between(
+    layer: napari.layers.Layer, image: napari.layers.Layer
+) -> tuple[FloatArray, FloatArray]:
+    """Return matrix and origin with ``image_data = layer_data @ matrix + origin``.
+
+    It is measured on a corner and the unit steps from it; rounding of layers that lie exactly
+    on each other is taken out.
+    """
+    steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+    factors = unit_factors(layer.units, image.units)
+    world = [np.asarray(layer.data_to_world(step)) * factors for step in steps]
+    mapped = np.array([image.world_to_data(place) for place in world], float)
+    origin, matrix = mapped[0], mapped[1:] - mapped[0]
+    if np.allclose(matrix, np.eye(layer.ndim), atol=1e-9) and np.allclose(origin, 0, atol=1e-9):
+        return np.eye(layer.ndim), np.zeros(layer.ndim)
+    return matrix, origin
+
+
+def lies_on(layer: napari.layers.Layer, image: napari.layers.Layer) -> bool:
+    """Whether two layers of as many axes have their pixels in the same places."""
+    if layer.ndim != image.ndim:
+        return False
+    matrix, origin = affine_between(layer, image)
+    return np.array_equal(matrix, np.eye(layer.ndim)) and not origin.any()
+
+
+def unit_factors(units: Sequence[Any], others: Sequence[Any]) -> FloatArray:
+    """Return how many of the other units one unit is, axis by axis; 1 where they do not compare.
+
+    >>> from napari.layers import Points
+    >>> unit_factors(Points(ndim=1, units="mm").units, Points(ndim=1, units="um").units).tolist()
+    [1000.0]
+    """
+    from pint import DimensionalityError, get_application_registry
+
+    convert = get_application_registry().convert
+    factors = np.ones(len(units))
+    for axis, (unit, other) in enumerate(zip(units, others, strict=True)):
+        if unit != other:
+            with suppress(DimensionalityError):
+                factors[axis] = round(convert(1.0, unit, other), 12)
+    return factors
+
+
+def world_to_image(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image, position: Sequence[float]
+) -> FloatArray:
+    """Return where in an image's pixels, all its axes, a place of the viewer's world lies."""
+    lead = viewer.dims.ndim - image.ndim
+    place = np.asarray(position, float)[lead:]
+    if viewer.dims.units is not None:
+        place = place * unit_factors(viewer.dims.units[lead:], image.units)
+    return np.asarray(image.world_to_data(place), float)
 
 
 def displayed_plane(viewer: napari.components.ViewerModel, image: napari.layers.Image) -> Plane:
@@ -57,7 +112,7 @@ def displayed_plane(viewer: napari.components.ViewerModel, image: napari.layers.
     axes = tuple(axis - lead for axis in viewer.dims.displayed)
     if min(axes) < 0:
         raise RegionError(f"the image {image.name!r} is not spread over the two displayed axes")
-    point = np.asarray(image.world_to_data(viewer.dims.point[lead:]), float)
+    point = world_to_image(viewer, image, viewer.dims.point)
     others = [axis for axis in range(image.ndim) if axis not in axes]
     last = np.array(full_shape(image)) - 1
     index = tuple(int(np.clip(np.round(point[axis]), 0, last[axis])) for axis in others)
@@ -81,11 +136,21 @@ def plane_of(seen: Seen, axes: tuple[int, int]) -> Plane | None:
 
 def shape_region(seen: Seen, axes: tuple[int, int]) -> Region:
     """Return the region that a shape outlines, in ``(row, column)`` pixels of its plane."""
-    return region_from_shape(seen.vertices[:, list(axes)], seen.shape_type)
+    if isinstance(seen, SeenMask):
+        return seen.mask(axes)
+    places = seen.vertices[:, list(axes)]
+    if seen.shape_type == POINT:
+        return Point(*map(float, places[0]))
+    return region_from_shape(places, seen.shape_type)
 
 
-def record_region(record: Record, session: Session, axes: tuple[int, int]) -> Region:
+def record_region(
+    record: Record, session: Session, axes: tuple[int, int], *, union: bool = False
+) -> Region:
     """Return what a record describes: a shape, several together, or the whole image.
+
+    Of several shapes, patches they share count as often as they are shared (equation 1 of the
+    paper), or once with `union`.
 
     Raises
     ------
@@ -97,7 +162,7 @@ def record_region(record: Record, session: Session, axes: tuple[int, int]) -> Re
     if record.seen is not None:
         return shape_region(record.seen, axes)
     seen = [session.records[uid].seen for uid in record.members]
-    return RegionSet(tuple(shape_region(one, axes) for one in seen if one is not None))
+    return RegionSet(tuple(shape_region(one, axes) for one in seen if one is not None), union)
 
 
 def record_plane(record: Record, session: Session, axes: tuple[int, int]) -> Plane | None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
 
 from .geometry import displayed_plane, record_plane
-from .picture import plane_source
+from .picture import channels, plane_source, same_look
 from .worker import Job, read_image
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.grids import FeatureGrid, GridStore
 
     from ._record import Plane, Record
     from .library import Library
+    from .picture import PlaneSource
     from .session import Session
 
 KEPT_PLANES = 12
@@ -34,6 +35,13 @@ class Reader(QObject):
         Whether captions can be written with what has been read since the last start.
     completed : bool
         Whether any reading of the image has ever come to its end.
+    looks : dict of Plane to dict
+        How each plane was displayed when it was read, as plain values: layers, contrast limits,
+        gamma, colormaps. See `picture.PlaneSource.look`.
+    composite : bool
+        Whether all visible channels that lie on the image are read together.
+    keep : bool
+        Whether what was read is kept on disk, so that the same picture is never read twice.
 
     Parameters
     ----------
@@ -63,6 +71,9 @@ class Reader(QObject):
         self.completed = False
         self.job: Job | None = None
         self.grids: dict[Plane, FeatureGrid] = {}
+        self.looks: dict[Plane, dict[str, Any]] = {}
+        self.composite = False
+        self.keep = True
         self._refused: set[Plane] = set()
         self._viewer = viewer
         self._image = image
@@ -77,20 +88,21 @@ class Reader(QObject):
         """Read the displayed plane with a model; grids of an earlier reading are dropped."""
         self.model, self.ready = model, False
         self.grids.clear()
+        self.looks.clear()
         self._refused.clear()
         self.read()
 
     def read(self) -> None:
         """Read the displayed plane with the model in use."""
         try:
-            plane = displayed_plane(self._viewer, self._image)
-            source = plane_source(self._image, plane)
+            source = self._source()
         except PatchionerError as error:
             self.told.emit(str(error))
             return
-        self._refused.add(plane)
-        job = Job(read_image, self._library, self.model, source, parent=self)
-        job.delivered.connect(partial(self._on_read, job, plane))
+        self._refused.add(source.plane)
+        store = shared_store(self.keep)
+        job = Job(read_image, self._library, self.model, source, store, parent=self)
+        job.delivered.connect(partial(self._on_read, job, source))
         job.ended.connect(partial(self._on_ended, job))
         self.job = job
         self.told.emit("reading the image; you can draw meanwhile")
@@ -111,7 +123,28 @@ class Reader(QObject):
         """Drop all grids: the image is not what it was."""
         self.cancel()
         self.grids.clear()
+        self.looks.clear()
         self.model, self.ready = "", False
+
+    def here(self) -> tuple[Plane, FeatureGrid] | None:
+        """Return the displayed plane with its grid, if it has been read."""
+        try:
+            plane = displayed_plane(self._viewer, self._image)
+        except PatchionerError:
+            return None
+        return (plane, self.grids[plane]) if plane in self.grids else None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the displayed plane looks different from what was read of it."""
+        found = self.here()
+        return found is not None and not same_look(self._source().look, self.looks[found[0]])
+
+    def provenance(self, plane: Plane) -> dict[str, Any]:
+        """Return what the grid of a plane was made from, as plain values; empty without one."""
+        if plane not in self.grids:
+            return {}
+        return {"model": self.model, "grid": self.grids[plane].key, "display": self.looks[plane]}
 
     def plane_and_grid(self, record: Record, session: Session) -> tuple[Plane, FeatureGrid] | None:
         """Return the plane a record lies on with its grid, if that plane has been read."""
@@ -137,15 +170,22 @@ class Reader(QObject):
         records = [record for record in session.records.values() if record.wanted]
         return any(record_plane(record, session, plane.axes) == plane for record in records)
 
-    def _on_read(self, job: Job, plane: Plane, grid: FeatureGrid) -> None:
+    def _source(self) -> PlaneSource:
+        """Return the displayed plane as it is displayed now."""
+        plane = displayed_plane(self._viewer, self._image)
+        others = channels(self._viewer, self._image) if self.composite else ()
+        return plane_source(self._image, plane, others)
+
+    def _on_read(self, job: Job, source: PlaneSource, grid: FeatureGrid) -> None:
         if job is not self.job:
             return
         self.ready = self.completed = True
         while len(self.grids) >= KEPT_PLANES:
             oldest = next(iter(self.grids))
             self._refused.discard(oldest)
-            del self.grids[oldest]
-        self.grids[plane] = grid
+            del self.grids[oldest], self.looks[oldest]
+        self.grids[source.plane] = grid
+        self.looks[source.plane] = source.look
 
     def _on_ended(self, job: Job, error: Exception | None) -> None:
         if job is not self.job:
@@ -153,6 +193,14 @@ class Reader(QObject):
         self.job = None
         self.told.emit(_outcome(error))
         self.changed.emit()
+
+
+@cache
+def shared_store(on_disk: bool) -> GridStore:
+    """Return where this process keeps what was read: in memory, and on disk if wanted."""
+    from napari_patchioner.grids import GridStore, cache_folder
+
+    return GridStore(cache_folder() if on_disk else None)
 
 
 def _outcome(error: Exception | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import wraps
+from inspect import signature
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.decoders import Caption
-    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.grids import FeatureGrid, GridStore
     from napari_patchioner.regions import Region
 
     from ._record import Request
@@ -80,13 +81,18 @@ def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @reporting
 def read_image(
-    library: Library, model: str, source: PlaneSource, progress: Progress
+    library: Library,
+    model: str,
+    source: PlaneSource,
+    store: GridStore | None,
+    progress: Progress,
 ) -> Generator[FeatureGrid, None, None]:
     """Load the model, read the plane, encode it; yield the grid."""
     progress(0.0, "loading the model")
     with library.using(model, progress.part(0.0, 0.3)) as captioner:
         progress(0.3, "reading the image")
-        grid = captioner.encode(source.read(), progress=progress.part(0.35, 1.0))
+        keep = {"store": store} if "store" in signature(captioner.encode).parameters else {}
+        grid = captioner.encode(source.read(), progress=progress.part(0.35, 1.0), **keep)
     progress(1.0, "done")
     yield source.in_full_pixels(grid)
 
@@ -100,16 +106,26 @@ def write_captions(
     progress: Progress,
 ) -> Generator[list[tuple[Request, Caption | PatchionerError]], None, None]:
     """Caption regions in batches, each batch on one grid; yield pairs of request and answer."""
-    waiting = list(tasks)
-    while waiting:
-        progress(1 - len(waiting) / len(tasks), "captioning")
-        grid = waiting[0][2]
-        batch = [task for task in waiting if task[2] is grid][:BATCH]
-        waiting = [task for task in waiting if task not in batch]
+    done = 0
+    for grid, batch in _batches(tasks):
+        progress(done / len(tasks), f"captioning: {done} of {len(tasks)}")
         # Never across a yield: a worker that is stopped there keeps what it holds.
         with library.using(model, progress) as captioner:
             answers = _caption_batch(captioner, grid, batch, options)
+        done += len(batch)
         yield answers
+
+
+def _batches(
+    tasks: Sequence[tuple[Request, Region, FeatureGrid]],
+) -> Generator[tuple[FeatureGrid, list[tuple[Request, Region, FeatureGrid]]], None, None]:
+    """Yield the tasks a few at a time, those of one grid together."""
+    on_grid: dict[int, list[tuple[Request, Region, FeatureGrid]]] = {}
+    for task in tasks:
+        on_grid.setdefault(id(task[2]), []).append(task)
+    for together in on_grid.values():
+        for start in range(0, len(together), BATCH):
+            yield together[0][2], together[start : start + BATCH]
 
 
 def _caption_batch(
