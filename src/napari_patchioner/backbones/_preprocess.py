@@ -26,6 +26,9 @@ CLIP: tuple[Triple, Triple] = (
     (0.48145466, 0.4578275, 0.40821073),
     (0.26862954, 0.26130258, 0.27577711),
 )
+# From this aspect ratio on, a picture is cut and resized at once.
+_STRIP = 16
+
 HALF: tuple[Triple, Triple] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
@@ -94,14 +97,15 @@ class Preprocessing:
     def _resized(
         self, rgb: npt.NDArray[np.uint8], transform: GridTransform
     ) -> npt.NDArray[np.uint8]:
-        rows, columns = transform.grid_shape
+        rows, columns = (cells * self.patch_size for cells in transform.grid_shape)
         picture = Image.fromarray(rgb)
-        if self.layout == "crop":
-            picture = self._cropped(picture)
-        else:
-            size = (columns * self.patch_size, rows * self.patch_size)
-            picture = picture.resize(size, Image.Resampling.BICUBIC)
-        return np.asarray(picture)[: rows * self.patch_size, : columns * self.patch_size]
+        if self.layout == "crop" and max(picture.size) < _STRIP * min(picture.size):
+            return np.asarray(self._cropped(picture))[:rows, :columns]
+        # Of a strip only what is seen is made: all of it, resized, may be larger than memory.
+        top, left, height, width = transform.extent
+        right, bottom = min(left + width, picture.width), min(top + height, picture.height)
+        box = (left, top, right, bottom)
+        return np.asarray(picture.resize((columns, rows), Image.Resampling.BICUBIC, box=box))
 
     def _cropped(self, picture: Image.Image) -> Image.Image:
         """Resize the short side, then cut whole pixels, as torchvision does."""
