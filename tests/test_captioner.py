@@ -229,8 +229,14 @@ class LookingAgain(PixelBackbone):
     """Looks at the picture for every region: the largest share of any of its patches."""
 
     def embed_regions(
-        self, grid: FeatureGrid, weights: Sequence[PatchWeights]
+        self,
+        grid: FeatureGrid,
+        weights: Sequence[PatchWeights],
+        *,
+        progress: Callable[[float, str], None] | None = None,
     ) -> npt.NDArray[np.float32]:
+        if progress is not None:
+            progress(0.5, "looking again")
         patches = grid.embeddings.reshape(-1, 3)
         return np.stack([patches[region.indices].max(axis=0) for region in weights])
 
@@ -263,6 +269,34 @@ def test_progress_is_passed_on_and_may_stop_the_work(
 
     with pytest.raises(Cancelled):
         captioner.encode(picture, progress=stop)
+
+
+def test_captions_tell_of_their_progress_and_may_be_stopped(
+    picture: npt.NDArray[np.float32],
+) -> None:
+    captioner = Captioner(LookingAgain(), SpyBridge(), ColourDecoder(), name="c")
+    grid = captioner.encode(picture)
+    told: list[tuple[float, str]] = []
+    captioner.caption(
+        grid, [WholeImage()], progress=lambda done, message: told.append((done, message))
+    )
+    assert [message for _, message in told] == [
+        "looking again",
+        "comparing with words",
+        "writing",
+        "done",
+    ]
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1][0] == 1
+
+    for at in range(3):
+
+        def stop(_done: float, message: str, at: int = at) -> None:
+            if message == told[at][1]:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            captioner.caption(grid, [WholeImage()], progress=stop)
 
 
 def test_captions_carry_their_nearest_sentences(picture: npt.NDArray[np.float32]) -> None:

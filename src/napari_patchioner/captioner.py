@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from .backbones import RegionEncoder, as_rgb
+from .bridges import WishfulBridge
+from .decoders import Wishes
 from .errors import ModelError, RegionError
 from .grids import grid_key, pool
-from .regions import WholeImage, cover
+from .regions import RegionSet, WholeImage, cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
 
     from .backbones import Backbone
     from .bridges import Bridge
-    from .decoders import Caption, Decoder
+    from .decoders import Caption, Decoder, Length
     from .grids import FeatureGrid, GridStore
     from .regions import PatchWeights, Region
 
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
+
+# Shares of the work after a second look at regions, and after the bridge.
+_LOOKED, _COMPARED = 0.6, 0.7
 
 
 class Captioner:
@@ -148,6 +153,14 @@ class Captioner:
         beams: int = 4,
         alternatives: int = 3,
         max_tokens: int | None = None,
+        length: Length | None = None,
+        temperature: float | None = None,
+        repetition: int | None = None,
+        must: Sequence[str] = (),
+        never: Sequence[str] = (),
+        plurals: bool = False,
+        union: bool = False,
+        progress: Callable[[float, str], None] | None = None,
     ) -> list[Caption]:
         """Caption regions of an encoded image, all of them together.
 
@@ -166,6 +179,22 @@ class Captioner:
             How many other captions to give where there are any.
         max_tokens : int, optional
             Longest caption in tokens; the captioner's own by default.
+        length : {"label", "phrase", "sentence"}, optional
+            Name, phrase or whole sentence; the model's own way by default.
+        temperature : float, optional
+            Of the memory, for this call; the smaller, the closer to its nearest sentence. Nothing
+            changes where there is no memory to average.
+        repetition : int, optional
+            No sequence of so many tokens comes twice in a caption.
+        must, never : sequence of str
+            Words or phrases that captions have to hold, and that they may not hold. A caption
+            without all it must hold says so in its ``problem``.
+        plurals : bool
+            Whether the plurals of these words count as they do.
+        union : bool
+            Whether patches shared by the members of a region set count once.
+        progress : callable, optional
+            Told the share done, 0 to 1, and what is being done; may raise ``Cancelled``.
 
         Returns
         -------
@@ -177,26 +206,41 @@ class Captioner:
         RegionError
             If a region lies outside the image or makes no sense; nothing was computed then.
         ModelError
-            If the grid was encoded by another backbone.
+            If the grid was encoded by another backbone, or a wish makes no sense or is about a
+            word that the model cannot know.
         """
+        wishes = Wishes(length, temperature, repetition, must, never, plurals)
         self._check(grid)
+        if union:
+            regions = [_united(region) for region in regions]
         weights = self._cover_all(grid, regions)
         if not weights:
             return []
-        vectors = self._embed(grid, regions, weights, pooling)
+        tell = progress or (lambda _fraction, _message: None)
+        vectors = self._embed(grid, regions, weights, pooling, tell)
+        tell(_LOOKED, "comparing with words")
         patches = np.array([covered.weights.sum() for covered in weights])
-        crossing = self.bridge.cross(vectors, grid, patches=patches)
+        crossing = self._bridge(wishes).cross(vectors, grid, patches=patches)
+        tell(_COMPARED, "writing")
         captions = self.decoder.decode(
             crossing.vectors,
             max_tokens=self.max_tokens if max_tokens is None else max_tokens,
             beams=beams,
             alternatives=alternatives,
             evidence=crossing.evidence,
+            **({"wishes": wishes} if wishes.steer else {}),
         )
+        tell(1.0, "done")
         if crossing.neighbours is None:
             return captions
         pairs = zip(captions, crossing.neighbours, strict=True)
         return [replace(caption, neighbours=near) for caption, near in pairs]
+
+    def _bridge(self, wishes: Wishes) -> Bridge:
+        """Let the bridge grant what it can; others know of no wishes."""
+        if wishes == Wishes() or not isinstance(self.bridge, WishfulBridge):
+            return self.bridge
+        return self.bridge.wishing(wishes)
 
     def _check(self, grid: FeatureGrid) -> None:
         """Refuse what another backbone has encoded."""
@@ -217,10 +261,13 @@ class Captioner:
         regions: Sequence[Region],
         weights: list[PatchWeights],
         pooling: Pooling | None,
+        tell: Callable[[float, str], None],
     ) -> npt.NDArray[np.float32]:
         """One vector per region, shape (n, dim); whole images may be pooled their own way."""
         if isinstance(self.backbone, RegionEncoder):
-            return self.backbone.embed_regions(grid, weights)
+            return self.backbone.embed_regions(
+                grid, weights, progress=lambda done, message: tell(_LOOKED * done, message)
+            )
         how = pooling or self.pooling
         whole = pooling or self.whole or how
         if whole == how:
@@ -246,3 +293,7 @@ class Captioner:
                 raise RegionError(f"Region {position} of {len(regions)}: {error}") from error
             weights.append(covered)
         return weights
+
+
+def _united(region: Region) -> Region:
+    return replace(region, union=True) if isinstance(region, RegionSet) else region

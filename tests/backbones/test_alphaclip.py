@@ -231,3 +231,25 @@ def test_progress_may_cancel(backbone, picture):
 
     with pytest.raises(Cancelled):
         backbone.encode(picture, progress=cancel)
+
+
+def test_progress_may_stop_the_second_look(backbone, grid, weights, passes):
+    told = []
+    many = weights * 4
+    backbone.embed_regions(
+        grid, many, progress=lambda share, message: told.append((share, message))
+    )
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert (min(shares) > 0, shares[-1]) == (True, 1)
+    # After every layer of every batch.
+    assert len(shares) == 2 * len(passes)
+    assert {message for _, message in told} == {"looking again at 20 regions"}
+    before = len(passes)
+
+    def cancel(_fraction, _message):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        backbone.embed_regions(grid, many, progress=cancel)
+    assert len(passes) == before + 1

@@ -103,7 +103,9 @@ def test_progress_rises_to_one_and_may_stop_the_work(tower):
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
-    assert told[1][1] == "64 of 130 sentences"
+    # Before every batch and after every layer of it, so that nobody waits long to cancel.
+    assert len(set(shares)) == 1 + 3 * 2
+    assert told[1 + 2 + 1][1] == "64 of 130 sentences"
 
     def stop(_share, _message):
         raise Cancelled

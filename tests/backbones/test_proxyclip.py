@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from published import clip as published_clip
 from published import dino as published_dino
 
+from napari_patchioner.backbones._clip_vision import ClipVision
 from napari_patchioner.backbones._preprocess import CLIP, IMAGENET, Preprocessing
 from napari_patchioner.backbones._proxy_attention import proxy_attention, to_grid
 from napari_patchioner.backbones.proxyclip import ProxyClip
@@ -108,7 +109,10 @@ def test_guided_by_what_the_guide_sees(clip, guides, picture, kind):
     backbone = ProxyClip.open(clip | {"guide": guides[kind]}, size=84, layout="aspect")
     pixels = Preprocessing(84, GUIDES[kind], "aspect", IMAGENET)(picture).pixels
     seen = backbone._guide.look(pixels).patches.permute(2, 0, 1)[None]
-    mixed = torch.nn.functional.normalize(backbone.mix(pixels, seen)[0], dim=-1)
+    stretched = torch.nn.functional.interpolate(
+        pixels, [round(side / 8) * 8 for side in pixels.shape[2:]], mode="bilinear", antialias=True
+    )
+    mixed = torch.nn.functional.normalize(backbone.mix(stretched, seen)[0], dim=-1)
     grid = backbone.encode(picture)
     assert grid.shape == grid.transform.grid_shape == tuple(seen.shape[2:])
     assert grid.shape[0] < grid.shape[1]
@@ -127,6 +131,50 @@ def test_each_network_its_own_colours(files, picture):
     np.testing.assert_allclose(grid.embeddings.reshape(mixed.shape), mixed, atol=1e-4)
     published = ProxyClip.open(files, size=32).encode(picture)
     assert not np.allclose(published.embeddings, grid.embeddings, atol=1e-2)
+
+
+@pytest.fixture
+def clip_sees(monkeypatch):
+    """Heights and widths of what CLIP looked at."""
+    seen = []
+    start = ClipVision.start
+    monkeypatch.setattr(
+        ClipVision,
+        "start",
+        lambda self, pixels, way: seen.append(tuple(pixels.shape[2:])) or start(self, pixels, way),
+    )
+    return seen
+
+
+@pytest.mark.parametrize("shape", [(2, 300), (300, 2), (50, 91)])
+@pytest.mark.parametrize(
+    ("layout", "convention"), [("aspect", "reference"), ("crop", "reference"), ("square", "paper")]
+)
+def test_both_networks_see_the_same(clip, guides, clip_sees, shape, layout, convention):
+    guided = clip | {"guide": guides["dinov2_with_registers"]}
+    backbone = ProxyClip.open(guided, size=70, layout=layout, convention=convention)
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    grid = backbone.encode(picture)
+    assert np.isfinite(grid.embeddings).all()
+    [(height, width)] = clip_sees
+    assert height % 8 == width % 8 == 0
+    rows, columns = grid.shape
+    assert abs(height - 14 * rows) <= 4
+    assert abs(width - 14 * columns) <= 4
+
+
+def test_squares_are_seen_as_published(clip, guides, clip_sees, picture):
+    guided = clip | {"guide": guides["dinov2_with_registers"]}
+    ProxyClip.open(guided, size=70).encode(picture)
+    assert clip_sees == [(70, 70)]
+
+
+def test_a_strip_too_narrow_for_a_patch_of_clip(tmp_path, files):
+    coarse = published_clip.write(tmp_path, patch=16, towers=("vision",))
+    backbone = ProxyClip.open(files | coarse, size=64, layout="aspect")
+    grid = backbone.encode(np.random.default_rng(0).integers(0, 256, (3, 90, 3), np.uint8))
+    assert grid.shape == (1, 8)
+    assert np.isfinite(grid.embeddings).all()
 
 
 def test_a_blank_picture_has_numbers_too(files):

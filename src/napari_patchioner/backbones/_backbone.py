@@ -60,6 +60,13 @@ class RegionEncoder(Protocol):
     """A backbone that looks at the picture again for every region, instead of pooling patches."""
 
     def embed_regions(
-        self, grid: FeatureGrid, weights: Sequence[PatchWeights]
+        self,
+        grid: FeatureGrid,
+        weights: Sequence[PatchWeights],
+        *,
+        progress: Callable[[float, str], None] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Embed regions, shape (n, dim), one pass each; ``grid.picture`` is what it looks at."""
+        """Embed regions, shape (n, dim), one pass each; ``grid.picture`` is what it looks at.
+
+        ``progress`` may raise ``Cancelled``.
+        """

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from napari_patchioner.checkpoints import read_state
-from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, class_attention, grid_key
 
 from ._clip_config import tower_config
 from ._clip_layout import hugging_face
 from ._clip_text import ClipText, text_name
 from ._clip_vision import ClipVision
+from ._lazy_text import LazyText, WithText
 from ._preprocess import CLIP, Preprocessing
+from ._progress import silent
 from ._threads import spare_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     import numpy as np
@@ -28,43 +28,17 @@ if TYPE_CHECKING:
 
     from ._clip_positions import Positions
     from ._preprocess import Layout
-
-    Progress = Callable[[float, str], None]
-
-
-class LazyClipText:
-    """A folder's text tower, opened when the first sentence comes.
-
-    Parameters
-    ----------
-    folder : Path
-        See `ClipText.open`.
-    name : str
-        The tower's name, known beforehand.
-    """
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.name = name
-        self._folder = folder
-        self._tower: ClipText | None = None
-
-    def embed(
-        self, texts: Sequence[str], *, progress: Progress | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Embed sentences, see `ClipText.embed`."""
-        if self._tower is None:
-            self._tower = ClipText.open(self._folder)
-        return self._tower.embed(texts, progress=progress)
+    from ._progress import Progress
 
 
-class ClipBackbone:
+class ClipBackbone(WithText):
     """Dense tokens of CLIP; what subclasses change is how tokens pass the layers.
 
     Parameters
     ----------
     vision : ClipVision
         The vision tower.
-    text : LazyClipText, optional
+    text : LazyText, optional
         The text tower of the same CLIP.
     size : int, optional
         Side of the square, long side (``"aspect"``) or short side (``"crop"``), in input pixels;
@@ -87,14 +61,13 @@ class ClipBackbone:
     def __init__(
         self,
         vision: ClipVision,
-        text: LazyClipText | None = None,
+        text: LazyText | None = None,
         *,
         size: int | None = None,
         layout: Layout = "square",
         positions: Positions = "bicubic",
     ) -> None:
         self._vision = vision
-        self._text = text
         self._positions = positions
         self.dim = vision.dim
         self.patch_size = vision.patch_size
@@ -102,7 +75,7 @@ class ClipBackbone:
         self._prepare = Preprocessing(self.input_size, self.patch_size, layout, CLIP)
         parts = [self.kind, vision.name, self.input_size, layout]
         self.name = "-".join(map(str, parts + [positions] * (positions != "bicubic")))
-        self.provenance: Mapping[str, str] = {} if text is None else {"text": text.name}
+        super().__init__(text)
 
     def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
         """Look at an image once.
@@ -142,20 +115,6 @@ class ClipBackbone:
             backbone=self.name,
         )
 
-    def embed_text(
-        self, texts: Sequence[str], *, progress: Progress | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Embed sentences, shape (n, dim), not normalised; ``progress`` may raise ``Cancelled``.
-
-        Raises
-        ------
-        ModelError
-            The model came without its text tower.
-        """
-        if self._text is None:
-            raise ModelError(f"{self.name} came without a text tower; get the whole CLIP.")
-        return self._text.embed(texts, progress=progress)
-
     @torch.inference_mode()
     def tokens(self, pixels: Tensor) -> Tensor:
         """Tokens of normalised pixels, (batch, 3, h, w) to (batch, 1 + rows * columns, dim)."""
@@ -184,7 +143,7 @@ class ClipBackbone:
         return class_attention(qkv, self._vision.heads, global_tokens=1)
 
 
-def clip_parts(folder: Path) -> tuple[ClipVision, LazyClipText | None]:
+def clip_parts(folder: Path) -> tuple[ClipVision, LazyText | None]:
     """Open a CLIP folder: its vision tower now, its text tower when it is needed.
 
     Raises
@@ -199,8 +158,5 @@ def clip_parts(folder: Path) -> tuple[ClipVision, LazyClipText | None]:
     projection = state.get("text_projection.weight")
     if projection is None:
         return vision, None
-    return vision, LazyClipText(folder, text_name(projection))
-
-
-def silent(_fraction: float, _message: str) -> None:
-    """Nobody wants to know."""
+    name, dim = text_name(projection), len(projection)
+    return vision, LazyText(name, dim, lambda: ClipText.open(folder))

@@ -14,6 +14,7 @@ from napari_patchioner.errors import ModelError
 
 from ._clip_config import empty, text_config, tower_config
 from ._clip_layout import EXTRAS, VISION, hugging_face
+from ._progress import counting
 from ._threads import spare_core
 
 if TYPE_CHECKING:
@@ -125,12 +126,11 @@ class ClipText:
         """
         rows = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(texts), _BATCH):
-            if progress is not None:
-                progress(start / len(texts), f"{start} of {len(texts)} sentences")
-            framed = [
-                self._tokenizer.frame(text, self.context) for text in texts[start : start + _BATCH]
-            ]
-            rows.append(self.embed_tokens(_padded(framed)).numpy())
+            some = texts[start : start + _BATCH]
+            framed = [self._tokenizer.frame(text, self.context) for text in some]
+            layers = self._model.text_model.encoder.layers
+            with counting(layers, progress, start, len(some), len(texts)):
+                rows.append(self.embed_tokens(_padded(framed)).numpy())
         if progress is not None:
             progress(1.0, f"{len(texts)} sentences")
         return np.concatenate(rows)

@@ -16,6 +16,7 @@ from napari_patchioner.grids import class_attention
 
 from ._dino_layouts import own_names
 from ._dino_networks import build, family
+from ._progress import telling
 from ._threads import spare_core
 
 if TYPE_CHECKING:
@@ -158,16 +159,15 @@ class DinoVision:
         def keep(name: str) -> Callable[..., None]:
             return lambda _module, _inputs, output: heard.__setitem__(name, output)
 
-        def count(done: int) -> Callable[..., None]:
-            return lambda *_: tell(done / len(self._blocks)) if tell else None
-
         hooks = [(name, keep(name)) for name in self._last]
-        hooks += [(name, count(done)) for done, name in enumerate(self._blocks, 1)]
         handles = [
             self._network.get_submodule(name).register_forward_hook(hook) for name, hook in hooks
         ]
+        blocks = map(self._network.get_submodule, self._blocks)
+        report = (lambda share, _message: tell(share)) if tell else None
         try:
-            yield heard
+            with telling(blocks, report, ""):
+                yield heard
         finally:
             for handle in handles:
                 handle.remove()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.grids import FeatureGrid, grid_key
 
+from ._progress import silent
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
 
     from ._dino import Attention, DinoVision, Looked
     from ._preprocess import Preprocessing
+    from ._progress import Progress
 
-    Progress = Callable[[float, str], None]
-    Refine = Callable[[Looked], tuple[Tensor, Tensor]]
+    Refine = Callable[[Looked, Progress], tuple[Tensor, Tensor]]
 
 _NATIVE = {14: 518, 16: 512}
 
@@ -51,7 +53,8 @@ def encode(
     attention : {"paper", "reference"}
         See :meth:`DinoVision.attention`.
     refine : callable, optional
-        From what was seen to patches, shape (rows, columns, dim), and class token, shape (dim,).
+        From what was seen, and whom to tell of the last tenth of the work, to patches, shape
+        (rows, columns, dim), and class token, shape (dim,).
     progress : callable, optional
         Called with the share done and a message; may raise ``Cancelled``.
 
@@ -60,13 +63,13 @@ def encode(
     ImageError
         The array is not a picture.
     """
-    tell = progress or _silent
+    tell = progress or silent
     tell(0.0, "resizing the image")
     prepared = preprocessing(image)
     share = 0.9 if refine else 1.0
     message = f"looking at {prepared.pixels.shape[-1]} by {prepared.pixels.shape[-2]} pixels"
     looked = vision.look(prepared.pixels, tell=lambda done: tell(share * done, message))
-    patches, cls = refine(looked) if refine else (looked.patches, looked.cls)
+    patches, cls = refine(looked, tell) if refine else (looked.patches, looked.cls)
     tell(1.0, "done")
     return FeatureGrid(
         embeddings=patches.numpy(),
@@ -76,7 +79,3 @@ def encode(
         cls=cls.numpy(),
         backbone=name,
     )
-
-
-def _silent(_fraction: float, _message: str) -> None:
-    """Nobody wants to know."""

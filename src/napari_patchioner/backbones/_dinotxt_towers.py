@@ -13,6 +13,7 @@ from napari_patchioner.checkpoints import fit, read_state
 from napari_patchioner.errors import ModelError
 
 from ._dinotxt_blocks import TextBlock, VisionBlock
+from ._progress import counting
 from ._threads import spare_core
 
 if TYPE_CHECKING:
@@ -152,13 +153,12 @@ class DinoText:
         """Embed sentences, shape (n, 2 * dim), not normalised; see `TextTower`'s protocol."""
         rows = [np.empty((0, self._tower.dim), np.float32)]
         for start in range(0, len(texts), _BATCH):
-            if progress is not None:
-                progress(start / len(texts), f"{start} of {len(texts)} sentences")
             some = texts[start : start + _BATCH]
             framed = [self._tokenizer.frame(text, self._tower.context) for text in some]
             length = max(map(len, framed))
             padded = torch.tensor([[*row, *[0] * (length - len(row))] for row in framed])
-            with spare_core():
+            blocks = self._tower.backbone.blocks
+            with spare_core(), counting(blocks, progress, start, len(some), len(texts)):
                 rows.append(self._tower(padded).numpy())
         if progress is not None:
             progress(1.0, f"{len(texts)} sentences")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 _PROJECTION = "text_projection.weight"
 

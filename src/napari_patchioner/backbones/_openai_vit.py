@@ -14,8 +14,13 @@ from torch.nn import functional
 from napari_patchioner.checkpoints import fit, rename, tensors_sha256
 from napari_patchioner.errors import ModelError
 
+from ._progress import telling
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from ._progress import Progress
 
 Interpolation: TypeAlias = Literal["bicubic", "bilinear"]
 
@@ -119,6 +124,13 @@ class OpenAIVision(nn.Module):
         tokens = self.ln_pre(tokens + self._positions(rows, columns))
         tokens, qkv = self.transformer(tokens)
         return Tokens(self.ln_post(tokens) @ self.proj, qkv)
+
+    def telling(
+        self, progress: Progress | None, message: str, span: tuple[float, float] = (0.0, 1.0)
+    ) -> AbstractContextManager[None]:
+        """Tell of every block passed inside a ``with``, see `telling`."""
+        blocks = cast("Iterable[nn.Module]", self.transformer.resblocks)
+        return telling(blocks, progress, message, span)
 
     def embed_patches(self, pixels: Tensor, alpha: Tensor | None = None) -> Tensor:
         """Return patch embeddings before positions, shape (n, width, rows, columns)."""

@@ -87,6 +87,12 @@ class ModifiedResNet(nn.Module):
         pooled: Pooled = self.attnpool(self.places(pixels))
         return pooled
 
+    @property
+    def bottlenecks(self) -> list[nn.Module]:
+        """The blocks of all stages, first to last."""
+        stages = (self.get_submodule(f"layer{stage}") for stage in range(1, _STAGES + 1))
+        return [block for stage in stages for block in stage.children()]
+
     def places(self, pixels: Tensor) -> Tensor:
         """Return the last stage's features, shape (n, channels, rows, columns)."""
         features = functional.relu(self.bn1(self.conv1(pixels)))

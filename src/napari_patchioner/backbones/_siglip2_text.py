@@ -9,6 +9,7 @@ import torch
 
 from napari_patchioner.errors import ModelError
 
+from ._progress import counting
 from ._threads import spare_core
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ class SigLip2Text:
         """Embed sentences, shape (n, dim); what goes beyond the full length does not count."""
         rows = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(texts), _BATCH):
-            if progress is not None:
-                progress(start / len(texts), f"{start} of {len(texts)} sentences")
-            rows.append(self._embed(texts[start : start + _BATCH]))
+            some = texts[start : start + _BATCH]
+            with counting(self._tower.encoder.layers, progress, start, len(some), len(texts)):
+                rows.append(self._embed(some))
         if progress is not None:
             progress(1.0, f"{len(texts)} sentences")
         return np.concatenate(rows)

@@ -13,14 +13,14 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, class_attention, grid_key
 
 from ._alphaclip_mask import normalised, pixel_masks
-from ._clip_backbone import silent
 from ._lazy_text import LazyText, WithText
 from ._openai_vit import OpenAIVision, read_vision
 from ._preprocess import CLIP, Preprocessing
+from ._progress import silent
 from ._threads import spare_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from ._alphaclip_mask import Alpha
     from ._openai_vit import Tokens
     from ._preprocess import Layout, Prepared
-
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 _BATCH = 8
 _DETAILS = (4, 2, 1)
@@ -156,15 +155,19 @@ class AlphaClip(WithText):
         tell = progress or silent
         tell(0.0, "reading the image")
         prepared = self._prepare(image)
-        tell(0.1, f"looking at {self.input_size} pixels")
         height, width = prepared.pixels.shape[2:]
         whole = np.ones((1, 1, height, width), np.float32)
-        tokens = self._look(prepared.pixels, whole)
+        with self._network.telling(progress, f"looking at {self.input_size} pixels"):
+            tokens = self._look(prepared.pixels, whole)
         tell(1.0, "done")
         return self._grid(prepared, tokens)
 
     def embed_regions(
-        self, grid: FeatureGrid, weights: Sequence[PatchWeights]
+        self,
+        grid: FeatureGrid,
+        weights: Sequence[PatchWeights],
+        *,
+        progress: Progress | None = None,
     ) -> npt.NDArray[np.float32]:
         """Look at the picture again, once per region.
 
@@ -174,6 +177,8 @@ class AlphaClip(WithText):
             From :meth:`encode`.
         weights : sequence of PatchWeights
             The regions on that grid.
+        progress : callable, optional
+            Called with the share done and a message; may raise ``Cancelled``.
 
         Returns
         -------
@@ -198,7 +203,10 @@ class AlphaClip(WithText):
         rows = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(weights), _BATCH):
             masks = pixel_masks(weights[start : start + _BATCH], (height, width))
-            tokens = self._look(picture.expand(len(masks), -1, -1, -1), masks)
+            span = (start / len(weights), (start + len(masks)) / len(weights))
+            message = f"looking again at {len(weights)} regions"
+            with self._network.telling(progress, message, span):
+                tokens = self._look(picture.expand(len(masks), -1, -1, -1), masks)
             rows.append(tokens.projected[:, 0].numpy())
         return np.concatenate(rows)
 

@@ -10,22 +10,21 @@ from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, class_attention, grid_key
 
-from ._clip_backbone import silent
 from ._lazy_text import LazyText, WithText, below
 from ._openai_vit import OpenAIVision, read_vision
 from ._preprocess import CLIP, Preprocessing
+from ._progress import silent
 from ._threads import spare_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
     from torch import Tensor
 
     from ._preprocess import Layout
-
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 Convention: TypeAlias = Literal["paper", "reference"]
 
@@ -145,8 +144,8 @@ class DenseClip(WithText):
         tell = progress or silent
         tell(0.0, "resizing the image")
         prepared = self._prepare(image)
-        tell(0.1, f"looking at {self.input_size} pixels")
-        with spare_core(), torch.inference_mode():
+        message = f"looking at {self.input_size} pixels"
+        with spare_core(), torch.inference_mode(), self._network.telling(progress, message):
             tokens = self._network(prepared.pixels)
         tell(1.0, "done")
         shape = prepared.transform.grid_shape

@@ -9,7 +9,7 @@ from ._dino_grid import encode, native_size
 from ._preprocess import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from ._dino import Attention
     from ._preprocess import Layout
-
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 
 class Dino:

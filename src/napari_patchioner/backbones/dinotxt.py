@@ -16,6 +16,7 @@ from ._dino import DinoVision, check_attention
 from ._dino_grid import encode, native_size
 from ._dinotxt_towers import DinoText, VisionHead
 from ._preprocess import Preprocessing
+from ._progress import telling
 from ._threads import spare_core
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
     from ._dino import Attention, Looked
     from ._preprocess import Layout
-
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 
 class DinoTxt:
@@ -200,9 +200,9 @@ def _open_text(path: Path, merges: Path | None) -> DinoText:
 
 
 @torch.inference_mode()
-def _refine(head: VisionHead, looked: Looked) -> tuple[Tensor, Tensor]:
+def _refine(head: VisionHead, looked: Looked, tell: Progress) -> tuple[Tensor, Tensor]:
     """Pass all tokens through the head together; patches and class token come back."""
     flat = looked.patches.flatten(0, 1)
-    with spare_core():
+    with spare_core(), telling(head.block_list, tell, "refining patches", (0.9, 1.0)):
         tokens = head(torch.cat([looked.cls[None], looked.registers, flat])[None])[0]
     return tokens[-len(flat) :].reshape(looked.patches.shape), tokens[0]

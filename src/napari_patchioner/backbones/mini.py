@@ -16,18 +16,18 @@ from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 from ._dense import dense
 from ._efficientnet import EfficientNetLite
 from ._picture import as_rgb
+from ._progress import silent
 from ._resample import resample
 from ._threads import spare_core
 from .appearance import appearance_axes
 from .gate import load_gate, photograph_probability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
 
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 SIZE = 640
 """Long side, in pixels, at which the network looks at a picture."""
@@ -87,7 +87,7 @@ class MiniBackbone:
         ImageError
             The array is not a picture.
         """
-        tell = progress or _silent
+        tell = progress or silent
         tell(0.0, "reading the image")
         pixels = as_rgb(image)
         shape = grid_shape(pixels.shape[0], pixels.shape[1])
@@ -113,10 +113,6 @@ def grid_shape(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of the common grid of an image of this many pixels."""
     scale = GRID_SIDE / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _silent(_fraction: float, _message: str) -> None:
-    """Nobody wants to know."""
 
 
 def _load(path: Path) -> EfficientNetLite:

@@ -11,9 +11,10 @@ from torch.nn import functional
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, grid_key
 
-from ._clip_backbone import ClipBackbone, clip_parts, silent
+from ._clip_backbone import ClipBackbone, clip_parts
 from ._dino import DinoVision
 from ._preprocess import CLIP, IMAGENET, Preprocessing
+from ._progress import silent
 from ._proxy_attention import proxy_attention, to_grid
 from ._threads import spare_core
 
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from ._clip_backbone import LazyClipText
     from ._clip_vision import ClipVision
+    from ._lazy_text import LazyText
     from ._preprocess import Layout
-
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 _SIDE = 37
 
@@ -46,6 +46,10 @@ class ProxyClip(ClipBackbone):
     statistics, and so does ``convention="reference"``, the default; with ``"paper"`` CLIP gets
     its own, as in the code of ProxyCLIP's authors.
 
+    CLIP sees what the guide sees: where its own patches would leave some pixels over, the picture
+    is first stretched to whole ones, but for squares by the reference convention, where up to a
+    patch is left over as published.
+
     ProxyCLIP's code is under the NTU S-Lab licence 1.0, for non-commercial use; CLIP's weights
     are under the MIT licence, the guide's under its own.
 
@@ -55,7 +59,7 @@ class ProxyClip(ClipBackbone):
         CLIP's vision tower.
     guide : DinoVision
         Tells which patches are alike.
-    text : LazyClipText, optional
+    text : LazyText, optional
         The text tower of the same CLIP.
     size : int, optional
         As for other backbones; 37 patches of the guide by default.
@@ -73,7 +77,7 @@ class ProxyClip(ClipBackbone):
         self,
         vision: ClipVision,
         guide: DinoVision,
-        text: LazyClipText | None = None,
+        text: LazyText | None = None,
         *,
         size: int | None = None,
         layout: Layout = "square",
@@ -89,6 +93,8 @@ class ProxyClip(ClipBackbone):
             raise ModelError(f"{size} pixels have no room for a patch of {vision.patch_size}.")
         self._guide, self._beta, self._gamma = guide, float(beta), float(gamma)
         self._convention = convention
+        # The published code knows squares only, and loses up to a patch of CLIP at the far edges.
+        self._whole_patches = convention == "paper" or layout != "square"
         self.patch_size = guide.patch_size
         self._prepare = Preprocessing(size, guide.patch_size, layout, IMAGENET)
         self.name += f"-{guide.name}-{self._beta:g}-{self._gamma:g}-{convention}"
@@ -216,6 +222,8 @@ class ProxyClip(ClipBackbone):
 
     def _for_clip(self, pixels: Tensor) -> Tensor:
         """Pixels normalised for the guide, as CLIP gets them."""
+        if self._whole_patches:
+            pixels = _in_whole_patches(pixels, self._vision.patch_size)
         if self._convention == "reference":
             return pixels
         (mean, std), (own_mean, own_std) = (
@@ -224,3 +232,11 @@ class ProxyClip(ClipBackbone):
         )
         renormalised: Tensor = (pixels * std + mean - own_mean) / own_std
         return renormalised
+
+
+def _in_whole_patches(pixels: Tensor, patch_size: int) -> Tensor:
+    """Stretch pixels a little where patches would not cover all of them, so that grids agree."""
+    sides = [max(1, round(side / patch_size)) * patch_size for side in pixels.shape[2:]]
+    if sides == list(pixels.shape[2:]):
+        return pixels
+    return functional.interpolate(pixels, sides, mode="bilinear", antialias=True)

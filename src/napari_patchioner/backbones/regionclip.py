@@ -11,14 +11,14 @@ from napari_patchioner.checkpoints import read_state, tensors_sha256
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, class_attention, grid_key
 
-from ._clip_backbone import silent
 from ._lazy_text import LazyText, WithText, below
 from ._preprocess import CLIP, Preprocessing
+from ._progress import silent, telling
 from ._regionclip_resnet import STRIDE, ModifiedResNet, read_resnet
 from ._threads import spare_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ._preprocess import Layout
-
-    Progress = Callable[[float, str], None]
+    from ._progress import Progress
 
 _SIZE = 512
 _TEXT = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
@@ -131,8 +130,9 @@ class RegionClip(WithText):
         tell = progress or silent
         tell(0.0, "resizing the image")
         prepared = self._prepare(image)
-        tell(0.1, f"looking at {self.input_size} pixels")
-        with spare_core(), torch.inference_mode():
+        message = f"looking at {self.input_size} pixels"
+        blocks = self._network.bottlenecks
+        with spare_core(), torch.inference_mode(), telling(blocks, progress, message):
             pooled = self._network(prepared.pixels)
         tell(1.0, "done")
         shape = prepared.transform.grid_shape

@@ -13,8 +13,8 @@ from napari_patchioner.checkpoints import tensors_sha256
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, grid_key
 
-from ._clip_backbone import silent
 from ._preprocess import HALF, Preprocessing
+from ._progress import silent, telling
 from ._siglip2_folder import open_folder
 from ._threads import spare_core
 
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ._preprocess import Layout
+    from ._progress import Progress
     from ._siglip2_text import SigLip2Text
-
-    Progress = Callable[[float, str], None]
 
 Way: TypeAlias = Literal["head", "raw", "mlp"]
 _WAYS = ("head", "raw", "mlp")
@@ -155,10 +154,11 @@ class SigLip2:
         tell = progress or silent
         tell(0.0, "resizing the image")
         prepared = self._prepare(image)
-        tell(0.1, f"looking at {self.input_size} pixels")
         shape = prepared.transform.grid_shape
+        message = f"looking at {self.input_size} pixels"
         with spare_core(), torch.inference_mode():
-            tokens = self._look(prepared.pixels)
+            with telling(self._tower.encoder.layers, progress, message):
+                tokens = self._look(prepared.pixels)
             pooled = self._tower.head(tokens)[0]
             attention = self._attention(tokens)
             patches = self._through(tokens[0])

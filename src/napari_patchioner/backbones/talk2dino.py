@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from ._clip_text import ClipText
     from ._dino import Attention
     from ._preprocess import Layout
+    from ._progress import Progress
     from ._projection import Projection
-
-    Progress = Callable[[float, str], None]
 
 
 class Talk2DINO:
