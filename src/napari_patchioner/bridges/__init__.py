@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._bridge import Bridge, Crossing, Scene
+from ._bridge import Bridge, Crossing, Scene, WishfulBridge
 from ._concepts_of_captions import CaptionConcept, SentenceEncoder, concepts_of_captions
 from ._context import clean_context
 from ._entities import EntityBridge
@@ -27,6 +27,7 @@ __all__ = [
     "SceneGraph",
     "SceneGraphParser",
     "SentenceEncoder",
+    "WishfulBridge",
     "clean_context",
     "coco_names",
     "concepts_of_captions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from napari_patchioner.decoders import Evidence
+    from napari_patchioner.decoders import Evidence, Wishes
 
 Neighbours: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -68,3 +68,11 @@ class Bridge(Protocol):
         patches : ndarray of float, shape (n,), optional
             How many patches each region holds: the sum of its weights.
         """
+
+
+@runtime_checkable
+class WishfulBridge(Bridge, Protocol):
+    """A bridge that can grant some wishes itself, such as another temperature."""
+
+    def wishing(self, wishes: Wishes) -> Bridge:
+        """Return a bridge over the same memory that grants the wishes it knows of."""

@@ -171,10 +171,21 @@ class MemoryBank:
             vectors, temperature, unit=unit, normalize=normalize, top_k=top_k, neighbours=0
         )[0]
 
-    def nearest(self, vectors: npt.ArrayLike, k: int = 5) -> tuple[Neighbours, ...]:
-        """Find for each vector, shape (n, dim), its ``k`` nearest captions and their cosines."""
-        ranking = Ranking(k)
-        for first, _, cosines in self._compare(vectors):
+    def nearest(
+        self,
+        vectors: npt.ArrayLike,
+        k: int = 5,
+        *,
+        among: npt.NDArray[np.bool_] | None = None,
+    ) -> tuple[Neighbours, ...]:
+        """Find for each vector, shape (n, dim), its ``k`` nearest captions and their cosines.
+
+        ``among``, a mask of shape (rows,), says which captions count; all by default.
+        """
+        ranking = Ranking(k if among is None else min(k, int(among.sum())))
+        for first, rows, cosines in self._compare(vectors):
+            if among is not None:
+                cosines[:, ~among[first : first + len(rows)]] = -np.inf
             ranking.add(first, cosines)
         return self._named(ranking, k)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_patchioner.decoders import Evidence
+from napari_patchioner.decoders import Evidence, Wishes
 from napari_patchioner.errors import ModelError
 
 from ._bridge import Crossing
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from ._bridge import Neighbours, Scene
     from ._memory import MemoryBank
+
+# Answers to wishes that are kept: half a megabyte each for the largest memory.
+_REMEMBERED = 16
 
 
 class MemoryBridge:
@@ -62,6 +66,41 @@ class MemoryBridge:
         self.unit, self.normalize, self.top_k = unit, normalize, top_k
         self.neighbours = max(neighbours, 1) if retrieve else neighbours
         self.retrieve = retrieve
+        self._granting: dict[Wishes, npt.NDArray[np.bool_]] = {}
+        self._wanted: npt.NDArray[np.bool_] | None = None
+
+    def wishing(self, wishes: Wishes) -> MemoryBridge:
+        """Return a bridge over the same memory with the temperature and words wished for.
+
+        Words matter where the nearest sentence is the answer: only sentences that hold what they
+        must and nothing that they may not are then looked at. They are found once for each wish.
+
+        Raises
+        ------
+        ModelError
+            If no sentence of the memory will do.
+        """
+        bridge = copy(self)
+        if wishes.temperature is not None:
+            bridge.temperature = wishes.temperature
+        if self.retrieve and (wishes.must or wishes.never):
+            bridge._wanted = self._sentences(wishes)
+        return bridge
+
+    def _sentences(self, wishes: Wishes) -> npt.NDArray[np.bool_]:
+        """Which sentences grant the wishes, shape (rows,)."""
+        words = Wishes(must=wishes.must, never=wishes.never, plurals=wishes.plurals)
+        if words not in self._granting:
+            granting = np.fromiter((words.grants(text) for text in self.bank.captions), bool)
+            if len(self._granting) >= _REMEMBERED:
+                self._granting.clear()
+            self._granting[words] = granting
+        if not self._granting[words].any():
+            raise ModelError(
+                "No sentence of the memory has the words that it must have and none that it may "
+                "not; take a word back."
+            )
+        return self._granting[words]
 
     def cross(
         self,
@@ -79,7 +118,10 @@ class MemoryBridge:
             top_k=self.top_k,
             neighbours=self.neighbours,
         )
-        evidence = tuple(_quote(near) for near in neighbours) if self.retrieve else None
+        quotable = neighbours
+        if self._wanted is not None:
+            quotable = self.bank.nearest(vectors, self.neighbours, among=self._wanted)
+        evidence = tuple(_quote(near) for near in quotable) if self.retrieve else None
         return Crossing(projected, evidence, neighbours if self.neighbours else None)
 
 

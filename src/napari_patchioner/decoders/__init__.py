@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ._caption import Caption, Evidence
 from ._decoder import Decoder
 from ._quote import QuoteDecoder
+from ._wishes import Length, Wishes
 
 if TYPE_CHECKING:
     from ._bpe import ClipTokenizer
@@ -41,12 +42,14 @@ __all__ = [
     "GroundedDecoder",
     "Hypothesis",
     "LanguageModel",
+    "Length",
     "MapperConfig",
     "MappingNetwork",
     "PrefixGPT",
     "PrefixGPTConfig",
     "QuoteDecoder",
     "ViECapDecoder",
+    "Wishes",
     "caption_loss",
     "generate",
     "hard_prompt",

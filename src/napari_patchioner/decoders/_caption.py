@@ -34,6 +34,8 @@ class Caption:
         Names the model considered for the region and their weights, best first.
     verdict : {"sure", "unsure", "appearance"}
         Whether the text names something, hedges, or only describes what can be measured.
+    problem : str, optional
+        Which wish could not be granted, in a sentence or two for people.
     """
 
     text: str
@@ -44,6 +46,7 @@ class Caption:
     neighbours: tuple[tuple[str, float], ...] = ()
     concepts: tuple[tuple[str, float], ...] = ()
     verdict: Verdict = "sure"
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ._caption import Caption, Evidence
+    from ._wishes import Wishes
 
 
 class Decoder(Protocol):
@@ -24,6 +25,7 @@ class Decoder(Protocol):
         beams: int = 1,
         alternatives: int = 0,
         evidence: Sequence[Evidence] | None = None,
+        wishes: Wishes | None = None,
     ) -> list[Caption]:
         """Write one caption per row of ``vectors``, shape (n, d), all rows together.
 
@@ -39,4 +41,7 @@ class Decoder(Protocol):
             How many other captions to give, as far as there are any; needs ``beams`` > 1.
         evidence : sequence of Evidence, optional
             What was seen in each region, for decoders that write nothing else.
+        wishes : Wishes, optional
+            How captions shall be written; nothing is wished by default. A caption without the
+            words that must be there says so in its ``problem``.
         """
