@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from ._annotation import KINDS, Annotation, Kind, Source, new_uid
 from ._captioned import with_human_caption, with_model_caption
+from ._content_hash import content_hash
 from ._formats import FORMATS, Format, read_annotations
 from ._napari_csv import format_napari_csv, read_napari_csv, write_napari_csv
 from ._napari_shape import region_from_shape, shape_from_region
+from ._project import Project, ProjectImage, ProjectRecord
+from ._project_file import NewerVersion, ProjectTaken, read_head, read_project, write_project
+from ._project_lines import ProjectLines
+from ._project_places import (
+    find_projects,
+    project_path,
+    projects_folder,
+    remember_project,
+    spare_path,
+    strange_project,
+)
 from ._table import encode_text, write_bytes
 from ._tidy_csv import format_tidy_csv, read_tidy_csv, write_tidy_csv
 from ._wkt import region_from_wkt, region_to_wkt
@@ -17,21 +29,37 @@ __all__ = [
     "Annotation",
     "Format",
     "Kind",
+    "NewerVersion",
+    "Project",
+    "ProjectImage",
+    "ProjectLines",
+    "ProjectRecord",
+    "ProjectTaken",
     "Source",
+    "content_hash",
     "encode_text",
+    "find_projects",
     "format_napari_csv",
     "format_tidy_csv",
     "new_uid",
+    "project_path",
+    "projects_folder",
     "read_annotations",
+    "read_head",
     "read_napari_csv",
+    "read_project",
     "read_tidy_csv",
     "region_from_shape",
     "region_from_wkt",
     "region_to_wkt",
+    "remember_project",
     "shape_from_region",
+    "spare_path",
+    "strange_project",
     "with_human_caption",
     "with_model_caption",
     "write_bytes",
     "write_napari_csv",
+    "write_project",
     "write_tidy_csv",
 ]
