@@ -107,6 +107,12 @@ class DiskStore:
             beside.write_bytes(data)
             _touch(beside)
             beside.replace(path)
+        except FileNotFoundError:
+            pass  # Another process has cleared the folder meanwhile.
+        except PermissionError:
+            # Windows keeps files that somebody reads; what is there under this key is the same.
+            if not path.exists():
+                raise
         finally:
             _gone(beside)
 
