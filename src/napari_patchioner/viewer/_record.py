@@ -150,6 +150,9 @@ class Record:
         Whether no model may touch it, not even where there is no text.
     rejected : bool
         Whether a person refused the text; then only they may ask for another.
+    origin : mapping
+        What a model made the text or its draft from, so that it can be made again: grid, display
+        and options, as plain values.
     extras : mapping
         Other people's feature columns.
     """
@@ -171,6 +174,7 @@ class Record:
     reviewed: bool = False
     locked: bool = False
     rejected: bool = False
+    origin: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -206,7 +210,7 @@ class Record:
     def empty(self) -> None:
         """Forget the text, whoever wrote it."""
         self.caption, self.score, self.source, self.model = "", NO_SCORE, "", ""
-        self.reviewed = False
+        self.reviewed, self.origin = False, {}
 
     def write(self, text: str) -> None:
         """Take a text from a person."""
@@ -215,7 +219,8 @@ class Record:
         drafted = self.source in ("model", "edited")
         self.source = ("edited" if drafted else "human") if text else ""
         self.caption, self.score = text, NO_SCORE
-        self.model = self.model if drafted and text else ""
+        if not drafted or not text:
+            self.model, self.origin = "", {}
         self.reviewed = self.reviewed and bool(text)
         self.problem = ""
         self.wanted = False

@@ -7,14 +7,15 @@ repeats rows of the features table, so a row number says nothing about which sha
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ._identify import identify
 from ._record import SOURCES, Plane, Record, Request, Row, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari_patchioner.decoders import Caption
 
@@ -212,14 +213,21 @@ class Session:
             if record is not None:
                 record.wanted = True
 
-    def deliver(self, request: Request, caption: Caption, model: str = "") -> bool:
-        """Take a model's caption; return False where it comes too late or is not wanted."""
+    def deliver(
+        self,
+        request: Request,
+        caption: Caption,
+        model: str = "",
+        origin: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bool:
+        """Take a model's caption and what it was made from; False where it comes too late."""
         record = self._current(request)
         if record is None:
             return False
         record.caption, record.score = caption.text, round(float(caption.score), 4)
         record.source = "model" if caption.text else ""
         record.model, record.details, record.problem = model, caption, ""
+        record.origin = dict(origin)
         self._tell()
         return True
 
