@@ -56,6 +56,8 @@ class SpyBridge(NormalizeBridge):
 
     def cross(self, vectors: npt.NDArray[np.float32], grid: Any, **known: Any) -> Crossing:
         self.asked.append(len(vectors))
+        if (progress := known.get("progress")) is not None:
+            progress(0.5, "crossing")
         return super().cross(vectors, grid, **known)
 
 
@@ -282,7 +284,7 @@ def test_captions_tell_of_their_progress_and_may_be_stopped(
     )
     assert [message for _, message in told] == [
         "looking again",
-        "comparing with words",
+        "crossing",
         "writing",
         "done",
     ]

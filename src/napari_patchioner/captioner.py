@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
 
-# Shares of the work after a second look at regions, and after the bridge.
-_LOOKED, _COMPARED = 0.6, 0.7
-
 
 class Captioner:
     """A backbone, a bridge and a decoder that belong together.
@@ -218,10 +215,13 @@ class Captioner:
             return []
         tell = progress or (lambda _fraction, _message: None)
         vectors = self._embed(grid, regions, weights, pooling, tell)
-        tell(_LOOKED, "comparing with words")
-        patches = np.array([covered.weights.sum() for covered in weights])
-        crossing = self._bridge(wishes).cross(vectors, grid, patches=patches)
-        tell(_COMPARED, "writing")
+        crossing = self._bridge(wishes).cross(
+            vectors,
+            grid,
+            patches=np.array([covered.weights.sum() for covered in weights]),
+            progress=lambda done, message: tell(0.4 + 0.3 * done, message),
+        )
+        tell(0.7, "writing")
         captions = self.decoder.decode(
             crossing.vectors,
             max_tokens=self.max_tokens if max_tokens is None else max_tokens,
@@ -266,7 +266,7 @@ class Captioner:
         """One vector per region, shape (n, dim); whole images may be pooled their own way."""
         if isinstance(self.backbone, RegionEncoder):
             return self.backbone.embed_regions(
-                grid, weights, progress=lambda done, message: tell(_LOOKED * done, message)
+                grid, weights, progress=lambda done, message: tell(0.4 * done, message)
             )
         how = pooling or self.pooling
         whole = pooling or self.whole or how

@@ -136,6 +136,8 @@ def test_a_table_averages_a_name_in_seven_sentences() -> None:
     assert built.provenance == {"text": "letters"}
     assert [share for share, _ in told] == sorted({share for share, _ in told})
     assert told[0] == (0.0, "Embedding 70 names")
+    # Between two reports, no more sentences than a text tower embeds in a second.
+    assert len(told) >= 7 * 70 / 32
 
 
 def test_building_can_be_cancelled() -> None:

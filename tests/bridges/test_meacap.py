@@ -12,7 +12,7 @@ from napari_patchioner.bridges import MemoryBank
 from napari_patchioner.bridges._concepts_of_captions import concepts_of_captions
 from napari_patchioner.bridges._meacap import MeaCapBridge
 from napari_patchioner.bridges._scene_graph import SceneGraph, read_scene_graph
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import Cancelled, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +96,31 @@ def test_a_caption_is_parsed_once(bank):
     again = meacap_bridge.cross(vectors[::-1], None)
     assert sorted(meacap_bridge.parser.asked) == sorted(list(GRAPHS)[:5])
     assert again.evidence == first.evidence[::-1]
+
+
+def test_reading_may_be_stopped_and_goes_on_where_it_was(bank):
+    regions = np.stack([towards(0, 1, 2, 3, 4), towards(5, 4, 3, 2, 1)])
+    told: list[tuple[float, str]] = []
+    whole = bridge(bank).cross(
+        regions, None, progress=lambda done, message: told.append((done, message))
+    )
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert [message for _, message in told] == [
+        "comparing with 6 sentences",
+        "reading 6 captions",
+        "reading 6 captions",
+    ]
+
+    def stop(done: float, _message: str) -> None:
+        if done > 0.5:
+            raise Cancelled
+
+    stopped = bridge(bank)
+    with pytest.raises(Cancelled):
+        stopped.cross(regions, None, progress=stop)
+    assert len(stopped.parser.asked) == 4
+    assert stopped.cross(regions, None).evidence == whole.evidence
+    assert len(stopped.parser.asked) == 6
 
 
 def test_regions_do_not_meet(bank):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_patchioner.bridges import MemoryBank, MemoryBridge, NormalizeBridge, unit_rows
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 
 if TYPE_CHECKING:
@@ -289,3 +289,18 @@ def test_neighbours_far_off_change_nothing(tmp_path: Path) -> None:
     expected = unit_rows(weights @ rows / weights.sum())
     bank = MemoryBank.build(tmp_path / "bank", [(texts, rows)], dtype="float32")
     np.testing.assert_allclose(bank.project(query)[0], expected, atol=1e-6)
+
+
+def test_every_chunk_is_told_of_and_may_be_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_patchioner.bridges._memory._CHUNK", 4)
+    bridge = MemoryBridge(MemoryBank.from_arrays(texts(10), rows(10)))
+    told: list[tuple[float, str]] = []
+    bridge.cross(rows(2, 1), scene(), progress=lambda done, what: told.append((done, what)))
+    assert told == [(done, "comparing with 10 sentences") for done in (0, 0.4, 0.8)]
+
+    def stop(done: float, _what: str) -> None:
+        if done > 0.3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        bridge.cross(rows(2, 1), scene(), progress=stop)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     import numpy.typing as npt
@@ -56,6 +56,7 @@ class Bridge(Protocol):
         grid: Scene,
         *,
         patches: npt.NDArray[np.float64] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> Crossing:
         """Cross with all regions of one image at once.
 
@@ -67,6 +68,8 @@ class Bridge(Protocol):
             The image they come from.
         patches : ndarray of float, shape (n,), optional
             How many patches each region holds: the sum of its weights.
+        progress : callable, optional
+            Told the share done and what is being done; may raise ``Cancelled``.
         """
 
 

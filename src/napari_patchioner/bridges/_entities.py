@@ -14,7 +14,7 @@ from ._entity_table import EntityTable
 from ._normalize import unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -99,6 +99,7 @@ class EntityBridge:
         grid: Scene,
         *,
         patches: npt.NDArray[np.float64] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> Crossing:
         """Recognise every region, shape (n, dim); the evidence names its entities, best first."""
         unit = self._checked(vectors)

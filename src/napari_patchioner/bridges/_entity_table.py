@@ -31,7 +31,7 @@ TEMPLATES = (
 _COCO = Path(__file__).parent / "coco_entities.txt"
 _PICKLES = (".pickle", ".pkl", ".p")
 # Names embedded between two reports of progress.
-_AT_ONCE = 32
+_AT_ONCE = 4
 
 
 class EntityTable:

@@ -13,7 +13,7 @@ from ._memory import MemoryBank
 from ._normalize import unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -29,6 +29,8 @@ _WANTED = {
 }
 # A few MB; more than a session's captions, fewer than a memory's.
 _REMEMBERED = 16384
+# Captions read between two reports of progress, some seconds' work.
+_AT_ONCE = 4
 
 
 class MeaCapBridge:
@@ -130,23 +132,29 @@ class MeaCapBridge:
         grid: Scene,
         *,
         patches: npt.NDArray[np.float64] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> Crossing:
         """Scale each row of ``vectors``, shape (n, dim), to length one and name its concepts.
 
         A concept's weight is the share of the captions read that name it.
         """
         scaled = unit_rows(vectors)
-        neighbours = self.bank.nearest(scaled, self.captions)
-        self._read([caption for near in neighbours for caption, _ in near])
+        tell = progress or (lambda _fraction, _message: None)
+        neighbours = self.bank.nearest(
+            scaled, self.captions, progress=lambda done, message: tell(done / 10, message)
+        )
+        self._read([caption for near in neighbours for caption, _ in near], tell)
         return Crossing(scaled, tuple(self._evidence(near) for near in neighbours), neighbours)
 
-    def _read(self, captions: list[str]) -> None:
+    def _read(self, captions: list[str], tell: Callable[[float, str], None]) -> None:
         """Parse the captions that were not parsed before."""
         if len(self._graphs) > _REMEMBERED:
             self._graphs.clear()
         new = [caption for caption in dict.fromkeys(captions) if caption not in self._graphs]
-        if new:
-            self._graphs.update(zip(new, self.parser.parse(new), strict=True))
+        for first in range(0, len(new), _AT_ONCE):
+            tell(0.1 + 0.9 * first / len(new), f"reading {len(new)} captions")
+            some = new[first : first + _AT_ONCE]
+            self._graphs.update(zip(some, self.parser.parse(some), strict=True))
 
     def _evidence(self, near: Neighbours) -> Evidence:
         """Find what the captions of one region agree upon."""

@@ -15,7 +15,7 @@ from ._normalize import unit_rows
 from ._recall import Ranking, SoftAverage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -177,13 +177,14 @@ class MemoryBank:
         k: int = 5,
         *,
         among: npt.NDArray[np.bool_] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> tuple[Neighbours, ...]:
         """Find for each vector, shape (n, dim), its ``k`` nearest captions and their cosines.
 
         ``among``, a mask of shape (rows,), says which captions count; all by default.
         """
         ranking = Ranking(k if among is None else min(k, int(among.sum())))
-        for first, rows, cosines in self._compare(vectors):
+        for first, rows, cosines in self._compare(vectors, progress):
             if among is not None:
                 cosines[:, ~among[first : first + len(rows)]] = -np.inf
             ranking.add(first, cosines)
@@ -198,13 +199,15 @@ class MemoryBank:
         normalize: bool = True,
         top_k: int | None = None,
         neighbours: int = 5,
+        progress: Callable[[float, str], None] | None = None,
     ) -> tuple[npt.NDArray[np.float32], tuple[Neighbours, ...]]:
         """Project and name the nearest captions in one pass over the memory.
 
         Takes what :meth:`project` takes and returns what it and :meth:`nearest` return.
+        ``progress`` is told of every chunk and may raise ``Cancelled``.
         """
         average, ranking = SoftAverage(temperature), Ranking(max(neighbours, top_k or 0))
-        for first, rows, cosines in self._compare(vectors):
+        for first, rows, cosines in self._compare(vectors, progress):
             ranking.add(first, cosines)
             if top_k is None:
                 average.add(cosines, rows, self._lengths[first : first + _CHUNK] if unit else None)
@@ -218,11 +221,13 @@ class MemoryBank:
         return unit_rows(projected) if normalize else projected, self._named(ranking, neighbours)
 
     def _compare(
-        self, vectors: npt.ArrayLike
+        self, vectors: npt.ArrayLike, progress: Callable[[float, str], None] | None
     ) -> Iterator[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """Yield the memory in chunks: first row, rows as stored, cosines of shape (n, rows)."""
         queries = self._checked(vectors)
         for first, rows in self._chunks():
+            if progress is not None:
+                progress(first / len(self), f"comparing with {len(self)} sentences")
             yield first, rows, queries @ rows.T / self._lengths[first : first + _CHUNK]
 
     def _chunks(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:

@@ -13,6 +13,8 @@ from napari_patchioner.errors import ModelError
 from ._bridge import Crossing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from ._bridge import Neighbours, Scene
@@ -108,6 +110,7 @@ class MemoryBridge:
         grid: Scene,
         *,
         patches: npt.NDArray[np.float64] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> Crossing:
         """Project all regions, shape (n, dim), in one pass over the memory."""
         projected, neighbours = self.bank.recall(
@@ -117,6 +120,7 @@ class MemoryBridge:
             normalize=self.normalize,
             top_k=self.top_k,
             neighbours=self.neighbours,
+            progress=progress,
         )
         quotable = neighbours
         if self._wanted is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from ._bridge import Crossing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -54,6 +54,7 @@ class NormalizeBridge:
         grid: Scene,
         *,
         patches: npt.NDArray[np.float64] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> Crossing:
         """Scale each row of ``vectors``, shape (n, dim), to length one, unless told not to."""
         return Crossing(unit_rows(vectors) if self.unit else np.asarray(vectors, np.float32))

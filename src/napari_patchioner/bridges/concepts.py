@@ -12,7 +12,7 @@ from ._bridge import Crossing
 from .appearance import AXES, attributes, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -82,6 +82,7 @@ class ConceptBridge:
         grid: Scene,
         *,
         patches: npt.NDArray[np.float64] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> Crossing:
         """Name what is in each region and measure how it looks.
 
