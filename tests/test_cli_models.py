@@ -85,6 +85,7 @@ def test_a_model_is_got_told_of_and_removed(
     out, err = capsys.readouterr()
     assert out == ""
     assert "1.9 GB to get from some/backbone, some/decoder; licence: MIT" in err
+    assert err.splitlines()[-2] == "150 kB of published files were converted and are free again"
     assert err.splitlines()[-1].startswith("small is installed; caption with:")
     assert main(["models", "get", "small"]) == 0
     assert capsys.readouterr().err == "small is installed already\n"
@@ -93,8 +94,10 @@ def test_a_model_is_got_told_of_and_removed(
     for line in ("memory   4.0 GB", "paper    Table 7", "state    installed", "licence  MIT"):
         assert line in told.splitlines()
     assert str(installed(_catalog()["small"])["bank"]) in told
+    assert "converted, then deleted" in told
+    assert "to be downloaded" not in told
     assert main(["models", "remove", "small"]) == 0
-    assert re.fullmatch(r"small is removed; 60\d kB are free again\n", capsys.readouterr().err)
+    assert re.fullmatch(r"small is removed; 45\d kB are free again\n", capsys.readouterr().err)
     assert main(["models", "remove", "small"]) == 2
     assert "is not installed; nothing was removed" in capsys.readouterr().err
 
@@ -141,6 +144,15 @@ def test_a_folder_will_do(
     shutil.rmtree(stick)
     assert installed(_catalog()["small"]) is not None
     assert hub.requests == []
+
+
+def test_published_files_are_kept_if_a_person_says_so(
+    hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "get", "small", "--keep"]) == 0
+    assert "converted" not in capsys.readouterr().err
+    assert main(["models", "remove", "small"]) == 0
+    assert re.fullmatch(r"small is removed; 60\d kB are free again\n", capsys.readouterr().err)
 
 
 def test_an_error_is_one_sentence(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_before_anything_comes(holding, monkeypatch):
     wanted = replace(preset("large"), files=preset().files)
     holding.repos = contents(seed=2, size=12_000_000)
     holding.requests.clear()
-    with pytest.raises(ModelError, match=r"21.0 MB are needed.*60.0 MB are free"):
+    with pytest.raises(ModelError, match=r"71.0 MB are needed.*60.0 MB are free"):
         get(wanted)
     assert holding.fetched() == []
 

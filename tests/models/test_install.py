@@ -149,7 +149,7 @@ def test_a_swapped_file_in_a_folder_is_refused(folder, known):
 
 def test_a_copied_file_is_not_copied_for_a_second_model(folder):
     fill(folder, "slashes")
-    get(folder=folder)
+    get(folder=folder, keep=True)
     shutil.rmtree(folder)
     assert get(preset("second")) is not None
 
@@ -252,7 +252,7 @@ def test_a_role_of_several_folders_keeps_their_order(places):
 def test_removing_frees_what_nobody_else_uses(hub):
     hub.repos = FILES
     other = preset("other", files={"vision": (PresetFile(VISION, WEIGHTS),)})
-    get()
+    get(keep=True)
     get(other)
     bank, weights = len(FILES["some/decoder"][BANK]), len(FILES[VISION][WEIGHTS])
     assert bank * 2 <= remove(preset()) < bank * 2 + 3000

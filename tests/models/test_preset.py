@@ -101,6 +101,13 @@ def test_beside_a_preset_of_ones_own_files_need_no_repository(tmp_path):
     [
         ('id = "mine"', 'id = "My Model"', "lower-case letters, digits and dashes"),
         ('id = "mine"', 'id = "../mine"', "lower-case letters, digits and dashes"),
+        ('id = "mine"', 'id = "con"', "no name that Windows keeps"),
+        ('id = "mine"', f'id = "{"x" * 65}"', "at most 64"),
+        ('title = "My model"', r'title = "a\u001b[2Jb"', "title of the preset must be one line"),
+        ('title = "My model"', r'title = "a\nb"', "title of the preset must be one line"),
+        ('path = "config.json"', r'path = "a\u0000"', "must be one line of plain text"),
+        ("ram = 1_000", f"ram = {'9' * 5000}", "is not TOML"),
+        ("ram = 1_000", f"ram = {'[' * 5000}", "is not TOML"),
         ('title = "My model"', "", 'needs title = "some text"'),
         ('title = "My model"', "title = 3", 'needs title = "some text"'),
         ('licence = "MIT"', 'license = "MIT"', "must not have 'license'; it takes:"),
@@ -153,5 +160,13 @@ def test_a_preset_that_is_not_there(tmp_path):
     with pytest.raises(ModelError, match=r"preset\.toml cannot be read"):
         read_preset(tmp_path)
     (tmp_path / "preset.toml").write_bytes(b"\xff\xfe id")
-    with pytest.raises(ModelError, match=r"preset\.toml cannot be read"):
+    with pytest.raises(ModelError, match=r"preset\.toml is not text in UTF-8; save it"):
         read_preset(tmp_path)
+    (tmp_path / "preset.toml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(ModelError, match=r"preset\.toml is too large"):
+        read_preset(tmp_path)
+
+
+def test_the_mark_that_windows_editors_write_first_is_no_part_of_it(tmp_path):
+    (tmp_path / "preset.toml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
+    assert read_preset(tmp_path).id == "mine"

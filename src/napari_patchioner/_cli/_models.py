@@ -42,6 +42,9 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         help="folder that holds the files as owner/name/path, as a copied hub cache, or beside "
         "each other; no network is used for them",
     )
+    get.add_argument(
+        "--keep", action="store_true", help="keep the published files that were converted"
+    )
     get.add_argument("--yes", action="store_true", help="do not ask before downloading")
     get.set_defaults(run=_get)
     remove = commands.add_parser("remove", help="delete a model that was got")
@@ -115,7 +118,9 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
             _say("nothing was downloaded")
             return
     with Bar() as bar:
-        get_model(card.id, folder=arguments.folder, progress=bar)
+        freed = get_model(card.id, folder=arguments.folder, progress=bar, keep=arguments.keep)
+    if freed:
+        _say(f"{size_text(freed)} of published files were converted and are free again")
     _say(f"{card.id} is installed; caption with: napari-patchioner caption --model {card.id} ...")
 
 

@@ -40,20 +40,22 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
         The preset is not understood, its id is taken, or a file is missing or damaged. Nothing
         was added then.
     """
-    from ._embedded import HEADS
-    from ._parse import read_preset
+    from ._parse import NAME, read_preset
 
+    folder = Path(folder)
+    if folder.name == NAME and folder.is_file():
+        folder = folder.parent
     preset = read_preset(folder)
-    if preset.id in HEADS or preset.id in known_presets():
-        raise ModelError(
-            f"There is a model {preset.id!r} already; remove it, or write another id in "
-            f"{Path(folder) / 'preset.toml'}."
-        )
+    _refuse_taken(preset, folder)
     home = store_folder() / PRESETS / preset.id
     meter = Meter(progress)
+    with locked(partial(meter.tick, "waiting for another installation")):
+        # Another window may have been quicker.
+        _refuse_taken(preset, folder)
+        # What is there now cannot be read any more.
+        shutil.rmtree(home, ignore_errors=True)
+        _take_in(folder, preset, home)
     try:
-        with locked(partial(meter.tick, "waiting for another installation")):
-            _copy_preset(Path(folder), preset, home)
         added = read_preset(home)
         if not preset.repos:
             install(added, progress=progress)
@@ -63,6 +65,33 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
             raise disk_trouble(error, home, HOME) from error
         raise
     return added
+
+
+def _refuse_taken(preset: Preset, folder: Path) -> None:
+    """Let no model take the place of another."""
+    from ._embedded import HEADS
+
+    if preset.id in HEADS or preset.id in known_presets():
+        raise ModelError(
+            f"There is a model {preset.id!r} already; remove it, or write another id in "
+            f"{folder / 'preset.toml'}."
+        )
+
+
+def _take_in(folder: Path, preset: Preset, home: Path) -> None:
+    """Copy a model of a person's own, whole or not at all."""
+    try:
+        _copy_preset(folder, preset, home)
+    except BaseException as error:
+        shutil.rmtree(home, ignore_errors=True)
+        if isinstance(error, shutil.Error):
+            source, _, reason = error.args[0][0]
+            raise ModelError(
+                f"{source} cannot be copied ({reason}); mend that and add the model again."
+            ) from error
+        if isinstance(error, OSError):
+            raise disk_trouble(error, home, HOME) from error
+        raise
 
 
 def _copy_preset(folder: Path, preset: Preset, home: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 
+from ._parse import captioner_options
 from ._parts import open_part
 from ._preset import Preset
 from ._provenance import check_provenance, stamps
@@ -110,7 +111,7 @@ def combine(
         bridge=bridge,
         decoder=decoder,
         provenance=provenance or {},
-        options=options,
+        options=captioner_options(options),
     )
     return assemble(preset, files)
 

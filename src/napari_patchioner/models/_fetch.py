@@ -14,7 +14,7 @@ from napari_patchioner.errors import ModelError
 from ._hub import Hub, Remote, offline
 from ._local import cache_folder, find, fingerprint, mirrors
 from ._room import need_room
-from ._store import FILES, HOME, claim, store_folder
+from ._store import FILES, HOME, claim, placed, records, store_folder
 from ._trouble import Unreachable, disk_trouble, other_file
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Step:
         Where it lies already.
     copy : bool
         Whether it has to be copied from there.
+    kept : Path, optional
+        An older copy in the store, which gives way to the new one.
+    source : Path, optional
+        The same file in a person's folder, where that is known.
     remote : Remote, optional
         What to download if it lies nowhere.
     """
@@ -45,6 +49,8 @@ class Step:
     file: PresetFile
     here: Path | None = None
     copy: bool = False
+    kept: Path | None = None
+    source: Path | None = None
     remote: Remote | None = None
 
     @property
@@ -79,6 +85,7 @@ class Fetcher:
         self._folder = folder
         self._meter = meter
         self._hub: Hub | None = None
+        self._sources: dict[Path, Path] = {}
         self._network = not offline() and (folder is None or bool(preset.elsewhere))
         listed = {(file.repo, file.path): file for files in preset.files.values() for file in files}
         self._files = list(listed.values())
@@ -101,16 +108,34 @@ class Fetcher:
         self._need_room(steps)
         return {(step.file.repo, step.file.path): self._take(step) for step in steps}
 
+    def blame(self, error: ModelError) -> ModelError:
+        """Throw away the copies a model cannot be made of, and tell it of the files they are of.
+
+        A second attempt then takes what the folder holds by then, and so do other models.
+        """
+        told = str(error)
+        for copy, source in self._sources.items():
+            told = told.replace(str(copy), str(source))
+            if not self._in_use(copy):
+                copy.unlink(missing_ok=True)
+        return ModelError(told)
+
     def _plan(self, file: PresetFile) -> Step:
         """Decide where a file comes from; the network is asked last."""
         if not file.repo and self._preset.home is not None:
             return self._beside(file, self._preset.home)
         kept = find(self._own_folder(file), replace(file, repo=""))
-        if kept is not None and self._is_right(file, kept):
+        if kept is not None and not self._is_right(file, kept):
+            kept = None
+        if kept is not None and (file.sha256 or self._in_use(kept)):
             return Step(file, kept)
         for place in filter(None, [self._folder, *mirrors()]):
             if (found := find(place, file, self._alone)) is not None:
-                return Step(file, found, copy=True)
+                if kept is not None and self._same(kept, found):
+                    return Step(file, kept, source=found)
+                return Step(file, found, copy=True, kept=kept)
+        if kept is not None:
+            return Step(file, kept)
         if not file.repo:
             return Step(file)
         cached = find(cache_folder(), file)
@@ -153,11 +178,36 @@ class Fetcher:
             return fingerprint(path, check)[0] == file.sha256
         return not file.size or path.stat().st_size == file.size
 
+    def _same(self, one: Path, other: Path) -> bool:
+        """Tell whether two files have the same contents."""
+        if one.stat().st_size != other.stat().st_size:
+            return False
+        check = partial(self._meter.tick, f"checking {other.name}")
+        return fingerprint(one, check) == fingerprint(other, check)
+
+    def _in_use(self, path: Path) -> bool:
+        """Tell whether another installed model reads a file as it is."""
+        return path.exists() and any(
+            placed(file.at) == path and file.size == path.stat().st_size
+            for other in records()
+            if other.id != self._preset.id
+            for file in other.files
+        )
+
     def _take(self, step: Step) -> Path:
         if step.remote is not None and self._hub is not None:
             return self._hub.get(step.remote, self._meter)
         assert step.here is not None, "missing files were refused before"
-        return self._copied(step.file, step.here) if step.copy else step.here
+        if not step.copy:
+            if step.source is not None:
+                self._sources[step.here] = step.source
+            return step.here
+        copy = self._copied(step.file, step.here)
+        self._sources[copy] = step.here
+        if step.kept is not None and step.kept != copy:
+            # A glob must not fit both from now on.
+            step.kept.unlink(missing_ok=True)
+        return copy
 
     def _copied(self, file: PresetFile, source: Path) -> Path:
         """Bring a file into the store, so that the folder it lies in may be taken away."""
@@ -194,7 +244,8 @@ class Fetcher:
                 "the folder again."
             )
         found, _ = fingerprint(part, self._meter.tick)
-        return other_file(str(source), found, file.sha256, "nothing was installed")
+        done = "nothing was installed"
+        return other_file(str(source), found, file.sha256, done, where=file.where)
 
     def _own_folder(self, file: PresetFile) -> Path:
         """Return where the store keeps copies of a repository's files."""
@@ -206,10 +257,11 @@ class Fetcher:
             return
         first = files[0]
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        verb = "are" if others else "is"
         what = f"{first.repo}/{first.path}" if first.repo else first.path
         if not first.repo:
             raise ModelError(
-                f"{what}{others} is on no hub ({first.where}); put it in a folder and get the "
+                f"{what}{others} {verb} on no hub ({first.where}); put it in a folder and get the "
                 f"model with 'napari-patchioner models get {self._preset.id} --from FOLDER'."
             )
         if self._folder is not None:
@@ -218,7 +270,7 @@ class Fetcher:
                 "or get the model without a folder to download them."
             )
         raise ModelError(
-            f"{what}{others} is not on this computer and HF_HUB_OFFLINE forbids to download; "
+            f"{what}{others} {verb} not on this computer and HF_HUB_OFFLINE forbids to download; "
             "unset it, or get the model from a folder."
         )
 

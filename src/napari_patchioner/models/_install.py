@@ -12,6 +12,7 @@ from napari_patchioner import __version__
 from napari_patchioner.errors import ModelError
 
 from ._fetch import Fetcher
+from ._free import forget_half_made, forget_made, free_raw
 from ._listing import find_preset
 from ._local import fingerprint
 from ._meter import Meter
@@ -42,7 +43,13 @@ if TYPE_CHECKING:
 _FILES_SHARE = 0.9
 
 
-def get_model(name: str, *, folder: Path | None = None, progress: Progress | None = None) -> None:
+def get_model(
+    name: str,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    keep: bool = False,
+) -> int:
     """Download a model and get it ready; afterwards it never needs a network.
 
     Files that are in the hub's cache on this computer already are used, not downloaded again. An
@@ -58,6 +65,13 @@ def get_model(name: str, *, folder: Path | None = None, progress: Progress | Non
     progress : callable, optional
         Told the fraction done and a message such as ``"346 of 604 MB, 4.1 MB/s"``. It may raise
         `Cancelled`, which leaves nothing installed and keeps what was downloaded.
+    keep : bool
+        Whether published files that were converted, and that nothing reads any more, are kept.
+
+    Returns
+    -------
+    int
+        Bytes of such files that were deleted.
 
     Raises
     ------
@@ -65,7 +79,7 @@ def get_model(name: str, *, folder: Path | None = None, progress: Progress | Non
         In one sentence: there is no such model, a file cannot be had or is not what it should
         be, or the disk is full. Nothing is half-installed.
     """
-    install(find_preset(name), folder=folder, progress=progress)
+    return install(find_preset(name), folder=folder, progress=progress, keep=keep)
 
 
 def install(
@@ -74,39 +88,55 @@ def install(
     folder: Path | None = None,
     progress: Progress | None = None,
     prepare: Prepare | None = None,
-) -> None:
+    keep: bool = False,
+) -> int:
     """Get a preset ready, as `get_model` does.
 
     Parameters
     ----------
     preset : Preset
         Which.
-    folder, progress
+    folder, progress, keep
         As in `get_model`.
     prepare : callable, optional
         Makes what the parts read out of the files; ``_prepare.prepare`` by default.
+
+    Returns
+    -------
+    int
+        As in `get_model`.
     """
     meter = Meter(progress, _FILES_SHARE)
     with locked(partial(meter.tick, "waiting for another installation")):
         if installed(preset) is not None:
-            return
-        files = Fetcher(preset, None if folder is None else Path(folder), meter).fetch()
-        read = _read_files(preset)
-        kept = [
-            item for key, path in files.items() for item in _kept(*key, path, key in read, meter)
-        ]
-        raw = {role: _handed_on(preset, role, files) for role in preset.files}
-        home = store_folder() / preset.id
-        try:
-            roles = (prepare or _prepare)(preset, raw, home, partial(_report, progress))
-            _record(preset, roles, kept)
-        except OSError as error:
-            raise disk_trouble(error, home, HOME) from error
-        finally:
-            if not (home / RECORD).exists():
-                forget_made(preset.id)
+            return 0
+        forget_half_made(preset.id)
+        fetcher = Fetcher(preset, None if folder is None else Path(folder), meter)
+        _make(preset, fetcher, meter, prepare or _prepare, partial(_report, progress))
+        freed = 0 if keep else free_raw(preset)
     if progress is not None:
         progress(1.0, "installed")
+    return freed
+
+
+def _make(preset: Preset, fetcher: Fetcher, meter: Meter, prepare: Prepare, report: Report) -> None:
+    """Get the files, make of them what the parts read, and write it all down."""
+    files = fetcher.fetch()
+    read = _read_files(preset)
+    kept = [item for key, path in files.items() for item in _kept(*key, path, key in read, meter)]
+    raw = {role: _handed_on(preset, role, files) for role in preset.files}
+    home = store_folder() / preset.id
+    try:
+        roles = prepare(preset, raw, home, report)
+        _forget_raw_roles(preset)
+        _record(preset, roles, kept)
+    except ModelError as error:
+        raise fetcher.blame(error) from error
+    except OSError as error:
+        raise disk_trouble(error, home, HOME) from error
+    finally:
+        if not (home / RECORD).exists():
+            forget_made(preset.id)
 
 
 def _prepare(
@@ -122,6 +152,12 @@ def _report(progress: Progress | None, share: float, message: str) -> None:
     """Tell how far the making is, as a part of the whole."""
     if progress is not None:
         progress(_FILES_SHARE + (1 - _FILES_SHARE) * share, message)
+
+
+def _forget_raw_roles(preset: Preset) -> None:
+    """Delete the folders that files were put together in to be converted."""
+    for role in preset.files.keys() - _read_roles(preset):
+        shutil.rmtree(store_folder() / ROLES / preset.id / role, ignore_errors=True)
 
 
 def _record(preset: Preset, roles: Mapping[str, Path], kept: list[Kept]) -> None:
@@ -192,11 +228,3 @@ def _link(source: Path, target: Path) -> None:
             continue
         return
     raise ModelError(f"{target} cannot be written; make room on the disk and try again.")
-
-
-def forget_made(name: str) -> None:
-    """Delete what was made for a model, whole or not."""
-    store = store_folder()
-    left = [store / name, store / ROLES / name, *store.glob(f".{name}-????????")]
-    for folder in left:
-        shutil.rmtree(folder, ignore_errors=True)

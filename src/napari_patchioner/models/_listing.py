@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ._preset import Preset, PresetFile
 
 
+CONVERTED = "converted, then deleted"
+
+
 def known_presets() -> dict[str, Preset]:
     """Return the package's presets and those a person added, by id."""
     from ._catalog import presets
@@ -136,6 +139,9 @@ def files_of(name: str) -> list[tuple[str, str, int, Path | None, str]]:
         for file in files
     ]
     ready = installed(preset) or {}
+    if ready:
+        # What is not there although the model is whole was only needed to make it.
+        listed = [(*entry[:4], entry[4] if entry[3] else CONVERTED) for entry in listed]
     raw = {place for *_, place, _ in listed if place is not None}
     made = [
         (role, path.name, 0, path, "")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAME = "preset.toml"
+# Bytes; a preset is a page of text.
+_LARGEST = 1_000_000
 _PARTS = {"backbone", "bridge", "decoder"}
 _KEYS = {"id", "title", "note", "licence", "row", "ram"} | _PARTS
 _KEYS |= {"files", "prepare", "provenance", "options"}
@@ -28,7 +30,8 @@ _OPTIONS: dict[str, tuple[Any, ...] | type] = {
     "variance": float,
     "max_tokens": int,
 }
-_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+# Windows keeps some names for devices.
+_ID = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9-]{0,63}")
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -52,8 +55,13 @@ def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
     if path.is_dir():
         path, home = path / NAME, path
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        if path.stat().st_size > _LARGEST:
+            raise ModelError(f"{path} is too large for a {NAME}; it is a page of text.")
+        # Some editors begin a file with a mark of its encoding.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is not text in UTF-8; save it in that encoding.") from error
+    except OSError as error:
         raise ModelError(f"{path} cannot be read; write the model's {NAME} there.") from error
     return parse_preset(text, source=str(path), home=home)
 
@@ -77,17 +85,22 @@ def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
     """
     try:
         return _preset(tomllib.loads(text), home)
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError(f"{source} is not TOML ({error}); mend it there.") from error
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        # Besides its own error the library raises what Python does for huge numbers and depths.
+        reason = str(error).splitlines()[0][:120]
+        raise ModelError(f"{source} is not TOML ({reason}); mend it there.") from error
 
 
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
     _only(table, _KEYS, "preset")
     name = _text(table, "id")
     if not _ID.fullmatch(name):
-        raise ModelError(f"The id {name!r} must be lower-case letters, digits and dashes.")
+        raise ModelError(
+            f"The id {name!r} must be lower-case letters, digits and dashes, at most 64, and "
+            "no name that Windows keeps for itself."
+        )
     files = {
         role: _files(role, entries, home)
         for role, entries in _table(table, "files", "preset").items()
@@ -108,7 +121,7 @@ def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
         files=files,
         conversions=made,
         provenance=_provenance(table),
-        options=_options(_table(table, "options", "preset")),
+        options=captioner_options(_table(table, "options", "preset")),
         row=_text(table, "row", required=False),
         ram=_count(table, "ram", "preset"),
         home=home,
@@ -202,7 +215,14 @@ def _provenance(table: Mapping[str, Any]) -> dict[str, str]:
     return stamps
 
 
-def _options(entries: Mapping[str, Any]) -> dict[str, Any]:
+def captioner_options(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the further arguments of `Captioner`.
+
+    Raises
+    ------
+    ModelError
+        One is unknown, or has a value that it cannot have.
+    """
     _only(entries, set(_OPTIONS), "[options]")
     for key, value in entries.items():
         allowed = _OPTIONS[key]
@@ -236,6 +256,8 @@ def _text(
     value = table.get(key, "")
     if not isinstance(value, str) or (required and not value):
         raise ModelError(f'The {where} needs {key} = "some text".')
+    if not value.isprintable():
+        raise ModelError(f"The {key} of the {where} must be one line of plain text.")
     return value
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ._preset import Part
@@ -63,6 +63,14 @@ DECODERS = {
     "viecap": PartKind("decoders:ViECapDecoder", ("weights", "tokenizer")),
     "clipcap": PartKind("decoders:ClipCapDecoder", ("weights", "tokenizer")),
     "quote": PartKind("decoders:QuoteDecoder"),
+}
+# Values that fit an option, by the name of its type.
+_TYPES: dict[str, Callable[[object], bool]] = {
+    "int": lambda value: type(value) is int,
+    "float": lambda value: type(value) in (int, float),
+    "bool": lambda value: type(value) is bool,
+    "str": lambda value: type(value) is str,
+    "None": lambda value: value is None,
 }
 KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}
 
@@ -120,12 +128,19 @@ def _check_options(function: Any, group: str, part: Part) -> None:
     from inspect import Parameter, signature
 
     known = {
-        name
+        name: str(parameter.annotation)
         for name, parameter in signature(function).parameters.items()
         if parameter.kind is Parameter.KEYWORD_ONLY
     }
-    if unknown := sorted(set(part.options) - known):
+    if unknown := sorted(set(part.options) - known.keys()):
         listed = ", ".join(sorted(known)) or "none"
         raise ModelError(
             f"The {group} {part.kind!r} has no option {unknown[0]!r}; it knows: {listed}."
         )
+    for name, value in part.options.items():
+        wanted = known[name].split(" | ")
+        if set(wanted) <= _TYPES.keys() and not any(_TYPES[kind](value) for kind in wanted):
+            raise ModelError(
+                f"The option {name!r} of the {group} {part.kind!r} must be of type "
+                f"{' or '.join(wanted)}, not {value!r}."
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_patchioner.bridges import MemoryBank, MemoryBridge
+from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,15 @@ class Memory:
         top_k: int | None = None,
         neighbours: int = 5,
     ) -> MemoryBridge:
-        """Open the bank, a `MemoryBank` folder, under a `MemoryBridge` with these options."""
+        """Open the bank, a `MemoryBank` folder, under a `MemoryBridge` with these options.
+
+        Raises
+        ------
+        ModelError
+            The bank is missing or damaged, or an option makes no sense.
+        """
+        if top_k is not None and top_k < 1:
+            raise ModelError(f"The memory's top_k must be 1 or more, not {top_k}.")
         return MemoryBridge(
             MemoryBank.open(files["bank"]),
             temperature=temperature,

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-from ._install import forget_made
+from ._free import brought_alone, delete, forget_made, size
 from ._listing import added_presets, find_preset
 from ._local import cache_folder, cache_name, snapshots
 from ._store import (
     FILES,
     PRESETS,
     ROLES,
-    disclaim,
     locked,
-    ours,
     placed,
     read_record,
     records,
@@ -24,7 +22,7 @@ from ._store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ._preset import Preset
@@ -68,15 +66,11 @@ def remove(preset: Preset) -> int:
         folders += [store / PRESETS / preset.id] if added else []
         if not gone and not any(folder.exists() for folder in folders):
             raise ModelError(f"The model {preset.id!r} is not installed; nothing was removed.")
-        freed = sum(_room(folder) for folder in folders) + sum(map(_size, gone))
+        freed = sum(_room(folder) for folder in folders)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         forget_made(preset.id)
-        for path in gone:
-            path.unlink(missing_ok=True)
-        _sweep(preset, gone)
-        disclaim(gone)
-    return freed
+        return freed + delete(preset, gone)
 
 
 def _files_alone(preset: Preset) -> set[Path]:
@@ -88,18 +82,7 @@ def _files_alone(preset: Preset) -> set[Path]:
     others = [
         placed(file.at) for other in records() if other.id != preset.id for file in other.files
     ]
-    used = {path.resolve() for path in others}
-    brought = ours()
-    mine = {path for path in mine if path in brought and path.resolve() not in used}
-    blobs = {path.resolve() for path in mine if path.is_symlink()}
-    if record is not None:
-        # Where there are no links, the cache keeps the contents beside the file.
-        blobs |= {
-            cache_folder() / cache_name(file.repo) / "blobs" / file.sha256
-            for file in record.files
-            if placed(file.at) in mine
-        }
-    return mine | {blob for blob in blobs & brought if not _shown_elsewhere(blob, mine)}
+    return brought_alone(preset, mine, others)
 
 
 def _found(preset: Preset) -> Iterator[Path]:
@@ -113,40 +96,5 @@ def _found(preset: Preset) -> Iterator[Path]:
         yield from (cache_folder() / cache_name(repo) / "blobs").glob("*.incomplete")
 
 
-def _shown_elsewhere(blob: Path, leaving: set[Path]) -> bool:
-    """Tell whether the hub's cache shows contents under another name or version too."""
-    cache, repo = blob.parents[2], blob.parents[1].name.removeprefix("models--")
-    shown = (
-        path
-        for folder in snapshots(cache, repo.replace("--", "/", 1))
-        for path in folder.rglob("*")
-    )
-    return any(path not in leaving and path.is_file() and path.samefile(blob) for path in shown)
-
-
-def _sweep(preset: Preset, gone: Iterable[Path]) -> None:
-    """Delete the folders that this left empty."""
-    roots = {store_folder(), cache_folder(), cache_folder().resolve()}
-    for path in gone:
-        for folder in path.parents:
-            if folder in roots or not folder.is_dir() or any(folder.iterdir()):
-                break
-            folder.rmdir()
-    for repo in preset.repos:
-        folder = cache_folder() / cache_name(repo)
-        left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if left and left <= {"refs", ".no_exist"}:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _room(folder: Path) -> int:
-    return sum(_size(path) for path in folder.rglob("*") if path.is_file())
-
-
-def _size(path: Path) -> int:
-    """Return the bytes that deleting a path frees: none if it is only one of several names."""
-    try:
-        state = path.lstat()
-    except OSError:
-        return 0
-    return state.st_size if state.st_nlink == 1 and not path.is_symlink() else 0
+    return sum(size(path) for path in folder.rglob("*") if path.is_file())

@@ -35,7 +35,7 @@ def need_room(need: Mapping[Path, float]) -> None:
         free = shutil.disk_usage(folder).free
         if size and size + _SPARE > free:
             raise ModelError(
-                f"{size_text(size)} are needed on the disk of {folder} but only "
+                f"{size_text(size + _SPARE)} are needed on the disk of {folder} but only "
                 f"{size_text(free)} are free; make room, or set HF_HOME and {HOME} to folders on "
                 "another disk."
             )

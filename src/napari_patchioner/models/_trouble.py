@@ -53,11 +53,15 @@ def is_network(error: Exception) -> bool:
     return isinstance(error, (client_errors, OSError, ValueError, KeyError, TypeError))
 
 
-def other_file(name: str, found: str, wanted: str, done: str) -> ModelError:
-    """Say in one sentence that a file has other contents than it should."""
+def other_file(name: str, found: str, wanted: str, done: str, where: str = "") -> ModelError:
+    """Say in one sentence that a file has other contents than it should.
+
+    ``where`` the right one is found is told if that is known.
+    """
+    advice = f"take the one {where}" if where else "try again later, or get it from another place"
     return ModelError(
         f"{name} is not the file it should be (it has the hash {found[:12]}… instead of "
-        f"{wanted[:12]}…); {done}: try again later, or get the model from another place."
+        f"{wanted[:12]}…); {done}: {advice}."
     )
 
 
