@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from families import FAMILIES
@@ -88,3 +90,22 @@ def test_every_block_is_told_of(family):
     again = backbone.encode(image, progress=lambda share, _message: heard.append(share))
     assert heard == told
     np.testing.assert_array_equal(again.embeddings, backbone.encode(image).embeddings)
+
+
+def test_threads_share_a_backbone(family):
+    kind, files = family
+    backbone = kind.open(files, size=3 * kind.patch)
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    alone = [backbone.encode(picture).embeddings for picture in pictures]
+    told = [[] for _ in pictures]
+
+    def look_at(place):
+        def tell(share, _message):
+            told[place].append(share)
+
+        return backbone.encode(pictures[place], progress=tell).embeddings
+
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        together = list(pool.map(look_at, range(len(pictures))))
+    np.testing.assert_array_equal(together, alone)
+    assert told[0] == told[1] == told[2] == sorted(told[0])
