@@ -211,9 +211,19 @@ def test_a_pickle_under_any_name_never_runs(tmp_path, suffix, protocol):
     marker = tmp_path / "sprung"
     path = tmp_path / f"model{suffix}"
     path.write_bytes(pickle.dumps(Trap(marker), protocol=protocol))
-    with pytest.raises(ModelError):
+    words = "damaged" if suffix == ".safetensors" else "could run code"
+    with pytest.raises(ModelError, match=words):
         read_state(path)
     assert not marker.exists()
+
+
+def test_nobody_is_advised_to_load_a_file_without_the_check(tmp_path):
+    (tmp_path / "a.pt").write_text("these are no weights")
+    (tmp_path / "b.pt").write_bytes(b"\x80\x02\xff\xff")
+    for path in tmp_path.iterdir():
+        with pytest.raises(ModelError, match="damaged or cut short") as error:
+            read_state(path)
+        assert "weights_only" not in str(error.value)
 
 
 def test_the_names_of_builtins_do_not_help(tmp_path):

@@ -225,3 +225,46 @@ def test_projections_are_called_by_the_names_people_know():
     assert "before July 2025" in describe(OLD)
     assert "corrected in July 2025" in describe(NEW)
     assert describe("clip-text-512-aaaa") == "clip-text-512-aaaa"
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "options", "words"),
+    [
+        ("backbone", "talk2dino", {"size": "56"}, "'size' of the backbone 'talk2dino' must be of"),
+        ("backbone", "talk2dino", {"size": 56.0}, "must be of type int or None, not 56.0"),
+        ("backbone", "talk2dino", {"size": True}, "must be of type int or None, not True"),
+        ("bridge", "memory", {"temperature": "warm"}, "must be of type float, not 'warm'"),
+        ("bridge", "memory", {"unit": 1}, "must be of type bool, not 1"),
+        ("bridge", "memory", {"top_k": "3"}, "must be of type int or None, not '3'"),
+        ("bridge", "memory", {"top_k": 0}, "top_k must be 1 or more, not 0"),
+        ("bridge", "memory", {"neighbours": 1.5}, "must be of type int, not 1.5"),
+        ("decoder", "decap", {"heads": "4"}, "must be of type int, not '4'"),
+    ],
+)
+def test_an_option_of_another_type_is_told_before_the_first_caption(
+    published, group, kind, options, words
+):
+    part = preset().parts[group]
+    assert part.kind == kind
+    made = preset(**{group: Part(kind, part.files, options)})
+    assert words in refused(made, published)
+
+
+def test_whole_numbers_and_none_are_options_too(published):
+    bridge = Part("memory", {"bank": "bank"}, {"temperature": 1, "top_k": None})
+    assert assemble(preset(bridge=bridge), published).name == "test"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"colour": 1}, "must not have 'colour'; it takes: convention, max_tokens"),
+        ({"max_tokens": -1}, "max_tokens must be a whole number above 0"),
+        ({"variance": "wide"}, "variance must be a number"),
+        ({"pooling": "median"}, "pooling must be one of mean"),
+    ],
+)
+def test_a_combination_is_checked_like_a_preset(published, options, words):
+    parts = preset().parts
+    with pytest.raises(ModelError, match=words):
+        combine(*parts.values(), published, **options)

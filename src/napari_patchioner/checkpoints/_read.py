@@ -132,8 +132,9 @@ def _read_torch(path: Path) -> State:
     except ModelError:
         raise
     except pickle.UnpicklingError as error:
-        if not _forbidden(error):
-            raise _damaged(path, error) from error
+        if not (_forbidden(error) or _is_late_pickle(path)):
+            # What torch says is a page of advice to load the file without this check.
+            raise _damaged(path, ValueError("it is no table of weights")) from error
         raise ModelError(
             f"{path} holds Python objects besides tensors, which could run code on this computer; "
             f"nothing was loaded: ask its author for a safetensors file."
@@ -146,6 +147,13 @@ def _read_torch(path: Path) -> State:
 def _forbidden(error: pickle.UnpicklingError) -> bool:
     """Tell objects that torch refuses from bytes it cannot read."""
     return any(sign in str(error) for sign in _REFUSALS)
+
+
+def _is_late_pickle(path: Path) -> bool:
+    """Tell a pickle of a protocol that torch neither writes nor reads (it uses 2)."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return len(start) == 2 and start[0] == 0x80 and start[1] > 2
 
 
 def _refuse_torchscript(path: Path) -> None:

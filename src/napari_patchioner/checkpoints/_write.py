@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,11 @@ def write_state(path: str | Path, state: Mapping[str, Tensor], **notes: str) -> 
         The weights.
     **notes : str
         What to remember of them, such as the hash of the projection they were made behind.
+
+    Raises
+    ------
+    OSError
+        It cannot be written there, for instance because the disk is full.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -36,9 +42,19 @@ def write_state(path: str | Path, state: Mapping[str, Tensor], **notes: str) -> 
     try:
         save_file(tensors, beside, metadata=dict(notes))
         beside.replace(path)
+    except SafetensorError as error:
+        raise _os_error(error) from error
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def _os_error(error: SafetensorError) -> OSError:
+    """Return what the system said, which safetensors wraps in words of its own."""
+    number = re.search(r"os error (\d+)", str(error))
+    if number is None:
+        return OSError(str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])))
 
 
 def read_notes(path: str | Path) -> dict[str, str]:
