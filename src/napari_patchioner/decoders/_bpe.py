@@ -77,7 +77,7 @@ class ClipTokenizer:
 
     def __init__(self, merges: str | Path | None = None) -> None:
         pairs = _read_merges(Path(merges) if merges is not None else find_merges())
-        self._letters = _byte_letters()
+        self._letters = byte_letters()
         self._bytes = {letter: byte for byte, letter in self._letters.items()}
         letters = list(self._letters.values())
         pieces = [*letters, *(letter + "</w>" for letter in letters)]
@@ -135,6 +135,15 @@ class ClipTokenizer:
         raw = bytearray(self._bytes[letter] for letter in letters)
         return raw.decode("utf-8", errors="replace").replace("</w>", " ")
 
+    def pieces(self) -> list[bytes]:
+        """Return what each token adds to a text, a space after words; nothing if special."""
+        spelt = []
+        for piece in self._pieces[:-2]:
+            letters = piece.removesuffix("</w>") or piece
+            gap = b" " if letters != piece else b""
+            spelt.append(bytes(self._bytes[letter] for letter in letters) + gap)
+        return [*spelt, b"", b""]
+
     def _join_pieces(self, word: str) -> tuple[int, ...]:
         """Join the pieces of one word, lowest-ranked pair first."""
         if word in (_START, _END):
@@ -164,7 +173,7 @@ def _merge(pieces: Sequence[str], pair: Pair) -> list[str]:
     return merged
 
 
-def _byte_letters() -> dict[int, str]:
+def byte_letters() -> dict[int, str]:
     """Give every byte a visible letter: its own where it has one, in CLIP's order of ids."""
     visible = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,8 @@ from ._decap_weights import prefix_gpt_from_decap
 from ._generate import generate
 from ._tell import tell
 from ._weights import open_prefix_gpt
+from ._wish_spelling import Spelling
+from ._wish_writing import Pen, write_wished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from ._caption import Caption, Evidence
     from ._gpt import PrefixGPT
+    from ._wishes import Wishes
 
 # CLIP's word pieces leave "a dog , a child 's toy".
 _LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)|(?<=\() ")
@@ -119,23 +123,48 @@ class DeCapDecoder:
         beams: int = 1,
         alternatives: int = 0,
         evidence: Sequence[Evidence] | None = None,
+        wishes: Wishes | None = None,
     ) -> list[Caption]:
         """Write one caption per row of ``vectors``, shape (n, d); see :class:`Decoder`.
 
         Captions are no longer than the model has positions for, and ``evidence`` is not read.
         """
         weight = self.model.tokens.weight
+        read = torch.as_tensor(vectors, dtype=weight.dtype, device=weight.device)
+        max_tokens = min(max_tokens, self.model.longest)
+        if wishes is not None and wishes.steer:
+            return write_wished(
+                self.model,
+                read,
+                self._pen,
+                wishes,
+                max_tokens=max_tokens,
+                beams=beams,
+                alternatives=alternatives,
+            )
         hypotheses = generate(
             self.model,
-            torch.as_tensor(vectors, dtype=weight.dtype, device=weight.device),
+            read,
             end=self.tokenizer.end,
-            max_tokens=min(max_tokens, self.model.longest),
+            max_tokens=max_tokens,
             beams=beams,
             keep=min(beams, 1 + alternatives),
             length_penalty=self.length_penalty,
             bias=self._bias(weight),
         )
         return [tell(found, self._text, alternatives=alternatives) for found in hypotheses]
+
+    @cached_property
+    def _pen(self) -> Pen:
+        """How captions are written that have to grant wishes."""
+        return Pen(
+            spelling=Spelling(self.tokenizer.pieces(), self.model.vocab_size),
+            ends=(self.tokenizer.end,),
+            encode=self.tokenizer.encode,
+            text_of=self._text,
+            length_penalty=self.length_penalty,
+            bias=self._bias(self.model.tokens.weight),
+        )
 
     def _bias(self, like: torch.Tensor) -> torch.Tensor | None:
         """Forbid what the tokenizer cannot spell."""

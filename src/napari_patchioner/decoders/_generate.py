@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ._language_model import Cache, Constraint, Hypothesis, LanguageModel
+from ._banks import share_out, with_openings
+from ._language_model import Cache, Constraint, Goals, Hypothesis, LanguageModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,9 @@ def generate(
     endings: Literal["aside", "compete"] = "aside",
     bias: Tensor | None = None,
     constrain: Constraint | None = None,
+    goals: Goals | None = None,
+    strict: bool = False,
+    gain: float = 0.0,
 ) -> list[list[Hypothesis]]:
     """Write a sentence for every row of ``prefix``, all rows together.
 
@@ -58,15 +62,36 @@ def generate(
     constrain : callable, optional
         Given the rows of ``prefix`` and the tokens written so far, what may follow: a boolean
         mask or a further bias, shape (m, vocab). Where nothing may follow, the sentence ends.
+    goals : Goals, optional
+        What sentences have to reach: their next steps are tried even where they are unlikely, and
+        beams are shared among sentences that have come equally far (grid beam search, Hokamp and
+        Liu 2017, with the beams dealt out as by Post and Vilar 2018). It does not keep sentences
+        from ending early; ``constrain`` does.
+    strict : bool
+        Give up sentences after which nothing may follow, rather than ending them.
+    gain : float
+        The most that biases can still add to a sentence, so that the search does not stop short.
 
     Returns
     -------
     list of list of Hypothesis
-        For each row the finished sentences, best first, at least one.
+        For each row the finished sentences, best first, at least one unless ``strict``.
     """
     at_once = max(1, _LOGITS_AT_ONCE // (beams * model.vocab_size))
     ends = (end,) if isinstance(end, int) else tuple(end)
-    rules = _Rules(ends, max_tokens, beams, keep, length_penalty, endings, bias, constrain)
+    rules = _Rules(
+        ends,
+        max_tokens,
+        beams,
+        keep,
+        length_penalty,
+        endings,
+        bias,
+        constrain,
+        goals,
+        strict,
+        gain,
+    )
     finished: list[list[Hypothesis]] = []
     for first in range(0, len(prefix), at_once):
         rows = torch.arange(first, min(first + at_once, len(prefix)), device=prefix.device)
@@ -85,6 +110,9 @@ class _Rules(NamedTuple):
     endings: Literal["aside", "compete"]
     bias: Tensor | None
     constrain: Constraint | None
+    goals: Goals | None
+    strict: bool
+    gain: float
 
 
 class _Beams(NamedTuple):
@@ -150,9 +178,16 @@ def _extend(beams: _Beams, logits: Tensor, rows: Tensor, rules: _Rules) -> tuple
     biased = _biased(log_probabilities, rows, beams.tokens, rules)
     # Each beam ends at most once per end token, so enough remain to go on with.
     wanted = (1 + len(rules.ends)) * rules.beams
-    width = min(wanted, biased.shape[1])
-    best, tokens = (beams.totals.reshape(-1, 1) + biased).topk(width)
-    totals, chosen = best.reshape(len(rows), -1).topk(min(wanted, rules.beams * width))
+    biased = beams.totals.reshape(-1, 1) + biased
+    best, tokens = biased.topk(min(wanted, biased.shape[1]))
+    if rules.goals is not None:
+        best, tokens = with_openings(rules.goals, beams.tokens.flatten(0, 1), biased, best, tokens)
+    width = best.shape[1]
+    best = best.reshape(len(rows), -1)
+    if rules.goals is None:
+        totals, chosen = best.topk(min(wanted, rules.beams * width))
+    else:
+        totals, chosen = share_out(rules.goals, beams.tokens, best, tokens, wanted)
     tokens = tokens.reshape(len(rows), -1).gather(1, chosen)
     parents = chosen.div(width, rounding_mode="floor")
     parents_flat = parents + torch.arange(len(rows), device=rows.device)[:, None] * rules.beams
@@ -181,6 +216,8 @@ def _biased(log_probabilities: Tensor, rows: Tensor, tokens: Tensor, rules: _Rul
             biased = biased.masked_fill(~wish, -torch.inf)
         elif wish is not None:
             biased = biased + wish
+    if rules.strict:
+        return biased
     stuck = biased.amax(dim=1) == -torch.inf
     biased[stuck, rules.ends[0]] = log_probabilities[stuck, rules.ends[0]]
     return biased
@@ -248,7 +285,7 @@ def _going_on(
     finished: list[list[Hypothesis]], places: Tensor, beams: _Beams, length: int, rules: _Rules
 ) -> Tensor:
     """Which rows could still find a sentence better than those they have."""
-    best = beams.totals[:, 0]
+    best = beams.totals.amax(dim=1) + rules.gain
     # Log-probabilities only fall, so the longest sentence without further loss is the limit.
     shorter, longer = (best / end**rules.length_penalty for end in (length + 1, rules.max_tokens))
     limits = torch.maximum(shorter, longer).tolist()

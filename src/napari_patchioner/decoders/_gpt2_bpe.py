@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
+from ._bpe import byte_letters
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -66,6 +68,15 @@ class Gpt2Tokenizer:
                 "use the tokenizer the decoder was trained with."
             )
         return str(self._tokenizer.decode(ids, skip_special_tokens=not special))
+
+    def pieces(self) -> list[bytes]:
+        """Return what each token adds to a text; nothing for the mark of a document's end."""
+        bytes_of = {letter: byte for byte, letter in byte_letters().items()}
+        spelt = [b""] * self.size
+        for piece, token in self._tokenizer.get_vocab().items():
+            if token != self._end_of_text and all(letter in bytes_of for letter in piece):
+                spelt[token] = bytes(bytes_of[letter] for letter in piece)
+        return spelt
 
     def _one(self, text: str) -> int | None:
         """Id of a text that is one token."""

@@ -51,3 +51,17 @@ class Hypothesis:
     log_probabilities: tuple[float, ...]
     score: float
     ended: bool
+
+
+class Goals(Protocol):
+    """What sentences have to reach, so that the search keeps some that are on their way."""
+
+    @property
+    def banks(self) -> int:
+        """Steps from nothing to all, and one."""
+
+    def progress(self, tokens: Tensor) -> Tensor:
+        """Count the steps that sentences, shape (m, t), have taken; all is ``banks - 1``."""
+
+    def openings(self, tokens: Tensor) -> Tensor:
+        """Tokens that would go a step further, shape (m, f); -1 where there are fewer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -14,6 +15,8 @@ from napari_patchioner.errors import ModelError
 
 from ._generate import generate
 from ._tell import tell
+from ._wish_spelling import Spelling
+from ._wish_writing import Pen, write_wished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from ._caption import Caption, Evidence
     from ._gpt import Cache, PrefixGPT
     from ._gpt2_bpe import Gpt2Tokenizer
+    from ._wishes import Wishes
 
 # Sentences under way at once: GPT-2 small keeps 6 MB for each of 86 places.
 _SENTENCES_AT_ONCE = 64
@@ -166,6 +170,7 @@ class PromptDecoder(ABC):
         beams: int = 1,
         alternatives: int = 0,
         evidence: Sequence[Evidence] | None = None,
+        wishes: Wishes | None = None,
     ) -> list[Caption]:
         """Write one caption per row of ``vectors``, shape (n, d); see :class:`Decoder`.
 
@@ -177,7 +182,7 @@ class PromptDecoder(ABC):
         for first in range(0, len(vectors), at_once):
             rows = slice(first, first + at_once)
             seen = None if evidence is None else evidence[rows]
-            captions += self._decode(vectors[rows], seen, max_tokens, beams, alternatives)
+            captions += self._decode(vectors[rows], seen, max_tokens, beams, alternatives, wishes)
         return captions
 
     @torch.inference_mode()
@@ -188,6 +193,7 @@ class PromptDecoder(ABC):
         max_tokens: int | None,
         beams: int,
         alternatives: int,
+        wishes: Wishes | None,
     ) -> list[Caption]:
         weight = self.model.tokens.weight
         read = torch.as_tensor(vectors, dtype=weight.dtype, device=weight.device)
@@ -198,11 +204,23 @@ class PromptDecoder(ABC):
                 f"A prompt of {prompted.longest} tokens leaves the decoder no place to write; "
                 "use a vocabulary of shorter names."
             )
+        rows = torch.arange(len(vectors), device=weight.device)
+        max_tokens = min(max_tokens or self.most_tokens, room)
+        if wishes is not None and wishes.steer:
+            return write_wished(
+                prompted,
+                rows,
+                self._pen,
+                wishes,
+                max_tokens=max_tokens,
+                beams=beams,
+                alternatives=alternatives,
+            )
         found = generate(
             prompted,
-            torch.arange(len(vectors), device=weight.device),
+            rows,
             end=self._ends(),
-            max_tokens=min(max_tokens or self.most_tokens, room),
+            max_tokens=max_tokens,
             beams=beams,
             endings="compete",
             bias=self._bias(weight),
@@ -224,6 +242,18 @@ class PromptDecoder(ABC):
             logits = self.model.head(hidden[0, :-1])
             found.append(float(functional.cross_entropy(logits, tokens[0, 1:]).exp()))
         return found
+
+    @cached_property
+    def _pen(self) -> Pen:
+        """How captions are written that have to grant wishes."""
+        return Pen(
+            spelling=Spelling(self.tokenizer.pieces(), self.model.vocab_size),
+            ends=self._ends(),
+            encode=lambda phrase: self.tokenizer.encode(f" {phrase}"),
+            text_of=self._text,
+            endings="compete",
+            bias=self._bias(self.model.tokens.weight),
+        )
 
     def _bias(self, like: Tensor) -> Tensor | None:
         """Forbid what the tokenizer cannot spell."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ._caption import Caption, Evidence
     from ._gpt import PrefixGPT
+    from ._wishes import Wishes
 
 Prompt: TypeAlias = Literal["soft-hard", "hard-soft", "soft", "hard"]
 _PROMPTS = ("soft-hard", "hard-soft", "soft", "hard")
@@ -113,6 +114,7 @@ class ViECapDecoder(PromptDecoder):
         beams: int = 1,
         alternatives: int = 0,
         evidence: Sequence[Evidence] | None = None,
+        wishes: Wishes | None = None,
     ) -> list[Caption]:
         """Write one caption per row of ``vectors``, shape (n, d); see :class:`Decoder`.
 
@@ -128,6 +130,8 @@ class ViECapDecoder(PromptDecoder):
             How many other captions to give where there are any.
         evidence : sequence of Evidence, optional
             Its ``concepts`` are the names; they come back as those of the caption.
+        wishes : Wishes, optional
+            Unwanted names are left out of the prompt, too, and wanted words lead it.
 
         Raises
         ------
@@ -139,7 +143,8 @@ class ViECapDecoder(PromptDecoder):
             max_tokens=max_tokens,
             beams=beams,
             alternatives=alternatives,
-            evidence=evidence,
+            evidence=evidence if wishes is None else _wished(evidence, wishes),
+            wishes=wishes,
         )
         if evidence is None:
             return captions
@@ -178,3 +183,16 @@ class ViECapDecoder(PromptDecoder):
 
 def _names(seen: Evidence) -> list[str]:
     return [name for name, _ in seen.concepts]
+
+
+def _wished(evidence: Sequence[Evidence] | None, wishes: Wishes) -> list[Evidence] | None:
+    """Evidence without the names that may not be written, led by the words that must be."""
+    if evidence is None:
+        return None
+    wanted = tuple((phrase, 1.0) for phrase in wishes.must)
+    return [
+        replace(
+            seen, concepts=(*wanted, *(one for one in seen.concepts if not wishes.refuses(one[0])))
+        )
+        for seen in evidence
+    ]
