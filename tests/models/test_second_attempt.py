@@ -58,6 +58,16 @@ def test_the_same_folder_is_read_anew(bad):
     assert installed(preset()) is not None
 
 
+def test_a_folder_that_is_told_is_the_persons_own(places):
+    def fails(wanted, raw, *_):
+        raise ModelError(f"The files in {raw['vision']} do not fit.")
+
+    folder = write(places / "stick")
+    with pytest.raises(ModelError) as error:
+        install(preset(), prepare=fails, folder=folder)
+    assert str(error.value) == f"The files in {folder / 'some/backbone'} do not fit."
+
+
 def test_what_an_interrupted_attempt_copied_gives_way_to_the_folder(places):
     def stops(*_):
         raise KeyboardInterrupt

@@ -118,6 +118,8 @@ class Fetcher:
             told = told.replace(str(copy), str(source))
             if not self._in_use(copy):
                 copy.unlink(missing_ok=True)
+        for copy, source in self._sources.items():
+            told = told.replace(str(copy.parent), str(source.parent))
         return ModelError(told)
 
     def _plan(self, file: PresetFile) -> Step:
