@@ -19,6 +19,7 @@ from ._project_places import (
     spare_path,
     strange_project,
 )
+from ._project_shelf import ProjectShelf
 from ._table import encode_text, write_bytes
 from ._tidy_csv import format_tidy_csv, read_tidy_csv, write_tidy_csv
 from ._wkt import region_from_wkt, region_to_wkt
@@ -34,6 +35,7 @@ __all__ = [
     "ProjectImage",
     "ProjectLines",
     "ProjectRecord",
+    "ProjectShelf",
     "ProjectTaken",
     "Source",
     "content_hash",

@@ -78,6 +78,8 @@ class ProjectRecord:
         Why there is no caption.
     details : Caption, optional
         What else the model said.
+    origin : mapping
+        What the model made it from: grid key, and how the image was displayed.
     columns : mapping
         Feature columns of other people.
     extra : mapping
@@ -101,6 +103,7 @@ class ProjectRecord:
     wanted: bool = False
     problem: str = ""
     details: Caption | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 

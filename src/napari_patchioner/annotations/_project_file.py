@@ -72,7 +72,7 @@ def read_head(path: str | os.PathLike[str]) -> ProjectHead | None:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            return _head(path, file.read(_LONGEST_HEAD))[0]
+            return _head(path.name, file.read(_LONGEST_HEAD))[0]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -167,15 +167,23 @@ def _read(path: Path) -> Project:
     data = _bytes(path)
     if data is None:
         raise FormatError(f"{path}: there is no such project; choose another file")
-    head = _checked(path, data)
+    return decode_project(data, path.name)
+
+
+def decode_project(data: bytes, name: str) -> Project:
+    """Return the project in the bytes of a file; `name` is the file's, for messages.
+
+    Raises
+    ------
+    FormatError
+        If they are no whole project of a version this program reads.
+    """
+    head = _checked(name, data)
     try:
         content = json.loads(data, object_hook=unplain)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path.name}: is no JSON although its checksum is right") from error
-    return _project(path.name, head, Fields(content, path.name))
-
-
-def _project(name: str, head: ProjectHead, given: Fields) -> Project:
+        raise FormatError(f"{name}: is no JSON although its checksum is right") from error
+    given = Fields(content, name)
     for field in ("format", "version", "written", "content", "checksum"):
         given.take(field, str)
     image = image_from_json(given.take("image", dict), head.content, f"{name}: image")
@@ -191,29 +199,29 @@ def _project(name: str, head: ProjectHead, given: Fields) -> Project:
     return Project(image, tuple(records), options, provenance, head.written, given.rest())
 
 
-def _head(path: Path, data: bytes) -> tuple[ProjectHead, re.Match[bytes]]:
+def _head(name: str, data: bytes) -> tuple[ProjectHead, re.Match[bytes]]:
     """Return the head of a file and where it is in it."""
     found = _HEAD.match(data.replace(b"\r\n", b"\n")) if data else None
     if found is None:
-        raise FormatError(f"{path.name}: is no project of napari-patchioner, or is damaged")
+        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
     major, minor, *texts = (text.decode() for text in found.groups())
     version = int(major), int(minor)
     if version[0] != VERSION[0]:
         raise NewerVersion(
-            f"{path.name}: is of version {major}.{minor}, but this program reads version "
+            f"{name}: is of version {major}.{minor}, but this program reads version "
             f"{VERSION[0]}; update napari-patchioner to open it"
         )
     return ProjectHead(version, texts[0], texts[1], texts[2]), found
 
 
-def _checked(path: Path, data: bytes) -> ProjectHead:
+def _checked(name: str, data: bytes) -> ProjectHead:
     """Return the head of a whole file."""
-    head, found = _head(path, data)
+    head, found = _head(name, data)
     # Line ends may have been converted on the way, by mail or version control.
     data = data.replace(b"\r\n", b"\n")
     start, end = found.span(5)
     if checksum(data[:start], data[end:]) != head.checksum:
-        raise FormatError(f"{path.name}: is damaged, or was edited by hand")
+        raise FormatError(f"{name}: is damaged, or was edited by hand")
     return head
 
 
@@ -229,7 +237,7 @@ def _bytes(path: Path) -> bytes | None:
 def _is_whole(path: Path, data: bytes, replaces: str | None) -> bool:
     """Whether the file to be replaced is whole; refuse to replace what is not ours."""
     try:
-        head = _checked(path, data)
+        head = _checked(path.name, data)
     except NewerVersion:
         raise
     except FormatError:

@@ -22,6 +22,7 @@ _VERDICTS = ("sure", "unsure", "appearance")
 _ODD = "$float"
 _PLAIN_TEXTS = ("layer", "caption", "source", "model", "problem")
 _FLAGS = ("reviewed", "locked", "rejected", "wanted")
+_OBJECTS = ("origin", "columns")
 _DETAILS = [(one.name, one.default) for one in fields(Caption)[2:]]
 
 
@@ -92,8 +93,7 @@ def record_to_json(record: ProjectRecord) -> dict[str, Any]:
         known["plane"] = {"axes": list(axes), "index": list(index)}
     if record.details is not None:
         known["details"] = _details_to_json(record.details)
-    if record.columns:
-        known["columns"] = dict(record.columns)
+    known |= {name: dict(value) for name in _OBJECTS if (value := getattr(record, name))}
     return {**record.extra, **known} if record.extra else known
 
 
@@ -119,7 +119,7 @@ def record_from_json(value: object, where: str) -> ProjectRecord:
         **{name: given.take(name, str, "") for name in _PLAIN_TEXTS if name != "source"},
         **{name: given.take(name, bool, False) for name in _FLAGS},
         details=_details_from_json(given),
-        columns=given.take("columns", dict, {}),
+        **{name: given.take(name, dict, {}) for name in _OBJECTS},
         extra=given.rest(),
     )
 

@@ -58,10 +58,7 @@ def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Pat
     if image is None or not os.access(image.parent, os.W_OK):
         return home
     beside = image.with_name(f"{image.name}{ENDING}")
-    head = _head(beside)
-    if head is None and not beside.exists():
-        return beside
-    if head is not None and head.content == content:
+    if not beside.exists() or _content(beside) == content:
         return beside
     return image.with_name(f"{image.name}.{content[:8]}{ENDING}")
 
