@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._class_attention import class_attention
 from ._grid import FeatureGrid
 from ._key import grid_key
-from ._pool import pool
+from ._pool import pool, pool_shares
 from ._store import GridStore, StoreSize, cache_folder
 from ._transform import GridTransform
 
@@ -18,4 +18,5 @@ __all__ = [
     "class_attention",
     "grid_key",
     "pool",
+    "pool_shares",
 ]

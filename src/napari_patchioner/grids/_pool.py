@@ -74,7 +74,7 @@ def pool(
         return np.zeros((0, grid.dim), np.float32)
     if how == "cls":
         return _class_tokens(grid, len(weights))
-    values = [_shares(region, grid, how, variance) for region in weights]
+    values = [pool_shares(region, grid, how, variance=variance) for region in weights]
     indices = np.concatenate([region.indices for region in weights])
     used, columns = np.unique(indices, return_inverse=True)
     ends = np.cumsum([0] + [len(region.indices) for region in weights])
@@ -93,8 +93,25 @@ def _class_tokens(grid: FeatureGrid, regions: int) -> npt.NDArray[np.float32]:
     return np.tile(np.asarray(grid.cls, np.float32), (regions, 1))
 
 
-def _shares(region: PatchWeights, grid: FeatureGrid, how: Pooling, variance: float) -> FloatArray:
-    """Return what each patch of a region contributes, summing to one, shape (k,)."""
+def pool_shares(
+    region: PatchWeights, grid: FeatureGrid, how: Pooling = "mean", *, variance: float = 0.5
+) -> FloatArray:
+    """Say what each patch of a region contributes to its vector.
+
+    Parameters
+    ----------
+    region : PatchWeights
+        ``k`` patches on this grid.
+    grid : FeatureGrid
+        Where attention is looked up.
+    how, variance
+        As in :func:`pool`; with ``"cls"`` no patch contributes.
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+        Summing to one.
+    """
     if how == "mean" or not region.members:
         return _weighed(region, grid, how, variance)
     shares = np.zeros(len(region.indices))

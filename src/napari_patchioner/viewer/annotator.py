@@ -9,13 +9,15 @@ from qtpy.QtWidgets import QApplication
 
 from napari_patchioner.errors import PatchionerError
 
-from . import layers
+from . import layers, undoing
+from ._steps import counted
 from .binding import LayerBinding
 from .geometry import displayed_plane
 from .picking import Picker
 from .reader import Reader
 from .scribe import Scribe
 from .session import Session
+from .sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +72,7 @@ class Annotator(QObject):
         self.reader.told.connect(self.tell)
         self.scribe.told.connect(self.tell)
         self.reader.changed.connect(self.settle)
-        self.scribe.written.connect(self._on_written)
+        self.scribe.written.connect(self.show)
         self._picker = Picker(viewer, self.bindings.values, self.changed.emit, shift_held)
         self._connections = [
             (viewer.dims.events.point, self.settle),
@@ -81,6 +83,7 @@ class Annotator(QObject):
         ]
         for emitter, slot in self._connections:
             emitter.connect(slot)
+        self.sight = Sight(self, library)
         self.adopt()
 
     def adopt(self) -> None:
@@ -103,6 +106,9 @@ class Annotator(QObject):
 
     def selected(self) -> list[str]:
         """Return the uids of all selected shapes."""
+        elsewhere = self.sight.sources.selected()
+        if elsewhere:
+            return elsewhere
         return [uid for binding in self.bindings.values() for uid in binding.selected()]
 
     def plane(self) -> Plane | None:
@@ -133,7 +139,7 @@ class Annotator(QObject):
     def edit(self, uid: str, text: str) -> None:
         """Take a person's text."""
         self.session.edit(uid, text)
-        self._on_written()
+        self.show()
 
     def again(self, uids: Iterable[str]) -> None:
         """Have captions written anew."""
@@ -141,21 +147,36 @@ class Annotator(QObject):
             self.tell("A caption you wrote is kept; empty it first to have it written anew.")
         elif not self.reader.ready and not self.reader.active:
             self.tell("Press Start: the caption comes when the image has been read.")
-        self._on_written()
+        self.show()
 
     def group_selected(self) -> None:
         """Have the selected shapes captioned as one region."""
-        record = self.session.group(self.selected())
+        chosen = self.selected()
+        with self.session.step(f"caption of {counted(chosen, 'shape')} together"):
+            record = self.session.group(chosen)
+            if record is not None:
+                self.again([record.uid])
         if record is None:
             self.tell("Select two shapes or more: press S, then click them holding Shift.")
-        else:
-            self.again([record.uid])
 
     def whole_image(self) -> None:
         """Have the displayed plane captioned."""
         plane = self.plane()
         if plane is not None:
-            self.again([self.session.whole(plane).uid])
+            with self.session.step("caption of the whole image"):
+                self.again([self.session.whole(plane).uid])
+
+    def undo(self) -> None:
+        """Take back the newest step: what was drawn, and what was written."""
+        with self._picker.still():
+            self.tell(undoing.undo(self.session, self.bindings.values()))
+        self.show()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        with self._picker.still():
+            self.tell(undoing.redo(self.session, self.bindings.values()))
+        self.show()
 
     def tell(self, message: str) -> None:
         """Show a sentence in the dock."""
@@ -193,7 +214,37 @@ class Annotator(QObject):
             return "Waiting for the image to be read"
         return "Being written…" if self.reader.ready else "Press Start to have it written"
 
+    # what a hand in a list does
+
+    def select(self, uids: Iterable[str]) -> None:
+        """Select exactly these shapes, whichever layers they are on."""
+        wanted = set(uids)
+        chosen = {
+            binding.layer: {i for i, uid in enumerate(self.session.uids(key)) if uid in wanted}
+            for key, binding in self.bindings.items()
+        }
+        self._picker.select(chosen)
+
+    def delete(self, uids: Iterable[str]) -> None:
+        """Delete shapes through their layers; of a group or a plane, only the caption goes."""
+        records = [self.session.records[uid] for uid in uids if uid in self.session.records]
+        with self.session.step(f"deletion of {counted(records, 'region')}"):
+            self.session.drop(record.uid for record in records)
+            self.select(record.uid for record in records if record.seen is not None)
+            for binding in self.bindings.values():
+                if binding.layer.selected_data:
+                    binding.layer.remove_selected()
+        self.show()
+
     # what happens around
+
+    def show(self) -> None:
+        """Write what the session says into the tables of the layers, and look for work."""
+        for binding in self.bindings.values():
+            binding.show()
+        self.sight.sources.show()
+        self.changed.emit()
+        self.settle()
 
     def settle(self, *_: object) -> None:
         """Look for work once the hand and napari are still."""
@@ -202,6 +253,7 @@ class Annotator(QObject):
     def close(self) -> None:
         """Stop everything and let go of the layers; what is drawn stays."""
         self._settled.stop()
+        self.sight.close()
         self.reader.close()
         self.scribe.close()
         for key in list(self.bindings):
@@ -217,18 +269,14 @@ class Annotator(QObject):
             return
         for binding in self.bindings.values():
             binding.sync()
+        self.sight.sources.sync()
         self.scribe.work()
         if self.reader.should_read(self.session):
             self.reader.read()
         self.changed.emit()
 
-    def _on_written(self) -> None:
-        for binding in self.bindings.values():
-            binding.show()
-        self.changed.emit()
-        self.settle()
-
     def _on_layer_removed(self, event: Event) -> None:
+        self.sight.sources.leave(event.value)
         for key, binding in list(self.bindings.items()):
             if binding.layer is event.value:
                 self._unbind(key)

@@ -11,6 +11,7 @@ from napari_patchioner.errors import Cancelled, PatchionerError
 
 from .geometry import displayed_plane, record_plane
 from .picture import channels, plane_source, same_look
+from .weighing import Manner
 from .worker import Job, read_image
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ class Reader(QObject):
     looks : dict of Plane to dict
         How each plane was displayed when it was read, as plain values: layers, contrast limits,
         gamma, colormaps. See `picture.PlaneSource.look`.
+    manner : Manner
+        How the model in use goes from a region to patches.
     composite : bool
         Whether all visible channels that lie on the image are read together.
+    follow : bool
+        Whether the image is read again when its display changes.
     keep : bool
         Whether what was read is kept on disk, so that the same picture is never read twice.
 
@@ -72,7 +77,9 @@ class Reader(QObject):
         self.job: Job | None = None
         self.grids: dict[Plane, FeatureGrid] = {}
         self.looks: dict[Plane, dict[str, Any]] = {}
+        self.manner = Manner()
         self.composite = False
+        self.follow = False
         self.keep = True
         self._refused: set[Plane] = set()
         self._viewer = viewer
@@ -176,7 +183,7 @@ class Reader(QObject):
         others = channels(self._viewer, self._image) if self.composite else ()
         return plane_source(self._image, plane, others)
 
-    def _on_read(self, job: Job, source: PlaneSource, grid: FeatureGrid) -> None:
+    def _on_read(self, job: Job, source: PlaneSource, read: tuple[FeatureGrid, Manner]) -> None:
         if job is not self.job:
             return
         self.ready = self.completed = True
@@ -184,7 +191,7 @@ class Reader(QObject):
             oldest = next(iter(self.grids))
             self._refused.discard(oldest)
             del self.grids[oldest], self.looks[oldest]
-        self.grids[source.plane] = grid
+        self.grids[source.plane], self.manner = read
         self.looks[source.plane] = source.look
 
     def _on_ended(self, job: Job, error: Exception | None) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .library import Library
     from .reader import Reader
     from .session import Session
+    from .worker import Progress
 
 
 class _Need(NamedTuple):
@@ -32,6 +33,8 @@ class _Need(NamedTuple):
     name: str
 
 
+# Batches below are over before anybody could press Cancel.
+WATCHED = 32
 NEEDS = {"attention": _Need("attention", "attention"), "cls": _Need("cls", "class token")}
 
 
@@ -66,6 +69,8 @@ class Scribe(QObject):
         self._reader = reader
         self._library = library
         self._job: Job | None = None
+        self._used: dict[str, Any] = {}
+        self._size = 0
         self._open: set[Request] = set()
 
     @property
@@ -84,8 +89,9 @@ class Scribe(QObject):
         if not tasks:
             return
         self._open = {task[0] for task in tasks}
-        model, options = self._reader.model, self._options(grid for _, _, grid in tasks)
+        model, options = self._reader.model, self.options_for(grid for _, _, grid in tasks)
         job = Job(write_captions, self._library, model, tasks, options, parent=self)
+        self._used, self._size = options, len(tasks)
         job.delivered.connect(partial(self._on_delivered, job, model))
         job.ended.connect(partial(self._on_ended, job))
         self._job = job
@@ -99,13 +105,30 @@ class Scribe(QObject):
         self._session.give_back(self._open)
         self._open = set()
 
-    def _options(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
+    def cancel(self) -> None:
+        """Stop writing; what is not written yet stays empty until it is asked for again."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+        for request in self._open:
+            self._session.fail(request, "cancelled; press Caption again to have it written")
+        self._open = set()
+        self.written.emit()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far a batch is that is long enough to be watched."""
+        long = self._job is not None and self._size > WATCHED
+        return self._job.progress if long else None
+
+    def options_for(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
         """Return the options, without a pooling that the model has nothing for."""
-        missing = NEEDS.get(self.options.get("pooling"))
+        options = {name: value for name, value in self.options.items() if name != "union"}
+        missing = NEEDS.get(options.get("pooling"))
         if missing is None or all(getattr(grid, missing.field) is not None for grid in grids):
-            return dict(self.options)
+            return options
         self.told.emit(f"this model has no {missing.name}; its own way of pooling is used instead")
-        return {**self.options, "pooling": None}
+        return {**options, "pooling": None}
 
     def _is_ready(self, record: Record) -> bool:
         return self._reader.plane_and_grid(record, self._session) is not None
@@ -118,7 +141,8 @@ class Scribe(QObject):
             return None
         plane, grid = found
         try:
-            region = record_region(record, self._session, plane.axes)
+            union = bool(self.options.get("union"))
+            region = record_region(record, self._session, plane.axes, union=union)
         except PatchionerError as error:
             self._session.fail(request, str(error))
             return None
@@ -134,8 +158,17 @@ class Scribe(QObject):
             if isinstance(answer, PatchionerError):
                 self._session.fail(request, str(answer))
             else:
-                self._session.deliver(request, answer, model)
+                self._session.deliver(request, answer, model, self._origin(request))
         self.written.emit()
+
+    def _origin(self, request: Request) -> dict[str, Any]:
+        """Return what a caption is made from, as plain values."""
+        record = self._session.records.get(request.uid)
+        found = self._reader.plane_and_grid(record, self._session) if record else None
+        if found is None:
+            return {}
+        options = {name: value for name, value in self._used.items() if value is not None}
+        return {**self._reader.provenance(found[0]), "options": options}
 
     def _on_ended(self, job: Job, error: Exception | None) -> None:
         if job is not self._job:

@@ -19,6 +19,7 @@ from qtpy.QtCore import QObject, Signal, Slot
 from napari_patchioner.errors import Cancelled, PatchionerError
 
 from .geometry import untangled
+from .weighing import Manner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -86,15 +87,31 @@ def read_image(
     source: PlaneSource,
     store: GridStore | None,
     progress: Progress,
-) -> Generator[FeatureGrid, None, None]:
-    """Load the model, read the plane, encode it; yield the grid."""
+) -> Generator[tuple[FeatureGrid, Manner], None, None]:
+    """Load the model, read the plane, encode it; yield the grid and how regions are put on it."""
     progress(0.0, "loading the model")
     with library.using(model, progress.part(0.0, 0.3)) as captioner:
         progress(0.3, "reading the image")
         keep = {"store": store} if "store" in signature(captioner.encode).parameters else {}
         grid = captioner.encode(source.read(), progress=progress.part(0.35, 1.0), **keep)
+        manner = Manner.of(captioner)
     progress(1.0, "done")
-    yield source.in_full_pixels(grid)
+    yield source.in_full_pixels(grid), manner
+
+
+@reporting
+def glance(
+    library: Library,
+    model: str,
+    grid: FeatureGrid,
+    region: Region,
+    options: dict[str, Any],
+    progress: Progress,
+) -> Generator[Caption, None, None]:
+    """Caption one region; yield the caption."""
+    with library.using(model, progress) as captioner:
+        [caption] = captioner.caption(grid, [region], **options)
+    yield caption
 
 
 @reporting
