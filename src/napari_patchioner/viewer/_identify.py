@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from ._record import Seen
+    from ._canvas import Seen
 
 LEAST_OVERLAP = 0.3
+
+
+def new_uid() -> str:
+    """Return a name that no other shape has."""
+    return uuid4().hex
 
 
 def identify(

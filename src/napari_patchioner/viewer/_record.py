@@ -1,119 +1,22 @@
-"""What the session knows about one caption, and what it sees of one shape."""
+"""What the session knows about one caption."""
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from ._canvas import NO_SCORE, Look, Plane, Row, Seen, same_cells, same_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
     from napari_patchioner.decoders import Caption
 
+__all__ = ["NO_SCORE", "SOURCES", "Kind", "Look", "Plane", "Record", "Request", "Row", "Seen"]
+
 Kind = Literal["shape", "group", "image"]
-NO_SCORE = float("nan")
 SOURCES = ("", "model", "edited", "human")
-
-
-def same_number(one: float, other: float) -> bool:
-    """Whether two numbers are equal, or both none.
-
-    >>> same_number(NO_SCORE, NO_SCORE), same_number(0.5, NO_SCORE)
-    (True, False)
-    """
-    return one == other or (one != one and other != other)
-
-
-class Plane(NamedTuple):
-    """One displayed plane of an image.
-
-    Attributes
-    ----------
-    axes : tuple of int
-        Image axes shown as rows and as columns.
-    index : tuple of int
-        Position along each other axis, in ascending order of the axes.
-    """
-
-    axes: tuple[int, int] = (0, 1)
-    index: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a layer's features table.
-
-    Attributes
-    ----------
-    uid, source, caption_model : str
-        As in the table, missing values as empty strings.
-    caption : str, optional
-        None where the table has no text, not even an empty one.
-    score : float
-        NaN where there is none.
-    reviewed : bool, optional
-        None where the table says neither yes nor no.
-    extras : mapping
-        Columns that belong to other people; carried along untouched.
-    """
-
-    uid: str = ""
-    caption: str | None = ""
-    score: float = NO_SCORE
-    source: str = ""
-    caption_model: str = ""
-    reviewed: bool | None = False
-    extras: Mapping[str, Any] = field(default_factory=dict)
-
-    def same(self, other: Row) -> bool:
-        """Whether both rows say the same in the columns that are ours."""
-        return same_number(self.score, other.score) and self._words == other._words
-
-    @property
-    def _words(self) -> tuple[object, ...]:
-        return self.uid, self.caption, self.source, self.caption_model, self.reviewed
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Seen:
-    """One finished shape as it lies on the image.
-
-    Attributes
-    ----------
-    shape_type : str
-        What napari calls it: rectangle, ellipse, polygon, path or line.
-    vertices : ndarray of float, shape (n, ndim)
-        In image pixels, pixel centres at integers, all axes of the image.
-    """
-
-    shape_type: str
-    vertices: npt.NDArray[np.float64]
-
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same geometry, and only then."""
-        digest = blake2b(self.shape_type.encode(), digest_size=12)
-        digest.update(repr(self.vertices.shape).encode())
-        digest.update(np.ascontiguousarray(self.vertices, float).tobytes())
-        return digest.hexdigest()
-
-    def overlap(self, other: Seen) -> float:
-        """Return the intersection over union of the two bounding boxes, one pixel thick at least.
-
-        0 where the shapes have different numbers of axes.
-        """
-        if self.vertices.shape[1] != other.vertices.shape[1]:
-            return 0.0
-        low_a, high_a = self.vertices.min(axis=0) - 0.5, self.vertices.max(axis=0) + 0.5
-        low_b, high_b = other.vertices.min(axis=0) - 0.5, other.vertices.max(axis=0) + 0.5
-        shared = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()
-        union = (high_a - low_a).prod() + (high_b - low_b).prod() - shared
-        return float(shared / union)
 
 
 @dataclass(eq=False, slots=True)
@@ -144,6 +47,8 @@ class Record:
         The plane that a whole-image caption describes.
     wanted : bool
         Whether a model should caption it when it can.
+    asked : bool
+        Whether a model is at it: only then an answer counts.
     reviewed : bool
         Whether a person accepted the text.
     locked : bool
@@ -171,6 +76,7 @@ class Record:
     members: tuple[str, ...] = ()
     plane: Plane | None = None
     wanted: bool = False
+    asked: bool = False
     reviewed: bool = False
     locked: bool = False
     rejected: bool = False
@@ -197,8 +103,12 @@ class Record:
 
     def want(self) -> None:
         """Ask the models for a text, unless it is none of their business."""
-        self.wanted = not self.protected
+        self.wanted, self.asked = not self.protected, False
         self.rejected = self.rejected and not self.wanted
+
+    def leave(self) -> None:
+        """Ask the models for nothing; an answer on its way comes too late."""
+        self.wanted = self.asked = False
 
     def blank(self) -> None:
         """Forget a text that no longer describes the shape; a protected one stays."""
@@ -223,7 +133,7 @@ class Record:
             self.model, self.origin = "", {}
         self.reviewed = self.reviewed and bool(text)
         self.problem = ""
-        self.wanted = False
+        self.leave()
 
     def choose(self, place: int) -> bool:
         """Take one of the model's other wordings, which changes places with its first one."""
@@ -233,8 +143,44 @@ class Record:
         text, others[place] = others[place], self.details.text
         self.details = replace(self.details, text=text, alternatives=tuple(others))
         self.caption, self.score, self.source = text, NO_SCORE, "model"
-        self.reviewed, self.problem, self.wanted = True, "", False
+        self.reviewed, self.problem = True, ""
+        self.leave()
         return True
+
+    def frozen(self) -> Record:
+        """Return a copy for the history; what a model has in hand is still wanted there."""
+        kept = copy(self)
+        kept.wanted, kept.asked = self.wanted or self.asked, False
+        return kept
+
+    def same(self, other: Record) -> bool:
+        """Whether both say the same of the same thing."""
+        return (
+            self.seen is other.seen
+            and self.details is other.details
+            and self._told == other._told
+            and same_number(self.score, other.score)
+            and same_cells(self.extras, other.extras)
+        )
+
+    @property
+    def _told(self) -> tuple[object, ...]:
+        return (
+            self.uid,
+            self.fingerprint,
+            self.caption,
+            self.source,
+            self.model,
+            self.problem,
+            self.layer,
+            self.members,
+            self.plane,
+            self.wanted or self.asked,
+            self.reviewed,
+            self.locked,
+            self.rejected,
+            self.origin,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import table
+from .shapes_writer import same_selection, write_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ class LayerBinding:
         self._session = session
         self._changed = changed
         self._writing = False
+        self._there: list[str] = []
         layer.events.data.connect(self._on_data)
         layer.events.features.connect(self._on_features)
         self.sync()
@@ -61,16 +63,44 @@ class LayerBinding:
         """Whether a shape is on the move."""
         return table.is_dragging(self.layer)
 
-    def sync(self, *, replaced: bool = False) -> None:
-        """Read the layer and repair its table, unless a shape is being drawn."""
-        if self._writing or table.is_drawing(self.layer):
+    @property
+    def drawing(self) -> bool:
+        """Whether a shape is begun and not finished."""
+        return table.is_drawing(self.layer)
+
+    def sync(self, *, replaced: bool = False, quiet: bool = False) -> None:
+        """Read the layer and repair its table, unless a shape is being drawn.
+
+        Parameters
+        ----------
+        replaced : bool
+            Shapes were changed in place, so that rows may have shifted.
+        quiet : bool
+            What is new is no step of a person's.
+        """
+        if self._writing or self.drawing:
             return
         shapes = table.read_shapes(self.layer, self.image)
         rows = table.read_rows(self.layer)
-        if self._session.observe(self.key, shapes, rows, replaced=replaced):
+        news = self._session.observe(self.key, shapes, rows, replaced=replaced, quiet=quiet)
+        self._there = self._session.uids(self.key)
+        if news or not table.has_columns(self.layer):
             self._write()
         table.reset_defaults(self.layer)
         table.trim_colours(self.layer)
+
+    def restore(self) -> None:
+        """Give the layer the shapes and rows that the session has gone back to."""
+        order = self._session.uids(self.key)
+        shapes = dict(zip(order, self._session.shapes(self.key), strict=True))
+        self._writing = True
+        try:
+            with same_selection(self.layer, self._there, order):
+                write_shapes(self.layer, self._there, shapes)
+                table.write_rows(self.layer, self._session.table(self.key))
+        finally:
+            self._writing = False
+        self.sync(quiet=True)
 
     def show(self) -> None:
         """Write the session's captions into the table, by uid."""
@@ -93,14 +123,17 @@ class LayerBinding:
             self._writing = False
 
     def _on_data(self, event: Event) -> None:
-        """Follow finished changes; those announced beforehand end in -ing."""
+        """Follow finished changes; before one of them, see how things stand."""
         action = str(getattr(event.action, "value", event.action))
         if not action.endswith("ing"):
             self.sync(replaced=action == "changed")
             self._changed()
+        elif action != "adding":
+            self.sync()
 
     def _on_features(self) -> None:
         """Follow a paste, which tells of itself in no other way, and edits in other tables."""
         if not self._writing:
-            self.sync()
+            if not self.dragging:
+                self.sync()
             self._changed()

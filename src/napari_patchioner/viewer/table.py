@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._record import NO_SCORE, Row, Seen
+from ._canvas import NO_SCORE, Look, Row, Seen
 from .geometry import alignment
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def _column(name: str, cells: Sequence[Any]) -> np.ndarray:
     return np.array(cells, _KINDS.get(name, object))
 
 
+def has_columns(layer: napari.layers.Shapes) -> bool:
+    """Whether nobody has taken our columns away."""
+    return set(COLUMNS) <= set(layer.features.columns)
+
+
 def is_drawing(layer: napari.layers.Shapes) -> bool:
     """Whether a shape is being drawn and not finished, so that the last one is only half there.
 
@@ -54,9 +59,21 @@ def is_dragging(layer: napari.layers.Shapes) -> bool:
 def read_shapes(layer: napari.layers.Shapes, image: napari.layers.Image) -> list[Seen]:
     """Return all shapes of a layer as they lie on the image."""
     to_image = alignment(layer, image)
+    looks = read_looks(layer)
     return [
-        Seen(kind, to_image(vertices))
-        for kind, vertices in zip(layer.shape_type, layer.data, strict=True)
+        Seen(kind, to_image(vertices), drawn=np.array(vertices), look=look)
+        for kind, vertices, look in zip(layer.shape_type, layer.data, looks, strict=True)
+    ]
+
+
+def read_looks(layer: napari.layers.Shapes) -> list[Look | None]:
+    """Return how the shapes are drawn, as far as napari knows."""
+    width, edge, face, z = layer.edge_width, layer.edge_color, layer.face_color, layer.z_index
+    if not min(map(len, (width, edge, face, z))) >= layer.nshapes:
+        return [None] * layer.nshapes
+    return [
+        Look(float(width[i]), tuple(edge[i].tolist()), tuple(face[i].tolist()), int(z[i]))
+        for i in range(layer.nshapes)
     ]
 
 
