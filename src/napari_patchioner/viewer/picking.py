@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     import napari
     from napari.utils.events import Event
@@ -59,6 +60,34 @@ class Picker:
         if self._on_press in layer.mouse_drag_callbacks:
             layer.mouse_drag_callbacks.remove(self._on_press)
         layer.selected_data.events.items_changed.disconnect(self._slots.pop(layer))
+
+    def select(self, chosen: Mapping[napari.layers.Shapes, set[int]]) -> None:
+        """Select these shapes of each layer, and make one that has some the active layer."""
+        self._working = True
+        try:
+            for layer, shapes in chosen.items():
+                # Only in these modes does napari show what is selected.
+                if shapes and layer.mode not in ("select", "direct"):
+                    layer.mode = "select"
+                if set(layer.selected_data) != shapes:
+                    layer.selected_data = shapes
+        finally:
+            self._working = False
+        active = self._viewer.layers.selection.active
+        found = [layer for layer, shapes in chosen.items() if shapes]
+        if found and active not in found:
+            self._viewer.layers.selection.active = found[0]
+        self._changed()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep out while shapes are exchanged and selected again, on both layers."""
+        self._working = True
+        try:
+            yield
+        finally:
+            self._working = False
+        self._changed()
 
     def _on_press(self, layer: napari.layers.Shapes, event: Event) -> None:
         """Turn to the other layer where the click meets a shape only there."""
