@@ -14,7 +14,7 @@ from napari_patchioner.backbones._projection import KNOWN_PROJECTIONS, Projectio
 from napari_patchioner.bridges import EntityTable, MemoryBank
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import prefix_gpt_from_decap
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.models import Part, combine
 from napari_patchioner.models._assemble import assemble
 from napari_patchioner.models._preset import Preset
@@ -90,6 +90,21 @@ def test_parts_of_one_projection_caption(published, picture):
     captions = captioner.caption(grid, [Box(2, 2, 20, 30), WholeImage()], max_tokens=4)
     assert len(captions) == 2
     assert len(captions[0].neighbours) == 5
+
+
+def test_reading_the_parts_is_told_and_can_be_stopped(published):
+    told = []
+    assemble(preset(), published, lambda done, message: told.append((done, message)))
+    assert [message for _, message in told] == [
+        f"reading the {part} of test" for part in ("backbone", "bridge", "decoder")
+    ]
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+    def stop(done: float, message: str) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        assemble(preset(), published, stop)
 
 
 @pytest.mark.parametrize(

@@ -90,4 +90,4 @@ def load_model(
     files = installed_files(preset)
     from ._assemble import assemble
 
-    return assemble(preset, files)
+    return assemble(preset, files, progress)

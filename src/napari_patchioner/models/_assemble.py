@@ -13,13 +13,17 @@ from ._preset import Preset
 from ._provenance import check_provenance, stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ._preset import Part
 
 
-def assemble(preset: Preset, files: Mapping[str, Path]) -> Captioner:
+def assemble(
+    preset: Preset,
+    files: Mapping[str, Path],
+    progress: Callable[[float, str], object] | None = None,
+) -> Captioner:
     """Put a model together.
 
     Parameters
@@ -28,6 +32,8 @@ def assemble(preset: Preset, files: Mapping[str, Path]) -> Captioner:
         What it is made of.
     files : mapping of str to Path
         Role to file or folder: what was downloaded, and what `prepare` made of it.
+    progress : callable, optional
+        Told the fraction done and what is being read; it may raise `Cancelled`.
 
     Returns
     -------
@@ -39,7 +45,11 @@ def assemble(preset: Preset, files: Mapping[str, Path]) -> Captioner:
         A file is missing or damaged, or the parts do not belong together: they were made behind
         different projections, or one writes vectors of a length the next cannot read.
     """
-    opened = {group: open_part(group, part, files) for group, part in preset.parts.items()}
+    opened = {}
+    for done, (group, part) in enumerate(preset.parts.items()):
+        if progress is not None:
+            progress(done / len(preset.parts), f"reading the {group} of {preset.id}")
+        opened[group] = open_part(group, part, files)
     _check_dims(opened)
     check_provenance(
         [
