@@ -48,6 +48,10 @@ class SeenMask(Seen):
         """The same for the same pixels at the same place, and only then."""
         return self.digest
 
+    def same(self, other: Seen) -> bool:
+        """Whether nothing about both differs, the number painted with included."""
+        return Seen.same(self, other) and self.value == getattr(other, "value", None)
+
     @classmethod
     def of(
         cls,

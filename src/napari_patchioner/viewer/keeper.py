@@ -161,6 +161,7 @@ class Keeper(QObject):
         self._annotator.viewer.layers.selection.active = active
         self._base, self._left = project, done.left
         self._snapshots.carry(project.records)
+        session.start_history()
         self._annotator.show_all()
         if self._shelf.path is not None:
             self._saved = self._take()

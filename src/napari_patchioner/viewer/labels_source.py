@@ -199,7 +199,7 @@ class LabelsSource(QObject):
             self._row(where, mask.fingerprint, ours, theirs)
             for where, mask in zip(places, seen, strict=True)
         ]
-        self._session.observe(self.key, seen, rows)
+        self._session.observe(self.key, seen, rows, foreign=True)
         self._places = places
         self.show()
 

@@ -72,7 +72,8 @@ class PointsSource:
             return
         places = alignment(self.layer, self.image)(self.layer.data)
         seen = [Seen(POINT, place[None]) for place in places]
-        if self._session.observe(self.key, seen, table.read_rows(self.layer)):
+        rows = table.read_rows(self.layer)
+        if self._session.observe(self.key, seen, rows, foreign=True):
             self._write(table.write_rows)
 
     def show(self) -> None:
