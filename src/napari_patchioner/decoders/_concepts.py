@@ -11,6 +11,9 @@ from napari_patchioner.errors import ModelError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
+
 COLOURS = (
     *("black", "white", "gray", "red", "orange", "yellow"),
     *("green", "blue", "purple", "pink", "brown"),
@@ -77,4 +80,23 @@ def load_concepts(path: Path) -> list[Concept]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path} does not hold the model's concepts ({error}); install the package again."
+        ) from error
+
+
+def load_embeddings(path: Path) -> npt.NDArray[np.float32]:
+    """Read the concepts' text embeddings, shape (concepts, d).
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or holds something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(str(path))["concept_embeddings"].astype("float32")
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(
+            f"{path} does not hold the concepts' embeddings ({error}); install the package again."
         ) from error

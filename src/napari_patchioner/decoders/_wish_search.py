@@ -10,7 +10,7 @@ import torch
 from ._wish_spelling import Finder, Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
     from torch import Tensor
@@ -58,6 +58,17 @@ class MustGoals:
         self._tokens = [np.array(one, np.int64) for one in tokens]
         # A piece with a gap before it can follow anything, others only where a word may begin.
         self._joins = [not spelling.pieces[one[0]][:1].isspace() for one in tokens]
+
+    @classmethod
+    def of(
+        cls, wishes: Wishes, spelling: Spelling, encode: Callable[[str], Sequence[int]]
+    ) -> MustGoals:
+        """Take the words that wishes name; ``encode`` writes one within a sentence."""
+        return cls(
+            [wishes.spellings(phrase) for phrase in wishes.must],
+            [encode(phrase) for phrase in wishes.must],
+            spelling,
+        )
 
     @property
     def banks(self) -> int:

@@ -25,6 +25,11 @@ FEWEST_BEAMS = 4
 """A short caption is found among several, however few sentences are asked to be followed."""
 
 
+SHARE_OF_LENGTH = 0.7
+"""Length penalty where words are asked for: they cost every sentence, and a mean would favour long
+ones, in which that shows less."""
+
+
 @dataclass(frozen=True)
 class Pen:
     """How one decoder writes.
@@ -117,11 +122,7 @@ def _search(
     """Run the loop with the wishes as its bias and goals."""
     goals = None
     if wishes.must:
-        goals = MustGoals(
-            [wishes.spellings(phrase) for phrase in wishes.must],
-            [pen.encode(phrase) for phrase in wishes.must],
-            pen.spelling,
-        )
+        goals = MustGoals.of(wishes, pen.spelling, pen.encode)
         beams = max(2 * beams, goals.banks)
     if wishes.length in ("label", "phrase"):
         beams = max(beams, FEWEST_BEAMS)
@@ -133,7 +134,7 @@ def _search(
         max_tokens=steering.max_tokens,
         beams=beams,
         keep=min(beams, keep),
-        length_penalty=pen.length_penalty,
+        length_penalty=min(pen.length_penalty, SHARE_OF_LENGTH if goals else 1.0),
         endings="aside" if goals else pen.endings,
         bias=pen.bias,
         constrain=steering,
@@ -146,7 +147,9 @@ def _search(
 def _distinct(found: Sequence[Hypothesis], pen: Pen, wishes: Wishes) -> list[Hypothesis]:
     """Sentences that grant the wishes, no two of which read the same."""
     texts: dict[str, Hypothesis] = {}
-    for one in found:
+    # Who wishes for a sentence, or for a word in it, is not served by one that was cut.
+    whole = bool(wishes.length or wishes.must)
+    for one in sorted(found, key=lambda one: whole and not one.ended):
         text = pen.text_of(one.tokens)
         if text and wishes.grants(text):
             texts.setdefault(text.casefold().strip(" ."), one)

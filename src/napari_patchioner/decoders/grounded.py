@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ import torch
 from napari_patchioner.errors import ModelError
 
 from ._caption import Caption, Evidence
-from ._concepts import ADJECTIVES, ATTRIBUTES, Concept, load_concepts
+from ._concepts import ADJECTIVES, ATTRIBUTES, Concept, load_concepts, load_embeddings
 from ._generate import generate
 from ._gpt import PrefixGPT
+from ._grounded_writing import GroundedPen
 from ._grounding import GroundedGrammar, Grounds
 from ._hedge import hedge, named
 from ._relations import Relations
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ._language_model import Hypothesis
+    from ._wishes import Wishes
 
     Floats = npt.NDArray[np.float32]
 
@@ -84,8 +87,8 @@ class GroundedDecoder:
         self._concepts = {concept.name: concept for concept in concepts}
         measured = [self.words.id(word) for word in (*ADJECTIVES, *QUANTITIES)]
         self._details = {*measured, *(self.words.id(word) for word in PLACES)}
-        self._wishes = torch.zeros(len(self.words))
-        self._wishes[measured] = WISH
+        self.leaning = torch.zeros(len(self.words))
+        self.leaning[measured] = WISH
         dim = self.embeddings.shape[1] + len(ATTRIBUTES)
         if len(self.words) != model.vocab_size or dim != model.config.prefix_dim:
             raise ModelError(
@@ -105,7 +108,7 @@ class GroundedDecoder:
         """
         folder = Path(folder)
         concepts = load_concepts(folder / "concepts.json")
-        embeddings = _embeddings(folder / "text.safetensors")
+        embeddings = load_embeddings(folder / "text.safetensors")
         try:
             record = json.loads((folder / "decoder.json").read_text("utf8"))
             trained_with, relations = record["concepts"], Relations.from_json(record["relations"])
@@ -127,6 +130,7 @@ class GroundedDecoder:
         beams: int = 4,
         alternatives: int = 0,
         evidence: Sequence[Evidence] | None = None,
+        wishes: Wishes | None = None,
     ) -> list[Caption]:
         """Write one caption per row, all rows together.
 
@@ -143,6 +147,9 @@ class GroundedDecoder:
             How many other captions to give.
         evidence : sequence of Evidence, optional
             What was seen; without it the language model may say anything it knows.
+        wishes : Wishes, optional
+            Unwanted names are ruled out before anything is chosen. What must be there is taken
+            on a person's word. A label is a name alone; a sentence says no more than a phrase.
 
         Returns
         -------
@@ -153,7 +160,8 @@ class GroundedDecoder:
         Raises
         ------
         ModelError
-            If there is not one evidence per row.
+            If there is not one evidence per row, or a word is wished for that the model does not
+            know.
         """
         vectors = np.asarray(vectors, np.float32)
         if evidence is not None and len(evidence) != len(vectors):
@@ -161,16 +169,31 @@ class GroundedDecoder:
                 f"There are {len(vectors)} vectors but {len(evidence)} evidences; give one each."
             )
         max_tokens = min(max_tokens, self.model.longest)
+        if wishes is not None and wishes.steer:
+            return self._pen.decode(
+                vectors,
+                evidence,
+                wishes,
+                max_tokens=max_tokens,
+                beams=max(beams, 1),
+                alternatives=alternatives,
+            )
         if evidence is None:
             return self._plain(vectors, max_tokens, beams, alternatives)
-        grounds = [self.selection.grounds(one) if _free(one) else None for one in evidence]
+        grounds = [self.grounds_of(one) for one in evidence]
         written = self._grounded(vectors, grounds, max_tokens, max(beams, 1))
         return [
-            self._caption(one, ground, vector, hypotheses, alternatives)
-            for one, ground, vector, hypotheses in zip(
-                evidence, grounds, vectors, written, strict=True
-            )
+            self.compose(one, vector, hypotheses, alternatives)
+            for one, vector, hypotheses in zip(evidence, vectors, written, strict=True)
         ]
+
+    @cached_property
+    def _pen(self) -> GroundedPen:
+        return GroundedPen(self)
+
+    def grounds_of(self, evidence: Evidence) -> Grounds | None:
+        """Return what may be said of a region for which a phrase has to be written."""
+        return self.selection.grounds(evidence) if _free(evidence) else None
 
     def _plain(
         self, vectors: Floats, max_tokens: int, beams: int, alternatives: int
@@ -203,21 +226,21 @@ class GroundedDecoder:
             max_tokens=max_tokens,
             beams=beams,
             keep=beams,
-            bias=self._wishes,
+            bias=self.leaning,
             constrain=lambda places, tokens: self.grammar.mask(kept, places, tokens),
         )
         for row, hypotheses in zip(rows, found, strict=True):
             written[row] = [one for one in hypotheses if one.ended]
         return written
 
-    def _caption(
+    def compose(
         self,
         evidence: Evidence,
-        grounds: Grounds | None,
         vector: Floats,
         hypotheses: Sequence[Hypothesis],
         alternatives: int,
     ) -> Caption:
+        """Choose the caption and the others among phrases written and what was seen."""
         concepts = evidence.concepts[:3]
         others = [
             named(name, self._concepts)
@@ -228,7 +251,7 @@ class GroundedDecoder:
             caption = Caption(text=evidence.text, score=evidence.score)
         elif evidence.verdict == "unsure" or not concepts:
             caption = Caption(text=hedge(concepts, self._concepts), score=evidence.score)
-        elif grounds is None or not hypotheses:
+        elif not hypotheses:
             caption = Caption(text=others[0], score=evidence.score)
         else:
             weights = {self.selection.index.get(name, -1): p for name, p in evidence.concepts}
@@ -268,15 +291,3 @@ def _free(evidence: Evidence) -> bool:
     if evidence.verdict == "appearance":
         return evidence.text is None
     return evidence.verdict == "sure"
-
-
-def _embeddings(path: Path) -> Floats:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(str(path))["concept_embeddings"].astype(np.float32)
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ModelError(
-            f"{path} does not hold the concepts' embeddings ({error}); install the package again."
-        ) from error
