@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import save
@@ -235,6 +235,8 @@ def test_memory_never_exceeds_its_limit_and_keeps_the_last_used(
 
 
 @given(STEPS, st.integers(1, 8000))
+@example([("put", 2), ("put", 0), ("put", 1), ("put", 0)], 1800)
+@example([("put", 0), ("put", 1), ("get", 0), ("put", 2)], 1500)
 @settings(deadline=None, max_examples=60)
 def test_disk_never_exceeds_its_limit_and_keeps_the_last_used(
     steps: list[tuple[str, int]], limit: int
@@ -291,12 +293,16 @@ def test_no_disk_where_none_is_wanted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["pixels", "../outside", "", "A" * 32, f"{'0' * 32}/.."])
 def test_keys_that_are_none_stay_in_memory(key: str, tmp_path: Path) -> None:
-    store = GridStore(tmp_path / "cache")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    store = GridStore(folder)
     grid = FeatureGrid(make().embeddings, make().transform, key)
+    outside = tmp_path / "outside.safetensors"
+    outside.write_bytes(grid_to_bytes(grid))
     assert store.get(key) is None
     store.put(grid)
     assert store.get(key) is grid
-    assert not list(tmp_path.iterdir())
+    assert set(tmp_path.rglob("*")) == {folder, outside}
 
 
 def test_files_of_others_are_left_alone_and_abandoned_ones_swept(tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ class DiskStore:
             return
         with self._writing:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # An older file of this grid would take room from others until it is replaced.
+            _gone(self._path(grid.key))
             self._trim(self.limit - len(data))
             self._write(self._path(grid.key), data)
             # Another process may have written meanwhile.
