@@ -157,14 +157,15 @@ class ProjectShelf:
                 path = self._write_at_home(home, project)
                 self.note = f"{error}; saved to {path} instead"
             self.path = path
-            with suppress(FormatError):
-                remember_project(path, content)
             return path
 
     def _write(self, path: Path, project: Project) -> None:
         if path.parent == projects_folder():
             with suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
+        # Before the file: one that nobody finds again would be lost all the same.
+        with suppress(FormatError):
+            remember_project(path, self.image.content)
         self._checksum = write_project(path, project, replaces=self._checksum, lines=self._lines)
 
     def _write_at_home(self, home: Path, project: Project) -> Path:

@@ -11,6 +11,7 @@ from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 
 from .autosave import Autosave, sentence
+from .binding import LayerBinding
 from .export import image_title
 from .restore import restore
 from .snapshot import Snapshots
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations import ProjectRecord
 
     from .annotator import Annotator
+    from .restore import Fill
     from .worker import Progress
 
 
@@ -71,7 +73,8 @@ class Keeper(QObject):
         self._job.ended.connect(self._on_looked)
         self._job.start()
         annotator.session.changed.append(self.autosave.touch)
-        annotator.changed.connect(self.autosave.touch)
+        # The last look at shapes whose layer is taken away together with its image.
+        annotator.viewer.layers.events.removing.connect(self._look)
 
     @property
     def state(self) -> str:
@@ -104,8 +107,17 @@ class Keeper(QObject):
         if self._job is not None:
             self._job.cancel()
             self._job = None
+        self._let_go()
+        return self.save()
+
+    def save(self) -> bool:
+        """Save what is not saved, and wait for it; return False if that failed."""
         self.autosave.touch()
         return self.autosave.flush()
+
+    def give_up(self) -> None:
+        """Forget what could not be saved."""
+        self.autosave.drop()
 
     def save_as(self, path: str | Path) -> None:
         """Save the work in a file of a person's choice, where it goes on from then on.
@@ -125,7 +137,10 @@ class Keeper(QObject):
 
     def _take(self) -> tuple[ProjectRecord, ...]:
         """Return all records there are, those that cannot be shown as well."""
-        return (*self._snapshots.take(self._annotator.bindings), *self._left)
+        annotator = self._annotator
+        followed = (source.key for source in annotator.sources.following.values())
+        taken = self._snapshots.take({*annotator.bindings, *followed})
+        return (*taken, *self._left)
 
     def _project(self) -> Project | None:
         """Return the work as it is; None where all of it is saved."""
@@ -157,15 +172,35 @@ class Keeper(QObject):
             )
             return
         active = self._annotator.viewer.layers.selection.active
-        done = restore(project, self._annotator.image, session, self._annotator.refill)
+        done = restore(project, self._annotator.image, session, self._refill)
+        session.start_history()
         self._annotator.viewer.layers.selection.active = active
         self._base, self._left = project, done.left
         self._snapshots.carry(project.records)
         session.start_history()
-        self._annotator.show_all()
+        self._annotator.show()
         if self._shelf.path is not None:
             self._saved = self._take()
         self.told.emit(_summary(done.regions, done.captions, project.written))
+
+    def _refill(self, key: str, fill: Fill) -> None:
+        """Fill a layer while nobody follows it, and follow it from then on."""
+        annotator = self._annotator
+        layer = annotator.layer(key)
+        annotator.bindings[key].close()
+        fill(layer)
+        annotator.bindings[key] = LayerBinding(
+            layer, annotator.image, key, annotator.session, annotator.settle
+        )
+
+    def _look(self, *_: object) -> None:
+        self._take()
+
+    def _let_go(self) -> None:
+        """Hear no more of the session and the viewer."""
+        if self.autosave.touch in self._annotator.session.changed:
+            self._annotator.session.changed.remove(self.autosave.touch)
+            self._annotator.viewer.layers.events.removing.disconnect(self._look)
 
     def _on_found(self, answer: tuple[Project | None, str]) -> None:
         project, note = answer
