@@ -6,7 +6,8 @@ from qtpy.QtTest import QTest
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer._record import Record
-from napari_patchioner.viewer.caption_box import CaptionBox, concepts_line, verdict_line
+from napari_patchioner.viewer.caption_box import CaptionBox
+from napari_patchioner.viewer.verdict import concepts_line, provenance, verdict_line
 
 
 @pytest.fixture
@@ -59,11 +60,22 @@ def test_enter_leaves_the_editor(box, qtbot):
     assert box.editor.toPlainText() == "a cat"
 
 
-def test_other_wordings_are_offered(box):
+def test_other_wordings_are_offered_by_number(box, qtbot):
     box.show_record(model_record())
-    assert [box.wordings.itemText(i) for i in range(box.wordings.count())] == ["the cat"]
-    box.show_record(model_record(caption="the cat", source="edited"))
-    assert [box.wordings.itemText(i) for i in range(box.wordings.count())] == ["a cat"]
+    assert box.wordings.texts() == ["the cat"]
+    line = box.wordings.item(0)
+    assert line.text() == "1  the cat"
+    place = box.wordings.visualItemRect(line).center()
+    with qtbot.waitSignal(box.picked) as told:
+        QTest.mouseClick(box.wordings.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert told.args == ["a", 0]
+
+
+def test_what_the_model_said_first_can_be_had_back(box):
+    record = model_record()
+    assert record.choose(0)
+    box.show_record(record)
+    assert (record.caption, box.wordings.texts()) == ("the cat", ["a cat"])
 
 
 @pytest.mark.parametrize(
@@ -83,6 +95,13 @@ def test_other_wordings_are_offered(box):
         (Record("a", wanted=True), "wait"),
         (Record("a", problem="it is outside"), "It is outside"),
         (Record("a"), ""),
+        (model_record(model="mini"), "By the model mini, score 0.60"),
+        (model_record(reviewed=True), "By the model, score 0.60, accepted"),
+        (
+            model_record(source="edited", reviewed=True, locked=True),
+            "Edited by you, accepted, locked",
+        ),
+        (Record("a", locked=True), "Locked"),
     ],
 )
 def test_the_verdict_says_who_wrote_it(record, line):
@@ -95,3 +114,12 @@ def test_concepts_are_shown_with_weights_that_tell_something():
     assert concepts_line(model_record(details=faint)) == "cat · dog"
     one = Caption("", 0.9, concepts=(("cat", 0.999), ("dog", 0.0001)))
     assert concepts_line(model_record(details=one)) == "cat 100% · dog <1%"
+
+
+def test_a_tip_names_the_model_and_what_it_could_not_do():
+    assert provenance(model_record(model="mini")) == "Written by the model mini."
+    edited = model_record(model="mini", source="edited")
+    assert provenance(edited) == "Edited from a draft by the model mini."
+    assert provenance(model_record(source="human")) == "Who wrote the caption."
+    failed = Caption("a cat", 0.6, problem="It would not say dog.")
+    assert provenance(model_record(details=failed)) == "It would not say dog."

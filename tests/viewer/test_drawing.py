@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
@@ -102,9 +101,12 @@ def test_another_wording_can_be_picked(started, hand, qtbot):
     until_captioned(started, qtbot)
     wordings = started.panel.caption.wordings
     qtbot.waitUntil(lambda: wordings.count() == 2, timeout=5000)
-    wordings.textActivated.emit("a red thing")
+    wordings.itemClicked.emit(wordings.item(0))
     assert shown(started) == ["a red thing"]
-    assert started.annotator.current().source == "edited"
+    assert (started.annotator.current().source, started.annotator.current().reviewed) == (
+        "model",
+        True,
+    )
     assert "red 80%" in started.panel.caption.concepts.text()
 
 
@@ -214,21 +216,3 @@ def test_the_keys_do_what_the_buttons_do(started, hand, qtbot):
     QTest.keyClick(hand.canvas, Qt.Key.Key_W)
     editor = started.panel.whole.editor
     qtbot.waitUntil(lambda: editor.toPlainText() == "something green", timeout=5000)
-
-
-@pytest.mark.parametrize("key", ["Q", "G", "W", "C"])
-def test_our_keys_are_free_in_napari(key):
-    from napari.layers import Shapes
-    from napari.utils.shortcuts import default_shortcuts
-
-    from napari_patchioner.viewer.keys import KEYS
-
-    assert key in KEYS
-    others = ("labels", "points", "image", "vectors", "tracks", "surface", "polygon", "contrast")
-    taken = {
-        str(binding)
-        for name, bindings in default_shortcuts.items()
-        if not any(other in name for other in others)
-        for binding in bindings
-    }
-    assert key not in taken | {str(binding) for binding in Shapes.class_keymap}

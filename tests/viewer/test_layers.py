@@ -6,8 +6,9 @@ from napari.components import ViewerModel
 
 from napari_patchioner.regions import Box, Ellipse, Polygon, RegionSet, Trace
 from napari_patchioner.viewer._record import Plane, Seen
+from napari_patchioner.viewer.canvas_text import ON_BRIGHT, ON_DARK, shortened
 from napari_patchioner.viewer.geometry import plane_of, shape_region, untangled
-from napari_patchioner.viewer.layers import ON_BRIGHT, ON_DARK, ensure_layer, line_colour, shortened
+from napari_patchioner.viewer.layers import ensure_layer, line_colour
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
 

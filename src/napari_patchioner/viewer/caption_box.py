@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
+
+from .verdict import concepts_line, provenance, verdict_line
+from .wordings import Wordings
 
 if TYPE_CHECKING:
     from ._record import Record
-
-CONCEPTS = 3
-TELLING_WEIGHT = 0.05
-LEAST_SHARE = 0.01
 
 
 class CaptionBox(QWidget):
@@ -32,6 +31,7 @@ class CaptionBox(QWidget):
     """
 
     edited = Signal(str, str)
+    picked = Signal(str, int)
     left = Signal()
 
     def __init__(
@@ -58,14 +58,8 @@ class CaptionBox(QWidget):
         self.editor.textChanged.connect(self._on_text)
         self.verdict = _line(self, "Who wrote the caption, and how far to trust it.")
         self.concepts = _line(self, "What the model considered, best first.")
-        self.wordings = QComboBox(self)
-        self.wordings.setPlaceholderText("Other wordings")
-        self.wordings.setToolTip("Other captions the model had in mind; pick one to use it.")
-        self.wordings.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.wordings.setMinimumContentsLength(12)
-        self.wordings.textActivated.connect(self._on_picked)
+        self.wordings = Wordings(compact=compact, parent=self)
+        self.wordings.picked.connect(self._on_picked)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -95,11 +89,11 @@ class CaptionBox(QWidget):
         self.editor.setEnabled(record is not None)
         self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
         self.verdict.setText(verdict_line(record, waiting) if record else "")
+        self.verdict.setToolTip(provenance(record))
         self.concepts.setText(concepts_line(record) if record else "")
-        self._show_wordings(record)
+        self.wordings.show_record(record)
         for label in (self.verdict, self.concepts):
             label.setVisible(not self._compact or bool(label.text()))
-        self.wordings.setVisible(not self._compact or self.wordings.isEnabled())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let Enter finish the editing."""
@@ -110,59 +104,13 @@ class CaptionBox(QWidget):
             return True
         return super().eventFilter(watched, event)
 
-    def _show_wordings(self, record: Record | None) -> None:
-        details = record.details if record else None
-        wordings = [] if details is None else [details.text, *details.alternatives]
-        others = [text for text in dict.fromkeys(wordings) if record and text != record.caption]
-        if others != [self.wordings.itemText(i) for i in range(self.wordings.count())]:
-            with signals_blocked(self.wordings):
-                self.wordings.clear()
-                self.wordings.addItems(others)
-                self.wordings.setCurrentIndex(-1)
-        self.wordings.setEnabled(bool(others))
-
     def _on_text(self) -> None:
         if self._uid:
             self.edited.emit(self._uid, self.editor.toPlainText())
 
-    def _on_picked(self, text: str) -> None:
-        if self._uid and text:
-            self.edited.emit(self._uid, text)
-
-
-def verdict_line(record: Record, waiting: str = "") -> str:
-    """Return who wrote a caption and how far to trust it, in a few words."""
-    if record.problem and not record.caption:
-        return record.problem[:1].upper() + record.problem[1:]
-    if not record.caption:
-        return waiting if record.wanted else ""
-    if record.source == "edited":
-        return "Edited by you"
-    if record.source != "model":
-        return "Written by you"
-    verdict = record.details.verdict if record.details else "sure"
-    if verdict == "appearance":
-        return "By the model: appearance only, no object named"
-    doubt = ", not sure" if verdict == "unsure" else ""
-    score = f", score {record.score:.2f}" if record.score == record.score else ""
-    return f"By the model{doubt}{score}"
-
-
-def concepts_line(record: Record) -> str:
-    """Return the concepts a model considered, best first.
-
-    Weights spread thinly over many concepts say nothing in per cent and are left out.
-    """
-    concepts = record.details.concepts[:CONCEPTS] if record.details else ()
-    if not concepts:
-        return ""
-    telling = concepts[0][1] >= TELLING_WEIGHT
-    names = [f"{name} {_share(weight)}" if telling else name for name, weight in concepts]
-    return " · ".join(names)
-
-
-def _share(weight: float) -> str:
-    return f"{weight:.0%}" if weight >= LEAST_SHARE else f"<{LEAST_SHARE:.0%}"
+    def _on_picked(self, place: int) -> None:
+        if self._uid:
+            self.picked.emit(self._uid, place)
 
 
 def _line(parent: QWidget, tip: str) -> QLabel:

@@ -9,31 +9,16 @@ from qtpy.QtWidgets import QFileDialog
 
 from . import layers
 from .export import export_csv, suggested_path
+from .judging import Judging
 
 if TYPE_CHECKING:
     import napari
 
-    from .annotator import Annotator
-    from .dock import CaptionDock
     from .draw_bar import Tool
 
 
-class Deeds:
-    """Every method is one thing to do; without an image they do nothing.
-
-    Parameters
-    ----------
-    dock : CaptionDock
-        What is asked, shown and written with.
-    """
-
-    def __init__(self, dock: CaptionDock) -> None:
-        self._dock = dock
-
-    @property
-    def annotator(self) -> Annotator | None:
-        """That of the image at hand."""
-        return self._dock.annotator
+class Deeds(Judging):
+    """Every method is one thing to do; without an image they do nothing."""
 
     def start(self) -> None:
         """Read the image, with a model that is got first if it is not there."""
@@ -43,8 +28,8 @@ class Deeds:
 
     def cancel(self) -> None:
         """Stop reading the image, or getting the model."""
-        if self.annotator is not None and self.annotator.reader.active:
-            self.annotator.reader.cancel()
+        if self.annotator is not None and self.annotator.sight.progress is not None:
+            self.annotator.sight.cancel()
         else:
             self._dock.models.cancel()
 
@@ -56,17 +41,6 @@ class Deeds:
             layer.mode = tool.mode
             self._dock.viewer.layers.selection.active = layer
         self._dock.refresh()
-
-    def caption_again(self) -> None:
-        """Have the selected shapes captioned anew, or the group they make up."""
-        if self.annotator is None:
-            return
-        record = self.annotator.current()
-        chosen = [record.uid] if record else self.annotator.selected()
-        if chosen:
-            self.annotator.again(chosen)
-        else:
-            self.annotator.tell("Select a shape first: press S, then click it.")
 
     def caption_together(self) -> None:
         """Caption the selected shapes as one region."""
@@ -89,6 +63,25 @@ class Deeds:
         """Take a person's text."""
         if self.annotator is not None:
             self.annotator.edit(uid, text)
+
+    def undo(self) -> None:
+        """Take back the newest step: what was drawn, and what was written."""
+        if self.annotator is not None:
+            self.annotator.undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        if self.annotator is not None:
+            self.annotator.redo()
+
+    def toggle_list(self) -> None:
+        """Show or hide the list of regions."""
+        self._dock.list_desk.toggle()
+
+    def toggle_captions(self) -> None:
+        """Show or hide the captions on the image."""
+        shown = self._dock.panel.canvas["visible"]
+        shown.value = not shown.value
 
     def ask_where_to_export(self) -> None:
         """Ask for a file, and write the two CSV files."""

@@ -6,12 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
+from qtpy.QtCore import QTimer
 
 from . import forms
+from .canvas_text import TemplateError, checked, write_on
 from .deeds import Deeds
 from .dock_base import DockBase
 from .images import Images, choices
 from .library import Library, shared_library
+from .list_desk import ListDesk
+from .look_desk import LookDesk
 from .model_desk import ModelDesk
 from .panel import Panel
 from .qt_trouble import qt_trouble
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     import napari
 
     from .annotator import Annotator
+
+# Long enough to finish a word or a number.
+REWRITE_MS = 500
 
 
 class CaptionDock(DockBase):
@@ -44,6 +51,7 @@ class CaptionDock(DockBase):
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.library = library or shared_library()
         self._closed = False
+        self._looks: dict[str, Any] = {}
         self._idle = "Open an image to begin."
         self.deeds = Deeds(self)
         self.panel = Panel(lambda *_: choices(self.viewer))
@@ -54,6 +62,7 @@ class CaptionDock(DockBase):
             self.library,
             self._prepare,
             self.deeds,
+            self._dress,
             self,
         )
         self.models = ModelDesk(
@@ -63,6 +72,11 @@ class CaptionDock(DockBase):
             self.annotators.values,
             self,
         )
+        self.list_desk = ListDesk(self.viewer, self.deeds, self)
+        self._rewrite = QTimer(self)
+        self._rewrite.setSingleShot(True)
+        self._rewrite.setInterval(REWRITE_MS)
+        self.look = LookDesk(self.viewer, self.panel.look, lambda: self.annotator, self)
         self._wire()
         self.reset_choices()
         if trouble := qt_trouble():
@@ -73,16 +87,35 @@ class CaptionDock(DockBase):
         self.images.changed.connect(self.refresh)
         self.models.changed.connect(self.refresh)
         self.models.told.connect(self.tell)
+        self.list_desk.changed.connect(self.refresh)
+        self._rewrite.timeout.connect(deeds.write_anew)
         panel.options.changed.connect(self._on_options)
+        panel.canvas.changed.connect(self._on_canvas)
         panel.progress.start.connect(deeds.start)
         panel.progress.cancel.connect(deeds.cancel)
         panel.draw.chosen.connect(deeds.use_tool)
         panel.caption.edited.connect(deeds.edit)
         panel.whole.edited.connect(deeds.edit)
-        panel.again.clicked.connect(partial(_do, deeds.caption_again))
-        panel.together.clicked.connect(partial(_do, deeds.caption_together))
-        panel.describe.clicked.connect(partial(_do, deeds.caption_whole))
-        panel.export.clicked.connect(partial(_do, deeds.ask_where_to_export))
+        panel.caption.picked.connect(deeds.take)
+        panel.whole.picked.connect(deeds.take)
+        panel.review.accept.connect(deeds.accept)
+        panel.review.skip.connect(deeds.go_on)
+        panel.review.back.connect(deeds.go_back)
+        panel.review.stop.connect(deeds.stop_review)
+        for clicked, deed in (
+            (panel.undo, deeds.undo),
+            (panel.redo, deeds.redo),
+            (panel.accept, deeds.accept),
+            (panel.reject, deeds.reject),
+            (panel.lock, deeds.lock),
+            (panel.again, deeds.caption_again),
+            (panel.together, deeds.caption_together),
+            (panel.describe, deeds.caption_whole),
+            (panel.walk, deeds.start_review),
+            (panel.list, deeds.toggle_list),
+            (panel.export, deeds.ask_where_to_export),
+        ):
+            clicked.clicked.connect(partial(_do, deed))
 
     # what there is
 
@@ -128,17 +161,23 @@ class CaptionDock(DockBase):
     def refresh(self) -> None:
         """Show the state of the image's annotator."""
         annotator, panel = self.annotator, self.panel
-        job = annotator.reader.job if annotator else None
-        panel.progress.follow(job.progress if job else self.models.progress)
+        self.look.refresh()
+        progress = annotator.sight.progress if annotator else None
+        panel.progress.follow(progress or self.models.progress)
         panel.progress.set_ready(annotator is not None)
         panel.set_ready(annotator is not None)
+        panel.list.setChecked(self.list_desk.shown)
+        self.list_desk.refresh()
         if annotator is None:
             panel.show_nothing(self._idle)
             return
+        panel.review.show_review(self.deeds.review_here())
         panel.status.setText(annotator.message)
         panel.selected.setText(annotator.heading())
         waiting = "Waiting for the model" if self.models.awaited else annotator.waiting()
-        panel.caption.show_record(annotator.current(), waiting=waiting, empty=annotator.hint())
+        record = annotator.current()
+        panel.lock.setChecked(record is not None and record.locked)
+        panel.caption.show_record(record, waiting=waiting, empty=annotator.hint())
         panel.whole.show_record(annotator.current_whole(), waiting=waiting)
         active = self.viewer.layers.selection.active
         key = next((k for k, b in annotator.bindings.items() if b.layer is active), "")
@@ -152,6 +191,27 @@ class CaptionDock(DockBase):
     def _on_options(self, *_: object) -> None:
         for annotator in self.annotators.values():
             self._prepare(annotator)
+        self._rewrite.start()
+
+    def _dress(self, layer: napari.layers.Shapes) -> None:
+        write_on(layer, **self._looks)
+
+    def _on_canvas(self, *_: object) -> None:
+        """Draw the captions anew; a template that makes no sense changes nothing."""
+        form = self.panel.canvas
+        try:
+            template = checked(form["template"].value)
+        except TemplateError as error:
+            self.tell(str(error))
+            return
+        self._looks = {
+            "template": template,
+            "lines": form["lines"].value,
+            "visible": form["visible"].value,
+        }
+        for annotator in self.annotators.values():
+            for binding in annotator.bindings.values():
+                self._dress(binding.layer)
 
     # the end
 
@@ -164,6 +224,9 @@ class CaptionDock(DockBase):
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered):
             emitter.disconnect(self.reset_choices)
+        self._rewrite.stop()
+        self.list_desk.close()
+        self.look.close()
         self.models.close()
         self.panel.progress.follow(None)
         self.images.close()

@@ -41,6 +41,8 @@ class Images(QObject):
         Told of every new annotator before anything is drawn with it.
     deeds : object
         Whose methods the keys of the layers call.
+    dress : callable
+        Told of every layer that comes into use, to give it its looks.
     parent : QObject, optional
         The dock.
     """
@@ -54,6 +56,7 @@ class Images(QObject):
         library: Library,
         prepare: Callable[[Annotator], None],
         deeds: object,
+        dress: Callable[[napari.layers.Shapes], None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -64,6 +67,7 @@ class Images(QObject):
         self._library = library
         self._prepare = prepare
         self._deeds = deeds
+        self._dress = dress
         self._closed = False
         choice.changed.connect(self._on_choice)
         viewer.layers.events.inserted.connect(self.reset)
@@ -84,6 +88,7 @@ class Images(QObject):
         for key in chosen:
             layer = self.current.layer(key)
             keys.bind_keys(layer, self._deeds)
+            self._dress(layer)
             layer.events.mode.disconnect(self._on_mode)
             layer.events.mode.connect(self._on_mode)
 

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from napari.layers.utils.string_encoding import FormatStringEncoding
 
+from .canvas_text import ON_BRIGHT, ON_DARK, CaptionText
 from .geometry import full_shape
 from .table import BLANK, COLUMNS, empty_columns, reset_defaults
 
 if TYPE_CHECKING:
     import napari
-    import pandas as pd
 
 LayerKey = Literal["regions", "traces"]
 KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
-# Bright lines and letters for dark images, dark ones for bright images.
-ON_DARK = {"regions": "#3df5ff", "traces": "#ffe11a"}
-ON_BRIGHT = {"regions": "#b8006e", "traces": "#0039c8"}
 BRIGHT = 0.5
-# What fits beside a shape without covering its neighbours: a few short lines.
-LINE_LENGTH, LINES = 24, 3
 _OURS = "napari-patchioner"
-
-
-class CaptionText(FormatStringEncoding):
-    """The captions, wrapped and shortened for the canvas; the table keeps them whole."""
-
-    format: str = "{caption}"
-
-    def __call__(self, features: pd.DataFrame) -> np.ndarray:
-        """Return one short text per row."""
-        return np.array([shortened(caption) for caption in features["caption"]], dtype=str)
-
-
-def shortened(caption: object) -> str:
-    """Return a caption as it is drawn on the canvas.
-
-    >>> shortened("a cat on a sofa")
-    'a cat on a sofa'
-    """
-    if not isinstance(caption, str) or not caption:
-        return ""
-    lines = textwrap.wrap(caption, LINE_LENGTH, max_lines=LINES, placeholder=" …")
-    return "\n".join(lines)
 
 
 def layer_name(key: LayerKey, image: napari.layers.Image) -> str:

@@ -1,0 +1,125 @@
+"""How captions and lines are drawn on the image."""
+
+from __future__ import annotations
+
+import textwrap
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers.utils.string_encoding import FormatStringEncoding
+
+if TYPE_CHECKING:
+    import napari
+    import pandas as pd
+
+# From the palette of Okabe and Ito, which people tell apart whatever colours they see: bright ones
+# for dark images, dark ones for bright images.
+ON_DARK = {"regions": "#56b4e9", "traces": "#f0e442"}
+ON_BRIGHT = {"regions": "#0072b2", "traces": "#d55e00"}
+# What fits beside a shape without covering its neighbours: a few short lines.
+LINE_LENGTH, LINES = 24, 3
+TEMPLATE = "{caption}"
+# What a template may name; other columns of the table may be missing or change their names.
+FIELDS = ("caption", "score", "source", "caption_model")
+
+
+class TemplateError(ValueError):
+    """A template for captions on the canvas makes no sense; the message says why."""
+
+
+class CaptionText(FormatStringEncoding):
+    """The captions, wrapped and shortened for the canvas; the table keeps them whole.
+
+    Parameters
+    ----------
+    format : str
+        What to write of each shape, as in ``"{caption} ({score:.2f})"``.
+    lines : int
+        How many short lines a caption may take.
+    """
+
+    format: str = TEMPLATE
+    lines: int = LINES
+
+    def __call__(self, features: pd.DataFrame) -> np.ndarray:
+        """Return one short text per row."""
+        columns = {name: features[name] for name in FIELDS if name in features}
+        rows = zip(*columns.values(), strict=True)
+        texts = [self._text(dict(zip(columns, row, strict=True))) for row in rows]
+        return np.array(texts, dtype=str)
+
+    def _text(self, row: dict[str, Any]) -> str:
+        """Return nothing where there is no caption, and no score where there is none."""
+        if not isinstance(row["caption"], str) or not row["caption"]:
+            return ""
+        if self.format == TEMPLATE:
+            return shortened(row["caption"], self.lines)
+        text = filled(self.format, row)
+        return shortened(text, self.lines)
+
+
+def filled(template: str, row: dict[str, Any]) -> str:
+    """Fill in a template; what is not known is left out with the brackets around it.
+
+    >>> filled("{caption} ({score:.2f})", {"caption": "a cat", "score": float("nan")})
+    'a cat'
+    """
+    text = ""
+    for literal, name, spec, _ in Formatter().parse(template):
+        text += literal
+        if name is not None:
+            value = row.get(name, "")
+            known = isinstance(value, str) or value == value
+            text += format(value, spec or "") if known and value != "" else ""
+    return " ".join(text.replace("()", "").replace("[]", "").split())
+
+
+def checked(template: str) -> str:
+    """Return a template that makes sense.
+
+    Raises
+    ------
+    TemplateError
+        If it names something unknown, or is not written as Python has it.
+    """
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        if unknown := names - set(FIELDS):
+            known = ", ".join(f"{{{name}}}" for name in FIELDS)
+            raise TemplateError(f"There is no {{{min(unknown)}}} to show; there is {known}.")
+        filled(template, {"caption": "a", "score": 0.5, "source": "a", "caption_model": "a"})
+    except TemplateError:
+        raise
+    except (ValueError, KeyError, IndexError) as error:
+        raise TemplateError(f"The template cannot be read: {error}.") from error
+    return template
+
+
+def shortened(caption: object, lines: int = LINES) -> str:
+    """Return a caption as it is drawn on the canvas.
+
+    >>> shortened("a cat on a sofa")
+    'a cat on a sofa'
+    """
+    if not isinstance(caption, str) or not caption:
+        return ""
+    wrapped = textwrap.wrap(caption, LINE_LENGTH, max_lines=lines, placeholder=" …")
+    return "\n".join(wrapped)
+
+
+def write_on(
+    layer: napari.layers.Shapes,
+    *,
+    template: str = TEMPLATE,
+    lines: int = LINES,
+    visible: bool = True,
+    size: int = 9,
+) -> None:
+    """Have the captions of a layer drawn on the canvas this way, in the colour they have."""
+    wanted = CaptionText(format=template, lines=lines)
+    if layer.text.string != wanted:
+        layer.text.string = wanted
+        layer.refresh_text()
+    layer.text.visible = visible
+    layer.text.size = size
