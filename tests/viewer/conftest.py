@@ -12,7 +12,16 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError, RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.models import ModelCard
-from napari_patchioner.regions import Box, Ellipse, Polygon, RegionSet, Trace, WholeImage
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (30, 60, 230)}
 
@@ -83,6 +92,10 @@ def middle(region, shape):
         return shape[0] / 2, shape[1] / 2
     if isinstance(region, Box):
         return (region.top + region.bottom) / 2, (region.left + region.right) / 2
+    if isinstance(region, Point):
+        return region.row, region.column
+    if isinstance(region, Mask):
+        return np.argwhere(region.pixels).mean(axis=0) + region.offset
     corners = {Polygon: "vertices", Ellipse: "corners", Trace: "points"}[type(region)]
     return np.asarray(getattr(region, corners)).mean(axis=0)
 
@@ -143,6 +156,17 @@ GETTABLE = {"sources": ("owner/weights",), "ram": 2_000_000_000}
 
 def paper_state(ready):
     return {"installed": ready, "to_get": 0 if ready else 604_000_000}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keep what tests read out of the person's own cache, and apart from other tests."""
+    from napari_patchioner.viewer.reader import shared_store
+
+    monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(tmp_path / "cache"))
+    shared_store.cache_clear()
+    yield tmp_path / "cache"
+    shared_store.cache_clear()
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ class Inspector(QObject):
     """
 
     moved = Signal()
+    waiting = Signal()
     answered = Signal(object)
 
     def __init__(
@@ -142,8 +143,10 @@ class Inspector(QObject):
         elif spot.name in self._known:
             self._known.move_to_end(spot.name)
             self.answered.emit(self._known[spot.name])
-        elif self._job is None:
-            self._ask(spot)
+        else:
+            self.waiting.emit()
+            if self._job is None:
+                self._ask(spot)
 
     def forget(self) -> None:
         """Look anew: the grid or the options are not what they were."""

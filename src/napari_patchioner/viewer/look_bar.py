@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TIPS = {
     "Inspect": (
-        "Shows what the model says about the place under the cursor (key I). [ and ] change the "
+        "Shows what the model says about the place under the cursor (key J). [ and ] change the "
         "brush.\nHold Ctrl (Cmd on a Mac) and click to keep the place as a region."
     ),
     "Grid": "Shows the patches the image was cut into.",
@@ -67,6 +67,7 @@ class LookBar(QWidget):
         self.menu = QMenu(self)
         self.more = QToolButton(self)
         self.more.setText("⋯")
+        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self.more.setToolTip("What is read and captioned besides: channels, points, labels.")
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setMenu(self.menu)
@@ -91,6 +92,10 @@ class LookBar(QWidget):
             self.bubble = Bubble(self.window())
         if self.bubble is not None:
             self.bubble.say(text)
+
+    def say_waiting(self) -> None:
+        """Show that something is about to be said; the last text is about another place."""
+        self.say("…")
 
     def say_caption(self, caption: Caption | Exception | None) -> None:
         """Show what is said about a place, or why nothing is."""

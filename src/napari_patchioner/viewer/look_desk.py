@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .annotator import Annotator
     from .look_bar import LookBar
 
-SMALLER, LARGER = "[", "]"
+SMALLER, LARGER, INSPECT = "[", "]", "J"
 READING = {
     "composite": "Read all visible channels together",
     "follow": "Read again when the display changes",
@@ -51,6 +51,7 @@ class LookDesk(QObject):
         self._viewer, self._bar, self._find = viewer, bar, annotator
         self._current: Annotator | None = None
         bar.changed.connect(self.apply)
+        viewer.bind_key(INSPECT, lambda _viewer: bar.inspect.toggle(), overwrite=True)
         bar.menu.aboutToShow.connect(self.fill_menu)
 
     def refresh(self) -> None:
@@ -62,6 +63,7 @@ class LookDesk(QObject):
             self._current = found
             if found is not None:
                 found.sight.inspector.answered.connect(self._bar.say_caption)
+                found.sight.inspector.waiting.connect(self._bar.say_waiting)
         self.apply()
 
     def apply(self) -> None:
@@ -127,6 +129,7 @@ class LookDesk(QObject):
         """Let go of the viewer."""
         self._leave()
         self._current = None
+        self._viewer.bind_key(INSPECT, None, overwrite=True)
 
     def _leave(self) -> None:
         if self._current is None:
@@ -134,6 +137,7 @@ class LookDesk(QObject):
         if self._current.sight.inspector.on:
             self._bind_keys(False)
         self._current.sight.inspector.answered.disconnect(self._bar.say_caption)
+        self._current.sight.inspector.waiting.disconnect(self._bar.say_waiting)
         self._current.sight.inspector.close()
         self._current.sight.overlays.close()
         self._bar.say("")
