@@ -93,7 +93,15 @@ def test_a_region_outside_is_named(folders, picture, capsys):
     assert "outside" in told
 
 
-@pytest.mark.parametrize("arguments", [["blip"], ["magic"], ["magic", "a.png", "--clip", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["blip"],
+        ["magic"],
+        ["magic", "a.png", "--clip", "x"],
+        ["magic", "a.png", "--clip", "x", "--gpt2", "y", "--max-tokens", "0"],
+    ],
+)
 def test_a_wrong_command_is_told(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         main(["baseline", *arguments])

@@ -104,6 +104,13 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run_demo)
 
 
+def _positive(text: str) -> int:
+    """Read a number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
+
+
 def _add_caption(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``caption``."""
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
@@ -145,7 +152,7 @@ def _add_baseline(parser: argparse.ArgumentParser) -> None:
         help="a table of regions, whose bounding boxes are cut out; the whole image by default",
     )
     parser.add_argument("--prompt", help="what GPT-2 continues; the method's own by default")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest caption (15)")
+    parser.add_argument("--max-tokens", type=_positive, metavar="N", help="longest caption (15)")
     parser.add_argument(
         "--out", default="-", metavar="FILE.csv", help="table to write; standard output by default"
     )

@@ -23,7 +23,7 @@ KNOWN_PROJECTIONS: dict[str, str] = {
         "Talk2DINO ViT-B/14, as corrected in July 2025"
     ),
     "3217072a9b139be579a35801622884108e100020d49575809812366eebabcf11": (
-        "Talk2DINO ViT-B/14 before July 2025, which Patch-ioner ships"
+        "Talk2DINO ViT-B/14 before July 2025 (the one Patch-ioner ships)"
     ),
     "c3cf89504f61c8cfc6d8d5ae9f945e21db4d49af71dd3e941bdb90b740e95b3e": (
         "Talk2DINO for DINOv3 ViT-B/16"

@@ -193,7 +193,7 @@ def _read_merges(path: Path) -> list[Pair]:
     if len(pairs) != _MERGES:
         raise ModelError(
             f"{path} holds {len(pairs)} merges where CLIP has {_MERGES}; "
-            f"give the published {MERGES_NAME}."
+            f"give the merges.txt of a CLIP model, or the published {MERGES_NAME}."
         )
     return pairs
 
