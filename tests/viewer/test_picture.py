@@ -9,7 +9,7 @@ from napari_patchioner.errors import ImageError, RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.viewer._record import Plane
 from napari_patchioner.viewer.geometry import displayed_plane
-from napari_patchioner.viewer.picture import plane_source
+from napari_patchioner.viewer.picture import channels, plane_source, same_look
 
 GRADIENT = np.linspace(0, 1, 12).reshape(3, 4)
 
@@ -113,3 +113,169 @@ def test_of_a_pyramid_the_smallest_useful_level_is_read_and_coordinates_stay_ful
     assert full.transform.image_shape == (4096, 8192)
     assert full.transform.patch_size == (512, 512)
     assert full.transform.to_grid([[4095.5, 8191.5]]).tolist() == [[8, 16]]
+
+
+# as displayed
+
+
+def test_a_colormap_gives_its_colours():
+    image = Image(GRADIENT, contrast_limits=(0, 1), colormap="magenta")
+    picture = read(image)
+    assert picture.shape == (3, 4, 3)
+    assert picture[-1, -1].tolist() == [255, 0, 255]
+    assert picture[0, 0].tolist() == [0, 0, 0]
+
+
+def test_a_colormap_is_seen_through_contrast_and_gamma():
+    image = Image(np.full((2, 2), 250), contrast_limits=(0, 1000), gamma=0.5, colormap="green")
+    assert read(image)[0, 0].tolist() == [0, 128, 0]
+
+
+@pytest.fixture
+def channels_viewer():
+    viewer = ViewerModel()
+    red, green = np.zeros((2, 6, 8))
+    red[:, :5], green[:, 3:] = 1, 1
+    for pixels, colour in ((red, "red"), (green, "green")):
+        viewer.add_image(
+            pixels, colormap=colour, blending="additive", contrast_limits=(0, 1), name=colour
+        )
+    return viewer
+
+
+def composite(viewer):
+    first = viewer.layers[0]
+    return plane_source(first, displayed_plane(viewer, first), channels(viewer, first))
+
+
+def test_channels_are_added_as_light(channels_viewer):
+    picture = composite(channels_viewer).read()
+    assert picture[0, 0].tolist() == [255, 0, 0]
+    assert picture[0, 4].tolist() == [255, 255, 0]
+    assert picture[0, 7].tolist() == [0, 255, 0]
+
+
+def test_what_is_added_is_what_napari_shows(channels_viewer):
+    channels_viewer.layers[1].opacity = 0.5
+    picture = composite(channels_viewer).read()
+    assert picture[0, 7].tolist() == [0, 128, 0]
+
+
+def test_light_does_not_run_over(channels_viewer):
+    channels_viewer.layers[1].colormap = "gray"
+    assert composite(channels_viewer).read().max() == 255
+
+
+@pytest.mark.parametrize("change", ["hidden", "moved", "larger", "colours", "labels"])
+def test_only_visible_channels_that_lie_on_the_image_are_taken(channels_viewer, change):
+    viewer, other = channels_viewer, channels_viewer.layers[1]
+    assert channels(viewer, viewer.layers[0]) == [other]
+    if change == "hidden":
+        other.visible = False
+    elif change == "moved":
+        other.translate = (1, 0)
+    elif change == "larger":
+        other.data = np.zeros((9, 9))
+    else:
+        viewer.layers.remove(other)
+        if change == "colours":
+            viewer.add_image(np.zeros((6, 8, 3)), rgb=True)
+        else:
+            viewer.add_labels(np.zeros((6, 8), int))
+    assert channels(viewer, viewer.layers[0]) == []
+
+
+def test_the_look_says_all_that_is_needed_to_repeat_it(channels_viewer):
+    import json
+
+    facts = json.loads(json.dumps(composite(channels_viewer).look))
+    assert facts["axes"] == [0, 1]
+    assert [layer["layer"] for layer in facts["layers"]] == ["red", "green"]
+    assert facts["layers"][0]["contrast_limits"] == [0, 1]
+    assert facts["layers"][1]["colormap"] == "green"
+    again = ViewerModel()
+    for layer, old in zip(facts["layers"], channels_viewer.layers, strict=True):
+        again.add_image(
+            old.data,
+            name=layer["layer"],
+            **{name: layer[name] for name in ("contrast_limits", "gamma", "colormap", "opacity")},
+        )
+    assert np.array_equal(composite(again).read(), composite(channels_viewer).read())
+
+
+CHANGES = {
+    "contrast_limits": (0, 0.5),
+    "gamma": 0.7,
+    "colormap": "blue",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGES.items(), ids=CHANGES)
+def test_a_change_of_the_display_is_another_look(channels_viewer, name, value):
+    before = composite(channels_viewer).look
+    setattr(channels_viewer.layers[1], name, value)
+    assert not same_look(before, composite(channels_viewer).look)
+
+
+def test_a_name_is_not_part_of_the_look_nor_ones_own_opacity(channels_viewer):
+    before = composite(channels_viewer).look
+    channels_viewer.layers[1].name = "renamed"
+    assert same_look(before, composite(channels_viewer).look)
+    alone = plane_source(channels_viewer.layers[0], Plane()).look
+    channels_viewer.layers[0].opacity = 0.5
+    assert same_look(alone, plane_source(channels_viewer.layers[0], Plane()).look)
+    assert not same_look(before, composite(channels_viewer).look)
+
+
+# after Start, in the window
+
+
+def test_a_change_of_contrast_after_start_is_told(dock, viewer, qtbot):
+    image = viewer.add_image(np.linspace(0, 1, 4800).reshape(60, 80), contrast_limits=(0, 1))
+    dock.panel.source.image.value = image
+    dock.start()
+    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
+    assert not dock.annotator.reader.stale
+    image.contrast_limits = (0, 0.3)
+    assert dock.annotator.reader.stale
+    qtbot.waitUntil(lambda: "display has changed" in dock.panel.status.text(), timeout=5000)
+    assert "Start" in dock.panel.status.text()
+
+
+def test_following_the_display_it_is_read_again(dock, viewer, captioner, qtbot):
+    image = viewer.add_image(np.linspace(0, 1, 4800).reshape(60, 80), contrast_limits=(0, 1))
+    dock.panel.source.image.value = image
+    dock.look.fill_menu()
+    actions = {action.text(): action for action in dock.panel.look.menu.actions()}
+    actions["Read again when the display changes"].toggle()
+    dock.start()
+    qtbot.waitUntil(lambda: captioner.encoded == 1, timeout=5000)
+    image.colormap = "red"
+    qtbot.waitUntil(lambda: captioner.encoded == 2, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=5000)
+    assert not dock.annotator.reader.stale
+    dock.deeds.caption_whole()
+    records = dock.annotator.session.records
+    qtbot.waitUntil(lambda: any(r.caption for r in records.values()), timeout=5000)
+    [record] = records.values()
+    assert record.caption == "something red"
+    [layer] = record.origin["display"]["layers"]
+    assert layer["colormap"] == "red"
+    assert record.origin["options"]["beams"] == 4
+
+
+def test_all_visible_channels_are_read_together(dock, viewer, captioner, qtbot):
+    full, none = np.ones((60, 80)), np.zeros((60, 80))
+    for name, pixels in (("blue", full), ("red", none)):
+        viewer.add_image(
+            pixels, colormap=name, name=name, blending="additive", contrast_limits=(0, 1)
+        )
+    dock.panel.source.image.value = viewer.layers["red"]
+    dock.annotator.reader.composite = True
+    dock.deeds.caption_whole()
+    dock.start()
+    records = dock.annotator.session.records
+    qtbot.waitUntil(lambda: any(r.caption for r in records.values()), timeout=5000)
+    [record] = records.values()
+    assert record.caption == "something blue"
+    assert [one["layer"] for one in record.origin["display"]["layers"]] == ["red", "blue"]
