@@ -83,7 +83,7 @@ class LayerBinding:
         shapes = table.read_shapes(self.layer, self.image)
         rows = table.read_rows(self.layer)
         news = self._session.observe(self.key, shapes, rows, replaced=replaced, quiet=quiet)
-        self._there = self._session.uids(self.key)
+        self._follow(self._session.uids(self.key), shifted=replaced)
         if news or not table.has_columns(self.layer):
             self._write()
         table.reset_defaults(self.layer)
@@ -98,6 +98,9 @@ class LayerBinding:
             with same_selection(self.layer, self._there, order):
                 write_shapes(self.layer, self._there, shapes)
                 table.write_rows(self.layer, self._session.table(self.key))
+            if {self.layer.edge_color_mode, self.layer.face_color_mode} != {"direct"}:
+                self.layer.refresh_colors()
+            self._there = order
         finally:
             self._writing = False
         self.sync(quiet=True)
@@ -114,6 +117,13 @@ class LayerBinding:
         """Return the uids of the selected shapes, in order."""
         uids = self._session.uids(self.key)
         return [uids[index] for index in sorted(self.layer.selected_data) if index < len(uids)]
+
+    def _follow(self, uids: list[str], *, shifted: bool) -> None:
+        """Remember which shape is where; napari selects the next one when a shape vanishes."""
+        there, self._there = self._there, uids
+        if shifted and len(uids) < len(there):
+            with same_selection(self.layer, there, uids):
+                pass
 
     def _write(self) -> None:
         self._writing = True
