@@ -169,6 +169,12 @@ def cache(tmp_path, monkeypatch):
     shared_store.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """No test finds what another one, or the person at this machine, has saved."""
+    monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture
 def shop(tmp_path):
     return Shop(tmp_path / "models")

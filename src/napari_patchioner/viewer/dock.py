@@ -18,6 +18,7 @@ from .list_desk import ListDesk
 from .look_desk import LookDesk
 from .model_desk import ModelDesk
 from .panel import Panel
+from .project_desk import ProjectDesk
 from .qt_trouble import qt_trouble
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class CaptionDock(DockBase):
         self._rewrite.setSingleShot(True)
         self._rewrite.setInterval(REWRITE_MS)
         self.look = LookDesk(self.viewer, self.panel.look, lambda: self.annotator, self)
+        self.projects = ProjectDesk(self.panel.project, lambda: self.annotator, self)
         self._wire()
         self.reset_choices()
         if trouble := qt_trouble():
@@ -85,6 +87,9 @@ class CaptionDock(DockBase):
     def _wire(self) -> None:
         panel, deeds = self.panel, self.deeds
         self.images.changed.connect(self.refresh)
+        self.images.changed.connect(self.projects.refresh)
+        self.images.opened.connect(self.projects.keep)
+        self.images.closing.connect(self.projects.dismiss)
         self.models.changed.connect(self.refresh)
         self.models.told.connect(self.tell)
         self.list_desk.changed.connect(self.refresh)
@@ -215,6 +220,10 @@ class CaptionDock(DockBase):
 
     # the end
 
+    def may_close(self) -> bool:
+        """Save all work; where that fails, ask whether to go on without it."""
+        return self.projects.may_close()
+
     def shut_down(self) -> None:
         """Stop all workers and let go of the viewer; what is drawn stays."""
         if self._closed:
@@ -229,6 +238,7 @@ class CaptionDock(DockBase):
         self.look.close()
         self.models.close()
         self.panel.progress.follow(None)
+        self.projects.close()
         self.images.close()
 
 

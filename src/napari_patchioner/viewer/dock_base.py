@@ -20,6 +20,10 @@ class DockBase(QScrollArea):
         """Stop all work; may be called more than once."""
         raise NotImplementedError
 
+    def may_close(self) -> bool:
+        """Whether the window may be closed; a person may be asked."""
+        return True
+
     def event(self, event: QEvent) -> bool:
         """Stop when the dock is closed: napari then takes the widget out of its parent."""
         if event.type() == QEvent.Type.ParentChange:
@@ -37,6 +41,9 @@ class DockBase(QScrollArea):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Stop with the window, while there still are widgets to stop with."""
+        if event.type() == QEvent.Type.Close and watched is not self and not self.may_close():
+            event.ignore()
+            return True
         if event.type() == QEvent.Type.DeferredDelete and watched is not self:
             self.shut_down()
         return super().eventFilter(watched, event)

@@ -48,6 +48,9 @@ class Images(QObject):
     """
 
     changed = Signal()
+    # With an annotator: ready to be drawn with, and about to end.
+    opened = Signal(object)
+    closing = Signal(object)
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class Images(QObject):
             annotator.changed.connect(self.changed)
             annotator.told.connect(self.changed)
             self.annotators[image] = annotator
+            self.opened.emit(annotator)
         self.current = self.annotators.get(image)
         self._adopt()
         self.changed.emit()
@@ -135,6 +139,7 @@ class Images(QObject):
     def _on_removed(self, event: Event) -> None:
         annotator = self.annotators.pop(event.value, None)
         if annotator is not None:
+            self.closing.emit(annotator)
             annotator.close()
             annotator.deleteLater()
         self.reset()

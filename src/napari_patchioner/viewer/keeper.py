@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf
+from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf, projects_folder
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 
 from .autosave import Autosave, sentence
@@ -19,7 +20,6 @@ from .worker import Job, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from napari_patchioner.annotations import ProjectRecord
 
@@ -90,6 +90,14 @@ class Keeper(QObject):
         """The file the work is in."""
         return self._shelf.path
 
+    @property
+    def folder(self) -> Path:
+        """Where other projects of the image are most likely."""
+        if self.path is not None:
+            return self.path.parent
+        source = self._annotator.image.source.path
+        return Path(source).parent if source else projects_folder()
+
     def open(self, path: str | Path) -> None:
         """Load a project on an image that has no shapes yet.
 
@@ -138,7 +146,7 @@ class Keeper(QObject):
     def _take(self) -> tuple[ProjectRecord, ...]:
         """Return all records there are, those that cannot be shown as well."""
         annotator = self._annotator
-        followed = (source.key for source in annotator.sources.following.values())
+        followed = (source.key for source in annotator.sight.sources.following.values())
         taken = self._snapshots.take({*annotator.bindings, *followed})
         return (*taken, *self._left)
 

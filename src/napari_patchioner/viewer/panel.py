@@ -15,6 +15,7 @@ from .draw_bar import DrawBar
 from .help_button import HelpButton
 from .look_bar import LookBar
 from .progress_row import ProgressRow
+from .project_row import ProjectRow
 from .review_bar import ReviewBar
 from .source_box import SourceBox
 
@@ -48,6 +49,7 @@ class Panel(QWidget):
         self.whole = CaptionBox("Not captioned yet", lines=2, compact=True, parent=self)
         self.review = ReviewBar(self)
         self.help = HelpButton(self)
+        self.project = ProjectRow(self)
         self.selected = _heading("Selected shape")
         self._make_buttons()
         self._lay_out()
@@ -108,6 +110,7 @@ class Panel(QWidget):
         layout.addWidget(self.describe)
         layout.addWidget(more)
         layout.addWidget(self.export)
+        layout.addWidget(self.project)
         layout.addStretch(1)
 
 
