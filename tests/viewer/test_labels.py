@@ -314,6 +314,27 @@ def test_leaving_keeps_the_table_and_forgets_the_records(desk, labels):
     assert not desk.session.records
 
 
+def test_labels_are_exported_to_a_table_of_their_own(qtbot, tmp_path):
+    import pandas as pd
+
+    from napari_patchioner.viewer.export import export_csv
+
+    desk = Desk(np.zeros((2, 10, 12)), qtbot)
+    stack = np.zeros((2, 10, 12), int)
+    stack[1, 2:4, 3:7] = 8
+    desk.viewer.dims.set_point(0, 1)
+    desk.sources.follow(desk.viewer.add_labels(stack, name="cells"))
+    desk.settle()
+    desk.write()
+    shapes, tidy, labels = export_csv(tmp_path / "x.csv", desk.session, desk.image)
+    assert len(shapes.read_text().splitlines()) == len(tidy.read_text().splitlines()) == 1
+    [row] = pd.read_csv(labels).to_dict("records")
+    assert (row["layer"], row["label"], row["plane"], row["pixels"]) == ("cells", 8, 1, 8)
+    assert [row[edge] for edge in ("top", "left", "bottom", "right")] == [1.5, 2.5, 3.5, 6.5]
+    assert (row["caption"], row["source"], row["model"]) == ("text 0", "model", "tests")
+    desk.sources.close()
+
+
 def test_thousands_of_labels_are_found_in_time(qtbot):
     from time import perf_counter
 

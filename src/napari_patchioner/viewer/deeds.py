@@ -101,7 +101,7 @@ class Deeds(Judging):
         except (OSError, ValueError) as error:
             self.annotator.tell(f"Nothing was exported: {error}")
         else:
-            self.annotator.tell(f"Saved {files[0].name} and {files[1].name}.")
+            self.annotator.tell(f"Saved {' and '.join(file.name for file in files)}.")
 
     def _layer_for(self, tool: Tool) -> napari.layers.Shapes:
         """Return the layer a tool works on: selecting works on both, on the active one first."""

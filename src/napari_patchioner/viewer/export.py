@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.annotations import Annotation, write_napari_csv, write_tidy_csv
 from napari_patchioner.errors import PatchionerError
+from napari_patchioner.regions import Mask, RegionSet
 
-from .geometry import record_plane, record_region
+from ._mask import LABEL, SeenMask
+from .geometry import POINT, record_plane, record_region
+from .label_csv import write_labels
 from .shapes_csv import write_shapes
 
 if TYPE_CHECKING:
@@ -16,12 +20,16 @@ if TYPE_CHECKING:
 
     import napari
 
+    from napari_patchioner.regions import Region
+
     from ._record import Record
     from .session import Session
 
 
-def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tuple[Path, Path]:
+def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tuple[Path, ...]:
     """Write ``name.csv``, which napari opens, and ``name.regions.csv``, one row per region.
+
+    Painted labels, which have no outline, go to ``name.labels.csv``, where there are any.
 
     Parameters
     ----------
@@ -35,16 +43,22 @@ def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tupl
     Returns
     -------
     tuple of Path
-        The two files.
+        The files.
     """
-    annotations = list(session_annotations(session, image))
+    found = session_annotations(session, image)
+    annotations = [one for one in found if not _has_mask(one.region)]
     shapes, tidy = path.with_suffix(".csv"), path.with_suffix(".regions.csv")
     write_tidy_csv(tidy, annotations)
     if image.ndim == 2:
         write_napari_csv(shapes, annotations)
     else:
         _write_stack(shapes, session, image)
-    return shapes, tidy
+    painted = [r for r in session.records.values() if isinstance(r.seen, SeenMask)]
+    if not painted:
+        return shapes, tidy
+    labels = path.with_suffix(".labels.csv")
+    write_labels(labels, painted)
+    return shapes, tidy, labels
 
 
 def session_annotations(session: Session, image: napari.layers.Image) -> Iterator[Annotation]:
@@ -54,6 +68,12 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
         annotation = _annotation(record, session, image)
         if annotation is not None:
             yield annotation
+
+
+def _has_mask(region: Region) -> bool:
+    """Whether no table of outlines can hold a region."""
+    members = region.members if isinstance(region, RegionSet) else (region,)
+    return any(isinstance(member, Mask) for member in members)
 
 
 def suggested_path(image: napari.layers.Image) -> Path:
@@ -69,7 +89,11 @@ def image_title(image: napari.layers.Image) -> str:
 
 def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> None:
     """Write shapes with all their axes, so that napari puts each on its own plane."""
-    drawn = [record for record in session.records.values() if record.seen is not None]
+    drawn = [
+        record
+        for record in session.records.values()
+        if record.seen is not None and record.seen.shape_type not in (POINT, LABEL)
+    ]
     write_shapes(
         path,
         [(record.seen.shape_type, record.seen.vertices) for record in drawn],
@@ -93,6 +117,8 @@ def _annotation(record: Record, session: Session, image: napari.layers.Image) ->
         return None
     plane = record_plane(record, session, axes)
     extra = {"plane": " ".join(map(str, plane.index))} if plane and plane.index else {}
+    if record.origin:
+        extra["origin"] = json.dumps(record.origin, sort_keys=True)
     return Annotation(
         uid=record.uid,
         image=image_title(image),
