@@ -97,7 +97,7 @@ class Wishes:
 
     def spellings(self, phrase: str) -> tuple[str, ...]:
         """Return a phrase, and its plurals where they count."""
-        return (phrase, *plural_forms(phrase)) if self.plurals else (phrase,)
+        return _spellings(phrase, self.plurals)
 
     def refuses(self, text: str) -> bool:
         """Whether a text holds a word that it may not."""
@@ -134,7 +134,7 @@ class Wishes:
         )
 
     def _holds(self, text: str, phrase: str) -> bool:
-        return any(_pattern(one).search(text) for one in self.spellings(phrase))
+        return _patterns(phrase, self.plurals).holds(text)
 
 
 def parts_of(phrase: str) -> list[tuple[str, bool]]:
@@ -151,7 +151,28 @@ def parts_of(phrase: str) -> list[tuple[str, bool]]:
     return list(zip(parts, apart, strict=True))
 
 
+class _Patterns:
+    """Finds any spelling of a phrase; most texts are told by a part that they do not hold."""
+
+    def __init__(self, spellings: Sequence[str]) -> None:
+        self._each = [
+            (max(_PARTS.findall(phrase), key=len), _pattern(phrase)) for phrase in spellings
+        ]
+
+    def holds(self, text: str) -> bool:
+        low = text.lower()
+        return any(part in low and pattern.search(text) is not None for part, pattern in self._each)
+
+
+def _spellings(phrase: str, plurals: bool) -> tuple[str, ...]:
+    return (phrase, *plural_forms(phrase)) if plurals else (phrase,)
+
+
 @lru_cache(maxsize=512)
+def _patterns(phrase: str, plurals: bool) -> _Patterns:
+    return _Patterns(_spellings(phrase, plurals))
+
+
 def _pattern(phrase: str) -> re.Pattern[str]:
     """Find a phrase as words of its own; gaps around marks do not count ("t - shirt")."""
     spelt = "".join(
