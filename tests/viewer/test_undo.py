@@ -146,7 +146,7 @@ def test_a_layer_pushed_aside_keeps_its_shapes_where_they_are_drawn():
 def test_without_the_private_word_for_editing_in_place_it_works_as_well(monkeypatch):
     from napari_patchioner.viewer import shapes_writer
 
-    monkeypatch.setattr(shapes_writer, "_can_edit", lambda layer: False)
+    monkeypatch.setattr(shapes_writer, "_can_arrange", lambda layer: False)
     layer, session, bindings = bound()
     layer.add([SQUARE + 20 * place for place in range(4)], shape_type="rectangle")
     answer(session, bindings)
@@ -155,6 +155,26 @@ def test_without_the_private_word_for_editing_in_place_it_works_as_well(monkeypa
     undo(session, bindings)
     assert outlines(layer) == before
     assert layer.features.equals(rows)
+
+
+def test_shapes_in_another_order_are_drawn_as_if_new():
+    """The triangles that are kept are those that napari would compute."""
+    layer, session, bindings = bound()
+    kinds = sorted(OUTLINES)
+    layer.add([(OUTLINES[kind] + 20 * i, kind) for i, kind in enumerate(kinds)])
+    remove(layer, {0, 2})
+    undo(session, bindings)
+    fresh = ViewerModel().add_shapes(layer.data, shape_type=layer.shape_type, **looks(layer))
+    mesh, other = layer._data_view._mesh, fresh._data_view._mesh
+    for name in ("vertices", "triangles", "triangles_colors", "displayed_triangles"):
+        assert np.allclose(getattr(mesh, name), getattr(other, name)), name
+    assert np.array_equal(layer.to_labels((200, 200)), fresh.to_labels((200, 200)))
+    assert len(layer.data) == 5
+
+
+def looks(layer):
+    names = ("edge_color", "face_color", "edge_width", "z_index")
+    return {name: getattr(layer, name) for name in names}
 
 
 def test_colours_that_follow_the_table_still_do():

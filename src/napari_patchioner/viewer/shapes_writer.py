@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,24 +34,24 @@ def write_shapes(
     wanted : mapping of str to Seen
         The shapes it should have, in their order.
     """
-    looks = dict(zip(there, read_looks(layer), strict=True))
     outlines = dict(zip(there, zip(layer.shape_type, layer.data, strict=True), strict=True))
     kept = [uid for uid in there if uid in wanted]
     changed = [uid for uid in kept if not _is_drawn(wanted[uid], *outlines[uid])]
-    stay = _common_start(kept, list(wanted), () if _can_edit(layer) else changed)
-    removed = [place for place, uid in enumerate(there) if uid not in kept[:stay]]
-    if removed:
-        layer.remove(removed)
-    for place, uid in enumerate(kept[:stay]):
-        if uid in changed:
+    if not _can_arrange(layer):
+        return _write_anew(layer, there, wanted, changed)
+    new = {uid: shape for uid, shape in wanted.items() if uid not in outlines}
+    if len(kept) < len(there):
+        layer.remove([place for place, uid in enumerate(there) if uid not in wanted])
+    for uid in changed:
+        # What napari cannot fill keeps its outline, as when it was drawn.
+        with suppress(RuntimeError):
             shape = wanted[uid]
-            layer._data_view.edit(place, shape.outline, new_type=shape.shape_type)
-    new = {uid: shape for place, (uid, shape) in enumerate(wanted.items()) if place >= stay}
-    if new:
-        _append(layer, list(new.values()), [looks.get(uid, new[uid].look) for uid in new])
-    if changed:
+            layer._data_view.edit(kept.index(uid), shape.outline, new_type=shape.shape_type)
+    added = _append(layer, new, {uid: shape.look for uid, shape in new.items()})
+    moved = _arrange(layer, [*kept, *added], list(wanted))
+    if changed or moved:
         layer.refresh()
-    return bool(removed or changed or new)
+    return bool(changed or new or moved or len(kept) < len(there))
 
 
 @contextmanager
@@ -76,9 +76,22 @@ def same_selection(
 
 
 def _append(
-    layer: napari.layers.Shapes, shapes: Sequence[Seen], looks: Sequence[Look | None]
-) -> None:
-    """Add shapes with their looks; colours that follow the table are left to napari."""
+    layer: napari.layers.Shapes, shapes: Mapping[str, Seen], looks: Mapping[str, Look | None]
+) -> list[str]:
+    """Add shapes with their looks; return which of them napari has taken."""
+    try:
+        if shapes:
+            _add(layer, list(shapes.values()), [looks[uid] for uid in shapes])
+        return list(shapes)
+    except RuntimeError:
+        if len(shapes) == 1:
+            return []
+    alone = (_append(layer, {uid: shape}, looks) for uid, shape in shapes.items())
+    return [uid for uids in alone for uid in uids]
+
+
+def _add(layer: napari.layers.Shapes, shapes: Sequence[Seen], looks: Sequence[Look | None]) -> None:
+    """Add shapes; colours that follow the table are left to napari."""
     style: dict[str, Any] = {}
     if all(look is not None for look in looks):
         style = {
@@ -91,16 +104,45 @@ def _append(
     layer.add([(shape.outline, shape.shape_type) for shape in shapes], **style)
 
 
-def _can_edit(layer: napari.layers.Shapes) -> bool:
-    """Whether a shape can be changed where it is; napari 0.9 has no public word for it."""
-    return hasattr(getattr(layer, "_data_view", None), "edit")
+def _arrange(layer: napari.layers.Shapes, there: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Bring shapes into another order; they keep their triangles, which are dear to compute."""
+    places = {uid: place for place, uid in enumerate(there)}
+    order = [places[uid] for uid in wanted if uid in places]
+    if order == list(range(len(order))):
+        return False
+    view = layer._data_view
+    shapes = [view.shapes[place] for place in order]
+    edge, face = view.edge_color[order], view.face_color[order]
+    view.remove_all()
+    view.add(shapes, edge_color=edge, face_color=face, z_refresh=False)
+    view._update_z_order()
+    return True
+
+
+def _write_anew(
+    layer: napari.layers.Shapes,
+    there: Sequence[str],
+    wanted: Mapping[str, Seen],
+    changed: Sequence[str],
+) -> bool:
+    """Do it in public words only: from the first difference on, draw everything again."""
+    looks = dict(zip(there, read_looks(layer), strict=True))
+    places = range(min(len(there), len(wanted)))
+    pairs = list(zip(there, wanted, strict=False))
+    stay = next((i for i in places if len(set(pairs[i])) > 1 or there[i] in changed), len(places))
+    new = {uid: shape for place, (uid, shape) in enumerate(wanted.items()) if place >= stay}
+    if stay < len(there):
+        layer.remove(list(range(stay, len(there))))
+    _append(layer, new, {uid: looks.get(uid, shape.look) for uid, shape in new.items()})
+    return stay < max(len(there), len(wanted))
+
+
+def _can_arrange(layer: napari.layers.Shapes) -> bool:
+    """Whether shapes can be changed where they are; napari 0.9 has no public words for it."""
+    view = getattr(layer, "_data_view", None)
+    words = ("shapes", "edit", "remove_all", "add", "_update_z_order")
+    return all(hasattr(view, word) for word in words)
 
 
 def _is_drawn(shape: Seen, kind: str, vertices: Any) -> bool:
     return shape.shape_type == kind and np.array_equal(shape.outline, vertices)
-
-
-def _common_start(one: Sequence[str], other: Sequence[str], but: Sequence[str]) -> int:
-    """Return how many items both begin with alike, before the first of those in `but`."""
-    places = range(min(len(one), len(other)))
-    return next((i for i in places if one[i] != other[i] or one[i] in but), len(places))
