@@ -348,6 +348,30 @@ def test_the_dock_saves_tells_where_and_restores(dock, viewer, library, picture,
     other.shut_down()
 
 
+def test_a_dock_closed_and_opened_goes_on_with_the_same_file(dock, viewer, library, qtbot):
+    from napari_patchioner.viewer import CaptionDock
+
+    session = work_on(dock.annotator)
+    before = described(session)
+    image = dock.image
+    [keeper] = dock.projects.keepers.values()
+    dock.shut_down()
+    layer = next(layer for layer in viewer.layers if layer.name.startswith("regions"))
+    layer.add([BOX + 30], shape_type=["rectangle"])
+    other = CaptionDock(viewer, library=library)
+    viewer.window.add_dock_widget(other, name="again")
+    [again] = other.projects.keepers.values()
+    qtbot.waitUntil(lambda: again.found, timeout=5000)
+    assert other.annotator.image is image
+    after = described(other.annotator.session)
+    assert after[1][:3] == before[1]
+    assert {uid: after[0][uid] for uid in before[0]} == before[0]
+    assert again.close()
+    assert again.path == keeper.path
+    assert len(read_project(again.path).records) == len(before[0]) + 1
+    other.shut_down()
+
+
 def test_removing_the_image_saves_first(dock, viewer, qtbot):
     draw_in(dock)
     [keeper] = dock.projects.keepers.values()

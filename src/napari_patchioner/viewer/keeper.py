@@ -14,7 +14,7 @@ from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from .autosave import Autosave, sentence
 from .binding import LayerBinding
 from .export import image_title
-from .restore import restore
+from .restore import restore, resume
 from .snapshot import Snapshots
 from .worker import Job, reporting
 
@@ -171,6 +171,9 @@ class Keeper(QObject):
     def _restore(self, project: Project) -> None:
         """Put saved work on the image, unless there is some already."""
         session = self._annotator.session
+        if resume(project, session):
+            self._go_on(project, ())
+            return
         if any(record.seen is not None or record.caption for record in session.records.values()):
             self._shelf.leave()
             self.told.emit(
@@ -181,15 +184,18 @@ class Keeper(QObject):
             return
         active = self._annotator.viewer.layers.selection.active
         done = restore(project, self._annotator.image, session, self._refill)
-        session.start_history()
         self._annotator.viewer.layers.selection.active = active
-        self._base, self._left = project, done.left
-        self._snapshots.carry(project.records)
-        session.start_history()
-        self._annotator.show()
+        self._go_on(project, done.left)
         if self._shelf.path is not None:
             self._saved = self._take()
         self.told.emit(_summary(done.regions, done.captions, project.written))
+
+    def _go_on(self, project: Project, left: tuple[ProjectRecord, ...]) -> None:
+        """Take over what a project says besides its records; that is no step of a person's."""
+        self._annotator.session.start_history()
+        self._base, self._left = project, left
+        self._snapshots.carry(project.records)
+        self._annotator.show()
 
     def _refill(self, key: str, fill: Fill) -> None:
         """Fill a layer while nobody follows it, and follow it from then on."""

@@ -88,6 +88,26 @@ def restore(
     return Restored(regions, sum(bool(record.caption) for record in there), tuple(left))
 
 
+def resume(project: Project, session: Session) -> bool:
+    """Go on with work that is on the image still, as after the dock was closed and opened.
+
+    Returns
+    -------
+    bool
+        False, and nothing has changed, where no shape of the project is there.
+    """
+    drawn = {record.uid for record in project.records if _is_drawn(record)}
+    if drawn.isdisjoint(session.records):
+        return False
+    _restore_groups(project.records, session)
+    for saved in project.records:
+        record = session.records.get(saved.uid)
+        # What is on the image is newer: it may have been changed without the dock.
+        if record is not None and record.caption in ("", saved.caption):
+            fill_in(record, saved)
+    return True
+
+
 def fill_layer(
     layer: napari.layers.Shapes, image: napari.layers.Image, records: Sequence[ProjectRecord]
 ) -> None:

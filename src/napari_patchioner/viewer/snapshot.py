@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import ProjectRecord
@@ -29,6 +30,8 @@ SHARED = (
     "origin",
     "wanted",
 )
+# All that makes a difference to a file. Nothing in it is changed in place.
+_state_of = attrgetter(*SHARED, "fingerprint", "layer", "extras")
 
 
 class Snapshots:
@@ -64,7 +67,7 @@ class Snapshots:
         order = [uid for layer in layers for uid in self._session.uids(layer)]
         for uid in dict.fromkeys([*order, *records]):
             record = records[uid]
-            state = _state(record)
+            state = _state_of(record)
             known = before.get(uid)
             same = known is not None and known[0] == state
             kept = known[1] if same else _project_record(record, self._extra.get(uid, {}))
@@ -100,12 +103,6 @@ def fill_in(record: Record, saved: ProjectRecord) -> None:
 def plane_of_record(saved: ProjectRecord) -> Plane:
     """Return the plane that a whole-image caption describes."""
     return Plane(*saved.plane)
-
-
-def _state(record: Record) -> tuple[Any, ...]:
-    """Return all that makes a difference to a file; NaN is the same object or a new state."""
-    shared = tuple(getattr(record, name) for name in SHARED)
-    return (*shared, record.fingerprint, record.layer, *map(str, record.extras.items()))
 
 
 def _project_record(record: Record, extra: Mapping[str, Any]) -> ProjectRecord:
