@@ -9,7 +9,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
 from . import forms
-from .canvas_text import TemplateError, checked, write_on
+from .canvas_desk import CanvasDesk
 from .deeds import Deeds
 from .dock_base import DockBase
 from .images import Images, choices
@@ -18,6 +18,7 @@ from .list_desk import ListDesk
 from .look_desk import LookDesk
 from .model_desk import ModelDesk
 from .panel import Panel
+from .preferences import preference
 from .project_desk import ProjectDesk
 from .qt_trouble import qt_trouble
 
@@ -52,18 +53,18 @@ class CaptionDock(DockBase):
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.library = library or shared_library()
         self._closed = False
-        self._looks: dict[str, Any] = {}
         self._idle = "Open an image to begin."
         self.deeds = Deeds(self)
         self.panel = Panel(lambda *_: choices(self.viewer))
         self.setWidget(self.panel)
+        self.canvas = CanvasDesk(self.panel.canvas, lambda: self.annotators.values(), self)
         self.images = Images(
             self.viewer,
             self.panel.source.image,
             self.library,
             self._prepare,
             self.deeds,
-            self._dress,
+            self.canvas.dress,
             self,
         )
         self.models = ModelDesk(
@@ -80,6 +81,8 @@ class CaptionDock(DockBase):
         self.look = LookDesk(self.viewer, self.panel.look, lambda: self.annotator, self)
         self.projects = ProjectDesk(self.panel.project, lambda: self.annotator, self)
         self._wire()
+        if first := preference("models", "first"):
+            self.panel.source.model.value = first
         self.reset_choices()
         if trouble := qt_trouble():
             show_warning(trouble)
@@ -95,7 +98,7 @@ class CaptionDock(DockBase):
         self.list_desk.changed.connect(self.refresh)
         self._rewrite.timeout.connect(deeds.write_anew)
         panel.options.changed.connect(self._on_options)
-        panel.canvas.changed.connect(self._on_canvas)
+        self.canvas.told.connect(self.tell)
         panel.progress.start.connect(deeds.start)
         panel.progress.cancel.connect(deeds.cancel)
         panel.draw.chosen.connect(deeds.use_tool)
@@ -191,32 +194,12 @@ class CaptionDock(DockBase):
     # events
 
     def _prepare(self, annotator: Annotator) -> None:
-        annotator.scribe.options.update(forms.options(self.panel.options))
+        annotator.scribe.options = forms.options(self.panel.options)
 
     def _on_options(self, *_: object) -> None:
         for annotator in self.annotators.values():
             self._prepare(annotator)
         self._rewrite.start()
-
-    def _dress(self, layer: napari.layers.Shapes) -> None:
-        write_on(layer, **self._looks)
-
-    def _on_canvas(self, *_: object) -> None:
-        """Draw the captions anew; a template that makes no sense changes nothing."""
-        form = self.panel.canvas
-        try:
-            template = checked(form["template"].value)
-        except TemplateError as error:
-            self.tell(str(error))
-            return
-        self._looks = {
-            "template": template,
-            "lines": form["lines"].value,
-            "visible": form["visible"].value,
-        }
-        for annotator in self.annotators.values():
-            for binding in annotator.bindings.values():
-                self._dress(binding.layer)
 
     # the end
 

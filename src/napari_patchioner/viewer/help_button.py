@@ -40,7 +40,7 @@ class HelpButton(QPushButton):
 def help_text() -> str:
     """Return the help as rich text."""
     parts = [
-        _table("With the canvas", ((_name(key.key), key.purpose) for key in KEYS)),
+        _table("With the canvas", _lines()),
         _table("With the list of regions", IN_THE_LIST),
         _table("napari's own, with a layer of shapes", NAPARI),
     ]
@@ -48,6 +48,17 @@ def help_text() -> str:
     if link:
         parts.append(f'<p><a href="{escape(link)}">Guide</a></p>')
     return "".join(parts)
+
+
+def _lines() -> list[tuple[str, str]]:
+    """Return the keys with their purposes; those of one purpose share a line."""
+    lines: dict[str, list[str]] = {}
+    for key in KEYS:
+        lines.setdefault(key.purpose, []).append(_name(key.key))
+    return [
+        (names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", purpose)
+        for purpose, names in lines.items()
+    ]
 
 
 def documentation() -> str:

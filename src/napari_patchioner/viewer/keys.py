@@ -39,7 +39,7 @@ KEYS = (
     Key("O", "toggle_list", "Show or hide the list of regions"),
     Key("H", "toggle_captions", "Show or hide the captions on the image"),
     *(
-        Key(f"Control-{digit}", "choose", f"Take wording {digit} of the model", (digit - 1,))
+        Key(f"Control-{digit}", "choose", "Take this wording of the model", (digit - 1,))
         for digit in range(1, 10)
     ),
 )

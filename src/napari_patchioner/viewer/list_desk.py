@@ -52,6 +52,7 @@ class ListDesk(QObject):
             made.asked.connect(lambda deed: getattr(deeds, deed)())
             made.picked.connect(deeds.choose)
             made.edited.connect(deeds.edit)
+            made.appeared.connect(self.changed)
             self.refresh()
         return self._list
 
@@ -65,14 +66,15 @@ class ListDesk(QObject):
         made = self.list
         dock = made.parent()
         if dock is None:
-            self._viewer.window.add_dock_widget(
+            dock = self._viewer.window.add_dock_widget(
                 made, name=NAME, area="bottom", add_vertical_stretch=False
             )
+            # One whose dock was closed before is hidden by itself.
+            made.show()
         else:
             dock.setVisible(not dock.isVisible())
-        if made.isVisible():
+        if not dock.isHidden():
             made.table.setFocus()
-        self.changed.emit()
 
     def refresh(self) -> None:
         """Show the regions of the image at hand."""
@@ -96,6 +98,7 @@ class ListDesk(QObject):
         """Take the list away for good."""
         if self._list is None:
             return
+        self._list.blockSignals(True)
         if self._list.parent() is not None:
             self._viewer.window.remove_dock_widget(self._list)
         self._list.close()

@@ -92,6 +92,7 @@ class Panel(QWidget):
         layout.addWidget(self.source)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
+        layout.addWidget(self.review)
         heading = QHBoxLayout()
         heading.addWidget(_heading("Draw"), 1)
         for widget in (self.undo, self.redo, self.help):
@@ -103,7 +104,6 @@ class Panel(QWidget):
         layout.addWidget(self.caption)
         layout.addLayout(_row(self.accept, self.reject, self.lock))
         layout.addLayout(_row(self.again, self.together))
-        layout.addWidget(self.review)
         layout.addLayout(_row(self.walk, self.list))
         layout.addWidget(_heading("Whole image"))
         layout.addWidget(self.whole)

@@ -11,6 +11,7 @@ from napari_patchioner.errors import Cancelled, PatchionerError
 
 from .geometry import displayed_plane, record_plane
 from .picture import channels, plane_source, same_look
+from .preferences import preference
 from .weighing import Manner
 from .worker import Job, read_image
 
@@ -80,7 +81,7 @@ class Reader(QObject):
         self.manner = Manner()
         self.composite = False
         self.follow = False
-        self.keep = True
+        self.keep = bool(preference("cache", "on_disk"))
         self._refused: set[Plane] = set()
         self._viewer = viewer
         self._image = image
@@ -207,7 +208,11 @@ def shared_store(on_disk: bool) -> GridStore:
     """Return where this process keeps what was read: in memory, and on disk if wanted."""
     from napari_patchioner.grids import GridStore, cache_folder
 
-    return GridStore(cache_folder() if on_disk else None)
+    return GridStore(
+        cache_folder() if on_disk else None,
+        ram_bytes=1_000_000 * preference("cache", "memory_mb"),
+        disk_bytes=1_000_000 * preference("cache", "disk_mb"),
+    )
 
 
 def _outcome(error: Exception | None) -> str:

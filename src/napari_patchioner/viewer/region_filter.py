@@ -174,7 +174,7 @@ def ordered(lines: list[Line], column: str, *, descending: bool = False) -> list
 
 
 def _is_silent(value: str | float) -> bool:
-    return value in {"", False} or value != value
+    return value == "" or value is False or value != value
 
 
 def _rank(value: str | float) -> tuple[object, ...]:

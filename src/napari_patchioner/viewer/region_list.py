@@ -46,6 +46,7 @@ class RegionList(QWidget):
     asked = Signal(str)
     picked = Signal(int)
     edited = Signal(str, str)
+    appeared = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -139,7 +140,8 @@ class RegionList(QWidget):
         self.regions.show_session(*self._source)
         self.table.setColumnHidden(_PLANE, not self.regions.is_stack)
         shown, total = len(self.regions.lines), self.regions.total
-        self.count.setText(f"{total} regions" if shown == total else f"{shown} of {total}")
+        counted = "1 region" if total == 1 else f"{total} regions"
+        self.count.setText(counted if shown == total else f"{shown} of {counted}")
         if set(self.shapes(self.table.uids())) != set(self._canvas):
             self.table.select(self._rows_of(self._canvas))
 
@@ -161,6 +163,12 @@ class RegionList(QWidget):
         """Catch up with what happened while it was hidden."""
         super().showEvent(event)
         self.refresh()
+        self.appeared.emit(True)
+
+    def hideEvent(self, event: object) -> None:
+        """Say so."""
+        super().hideEvent(event)
+        self.appeared.emit(False)
 
     def _rows_of(self, shapes: list[str]) -> list[str]:
         """Return the records to select for shapes: several may make up a group."""
