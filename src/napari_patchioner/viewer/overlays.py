@@ -167,13 +167,15 @@ class Overlays:
 
     def _wanted(self) -> object:
         """Return what decides the drawing, comparable; None for nothing."""
-        found = self._reader.here() if self.lines or self.patches or self.inspected else None
+        found = self._reader.here() if self.lines or self.patches else None
         if found is None:
             return None
-        record = self._current() if self.patches else None
+        if not self.patches:
+            return id(found[1]), self.lines
+        record = self._current()
         about = (record.uid, record.fingerprint) if record is not None else None
         options = (self._options.get("pooling"), self._options.get("union"))
-        return id(found[1]), self.lines, self.patches, about, options, id(self.inspected)
+        return id(found[1]), self.lines, about, options, id(self.inspected)
 
     def _region(self, axes: tuple[int, int]) -> Region | None:
         """Return the region whose patches are shown: under the cursor before selected."""
