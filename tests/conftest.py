@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
+
 if TYPE_CHECKING:
     import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+# pytest --hypothesis-profile=thorough: minutes instead of seconds.
+settings.register_profile("thorough", max_examples=2000, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

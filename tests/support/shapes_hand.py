@@ -24,9 +24,11 @@ def start_polygon(layer, corner):
 
 
 def add_corner(layer, corner):
-    """What napari does on the next click."""
+    """What napari does on the next click: the last corner has followed the cursor there."""
     index = layer._moving_value[0]
-    vertices = np.concatenate([layer._data_view.shapes[index].data, [corner]])
+    vertices = np.array(layer._data_view.shapes[index].data)
+    vertices[-1] = corner
+    vertices = np.concatenate([vertices, [corner]])
     layer._data_view.edit(index, vertices)
 
 

@@ -13,6 +13,7 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.binding import LayerBinding
 from napari_patchioner.viewer.layers import ensure_layer
 from napari_patchioner.viewer.session import Session
+from napari_patchioner.viewer.table import COLUMNS
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
 TRIANGLE = SQUARE[:3]
@@ -118,7 +119,42 @@ def test_other_peoples_columns_stay():
     remove_row(layer, 0)
     layer.add(SQUARE + 50, shape_type="rectangle")
     assert next(iter(layer.features["kind"])) == "dog"
-    assert list(layer.features.columns)[:4] == ["uid", "caption", "score", "source"]
+    assert list(layer.features.columns)[:6] == list(COLUMNS)
+
+
+def test_layers_from_before_reviews_are_opened():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((200, 200)), name="cells")
+    old = {"uid": ["a"], "caption": ["mine"], "score": [np.nan], "source": ["human"]}
+    layer = viewer.add_shapes([SQUARE], name="regions [cells]", features=old | {"kind": ["cat"]})
+    session = Session()
+    LayerBinding(ensure_layer(viewer, image, "regions"), image, "regions", session, lambda: None)
+    assert session.records["a"].caption == "mine"
+    assert list(layer.features["reviewed"]) == [False]
+    assert list(layer.features["caption_model"]) == [""]
+    assert list(layer.features["kind"]) == ["cat"]
+
+
+def test_a_table_without_our_columns_gets_them_back():
+    layer, session, binding = bound()
+    layer.features = {}
+    layer.add(SQUARE, shape_type="rectangle")
+    answer(session, binding)
+    layer.features = {"kind": np.array(["cat"])}
+    assert list(layer.features["caption"]) == ["at 4.50"]
+    assert list(layer.features["kind"]) == ["cat"]
+
+
+def test_what_a_model_wrote_and_whether_it_was_reviewed_is_in_the_table():
+    layer, session, binding = bound()
+    layer.add([SQUARE, SQUARE + 20], shape_type="rectangle")
+    for request in session.take(lambda record: True):
+        session.deliver(request, Caption("a cat", 0.5), "mini")
+    session.accept(session.uids("regions")[:1])
+    binding.show()
+    assert list(layer.features["caption_model"]) == ["mini", "mini"]
+    assert list(layer.features["reviewed"]) == [True, False]
+    assert layer.features["reviewed"].dtype == bool
 
 
 def test_a_layer_that_lies_askew_is_captioned_where_it_is_seen():

@@ -222,3 +222,135 @@ def test_extra_columns_travel_with_their_shape():
     session.observe("regions", [box(0), box(20)], rows)
     session.observe("regions", [box(20)], rows[:1], replaced=True)
     assert session.table("regions")[0].extras == {"class": "dog"}
+
+
+def answered(*places):
+    session = drawn(*places)
+    for request in ask_all(session):
+        caption = Caption("a cat", 0.5, alternatives=("a dog", "a fox"))
+        session.deliver(request, caption, "mini")
+    return session, session.uids("regions")
+
+
+def test_an_accepted_text_is_safe_from_models_and_moves():
+    session, [uid] = answered(0)
+    assert session.accept([uid]) == 0
+    assert session.again([uid]) == 1
+    session.restart(rewrite=True, model="other")
+    session.observe("regions", [box(5)], session.table("regions"))
+    assert ask_all(session) == []
+    assert session.table("regions")[0] == Row(uid, "a cat", 0.5, "model", "mini", True)
+
+
+def test_there_is_nothing_to_accept_where_there_is_no_text():
+    session = drawn(0)
+    assert session.accept(session.uids("regions")) == 1
+    assert not session.records[session.uids("regions")[0]].protected
+    assert len(ask_all(session)) == 1
+
+
+def test_a_rejected_text_is_not_asked_for_until_a_person_asks():
+    session, uids = answered(0, 20)
+    session.edit(uids[1], "mine")
+    assert session.reject(uids) == 1
+    session.restart(rewrite=True, model="other")
+    assert ask_all(session) == []
+    assert [row.caption for row in session.table("regions")] == ["", "mine"]
+    session.again(uids)
+    assert [request.uid for request in ask_all(session)] == uids[:1]
+
+
+def test_a_rejected_shape_that_is_moved_is_asked_for():
+    session, [uid] = answered(0)
+    session.reject([uid])
+    session.observe("regions", [box(5)], session.table("regions"))
+    assert len(ask_all(session)) == 1
+
+
+@pytest.mark.parametrize("deed", ["reject", "accept", "lock"])
+def test_an_answer_on_its_way_comes_too_late_for_what_was_judged(deed):
+    session, [uid] = answered(0)
+    session.restart(rewrite=True)
+    [request] = ask_all(session)
+    getattr(session, deed)([uid], *([True] if deed == "lock" else []))
+    assert not session.deliver(request, Caption("late", 0.9))
+    assert "late" not in session.records[uid].caption
+
+
+def test_a_locked_shape_stays_empty_until_it_is_unlocked():
+    session = drawn(0)
+    uids = session.uids("regions")
+    session.lock(uids, True)
+    session.restart()
+    session.observe("regions", [box(9)], session.table("regions"))
+    assert session.again(uids) == 1
+    assert ask_all(session) == []
+    session.lock(uids, False)
+    assert session.again(uids) == 0
+    assert len(ask_all(session)) == 1
+
+
+def test_a_locked_text_is_not_rejected_but_may_be_edited():
+    session, [uid] = answered(0)
+    session.lock([uid], True)
+    assert session.reject([uid]) == 1
+    session.edit(uid, "a lynx")
+    assert session.records[uid].caption == "a lynx"
+
+
+def test_another_wording_changes_places_with_the_first():
+    session, [uid] = answered(0)
+    record = session.records[uid]
+    assert session.choose(uid, 1)
+    assert (record.caption, record.source, record.reviewed) == ("a fox", "model", True)
+    assert record.details.alternatives == ("a dog", "a cat")
+    assert session.choose(uid, 1)
+    assert record.caption == "a cat"
+    assert not session.choose(uid, 2)
+    assert not session.choose("nobody", 0)
+
+
+def test_a_text_that_is_emptied_is_no_longer_accepted():
+    session, [uid] = answered(0)
+    session.accept([uid])
+    session.edit(uid, "")
+    assert not session.records[uid].protected
+
+
+def test_a_tick_in_the_table_accepts():
+    session, [uid] = answered(0)
+    row = session.table("regions")[0]
+    ticked = Row(uid, row.caption, row.score, row.source, row.caption_model, True)
+    session.observe("regions", [box(0)], [ticked])
+    assert session.records[uid].protected
+
+
+def test_missing_cells_are_no_edits():
+    session, [uid] = answered(0)
+    session.accept([uid])
+    assert session.observe("regions", [box(0)], [Row(uid, None, reviewed=None)])
+    assert session.table("regions")[0].caption == "a cat"
+    assert session.records[uid].reviewed
+
+
+def test_saved_reviews_are_taken_over():
+    session = Session()
+    saved = Row("a", "by a model", 0.4, "model", "mini", True)
+    assert not session.observe("regions", [box(0)], [saved])
+    assert session.records["a"].model == "mini"
+    assert session.again(["a"]) == 1
+
+
+def test_shapes_that_are_not_ours_are_not_undone_but_their_captions_are():
+    session = Session()
+    session.observe("points", [], [], foreign=True)
+    session.observe("points", [box(0)], [Row()], foreign=True)
+    [uid] = session.uids("points")
+    session.edit(uid, "mine")
+    session.observe("points", [box(0), box(9)], [*session.table("points"), Row()], foreign=True)
+    assert session.undo() == "edit of 1 caption"
+    assert session.undo() == ""
+    assert len(session.uids("points")) == 2
+    assert session.records[uid].caption == ""
+    session.redo()
+    assert session.records[uid].caption == "mine"

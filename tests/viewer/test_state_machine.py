@@ -3,7 +3,8 @@
 After every step each shape has one row and a uid of its own; what a person wrote, accepted or
 locked changes only by a person; and to undo and redo any number of steps changes nothing.
 
-``PATCHIONER_SEQUENCES=2000`` sets the number of sequences of operations.
+``--hypothesis-profile=thorough`` runs 2,000 sequences of operations; ``PATCHIONER_SEQUENCES=500``
+any other number.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from napari_patchioner.viewer.session import Session
 from napari_patchioner.viewer.table import COLUMNS
 from napari_patchioner.viewer.undoing import redo, undo
 
-SEQUENCES = int(os.environ.get("PATCHIONER_SEQUENCES", "30"))
+THOROUGH = settings.get_current_profile_name() == "thorough"
+SEQUENCES = int(os.environ.get("PATCHIONER_SEQUENCES", "2000" if THOROUGH else "30"))
 STEPS = 24
 WHITE = (1.0, 1.0, 1.0, 1.0)
 some_layer = st.sampled_from(KEYS)
@@ -483,6 +485,7 @@ class Desk(RuleBasedStateMachine):
 TestDesk = Desk.TestCase
 TestDesk.settings = settings(
     max_examples=SEQUENCES,
+    print_blob=True,
     stateful_step_count=STEPS,
     deadline=None,
     phases=[Phase.reuse, Phase.generate],

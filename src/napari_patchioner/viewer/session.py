@@ -187,9 +187,13 @@ class Session(Decisions):
         for uid in changes.removed:
             del self.records[uid]
         self._order[layer] = order
+        nameless = len(rows) == len(shapes) and not any(row.uid for row in rows)
         for position, (uid, shape) in enumerate(zip(order, shapes, strict=True)):
             row = rows[position] if position < len(rows) else Row()
             if uid in self.records:
+                if nameless:
+                    # Somebody has put a table of their own in the place of ours.
+                    self.records[uid].extras = row.extras
                 self._update(uid, shape, row, changes)
             else:
                 (changes.pasted if row.uid not in ("", uid) else changes.added).add(uid)

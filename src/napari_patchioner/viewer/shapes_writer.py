@@ -43,10 +43,11 @@ def write_shapes(
     if len(kept) < len(there):
         layer.remove([place for place, uid in enumerate(there) if uid not in wanted])
     for uid in changed:
+        shape = wanted[uid]
+        kind = None if shape.shape_type == outlines[uid][0] else shape.shape_type
         # What napari cannot fill keeps its outline, as when it was drawn.
         with suppress(RuntimeError):
-            shape = wanted[uid]
-            layer._data_view.edit(kept.index(uid), shape.outline, new_type=shape.shape_type)
+            layer._data_view.edit(kept.index(uid), shape.outline, new_type=kind)
     added = _append(layer, new, {uid: shape.look for uid, shape in new.items()})
     moved = _arrange(layer, [*kept, *added], list(wanted))
     if changed or moved:
