@@ -87,6 +87,15 @@ def test_a_place_it_knows_is_not_asked_again(inspecting, inspector, viewer, capt
     assert answers[-1].text == "something red"
 
 
+def test_other_options_are_another_question(inspecting, inspector, viewer, captioner, qtbot):
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: captioner.captioned == [1], timeout=5000)
+    inspecting.panel.options["pooling"].value = "mean over patches"
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: captioner.captioned == [1, 1], timeout=5000)
+    assert captioner.asked[-1]["pooling"] == "mean"
+
+
 def test_outside_the_image_it_is_silent(inspecting, inspector, viewer, captioner, qtbot):
     move(viewer, 60, 30)
     qtbot.waitUntil(lambda: bool(captioner.captioned), timeout=5000)

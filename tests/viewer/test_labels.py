@@ -314,6 +314,25 @@ def test_leaving_keeps_the_table_and_forgets_the_records(desk, labels):
     assert not desk.session.records
 
 
+def test_labels_that_cannot_be_read_are_told_of_and_not_tried_for_ever(desk, labels, monkeypatch):
+    from napari_patchioner.viewer import label_scan, labels_source
+
+    tried, told = [], []
+
+    def broken(*_):
+        tried.append(1)
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(label_scan, "seen_labels", broken)
+    monkeypatch.setattr(labels_source, "show_warning", told.append)
+    labels.data_setitem((np.array([0]), np.array([0])), 9)
+    desk.settle()
+    desk.qtbot.wait(300)
+    assert len(tried) == len(told) == 1
+    assert "the disk is gone" in told[0]
+    assert len(desk.session.records) == 2
+
+
 def test_labels_are_exported_to_a_table_of_their_own(qtbot, tmp_path):
     import pandas as pd
 

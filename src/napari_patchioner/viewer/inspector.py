@@ -216,14 +216,16 @@ class Inspector(QObject):
             taken = self._reader.manner.cover(region, grid)
         except PatchionerError:
             return None
-        model = self._reader.model
-        name = (model, grid.key, taken.indices.tobytes(), taken.weights.tobytes())
+        how = (self._reader.model, repr(sorted(self._scribe.options.items())))
+        name = (*how, grid.key, taken.indices.tobytes(), taken.weights.tobytes())
         return Spot(plane, grid, region, name)
 
     def _ask(self, spot: Spot) -> None:
         options = self._scribe.options_for([spot.grid])
         longest = options.get("max_tokens") or SHORT
         options |= {"beams": 1, "alternatives": 0, "max_tokens": min(longest, SHORT)}
+        if options.get("length") == "sentence":
+            options["length"] = "phrase"
         model = self._reader.model
         job = Job(glance, self._library, model, spot.grid, spot.region, options, parent=self)
         job.delivered.connect(partial(self._on_delivered, job, spot))

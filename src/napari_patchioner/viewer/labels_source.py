@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
 from napari_patchioner.errors import PatchionerError
@@ -128,7 +129,7 @@ class LabelsSource(QObject):
             return
         job = Job(scan_labels, where, dict(self.planes.get(plane, {})), parent=self)
         job.delivered.connect(partial(self._on_scanned, job, plane))
-        job.ended.connect(partial(self._on_ended, job))
+        job.ended.connect(partial(self._on_ended, job, plane))
         self._job, self._since = job, monotonic()
         job.start()
 
@@ -233,10 +234,18 @@ class LabelsSource(QObject):
             self.planes[plane] = found
             self._observe()
 
-    def _on_ended(self, job: Job, error: Exception | None) -> None:
-        if job is self._job:
-            self._job = None
-            self._changed()
+    def _on_ended(self, job: Job, plane: Plane, error: Exception | None) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        if error is not None:
+            # Else the same plane would be tried again at once.
+            self.planes.setdefault(plane, {})
+            show_warning(
+                f"The labels of {self.layer.name!r} could not be looked at "
+                f"({type(error).__name__}: {error}); paint a little to try again."
+            )
+        self._changed()
 
     def _on_painted(self, *_: Any) -> None:
         self._still.start()

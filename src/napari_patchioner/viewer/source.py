@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
 from napari_patchioner.errors import RegionError
 
@@ -69,8 +69,6 @@ class Sources(QObject):
     parent : QObject, optional
         The annotator.
     """
-
-    told = Signal(str)
 
     def __init__(
         self,
