@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 from npe2 import PluginManifest
+from qtpy.QtWidgets import QLabel, QPushButton
+from superqt import QCollapsible
 
 
 def test_a_box_is_captioned(dock, viewer, qtbot):
@@ -28,3 +30,35 @@ def test_opened_by_the_menu_it_knows_its_layers_and_warns_of_nothing(
     assert not [one for one in recwarn if "Private attribute" in str(one.message)]
     viewer.layers.remove("stripes")
     dock.shut_down()
+
+
+def test_nothing_is_clipped_on_a_small_screen_and_everything_says_what_it_is_for(
+    dock, viewer, qtbot
+):
+    viewer.window._qt_window.resize(1280, 780)
+    qtbot.wait(100)
+    dock.list_desk.toggle()
+    qtbot.waitUntil(lambda: dock.list_desk.shown, timeout=3000)
+    for collapsible in dock.findChildren(QCollapsible):
+        collapsible.expand(animate=False)
+    qtbot.wait(100)
+    assert viewer.window._qt_window.height() <= 800
+    assert dock.widget().minimumSizeHint().width() <= dock.viewport().width()
+    assert not dock.horizontalScrollBar().isVisible()
+    buttons = [*dock.findChildren(QPushButton), *dock.list_desk.list.findChildren(QPushButton)]
+    assert buttons
+    silent = [one.text() for one in buttons if not one.toolTip() and not _is_heading(one)]
+    assert silent == []
+
+
+def _is_heading(button):
+    return isinstance(button.parent(), QCollapsible)
+
+
+def test_the_help_lists_the_keys(dock, qtbot):
+    dock.panel.help.click()
+    dialog = dock.panel.help.dialog
+    assert dialog.isVisible()
+    [text] = [label.text() for label in dialog.findChildren(QLabel) if label.text()]
+    assert "Ctrl+1 to Ctrl+9" in text
+    dialog.close()

@@ -35,12 +35,27 @@ class DockBase(QScrollArea):
     def showEvent(self, event: QEvent) -> None:
         """Watch for the end of the window, and be wide enough to scroll only up and down."""
         self.window().installEventFilter(self)
-        bar = self.verticalScrollBar().sizeHint().width()
-        self.setMinimumWidth(self.widget().minimumSizeHint().width() + bar)
+        self._widen()
         super().showEvent(event)
+
+    def resizeEvent(self, event: QEvent) -> None:
+        """Stay wide enough once the bar is there."""
+        super().resizeEvent(event)
+        self._widen()
+
+    def _widen(self) -> None:
+        # A theme may draw the bar wider than it asks to be.
+        taken = self.width() - self.viewport().width()
+        bar = max(self.verticalScrollBar().sizeHint().width(), taken)
+        wanted = self.widget().minimumSizeHint().width() + bar
+        if wanted > self.minimumWidth():
+            self.setMinimumWidth(wanted)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Stop with the window, while there still are widgets to stop with."""
+        # Fonts and styles that come later, and parts that unfold, want more room than at first.
+        if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
+            self._widen()
         if event.type() == QEvent.Type.Close and watched is not self and not self.may_close():
             event.ignore()
             return True

@@ -42,7 +42,7 @@ _WISHES = {
     "never": (),
     "union": False,
 }
-_OWN = "as the model likes"
+_OWN = "model's own"
 
 
 def image_form(images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]]) -> ComboBox:
@@ -142,6 +142,12 @@ def canvas_form() -> Container:
 
 
 def _compact(form: Container) -> Container:
+    """Leave out the margins, and let no long choice make the dock wider."""
+    for widget in form:
+        if isinstance(widget, ComboBox):
+            box = widget.native
+            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(10)
     form.native.layout().setContentsMargins(0, 0, 0, 0)
     form.native.layout().setSpacing(4)
     return form
