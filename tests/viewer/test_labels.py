@@ -364,3 +364,27 @@ def test_thousands_of_labels_are_found_in_time(qtbot):
     again = seen_labels(flat(labels), found)
     assert all(again[value] is seen for value, seen in found.items())
     assert perf_counter() - started < 5
+
+
+# in the window
+
+
+def test_many_labels_are_captioned_with_progress_and_can_be_stopped(started, captioner, qtbot):
+    pixels = np.kron(np.arange(1, 101).reshape(10, 10), np.ones((12, 18), int))
+    layer = started.viewer.add_labels(pixels, name="cells")
+    captioner.hold_captions.clear()
+    annotator = started.annotator
+    annotator.sight.sources.follow(layer)
+    qtbot.waitUntil(lambda: annotator.scribe.progress is not None, timeout=5000)
+    progress = annotator.sight.progress
+    qtbot.waitUntil(lambda: "of 100" in progress.message, timeout=5000)
+    started.deeds.cancel()
+    captioner.hold_captions.set()
+    assert annotator.sight.progress is None
+    qtbot.wait(300)
+    records = annotator.session.records.values()
+    assert not any(record.caption for record in records)
+    assert all("cancelled" in record.problem for record in records)
+    layer.brush_size = 1
+    layer.paint((0, 0), 77)
+    qtbot.waitUntil(lambda: sum(bool(r.caption) for r in records) == 2, timeout=5000)
