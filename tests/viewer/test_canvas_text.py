@@ -15,6 +15,7 @@ from napari_patchioner.viewer.canvas_text import (
     CaptionText,
     TemplateError,
     checked,
+    show_on,
     write_on,
 )
 
@@ -79,3 +80,19 @@ def test_it_is_drawn_and_hidden():
     assert layer.text.visible
     write_on(layer, visible=False)
     assert not layer.text.visible
+
+
+def test_a_crowd_of_captions_is_not_drawn_until_it_thins_out():
+    layer = Shapes(
+        [np.array([[0, 0], [5, 5]])] * 3,
+        shape_type="rectangle",
+        features={"caption": ["a cat", "a dog", ""]},
+    )
+    write_on(layer, crowd=2)
+    assert not layer.text.visible
+    assert show_on(layer, True, 2)
+    layer.features["caption"] = ["a cat", "a cow", ""]
+    assert not show_on(layer, True, 3)
+    assert layer.text.visible
+    assert list(layer.text.values) == ["a cat", "a cow", ""]
+    assert not show_on(layer, False, 2)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from .canvas_text import TemplateError, checked, write_on
+from .canvas_text import TemplateError, checked, show_on, write_on
 from .preferences import preference
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class CanvasDesk(QObject):
         for name in ("visible", "lines", "template"):
             form[name].value = preference("captions", name)
         self._looks: dict[str, Any] = {}
+        self._crowded = False
         self._read()
         form.changed.connect(self._on_form)
 
@@ -52,6 +53,18 @@ class CanvasDesk(QObject):
         """Draw the captions of a layer that has any."""
         if hasattr(layer, "text"):
             write_on(layer, **self._looks)
+
+    def thin_out(self) -> None:
+        """Draw no captions where there are too many, and say so once."""
+        shown, crowd = self._looks["visible"], self._looks["crowd"]
+        layers = [b.layer for a in self._everyone() for b in a.bindings.values()]
+        crowded = sum(show_on(layer, shown, crowd) for layer in layers) > 0
+        if crowded and not self._crowded:
+            self.told.emit(
+                f"More than {crowd} shapes: their captions are in the list (key O) and in the "
+                f"caption box, no longer on the image."
+            )
+        self._crowded = crowded
 
     def _on_form(self, *_: object) -> None:
         if self._read():
@@ -70,5 +83,6 @@ class CanvasDesk(QObject):
             "template": template,
             "lines": self._form["lines"].value,
             "visible": self._form["visible"].value,
+            "crowd": self._form["crowd"].value,
         }
         return True

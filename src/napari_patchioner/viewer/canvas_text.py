@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from functools import lru_cache
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ ON_BRIGHT = {"regions": "#0072b2", "traces": "#d55e00"}
 # What fits beside a shape without covering its neighbours: a few short lines.
 LINE_LENGTH, LINES = 24, 3
 TEMPLATE = "{caption}"
+# Drawing the letters of more shapes than these makes the window stand still at every caption.
+CROWD = 120
 # What a template may name; other columns of the table may be missing or change their names.
 FIELDS = ("caption", "score", "source", "caption_model")
 
@@ -96,6 +99,7 @@ def checked(template: str) -> str:
     return template
 
 
+@lru_cache(maxsize=4096)
 def shortened(caption: object, lines: int = LINES) -> str:
     """Return a caption as it is drawn on the canvas.
 
@@ -114,6 +118,7 @@ def write_on(
     template: str = TEMPLATE,
     lines: int = LINES,
     visible: bool = True,
+    crowd: int = CROWD,
     size: int = 9,
 ) -> None:
     """Have the captions of a layer drawn on the canvas this way, in the colour they have."""
@@ -121,5 +126,16 @@ def write_on(
     if layer.text.string != wanted:
         layer.text.string = wanted
         layer.refresh_text()
-    layer.text.visible = visible
     layer.text.size = size
+    show_on(layer, visible, crowd)
+
+
+def show_on(layer: napari.layers.Shapes, visible: bool, crowd: int = CROWD) -> bool:
+    """Show or hide the captions of a layer; return whether they are hidden for being too many."""
+    crowded = visible and layer.nshapes > crowd
+    shown = visible and not crowded
+    if layer.text.visible != shown:
+        if shown:
+            layer.refresh_text()
+        layer.text.visible = shown
+    return crowded

@@ -195,6 +195,7 @@ class CaptionDock(DockBase):
 
     def _prepare(self, annotator: Annotator) -> None:
         annotator.scribe.options = forms.options(self.panel.options)
+        annotator.changed.connect(self.canvas.thin_out)
 
     def _on_options(self, *_: object) -> None:
         for annotator in self.annotators.values():

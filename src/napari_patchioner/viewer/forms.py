@@ -13,7 +13,7 @@ from magicgui.widgets import (
     SpinBox,
 )
 
-from .canvas_text import LINES, TEMPLATE
+from .canvas_text import CROWD, LINES, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,7 +138,9 @@ def canvas_form() -> Container:
     )
     lines = SpinBox(name="lines", label="Lines", value=LINES, min=1, max=12)
     lines.tooltip = "Longer captions are cut with …; the list shows them whole."
-    return _compact(Container(widgets=[visible, template, lines], labels=True))
+    crowd = SpinBox(name="crowd", label="Shapes", value=CROWD, min=0, max=5000)
+    crowd.tooltip = "With more shapes than these, captions are not drawn: it would be slow."
+    return _compact(Container(widgets=[visible, template, lines, crowd], labels=True))
 
 
 def _compact(form: Container) -> Container:

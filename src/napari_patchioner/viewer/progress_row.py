@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .worker import Progress
 
 POLL_MS = 80
+ACTIVITY_STEP = 10
 
 
 class ProgressRow(QWidget):
@@ -84,11 +85,9 @@ class ProgressRow(QWidget):
         self.bar.setFormat(
             self.bar.fontMetrics().elidedText(message, Qt.TextElideMode.ElideRight, room)
         )
-        if activity is not None:
-            activity.set_description(f"Patch-ioner: {message}")
-            # napari works off events meanwhile, and the reading may have ended among them.
-            if activity is self._activity:
-                activity.update(value - activity.n)
+        # napari's own bar works off all events at every change, so it is told of few.
+        if activity is not None and value >= activity.n + ACTIVITY_STEP:
+            activity.update(value - activity.n)
 
     def _close_activity(self) -> None:
         if self._activity is not None:

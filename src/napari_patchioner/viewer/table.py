@@ -110,7 +110,9 @@ def update_rows(layer: napari.layers.Shapes, rows: Iterable[Row]) -> bool:
                 features.at[index, name] = getattr(row, name)
             changed = True
     if changed:
-        layer.refresh_text()
+        # Text that nobody sees costs as much to lay out; it is made when it is shown again.
+        if layer.text.visible:
+            layer.refresh_text()
         layer.events.features()
     return changed
 
