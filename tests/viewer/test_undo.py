@@ -236,6 +236,23 @@ def test_an_undone_move_by_the_mouse_brings_the_old_caption_back(started, hand, 
     qtbot.waitUntil(lambda: shown(started) == ["something green"], timeout=10000)
 
 
+def test_each_visit_to_the_caption_box_is_a_step(started, hand, qtbot):
+    draw_box(started, hand)
+    qtbot.waitUntil(lambda: shown(started) == ["something red"], timeout=10000)
+    started.annotator.layer("regions").selected_data = {0}
+    started.refresh()
+    editor = started.panel.caption.editor
+    for text in ("a red", "a red square"):
+        editor.setPlainText(text)
+    editor.setFocus()
+    QTest.keyClick(editor, Qt.Key.Key_Return)
+    editor.setPlainText("a red box")
+    started.annotator.undo()
+    assert shown(started) == ["a red square"]
+    started.annotator.undo()
+    assert shown(started) == ["something red"]
+
+
 def test_a_caption_on_its_way_does_not_reach_what_was_undone(started, hand, captioner, qtbot):
     draw_box(started, hand)
     qtbot.waitUntil(lambda: shown(started) == ["something red"], timeout=10000)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
 
@@ -13,7 +12,7 @@ from . import layers, undoing
 from ._steps import counted
 from .binding import LayerBinding
 from .geometry import displayed_plane
-from .picking import Picker
+from .picking import Picker, shift_held
 from .reader import Reader
 from .scribe import Scribe
 from .session import Session
@@ -296,8 +295,3 @@ class Annotator(QObject):
     def _on_renamed(self) -> None:
         for key, binding in self.bindings.items():
             layers.mark(binding.layer, self.image, key)
-
-
-def shift_held() -> bool:
-    """Whether Shift is held right now."""
-    return bool(QApplication.keyboardModifiers() & Qt.KeyboardModifier.ShiftModifier)

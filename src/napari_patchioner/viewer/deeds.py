@@ -64,6 +64,11 @@ class Deeds(Judging):
         if self.annotator is not None:
             self.annotator.edit(uid, text)
 
+    def finish_edit(self) -> None:
+        """Let the next words typed be a step of their own."""
+        if self.annotator is not None:
+            self.annotator.session.history.seal()
+
     def undo(self) -> None:
         """Take back the newest step: what was drawn, and what was written."""
         if self.annotator is not None:

@@ -104,6 +104,8 @@ class CaptionDock(DockBase):
         panel.draw.chosen.connect(deeds.use_tool)
         panel.caption.edited.connect(deeds.edit)
         panel.whole.edited.connect(deeds.edit)
+        panel.caption.left.connect(deeds.finish_edit)
+        panel.whole.left.connect(deeds.finish_edit)
         panel.caption.picked.connect(deeds.take)
         panel.whole.picked.connect(deeds.take)
         panel.review.accept.connect(deeds.accept)

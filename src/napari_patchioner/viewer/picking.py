@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -114,3 +117,8 @@ class Picker:
         finally:
             self._working = False
         self._changed()
+
+
+def shift_held() -> bool:
+    """Whether Shift is held right now."""
+    return bool(QApplication.keyboardModifiers() & Qt.KeyboardModifier.ShiftModifier)

@@ -31,7 +31,7 @@ SHARED = (
     "wanted",
 )
 # All that makes a difference to a file. Nothing in it is changed in place.
-_state_of = attrgetter(*SHARED, "fingerprint", "layer", "extras")
+_state_of = attrgetter(*SHARED, "asked", "fingerprint", "layer", "extras")
 
 
 class Snapshots:
@@ -107,6 +107,9 @@ def plane_of_record(saved: ProjectRecord) -> Plane:
 
 def _project_record(record: Record, extra: Mapping[str, Any]) -> ProjectRecord:
     seen, plane = record.seen, record.plane
+    shared = {name: getattr(record, name) for name in SHARED}
+    # What a model has in hand when the program ends has to be asked for again.
+    shared["wanted"] = record.wanted or record.asked
     return ProjectRecord(
         record.uid,
         record.kind,
@@ -116,5 +119,5 @@ def _project_record(record: Record, extra: Mapping[str, Any]) -> ProjectRecord:
         plane=(plane.axes, plane.index) if plane is not None else None,
         columns=dict(record.extras),
         extra=extra,
-        **{name: getattr(record, name) for name in SHARED},
+        **shared,
     )
