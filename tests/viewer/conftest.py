@@ -61,10 +61,22 @@ class ColourCaptioner:
         transform = GridTransform((height, width), (height, width))
         return FeatureGrid(rgb[..., :3].astype(np.float32), transform, "colours", **self.extras)
 
-    def caption(self, grid, regions, *, pooling=None, beams=4, alternatives=3, max_tokens=None):
+    def caption(
+        self,
+        grid,
+        regions,
+        *,
+        pooling=None,
+        beams=4,
+        alternatives=3,
+        max_tokens=None,
+        progress=None,
+    ):
         self.asked.append({"pooling": pooling, "beams": beams, "max_tokens": max_tokens})
         self.threads.add(threading.get_ident())
         self.hold_captions.wait(20)
+        if progress is not None:
+            progress(0.5, "writing")
         self.captioned.append(len(regions))
         return [self._one(grid, region) for region in regions]
 

@@ -52,9 +52,9 @@ class Progress:
             raise Cancelled
         self.fraction, self.message = float(fraction), message
 
-    def part(self, start: float, stop: float) -> Callable[[float, str], None]:
-        """Return a callback for a step that takes the work from `start` to `stop`."""
-        return lambda done, message: self(start + (stop - start) * done, message)
+    def part(self, start: float, stop: float, message: str = "") -> Callable[[float, str], None]:
+        """Return a callback for a step from `start` to `stop`, with one message of its own."""
+        return lambda done, told: self(start + (stop - start) * done, message or told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def glance(
 ) -> Generator[Caption, None, None]:
     """Caption one region; yield the caption."""
     with library.using(model, progress) as captioner:
-        [caption] = captioner.caption(grid, [region], **options)
+        [caption] = captioner.caption(grid, [region], progress=progress, **options)
     yield caption
 
 
@@ -125,10 +125,13 @@ def write_captions(
     """Caption regions in batches, each batch on one grid; yield pairs of request and answer."""
     done = 0
     for grid, batch in _batches(tasks):
-        progress(done / len(tasks), f"captioning: {done} of {len(tasks)}")
+        message = f"captioning: {done} of {len(tasks)}"
+        start, stop = done / len(tasks), (done + len(batch)) / len(tasks)
+        progress(start, message)
+        tell = progress.part(start, stop, message)
         # Never across a yield: a worker that is stopped there keeps what it holds.
         with library.using(model, progress) as captioner:
-            answers = _caption_batch(captioner, grid, batch, options)
+            answers = _caption_batch(captioner, grid, batch, options, tell)
         done += len(batch)
         yield answers
 
@@ -150,15 +153,16 @@ def _caption_batch(
     grid: FeatureGrid,
     batch: Sequence[tuple[Request, Region, FeatureGrid]],
     options: dict[str, Any],
+    tell: Callable[[float, str], None],
 ) -> list[tuple[Request, Caption | PatchionerError]]:
     """Caption a batch; where one region is at fault, the others still get their caption."""
     try:
         regions = [untangled(region) for _, region, _ in batch]
-        captions = captioner.caption(grid, regions, **options)
+        captions = captioner.caption(grid, regions, progress=tell, **options)
     except PatchionerError as error:
         if len(batch) == 1:
             return [(batch[0][0], error)]
-        singles = (_caption_batch(captioner, grid, [task], options) for task in batch)
+        singles = (_caption_batch(captioner, grid, [task], options, tell) for task in batch)
         return [answer for single in singles for answer in single]
     return [(task[0], caption) for task, caption in zip(batch, captions, strict=True)]
 
