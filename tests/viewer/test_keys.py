@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Shapes
@@ -10,7 +12,7 @@ from napari.utils.shortcuts import default_shortcuts
 
 from napari_patchioner.viewer import keys
 from napari_patchioner.viewer.deeds import Deeds
-from napari_patchioner.viewer.help_button import documentation, help_text
+from napari_patchioner.viewer.help_button import _lines, documentation, help_text
 
 # What napari offers with other layers only.
 OTHERS = (
@@ -70,3 +72,9 @@ def test_keys_are_given_and_given_back():
 
 def test_the_help_says_where_to_read_more():
     assert documentation() == "" or documentation().startswith("https://")
+
+
+def test_the_guide_has_every_key():
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
+    for key, purpose in [*_lines(), *keys.INSPECTING, *keys.IN_THE_LIST]:
+        assert f"| {key} | {purpose} |" in guide

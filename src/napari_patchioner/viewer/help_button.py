@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from .keys import IN_THE_LIST, KEYS, NAPARI
+from .keys import IN_THE_LIST, INSPECTING, KEYS, NAPARI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +41,7 @@ def help_text() -> str:
     """Return the help as rich text."""
     parts = [
         _table("With the canvas", _lines()),
+        _table("While inspecting", INSPECTING),
         _table("With the list of regions", IN_THE_LIST),
         _table("napari's own, with a layer of shapes", NAPARI),
     ]

@@ -52,6 +52,11 @@ NAPARI = (
     ("Delete, 3", "Delete the selected shapes"),
     ("Z or Space", "Move the image"),
 )
+INSPECTING = (
+    ("J", "Inspect: read what is under the cursor; again to stop"),
+    ("[, ]", "A smaller, a larger brush, while inspecting"),
+    ("Ctrl+click", "Keep the patch or brush under the cursor as a region (Cmd on a Mac)"),
+)
 IN_THE_LIST = (
     ("Up, Down", "Select the region above or below"),
     ("N, P", "The same, and go there"),
