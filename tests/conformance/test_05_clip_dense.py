@@ -35,23 +35,12 @@ def folder_of(case: Case) -> Path:
     return (case.root / case.entry["npz"]).parent
 
 
-def whole(state: dict[str, Tensor], vocabulary: int) -> dict[str, Tensor]:
-    """Restore a token table of which only the rows in use are stored."""
-    rows = state.pop("token_embedding.rows", None)
-    if rows is not None:
-        values = state.pop("token_embedding.values")
-        table = torch.zeros(vocabulary, values.shape[1], dtype=values.dtype)
-        table[rows] = values
-        state["token_embedding.weight"] = table
-    return state
-
-
 def state_of(case: Case, layout: str) -> dict[str, Tensor]:
     """Weights by OpenAI's names or Hugging Face's; a small set has only the former on disk."""
     folder = folder_of(case)
     stored = folder / f"clip_tiny_{layout}_keys.safetensors"
     if stored.exists():
-        return whole(load_file(stored), sizes(case)["vocab_size"])
+        return load_file(stored)
     assert layout == "hf"
     return hugging_face(state_of(case, "openai"))
 
