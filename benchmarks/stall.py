@@ -18,7 +18,7 @@ import numpy as np
 import skimage.data
 from qtpy.QtCore import QEventLoop, QTimer
 
-from napari_patchioner.viewer.dock import CaptionDock
+from napari_patchioner.viewer.desk.dock import CaptionDock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

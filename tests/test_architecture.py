@@ -41,6 +41,10 @@ LIGHT = [
     ".annotations",
     ".captioner",
     ".checkpoints",
+    ".viewer",
+    ".viewer.session.session",
+    ".viewer.session.history",
+    ".viewer.session.review",
 ]
 HEAVY = ["torch", "transformers", "napari", "qtpy", "PySide6", "PyQt5", "PyQt6"]
 
@@ -51,8 +55,13 @@ def room(path: Path) -> str:
 
 def imported_rooms(path: Path) -> set[str]:
     """Rooms of this package that a file imports from, for types or within functions as well."""
+    return {parts[1] for parts in imported_modules(path) if len(parts) > 1} & FLOORS.keys()
+
+
+def imported_modules(path: Path) -> list[list[str]]:
+    """Modules of this package that a file imports, each as the list of its parts."""
     parents = ["napari_patchioner", *path.relative_to(PACKAGE).parent.parts]
-    rooms = set()
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -62,9 +71,8 @@ def imported_rooms(path: Path) -> set[str]:
             modules = [f"{stem}.{alias.name}" for alias in node.names]
         else:
             continue
-        inside = [m.split(".") for m in modules if m.startswith("napari_patchioner.")]
-        rooms |= {parts[1] for parts in inside}
-    return rooms & FLOORS.keys()
+        found += [m.split(".") for m in modules if m.startswith("napari_patchioner.")]
+    return found
 
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -85,3 +93,44 @@ def test_looking_in_loads_neither_torch_nor_qt():
     code = f"{lines}\nimport sys; print(*[m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+VIEWER_FLOORS = {
+    "session": 0,
+    "preferences": 0,
+    "canvas": 1,
+    "widgets": 2,
+    "reading": 2,
+    "export": 2,
+    "sources": 3,
+    "sight": 4,
+    "listing": 4,
+    "models": 4,
+    "keeping": 4,
+    "desk": 5,
+    "commands": 6,
+    "opening": 6,
+    "samples": 6,
+    "__init__": 6,
+}
+
+
+def needed_at_import(path: Path) -> list[str]:
+    """Rooms of the window that a file needs to run, those named for types alone left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_" in ast.dump(n.test)]
+    skipped = {id(inner) for node in for_types for inner in ast.walk(node)}
+    froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and id(n) not in skipped]
+    inside = [n.module.split(".") for n in froms if n.module and "_patchioner.viewer." in n.module]
+    return [parts[2] for parts in inside]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if room(path) == "viewer"],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_the_rooms_of_the_window_have_an_order_too(path):
+    own = path.relative_to(PACKAGE / "viewer").parts[0].removesuffix(".py")
+    above = {n for n in needed_at_import(path) if VIEWER_FLOORS[n] > VIEWER_FLOORS[own]}
+    assert not above, f"{path.name} in {own} needs {above}"

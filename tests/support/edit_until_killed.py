@@ -17,11 +17,11 @@ from napari.layers import Image, Shapes
 from qtpy.QtCore import QCoreApplication, QTimer
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf
-from napari_patchioner.viewer import table
-from napari_patchioner.viewer.autosave import Autosave
-from napari_patchioner.viewer.binding import LayerBinding
-from napari_patchioner.viewer.session import Session
-from napari_patchioner.viewer.snapshot import Snapshots
+from napari_patchioner.viewer.canvas import table
+from napari_patchioner.viewer.canvas.binding import LayerBinding
+from napari_patchioner.viewer.keeping.autosave import Autosave
+from napari_patchioner.viewer.keeping.snapshot import Snapshots
+from napari_patchioner.viewer.session.session import Session
 
 PIXELS = np.zeros((64, 64), np.uint8)
 KEY = "regions"

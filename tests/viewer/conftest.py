@@ -173,7 +173,7 @@ def paper_state(ready):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """Keep what tests read out of the person's own cache, and apart from other tests."""
-    from napari_patchioner.viewer.reader import shared_store
+    from napari_patchioner.viewer.reading.reader import shared_store
 
     monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(tmp_path / "cache"))
     shared_store.cache_clear()
@@ -204,7 +204,7 @@ def loads():
 
 @pytest.fixture
 def library(captioner, shop, loads):
-    from napari_patchioner.viewer.library import Library
+    from napari_patchioner.viewer.reading.library import Library
 
     def load(name):
         loads.append(name)

@@ -156,7 +156,7 @@ def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):
 
 
 def test_saved_work_is_followed_when_its_layer_is_chosen(dock, viewer, picture, qtbot):
-    from napari_patchioner.viewer.layers import ensure_layer
+    from napari_patchioner.viewer.canvas.layers import ensure_layer
 
     other = viewer.add_image(picture, name="other")
     saved = ensure_layer(viewer, other, "regions")
@@ -187,7 +187,7 @@ import napari, numpy as np
 from qtpy.QtCore import QTimer
 from napari_patchioner.models import ModelCard
 from napari_patchioner.viewer import CaptionDock
-from napari_patchioner.viewer.library import Library
+from napari_patchioner.viewer.reading.library import Library
 
 card = ModelCard("endless", "Endless", "CC0", 0, "")
 
@@ -242,7 +242,7 @@ def test_napari_ends_when_its_window_is_closed_while_the_image_is_read(qapp):
 def test_a_qt_that_ends_the_process_is_named(monkeypatch, version, python, warned):
     import qtpy
 
-    from napari_patchioner.viewer import qt_trouble
+    from napari_patchioner.viewer.desk import qt_trouble
 
     monkeypatch.setattr(qtpy, "PYSIDE6", True)
     monkeypatch.setattr(qtpy, "PYSIDE_VERSION", version)

@@ -11,7 +11,7 @@ from published.presets import write_preset_files
 from qtpy.QtWidgets import QFileDialog
 from tiny_presets import tiny
 
-from napari_patchioner.viewer.library import shared_library
+from napari_patchioner.viewer.reading.library import shared_library
 
 NAME = "clip-b16"
 BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])

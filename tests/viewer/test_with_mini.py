@@ -12,8 +12,8 @@ from skimage import data
 
 from napari_patchioner.annotations import read_napari_csv, read_tidy_csv
 from napari_patchioner.models import available_models
-from napari_patchioner.viewer.library import shared_library
-from napari_patchioner.viewer.model_choice import ID
+from napari_patchioner.viewer.models.model_choice import ID
+from napari_patchioner.viewer.reading.library import shared_library
 
 
 @pytest.fixture

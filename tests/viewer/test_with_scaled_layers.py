@@ -7,18 +7,18 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_patchioner.grids import FeatureGrid, GridTransform
-from napari_patchioner.viewer import layers
-from napari_patchioner.viewer.binding import LayerBinding
-from napari_patchioner.viewer.geometry import (
+from napari_patchioner.viewer.canvas import layers
+from napari_patchioner.viewer.canvas.binding import LayerBinding
+from napari_patchioner.viewer.canvas.geometry import (
     displayed_plane,
     record_plane,
     record_region,
     unit_factors,
     world_to_image,
 )
-from napari_patchioner.viewer.picture import plane_source
-from napari_patchioner.viewer.session import Session
-from napari_patchioner.viewer.weighing import Manner
+from napari_patchioner.viewer.reading.picture import plane_source
+from napari_patchioner.viewer.reading.weighing import Manner
+from napari_patchioner.viewer.session.session import Session
 
 PATCH = 8
 CELL = (2, 4)

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .dock import CaptionDock
+    from .desk.dock import CaptionDock
     from .opening import open_demo
 
 __all__ = ["CaptionDock", "open_demo"]
 
-_HOMES = {"CaptionDock": ".dock", "open_demo": ".opening"}
+_HOMES = {"CaptionDock": ".desk.dock", "open_demo": ".opening"}
 
 
 def __getattr__(name: str) -> object:

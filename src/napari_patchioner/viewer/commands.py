@@ -28,7 +28,7 @@ def new_layers() -> None:
     """Add the layers for regions and traces to the selected image, or the topmost one."""
     from napari.layers import Image
 
-    from .layers import KEYS, ensure_layer
+    from .canvas.layers import KEYS, ensure_layer
 
     viewer = _viewer()
     if viewer is None:

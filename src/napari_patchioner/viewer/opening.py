@@ -8,9 +8,9 @@ import numpy as np
 
 from napari_patchioner.annotations import shape_from_region
 
+from .canvas.layers import ensure_layer
+from .canvas.table import COLUMNS
 from .commands import show_dock
-from .layers import ensure_layer
-from .table import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.annotations import Annotation
 
-    from .layers import LayerKey
+    from .canvas.layers import LayerKey
 
 
 def open_demo(

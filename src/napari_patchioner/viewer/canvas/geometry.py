@@ -1,0 +1,181 @@
+"""Shapes on a layer, planes of an image, and the regions they outline."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.annotations import region_from_shape
+from napari_patchioner.errors import RegionError
+from napari_patchioner.regions import Point, Polygon, Region, RegionSet, WholeImage, untangle
+from napari_patchioner.viewer.session.mask import SeenMask
+from napari_patchioner.viewer.session.record import Plane, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari
+    import numpy.typing as npt
+
+    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.viewer.session.session import Session
+
+    FloatArray = npt.NDArray[np.float64]
+
+POINT = "point"
+# Vertices of one shape that lie further apart than this, in pixels, are not on one plane.
+_FLAT = 0.5
+
+
+def alignment(
+    layer: napari.layers.Layer, image: napari.layers.Layer
+) -> Callable[[FloatArray], FloatArray]:
+    """Return the map from one layer's data to another's, through the world.
+
+    For layers that lie exactly on each other it changes no digit.
+    """
+    matrix, origin = affine_between(layer, image)
+    if np.array_equal(matrix, np.eye(layer.ndim)) and not origin.any():
+        return lambda vertices: np.array(vertices, float)
+    return lambda vertices: np.asarray(vertices, float) @ matrix + origin
+
+
+def affine_between(
+    layer: napari.layers.Layer, image: napari.layers.Layer
+) -> tuple[FloatArray, FloatArray]:
+    """Return matrix and origin with ``image_data = layer_data @ matrix + origin``.
+
+    It is measured on a corner and the unit steps from it; rounding of layers that lie exactly
+    on each other is taken out.
+    """
+    steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+    factors = unit_factors(layer.units, image.units)
+    world = [np.asarray(layer.data_to_world(step)) * factors for step in steps]
+    mapped = np.array([image.world_to_data(place) for place in world], float)
+    origin, matrix = mapped[0], mapped[1:] - mapped[0]
+    if np.allclose(matrix, np.eye(layer.ndim), atol=1e-9) and np.allclose(origin, 0, atol=1e-9):
+        return np.eye(layer.ndim), np.zeros(layer.ndim)
+    return matrix, origin
+
+
+def lies_on(layer: napari.layers.Layer, image: napari.layers.Layer) -> bool:
+    """Whether two layers of as many axes have their pixels in the same places."""
+    if layer.ndim != image.ndim:
+        return False
+    matrix, origin = affine_between(layer, image)
+    return np.array_equal(matrix, np.eye(layer.ndim)) and not origin.any()
+
+
+def unit_factors(units: Sequence[Any], others: Sequence[Any]) -> FloatArray:
+    """Return how many of the other units one unit is, axis by axis; 1 where they do not compare.
+
+    >>> from napari.layers import Points
+    >>> unit_factors(Points(ndim=1, units="mm").units, Points(ndim=1, units="um").units).tolist()
+    [1000.0]
+    """
+    from pint import DimensionalityError, get_application_registry
+
+    convert = get_application_registry().convert
+    factors = np.ones(len(units))
+    for axis, (unit, other) in enumerate(zip(units, others, strict=True)):
+        if unit != other:
+            with suppress(DimensionalityError):
+                factors[axis] = round(convert(1.0, unit, other), 12)
+    return factors
+
+
+def world_to_image(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image, position: Sequence[float]
+) -> FloatArray:
+    """Return where in an image's pixels, all its axes, a place of the viewer's world lies."""
+    lead = viewer.dims.ndim - image.ndim
+    place = np.asarray(position, float)[lead:]
+    if viewer.dims.units is not None:
+        place = place * unit_factors(viewer.dims.units[lead:], image.units)
+    return np.asarray(image.world_to_data(place), float)
+
+
+def displayed_plane(viewer: napari.components.ViewerModel, image: napari.layers.Image) -> Plane:
+    """Return the plane of the image that the viewer shows.
+
+    Raises
+    ------
+    RegionError
+        In the 3-D display, and where the image does not fill both displayed axes.
+    """
+    if viewer.dims.ndisplay != 2:
+        raise RegionError("switch to the 2-D display to caption regions")
+    lead = viewer.dims.ndim - image.ndim
+    axes = tuple(axis - lead for axis in viewer.dims.displayed)
+    if min(axes) < 0:
+        raise RegionError(f"the image {image.name!r} is not spread over the two displayed axes")
+    point = world_to_image(viewer, image, viewer.dims.point)
+    others = [axis for axis in range(image.ndim) if axis not in axes]
+    last = np.array(full_shape(image)) - 1
+    index = tuple(int(np.clip(np.round(point[axis]), 0, last[axis])) for axis in others)
+    return Plane((axes[0], axes[1]), index)
+
+
+def full_shape(image: napari.layers.Image) -> tuple[int, ...]:
+    """Return the number of pixels along each axis at full resolution, colours left out."""
+    shape = image.data[0].shape if image.multiscale else image.data.shape
+    return tuple(int(length) for length in shape[: image.ndim])
+
+
+def plane_of(seen: Seen, axes: tuple[int, int]) -> Plane | None:
+    """Return the plane a shape lies on when these axes are displayed; None if on no single one."""
+    others = [axis for axis in range(seen.vertices.shape[1]) if axis not in axes]
+    along = seen.vertices[:, others]
+    if along.size and np.ptp(along, axis=0).max() > _FLAT:
+        return None
+    return Plane(axes, tuple(int(np.round(value)) for value in along[0]))
+
+
+def shape_region(seen: Seen, axes: tuple[int, int]) -> Region:
+    """Return the region that a shape outlines, in ``(row, column)`` pixels of its plane."""
+    if isinstance(seen, SeenMask):
+        return seen.mask(axes)
+    places = seen.vertices[:, list(axes)]
+    if seen.shape_type == POINT:
+        return Point(*map(float, places[0]))
+    return region_from_shape(places, seen.shape_type)
+
+
+def record_region(
+    record: Record, session: Session, axes: tuple[int, int], *, union: bool = False
+) -> Region:
+    """Return what a record describes: a shape, several together, or the whole image.
+
+    Of several shapes, patches they share count as often as they are shared (equation 1 of the
+    paper), or once with `union`.
+
+    Raises
+    ------
+    PatchionerError
+        If a shape outlines no region.
+    """
+    if record.kind == "image":
+        return WholeImage()
+    if record.seen is not None:
+        return shape_region(record.seen, axes)
+    seen = [session.records[uid].seen for uid in record.members]
+    return RegionSet(tuple(shape_region(one, axes) for one in seen if one is not None), union)
+
+
+def record_plane(record: Record, session: Session, axes: tuple[int, int]) -> Plane | None:
+    """Return the plane a record lies on; None where its shapes lie on several."""
+    if record.plane is not None:
+        return record.plane
+    if record.seen is not None:
+        return plane_of(record.seen, axes)
+    planes = {record_plane(session.records[uid], session, axes) for uid in record.members}
+    return planes.pop() if len(planes) == 1 else None
+
+
+def untangled(region: Region) -> Region:
+    """Return a hand-drawn region as it was meant: a lasso may cross its own beginning."""
+    if isinstance(region, RegionSet):
+        return RegionSet(tuple(untangled(member) for member in region.members), region.union)
+    return Polygon(untangle(region.vertices)) if isinstance(region, Polygon) else region

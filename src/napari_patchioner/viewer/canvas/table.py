@@ -1,0 +1,184 @@
+"""Reading a Shapes layer for the session, and writing its features table back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.viewer.session.seen import NO_SCORE, Look, Row, Seen
+
+from .geometry import alignment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import napari
+    import pandas as pd
+
+# What each column holds, and what it says where there is nothing to say.
+BLANK = {
+    "uid": "",
+    "caption": "",
+    "score": NO_SCORE,
+    "source": "",
+    "caption_model": "",
+    "reviewed": False,
+}
+COLUMNS = tuple(BLANK)
+_KINDS = {"score": float, "reviewed": bool}
+
+
+def empty_columns(length: int = 0) -> dict[str, np.ndarray]:
+    """Return our columns for a new layer, typed."""
+    return {name: _column(name, [BLANK[name]] * length) for name in COLUMNS}
+
+
+def _column(name: str, cells: Sequence[Any]) -> np.ndarray:
+    """Return one of our columns, typed."""
+    return np.array(cells, _KINDS.get(name, object))
+
+
+def has_columns(layer: napari.layers.Shapes) -> bool:
+    """Whether nobody has taken our columns away."""
+    return set(COLUMNS) <= set(layer.features.columns)
+
+
+def is_drawing(layer: napari.layers.Shapes) -> bool:
+    """Whether a shape is being drawn and not finished, so that the last one is only half there.
+
+    napari has no public word for it (napari PR 9275); without it nothing is lost but time.
+    """
+    return bool(getattr(layer, "_is_creating", False))
+
+
+def is_dragging(layer: napari.layers.Shapes) -> bool:
+    """Whether a shape or vertex is being moved."""
+    return bool(getattr(layer, "_is_moving", False))
+
+
+def read_shapes(layer: napari.layers.Shapes, image: napari.layers.Image) -> list[Seen]:
+    """Return all shapes of a layer as they lie on the image."""
+    to_image = alignment(layer, image)
+    looks = read_looks(layer)
+    return [
+        Seen(kind, to_image(vertices), drawn=np.array(vertices), look=look)
+        for kind, vertices, look in zip(layer.shape_type, layer.data, looks, strict=True)
+    ]
+
+
+def read_looks(layer: napari.layers.Shapes) -> list[Look | None]:
+    """Return how the shapes are drawn, as far as napari knows."""
+    width, edge, face, z = layer.edge_width, layer.edge_color, layer.face_color, layer.z_index
+    if not min(map(len, (width, edge, face, z))) >= layer.nshapes:
+        return [None] * layer.nshapes
+    return [
+        Look(float(width[i]), tuple(edge[i].tolist()), tuple(face[i].tolist()), int(z[i]))
+        for i in range(layer.nshapes)
+    ]
+
+
+def read_rows(layer: napari.layers.Shapes) -> list[Row]:
+    """Return the rows of the features table, however many there are."""
+    features = layer.features
+    names = [str(name) for name in features.columns]
+    columns = [features.iloc[:, place].tolist() for place in range(len(names))]
+    # Column by column: pandas takes several times as long to make the rows itself.
+    cells = zip(*columns, strict=True) if columns else [()] * len(features)
+    return [_row(dict(zip(names, row, strict=True))) for row in cells]
+
+
+def write_rows(layer: napari.layers.Shapes, rows: Sequence[Row]) -> None:
+    """Replace the features table; other people's columns are kept."""
+    import pandas as pd
+
+    columns = [name for name in layer.features.columns if name not in COLUMNS]
+    table = pd.DataFrame(
+        {name: [row.extras.get(name) for row in rows] for name in columns}
+        | {name: _column(name, [getattr(row, name) for row in rows]) for name in COLUMNS}
+    )
+    layer.features = table[[*COLUMNS, *columns]]
+    reset_defaults(layer)
+
+
+def update_rows(layer: napari.layers.Shapes, rows: Iterable[Row]) -> bool:
+    """Write our columns into the rows that carry the same uid; return whether any changed.
+
+    Safe in the middle of a drawing, when the table may not be replaced.
+    """
+    features = layer.features
+    places = {row.uid: (index, row) for index, row in enumerate(read_rows(layer))}
+    changed = False
+    for row in rows:
+        index, there = places.get(row.uid, (None, row))
+        if index is not None and not row.same(there):
+            for name in COLUMNS:
+                features.at[index, name] = getattr(row, name)
+            changed = True
+    if changed:
+        # Text that nobody sees costs as much to lay out; it is made when it is shown again.
+        if layer.text.visible:
+            layer.refresh_text()
+        layer.events.features()
+    return changed
+
+
+def trim_colours(layer: napari.layers.Shapes) -> None:
+    """Drop the colours of shapes that are gone, which napari 0.9 keeps like the rows.
+
+    Left there, they turn all shapes white at the next ``layer.data = ...``. No public setter
+    makes the table of colours shorter.
+    """
+    view = getattr(layer, "_data_view", None)
+    for name in ("_edge_color", "_face_color"):
+        colours = getattr(view, name, None)
+        if colours is not None and len(colours) > layer.nshapes:
+            setattr(view, name, colours[: layer.nshapes])
+
+
+def reset_defaults(layer: napari.layers.Shapes) -> None:
+    """Make sure that the next shape drawn starts blank.
+
+    napari copies the last row into the defaults whenever the features are set, and the next
+    shape would inherit its caption.
+    """
+    defaults = layer.feature_defaults
+    first = _first(defaults)
+    texts = ("uid", "caption", "source", "caption_model")
+    if first["reviewed"] or any(first[name] != "" for name in texts):
+        layer.feature_defaults = {**first, **BLANK}
+
+
+def _first(defaults: pd.DataFrame) -> dict[str, Any]:
+    return {str(name): defaults[name].iloc[0] for name in defaults.columns}
+
+
+def _row(record: dict[Any, Any]) -> Row:
+    extras = {str(name): value for name, value in record.items() if name not in COLUMNS}
+    try:
+        score = float(record.get("score", NO_SCORE))
+    except (TypeError, ValueError):
+        score = NO_SCORE
+    caption = record.get("caption")
+    return Row(
+        _plain(record.get("uid")),
+        caption if isinstance(caption, str) else None,
+        score,
+        _plain(record.get("source")),
+        _plain(record.get("caption_model")),
+        _yes_or_no(record.get("reviewed")),
+        extras,
+    )
+
+
+def _plain(value: object) -> str:
+    """Return a text, empty for the missing values of numpy and pandas."""
+    return value if isinstance(value, str) else ""
+
+
+def _yes_or_no(value: object) -> bool | None:
+    """Return a truth value, also where it has been through a file; None for anything else."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
+    is_number = isinstance(value, (bool, int, float, np.bool_, np.number))
+    return bool(value) if is_number and value in (0, 1) else None

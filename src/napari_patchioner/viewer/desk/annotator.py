@@ -1,0 +1,296 @@
+"""Drawing on one image: its layers, what has been read of it, and its captions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.viewer.canvas import layers, undoing
+from napari_patchioner.viewer.canvas.binding import LayerBinding
+from napari_patchioner.viewer.canvas.geometry import displayed_plane
+from napari_patchioner.viewer.canvas.picking import Picker, shift_held
+from napari_patchioner.viewer.reading.reader import Reader
+from napari_patchioner.viewer.reading.scribe import Scribe
+from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.session.steps import counted
+from napari_patchioner.viewer.sight.sight import Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import napari
+    from napari.utils.events import Event
+
+    from napari_patchioner.viewer.reading.library import Library
+    from napari_patchioner.viewer.session.record import Plane, Record
+
+# Long enough for napari to finish what it announced, short enough not to be felt.
+SETTLE_MS = 60
+
+
+class Annotator(QObject):
+    """Keeps one image, its two layers, its session and its workers together.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the image is.
+    image : napari.layers.Image
+        The image to draw on.
+    library : Library
+        Where models come from.
+    parent : QObject, optional
+        The dock.
+    """
+
+    changed = Signal()
+    told = Signal(str)
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        image: napari.layers.Image,
+        library: Library,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.image = image
+        self.session = Session()
+        self.bindings: dict[str, LayerBinding] = {}
+        self.message = "Press Start, then draw. You may also draw first."
+        self.reader = Reader(viewer, image, library, self)
+        self.scribe = Scribe(self.session, self.reader, library, self)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(SETTLE_MS)
+        self._settled.timeout.connect(self._work)
+        self.reader.told.connect(self.tell)
+        self.scribe.told.connect(self.tell)
+        self.reader.changed.connect(self.settle)
+        self.scribe.written.connect(self.show)
+        self._picker = Picker(viewer, self.bindings.values, self.changed.emit, shift_held)
+        self._connections = [
+            (viewer.dims.events.point, self.settle),
+            (viewer.dims.events.order, self.settle),
+            (viewer.layers.events.removed, self._on_layer_removed),
+            (image.events.data, self._on_new_pixels),
+            (image.events.name, self._on_renamed),
+        ]
+        for emitter, slot in self._connections:
+            emitter.connect(slot)
+        self.sight = Sight(self, library)
+        self.adopt()
+
+    def adopt(self) -> None:
+        """Take over the layers that lie on the image already."""
+        for key in layers.KEYS:
+            if layers.find_layer(self.viewer, self.image, key) is not None:
+                self.layer(key)
+
+    def layer(self, key: layers.LayerKey) -> napari.layers.Shapes:
+        """Return the layer for regions or traces, made on first use."""
+        if key not in self.bindings:
+            layer = layers.ensure_layer(self.viewer, self.image, key)
+            self.bindings[key] = LayerBinding(layer, self.image, key, self.session, self.settle)
+            self._picker.attach(layer)
+        return self.bindings[key].layer
+
+    def owns(self, layer: object) -> bool:
+        """Whether a layer is the image or one of its two layers."""
+        return layer is self.image or any(b.layer is layer for b in self.bindings.values())
+
+    def selected(self) -> list[str]:
+        """Return the uids of all selected shapes."""
+        elsewhere = self.sight.sources.selected()
+        if elsewhere:
+            return elsewhere
+        return [uid for binding in self.bindings.values() for uid in binding.selected()]
+
+    def plane(self) -> Plane | None:
+        """Return the displayed plane, if the display shows one."""
+        try:
+            return displayed_plane(self.viewer, self.image)
+        except PatchionerError as error:
+            self.tell(str(error))
+            return None
+
+    # what a person asks for
+
+    def start(self, model: str) -> None:
+        """Read the displayed plane with a model, and caption what has been drawn."""
+        if self.reader.active:
+            return
+        for key in layers.KEYS:
+            self.layer(key)
+        self.scribe.close()
+        self.session.restart(rewrite=self.reader.completed, model=model)
+        self.reader.start(model)
+
+    def let_go(self) -> None:
+        """Forget what was read: the image or the model is not what it was."""
+        self.scribe.close()
+        self.reader.forget()
+
+    def edit(self, uid: str, text: str) -> None:
+        """Take a person's text."""
+        self.session.edit(uid, text)
+        self.show()
+
+    def again(self, uids: Iterable[str]) -> None:
+        """Have captions written anew."""
+        if self.session.again(uids):
+            self.tell("A caption you wrote is kept; empty it first to have it written anew.")
+        elif not self.reader.ready and not self.reader.active:
+            self.tell("Press Start: the caption comes when the image has been read.")
+        self.show()
+
+    def group_selected(self) -> None:
+        """Have the selected shapes captioned as one region."""
+        chosen = self.selected()
+        with self.session.step(f"caption of {counted(chosen, 'shape')} together"):
+            record = self.session.group(chosen)
+            if record is not None:
+                self.again([record.uid])
+        if record is None:
+            self.tell("Select two shapes or more: press S, then click them holding Shift.")
+
+    def whole_image(self) -> None:
+        """Have the displayed plane captioned."""
+        plane = self.plane()
+        if plane is not None:
+            with self.session.step("caption of the whole image"):
+                self.again([self.session.whole(plane).uid])
+
+    def undo(self) -> None:
+        """Take back the newest step: what was drawn, and what was written."""
+        with self._picker.still():
+            self.tell(undoing.undo(self.session, self.bindings.values()))
+        self.show()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        with self._picker.still():
+            self.tell(undoing.redo(self.session, self.bindings.values()))
+        self.show()
+
+    def tell(self, message: str) -> None:
+        """Show a sentence in the dock."""
+        self.message = message[:1].upper() + message[1:]
+        self.told.emit(self.message)
+
+    def current(self) -> Record | None:
+        """Return what the caption editor is about: the selected shape, or several as one."""
+        chosen = self.selected()
+        if len(chosen) == 1:
+            return self.session.records.get(chosen[0])
+        return self.session.find_group(chosen) if chosen else None
+
+    def current_whole(self) -> Record | None:
+        """Return the caption of the displayed plane, if it was asked for."""
+        try:
+            return self.session.find_whole(displayed_plane(self.viewer, self.image))
+        except PatchionerError:
+            return None
+
+    def heading(self) -> str:
+        """Return what the caption editor is about, in words."""
+        chosen = len(self.selected())
+        return f"{chosen} shapes together" if chosen > 1 else "Selected shape"
+
+    def hint(self) -> str:
+        """Return what to do where there is nothing to edit."""
+        if len(self.selected()) > 1:
+            return "Press As one region to caption them together"
+        return "Select a shape to see its caption"
+
+    def waiting(self) -> str:
+        """Return why a caption that is wanted is not there."""
+        if self.reader.active:
+            return "Waiting for the image to be read"
+        return "Being written…" if self.reader.ready else "Press Start to have it written"
+
+    # what a hand in a list does
+
+    def select(self, uids: Iterable[str]) -> None:
+        """Select exactly these shapes, whichever layers they are on."""
+        wanted = set(uids)
+        chosen = {
+            binding.layer: {i for i, uid in enumerate(self.session.uids(key)) if uid in wanted}
+            for key, binding in self.bindings.items()
+        }
+        self._picker.select(chosen)
+
+    def delete(self, uids: Iterable[str]) -> None:
+        """Delete shapes through their layers; of a group or a plane, only the caption goes."""
+        records = [self.session.records[uid] for uid in uids if uid in self.session.records]
+        with self.session.step(f"deletion of {counted(records, 'region')}"):
+            self.session.drop(record.uid for record in records)
+            self.select(record.uid for record in records if record.seen is not None)
+            for binding in self.bindings.values():
+                if binding.layer.selected_data:
+                    binding.layer.remove_selected()
+        self.show()
+
+    # what happens around
+
+    def show(self) -> None:
+        """Write what the session says into the tables of the layers, and look for work."""
+        for binding in self.bindings.values():
+            binding.show()
+        self.sight.sources.show()
+        self.changed.emit()
+        self.settle()
+
+    def settle(self, *_: object) -> None:
+        """Look for work once the hand and napari are still."""
+        self._settled.start()
+
+    def close(self) -> None:
+        """Stop everything and let go of the layers; what is drawn stays."""
+        self._settled.stop()
+        self.sight.close()
+        self.reader.close()
+        self.scribe.close()
+        for key in list(self.bindings):
+            self._unbind(key)
+        for emitter, slot in self._connections:
+            emitter.disconnect(slot)
+        self._connections.clear()
+
+    def _work(self) -> None:
+        """Bring everything in step and hand out what can be captioned."""
+        if any(binding.dragging for binding in self.bindings.values()):
+            self.settle()
+            return
+        for binding in self.bindings.values():
+            binding.sync()
+        self.sight.sources.sync()
+        self.scribe.work()
+        if self.reader.should_read(self.session):
+            self.reader.read()
+        self.changed.emit()
+
+    def _on_layer_removed(self, event: Event) -> None:
+        self.sight.sources.leave(event.value)
+        for key, binding in list(self.bindings.items()):
+            if binding.layer is event.value:
+                self._unbind(key)
+                self.session.forget(key)
+                self.changed.emit()
+
+    def _unbind(self, key: str) -> None:
+        binding = self.bindings.pop(key)
+        binding.close()
+        self._picker.detach(binding.layer)
+        layers.protect(binding.layer, False)
+
+    def _on_new_pixels(self) -> None:
+        self.let_go()
+        self.tell("The image has changed; press Start to read it again.")
+
+    def _on_renamed(self) -> None:
+        for key, binding in self.bindings.items():
+            layers.mark(binding.layer, self.image, key)

@@ -1,0 +1,120 @@
+"""What a person can do with the image at hand, by button or by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog
+
+from napari_patchioner.viewer.canvas import layers
+from napari_patchioner.viewer.export.export import export_csv, suggested_path
+
+from .judging import Judging
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_patchioner.viewer.widgets.draw_bar import Tool
+
+
+class Deeds(Judging):
+    """Every method is one thing to do; without an image they do nothing."""
+
+    def start(self) -> None:
+        """Read the image, with a model that is got first if it is not there."""
+        if self.annotator is not None:
+            self._dock.images.bind(layers.KEYS)
+            self._dock.models.start()
+
+    def cancel(self) -> None:
+        """Stop reading the image, or getting the model."""
+        if self.annotator is not None and self.annotator.sight.progress is not None:
+            self.annotator.sight.cancel()
+        else:
+            self._dock.models.cancel()
+
+    def use_tool(self, tool: Tool) -> None:
+        """Make the tool's layer active and put it in the tool's mode."""
+        if self.annotator is not None:
+            self._dock.images.bind(layers.KEYS)
+            layer = self._layer_for(tool)
+            layer.mode = tool.mode
+            self._dock.viewer.layers.selection.active = layer
+        self._dock.refresh()
+
+    def caption_together(self) -> None:
+        """Caption the selected shapes as one region."""
+        if self.annotator is not None:
+            self.annotator.group_selected()
+
+    def caption_whole(self) -> None:
+        """Caption the displayed plane."""
+        if self.annotator is not None:
+            self.annotator.whole_image()
+
+    def write_caption(self) -> None:
+        """Put the cursor into the caption of the selected shape."""
+        editor = self._dock.panel.caption.editor
+        if editor.isEnabled():
+            editor.setFocus()
+            editor.selectAll()
+
+    def edit(self, uid: str, text: str) -> None:
+        """Take a person's text."""
+        if self.annotator is not None:
+            self.annotator.edit(uid, text)
+
+    def finish_edit(self) -> None:
+        """Let the next words typed be a step of their own."""
+        if self.annotator is not None:
+            self.annotator.session.history.seal()
+
+    def undo(self) -> None:
+        """Take back the newest step: what was drawn, and what was written."""
+        if self.annotator is not None:
+            self.annotator.undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        if self.annotator is not None:
+            self.annotator.redo()
+
+    def toggle_list(self) -> None:
+        """Show or hide the list of regions."""
+        self._dock.list_desk.toggle()
+
+    def toggle_captions(self) -> None:
+        """Show or hide the captions on the image."""
+        shown = self._dock.panel.canvas["visible"]
+        shown.value = not shown.value
+
+    def ask_where_to_export(self) -> None:
+        """Ask for a file, and write the two CSV files."""
+        if self.annotator is None:
+            return
+        suggestion = str(suggested_path(self.annotator.image))
+        path, _ = QFileDialog.getSaveFileName(self._dock, "Export CSV", suggestion, "CSV (*.csv)")
+        if path:
+            self.export_csv(path)
+
+    def export_csv(self, path: str | Path) -> None:
+        """Write the two CSV files; `path` names the first."""
+        if self.annotator is None:
+            return
+        try:
+            files = export_csv(Path(path), self.annotator.session, self.annotator.image)
+        except (OSError, ValueError) as error:
+            self.annotator.tell(f"Nothing was exported: {error}")
+        else:
+            self.annotator.tell(f"Saved {' and '.join(file.name for file in files)}.")
+
+    def _layer_for(self, tool: Tool) -> napari.layers.Shapes:
+        """Return the layer a tool works on: selecting works on both, on the active one first."""
+        annotator, active = self.annotator, self._dock.viewer.layers.selection.active
+        layer = annotator.layer(tool.key)
+        if tool.mode == "select":
+            for binding in annotator.bindings.values():
+                binding.layer.mode = tool.mode
+                layer = active if binding.layer is active else layer
+        return layer

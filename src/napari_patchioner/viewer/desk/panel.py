@@ -1,0 +1,130 @@
+"""How the dock looks: the small widgets, one below the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_patchioner.viewer.keeping.project_row import ProjectRow
+from napari_patchioner.viewer.models.source_box import SourceBox
+from napari_patchioner.viewer.sight.look_bar import LookBar
+from napari_patchioner.viewer.widgets import forms
+from napari_patchioner.viewer.widgets.buttons import button
+from napari_patchioner.viewer.widgets.caption_box import CaptionBox
+from napari_patchioner.viewer.widgets.draw_bar import DrawBar
+from napari_patchioner.viewer.widgets.help_button import HelpButton
+from napari_patchioner.viewer.widgets.progress_row import ProgressRow
+from napari_patchioner.viewer.widgets.review_bar import ReviewBar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+
+class Panel(QWidget):
+    """Choose, start, draw, correct, export: from top to bottom.
+
+    Parameters
+    ----------
+    images : callable
+        Returns the image layers to choose from.
+    """
+
+    def __init__(self, images: Callable[[Any], Sequence[Any]]) -> None:
+        super().__init__()
+        self.source = SourceBox(images, self)
+        self.options = forms.options_form()
+        self.canvas = forms.canvas_form()
+        self.progress = ProgressRow(self)
+        self.status = QLabel(self)
+        self.status.setWordWrap(True)
+        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.draw = DrawBar(self)
+        self.look = LookBar(self)
+        self.caption = CaptionBox("Select a shape to see its caption", parent=self)
+        self.whole = CaptionBox("Not captioned yet", lines=2, compact=True, parent=self)
+        self.review = ReviewBar(self)
+        self.help = HelpButton(self)
+        self.project = ProjectRow(self)
+        self.selected = _heading("Selected shape")
+        self._make_buttons()
+        self._lay_out()
+
+    def _make_buttons(self) -> None:
+        self.undo = button("Undo", "Take back the last step: shapes and captions (key Ctrl+Z).")
+        self.redo = button("Redo", "Do it again (key Ctrl+Shift+Z).")
+        self.accept = button("Accept", "Keep this caption: no model will change it (key Y).")
+        self.reject = button("Reject", "Throw away what the model wrote here (key U).")
+        self.lock = button("Lock", "Keep all models from this region (key K).", checkable=True)
+        self.again = button("Caption again", "Have the selected shapes captioned anew (key Q).")
+        self.together = button("As one region", "Caption the selected shapes together (key G).")
+        self.describe = button("Caption whole image", "Caption the plane on display (key W).")
+        self.walk = button("Review…", "Go through the captions, the most doubtful first.")
+        self.list = button("List of regions", "All regions in a table (key O).", checkable=True)
+        self.export = button("Export CSV…", "Save all regions and captions, in two CSV files.")
+
+    def set_ready(self, ready: bool) -> None:
+        """Allow or forbid what needs an image."""
+        for widget in (
+            *(self.draw, self.accept, self.reject, self.lock, self.again, self.together),
+            *(self.describe, self.walk, self.export, self.undo, self.redo),
+        ):
+            widget.setEnabled(ready)
+
+    def show_nothing(self, message: str) -> None:
+        """Show that there is no image."""
+        self.status.setText(message)
+        self.caption.show_record(None)
+        self.whole.show_record(None)
+        self.review.show_review(None)
+
+    def _lay_out(self) -> None:
+        more = QCollapsible("Options", self)
+        more.addWidget(self.options.native)
+        more.addWidget(self.canvas.native)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setSpacing(5)
+        layout.addWidget(self.source)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        layout.addWidget(self.review)
+        heading = QHBoxLayout()
+        heading.addWidget(_heading("Draw"), 1)
+        for widget in (self.undo, self.redo, self.help):
+            heading.addWidget(widget)
+        layout.addLayout(heading)
+        layout.addWidget(self.draw)
+        layout.addWidget(self.look)
+        layout.addWidget(self.selected)
+        layout.addWidget(self.caption)
+        layout.addLayout(_row(self.accept, self.reject, self.lock))
+        layout.addLayout(_row(self.again, self.together))
+        layout.addLayout(_row(self.walk, self.list))
+        layout.addWidget(_heading("Whole image"))
+        layout.addWidget(self.whole)
+        layout.addWidget(self.describe)
+        layout.addWidget(more)
+        layout.addWidget(self.export)
+        layout.addWidget(self.project)
+        layout.addStretch(1)
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(4)
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
+
+
+def _heading(title: str) -> QLabel:
+    label = QLabel(title)
+    font = label.font()
+    font.setBold(True)
+    label.setFont(font)
+    return label

@@ -1,0 +1,1 @@
+"""Captions into files, by menu and by button."""

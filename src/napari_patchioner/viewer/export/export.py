@@ -1,0 +1,130 @@
+"""All regions and captions of an image, into files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_patchioner.annotations import Annotation, write_napari_csv, write_tidy_csv
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.regions import Mask, RegionSet
+from napari_patchioner.viewer.canvas.geometry import POINT, record_plane, record_region
+from napari_patchioner.viewer.session.mask import LABEL, SeenMask
+
+from .label_csv import write_labels
+from .shapes_csv import write_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import napari
+
+    from napari_patchioner.regions import Region
+    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.viewer.session.session import Session
+
+
+def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tuple[Path, ...]:
+    """Write ``name.csv``, which napari opens, and ``name.regions.csv``, one row per region.
+
+    Painted labels, which have no outline, go to ``name.labels.csv``, where there are any.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; the ending is put right.
+    session : Session
+        The captions.
+    image : napari.layers.Image
+        What they are about.
+
+    Returns
+    -------
+    tuple of Path
+        The files.
+    """
+    found = session_annotations(session, image)
+    annotations = [one for one in found if not _has_mask(one.region)]
+    shapes, tidy = path.with_suffix(".csv"), path.with_suffix(".regions.csv")
+    write_tidy_csv(tidy, annotations)
+    if image.ndim == 2:
+        write_napari_csv(shapes, annotations)
+    else:
+        _write_stack(shapes, session, image)
+    painted = [r for r in session.records.values() if isinstance(r.seen, SeenMask)]
+    if not painted:
+        return shapes, tidy
+    labels = path.with_suffix(".labels.csv")
+    write_labels(labels, painted)
+    return shapes, tidy, labels
+
+
+def session_annotations(session: Session, image: napari.layers.Image) -> Iterator[Annotation]:
+    """Yield what the session holds as annotations: shapes, groups, whole image."""
+    order = {"shape": 0, "group": 1, "image": 2}
+    for record in sorted(session.records.values(), key=lambda record: order[record.kind]):
+        annotation = _annotation(record, session, image)
+        if annotation is not None:
+            yield annotation
+
+
+def _has_mask(region: Region) -> bool:
+    """Whether no table of outlines can hold a region."""
+    members = region.members if isinstance(region, RegionSet) else (region,)
+    return any(isinstance(member, Mask) for member in members)
+
+
+def suggested_path(image: napari.layers.Image) -> Path:
+    """Return where an export is likely to be wanted: beside the image."""
+    source = image.source.path
+    return Path(source).with_suffix(".csv") if source else Path.home() / f"{image.name}.csv"
+
+
+def image_title(image: napari.layers.Image) -> str:
+    """Return what the image is called in a file: its file name, or the layer's name."""
+    return Path(image.source.path).name if image.source.path else image.name
+
+
+def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> None:
+    """Write shapes with all their axes, so that napari puts each on its own plane."""
+    drawn = [
+        record
+        for record in session.records.values()
+        if record.seen is not None and record.seen.shape_type not in (POINT, LABEL)
+    ]
+    write_shapes(
+        path,
+        [(record.seen.shape_type, record.seen.vertices) for record in drawn],
+        {
+            "uid": [record.uid for record in drawn],
+            "image": [image_title(image)] * len(drawn),
+            "caption": [record.caption for record in drawn],
+            "score": [record.score for record in drawn],
+            "source": [record.source for record in drawn],
+            "model": [record.model for record in drawn],
+        },
+    )
+
+
+def _annotation(record: Record, session: Session, image: napari.layers.Image) -> Annotation | None:
+    """Return one record as an annotation; None if its shape outlines nothing."""
+    axes = record.plane.axes if record.plane else (image.ndim - 2, image.ndim - 1)
+    try:
+        region = record_region(record, session, axes)
+    except PatchionerError:
+        return None
+    plane = record_plane(record, session, axes)
+    extra = {"plane": " ".join(map(str, plane.index))} if plane and plane.index else {}
+    if record.origin:
+        extra["origin"] = json.dumps(record.origin, sort_keys=True)
+    return Annotation(
+        uid=record.uid,
+        image=image_title(image),
+        region=region,
+        caption=record.caption,
+        score=record.score if record.score == record.score else None,
+        source=record.source,  # type: ignore[arg-type]
+        model=record.model,
+        extra=extra,
+    )

@@ -1,0 +1,1 @@
+"""Nothing is lost: projects saved as the work is done, and opened again."""

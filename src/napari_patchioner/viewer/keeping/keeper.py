@@ -1,0 +1,248 @@
+"""Nothing is lost: the work on one image is saved as it is done, and there again next time."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf, projects_folder
+from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
+from napari_patchioner.viewer.canvas.binding import LayerBinding
+from napari_patchioner.viewer.export.export import image_title
+from napari_patchioner.viewer.reading.worker import Job, reporting
+
+from .autosave import Autosave, sentence
+from .restore import restore, resume
+from .snapshot import Snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_patchioner.annotations import ProjectRecord
+    from napari_patchioner.viewer.desk.annotator import Annotator
+    from napari_patchioner.viewer.reading.worker import Progress
+
+    from .restore import Fill
+
+
+@reporting
+def look_up(shelf: ProjectShelf, progress: Progress) -> Generator[tuple[Any, str], None, None]:
+    """Recognise an image by its pixels; yield the work saved for it, and a note."""
+    progress(0.0, "looking for saved work")
+    project = shelf.find()
+    yield project, shelf.note
+
+
+class Keeper(QObject):
+    """Restores what was saved for an annotator's image, and saves what changes from then on.
+
+    Parameters
+    ----------
+    annotator : Annotator
+        Whose work; also its parent.
+
+    Attributes
+    ----------
+    found : bool
+        Whether the search for saved work has ended.
+    """
+
+    told = Signal(str)
+    changed = Signal()
+
+    def __init__(self, annotator: Annotator) -> None:
+        super().__init__(annotator)
+        self.found = False
+        self._annotator = annotator
+        image = annotator.image
+        pixels = image.data[0] if image.multiscale else image.data
+        self._shelf = ProjectShelf(pixels, image.source.path, image_title(image))
+        self._snapshots = Snapshots(annotator.session)
+        self._base = Project(ProjectImage(image_title(image)))
+        self._left: tuple[ProjectRecord, ...] = ()
+        self._saved: tuple[ProjectRecord, ...] = ()
+        self._pending: tuple[ProjectRecord, ...] = ()
+        self.autosave = Autosave(self._project, self._shelf.write, self)
+        self.autosave.saved.connect(self._on_saved)
+        self.autosave.failed.connect(self.told)
+        self._job: Job | None = Job(look_up, self._shelf, parent=self)
+        self._job.delivered.connect(self._on_found)
+        self._job.ended.connect(self._on_looked)
+        self._job.start()
+        annotator.session.changed.append(self.autosave.touch)
+        # The last look at shapes whose layer is taken away together with its image.
+        annotator.viewer.layers.events.removing.connect(self._look)
+
+    @property
+    def state(self) -> str:
+        """Whether all work is saved and where, in a few words; empty where there is none."""
+        if self.autosave.problem:
+            return "Not saved"
+        if self.autosave.unsaved:
+            return "Saving…"
+        return f"Saved in {self._shelf.path.name}" if self._shelf.path else ""
+
+    @property
+    def path(self) -> Path | None:
+        """The file the work is in."""
+        return self._shelf.path
+
+    @property
+    def folder(self) -> Path:
+        """Where other projects of the image are most likely."""
+        if self.path is not None:
+            return self.path.parent
+        source = self._annotator.image.source.path
+        return Path(source).parent if source else projects_folder()
+
+    def open(self, path: str | Path) -> None:
+        """Load a project on an image that has no shapes yet.
+
+        A project of other pixels is loaded, too: a person asked for it. It stays as it is; the
+        work goes on in this image's own file.
+        """
+        try:
+            project = self._shelf.take(path)
+            self._restore(project)
+        except PatchionerError as error:
+            self.told.emit(f"Nothing was loaded: {error}")
+
+    def close(self) -> bool:
+        """Save what is not saved, and stop; return False if that failed."""
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+        self._let_go()
+        return self.save()
+
+    def save(self) -> bool:
+        """Save what is not saved, and wait for it; return False if that failed."""
+        self.autosave.touch()
+        return self.autosave.flush()
+
+    def give_up(self) -> None:
+        """Forget what could not be saved."""
+        self.autosave.drop()
+
+    def save_as(self, path: str | Path) -> None:
+        """Save the work in a file of a person's choice, where it goes on from then on.
+
+        Raises
+        ------
+        FormatError
+            If it cannot be written there.
+        """
+        self._shelf.move(path)
+        self.autosave.touch()
+        self.autosave.flush()
+        if self.autosave.problem:
+            raise FormatError(self.autosave.problem)
+
+    # details
+
+    def _take(self) -> tuple[ProjectRecord, ...]:
+        """Return all records there are, those that cannot be shown as well."""
+        annotator = self._annotator
+        followed = (source.key for source in annotator.sight.sources.following.values())
+        taken = self._snapshots.take({*annotator.bindings, *followed})
+        return (*taken, *self._left)
+
+    def _project(self) -> Project | None:
+        """Return the work as it is; None where all of it is saved."""
+        records = self._take()
+        same = len(records) == len(self._saved)
+        if same and all(one is other for one, other in zip(records, self._saved, strict=True)):
+            return None
+        self._pending = records
+        options = {**self._base.options, **self._annotator.scribe.options}
+        models = sorted({record.model for record in records if record.model})
+        provenance = {**self._base.provenance, "package": version("napari-patchioner")}
+        return Project(
+            self._base.image,
+            records,
+            options,
+            {**provenance, "models": models},
+            extra=self._base.extra,
+        )
+
+    def _restore(self, project: Project) -> None:
+        """Put saved work on the image, unless there is some already."""
+        session = self._annotator.session
+        if resume(project, session):
+            self._go_on(project, ())
+            return
+        if any(record.seen is not None or record.caption for record in session.records.values()):
+            self._shelf.leave()
+            self.told.emit(
+                f"There is saved work on this image ({len(project.records)} captions). What you "
+                "draw now is saved in another file; to load it, remove the shapes first, "
+                "then choose Open project…"
+            )
+            return
+        active = self._annotator.viewer.layers.selection.active
+        done = restore(project, self._annotator.image, session, self._refill)
+        self._annotator.viewer.layers.selection.active = active
+        self._go_on(project, done.left)
+        if self._shelf.path is not None:
+            self._saved = self._take()
+        self.told.emit(_summary(done.regions, done.captions, project.written))
+
+    def _go_on(self, project: Project, left: tuple[ProjectRecord, ...]) -> None:
+        """Take over what a project says besides its records; that is no step of a person's."""
+        self._annotator.session.start_history()
+        self._base, self._left = project, left
+        self._snapshots.carry(project.records)
+        self._annotator.show()
+
+    def _refill(self, key: str, fill: Fill) -> None:
+        """Fill a layer while nobody follows it, and follow it from then on."""
+        annotator = self._annotator
+        layer = annotator.layer(key)
+        annotator.bindings[key].close()
+        fill(layer)
+        annotator.bindings[key] = LayerBinding(
+            layer, annotator.image, key, annotator.session, annotator.settle
+        )
+
+    def _look(self, *_: object) -> None:
+        self._take()
+
+    def _let_go(self) -> None:
+        """Hear no more of the session and the viewer."""
+        if self.autosave.touch in self._annotator.session.changed:
+            self._annotator.session.changed.remove(self.autosave.touch)
+            self._annotator.viewer.layers.events.removing.disconnect(self._look)
+
+    def _on_found(self, answer: tuple[Project | None, str]) -> None:
+        project, note = answer
+        try:
+            if project is not None:
+                self._restore(project)
+        except PatchionerError as error:
+            self._shelf.leave()
+            self.told.emit(f"Saved work was not loaded: {error}")
+        if note:
+            self.told.emit(note)
+
+    def _on_looked(self, error: Exception | None) -> None:
+        self._job = None
+        self.found = True
+        if error is not None and not isinstance(error, Cancelled):
+            self.told.emit(f"Saved work was not looked at: {sentence(error)}")
+        self.changed.emit()
+
+    def _on_saved(self, path: Path | None) -> None:
+        if path is not None:
+            self._saved = self._pending
+            if self._shelf.note:
+                self.told.emit(self._shelf.note)
+        self.changed.emit()
+
+
+def _summary(regions: int, captions: int, written: str) -> str:
+    """Return what was restored, in one sentence."""
+    day, _, time = written.partition("T")
+    return f"Restored {regions} regions and {captions} captions saved on {day} at {time[:5]} UTC."

@@ -1,0 +1,125 @@
+"""The projects of all images in the dock: kept, opened, and asked about when saving fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+from napari_patchioner.errors import PatchionerError
+
+from .keeper import Keeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_patchioner.viewer.desk.annotator import Annotator
+
+    from .project_row import ProjectRow
+
+FILTER = "Patch-ioner projects (*.patchioner.json *.bak *.damaged);;All files (*)"
+
+
+class ProjectDesk(QObject):
+    """Has a keeper for every annotator.
+
+    Parameters
+    ----------
+    row : ProjectRow
+        Shows where the work at hand is saved.
+    current : callable
+        Returns the annotator at hand.
+    parent : QWidget
+        The dock, which questions are asked over.
+    """
+
+    def __init__(
+        self, row: ProjectRow, current: Callable[[], Annotator | None], parent: Any
+    ) -> None:
+        super().__init__(parent)
+        self.keepers: dict[Annotator, Keeper] = {}
+        self._row = row
+        self._current = current
+        row.open.clicked.connect(self.ask_what_to_open)
+
+    def keep(self, annotator: Annotator) -> None:
+        """Restore what was saved for an annotator's image, and save what is done from now on."""
+        keeper = self.keepers[annotator] = Keeper(annotator)
+        keeper.told.connect(annotator.tell)
+        keeper.changed.connect(self.refresh)
+        self.refresh()
+
+    def dismiss(self, annotator: Annotator) -> None:
+        """Save the work of an annotator that is about to end."""
+        keeper = self.keepers.pop(annotator, None)
+        if keeper is not None and not keeper.close():
+            self._ask(keeper, may_stay=False)
+
+    def may_close(self) -> bool:
+        """Save everything; where that fails, ask. False where a person would rather stay."""
+        return all(
+            keeper.save() or self._ask(keeper, may_stay=True) for keeper in self.keepers.values()
+        )
+
+    def close(self) -> None:
+        """Save everything and stop."""
+        for annotator in list(self.keepers):
+            self.dismiss(annotator)
+
+    def refresh(self) -> None:
+        """Show where the work at hand is saved."""
+        keeper = self.keepers.get(self._current())
+        self._row.open.setEnabled(keeper is not None)
+        if keeper is None:
+            self._row.show_state("", None)
+        else:
+            self._row.show_state(keeper.state, keeper.path, keeper.autosave.problem)
+
+    def ask_what_to_open(self) -> None:
+        """Ask for a project, and load it on the image at hand."""
+        keeper = self.keepers.get(self._current())
+        if keeper is None:
+            return
+        folder = str(keeper.folder)
+        path, _ = QFileDialog.getOpenFileName(self.parent(), "Open project", folder, FILTER)
+        if path:
+            keeper.open(path)
+            self.refresh()
+
+    def _ask(self, keeper: Keeper, *, may_stay: bool) -> bool:
+        """Ask what to do with work that cannot be saved; return whether to go on without it."""
+        kinds = QMessageBox.StandardButton
+        buttons = kinds.Save | kinds.Discard
+        if may_stay:
+            buttons |= kinds.Cancel
+        while True:
+            text = f"The captions of this image could not be saved: {keeper.autosave.problem}"
+            question = QMessageBox(
+                QMessageBox.Icon.Warning, "Unsaved captions", text, buttons, self.parent()
+            )
+            question.button(kinds.Save).setText("Save elsewhere…")
+            question.button(kinds.Discard).setText("Close without saving")
+            question.setDefaultButton(kinds.Save)
+            answer = question.exec()
+            question.deleteLater()
+            if answer == kinds.Save and self._save_elsewhere(keeper):
+                return True
+            if answer == kinds.Discard:
+                keeper.give_up()
+                return True
+            if answer == kinds.Cancel and may_stay:
+                return False
+
+    def _save_elsewhere(self, keeper: Keeper) -> bool:
+        """Ask for another file, and save there; return whether that worked."""
+        suggestion = str(Path.home() / "captions.patchioner.json")
+        path, _ = QFileDialog.getSaveFileName(self.parent(), "Save project", suggestion, FILTER)
+        if not path:
+            return False
+        try:
+            keeper.save_as(path)
+        except PatchionerError:
+            return False
+        return True

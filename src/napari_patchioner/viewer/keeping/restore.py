@@ -1,0 +1,192 @@
+"""Saved work back on its image: shapes, captions, groups, and all that goes with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_patchioner.errors import FormatError
+from napari_patchioner.viewer.canvas import table
+from napari_patchioner.viewer.canvas.geometry import alignment
+from napari_patchioner.viewer.session.record import Row
+
+from .snapshot import fill_in, plane_of_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import napari
+
+    from napari_patchioner.annotations import Project, ProjectRecord
+    from napari_patchioner.viewer.session.session import Session
+
+    Fill = Callable[[napari.layers.Shapes], None]
+
+DRAWN = ("rectangle", "ellipse", "polygon", "path", "line")
+
+
+class Restored(NamedTuple):
+    """How it went.
+
+    Attributes
+    ----------
+    regions : int
+        Shapes on the image again.
+    captions : int
+        Captions there again, of groups and whole planes as well.
+    left : tuple of ProjectRecord
+        What could not be shown; it has to be carried along.
+    """
+
+    regions: int
+    captions: int
+    left: tuple[ProjectRecord, ...]
+
+
+def restore(
+    project: Project,
+    image: napari.layers.Image,
+    session: Session,
+    refill: Callable[[str, Fill], None],
+) -> Restored:
+    """Put the records of a project back on an image that has none.
+
+    Parameters
+    ----------
+    project : Project
+        The saved work.
+    image : napari.layers.Image
+        The image, wherever it lies in the world by now.
+    session : Session
+        Takes the records; no model is asked for any that has its caption.
+    refill : callable
+        Takes the key of a layer and a function that fills it, and lets the session follow the
+        filled layer.
+
+    Raises
+    ------
+    FormatError
+        If the project was made on an image with other axes; nothing was changed.
+    """
+    shapes = [record for record in project.records if record.vertices is not None]
+    _check_axes(shapes, image)
+    for key in dict.fromkeys(record.layer for record in shapes if _is_drawn(record)):
+        mine = [record for record in shapes if record.layer == key and _is_drawn(record)]
+        refill(key, lambda layer, mine=mine: fill_layer(layer, image, mine))
+    _restore_groups(project.records, session)
+    left = []
+    for saved in project.records:
+        record = session.records.get(saved.uid)
+        if record is None:
+            left.append(saved)
+        else:
+            fill_in(record, saved)
+    there = [record for record in project.records if record.uid in session.records]
+    regions = sum(record.kind == "shape" for record in there)
+    return Restored(regions, sum(bool(record.caption) for record in there), tuple(left))
+
+
+def resume(project: Project, session: Session) -> bool:
+    """Go on with work that is on the image still, as after the dock was closed and opened.
+
+    Returns
+    -------
+    bool
+        False, and nothing has changed, where no shape of the project is there.
+    """
+    drawn = {record.uid for record in project.records if _is_drawn(record)}
+    if drawn.isdisjoint(session.records):
+        return False
+    _restore_groups(project.records, session)
+    for saved in project.records:
+        record = session.records.get(saved.uid)
+        # What is on the image is newer: it may have been changed without the dock.
+        if record is not None and record.caption in ("", saved.caption):
+            fill_in(record, saved)
+    return True
+
+
+def fill_layer(
+    layer: napari.layers.Shapes, image: napari.layers.Image, records: Sequence[ProjectRecord]
+) -> None:
+    """Draw saved shapes on an empty layer, each with its uid and caption in its row."""
+    to_layer = alignment(image, layer)
+    drawn = _draw(layer, [(record, to_layer(record.vertices)) for record in records])
+    columns = dict.fromkeys(name for record in drawn for name in record.columns)
+    _add_columns(layer, columns)
+    table.write_rows(layer, [_row(record) for record in drawn])
+
+
+def _draw(
+    layer: napari.layers.Shapes, shapes: Iterable[tuple[ProjectRecord, Any]]
+) -> list[ProjectRecord]:
+    """Add shapes all at once; one by one where one of them is refused. Return those there."""
+    records, vertices = zip(*shapes, strict=True)
+    try:
+        layer.add(list(vertices), shape_type=[record.shape_type for record in records])
+        return list(records)
+    except Exception:  # whatever napari makes of a degenerate outline
+        layer.selected_data = set(range(layer.nshapes))
+        layer.remove_selected()
+    drawn = []
+    for record, points in zip(records, vertices, strict=True):
+        before = layer.nshapes
+        try:
+            layer.add([points], shape_type=[record.shape_type])
+        except Exception:
+            if layer.nshapes > before:
+                layer.remove([before])
+            continue
+        drawn.append(record)
+    return drawn
+
+
+def _restore_groups(records: Iterable[ProjectRecord], session: Session) -> None:
+    """Make the records of groups and whole planes, under the names they had."""
+    for saved in records:
+        if saved.kind == "image":
+            record = session.whole(plane_of_record(saved))
+        elif saved.kind == "group":
+            record = session.group(saved.members)
+        else:
+            continue
+        if record is not None and record.uid != saved.uid:
+            del session.records[record.uid]
+            record.uid = saved.uid
+            session.records[saved.uid] = record
+
+
+def _row(record: ProjectRecord) -> Row:
+    return Row(
+        record.uid,
+        record.caption,
+        record.score,
+        record.source,
+        record.model,
+        record.reviewed,
+        record.columns,
+    )
+
+
+def _add_columns(layer: napari.layers.Shapes, names: Iterable[str]) -> None:
+    """Give the layer other people's columns."""
+    missing = [name for name in names if name not in layer.features]
+    if missing:
+        empty = np.full(len(layer.features), None, object)
+        layer.features = layer.features.assign(**dict.fromkeys(missing, empty))
+
+
+def _is_drawn(record: ProjectRecord) -> bool:
+    """Whether a record is a shape that a Shapes layer can hold."""
+    return record.shape_type in DRAWN and record.layer != ""
+
+
+def _check_axes(shapes: Iterable[ProjectRecord], image: napari.layers.Image) -> None:
+    for record in shapes:
+        axes = record.vertices.shape[1]
+        if axes != image.ndim:
+            raise FormatError(
+                f"the project was made on an image with {axes} axes, but {image.name!r} has "
+                f"{image.ndim}; open the image it belongs to"
+            )

@@ -1,0 +1,1 @@
+"""All regions of an image in a table: found, judged, reviewed."""

@@ -1,0 +1,1 @@
+"""Models in the dock: chosen, got, removed, added."""

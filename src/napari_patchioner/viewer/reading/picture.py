@@ -1,0 +1,251 @@
+"""The displayed plane as the user sees it, as pixels for the captioner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.errors import ImageError
+from napari_patchioner.viewer.canvas.geometry import full_shape, lies_on
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import napari
+    import numpy.typing as npt
+
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.viewer.session.record import Plane
+
+# Levels of a pyramid smaller than this along a displayed axis lose what a model could see.
+LEAST_PIXELS = 1024
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Channel:
+    """One image layer as it is displayed, without the layer.
+
+    Attributes
+    ----------
+    data : array_like
+        The level to read from, lazy or not.
+    index : tuple of int
+        Position along the axes that are not displayed, on this level.
+    colours : bool
+        Whether the last axis holds colours.
+    look : mapping
+        Layer name, contrast limits, gamma, colormap and opacity, as plain values.
+    palette : ndarray of float32, shape (256, 3), optional
+        Colours from the least to the greatest value; None for shades of gray.
+    """
+
+    data: Any
+    index: tuple[int, ...]
+    colours: bool
+    look: Mapping[str, Any]
+    palette: npt.NDArray[np.float32] | None = None
+
+    def read(self, axes: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Return the picture, shape (H, W) or (H, W, 3 or 4), 8 bits per sample."""
+        others = iter(self.index)
+        spatial = range(len(self.index) + 2)
+        slices = tuple(slice(None) if axis in axes else next(others) for axis in spatial)
+        pixels = np.asarray(self.data[slices])
+        if axes[0] > axes[1]:
+            pixels = np.swapaxes(pixels, 0, 1)
+        if pixels.size == 0:
+            raise ImageError("the image has no pixels; choose another one")
+        if not np.isfinite(pixels).all():
+            raise ImageError("the image holds values that are not numbers; replace them first")
+        if self.colours:
+            return _colours(pixels)
+        grey = _grey(pixels, self.look["contrast_limits"], self.look["gamma"])
+        if self.palette is None:
+            return grey
+        return np.round(255 * self.palette).astype(np.uint8)[grey]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PlaneSource:
+    """All that is needed to read one plane in a worker, without the layers.
+
+    Attributes
+    ----------
+    plane : Plane
+        Which plane, in full-resolution coordinates.
+    shape : tuple of int
+        ``(height, width)`` of the plane at full resolution.
+    channels : tuple of Channel
+        What is displayed there; the light of several is added up.
+    """
+
+    plane: Plane
+    shape: tuple[int, int]
+    channels: tuple[Channel, ...]
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """What is needed to make the same picture again, as plain values."""
+        return {
+            "axes": list(self.plane.axes),
+            "index": list(self.plane.index),
+            "layers": [dict(channel.look) for channel in self.channels],
+        }
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """Return the picture, shape (H, W) or (H, W, 3 or 4), 8 bits per sample.
+
+        Raises
+        ------
+        ImageError
+            If the plane is empty or holds values that are not finite, or if channels differ in
+            size.
+        """
+        if len(self.channels) == 1:
+            return self.channels[0].read(self.plane.axes)
+        light: Any = 0
+        for channel in self.channels:
+            picture = channel.read(self.plane.axes)
+            picture = picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=-1)
+            if np.shape(light) not in ((), picture.shape):
+                raise ImageError("the channels differ in size; choose one of them alone")
+            light = light + picture * np.float32(channel.look["opacity"])
+        return np.round(np.clip(light, 0, 255)).astype(np.uint8)
+
+    def in_full_pixels(self, grid: FeatureGrid) -> FeatureGrid:
+        """Return a grid of this picture with its coordinates in full-resolution pixels."""
+        here = grid.transform
+        if here.image_shape == self.shape:
+            return grid
+        down, across = (
+            full / small for full, small in zip(self.shape, here.image_shape, strict=True)
+        )
+        top, left, height, width = here.extent
+        window = (top * down, left * across, height * down, width * across)
+        return replace(grid, transform=replace(here, image_shape=self.shape, window=window))
+
+
+def plane_source(
+    image: napari.layers.Image, plane: Plane, others: Sequence[napari.layers.Image] = ()
+) -> PlaneSource:
+    """Return what a worker needs to read a plane of the image.
+
+    Of a pyramid it takes the smallest level that is still large enough for any model.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        The image to read.
+    plane : Plane
+        Which plane of it.
+    others : sequence of napari.layers.Image
+        Further channels of the same shape, whose light is added; see `channels`.
+    """
+    full = full_shape(image)
+    return PlaneSource(
+        plane,
+        (full[plane.axes[0]], full[plane.axes[1]]),
+        tuple(_channel(layer, plane) for layer in (image, *others)),
+    )
+
+
+def channels(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image
+) -> list[napari.layers.Image]:
+    """Return the other visible channels that lie exactly on an image, from below to above.
+
+    None for an image in colours, which is no channel.
+    """
+    from napari.layers import Image
+
+    if image.rgb:
+        return []
+    return [
+        layer
+        for layer in viewer.layers
+        if type(layer) is Image
+        and layer is not image
+        and layer.visible
+        and not layer.rgb
+        and full_shape(layer) == full_shape(image)
+        and lies_on(layer, image)
+    ]
+
+
+def look(image: napari.layers.Image) -> dict[str, Any]:
+    """Return how a layer is displayed, as plain values."""
+    facts: dict[str, Any] = {"layer": image.name, "rgb": bool(image.rgb)}
+    if not image.rgb:
+        low, high = image.contrast_limits
+        facts |= {
+            "contrast_limits": [float(low), float(high)],
+            "gamma": float(image.gamma),
+            "colormap": image.colormap.name,
+            "opacity": float(image.opacity),
+        }
+    return facts
+
+
+def same_look(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two planes were displayed alike; a name changes nothing, nor one's own opacity."""
+    return _essence(one) == _essence(other)
+
+
+def _essence(shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+    ignored = {"layer"} if len(shown["layers"]) > 1 else {"layer", "opacity"}
+    return [
+        {name: value for name, value in facts.items() if name not in ignored}
+        for facts in shown["layers"]
+    ]
+
+
+def _channel(image: napari.layers.Image, plane: Plane) -> Channel:
+    """Return one layer as it is displayed."""
+    level, shape = _level(image, plane)
+    full = full_shape(image)
+    others = [axis for axis in range(image.ndim) if axis not in plane.axes]
+    index = tuple(
+        min(int(position * shape[axis] / full[axis]), shape[axis] - 1)
+        for axis, position in zip(others, plane.index, strict=True)
+    )
+    return Channel(level, index, bool(image.rgb), look(image), _palette(image))
+
+
+def _palette(image: napari.layers.Image) -> npt.NDArray[np.float32] | None:
+    """Return the colours of a single channel, None for plain gray."""
+    if image.rgb or image.colormap.name == "gray":
+        return None
+    steps = np.linspace(0, 1, 256, dtype=np.float32)
+    return np.asarray(image.colormap.map(steps), np.float32)[:, :3]
+
+
+def _level(image: napari.layers.Image, plane: Plane) -> tuple[Any, tuple[int, ...]]:
+    """Return the level to read and the length of its axes."""
+    levels = list(image.data) if image.multiscale else [image.data]
+    chosen = levels[0]
+    for level in levels[1:]:
+        if min(level.shape[axis] for axis in plane.axes) >= LEAST_PIXELS:
+            chosen = level
+    return chosen, tuple(int(length) for length in chosen.shape[: image.ndim])
+
+
+def _grey(
+    pixels: npt.NDArray[Any], contrast: Sequence[float], gamma: float
+) -> npt.NDArray[np.uint8]:
+    """Apply the display's contrast limits and gamma."""
+    low, high = contrast
+    shown = (pixels.astype(np.float32) - low) / max(high - low, np.finfo(np.float32).tiny)
+    shown = np.clip(shown, 0, 1)
+    return np.round(255 * (shown if gamma == 1 else shown**gamma)).astype(np.uint8)
+
+
+def _colours(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Bring colours to 8 bits as napari does: full range for integers, 0 to 1 for floats."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "iu" else 1.0
+    if pixels.dtype.kind == "b":
+        return pixels.astype(np.uint8) * 255
+    return np.round(255 * np.clip(pixels.astype(np.float32) / top, 0, 1)).astype(np.uint8)

@@ -1,0 +1,221 @@
+"""Work off the GUI thread: reading an image and writing captions.
+
+The generator functions here run in worker threads. They touch no layer and no widget: they get
+plain data, yield plain data, and ask a shared `Progress` whether to go on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import signature
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal, Slot
+
+from napari_patchioner.errors import Cancelled, PatchionerError
+from napari_patchioner.viewer.canvas.geometry import untangled
+
+from .weighing import Manner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.grids import FeatureGrid, GridStore
+    from napari_patchioner.regions import Region
+    from napari_patchioner.viewer.session.record import Request
+
+    from .library import Library
+    from .picture import PlaneSource
+
+# Regions decoded between two looks at whether anybody still waits for them.
+BATCH = 16
+
+
+@dataclass(eq=False, slots=True)
+class Progress:
+    """How far the work is, written by the worker and read by the GUI; also the stop sign."""
+
+    fraction: float = 0.0
+    message: str = ""
+    cancelled: Event = field(default_factory=Event)
+    aborted: Callable[[], bool] = lambda: False
+
+    def __call__(self, fraction: float, message: str) -> None:
+        """Report from the worker; raise `Cancelled` when nobody waits any more."""
+        if self.cancelled.is_set() or self.aborted():
+            raise Cancelled
+        self.fraction, self.message = float(fraction), message
+
+    def part(self, start: float, stop: float, message: str = "") -> Callable[[float, str], None]:
+        """Return a callback for a step from `start` to `stop`, with one message of its own."""
+        return lambda done, told: self(start + (stop - start) * done, message or told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An exception on its way to the GUI thread, kept from napari's own error dialog."""
+
+    error: Exception
+
+
+def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a generator function that returns what went wrong instead of raising it."""
+
+    @wraps(function)
+    def guarded(*arguments: Any) -> Generator[Any, Any, _Failure | None]:
+        # The worker relays every warning to the person; a library's deprecations are not theirs.
+        warnings.simplefilter("ignore")
+        try:
+            yield from function(*arguments)
+        except Exception as error:
+            return _Failure(error)
+        return None
+
+    return guarded
+
+
+@reporting
+def read_image(
+    library: Library,
+    model: str,
+    source: PlaneSource,
+    store: GridStore | None,
+    progress: Progress,
+) -> Generator[tuple[FeatureGrid, Manner], None, None]:
+    """Load the model, read the plane, encode it; yield the grid and how regions are put on it."""
+    progress(0.0, "loading the model")
+    with library.using(model, progress.part(0.0, 0.3)) as captioner:
+        progress(0.3, "reading the image")
+        keep = {"store": store} if "store" in signature(captioner.encode).parameters else {}
+        grid = captioner.encode(source.read(), progress=progress.part(0.35, 1.0), **keep)
+        manner = Manner.of(captioner)
+    progress(1.0, "done")
+    yield source.in_full_pixels(grid), manner
+
+
+@reporting
+def glance(
+    library: Library,
+    model: str,
+    grid: FeatureGrid,
+    region: Region,
+    options: dict[str, Any],
+    progress: Progress,
+) -> Generator[Caption, None, None]:
+    """Caption one region; yield the caption."""
+    with library.using(model, progress) as captioner:
+        [caption] = captioner.caption(grid, [region], progress=progress, **options)
+    yield caption
+
+
+@reporting
+def write_captions(
+    library: Library,
+    model: str,
+    tasks: Sequence[tuple[Request, Region, FeatureGrid]],
+    options: dict[str, Any],
+    progress: Progress,
+) -> Generator[list[tuple[Request, Caption | PatchionerError]], None, None]:
+    """Caption regions in batches, each batch on one grid; yield pairs of request and answer."""
+    done = 0
+    for grid, batch in _batches(tasks):
+        message = f"captioning: {done} of {len(tasks)}"
+        start, stop = done / len(tasks), (done + len(batch)) / len(tasks)
+        progress(start, message)
+        tell = progress.part(start, stop, message)
+        # Never across a yield: a worker that is stopped there keeps what it holds.
+        with library.using(model, progress) as captioner:
+            answers = _caption_batch(captioner, grid, batch, options, tell)
+        done += len(batch)
+        yield answers
+
+
+def _batches(
+    tasks: Sequence[tuple[Request, Region, FeatureGrid]],
+) -> Generator[tuple[FeatureGrid, list[tuple[Request, Region, FeatureGrid]]], None, None]:
+    """Yield the tasks a few at a time, those of one grid together."""
+    on_grid: dict[int, list[tuple[Request, Region, FeatureGrid]]] = {}
+    for task in tasks:
+        on_grid.setdefault(id(task[2]), []).append(task)
+    for together in on_grid.values():
+        for start in range(0, len(together), BATCH):
+            yield together[0][2], together[start : start + BATCH]
+
+
+def _caption_batch(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    batch: Sequence[tuple[Request, Region, FeatureGrid]],
+    options: dict[str, Any],
+    tell: Callable[[float, str], None],
+) -> list[tuple[Request, Caption | PatchionerError]]:
+    """Caption a batch; where one region is at fault, the others still get their caption."""
+    try:
+        regions = [untangled(region) for _, region, _ in batch]
+        captions = captioner.caption(grid, regions, progress=tell, **options)
+    except PatchionerError as error:
+        if len(batch) == 1:
+            return [(batch[0][0], error)]
+        singles = (_caption_batch(captioner, grid, [task], options, tell) for task in batch)
+        return [answer for single in singles for answer in single]
+    return [(task[0], caption) for task, caption in zip(batch, captions, strict=True)]
+
+
+class Job(QObject):
+    """One piece of work in a worker thread, with its signals in the GUI thread.
+
+    Parameters
+    ----------
+    function : generator function
+        One of this module; it gets the arguments and a `Progress`.
+    *arguments
+        Plain data.
+    parent : QObject
+        Whose end also ends the interest in the results.
+    """
+
+    delivered = Signal(object)
+    ended = Signal(object)
+
+    def __init__(
+        self, function: Callable[..., Any], *arguments: Any, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.progress = Progress()
+        self._failure: Exception | None = None
+        self._worker = create_worker(function, *arguments, self.progress, _start_thread=False)
+        worker = self._worker
+        self.progress.aborted = lambda: bool(worker.abort_requested)
+        worker.yielded.connect(self._on_yielded)
+        worker.returned.connect(self._on_returned)
+        worker.finished.connect(self._on_finished)
+
+    def start(self) -> None:
+        """Hand the work to a thread."""
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the work to stop at its next step; its results are dropped from now on."""
+        self.progress.cancelled.set()
+        self._worker.quit()
+
+    @Slot(object)
+    def _on_yielded(self, result: object) -> None:
+        if result is not None and not self.progress.cancelled.is_set():
+            self.delivered.emit(result)
+
+    @Slot(object)
+    def _on_returned(self, result: object) -> None:
+        self._failure = result.error if isinstance(result, _Failure) else None
+
+    @Slot()
+    def _on_finished(self) -> None:
+        stopped = self.progress.cancelled.is_set() or self._worker.abort_requested
+        self.ended.emit(Cancelled() if stopped else self._failure)
+        self.deleteLater()

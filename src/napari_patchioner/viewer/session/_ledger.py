@@ -1,0 +1,137 @@
+"""The captions of one image, and how every change of them becomes a step."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from .history import Snapshot
+    from .record import Record
+
+
+class Ledger:
+    """All records by uid, with the steps that led to them.
+
+    Attributes
+    ----------
+    generation : int
+        Grows with each reading of the image; answers to older requests are dropped.
+    records : dict of str to Record
+        Every caption by uid.
+    history : History
+        The steps, which only `undo` and `redo` should walk.
+    changed : list of callable
+        Called with nothing after anything has changed.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.records: dict[str, Record] = {}
+        self.history = History()
+        self.changed: list[Callable[[], None]] = []
+        self._order: dict[str, list[str]] = {}
+        self._stepping = False
+        # Layers whose shapes are not ours to bring back; only their captions are.
+        self._foreign: set[str] = set()
+
+    @contextmanager
+    def step(self, label: str, key: object = None) -> Iterator[None]:
+        """Make one step of all that happens inside; an outer step takes in the inner ones.
+
+        Parameters
+        ----------
+        label : str
+            What is done, as a noun: "move of 2 shapes".
+        key : object, optional
+            Steps of the same key that follow each other are one: letters typed into a text.
+        """
+        if self._stepping:
+            yield
+            return
+        self.amend()
+        self._stepping = True
+        try:
+            yield
+        finally:
+            self._stepping = False
+            self.history.push(self._state(), label, key)
+            self.tell()
+
+    def amend(self) -> bool:
+        """Let what has happened since the newest step be a part of it."""
+        return not self._stepping and self.history.amend(self._state())
+
+    def undo(self) -> str:
+        """Take back the newest step; return what it was, empty where there is none.
+
+        The layers still show the shapes as they were: `travel` brings both back in step.
+        """
+        self.amend()
+        label = self.history.back()
+        self._restore()
+        return label
+
+    def redo(self) -> str:
+        """Do again what was taken back last; return what it was, empty where there is none."""
+        self.amend()
+        label = self.history.forward()
+        self._restore()
+        return label
+
+    def start_history(self) -> None:
+        """Begin the history here: what is there now was opened, not done."""
+        self.amend()
+        self.history.clear()
+
+    def uids(self, layer: str) -> list[str]:
+        """Return the uids of a layer's shapes, in the order of the shapes."""
+        return list(self._order.get(layer, []))
+
+    def tell(self) -> None:
+        """Tell everybody who listens that something has changed."""
+        if not self._stepping:
+            for listener in list(self.changed):
+                listener()
+
+    def _state(self) -> Snapshot:
+        return self.history.now.taken(self.records.values(), self._order)
+
+    def _restore(self) -> None:
+        """Take over the newest state of the history, except for what is so already.
+
+        An answer that a model still owes to a record that was changed comes too late: such a
+        record is not the one that was asked about.
+        """
+        state, live = self.history.now, self.records
+        self.records = {}
+        for kept in state.records:
+            record = live.get(kept.uid)
+            if kept.layer in self._foreign:
+                if record is None:
+                    continue
+                if record.fingerprint != kept.fingerprint:
+                    kept = record
+            if record is None or not kept.same(record):
+                extras = kept.extras if record is None else record.extras
+                record = kept.frozen()
+                record.extras = extras
+            self.records[kept.uid] = record
+        for uid, record in live.items():
+            if record.layer in self._foreign:
+                self.records.setdefault(uid, record)
+        order = {k: list(uids) for k, uids in state.order.items() if k not in self._foreign}
+        self._order = order | {k: self._order[k] for k in self._foreign if k in self._order}
+
+    def _chosen(self, uids: Iterable[str]) -> list[Record]:
+        return [self.records[uid] for uid in dict.fromkeys(uids) if uid in self.records]
+
+    def _ask(self, records: Collection[Record]) -> None:
+        """Want texts; from now on it is the step at hand that wants them, no earlier one."""
+        self.history.answered({record.uid for record in records})
+        for record in records:
+            record.want()

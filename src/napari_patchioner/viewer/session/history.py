@@ -1,0 +1,205 @@
+"""The steps of the work on one image, back and forth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from .record import Record
+
+DEPTH = 200
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Snapshot:
+    """Everything as it was at one moment; snapshots share all records that did not change.
+
+    Attributes
+    ----------
+    records : tuple of Record
+        Copies that nobody changes any more.
+    order : mapping of str to tuple of str
+        The uids on each layer, in the order of its shapes.
+    """
+
+    records: tuple[Record, ...] = ()
+    order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def taken(self, records: Iterable[Record], order: Mapping[str, Iterable[str]]) -> Snapshot:
+        """Return a snapshot of records as they are now, made of what is here already."""
+        here = {record.uid: record for record in self.records}
+        kept = []
+        for record in records:
+            known = here.get(record.uid)
+            kept.append(known if known is not None and known.same(record) else record.frozen())
+        places = {}
+        for layer, uids in order.items():
+            place, known_place = tuple(uids), self.order.get(layer)
+            places[layer] = known_place if known_place == place else place
+        made = Snapshot(tuple(kept), places)
+        return self if self.same(made) else made
+
+    def same(self, other: Snapshot) -> bool:
+        """Whether both say the same."""
+        return (
+            len(self.records) == len(other.records)
+            and self.order == other.order
+            and all(
+                one is two or one.same(two)
+                for one, two in zip(self.records, other.records, strict=True)
+            )
+        )
+
+    def swapped(self, new: Mapping[int, Record]) -> Snapshot:
+        """Return this snapshot with new records in the place of old ones, given by `id`."""
+        if not any(id(record) in new for record in self.records):
+            return self
+        return replace(self, records=tuple(new.get(id(r), r) for r in self.records))
+
+    def without(self, layer: str) -> Snapshot:
+        """Return this snapshot without the shapes of a layer and the groups they belong to."""
+        gone = {record.uid for record in self.records if record.layer == layer}
+        records = (
+            record
+            for record in self.records
+            if record.uid not in gone and gone.isdisjoint(record.members)
+        )
+        return Snapshot(tuple(records), {k: v for k, v in self.order.items() if k != layer})
+
+    def extended(self, layer: str, other: Snapshot) -> Snapshot:
+        """Return this snapshot with what another one says of a layer."""
+        new = tuple(record for record in other.records if record.layer == layer)
+        return Snapshot(self.records + new, {**self.order, layer: other.order[layer]})
+
+
+class History:
+    """What was done, and what it led to.
+
+    Parameters
+    ----------
+    depth : int
+        How many steps can be undone.
+    """
+
+    def __init__(self, depth: int = DEPTH) -> None:
+        self.depth = depth
+        self._states = [Snapshot()]
+        self._labels = [""]
+        self._position = 0
+        self._key: object = None
+
+    @property
+    def now(self) -> Snapshot:
+        """The state of the newest step that is not undone."""
+        return self._states[self._position]
+
+    @property
+    def undoable(self) -> str:
+        """What would be undone, in words; empty where there is nothing."""
+        return self._labels[self._position]
+
+    @property
+    def redoable(self) -> str:
+        """What would be done again, in words; empty where there is nothing."""
+        later = self._labels[self._position + 1 :]
+        return later[0] if later else ""
+
+    def push(self, state: Snapshot, label: str, key: object = None) -> bool:
+        """Take a new state as a step; return whether it is one.
+
+        Parameters
+        ----------
+        state : Snapshot
+            As it is now.
+        label : str
+            What was done, as a noun: "move of 2 shapes".
+        key : object, optional
+            Steps of the same key that follow each other are one step, until `seal`.
+        """
+        if state.same(self.now):
+            return False
+        joined = key is not None and key == self._key and self._position == len(self._states) - 1
+        del self._states[self._position + 1 :], self._labels[self._position + 1 :]
+        if joined:
+            self._states[-1] = state
+        else:
+            self._states.append(state)
+            self._labels.append(label)
+        if joined and state.same(self._states[-2]):
+            del self._states[-1], self._labels[-1]
+            key = None
+        excess = len(self._states) - 1 - self.depth
+        if excess > 0:
+            del self._states[:excess], self._labels[:excess]
+            self._labels[0] = ""
+        self._position, self._key = len(self._states) - 1, key
+        return True
+
+    def seal(self) -> None:
+        """Let whatever comes next be a step of its own."""
+        self._key = None
+
+    def amend(self, state: Snapshot) -> bool:
+        """Take a new state as a part of the newest step; return whether anything is new.
+
+        What it changes is changed in all neighbouring states that share it: an answer of a
+        model belongs to the step that asked for it, and to all that came after.
+        """
+        if state.same(self.now):
+            return False
+        old = {record.uid: record for record in self.now.records}
+        changed = [(old[r.uid], r) for r in state.records if r.uid in old and old[r.uid] is not r]
+        new = {id(before): after for before, after in changed}
+        for places in (range(self._position - 1, -1, -1), self._later()):
+            for place in places:
+                swapped = self._states[place].swapped(new)
+                if swapped is self._states[place]:
+                    break
+                self._states[place] = swapped
+        self._states[self._position] = state
+        return True
+
+    def answered(self, uids: Collection[str]) -> None:
+        """Note that what was wanted of records so far is wanted of the next step instead."""
+        records = []
+        for record in self.now.records:
+            if record.wanted and record.uid in uids:
+                record = record.frozen()
+                record.wanted = False
+            records.append(record)
+        self.amend(replace(self.now, records=tuple(records)))
+
+    def rebase(self, change: Callable[[Snapshot], Snapshot]) -> None:
+        """Change all states: what came or went with a layer is no step of anybody."""
+        self._states = [change(state) for state in self._states]
+
+    def clear(self) -> None:
+        """Begin anew with the state there is now."""
+        self._states, self._labels, self._position = [self.now], [""], 0
+        self.seal()
+
+    def back(self) -> str:
+        """Go back one step and return what it was; empty where there is none."""
+        while self._position:
+            label, here = self.undoable, self.now
+            self._position -= 1
+            self.seal()
+            if not self.now.same(here):
+                return label
+        return ""
+
+    def forward(self) -> str:
+        """Go forward one step and return what it was; empty where there is none."""
+        for place in self._later():
+            label, here = self._labels[place], self.now
+            self._position = place
+            self.seal()
+            if not self.now.same(here):
+                return label
+        return ""
+
+    def _later(self) -> range:
+        return range(self._position + 1, len(self._states))

@@ -1,0 +1,169 @@
+"""Puts the switches of the `LookBar` to work on the image at hand."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+    from qtpy.QtGui import QAction
+
+    from napari_patchioner.viewer.desk.annotator import Annotator
+
+    from .look_bar import LookBar
+
+SMALLER, LARGER, INSPECT = "[", "]", "J"
+READING = {
+    "composite": "Read all visible channels together",
+    "follow": "Read again when the display changes",
+    "keep": "Keep what was read on disk",
+}
+POINTS = "points"
+
+
+class LookDesk(QObject):
+    """Keeps the switches and the annotator of the chosen image in step.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Gets the keys for the brush while inspecting.
+    bar : LookBar
+        The switches.
+    annotator : callable
+        Returns the annotator of the chosen image, or None.
+    parent : QObject, optional
+        The dock.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        bar: LookBar,
+        annotator: Callable[[], Annotator | None],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._bar, self._find = viewer, bar, annotator
+        self._current: Annotator | None = None
+        bar.changed.connect(self.apply)
+        viewer.bind_key(INSPECT, lambda _viewer: bar.inspect.toggle(), overwrite=True)
+        bar.menu.aboutToShow.connect(self.fill_menu)
+
+    def refresh(self) -> None:
+        """Turn to the annotator of the chosen image, if it is another one."""
+        found = self._find()
+        self._bar.setEnabled(found is not None)
+        if found is not self._current:
+            self._leave()
+            self._current = found
+            if found is not None:
+                found.sight.inspector.answered.connect(self._bar.say_caption)
+                found.sight.inspector.waiting.connect(self._bar.say_waiting)
+        self.apply()
+
+    def apply(self) -> None:
+        """Do what the switches say."""
+        self._bar.show_state()
+        if self._current is None:
+            return
+        inspector, overlays = self._current.sight.inspector, self._current.sight.overlays
+        step = self._bar.brush.value() - inspector.radius
+        if step:
+            inspector.grow(step)
+        on = self._bar.inspect.isChecked()
+        if on != inspector.on:
+            inspector.switch(on)
+            self._bind_keys(on)
+        overlays.lines = self._bar.grid.isChecked()
+        overlays.patches = self._bar.patches.isChecked()
+        overlays.refresh()
+
+    def fill_menu(self) -> None:
+        """List how the image is read, and the layers that can be captioned."""
+        menu = self._bar.menu
+        menu.clear()
+        if self._current is None:
+            return
+        for name, title in READING.items():
+            on = getattr(self._current.reader, name)
+            self._check(title, on, partial(self._set_reading, name))
+        menu.addSection("Also caption")
+        for layer in self._current.sight.sources.offers():
+            on = layer in self._current.sight.sources.following
+            self._check(layer.name, on, partial(self._set_source, layer))
+        menu.addAction("New points layer: click to caption").triggered.connect(self.new_points)
+
+    def new_points(self, *_: object) -> None:
+        """Make a points layer on the image, and caption every point put there."""
+        if self._current is None:
+            return
+        from napari.layers import Points
+
+        from napari_patchioner.viewer.canvas.layers import edge_width, line_colour, placement
+
+        image = self._current.image
+        layer = Points(
+            ndim=image.ndim,
+            name=f"{POINTS} [{image.name}]",
+            size=4 * edge_width(image),
+            face_color=line_colour(image, "regions"),
+            **placement(image),
+        )
+        self._viewer.add_layer(layer)
+        self._current.sight.sources.follow(layer)
+        layer.text = {
+            "string": "{caption}",
+            "size": 9,
+            "color": line_colour(image, "regions"),
+            "anchor": "upper_left",
+        }
+        self._viewer.layers.selection.active = layer
+        layer.mode = "add"
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self._leave()
+        self._current = None
+        self._viewer.bind_key(INSPECT, None, overwrite=True)
+
+    def _leave(self) -> None:
+        if self._current is None:
+            return
+        if self._current.sight.inspector.on:
+            self._bind_keys(False)
+        self._current.sight.inspector.answered.disconnect(self._bar.say_caption)
+        self._current.sight.inspector.waiting.disconnect(self._bar.say_waiting)
+        self._current.sight.inspector.close()
+        self._current.sight.overlays.close()
+        self._bar.say("")
+
+    def _check(self, title: str, on: bool, act: Callable[[bool], None]) -> QAction:
+        action = self._bar.menu.addAction(title)
+        action.setCheckable(True)
+        action.setChecked(on)
+        action.toggled.connect(act)
+        return action
+
+    def _set_reading(self, name: str, on: bool) -> None:
+        setattr(self._current.reader, name, on)
+        self._current.sight.look_again()
+
+    def _set_source(self, layer: Any, on: bool) -> None:
+        if on:
+            self._current.sight.sources.follow(layer)
+        else:
+            self._current.sight.sources.leave(layer)
+
+    def _bind_keys(self, on: bool) -> None:
+        """Give the brush its keys while inspecting; layers with keys of that name keep theirs."""
+        for key, step in ((SMALLER, -1), (LARGER, 1)):
+            self._viewer.bind_key(key, partial(self._on_key, step) if on else None, overwrite=True)
+
+    def _on_key(self, step: int, _viewer: object) -> None:
+        self._bar.brush.setValue(self._bar.brush.value() + step)

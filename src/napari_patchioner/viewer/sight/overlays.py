@@ -1,0 +1,202 @@
+"""The patch grid and the patches of a region, drawn over the image.
+
+They are napari overlays of the image layer, not layers: they lie where the image lies, cannot
+be selected, are in no list, are never saved and go with the image. napari 0.9 has no public
+word for adding one; `attach` and `detach` are the only places that know the private ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components.overlays import SceneOverlay
+from napari.layers.base._base_constants import Blending
+
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.viewer.canvas.geometry import record_plane, record_region
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+    import numpy.typing as npt
+
+    from napari_patchioner.grids import GridTransform
+    from napari_patchioner.regions import Region
+    from napari_patchioner.viewer.reading.reader import Reader
+    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.viewer.session.session import Session
+
+    FloatArray = npt.NDArray[np.float64]
+
+NAME = "napari-patchioner"
+# Viridis from a fifth up: the lowest of its blues is lost on dark images.
+LOWEST, OPACITY = 0.2, 0.5
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sheet:
+    """What is drawn over one plane.
+
+    Attributes
+    ----------
+    transform : GridTransform
+        Where the patches lie.
+    lines : bool
+        Whether the borders of the patches are drawn.
+    heat : ndarray of float, shape (rows, columns), optional
+        How much each patch counts; nothing is drawn where it is zero.
+    """
+
+    transform: GridTransform
+    lines: bool = False
+    heat: FloatArray | None = None
+
+    def borders(self) -> FloatArray:
+        """Return both ends of every line, shape (n, 2, 2), in ``(row, column)`` image pixels."""
+        rows, columns = self.transform.grid_shape
+        across = [[(row, 0), (row, columns)] for row in range(rows + 1)]
+        down = [[(0, column), (rows, column)] for column in range(columns + 1)]
+        return self.transform.to_image(np.array(across + down, float))
+
+    def squares(self) -> tuple[FloatArray, FloatArray]:
+        """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
+        heat = np.zeros(self.transform.grid_shape) if self.heat is None else self.heat
+        cells = np.argwhere(heat > 0)
+        around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+        corners = self.transform.to_image(cells[:, None] + around)
+        weights = heat[heat > 0]
+        return corners, weights / weights.max(initial=np.finfo(float).tiny)
+
+
+class PatchOverlay(SceneOverlay):
+    """The overlay of one image: a `Sheet`, or nothing."""
+
+    sheet: Any = None
+    blending: Blending = Blending.TRANSLUCENT_NO_DEPTH
+
+
+def attach(image: napari.layers.Image) -> PatchOverlay:
+    """Return the overlay of an image, made on first use."""
+    if NAME not in image._overlays:
+        from ._patch_visual import register
+
+        register(PatchOverlay)
+        image._overlays[NAME] = PatchOverlay()
+    return image._overlays[NAME]
+
+
+def detach(image: napari.layers.Image) -> None:
+    """Take the overlay off an image."""
+    image._overlays.pop(NAME, None)
+
+
+class Overlays:
+    """Decides what is drawn over an image, and keeps it up to date.
+
+    Attributes
+    ----------
+    lines : bool
+        Whether the patch grid is wanted.
+    patches : bool
+        Whether the patches of what is selected, or else under the cursor, are wanted.
+    inspected : Region, optional
+        What lies under the cursor.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        What is displayed.
+    image : napari.layers.Image
+        What is drawn over.
+    reader : Reader
+        The grids.
+    session : Session
+        The regions.
+    current : callable
+        Returns the record that is selected, or None.
+    options : mapping
+        How captions are written; its ``pooling`` and ``union`` are heeded.
+    """
+
+    def __init__(
+        self,
+        image: napari.layers.Image,
+        reader: Reader,
+        session: Session,
+        current: Callable[[], Record | None],
+        options: dict[str, Any],
+    ) -> None:
+        self.lines = False
+        self.patches = False
+        self.inspected: Region | None = None
+        self._image = image
+        self._reader = reader
+        self._session = session
+        self._current = current
+        self._options = options
+        self._drawn: object = None
+
+    def refresh(self) -> None:
+        """Draw what there is to draw now, if that is not what is drawn."""
+        wanted = self._wanted()
+        if wanted == self._drawn:
+            return
+        self._drawn = wanted
+        found = self._reader.here()
+        if wanted is None or found is None:
+            detach(self._image)
+            return
+        overlay = attach(self._image)
+        region = self._region(found[0].axes) if self.patches else None
+        overlay.sheet = Sheet(found[1].transform, self.lines, self._heat(region))
+        if not overlay.visible:
+            overlay.visible = True
+            # Overlays that come late are half a pixel off until napari places its nodes again.
+            self._image.events.translate()
+
+    def close(self) -> None:
+        """Draw nothing any more."""
+        self.lines = self.patches = False
+        self.inspected = self._drawn = None
+        detach(self._image)
+
+    def _wanted(self) -> object:
+        """Return what decides the drawing, comparable; None for nothing."""
+        found = self._reader.here() if self.lines or self.patches else None
+        if found is None:
+            return None
+        if not self.patches:
+            return id(found[1]), self.lines
+        record = self._current()
+        about = (record.uid, record.fingerprint) if record is not None else None
+        options = (self._options.get("pooling"), self._options.get("union"))
+        return id(found[1]), self.lines, about, options, id(self.inspected)
+
+    def _region(self, axes: tuple[int, int]) -> Region | None:
+        """Return the region whose patches are shown: under the cursor before selected."""
+        if self.inspected is not None:
+            return self.inspected
+        record = self._current()
+        found = self._reader.here()
+        if record is None or found is None:
+            return None
+        try:
+            if record_plane(record, self._session, axes) != found[0]:
+                return None
+            union = bool(self._options.get("union"))
+            return record_region(record, self._session, axes, union=union)
+        except PatchionerError:
+            return None
+
+    def _heat(self, region: Region | None) -> FloatArray | None:
+        found = self._reader.here()
+        if region is None or found is None:
+            return None
+        pooling = self._options.get("pooling")
+        try:
+            return self._reader.manner.weights(region, found[1], pooling)
+        except PatchionerError:
+            return None

@@ -1,0 +1,1 @@
+"""Regions on layers of other people's making: points and labels."""

@@ -1,0 +1,105 @@
+"""A points layer: every point is a region, the patch that it lies in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_patchioner.viewer.canvas import table
+from napari_patchioner.viewer.canvas.geometry import POINT, alignment
+from napari_patchioner.viewer.session.record import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+    from napari.utils.events import Event
+
+    from napari_patchioner.viewer.session.session import Session
+
+
+class PointsSource:
+    """Keeps a points layer in step with the session, both ways.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points
+        The layer to follow; its features table gets our columns.
+    image : napari.layers.Image
+        What the points lie on.
+    key : str
+        Name of the layer in the session.
+    session : Session
+        What to keep in step.
+    changed : callable
+        Called after something happened that may need captions.
+    viewer : napari.Viewer
+        Not needed for points.
+    """
+
+    progress = None
+
+    def __init__(
+        self,
+        layer: napari.layers.Points,
+        image: napari.layers.Image,
+        key: str,
+        session: Session,
+        changed: Callable[[], None],
+        viewer: napari.components.ViewerModel | None = None,
+    ) -> None:
+        self.layer, self.image, self.key = layer, image, key
+        self._session, self._changed = session, changed
+        self._writing = False
+        missing = [name for name in table.COLUMNS if name not in layer.features]
+        if missing:
+            blank = table.empty_columns(len(layer.data))
+            layer.features = layer.features.assign(**{name: blank[name] for name in missing})
+        table.reset_defaults(layer)
+        layer.events.data.connect(self._on_data)
+        layer.events.features.connect(self._on_features)
+        layer.selected_data.events.items_changed.connect(self._on_selected)
+        self.sync()
+
+    def close(self) -> None:
+        """Stop following the layer."""
+        self.layer.events.data.disconnect(self._on_data)
+        self.layer.events.features.disconnect(self._on_features)
+        self.layer.selected_data.events.items_changed.disconnect(self._on_selected)
+
+    def sync(self) -> None:
+        """Read the points and repair the table."""
+        if self._writing:
+            return
+        places = alignment(self.layer, self.image)(self.layer.data)
+        seen = [Seen(POINT, place[None]) for place in places]
+        rows = table.read_rows(self.layer)
+        if self._session.observe(self.key, seen, rows, foreign=True):
+            self._write(table.write_rows)
+
+    def show(self) -> None:
+        """Write the session's captions into the table, by uid."""
+        self._write(table.update_rows)
+
+    def selected(self) -> list[str]:
+        """Return the uids of the selected points, in order."""
+        uids = self._session.uids(self.key)
+        return [uids[index] for index in sorted(self.layer.selected_data) if index < len(uids)]
+
+    def _write(self, write: Callable[..., object]) -> None:
+        self._writing = True
+        try:
+            write(self.layer, self._session.table(self.key))
+        finally:
+            self._writing = False
+
+    def _on_data(self, event: Event) -> None:
+        action = str(getattr(event.action, "value", event.action))
+        if not action.endswith("ing"):
+            self._changed()
+
+    def _on_features(self) -> None:
+        if not self._writing:
+            self._changed()
+
+    def _on_selected(self, *_: object) -> None:
+        self._changed()

@@ -1,0 +1,167 @@
+"""Layers besides our own whose regions are captioned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qtpy.QtCore import QObject
+
+from napari_patchioner.errors import RegionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+
+    from napari_patchioner.viewer.reading.worker import Progress
+    from napari_patchioner.viewer.session.session import Session
+
+
+class Source(Protocol):
+    """One followed layer: tells the session what lies on it, and shows the captions there.
+
+    Attributes
+    ----------
+    layer : napari.layers.Layer
+        The layer.
+    key : str
+        Its name in the session.
+    """
+
+    layer: napari.layers.Layer
+    key: str
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far a long look at the layer is, if one is going on."""
+
+    def sync(self) -> None:
+        """Tell the session what is there."""
+
+    def show(self) -> None:
+        """Write the session's captions into the layer's table."""
+
+    def selected(self) -> list[str]:
+        """Return the uids of what is selected on the layer."""
+
+    def close(self) -> None:
+        """Stop following; the captions stay in the table."""
+
+
+class Sources(QObject):
+    """The followed layers of one image.
+
+    Attributes
+    ----------
+    following : dict
+        Sources by layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    image : napari.layers.Image
+        What they lie on.
+    session : Session
+        What is told.
+    changed : callable
+        Called when there may be something to caption.
+    parent : QObject, optional
+        The annotator.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        image: napari.layers.Image,
+        session: Session,
+        changed: Callable[[], None],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.following: dict[Any, Source] = {}
+        self._viewer, self._image = viewer, image
+        self._session, self._changed = session, changed
+
+    def offers(self) -> list[napari.layers.Layer]:
+        """Return the layers that could be followed: points and labels with the image's axes."""
+        from napari.layers import Labels, Points
+
+        kinds = (Labels, Points)
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, kinds) and layer.ndim == self._image.ndim
+        ]
+
+    def follow(self, layer: napari.layers.Layer) -> Source:
+        """Caption what lies on a layer, and what will.
+
+        Raises
+        ------
+        RegionError
+            If it is no points or labels layer, or has other axes than the image.
+        """
+        from napari.layers import Labels, Points
+
+        from .labels_source import LabelsSource
+        from .points_source import PointsSource
+
+        if layer in self.following:
+            return self.following[layer]
+        if not isinstance(layer, (Labels, Points)):
+            raise RegionError(f"{layer.name!r} is neither a points nor a labels layer")
+        if layer.ndim != self._image.ndim:
+            raise RegionError(
+                f"{layer.name!r} has {layer.ndim} axes but the image has {self._image.ndim}; "
+                "make a layer with as many"
+            )
+        kind = LabelsSource if isinstance(layer, Labels) else PointsSource
+        source = kind(
+            layer, self._image, self._key(layer), self._session, self._changed, self._viewer
+        )
+        self.following[layer] = source
+        self._changed()
+        return source
+
+    def leave(self, layer: napari.layers.Layer) -> None:
+        """Stop following a layer; its captions stay in its table, but not in the session."""
+        source = self.following.pop(layer, None)
+        if source is not None:
+            source.close()
+            self._session.forget(source.key)
+            self._changed()
+
+    def selected(self) -> list[str]:
+        """Return what is selected on a followed layer that is the active one."""
+        source = self.following.get(self._viewer.layers.selection.active)
+        return source.selected() if source is not None else []
+
+    def sync(self) -> None:
+        """Tell the session of all layers."""
+        for source in self.following.values():
+            source.sync()
+
+    def show(self) -> None:
+        """Write the captions into all tables."""
+        for source in self.following.values():
+            source.show()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far a long look at a layer is, if one is going on."""
+        found = (source.progress for source in self.following.values())
+        return next((progress for progress in found if progress is not None), None)
+
+    def close(self) -> None:
+        """Stop following everything."""
+        for source in self.following.values():
+            source.close()
+        self.following.clear()
+
+    def _key(self, layer: napari.layers.Layer) -> str:
+        """Return a name that no other followed layer has."""
+        kind = type(layer).__name__.lower()
+        taken = {source.key for source in self.following.values()}
+        names = (f"{kind}:{layer.name}{'*' * n}" for n in range(len(taken) + 1))
+        return next(name for name in names if name not in taken)

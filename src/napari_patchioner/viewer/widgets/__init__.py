@@ -1,0 +1,1 @@
+"""Small widgets, each of one purpose, that know nothing of one another."""

@@ -1,0 +1,125 @@
+"""Fifty kills at random moments: every file is whole, and at most two seconds are missing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import pytest
+
+from napari_patchioner.annotations import ProjectShelf, read_project
+
+SCRIPT = Path(__file__).parents[2] / "support" / "edit_until_killed.py"
+KILLS, AT_ONCE, LONGEST_S = 50, 3, 3.2
+MOST_LOST_S = 2.0
+
+
+class Nursery:
+    """Starts children that edit until they are killed."""
+
+    def __init__(self, home):
+        environment = {
+            **os.environ,
+            "QT_QPA_PLATFORM": "offscreen",
+            "NAPARI_PATCHIONER_HOME": str(home),
+        }
+        self._lock = Lock()
+        self._mother = subprocess.Popen(
+            [sys.executable, str(SCRIPT)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._mother.stdout.readline() == "ready\n"
+
+    def child(self, folder):
+        with self._lock:
+            self._mother.stdin.write(f"{folder}\n")
+            self._mother.stdin.flush()
+            return int(self._mother.stdout.readline())
+
+    def close(self):
+        self._mother.stdin.close()
+        self._mother.wait(10)
+        self._mother.stdout.close()
+
+
+@pytest.fixture
+def nursery(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "home"))
+    made = Nursery(tmp_path / "home")
+    yield made
+    made.close()
+
+
+def edits(folder):
+    """Return number, time and captions by uid after each edit; a torn last line is none."""
+    lines = (folder / "log").read_text().split("\n")[:-1] if (folder / "log").exists() else []
+    for line in lines:
+        count, when, state = line.split("\t")
+        yield int(count), float(when), dict(pair.split("=") for pair in state.split(","))
+
+
+def lost_seconds(folder, killed):
+    """Return how much work is missing, having checked that what is there is whole and right."""
+    done = {count: (when, state) for count, when, state in edits(folder)}
+    path = folder / "cells.tif.patchioner.json"
+    saved = 0
+    if path.exists():
+        project = read_project(path)
+        assert not project.warning
+        state = {record.uid: record.caption for record in project.records}
+        saved = max(int(caption.split()[1]) for caption in state.values() if caption)
+        # An edit may have been saved before it could be written down.
+        if saved in done:
+            assert state == done[saved][1]
+        back = path.with_name(f"{path.name}.bak")
+        assert not back.exists() or not read_project(back).warning
+    missing = [when for count, (when, _) in done.items() if count > saved]
+    return killed - min(missing) if missing else 0.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to start fifty times in a minute")
+@pytest.mark.timeout(180)
+def test_fifty_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_property):
+    def one(number):
+        folder = tmp_path / f"run-{number}"
+        folder.mkdir()
+        child = nursery.child(folder)
+        time.sleep(random.Random(number).uniform(0.05, LONGEST_S))
+        killed = time.clock_gettime(time.CLOCK_MONOTONIC)
+        os.kill(child, signal.SIGKILL)
+        time.sleep(0.05)
+        return folder, killed
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = list(pool.map(one, range(KILLS)))
+    lost = [lost_seconds(folder, killed) for folder, killed in runs]
+    edited = [sum(1 for _ in edits(folder)) for folder, _ in runs]
+    there = sum((folder / "cells.tif.patchioner.json").exists() for folder, _ in runs)
+    record_property("lost_seconds", f"worst {max(lost):.2f}, mean {np.mean(lost):.2f}")
+    print(f"{sum(edited)} edits, {there} files, lost {max(lost):.2f} s at worst")
+    assert max(lost) <= MOST_LOST_S
+    assert there > KILLS / 4
+    assert sum(edited) > 20 * KILLS
+
+
+def test_the_image_is_known_again_after_a_kill(tmp_path, nursery):
+    child = nursery.child(tmp_path)
+    while not (tmp_path / "cells.tif.patchioner.json").exists():
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    project = ProjectShelf(
+        np.zeros((64, 64), np.uint8), tmp_path / "renamed.tif", "renamed.tif"
+    ).find()
+    assert project is not None
+    assert project.records
