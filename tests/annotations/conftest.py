@@ -5,7 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_patchioner.regions import Box, Ellipse, Point, Polygon, RegionSet, Trace, WholeImage
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
 
 
 def _numbers(region: Any) -> list[Any]:
@@ -21,6 +30,8 @@ def _numbers(region: Any) -> list[Any]:
         return [region.vertices]
     if isinstance(region, Ellipse):
         return [region.corners]
+    if isinstance(region, Mask):
+        return [region.offset, region.pixels.astype(float)]
     assert isinstance(region, Trace)
     return [region.connected, region.points]
 

@@ -163,7 +163,7 @@ def test_files_that_are_missing_or_not_text_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "annotations",
     [
-        [Annotation("a", "c", Mask(np.ones((2, 2), bool)))],
+        [Annotation("a", "c", Mask(np.zeros((2, 2), bool)))],
         [Annotation("a", "c", WholeImage()), Annotation("a", "c", WholeImage())],
         [Annotation("", "c", WholeImage())],
         [Annotation("a", "c", WholeImage(), score=float("nan"))],

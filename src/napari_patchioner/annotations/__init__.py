@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from ._annotation import KINDS, Annotation, Kind, Source, new_uid
 from ._captioned import with_human_caption, with_model_caption
+from ._carried import annotation_from, carried
 from ._content_hash import content_hash
-from ._formats import FORMATS, Format, read_annotations
+from ._formats import (
+    FORMATS,
+    Format,
+    format_named,
+    format_of,
+    read_annotations,
+    write_annotations,
+)
+from ._head import Head, head_of
+from ._images import ImageInfo, Images
 from ._napari_csv import format_napari_csv, read_napari_csv, write_napari_csv
 from ._napari_shape import region_from_shape, shape_from_region
 from ._project import Project, ProjectImage, ProjectRecord
@@ -20,6 +30,7 @@ from ._project_places import (
     strange_project,
 )
 from ._project_shelf import ProjectShelf
+from ._region_text import region_from_text, region_to_text
 from ._table import encode_text, write_bytes
 from ._tidy_csv import format_tidy_csv, read_tidy_csv, write_tidy_csv
 from ._wkt import region_from_wkt, region_to_wkt
@@ -29,6 +40,9 @@ __all__ = [
     "KINDS",
     "Annotation",
     "Format",
+    "Head",
+    "ImageInfo",
+    "Images",
     "Kind",
     "NewerVersion",
     "Project",
@@ -38,11 +52,16 @@ __all__ = [
     "ProjectShelf",
     "ProjectTaken",
     "Source",
+    "annotation_from",
+    "carried",
     "content_hash",
     "encode_text",
     "find_projects",
+    "format_named",
     "format_napari_csv",
+    "format_of",
     "format_tidy_csv",
+    "head_of",
     "new_uid",
     "project_path",
     "projects_folder",
@@ -52,7 +71,9 @@ __all__ = [
     "read_project",
     "read_tidy_csv",
     "region_from_shape",
+    "region_from_text",
     "region_from_wkt",
+    "region_to_text",
     "region_to_wkt",
     "remember_project",
     "shape_from_region",
@@ -60,6 +81,7 @@ __all__ = [
     "strange_project",
     "with_human_caption",
     "with_model_caption",
+    "write_annotations",
     "write_bytes",
     "write_napari_csv",
     "write_project",

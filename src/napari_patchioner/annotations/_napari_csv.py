@@ -28,13 +28,31 @@ from ._table import Table, format_table, read_table, write_text
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from ._head import Head
+    from ._images import Images
     from ._napari_shape import FloatArray
 
 NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
 _OURS = ("uid", "image", *CAPTION_COLUMNS)
 # Where a shape lies in an image of more than two dimensions: its leading coordinates.
 _PLANE = "plane"
+
+
+def knows(head: Head) -> bool:
+    """Whether a file is napari's table of shapes."""
+    return set(NAPARI_COLUMNS) <= set(head.columns)
+
+
+def read(path: Path) -> list[Annotation]:
+    """Read napari's table of shapes, as `read_napari_csv` does."""
+    return read_napari_csv(path)
+
+
+def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
+    """Write napari's table of shapes, as `write_napari_csv` does; the images are not needed."""
+    return write_napari_csv(path, annotations)
 
 
 def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:

@@ -18,17 +18,37 @@ from ._columns import (
     extra_fields,
     identity,
 )
+from ._region_text import region_from_text, region_to_text
 from ._table import Table, format_table, read_table, write_text
-from ._wkt import members_cell, region_from_wkt, region_to_wkt
+from ._wkt import members_cell
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from ._head import Head
+    from ._images import Images
 
 TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
 # Only written where there are sets: what well-known text alone cannot tell about their parts.
 _MEMBERS = "members"
 _KNOWN = (*TIDY_COLUMNS, *CAPTION_COLUMNS, _MEMBERS)
+
+
+def knows(head: Head) -> bool:
+    """Whether a file is a tidy table."""
+    return set(TIDY_COLUMNS) <= set(head.columns)
+
+
+def read(path: Path) -> list[Annotation]:
+    """Read a tidy table, as `read_tidy_csv` does."""
+    return read_tidy_csv(path)
+
+
+def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
+    """Write a tidy table, as `write_tidy_csv` does; the images are not needed."""
+    return write_tidy_csv(path, annotations)
 
 
 def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
@@ -62,7 +82,7 @@ def parse_tidy_csv(table: Table) -> list[Annotation]:
         cells = dict(zip(table.columns, values, strict=True))
         kind = cells["kind"].strip().lower()
         try:
-            region = region_from_wkt(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
+            region = region_from_text(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
         except FormatError as error:
             column = "kind" if "is unknown" in str(error) else "wkt"
             raise table.error(row, column, str(error)) from error
@@ -95,7 +115,7 @@ def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
     Raises
     ------
     FormatError
-        If a region is a mask or makes no sense, or two of one image share a uid.
+        If a region makes no sense, or two of one image share a uid.
 
     >>> from napari_patchioner.regions import Point
     >>> print(format_tidy_csv([Annotation("a", "cat.png", Point(1, 2), "an ear")]), end="")
@@ -132,7 +152,7 @@ def _wkt(annotation: Annotation) -> str:
     """Return the well-known text a region was read from, or make it."""
     if annotation.written is not None and annotation.written[0] is annotation.region:
         return annotation.written[1]
-    return region_to_wkt(annotation.region)
+    return region_to_text(annotation.region)
 
 
 def write_tidy_csv(
@@ -150,7 +170,7 @@ def write_tidy_csv(
     Returns
     -------
     tuple of Annotation
-        What the format could not hold: always empty, since a mask is an error here.
+        What the format could not hold: always empty.
 
     Raises
     ------

@@ -1,0 +1,61 @@
+"""The images annotations are about, for formats that name their sizes or need them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from napari_patchioner.errors import FormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a file of annotations may say about an image.
+
+    Attributes
+    ----------
+    name : str
+        What the image is called in the file.
+    height, width : int
+        Its size in pixels.
+    path : Path or None
+        Where it lies, for formats that hold the picture itself.
+    """
+
+    name: str
+    height: int
+    width: int
+    path: Path | None = None
+
+
+Images: TypeAlias = Mapping[str, ImageInfo]
+"""The images by the name annotations give them in ``Annotation.image``."""
+
+
+def image_size(images: Images, image: str) -> tuple[int, int]:
+    """Return ``(height, width)`` of an image, or say that its size is missing.
+
+    Raises
+    ------
+    FormatError
+        If nobody told the size, or it is no size.
+
+    >>> image_size({"cat.png": ImageInfo("cat.png", 480, 640)}, "cat.png")
+    (480, 640)
+    """
+    info = images.get(image)
+    if info is None or info.height < 1 or info.width < 1:
+        raise FormatError(
+            f"the size of image {image!r} is missing, which this format needs; "
+            "give the image along with its regions"
+        )
+    return info.height, info.width
+
+
+def image_name(images: Images, image: str) -> str:
+    """Return what an image is called in a file: as told, else as the annotations call it."""
+    return images[image].name if image in images else image

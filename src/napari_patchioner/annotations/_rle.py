@@ -1,0 +1,102 @@
+"""Masks as runs of pixels, the way COCO writes them.
+
+Runs go down each column, columns from left to right, and begin with pixels outside the mask.
+The text holds each run (from the fourth on: its difference to the run before last) as digits of
+five bits, lowest first, in characters from ``0`` on; the sixth bit says that more follow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_patchioner.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+_ZERO = 48
+# Thirteen digits of five bits hold any 64-bit number.
+_LONGEST = 13
+
+
+def mask_runs(pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the lengths of the runs of a mask, shape (height, width), the first outside it.
+
+    >>> mask_runs(np.array([[False, True], [True, True]])).tolist()
+    [1, 3]
+    """
+    flat = np.asarray(pixels, bool).ravel(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    first = [0] if flat.size and flat[0] else []
+    edges = np.concatenate([first, [0], changes, [flat.size]]).astype(np.int64)
+    return np.diff(edges)
+
+
+def runs_mask(runs: Sequence[int], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return the mask, shape (height, width), that runs make; undoes `mask_runs`.
+
+    Raises
+    ------
+    FormatError
+        If the runs do not fill the mask exactly.
+    """
+    lengths = np.asarray(runs, np.int64)
+    if height < 0 or width < 0 or (lengths < 0).any() or int(lengths.sum()) != height * width:
+        raise FormatError(f"the runs of a mask do not fill its {height} by {width} pixels")
+    inside = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(inside, lengths).reshape(width, height).T
+
+
+def encode_runs(runs: Sequence[int] | npt.NDArray[np.int64]) -> str:
+    """Return runs as COCO's text.
+
+    >>> encode_runs([1, 3])
+    '13'
+    """
+    left = np.array(runs, np.int64)
+    left[3:] -= np.asarray(runs, np.int64)[1:-2]
+    digits = []
+    open_ = np.ones(len(left), bool)
+    used = []
+    while open_.any():
+        digit = left & 31
+        left = left >> 5
+        more = np.where(digit & 16, left != -1, left != 0)
+        digits.append(digit + 32 * more + _ZERO)
+        used.append(open_)
+        open_ = open_ & more
+    if not digits:
+        return ""
+    table = np.stack(digits, axis=1).astype(np.uint8)
+    return str(table[np.stack(used, axis=1)].tobytes(), "ascii")
+
+
+def decode_runs(text: str) -> npt.NDArray[np.int64]:
+    """Return the runs in COCO's text; undoes `encode_runs`.
+
+    Raises
+    ------
+    FormatError
+        If the text is no such text.
+    """
+    digits = np.frombuffer(text.encode("latin-1", "replace"), np.uint8).astype(np.int64) - _ZERO
+    ends = np.flatnonzero((digits & 32) == 0)
+    if (digits < 0).any() or (digits > 63).any() or (len(digits) and not len(ends)):
+        raise FormatError("the runs of a mask are no text as COCO writes it")
+    if len(digits) and ends[-1] != len(digits) - 1:
+        raise FormatError("the runs of a mask are cut off")
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    sizes = ends - starts + 1 if len(digits) else np.zeros(0, np.int64)
+    if (sizes > _LONGEST).any():
+        raise FormatError("a run of a mask is too long")
+    place = np.arange(len(digits)) - np.repeat(starts[: len(sizes)], sizes)
+    values = np.add.reduceat((digits & 31) << (5 * place), starts) if len(digits) else sizes
+    negative = (digits[ends] & 16) != 0 if len(digits) else np.zeros(0, bool)
+    values = values - (negative.astype(np.int64) << (5 * sizes))
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
