@@ -1,9 +1,31 @@
-"""Labelled images to measure on: a dataset is an iterator of images with labelled regions."""
+"""What to measure on: samples of the paper's tasks in their published files, labelled images.
+
+`open_dataset` opens any published file as an iterator of (image, region, references);
+`development_images` yields images whose regions have category names.
+"""
 
 from __future__ import annotations
 
 from ._coco_folders import FOLDERS, development_images
+from ._image_folder import ImageFolder
 from ._labels import LabelledImage, LabelledRegion
+from ._registry import FORMS, open_dataset
 from ._rle import decode_rle
+from ._sample import TASKS, Dataset, Sample, Task
+from .region_sets import overlap_group
 
-__all__ = ["FOLDERS", "LabelledImage", "LabelledRegion", "decode_rle", "development_images"]
+__all__ = [
+    "FOLDERS",
+    "FORMS",
+    "TASKS",
+    "Dataset",
+    "ImageFolder",
+    "LabelledImage",
+    "LabelledRegion",
+    "Sample",
+    "Task",
+    "decode_rle",
+    "development_images",
+    "open_dataset",
+    "overlap_group",
+]

@@ -1,0 +1,31 @@
+"""The layout that COCO's files share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._records import Record
+
+
+def is_coco(data: Any) -> bool:
+    """Whether contents have COCO's layout, with at least one annotation."""
+    if not isinstance(data, dict) or not isinstance(data.get("annotations"), list):
+        return False
+    annotations = data["annotations"]
+    return bool(annotations) and isinstance(annotations[0], dict) and "image_id" in annotations[0]
+
+
+def image_names(data: Any, file: str) -> dict[str, str]:
+    """File name of every image that the file lists, by its id; ids of others stand for themselves.
+
+    Raises
+    ------
+    FormatError
+        A record of an image is none.
+    """
+    names = {}
+    for place, values in enumerate(data.get("images", [])):
+        record = Record(file, f"image {place + 1}", values)
+        if "file_name" in record.values:
+            names[record.identity("id")] = record.text("file_name")
+    return names

@@ -1,0 +1,135 @@
+"""Images of a data set in a folder, found by whatever name its file calls them."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from PIL import Image, UnidentifiedImageError
+
+from napari_patchioner.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+# "COCO_val2014_000000391895" and "000000391895" are both image 391895.
+_NUMBER = re.compile(r"(?:^|_)0*(\d+)$")
+
+
+class ImageFolder:
+    """Images under a folder, those of its sub-folders included.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look; it is listed once, at the first question.
+    skip_missing : bool
+        Whether samples of images that are not there are left out instead of being an error.
+
+    Attributes
+    ----------
+    missing : list of str
+        Ids that were asked for and not found, each once.
+    """
+
+    def __init__(self, folder: Path, *, skip_missing: bool = False) -> None:
+        if not folder.is_dir():
+            raise ImageError(f"{folder}: there is no such folder of images; name one that exists")
+        self.folder = folder
+        self.skip_missing = skip_missing
+        self.missing: list[str] = []
+
+    def find(self, image: str) -> Path:
+        """Path of an image: by path under the folder, file name, stem, or number.
+
+        Parameters
+        ----------
+        image : str
+            Such as ``"val2014/COCO_val2014_000000391895.jpg"``, ``"391895"`` or ``"000000391895"``.
+
+        Raises
+        ------
+        ImageError
+            No such image, or several that the name could mean.
+        """
+        for name in (image, image.rsplit("/", 1)[-1], _stem(image), _number(_stem(image))):
+            found = self._known.get(name, [])
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise ImageError(
+                    f"{image}: both {found[0]} and {found[1]} could be this image; "
+                    "name the folder of one of them"
+                )
+        raise ImageError(f"{image}: there is no such image under {self.folder}")
+
+    def wanted(self, image: str) -> bool:
+        """Whether samples of an image can be drawn; a missing one is noted or raised.
+
+        Raises
+        ------
+        ImageError
+            The image is not there and may not be left out.
+        """
+        try:
+            self.find(image)
+        except ImageError:
+            if not self.skip_missing:
+                raise
+            if image not in self._noted:
+                self._noted.add(image)
+                self.missing.append(image)
+            return False
+        return True
+
+    def size(self, image: str) -> tuple[int, int]:
+        """``(height, width)`` in pixels as the picture is seen, read from the file's header.
+
+        Raises
+        ------
+        ImageError
+            There is no such image, or it cannot be opened.
+        """
+        path = self.find(image)
+        try:
+            with Image.open(path) as picture:
+                turned = picture.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS
+                width, height = picture.size
+        except (OSError, UnidentifiedImageError) as error:
+            raise ImageError(f"{path}: is no image that can be opened ({error})") from error
+        return (width, height) if turned else (height, width)
+
+    @cached_property
+    def _noted(self) -> set[str]:
+        return set(self.missing)
+
+    @cached_property
+    def _known(self) -> dict[str, list[Path]]:
+        """Every way to call an image, with the files that could be meant."""
+        known: dict[str, list[Path]] = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            inside = path.relative_to(self.folder)
+            stem = path.stem
+            names = {inside.as_posix(), inside.with_suffix("").as_posix(), path.name, stem}
+            for name in names | {_number(stem)} - {""}:
+                known.setdefault(name, []).append(path)
+        return known
+
+
+_ORIENTATION, _SIDEWAYS = 0x0112, 5
+
+
+def _stem(image: str) -> str:
+    name = image.rsplit("/", 1)[-1]
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
+
+
+def _number(stem: str) -> str:
+    """Return the number a stem ends with, without leading zeros; empty where there is none."""
+    found = _NUMBER.search(stem)
+    return found[1] if found else ""
