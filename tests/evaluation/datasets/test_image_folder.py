@@ -29,11 +29,20 @@ def test_an_image_is_found_by_any_of_its_names(images: Path, name: str):
 
 
 def test_a_name_that_two_images_have_is_no_guess(images: Path):
-    Image.new("RGB", (4, 4)).save(images / "000000483108.png")
+    Image.new("RGB", (4, 4)).save(images / "000000483108.jpg")
     folder = ImageFolder(images)
     with pytest.raises(ImageError, match="could be this image"):
         folder.find("483108")
-    assert folder.find("000000483108.png").suffix == ".png"
+    assert folder.find("000000483108.jpg").parent == images
+
+
+def test_masks_and_copies_beside_a_photograph_are_no_second_image(images: Path):
+    Image.new("L", (80, 40)).save(images / "000000391895.png")
+    (images / "copies").mkdir()
+    (images / "copies" / "000000391895.jpg").write_bytes((images / "000000391895.jpg").read_bytes())
+    folder = ImageFolder(images)
+    assert folder.find("391895").name == "000000391895.jpg"
+    assert folder.find("000000391895.png").suffix == ".png"
 
 
 def test_a_picture_on_its_side_has_the_size_it_is_seen_with(images: Path):

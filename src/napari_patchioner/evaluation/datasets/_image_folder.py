@@ -55,7 +55,7 @@ class ImageFolder:
             No such image, or several that the name could mean.
         """
         for name in (image, image.rsplit("/", 1)[-1], _stem(image), _number(_stem(image))):
-            found = self._known.get(name, [])
+            found = _same(_photographs(self._known.get(name, [])))
             if len(found) == 1:
                 return found[0]
             if found:
@@ -121,6 +121,19 @@ class ImageFolder:
 
 
 _ORIENTATION, _SIDEWAYS = 0x0112, 5
+
+
+def _photographs(paths: list[Path]) -> list[Path]:
+    """Leave out the masks that data sets keep beside their photographs under the same stem."""
+    photographs = [path for path in paths if path.suffix.lower() in (".jpg", ".jpeg")]
+    return photographs or paths
+
+
+def _same(paths: list[Path]) -> list[Path]:
+    """Return one of several copies of a file, or all where they differ."""
+    if len(paths) < 2 or len({path.stat().st_size for path in paths}) > 1:
+        return paths
+    return paths[:1] if len({path.read_bytes() for path in paths}) == 1 else paths
 
 
 def _stem(image: str) -> str:
