@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_patchioner.evaluation._tokens import tokenize
-from napari_patchioner.evaluation.bleu import bleu
-from napari_patchioner.evaluation.cider import cider_d
+from napari_patchioner.evaluation.metrics._tokens import tokenize
+from napari_patchioner.evaluation.metrics.bleu import bleu
+from napari_patchioner.evaluation.metrics.cider import cider_d
 
 if TYPE_CHECKING:
     from .conftest import Case

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bootstrap import Interval, mean_interval
-from .mention import head_mentions, mentions
+from .metrics.bootstrap import Interval, mean_interval
+from .metrics.mention import head_mentions, mentions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

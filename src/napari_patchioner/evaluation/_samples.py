@@ -11,8 +11,8 @@ import skimage.data
 
 from napari_patchioner.regions._shapes import Box, WholeImage
 
-from ._synonyms import THINGS
-from .mention import named
+from .metrics._synonyms import THINGS
+from .metrics.mention import named
 
 if TYPE_CHECKING:
     from napari_patchioner.decoders._caption import Caption

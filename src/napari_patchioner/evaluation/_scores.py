@@ -18,11 +18,11 @@ from ._measures import (
     is_whole,
     separation,
 )
-from .bleu import bleu
-from .bootstrap import mean_interval
-from .calibration import calibration_error, score_bins
-from .cider import DocumentFrequency, cider_d
-from .mention import mentions
+from .metrics.bleu import bleu
+from .metrics.bootstrap import mean_interval
+from .metrics.calibration import calibration_error, score_bins
+from .metrics.cider import DocumentFrequency, cider_d
+from .metrics.mention import mentions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

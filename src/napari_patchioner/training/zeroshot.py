@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.bridges._head import softmax
-from napari_patchioner.evaluation._synonyms import STUFF
-from napari_patchioner.evaluation.mention import mentions
+from napari_patchioner.evaluation.metrics._synonyms import STUFF
+from napari_patchioner.evaluation.metrics.mention import mentions
 
 from .head import fit_reading
 

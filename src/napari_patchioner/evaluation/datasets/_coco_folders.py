@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.draw import polygon2mask
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.evaluation.mention import plain_name
+from napari_patchioner.evaluation.metrics.mention import plain_name
 from napari_patchioner.regions._shapes import Box, Mask
 
 from ._labels import LabelledImage, LabelledRegion

@@ -1,0 +1,1 @@
+"""How well captions agree with what people wrote, and with the pictures themselves."""
