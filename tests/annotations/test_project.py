@@ -194,7 +194,7 @@ def test_a_failed_write_leaves_everything_as_it_was(tmp_path, monkeypatch):
 
 
 def with_version(path, version):
-    data = path.read_bytes().replace(b'"version": "1.0"', f'"version": "{version}"'.encode())
+    data = path.read_bytes().replace(b'"version": "1.1"', f'"version": "{version}"'.encode())
     start, rest = data.split(b'"checksum": "')
     start += b'"checksum": "'
     from napari_patchioner.annotations._project_lines import checksum

@@ -62,6 +62,10 @@ class ProjectRecord:
         What napari calls the shape, ``"rectangle"`` for one; empty for groups and planes.
     vertices : ndarray of float, shape (n, ndim), optional
         Of the shape, in image pixels with pixel centres at integers, all axes of the image.
+    label : int, optional
+        Number a painted label has in its layer.
+    digest : str
+        Of the pixels of a painted label and their place.
     members : tuple of str
         Uids of the shapes of a group.
     plane : (axes, index), optional
@@ -91,6 +95,8 @@ class ProjectRecord:
     layer: str = ""
     shape_type: str = ""
     vertices: npt.NDArray[np.float64] | None = None
+    label: int | None = None
+    digest: str = ""
     members: tuple[str, ...] = ()
     plane: tuple[tuple[int, int], tuple[int, ...]] | None = None
     caption: str = ""

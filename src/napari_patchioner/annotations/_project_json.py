@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _VERDICTS = ("sure", "unsure", "appearance")
 # JSON has no words for these.
 _ODD = "$float"
-_PLAIN_TEXTS = ("layer", "caption", "source", "model", "problem")
+_PLAIN_TEXTS = ("layer", "digest", "caption", "source", "model", "problem")
 _FLAGS = ("reviewed", "locked", "rejected", "wanted")
 _OBJECTS = ("origin", "columns")
 _DETAILS = [(one.name, one.default) for one in fields(Caption)[2:]]
@@ -86,6 +86,8 @@ def record_to_json(record: ProjectRecord) -> dict[str, Any]:
     if record.vertices is not None:
         known["shape"] = record.shape_type
         known["vertices"] = record.vertices.tolist()
+    if record.label is not None:
+        known["label"] = record.label
     if record.members:
         known["members"] = list(record.members)
     if record.plane is not None:
@@ -112,6 +114,7 @@ def record_from_json(value: object, where: str) -> ProjectRecord:
         kind,
         vertices=vertices,
         shape_type=shape_type,
+        label=given.take("label", int, None),
         members=members,
         plane=_plane(given) if kind == "image" else None,
         score=float(given.take("score", float, math.nan)),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._project import Project, ProjectRecord
 
 FORMAT = "napari-patchioner project"
-VERSION = (1, 0)
+VERSION = (1, 1)
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 

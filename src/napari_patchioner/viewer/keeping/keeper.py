@@ -16,6 +16,7 @@ from napari_patchioner.viewer.reading.worker import Job, reporting
 
 from .autosave import Autosave, sentence
 from .restore import restore, resume
+from .returning import Returning
 from .snapshot import Snapshots
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ class Keeper(QObject):
         self._shelf = ProjectShelf(pixels, image.source.path, image_title(image))
         self._snapshots = Snapshots(annotator.session)
         self._base = Project(ProjectImage(image_title(image)))
-        self._left: tuple[ProjectRecord, ...] = ()
         self._saved: tuple[ProjectRecord, ...] = ()
         self._pending: tuple[ProjectRecord, ...] = ()
         self.autosave = Autosave(self._project, self._shelf.write, self)
@@ -73,6 +73,8 @@ class Keeper(QObject):
         self._job.ended.connect(self._on_looked)
         self._job.start()
         annotator.session.changed.append(self.autosave.touch)
+        self._returning = Returning(annotator, self._snapshots, self)
+        self._returning.told.connect(self.told)
         # The last look at shapes whose layer is taken away together with its image.
         annotator.viewer.layers.events.removing.connect(self._look)
 
@@ -145,10 +147,7 @@ class Keeper(QObject):
 
     def _take(self) -> tuple[ProjectRecord, ...]:
         """Return all records there are, those that cannot be shown as well."""
-        annotator = self._annotator
-        followed = (source.key for source in annotator.sight.sources.following.values())
-        taken = self._snapshots.take({*annotator.bindings, *followed})
-        return (*taken, *self._left)
+        return self._snapshots.take(self._returning.layers)
 
     def _project(self) -> Project | None:
         """Return the work as it is; None where all of it is saved."""
@@ -171,8 +170,10 @@ class Keeper(QObject):
     def _restore(self, project: Project) -> None:
         """Put saved work on the image, unless there is some already."""
         session = self._annotator.session
-        if resume(project, session):
-            self._go_on(project, ())
+        left = resume(project, session)
+        if left is not None:
+            self._go_on(project, left)
+            self._returning.look()
             return
         if any(record.seen is not None or record.caption for record in session.records.values()):
             self._shelf.leave()
@@ -189,12 +190,13 @@ class Keeper(QObject):
         if self._shelf.path is not None:
             self._saved = self._take()
         self.told.emit(_summary(done.regions, done.captions, project.written))
+        self._returning.look()
 
     def _go_on(self, project: Project, left: tuple[ProjectRecord, ...]) -> None:
         """Take over what a project says besides its records; that is no step of a person's."""
         self._annotator.session.start_history()
-        self._base, self._left = project, left
-        self._snapshots.carry(project.records)
+        self._base = project
+        self._snapshots.carry(project.records, left)
         self._annotator.show()
 
     def _refill(self, key: str, fill: Fill) -> None:
@@ -215,6 +217,7 @@ class Keeper(QObject):
         if self.autosave.touch in self._annotator.session.changed:
             self._annotator.session.changed.remove(self.autosave.touch)
             self._annotator.viewer.layers.events.removing.disconnect(self._look)
+            self._returning.close()
 
     def _on_found(self, answer: tuple[Project | None, str]) -> None:
         project, note = answer

@@ -11,7 +11,7 @@ from napari_patchioner.viewer.canvas import table
 from napari_patchioner.viewer.canvas.geometry import alignment
 from napari_patchioner.viewer.session.record import Row
 
-from .snapshot import fill_in, plane_of_record
+from .snapshot import FOREIGN, fill_in, plane_of_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -74,7 +74,7 @@ def restore(
     for key in dict.fromkeys(record.layer for record in shapes if _is_drawn(record)):
         mine = [record for record in shapes if record.layer == key and _is_drawn(record)]
         refill(key, lambda layer, mine=mine: fill_layer(layer, image, mine))
-    _restore_groups(project.records, session)
+    restore_groups(project.records, session)
     left = []
     for saved in project.records:
         record = session.records.get(saved.uid)
@@ -87,24 +87,29 @@ def restore(
     return Restored(regions, sum(bool(record.caption) for record in there), tuple(left))
 
 
-def resume(project: Project, session: Session) -> bool:
+def resume(project: Project, session: Session) -> tuple[ProjectRecord, ...] | None:
     """Go on with work that is on the image still, as after the dock was closed and opened.
 
     Returns
     -------
-    bool
-        False, and nothing has changed, where no shape of the project is there.
+    tuple of ProjectRecord, optional
+        What lies on layers that are not looked at yet; None, and nothing has changed, where no
+        shape of the project is there.
     """
     drawn = {record.uid for record in project.records if _is_drawn(record)}
     if drawn.isdisjoint(session.records):
-        return False
-    _restore_groups(project.records, session)
+        return None
+    restore_groups(project.records, session)
     for saved in project.records:
         record = session.records.get(saved.uid)
         # What is on the image is newer: it may have been changed without the dock.
         if record is not None and record.caption in ("", saved.caption):
             fill_in(record, saved)
-    return True
+    missing = [one for one in project.records if one.uid not in session.records]
+    waiting = {one.uid for one in missing if one.shape_type in FOREIGN}
+    return tuple(
+        one for one in missing if one.uid in waiting or not waiting.isdisjoint(one.members)
+    )
 
 
 def fill_layer(
@@ -142,12 +147,12 @@ def _draw(
     return drawn
 
 
-def _restore_groups(records: Iterable[ProjectRecord], session: Session) -> None:
-    """Make the records of groups and whole planes, under the names they had."""
+def restore_groups(records: Iterable[ProjectRecord], session: Session) -> None:
+    """Make the records of groups, where all of them is there, and planes, as they were named."""
     for saved in records:
         if saved.kind == "image":
             record = session.whole(plane_of_record(saved))
-        elif saved.kind == "group":
+        elif saved.kind == "group" and session.records.keys() >= set(saved.members):
             record = session.group(saved.members)
         else:
             continue

@@ -6,6 +6,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import ProjectRecord
+from napari_patchioner.viewer.canvas.geometry import POINT
+from napari_patchioner.viewer.session.mask import LABEL, SeenMask
 from napari_patchioner.viewer.session.record import Plane
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ SHARED = (
     "origin",
     "wanted",
 )
+# On layers of other people's making, which are not ours to bring back.
+FOREIGN = (POINT, LABEL)
 # All that makes a difference to a file. Nothing in it is changed in place.
 _state_of = attrgetter(*SHARED, "asked", "fingerprint", "layer", "extras")
 
@@ -46,10 +50,29 @@ class Snapshots:
         self._session = session
         self._taken: dict[str, tuple[tuple[Any, ...], ProjectRecord]] = {}
         self._extra: dict[str, Mapping[str, Any]] = {}
+        self._carried: dict[str, ProjectRecord] = {}
+        self._gone: dict[str, ProjectRecord] = {}
 
-    def carry(self, records: Iterable[ProjectRecord]) -> None:
-        """Remember fields of a newer version, to write them again."""
+    @property
+    def lost(self) -> dict[str, ProjectRecord]:
+        """What the session does not show, but the file keeps."""
+        known = self._session.records
+        return {u: one for u, one in {**self._carried, **self._gone}.items() if u not in known}
+
+    def carry(self, records: Iterable[ProjectRecord], left: Iterable[ProjectRecord] = ()) -> None:
+        """Remember fields of a newer version, and records that cannot be shown, to write again."""
         self._extra = {record.uid: record.extra for record in records if record.extra}
+        self._carried = {record.uid: record for record in left}
+
+    def keep(self, record: ProjectRecord) -> None:
+        """Write a record from now on that is not shown."""
+        self._carried[record.uid] = record
+
+    def set_aside(self, layer: str, bound: Container[str]) -> None:
+        """Write on what lies on a layer, which is about to go."""
+        for record in self.take(bound):
+            if record.layer == layer:
+                self._carried[record.uid] = record
 
     def take(self, bound: Container[str]) -> tuple[ProjectRecord, ...]:
         """Return all records, the shapes of each layer in their order.
@@ -71,24 +94,36 @@ class Snapshots:
             same = known is not None and known[0] == state
             kept = known[1] if same else _project_record(record, self._extra.get(uid, {}))
             self._taken[uid] = state, kept
-        self._keep_lost_layers(before, bound)
-        return tuple(kept for _, kept in self._taken.values())
+        self._keep_lost({u: one for u, (_, one) in before.items() if u not in records}, bound)
+        shown = (kept for _, kept in self._taken.values())
+        return (*shown, *{**self._carried, **self._gone}.values())
 
-    def _keep_lost_layers(
-        self, before: Mapping[str, tuple[Any, ProjectRecord]], bound: Container[str]
-    ) -> None:
-        """Keep shapes whose layer is gone, and the groups they are in."""
-        missing = {uid: entry for uid, entry in before.items() if uid not in self._taken}
-        lost = {
-            uid: entry
-            for uid, entry in missing.items()
-            if entry[1].vertices is not None and entry[1].layer not in bound
+    def _keep_lost(self, missing: Mapping[str, ProjectRecord], bound: Container[str]) -> None:
+        """Keep shapes whose layer is gone, and the groups they are in.
+
+        Regions on layers of other people's making are kept until they are seen again: such a
+        layer may come back in part, or plane by plane.
+        """
+        entries = {**self._gone, **missing}
+        gone = {u: one for u, one in entries.items() if one.layer and one.layer not in bound}
+        self._carried |= {u: one for u, one in gone.items() if one.shape_type in FOREIGN}
+        shapes = {**self._carried, **gone}
+        groups = {
+            uid: one for uid, one in entries.items() if not shapes.keys().isdisjoint(one.members)
         }
-        self._taken |= lost
-        for uid, entry in missing.items():
-            members = entry[1].members
-            if not lost.keys().isdisjoint(members) and self._taken.keys() >= set(members):
-                self._taken[uid] = entry
+        self._gone = self._whole({**gone, **groups}, shapes)
+        self._carried = self._whole(self._carried, {**shapes, **groups})
+
+    def _whole(
+        self, records: Mapping[str, ProjectRecord], kept: Mapping[str, ProjectRecord]
+    ) -> dict[str, ProjectRecord]:
+        """Return those not shown; of groups, those all of whose members are still somewhere."""
+        known = self._taken.keys() | kept.keys()
+        return {
+            uid: one
+            for uid, one in records.items()
+            if uid not in self._taken and known >= set(one.members)
+        }
 
 
 def fill_in(record: Record, saved: ProjectRecord) -> None:
@@ -116,6 +151,8 @@ def _project_record(record: Record, extra: Mapping[str, Any]) -> ProjectRecord:
         shape_type=seen.shape_type if seen is not None else "",
         vertices=seen.vertices if seen is not None else None,
         plane=(plane.axes, plane.index) if plane is not None else None,
+        label=seen.value if isinstance(seen, SeenMask) else None,
+        digest=seen.digest if isinstance(seen, SeenMask) else "",
         columns=dict(record.extras),
         extra=extra,
         **shared,

@@ -161,7 +161,11 @@ class Sources(QObject):
 
     def _key(self, layer: napari.layers.Layer) -> str:
         """Return a name that no other followed layer has."""
-        kind = type(layer).__name__.lower()
         taken = {source.key for source in self.following.values()}
-        names = (f"{kind}:{layer.name}{'*' * n}" for n in range(len(taken) + 1))
+        names = (f"{layer_key(layer)}{'*' * n}" for n in range(len(taken) + 1))
         return next(name for name in names if name not in taken)
+
+
+def layer_key(layer: napari.layers.Layer) -> str:
+    """Return what a followed layer is called in the session, if no other one has its name."""
+    return f"{type(layer).__name__.lower()}:{layer.name}"
