@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
 
-from . import _napari_csv, _tidy_csv
+from . import _labelme, _napari_csv, _tidy_csv
 from ._head import Head, head_of
 from ._table import read_table
 
@@ -61,6 +61,7 @@ def _format(module: object, name: str, title: str, *suffixes: str, needs: str = 
 _ALL = (
     _format(_tidy_csv, "tidy", "Table, one row per region", ".csv"),
     _format(_napari_csv, "napari", "napari shapes, one row per vertex", ".csv"),
+    _format(_labelme, "labelme", "LabelMe", ".json"),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
