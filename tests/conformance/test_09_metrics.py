@@ -1,17 +1,33 @@
-"""CIDEr-D and BLEU as the COCO caption tools compute them."""
+"""Caption metrics as the COCO caption tools compute them, dense mAP as both its protocols do."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from napari_patchioner.evaluation.metrics._tokens import tokenize
 from napari_patchioner.evaluation.metrics.bleu import bleu
 from napari_patchioner.evaluation.metrics.cider import cider_d
+from napari_patchioner.evaluation.metrics.dense_map import (
+    DenseImage,
+    dense_map,
+    match,
+    merge_boxes,
+)
+from napari_patchioner.evaluation.metrics.rouge import rouge_l
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from napari_patchioner.evaluation.metrics.dense_map import Protocol
+
     from .conftest import Case
+
+    FloatArray = npt.NDArray[np.float64]
 
 
 def texts(case: Case) -> tuple[list[str], list[list[str]]]:
@@ -51,3 +67,68 @@ def test_tokens(case: Case) -> None:
         given.get("candidates", ()), expected.get("tokenized_candidates", ()), strict=True
     ):
         assert " ".join(tokenize(text)) == tokens
+
+
+@pytest.mark.cases("09_metrics/caption_metrics*")
+def test_rouge(case: Case) -> None:
+    scores = rouge_l(*texts(case))
+
+    case.check("per_item_ROUGE_L", scores)
+    assert scores.mean() == pytest.approx(case.texts_out["corpus"]["ROUGE_L"], rel=1e-6)
+
+
+def dense_images(case: Case) -> list[DenseImage]:
+    return [
+        DenseImage(
+            np.reshape(one["gt_boxes"], (-1, 4)),
+            one["gt_texts"],
+            np.reshape(one["boxes"], (-1, 4)),
+            one["texts"],
+            one["scores"],
+        )
+        for one in case.texts_in["images"]
+    ]
+
+
+@pytest.mark.cases("09_metrics/densecap_map*")
+@pytest.mark.parametrize(
+    ("protocol", "name"),
+    [("reference", "reference"), ("paper", "paper_densecap_lua_protocol_independent")],
+)
+def test_dense_map(case: Case, protocol: Protocol, name: str) -> None:
+    """With the METEOR of each pair as the reference found it, so that only mAP is compared."""
+    known = {
+        (one["candidate"], tuple(one["references"])): one["meteor"]
+        for one in case.texts_out["records_with_meteor"]
+    }
+
+    def meteor(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> FloatArray:
+        pairs = zip(candidates, references, strict=True)
+        return np.array([known[one, tuple(others)] for one, others in pairs])
+
+    images = dense_images(case)
+    found, expected = dense_map(images, meteor, protocol=protocol), case.texts_out[name]
+
+    assert found.mean == pytest.approx(expected["map"], abs=1e-6)
+    assert found.detection == pytest.approx(expected["detmap"], abs=1e-6)
+    for (iou, agreement), value in found.by_threshold.items():
+        key = f"iou_{iou:g}_meteor_{agreement:g}"
+        assert value == pytest.approx(expected["ap_breakdown"][key], abs=1e-6), key
+    for iou, value in found.by_iou.items():
+        assert value == pytest.approx(expected["det_breakdown"][f"iou_{iou:g}"], abs=1e-6)
+    merged = sum(len(merge_boxes(one.truth, one.texts)[0]) for one in images)
+    assert merged == case.texts_out["npos_after_merge"]
+
+
+@pytest.mark.cases("09_metrics/densecap_map*")
+def test_matches_of_the_published_evaluator(case: Case) -> None:
+    found = []
+    for image in dense_images(case):
+        truth, said = merge_boxes(image.truth, image.texts)
+        found += match(image, truth, said, edge=0.0)
+
+    expected = case.texts_out["records_with_meteor"]
+    assert [one.caption for one in found] == [one["candidate"] for one in expected]
+    assert [list(one.references) for one in found] == [one["references"] for one in expected]
+    assert [one.first for one in found] == [bool(one["ok"]) for one in expected]
+    assert [one.iou for one in found] == pytest.approx([one["iou"] for one in expected], abs=1e-6)

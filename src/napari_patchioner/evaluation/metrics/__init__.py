@@ -1,1 +1,8 @@
 """How well captions agree with what people wrote, and with the pictures themselves."""
+
+from __future__ import annotations
+
+from ._captioned import Captioned, Metric, Scored
+from ._registry import METRICS
+
+__all__ = ["METRICS", "Captioned", "Metric", "Scored"]

@@ -1,0 +1,87 @@
+"""What metrics look at, and what they give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_patchioner.regions import Region
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Captioned:
+    """Captions of a test set with everything a metric may compare them with.
+
+    Attributes
+    ----------
+    candidates : sequence of str, length n
+        What the model said.
+    references : sequence of sequence of str, length n
+        What people said.
+    images : sequence of str, length n
+        Id of the image of each.
+    regions : sequence of Region, length n
+        What each is about, ``(row, column)`` image pixels.
+    scores : sequence of float, length n
+        How sure the model was.
+    paths : mapping of str to Path
+        Where the images lie, for metrics that look at them.
+    tools : mapping of str to object
+        Opened helpers by name: ``"meteor"``, ``"clip"``, ``"pac"``, ``"space"``.
+    """
+
+    candidates: Sequence[str]
+    references: Sequence[Sequence[str]]
+    images: Sequence[str]
+    regions: Sequence[Region] = ()
+    scores: Sequence[float] = ()
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    tools: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scored:
+    """The score of a test set.
+
+    Attributes
+    ----------
+    corpus : float
+        Of the whole set; nan where it cannot be said.
+    items : ndarray of float64, shape (n,), or None
+        Of every caption, nan where it cannot be said; None where only the set has a score.
+    """
+
+    corpus: float
+    items: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A way to judge captions; higher is better for all of them.
+
+    Attributes
+    ----------
+    name : str
+        Its key in files and options.
+    title : str
+        What people call it.
+    score : callable
+        Turns `Captioned` into `Scored`.
+    tasks : tuple of str
+        The tasks it says something about.
+    needs : tuple of str
+        Tools it looks up in `Captioned.tools`.
+    """
+
+    name: str
+    title: str
+    score: Callable[[Captioned], Scored]
+    tasks: tuple[str, ...] = ("image", "dense", "region-set", "trace")
+    needs: tuple[str, ...] = ()

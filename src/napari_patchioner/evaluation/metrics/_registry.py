@@ -1,0 +1,120 @@
+"""Every metric, in one place; a new one is one file and one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._captioned import Captioned, Metric, Scored
+from .bleu import bleu
+from .cider import cider_d
+from .dense_map import DenseImage, dense_map
+from .diversity import distinct, self_retrieval
+from .rouge import rouge_l
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from napari_patchioner.regions import Region
+
+    from .dense_map import DenseMap
+
+
+def _mean(items: npt.NDArray[np.float64]) -> Scored:
+    known = items[~np.isnan(items)]
+    return Scored(float(known.mean()) if known.size else float("nan"), items)
+
+
+def _bleu(size: int) -> Callable[[Captioned], Scored]:
+    def score(given: Captioned) -> Scored:
+        corpus = bleu(given.candidates, given.references, size)[-1] if given.candidates else np.nan
+        pairs = zip(given.candidates, given.references, strict=True)
+        return Scored(float(corpus), np.array([bleu([c], [r], size)[-1] for c, r in pairs]))
+
+    return score
+
+
+def _cider(given: Captioned) -> Scored:
+    # A corpus without references has no document frequencies.
+    if not given.candidates:
+        return Scored(float("nan"), np.empty(0))
+    return _mean(cider_d(given.candidates, given.references))
+
+
+def _rouge(given: Captioned) -> Scored:
+    return _mean(rouge_l(given.candidates, given.references))
+
+
+def _meteor(given: Captioned) -> Scored:
+    scored: Scored = given.tools["meteor"].score(given.candidates, given.references)
+    return scored
+
+
+def _dense(pick: Callable[[DenseMap], float]) -> Callable[[Captioned], Scored]:
+    def score(given: Captioned) -> Scored:
+        found = dense_map(dense_images(given), given.tools["meteor"].items)
+        return Scored(pick(found))
+
+    return score
+
+
+def dense_images(given: Captioned) -> list[DenseImage]:
+    """Gather captions of given boxes by image, for `dense_map`.
+
+    Parameters
+    ----------
+    given : Captioned
+        Every region a box; each box is its own ground truth.
+
+    Returns
+    -------
+    list of DenseImage
+        Boxes as ``x1, y1, x2, y2`` with pixel corners at integers.
+    """
+    places: dict[str, list[int]] = {}
+    for place, image in enumerate(given.images):
+        places.setdefault(image, []).append(place)
+    found = []
+    for inside in places.values():
+        boxes = np.array([_corners(given.regions[place]) for place in inside])
+        texts = [given.references[place][0] for place in inside]
+        captions = [given.candidates[place] for place in inside]
+        scores = [given.scores[place] for place in inside]
+        found.append(DenseImage(boxes, texts, boxes, captions, scores))
+    return found
+
+
+def _corners(region: Region) -> Sequence[float]:
+    left, top = region.left, region.top  # type: ignore[union-attr]
+    right, bottom = region.right, region.bottom  # type: ignore[union-attr]
+    return [edge + 0.5 for edge in (left, top, right, bottom)]
+
+
+def _distinct(size: int) -> Callable[[Captioned], Scored]:
+    return lambda given: Scored(distinct(given.candidates, size))
+
+
+def _self_retrieval(given: Captioned) -> Scored:
+    texts, regions = given.tools["space"].embed(given)
+    return _mean(self_retrieval(texts, regions, given.images))
+
+
+_REGIONS = ("dense", "region-set", "trace")
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *(Metric(f"bleu{size}", f"BLEU-{size}", _bleu(size)) for size in (1, 2, 3, 4)),
+        Metric("meteor", "METEOR", _meteor, needs=("meteor",)),
+        Metric("rouge_l", "ROUGE-L", _rouge),
+        Metric("cider_d", "CIDEr-D", _cider),
+        Metric("dense_map", "mAP", _dense(lambda found: found.mean), ("dense",), ("meteor",)),
+        Metric("det_map", "detmAP", _dense(lambda found: found.detection), ("dense",), ("meteor",)),
+        Metric("distinct1", "distinct-1", _distinct(1)),
+        Metric("distinct2", "distinct-2", _distinct(2)),
+        Metric("self_retrieval", "self-retrieval", _self_retrieval, _REGIONS, ("space",)),
+    )
+}
