@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from .backbones import RegionEncoder, as_rgb
 from .bridges import WishfulBridge
 from .decoders import Wishes
-from .errors import ModelError, RegionError
+from .errors import ModelError
 from .grids import grid_key, pool
-from .regions import RegionSet, WholeImage, cover
+from .regions import WholeImage, cover, each, united
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .bridges import Bridge
     from .decoders import Caption, Decoder, Length
     from .grids import FeatureGrid, GridStore
+    from .pyramid import Pyramid
     from .regions import PatchWeights, Region
 
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
@@ -141,6 +142,21 @@ class Captioner:
             store.put(grid)
         return grid
 
+    def pyramid(self, levels: Any, **options: Any) -> Pyramid:
+        """Look at a large image piece by piece, as closely as each region asks for.
+
+        Parameters
+        ----------
+        levels : array_like or sequence of array_like
+            The image in one size or several, the full resolution first; lazy ones (zarr, dask,
+            memory-mapped) are read only where regions lie.
+        **options
+            As for `pyramid.Pyramid`, whose ``caption(regions)`` is what to go on with.
+        """
+        from .pyramid import Pyramid
+
+        return Pyramid(levels, self, **options)
+
     def caption(
         self,
         grid: FeatureGrid,
@@ -209,8 +225,8 @@ class Captioner:
         wishes = Wishes(length, temperature, repetition, must, never, plurals)
         self._check(grid)
         if union:
-            regions = [_united(region) for region in regions]
-        weights = self._cover_all(grid, regions)
+            regions = [united(region) for region in regions]
+        weights = each(regions, lambda region: self._cover(region, grid))
         if not weights:
             return []
         tell = progress or (lambda _fraction, _message: None)
@@ -279,21 +295,5 @@ class Captioner:
             vectors[rows] = pool(grid, [weights[row] for row in rows], way, variance=self.variance)
         return vectors
 
-    def _cover_all(self, grid: FeatureGrid, regions: Sequence[Region]) -> list[PatchWeights]:
-        """Find the patches of every region, or say which one is at fault."""
-        weights = []
-        for position, region in enumerate(regions, start=1):
-            try:
-                covered = cover(
-                    region, grid.transform, weighting=self.weighting, convention=self.convention
-                )
-            except RegionError as error:
-                if len(regions) == 1:
-                    raise
-                raise RegionError(f"Region {position} of {len(regions)}: {error}") from error
-            weights.append(covered)
-        return weights
-
-
-def _united(region: Region) -> Region:
-    return replace(region, union=True) if isinstance(region, RegionSet) else region
+    def _cover(self, region: Region, grid: FeatureGrid) -> PatchWeights:
+        return cover(region, grid.transform, weighting=self.weighting, convention=self.convention)

@@ -93,7 +93,7 @@ def _stretch(colours: AnyArray, limits: Sequence[float] | None) -> npt.NDArray[n
         colours = colours.astype(np.uint8) * np.uint8(255)
     if limits is None and colours.dtype == np.uint8:
         return colours
-    low, high = _checked(limits) if limits is not None else _own_limits(colours)
+    low, high = _checked(limits) if limits is not None else own_limits(colours)
     exact = _enough(colours.dtype, high - low)
     scaled = (np.clip(colours.astype(exact), low, high) - exact(low)) / exact(high - low)
     pixels: npt.NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
@@ -114,8 +114,14 @@ def _checked(limits: Sequence[float]) -> Limits:
     return low, high
 
 
-def _own_limits(colours: AnyArray) -> Limits:
-    """Return the values to show as black and white when nobody says."""
+def own_limits(colours: AnyArray) -> Limits:
+    """Return the values to show as black and as white when nobody says.
+
+    Parameters
+    ----------
+    colours : ndarray, shape (height, width, 1 or 3)
+        Without transparency.
+    """
     low, high = float(colours.min()), float(colours.max())
     gray = colours.shape[2] == 1
     if colours.dtype.kind == "f":

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from ._bounds import bounds
 from ._cover import cover
-from ._shapes import Box, Ellipse, Mask, Point, Polygon, Region, RegionSet, Trace, WholeImage
+from ._each import each
+from ._labels import label_boxes
+from ._shapes import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+    united,
+)
 from ._untangle import untangle
 from ._weights import PatchWeights
 
@@ -18,6 +32,10 @@ __all__ = [
     "RegionSet",
     "Trace",
     "WholeImage",
+    "bounds",
     "cover",
+    "each",
+    "label_boxes",
+    "united",
     "untangle",
 ]

@@ -6,7 +6,7 @@ integers, as napari has them: the pixel ``(0, 0)`` fills the square from -0.5 to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -127,3 +127,8 @@ class WholeImage:
 
 
 Region: TypeAlias = "Point | Box | Polygon | Ellipse | Mask | Trace | RegionSet | WholeImage"
+
+
+def united(region: Region) -> Region:
+    """Return a region in which patches that members share count once."""
+    return replace(region, union=True) if isinstance(region, RegionSet) else region

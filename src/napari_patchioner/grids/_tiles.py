@@ -1,0 +1,126 @@
+"""Overlapping tiles over a grid of patches, each patch owned by one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_patchioner.errors import PatchionerError
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Tiles along one axis of a patch grid.
+
+    Tile ``i`` begins at patch ``i * (side - overlap)``, the last one so early that it ends with
+    the grid; a grid shorter than a tile has one, which reaches beyond it. A patch belongs to the
+    tile in whose middle it lies most, the earlier one if two are as good.
+
+    Attributes
+    ----------
+    cells : int
+        Patches along the axis.
+    side : int
+        Patches along a tile.
+    overlap : int
+        Patches that neighbours share at least.
+    """
+
+    cells: int
+    side: int
+    overlap: int
+
+    def __post_init__(self) -> None:
+        if not (self.cells >= 1 and 0 <= self.overlap < self.side):
+            raise PatchionerError(
+                f"Tiles of {self.side} patches cannot share {self.overlap} over "
+                f"{self.cells}: choose an overlap from 0 to {self.side - 1}."
+            )
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles there are."""
+        beyond = max(0, self.cells - self.side)
+        return 1 + -(-beyond // (self.side - self.overlap))
+
+    def start(self, tile: int) -> int:
+        """First patch of a tile."""
+        return min(tile * (self.side - self.overlap), max(0, self.cells - self.side))
+
+    def owned(self, tile: int) -> tuple[int, int]:
+        """First patch that belongs to a tile, and the first after it that does not."""
+        first = 0 if tile == 0 else self._border(tile - 1)
+        return first, self.cells if tile == self.tiles - 1 else self._border(tile)
+
+    def owner(self, cell: int) -> int:
+        """Tile that a patch belongs to."""
+        # Borders rise by one step per tile, save for the last one: one division, one look around.
+        guess = min(max(cell // (self.side - self.overlap), 0), self.tiles - 1)
+        while cell < self.owned(guess)[0]:
+            guess -= 1
+        while cell >= self.owned(guess)[1]:
+            guess += 1
+        return guess
+
+    def _border(self, tile: int) -> int:
+        """First patch nearer to the middle of the next tile than to that of this one."""
+        return (self.start(tile) + self.start(tile + 1) + self.side + 1) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighbouring tiles: rows and columns of them, the stops not included."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles these are."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tiles over a whole patch grid.
+
+    Attributes
+    ----------
+    down, across : Strip
+        Along rows and along columns.
+
+    Examples
+    --------
+    >>> tiling = Tiling.over((10, 4), side=4, overlap=1)
+    >>> [tiling.down.start(tile) for tile in range(tiling.down.tiles)]
+    [0, 3, 6]
+    >>> [tiling.down.owned(tile) for tile in range(tiling.down.tiles)]
+    [(0, 4), (4, 7), (7, 10)]
+    """
+
+    down: Strip
+    across: Strip
+
+    @classmethod
+    def over(cls, grid_shape: tuple[int, int], side: int, overlap: int) -> Tiling:
+        """Lay square tiles of ``side`` patches over ``(rows, columns)`` of them."""
+        return cls(Strip(grid_shape[0], side, overlap), Strip(grid_shape[1], side, overlap))
+
+    def around(self, rows: tuple[int, int], columns: tuple[int, int]) -> Block:
+        """Tiles that own the patches of a rectangle, its first and last row and column given."""
+        return Block(
+            self.down.owner(rows[0]),
+            self.across.owner(columns[0]),
+            self.down.owner(rows[1]) + 1,
+            self.across.owner(columns[1]) + 1,
+        )
+
+    def patches(self, block: Block) -> tuple[int, int, int, int]:
+        """Return ``(top, left, bottom, right)`` of the patches that a block owns, stops not in."""
+        return (
+            self.down.owned(block.top)[0],
+            self.across.owned(block.left)[0],
+            self.down.owned(block.bottom - 1)[1],
+            self.across.owned(block.right - 1)[1],
+        )

@@ -1,0 +1,156 @@
+"""Carrying out a plan: reading pixels, having them looked at, keeping what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.backbones import RegionEncoder
+from napari_patchioner.grids import GridTransform, derived_key, stitch
+
+from ._plan import OVERVIEW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.grids import Block, FeatureGrid, GridStore
+
+    from ._levels import Level, Levels
+    from ._plan import Plan, Planner
+
+    Tell = Callable[[float, str], None]
+
+# Share of the time of a look that goes into reading.
+_READING = 0.3
+
+
+@dataclass(eq=False, slots=True)
+class Looker:
+    """Gives grids of parts of an image.
+
+    Attributes
+    ----------
+    levels : Levels
+        The image.
+    whole : Level
+        Its size that is looked at in one pass.
+    planner : Planner
+        Where tiles lie.
+    captioner : Captioner
+        What looks.
+    store : GridStore
+        Where tiles that were looked at are kept.
+    """
+
+    levels: Levels
+    whole: Level
+    planner: Planner
+    captioner: Captioner
+    store: GridStore
+    _keys: dict[tuple[int, int, int], str] = field(default_factory=dict)
+
+    def look(self, plan: Plan, tell: Tell) -> FeatureGrid:
+        """Return the grid of a plan, its coordinates in full-resolution pixels."""
+        if plan.window is not None:
+            return self._enlarged(plan.window, tell)
+        if plan.block is None:
+            return self._overview(tell)
+        if isinstance(self.captioner.backbone, RegionEncoder):
+            return self._alone(plan, plan.block, tell)
+        return self._stitched(plan, plan.block, tell)
+
+    def _overview(self, tell: Tell) -> FeatureGrid:
+        """Look at all of the image in one pass."""
+        level = self.whole
+
+        def picture() -> Any:
+            pixels = level.read(0, 0, *level.shape, _share(tell, "reading the image"))
+            # A small image is handed over as it is, so that it is seen as it always was.
+            return self.levels.rgb(pixels) if self.planner.levels else self.levels.as_is(pixels)
+
+        grid = self._seen((OVERVIEW, 0, 0), picture, tell)
+        extent = np.multiply(level.shape, level.scale)
+        height, width = np.where(np.isclose(extent, self.levels.shape), self.levels.shape, extent)
+        return _placed(grid, self.levels.shape, (0.0, 0.0, float(height), float(width)))
+
+    def _stitched(self, plan: Plan, block: Block, tell: Tell) -> FeatureGrid:
+        """Look at the tiles of a plan and put them together."""
+        tiling, (down, across) = self.planner.tiling(plan.level), plan.patch
+        top, left, bottom, right = tiling.patches(block)
+        window = (top * down, left * across, (bottom - top) * down, (right - left) * across)
+        done = 0
+
+        def tile(row: int, column: int) -> FeatureGrid:
+            nonlocal done
+            message = f"looking closer: {done + 1} of {block.tiles}"
+            told = part(tell, done / block.tiles, 1 / block.tiles, message)
+            done += 1
+            return self._tile(plan.level, row, column, told)
+
+        shape = (bottom - top, right - left)
+        return stitch(tiling, block, tile, GridTransform(self.levels.shape, shape, window))
+
+    def _alone(self, plan: Plan, block: Block, tell: Tell) -> FeatureGrid:
+        """Look at one tile and keep all of it, as its picture will be looked at again."""
+        tiling, (down, across) = self.planner.tiling(plan.level), plan.patch
+        grid = self._tile(plan.level, block.top, block.left, tell)
+        top, left = tiling.down.start(block.top), tiling.across.start(block.left)
+        side = self.planner.side
+        window = (top * down, left * across, side * down, side * across)
+        return _placed(grid, self.levels.shape, window)
+
+    def _tile(self, number: int, row: int, column: int, tell: Tell) -> FeatureGrid:
+        """Look at one tile, which reaches beyond what it owns."""
+        level, tiling = self.planner.levels[number], self.planner.tiling(number)
+        pixels, side = self.planner.pixels, self.planner.side * self.planner.pixels
+        corner = tiling.down.start(row) * pixels, tiling.across.start(column) * pixels
+
+        def picture() -> Any:
+            return self.levels.rgb(level.read(*corner, side, side, _share(tell, "")))
+
+        return self._seen((number, row, column), picture, tell)
+
+    def _enlarged(self, window: tuple[int, int, int, int], tell: Tell) -> FeatureGrid:
+        """Look at a small window, which the backbone enlarges to its own size."""
+        tell(0.0, "enlarging")
+        pixels = self.levels.rgb(self.levels.given[0].read(*window))
+        seen = self.captioner.encode(pixels, progress=tell, store=self.store)
+        grid = _placed(seen, self.levels.shape, window)
+        return replace(grid, key=derived_key("zoomed", window, grid.key))
+
+    def _seen(
+        self, place: tuple[int, int, int], picture: Callable[[], Any], tell: Tell
+    ) -> FeatureGrid:
+        """Return what was seen at a place before, or read and look."""
+        known = self.store.get(self._keys.get(place, ""))
+        if known is None:
+            tell(0.0, "reading the image")
+            told = part(tell, _READING, 1 - _READING)
+            known = self.captioner.encode(picture(), progress=told, store=self.store)
+            self._keys[place] = known.key
+        return known
+
+
+def part(tell: Tell, start: float, width: float, message: str = "") -> Tell:
+    """Return a callback for a step of something longer, with a message of its own if need be."""
+    return lambda done, told: tell(start + width * done, message or told)
+
+
+def _share(tell: Tell, message: str) -> Callable[[float], None]:
+    return lambda done: tell(_READING * done, message)
+
+
+def _placed(
+    grid: FeatureGrid, shape: tuple[int, int], window: tuple[float, float, float, float]
+) -> FeatureGrid:
+    """Return the grid of a picture that shows a window of a larger image."""
+    here = grid.transform
+    if here.window is None and window == (0, 0, *shape):
+        return replace(grid, transform=replace(here, image_shape=shape))
+    down, across = window[2] / here.image_shape[0], window[3] / here.image_shape[1]
+    top, left, height, width = here.extent
+    seen = (window[0] + top * down, window[1] + left * across, height * down, width * across)
+    return replace(grid, transform=replace(here, image_shape=shape, window=seen))
