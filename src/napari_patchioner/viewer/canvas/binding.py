@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import table
+from .layer_reader import LayerReader
 from .shapes_writer import same_selection, write_shapes
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class LayerBinding:
         self._changed = changed
         self._writing = False
         self._there: list[str] = []
+        self._reader = LayerReader(layer, image)
+        # What the table says: stamps of the records by uid.
+        self._shown: dict[str, int] = {}
         layer.events.data.connect(self._on_data)
         layer.events.features.connect(self._on_features)
         self.sync()
@@ -80,12 +84,12 @@ class LayerBinding:
         """
         if self._writing or self.drawing:
             return
-        shapes = table.read_shapes(self.layer, self.image)
-        rows = table.read_rows(self.layer)
+        shapes, rows = self._reader.shapes(), self._reader.rows()
         news = self._session.observe(self.key, shapes, rows, replaced=replaced, quiet=quiet)
         self._follow(self._session.uids(self.key), shifted=replaced)
         if news or not table.has_columns(self.layer):
             self._write()
+        self._shown = self._session.stamps(self.key)
         table.reset_defaults(self.layer)
         table.trim_colours(self.layer)
 
@@ -106,12 +110,17 @@ class LayerBinding:
         self.sync(quiet=True)
 
     def show(self) -> None:
-        """Write the session's captions into the table, by uid."""
+        """Write what is new in the session into the table, by uid."""
+        stamps = self._session.stamps(self.key)
+        news = [uid for uid, stamp in stamps.items() if self._shown.get(uid) != stamp]
+        if not news:
+            return
         self._writing = True
         try:
-            table.update_rows(self.layer, self._session.table(self.key))
+            table.update_rows(self.layer, [self._session.records[uid].row for uid in news])
         finally:
             self._writing = False
+        self._shown = stamps
 
     def selected(self) -> list[str]:
         """Return the uids of the selected shapes, in order."""

@@ -67,24 +67,36 @@ def read_shapes(layer: napari.layers.Shapes, image: napari.layers.Image) -> list
     ]
 
 
-def read_looks(layer: napari.layers.Shapes) -> list[Look | None]:
-    """Return how the shapes are drawn, as far as napari knows."""
+def read_looks(
+    layer: napari.layers.Shapes, places: Sequence[int] | None = None
+) -> list[Look | None]:
+    """Return how the shapes, or those at some places, are drawn, as far as napari knows."""
+    places = range(layer.nshapes) if places is None else places
     width, edge, face, z = layer.edge_width, layer.edge_color, layer.face_color, layer.z_index
     if not min(map(len, (width, edge, face, z))) >= layer.nshapes:
-        return [None] * layer.nshapes
+        return [None] * len(places)
     return [
         Look(float(width[i]), tuple(edge[i].tolist()), tuple(face[i].tolist()), int(z[i]))
-        for i in range(layer.nshapes)
+        for i in places
     ]
 
 
-def read_rows(layer: napari.layers.Shapes) -> list[Row]:
+def read_rows(layer: napari.layers.Layer) -> list[Row]:
     """Return the rows of the features table, however many there are."""
+    return rows_of(*named_columns(layer), len(layer.features))
+
+
+def named_columns(layer: napari.layers.Layer) -> tuple[list[str], list[list[Any]]]:
+    """Return the names of the columns of a features table, and their cells."""
     features = layer.features
     names = [str(name) for name in features.columns]
-    columns = [features.iloc[:, place].tolist() for place in range(len(names))]
+    return names, [features.iloc[:, place].tolist() for place in range(len(names))]
+
+
+def rows_of(names: Sequence[str], columns: Sequence[Sequence[Any]], length: int) -> list[Row]:
+    """Return the rows of a table given by its columns."""
     # Column by column: pandas takes several times as long to make the rows itself.
-    cells = zip(*columns, strict=True) if columns else [()] * len(features)
+    cells = zip(*columns, strict=True) if columns else [()] * length
     return [_row(dict(zip(names, row, strict=True))) for row in cells]
 
 
@@ -107,20 +119,27 @@ def update_rows(layer: napari.layers.Shapes, rows: Iterable[Row]) -> bool:
     Safe in the middle of a drawing, when the table may not be replaced.
     """
     features = layer.features
-    places = {row.uid: (index, row) for index, row in enumerate(read_rows(layer))}
-    changed = False
-    for row in rows:
-        index, there = places.get(row.uid, (None, row))
-        if index is not None and not row.same(there):
-            for name in COLUMNS:
-                features.at[index, name] = getattr(row, name)
-            changed = True
-    if changed:
-        # Text that nobody sees costs as much to lay out; it is made when it is shown again.
-        if layer.text.visible:
-            layer.refresh_text()
-        layer.events.features()
-    return changed
+    if not set(COLUMNS) <= set(features.columns):
+        return False
+    places = {uid: place for place, uid in enumerate(features["uid"].tolist())}
+    wanted = {places[row.uid]: row for row in rows if row.uid in places}
+    there = rows_of(COLUMNS, [features[name].iloc[list(wanted)].tolist() for name in COLUMNS], 0)
+    news = {
+        place: row
+        for (place, row), known in zip(wanted.items(), there, strict=True)
+        if not row.same(known)
+    }
+    if not news:
+        return False
+    # Column by column and in place: cell by cell takes several times as long.
+    for name in COLUMNS[1:]:
+        column = features.columns.get_loc(name)
+        features.iloc[list(news), column] = [getattr(row, name) for row in news.values()]
+    # Text that nobody sees costs as much to lay out; it is made when it is shown again.
+    if layer.text.visible:
+        layer.refresh_text()
+    layer.events.features()
+    return True
 
 
 def trim_colours(layer: napari.layers.Shapes) -> None:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from .history import Snapshot
     from .record import Record
+    from .seen import Seen
+
+
+class Waiting(Protocol):
+    """Saved captions of layers that are not ours, until their regions are seen again."""
+
+    def name(
+        self, layer: str, shapes: Sequence[Seen], names: Sequence[str | None]
+    ) -> list[str | None]:
+        """Return the uid of each shape, those that were saved among the nameless ones too."""
+
+    def fill(self, record: Record) -> None:
+        """Give a record what was saved of it."""
+
+    def leave(self, layer: str) -> None:
+        """Remember the captions of a layer, which is about to go."""
 
 
 class Ledger:
@@ -27,6 +43,8 @@ class Ledger:
         The steps, which only `undo` and `redo` should walk.
     changed : list of callable
         Called with nothing after anything has changed.
+    waiting : Waiting, optional
+        Asked about every region that is new on a layer of other people's making.
     """
 
     def __init__(self) -> None:
@@ -34,6 +52,7 @@ class Ledger:
         self.records: dict[str, Record] = {}
         self.history = History()
         self.changed: list[Callable[[], None]] = []
+        self.waiting: Waiting | None = None
         self._order: dict[str, list[str]] = {}
         self._stepping = False
         # Layers whose shapes are not ours to bring back; only their captions are.
@@ -118,7 +137,7 @@ class Ledger:
                     kept = record
             if record is None or not kept.same(record):
                 extras = kept.extras if record is None else record.extras
-                record = kept.frozen()
+                record = kept.thawed()
                 record.extras = extras
             self.records[kept.uid] = record
         for uid, record in live.items():

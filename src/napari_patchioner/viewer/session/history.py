@@ -34,7 +34,11 @@ class Snapshot:
         kept = []
         for record in records:
             known = here.get(record.uid)
-            kept.append(known if known is not None and known.same(record) else record.frozen())
+            if known is None or not known.same(record):
+                known = record.frozen()
+            else:
+                known.confirm(record)
+            kept.append(known)
         places = {}
         for layer, uids in order.items():
             place, known_place = tuple(uids), self.order.get(layer)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from .seen import NO_SCORE, Look, Plane, Row, Seen, same_cells, same_number
@@ -17,6 +17,7 @@ __all__ = ["NO_SCORE", "SOURCES", "Kind", "Look", "Plane", "Record", "Request", 
 
 Kind = Literal["shape", "group", "image"]
 SOURCES = ("", "model", "edited", "human")
+_stamps = count(1)
 
 
 @dataclass(eq=False, slots=True)
@@ -60,6 +61,10 @@ class Record:
         and options, as plain values.
     extras : mapping
         Other people's feature columns.
+    stamp : int
+        Another number after every change, never used before: what has the stamp it had says what
+        it said, so that only what has changed needs a closer look. Mappings are exchanged and
+        never changed in place, which no stamp would tell.
     """
 
     uid: str
@@ -82,6 +87,14 @@ class Record:
     rejected: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
+    stamp: int = field(default=0, init=False, repr=False)
+    _row: tuple[int, Row] | None = field(default=None, init=False, repr=False)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute; the stamp tells of it where it is not the very same as before."""
+        if getattr(self, name, _stamps) is not value:
+            object.__setattr__(self, name, value)
+            object.__setattr__(self, "stamp", next(_stamps))
 
     @property
     def protected(self) -> bool:
@@ -91,7 +104,10 @@ class Record:
     @property
     def row(self) -> Row:
         """What the features table should say."""
-        return Row(
+        known = self._row
+        if known is not None and known[0] == self.stamp:
+            return known[1]
+        row = Row(
             self.uid,
             self.caption,
             self.score,
@@ -100,6 +116,8 @@ class Record:
             self.reviewed,
             self.extras,
         )
+        object.__setattr__(self, "_row", (self.stamp, row))
+        return row
 
     def want(self) -> None:
         """Ask the models for a text, unless it is none of their business."""
@@ -148,14 +166,30 @@ class Record:
         return True
 
     def frozen(self) -> Record:
-        """Return a copy for the history; what a model has in hand is still wanted there."""
-        kept = copy(self)
-        kept.wanted, kept.asked = self.wanted or self.asked, False
+        """Return a copy for the history; what a model has in hand is still wanted there.
+
+        It keeps the stamp: to the history, wanted and asked are one.
+        """
+        kept = object.__new__(Record)
+        for name in self.__slots__:
+            object.__setattr__(kept, name, getattr(self, name))
+        object.__setattr__(kept, "wanted", self.wanted or self.asked)
+        object.__setattr__(kept, "asked", False)
         return kept
+
+    def thawed(self) -> Record:
+        """Return a copy to work with; it is nothing that anybody has seen before."""
+        record = self.frozen()
+        object.__setattr__(record, "stamp", next(_stamps))
+        return record
+
+    def confirm(self, other: Record) -> None:
+        """Take the stamp of a record that was found to say the same."""
+        object.__setattr__(self, "stamp", other.stamp)
 
     def same(self, other: Record) -> bool:
         """Whether both say the same of the same thing."""
-        return (
+        return self.stamp == other.stamp or (
             self.seen is other.seen
             and self.details is other.details
             and self._told == other._told

@@ -27,6 +27,8 @@ def same_number(one: float, other: float) -> bool:
 
 def same_cells(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two rows of other people's columns say the same; in doubt they do not."""
+    if one is other:
+        return True
     if one.keys() != other.keys():
         return False
     try:
@@ -82,7 +84,9 @@ class Row:
 
     def same(self, other: Row) -> bool:
         """Whether both rows say the same in the columns that are ours."""
-        return same_number(self.score, other.score) and self._words == other._words
+        return self is other or (
+            same_number(self.score, other.score) and self._words == other._words
+        )
 
     @property
     def _words(self) -> tuple[object, ...]:
@@ -129,6 +133,7 @@ class Seen:
     vertices: npt.NDArray[np.float64]
     drawn: npt.NDArray[Any] | None = field(default=None, kw_only=True)
     look: Look | None = field(default=None, kw_only=True)
+    _mark: str = field(default="", init=False, repr=False)
 
     @property
     def outline(self) -> npt.NDArray[Any]:
@@ -141,7 +146,7 @@ class Seen:
 
     def same(self, other: Seen) -> bool:
         """Whether nothing about both differs, digit for digit."""
-        return (
+        return self is other or (
             self.same_outline(other)
             and self.fingerprint == other.fingerprint
             and self.look == other.look
@@ -150,10 +155,12 @@ class Seen:
     @property
     def fingerprint(self) -> str:
         """The same for the same geometry, and only then."""
-        digest = blake2b(self.shape_type.encode(), digest_size=12)
-        digest.update(repr(self.vertices.shape).encode())
-        digest.update(np.ascontiguousarray(self.vertices, float).tobytes())
-        return digest.hexdigest()
+        if not self._mark:
+            digest = blake2b(self.shape_type.encode(), digest_size=12)
+            digest.update(repr(self.vertices.shape).encode())
+            digest.update(np.ascontiguousarray(self.vertices, float).tobytes())
+            object.__setattr__(self, "_mark", digest.hexdigest())
+        return self._mark
 
     def overlap(self, other: Seen) -> float:
         """Return the intersection over union of the two bounding boxes, one pixel thick at least.

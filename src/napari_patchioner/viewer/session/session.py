@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._decisions import Decisions
 from .identify import identify, new_uid
 from .record import SOURCES, Record, Request, Row, Seen
+from .seen import same_cells
 from .steps import Changes, counted
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class Session(Decisions):
         """Return the rows that the features table of a layer should have, in order."""
         return [self.records[uid].row for uid in self._order.get(layer, [])]
 
+    def stamps(self, layer: str) -> dict[str, int]:
+        """Return the stamps of a layer's records by uid: another one, and something is new."""
+        return {uid: self.records[uid].stamp for uid in self._order.get(layer, [])}
+
     def shapes(self, layer: str) -> list[Seen]:
         """Return the shapes of a layer, in order."""
         seen = [self.records[uid].seen for uid in self._order.get(layer, [])]
@@ -85,6 +90,8 @@ class Session(Decisions):
 
     def forget(self, layer: str) -> None:
         """Drop the shapes of a layer that is gone, from the history too."""
+        if self.waiting is not None and layer in self._foreign:
+            self.waiting.leave(layer)
         for uid in self._order.pop(layer, []):
             del self.records[uid]
         self._foreign.discard(layer)
@@ -183,7 +190,10 @@ class Session(Decisions):
         before = self._order.get(layer, [])
         order = self._names(layer, shapes, rows, replaced)
         changes = Changes(removed=set(before) - set(order))
-        changes.reordered = [n for n in order if n in before] != [n for n in before if n in order]
+        known, there = set(before), set(order)
+        changes.reordered = order != before and (
+            [n for n in order if n in known] != [n for n in before if n in there]
+        )
         for uid in changes.removed:
             del self.records[uid]
         self._order[layer] = order
@@ -197,7 +207,9 @@ class Session(Decisions):
                 self._update(uid, shape, row, changes)
             else:
                 (changes.pasted if row.uid not in ("", uid) else changes.added).add(uid)
-                self.records[uid] = _adopt(uid, layer, shape, row)
+                self.records[uid] = record = _adopt(uid, layer, shape, row)
+                if self.waiting is not None and layer in self._foreign:
+                    self.waiting.fill(record)
         self._refresh_groups()
         return changes
 
@@ -206,6 +218,8 @@ class Session(Decisions):
     ) -> list[str]:
         """Return the uid of each shape."""
         before = self._order.get(layer, [])
+        if self._is_still(before, shapes, rows):
+            return list(before)
         known = {uid: seen for uid in before if (seen := self.records[uid].seen) is not None}
         names = identify(
             known,
@@ -214,14 +228,26 @@ class Session(Decisions):
             taken=self.records.keys() - set(before),
             shuffled=len(rows) != len(shapes) or (replaced and len(shapes) != len(before)),
         )
+        if self.waiting is not None and layer in self._foreign:
+            names = self.waiting.name(layer, shapes, names)
         return [name or new_uid() for name in names]
+
+    def _is_still(self, uids: Sequence[str], shapes: Sequence[Seen], rows: Sequence[Row]) -> bool:
+        """Whether these are the very shapes seen last time, each beside its own row."""
+        return len(uids) == len(shapes) == len(rows) and all(
+            self.records[uid].seen is shape and row.uid == uid
+            for uid, shape, row in zip(uids, shapes, rows, strict=True)
+        )
 
     def _update(self, uid: str, shape: Seen, row: Row, changes: Changes) -> None:
         """Bring one record up to date with its shape and its row."""
         record = self.records[uid]
         if row.uid == uid:
-            record.extras = row.extras
+            if not same_cells(record.extras, row.extras):
+                record.extras = row.extras
             self._read_row(record, row, changes)
+        if record.seen is shape and record.fingerprint == shape.fingerprint:
+            return
         if record.seen is not None:
             changes.note(uid, record.seen, shape)
         if record.seen is None or not record.seen.same(shape):
