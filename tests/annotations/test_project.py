@@ -78,6 +78,7 @@ def full():
     return project(
         box("a", **facts),
         box("b"),
+        ProjectRecord("l", "shape", "labels:n", "label", BOX[:2], label=7, digest="0abc"),
         ProjectRecord("g", "group", members=("a", "b"), caption="two"),
         ProjectRecord("w", "image", plane=((1, 2), (4,)), caption="all"),
         options={"beams": 4, "pooling": None},
@@ -413,8 +414,10 @@ def test_two_shelves_never_overwrite_each_other(image_file):
 
 def test_the_work_saved_last_is_found_first(image_file):
     one, two = shelf(image_file), shelf(image_file)
-    one.write(project(box(caption="early"), written="2026-01-01T00:00:00.000+00:00"))
-    two.write(project(box(caption="late"), written="2026-01-02T00:00:00.000+00:00"))
+    one.write(
+        project(box(caption="early", source="human"), written="2026-01-01T00:00:00.000+00:00")
+    )
+    two.write(project(box("b", caption="late"), written="2026-01-02T00:00:00.000+00:00"))
     third = shelf(image_file)
     assert captions(third.find()) == ["late"]
     assert "older work" in third.note

@@ -16,6 +16,7 @@ from pathlib import Path
 from napari_patchioner.errors import FormatError
 
 from ._project_file import ProjectHead, read_head
+from ._project_sweep import sweep
 from ._table import write_bytes
 
 ENDING = ".patchioner.json"
@@ -73,17 +74,17 @@ def spare_path(path: Path) -> Path:
 
 
 def find_projects(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
-    """Return the projects of an image, the best first.
+    """Return the projects of an image, the one saved last first.
 
-    Those beside the image or in the user's data folder come first, the one saved last before
-    the others; then the one that the index knows.
+    They may lie beside the image, in the user's data folder, or where the index says.
     """
-    own = [path for path in _near(image_path, content) if _content(path) == content]
-    own.sort(key=_written, reverse=True)
+    near = _near(image_path, content)
     indexed = _indexed(content)
-    if indexed is not None and indexed not in own and _content(indexed) == content:
-        own.append(indexed)
-    return own
+    if indexed is not None and indexed not in [path.resolve() for path in near]:
+        near.append(indexed)
+    own = [path for path in near if _content(path) == content]
+    # In doubt the one that is nearer.
+    return sorted(own, key=_written, reverse=True)
 
 
 def strange_project(image_path: str | os.PathLike[str] | None, content: str) -> Path | None:
@@ -92,6 +93,13 @@ def strange_project(image_path: str | os.PathLike[str] | None, content: str) -> 
     beside = image.with_name(f"{image.name}{ENDING}") if image is not None else None
     found = _content(beside) if beside is not None else None
     return beside if found is not None and found != content else None
+
+
+def sweep_projects(image_path: str | os.PathLike[str] | None, content: str) -> None:
+    """Take away what killed programs have left behind of this image's projects."""
+    places = {project_path(image_path, content), *_near(image_path, content)}
+    for path in (*places, projects_folder() / f"{content}{ENDING}", _entry(content)):
+        sweep(path)
 
 
 def remember_project(path: str | os.PathLike[str], content: str) -> None:

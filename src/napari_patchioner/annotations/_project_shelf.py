@@ -14,6 +14,7 @@ from ._content_hash import content_hash
 from ._project import ProjectImage
 from ._project_file import NewerVersion, ProjectTaken, read_head, read_project, write_project
 from ._project_lines import ProjectLines
+from ._project_merge import merge_projects
 from ._project_places import (
     find_projects,
     project_path,
@@ -21,13 +22,19 @@ from ._project_places import (
     remember_project,
     spare_path,
     strange_project,
+    sweep_projects,
 )
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from ._content_hash import ArrayLike
     from ._project import Project
+    from ._project_merge import Merged
+
+# The name of a project's field: checksums of files that all of was taken over.
+ABSORBED = "absorbed"
 
 
 class ProjectShelf:
@@ -51,6 +58,8 @@ class ProjectShelf:
         The file the work is in; None as long as there is none.
     note : str
         What a person should know of the last `find` or `write`, in one sentence; mostly empty.
+    others : tuple of Path
+        Further projects of the image, the newest first, that hold what the one found lacks.
     """
 
     def __init__(
@@ -58,6 +67,8 @@ class ProjectShelf:
     ) -> None:
         self.path: Path | None = None
         self.note = ""
+        self.others: tuple[Path, ...] = ()
+        self._absorbed: set[str] = set()
         self._pixels = pixels
         self._image_path = image_path
         self._name = name
@@ -90,16 +101,26 @@ class ProjectShelf:
         """
         with self._lock:
             content = self.image.content
+            sweep_projects(self._image_path, content)
             found = find_projects(self._image_path, content)
             strange = None if found else strange_project(self._image_path, content)
             if strange is not None:
                 self.note = f"{strange.name} was made on other pixels; it is left as it is"
             if not found:
                 return None
-            return self.take(found[0], others=len(found) - 1)
+            project = self.take(found[0], go_on=len(found) > 1)
+            self._compare(project, found[1:])
+            return project
 
-    def take(self, path: str | os.PathLike[str], *, others: int = 0) -> Project:
+    def take(self, path: str | os.PathLike[str], *, go_on: bool = False) -> Project:
         """Read a project, and go on in its file if that is where this image's work belongs.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        go_on : bool
+            Go on in it wherever it lies.
 
         Raises
         ------
@@ -110,11 +131,29 @@ class ProjectShelf:
             path = Path(path)
             project = read_project(path)
             self.note = project.warning
-            if others:
-                self.note = f"there is older work on this image, too, in {path.parent}"
-            if path == project_path(self._image_path, self.image.content) or others:
+            self._absorbed = _absorbed(project)
+            if go_on or path == project_path(self._image_path, self.image.content):
                 self.move(path)
+            else:
+                self._absorb(path)
             return project
+
+    def merge(self, mine: Project, path: str | os.PathLike[str]) -> Merged:
+        """Add to the work at hand what another project has; that file stays as it is.
+
+        Raises
+        ------
+        FormatError
+            If it cannot be read.
+        """
+        with self._lock:
+            path = Path(path)
+            other = read_project(path)
+            merged = merge_projects(mine, other)
+            self._absorbed |= _absorbed(other)
+            self._absorb(path)
+            self.others = tuple(one for one in self.others if one != path)
+            return merged
 
     def leave(self) -> None:
         """Let the file be as it is: what is written from now on goes into another one."""
@@ -140,7 +179,8 @@ class ProjectShelf:
         """
         with self._lock:
             content = self.image.content
-            project = replace(project, image=self.image)
+            extra = {**project.extra, ABSORBED: sorted(self._absorbed)} if self._absorbed else {}
+            project = replace(project, image=self.image, extra=extra or project.extra)
             self.note = ""
             path = self.path or project_path(self._image_path, content)
             try:
@@ -159,6 +199,31 @@ class ProjectShelf:
             self.path = path
             return path
 
+    def _compare(self, project: Project, paths: Sequence[Path]) -> None:
+        """See what older projects of the image have that the one found lacks, and tell of it."""
+        news = {}
+        for path in paths:
+            # One that nobody can read has nothing to offer; it is left alone.
+            with suppress(FormatError):
+                head = read_head(path)
+                if head is not None and head.checksum not in self._absorbed:
+                    news[path] = merge_projects(project, read_project(path)).news
+        self.others = tuple(path for path in news if news[path])
+        if self.others and not self.note:
+            first = self.others[0]
+            more = f" (and {len(self.others) - 1} more)" if len(self.others) > 1 else ""
+            self.note = (
+                f"older work on this image, with {news[first]} captions or regions that are not "
+                f"in this one, lies in {first}{more}; choose Merge… to take it over"
+            )
+
+    def _absorb(self, path: Path) -> None:
+        """Note that all of a file, as it is now, is in the work at hand."""
+        with suppress(FormatError):
+            head = read_head(path)
+            if head is not None:
+                self._absorbed.add(head.checksum)
+
     def _write(self, path: Path, project: Project) -> None:
         if path.parent == projects_folder():
             with suppress(OSError):
@@ -176,3 +241,9 @@ class ProjectShelf:
             home = spare_path(home)
             self._write(home, project)
         return home
+
+
+def _absorbed(project: Project) -> set[str]:
+    """Return the checksums of the files that all of is in a project."""
+    found = project.extra.get(ABSORBED, ())
+    return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()
