@@ -85,7 +85,7 @@ def test_the_same_thing_under_two_names_is_one_record():
     label = ProjectRecord("l", "shape", "labels:x", "label", BOX[:2], 3, "digest", caption="cell")
     point = ProjectRecord("p", "shape", "points:y", "point", BOX[:1], caption="dot")
     whole = ProjectRecord("w", "image", plane=((0, 1), ()), caption="all")
-    group = ProjectRecord("g", "group", members=("l", "p"), caption="both")
+    group = ProjectRecord("g", "group", members=("l", "p"), caption="both", source="model")
     theirs = [replace(one, uid=f"{one.uid}2", caption="") for one in (label, point, whole)]
     both = replace(group, uid="g2", members=("l2", "p2"), caption="", locked=True)
     merged = merge_projects(project(label, point, whole, group), project(*theirs, both))
