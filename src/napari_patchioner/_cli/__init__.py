@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from ._baseline import add_baseline
 from ._cache import add_cache
-from ._caption import caption_files, caption_image
+from ._caption import add_caption
 from ._demo import captions_table, run_demo
 from ._models import add_models
+from ._telling import say
 
 __all__ = [
+    "add_baseline",
     "add_cache",
+    "add_caption",
     "add_models",
-    "caption_files",
-    "caption_image",
     "captions_table",
     "run_demo",
+    "say",
 ]

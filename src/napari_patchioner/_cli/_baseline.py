@@ -1,67 +1,59 @@
-"""Captioning image files with the late-guided baselines of the paper's comparison."""
+"""The sub-command ``baseline``: the late-guided baselines of the paper's comparison."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ._caption import caption_files
+from ._batch import BatchRun, run_batch
+from ._numbers import positive
+from ._telling import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    import argparse
 
-    from napari_patchioner.annotations import Annotation
     from napari_patchioner.captioner import Captioner
-    from napari_patchioner.evaluation.baselines.late_guided import Method
 
 
-def baseline_files(
-    method: Method,
-    paths: Sequence[Path],
-    regions: str,
-    folders: tuple[Path, Path],
-    say: Callable[[str], None],
-    *,
-    prompt: str | None = None,
-    max_tokens: int | None = None,
-) -> list[Annotation]:
-    """Caption crops of image files with ZeroCap or MAGIC; nothing is written.
+def add_baseline(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``baseline``."""
+    parser.add_argument("method", choices=("zerocap", "magic"), help="who writes the captions")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders, patterns")
+    parser.add_argument("--clip", required=True, type=Path, metavar="DIR", help="folder of a CLIP")
+    parser.add_argument("--gpt2", required=True, type=Path, metavar="DIR", help="folder of a GPT-2")
+    parser.add_argument(
+        "--regions",
+        default="whole",
+        metavar="FILE|whole|grid:N|labels:DIR",
+        help="regions, whose bounding boxes are cut out; the whole image by default",
+    )
+    parser.add_argument("--prompt", help="what GPT-2 continues; the method's own by default")
+    parser.add_argument("--max-tokens", type=positive, metavar="N", help="longest caption (15)")
+    parser.add_argument(
+        "--out", default="-", metavar="FILE", help="file to write; standard output by default"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was stopped, if there is one"
+    )
+    parser.set_defaults(run=_run)
 
-    Parameters
-    ----------
-    method : {"zerocap", "magic"}
-        Who writes.
-    paths, regions, say
-        See ``caption_files``. Regions other than boxes are cut out along their bounding box.
-    folders : (Path, Path)
-        A CLIP and a GPT-2.
-    prompt : str, optional
-        What GPT-2 continues; the method's own by default.
-    max_tokens : int, optional
-        Longest caption; the method's own by default.
 
-    Returns
-    -------
-    list of Annotation
-        See ``caption_files``; the model's name is the method's.
+def _run(arguments: argparse.Namespace, _: object) -> int:
+    """Caption crops of image files and write one file; return the exit status."""
 
-    Raises
-    ------
-    PatchionerError
-        In one sentence, if anything is wrong with an image, the table, a region or a model.
-    """
-
-    def load() -> Captioner:
+    def load(method: str) -> Captioner:
         from napari_patchioner.evaluation.baselines import open_baseline
 
-        clip, gpt2 = folders
         opened = open_baseline(
-            method, clip, gpt2, prompt=prompt, max_tokens=max_tokens, progress=tell
+            arguments.method,
+            arguments.clip,
+            arguments.gpt2,
+            prompt=arguments.prompt,
+            max_tokens=arguments.max_tokens,
+            progress=lambda number, total: say(f"  {method}: region {number} of {total}"),
         )
         # It has the doors that captioning files goes through: name, encode and caption.
         return cast("Captioner", opened)
 
-    def tell(number: int, total: int) -> None:
-        say(f"  {method}: region {number} of {total}")
-
-    return caption_files(paths, regions, load, say)
+    asked = (arguments.images, arguments.regions, arguments.method, arguments.out, load)
+    return run_batch(BatchRun(*asked, resume=arguments.resume))

@@ -10,9 +10,9 @@ from napari_patchioner.annotations import (
     write_napari_csv,
     write_tidy_csv,
 )
-from napari_patchioner.errors import FormatError
+from napari_patchioner.batch import caption_image
+from napari_patchioner.errors import FormatError, RegionError
 
-from ._caption import caption_image
 from ._overlay import overlay_png
 from ._samples import SAMPLES
 from ._text import text_table
@@ -64,7 +64,10 @@ def run_demo(
             Annotation(f"{sample.name}-{number}", sample.name, region)
             for number, region in enumerate(sample.regions, start=1)
         ]
-        annotations += caption_image(captioner, picture, drawn)
+        captioned, why = caption_image(captioner, picture, drawn)
+        if why:
+            raise RegionError(why)
+        annotations += captioned
     _write(folder, images, annotations)
     return images, annotations
 

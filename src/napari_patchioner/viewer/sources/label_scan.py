@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import find_objects
 
+from napari_patchioner.regions import label_boxes
 from napari_patchioner.viewer.reading.worker import reporting
 from napari_patchioner.viewer.session.mask import SeenMask
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
     Box = tuple[slice, slice]
 
-# find_objects makes a list as long as the largest label.
-LARGEST_LISTED = 1_000_000
 # Labels between two looks at whether anybody still waits.
 TURN = 64
 
@@ -127,24 +125,6 @@ def seen_labels(
         )
         found[value] = old if same else SeenMask.of(pixels, first, plane.plane.axes, value)
     return found
-
-
-def label_boxes(labels: npt.NDArray[Any]) -> dict[int, Box]:
-    """Return the bounding box of each label but the background.
-
-    >>> label_boxes(np.array([[0, 7], [0, 7]]))
-    {7: (slice(0, 2, None), slice(1, 2, None))}
-    """
-    if not labels.size:
-        return {}
-    if labels.dtype.kind == "b" or labels.dtype.itemsize < 4:
-        labels = labels.astype(np.int32)
-    if labels.max() <= LARGEST_LISTED and labels.min() >= 0:
-        boxes = enumerate(find_objects(labels.astype(np.intp, copy=False)), start=1)
-        return {value: box for value, box in boxes if box is not None}
-    values, dense = np.unique(labels, return_inverse=True)
-    boxes = zip(values, find_objects(dense.reshape(labels.shape) + 1), strict=True)
-    return {int(value): box for value, box in boxes if value != 0}
 
 
 @reporting

@@ -1,0 +1,26 @@
+"""Captioning many images: jobs, where they run, and a journal from which a run goes on."""
+
+from __future__ import annotations
+
+from ._captions import caption_image
+from ._folder import Tally, caption_folder
+from ._images import find_images
+from ._job import Job, Outcome, work
+from ._journal import Journal
+from ._plan import Plan
+from ._result import Result
+from .local import run
+
+__all__ = [
+    "Job",
+    "Journal",
+    "Outcome",
+    "Plan",
+    "Result",
+    "Tally",
+    "caption_folder",
+    "caption_image",
+    "find_images",
+    "run",
+    "work",
+]

@@ -1,0 +1,133 @@
+"""Captioning many images: what was done before is kept, what comes is kept at once."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .local import load_installed, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_patchioner.captioner import Captioner
+
+    from ._job import Job, Outcome
+    from ._journal import Journal
+    from ._plan import Plan
+
+
+@dataclass(slots=True)
+class Tally:
+    """How far a run is.
+
+    Attributes
+    ----------
+    total : int
+        Images of the run.
+    kept : int
+        Images that an earlier run had done.
+    done, skipped, failed : int
+        Images of this run, by what came of them.
+    regions : int
+        Regions of the images of this run.
+    trouble : list of (str, str)
+        The first images that failed, and why.
+    """
+
+    total: int
+    kept: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    regions: int = 0
+    trouble: list[tuple[str, str]] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def finished(self) -> int:
+        """How many images are behind us."""
+        return self.kept + self.done + self.skipped + self.failed
+
+    @property
+    def seconds(self) -> float:
+        """How long this run takes so far."""
+        return time.monotonic() - self._started
+
+    @property
+    def rate(self) -> float:
+        """Images a second that were looked at."""
+        return (self.done + self.failed) / max(self.seconds, 1e-9)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one more image."""
+        setattr(self, outcome.status, getattr(self, outcome.status) + 1)
+        self.regions += len(outcome.annotations)
+        if outcome.status == "failed" and len(self.trouble) < MOST_TROUBLE:
+            self.trouble.append((outcome.image, outcome.why))
+
+
+MOST_TROUBLE = 20
+
+
+def caption_folder(
+    plan: Plan,
+    journal: Journal,
+    model: str,
+    *,
+    workers: int = 1,
+    threads: int | None = None,
+    load: Callable[[str], Captioner] = load_installed,
+) -> Iterator[Tally]:
+    """Caption the images of a plan that a journal does not know yet.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to caption.
+    journal : Journal
+        Gets every outcome as it comes.
+    model, workers, threads, load
+        As for `run`.
+
+    Yields
+    ------
+    Tally
+        How far it is, the same object each time.
+
+    Raises
+    ------
+    PatchionerError
+        The model cannot be used, or the journal cannot be written. What is in the journal stays.
+    """
+    tally = Tally(len(plan))
+    stamps: dict[str, str] = {}
+
+    def left() -> Iterator[Job]:
+        for job in plan:
+            stamp = file_stamp(job.path)
+            if journal.knows(job, stamp):
+                tally.kept += 1
+            else:
+                stamps[job.image] = stamp
+                yield job
+
+    yield tally
+    with closing(run(left(), model, workers=workers, threads=threads, load=load)) as outcomes:
+        for job, outcome in outcomes:
+            journal.add(job, outcome, stamps.pop(job.image))
+            tally.count(outcome)
+            yield tally
+    yield tally
+
+
+def file_stamp(path: Path) -> str:
+    """Return what tells a file from its later versions; empty where it cannot be seen."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{state.st_size} {state.st_mtime_ns}"

@@ -1,0 +1,93 @@
+"""Image files from what a person names: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_patchioner.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# fmt: off
+IMAGE_SUFFIXES = frozenset((
+    ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm",
+    ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+))
+# fmt: on
+"""Endings by which a file in a folder is taken for an image."""
+
+
+def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
+    """Return the image files that are meant, each once.
+
+    Parameters
+    ----------
+    given : iterable of path-like
+        Files, of whatever ending; folders, of which the files with an ending of
+        `IMAGE_SUFFIXES` are taken, hidden ones left out; patterns such as ``scans/**/*.png``.
+    recursive : bool
+        Whether folders within folders are searched as well.
+
+    Returns
+    -------
+    list of Path
+        In the order given; those of a folder or a pattern sorted by name.
+
+    Raises
+    ------
+    ImageError
+        Nothing is found at all, or nothing where a folder or a pattern is named.
+    """
+    found: dict[str, Path] = {}
+    for name in given:
+        for path in _meant(os.fspath(name), recursive):
+            found.setdefault(str(absolute(path)), path)
+    paths = list(found.values())
+    if not any(path.exists() for path in paths):
+        raise ImageError(f"{paths[0]}: there is no such image" if paths else "no image was named")
+    return paths
+
+
+def absolute(path: Path) -> Path:
+    """Return the one path of a file, links to folders followed but not a link to the file."""
+    return _resolved(path.parent) / path.name
+
+
+@lru_cache(maxsize=4096)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def _meant(name: str, recursive: bool) -> list[Path]:
+    """Return the files that one name stands for."""
+    path = Path(name)
+    if path.is_dir():
+        paths = sorted(_images_in(path, recursive))
+        deeper = "" if recursive else "; add --recursive to search the folders in it as well"
+        if not paths:
+            raise ImageError(f"{path}: holds no image{deeper}")
+        return paths
+    if path.exists() or not glob.has_magic(name):
+        return [path]
+    any_ending = bool(path.suffix) and not glob.has_magic(path.suffix)
+    matches = map(Path, sorted(glob.glob(name, recursive=True)))
+    paths = [one for one in matches if one.is_file() and (any_ending or _is_image(one.name))]
+    if not paths:
+        raise ImageError(f"{name}: no image matches")
+    return paths
+
+
+def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
+    """Yield the images in a folder, in no order."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if recursive and not one.startswith(".")]
+        yield from (Path(place, name) for name in names if _is_image(name))
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES

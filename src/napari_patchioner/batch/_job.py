@@ -1,0 +1,182 @@
+"""The unit of work: one image with its regions in, their captions out, wherever it runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from napari_patchioner.backbones._files import read_image
+from napari_patchioner.errors import ModelError, PatchionerError
+
+from ._captions import caption_image
+from ._sizes import image_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_patchioner.annotations import Annotation
+    from napari_patchioner.captioner import Captioner
+
+    from ._regions import Drawing
+
+    Reader: TypeAlias = Callable[[Path], npt.NDArray[Any]]
+
+Status: TypeAlias = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One image to caption; it pickles, and needs nothing but a captioner and the file.
+
+    Attributes
+    ----------
+    image : str
+        What the image is called in the result; no two jobs of a run share it.
+    path : Path
+        Where it lies, absolute.
+    regions : tuple of Annotation
+        What to caption. What a person wrote, accepted or locked stays as it is.
+    drawing : Drawing or None
+        Makes more regions when the image has been read.
+    only_empty : bool
+        Whether captions by a model stay as well.
+    options : mapping of str to object
+        How to caption: keywords of `Captioner.caption`.
+    """
+
+    image: str
+    path: Path
+    regions: tuple[Annotation, ...] = ()
+    drawing: Drawing | None = None
+    only_empty: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be something to caption, so that the image has to be read."""
+        return self.drawing is not None or any(
+            is_open(one, self.only_empty) for one in self.regions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one job; it pickles.
+
+    Attributes
+    ----------
+    image : str
+        Of the job.
+    status : {"done", "skipped", "failed"}
+        Skipped: there was nothing left to caption. Failed: the image, or some of its regions,
+        could not be captioned.
+    annotations : tuple of Annotation
+        All regions of the job, captioned or, where that failed, as they were.
+    why : str
+        What failed, in a sentence; else empty.
+    seconds : float
+        How long it took.
+    height, width : int
+        Pixels of the image; 0 where nobody knows.
+    """
+
+    image: str
+    status: Status
+    annotations: tuple[Annotation, ...] = ()
+    why: str = ""
+    seconds: float = 0.0
+    height: int = 0
+    width: int = 0
+
+
+def work(captioner: Captioner, job: Job, *, read: Reader = read_image) -> Outcome:
+    """Caption one image; nothing about the image or its regions is ever raised.
+
+    Parameters
+    ----------
+    captioner : Captioner
+        The model.
+    job : Job
+        The image and what to caption of it.
+    read : callable
+        Reads the image file; `read_image` by default.
+
+    Returns
+    -------
+    Outcome
+        The same for the same model, file and job, whatever was captioned before.
+
+    Raises
+    ------
+    ModelError
+        The model cannot do what the options ask, for this image or any other.
+    """
+    started = time.perf_counter()
+    try:
+        outcome = _captioned(captioner, job, read)
+    except ModelError:
+        raise
+    except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
+        outcome = failure(job, reason(error))
+    return replace(outcome, seconds=time.perf_counter() - started)
+
+
+def failure(job: Job, why: str) -> Outcome:
+    """Return the outcome of a job that came to nothing: its regions as they were."""
+    return Outcome(job.image, "failed", job.regions, why)
+
+
+def skipped(job: Job) -> Outcome:
+    """Return the outcome of a job in which nothing is left to caption."""
+    height, width = image_size(job.path)
+    return Outcome(job.image, "skipped", job.regions, "", 0.0, height, width)
+
+
+def reason(error: Exception) -> str:
+    """Return what went wrong, in one line."""
+    if isinstance(error, PatchionerError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _captioned(captioner: Captioner, job: Job, read: Reader) -> Outcome:
+    if not job.is_open:
+        return skipped(job)
+    pixels = read(job.path)
+    height, width = pixels.shape[:2]
+    regions = job.regions
+    if job.drawing is not None:
+        regions += job.drawing.draw(job.image, height, width)
+    places = [place for place, one in enumerate(regions) if is_open(one, job.only_empty)]
+    said, why = caption_image(captioner, pixels, [regions[place] for place in places], job.options)
+    found = list(regions)
+    for place, annotation in zip(places, said, strict=True):
+        found[place] = annotation
+    status: Status = "failed" if why else "done" if places else "skipped"
+    return Outcome(job.image, status, tuple(found), why, 0.0, height, width)
+
+
+def is_open(annotation: Annotation, only_empty: bool) -> bool:
+    """Whether a model may caption a region.
+
+    Parameters
+    ----------
+    annotation : Annotation
+        The region.
+    only_empty : bool
+        Whether a caption by a model stays, too.
+    """
+    if annotation.is_human or annotation.extra.get("locked", "").lower() in _YES:
+        return False
+    if annotation.caption and (annotation.extra.get("reviewed", "").lower() in _ACCEPTED):
+        return False
+    return not (only_empty and annotation.caption)
+
+
+_YES = ("true", "1", "yes")
+_ACCEPTED = (*_YES, "accepted")

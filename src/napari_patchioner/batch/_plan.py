@@ -1,0 +1,189 @@
+"""What is to be captioned: images, and the regions of each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, defaultdict
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.annotations import Annotation, read_annotations
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import WholeImage
+
+from ._images import absolute
+from ._job import Job
+from ._labels import LABEL_SUFFIXES
+from ._match import ImageMatcher, common_parts
+from ._regions import Drawing, GridDrawing, LabelDrawing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
+_MOST_CELLS = 256
+
+
+class Plan:
+    """The jobs of a run, each made when it is asked for.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The images, from `find_images`.
+    regions : str
+        ``"whole"`` for one caption of each image; ``"grid:N"`` for N by N boxes on each;
+        ``"labels:DIR"`` for the labels of the label image of the same name in a folder; or a file
+        of regions. Its ``image`` names (path, file name or stem) tell which image a region
+        belongs to; regions without one go with every image.
+    only_empty : bool
+        Whether captions by a model stay as well.
+    options : mapping of str to object, optional
+        How to caption: keywords of `Captioner.caption`.
+
+    Attributes
+    ----------
+    left_out : int
+        How many regions of the file belong to images that were not given.
+
+    Raises
+    ------
+    FormatError
+        The regions cannot be read, or belong to none of the images.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        regions: str,
+        *,
+        only_empty: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._paths = paths
+        self._regions = regions
+        self._only_empty = only_empty
+        self._options = dict(options or {})
+        self._names = _names(paths)
+        self._own: dict[int, list[Annotation]] = {}
+        self._everywhere: list[Annotation] = []
+        self._labels: dict[str, list[Path]] | None = None
+        self._grid: GridDrawing | None = None
+        self.left_out = 0
+        self._digest = ""
+        self._prepare()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[Job]:
+        return map(self._job, range(len(self._paths)))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What captions depend on besides the images and the model, as texts."""
+        return {
+            "regions": " ".join(filter(None, [self._regions, self._digest])),
+            "only_empty": str(self._only_empty).lower(),
+            "options": json.dumps(self._options, sort_keys=True),
+        }
+
+    def _prepare(self) -> None:
+        """Read what there is to read about regions before the first image."""
+        kind, value = self._regions, self._regions.partition(":")[2]
+        if kind == WHOLE:
+            self._everywhere = [Annotation(WHOLE, "", WholeImage())]
+        elif kind.startswith(GRID):
+            self._grid = GridDrawing(_count(value))
+        elif kind.startswith(LABELS):
+            self._labels = _label_images(Path(value))
+        else:
+            self._digest = _digest(Path(kind))
+            self._assign(read_annotations(kind))
+
+    def _assign(self, annotations: Sequence[Annotation]) -> None:
+        """Give each region of a file to its image."""
+        matcher = ImageMatcher(self._paths)
+        own = defaultdict(list)
+        for annotation in annotations:
+            if not annotation.image:
+                self._everywhere.append(annotation)
+                continue
+            place = matcher.find(annotation.image)
+            if place is None:
+                self.left_out += 1
+            else:
+                own[place].append(annotation)
+        self._own = dict(own)
+        if annotations and not own and not self._everywhere:
+            raise FormatError(
+                f"{Path(self._regions).name}: no region belongs to "
+                f"{' or '.join(self._names[:3])}; the column 'image' must hold the path, file "
+                "name or stem of an image"
+            )
+
+    def _job(self, place: int) -> Job:
+        name = self._names[place]
+        everywhere = (replace(one, image=name) for one in self._everywhere)
+        return Job(
+            name,
+            absolute(self._paths[place]),
+            (*self._own.get(place, ()), *everywhere),
+            self._drawing(self._paths[place]),
+            self._only_empty,
+            self._options,
+        )
+
+    def _drawing(self, path: Path) -> Drawing | None:
+        """Return what makes regions of an image, if anything does."""
+        if self._labels is None:
+            return self._grid
+        candidates = self._labels.get(path.stem, [])
+        shared = [common_parts(absolute(path), one) for one in candidates]
+        nearest = [one for one, n in zip(candidates, shared, strict=True) if n == max(shared)]
+        return LabelDrawing(tuple(nearest))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_CELLS:
+        raise FormatError(
+            f"--regions grid:{text}: name 1 to {_MOST_CELLS} boxes along each side, as in grid:4"
+        )
+    return int(text)
+
+
+def _label_images(folder: Path) -> dict[str, list[Path]]:
+    """Return the label images in a folder and the folders in it, by name without the ending."""
+    if not folder.is_dir():
+        raise FormatError(f"--regions labels:{folder}: there is no such folder")
+    found: dict[str, list[Path]] = defaultdict(list)
+    for place, folders, names in os.walk(folder.resolve()):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.suffix.lower() in LABEL_SUFFIXES and not name.startswith("."):
+                found[path.stem].append(path)
+    if not found:
+        raise FormatError(f"--regions labels:{folder}: holds no label image (.png, .tif, .tiff)")
+    return dict(found)
+
+
+def _digest(path: Path) -> str:
+    """Return a digest of a file of regions; empty for a folder."""
+    if not path.is_file():
+        return ""
+    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return what to call each image in a table: its file name, or its path if that is shared."""
+    shared = Counter(path.name for path in paths)
+    return [_text(path.name if shared[path.name] == 1 else str(path)) for path in paths]
+
+
+def _text(name: str) -> str:
+    """Return a file name as Unicode that any file can hold; bytes that are none are spelled out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,112 @@
+"""Jobs on this machine: in this process, or in several."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.backbones._files import read_image
+
+from ._crew import Crew, load_with_threads
+from ._job import skipped, work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import Future
+
+    from napari_patchioner.captioner import Captioner
+
+    from ._job import Job, Outcome
+
+    Loader = Callable[[str], Captioner]
+
+
+def load_installed(model: str) -> Captioner:
+    """Load a model by its id; torch is imported only now."""
+    from napari_patchioner.models import load_model
+
+    return load_model(model)
+
+
+def run(
+    jobs: Iterable[Job],
+    model: str,
+    *,
+    workers: int = 1,
+    threads: int | None = None,
+    load: Loader = load_installed,
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Caption images; yields what came of each as soon as it is known.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        Taken one at a time, a few ahead of what is done.
+    model : str
+        Id of the model.
+    workers : int
+        Processes, each with the model loaded once; with 1 there is no other process than this.
+    threads : int, optional
+        Threads of each process while it computes; by default this process keeps its own number,
+        and several share the cores among them.
+    load : callable
+        Loads the model by its id; with several processes it must pickle.
+
+    Yields
+    ------
+    (Job, Outcome)
+        In the order of the jobs with one process, in any order with several; the outcomes are the
+        same whatever the number of processes.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be loaded, or cannot do what the options ask.
+    PatchionerError
+        Processes die again and again.
+    """
+    if workers == 1:
+        yield from _here(jobs, _Lazy(model, threads, load))
+        return
+    with Crew(model, workers, threads, load) as crew:
+        yield from crew.run(jobs)
+
+
+class _Lazy:
+    """A captioner that is loaded when it is first needed."""
+
+    def __init__(self, model: str, threads: int | None, load: Loader) -> None:
+        self._model, self._threads, self._load = model, threads, load
+        self._captioner: Captioner | None = None
+
+    def __call__(self) -> Captioner:
+        if self._captioner is None:
+            self._captioner = load_with_threads(self._load, self._model, self._threads)
+        return self._captioner
+
+
+def _here(jobs: Iterable[Job], captioner: _Lazy) -> Generator[tuple[Job, Outcome], None, None]:
+    """Caption in this process while the next image is read."""
+    with ThreadPoolExecutor(1, "reading") as reader:
+        for (job, ahead), _ in pairwise(chain(_reading(jobs, reader), [(None, None)])):
+            if job is None:
+                return
+            if ahead is None:
+                yield job, skipped(job)
+            else:
+                yield job, work(captioner(), job, read=partial(_result, ahead))
+
+
+def _reading(
+    jobs: Iterable[Job], reader: ThreadPoolExecutor
+) -> Iterator[tuple[Job | None, Future[Any] | None]]:
+    """Yield jobs and the pixels to come of those that need to be looked at."""
+    for job in jobs:
+        yield job, reader.submit(read_image, job.path) if job.is_open else None
+
+
+def _result(ahead: Future[Any], _: object) -> Any:
+    """Return what was read ahead of time, or raise what was wrong with it."""
+    return ahead.result()

@@ -1,0 +1,45 @@
+"""Where the labels of a painted plane are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+LabelBox: TypeAlias = "tuple[slice, slice]"
+
+# find_objects makes a list as long as the largest label.
+_LARGEST_LISTED = 1_000_000
+
+
+def label_boxes(labels: npt.NDArray[Any]) -> dict[int, LabelBox]:
+    """Return the bounding box of each label but the background, 0.
+
+    Parameters
+    ----------
+    labels : ndarray of int or bool, shape (height, width)
+        The number painted at each pixel.
+
+    Returns
+    -------
+    dict of int to (slice, slice)
+        Rows and columns, by label in rising order.
+
+    >>> label_boxes(np.array([[0, 7], [0, 7]]))
+    {7: (slice(0, 2, None), slice(1, 2, None))}
+    """
+    from scipy.ndimage import find_objects
+
+    if not labels.size:
+        return {}
+    if labels.dtype.kind == "b" or labels.dtype.itemsize < 4:
+        labels = labels.astype(np.int32)
+    if labels.max() <= _LARGEST_LISTED and labels.min() >= 0:
+        boxes = enumerate(find_objects(labels.astype(np.intp, copy=False)), start=1)
+        return {value: box for value, box in boxes if box is not None}
+    values, dense = np.unique(labels, return_inverse=True)
+    boxes = zip(values, find_objects(dense.reshape(labels.shape) + 1), strict=True)
+    return {int(value): box for value, box in boxes if value != 0}

@@ -1,0 +1,98 @@
+"""A captioner that names colours, without torch; processes of their own can load it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from napari_patchioner.backbones._picture import as_rgb
+from napari_patchioner.bridges import Crossing
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import Caption
+from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid, GridTransform
+
+
+class PixelBackbone:
+    """Patches of 16 pixels are the mean of their colours; it counts its looks."""
+
+    name, dim, patch_size, input_size = "pixels", 3, 16, 64
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def encode(self, image: Any, *, progress: Any = None) -> FeatureGrid:
+        self.passes += 1
+        pixels = as_rgb(image).astype(np.float32)
+        rows, columns = pixels.shape[0] // 16, pixels.shape[1] // 16
+        embeddings = pixels.reshape(rows, 16, columns, 16, 3).mean(axis=(1, 3))
+        transform = GridTransform(pixels.shape[:2], (rows, columns))
+        return FeatureGrid(embeddings, transform, "pixels")
+
+
+class StraightBridge:
+    def cross(self, vectors: np.ndarray, grid: Any, **known: Any) -> Crossing:
+        return Crossing(vectors)
+
+
+class ColourDecoder:
+    """Says which colour is brightest, and remembers how it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def decode(self, vectors: np.ndarray, **options: Any) -> list[Caption]:
+        self.asked.append(options)
+        return [
+            Caption(("red, mostly", "green", "blue")[row.argmax()], float(row.max() / 255))
+            for row in vectors
+        ]
+
+
+class Loader:
+    """Loads a captioner that names colours, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.backbone = PixelBackbone()
+        self.decoder = ColourDecoder()
+
+    def __call__(self, name: str) -> Captioner:
+        self.names.append(name)
+        return Captioner(self.backbone, StraightBridge(), self.decoder, name=name)
+
+
+def load(name: str) -> Captioner:
+    return Loader()(name)
+
+
+class Slow(PixelBackbone):
+    """Takes its time, so that somebody can interrupt."""
+
+    def encode(self, image: Any, *, progress: Any = None) -> FeatureGrid:
+        time.sleep(0.03)
+        return super().encode(image, progress=progress)
+
+
+class Deadly(PixelBackbone):
+    """Ends its process at a black picture, as one does that is out of memory."""
+
+    def encode(self, image: Any, *, progress: Any = None) -> FeatureGrid:
+        if not np.any(image):
+            os._exit(9)
+        return super().encode(image, progress=progress)
+
+
+def load_slow(name: str) -> Captioner:
+    return Captioner(Slow(), StraightBridge(), ColourDecoder(), name=name)
+
+
+def load_deadly(name: str) -> Captioner:
+    return Captioner(Deadly(), StraightBridge(), ColourDecoder(), name=name)
+
+
+def load_nothing(name: str) -> Captioner:
+    raise ModelError(f"there is no model {name!r}")

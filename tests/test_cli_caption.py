@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from colours import Loader
+from PIL import Image
+
+from napari_patchioner.annotations import Annotation, read_tidy_csv, write_napari_csv
+from napari_patchioner.cli import main
+from napari_patchioner.errors import ModelError
+from napari_patchioner.regions import Box, Polygon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_patchioner.captioner import Captioner
+
+HEADER = "image,uid,kind,wkt"
+OUTPUT = [*HEADER.split(","), "caption", "score", "source", "model"]
+LEFT = '"POLYGON ((0 0, 32 0, 32 32, 0 32, 0 0))"'
+RIGHT = '"POLYGON ((32 0, 64 0, 64 32, 32 32, 32 0))"'
+
+
+@pytest.fixture
+def load() -> Loader:
+    return Loader()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """Return a picture, 32 rows by 64 columns, red on the left and blue on the right."""
+    return _photo(tmp_path / "photo.png")
+
+
+def _photo(path: Path) -> Path:
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:, :32, 0] = 200
+    pixels[:, 32:, 2] = 100
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        (tmp_path / "regions.csv").write_text(text, encoding="utf-8")
+        return str(tmp_path / "regions.csv")
+
+    return write
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_each_region_gets_its_caption_and_the_output_is_clean(
+    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    regions = table(f"{HEADER}\nphoto.png,a,box,{LEFT}\nphoto,b,polygon,{RIGHT}\n")
+    assert main(["caption", str(photo), "--regions", regions], load=load) == 0
+    out, err = capsys.readouterr()
+    rows = _rows(out)
+    assert list(rows[0]) == [*OUTPUT, "origin"]
+    assert [(row["image"], row["uid"], row["caption"]) for row in rows] == [
+        ("photo.png", "a", "red, mostly"),
+        ("photo", "b", "blue"),
+    ]
+    assert {(row["source"], row["model"]) for row in rows} == {("model", "mini")}
+    assert "1 done, 0 skipped, 0 failed" in err
+    origin = json.loads(rows[0]["origin"])
+    assert origin == {"grid": "pixels", "model": "mini"}
+
+
+def test_one_model_load_and_one_look_per_image(
+    tmp_path: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [str(_photo(tmp_path / f"{name}.png")) for name in "abc"]
+    rows = "".join(f"{name}.png,{n},box,{LEFT}\n" for n in range(5) for name in "cab")
+    assert main(["caption", *photos, "--regions", table(f"{HEADER}\n{rows}")], load=load) == 0
+    assert load.names == ["mini"]
+    assert load.backbone.passes == 3
+    images = [row["image"] for row in _rows(capsys.readouterr().out)]
+    assert images == [name for name in ("a.png", "b.png", "c.png") for _ in range(5)]
+
+
+def test_whole_images(
+    tmp_path: Path, photo: Path, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _photo(tmp_path / "sub" / "photo.png")
+    arguments = ["caption", str(photo), str(other), str(photo), "--regions", "whole"]
+    assert main([*arguments, "--model", "mini-zeroshot"], load=load) == 0
+    rows = _rows(capsys.readouterr().out)
+    assert [row["image"] for row in rows] == [str(photo), str(other)]
+    assert [row["kind"] for row in rows] == ["image", "image"]
+    assert load.names == ["mini-zeroshot"]
+
+
+def test_the_output_is_a_table_of_regions_again(
+    tmp_path: Path, photo: Path, table: Any, load: Loader
+) -> None:
+    out = str(tmp_path / "out.csv")
+    regions = table(f"{HEADER},note\nphoto,a,box,{LEFT},keep me\n")
+    assert main(["caption", str(photo), "--regions", regions, "--out", out], load=load) == 0
+    first = read_tidy_csv(out)
+    assert main(["caption", str(photo), "--regions", out, "--out", out], load=load) == 0
+    [again] = read_tidy_csv(out)
+    assert again.caption == first[0].caption == "red, mostly"
+    assert again.extra == first[0].extra
+    assert again.extra["note"] == "keep me"
+
+
+def test_what_a_person_wrote_stays(
+    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    regions = table(
+        f"{HEADER},caption,score,source,model\n"
+        f"photo,a,box,{LEFT},my own words,,human,\n"
+        f"photo,b,box,{LEFT},mine too,,edited,mini\n"
+        f"photo,c,box,{LEFT},whose?,,,\n"
+        f"photo,d,box,{LEFT},old,0.1,model,mini\n"
+    )
+    assert main(["caption", str(photo), "--regions", regions], load=load) == 0
+    out, err = capsys.readouterr()
+    captions = [row["caption"] for row in _rows(out)]
+    assert captions == ["my own words", "mine too", "whose?", "red, mostly"]
+    assert "1 done" in err
+
+
+def test_nothing_to_caption_needs_no_model(photo: Path, table: Any, load: Loader) -> None:
+    regions = table(f"{HEADER},caption,source\nphoto,a,box,{LEFT},mine,human\n")
+    assert main(["caption", str(photo), "--regions", regions], load=load) == 0
+    assert load.names == []
+
+
+def test_shapes_without_an_image_go_with_every_image(
+    tmp_path: Path, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [str(_photo(tmp_path / f"{name}.png")) for name in "ab"]
+    shapes = tmp_path / "shapes.csv"
+    ring = np.array([[0, 40], [0, 60], [20, 60]], float)
+    write_napari_csv(
+        shapes, [Annotation("l", "", Box(0, 0, 20, 20)), Annotation("r", "", Polygon(ring))]
+    )
+    assert main(["caption", *photos, "--regions", str(shapes)], load=load) == 0
+    rows = _rows(capsys.readouterr().out)
+    assert [(row["image"], row["uid"], row["caption"]) for row in rows] == [
+        ("a.png", "l", "red, mostly"),
+        ("a.png", "r", "blue"),
+        ("b.png", "l", "red, mostly"),
+        ("b.png", "r", "blue"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["photo", "photo.png", "sub/photo.png", "elsewhere/photo.png", "C:\\imgs\\photo.png"]
+)
+def test_an_image_may_be_named_in_many_ways(
+    tmp_path: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = _photo(tmp_path / "sub" / "photo.png")
+    regions = table(f"{HEADER}\n{name},a,box,{LEFT}\nother.png,a,box,{LEFT}\n")
+    assert main(["caption", str(path), "--regions", regions], load=load) == 0
+    out, err = capsys.readouterr()
+    assert [row["image"] for row in _rows(out)] == [name]
+    assert "1 region of other images left out" in err
+
+
+def test_a_path_tells_files_of_one_name_apart(
+    tmp_path: Path, photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _photo(tmp_path / "sub" / "photo.png")
+    arguments = ["caption", str(photo), str(other), "--regions"]
+    good = table(f"{HEADER}\nsub/photo.png,a,box,{LEFT}\n")
+    assert main([*arguments, good], load=load) == 0
+    assert load.backbone.passes == 1
+    bad = table(f"{HEADER}\nphoto.png,a,box,{LEFT}\n")
+    assert main([*arguments, bad], load=load) == 2
+    assert "may be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (f"other,a,box,{LEFT}\n", "no region belongs to photo.png"),
+        ("photo,a,box,POINT (1 1)\n", "row 2, column 'wkt'"),
+    ],
+)
+def test_a_bad_table_is_one_sentence_and_writes_nothing(
+    tmp_path: Path, photo: Path, table: Any, load: Loader, rows: str, told: str, capsys: Any
+) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+    regions = table(f"{HEADER}\n{rows}")
+    assert main(["caption", str(photo), "--regions", regions, "--out", str(out)], load=load) == 2
+    stdout, err = capsys.readouterr()
+    assert (stdout, out.read_text()) == ("", "old")
+    assert told in err.splitlines()[-1]
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+def test_a_bad_region_fails_and_the_others_are_captioned(
+    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    regions = table(f"{HEADER}\nphoto,b,box,{LEFT}\nphoto,a,point,POINT (999 999)\n")
+    assert main(["caption", str(photo), "--regions", regions], load=load) == 1
+    out, err = capsys.readouterr()
+    assert [(row["uid"], row["caption"]) for row in _rows(out)] == [("b", "red, mostly"), ("a", "")]
+    assert "photo.png: region 'a': " in err.splitlines()[-1]
+
+
+def test_bad_images_fail_and_the_others_are_captioned(
+    tmp_path: Path, photo: Path, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:60])
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    bad = [str(tmp_path / name) for name in ("broken.png", "none.png", "dot.png")]
+    assert main(["caption", *bad, str(photo), "--regions", "whole"], load=load) == 1
+    out, err = capsys.readouterr()
+    captions = {row["image"]: row["caption"] for row in _rows(out)}
+    assert captions == {"broken.png": "", "none.png": "", "dot.png": "", "photo.png": "red, mostly"}
+    told = err.splitlines()
+    assert "1 done, 0 skipped, 3 failed" in told[-4]
+    assert ["broken" in told[-3], "none" in told[-2], "dot" in told[-1]] == [True] * 3
+
+
+def test_no_image_at_all_is_a_wrong_argument(tmp_path: Path, load: Loader, capsys: Any) -> None:
+    for nothing in (tmp_path / "none.png", tmp_path, tmp_path / "*.png"):
+        assert main(["caption", str(nothing), "--regions", "whole"], load=load) == 2
+        stdout, err = capsys.readouterr()
+        assert (stdout, err.count("\n")) == ("", 1)
+        assert str(nothing) in err
+
+
+def test_the_options_reach_the_model(photo: Path, load: Loader, capsys: Any) -> None:
+    given = ["--beams", "2", "--max-tokens", "7", "--pooling", "gaussian"]
+    assert main(["caption", str(photo), "--regions", "whole", *given], load=load) == 0
+    [row] = _rows(capsys.readouterr().out)
+    options = {"beams": 2, "max_tokens": 7, "pooling": "gaussian"}
+    assert json.loads(row["origin"])["options"] == options
+    assert {"beams": 2, "max_tokens": 7}.items() <= load.decoder.asked[0].items()
+
+
+def test_a_wish_the_model_cannot_grant_is_a_wrong_argument(
+    tmp_path: Path, photo: Path, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    given = ["--must", "cat", "--never", "cat", "--out", str(out)]
+    assert main(["caption", str(photo), "--regions", "whole", *given], load=load) == 2
+    assert "cat" in capsys.readouterr().err.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png"]
+
+
+def test_another_format_on_standard_output(photo: Path, load: Loader, capsys: Any) -> None:
+    asked = ["caption", str(photo), "--regions", "grid:2", "--format", "napari"]
+    assert main(asked, load=load) == 0
+    rows = _rows(capsys.readouterr().out)
+    assert list(rows[0])[:2] == ["index", "shape-type"]
+    assert {row["uid"]: row["caption"] for row in rows}["r1c1"] == "red, mostly"
+    assert main([*asked[:-1], "clay"], load=load) == 2
+    assert "'clay' is unknown" in capsys.readouterr().err
+
+
+def test_a_bad_target_is_told_before_any_work(
+    tmp_path: Path, photo: Path, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in (tmp_path, tmp_path / "none" / "out.csv"):
+        arguments = ["caption", str(photo), "--regions", "whole", "--out", str(target)]
+        assert main(arguments, load=load) == 2
+    assert load.names == []
+    assert "folder" in capsys.readouterr().err
+
+
+def test_a_model_that_is_missing_is_told(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def missing(name: str) -> Captioner:
+        raise ModelError(f"there is no model {name!r}")
+
+    arguments = ["caption", str(photo), "--regions", "whole", "--model", "maxi"]
+    assert main(arguments, load=missing) == 2
+    assert capsys.readouterr().err.endswith("napari-patchioner: there is no model 'maxi'\n")
+
+
+def test_an_interruption_ends_with_130(photo: Path, tmp_path: Path) -> None:
+    def interrupted(name: str) -> Captioner:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out.csv"
+    arguments = ["caption", str(photo), "--regions", "whole", "--out", str(out)]
+    assert main(arguments, load=interrupted) == 130
+    assert not out.exists()
