@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_patchioner.annotations import Annotation
 from napari_patchioner.errors import ImageError
-from napari_patchioner.regions import Box, Mask, label_boxes
+from napari_patchioner.regions import Box, Mask
 
 from ._labels import read_labels
 
@@ -74,6 +74,8 @@ class LabelDrawing:
         ImageError
             If there is not exactly one label image, or it is none, or it has another size.
         """
+        from napari_patchioner.regions._labels import label_boxes
+
         if not self.paths:
             raise ImageError("there is no label image of the same name (.png, .tif or .tiff)")
         if len(self.paths) > 1:

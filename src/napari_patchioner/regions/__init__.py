@@ -5,7 +5,6 @@ from __future__ import annotations
 from ._bounds import bounds
 from ._cover import cover
 from ._each import each
-from ._labels import label_boxes
 from ._shapes import (
     Box,
     Ellipse,
@@ -35,7 +34,6 @@ __all__ = [
     "bounds",
     "cover",
     "each",
-    "label_boxes",
     "united",
     "untangle",
 ]

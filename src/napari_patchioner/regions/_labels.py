@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,8 +32,6 @@ def label_boxes(labels: npt.NDArray[Any]) -> dict[int, LabelBox]:
     >>> label_boxes(np.array([[0, 7], [0, 7]]))
     {7: (slice(0, 2, None), slice(1, 2, None))}
     """
-    from scipy.ndimage import find_objects
-
     if not labels.size:
         return {}
     if labels.dtype.kind == "b" or labels.dtype.itemsize < 4:
