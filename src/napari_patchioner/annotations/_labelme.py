@@ -228,7 +228,7 @@ def _file(
         "imageWidth": info.width if info else None,
         _OURS: {"image": image, "imagePath": name},
     }
-    return encode_text(json.dumps(found, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    return encode_text(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, Any]]:
@@ -248,5 +248,3 @@ def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, An
         }
         for place, made in enumerate(fields)
     ]
-
-

@@ -1,0 +1,119 @@
+"""Label Studio's packed runs for painted masks.
+
+The pixels of the whole image, row by row, four bytes each (red, green, blue, alpha), as a stream
+of bits: the number of bytes (32 bits), the size of a word less one (5), four sizes for lengths less
+one (4 each); then for every run one bit that says whether its words are all alike, two that say
+which of the four sizes its length has, the length less one, and one word, or all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+_WORD = 8
+_LENGTHS = (3, 4, 8, 16)
+_CHANNELS = 4
+_OPAQUE = 128
+
+
+def encode_brush(mask: Mask, height: int, width: int) -> list[int]:
+    """Return the part of a mask within an image of this size as bytes; none if there is none."""
+    runs = _flat_runs(mask, height, width)
+    if not runs:
+        return []
+    bits = [f"{height * width * _CHANNELS:032b}{_WORD - 1:05b}"]
+    bits += [f"{length - 1:04b}" for length in _LENGTHS]
+    at = 0
+    for start, stop in runs:
+        bits += [*_packed((start - at) * _CHANNELS, 0), *_packed((stop - start) * _CHANNELS, 255)]
+        at = stop
+    bits += _packed((height * width - at) * _CHANNELS, 0)
+    text = "".join(bits)
+    text += "0" * (-len(text) % 8)
+    return list(int(text, 2).to_bytes(len(text) // 8, "big"))
+
+
+def _flat_runs(mask: Mask, height: int, width: int) -> list[tuple[int, int]]:
+    """Return where runs of painted pixels begin and end, counted row by row over the image."""
+    top, left = mask.offset
+    rows = slice(max(0, -top), max(0, height - top))
+    columns = slice(max(0, -left), max(0, width - left))
+    within = np.asarray(mask.pixels, bool)[rows, columns]
+    steps = np.diff(np.pad(within, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    corner = max(top, 0) * width + max(left, 0)
+    starts, stops = (
+        (np.argwhere(steps == step) @ (width, 1) + corner).tolist() for step in (1, -1)
+    )
+    runs: list[tuple[int, int]] = []
+    for start, stop in zip(starts, stops, strict=True):
+        if runs and runs[-1][1] == start:
+            runs[-1] = (runs[-1][0], stop)
+        else:
+            runs.append((start, stop))
+    return runs
+
+
+def _packed(length: int, word: int) -> list[str]:
+    """Return the bits of a run of one word, in pieces no longer than a length can be."""
+    pieces = []
+    while length > 0:
+        piece = min(length, 1 << _LENGTHS[-1])
+        index = next(place for place, size in enumerate(_LENGTHS) if piece <= 1 << size)
+        pieces.append(f"1{index:02b}{piece - 1:0{_LENGTHS[index]}b}{word:0{_WORD}b}")
+        length -= piece
+    return pieces
+
+
+def decode_brush(data: Sequence[int], height: int, width: int) -> Mask | None:
+    """Return the opaque pixels of an image of this size, cut to them; None if there are none.
+
+    Raises
+    ------
+    FormatError
+        If the bytes are no such stream, or of an image of another size.
+    """
+    try:
+        bits = np.unpackbits(np.frombuffer(bytes(data), np.uint8)).tobytes()
+        words = _words(bits.translate(_DIGITS).decode("ascii"), height * width * _CHANNELS)
+    except (ValueError, TypeError) as error:
+        raise FormatError("its painted pixels are no runs as Label Studio packs them") from error
+    pixels = words.reshape(height, width, _CHANNELS)[:, :, -1] >= _OPAQUE
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    if not len(rows):
+        return None
+    cut = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Mask(cut.copy(), (int(rows[0]), int(columns[0])))
+
+
+_DIGITS = bytes.maketrans(b"\x00\x01", b"01")
+
+
+def _words(bits: str, expected: int) -> npt.NDArray[np.uint8]:
+    """Return the bytes a stream of bits stands for, or raise ValueError."""
+    count, size = int(bits[:32], 2), int(bits[32:37], 2) + 1
+    if count != expected or size > _WORD:
+        raise ValueError
+    lengths = [int(bits[37 + 4 * place : 41 + 4 * place], 2) + 1 for place in range(4)]
+    words, at, done = np.zeros(count, np.uint8), 53, 0
+    while done < count:
+        alike, chosen = bits[at] == "1", lengths[int(bits[at + 1 : at + 3], 2)]
+        at += 3
+        end = done + int(bits[at : at + chosen], 2) + 1
+        at += chosen
+        many = 1 if alike else end - done
+        if at + many * size > len(bits) or end > count:
+            raise ValueError
+        found = [int(bits[one : one + size], 2) for one in range(at, at + many * size, size)]
+        words[done:end] = found
+        at, done = at + many * size, end
+    return words
