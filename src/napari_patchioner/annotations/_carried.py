@@ -11,7 +11,7 @@ from napari_patchioner.errors import FormatError
 from ._annotation import KINDS, Annotation
 from ._captioned import with_human_caption
 from ._region_text import region_from_text, region_to_text
-from ._same_drawing import same_drawing
+from ._same_drawing import TOLERANCE, same_drawing
 from ._wkt import members_cell
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
     from ._annotation import Source
 
+# The extra that other tools call label, category or classification.
+CLASS = "class"
 _OURS = ("uid", "kind", "wkt", "members", "caption", "score", "source", "model")
 # Names that a table could not tell from its own columns.
-_TAKEN = frozenset((*_OURS, "image"))
+_IMAGE = "image"
+_TAKEN = frozenset((*_OURS, _IMAGE))
 _SOURCES = ("model", "edited", "human")
 
 
@@ -71,6 +74,12 @@ def carried(annotation: Annotation) -> dict[str, str]:
     return {"uid": annotation.uid, "kind": annotation.kind, "wkt": wkt, **said, **annotation.extra}
 
 
+def carried_with_image(annotation: Annotation, name: str) -> dict[str, str]:
+    """Return a record as `carried` does, and its image where the file calls that another name."""
+    other = {} if annotation.image == name else {_IMAGE: annotation.image}
+    return {**carried(annotation), **other}
+
+
 def _as_it_is(region: Region) -> Region:
     return region
 
@@ -88,6 +97,7 @@ def annotation_from(
     uid: str = "",
     shown: Callable[[Region], Region | None] = _as_it_is,
     told: Callable[[str], str] = _word_for_word,
+    tolerance: float = TOLERANCE,
 ) -> Annotation:
     """Return the record that a foreign file holds, with what other tools changed in it.
 
@@ -105,11 +115,13 @@ def annotation_from(
     uid : str
         The name to give a record that is not ours.
     shown : callable
-        Turns an exact region into what the format would show for it. Where that is within 1e-3
-        pixels of ``drawn``, nobody touched the drawing and the exact region is taken; else
+        Turns an exact region into what the format would show for it. Where that is within
+        `tolerance` of ``drawn``, nobody touched the drawing and the exact region is taken; else
         ``drawn`` is. The same region by default.
     told : callable
         Turns a caption into what the format would say for it; as it is by default.
+    tolerance : float
+        How far, in pixels, other tools move a vertex by rounding it.
 
     Returns
     -------
@@ -125,11 +137,11 @@ def annotation_from(
         return _foreign(carried, drawn, image, caption, uid)
     exact = region_from_text(carried["wkt"], carried["kind"], carried.get("members", ""))
     seen = shown(exact)
-    kept = drawn is None or (seen is not None and same_drawing(seen, drawn))
+    kept = drawn is None or (seen is not None and same_drawing(seen, drawn, tolerance=tolerance))
     source = carried.get("source", "")
     annotation = Annotation(
         uid=carried["uid"] or uid,
-        image=image,
+        image=carried.get(_IMAGE, image),
         region=exact if kept or drawn is None else drawn,
         caption=carried.get("caption", ""),
         score=score_of(carried.get("score", "")),

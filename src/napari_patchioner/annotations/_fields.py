@@ -18,6 +18,7 @@ _NAMES = {
     list: "a list",
     dict: "an object",
     type(None): "null",
+    object: "a text or a number",
 }
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
 
-from . import _labelme, _napari_csv, _tidy_csv
+from . import (
+    _coco,
+    _coco_captions,
+    _geojson,
+    _label_studio,
+    _labelme,
+    _localized_narratives,
+    _napari_csv,
+    _parquet,
+    _tidy_csv,
+    _visual_genome,
+)
 from ._head import Head, head_of
 from ._table import read_table
 
@@ -40,39 +51,57 @@ class Format:
         Whether a file that begins so is of this format.
     needs : str
         The extra that installs the library it needs; empty where it needs none.
+    sized : bool
+        Whether ``read`` also takes the images, whose sizes its files may lack.
     """
 
     name: str
     title: str
     suffixes: tuple[str, ...]
-    read: Callable[[Path], list[Annotation]]
+    read: Callable[..., list[Annotation]]
     write: Callable[[Path, Sequence[Annotation], Images], tuple[Annotation, ...]]
     knows: Callable[[Head], bool]
     needs: str = ""
+    sized: bool = False
 
 
-def _format(module: object, name: str, title: str, *suffixes: str, needs: str = "") -> Format:
+def _format(
+    module: object, name: str, title: str, *suffixes: str, needs: str = "", sized: bool = False
+) -> Format:
     """Return the format that a module with ``read, write, knows`` is."""
     read, write, knows = (getattr(module, part) for part in ("read", "write", "knows"))
-    return Format(name, title, suffixes, read, write, knows, needs)
+    return Format(name, title, suffixes, read, write, knows, needs, sized)
 
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
 _ALL = (
     _format(_tidy_csv, "tidy", "Table, one row per region", ".csv"),
     _format(_napari_csv, "napari", "napari shapes, one row per vertex", ".csv"),
+    _format(_parquet, "parquet", "Parquet, one row per region", ".parquet", needs="parquet"),
+    _format(_coco, "coco", "COCO instances with captions", ".json"),
+    _format(_coco_captions, "coco-captions", "COCO captions of whole images", ".json"),
+    _format(_geojson, "geojson", "GeoJSON for QuPath", ".geojson"),
+    _format(_visual_genome, "visual-genome", "Visual Genome regions", ".json"),
+    _format(
+        _localized_narratives, "localized-narratives", "Localized Narratives", ".jsonl", sized=True
+    ),
     _format(_labelme, "labelme", "LabelMe", ".json"),
+    _format(_label_studio, "label-studio", "Label Studio", ".json"),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
 
-def read_annotations(path: str | os.PathLike[str]) -> list[Annotation]:
+def read_annotations(
+    path: str | os.PathLike[str], images: Images | None = None
+) -> list[Annotation]:
     """Read annotations from a file of any known format, told by its contents.
 
     Parameters
     ----------
     path : path-like
         A file of any of `FORMATS`.
+    images : mapping of str to ImageInfo, optional
+        The images by the names the file gives them, for formats that tell no sizes.
 
     Returns
     -------
@@ -88,7 +117,7 @@ def read_annotations(path: str | os.PathLike[str]) -> list[Annotation]:
     form = format_of(head)
     if form is None:
         raise _unknown(head)
-    return form.read(head.path)
+    return form.read(head.path, images) if form.sized else form.read(head.path)
 
 
 def format_of(head: Head) -> Format | None:

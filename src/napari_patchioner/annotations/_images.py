@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from PIL import Image, UnidentifiedImageError
+
 from napari_patchioner.errors import FormatError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +63,30 @@ def image_size(images: Images, image: str) -> tuple[int, int]:
 def image_name(images: Images, image: str) -> str:
     """Return what an image is called in a file: as told, else as the annotations call it."""
     return images[image].name if image in images else image
+
+
+def find_image(folder: Path, name: str) -> ImageInfo | None:
+    """Return the image of a name near a file of annotations, for formats that tell no size.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file lies.
+    name : str
+        A file name, with or without its ending.
+
+    Returns
+    -------
+    ImageInfo or None
+        The image in the folder or its ``images``; None where there is none, or no picture.
+    """
+    names = [name, *(f"{name}{ending}" for ending in _ENDINGS)]
+    paths = [place / one for place in (folder, folder / "images") for one in names if name]
+    for path in paths:
+        if path.is_file():
+            try:
+                with Image.open(path) as picture:
+                    return ImageInfo(name, picture.height, picture.width, path)
+            except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+                return None
+    return None

@@ -83,7 +83,7 @@ def _mask_from_text(text: str) -> Mask:
     if match is None:
         raise FormatError("is no mask, such as 'RLE (20 10, 2 2, 13)'")
     column, row, width, height = (int(number) for number in match.groups()[:4])
-    pixels = runs_mask(decode_runs(match[5]), height, width)  # type: ignore[arg-type]
+    pixels = runs_mask(decode_runs(match[5]), height, width)
     if not pixels.any():
         raise FormatError("a mask needs at least one pixel, but this one has none")
     return Mask(pixels, (row, column))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,9 @@ def mask_runs(pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     return np.diff(edges)
 
 
-def runs_mask(runs: Sequence[int], height: int, width: int) -> npt.NDArray[np.bool_]:
+def runs_mask(
+    runs: Sequence[int] | npt.NDArray[np.int64], height: int, width: int
+) -> npt.NDArray[np.bool_]:
     """Return the mask, shape (height, width), that runs make; undoes `mask_runs`.
 
     Raises
@@ -100,3 +103,52 @@ def decode_runs(text: str) -> npt.NDArray[np.int64]:
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
+
+
+def runs_in_image(mask: Mask, height: int, width: int) -> npt.NDArray[np.int64]:
+    """Return the runs of a mask within a whole image; what lies outside the image is left out.
+
+    >>> runs_in_image(Mask(np.ones((1, 2), bool), (1, 1)), 2, 3).tolist()
+    [3, 1, 1, 1]
+    """
+    top, left = mask.offset
+    rows = slice(max(0, -top), max(0, height - top))
+    columns = slice(max(0, -left), max(0, width - left))
+    within = np.pad(mask.pixels[rows, columns], ((1, 1), (0, 0))).astype(np.int8)
+    steps = np.diff(within, axis=0).T
+    corner = (max(left, 0), max(top, 0))
+    starts, stops = (np.argwhere(steps == step) + corner for step in (1, -1))
+    first, last = starts @ (height, 1), stops @ (height, 1)
+    apart = first[1:] != last[:-1]
+    if len(first):
+        first, last = first[np.append(True, apart)], last[np.append(apart, True)]
+    edges = np.stack([first, last], axis=1).ravel()
+    all_edges = np.concatenate([[0], edges, [height * width]]).astype(np.int64)
+    runs = np.diff(all_edges)
+    return runs if runs[-1] or len(runs) == 1 else runs[:-1]
+
+
+def mask_in_image(
+    runs: Sequence[int] | npt.NDArray[np.int64], height: int, width: int
+) -> Mask | None:
+    """Return the pixels that runs over a whole image hold, cut to size; None if there are none.
+
+    Raises
+    ------
+    FormatError
+        If the runs do not fill the image exactly.
+    """
+    lengths = np.asarray(runs, np.int64)
+    if (lengths < 0).any() or int(lengths.sum()) != height * width:
+        raise FormatError(f"the runs of a mask do not fill its {height} by {width} pixels")
+    ends = np.cumsum(lengths)
+    starts, stops = (ends - lengths)[1::2], ends[1::2]
+    starts, stops = starts[stops > starts], stops[stops > starts]
+    if not len(starts):
+        return None
+    first, last = int(starts[0]) // height, (int(stops[-1]) - 1) // height + 1
+    edges = np.stack([starts, stops], axis=1).ravel() - first * height
+    whole = np.diff(np.concatenate([[0], edges, [(last - first) * height]]))
+    pixels = runs_mask(whole, height, last - first)
+    rows = np.flatnonzero(pixels.any(axis=1))
+    return Mask(pixels[rows[0] : rows[-1] + 1].copy(), (int(rows[0]), first))

@@ -1,0 +1,158 @@
+"""What every format owes: nothing is lost without a word, whoever opens the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from annotated import IMAGES, annotations, told
+from hypothesis import HealthCheck, given, settings
+
+from napari_patchioner.annotations import (
+    FORMATS,
+    Annotation,
+    ImageInfo,
+    format_named,
+    format_of,
+    head_of,
+    read_annotations,
+    write_annotations,
+)
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Box, Polygon, RegionSet, Trace, WholeImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXACT = ("tidy", "parquet", "coco", "coco-captions", "geojson", "visual-genome")
+EXACT = (*EXACT, "localized-narratives")
+HOLDS = {
+    "tidy": lambda kinds: True,
+    "parquet": lambda kinds: True,
+    "geojson": lambda kinds: True,
+    "coco": lambda kinds: not {"point", "trace"} & kinds,
+    "coco-captions": lambda kinds: kinds == {"image"},
+    "visual-genome": lambda kinds: kinds == {"box"},
+    "localized-narratives": lambda kinds: kinds <= {"trace", "set"},
+}
+
+
+def _kinds(one: Annotation) -> set[str]:
+    if not isinstance(one.region, RegionSet):
+        return {one.kind}
+    return {"set", *(Annotation("", "", member).kind for member in one.region.members)}
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"regions{FORMATS[name].suffixes[0]}"
+
+
+@pytest.mark.parametrize("name", EXACT)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(before=annotations())
+def test_what_is_written_comes_back(
+    tmp_path: Path, same_region: Any, name: str, before: list[Annotation]
+) -> None:
+    path = _path(tmp_path, name)
+    left_out = write_annotations(path, before, IMAGES, name)
+    held = [one for one in before if HOLDS[name](_kinds(one))]
+    assert [id(one) for one in left_out] == [id(one) for one in before if one not in held]
+    after = read_annotations(path)
+    order = {key: place for place, key in enumerate((one.image, one.uid) for one in held)}
+    after.sort(key=lambda one: order[one.image, one.uid])
+    for one, two in zip(held, after, strict=True):
+        ours, theirs = told(one), told(two)
+        if name == "tidy":  # a table has one column for all
+            theirs["extra"] = {k: v for k, v in theirs["extra"].items() if v or k in one.extra}
+        assert theirs == ours
+        assert same_region(one.region, two.region)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_nothing_at_all_comes_back_as_nothing(tmp_path: Path, name: str) -> None:
+    path = _path(tmp_path, name)
+    assert write_annotations(path, [], {}, name) == ()
+    assert read_annotations(path) == []
+
+
+REGION = {
+    "coco-captions": lambda n: WholeImage(),
+    "visual-genome": lambda n: Box(n, n + 0.5, n + 9, n + 20),
+    "localized-narratives": lambda n: Trace(np.arange(12.0).reshape(6, 2) + n),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_ten_thousand_regions_of_many_images_come_back(tmp_path: Path, name: str) -> None:
+    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
+    region = REGION.get(name, lambda n: Polygon(ring + n))
+    images = {f"{n}.png": ImageInfo(f"{n}.png", 2000, 3000) for n in range(100)}
+    before = [
+        Annotation(f"r{n}", f"{n % 100}.png", region(n % 97), f"a, cat {n}") for n in range(10_000)
+    ]
+    path = _path(tmp_path, name)
+    assert write_annotations(path, before, images, name) == ()
+    after = {(one.image, one.uid): one.caption for one in read_annotations(path)}
+    assert after == {(one.image, one.uid): one.caption for one in before}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_file_is_known_by_what_it_holds_and_by_one_format_only(tmp_path: Path, name: str) -> None:
+    region = REGION.get(name, lambda n: Box(1, 2, 3, 4))(1)
+    path = tmp_path / "file.bin"
+    write_annotations(path, [Annotation("a", "cat.png", region, "a cat")], IMAGES, name)
+    assert [form.name for form in FORMATS.values() if form.knows(head_of(path))] == [name]
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_two_regions_of_one_name_are_refused_and_the_old_file_stays(
+    tmp_path: Path, name: str
+) -> None:
+    path = _path(tmp_path, name)
+    path.write_bytes(b"old")
+    one = Annotation("a", "cat.png", REGION.get(name, lambda n: Box(1, 2, 3, 4))(1))
+    with pytest.raises(FormatError, match="appears twice"):
+        write_annotations(path, [one, one], IMAGES, name)
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [
+        (".csv", "tidy"),
+        (".parquet", "parquet"),
+        (".json", "coco"),
+        (".GeoJSON", "geojson"),
+        (".jsonl", "localized-narratives"),
+    ],
+)
+def test_an_ending_stands_for_a_format(tmp_path: Path, ending: str, name: str) -> None:
+    assert format_named(tmp_path / f"a{ending}").name == name
+
+
+def test_an_unknown_ending_or_format_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"'a\.docx' is unknown; .*coco \(\.json\)"):
+        write_annotations(tmp_path / "a.docx", [])
+    with pytest.raises(FormatError, match=r"the format 'word' is unknown; .*geojson"):
+        write_annotations(tmp_path / "a.csv", [], format="word")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.json", '{"a": 1}', "a.json: holds no regions in a known format"),
+        ("a.json", "[1]", "a.json: holds no regions in a known format"),
+        ("a.geojson", '{"type": "Topology"}', "a.geojson: is no file of the format 'GeoJSON"),
+        ("a.png", "\x89PNG", "a.png: holds no regions in a known format"),
+    ],
+)
+def test_a_strange_file_is_told_in_a_sentence(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    assert format_of(head_of(path)) is None
+    with pytest.raises(FormatError) as caught:
+        read_annotations(path)
+    assert str(caught.value).startswith(told)
