@@ -228,6 +228,25 @@ def viewer(make_napari_viewer):
 
 
 @pytest.fixture
+def quiet(qtbot):
+    """Fail where a person would have seen an error, or a worker or a box is left behind."""
+    from napari.utils.notifications import notification_manager
+    from qtpy.QtCore import QThreadPool
+    from qtpy.QtWidgets import QApplication, QMessageBox
+
+    before = len(notification_manager.records), set(threading.enumerate())
+    yield
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=10000)
+    boxes = [box for box in QApplication.topLevelWidgets() if isinstance(box, QMessageBox)]
+    assert not [box.text() for box in boxes if box.isVisible()]
+    notes = notification_manager.records[before[0] :]
+    assert [note.message for note in notes if note.severity >= "warning"] == []
+    left = (t for t in threading.enumerate() if t not in before[1])
+    # Those of Qt's pool wait for more to do; Python calls them dummies.
+    assert [t.name for t in left if not isinstance(t, threading._DummyThread)] == []
+
+
+@pytest.fixture
 def dock(viewer, library, picture, qtbot):
     from napari_patchioner.viewer import CaptionDock
 
@@ -242,13 +261,14 @@ def dock(viewer, library, picture, qtbot):
 
 @pytest.fixture(scope="session")
 def guide():
-    """The script that makes the guide's pictures: its hand draws for the tests, too."""
+    """What makes the guide's pictures: its hand draws for the tests, too."""
     import importlib.util
+    import sys
     from pathlib import Path
 
-    path = Path(__file__).parents[2] / "docs" / "screenshots.py"
+    path = Path(__file__).parents[2] / "docs" / "screenshots" / "__init__.py"
     spec = importlib.util.spec_from_file_location("screenshots", path)
-    module = importlib.util.module_from_spec(spec)
+    sys.modules["screenshots"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import table
+from . import repairs, table
 from .layer_reader import LayerReader
 from .shapes_writer import same_selection, write_shapes
 
@@ -92,6 +92,7 @@ class LayerBinding:
         self._shown = self._session.stamps(self.key)
         table.reset_defaults(self.layer)
         table.trim_colours(self.layer)
+        repairs.trim_vertices(self.layer)
 
     def restore(self) -> None:
         """Give the layer the shapes and rows that the session has gone back to."""
