@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import FormatError
 
 from ._entries import outcome_from_json, outcome_to_json
-from ._sealed import seal, sealed_entries, unseal
+from ._sealed import begins_sealed, seal, sealed_entries, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,16 +63,17 @@ class Journal:
     def _begin(self, settings: dict[str, str]) -> None:
         """Read what is there, or write the first line."""
         if self._end:
-            self._read(settings)
             self._end_torn_line()
-        else:
+        if not self._end or not self._read(settings):
             self._append({"format": _FORMAT, "settings": settings})
 
-    def _read(self, settings: dict[str, str]) -> None:
-        """Find the outcomes of an earlier run."""
+    def _read(self, settings: dict[str, str]) -> bool:
+        """Find the outcomes of an earlier run; False if it did not even begin."""
         with self.path.open("rb") as file:
             entries = sealed_entries(file)
             _, head = next(entries, (0, None))
+            if head is None and begins_sealed(self.path):
+                return False
             if not isinstance(head, dict) or head.get("format") != _FORMAT:
                 raise FormatError(
                     f"{self.path}: is no journal of this version, or its first line is damaged; "
@@ -87,6 +88,7 @@ class Journal:
                     )
             for offset, entry in entries:
                 self._found[entry["key"]] = (offset, entry["stamp"], entry["status"])
+        return True
 
     def _end_torn_line(self) -> None:
         """See to it that the next line begins a line."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
 _BEFORE, _BETWEEN, _AFTER = b'{"seal": "', b'", "entry": ', b"}"
@@ -50,6 +51,13 @@ def sealed_entries(file: BinaryIO) -> Iterator[tuple[int, Any]]:
         if entry is not None:
             yield offset, entry
         offset += len(line)
+
+
+def begins_sealed(path: Path) -> bool:
+    """Whether a file begins as a sealed line does, be it cut off."""
+    with path.open("rb") as file:
+        start = file.read(len(_BEFORE))
+    return _BEFORE.startswith(start.rstrip(b"\n"))
 
 
 def _digest(text: bytes) -> bytes:

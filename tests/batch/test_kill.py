@@ -1,0 +1,84 @@
+"""A run that is killed or interrupted goes on where it was, and ends as an undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import colours
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
+CODE = (
+    "import sys, colours; from napari_patchioner.cli import main\n"
+    "if __name__ == '__main__': sys.exit(main(sys.argv[1:], load=colours.load_slow))"
+)
+
+
+def start(folder, out, *options):
+    """Caption a folder in a process of its own, the first of its group, as in a terminal."""
+    program = out.parent / "program.py"
+    program.write_text(CODE)
+    return subprocess.Popen(
+        [sys.executable, program, "caption", folder, "--regions", "grid:2", "--out", out, *options],
+        env={**os.environ, "PYTHONPATH": str(Path(colours.__file__).parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until_some_are_done(process, out, count=8):
+    part = Path(f"{out}.part")
+    while process.poll() is None:
+        if part.exists() and part.read_bytes().count(b"\n") > count:
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
+
+
+def children(process):
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("stop", ["kill", "interrupt"])
+def test_what_is_stopped_goes_on(pictures, tmp_path, stop, workers):
+    folder, out, whole = pictures(60), tmp_path / "out.csv", tmp_path / "whole.csv"
+    process = start(folder, out, "--workers", workers)
+    until_some_are_done(process, out)
+    helpers = children(process)
+    if stop == "kill":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    stdout, told = process.communicate(timeout=20)
+    assert (stdout, "Traceback" in told) == ("", False)
+    assert not out.exists()
+    if stop == "interrupt":
+        assert process.returncode == 130
+        assert "out.csv.part; the same command with --resume goes on" in told
+    kept = Path(f"{out}.part").read_bytes().count(b"\n") - 1
+    again = start(folder, out, "--workers", workers, "--resume")
+    _, told = again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert f"{60 - kept} done, {kept} from before" in told
+    undisturbed = start(folder, whole)
+    assert undisturbed.wait(timeout=60) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert len(whole.read_bytes().splitlines()) == 241
+    assert [pid for pid in helpers if not gone(pid)] == []
+    undisturbed.communicate()
