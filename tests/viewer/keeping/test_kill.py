@@ -1,4 +1,7 @@
-"""Fifty kills at random moments: every file is whole, and at most two seconds are missing."""
+"""Fifty kills at random moments: every file is whole, and at most two seconds are missing.
+
+With REGIONS=2000 in the environment the same happens to that many regions.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ from threading import Lock
 
 import numpy as np
 import pytest
+from edit_until_killed import digest
 
 from napari_patchioner.annotations import ProjectShelf, read_project
 
 SCRIPT = Path(__file__).parents[2] / "support" / "edit_until_killed.py"
+REGIONS = int(os.environ.get("REGIONS", "0"))
 KILLS, AT_ONCE, LONGEST_S = 50, 3, 3.2
 MOST_LOST_S = 2.0
 
@@ -62,26 +67,28 @@ def nursery(tmp_path, monkeypatch):
 
 
 def edits(folder):
-    """Return number, time and captions by uid after each edit; a torn last line is none."""
+    """Return number, time and a digest after each edit; a torn last line is none."""
     lines = (folder / "log").read_text().split("\n")[:-1] if (folder / "log").exists() else []
     for line in lines:
         count, when, state = line.split("\t")
-        yield int(count), float(when), dict(pair.split("=") for pair in state.split(","))
+        yield int(count), float(when), state
 
 
 def lost_seconds(folder, killed):
     """Return how much work is missing, having checked that what is there is whole and right."""
-    done = {count: (when, state) for count, when, state in edits(folder)}
+    done = {}
+    for count, when, state in edits(folder):
+        done.setdefault(count, (when, set()))[1].add(state)
     path = folder / "cells.tif.patchioner.json"
     saved = 0
     if path.exists():
         project = read_project(path)
         assert not project.warning
         state = {record.uid: record.caption for record in project.records}
-        saved = max(int(caption.split()[1]) for caption in state.values() if caption)
+        saved = max((int(caption.split()[1]) for caption in state.values() if caption), default=0)
         # An edit may have been saved before it could be written down.
         if saved in done:
-            assert state == done[saved][1]
+            assert digest(state) in done[saved][1]
         back = path.with_name(f"{path.name}.bak")
         assert not back.exists() or not read_project(back).warning
     missing = [when for count, (when, _) in done.items() if count > saved]
@@ -95,6 +102,8 @@ def test_fifty_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_pro
         folder = tmp_path / f"run-{number}"
         folder.mkdir()
         child = nursery.child(folder)
+        while not (folder / "log").exists():
+            time.sleep(0.01)
         time.sleep(random.Random(number).uniform(0.05, LONGEST_S))
         killed = time.clock_gettime(time.CLOCK_MONOTONIC)
         os.kill(child, signal.SIGKILL)
@@ -110,7 +119,7 @@ def test_fifty_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_pro
     print(f"{sum(edited)} edits, {there} files, lost {max(lost):.2f} s at worst")
     assert max(lost) <= MOST_LOST_S
     assert there > KILLS / 4
-    assert sum(edited) > 20 * KILLS
+    assert sum(edited) > (20 if not REGIONS else 2) * KILLS
 
 
 def test_the_image_is_known_again_after_a_kill(tmp_path, nursery):

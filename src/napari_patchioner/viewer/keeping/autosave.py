@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
     from napari_patchioner.annotations import Project
 
-# Saved when the hand rests, and in any case before two seconds of work can be lost.
-REST_MS, LATEST_MS, RETRY_MS = 500, 1500, 4000
+# Saved when the hand rests, and in any case before two seconds of work can be lost: a busy
+# machine lets a timer and a file take as long again. What the last file took comes off.
+REST_MS, LATEST_MS, SOONEST_MS, RETRY_MS = 250, 500, 150, 4000
 
 
 class Autosave(QObject):
-    """Writes a project in a thread of its own, half a second after the last change.
+    """Writes a project in a thread of its own, a moment after the last change.
 
     Parameters
     ----------
@@ -59,6 +61,7 @@ class Autosave(QObject):
         self._writer = writer
         self._changed = False
         self._thread: Thread | None = None
+        self._begun = self._took = self._due = 0.0
         self._outcome: Any = None
         self._rest = self._timer(REST_MS)
         self._latest = self._timer(LATEST_MS)
@@ -73,10 +76,15 @@ class Autosave(QObject):
     @Slot()
     def touch(self, *_: object) -> None:
         """Take note that something has changed."""
+        if not self._latest.isActive() or self.problem:
+            wait = max(SOONEST_MS, LATEST_MS - round(1000 * self._took))
+            self._latest.start(wait)
+            self._due = monotonic() + wait / 1000
         self._changed = True
         self._rest.start(REST_MS)
-        if not self._latest.isActive() or self.problem:
-            self._latest.start(LATEST_MS)
+        # A hand that keeps the program busy lets no timer come to its turn.
+        if monotonic() > self._due:
+            self._save()
 
     def flush(self) -> bool:
         """Save now what is not saved, and wait for it; return whether all is saved."""
@@ -114,6 +122,7 @@ class Autosave(QObject):
         """Take the work as it is and hand it to a thread."""
         self._stop_timers()
         self._changed = False
+        self._begun = monotonic()
         project = self._source()
         if project is None:
             self.saved.emit(None)
@@ -148,6 +157,7 @@ class Autosave(QObject):
             return
         self._thread.join()
         self._thread = None
+        self._took = monotonic() - self._begun
         if isinstance(self._outcome, Exception):
             self._on_failed(self._outcome)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_patchioner.annotations import ProjectRecord
 from napari_patchioner.viewer.canvas.geometry import POINT
@@ -37,6 +37,14 @@ FOREIGN = (POINT, LABEL)
 _state_of = attrgetter(*SHARED, "asked", "fingerprint", "layer", "extras")
 
 
+class _Entry(NamedTuple):
+    """What a record said when it was taken."""
+
+    stamp: int
+    state: tuple[Any, ...]
+    kept: ProjectRecord
+
+
 class Snapshots:
     """Takes the records of a session as plain data; of those unchanged, the very same as before.
 
@@ -48,7 +56,7 @@ class Snapshots:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._taken: dict[str, tuple[tuple[Any, ...], ProjectRecord]] = {}
+        self._taken: dict[str, _Entry] = {}
         self._extra: dict[str, Mapping[str, Any]] = {}
         self._carried: dict[str, ProjectRecord] = {}
         self._gone: dict[str, ProjectRecord] = {}
@@ -89,14 +97,20 @@ class Snapshots:
         order = [uid for layer in layers for uid in self._session.uids(layer)]
         for uid in dict.fromkeys([*order, *records]):
             record = records[uid]
-            state = _state_of(record)
-            known = before.get(uid)
-            same = known is not None and known[0] == state
-            kept = known[1] if same else _project_record(record, self._extra.get(uid, {}))
-            self._taken[uid] = state, kept
-        self._keep_lost({u: one for u, (_, one) in before.items() if u not in records}, bound)
-        shown = (kept for _, kept in self._taken.values())
+            self._taken[uid] = self._entry(record, before.get(uid))
+        self._keep_lost({u: e.kept for u, e in before.items() if u not in records}, bound)
+        shown = (entry.kept for entry in self._taken.values())
         return (*shown, *{**self._carried, **self._gone}.values())
+
+    def _entry(self, record: Record, known: _Entry | None) -> _Entry:
+        """Return a record as plain data, the very same as before where nothing has changed."""
+        if known is not None and known.stamp == record.stamp:
+            return known
+        state = _state_of(record)
+        if known is not None and known.state == state:
+            return known._replace(stamp=record.stamp)
+        extra = self._extra.get(record.uid, {})
+        return _Entry(record.stamp, state, _project_record(record, extra))
 
     def _keep_lost(self, missing: Mapping[str, ProjectRecord], bound: Container[str]) -> None:
         """Keep shapes whose layer is gone, and the groups they are in.
