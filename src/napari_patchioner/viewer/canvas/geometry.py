@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,6 +128,8 @@ def full_shape(image: napari.layers.Image) -> tuple[int, ...]:
 def plane_of(seen: Seen, axes: tuple[int, int]) -> Plane | None:
     """Return the plane a shape lies on when these axes are displayed; None if on no single one."""
     others = [axis for axis in range(seen.vertices.shape[1]) if axis not in axes]
+    if not others:
+        return Plane(axes, ())
     along = seen.vertices[:, others]
     if along.size and np.ptp(along, axis=0).max() > _FLAT:
         return None
@@ -156,12 +159,20 @@ def record_region(
     PatchionerError
         If a shape outlines no region.
     """
+    return record_outline(record, session, axes, union=union)()
+
+
+def record_outline(
+    record: Record, session: Session, axes: tuple[int, int], *, union: bool = False
+) -> Callable[[], Region]:
+    """Return what makes the region of `record_region`, now or later and in any thread."""
     if record.kind == "image":
-        return WholeImage()
+        return WholeImage
     if record.seen is not None:
-        return shape_region(record.seen, axes)
-    seen = [session.records[uid].seen for uid in record.members]
-    return RegionSet(tuple(shape_region(one, axes) for one in seen if one is not None), union)
+        return partial(shape_region, record.seen, axes)
+    members = [session.records[uid].seen for uid in record.members]
+    seen = [one for one in members if one is not None]
+    return lambda: RegionSet(tuple(shape_region(one, axes) for one in seen), union)
 
 
 def record_plane(record: Record, session: Session, axes: tuple[int, int]) -> Plane | None:

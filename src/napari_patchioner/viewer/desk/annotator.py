@@ -70,7 +70,7 @@ class Annotator(QObject):
         self.reader.told.connect(self.tell)
         self.scribe.told.connect(self.tell)
         self.reader.changed.connect(self.settle)
-        self.scribe.written.connect(self.show)
+        self.scribe.written.connect(self._on_written)
         self._picker = Picker(viewer, self.bindings.values, self.changed.emit, shift_held)
         self._connections = [
             (viewer.dims.events.point, self.settle),
@@ -238,10 +238,7 @@ class Annotator(QObject):
 
     def show(self) -> None:
         """Write what the session says into the tables of the layers, and look for work."""
-        for binding in self.bindings.values():
-            binding.show()
-        self.sight.sources.show()
-        self.changed.emit()
+        self._show()
         self.settle()
 
     def settle(self, *_: object) -> None:
@@ -259,6 +256,18 @@ class Annotator(QObject):
         for emitter, slot in self._connections:
             emitter.disconnect(slot)
         self._connections.clear()
+
+    def _show(self) -> None:
+        for binding in self.bindings.values():
+            binding.show()
+        self.sight.sources.show()
+        self.changed.emit()
+
+    def _on_written(self) -> None:
+        """Show captions as they come; there is nothing to hand out before the last of them."""
+        self._show()
+        if not self.scribe.active:
+            self.settle()
 
     def _work(self) -> None:
         """Bring everything in step and hand out what can be captioned."""

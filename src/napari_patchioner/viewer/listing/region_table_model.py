@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
@@ -53,14 +54,15 @@ class RegionTableModel(QAbstractTableModel):
         self._axes = (0, 1)
         self._rows: dict[str, int] = {}
         self._sorted = ("", False)
-        self._planes: dict[str, tuple[object, str]] = {}
+        # Lines by uid, each with the stamp of the record and the members it was made from.
+        self._made: dict[str, tuple[object, Line]] = {}
 
     # what is shown
 
     def show_session(self, session: Session | None, axes: tuple[int, int] = (0, 1)) -> None:
         """Show the regions of a session; `axes` are those displayed as rows and columns."""
         if session is not self._session or axes != self._axes:
-            self._planes.clear()
+            self._made.clear()
         self._session, self._axes = session, axes
         self.refresh()
 
@@ -69,13 +71,15 @@ class RegionTableModel(QAbstractTableModel):
         lines = self._wanted()
         if lines == self.lines:
             return
-        same = [line.uid for line in lines] == [line.uid for line in self.lines]
+        pairs = list(zip(lines, self.lines, strict=False))
+        same = len(lines) == len(self.lines) and all(one.uid == two.uid for one, two in pairs)
+        changed = [row for row, (one, two) in enumerate(pairs) if one is not two and one != two]
         if not same:
             self.beginResetModel()
         self.lines = lines
         self._rows = {line.uid: row for row, line in enumerate(lines)}
         if same:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(lines) - 1, len(COLUMNS) - 1))
+            self._tell_of(changed)
         else:
             self.endResetModel()
 
@@ -100,17 +104,26 @@ class RegionTableModel(QAbstractTableModel):
         records = self._session.records if self._session else {}
         self.total = len(records)
         kept = self.filter.keep(records.values())
-        lines = [line_of(records[uid], self._plane(records[uid])) for uid in kept]
+        made, self._made = self._made, {}
+        lines = [self._line(records[uid], made.get(uid)) for uid in kept]
         return ordered(lines, self._sorted[0], descending=self._sorted[1])
 
-    def _plane(self, record: Record) -> str:
-        """Return where in the stack a record lies; reading it off the shape is the slow part."""
-        known = self._planes.get(record.uid)
-        if known is None or known[0] != record.fingerprint:
+    def _line(self, record: Record, known: tuple[object, Line] | None) -> Line:
+        """Return a record in words; where it lies is read off its shapes, which takes long."""
+        records = self._session.records
+        stamp = (record.stamp, *(records[uid].stamp for uid in record.members if uid in records))
+        if known is None or known[0] != stamp:
             plane = record_plane(record, self._session, self._axes)
-            text = ", ".join(map(str, plane.index)) if plane else "several"
-            known = self._planes[record.uid] = (record.fingerprint, text)
+            where = ", ".join(map(str, plane.index)) if plane else "several"
+            known = stamp, line_of(record, where)
+        self._made[record.uid] = known
         return known[1]
+
+    def _tell_of(self, rows: list[int]) -> None:
+        """Tell of changed rows, those that follow each other at once."""
+        for _, run in groupby(enumerate(rows), lambda pair: pair[1] - pair[0]):
+            first, *_, last = [row for _, row in run] * 2
+            self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
 
     # Qt's side
 

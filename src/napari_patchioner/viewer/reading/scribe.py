@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.viewer.canvas.geometry import record_region
+from napari_patchioner.viewer.canvas.geometry import record_outline
 
 from .worker import Job, write_captions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.regions import Region
-    from napari_patchioner.viewer.session.record import Record, Request
+    from napari_patchioner.viewer.session.record import Plane, Record, Request
     from napari_patchioner.viewer.session.session import Session
 
     from .library import Library
     from .reader import Reader
-    from .worker import Progress
+    from .worker import Answer, Progress, Task
 
 
 class _Need(NamedTuple):
@@ -82,10 +80,7 @@ class Scribe(QObject):
         """Send all captions that are wanted and possible to a worker, unless it has some."""
         if self._job is not None or self._reader.active or not self._reader.ready:
             return
-        requests = self._session.take(self._is_ready)
-        tasks = [task for task in map(self._task, requests) if task is not None]
-        if len(tasks) < len(requests):
-            self.written.emit()
+        tasks = self._tasks()
         if not tasks:
             return
         self._open = {task[0] for task in tasks}
@@ -130,35 +125,34 @@ class Scribe(QObject):
         self.told.emit(f"this model has no {missing.name}; its own way of pooling is used instead")
         return {**options, "pooling": None}
 
-    def _is_ready(self, record: Record) -> bool:
-        return self._reader.plane_and_grid(record, self._session) is not None
+    def _tasks(self) -> list[Task]:
+        """Take all requests whose grid is there, each with what outlines its region."""
+        session, union = self._session, bool(self.options.get("union"))
+        places: dict[str, tuple[Plane, FeatureGrid]] = {}
 
-    def _task(self, request: Request) -> tuple[Request, Region, FeatureGrid] | None:
-        """Return a region and its grid; None, with a note in the record, where there is none."""
-        record = self._session.records[request.uid]
-        found = self._reader.plane_and_grid(record, self._session)
-        if found is None:
-            return None
-        plane, grid = found
-        try:
-            union = bool(self.options.get("union"))
-            region = record_region(record, self._session, plane.axes, union=union)
-        except PatchionerError as error:
-            self._session.fail(request, str(error))
-            return None
-        return request, region, grid
+        def ready(record: Record) -> bool:
+            found = self._reader.plane_and_grid(record, session)
+            if found is not None:
+                places[record.uid] = found
+            return found is not None
 
-    def _on_delivered(
-        self, job: Job, model: str, answers: list[tuple[Request, Caption | PatchionerError]]
-    ) -> None:
+        tasks = []
+        for request in session.take(ready):
+            (plane, grid), record = places[request.uid], session.records[request.uid]
+            outline = record_outline(record, session, plane.axes, union=union)
+            tasks.append((request, outline, grid))
+        return tasks
+
+    def _on_delivered(self, job: Job, model: str, answers: list[Answer]) -> None:
         if job is not self._job:
             return
-        for request, answer in answers:
-            self._open.discard(request)
-            if isinstance(answer, PatchionerError):
-                self._session.fail(request, str(answer))
-            else:
-                self._session.deliver(request, answer, model, self._origin(request))
+        with self._session.together():
+            for request, answer in answers:
+                self._open.discard(request)
+                if isinstance(answer, PatchionerError):
+                    self._session.fail(request, str(answer))
+                else:
+                    self._session.deliver(request, answer, model, self._origin(request))
         self.written.emit()
 
     def _origin(self, request: Request) -> dict[str, Any]:

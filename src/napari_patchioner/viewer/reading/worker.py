@@ -19,6 +19,7 @@ from qtpy.QtCore import QObject, Signal, Slot
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.viewer.canvas.geometry import untangled
 
+from . import calm
 from .weighing import Manner
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
     from .library import Library
     from .picture import PlaneSource
+
+    # The region is outlined by the worker: of thousands it takes longer than a window may wait.
+    Task = tuple[Request, Callable[[], Region], FeatureGrid]
+    Answer = tuple[Request, Caption | PatchionerError]
 
 # Regions decoded between two looks at whether anybody still waits for them.
 BATCH = 16
@@ -118,10 +123,10 @@ def glance(
 def write_captions(
     library: Library,
     model: str,
-    tasks: Sequence[tuple[Request, Region, FeatureGrid]],
+    tasks: Sequence[Task],
     options: dict[str, Any],
     progress: Progress,
-) -> Generator[list[tuple[Request, Caption | PatchionerError]], None, None]:
+) -> Generator[list[Answer], None, None]:
     """Caption regions in batches, each batch on one grid; yield pairs of request and answer."""
     done = 0
     for grid, batch in _batches(tasks):
@@ -131,16 +136,14 @@ def write_captions(
         tell = progress.part(start, stop, message)
         # Never across a yield: a worker that is stopped there keeps what it holds.
         with library.using(model, progress) as captioner:
-            answers = _caption_batch(captioner, grid, batch, options, tell)
+            answers = _caption_tasks(captioner, grid, batch, options, tell)
         done += len(batch)
         yield answers
 
 
-def _batches(
-    tasks: Sequence[tuple[Request, Region, FeatureGrid]],
-) -> Generator[tuple[FeatureGrid, list[tuple[Request, Region, FeatureGrid]]], None, None]:
+def _batches(tasks: Sequence[Task]) -> Generator[tuple[FeatureGrid, list[Task]], None, None]:
     """Yield the tasks a few at a time, those of one grid together."""
-    on_grid: dict[int, list[tuple[Request, Region, FeatureGrid]]] = {}
+    on_grid: dict[int, list[Task]] = {}
     for task in tasks:
         on_grid.setdefault(id(task[2]), []).append(task)
     for together in on_grid.values():
@@ -148,16 +151,34 @@ def _batches(
             yield together[0][2], together[start : start + BATCH]
 
 
+def _caption_tasks(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    tasks: Sequence[Task],
+    options: dict[str, Any],
+    tell: Callable[[float, str], None],
+) -> list[Answer]:
+    """Outline regions and caption them; what outlines no region is answered with the reason."""
+    batch: list[tuple[Request, Region]] = []
+    answers: list[Answer] = []
+    for request, outline, _ in tasks:
+        try:
+            batch.append((request, untangled(outline())))
+        except PatchionerError as error:
+            answers.append((request, error))
+    return answers + (_caption_batch(captioner, grid, batch, options, tell) if batch else [])
+
+
 def _caption_batch(
     captioner: Captioner,
     grid: FeatureGrid,
-    batch: Sequence[tuple[Request, Region, FeatureGrid]],
+    batch: Sequence[tuple[Request, Region]],
     options: dict[str, Any],
     tell: Callable[[float, str], None],
-) -> list[tuple[Request, Caption | PatchionerError]]:
+) -> list[Answer]:
     """Caption a batch; where one region is at fault, the others still get their caption."""
     try:
-        regions = [untangled(region) for _, region, _ in batch]
+        regions = [region for _, region in batch]
         captions = captioner.caption(grid, regions, progress=tell, **options)
     except PatchionerError as error:
         if len(batch) == 1:
@@ -195,9 +216,12 @@ class Job(QObject):
         worker.yielded.connect(self._on_yielded)
         worker.returned.connect(self._on_returned)
         worker.finished.connect(self._on_finished)
+        # Not by way of this object, which may be gone by then.
+        worker.finished.connect(calm.end)
 
     def start(self) -> None:
         """Hand the work to a thread."""
+        calm.begin()
         self._worker.start()
 
     def cancel(self) -> None:

@@ -55,6 +55,7 @@ class Ledger:
         self.waiting: Waiting | None = None
         self._order: dict[str, list[str]] = {}
         self._stepping = False
+        self._together = False
         # Layers whose shapes are not ours to bring back; only their captions are.
         self._foreign: set[str] = set()
 
@@ -102,6 +103,16 @@ class Ledger:
         self._restore()
         return label
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Tell once of all that happens inside, which is no step of its own."""
+        self._together, outer = True, self._together
+        try:
+            yield
+        finally:
+            self._together = outer
+            self.tell()
+
     def start_history(self) -> None:
         """Begin the history here: what is there now was opened, not done."""
         self.amend()
@@ -113,7 +124,7 @@ class Ledger:
 
     def tell(self) -> None:
         """Tell everybody who listens that something has changed."""
-        if not self._stepping:
+        if not self._stepping and not self._together:
             for listener in list(self.changed):
                 listener()
 
