@@ -46,7 +46,7 @@ def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        By name, in the order of the names.
+        By name, in the order of the names, or that of the zip.
 
     Raises
     ------
@@ -98,8 +98,7 @@ def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
             _check_members(path, members)
-            names = {one.filename: one for one in members if wanted(one.filename)}
-            return {name: archive.read(names[name]) for name in sorted(names)}
+            return {one.filename: archive.read(one) for one in members if wanted(one.filename)}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         if isinstance(error, FormatError):
             raise

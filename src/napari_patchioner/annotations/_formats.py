@@ -12,6 +12,7 @@ from . import (
     _coco,
     _coco_captions,
     _geojson,
+    _imagej,
     _label_studio,
     _labelme,
     _localized_narratives,
@@ -87,6 +88,7 @@ _ALL = (
     ),
     _format(_labelme, "labelme", "LabelMe", ".json"),
     _format(_label_studio, "label-studio", "Label Studio", ".json"),
+    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip", ".roi"),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 

@@ -1,0 +1,242 @@
+"""ImageJ's binary format for one region of interest: what its bytes mean, nothing about regions.
+
+A head of 64 bytes, the coordinates, a second head of 64 bytes, the name and the properties. All
+numbers are big-endian. Whole coordinates are kept as 16 bits relative to a corner; the exact ones
+follow as 32-bit floats.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import FormatError
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+POLYGON, RECTANGLE, OVAL, LINE, FREELINE, POLYLINE = range(6)
+NOTHING, FREEHAND, TRACED, ANGLE, POINT = range(6, 11)
+ELLIPSE, TURNED_RECTANGLE = 3, 5
+"""Subtypes of a freehand region."""
+
+_MAGIC, _VERSION = b"Iout", 228
+_HEAD = ">4sHBx4HH16shi8xHH4sii"
+_SECOND_HEAD = ">4x5i12xf2i16x"
+_SUBPIXEL = 128
+_MOVE, _DRAW, _CLOSE = 0, 1, 4
+_MOST_POINTS = 65535
+# ImageJ takes whole coordinates below this for such above 32,767.
+_LOWEST = -5000
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """One region of interest.
+
+    Attributes
+    ----------
+    kind : int
+        What it is: `POLYGON`, `RECTANGLE`, ...
+    points : ndarray of float, shape (n, 2)
+        ``x y`` as ImageJ counts. Of rectangles and ovals the two outer corners; of `ELLIPSE` the
+        ends of one axis, of `TURNED_RECTANGLE` the middles of two sides.
+    rings : tuple of ndarray
+        The outlines of a composite region, in place of points; the outline of an ellipse, which
+        ImageJ wants to be written beside its axis.
+    subtype : int
+        `ELLIPSE` or `TURNED_RECTANGLE`, for `FREEHAND`.
+    ratio : float
+        The other axis of an ellipse over the first; the width of a turned rectangle.
+    name, properties : str
+        What ImageJ calls it; one ``key: value`` per line.
+    channel, depth, time, place : int
+        Position in the stack from 1; 0 is none. `place` counts slices alone.
+    """
+
+    kind: int
+    points: FloatArray
+    rings: tuple[FloatArray, ...] = ()
+    subtype: int = 0
+    ratio: float = 0.0
+    name: str = ""
+    properties: str = ""
+    channel: int = 0
+    depth: int = 0
+    time: int = 0
+    place: int = 0
+
+
+def encode_roi(roi: Roi) -> bytes:
+    """Return a region as the bytes of a ``.roi`` file."""
+    low, high = _bounds(roi)
+    listed = roi.rings[0] if roi.subtype else roi.points
+    many = roi.kind in (POLYGON, POLYLINE, POINT, FREEHAND) and (roi.subtype or not roi.rings)
+    if many and len(listed) > _MOST_POINTS:
+        raise FormatError(f"ImageJ holds at most {_MOST_POINTS} points, not {len(listed)}")
+    body, special, ratio = b"", b"\0" * 16, b"\0\0\0\0"
+    path = _path(() if roi.subtype else roi.rings)
+    if many:
+        body = _coordinates(listed, low)
+    elif not roi.rings:
+        special = struct.pack(">4f", *roi.points[0], *(roi.points[1] - roi.points[0]))
+    if roi.subtype:
+        special, ratio = struct.pack(">4f", *roi.points.ravel()), struct.pack(">f", roi.ratio)
+    exact = 0 if len(path) else _SUBPIXEL
+    body += path.astype(">f4").tobytes()
+    head = struct.pack(
+        _HEAD,
+        *(_MAGIC, _VERSION, roi.kind, *_short(low[::-1]), *_short(high[::-1])),
+        *(len(listed) if many else 0, special, 0, len(path), roi.subtype, exact, ratio),
+        *(roi.place, 64 + len(body)),
+    )
+    return head + body + _second_head(roi, 128 + len(body))
+
+
+def _bounds(roi: Roi) -> tuple[FloatArray, FloatArray]:
+    """Return the whole pixels around a region: lowest and highest ``x y``."""
+    points = np.concatenate(roi.rings) if roi.rings else roi.points
+    return np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+
+
+def _short(numbers: FloatArray) -> list[int]:
+    """Return numbers as 16 bits, at the border where they do not fit."""
+    return [int(number) & 0xFFFF for number in np.clip(numbers, _LOWEST, 60535).tolist()]
+
+
+def _coordinates(points: FloatArray, low: FloatArray) -> bytes:
+    """Return points as whole numbers from a corner, then exactly."""
+    whole = np.clip(np.rint(points - low), 0, 65535).astype(np.uint16)
+    return whole.T.astype(">u2").tobytes() + points.T.astype(">f4").tobytes()
+
+
+def _path(rings: tuple[FloatArray, ...]) -> npt.NDArray[np.float64]:
+    """Return outlines as a path: a step and its ``x y``, over and over."""
+    numbers: list[float] = []
+    for ring in rings:
+        for place, (x, y) in enumerate(ring.tolist()):
+            numbers += [_DRAW if place else _MOVE, x, y]
+        numbers.append(_CLOSE)
+    return np.array(numbers, float)
+
+
+def _second_head(roi: Roi, end: int) -> bytes:
+    """Return the second head with what follows it, the name and the properties."""
+    name = roi.name.encode("utf-16-be", "surrogatepass")
+    properties = roi.properties.encode("utf-16-be", "surrogatepass")
+    places = (end, len(name) // 2) if name else (0, 0)
+    more = (end + len(name), len(properties) // 2) if properties else (0, 0)
+    position = (roi.channel, roi.depth, roi.time)
+    return struct.pack(_SECOND_HEAD, *position, *places, 0.0, *more) + name + properties
+
+
+def decode_roi(data: bytes) -> Roi:
+    """Return the region in the bytes of a ``.roi`` file; undoes `encode_roi`.
+
+    Raises
+    ------
+    FormatError
+        If the bytes are no such file, or are cut off.
+    """
+    try:
+        return _decoded(data)
+    except (struct.error, IndexError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError("the file is cut off or damaged") from error
+
+
+def _decoded(data: bytes) -> Roi:
+    if data[:4] != _MAGIC:
+        raise FormatError("is no region of ImageJ; it does not begin with 'Iout'")
+    roi = _named(data)
+    path = _int(data, 36)
+    if path > 0:
+        numbers = np.frombuffer(data, ">f4", path, 64).astype(float).tolist()
+        return replace(roi, rings=_rings(numbers))
+    subtype, options = struct.unpack_from(">HH", data, 48)
+    exact = bool(options & _SUBPIXEL)
+    if roi.kind in (RECTANGLE, OVAL):
+        return replace(roi, points=_corners(data, exact))
+    turned = roi.kind == FREEHAND and subtype in (ELLIPSE, TURNED_RECTANGLE)
+    if roi.kind == LINE or turned:
+        ends = np.array(struct.unpack_from(">4f", data, 18)).reshape(2, 2)
+        ratio = float(struct.unpack_from(">f", data, 52)[0]) if turned else 0.0
+        return replace(roi, points=ends, subtype=subtype if turned else 0, ratio=ratio)
+    return roi if roi.kind == NOTHING else replace(roi, points=_points(data, exact))
+
+
+def _points(data: bytes, exact: bool) -> FloatArray:
+    """Return the ``x y`` of a region with many points."""
+    count = struct.unpack_from(">H", data, 16)[0] or _int(data, 18)
+    if count < 1:
+        return np.zeros((0, 2))
+    if exact:
+        floats = np.frombuffer(data, ">f4", 2 * count, 64 + 4 * count).reshape(2, -1)
+        return np.asarray(floats.T, float)
+    whole = np.frombuffer(data, ">u2", 2 * count, 64).reshape(2, -1).T.astype(float)
+    return np.asarray(whole + _box(data)[0])
+
+
+def _int(data: bytes, at: int) -> int:
+    return int(struct.unpack_from(">i", data, at)[0])
+
+
+def _box(data: bytes) -> FloatArray:
+    """Return the whole pixels around a region, shape (2, 2): lowest and highest ``x y``."""
+    numbers = np.array(struct.unpack_from(">4h", data, 8), float)
+    numbers[numbers < _LOWEST] += 65536
+    return numbers.reshape(2, 2)[:, ::-1]
+
+
+def _corners(data: bytes, exact: bool) -> FloatArray:
+    """Return the outer corners of a rectangle or an oval."""
+    if not exact:
+        return _box(data)
+    x, y, width, height = struct.unpack_from(">4f", data, 18)
+    return np.array([[x, y], [x + width, y + height]])
+
+
+def _rings(numbers: list[float]) -> tuple[FloatArray, ...]:
+    """Return the outlines of a path of straight lines."""
+    rings: list[list[list[float]]] = []
+    at = 0
+    while at < len(numbers):
+        step = int(numbers[at])
+        if step not in (_MOVE, _DRAW, _CLOSE):
+            raise FormatError("is composed of curves; convert it to polygons in ImageJ")
+        if step == _MOVE:
+            rings.append([])
+        if step != _CLOSE:
+            rings[-1].append(numbers[at + 1 : at + 3])
+        at += 1 if step == _CLOSE else 3
+    return tuple(np.array(ring, float) for ring in rings if len(ring) > 2)
+
+
+def _named(data: bytes) -> Roi:
+    """Return what a region is and is called, and its position, without its points."""
+    bare = Roi(data[6], np.zeros((0, 2)), place=_int(data, 56))
+    at = _int(data, 60)
+    if at <= 0:
+        return bare
+    channel, depth, time, name_at, name_length = struct.unpack_from(">4x5i", data, at)
+    more_at, more_length = struct.unpack_from(">2i", data, at + 40)
+    return replace(
+        bare,
+        channel=channel,
+        depth=depth,
+        time=time,
+        name=_text(data, name_at, name_length),
+        properties=_text(data, more_at, more_length),
+    )
+
+
+def _text(data: bytes, at: int, length: int) -> str:
+    if at <= 0 or length <= 0:
+        return ""
+    if at + 2 * length > len(data):
+        raise FormatError("the file is cut off or damaged")
+    return data[at : at + 2 * length].decode("utf-16-be", "surrogatepass")
