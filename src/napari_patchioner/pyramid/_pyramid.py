@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 BIG = 4096
 """Images with no side longer than this, in pixels, are looked at in one pass."""
 
-_TILES = 16
 _NEIGHBOURHOOD = 4
 
 
@@ -54,6 +53,8 @@ class Pyramid:
         taken. By default a quarter of a tile: a region is seen as large as things are in pictures.
     overlap : int, optional
         Patches that neighbouring tiles share; a fifth of a tile by default.
+    most_tiles : int
+        Tiles to look at for one region; a region that would take more is seen at a coarser level.
     big : int
         Long side, in pixels, from which on an image is looked at in tiles.
 
@@ -79,6 +80,7 @@ class Pyramid:
         pixels_per_patch: int | None = None,
         patches_across: float | None = None,
         overlap: int | None = None,
+        most_tiles: int = 16,
         big: int = BIG,
     ) -> None:
         self.levels = levels if isinstance(levels, Levels) else Levels(levels)
@@ -96,7 +98,8 @@ class Pyramid:
             pixels,
             side // 5 if overlap is None else overlap,
             patches_across or side / 4,
-            1 if isinstance(backbone, RegionEncoder) else _TILES,
+            # What looks at its picture again needs all of a region in one.
+            1 if isinstance(backbone, RegionEncoder) else most_tiles,
         )
         whole = _overview(sizes, side * pixels)
         self._looker = Looker(self.levels, whole, self.planner, captioner, self.store)

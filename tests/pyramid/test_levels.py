@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from near_sighted import Watched
+
+from napari_patchioner.errors import ImageError
+from napari_patchioner.pyramid import Level, Levels
+
+
+def factors(levels: Levels, side: int) -> list[float]:
+    return [round(level.scale[0], 2) for level in levels.down_to(side)]
+
+
+def test_an_image_of_one_size_gets_smaller_ones() -> None:
+    levels = Levels(np.zeros((800, 500), np.uint8))
+    assert factors(levels, 100) == [1, 2, 4, 8]
+    assert [level.shape for level in levels.down_to(100)][-1] == (100, 63)
+
+
+def test_levels_at_hand_are_kept_and_wide_gaps_filled() -> None:
+    sizes = [np.zeros((side, side), np.uint8) for side in (1024, 512, 64, 16)]
+    assert factors(Levels(sizes), 32) == [1, 2, 4, 8, 16, 64]
+
+
+@given(st.integers(1, 4000), st.integers(1, 300))
+def test_neighbours_are_near_and_the_last_is_seen_at_once(long: int, side: int) -> None:
+    sizes = [level.long_side for level in Levels(np.empty((long, 3), bool)).down_to(side)]
+    assert sizes[-1] <= 2 * side
+    assert all(2 * after <= before + 1 for before, after in itertools.pairwise(sizes))
+
+
+def test_scales_are_those_that_napari_shows_levels_with() -> None:
+    levels = Levels([np.zeros((101, 203)), np.zeros((50, 101))])
+    assert levels.given[1].scale == (101 / 50, 203 / 101)
+
+
+def test_a_window_is_read_and_nothing_else() -> None:
+    watched = Watched(np.arange(600).reshape(20, 30))
+    read = Level(watched).read(4, 5, 3, 2)
+    assert read.tolist() == [[125, 126], [155, 156], [185, 186]]
+    assert watched.read == [(3, 2)]
+
+
+def test_beyond_the_edge_the_image_is_mirrored() -> None:
+    level = Level(np.arange(6).reshape(2, 3))
+    assert level.read(-1, 1, 4, 4).tolist() == [
+        [1, 2, 2, 1],
+        [1, 2, 2, 1],
+        [4, 5, 5, 4],
+        [4, 5, 5, 4],
+    ]
+    assert level.read(0, 0, 7, 1)[:, 0].tolist() == [0, 3, 3, 0, 0, 3, 3]
+
+
+def test_colours_are_mirrored_along_with_their_pixels() -> None:
+    image = np.arange(12).reshape(2, 2, 3)
+    assert Level(image).read(1, 0, 2, 2).tolist() == [image[1].tolist(), image[1].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        ([], "give at least one"),
+        (np.zeros(5), "must have the shape"),
+        (np.zeros((0, 5)), "must have the shape"),
+        ([np.zeros((8, 8, 3)), np.zeros((4, 4))], "as many channels"),
+        ([np.zeros((4, 4)), np.zeros((8, 8))], "must get smaller"),
+        ([np.zeros((4, 4)), np.zeros((4, 4))], "must get smaller"),
+        ([[1, 2], [3, 4]], "must have the shape"),
+    ],
+)
+def test_what_are_no_levels_is_told(levels: object, told: str) -> None:
+    with pytest.raises(ImageError, match=told):
+        Levels(levels)
+
+
+def test_bytes_are_shown_as_they_are() -> None:
+    image = np.arange(60, 100, dtype=np.uint8).reshape(5, 8)
+    assert (Levels(image).rgb(image)[..., 0] == image).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, ">u2", np.float32, np.int32])
+def test_the_smallest_level_says_how_bright_all_of_it_is(dtype: object) -> None:
+    full, small = np.full((9, 9), 100, dtype), np.zeros((3, 3), dtype)
+    small[0, 0] = 200
+    assert Levels([full, small]).rgb(full)[0, 0, 0] == 128
+
+
+def test_of_a_large_image_samples_say_it() -> None:
+    image = np.full((4000, 3000), 7, np.uint16)
+    image[2000:] = 107
+    watched = Watched(image)
+    assert Levels(watched).rgb(image[:9, :9])[0, 0, 0] == 0
+    assert sum(shape[0] * shape[1] for shape in watched.read) < image.size / 10
+
+
+def test_transparency_says_nothing_of_brightness() -> None:
+    image = np.zeros((4, 4, 4), np.uint16)
+    image[..., :3], image[..., 3] = 1000, 65535
+    assert Levels(image).rgb(image)[0, 0].tolist() == [249, 249, 249]
+
+
+def test_limits_come_first() -> None:
+    image = np.full((4, 4), 50, np.uint8)
+    assert Levels(image, contrast_limits=(0, 100)).rgb(image)[0, 0, 0] == 128
+    assert Levels(image, contrast_limits=(0, 100)).as_is(image)[0, 0, 0] == 128
+    assert Levels(image).as_is(image) is image
