@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import WholeImage
 
 from ._areas import is_area
 from ._carried import CLASS, annotation_from, carried_with_image, unique
@@ -21,6 +22,8 @@ from ._json_file import as_texts, fields_of, read_json, write_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from napari_patchioner.regions import Region
 
     from ._annotation import Annotation
     from ._coco_drawing import Size
@@ -153,15 +156,21 @@ def _annotation(
         raise entry.error(f"its image {image_id!r} is not among the images")
     image, size = images[image_id]
     attributes = as_texts(entry.take("attributes", dict, {}))
-    drawn = coco_region(entry)
+    drawn, caption = coco_region(entry), entry.take("caption", str, None)
+
+    def shown(region: Region) -> Region | None:
+        if isinstance(region, WholeImage) and isinstance(drawn, WholeImage):
+            return drawn
+        return coco_region(fields_of(coco_drawing(region, size), entry.where))
+
     try:
         found = annotation_from(
             attributes,
             drawn=drawn,
             image=image,
-            caption=entry.take("caption", str, None),
+            caption=caption,
             uid=str(number),
-            shown=lambda region: coco_region(fields_of(coco_drawing(region, size), entry.where)),
+            shown=shown,
         )
     except FormatError as error:
         raise entry.error(str(error)) from error
@@ -170,6 +179,6 @@ def _annotation(
     if "wkt" not in attributes:
         others = {k: v for k, v in entry.rest().items() if k not in ("area", "iscrowd")}
         found = replace(found, score=score, extra={**as_texts(others), **found.extra})
-    shown = found.extra.get(CLASS) or _ANY_CLASS
-    name = shown if category is None else classes.get(category, str(category))
-    return found if name == shown else replace(found, extra={**found.extra, CLASS: name})
+    said = found.extra.get(CLASS) or _ANY_CLASS
+    name = said if category is None else classes.get(category, str(category))
+    return found if name == said else replace(found, extra={**found.extra, CLASS: name})

@@ -12,7 +12,6 @@ from napari_patchioner.errors import FormatError
 
 from ._carried import CLASS, annotation_from, carried, unique
 from ._columns import check_unique
-from ._fields import Fields
 from ._geojson_shapes import has_whole_image, region_of_geometry, shape_of_region
 from ._images import image_size
 from ._json_file import as_texts, fields_of, read_json, write_json
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ._annotation import Annotation
+    from ._fields import Fields
     from ._head import Head
     from ._images import Images
 
@@ -126,7 +126,7 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file and the feature.
     """
     return unique(
-        _annotation(Fields(value, f"{path.name}: feature {number}"), f"{number}")
+        _annotation(fields_of(value, f"{path.name}: feature {number}"), f"{number}")
         for number, value in enumerate(_features(read_json(path), path.name), start=1)
     )
 
@@ -145,7 +145,7 @@ def _features(value: Any, name: str) -> Iterator[Any]:
 
 
 def _annotation(feature: Fields, number: str) -> Annotation:
-    given = fields_of(feature.take("properties", dict, {}) or {}, feature.where)
+    given = fields_of(feature.take("properties", dict, {}), feature.where)
     metadata = as_texts(given.take("metadata", dict, {}))
     geometry = feature.take("geometry", dict)
     uid = feature.take("id", object, number)

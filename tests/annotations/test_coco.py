@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from annotated import IMAGES, SINGLE
+from hypothesis import HealthCheck, given, settings
+from pycocotools.coco import COCO
+
+from napari_patchioner.annotations import Annotation, ImageInfo, read_annotations, write_annotations
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RING = np.ones((4, 5), bool)
+RING[1:3, 1:4] = False
+
+
+def _opened(path: Path) -> COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))
+
+
+def _written(path: Path, *regions: Any) -> dict[str, Any]:
+    before = [Annotation(f"u{n}", "cat.png", one, f"thing {n}") for n, one in enumerate(regions)]
+    write_annotations(path, before, IMAGES, "coco")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_top_left_pixel_is_the_square_from_0_to_1(tmp_path: Path) -> None:
+    box, whole, mask = _written(
+        tmp_path / "a.json", Box(-0.5, -0.5, 9.5, 19.5), WholeImage(), Mask(RING, (2, 7))
+    )["annotations"]
+    assert box["bbox"] == [0, 0, 20, 10]
+    assert box["segmentation"] == [[0, 0, 20, 0, 20, 10, 0, 10]]
+    assert box["area"] == 200
+    assert whole["bbox"] == [0, 0, 64, 48]
+    assert mask["bbox"] == [7, 2, 5, 4]
+    assert mask["area"] == RING.sum()
+    assert mask["segmentation"]["size"] == [48, 64]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(region=SINGLE)
+def test_pycocotools_sees_the_same_pixels(tmp_path: Path, region: Any) -> None:
+    path = tmp_path / "a.json"
+    data = _written(path, region)
+    if isinstance(region, Point | Trace):
+        assert data["annotations"] == []
+        return
+    coco = _opened(path)
+    [entry] = coco.loadAnns(coco.getAnnIds())
+    assert entry["caption"] == "thing 0"
+    seen = coco.annToMask(entry).astype(bool)
+    assert seen.shape == (48, 64)
+    if isinstance(region, Mask):
+        expected = np.zeros((100, 100), bool)
+        rows, columns = np.nonzero(region.pixels)
+        rows, columns = rows + region.offset[0], columns + region.offset[1]
+        inside = (rows >= 0) & (columns >= 0)
+        expected[rows[inside], columns[inside]] = True
+        np.testing.assert_array_equal(seen, expected[:48, :64])
+        assert entry["area"] == seen.sum()
+    elif isinstance(region, WholeImage):
+        assert seen.all()
+
+
+def test_pycocotools_counts_images_and_finds_classes(tmp_path: Path) -> None:
+    box = Box(0, 0, 9, 9)
+    before = [
+        Annotation("a", "cat.png", box, "a cat", 0.5, "model", "m", {"class": "cat"}),
+        Annotation("b", "a folder/Cat.tif", box, "", extra={"class": "dog"}),
+        Annotation("c", "cat.png", box),
+    ]
+    write_annotations(tmp_path / "a.json", before, IMAGES)
+    coco = _opened(tmp_path / "a.json")
+    assert {one["file_name"] for one in coco.loadImgs(coco.getImgIds())} == {
+        "cat.png",
+        "Cat.tif",
+        "",
+    }
+    assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == ["cat", "dog", "region"]
+    [cat] = coco.loadAnns(coco.getAnnIds(catIds=coco.getCatIds(catNms=["cat"])))
+    assert (cat["caption"], cat["score"]) == ("a cat", 0.5)
+
+
+def test_pycocotools_opens_the_captions(tmp_path: Path) -> None:
+    before = [
+        Annotation("1", "cat.png", WholeImage(), "ein Häuschen"),
+        Annotation("2", "cat.png", WholeImage(), "a house"),
+        Annotation("3", "cat.png", Box(0, 0, 1, 1), "a door"),
+    ]
+    path = tmp_path / "a.json"
+    [left] = write_annotations(path, before, {}, "coco-captions")
+    assert left is before[2]
+    coco = _opened(path)
+    captions = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
+    assert [one["caption"] for one in captions] == ["ein Häuschen", "a house"]
+    assert [one.kind for one in read_annotations(path)] == ["image", "image"]
+
+
+THEIRS = {
+    "info": {"year": 2017},
+    "images": [
+        {"id": 139, "file_name": "000139.jpg", "height": 6, "width": 8, "license": 2},
+        {"id": 285, "file_name": "000285.jpg", "height": 6, "width": 8},
+    ],
+    "annotations": [
+        {"id": 7, "image_id": 139, "category_id": 18, "iscrowd": 0, "area": 4.5,
+         "bbox": [1, 2, 3, 3], "segmentation": [[1, 2, 4, 2, 4, 5]],
+         "attributes": {"occluded": False, "note": "=1", "kind": "calico"}},
+        {"id": 8, "image_id": 139, "category_id": 18, "iscrowd": 1, "area": 3,
+         "bbox": [1, 0, 1, 3],
+         "segmentation": {"size": [6, 8], "counts": [6, 3, 39]}},
+        {"id": 9, "image_id": 285, "category_id": 1, "bbox": [1.25, 2, 3, 1.5],
+         "caption": "a person", "score": 0.75, "segmentation": []},
+        {"id": 10, "image_id": 285, "category_id": 1, "bbox": [0, 0, 8, 6], "iscrowd": 0,
+         "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2], [4, 4, 8, 4, 8, 6]]},
+    ],
+    "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}],
+}  # fmt: skip
+
+
+def test_files_of_other_tools_are_read(tmp_path: Path, same_region: Any) -> None:
+    path = tmp_path / "instances_val2017.json"
+    path.write_text(json.dumps(THEIRS), encoding="utf-8")
+    dog, crowd, person, parts = read_annotations(path)
+    assert (dog.uid, dog.image, dog.caption, dog.source) == ("7", "000139.jpg", "", "")
+    assert same_region(dog.region, Polygon(np.array([[1.5, 0.5], [1.5, 3.5], [4.5, 3.5]])))
+    assert dog.extra == {"class": "dog", "occluded": "false", "note": "=1", "kind_": "calico"}
+    assert same_region(crowd.region, Mask(np.ones((3, 1), bool), (0, 1)))
+    assert same_region(person.region, Box(1.5, 0.75, 3.0, 3.75))
+    assert (person.caption, person.score, person.extra["class"]) == ("a person", 0.75, "person")
+    assert isinstance(parts.region, RegionSet)
+    assert parts.region.union
+    assert same_region(parts.region.members[0], Box(-0.5, -0.5, 1.5, 1.5))
+    images = {name: ImageInfo(name, 6, 8) for name in ("000139.jpg", "000285.jpg")}
+    write_annotations(tmp_path / "again.json", read_annotations(path), images)
+    again = read_annotations(tmp_path / "again.json")
+    assert [one.extra for one in again] == [one.extra for one in read_annotations(path)]
+
+
+def test_what_another_tool_changed_is_taken_over_and_no_more(
+    tmp_path: Path, same_region: Any
+) -> None:
+    path = tmp_path / "a.json"
+    corners = np.array([[1.0, 2], [3, 9], [9, 7], [7, 0]])
+    before = [
+        Annotation("a", "cat.png", Ellipse(corners), "a cat", 0.5, "model", "mini", {"x": "1"}),
+        Annotation("b", "cat.png", Ellipse(corners), "a dog", 0.5, "model", "mini", {"x": "2"}),
+    ]
+    write_annotations(path, before, IMAGES)
+    data = json.loads(path.read_text())
+    data["annotations"][0]["caption"] = "a cat, asleep"
+    data["annotations"][1]["segmentation"] = [[0, 0, 4, 0, 4, 9]]
+    data["annotations"][1]["category_id"] = 2
+    data["categories"].append({"id": 2, "name": "pet"})
+    data["annotations"].append({**data["annotations"][0], "id": 99})
+    path.write_text(json.dumps(data))
+    said, moved, copied = read_annotations(path)
+    assert same_region(said.region, before[0].region)
+    assert (said.caption, said.source, said.score) == ("a cat, asleep", "edited", None)
+    assert said.extra == {"x": "1"}
+    assert same_region(moved.region, Polygon(np.array([[-0.5, -0.5], [-0.5, 3.5], [8.5, 3.5]])))
+    assert (moved.caption, moved.source, moved.extra["class"]) == ("a dog", "model", "pet")
+    assert (copied.uid, copied.caption) == ("a-2", "a cat, asleep")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"image_id": 5}, r"annotation 1 \(id 7\): its image 5 is not among the images"),
+        ({"segmentation": [[1, 2, 3, 4]]}, r"annotation 1 \(id 7\): a polygon"),
+        ({"segmentation": "x"}, r"annotation 1 \(id 7\): 'segmentation' must be"),
+        ({"segmentation": {"size": [6, 8]}}, r"annotation 1 \(id 7\): runs .* need"),
+        ({"segmentation": {"size": [6, 8], "counts": [1]}}, r"\(id 7\): the runs .* do not fill"),
+        ({"segmentation": [], "bbox": [1, 2, -3, 4]}, r"\(id 7\): 'bbox' must be"),
+        ({"caption": 3}, r"annotation 1 \(id 7\): 'caption' must be a text"),
+        ({"attributes": {"uid": "a", "kind": "box", "wkt": "x"}}, r"\(id 7\): is not well-known"),
+    ],
+)
+def test_errors_name_the_file_and_the_annotation(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({**THEIRS, "annotations": [{**THEIRS["annotations"][0], **change}]}))
+    with pytest.raises(FormatError, match=f"^bad.json: .*{told}") as caught:
+        read_annotations(path)
+    assert str(caught.value).count("bad.json") == 1
+
+
+def test_broken_json_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text('{"images": [],\n "annotations": [}')
+    with pytest.raises(FormatError, match=r"bad.json: is broken JSON at line 2, column 18"):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize("region", [WholeImage(), Mask(RING)])
+def test_a_size_that_is_needed_and_missing_is_asked_for(tmp_path: Path, region: Any) -> None:
+    with pytest.raises(FormatError, match=r"'u' of image 'dog\.png': the size of the image is mis"):
+        write_annotations(tmp_path / "a.json", [Annotation("u", "dog.png", region)], IMAGES)

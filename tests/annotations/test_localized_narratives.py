@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_patchioner.annotations import Annotation, ImageInfo, read_annotations, write_annotations
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Box, RegionSet, Trace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGES = {"cat.png": ImageInfo("cat.png", 48, 64)}
+
+
+class Published(NamedTuple):
+    """The fields of a narrative, as its published reader wants them: these and no others."""
+
+    dataset_id: str
+    image_id: str
+    annotator_id: int
+    caption: str
+    timed_caption: list[dict[str, Any]]
+    traces: list[list[dict[str, float]]]
+    voice_recording: str
+
+
+def _lines(path: Path) -> list[Published]:
+    return [Published(**json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
+
+
+def test_the_published_reader_takes_every_line(tmp_path: Path) -> None:
+    trace = Trace(np.array([[-0.5, -0.5], [23.5, 31.5], [47.5, 63.5]]))
+    pair = RegionSet((trace, Trace(np.array([[0.0, 1.0]]))))
+    before = [
+        Annotation("a", "cat.png", trace, "a cat\nasleep", extra={"times": "0 0.5 1.25"}),
+        Annotation("b", "cat.png", pair, "zwei"),
+        Annotation("c", "cat.png", Box(0, 0, 1, 1), "no trace"),
+    ]
+    path = tmp_path / "a.jsonl"
+    assert write_annotations(path, before, IMAGES) == (before[2],)
+    first, second = _lines(path)
+    assert (first.image_id, first.caption, first.annotator_id) == ("cat.png", "a cat\nasleep", 0)
+    assert first.traces == [
+        [{"x": 0, "y": 0, "t": 0}, {"x": 0.5, "y": 0.5, "t": 0.5}, {"x": 1, "y": 1, "t": 1.25}]
+    ]
+    said = first.timed_caption[0]
+    assert (said["utterance"], said["start_time"], said["end_time"]) == ("a cat\nasleep", 0, 1.25)
+    assert "times" not in said
+    assert [len(stroke) for stroke in second.traces] == [3, 1]
+    assert [p["t"] for stroke in second.traces for p in stroke] == [0, 0.02, 0.04, 0.06]
+    assert second.timed_caption[0]["times"] == "uniform"
+    assert [one.extra for one in read_annotations(path)] == [{"times": "0 0.5 1.25"}, {}]
+
+
+THEIRS = {
+    "dataset_id": "mscoco_val2017",
+    "image_id": "137576",
+    "annotator_id": 93,
+    "caption": "In this image there are people.",
+    "timed_caption": [
+        {"utterance": "In this image", "start_time": 0.0, "end_time": 1.5},
+        {"utterance": "there are people.", "start_time": 1.5, "end_time": 2.5},
+    ],
+    "traces": [
+        [{"x": 0.25, "y": -0.0125, "t": 0.012}, {"x": 0.5, "y": 0.5, "t": 0.03}],
+        [{"x": 1, "y": 1, "t": 0.5}],
+    ],
+    "voice_recording": "coco_val/coco_val_137576_93.ogg",
+}
+
+
+def test_published_narratives_are_read_with_the_size_of_their_image(
+    tmp_path: Path, same_region: Any
+) -> None:
+    path = tmp_path / "coco_val_localized_narratives.jsonl"
+    path.write_text(json.dumps(THEIRS) + "\n", encoding="utf-8")
+    with pytest.raises(FormatError, match=r"line 1: the size of image '137576' is missing"):
+        read_annotations(path)
+    [told] = read_annotations(path, {"137576": ImageInfo("137576.jpg", 80, 40)})
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 80)).save(tmp_path / "images" / "137576.jpg")
+    [found] = read_annotations(path)
+    strokes = (Trace(np.array([[-1.5, 9.5], [39.5, 19.5]])), Trace(np.array([[79.5, 39.5]])))
+    for one in (told, found):
+        assert same_region(one.region, RegionSet(strokes))
+        assert (one.uid, one.image, one.caption) == ("1", "137576", THEIRS["caption"])
+        assert one.extra["times"] == "0.012 0.03 0.5"
+    write_annotations(path, [found], {"137576": ImageInfo("137576", 80, 40)})
+    [again] = _lines(path)
+    kept = {
+        name: getattr(again, name) for name in THEIRS if name not in ("timed_caption", "traces")
+    }
+    assert kept == {name: THEIRS[name] for name in kept}
+    for one, two in zip(again.timed_caption, THEIRS["timed_caption"], strict=True):
+        assert one.items() >= two.items()
+    for ours, theirs in zip(again.traces, THEIRS["traces"], strict=True):
+        assert ours == [pytest.approx(point) for point in theirs]
+
+
+def test_a_trace_moved_elsewhere_brings_its_own_times(tmp_path: Path, same_region: Any) -> None:
+    path = tmp_path / "a.jsonl"
+    trace = Trace(np.array([[1.0, 2], [3, 4]]))
+    write_annotations(
+        path, [Annotation("a", "cat.png", trace, "a cat", extra={"times": "0 1"})], IMAGES
+    )
+    line = json.loads(path.read_text())
+    line["traces"] = [[{"x": 0.5, "y": 0.5, "t": 7}]]
+    path.write_text(json.dumps(line))
+    [moved] = read_annotations(path)
+    assert same_region(moved.region, Trace(np.array([[23.5, 31.5]])))
+    assert moved.extra == {"times": "7"}
+
+
+def test_times_that_do_not_fit_and_sizes_that_miss_are_told(tmp_path: Path) -> None:
+    trace = Trace(np.array([[1.0, 2], [3, 4]]))
+    one = Annotation("a", "cat.png", trace, extra={"times": "0 x"})
+    with pytest.raises(FormatError, match=r"region 'a': the extra 'times' must be one number"):
+        write_annotations(tmp_path / "a.jsonl", [one], IMAGES)
+    with pytest.raises(FormatError, match=r"the size of image 'cat\.png' is missing"):
+        write_annotations(tmp_path / "a.jsonl", [Annotation("a", "cat.png", trace)])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"traces": []}, "holds no point"),
+        ({"traces": [[{"x": 1, "y": 1}]]}, "must have the numbers x, y and t"),
+        ({"traces": [[{"x": 1e999, "y": 1, "t": 0}]]}, "is not finite"),
+        ({"caption": 5}, "'caption' must be a text"),
+    ],
+)
+def test_errors_name_the_file_and_the_line(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text("\n" + json.dumps({**THEIRS, **change}))
+    with pytest.raises(FormatError, match=f"^bad.jsonl: line 2: .*{told}"):
+        read_annotations(path, {"137576": ImageInfo("", 80, 40)})
