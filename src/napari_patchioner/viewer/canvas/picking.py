@@ -64,27 +64,38 @@ class Picker:
             layer.mouse_drag_callbacks.remove(self._on_press)
         layer.selected_data.events.items_changed.disconnect(self._slots.pop(layer))
 
-    def select(self, chosen: Mapping[napari.layers.Shapes, set[int]]) -> None:
-        """Select these shapes of each layer, and make one that has some the active layer."""
-        self._working = True
-        try:
+    def select(
+        self,
+        chosen: Mapping[napari.layers.Shapes, set[int]],
+        elsewhere: napari.layers.Layer | None = None,
+    ) -> None:
+        """Select these shapes of each layer, and make one that has some the active layer.
+
+        Parameters
+        ----------
+        chosen : mapping of Shapes to set of int
+            What to select of our layers.
+        elsewhere : napari.layers.Layer, optional
+            Another layer on which something has been selected.
+        """
+        with self.still():
             for layer, shapes in chosen.items():
                 # Only in these modes does napari show what is selected.
                 if shapes and layer.mode not in ("select", "direct"):
                     layer.mode = "select"
                 if set(layer.selected_data) != shapes:
                     layer.selected_data = shapes
-        finally:
-            self._working = False
-        active = self._viewer.layers.selection.active
-        found = [layer for layer, shapes in chosen.items() if shapes]
-        if found and active not in found:
-            self._viewer.layers.selection.active = found[0]
-        self._changed()
+            found = [layer for layer, shapes in chosen.items() if shapes]
+            found += [elsewhere] if elsewhere is not None else []
+            if found and self._viewer.layers.selection.active not in found:
+                self._viewer.layers.selection.active = found[0]
 
     @contextmanager
     def still(self) -> Iterator[None]:
         """Keep out while shapes are exchanged and selected again, on both layers."""
+        if self._working:
+            yield
+            return
         self._working = True
         try:
             yield

@@ -17,6 +17,8 @@ from napari_patchioner.viewer.session.session import Session
 from napari_patchioner.viewer.session.steps import counted
 from napari_patchioner.viewer.sight.sight import Sight
 
+from .selection import Selection
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -72,6 +74,9 @@ class Annotator(QObject):
         self.reader.changed.connect(self.settle)
         self.scribe.written.connect(self._on_written)
         self._picker = Picker(viewer, self.bindings.values, self.changed.emit, shift_held)
+        self._selection = Selection(
+            self.session, self.bindings, lambda: self.sight.sources, self._picker
+        )
         self._connections = [
             (viewer.dims.events.point, self.settle),
             (viewer.dims.events.order, self.settle),
@@ -103,11 +108,8 @@ class Annotator(QObject):
         return layer is self.image or any(b.layer is layer for b in self.bindings.values())
 
     def selected(self) -> list[str]:
-        """Return the uids of all selected shapes."""
-        elsewhere = self.sight.sources.selected()
-        if elsewhere:
-            return elsewhere
-        return [uid for binding in self.bindings.values() for uid in binding.selected()]
+        """Return the uids of all selected regions."""
+        return self._selection.uids()
 
     def plane(self) -> Plane | None:
         """Return the displayed plane, if the display shows one."""
@@ -215,23 +217,16 @@ class Annotator(QObject):
     # what a hand in a list does
 
     def select(self, uids: Iterable[str]) -> None:
-        """Select exactly these shapes, whichever layers they are on."""
-        wanted = set(uids)
-        chosen = {
-            binding.layer: {i for i, uid in enumerate(self.session.uids(key)) if uid in wanted}
-            for key, binding in self.bindings.items()
-        }
-        self._picker.select(chosen)
+        """Select exactly these regions, whichever layers they are on."""
+        self._selection.select(uids)
 
     def delete(self, uids: Iterable[str]) -> None:
         """Delete shapes through their layers; of a group or a plane, only the caption goes."""
-        records = [self.session.records[uid] for uid in uids if uid in self.session.records]
-        with self.session.step(f"deletion of {counted(records, 'region')}"):
-            self.session.drop(record.uid for record in records)
-            self.select(record.uid for record in records if record.seen is not None)
-            for binding in self.bindings.values():
-                if binding.layer.selected_data:
-                    binding.layer.remove_selected()
+        known = [uid for uid in uids if uid in self.session.records]
+        with self.session.step(f"deletion of {counted(known, 'region')}"):
+            kept = self._selection.delete(known)
+        if kept:
+            self.tell("Points and labels are not ours to delete: do it on their own layers.")
         self.show()
 
     # what happens around

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_patchioner.viewer.canvas._halo import add_halo
 from napari_patchioner.viewer.canvas.canvas_text import TemplateError, checked, show_on, write_on
 from napari_patchioner.viewer.preferences import preference
 
@@ -23,6 +24,8 @@ class CanvasDesk(QObject):
 
     Parameters
     ----------
+    viewer : napari.Viewer
+        Where the layers are.
     form : Container
         From `forms.canvas_form`.
     everyone : callable
@@ -35,11 +38,13 @@ class CanvasDesk(QObject):
 
     def __init__(
         self,
+        viewer: napari.Viewer,
         form: Container,
         everyone: Callable[[], Iterable[Annotator]],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        self._viewer = viewer
         self._form = form
         self._everyone = everyone
         for name in ("visible", "lines", "template"):
@@ -53,6 +58,7 @@ class CanvasDesk(QObject):
         """Draw the captions of a layer that has any."""
         if hasattr(layer, "text"):
             write_on(layer, **self._looks)
+            add_halo(self._viewer, layer)
 
     def thin_out(self) -> None:
         """Draw no captions where there are too many, and say so once."""

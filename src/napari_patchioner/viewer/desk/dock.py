@@ -58,7 +58,9 @@ class CaptionDock(DockBase):
         self.deeds = Deeds(self)
         self.panel = Panel(lambda *_: choices(self.viewer))
         self.setWidget(self.panel)
-        self.canvas = CanvasDesk(self.panel.canvas, lambda: self.annotators.values(), self)
+        self.canvas = CanvasDesk(
+            self.viewer, self.panel.canvas, lambda: self.annotators.values(), self
+        )
         self.images = Images(
             self.viewer,
             self.panel.source.image,

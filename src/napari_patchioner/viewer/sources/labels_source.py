@@ -19,7 +19,7 @@ from . import label_table
 from .label_scan import LabelPlane, scan_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import napari
 
@@ -146,6 +146,14 @@ class LabelsSource(QObject):
             return []
         uids = self._session.uids(self.key)
         return [uid for uid, place in zip(uids, self._places, strict=False) if place == here]
+
+    def select(self, uids: Collection[str]) -> bool:
+        """Select a label, of several the first; whether any is on this layer."""
+        ours = zip(self._session.uids(self.key), self._places, strict=False)
+        values = [value for uid, (_, value) in ours if uid in uids]
+        if values and self.layer.selected_label not in values:
+            self.layer.selected_label = values[0]
+        return bool(values)
 
     # details
 

@@ -9,7 +9,7 @@ from napari_patchioner.viewer.canvas.geometry import POINT, alignment
 from napari_patchioner.viewer.session.record import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import napari
     from napari.utils.events import Event
@@ -84,6 +84,13 @@ class PointsSource:
         """Return the uids of the selected points, in order."""
         uids = self._session.uids(self.key)
         return [uids[index] for index in sorted(self.layer.selected_data) if index < len(uids)]
+
+    def select(self, uids: Collection[str]) -> bool:
+        """Select points; whether any is on this layer."""
+        places = {i for i, uid in enumerate(self._session.uids(self.key)) if uid in uids}
+        if set(self.layer.selected_data) != places:
+            self.layer.selected_data = places
+        return bool(places)
 
     def _write(self, write: Callable[..., object]) -> None:
         self._writing = True

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 from napari_patchioner.errors import RegionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
 
     import napari
 
@@ -43,6 +43,9 @@ class Source(Protocol):
 
     def selected(self) -> list[str]:
         """Return the uids of what is selected on the layer."""
+
+    def select(self, uids: Collection[str]) -> bool:
+        """Select those of these that are on the layer, as far as napari can; whether any is."""
 
     def close(self) -> None:
         """Stop following; the captions stay in the table."""
@@ -136,6 +139,15 @@ class Sources(QObject):
         """Return what is selected on a followed layer that is the active one."""
         source = self.following.get(self._viewer.layers.selection.active)
         return source.selected() if source is not None else []
+
+    def select(self, uids: Collection[str]) -> napari.layers.Layer | None:
+        """Select regions on all layers; return a layer that has any."""
+        found = [source.layer for source in self if source.select(uids)]
+        return found[0] if found else None
+
+    def __iter__(self) -> Iterator[Source]:
+        """Go through the followed layers."""
+        return iter(list(self.following.values()))
 
     def sync(self) -> None:
         """Tell the session of all layers."""

@@ -48,7 +48,9 @@ class CaptionBox(QWidget):
         self._empty = empty
         self.editor = QPlainTextEdit(self)
         self.editor.setTabChangesFocus(True)
-        self.editor.setStyleSheet("border: 1px solid #6c7480; border-radius: 2px;")
+        self.editor.setStyleSheet(
+            "border: 1px solid #6c7480; border-radius: 2px; placeholder-text-color: #8a93a0;"
+        )
         self.editor.setFixedHeight(self.editor.fontMetrics().lineSpacing() * lines + 14)
         self.editor.setToolTip(
             "What you type here is yours: no model will overwrite it.\n"

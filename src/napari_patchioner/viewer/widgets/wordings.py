@@ -38,7 +38,7 @@ class Wordings(QListWidget):
         self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
         self.setAccessibleName("Other wordings")
         self.setToolTip("Other wordings of the model: click one to take it (keys Ctrl+1, Ctrl+2…).")
-        self.setFixedHeight(SHOWN * (self.fontMetrics().lineSpacing() + 4) + 6)
+        self._fit(SHOWN)
         self.itemClicked.connect(self._on_clicked)
 
     def texts(self) -> list[str]:
@@ -55,8 +55,14 @@ class Wordings(QListWidget):
             for place, text in enumerate(texts, start=1):
                 item = QListWidgetItem(f"{place}  {text}", self)
                 item.setToolTip(f"{text}\nClick to take it (key Ctrl+{place}).")
+            if self._compact:
+                self._fit(min(max(len(texts), 1), SHOWN))
         self.setEnabled(bool(texts))
         self.setVisible(bool(texts) or not self._compact)
+
+    def _fit(self, lines: int) -> None:
+        """Be as high as so many wordings."""
+        self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 4) + 6)
 
     def _on_clicked(self, item: QListWidgetItem) -> None:
         self.picked.emit(self.row(item))
