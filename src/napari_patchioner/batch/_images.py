@@ -55,7 +55,7 @@ def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = Fa
 
 def absolute(path: Path) -> Path:
     """Return the one path of a file, links to folders followed but not a link to the file."""
-    return _resolved(path.parent) / path.name
+    return _resolved(Path(os.getcwd(), path.parent)) / path.name
 
 
 @lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ from napari_patchioner.regions import WholeImage
 
 from ._images import absolute
 from ._job import Job
+from ._known_images import KnownImages
 from ._labels import LABEL_SUFFIXES
 from ._match import ImageMatcher, common_parts
 from ._regions import Drawing, GridDrawing, LabelDrawing
@@ -102,11 +103,12 @@ class Plan:
             self._labels = _label_images(Path(value))
         else:
             self._digest = _digest(Path(kind))
-            self._assign(read_annotations(kind))
+            matcher = ImageMatcher(self._paths)
+            known = KnownImages(self._paths, matcher)
+            self._assign(read_annotations(kind, known), matcher)
 
-    def _assign(self, annotations: Sequence[Annotation]) -> None:
+    def _assign(self, annotations: Sequence[Annotation], matcher: ImageMatcher) -> None:
         """Give each region of a file to its image."""
-        matcher = ImageMatcher(self._paths)
         own = defaultdict(list)
         for annotation in annotations:
             if not annotation.image:

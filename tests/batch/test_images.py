@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from napari_patchioner.batch import find_images
+from napari_patchioner.batch._match import ImageMatcher
+from napari_patchioner.errors import FormatError, ImageError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A folder with images and other files, which is the working folder too."""
+    names = ("b.PNG", "a.jpg", "note.txt", "._a.jpg", "one/c.tif", "one/two/d.webp", ".old/e.png")
+    for name in names:
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "set"
+
+
+def found(*given, **options):
+    return [path.as_posix() for path in find_images(given, **options)]
+
+
+def test_folders_are_searched_as_deep_as_asked(tree):
+    assert found("set") == ["set/a.jpg", "set/b.PNG"]
+    deep = ["set/a.jpg", "set/b.PNG", "set/one/c.tif", "set/one/two/d.webp"]
+    assert found("set", recursive=True) == deep
+    with pytest.raises(ImageError, match=r"holds no image; add --recursive"):
+        found("set/one/..//.old/..", "set/.old/../one/two/..", str(tree.parent))
+
+
+def test_patterns_files_and_folders_give_each_image_once(tree):
+    assert found("set/**/*.tif", "set/*.*", "set/a.jpg") == [
+        "set/one/c.tif",
+        "set/a.jpg",
+        "set/b.PNG",
+    ]
+    assert found("set/*.txt") == ["set/note.txt"]
+    assert found("set/note.txt", "set/../set/note.txt", str(tree / "note.txt")) == ["set/note.txt"]
+    with pytest.raises(ImageError, match=r"set/\*\.bmp: no image matches"):
+        found("set/a.jpg", "set/*.bmp")
+
+
+def test_a_name_that_looks_like_a_pattern_may_be_a_file(tree):
+    (tree / "scan[1].png").write_bytes(b"")
+    (tree / "scan1.png").write_bytes(b"")
+    assert found("set/scan[1].png") == ["set/scan[1].png"]
+
+
+def test_one_missing_file_is_left_for_later_and_none_at_all_is_an_error(tree):
+    assert found("set/none.png", "set/a.jpg") == ["set/none.png", "set/a.jpg"]
+    with pytest.raises(ImageError, match=r"set/none\.png: there is no such image"):
+        found("set/none.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_to_files_keep_their_names(tree):
+    (tree / "link.png").symlink_to(tree / "a.jpg")
+    os.symlink(tree, tree.parent / "also")
+    assert found("set/link.png", "also/link.png") == ["set/link.png"]
+    matcher = ImageMatcher(find_images(["set/link.png", "set/a.jpg"]))
+    assert [matcher.find(name) for name in ("link", "also/link.png", "a")] == [0, 0, 1]
+
+
+def test_what_a_table_calls_an_image(tree):
+    matcher = ImageMatcher(find_images(["set"], recursive=True))
+    meant = {
+        "set/a.jpg": 0,
+        str(tree / "a.jpg"): 0,
+        "./set/../set/a.jpg": 0,
+        "one/c.tif": 2,
+        "two\\d.webp": 3,
+        "D:\\elsewhere\\d.webp": 3,
+        "d": 3,
+        "d.png": None,
+        "": None,
+        "\0": None,
+    }
+    assert {name: matcher.find(name) for name in meant} == meant
+
+
+def test_a_name_that_several_images_have_is_an_error_until_a_folder_tells(tree):
+    for folder in ("one", "one/two"):
+        (tree / folder / "x.png").write_bytes(b"")
+    matcher = ImageMatcher(find_images(["set"], recursive=True))
+    with pytest.raises(FormatError, match=r"may be set/one/two/x\.png or set/one/x\.png; write"):
+        matcher.find("x.png")
+    assert matcher.find("two/x.png") == matcher.find("one/two/x.png") == 4
+    assert matcher.find("one/x.png") == 5
+
+
+def test_many_thousand_names_are_found():
+
+    paths = [Path(f"set/{n % 300}/{n}.png") for n in range(20_000)]
+    matcher = ImageMatcher(paths)
+    assert [matcher.find(f"{n}") for n in range(0, 20_000, 997)] == list(range(0, 20_000, 997))
+    assert matcher.find("199/19999.png") == 19_999
