@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
+from ._own_context import delete_in_own_context
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,6 +51,7 @@ class LookDesk(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        delete_in_own_context(viewer)
         self._viewer, self._bar, self._find = viewer, bar, annotator
         self._current: Annotator | None = None
         bar.changed.connect(self.apply)
