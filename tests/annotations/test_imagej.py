@@ -36,7 +36,9 @@ def _by_uid(found: list[Annotation]) -> list[Annotation]:
     return sorted(found, key=lambda one: (one.image, one.uid))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(items=annotations())
 def test_what_was_written_reads_back(
     tmp_path: Path, same_region: Any, items: list[Annotation]

@@ -57,7 +57,9 @@ def _check(path: Path, data: dict[str, Any]) -> None:
             assert pixels.shape == (y2 - y1 + 1, x2 - x1 + 1), path
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(items=annotations())
 def test_what_was_written_reads_back(
     tmp_path: Path, same_region: Any, items: list[Annotation]

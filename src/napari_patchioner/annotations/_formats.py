@@ -17,6 +17,7 @@ from . import (
     _labelme,
     _localized_narratives,
     _napari_csv,
+    _ome_xml,
     _parquet,
     _tidy_csv,
     _visual_genome,
@@ -88,7 +89,8 @@ _ALL = (
     ),
     _format(_labelme, "labelme", "LabelMe", ".json"),
     _format(_label_studio, "label-studio", "Label Studio", ".json"),
-    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip", ".roi"),
+    _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
+    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip"),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
