@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_patchioner.errors import ModelError
 from napari_patchioner.evaluation.metrics._tokens import tokenize
 from napari_patchioner.evaluation.metrics.bleu import bleu
 from napari_patchioner.evaluation.metrics.cider import cider_d
@@ -16,6 +17,7 @@ from napari_patchioner.evaluation.metrics.dense_map import (
     match,
     merge_boxes,
 )
+from napari_patchioner.evaluation.metrics.meteor import JavaMeteor
 from napari_patchioner.evaluation.metrics.rouge import rouge_l
 
 if TYPE_CHECKING:
@@ -132,3 +134,29 @@ def test_matches_of_the_published_evaluator(case: Case) -> None:
     assert [list(one.references) for one in found] == [one["references"] for one in expected]
     assert [one.first for one in found] == [bool(one["ok"]) for one in expected]
     assert [one.iou for one in found] == pytest.approx([one["iou"] for one in expected], abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def meteor() -> JavaMeteor:
+    """Skips where Java or the package with the jar is not there."""
+    try:
+        return JavaMeteor()
+    except ModelError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.cases("09_metrics/caption_metrics*")
+def test_meteor(case: Case, meteor: JavaMeteor) -> None:
+    found = meteor.score(*texts(case))
+
+    case.check("per_item_METEOR", found.items)
+    assert found.corpus == pytest.approx(case.texts_out["corpus"]["METEOR"], abs=1e-6)
+
+
+@pytest.mark.cases("09_metrics/densecap_map*")
+def test_meteor_of_words_as_they_stand(case: Case, meteor: JavaMeteor) -> None:
+    records = case.texts_out["records_with_meteor"]
+    found = meteor.items(
+        [one["candidate"] for one in records], [one["references"] for one in records]
+    )
+    assert found == pytest.approx([one["meteor"] for one in records], abs=1e-6)

@@ -6,6 +6,7 @@ from ._baseline import add_baseline
 from ._cache import add_cache
 from ._caption import add_caption
 from ._demo import captions_table, run_demo
+from ._evaluate import add_evaluate
 from ._models import add_models
 from ._telling import say
 
@@ -13,6 +14,7 @@ __all__ = [
     "add_baseline",
     "add_cache",
     "add_caption",
+    "add_evaluate",
     "add_models",
     "captions_table",
     "run_demo",

@@ -29,3 +29,18 @@ def image_names(data: Any, file: str) -> dict[str, str]:
         if "file_name" in record.values:
             names[record.identity("id")] = record.text("file_name")
     return names
+
+
+def category_names(data: Any, file: str) -> dict[str, str]:
+    """Name of every category that the file lists, by its id.
+
+    Raises
+    ------
+    FormatError
+        A record of a category is none.
+    """
+    categories = (
+        Record(file, f"category {place + 1}", values)
+        for place, values in enumerate(data.get("categories", []))
+    )
+    return {one.identity("id"): one.text("name") for one in categories}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,8 +33,12 @@ class Captioned:
         How sure the model was.
     paths : mapping of str to Path
         Where the images lie, for metrics that look at them.
+    categories : sequence of str, length n
+        What is there, where the data set names it; else empty texts.
+    found : sequence of float or None, length n
+        Whether each caption found its own region again (`diversity.self_retrieval`).
     tools : mapping of str to object
-        Opened helpers by name: ``"meteor"``, ``"clip"``, ``"pac"``, ``"space"``.
+        Opened helpers by name: ``"meteor"``, ``"clip"``, ``"pac"``.
     """
 
     candidates: Sequence[str]
@@ -43,7 +47,31 @@ class Captioned:
     regions: Sequence[Region] = ()
     scores: Sequence[float] = ()
     paths: Mapping[str, Path] = field(default_factory=dict)
+    categories: Sequence[str] = ()
+    found: Sequence[float | None] = ()
     tools: Mapping[str, Any] = field(default_factory=dict)
+
+    def take(self, places: Sequence[int]) -> Captioned:
+        """Return some of the captions.
+
+        Parameters
+        ----------
+        places : sequence of int
+        """
+
+        def some(values: Sequence[Any]) -> list[Any]:
+            return [values[place] for place in places] if values else []
+
+        return replace(
+            self,
+            candidates=some(self.candidates),
+            references=some(self.references),
+            images=some(self.images),
+            regions=some(self.regions),
+            scores=some(self.scores),
+            categories=some(self.categories),
+            found=some(self.found),
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,6 +102,8 @@ class Metric:
         What people call it.
     score : callable
         Turns `Captioned` into `Scored`.
+    mean : bool
+        Whether the score of a set is the mean of its items.
     tasks : tuple of str
         The tasks it says something about.
     needs : tuple of str
@@ -83,5 +113,6 @@ class Metric:
     name: str
     title: str
     score: Callable[[Captioned], Scored]
+    mean: bool = True
     tasks: tuple[str, ...] = ("image", "dense", "region-set", "trace")
     needs: tuple[str, ...] = ()

@@ -10,7 +10,8 @@ from ._captioned import Captioned, Metric, Scored
 from .bleu import bleu
 from .cider import cider_d
 from .dense_map import DenseImage, dense_map
-from .diversity import distinct, self_retrieval
+from .diversity import distinct
+from .mention import mentions
 from .rouge import rouge_l
 
 if TYPE_CHECKING:
@@ -98,23 +99,32 @@ def _distinct(size: int) -> Callable[[Captioned], Scored]:
 
 
 def _self_retrieval(given: Captioned) -> Scored:
-    texts, regions = given.tools["space"].embed(given)
-    return _mean(self_retrieval(texts, regions, given.images))
+    return _mean(np.array([np.nan if one is None else one for one in given.found], dtype=float))
+
+
+def _mention(given: Captioned) -> Scored:
+    pairs = zip(given.candidates, given.categories, strict=True)
+    return _mean(
+        np.array([mentions(c, name) if name else np.nan for c, name in pairs], dtype=float)
+    )
 
 
 _REGIONS = ("dense", "region-set", "trace")
+_DENSE = ("dense",)
+_TOOL = ("meteor",)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        *(Metric(f"bleu{size}", f"BLEU-{size}", _bleu(size)) for size in (1, 2, 3, 4)),
-        Metric("meteor", "METEOR", _meteor, needs=("meteor",)),
+        *(Metric(f"bleu{size}", f"BLEU-{size}", _bleu(size), mean=False) for size in (1, 2, 3, 4)),
+        Metric("meteor", "METEOR", _meteor, mean=False, needs=_TOOL),
         Metric("rouge_l", "ROUGE-L", _rouge),
         Metric("cider_d", "CIDEr-D", _cider),
-        Metric("dense_map", "mAP", _dense(lambda found: found.mean), ("dense",), ("meteor",)),
-        Metric("det_map", "detmAP", _dense(lambda found: found.detection), ("dense",), ("meteor",)),
-        Metric("distinct1", "distinct-1", _distinct(1)),
-        Metric("distinct2", "distinct-2", _distinct(2)),
-        Metric("self_retrieval", "self-retrieval", _self_retrieval, _REGIONS, ("space",)),
+        Metric("dense_map", "mAP", _dense(lambda it: it.mean), False, _DENSE, _TOOL),
+        Metric("det_map", "detmAP", _dense(lambda it: it.detection), False, _DENSE, _TOOL),
+        Metric("mention", "category named", _mention),
+        Metric("distinct1", "distinct-1", _distinct(1), mean=False),
+        Metric("distinct2", "distinct-2", _distinct(2), mean=False),
+        Metric("self_retrieval", "self-retrieval", _self_retrieval, tasks=_REGIONS),
     )
 }

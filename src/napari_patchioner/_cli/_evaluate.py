@@ -1,0 +1,184 @@
+"""The sub-command ``evaluate``: a model on a published data set, scored, shown and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.errors import FormatError
+
+from ._bar import Bar
+from ._numbers import positive
+from ._telling import say
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.evaluation.datasets import Dataset
+    from napari_patchioner.evaluation.protocols import Evaluation, Prediction
+
+TASKS = ("image", "dense", "region-set", "trace")
+BASELINES = ("crop", "whole-image", "class-token")
+AGGREGATIONS = ("mean", "gaussian", "attention", "cls")
+PREDICTIONS, SCORES, PAGE, TABLE = "predictions.jsonl", "scores.json", "index.html", "scores.csv"
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``evaluate``."""
+    parser.add_argument("task", nargs="?", choices=TASKS, help="one of the paper's four tasks")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="data set in its published file")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of its images")
+    parser.add_argument("--model", metavar="ID", help="model to evaluate")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for all that is written")
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        choices=BASELINES,
+        default=[],
+        help="score this beside the model's own captions; may be given several times",
+    )
+    parser.add_argument("--aggregation", choices=AGGREGATIONS, help="how patches become a vector")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images")
+    parser.add_argument("--split", metavar="NAME", help="part of a file that has parts (test)")
+    parser.add_argument("--skip-missing", action="store_true", help="leave out images not there")
+    parser.add_argument("--metrics", metavar="A,B,...", help="by default all that suit the task")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="CSV that collects many runs")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("RUN", "RUN"),
+        help="compare two earlier runs (DIR or DIR:VARIANT) instead",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> None:
+    """Evaluate or compare; standard output gets a table in Markdown."""
+    if arguments.compare:
+        first, second = arguments.compare
+        print(_compare(first, second, _names(arguments.metrics)))
+        return
+    missing = [n for n in ("task", "data", "images", "model", "out") if not getattr(arguments, n)]
+    if missing:
+        wanted = ", ".join(name if name == "task" else f"--{name}" for name in missing)
+        raise FormatError(f"evaluate needs {wanted}; see napari-patchioner evaluate --help")
+    print(_evaluate(arguments, load))
+
+
+def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> str:
+    from napari_patchioner.evaluation.datasets import open_dataset
+    from napari_patchioner.evaluation.metrics import open_tools
+    from napari_patchioner.evaluation.protocols import evaluate
+
+    names = _names(arguments.metrics)
+    dataset = open_dataset(
+        arguments.task,
+        arguments.data,
+        arguments.images,
+        split=arguments.split,
+        skip_missing=arguments.skip_missing,
+    )
+    tools = open_tools(arguments.task, names, say)
+    with Bar() as bar:
+        done = evaluate(
+            dataset,
+            load(arguments.model),
+            arguments.out / PREDICTIONS,
+            variants=["model", *dict.fromkeys(arguments.baseline)],
+            options={"pooling": arguments.aggregation} if arguments.aggregation else {},
+            limit=arguments.limit,
+            tell=bar,
+        )
+    return _publish(arguments, dataset, done, names, tools)
+
+
+def _publish(
+    arguments: argparse.Namespace,
+    dataset: Dataset,
+    done: Evaluation,
+    names: Sequence[str],
+    tools: Mapping[str, Any],
+) -> str:
+    """Write everything there is to read of a run; return its table."""
+    from napari_patchioner.evaluation.protocols import (
+        append_row,
+        markdown,
+        score_predictions,
+        write_page,
+        write_scores,
+    )
+
+    out = arguments.out
+    paths = {image: dataset.find(image) for image in {one.image for one in done.predictions}}
+    scored = score_predictions(
+        done.predictions, arguments.task, metrics=names, tools=tools, paths=paths
+    )
+    scores = {
+        "asked": done.asked,
+        "missing": len(done.missing),
+        "failed": done.failed,
+        "encode_seconds": _median(done.encode_seconds),
+        "scores": scored,
+    }
+    write_scores(out / SCORES, scores)
+    write_page(out / PAGE, scores, done.predictions, dataset.find)
+    for table in filter(None, (out / TABLE, arguments.table)):
+        append_row(table, out.name, scores)
+    _tell(done.missing, done.failed, out)
+    return markdown(scored)
+
+
+def _tell(missing: Sequence[str], failed: dict[str, str], out: Path) -> None:
+    if missing:
+        say(f"{len(missing)} images are not in the folder and were left out")
+    for name, why in failed.items():
+        say(f"{name}: {why}")
+    say(f"wrote {out / PREDICTIONS}, {SCORES}, {PAGE}, {TABLE}")
+
+
+def _names(text: str | None) -> list[str]:
+    from napari_patchioner.evaluation.metrics import METRICS
+
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise FormatError(
+            f"there is no metric {unknown[0]!r}; those there are: {', '.join(METRICS)}"
+        )
+    return names
+
+
+def _median(seconds: Sequence[float]) -> float | None:
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2] if ordered else None
+
+
+def _compare(first: str, second: str, names: Sequence[str]) -> str:
+    from napari_patchioner.evaluation.metrics import open_tools
+    from napari_patchioner.evaluation.protocols import compare_runs, differences
+
+    (asked, one), (other_asked, other) = _side(first), _side(second)
+    if asked["task"] != other_asked["task"]:
+        raise FormatError(
+            f"{first} is {asked['task']} captioning but {second} is {other_asked['task']} "
+            "captioning; compare runs of one task"
+        )
+    tools = open_tools(asked["task"], names, say)
+    found = compare_runs(one, other, asked["task"], metrics=names, tools=tools)
+    return differences(found, (first, second))
+
+
+def _side(run: str) -> tuple[dict[str, Any], list[Prediction]]:
+    from napari_patchioner.evaluation.protocols import VARIANTS, read_predictions
+
+    folder, colon, variant = run.rpartition(":")
+    if not colon or variant not in VARIANTS:
+        folder, variant = run, "model"
+    asked, predictions = read_predictions(Path(folder) / PREDICTIONS)
+    own = [one for one in predictions if one.variant == variant]
+    if not own:
+        known = ", ".join(dict.fromkeys(one.variant for one in predictions))
+        raise FormatError(f"{folder}: has no captions from {variant}; it has {known}")
+    return asked, own

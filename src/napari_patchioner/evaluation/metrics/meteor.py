@@ -1,0 +1,118 @@
+"""METEOR 1.5 as the COCO caption tools run it: the published jar, with its paraphrase table."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import ModelError
+
+from ._captioned import Scored
+from ._tokens import tokenize
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+
+# The jar reads one question a line, its parts told apart by this sign.
+_BETWEEN = re.compile(r"\s*\|\|\|\s*|[\r\n\u2028\u2029\x85]+")
+
+
+class JavaMeteor:
+    """METEOR 1.5 in a Java process that lives as long as this object.
+
+    Raises
+    ------
+    ModelError
+        Java or the package ``pycocoevalcap`` (extra ``metrics``) is not there.
+    """
+
+    def __init__(self) -> None:
+        if shutil.which("java") is None:
+            raise ModelError(
+                "METEOR needs Java, which is not there; install a Java runtime (8 or newer), "
+                "for example the package default-jre-headless."
+            )
+        if importlib.util.find_spec("pycocoevalcap") is None:
+            raise ModelError(
+                "METEOR needs the package pycocoevalcap, which is not there; install it with: "
+                'pip install "napari-patchioner[metrics]"'
+            )
+        from pycocoevalcap.meteor.meteor import Meteor
+
+        self._meteor: Any = Meteor()
+        # The package leaves the process's pipes open.
+        weakref.finalize(self, _end, self._meteor.meteor_p)
+
+    def score(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Scored:
+        """METEOR of captions as the COCO caption tools report it.
+
+        Parameters
+        ----------
+        candidates : sequence of str, length n
+        references : sequence of sequence of str, length n
+
+        Returns
+        -------
+        Scored
+            The corpus score is computed from counts over all captions; it is not the mean.
+
+        Raises
+        ------
+        ModelError
+            The Java process ended early.
+        """
+        if not candidates:
+            return Scored(float("nan"), np.empty(0))
+        said = [" ".join(tokenize(one)) for one in candidates]
+        wrote = [[" ".join(tokenize(one)) for one in others] for others in references]
+        corpus, items = self._ask(said, wrote)
+        return Scored(corpus, items)
+
+    def items(
+        self, candidates: Sequence[str], references: Sequence[Sequence[str]]
+    ) -> npt.NDArray[np.float64]:
+        """METEOR of each caption, words as they stand; 0 where there is no reference.
+
+        This is how dense-captioning mAP asks for it.
+        """
+        found = np.zeros(len(candidates))
+        asked = [place for place, others in enumerate(references) if others]
+        if asked:
+            said, wrote = [candidates[p] for p in asked], [list(references[p]) for p in asked]
+            found[asked] = self._ask(said, wrote)[1]
+        return found
+
+    def _ask(
+        self, candidates: Sequence[str], references: Sequence[Sequence[str]]
+    ) -> tuple[float, npt.NDArray[np.float64]]:
+        said = {place: [_plain(one)] for place, one in enumerate(candidates)}
+        wrote = {place: [_plain(one) for one in others] for place, others in enumerate(references)}
+        try:
+            corpus, items = self._meteor.compute_score(wrote, said)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"METEOR's Java process ended early ({error}); check that 'java -version' works."
+            ) from error
+        return float(corpus), np.array(items, dtype=np.float64)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+    process.kill()
+    process.wait()
+
+
+def _plain(text: str) -> str:
+    """Take out what would end a question to the jar."""
+    return _BETWEEN.sub(" ", text)

@@ -1,0 +1,100 @@
+"""Scores on disk: one JSON file a run, and a row of a table for every variant of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.annotations import encode_text, write_bytes
+from napari_patchioner.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FIRST = ("run", "task", "dataset", "model", "variant", "group", "images", "samples", "silent")
+
+
+def write_scores(path: Path, scores: Mapping[str, Any]) -> None:
+    """Write the scores of a run, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    scores : mapping
+        ``asked``, ``scores[variant][group]`` and whatever else belongs to the run.
+    """
+    text = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, encode_text(f"{text}\n"))
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Read the scores of a run.
+
+    Raises
+    ------
+    FormatError
+        The file is missing or does not hold scores.
+    """
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FormatError(f"{path}: holds no scores ({error})") from error
+    if not isinstance(scores, dict) or not isinstance(scores.get("scores"), dict):
+        raise FormatError(f"{path}: holds no scores; name a folder that 'evaluate' wrote")
+    return scores
+
+
+def append_row(path: Path, run: str, scores: Mapping[str, Any]) -> None:
+    """Add the rows of a run to a table of runs; rows of an earlier run of that name are replaced.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file; made where it is not there, with columns added where they are new.
+    run : str
+        Name of the run.
+    scores : mapping
+        As for `write_scores`.
+    """
+    before = _rows(path)
+    rows = [row for row in before if row.get("run") != run] + list(_new_rows(run, scores))
+    columns = list(dict.fromkeys([*FIRST, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, restval="", lineterminator="\r\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_bytes(path, encode_text(text.getvalue()))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _new_rows(run: str, scores: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    asked = scores["asked"]
+    for variant, groups in scores["scores"].items():
+        for group, found in groups.items():
+            row = {
+                "run": run,
+                "task": asked["task"],
+                "dataset": asked["dataset"],
+                "model": asked["model"],
+                "variant": variant,
+                "group": group,
+                "images": str(found["images"]),
+                "samples": str(found["count"]),
+                "silent": str(found["silent"]),
+                "seconds": "" if found["seconds"] is None else f"{found['seconds']:.6g}",
+            }
+            for name, value in found["metrics"].items():
+                row |= {name: f"{value['value']:.6g}"}
+                row |= {
+                    f"{name}_{end}": f"{value[end]:.6g}" for end in ("low", "high") if end in value
+                }
+            yield row

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_patchioner.errors import FormatError
+from napari_patchioner.evaluation.protocols import Prediction, read_predictions
+from napari_patchioner.evaluation.protocols._predictions import PredictionFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ASKED = {"model": "mini", "task": "dense", "options": {}}
+ONE = Prediction(
+    "1/0", "1", "model", ("é\nb", 'c "d"'), "a dog\u2028", 0.5, 0.01, "box", "POLYGON EMPTY"
+)
+
+
+def test_predictions_come_back_as_they_were(tmp_path: Path):
+    path = tmp_path / "run" / "predictions.jsonl"
+    PredictionFile(path, ASKED).add([ONE, replace(ONE, sample="1/1", found=1.0)])
+
+    asked, found = read_predictions(path)
+
+    assert asked == ASKED
+    assert found == [ONE, replace(ONE, sample="1/1", found=1.0)]
+    assert PredictionFile(path, ASKED).done == found
+
+
+def test_predictions_of_something_else_are_not_mixed_in(tmp_path: Path):
+    path = tmp_path / "predictions.jsonl"
+    PredictionFile(path, ASKED).add([ONE])
+    with pytest.raises(FormatError, match="made with another model, options"):
+        PredictionFile(path, {**ASKED, "model": "other", "options": {"pooling": "cls"}})
+    assert read_predictions(path)[1] == [ONE]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.floats(0, 1))
+def test_a_file_cut_off_anywhere_goes_on(tmp_path: Path, cut: float):
+    path = tmp_path / "cut.jsonl"
+    path.unlink(missing_ok=True)
+    PredictionFile(path, ASKED).add([replace(ONE, sample=str(place)) for place in range(4)])
+    raw = path.read_bytes()
+    first = raw.index(b"\n") + 1
+    end = first + round(cut * (len(raw) - first))
+    path.write_bytes(raw[:end])
+
+    again = PredictionFile(path, ASKED)
+    kept = [one.sample for one in again.done]
+    assert kept == [str(place) for place in range(raw[:end].count(b"\n") - 1)]
+    again.add([replace(ONE, sample="new")])
+    assert [one.sample for one in read_predictions(path)[1]] == [*kept, "new"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "line 1: does not tell"),
+        ("[]\n", "line 1: does not tell"),
+        ('{"asked": {}}\n{"sample": 1}\n', "line 2: is no prediction"),
+        ('{"asked": {}}\nnonsense\n', "line 2: is no prediction"),
+    ],
+)
+def test_damage_is_told_with_its_line(tmp_path: Path, text: str, words: str):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=words):
+        read_predictions(path)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(FormatError, match="cannot be read"):
+        read_predictions(tmp_path / "nothing.jsonl")
