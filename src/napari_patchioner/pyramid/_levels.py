@@ -106,6 +106,7 @@ class Levels:
         self.shape: tuple[int, int] = self.given[0].shape
         self._limits = contrast_limits
         self._asked = contrast_limits is not None
+        self._seen: dict[object, dict[tuple[int, int, int], str]] = {}
 
     def down_to(self, side: int) -> tuple[Level, ...]:
         """All levels, others made up where there is a gap, down to one less than two sides long.
@@ -124,6 +125,10 @@ class Levels:
                 found.append(Level(Shrunk(level.data, factor), scale))
                 factor *= 2
         return tuple(found)
+
+    def seen(self, how: object) -> dict[tuple[int, int, int], str]:
+        """Return the keys of what was seen of this image so far, by place; ``how`` it was seen."""
+        return self._seen.setdefault(how, {})
 
     def as_is(self, pixels: AnyArray) -> AnyArray:
         """Return all pixels of the image as they are, unless contrast limits were given."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +50,6 @@ class Looker:
     planner: Planner
     captioner: Captioner
     store: GridStore
-    _keys: dict[tuple[int, int, int], str] = field(default_factory=dict)
 
     def look(self, plan: Plan, tell: Tell) -> FeatureGrid:
         """Return the grid of a plan, its coordinates in full-resolution pixels."""
@@ -125,12 +124,15 @@ class Looker:
         self, place: tuple[int, int, int], picture: Callable[[], Any], tell: Tell
     ) -> FeatureGrid:
         """Return what was seen at a place before, or read and look."""
-        known = self.store.get(self._keys.get(place, ""))
+        # Another captioner's backbone, or other tiles, see the same place differently.
+        ways = self.planner.side, self.planner.pixels, self.planner.overlap
+        keys = self.levels.seen((self.captioner.backbone.name, *ways))
+        known = self.store.get(keys.get(place, ""))
         if known is None:
             tell(0.0, "reading the image")
             told = part(tell, _READING, 1 - _READING)
             known = self.captioner.encode(picture(), progress=told, store=self.store)
-            self._keys[place] = known.key
+            keys[place] = known.key
         return known
 
 

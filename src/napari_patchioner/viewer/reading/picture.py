@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_patchioner.errors import ImageError
+from napari_patchioner.pyramid import BIG
 from napari_patchioner.viewer.canvas.geometry import full_shape, lies_on
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 # Levels of a pyramid smaller than this along a displayed axis lose what a model could see.
 LEAST_PIXELS = 1024
+WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,11 +50,14 @@ class Channel:
     look: Mapping[str, Any]
     palette: npt.NDArray[np.float32] | None = None
 
-    def read(self, axes: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """Return the picture, shape (H, W) or (H, W, 3 or 4), 8 bits per sample."""
+    def read(
+        self, axes: tuple[int, int], window: tuple[slice, slice] = WHOLE
+    ) -> npt.NDArray[np.uint8]:
+        """Return the picture in a window, shape (H, W) or (H, W, 3 or 4), 8 bits per sample."""
         others = iter(self.index)
+        taken = dict(zip(axes, window, strict=True))
         spatial = range(len(self.index) + 2)
-        slices = tuple(slice(None) if axis in axes else next(others) for axis in spatial)
+        slices = tuple(taken[axis] if axis in axes else next(others) for axis in spatial)
         pixels = np.asarray(self.data[slices])
         if axes[0] > axes[1]:
             pixels = np.swapaxes(pixels, 0, 1)
@@ -79,11 +85,27 @@ class PlaneSource:
         ``(height, width)`` of the plane at full resolution.
     channels : tuple of Channel
         What is displayed there; the light of several is added up.
+    sizes : tuple of PlaneSource
+        The same in all sizes there are, the full one first, if it is too large for one look.
     """
 
     plane: Plane
     shape: tuple[int, int]
     channels: tuple[Channel, ...]
+    sizes: tuple[PlaneSource, ...] = ()
+
+    @property
+    def own_shape(self) -> tuple[int, ...]:
+        """Shape of what `read` returns."""
+        shape, axes = self.channels[0].data.shape, self.plane.axes
+        return (shape[axes[0]], shape[axes[1]], *self._colours())
+
+    def _colours(self) -> tuple[int, ...]:
+        """Length of the axis of colours, if there is one."""
+        first = self.channels[0]
+        if len(self.channels) == 1 and first.colours:
+            return (int(first.data.shape[-1]),)
+        return () if len(self.channels) == 1 and first.palette is None else (3,)
 
     @property
     def look(self) -> dict[str, Any]:
@@ -94,8 +116,8 @@ class PlaneSource:
             "layers": [dict(channel.look) for channel in self.channels],
         }
 
-    def read(self) -> npt.NDArray[np.uint8]:
-        """Return the picture, shape (H, W) or (H, W, 3 or 4), 8 bits per sample.
+    def read(self, window: tuple[slice, slice] = WHOLE) -> npt.NDArray[np.uint8]:
+        """Return the picture in a window, shape (H, W) or (H, W, 3 or 4), 8 bits per sample.
 
         Raises
         ------
@@ -104,10 +126,10 @@ class PlaneSource:
             size.
         """
         if len(self.channels) == 1:
-            return self.channels[0].read(self.plane.axes)
+            return self.channels[0].read(self.plane.axes, window)
         light: Any = 0
         for channel in self.channels:
-            picture = channel.read(self.plane.axes)
+            picture = channel.read(self.plane.axes, window)
             picture = picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=-1)
             if np.shape(light) not in ((), picture.shape):
                 raise ImageError("the channels differ in size; choose one of them alone")
@@ -144,10 +166,14 @@ def plane_source(
         Further channels of the same shape, whose light is added; see `channels`.
     """
     full = full_shape(image)
+    shape = (full[plane.axes[0]], full[plane.axes[1]])
+    layers = (image, *others)
+    sizes = (
+        PlaneSource(plane, shape, tuple(_channel(layer, plane, level) for layer in layers))
+        for level in (_common_levels(layers) if max(shape) > BIG else ())
+    )
     return PlaneSource(
-        plane,
-        (full[plane.axes[0]], full[plane.axes[1]]),
-        tuple(_channel(layer, plane) for layer in (image, *others)),
+        plane, shape, tuple(_channel(layer, plane) for layer in layers), tuple(sizes)
     )
 
 
@@ -201,9 +227,10 @@ def _essence(shown: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _channel(image: napari.layers.Image, plane: Plane) -> Channel:
-    """Return one layer as it is displayed."""
-    level, shape = _level(image, plane)
+def _channel(image: napari.layers.Image, plane: Plane, number: int | None = None) -> Channel:
+    """Return one layer as it is displayed, in a size of its own choice or the one asked for."""
+    level = _level(image, plane) if number is None else _levels(image)[number]
+    shape = _spatial(image, level)
     full = full_shape(image)
     others = [axis for axis in range(image.ndim) if axis not in plane.axes]
     index = tuple(
@@ -221,14 +248,30 @@ def _palette(image: napari.layers.Image) -> npt.NDArray[np.float32] | None:
     return np.asarray(image.colormap.map(steps), np.float32)[:, :3]
 
 
-def _level(image: napari.layers.Image, plane: Plane) -> tuple[Any, tuple[int, ...]]:
-    """Return the level to read and the length of its axes."""
-    levels = list(image.data) if image.multiscale else [image.data]
-    chosen = levels[0]
-    for level in levels[1:]:
+def _levels(image: napari.layers.Image) -> list[Any]:
+    """Return an image in all its sizes, the full one first."""
+    return list(image.data) if image.multiscale else [image.data]
+
+
+def _common_levels(layers: Sequence[napari.layers.Image]) -> range:
+    """Return the numbers of the levels that all layers have, in the same sizes."""
+    shapes = [[_spatial(layer, level) for level in _levels(layer)] for layer in layers]
+    same = takewhile(lambda level: len(set(level)) == 1, zip(*shapes, strict=False))
+    return range(len(list(same)))
+
+
+def _spatial(image: napari.layers.Image, level: Any) -> tuple[int, ...]:
+    """Return the lengths of the axes of a level, colours left out."""
+    return tuple(int(length) for length in level.shape[: image.ndim])
+
+
+def _level(image: napari.layers.Image, plane: Plane) -> Any:
+    """Return the smallest level that is large enough for one look."""
+    chosen, *smaller = _levels(image)
+    for level in smaller:
         if min(level.shape[axis] for axis in plane.axes) >= LEAST_PIXELS:
             chosen = level
-    return chosen, tuple(int(length) for length in chosen.shape[: image.ndim])
+    return chosen
 
 
 def _grey(

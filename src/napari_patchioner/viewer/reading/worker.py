@@ -20,10 +20,11 @@ from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.viewer.canvas.geometry import untangled
 
 from . import calm
+from .large import LargePlane, Overview
 from .weighing import Manner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.decoders import Caption
@@ -97,11 +98,21 @@ def read_image(
     progress(0.0, "loading the model")
     with library.using(model, progress.part(0.0, 0.3)) as captioner:
         progress(0.3, "reading the image")
-        keep = {"store": store} if "store" in signature(captioner.encode).parameters else {}
-        grid = captioner.encode(source.read(), progress=progress.part(0.35, 1.0), **keep)
+        grid = _look(captioner, source, store, progress)
         manner = Manner.of(captioner)
     progress(1.0, "done")
-    yield source.in_full_pixels(grid), manner
+    yield grid, manner
+
+
+def _look(
+    captioner: Captioner, source: PlaneSource, store: GridStore | None, progress: Progress
+) -> FeatureGrid:
+    """Return the grid of a plane; of one too large for one look, its overview."""
+    if source.sizes and hasattr(captioner, "pyramid"):
+        return LargePlane(source.sizes, store).overview(captioner, progress.part(0.3, 1.0))
+    keep = {"store": store} if "store" in signature(captioner.encode).parameters else {}
+    grid = captioner.encode(source.read(), progress=progress.part(0.35, 1.0), **keep)
+    return source.in_full_pixels(grid)
 
 
 @reporting
@@ -115,7 +126,8 @@ def glance(
 ) -> Generator[Caption, None, None]:
     """Caption one region; yield the caption."""
     with library.using(model, progress) as captioner:
-        [caption] = captioner.caption(grid, [region], progress=progress, **options)
+        usual = {name: value for name, value in options.items() if name != "zoom"}
+        [caption] = captioner.caption(grid, [region], progress=progress, **usual)
     yield caption
 
 
@@ -179,13 +191,27 @@ def _caption_batch(
     """Caption a batch; where one region is at fault, the others still get their caption."""
     try:
         regions = [region for _, region in batch]
-        captions = captioner.caption(grid, regions, progress=tell, **options)
+        captions = _write(captioner, grid, regions, options, tell)
     except PatchionerError as error:
         if len(batch) == 1:
             return [(batch[0][0], error)]
         singles = (_caption_batch(captioner, grid, [task], options, tell) for task in batch)
         return [answer for single in singles for answer in single]
     return [(task[0], caption) for task, caption in zip(batch, captions, strict=True)]
+
+
+def _write(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    regions: Sequence[Region],
+    options: Mapping[str, Any],
+    tell: Callable[[float, str], None],
+) -> list[Caption]:
+    """Caption regions from a grid, or where that is an overview, from closer."""
+    if isinstance(grid, Overview) and grid.plane is not None:
+        return grid.plane.caption(captioner, regions, progress=tell, **options)
+    usual = {name: value for name, value in options.items() if name != "zoom"}
+    return captioner.caption(grid, regions, progress=tell, **usual)
 
 
 class Job(QObject):

@@ -1,0 +1,99 @@
+"""Planes too large for one look: seen whole from afar, and closer where regions are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.pyramid import Levels
+from napari_patchioner.regions import WholeImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.grids import GridStore
+    from napari_patchioner.pyramid import Plan, Pyramid
+    from napari_patchioner.regions import Region
+
+    from .picture import PlaneSource
+
+    Report = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Overview(FeatureGrid):
+    """The grid of one look at all of a large plane, and the way to look closer.
+
+    Attributes
+    ----------
+    plane : LargePlane
+        What captions of this plane come from, instead of this grid.
+    """
+
+    plane: LargePlane | None = None
+
+
+class ShownSize:
+    """A plane in one of its sizes as it is displayed, like an array that is read in parts."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, source: PlaneSource) -> None:
+        self._source = source
+        self.shape = source.own_shape
+
+    def __getitem__(self, window: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
+        return self._source.read(window)
+
+
+class LargePlane:
+    """Looks at a plane of an image that is too large for one look, in worker threads.
+
+    Parameters
+    ----------
+    sizes : sequence of PlaneSource
+        The plane in all sizes there are, the full one first.
+    store : GridStore, optional
+        Where what was seen is kept.
+    """
+
+    def __init__(self, sizes: Sequence[PlaneSource], store: GridStore | None) -> None:
+        self._levels = Levels([ShownSize(size) for size in sizes])
+        self._store = store
+        self._plan: Callable[..., Plan] | None = None
+
+    def overview(self, captioner: Captioner, progress: Report) -> Overview:
+        """Look at all of the plane, from its smallest useful size."""
+        grid = self._pyramid(captioner).grid(WholeImage(), progress=progress)
+        parts = {field.name: getattr(grid, field.name) for field in fields(FeatureGrid)}
+        return Overview(**parts, plane=self)
+
+    def caption(
+        self,
+        captioner: Captioner,
+        regions: Sequence[Region],
+        *,
+        zoom: bool = False,
+        progress: Report,
+        **options: Any,
+    ) -> list[Caption]:
+        """Caption regions, each from as close as its size asks for."""
+        pyramid = self._pyramid(captioner)
+        return pyramid.caption(regions, zoom=zoom, progress=progress, **options)
+
+    def notes(self, region: Region, *, zoom: bool = False) -> dict[str, str]:
+        """Say from how close a region is looked at; empty before anything was."""
+        return dict(self._plan(region, zoom=zoom).notes) if self._plan is not None else {}
+
+    def _pyramid(self, captioner: Captioner) -> Pyramid:
+        """Return the image as a captioner sees it; not kept, for the captioner is only lent."""
+        made = captioner.pyramid(self._levels, store=self._store)
+        self._plan = made.planner.plan
+        return made
