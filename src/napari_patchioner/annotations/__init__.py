@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._annotation import KINDS, Annotation, Kind, Source, new_uid
 from ._captioned import with_human_caption, with_model_caption
-from ._carried import annotation_from, carried
+from ._carried import annotation_from, carried, unique
 from ._content_hash import content_hash
 from ._formats import (
     FORMATS,
@@ -79,6 +79,7 @@ __all__ = [
     "shape_from_region",
     "spare_path",
     "strange_project",
+    "unique",
     "with_human_caption",
     "with_model_caption",
     "write_annotations",

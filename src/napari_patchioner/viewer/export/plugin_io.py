@@ -1,0 +1,123 @@
+"""napari's File > Open and File > Save, for every format of the registry.
+
+The manifest names ``write_<format>`` for each; which files a format is for is asked of the
+registry, so that no file of anybody else is taken for one of ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.annotations import (
+    FORMATS,
+    ImageInfo,
+    format_of,
+    head_of,
+    read_annotations,
+    unique,
+    write_annotations,
+)
+from napari_patchioner.errors import FormatError
+
+from .from_layers import layer_annotations
+from .to_layers import annotation_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from napari_patchioner.annotations import Annotation
+
+_WRITE = "write_"
+
+
+def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
+    """Return the reader for a file that holds annotations, and None for any other."""
+    first = path if isinstance(path, str) else path[0]
+    try:
+        form = format_of(head_of(first))
+    except FormatError:
+        return None
+    return None if form is None else read_layers
+
+
+def read_layers(path: str | list[str]) -> list[Any]:
+    """Return the layers that show one file of annotations, or several."""
+    paths = [path] if isinstance(path, str) else path
+    layers, left_out = [], []
+    for one in map(Path, paths):
+        found, rest = annotation_layers(read_annotations(one, viewer_images()), one.stem)
+        layers += found
+        left_out += rest
+    say_left_out(left_out, "napari has no shape for them")
+    return layers or [(None,)]
+
+
+def say_left_out(annotations: Sequence[Annotation], why: str) -> None:
+    """Tell which kinds of regions were left out, and why."""
+    from napari.utils.notifications import show_warning
+
+    if annotations:
+        show_warning(f"{left_out_words(annotations)} left out: {why}.")
+
+
+def left_out_words(annotations: Iterable[Annotation]) -> str:
+    """Return how many regions of which kinds there are.
+
+    >>> from napari_patchioner.annotations import Annotation
+    >>> from napari_patchioner.regions import WholeImage
+    >>> left_out_words([Annotation("a", "", WholeImage())])
+    '1 image'
+    """
+    counts = Counter(one.kind for one in annotations)
+    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
+
+
+def write_layers(
+    path: str, layers: Sequence[tuple[Any, dict[str, Any], str]], name: str
+) -> list[str]:
+    """Write layers of shapes, points and labels to one file of a format.
+
+    Raises
+    ------
+    FormatError
+        If the format cannot write them; the old file stays as it was.
+    """
+    found = [one for data, meta, kind in layers for one in layer_annotations(data, meta, kind)]
+    images = viewer_images()
+    names = {info.name for info in images.values()}
+    if len(names) == 1:  # layers that name no image can only be about this one
+        found = [one if one.image else replace(one, image=min(names)) for one in found]
+    left_out = write_annotations(path, unique(found), images, name)
+    say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
+    return [path]
+
+
+def viewer_images() -> dict[str, ImageInfo]:
+    """Return the images that are open in napari, by the names of their layers and files."""
+    import napari
+
+    from napari_patchioner.viewer.canvas.geometry import full_shape
+
+    viewer = napari.current_viewer()
+    found = {}
+    for layer in viewer.layers if viewer is not None else ():
+        if isinstance(layer, napari.layers.Image):
+            height, width = full_shape(layer)[-2:]
+            source = layer.source.path
+            path = Path(source) if source else None
+            info = ImageInfo(path.name if path else layer.name, height, width, path)
+            found[layer.name] = info
+            found |= {path.name: info} if path else {}
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    """Return the writer of a format, which the manifest names ``write_<format>``."""
+    form = name.removeprefix(_WRITE).replace("_", "-")
+    if name.startswith(_WRITE) and form in FORMATS:
+        return partial(write_layers, name=form)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
