@@ -21,6 +21,7 @@ from . import (
     _parquet,
     _tidy_csv,
     _visual_genome,
+    _yolo,
 )
 from ._head import Head, head_of
 from ._table import read_table
@@ -89,6 +90,7 @@ _ALL = (
     ),
     _format(_labelme, "labelme", "LabelMe", ".json"),
     _format(_label_studio, "label-studio", "Label Studio", ".json"),
+    _format(_yolo, "yolo", "YOLO outlines with a file of captions", sized=True),
     _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
     _format(_imagej, "imagej", "ImageJ regions of interest", ".zip"),
 )
