@@ -3,13 +3,23 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+import pytest
 from napari.components import ViewerModel
 
-from napari_patchioner.annotations import read_napari_csv, read_tidy_csv
+from napari_patchioner.annotations import (
+    FORMATS,
+    read_annotations,
+    read_napari_csv,
+    read_tidy_csv,
+)
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.canvas.binding import LayerBinding
 from napari_patchioner.viewer.canvas.layers import ensure_layer
-from napari_patchioner.viewer.export.export import export_csv
+from napari_patchioner.viewer.export.export import (
+    export_csv,
+    export_file,
+    export_filters,
+)
 from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.session.session import Session
 
@@ -98,3 +108,28 @@ def test_an_empty_layer_can_be_saved(tmp_path):
     data, meta, _ = layer.as_layer_data_tuple()
     write_layer(str(tmp_path / "empty.csv"), data, meta)
     assert (tmp_path / "empty.csv").read_text().startswith("index,shape-type,vertex-index,axis-0")
+
+
+def test_the_dialog_offers_every_format_once():
+    offered = export_filters()
+    assert next(iter(offered.values())) == "csv"
+    assert {"tidy", "napari", *offered.values()} == {"csv", *FORMATS}
+    assert offered["GeoJSON for QuPath (*.geojson)"] == "geojson"
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("tidy", "napari")])
+def test_every_format_is_exported_and_says_what_it_left_out(tmp_path, name):
+    image, session, _ = drawn((60, 80))
+    session.group(session.uids("regions"))
+    session.whole(Plane())
+    path, left_out = export_file(tmp_path / "out.csv", session, image, name)
+    assert path.exists()
+    assert not (tmp_path / "out.csv").exists()
+    if name == "html":
+        assert "a cell, stained" in path.read_text(encoding="utf-8")
+        return
+    found = read_annotations(path)
+    assert len(found) + len(left_out) == 6
+    if name in ("geojson", "parquet", "coco"):
+        assert {one.caption for one in found} >= {'mine, with "quotes"', "a cell, stained"}
+        assert {one.image for one in found} == {"cells"}

@@ -336,6 +336,7 @@ def test_labels_that_cannot_be_read_are_told_of_and_not_tried_for_ever(desk, lab
 def test_labels_are_exported_to_a_table_of_their_own(qtbot, tmp_path):
     import pandas as pd
 
+    from napari_patchioner.annotations import read_tidy_csv
     from napari_patchioner.viewer.export.export import export_csv
 
     desk = Desk(np.zeros((2, 10, 12)), qtbot)
@@ -346,7 +347,9 @@ def test_labels_are_exported_to_a_table_of_their_own(qtbot, tmp_path):
     desk.settle()
     desk.write()
     shapes, tidy, labels = export_csv(tmp_path / "x.csv", desk.session, desk.image)
-    assert len(shapes.read_text().splitlines()) == len(tidy.read_text().splitlines()) == 1
+    assert len(shapes.read_text().splitlines()) == 1
+    [painted] = read_tidy_csv(tidy)
+    assert (painted.kind, painted.caption, painted.region.pixels.sum()) == ("mask", "text 0", 8)
     [row] = pd.read_csv(labels).to_dict("records")
     assert (row["layer"], row["label"], row["plane"], row["pixels"]) == ("cells", 8, 1, 8)
     assert [row[edge] for edge in ("top", "left", "bottom", "right")] == [1.5, 2.5, 3.5, 6.5]

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog
 
 from napari_patchioner.viewer.canvas import layers
-from napari_patchioner.viewer.export.export import export_csv, suggested_path
+from napari_patchioner.viewer.export.export import (
+    CSV,
+    export_csv,
+    export_file,
+    export_filters,
+    suggested_path,
+)
+from napari_patchioner.viewer.export.plugin_io import left_out_words
 
 from .judging import Judging
 
@@ -90,13 +97,31 @@ class Deeds(Judging):
         shown.value = not shown.value
 
     def ask_where_to_export(self) -> None:
-        """Ask for a file, and write the two CSV files."""
+        """Ask for a file and its format, and write it."""
         if self.annotator is None:
             return
-        suggestion = str(suggested_path(self.annotator.image))
-        path, _ = QFileDialog.getSaveFileName(self._dock, "Export CSV", suggestion, "CSV (*.csv)")
-        if path:
+        suggestion, offered = str(suggested_path(self.annotator.image)), export_filters()
+        path, chosen = QFileDialog.getSaveFileName(
+            self._dock, "Export", suggestion, ";;".join(offered)
+        )
+        name = offered.get(chosen, CSV)
+        if path and name == CSV:
             self.export_csv(path)
+        elif path:
+            self.export(path, name)
+
+    def export(self, path: str | Path, name: str) -> None:
+        """Write one file of a format, and tell what it has no place for."""
+        if self.annotator is None:
+            return
+        session, image = self.annotator.session, self.annotator.image
+        try:
+            file, left_out = export_file(Path(path), session, image, name)
+        except (OSError, ValueError) as error:
+            self.annotator.tell(f"Nothing was exported: {error}")
+            return
+        lost = f" It has no place for {left_out_words(left_out)}." if left_out else ""
+        self.annotator.tell(f"Saved {file.name}.{lost}")
 
     def export_csv(self, path: str | Path) -> None:
         """Write the two CSV files; `path` names the first."""

@@ -65,7 +65,7 @@ class Panel(QWidget):
         self.describe = button("Caption whole image", "Caption the plane on display (key W).")
         self.walk = button("Review…", "Go through the captions, the most doubtful first.")
         self.list = button("List of regions", "All regions in a table (key O).", checkable=True)
-        self.export = button("Export CSV…", "Save all regions and captions, in two CSV files.")
+        self.export = button("Export…", "Save all regions and captions, in a format of your choice.")
 
     def set_ready(self, ready: bool) -> None:
         """Allow or forbid what needs an image."""
@@ -106,14 +106,13 @@ class Panel(QWidget):
         layout.addWidget(self.caption)
         layout.addLayout(_row(self.accept, self.reject, self.lock))
         layout.addLayout(_row(self.again, self.together))
-        layout.addLayout(_row(self.walk, self.list))
+        layout.addLayout(_row(self.walk, self.list, self.export))
         whole = QHBoxLayout()
         whole.addWidget(_heading("Whole image"), 1)
         whole.addWidget(self.describe)
         layout.addLayout(whole)
         layout.addWidget(self.whole)
         layout.addWidget(more)
-        layout.addWidget(self.export)
         layout.addWidget(self.project)
         layout.addStretch(1)
 

@@ -6,10 +6,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_patchioner.annotations import Annotation, write_napari_csv, write_tidy_csv
+from napari_patchioner.annotations import (
+    FORMATS,
+    Annotation,
+    ImageInfo,
+    write_annotations,
+    write_napari_csv,
+    write_tidy_csv,
+)
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.regions import Mask, RegionSet
-from napari_patchioner.viewer.canvas.geometry import POINT, record_plane, record_region
+from napari_patchioner.viewer.canvas.geometry import (
+    POINT,
+    full_shape,
+    record_plane,
+    record_region,
+)
 from napari_patchioner.viewer.session.mask import LABEL, SeenMask
 
 from .label_csv import write_labels
@@ -20,15 +31,17 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_patchioner.regions import Region
     from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
+
+# The two tables together, which are no single format.
+CSV = "csv"
 
 
 def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tuple[Path, ...]:
     """Write ``name.csv``, which napari opens, and ``name.regions.csv``, one row per region.
 
-    Painted labels, which have no outline, go to ``name.labels.csv``, where there are any.
+    Where there are painted labels, their places and pixels go to ``name.labels.csv`` as well.
 
     Parameters
     ----------
@@ -44,8 +57,7 @@ def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tupl
     tuple of Path
         The files.
     """
-    found = session_annotations(session, image)
-    annotations = [one for one in found if not _has_mask(one.region)]
+    annotations = list(session_annotations(session, image))
     shapes, tidy = path.with_suffix(".csv"), path.with_suffix(".regions.csv")
     write_tidy_csv(tidy, annotations)
     if image.ndim == 2:
@@ -60,6 +72,57 @@ def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tupl
     return shapes, tidy, labels
 
 
+def export_filters() -> dict[str, str]:
+    """Return what a file dialog offers, and the format each is; the two tables come first."""
+    offered = {"Tables for napari and spreadsheets (*.csv)": CSV}
+    for form in FORMATS.values():
+        if form.name not in ("tidy", "napari"):
+            ends = " ".join(f"*{suffix}" for suffix in form.suffixes) or "*"
+            offered[f"{form.title} ({ends})"] = form.name
+    return offered
+
+
+def export_file(
+    path: Path, session: Session, image: napari.layers.Image, name: str
+) -> tuple[Path, tuple[Annotation, ...]]:
+    """Write all regions and captions of an image in one of the formats.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; the ending is put right.
+    session : Session
+        The captions.
+    image : napari.layers.Image
+        What they are about.
+    name : str
+        One of `FORMATS`.
+
+    Returns
+    -------
+    path : Path
+        The file written.
+    left_out : tuple of Annotation
+        What the format has no place for.
+    """
+    path = _with_ending(path, FORMATS[name].suffixes)
+    title, source = image_title(image), image.source.path
+    height, width = full_shape(image)[-2:]
+    info = ImageInfo(title, height, width, Path(source) if source else None)
+    annotations = list(session_annotations(session, image))
+    return path, write_annotations(path, annotations, {title: info}, name)
+
+
+def _with_ending(path: Path, endings: tuple[str, ...]) -> Path:
+    """Return the path with an ending of its format; none where the format is a folder."""
+    if any(path.name.lower().endswith(ending) for ending in endings):
+        return path
+    known = {ending for form in FORMATS.values() for ending in form.suffixes}
+    ours = max((e for e in known if path.name.lower().endswith(e)), key=len, default="")
+    stem = path.name[: len(path.name) - len(ours)]
+    return path.with_name(f"{stem}{endings[0] if endings else ''}")
+
+
 def session_annotations(session: Session, image: napari.layers.Image) -> Iterator[Annotation]:
     """Yield what the session holds as annotations: shapes, groups, whole image."""
     order = {"shape": 0, "group": 1, "image": 2}
@@ -67,12 +130,6 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
         annotation = _annotation(record, session, image)
         if annotation is not None:
             yield annotation
-
-
-def _has_mask(region: Region) -> bool:
-    """Whether no table of outlines can hold a region."""
-    members = region.members if isinstance(region, RegionSet) else (region,)
-    return any(isinstance(member, Mask) for member in members)
 
 
 def suggested_path(image: napari.layers.Image) -> Path:
@@ -116,6 +173,7 @@ def _annotation(record: Record, session: Session, image: napari.layers.Image) ->
         return None
     plane = record_plane(record, session, axes)
     extra = {"plane": " ".join(map(str, plane.index))} if plane and plane.index else {}
+    extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
     if record.origin:
         extra["origin"] = json.dumps(record.origin, sort_keys=True)
     return Annotation(
