@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.viewer.canvas.geometry import record_outline
 
+from .large import Overview
 from .worker import Job, write_captions
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Scribe(QObject):
         self._job: Job | None = None
         self._used: dict[str, Any] = {}
         self._size = 0
+        self._far = False
         self._open: set[Request] = set()
 
     @property
@@ -87,6 +90,7 @@ class Scribe(QObject):
         model, options = self._reader.model, self.options_for(grid for _, _, grid in tasks)
         job = Job(write_captions, self._library, model, tasks, options, parent=self)
         self._used, self._size = options, len(tasks)
+        self._far = any(isinstance(grid, Overview) for _, _, grid in tasks)
         job.delivered.connect(partial(self._on_delivered, job, model))
         job.ended.connect(partial(self._on_ended, job))
         self._job = job
@@ -113,7 +117,7 @@ class Scribe(QObject):
     @property
     def progress(self) -> Progress | None:
         """How far a batch is that is long enough to be watched."""
-        long = self._job is not None and self._size > WATCHED
+        long = self._job is not None and (self._size > WATCHED or self._far)
         return self._job.progress if long else None
 
     def options_for(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
@@ -161,8 +165,15 @@ class Scribe(QObject):
         found = self._reader.plane_and_grid(record, self._session) if record else None
         if found is None:
             return {}
+        plane, grid = found
         options = {name: value for name, value in self._used.items() if value is not None}
-        return {**self._reader.provenance(found[0]), "options": options}
+        origin = {**self._reader.provenance(plane), "options": options}
+        if isinstance(grid, Overview) and grid.plane is not None and record is not None:
+            # A shape that has changed meanwhile may be none; its caption is not taken either.
+            with suppress(PatchionerError):
+                region = record_outline(record, self._session, plane.axes)()
+                origin["looked"] = grid.plane.notes(region, zoom=bool(options.get("zoom")))
+        return origin
 
     def _on_ended(self, job: Job, error: Exception | None) -> None:
         if job is not self._job:

@@ -41,6 +41,7 @@ _WISHES = {
     "must": (),
     "never": (),
     "union": False,
+    "zoom": False,
 }
 _OWN = "model's own"
 
@@ -74,7 +75,12 @@ def options_form() -> Container:
     )
     union = CheckBox(name="union", text="Overlap counts once", value=False)
     union.tooltip = "Where shapes captioned together overlap: once, or once for every shape."
-    widgets = [length, must, never, pooling, union, *_numbers()]
+    zoom = CheckBox(name="zoom", text="Enlarge what is tiny", value=False)
+    zoom.tooltip = (
+        "Of large images, which are looked at in tiles: what is smaller than a patch of their\n"
+        "finest tiles is looked at once more, enlarged. A caption made so says so in its details."
+    )
+    widgets = [length, must, never, pooling, union, zoom, *_numbers()]
     return _compact(Container(widgets=widgets, labels=True))
 
 
@@ -113,6 +119,7 @@ def options(form: Container) -> dict[str, Any]:
         "must": words(form["must"].value),
         "never": words(form["never"].value),
         "union": form["union"].value,
+        "zoom": form["zoom"].value,
     }
     return given | {name: wish for name, wish in wishes.items() if wish != _WISHES[name]}
 
