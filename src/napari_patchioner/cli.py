@@ -67,7 +67,14 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
-    from ._cli import add_baseline, add_cache, add_caption, add_evaluate, add_models
+    from ._cli import (
+        add_baseline,
+        add_cache,
+        add_caption,
+        add_evaluate,
+        add_models,
+        add_reproduce,
+    )
 
     parser = _Parser(
         prog="napari-patchioner",
@@ -81,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     add_baseline(commands.add_parser("baseline", help=baseline))
     evaluate = "score a model on a published data set, or compare two runs"
     add_evaluate(commands.add_parser("evaluate", help=evaluate))
+    table = "run a table of the paper, and print it beside its published numbers"
+    add_reproduce(commands.add_parser("reproduce", help=table))
     add_models(commands.add_parser("models", help="list, get, remove and add models"))
     add_cache(commands.add_parser("cache", help="what is kept of images read before; clear it"))
     return parser

@@ -8,6 +8,7 @@ from ._caption import add_caption
 from ._demo import captions_table, run_demo
 from ._evaluate import add_evaluate
 from ._models import add_models
+from ._reproduce import add_reproduce
 from ._telling import say
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "add_caption",
     "add_evaluate",
     "add_models",
+    "add_reproduce",
     "captions_table",
     "run_demo",
     "say",

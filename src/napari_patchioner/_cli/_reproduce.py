@@ -1,0 +1,46 @@
+"""The sub-command ``reproduce``: a table of the paper beside its published numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._bar import Bar
+from ._numbers import positive
+from ._telling import say
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from napari_patchioner.captioner import Captioner
+
+
+def add_reproduce(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``reproduce``."""
+    parser.add_argument("table", metavar="TABLE", help="table1, table2, or a TOML file of your own")
+    parser.add_argument(
+        "--root", required=True, type=Path, metavar="DIR", help="the data"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where results go")
+    parser.add_argument("--models", metavar="ID,ID,...", help="rows of these models alone")
+    parser.add_argument("--limit", type=positive, metavar="N", help="first N images of each")
+    parser.add_argument("--skip-missing", action="store_true", help="leave out images not there")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int:
+    """Run a table and print it; the status is 1 if a cell stayed empty."""
+    from napari_patchioner.evaluation.metrics import open_tools
+    from napari_patchioner.evaluation.tables import Bench, open_table, print_table, reproduce
+
+    table = open_table(arguments.table)
+    tools = open_tools("", [table.metric], say)
+    bench = Bench(arguments.root, arguments.out, arguments.limit, arguments.skip_missing, tools)
+    models = [name for name in (arguments.models or "").split(",") if name]
+    with Bar() as bar:
+        cells = reproduce(table, bench, load, models=models, tell=bar)
+    for why in dict.fromkeys(f"{one.row}: {one.why}" for one in cells if one.why):
+        say(why)
+    print(print_table(table, cells))
+    return int(any(one.why for one in cells))

@@ -1,0 +1,199 @@
+"""Running a table of the paper, and printing it beside what was published."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.evaluation._tables import markdown_table
+from napari_patchioner.evaluation.datasets import open_dataset
+from napari_patchioner.evaluation.metrics import METRICS
+from napari_patchioner.evaluation.protocols import evaluate, score_predictions, write_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_patchioner.captioner import Captioner
+
+    from ._table import Column, Row, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of a table.
+
+    Attributes
+    ----------
+    row, column : str
+        Titles.
+    value : float or None
+        What was measured, times 100; None where that was not possible.
+    published : float or None
+        What the paper has, times 100.
+    count : int
+        Samples it was measured on.
+    why : str
+        Why there is no value.
+    """
+
+    row: str
+    column: str
+    value: float | None
+    published: float | None
+    count: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Bench:
+    """Where the data lie, where results go, and how much is asked for.
+
+    Attributes
+    ----------
+    root : Path
+        Folder of the data, with the files where the table names them.
+    out : Path
+        Predictions and scores go to ``out/ROW/COLUMN``; a run that was stopped goes on.
+    limit : int or None
+        Images of every data set.
+    skip_missing : bool
+        Leave out images that are not there.
+    tools : mapping
+        Opened helpers of the metric.
+    """
+
+    root: Path
+    out: Path
+    limit: int | None = None
+    skip_missing: bool = False
+    tools: Mapping[str, Any] = field(default_factory=dict)
+
+
+def reproduce(
+    table: Table,
+    bench: Bench,
+    load: Callable[[str], Captioner],
+    *,
+    models: Sequence[str] = (),
+    tell: Callable[[float, str], None] = lambda _fraction, _message: None,
+) -> list[Cell]:
+    """Run every model of a table on every data set of it; what is missing leaves its cell empty.
+
+    Parameters
+    ----------
+    table : Table
+    bench : Bench
+    load : callable
+        Loads a model by its id; raises `PatchionerError` for one that is not installed.
+    models : sequence of str
+        Take rows of these models alone.
+    tell : callable
+        Told the share done and what is being done; may raise ``Cancelled``.
+
+    Returns
+    -------
+    list of Cell
+        Row by row.
+    """
+    rows = [row for row in table.rows if not models or row.model in models]
+    cells: list[Cell] = []
+    total = max(1, len(rows) * len(table.columns))
+    for row in rows:
+        try:
+            captioner = load(row.model)
+        except PatchionerError as error:
+            cells += [_empty(row, column, str(error)) for column in table.columns]
+            continue
+        for column in table.columns:
+            told = _part(tell, len(cells), total, f"{row.title}, {column.title}")
+            try:
+                cells.append(_measure(table, bench, row, column, captioner, told))
+            except PatchionerError as error:
+                cells.append(_empty(row, column, str(error)))
+    return cells
+
+
+def print_table(table: Table, cells: Sequence[Cell]) -> str:
+    """Write measured numbers with the published ones behind them, as Markdown.
+
+    Parameters
+    ----------
+    table : Table
+    cells : sequence of Cell
+        Of `reproduce`.
+
+    Returns
+    -------
+    str
+        ``27.9 / 27.9``: measured / published; a dash where there is none.
+    """
+    found = {(one.row, one.column): one for one in cells}
+    rows = list(dict.fromkeys(one.row for one in cells))
+    titles = [column.title for column in table.columns]
+    lines = [[row, *(_pair(found[row, title]) for title in titles)] for row in rows]
+    name = METRICS[table.metric].title
+    head = [f"{name}, measured / published", *titles]
+    return f"{table.title}\n\n{markdown_table(head, lines)}\n\nPublished: {table.source}."
+
+
+def _measure(
+    table: Table,
+    bench: Bench,
+    row: Row,
+    column: Column,
+    captioner: Captioner,
+    tell: Callable[[float, str], None],
+) -> Cell:
+    dataset = open_dataset(
+        column.task,
+        bench.root / column.data,
+        bench.root / column.images,
+        split=column.split,
+        skip_missing=bench.skip_missing,
+    )
+    variant = row.variant.get(column.name, "model")
+    pooling = row.aggregation.get(column.name)
+    folder = bench.out / _file_name(row.title) / column.name
+    done = evaluate(
+        dataset,
+        captioner,
+        folder / "predictions.jsonl",
+        variants=[variant],
+        options={"pooling": pooling} if pooling else {},
+        limit=bench.limit,
+        tell=tell,
+    )
+    if not done.predictions:
+        return _empty(row, column, f"{column.data}: no sample of it has its image here")
+    scores = score_predictions(
+        done.predictions, column.task, metrics=[table.metric], tools=bench.tools
+    )
+    write_scores(folder / "scores.json", {"asked": done.asked, "scores": scores})
+    found = scores[variant]["all"]
+    value = found["metrics"].get(table.metric, {}).get("value")
+    measured = None if value is None else 100 * value
+    published = row.published.get(column.name)
+    return Cell(row.title, column.title, measured, published, found["count"])
+
+
+def _part(
+    tell: Callable[[float, str], None], done: int, total: int, title: str
+) -> Callable[[float, str], None]:
+    """Tell progress of one cell as progress of the whole table."""
+    return lambda share, message: tell((done + share) / total, f"{title}: {message}")
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _empty(row: Row, column: Column, why: str) -> Cell:
+    return Cell(row.title, column.title, None, row.published.get(column.name), why=why)
+
+
+def _pair(cell: Cell) -> str:
+    numbers = ("-" if one is None else f"{one:.1f}" for one in (cell.value, cell.published))
+    return " / ".join(numbers)
