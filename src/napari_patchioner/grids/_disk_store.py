@@ -9,7 +9,7 @@ from contextlib import suppress
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING
 
-from ._grid_file import DamagedError, grid_from_bytes, grid_to_bytes
+from ._grid_file import DamagedError, OtherVersionError, grid_from_bytes, grid_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,17 @@ class DiskStore:
         Made when it is first written to, for this user only: grids tell what was in a picture.
     limit : int
         Bytes that all files together may have.
+
+    Attributes
+    ----------
+    damaged : int
+        How many files were found damaged, and deleted.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
         self.limit = limit
+        self.damaged = 0
         self._writing = Lock()
 
     def get(self, key: str) -> FeatureGrid | None:
@@ -59,7 +65,9 @@ class DiskStore:
             grid = grid_from_bytes(data, key)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except DamagedError:
+        except DamagedError as error:
+            # One of another version, or larger than is allowed by now, is only out of date.
+            self.damaged += bool(data) and not isinstance(error, OtherVersionError)
             with suppress(OSError):
                 path.unlink()
             return None
@@ -88,6 +96,12 @@ class DiskStore:
             self._write(self._path(grid.key), data)
             # Another process may have written meanwhile.
             self._trim(self.limit)
+
+    def trim(self) -> tuple[int, int]:
+        """Delete the grids used longest ago that there is no room for; return what is left."""
+        with self._writing:
+            self._trim(self.limit)
+        return self.size()
 
     def clear(self) -> tuple[int, int]:
         """Delete all grids; return how many that were and their bytes."""

@@ -30,6 +30,10 @@ class DamagedError(ValueError):
     """A file that is not the grid it should be: cut off, changed, foreign or of another version."""
 
 
+class OtherVersionError(DamagedError):
+    """A whole file that another version wrote, or that is another grid."""
+
+
 def grid_arrays(grid: FeatureGrid) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays that a grid has, by name."""
     named = {name: getattr(grid, name) for name in _ARRAYS}
@@ -86,8 +90,10 @@ def grid_from_bytes(data: bytes, key: str) -> FeatureGrid:
     try:
         notes = json.loads(json.loads(data[8 : _header_end(data)])["__metadata__"]["notes"])
         if [notes[name] for name in ("format", "version", "key")] != [FORMAT, __version__, key]:
-            raise DamagedError("The file is of another version or another grid.")
+            raise OtherVersionError("The file is of another version or another grid.")
         return _grid(notes, load(data))
+    except OtherVersionError:
+        raise
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise DamagedError(f"The file is no grid: {error}") from error
 

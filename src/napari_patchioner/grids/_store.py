@@ -92,11 +92,47 @@ class GridStore:
     ) -> None:
         self.trouble = ""
         self._tell = tell
+        self._untold: list[str] = []
+        self._damaged_told = False
         self._ram_bytes = ram_bytes
-        self._disk = DiskStore(Path(folder), disk_bytes) if folder and disk_bytes > 0 else None
+        self._disk: DiskStore | None = None
         self._ram: OrderedDict[str, FeatureGrid] = OrderedDict()
         self._held = 0
         self._lock = Lock()
+        self.limit(folder, ram_bytes=ram_bytes, disk_bytes=disk_bytes)
+
+    def limit(self, folder: Path | None, *, ram_bytes: int, disk_bytes: int) -> None:
+        """Hold from now on what is allowed now; what is too much goes at once.
+
+        Parameters
+        ----------
+        folder, ram_bytes, disk_bytes
+            As of the class. Grids in another folder stay there; those in memory are kept.
+        """
+        wanted = DiskStore(Path(folder), disk_bytes) if folder and disk_bytes > 0 else None
+        with self._lock:
+            self._ram_bytes = ram_bytes
+            self._drop_beyond(ram_bytes)
+            disk = self._disk
+            places = [one and (one.folder, one.limit) for one in (disk, wanted)]
+            if places[0] == places[1]:
+                return
+            self._disk, self.trouble, self._damaged_told = wanted, "", False
+        if disk is not None and wanted is not None and wanted.folder == disk.folder:
+            self._on_disk(DiskStore.trim)
+
+    def news(self) -> str:
+        """Return what a person should know and was not told yet, in a sentence; mostly empty."""
+        disk = self._disk
+        with self._lock:
+            if disk is not None and disk.damaged and not self._damaged_told:
+                self._damaged_told = True
+                self._untold.append(
+                    f"A file in {disk.folder} was damaged and is deleted; its image is looked at "
+                    "again."
+                )
+            told, self._untold = " ".join(self._untold), []
+            return told
 
     def get(self, key: str) -> FeatureGrid | None:
         """Return a grid, or None if it has to be made; never raises because of the disk.
@@ -118,10 +154,11 @@ class GridStore:
     def put(self, grid: FeatureGrid) -> None:
         """Keep a grid under its own key; never raises because of the disk."""
         self._keep(grid)
-        if self._disk is None:
+        disk = self._disk
+        if disk is None:
             return
         try:
-            self._disk.put(grid)
+            disk.put(grid)
         except OSError as error:
             self._say(error, "written to")
 
@@ -146,10 +183,14 @@ class GridStore:
             self._drop(grid.key)
             if size > self._ram_bytes:
                 return
-            while self._held + size > self._ram_bytes:
-                self._drop(next(iter(self._ram)))
+            self._drop_beyond(self._ram_bytes - size)
             self._ram[grid.key] = grid
             self._held += size
+
+    def _drop_beyond(self, room: int) -> None:
+        """Let go of the grids used longest ago until the others fit; the lock is held."""
+        while self._ram and self._held > room:
+            self._drop(next(iter(self._ram)))
 
     def _drop(self, key: str) -> None:
         """Let go of a grid in memory, if it is there; the lock is held."""
@@ -159,19 +200,21 @@ class GridStore:
 
     def _read(self, key: str) -> FeatureGrid | None:
         """Return a grid from the disk."""
-        if self._disk is None:
+        disk = self._disk
+        if disk is None:
             return None
         try:
-            return self._disk.get(key)
+            return disk.get(key)
         except OSError as error:
             self._say(error, "read")
             return None
 
     def _on_disk(self, ask: Callable[[DiskStore], tuple[int, int]]) -> tuple[int, int]:
-        if self._disk is None:
+        disk = self._disk
+        if disk is None:
             return 0, 0
         try:
-            return ask(self._disk)
+            return ask(disk)
         except OSError as error:
             self._say(error, "read")
             return 0, 0
@@ -186,6 +229,7 @@ class GridStore:
                 f"will be looked at again after a restart; make room there, or set {CACHE} to a "
                 f"folder of your own."
             )
+            self._untold.append(self.trouble)
         if self._tell is not None:
             self._tell(self.trouble)
 

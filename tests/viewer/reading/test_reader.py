@@ -1,33 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from looking import Looking
 
-from napari_patchioner.backbones import as_rgb
-from napari_patchioner.captioner import Captioner
-from napari_patchioner.grids import grid_key
 from napari_patchioner.regions import RegionSet, Trace
 from napari_patchioner.viewer.canvas.geometry import record_region
 from napari_patchioner.viewer.reading.reader import shared_store
-
-
-class Looking(Captioner):
-    """A real captioner as far as looking goes; it names colours."""
-
-    def __init__(self, colours):
-        backbone = SimpleNamespace(name="colours", dim=3, encode=self.look)
-        super().__init__(backbone, None, None, name="colours")
-        self.colours = colours
-
-    def look(self, image, *, progress=None):
-        key = grid_key(as_rgb(image), "colours")
-        return replace(self.colours.encode(image, progress=progress), key=key, backbone="colours")
-
-    def caption(self, grid, regions, **options):
-        return self.colours.caption(grid, regions, pooling=None)
 
 
 @pytest.fixture

@@ -209,6 +209,10 @@ class CaptionDock(DockBase):
 
     # the end
 
+    def save_now(self) -> None:
+        """Save the project of the image at hand."""
+        self.projects.save_now()
+
     def may_close(self) -> bool:
         """Save all work; where that fails, ask whether to go on without it."""
         return self.projects.may_close()

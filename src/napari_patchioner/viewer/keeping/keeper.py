@@ -13,9 +13,10 @@ from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.viewer.canvas.binding import LayerBinding
 from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.reading.worker import Job, reporting
+from napari_patchioner.viewer.session.steps import counted
 
 from .autosave import Autosave, sentence
-from .restore import restore, resume
+from .restore import add, restore, resume
 from .returning import Returning
 from .snapshot import Snapshots
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_patchioner.annotations import ProjectRecord
+    from napari_patchioner.annotations._project_merge import Merged
     from napari_patchioner.viewer.desk.annotator import Annotator
     from napari_patchioner.viewer.reading.worker import Progress
 
@@ -112,6 +114,31 @@ class Keeper(QObject):
         except PatchionerError as error:
             self.told.emit(f"Nothing was loaded: {error}")
 
+    @property
+    def others(self) -> tuple[Path, ...]:
+        """Further projects of the image that hold what this work lacks."""
+        return self._shelf.others
+
+    def merge(self, path: str | Path) -> None:
+        """Take over what another project of the image has, in one step; that file stays."""
+        session, saved = self._annotator.session, ()
+        try:
+            merged = self._shelf.merge(self._of(self._take()), path)
+            news = {*merged.added, *merged.changed}
+            saved = [record for record in merged.project.records if record.uid in news]
+            with session.step(f"merging of {counted(saved, 'record')}"):
+                done = add(saved, self._annotator.image, session, self._refill)
+        except PatchionerError as error:
+            self.told.emit(f"Nothing was merged: {error}")
+            return
+        for record in done.left:
+            self._snapshots.keep(record)
+        self._annotator.show()
+        self._returning.look()
+        self.autosave.touch()
+        self.changed.emit()
+        self.told.emit(_merged(merged, Path(path).name))
+
     def close(self) -> bool:
         """Save what is not saved, and stop; return False if that failed."""
         if self._job is not None:
@@ -126,8 +153,9 @@ class Keeper(QObject):
         return self.autosave.flush()
 
     def give_up(self) -> None:
-        """Forget what could not be saved."""
+        """Forget what could not be saved; what is changed from now on is work again."""
         self.autosave.drop()
+        self._saved = self._take()
 
     def save_as(self, path: str | Path) -> None:
         """Save the work in a file of a person's choice, where it goes on from then on.
@@ -156,6 +184,10 @@ class Keeper(QObject):
         if same and all(one is other for one, other in zip(records, self._saved, strict=True)):
             return None
         self._pending = records
+        return self._of(records)
+
+    def _of(self, records: tuple[ProjectRecord, ...]) -> Project:
+        """Return a project of records, with all that goes along with them."""
         options = {**self._base.options, **self._annotator.scribe.options}
         models = sorted({record.model for record in records if record.model})
         provenance = {**self._base.provenance, "package": version("napari-patchioner")}
@@ -249,3 +281,15 @@ def _summary(regions: int, captions: int, written: str) -> str:
     """Return what was restored, in one sentence."""
     day, _, time = written.partition("T")
     return f"Restored {regions} regions and {captions} captions saved on {day} at {time[:5]} UTC."
+
+
+def _merged(merged: Merged, name: str) -> str:
+    """Return what came of a merge, in one sentence or two."""
+    if not merged.news:
+        told = f"{name} holds nothing that is not here already."
+    else:
+        new, better = len(merged.added), len(merged.changed)
+        told = f"Merged {name}: {new} new, {better} with a person's text in place of a model's."
+    if merged.differing:
+        told += f" {len(merged.differing)} say something else there; what you wrote is kept."
+    return told

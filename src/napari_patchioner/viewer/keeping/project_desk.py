@@ -11,6 +11,8 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_patchioner.errors import PatchionerError
 
 from .keeper import Keeper
+from .project_row import CLEAR
+from .store_question import ask_to_clear, size_of_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,10 @@ class ProjectDesk(QObject):
         self._row = row
         self._current = current
         row.open.clicked.connect(self.ask_what_to_open)
+        row.save.triggered.connect(self.save_now)
+        row.merge.triggered.connect(self.ask_what_to_merge)
+        row.clear.triggered.connect(lambda: ask_to_clear(self.parent()))
+        row.menu.aboutToShow.connect(lambda: row.clear.setText(f"{CLEAR} ({size_of_store()})"))
 
     def keep(self, annotator: Annotator) -> None:
         """Restore what was saved for an annotator's image, and save what is done from now on."""
@@ -71,7 +77,8 @@ class ProjectDesk(QObject):
     def refresh(self) -> None:
         """Show where the work at hand is saved."""
         keeper = self.keepers.get(self._current())
-        self._row.open.setEnabled(keeper is not None)
+        for one in (self._row.open, self._row.save, self._row.merge):
+            one.setEnabled(keeper is not None)
         if keeper is None:
             self._row.show_state("", None)
         else:
@@ -87,6 +94,43 @@ class ProjectDesk(QObject):
         if path:
             keeper.open(path)
             self.refresh()
+
+    def save_now(self) -> None:
+        """Save the work at hand, and say where; where that fails, ask for another file."""
+        keeper = self.keepers.get(self._current())
+        if keeper is None:
+            return
+        if keeper.save() or self._ask(keeper, may_stay=True):
+            keeper.told.emit(keeper.state or "There is nothing to save yet.")
+        self.refresh()
+
+    def ask_what_to_merge(self) -> None:
+        """Offer the other projects of the image that are known, or ask for a file."""
+        keeper = self.keepers.get(self._current())
+        if keeper is None:
+            return
+        known = keeper.others
+        for path in known:
+            answer = self._offer(path)
+            if answer == QMessageBox.StandardButton.Yes:
+                keeper.merge(path)
+            elif answer == QMessageBox.StandardButton.Cancel:
+                return
+        if not known:
+            folder = str(keeper.folder)
+            path, _ = QFileDialog.getOpenFileName(self.parent(), "Merge project", folder, FILTER)
+            if path:
+                keeper.merge(path)
+        self.refresh()
+
+    def _offer(self, path: Path) -> QMessageBox.StandardButton:
+        kinds = QMessageBox.StandardButton
+        text = (
+            f"There is other work on this image in {path}.\n\nTake over what it has and this one "
+            "has not? No text of a person is replaced, and that file stays as it is."
+        )
+        buttons = kinds.Yes | kinds.No | kinds.Cancel
+        return QMessageBox.question(self.parent(), "Merge projects", text, buttons)
 
     def _ask(self, keeper: Keeper, *, may_stay: bool) -> bool:
         """Ask what to do with work that cannot be saved; return whether to go on without it."""

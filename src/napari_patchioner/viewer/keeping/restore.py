@@ -69,20 +69,34 @@ def restore(
     FormatError
         If the project was made on an image with other axes; nothing was changed.
     """
-    shapes = [record for record in project.records if record.vertices is not None]
+    return add(project.records, image, session, refill)
+
+
+def add(
+    records: Sequence[ProjectRecord],
+    image: napari.layers.Image,
+    session: Session,
+    refill: Callable[[str, Fill], None],
+) -> Restored:
+    """Put records on an image, after what is there; those it has are brought up to date.
+
+    See `restore`.
+    """
+    shapes = [record for record in records if record.vertices is not None]
     _check_axes(shapes, image)
-    for key in dict.fromkeys(record.layer for record in shapes if _is_drawn(record)):
-        mine = [record for record in shapes if record.layer == key and _is_drawn(record)]
+    drawn = [one for one in shapes if _is_drawn(one) and one.uid not in session.records]
+    for key in dict.fromkeys(record.layer for record in drawn):
+        mine = [record for record in drawn if record.layer == key]
         refill(key, lambda layer, mine=mine: fill_layer(layer, image, mine))
-    restore_groups(project.records, session)
+    restore_groups(records, session)
     left = []
-    for saved in project.records:
+    for saved in records:
         record = session.records.get(saved.uid)
         if record is None:
             left.append(saved)
         else:
             fill_in(record, saved)
-    there = [record for record in project.records if record.uid in session.records]
+    there = [record for record in records if record.uid in session.records]
     regions = sum(record.kind == "shape" for record in there)
     return Restored(regions, sum(bool(record.caption) for record in there), tuple(left))
 
@@ -115,12 +129,13 @@ def resume(project: Project, session: Session) -> tuple[ProjectRecord, ...] | No
 def fill_layer(
     layer: napari.layers.Shapes, image: napari.layers.Image, records: Sequence[ProjectRecord]
 ) -> None:
-    """Draw saved shapes on an empty layer, each with its uid and caption in its row."""
+    """Draw saved shapes after those of a layer, each with its uid and caption in its row."""
     to_layer = alignment(image, layer)
+    there = table.read_rows(layer)[: layer.nshapes]
     drawn = _draw(layer, [(record, to_layer(record.vertices)) for record in records])
     columns = dict.fromkeys(name for record in drawn for name in record.columns)
     _add_columns(layer, columns)
-    table.write_rows(layer, [_row(record) for record in drawn])
+    table.write_rows(layer, [*there, *(_row(record) for record in drawn)])
 
 
 def _draw(
@@ -128,11 +143,12 @@ def _draw(
 ) -> list[ProjectRecord]:
     """Add shapes all at once; one by one where one of them is refused. Return those there."""
     records, vertices = zip(*shapes, strict=True)
+    before = layer.nshapes
     try:
         layer.add(list(vertices), shape_type=[record.shape_type for record in records])
         return list(records)
     except Exception:  # whatever napari makes of a degenerate outline
-        layer.selected_data = set(range(layer.nshapes))
+        layer.selected_data = set(range(before, layer.nshapes))
         layer.remove_selected()
     drawn = []
     for record, points in zip(records, vertices, strict=True):

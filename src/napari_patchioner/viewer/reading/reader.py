@@ -82,6 +82,7 @@ class Reader(QObject):
         self.composite = False
         self.follow = False
         self.keep = bool(preference("cache", "on_disk"))
+        self._store: GridStore | None = None
         self._refused: set[Plane] = set()
         self._viewer = viewer
         self._image = image
@@ -108,7 +109,7 @@ class Reader(QObject):
             self.told.emit(str(error))
             return
         self._refused.add(source.plane)
-        store = shared_store(self.keep)
+        store = self._store = current_store(self.keep)
         job = Job(read_image, self._library, self.model, source, store, parent=self)
         job.delivered.connect(partial(self._on_read, job, source))
         job.ended.connect(partial(self._on_ended, job))
@@ -199,20 +200,30 @@ class Reader(QObject):
         if job is not self.job:
             return
         self.job = None
-        self.told.emit(_outcome(error))
+        news = self._store.news() if self._store is not None else ""
+        self.told.emit(f"{_outcome(error)}. {news}" if news else _outcome(error))
         self.changed.emit()
 
 
 @cache
 def shared_store(on_disk: bool) -> GridStore:
     """Return where this process keeps what was read: in memory, and on disk if wanted."""
-    from napari_patchioner.grids import GridStore, cache_folder
+    from napari_patchioner.grids import GridStore
 
-    return GridStore(
+    return GridStore()
+
+
+def current_store(on_disk: bool) -> GridStore:
+    """Return the same, as large and where it is wanted now."""
+    from napari_patchioner.grids import cache_folder
+
+    store = shared_store(on_disk)
+    store.limit(
         cache_folder() if on_disk else None,
         ram_bytes=1_000_000 * preference("cache", "memory_mb"),
         disk_bytes=1_000_000 * preference("cache", "disk_mb"),
     )
+    return store
 
 
 def _outcome(error: Exception | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFrame, QScrollArea
 
 
@@ -24,8 +25,19 @@ class DockBase(QScrollArea):
         """Whether the window may be closed; a person may be asked."""
         return True
 
+    def save_now(self) -> None:
+        """Save the work at hand, because a person says so."""
+
     def event(self, event: QEvent) -> bool:
-        """Stop when the dock is closed: napari then takes the widget out of its parent."""
+        """Stop when the dock is closed: napari then takes the widget out of its parent.
+
+        In the dock, Ctrl+S saves what is written in it; on the canvas it is napari's.
+        """
+        if isinstance(event, QKeyEvent) and event.matches(QKeySequence.StandardKey.Save):
+            if event.type() == QEvent.Type.KeyPress:
+                self.save_now()
+            event.accept()
+            return True
         if event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
                 self.shut_down()
