@@ -53,7 +53,7 @@ class BatchRun:
     resume: bool = False
     only_empty: bool = False
     workers: int = 1
-    threads: int | None = None
+    threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,7 +92,7 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
     plan = Plan(paths, asked.regions, only_empty=asked.only_empty, options=asked.options)
     if plan.left_out:
         say(f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images left out")
-    settings = {"model": asked.model, **plan.settings}
+    settings = {"model": asked.model, "threads": str(asked.threads), **plan.settings}
     journal = Journal(target.with_name(f"{target.name}.part"), settings, resume=asked.resume)
     try:
         tally = _caption(asked, plan, journal)

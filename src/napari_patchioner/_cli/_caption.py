@@ -61,7 +61,7 @@ def _add_running(group: Any) -> None:
         "--workers", type=positive, default=1, metavar="N", help="processes, a model in each (1)"
     )
     group.add_argument(
-        "--threads", type=positive, metavar="N", help="threads of each process (cores / workers)"
+        "--threads", type=positive, default=1, metavar="N", help="threads of each process (1)"
     )
 
 

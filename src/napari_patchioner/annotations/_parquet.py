@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -55,13 +56,25 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     check_unique(annotations)
     data = io.BytesIO()
     try:
-        _modules()[1].write_table(
-            table_of(annotations), data, row_group_size=_ROWS_PER_GROUP, compression="zstd"
-        )
+        _write_groups(annotations, data)
     except UnicodeEncodeError as error:
         raise FormatError(f"a text is no Unicode, so no table can hold it ({error})") from error
     write_bytes(path, data.getvalue())
     return ()
+
+
+def _write_groups(annotations: Sequence[Annotation], data: io.BytesIO) -> None:
+    """Write a group of rows at a time, so that no more records than those are held."""
+    extras = _names_of_extras(annotations)
+    first = table_of([], extras)
+    rest = iter(annotations)
+    with _modules()[1].ParquetWriter(data, first.schema, compression="zstd") as writer:
+        while group := list(itertools.islice(rest, _ROWS_PER_GROUP)):
+            writer.write_table(table_of(group, extras))
+
+
+def _names_of_extras(annotations: Sequence[Annotation]) -> list[str]:
+    return list(dict.fromkeys(name for one in annotations for name in one.extra))
 
 
 def _modules() -> tuple[Any, Any]:
@@ -74,8 +87,15 @@ def _modules() -> tuple[Any, Any]:
         ) from error
 
 
-def table_of(annotations: Sequence[Annotation]) -> Any:
+def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = None) -> Any:
     """Return annotations as a pyarrow table.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Regions of any number of images.
+    extras : sequence of str, optional
+        Names of the extras, for a table that is a part of another; by default all there are.
 
     Returns
     -------
@@ -87,7 +107,7 @@ def table_of(annotations: Sequence[Annotation]) -> Any:
     """
     arrow, _ = _modules()
     rows = [{"image": one.image, **carried(one)} for one in annotations]
-    extras = list(dict.fromkeys(name for one in annotations for name in one.extra))
+    extras = list(_names_of_extras(annotations) if extras is None else extras)
     columns = {
         name: arrow.array([row.get(name, "") for row in rows], arrow.string()) for name in _TEXTS
     }

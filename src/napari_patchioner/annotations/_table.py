@@ -146,11 +146,19 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) ->
     >>> format_table(["uid", "caption"], [["1", "a cat, asleep"]])
     'uid,caption\n1,"a cat, asleep"\n'
     """
+    return "".join(table_lines(columns, rows))
+
+
+def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> Iterator[str]:
+    """Yield the rows of a comma-separated table as text, the header first."""
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")
     writer.writerow([guard_cell(column) for column in columns])
-    writer.writerows(rows)
-    return "".join(lines)
+    for row in rows:
+        writer.writerow(row)
+        yield from lines
+        lines.clear()
+    yield from lines
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -186,13 +194,18 @@ def encode_text(text: str) -> bytes:
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a whole file or nothing, as `write_text` does."""
+    write_chunks(path, [data])
+
+
+def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
+    """Write a whole file or nothing, as `write_text` does, from parts that are made on the way."""
     path = Path(path)
     try:
         path = path.resolve()
         handle, beside = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
             _copy_mode(path, beside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import RegionSet
 
 from ._annotation import Annotation
 from ._cells import guard_cell, unguard_cell
@@ -19,12 +20,12 @@ from ._columns import (
     identity,
 )
 from ._region_text import region_from_text, region_to_text
-from ._table import Table, format_table, read_table, write_text
+from ._table import Table, encode_text, read_table, table_lines, write_chunks
 from ._wkt import members_cell
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ._head import Head
@@ -122,21 +123,25 @@ def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
     image,uid,kind,wkt,caption,score,source,model
     cat.png,a,point,POINT (2.5 1.5),an ear,,,
     """
+    return "".join(_lines(annotations))
+
+
+def _lines(annotations: Sequence[Annotation]) -> Iterator[str]:
+    """Yield the table line by line; the annotations are gone through, never held."""
     check_unique(annotations)
-    members = [members_cell(annotation.region) for annotation in annotations]
-    named = any(members)
+    named = any(isinstance(annotation.region, RegionSet) for annotation in annotations)
     extras = extra_columns(annotations, _KNOWN)
     columns = (*TIDY_COLUMNS, *CAPTION_COLUMNS, *([_MEMBERS] if named else []), *extras)
-    rows = [
+    rows = (
         [
             *_region_cells(annotation),
             *caption_cells(annotation),
-            *([cell] if named else []),
+            *([members_cell(annotation.region)] if named else []),
             *extra_cells(annotation, extras),
         ]
-        for annotation, cell in zip(annotations, members, strict=True)
-    ]
-    return format_table(columns, rows)
+        for annotation in annotations
+    )
+    yield from table_lines(columns, rows)
 
 
 def _region_cells(annotation: Annotation) -> list[str]:
@@ -177,5 +182,5 @@ def write_tidy_csv(
     FormatError
         As `format_tidy_csv`, or if the file cannot be written; the old file stays as it was.
     """
-    write_text(path, format_tidy_csv(annotations))
+    write_chunks(path, map(encode_text, _lines(annotations)))
     return ()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import PatchionerError
 
 from ._job import failure, reason, skipped, work
+from ._torch_threads import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -45,16 +46,15 @@ class Crew:
         Id of the model, loaded once in each process.
     workers : int
         How many processes.
-    threads : int, optional
-        Threads of each while it computes; the cores are shared by default.
+    threads : int
+        Threads of each while it computes.
     load : callable
         Loads the model; it pickles.
     """
 
-    def __init__(self, model: str, workers: int, threads: int | None, load: Loader) -> None:
-        share = threads or max(1, _cores() // workers)
+    def __init__(self, model: str, workers: int, threads: int, load: Loader) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._arguments = (load, model, share)
+        self._arguments = (load, model, threads)
         self._workers = workers
         self._hands: dict[Connection, _Hand] = {}
         self._died = 0
@@ -187,32 +187,16 @@ def _serve(pipe: Connection, load: Loader, model: str, threads: int) -> None:
     with suppress(OSError, ValueError):
         os.dup2(sys.stderr.fileno(), 1)
     captioner = None
-    with suppress(EOFError, OSError):
+    with suppress(EOFError, OSError), torch_threads(threads) as limit:
         while True:
             job = pipe.recv()
             try:
                 if captioner is None:
-                    captioner = load_with_threads(load, model, threads)
+                    captioner = load(model)
+                    limit()
                 answer: object = work(captioner, job)
             except PatchionerError as error:
                 answer = error
             except Exception as error:
                 answer = PatchionerError(reason(error))
             pipe.send(answer)
-
-
-def load_with_threads(load: Loader, model: str, threads: int | None) -> Captioner:
-    """Load a model, and let torch use so many threads from then on."""
-    captioner = load(model)
-    if threads is not None and "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(threads)
-    return captioner
-
-
-def _cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

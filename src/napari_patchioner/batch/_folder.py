@@ -79,7 +79,7 @@ def caption_folder(
     model: str,
     *,
     workers: int = 1,
-    threads: int | None = None,
+    threads: int = 1,
     load: Callable[[str], Captioner] = load_installed,
 ) -> Iterator[Tally]:
     """Caption the images of a plan that a journal does not know yet.

@@ -46,7 +46,7 @@ class Journal:
 
     def __init__(self, path: Path, settings: Mapping[str, str], *, resume: bool = False) -> None:
         self.path = path
-        self._found: dict[str, tuple[int, str, str]] = {}
+        self._found: dict[str, tuple[int, str, str, int]] = {}
         self._synced = time.monotonic()
         try:
             self._file = os.open(path, _flags(resume), 0o666)
@@ -87,7 +87,7 @@ class Journal:
                         f"{value or 'none'}); use the same, or delete the file to begin anew"
                     )
             for offset, entry in entries:
-                self._found[entry["key"]] = (offset, entry["stamp"], entry["status"])
+                self._note(offset, entry)
         return True
 
     def _end_torn_line(self) -> None:
@@ -121,9 +121,13 @@ class Journal:
             A region makes no sense, or the file cannot be written.
         """
         entry = {"key": str(job.path), "stamp": stamp, **outcome_to_json(outcome)}
-        offset = self._append(entry)
-        self._found[str(job.path)] = (offset, stamp, outcome.status)
+        self._note(self._append(entry), entry)
         return outcome
+
+    def _note(self, offset: int, entry: dict[str, Any]) -> None:
+        """Remember where a line is and what can be asked without reading it."""
+        known = entry["stamp"], entry["status"], len(entry["regions"])
+        self._found[entry["key"]] = (offset, *known)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -132,6 +136,10 @@ class Journal:
         """Whether the image was captioned, not in vain, and has not changed since."""
         found = self._found.get(str(job.path))
         return found is not None and found[1] == stamp and found[2] != "failed"
+
+    def regions(self, job: Job) -> int:
+        """Return how many regions came of a job."""
+        return self._found.get(str(job.path), (0, "", "", 0))[3]
 
     def outcome(self, job: Job) -> Outcome | None:
         """Return what came of a job, read from disk; None if nothing did yet."""

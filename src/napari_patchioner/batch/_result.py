@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, overload
 
-from napari_patchioner.annotations import Annotation, ImageInfo, write_annotations
+from napari_patchioner.annotations import Annotation, ImageInfo, format_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,33 +15,62 @@ if TYPE_CHECKING:
     from ._job import Job, Outcome
     from ._journal import Journal
 
+# Formats that go through the regions and hold none of them.
+_STREAMED = ("tidy", "parquet")
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Every region of a run, in the order of its images; it is read anew each time it is asked.
 
-    Attributes
+class Result(Sequence[Annotation]):
+    """Every region of a run, in the order of its images.
+
+    Nothing is held: whoever goes through it reads it from disk, image by image. It is meant for
+    that; a single region is found by going through all before it.
+
+    Parameters
     ----------
     jobs : iterable of Job
-        All jobs of the run.
+        All jobs of the run; gone through each time.
     journal : Journal
         What came of them.
     """
 
-    jobs: Iterable[Job]
-    journal: Journal
+    def __init__(self, jobs: Iterable[Job], journal: Journal) -> None:
+        self._jobs, self._journal = jobs, journal
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Yield what came of each job, in the order of the jobs."""
-        for job in self.jobs:
-            outcome = self.journal.outcome(job)
+        for job in self._jobs:
+            outcome = self._journal.outcome(job)
             if outcome is not None:
                 yield job, outcome
 
-    def annotations(self) -> Iterator[Annotation]:
-        """Yield every region, image by image."""
+    def __iter__(self) -> Iterator[Annotation]:
         for _, outcome in self.outcomes():
             yield from outcome.annotations
+
+    def __len__(self) -> int:
+        return sum(map(self._journal.regions, self._jobs))
+
+    @overload
+    def __getitem__(self, place: int) -> Annotation: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Annotation]: ...
+    def __getitem__(self, place: int | slice) -> Annotation | list[Annotation]:
+        if isinstance(place, slice):
+            return list(self)[place]
+        place += len(self) if place < 0 else 0
+        found = list(islice(self, place, place + 1)) if place >= 0 else []
+        if not found:
+            raise IndexError("there are not so many regions")
+        return found[0]
+
+    def images(self) -> dict[str, ImageInfo]:
+        """Return all images of known size, by every name that regions give them."""
+        found: dict[str, ImageInfo] = {}
+        for job, outcome in self.outcomes():
+            if outcome.height and outcome.width:
+                for name in {job.image, *(one.image for one in outcome.annotations)}:
+                    found[name] = ImageInfo(name, outcome.height, outcome.width, job.path)
+        return found
 
     def write(
         self, path: Path, format_name: str | None = None
@@ -59,12 +89,9 @@ class Result:
         FormatError
             As `write_annotations`.
         """
-        images: dict[str, ImageInfo] = {}
-        found: list[Annotation] = []
-        for job, outcome in self.outcomes():
-            found += outcome.annotations
-            if outcome.height and outcome.width:
-                for name in {one.image for one in outcome.annotations} | {job.image}:
-                    images[name] = ImageInfo(name, outcome.height, outcome.width, job.path)
-        left_out = write_annotations(path, found, images, format_name)
-        return len(found) - len(left_out), left_out
+        form = format_named(path, format_name)
+        if form.name in _STREAMED:
+            return len(self), form.write(path, self, {})
+        held = list(self)
+        left_out = form.write(path, held, self.images())
+        return len(held) - len(left_out), left_out

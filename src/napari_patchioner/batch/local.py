@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.backbones._files import read_image
 
-from ._crew import Crew, load_with_threads
+from ._crew import Crew
 from ._job import skipped, work
+from ._torch_threads import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -35,7 +36,7 @@ def run(
     model: str,
     *,
     workers: int = 1,
-    threads: int | None = None,
+    threads: int = 1,
     load: Loader = load_installed,
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Caption images; yields what came of each as soon as it is known.
@@ -48,9 +49,9 @@ def run(
         Id of the model.
     workers : int
         Processes, each with the model loaded once; with 1 there is no other process than this.
-    threads : int, optional
-        Threads of each process while it computes; by default this process keeps its own number,
-        and several share the cores among them.
+    threads : int
+        Threads of each process while it computes. Networks add up their numbers in another order
+        with more threads, so scores may differ in their last digits, and captions with them.
     load : callable
         Loads the model by its id; with several processes it must pickle.
 
@@ -58,7 +59,7 @@ def run(
     ------
     (Job, Outcome)
         In the order of the jobs with one process, in any order with several; the outcomes are the
-        same whatever the number of processes.
+        same whatever the number of processes, but for the time they took.
 
     Raises
     ------
@@ -68,7 +69,8 @@ def run(
         Processes die again and again.
     """
     if workers == 1:
-        yield from _here(jobs, _Lazy(model, threads, load))
+        with torch_threads(threads) as limit:
+            yield from _here(jobs, _Lazy(model, limit, load))
         return
     with Crew(model, workers, threads, load) as crew:
         yield from crew.run(jobs)
@@ -77,13 +79,14 @@ def run(
 class _Lazy:
     """A captioner that is loaded when it is first needed."""
 
-    def __init__(self, model: str, threads: int | None, load: Loader) -> None:
-        self._model, self._threads, self._load = model, threads, load
+    def __init__(self, model: str, limit: Callable[[], None], load: Loader) -> None:
+        self._model, self._limit, self._load = model, limit, load
         self._captioner: Captioner | None = None
 
     def __call__(self) -> Captioner:
         if self._captioner is None:
-            self._captioner = load_with_threads(self._load, self._model, self._threads)
+            self._captioner = self._load(self._model)
+            self._limit()
         return self._captioner
 
 
