@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,18 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     import pytest
+
+pytest_plugins = ["golden_count"]
+
+# pytest-xdist gives every core a process: a second thread would only wait for the others. Set
+# before torch is imported; processes that tests start inherit it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# napari saves its settings at every change: not over the person's, and not over those of another
+# process of tests. Set before napari's settings are imported.
+SETTINGS = tempfile.TemporaryDirectory(prefix="napari-settings-", ignore_cleanup_errors=True)
+os.environ["NAPARI_CONFIG"] = str(Path(SETTINGS.name) / "settings.yaml")
 
 GOLDEN = Path(__file__).parent / "golden"
 # pytest --hypothesis-profile=thorough: minutes instead of seconds.
@@ -29,3 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "cases(*patterns): run once per golden case whose id matches one of the glob patterns",
     )
+
+
+def pytest_unconfigure() -> None:
+    SETTINGS.cleanup()

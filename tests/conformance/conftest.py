@@ -15,7 +15,7 @@ applies the tolerance the manifest gives for that output; integers and booleans 
 A set without a matching case skips the test.
 
 Outputs that a test reads count as compared; those of the cases at hand that no test has read are
-named at the end of the run (``docs/conformance.md`` tells why).
+named at the end of the run by ``golden_count`` (``docs/conformance.md`` tells why).
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from golden_count import READ, THERE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Outputs of each case, and those that a test has read.
-_THERE: dict[str, set[str]] = {}
-_READ: dict[str, set[str]] = {}
 DEFAULT_TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
 
 
@@ -45,8 +43,8 @@ class Outputs(UserDict[str, Any]):
 
     def __init__(self, case: str, values: dict[str, Any]) -> None:
         self.data = values
-        self._read = _READ.setdefault(case, set())
-        _THERE.setdefault(case, set()).update(values)
+        self._read = READ.setdefault(case, set())
+        THERE.setdefault(case, set()).update(values)
 
     def __getitem__(self, name: str) -> Any:
         value = self.data[name]
@@ -145,16 +143,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     reason = f"{root} has no case {' or '.join(marker.args)}; see docs/conformance.md"
     metafunc.parametrize("case", [pytest.param(None, marks=pytest.mark.skip(reason=reason))])
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Name the outputs that nothing was compared with."""
-    left = {case: sorted(names - _READ[case]) for case, names in _THERE.items()}
-    total = sum(len(names) for names in _THERE.values())
-    open_ends = sum(len(names) for names in left.values())
-    if total:
-        terminalreporter.section("golden numbers")
-        terminalreporter.line(f"{total - open_ends} of {total} outputs of {len(_THERE)} cases read")
-    for case, names in sorted(left.items()):
-        if names:
-            terminalreporter.line(f"not compared: {case}: {', '.join(names)}")

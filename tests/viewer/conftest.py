@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 
 import numpy as np
@@ -168,6 +169,18 @@ GETTABLE = {"sources": ("owner/weights",), "ram": 2_000_000_000}
 
 def paper_state(ready):
     return {"installed": ready, "to_get": 0 if ready else 604_000_000}
+
+
+@pytest.fixture(autouse=True)
+def small_heap():
+    """Collect what a test leaves, and count the rest as settled.
+
+    napari collects garbage at every viewer and every layer that goes, each time through all there
+    is: without this each test makes the next one slower.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
