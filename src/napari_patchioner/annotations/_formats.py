@@ -12,6 +12,7 @@ from . import (
     _coco,
     _coco_captions,
     _geojson,
+    _html,
     _imagej,
     _label_studio,
     _labelme,
@@ -91,6 +92,7 @@ _ALL = (
     _format(_labelme, "labelme", "LabelMe", ".json"),
     _format(_label_studio, "label-studio", "Label Studio", ".json"),
     _format(_yolo, "yolo", "YOLO outlines with a file of captions", sized=True),
+    _format(_html, "html", "Report, a page to read", ".html"),
     _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
     _format(_imagej, "imagej", "ImageJ regions of interest", ".zip"),
 )
