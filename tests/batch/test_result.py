@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from napari_patchioner.annotations import (
     Annotation,
+    _tidy_csv,
     read_annotations,
     write_annotations,
 )
@@ -87,18 +88,22 @@ def test_sets_bring_their_column_along(tmp_path):
     assert len(found.region.members) == 2
 
 
-def test_regions_are_not_held(journaled, tmp_path):
-    result, outcomes = journaled(20, 25)
-    del outcomes
-    result.write(tmp_path / "warm.csv")
-    tracemalloc.start()
-    held = list(result)
-    all_of_them = tracemalloc.get_traced_memory()[0]
-    del held
-    tracemalloc.reset_peak()
-    before = tracemalloc.get_traced_memory()[0]
-    result.write(tmp_path / "out.csv")
-    peak = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
-    # What remains is the set of names that tells whether each is the only one.
-    assert peak < 0.6 * all_of_them
+def test_each_line_is_written_before_the_next_region_is_read(journaled, tmp_path, monkeypatch):
+    result, _ = journaled(3, 5)
+    read, at_lines = [], []
+
+    class Watched(Sequence):
+        __len__, __getitem__ = result.__len__, result.__getitem__
+
+        def __iter__(self):
+            read.clear()
+            for annotation in result:
+                read.append(annotation.uid)
+                yield annotation
+
+    encode = _tidy_csv.encode_text
+    monkeypatch.setattr(
+        _tidy_csv, "encode_text", lambda text: (at_lines.append(len(read)), encode(text))[1]
+    )
+    _tidy_csv.write_tidy_csv(tmp_path / "out.csv", Watched())
+    assert at_lines[-15:] == list(range(1, 16))
