@@ -1,17 +1,23 @@
 """How long the window stands still while an image is read and hundreds of regions are captioned.
 
-``python benchmarks/stall.py [--regions 500] [--threads 1]``
+``python benchmarks/stall.py [--regions 500] [--shapes 5000] [--threads 1] [--list]``
 
 A timer of the event loop is asked for every two milliseconds; the longest time between two of its
-ticks is what a person feels as a stall. Beside each line stands the same with nothing going on,
-in the same run. Needs a display (``xvfb-run -s "-screen 0 1440x960x24"`` where there is none).
+ticks is what a person feels as a stall. On a machine that is busy otherwise that says little, so
+beside it stands the processor time that the window's own thread has spent between two ticks, which
+nobody else's work adds to, and the same with nothing going on, in the same run. With ``--shapes``
+it also tells how long one more shape, a move and an undo take among so many.
+
+Needs a display (``xvfb-run -s "-screen 0 1440x960x24"`` where there is none); see docs/speed.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
 
 import napari
 import numpy as np
@@ -23,20 +29,29 @@ from napari_patchioner.viewer.desk.dock import CaptionDock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FELT_S = 0.05
+
+
+class Gap(NamedTuple):
+    """The time between two ticks, and how much of it the window's thread was at work; seconds."""
+
+    wall: float
+    cpu: float
+
 
 class Probe:
-    """Measures the gaps between ticks of a timer."""
+    """Measures the gaps between ticks of a timer; it has to be used in the window's thread."""
 
     def __init__(self) -> None:
-        self.gaps: list[float] = []
-        self._last = time.perf_counter()
+        self.gaps: list[Gap] = []
+        self._last = _now()
         self._timer = QTimer()
         self._timer.setInterval(2)
         self._timer.timeout.connect(self._tick)
 
-    def during(self, done: Callable[[], bool], limit: float) -> list[float]:
+    def during(self, done: Callable[[], bool], limit: float) -> list[Gap]:
         """Collect gaps until something is done; it must be within so many seconds."""
-        self.gaps, self._last = [], time.perf_counter()
+        self.gaps, self._last = [], _now()
         self._timer.start()
         loop, end = QEventLoop(), time.perf_counter() + limit
         while not done():
@@ -46,38 +61,87 @@ class Probe:
         self._timer.stop()
         return self.gaps
 
+    def rest(self, seconds: float) -> list[Gap]:
+        """Collect gaps for a while with nothing going on."""
+        end = time.perf_counter() + seconds
+        return self.during(lambda: time.perf_counter() > end, seconds + 10)
+
     def _tick(self) -> None:
-        now = time.perf_counter()
-        self.gaps.append(now - self._last)
+        now = _now()
+        self.gaps.append(Gap(now.wall - self._last.wall, now.cpu - self._last.cpu))
         self._last = now
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--regions", type=int, default=500)
+    parser.add_argument("--shapes", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--list", action="store_true", help="with the list of regions open")
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
-    viewer = napari.Viewer()
-    viewer.add_image(skimage.data.coffee(), name="coffee")
-    dock = CaptionDock(viewer)
-    viewer.window.add_dock_widget(dock)
+    # Work saved by an earlier run would be restored and captioned, too.
+    with TemporaryDirectory() as home:
+        os.environ["NAPARI_PATCHIONER_HOME"] = os.environ["NAPARI_PATCHIONER_CACHE"] = home
+        viewer = napari.Viewer()
+        viewer.add_image(skimage.data.coffee(), name="coffee")
+        dock = CaptionDock(viewer)
+        viewer.window.add_dock_widget(dock)
+        if options.list:
+            dock.list_desk.toggle()
+        try:
+            captioning(dock, options.regions)
+            if options.shapes:
+                editing(dock, options.shapes)
+        finally:
+            viewer.close()
+
+
+def captioning(dock: CaptionDock, regions: int) -> None:
+    """Read the image and caption regions strewn over it."""
     probe = Probe()
-    settle = time.perf_counter() + 2
-    probe.during(lambda: time.perf_counter() > settle, 10)
-    until = time.perf_counter() + 2
-    idle = probe.during(lambda: time.perf_counter() > until, 10)
+    probe.rest(3)
+    idle = probe.rest(3)
     tell("nothing", idle, idle)
     dock.start()
     annotator = dock.annotator
     tell("reading the image", probe.during(lambda: not annotator.reader.active, 300), idle)
+    probe.rest(1)
     records = annotator.session.records
-    annotator.layer("regions").add_rectangles(boxes(options.regions))
-    done = lambda: len(records) >= options.regions and all(r.caption for r in records.values())  # noqa: E731
-    tell(f"captioning {options.regions} regions", probe.during(done, 600), idle)
-    viewer.close()
+    annotator.layer("regions").add_rectangles(boxes(regions))
+    done = lambda: len(records) >= regions and all(r.caption for r in records.values())  # noqa: E731
+    before = time.process_time()
+    gaps = probe.during(done, 600)
+    work, took = time.process_time() - before, sum(gap.wall for gap in gaps)
+    tell(f"captioning {regions} regions", gaps, idle)
+    print(
+        f"{regions / took:.1f} captions per second of the clock, "
+        f"{regions / work:.1f} per second of processor time (all threads)",
+        flush=True,
+    )
+
+
+def editing(dock: CaptionDock, shapes: int) -> None:
+    """Draw one more shape among many, move one, and take both back."""
+    annotator = dock.annotator
+    annotator.let_go()
+    layer = annotator.layer("regions")
+    layer.add_rectangles(boxes(shapes)[layer.nshapes :])
+    Probe().rest(3)
+    tell_work(f"drawing 1 of {shapes}", lambda: layer.add_rectangles(boxes(1)))
+    tell_work(f"moving 1 of {shapes}", lambda: move(layer))
+    tell_work("undoing the move", annotator.undo)
+    tell_work("undoing the drawing", annotator.undo)
+
+
+def move(layer: napari.layers.Shapes) -> None:
+    """Move a shape as a drag does, which tells of it at its end."""
+    layer._data_view.shift(7, np.array([1.0, 2.0]))
+    layer.events.data(
+        value=layer.data, action="changed", data_indices=(7,), vertex_indices=((0, 1, 2, 3),)
+    )
 
 
 def boxes(count: int) -> list[np.ndarray]:
@@ -88,14 +152,30 @@ def boxes(count: int) -> list[np.ndarray]:
     return [np.stack([low, low + side]) for low, side in zip(corners, sides, strict=True)]
 
 
-def tell(what: str, gaps: list[float], idle: list[float]) -> None:
-    """Print the longest gap, how many were felt, and the ratio to an idle window."""
-    felt = sum(gap > 0.05 for gap in gaps)
+def tell(what: str, gaps: list[Gap], idle: list[Gap]) -> None:
+    """Print the longest gap and how many were felt, on the clock and of the thread's own time."""
+    longest, usual = max(gap.wall for gap in gaps), max(gap.wall for gap in idle)
+    own = max(gap.cpu for gap in gaps)
+    felt = [sum(getattr(gap, name) > FELT_S for gap in gaps) for name in Gap._fields]
     print(
-        f"{what:26s} longest {1e3 * max(gaps):7.0f} ms  ({max(gaps) / max(idle):5.1f} x idle)  "
-        f"{felt} over 50 ms  in {sum(gaps):.1f} s",
+        f"{what:26s} longest {1e3 * longest:6.0f} ms ({longest / usual:5.1f} x idle), "
+        f"{felt[0]} over 50 ms; own time: longest {1e3 * own:5.0f} ms, {felt[1]} over 50 ms, "
+        f"{sum(gap.cpu for gap in gaps):.2f} of {sum(gap.wall for gap in gaps):.1f} s",
         flush=True,
     )
+
+
+def tell_work(what: str, work: Callable[[], object]) -> None:
+    """Print how long something takes that is done at once."""
+    start = _now()
+    work()
+    end = _now()
+    wall, own = 1e3 * (end.wall - start.wall), 1e3 * (end.cpu - start.cpu)
+    print(f"{what:26s} {wall:6.0f} ms; own time {own:5.0f} ms", flush=True)
+
+
+def _now() -> Gap:
+    return Gap(time.perf_counter(), time.thread_time())
 
 
 if __name__ == "__main__":
