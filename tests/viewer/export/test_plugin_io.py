@@ -116,15 +116,29 @@ def test_tables_and_pictures_of_napari_stay_its_own(manager):
         assert OURS not in readers
 
 
-def test_every_format_is_in_the_manifest():
-    manifest = PluginManager.instance().get_manifest(OURS)
+@pytest.mark.parametrize(
+    ("name", "kinds", "command"),
+    [
+        ("out", ["shapes", "shapes"], "napari.write_directory"),
+        ("out", ["shapes"], "napari.write_shapes"),
+        ("out.csv", ["points"], "napari.write_points"),
+        ("out.tif", ["labels"], "napari.write_labels"),
+        ("out.json", ["shapes", "labels"], "napari-patchioner.write_coco"),
+    ],
+)
+def test_napari_saves_by_itself_what_it_always_has(manager, name, kinds, command):
+    assert manager.get_writer(name, kinds)[0].command == command
+
+
+def test_every_format_is_in_the_manifest(manager):
+    manifest = manager.get_manifest(OURS)
     titles = {one.display_name: one for one in manifest.contributions.writers}
     # napari's own table is written by a command of its own, with all axes.
     for form in [one for one in FORMATS.values() if one.name != "napari"]:
         assert form.title in titles, f"name write_{form.name} in napari.yaml"
         writer = titles[form.title]
         assert writer.command.endswith(f"write_{form.name.replace('-', '_')}")
-        assert set(writer.filename_extensions) <= set(form.suffixes)
+        assert set(writer.filename_extensions) <= {*form.suffixes, ".zip"}
         assert callable(getattr(plugin_io, f"write_{form.name.replace('-', '_')}"))
     patterns = manifest.contributions.readers[0].filename_patterns
     ends = {f"*{end}" for form in FORMATS.values() for end in form.suffixes}
