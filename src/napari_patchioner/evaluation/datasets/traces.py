@@ -1,7 +1,8 @@
 """Trace captioning as published with Patch-ioner: sentences and the pointer's way during each.
 
 ``{image id: {"captions": [...], "traces": [[{x, y, t}, ...], ...]}}``, x and y as fractions of the
-image's width and height.
+image's width and height. Beside them may stand ``"categories"``, a name for each sentence, by which
+captions are also judged.
 """
 
 from __future__ import annotations
@@ -39,17 +40,21 @@ class Traces(FileDataset):
         for image, values in self.data.items():
             record = Record(self.path.name, f"image {image}", values)
             captions, traces = record.records("captions"), record.records("traces")
+            categories = values.get("categories") or [""] * len(captions)
             if len(captions) != len(traces):
                 record.fail(f"has {len(captions)} captions but {len(traces)} traces")
             if not self.images.wanted(image):
                 continue
             size = self.images.size(image)
+            if not isinstance(categories, list) or len(categories) != len(captions):
+                record.fail(f"has {len(captions)} captions but not as many categories")
             for place, (caption, points) in enumerate(zip(captions, traces, strict=True)):
                 if not isinstance(caption, str) or not caption.strip():
                     record.fail(f"caption {place + 1} must be a text")
                 region = trace_of(points, size, record)
                 if region is not None:
-                    yield Sample(f"{image}/{place}", image, region, (caption,))
+                    extra = {"category": str(categories[place])} if categories[place] else {}
+                    yield Sample(f"{image}/{place}", image, region, (caption,), extra=extra)
 
 
 def trace_of(points: Any, size: tuple[int, int], record: Record) -> Trace | None:

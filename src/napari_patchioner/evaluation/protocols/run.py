@@ -64,6 +64,7 @@ def evaluate(
     variants: Sequence[Variant] = ("model",),
     options: Mapping[str, Any] | None = None,
     limit: int | None = None,
+    captioner_for: Callable[[str], Captioner] | None = None,
     tell: Callable[[float, str], None] = lambda _fraction, _message: None,
 ) -> Evaluation:
     """Caption every sample of a data set; a run that was stopped goes on where it stopped.
@@ -81,6 +82,9 @@ def evaluate(
         For `Captioner.caption`.
     limit : int, optional
         How many images to take, the first ones of the file.
+    captioner_for : callable, optional
+        Captioner of each image by its id, where one that has never seen the image is to be asked;
+        all go by the name of ``captioner``.
     tell : callable
         Told the share done and what is being done; may raise ``Cancelled``.
 
@@ -110,7 +114,8 @@ def evaluate(
         left = [v for v in variants if any((one.id, v) not in known for one in samples)]
         if left:
             tell(place / len(by_image), f"image {place + 1} of {len(by_image)}: {image}")
-            made = _caption(result, captioner, dataset.find(image), samples, left, options or {})
+            asking = captioner if captioner_for is None else captioner_for(image)
+            made = _caption(result, asking, dataset.find(image), samples, left, options or {})
             fresh = [one for one in made if (one.sample, one.variant) not in known]
             kept.add(fresh)
             known |= {(one.sample, one.variant): one for one in fresh}
