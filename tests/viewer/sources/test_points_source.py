@@ -175,6 +175,9 @@ def test_click_to_caption(started, hand, qtbot):
     hand.click(60, 150)
     qtbot.waitUntil(lambda: len(layer.data) == 2, timeout=5000)
     qtbot.waitUntil(lambda: captions(layer) == ["something red", "something blue"], timeout=5000)
+    assert list(layer.text.values) == ["something red", "something blue"]
+    started.annotator.edit(started.annotator.selected()[0], "word " * 40)
+    assert list(layer.text.values)[-1].endswith("…")
 
 
 def test_labels_and_points_are_in_the_menu_and_are_captioned(started, viewer, qtbot):

@@ -37,7 +37,7 @@ def ensure_layer(
         layer = viewer.add_layer(_new_layer(image, key))
     else:
         _add_columns(layer)
-        _set_text(layer, line_colour(image, key))
+        draw_captions(layer, line_colour(image, key))
     mark(layer, image, key)
     reset_defaults(layer)
     protect(layer, True)
@@ -99,7 +99,7 @@ def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shape
     layer.current_edge_color = colour
     layer.current_face_color = "transparent"
     layer.current_edge_width = edge_width(image)
-    _set_text(layer, line_colour(image, key))
+    draw_captions(layer, line_colour(image, key))
     return layer
 
 
@@ -138,8 +138,8 @@ def edge_width(image: napari.layers.Image) -> float:
     return max(round(max(full_shape(image)[-2:]) / 300, 1), 0.2)
 
 
-def _set_text(layer: napari.layers.Shapes, colour: str) -> None:
-    """Have the captions drawn on the canvas."""
+def draw_captions(layer: napari.layers.Layer, colour: str) -> None:
+    """Have the captions of shapes or points drawn on the canvas."""
     layer.text = {"color": colour, "size": 9, "anchor": "upper_left"}
     # Given inside the dict, napari would copy it as a plain format string.
     layer.text.string = CaptionText()

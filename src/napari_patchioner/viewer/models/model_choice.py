@@ -112,9 +112,9 @@ class ModelChoice(QComboBox):
         part = QStyle.SubControl.SC_ComboBoxEditField
         kind = QStyle.ComplexControl.CC_ComboBox
         room = self.style().subControlRect(kind, option, part, self).width() - 4
-        right = Qt.TextElideMode.ElideRight
+        middle = Qt.TextElideMode.ElideMiddle
         title = self.currentData(TITLE) or ""
-        option.currentText = option.fontMetrics.elidedText(title, right, room)
+        option.currentText = option.fontMetrics.elidedText(title, middle, room)
         painter = QStylePainter(self)
         painter.drawComplexControl(kind, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
+from napari_patchioner.viewer.canvas._halo import add_halo
+
 from ._own_context import delete_in_own_context
 
 if TYPE_CHECKING:
@@ -108,24 +110,22 @@ class LookDesk(QObject):
             return
         from napari.layers import Points
 
-        from napari_patchioner.viewer.canvas.layers import edge_width, line_colour, placement
+        from napari_patchioner.viewer.canvas import layers
 
         image = self._current.image
+        colour = layers.line_colour(image, "regions")
         layer = Points(
             ndim=image.ndim,
             name=f"{POINTS} [{image.name}]",
-            size=4 * edge_width(image),
-            face_color=line_colour(image, "regions"),
-            **placement(image),
+            size=6 * layers.edge_width(image),
+            face_color=colour,
+            border_color="white",
+            **layers.placement(image),
         )
         self._viewer.add_layer(layer)
         self._current.sight.sources.follow(layer)
-        layer.text = {
-            "string": "{caption}",
-            "size": 9,
-            "color": line_colour(image, "regions"),
-            "anchor": "upper_left",
-        }
+        layers.draw_captions(layer, colour)
+        add_halo(self._viewer, layer)
         self._viewer.layers.selection.active = layer
         layer.mode = "add"
 

@@ -91,8 +91,10 @@ class CaptionBox(QWidget):
         self.editor.setEnabled(record is not None)
         self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
         self.verdict.setText(verdict_line(record, waiting) if record else "")
-        self.verdict.setToolTip(provenance(record))
-        self.concepts.setText(concepts_line(record) if record else "")
+        concepts = concepts_line(record) if record else ""
+        below = [concepts] if self._compact and concepts else []
+        self.verdict.setToolTip("\n".join([*below, provenance(record)]))
+        self.concepts.setText("" if self._compact else concepts)
         self.wordings.show_record(record)
         for label in (self.verdict, self.concepts):
             label.setVisible(not self._compact or bool(label.text()))

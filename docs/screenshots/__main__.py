@@ -1,0 +1,31 @@
+"""Take all pictures, or those of some scenes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "images"
+PLACES = ("NAPARI_PATCHIONER_HOME", "NAPARI_PATCHIONER_CACHE", "HF_HOME")
+
+
+def main() -> None:
+    """Take them with nothing of the person's own work, models or settings in sight."""
+    parser = argparse.ArgumentParser(prog="python -m docs.screenshots", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to put them")
+    parser.add_argument("scenes", nargs="*", help="photograph, points, tissue; all by default")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        for name in PLACES:
+            os.environ[name] = str(Path(place) / name.lower())
+        os.environ["NAPARI_CONFIG"] = str(Path(place) / "settings.yaml")
+        from .scenes import SCENES
+
+        for name in given.scenes or SCENES:
+            SCENES[name](given.folder)
+
+
+if __name__ == "__main__":
+    main()
