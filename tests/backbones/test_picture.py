@@ -83,9 +83,10 @@ def test_a_constant_image_is_a_picture() -> None:
         (np.zeros((1, 50, 3)), "at least 2 by 2"),
         (np.zeros(5), "shape"),
         (np.zeros((3, 4, 5, 3)), "shape"),
-        (np.zeros((4, 4, 2)), "shape"),
-        (np.full((4, 4), np.nan), "not finite"),
-        (np.full((4, 4), np.inf), "not finite"),
+        (np.zeros((4, 4, 13)), "shape"),
+        (np.zeros((4, 4, 0)), "shape"),
+        (np.full((4, 4), np.nan), "no finite value"),
+        (np.full((4, 4), np.inf), "no finite value"),
         (np.full((4, 4), 1e300), "no brightness"),
         (np.zeros((4, 4), complex), "real numbers"),
         (np.array([["a", "b"], ["c", "d"]]), "real numbers"),
@@ -95,6 +96,67 @@ def test_a_constant_image_is_a_picture() -> None:
 def test_what_is_no_picture_is_told(image: np.ndarray, told: str) -> None:
     with pytest.raises(ImageError, match=told):
         as_rgb(image)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", ["u2", "i4", "f4", "f8", "u8"])
+def test_the_order_of_bytes_changes_nothing(kind: str, order: str) -> None:
+    image = (RAMP * 250 + 3).astype(order + kind)
+    np.testing.assert_array_equal(as_rgb(image), as_rgb(image.astype(kind)))
+
+
+def test_where_there_is_no_number_it_is_black() -> None:
+    image = np.array([[1.0, 3.0], [np.nan, 5.0]])
+    assert as_rgb(image)[..., 0].tolist() == [[0, 128], [0, 255]]
+    bright = np.array([[0.5, np.nan], [1.0, 0.5]])
+    assert as_rgb(bright)[..., 0].tolist() == [[128, 0], [255, 128]]
+
+
+def test_the_infinite_is_as_bright_or_dark_as_anything_else() -> None:
+    image = np.array([[-np.inf, 10.0], [20.0, np.inf]])
+    assert as_rgb(image)[..., 0].tolist() == [[0, 0], [255, 255]]
+
+
+def test_a_colour_without_number_is_missing_and_the_others_stay() -> None:
+    image = np.full((2, 2, 3), 1.0)
+    image[0, 0, 1] = np.nan
+    assert as_rgb(image)[0].tolist() == [[255, 0, 255], [255, 255, 255]]
+
+
+def test_with_limits_a_part_without_any_number_is_black() -> None:
+    assert not as_rgb(np.full((3, 3), np.nan), (0, 1)).any()
+
+
+def test_channels_are_light_in_the_colours_of_napari() -> None:
+    from napari.utils.colormaps import CMYBGR, MAGENTA_GREEN, ensure_colormap
+
+    for count, names in ((2, MAGENTA_GREEN), (6, CMYBGR)):
+        for channel in range(count):
+            image = np.zeros((2, 2, count), np.uint8)
+            image[..., channel] = 200
+            expected = np.rint(200 * ensure_colormap(names[channel]).map([1.0])[0, :3])
+            np.testing.assert_array_equal(as_rgb(image)[0, 0], expected)
+
+
+def test_light_of_channels_adds_up_to_white_at_most() -> None:
+    image = np.full((2, 2, 6), 100, np.uint8)
+    assert as_rgb(image)[0, 0].tolist() == [255, 255, 255]
+    assert as_rgb(np.full((2, 2, 2), 100, np.uint8))[0, 0].tolist() == [100, 100, 100]
+
+
+def test_each_channel_has_its_own_range_or_the_one_it_is_given() -> None:
+    image = np.zeros((2, 2, 2), np.uint16)
+    image[0, :, 0], image[:, 0, 1] = 9, 60_000
+    assert as_rgb(image)[..., :2].tolist() == [[[255, 255], [255, 0]], [[0, 255], [0, 0]]]
+    given = as_rgb(image, [(0, 18), (0, 120_000)])
+    assert given[0, 0].tolist() == [128, 128, 128]
+    assert as_rgb(image, (0, 90_000))[0, 0].tolist() == [0, 170, 0]
+
+
+def test_a_channel_without_number_gives_no_light() -> None:
+    image = np.ones((2, 2, 2))
+    image[0, 0, 0] = np.nan
+    assert as_rgb(image)[0].tolist() == [[0, 255, 0], [255, 255, 255]]
 
 
 @pytest.mark.parametrize("limits", [(1, 1), (2, 1), (0, float("nan"))])

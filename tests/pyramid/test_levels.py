@@ -110,3 +110,19 @@ def test_limits_come_first() -> None:
     assert Levels(image, contrast_limits=(0, 100)).rgb(image)[0, 0, 0] == 128
     assert Levels(image, contrast_limits=(0, 100)).as_is(image)[0, 0, 0] == 128
     assert Levels(image).as_is(image) is image
+
+
+def test_parts_without_any_number_are_black_and_do_not_count() -> None:
+    image = np.full((4, 4), np.nan, np.float32)
+    image[0] = [100, 150, 200, np.inf]
+    assert Levels(image).rgb(image)[..., 0].tolist() == [[0, 128, 255, 255], *[[0] * 4] * 3]
+    assert not Levels(image).rgb(image[1:]).any()
+    nothing = np.full((4, 4), np.nan)
+    assert not Levels(nothing).rgb(nothing).any()
+
+
+def test_each_of_several_channels_has_its_range_all_over_the_image() -> None:
+    image = np.zeros((4, 4, 2), np.uint16)
+    image[0, 0] = 50, 4000
+    rgb = Levels(image).rgb(np.array([[[50, 2000], [25, 0]]] * 2, np.uint16))
+    assert rgb[0].tolist() == [[255, 128, 255], [128, 0, 128]]

@@ -18,32 +18,40 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 _ABSURD = 1e30
 # Camera depths: 12-bit colours in a 16-bit file would otherwise be almost black.
 _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+# More are a stack of planes, of which somebody has to choose one.
+_MOST_CHANNELS = 12
+# Red, green and blue of the channels' light, as napari has them by default.
+_TWO = ((1, 0, 1), (0, 1, 0))
+_MANY = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))
 
 
 def as_rgb(
-    image: npt.ArrayLike, contrast_limits: Sequence[float] | None = None
+    image: npt.ArrayLike, contrast_limits: Sequence[float] | Sequence[Sequence[float]] | None = None
 ) -> npt.NDArray[np.uint8]:
     """Return a picture as 8-bit RGB.
 
     Parameters
     ----------
-    image : array_like, shape (height, width) or (height, width, 1, 3 or 4)
-        Gray, RGB or RGBA; booleans, integers or floats of any size.
-    contrast_limits : (low, high), optional
+    image : array_like, shape (height, width) or (height, width, channels)
+        Gray, RGB or RGBA, or 2 or 5 to 12 channels that are laid over one another as light, in
+        napari's colours; booleans, integers or floats of any size and byte order.
+    contrast_limits : (low, high) or one pair for each channel, optional
         Values to show as black and as white. By default 8-bit values stay as they are; floats
         from 0 to 1 span black to white; 16-bit colours span their camera's depth; any other
-        gray spans its own lowest to highest value.
+        gray spans its own lowest to highest value, and so does each of several channels.
 
     Returns
     -------
     ndarray of uint8, shape (height, width, 3)
-        Transparent parts are laid over white. The array may share memory with the image.
+        Transparent parts are laid over white; values that are no numbers (NaN) are black, and
+        infinite ones as bright or dark as the greatest or least of the others. The array may
+        share memory with the image.
 
     Raises
     ------
     ImageError
         If the array is no picture: wrong shape, empty, a single pixel wide or high, values that
-        are not real or not finite, or limits out of order.
+        are not real or none of which is finite, or limits out of order.
 
     >>> as_rgb(np.array([[0.0, 1.0], [0.5, 0.25]]))[..., 0]
     array([[  0, 255],
@@ -51,22 +59,35 @@ def as_rgb(
     """
     array = np.asarray(image)
     _check_shape(array)
-    _check_values(array)
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"an image must hold real numbers, but this one holds {array.dtype}")
+    array, absent = _numbers(array, known=contrast_limits is not None)
     colours = array if array.ndim == 3 else array[..., np.newaxis]
+    if is_composite(colours.shape[2]):
+        return _composite(colours, absent, contrast_limits)
     alpha = colours[..., 3:] if colours.shape[2] == 4 else None
     colours = colours[..., :3]
     pixels = _stretch(colours, contrast_limits)
+    if absent is not None:
+        pixels = np.where(absent.reshape(*pixels.shape[:2], -1)[..., :3], np.uint8(0), pixels)
     if alpha is not None:
         pixels = _over_white(pixels, alpha)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
+def is_composite(channels: int) -> bool:
+    """Whether so many channels are several pictures of one place, not gray, RGB or RGBA."""
+    return channels == 2 or 5 <= channels <= _MOST_CHANNELS
+
+
 def _check_shape(array: AnyArray) -> None:
     """Refuse what has not the shape of a picture."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+    if array.ndim not in (2, 3) or (
+        array.ndim == 3 and not (array.shape[2] in (1, 3, 4) or is_composite(array.shape[2]))
+    ):
         raise ImageError(
-            f"an image must have the shape (height, width) or (height, width, 1, 3 or 4), "
-            f"but this one has {array.shape}"
+            f"an image must have the shape (height, width) or (height, width, 1 to "
+            f"{_MOST_CHANNELS} channels), but this one has {array.shape}"
         )
     if array.shape[0] < 2 or array.shape[1] < 2:
         raise ImageError(
@@ -75,19 +96,50 @@ def _check_shape(array: AnyArray) -> None:
         )
 
 
-def _check_values(array: AnyArray) -> None:
-    """Refuse values that are no brightness."""
-    if array.dtype.kind not in "buif":
-        raise ImageError(f"an image must hold real numbers, but this one holds {array.dtype}")
-    if array.dtype.kind == "f":
-        low, high = float(array.min()), float(array.max())
-        if not np.isfinite([low, high]).all():
-            raise ImageError("the image holds values that are not finite; replace them, say by 0")
-        if max(-low, high) > _ABSURD:
-            raise ImageError(f"the image holds values beyond {_ABSURD:g}, which are no brightness")
+def _numbers(array: AnyArray, *, known: bool) -> tuple[AnyArray, npt.NDArray[np.bool_] | None]:
+    """Replace what is not finite, and say where there is no number at all; None for nowhere."""
+    if array.dtype.kind != "f":
+        return array, None
+    absent = None
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        there = np.isfinite(array)
+        if not (there.any() or known):
+            raise ImageError("the image holds no finite value; choose another one")
+        absent = np.isnan(array)
+        low, high = (
+            (float(f(array[there], initial=0 if known else None)) for f in (np.min, np.max))
+            if False
+            else _extremes(array[there])
+        )
+        array = np.nan_to_num(array, nan=low, posinf=high, neginf=low)
+    if max(-low, high) > _ABSURD:
+        raise ImageError(f"the image holds values beyond {_ABSURD:g}, which are no brightness")
+    return array, absent
 
 
-def _stretch(colours: AnyArray, limits: Sequence[float] | None) -> npt.NDArray[np.uint8]:
+def _extremes(values: AnyArray) -> Limits:
+    """Return the least and the greatest value; zeros where there is none."""
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
+def _composite(
+    channels: AnyArray, absent: npt.NDArray[np.bool_] | None, limits: Any
+) -> npt.NDArray[np.uint8]:
+    """Add up the light of several channels, each in a colour of its own."""
+    count = channels.shape[2]
+    colours = _TWO if count == 2 else [_MANY[i % len(_MANY)] for i in range(count)]
+    pairs = [None] * count if limits is None else np.broadcast_to(limits, (count, 2))
+    light = np.zeros((*channels.shape[:2], 3), np.uint16)
+    for number, (colour, pair) in enumerate(zip(colours, pairs, strict=True)):
+        gray = _stretch(channels[..., number, np.newaxis], pair)
+        if absent is not None:
+            gray = np.where(absent[..., number, np.newaxis], np.uint8(0), gray)
+        light += gray * np.array(colour, np.uint16)
+    return np.minimum(light, 255).astype(np.uint8)
+
+
+def _stretch(colours: AnyArray, limits: Any) -> npt.NDArray[np.uint8]:
     """Return values as bytes, black to white."""
     if colours.dtype == np.bool_:
         colours = colours.astype(np.uint8) * np.uint8(255)

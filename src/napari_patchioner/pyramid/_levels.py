@@ -86,7 +86,7 @@ class Levels:
     levels : array_like or sequence of them
         ``(height, width)`` or ``(height, width, channels)`` each, the full resolution first. Only
         parts of them are ever read, through their index.
-    contrast_limits : (low, high), optional
+    contrast_limits : (low, high) or one pair for each channel, optional
         Values to show as black and as white. By default those of `as_rgb`, found out once for the
         whole image from its smallest level, or from samples all over it where that is large.
 

@@ -52,7 +52,8 @@ class Pyramid:
         Patches that a region should at least be wide; the coarsest level that gives so many is
         taken. By default a quarter of a tile: a region is seen as large as things are in pictures.
     overlap : int, optional
-        Patches that neighbouring tiles share; a fifth of a tile by default.
+        Patches that neighbouring tiles share; two fifths of a tile by default, as what a patch of
+        a deep network looks like depends on all it can see around it.
     most_tiles : int
         Tiles to look at for one region; a region that would take more is seen at a coarser level.
     big : int
@@ -96,7 +97,7 @@ class Pyramid:
             tuple(level for level in sizes if tiled and level.long_side > side * pixels),
             side,
             pixels,
-            side // 5 if overlap is None else overlap,
+            2 * side // 5 if overlap is None else overlap,
             patches_across or side / 4,
             # What looks at its picture again needs all of a region in one.
             1 if isinstance(backbone, RegionEncoder) else most_tiles,

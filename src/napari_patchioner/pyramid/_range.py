@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.backbones._picture import own_limits
+from napari_patchioner.backbones._picture import is_composite, own_limits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,7 +17,7 @@ _SAMPLES = 8
 _SAMPLE_SIDE = 128
 
 
-def brightness_range(data: Any) -> tuple[float, float] | None:
+def brightness_range(data: Any) -> Any:
     """Return the values to show as black and as white, the same for every part of an image.
 
     Parameters
@@ -27,16 +27,27 @@ def brightness_range(data: Any) -> tuple[float, float] | None:
 
     Returns
     -------
-    (low, high) or None
-        None where values are shown as they are: bytes and booleans.
+    (low, high), a list of them or None
+        One pair for each of several channels; None where values are shown as they are: bytes and
+        booleans.
     """
     dtype = np.dtype(data.dtype)
     if dtype == np.uint8 or dtype.kind not in "uif":
         return None
     values = [_colours(sample) for sample in _samples(data)]
-    low, high = min(part.min() for part in values), max(part.max() for part in values)
-    edges = np.full((1, 2, values[0].shape[2]), low, values[0].dtype)
-    edges[:, 1] = high
+    if not is_composite(values[0].shape[2]):
+        return _limits(values)
+    return [_limits([part[..., [number]] for part in values]) for number in range(data.shape[2])]
+
+
+def _limits(values: list[npt.NDArray[Any]]) -> tuple[float, float]:
+    """Return the limits of values that were found in several places."""
+    numbers = [part[np.isfinite(part)] for part in values]
+    found = [part for part in numbers if part.size]
+    if not found:
+        return 0.0, 1.0
+    edges = np.full((1, 2, values[0].shape[2]), min(part.min() for part in found), values[0].dtype)
+    edges[:, 1] = max(part.max() for part in found)
     return own_limits(edges)
 
 

@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_patchioner.errors import ImageError, RegionError
+from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.viewer.canvas.geometry import displayed_plane
 from napari_patchioner.viewer.reading.picture import channels, plane_source, same_look
@@ -91,12 +91,14 @@ def test_the_3d_display_is_refused():
         displayed_plane(viewer, image)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_numbers_are_refused(value):
-    pixels = GRADIENT.copy()
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, 0), (-np.inf, 0), (np.inf, 255)])
+@pytest.mark.parametrize("gamma", [1.0, 0.5])
+def test_values_that_are_no_numbers_are_dark_and_infinite_ones_at_the_limits(value, shown, gamma):
+    pixels = np.full((3, 4), 0.5)
     pixels[1, 1] = value
-    with pytest.raises(ImageError, match="not numbers"):
-        read(Image(pixels, contrast_limits=(0, 1)))
+    picture = read(Image(pixels, contrast_limits=(0, 1), gamma=gamma))
+    assert picture[1, 1] == shown
+    assert picture[0, 0] == round(255 * 0.5**gamma)
 
 
 def test_of_a_pyramid_the_smallest_useful_level_is_read_and_coordinates_stay_full():

@@ -63,8 +63,9 @@ class Channel:
             pixels = np.swapaxes(pixels, 0, 1)
         if pixels.size == 0:
             raise ImageError("the image has no pixels; choose another one")
-        if not np.isfinite(pixels).all():
-            raise ImageError("the image holds values that are not numbers; replace them first")
+        if pixels.dtype.kind == "f":
+            # As napari shows them: where there is no number it is dark.
+            pixels = np.nan_to_num(pixels, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
         if self.colours:
             return _colours(pixels)
         grey = _grey(pixels, self.look["contrast_limits"], self.look["gamma"])
@@ -122,8 +123,7 @@ class PlaneSource:
         Raises
         ------
         ImageError
-            If the plane is empty or holds values that are not finite, or if channels differ in
-            size.
+            If the plane is empty, or if channels differ in size.
         """
         if len(self.channels) == 1:
             return self.channels[0].read(self.plane.axes, window)
@@ -211,7 +211,19 @@ def look(image: napari.layers.Image) -> dict[str, Any]:
             "colormap": image.colormap.name,
             "opacity": float(image.opacity),
         }
+        if not _is_named(image.colormap):
+            facts["colors"] = image.colormap.colors.tolist()
+            facts["controls"] = image.colormap.controls.tolist()
+            facts["interpolation"] = str(image.colormap.interpolation)
     return facts
+
+
+def _is_named(colormap: Any) -> bool:
+    """Whether napari finds the same colours again by their name alone."""
+    from napari.utils.colormaps import AVAILABLE_COLORMAPS
+
+    known = AVAILABLE_COLORMAPS.get(colormap.name)
+    return known is not None and np.array_equal(known.colors, colormap.colors)
 
 
 def same_look(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
