@@ -119,7 +119,7 @@ def test_fifty_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_pro
     print(f"{sum(edited)} edits, {there} files, lost {max(lost):.2f} s at worst")
     assert max(lost) <= MOST_LOST_S
     assert there > KILLS / 4
-    assert sum(edited) > (20 if not REGIONS else 2) * KILLS
+    assert sum(edited) > (5 if not REGIONS else 2) * KILLS
 
 
 def test_the_image_is_known_again_after_a_kill(tmp_path, nursery):
