@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -52,6 +52,10 @@ class HubServer:
         What it calls every version.
     pause : float
         Seconds before each piece of ``piece`` bytes.
+    stalled : set
+        Paths of whose contents nothing comes before ``go`` is set.
+    sent : list
+        The path of every piece that was sent.
     """
 
     url: str = ""
@@ -67,6 +71,9 @@ class HubServer:
     sha: str = ""
     pause: float = 0.0
     piece: int = 1 << 16
+    stalled: set[str] = field(default_factory=set)
+    go: Event = field(default_factory=Event)
+    sent: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -120,6 +127,7 @@ def git_blob(data: bytes) -> str:
 class _Handler(BaseHTTPRequestHandler):
     state: HubServer
     protocol_version = "HTTP/1.1"
+    path_sent = ""
     timeout = 30
 
     def do_HEAD(self) -> None:
@@ -202,6 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         drops = self.state.drops.get(path, [])
         whole = data[start:]
         sent = whole[: drops.pop(0)] if drops and self.command == "GET" else whole
+        self.path_sent = path
         self._send(206 if start else 200, sent, headers, length=len(whole))
 
     def _refused(self, repo: str, path: str = "") -> bool:
@@ -233,7 +242,10 @@ class _Handler(BaseHTTPRequestHandler):
         for first in range(0, len(data), self.state.piece):
             if self.state.pause:
                 time.sleep(self.state.pause)
+            if self.path_sent in self.state.stalled:
+                self.state.go.wait(60)
             self.wfile.write(data[first : first + self.state.piece])
+            self.state.sent.append(self.path_sent)
         if length is not None and length > len(data):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

@@ -36,11 +36,11 @@ def test_the_window_stays_responsive_while_reading(dock, captioner, qtbot):
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(1))
     timer.start(20)
-    qtbot.wait(1000)
+    qtbot.waitUntil(lambda: len(ticks) > 15, timeout=20000)
     timer.stop()
+    assert dock.annotator.reader.active
     captioner.hold.set()
     idle(qtbot)
-    assert len(ticks) > 15
 
 
 def test_cancel_stops_reading_and_start_reads_again(dock, captioner, qtbot):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from itertools import pairwise
-
 import pytest
 from qtpy.QtCore import QTimer
 from qtpy.QtTest import QTest
@@ -59,20 +56,27 @@ def check_files(folder, captions):
     ]
 
 
-def test_the_window_answers_while_the_model_reads(dock, library, qtbot):
-    with library.using("mini"):
-        pass
-    ticks = [time.monotonic()]
+def test_the_window_answers_while_the_model_reads(dock, library, qtbot, monkeypatch):
+    ticks, during = [], []
+    with library.using("mini") as model:
+        plainly = model.backbone.encode
+
+    def encode(*arguments, **options):
+        before = len(ticks)
+        grid = plainly(*arguments, **options)
+        during.append(len(ticks) - before)
+        return grid
+
+    monkeypatch.setattr(model.backbone, "encode", encode)
     timer = QTimer()
-    timer.timeout.connect(lambda: ticks.append(time.monotonic()))
-    timer.start(20)
+    timer.timeout.connect(lambda: ticks.append(1))
+    timer.start(1)
     dock.panel.progress.button.click()
     qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
     timer.stop()
-    gaps = [later - earlier for earlier, later in pairwise(ticks)]
-    # A tenth of a second is felt; one long gap is forgiven, machines that test are busy.
-    assert sorted(gaps)[-2] < 0.5
-    assert sum(gaps) / len(gaps) < 0.1
+    # However long the passes through the network take, the window's turn comes in between.
+    assert during
+    assert min(during) > 2
 
 
 def test_tissue_is_described_without_naming_objects(dock, viewer, qtbot):
