@@ -64,11 +64,11 @@ def test_damage_anywhere_loses_whole_lines_and_changes_none(tmp_path_factory, da
 
 
 def lines_outside(whole: bytes, first: int, last: int) -> set[int]:
-    """Numbers of the lines that a damage has left alone, ends of lines on both sides included."""
+    """Numbers of the lines that a damage has left alone, and what stands right before them."""
     found, begin = set(), 0
     for number, line in enumerate(whole.splitlines(keepends=True)):
         end = begin + len(line)
-        if end <= first or begin > last or (begin == last and first == last):
+        if end <= first or begin > last:
             found.add(number)
         begin = end
     return found
