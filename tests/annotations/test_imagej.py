@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
 from napari_patchioner.annotations._imagej import read, write
+from napari_patchioner.annotations._imagej_shapes import region_of, roi_of
 from napari_patchioner.annotations._roi_bytes import decode_roi, encode_roi
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
@@ -225,8 +226,6 @@ def test_no_annotations_are_a_file_too(tmp_path: Path) -> None:
 
 def test_large_polygons_are_composite(same_region: Any) -> None:
     ring = np.random.default_rng(0).uniform(0, 1000, (70_000, 2))
-    from napari_patchioner.annotations._imagej_shapes import region_of, roi_of
-
     roi = roi_of(Polygon(ring), None)
     assert roi is not None
     assert len(roi.rings) == 1
@@ -240,3 +239,28 @@ def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
     items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
     write(tmp_path / "a.zip", items, IMAGES)
     assert [told(one) for one in read(tmp_path / "a.zip")] == [told(one) for one in items]
+
+
+def test_a_zip_whose_bytes_are_broken_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    write(path, [Annotation(str(n), "c", SLANTED) for n in range(9)], {})
+    data = path.read_bytes()
+    sentences = []
+    for at in range(30, 400, 3):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
+        try:
+            assert len(read(path)) == 9
+        except FormatError as error:
+            sentences.append(str(error))
+    assert sentences
+    assert not any("\n" in sentence for sentence in sentences)
+
+
+def test_composites_that_are_not_finite_are_told() -> None:
+    mask = Mask(np.array([[True, False], [True, True]]))
+    roi = roi_of(mask, None)
+    assert roi is not None
+    data = bytearray(encode_roi(roi))
+    struct.pack_into(">f", data, 68, float("nan"))
+    with pytest.raises(FormatError, match="finite"):
+        region_of(decode_roi(bytes(data)))

@@ -256,6 +256,7 @@ def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
         ({"value": {"x": 1, "y": 1}}, "lacks fields"),
         ({"value": {"x": 1, "y": "a", "width": 1, "height": 1}}, "no numbers"),
         ({"type": "brushlabels", "value": {"rle": [0, 0, 0, 1]}}, "no runs"),
+        ({"value": {"x": 1e308, "y": 1, "width": 1, "height": 1}}, "not a finite number"),
         ({"type": "polygonlabels", "value": {"points": [[1, 1]]}}, "at least 3"),
     ],
 )

@@ -187,6 +187,14 @@ def test_broken_lines_are_told(tmp_path: Path, line: str, why: str) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", '{"lines": 3}', "x", '"lines"'])
+def test_broken_captions_are_told(tmp_path: Path, text: str) -> None:
+    write(tmp_path, [Annotation("a", "cat.png", Box(0, 0, 9, 9))], IMAGES)
+    (tmp_path / "captions.jsonl").write_text(f"{text}\n")
+    with pytest.raises(FormatError, match=r"captions.jsonl: record 1"):
+        read(tmp_path)
+
+
 def test_yaml_makes_no_objects(tmp_path: Path) -> None:
     write(tmp_path, [Annotation("a", "cat.png", Box(0, 0, 9, 9))], IMAGES)
     (tmp_path / "data.yaml").write_text('names: !!python/object/apply:os.system ["false"]\n')

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ MOST_BYTES = 2**30
 
 # Every member gets the first moment a zip can tell, so that the same regions give the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
+_BROKEN_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 
 
@@ -88,7 +90,7 @@ def zip_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except (*_BROKEN_ZIP, OSError):
         return []
 
 
@@ -99,7 +101,7 @@ def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
             members = [one for one in archive.infolist() if not one.is_dir()]
             _check_members(path, members)
             return {one.filename: archive.read(one) for one in members if wanted(one.filename)}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (*_BROKEN_ZIP, RuntimeError, EOFError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path.name}: is no zip that can be read ({error})") from error

@@ -155,6 +155,8 @@ def _area(roi: Roi) -> Region:
 
 def _composite(roi: Roi) -> Region:
     """Return a mask where outlines run along pixels or lie in each other, else polygons."""
+    if not all(np.isfinite(ring).all() for ring in roi.rings):
+        raise FormatError("a coordinate is not a finite number")
     straight = all(
         (ring == np.rint(ring)).all() and ((ring == np.roll(ring, 1, axis=0)).any(axis=1)).all()
         for ring in roi.rings

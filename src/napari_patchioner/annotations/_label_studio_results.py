@@ -65,7 +65,8 @@ def _lists(task: Mapping[str, Any]) -> list[tuple[str, bool]]:
 def _objects(value: Any, where: str, name: str) -> list[Mapping[str, Any]]:
     """Return a list of objects that hold results, or say what is wrong with it."""
     # Exports may name the predictions they leave out by their numbers.
-    items = [one for one in value or [] if not isinstance(one, int)]
+    listed = value if isinstance(value, list) else []
+    items = [one for one in listed if not isinstance(one, int)]
     if not all(isinstance(one, dict) and isinstance(one.get("result"), list) for one in items):
         raise FormatError(f"{where}: an item of {name!r} has no list of results")
     return [one for one in items if not one.get("was_cancelled")]
@@ -141,7 +142,7 @@ def _shape(item: _Item, image: str, uid: str, sizes: list[Size]) -> Shape | None
             drawn = region_of(bare, value, sizes[-1])
         elif kind == "textarea":
             text = value.get("text", [])
-            said += [text] if isinstance(text, str) else [str(one) for one in text]
+            said += map(str, text if isinstance(text, list) else [text or ""])
         elif kind not in _BESIDE:
             raise FormatError(f"the type {kind!r} is about no region of an image")
         label = _label(value, kind) or label

@@ -142,7 +142,8 @@ def region_of(kind: str, value: Mapping[str, Any], size: Size) -> Region:
 
 def _pixels(points: npt.ArrayLike, size: Size) -> npt.NDArray[np.float64]:
     """Return ``x y`` in percent as ``x y`` in pixels, pixel corners at integers."""
-    found: npt.NDArray[np.float64] = np.asarray(points, float).reshape(-1, 2) * size[::-1] / 100
+    with np.errstate(over="ignore"):
+        found: npt.NDArray[np.float64] = np.asarray(points, float).reshape(-1, 2) * size[::-1] / 100
     if not len(found) or not np.isfinite(found).all():
         raise FormatError("a coordinate is not a finite number")
     return found

@@ -107,7 +107,7 @@ def _image(found: Mapping[str, Any]) -> str:
     named = str(found.get("imagePath") or "")
     ours = found.get(_OURS)
     kept = isinstance(ours, dict) and ours.get("imagePath") == named
-    return str(ours["image"]) if kept and isinstance(ours, dict) else named
+    return str(ours.get("image", named)) if kept and isinstance(ours, dict) else named
 
 
 def _size(found: Mapping[str, Any]) -> Size:

@@ -155,7 +155,8 @@ def _decoded(data: bytes) -> Roi:
     roi = _named(data)
     path = _int(data, 36)
     if path > 0:
-        numbers = np.frombuffer(data, ">f4", path, 64).astype(float).tolist()
+        with np.errstate(invalid="ignore"):
+            numbers = np.frombuffer(data, ">f4", path, 64).astype(float).tolist()
         return replace(roi, rings=_rings(numbers))
     subtype, options = struct.unpack_from(">HH", data, 48)
     exact = bool(options & _SUBPIXEL)
@@ -176,7 +177,8 @@ def _points(data: bytes, exact: bool) -> FloatArray:
         return np.zeros((0, 2))
     if exact:
         floats = np.frombuffer(data, ">f4", 2 * count, 64 + 4 * count).reshape(2, -1)
-        return np.asarray(floats.T, float)
+        with np.errstate(invalid="ignore"):  # a NaN that signals
+            return np.asarray(floats.T, float)
     whole = np.frombuffer(data, ">u2", 2 * count, 64).reshape(2, -1).T.astype(float)
     return np.asarray(whole + _box(data)[0])
 

@@ -114,7 +114,8 @@ def _classes(files: Mapping[str, bytes]) -> dict[int, str]:
             except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
                 raise FormatError(f"{name}: is no YAML that can be read") from error
             names = found.get("names") if isinstance(found, dict) else None
-            pairs = enumerate(names) if isinstance(names, list) else (names or {}).items()
+            named = names if isinstance(names, dict) else {}
+            pairs = enumerate(names) if isinstance(names, list) else named.items()
             return {int(number): str(label) for number, label in pairs if str(number).isdecimal()}
     return {}
 
@@ -136,7 +137,8 @@ def _ours(files: Mapping[str, bytes]) -> dict[str, _Records]:
                 size = (int(record["height"]), int(record["width"]))
                 label = str(PurePosixPath(name).parent / record["file"])
                 texts = {str(key): str(text) for key, text in record["region"].items()}
-                about = {"image": str(record["image"]), "texts": texts, "lines": record["lines"]}
+                lines = [str(one) for one in list(record["lines"])]
+                about = {"image": str(record["image"]), "texts": texts, "lines": lines}
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise FormatError(f"{name}: record {place + 1}: lacks fields") from error
             found.setdefault(label, ([], size))[0].append((place, about))
