@@ -77,6 +77,13 @@ def test_shapely_sees_the_same_place(tmp_path: Path, region: Any) -> None:
         np.testing.assert_allclose(seen, points, rtol=0, atol=1e-6)
 
 
+def test_a_set_without_any_area_comes_back(tmp_path: Path, same_region: Any) -> None:
+    path, region = tmp_path / "a.geojson", RegionSet((Polygon(np.zeros((3, 2))),))
+    _features(path, Annotation("a", "cat.png", region))
+    [found] = read_annotations(path)
+    assert same_region(found.region, region)
+
+
 def test_ids_are_uuids_and_no_two_alike(tmp_path: Path) -> None:
     uid = new_uid()
     before = [

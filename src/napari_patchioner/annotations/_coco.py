@@ -6,6 +6,7 @@ belongs to a record, the exact geometry too, is in its ``attributes``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ._carried import CLASS, annotation_from, carried_with_image, unique
 from ._coco_drawing import coco_drawing, coco_region
 from ._columns import check_unique
 from ._images import ImageInfo, image_name
-from ._json_file import as_texts, fields_of, read_json, write_json
+from ._json_file import as_texts, fields_of, identifier, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,14 +132,12 @@ def read(path: Path) -> list[Annotation]:
     images = {}
     for place, value in enumerate(whole.items("images", dict)):
         image = fields_of(value, f"{path.name}: image {place + 1}")
-        number = image.take("id", object)
-        size = image.take("height", float, None), image.take("width", float, None)
-        known = (int(size[0]), int(size[1])) if None not in size else None
-        images[number] = (image.take("file_name", str, str(number)), known)
+        number = identifier(image, "id")
+        images[number] = (image.take("file_name", str, str(number)), _size(image))
     classes = {}
     for place, value in enumerate(whole.items("categories", dict, ())):
         category = fields_of(value, f"{path.name}: category {place + 1}")
-        classes[category.take("id", object)] = category.take("name", str)
+        classes[identifier(category, "id")] = category.take("name", str)
     entries = whole.items("annotations", dict, ())
     return unique(
         _annotation(fields_of(value, f"{path.name}: annotation {place + 1}"), images, classes)
@@ -146,12 +145,22 @@ def read(path: Path) -> list[Annotation]:
     )
 
 
+def _size(image: Fields) -> Size | None:
+    """Return ``(height, width)`` of an image, where the file tells."""
+    height, width = (image.take(name, float, None) for name in ("height", "width"))
+    if height is None or width is None:
+        return None
+    if not (math.isfinite(height) and math.isfinite(width)) or min(height, width) < 0:
+        raise image.error("'height' and 'width' must be numbers of pixels")
+    return int(height), int(width)
+
+
 def _annotation(
     entry: Fields, images: Mapping[Any, tuple[str, Size | None]], classes: Mapping[Any, str]
 ) -> Annotation:
-    number = entry.take("id", object, "")
+    number = identifier(entry, "id", "")
     entry.where = f"{entry.where} (id {number!r})"
-    image_id = entry.take("image_id", object)
+    image_id = identifier(entry, "image_id")
     if image_id not in images:
         raise entry.error(f"its image {image_id!r} is not among the images")
     image, size = images[image_id]
@@ -174,11 +183,11 @@ def _annotation(
         )
     except FormatError as error:
         raise entry.error(str(error)) from error
-    category = entry.take("category_id", object, None)
+    category = identifier(entry, "category_id", "")
     score = entry.take("score", float, None)
     if "wkt" not in attributes:
         others = {k: v for k, v in entry.rest().items() if k not in ("area", "iscrowd")}
         found = replace(found, score=score, extra={**as_texts(others), **found.extra})
     said = found.extra.get(CLASS) or _ANY_CLASS
-    name = said if category is None else classes.get(category, str(category))
+    name = said if category == "" else classes.get(category, str(category))
     return found if name == said else replace(found, extra={**found.extra, CLASS: name})

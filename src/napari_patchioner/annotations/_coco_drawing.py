@@ -123,7 +123,7 @@ def _mask(runs: dict[str, Any], entry: Fields) -> Mask | None:
         height, width = (int(edge) for edge in runs["size"])
         counts = runs["counts"]
         lengths = decode_runs(counts) if isinstance(counts, str) else np.array(counts, np.int64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, FormatError):
             raise entry.error(str(error)) from error
         raise entry.error("runs in 'segmentation' need 'size' and 'counts'") from error

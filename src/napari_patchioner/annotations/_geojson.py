@@ -190,15 +190,12 @@ def _with_looks(annotation: Annotation, given: Fields) -> Annotation:
     """Return the record with what QuPath shows of it otherwise than it carries."""
     seen = _looks(annotation)
     extra = dict(annotation.extra)
-    named = given.take("classification", dict, {})
-    name = named.get("name") or ": ".join(map(str, named.get("names") or ()))
+    name = _class_name(given.take("classification", dict, {}))
     if name != seen.get("classification", {}).get("name", ""):
-        extra[CLASS] = str(name)
-    color = given.take("color", object, None)
-    if isinstance(color, int):
-        color = list((color & 0xFFFFFF).to_bytes(3))
-    if color != seen.get("color") and isinstance(color, list):
-        extra[COLOR] = "#" + "".join(f"{int(part) & 255:02x}" for part in color[:3])
+        extra[CLASS] = name
+    color = _color(given.take("color", object, None))
+    if color is not None and color != seen.get("color"):
+        extra[COLOR] = f"#{bytes(color).hex()}"
     locked = given.take("isLocked", bool, False)
     if locked != seen.get("isLocked", False):
         extra[LOCKED] = str(locked).lower()
@@ -210,9 +207,29 @@ def _with_looks(annotation: Annotation, given: Fields) -> Annotation:
     return annotation if extra == annotation.extra else replace(annotation, extra=extra)
 
 
+def _class_name(classification: dict[str, Any]) -> str:
+    """Return the name of a class, or its several names in one."""
+    names = classification.get("names")
+    several = ": ".join(map(str, names)) if isinstance(names, list) else ""
+    return str(classification.get("name") or several)
+
+
+def _color(value: Any) -> list[int] | None:
+    """Return red, green and blue; older files pack them into one number."""
+    if isinstance(value, int):
+        return list((value & 0xFFFFFF).to_bytes(3))
+    parts = value if isinstance(value, list) else []
+    known = len(parts) == 3 and all(isinstance(part, int) and 0 <= part < 256 for part in parts)
+    return [int(part) for part in parts] if known else None
+
+
 def _measurements(value: Any) -> dict[str, Any]:
     """Return measurements by name; older files list them."""
     if isinstance(value, dict):
         return value
     items = value if isinstance(value, list) else []
-    return {str(one["name"]): one.get("value") for one in items if "name" in one}
+    return {
+        str(one["name"]): one.get("value")
+        for one in items
+        if isinstance(one, dict) and "name" in one
+    }

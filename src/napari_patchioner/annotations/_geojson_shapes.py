@@ -60,14 +60,21 @@ def _geometry(region: Region, size: tuple[int, int] | None) -> Any:
     if isinstance(region, Trace):
         return _trace(region)
     if isinstance(region, RegionSet):
-        if all(
-            isinstance(one, Trace) and one.connected and len(one.points) > 1
-            for one in region.members
-        ):
-            return shapely.MultiLineString([_geometry(one, size) for one in region.members])
-        if any(isinstance(one, Trace | Point | WholeImage) for one in region.members):
-            return shapely.GeometryCollection([_geometry(one, size) for one in region.members])
+        return _together(region, size)
     return area_of(region)
+
+
+def _together(region: RegionSet, size: tuple[int, int] | None) -> Any:
+    """Return traces as lines, areas as all they cover, and anything else as a collection."""
+    if all(
+        isinstance(one, Trace) and one.connected and len(one.points) > 1 for one in region.members
+    ):
+        return shapely.MultiLineString([_geometry(one, size) for one in region.members])
+    if not any(isinstance(one, Trace | Point | WholeImage) for one in region.members):
+        area = area_of(region)
+        if not area.is_empty:
+            return area
+    return shapely.GeometryCollection([_geometry(one, size) for one in region.members])
 
 
 def _trace(trace: Trace) -> Any:

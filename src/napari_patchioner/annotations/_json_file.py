@@ -85,3 +85,11 @@ def fields_of(value: object, where: str) -> Fields:
     if isinstance(value, dict):
         value = {name: one for name, one in value.items() if one is not None}
     return Fields(value, where)
+
+
+def identifier(fields: Fields, name: str, default: object = None) -> Any:
+    """Return a number or a text by which records name each other; an error where it is neither."""
+    value = fields.take(name, object) if default is None else fields.take(name, object, default)
+    if not isinstance(value, str | int | float):
+        raise fields.error(f"{name!r} must be a number or a text")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import FormatError
@@ -133,4 +134,6 @@ def _box(entry: Fields) -> Box:
     width, height = (float(entry.take(name, float)) for name in ("width", "height"))
     if width < 0 or height < 0:
         raise entry.error("'width' and 'height' may not be negative")
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise entry.error("'x', 'y', 'width' and 'height' must be finite numbers")
     return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)

@@ -1,0 +1,94 @@
+"""Whatever is wrong with a file, it is told in a sentence that names the file."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from annotated import IMAGES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_patchioner.annotations import FORMATS, Annotation, Format, write_annotations
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Box, Ellipse, Mask, Polygon, RegionSet, Trace, WholeImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RING = np.array([[1.0, 2], [3, 9], [9, 7]])
+HOLED = np.ones((3, 3), bool)
+HOLED[1, 1] = False
+REGIONS = [
+    Box(1, 2, 3, 4),
+    Polygon(RING),
+    Mask(HOLED, (1, 1)),
+    WholeImage(),
+    Trace(RING),
+    RegionSet((Trace(RING), Trace(RING))),
+    RegionSet((Box(1, 2, 3, 4), Ellipse(np.array([[0.0, 0], [0, 4], [2, 4], [2, 0]])))),
+]
+EXTRA = {"plane": "3", "class": "cat", "color": "#c80010", "locked": "true", "times": ""}
+NAMES = ("coco", "coco-captions", "geojson", "visual-genome", "localized-narratives")
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 9) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to every value within a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    nested = [(*path, key) for key, _ in inner] if isinstance(value, dict | list) else []
+    found = list(nested)
+    for place in nested:
+        child = value[place[-1]]
+        if isinstance(child, dict | list):
+            found += _places(child, place)
+    return found
+
+
+def _broken(document: Any, place: tuple[Any, ...], junk: Any, drop: bool) -> Any:
+    document = copy.deepcopy(document)
+    target = document
+    for key in place[:-1]:
+        target = target[key]
+    if drop:
+        del target[place[-1]]
+    else:
+        target[place[-1]] = junk
+    return document
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_file_with_one_wrong_value_is_read_or_told(
+    tmp_path: Path, name: str, data: st.DataObject
+) -> None:
+    form = FORMATS[name]
+    path = tmp_path / f"bad{form.suffixes[0]}"
+    before = [
+        Annotation(f"u{n}", "cat.png", region, "a cat", 0.5, "model", "m", EXTRA)
+        for n, region in enumerate(REGIONS)
+    ]
+    write_annotations(path, before, IMAGES, name)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    document = [json.loads(line) for line in lines]
+    place = data.draw(st.sampled_from(_places(document)).filter(lambda found: len(found) > 1))
+    broken = _broken(document, place, data.draw(JUNK), data.draw(st.booleans()))
+    path.write_text("\n".join(map(json.dumps, broken)), encoding="utf-8")
+    found, told = _read(form, path)
+    assert told is None or (told.startswith(path.name) and "\n" not in told)
+    write_annotations(tmp_path / "again.parquet", found)
+
+
+def _read(form: Format, path: Path) -> tuple[list[Annotation], str | None]:
+    try:
+        return form.read(path), None
+    except FormatError as error:
+        return [], str(error)
