@@ -158,6 +158,40 @@ def test_a_region_takes_the_patches_it_would_take_of_the_whole_grid(region, weig
     np.testing.assert_allclose(ours.weights, full.weights, atol=1e-9)
 
 
+@given(regions(), st.booleans(), st.sampled_from([1, 3, 6]))
+@settings(max_examples=30, deadline=None)
+def test_where_patches_lie_is_known_without_looking(region, zoom, across):
+    pyramid = tiled(IMAGE, patches_across=across)
+    plan = pyramid.plan(region, zoom=zoom)
+    view, seen = pyramid.planner.view(plan), pyramid.look(plan).transform
+    if view is None:
+        assert plan.level == -1
+    else:
+        assert view.extent == pytest.approx(seen.extent)
+        assert view.grid_shape == seen.grid_shape
+
+
+def test_a_backbone_that_looks_at_its_picture_again_gets_a_region_in_one_tile():
+    captioner = near_sighted()
+    asked = []
+
+    def embed_regions(grid, weights, *, progress=None):
+        asked.append(grid)
+        return np.ones((len(weights), 3), np.float32)
+
+    captioner.backbone.embed_regions = embed_regions
+    pyramid = captioner.pyramid(IMAGE, big=0, overlap=4, patches_across=2)
+    boxes = [Box(40, 40, 50, 50), Box(3, 3, 90, 90), Box(20, 27, 36, 31), Box(100, 150, 149, 202)]
+    pyramid.caption(boxes)
+    assert {pyramid.plan(box).level for box in boxes} > {-1}
+    for box in boxes:
+        top, left, height, width = pyramid.grid(box).transform.extent
+        assert pyramid.grid(box).shape == (SIDE, SIDE)
+        assert top <= box.top < box.bottom < top + height
+        assert left <= box.left < box.right < left + width
+    assert all(grid.shape == (SIDE, SIDE) for grid in asked)
+
+
 def test_a_region_over_several_tiles_pools_over_all_of_them():
     pyramid, region = tiled(IMAGE, **FINEST), Box(20, 30, 79.5, 99.5)
     grid = pyramid.grid(region)

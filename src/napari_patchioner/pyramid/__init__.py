@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._levels import Level, Levels
-from ._plan import Plan
+from ._plan import Plan, Planner
 from ._pyramid import BIG, Pyramid
 
-__all__ = ["BIG", "Level", "Levels", "Plan", "Pyramid"]
+__all__ = ["BIG", "Level", "Levels", "Plan", "Planner", "Pyramid"]

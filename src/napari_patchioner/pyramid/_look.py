@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.backbones import RegionEncoder
-from napari_patchioner.grids import GridTransform, derived_key, stitch
+from napari_patchioner.grids import derived_key, stitch
 
 from ._plan import OVERVIEW
 
@@ -77,9 +77,8 @@ class Looker:
 
     def _stitched(self, plan: Plan, block: Block, tell: Tell) -> FeatureGrid:
         """Look at the tiles of a plan and put them together."""
-        tiling, (down, across) = self.planner.tiling(plan.level), plan.patch
-        top, left, bottom, right = tiling.patches(block)
-        window = (top * down, left * across, (bottom - top) * down, (right - left) * across)
+        transform = self.planner.view(plan)
+        assert transform is not None
         done = 0
 
         def tile(row: int, column: int) -> FeatureGrid:
@@ -89,8 +88,7 @@ class Looker:
             done += 1
             return self._tile(plan.level, row, column, told)
 
-        shape = (bottom - top, right - left)
-        return stitch(tiling, block, tile, GridTransform(self.levels.shape, shape, window))
+        return stitch(self.planner.tiling(plan.level), block, tile, transform)
 
     def _alone(self, plan: Plan, block: Block, tell: Tell) -> FeatureGrid:
         """Look at one tile and keep all of it, as its picture will be looked at again."""

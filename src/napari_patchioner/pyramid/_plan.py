@@ -118,6 +118,19 @@ class Planner:
         down, across = self.levels[level].scale
         return self.pixels * down, self.pixels * across
 
+    def view(self, plan: Plan) -> GridTransform | None:
+        """Return where the patches lie that a plan looks at; None for all of the image."""
+        if plan.window is not None:
+            longest = max(plan.window[2:])
+            rows, columns = (round(self.side * length / longest) for length in plan.window[2:])
+            return GridTransform(self.shape, (max(1, rows), max(1, columns)), plan.window)
+        if plan.block is None:
+            return None
+        down, across = plan.patch
+        top, left, bottom, right = self.tiling(plan.level).patches(plan.block)
+        window = (top * down, left * across, (bottom - top) * down, (right - left) * across)
+        return GridTransform(self.shape, (bottom - top, right - left), window)
+
     def _overview(self) -> Plan:
         side = max(self.shape) / self.side
         return Plan(OVERVIEW, (side, side))
@@ -129,9 +142,9 @@ class Planner:
             if size >= self.across * min(chosen.patch):
                 break
             finer = Plan(level, self.patch(level), self._block(level, around))
-            if finer.block is not None and finer.block.tiles > self.most:
-                break
-            chosen = finer
+            # On another level the same region may lie in fewer tiles.
+            if finer.block is not None and finer.block.tiles <= self.most:
+                chosen = finer
         return chosen
 
     def _block(self, level: int, around: Box) -> Block:

@@ -12,6 +12,7 @@ from napari_patchioner.regions import Box, WholeImage
 from napari_patchioner.viewer.reading.large import Overview, ShownSize
 from napari_patchioner.viewer.reading.picture import plane_source
 from napari_patchioner.viewer.session.record import Plane
+from napari_patchioner.viewer.sight.overlays import NAME
 
 HEIGHT, WIDTH = 300, 4200
 
@@ -114,6 +115,22 @@ def test_what_is_tiny_is_enlarged_if_wanted_and_says_so(started, captioner, qtbo
     [record] = captioned(started, qtbot)
     assert "zoomed" in record.origin["looked"]
     assert max(captioner.backbone.seen[-1][:2]) < TILE
+
+
+def test_the_patches_on_show_are_those_that_were_looked_at(started, qtbot):
+    draw(started, BOXES[1])
+    captioned(started, qtbot)
+    layer = started.annotator.layer("regions")
+    layer.selected_data = {0}
+    started.panel.look.patches.click()
+    plan = near_sighted().pyramid(slide()).plan(BOXES[1])
+    overlays = started.image._overlays
+    qtbot.waitUntil(lambda: NAME in overlays and overlays[NAME].sheet.heat is not None)
+    sheet = overlays[NAME].sheet
+    assert sheet.transform.patch_size == pytest.approx(plan.patch)
+    corners, _ = sheet.squares()
+    assert corners.min((0, 1)) == pytest.approx([200, 3000], abs=plan.patch[0])
+    assert corners.max((0, 1)) == pytest.approx([212, 3014], abs=plan.patch[0])
 
 
 def test_looking_closer_can_be_watched_and_cancelled(started, captioner, qtbot, monkeypatch):

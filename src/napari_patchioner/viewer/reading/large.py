@@ -12,14 +12,14 @@ from napari_patchioner.pyramid import Levels
 from napari_patchioner.regions import WholeImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.decoders import Caption
-    from napari_patchioner.grids import GridStore
-    from napari_patchioner.pyramid import Plan, Pyramid
+    from napari_patchioner.grids import GridStore, GridTransform
+    from napari_patchioner.pyramid import Planner, Pyramid
     from napari_patchioner.regions import Region
 
     from .picture import PlaneSource
@@ -38,6 +38,25 @@ class Overview(FeatureGrid):
     """
 
     plane: LargePlane | None = None
+
+
+def patches_for(
+    grid: FeatureGrid, region: Region | None, options: Mapping[str, Any]
+) -> FeatureGrid:
+    """Return a grid with the patches that a region takes, closer ones without embeddings.
+
+    Raises
+    ------
+    RegionError
+        The region lies outside a large plane, or makes no sense there.
+    """
+    if region is None or not isinstance(grid, Overview) or grid.plane is None:
+        return grid
+    view = grid.plane.view(region, zoom=bool(options.get("zoom")))
+    if view is None:
+        return grid
+    nothing = np.zeros((*view.grid_shape, 0), np.float32)
+    return FeatureGrid(nothing, view, grid.key, backbone=grid.backbone)
 
 
 class ShownSize:
@@ -67,7 +86,7 @@ class LargePlane:
     def __init__(self, sizes: Sequence[PlaneSource], store: GridStore | None) -> None:
         self._levels = Levels([ShownSize(size) for size in sizes])
         self._store = store
-        self._plan: Callable[..., Plan] | None = None
+        self._planner: Planner | None = None
 
     def overview(self, captioner: Captioner, progress: Report) -> Overview:
         """Look at all of the plane, from its smallest useful size."""
@@ -90,10 +109,16 @@ class LargePlane:
 
     def notes(self, region: Region, *, zoom: bool = False) -> dict[str, str]:
         """Say from how close a region is looked at; empty before anything was."""
-        return dict(self._plan(region, zoom=zoom).notes) if self._plan is not None else {}
+        return dict(self._planner.plan(region, zoom=zoom).notes) if self._planner else {}
+
+    def view(self, region: Region, *, zoom: bool = False) -> GridTransform | None:
+        """Return where the patches lie that a region takes; None for those of the overview."""
+        if self._planner is None:
+            return None
+        return self._planner.view(self._planner.plan(region, zoom=zoom))
 
     def _pyramid(self, captioner: Captioner) -> Pyramid:
         """Return the image as a captioner sees it; not kept, for the captioner is only lent."""
         made = captioner.pyramid(self._levels, store=self._store)
-        self._plan = made.planner.plan
+        self._planner = made.planner
         return made

@@ -16,6 +16,7 @@ from napari.layers.base._base_constants import Blending
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas.geometry import record_plane, record_region
+from napari_patchioner.viewer.reading.large import patches_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import napari
     import numpy.typing as npt
 
-    from napari_patchioner.grids import GridTransform
+    from napari_patchioner.grids import FeatureGrid, GridTransform
     from napari_patchioner.regions import Region
     from napari_patchioner.viewer.reading.reader import Reader
     from napari_patchioner.viewer.session.record import Record
@@ -151,7 +152,8 @@ class Overlays:
             return
         overlay = attach(self._image)
         region = self._region(found[0].axes) if self.patches else None
-        overlay.sheet = Sheet(found[1].transform, self.lines, self._heat(region))
+        grid, heat = self._heat(region, found[1])
+        overlay.sheet = Sheet(grid.transform, self.lines, heat)
         if not overlay.visible:
             overlay.visible = True
             # Overlays that come late are half a pixel off until napari places its nodes again.
@@ -172,7 +174,7 @@ class Overlays:
             return id(found[1]), self.lines
         record = self._current()
         about = (record.uid, record.fingerprint) if record is not None else None
-        options = (self._options.get("pooling"), self._options.get("union"))
+        options = tuple(self._options.get(name) for name in ("pooling", "union", "zoom"))
         return id(found[1]), self.lines, about, options, id(self.inspected)
 
     def _region(self, axes: tuple[int, int]) -> Region | None:
@@ -191,12 +193,17 @@ class Overlays:
         except PatchionerError:
             return None
 
-    def _heat(self, region: Region | None) -> FloatArray | None:
-        found = self._reader.here()
-        if region is None or found is None:
-            return None
+    def _heat(
+        self, region: Region | None, grid: FeatureGrid
+    ) -> tuple[FeatureGrid, FloatArray | None]:
+        """Return the patches that a region is seen by, and what each contributes."""
+        if region is None:
+            return grid, None
         pooling = self._options.get("pooling")
         try:
-            return self._reader.manner.weights(region, found[1], pooling)
+            # What is under the cursor is told from afar.
+            near = self.inspected is None
+            closer = patches_for(grid, region, self._options) if near else grid
+            return closer, self._reader.manner.weights(region, closer, pooling)
         except PatchionerError:
-            return None
+            return grid, None
