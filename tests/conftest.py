@@ -25,6 +25,9 @@ SETTINGS = tempfile.TemporaryDirectory(prefix="napari-settings-", ignore_cleanup
 os.environ["NAPARI_CONFIG"] = str(Path(SETTINGS.name) / "settings.yaml")
 
 GOLDEN = Path(__file__).parent / "golden"
+# No law is about time: a machine that is busy breaks none.
+settings.register_profile("usual", deadline=None)
+settings.load_profile("usual")
 # pytest --hypothesis-profile=thorough: minutes instead of seconds.
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 
