@@ -99,7 +99,7 @@ def _looks(annotation: Annotation) -> dict[str, Any]:
 def short_name(caption: str) -> str:
     r"""Return what fits in a list of objects: one line, cut with an ellipsis.
 
-    >>> short_name("a cat,\\nasleep")
+    >>> short_name("a cat,\nasleep")
     'a cat, asleep'
     """
     line = " ".join(caption.split())

@@ -13,8 +13,11 @@ from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
     ImageInfo,
+    Project,
+    ProjectImage,
     read_annotations,
     write_annotations,
+    write_project,
 )
 from napari_patchioner.regions import (
     Box,
@@ -255,3 +258,9 @@ def test_an_image_in_napari_tells_its_size(viewer, monkeypatch):
     viewer.add_image(np.zeros((3, 40, 50)), name="cells")
     monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
     assert plugin_io.viewer_images() == {"cells": ImageInfo("cells", 40, 50)}
+
+
+def test_a_project_is_no_file_of_annotations(tmp_path):
+    path = tmp_path / "cat.patchioner.json"
+    write_project(path, Project(ProjectImage("cat", content="0"), ()))
+    assert plugin_io.get_reader(str(path)) is None
