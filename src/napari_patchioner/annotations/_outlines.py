@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+_FARTHEST, _MOST_PIXELS = 2**31, 2**28
 
 
 def to_xy(points: npt.ArrayLike) -> FloatArray:
@@ -79,7 +80,9 @@ def mask_polygons(mask: Mask) -> list[shapely.Polygon]:
 
 
 def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
-    """Return the pixels whose centres lie within an odd number of rings; None if there are none.
+    """Return the pixels whose centres lie within an odd number of rings.
+
+    None if there are none, or far too many.
 
     Parameters
     ----------
@@ -87,8 +90,10 @@ def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
         ``x y``, pixel corners at integers.
     """
     corners = [np.asarray(ring, float) for ring in rings]
-    low = np.floor(np.min([ring.min(axis=0) for ring in corners], axis=0)).astype(int)
-    high = np.ceil(np.max([ring.max(axis=0) for ring in corners], axis=0)).astype(int)
+    ends = np.concatenate([[ring.min(axis=0), ring.max(axis=0)] for ring in corners])
+    if (abs(ends) > _FARTHEST).any() or np.prod(np.ptp(ends, axis=0) + 2) > _MOST_PIXELS:
+        return None
+    low, high = np.floor(ends.min(axis=0)).astype(int), np.ceil(ends.max(axis=0)).astype(int)
     width, height = (int(size) for size in np.maximum(high - low, 0))
     crossed = np.zeros((height, width + 1), np.int64)
     for ring in corners:

@@ -135,11 +135,13 @@ def _ours(files: Mapping[str, bytes]) -> dict[str, _Records]:
                 continue
             try:
                 size = (int(record["height"]), int(record["width"]))
+                if min(size) < 1:
+                    raise ValueError
                 label = str(PurePosixPath(name).parent / record["file"])
                 texts = {str(key): str(text) for key, text in record["region"].items()}
                 lines = [str(one) for one in list(record["lines"])]
                 about = {"image": str(record["image"]), "texts": texts, "lines": lines}
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise FormatError(f"{name}: record {place + 1}: lacks fields") from error
             found.setdefault(label, ([], size))[0].append((place, about))
     return found
