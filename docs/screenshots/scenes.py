@@ -63,13 +63,15 @@ def patches(window: Window, folder: Path) -> None:
 def inspected(window: Window, folder: Path) -> None:
     """Hold the cursor still over the spoon, with a brush."""
     bar = window.dock.panel.look
-    bar.inspect.click()
+    for switch in (bar.inspect, bar.patches):
+        switch.click()
     bar.brush.setValue(1)
     for step in range(5):
         window.hand.move(300 - 2 * step, 350 + 2 * step)
     wait(lambda: bar.text.text() not in ("…", "Move over the image."), 20, needed=True)
     window.shoot(folder / "inspect.png")
-    bar.inspect.click()
+    for switch in (bar.inspect, bar.patches):
+        switch.click()
 
 
 def listed(window: Window, folder: Path) -> None:
@@ -107,7 +109,7 @@ def points_and_labels(folder: Path) -> None:
         paint_saucer(labels, hand)
         labels.opacity = 0.45
         dock.look.new_points()
-        for place in ((60, 70), (150, 280), (60, 500)):
+        for place in ((60, 70), (150, 280), (370, 40)):
             hand.click(*place)
         window.wait_for_captions(5)
         dock.deeds.toggle_list()

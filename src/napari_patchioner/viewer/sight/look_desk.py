@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_patchioner.viewer.canvas._halo import add_halo
@@ -125,6 +126,8 @@ class LookDesk(QObject):
         self._viewer.add_layer(layer)
         self._current.sight.sources.follow(layer)
         layers.draw_captions(layer, colour)
+        # Above the point, not over it.
+        layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
         add_halo(self._viewer, layer)
         self._viewer.layers.selection.active = layer
         layer.mode = "add"
