@@ -35,6 +35,7 @@ class ProjectRow(QWidget):
         self.clear.setToolTip("Delete what was read of images; it is read again when needed.")
         self.more = QToolButton(self)
         self.more.setText("⋯")
+        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self.more.setToolTip("Save now, merge projects, clear the grid store.")
         self.more.setMenu(self.menu)
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
