@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--skip-seams", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    sys.stdout.reconfigure(line_buffering=True)
     captioner = load_model("mini")
     before = peak()
     with tempfile.TemporaryDirectory() as folder:
@@ -252,7 +253,7 @@ def draw_boxes_over_seams(shape: tuple[int, ...], count: int) -> list[Box]:
 def peak() -> float:
     """Most memory this process has had, in MB."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1e6 if sys.platform == "darwin" else 1e3)
+    return most * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 if __name__ == "__main__":
