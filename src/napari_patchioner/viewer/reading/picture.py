@@ -12,6 +12,8 @@ from napari_patchioner.errors import ImageError
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.viewer.canvas.geometry import full_shape, lies_on
 
+from .tones import colours, grey
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -67,11 +69,11 @@ class Channel:
             # As napari shows them: where there is no number it is dark.
             pixels = np.nan_to_num(pixels, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
         if self.colours:
-            return _colours(pixels)
-        grey = _grey(pixels, self.look["contrast_limits"], self.look["gamma"])
+            return colours(pixels)
+        shown = grey(pixels, self.look["contrast_limits"], self.look["gamma"])
         if self.palette is None:
-            return grey
-        return np.round(255 * self.palette).astype(np.uint8)[grey]
+            return shown
+        return np.round(255 * self.palette).astype(np.uint8)[shown]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -284,23 +286,3 @@ def _level(image: napari.layers.Image, plane: Plane) -> Any:
         if min(level.shape[axis] for axis in plane.axes) >= LEAST_PIXELS:
             chosen = level
     return chosen
-
-
-def _grey(
-    pixels: npt.NDArray[Any], contrast: Sequence[float], gamma: float
-) -> npt.NDArray[np.uint8]:
-    """Apply the display's contrast limits and gamma."""
-    low, high = contrast
-    shown = (pixels.astype(np.float32) - low) / max(high - low, np.finfo(np.float32).tiny)
-    shown = np.clip(shown, 0, 1)
-    return np.round(255 * (shown if gamma == 1 else shown**gamma)).astype(np.uint8)
-
-
-def _colours(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Bring colours to 8 bits as napari does: full range for integers, 0 to 1 for floats."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "iu" else 1.0
-    if pixels.dtype.kind == "b":
-        return pixels.astype(np.uint8) * 255
-    return np.round(255 * np.clip(pixels.astype(np.float32) / top, 0, 1)).astype(np.uint8)
