@@ -44,6 +44,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="part of a file that has parts (test)")
     parser.add_argument("--skip-missing", action="store_true", help="leave out images not there")
     parser.add_argument("--metrics", metavar="A,B,...", help="by default all that suit the task")
+    parser.add_argument("--clip", type=Path, metavar="DIR", help="CLIP ViT-B/32, for CLIPScore")
+    parser.add_argument("--pac", type=Path, metavar="FILE", help="weights of PAC-S")
     parser.add_argument("--table", type=Path, metavar="FILE", help="CSV that collects many runs")
     parser.add_argument(
         "--compare",
@@ -69,7 +71,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
 
 def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> str:
     from napari_patchioner.evaluation.datasets import open_dataset
-    from napari_patchioner.evaluation.metrics import open_tools
+    from napari_patchioner.evaluation.metrics import Places, open_tools
     from napari_patchioner.evaluation.protocols import evaluate
 
     names = _names(arguments.metrics)
@@ -80,7 +82,7 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
         split=arguments.split,
         skip_missing=arguments.skip_missing,
     )
-    tools = open_tools(arguments.task, names, say)
+    tools = open_tools(arguments.task, names, say, Places(arguments.clip, arguments.pac))
     with Bar() as bar:
         done = evaluate(
             dataset,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,19 +25,31 @@ class Said:
         return Scored(items.mean(), items)
 
 
-class Space:
-    """Stands in for a model's text space: a caption is where its first reference is."""
+class Judge:
+    """Stands in for CLIP: captions agree with an image as with its references."""
 
-    def embed(self, given):
-        words = sorted({one for others in given.references for one in others})
-        regions = np.array([[one == others[0] for one in words] for others in given.references])
-        texts = np.array([[one == caption for one in words] for caption in given.candidates])
-        return texts.astype(float), regions.astype(float)
+    def with_references(self, given):
+        pairs = zip(given.candidates, given.references, strict=True)
+        return np.array([float(c in r) for c, r in pairs])
+
+    with_images = with_both = with_references
+
+
+TOOLS = {"meteor": Said(), "spice": Said(), "clip": Judge(), "pac": Judge()}
 
 
 def captioned(candidates: list[str], references: list[list[str]]) -> Captioned:
-    tools = {"meteor": Said(), "space": Space()}
-    return Captioned(candidates, references, IMAGES, BOXES, [0.5, 0.6, 0.7], tools=tools)
+    right = [c in r for c, r in zip(candidates, references, strict=True)]
+    return Captioned(
+        candidates,
+        references,
+        IMAGES,
+        BOXES,
+        [0.5, 0.6, 0.7],
+        categories=["dog", "tree", "dog"],
+        found=[float(one) for one in right],
+        tools=TOOLS,
+    )
 
 
 REFERENCES = [["a big brown dog runs"], ["a very old oak tree"], ["the dog sleeps all day"]]
@@ -60,7 +74,7 @@ def test_boxes_alone_are_right_whatever_is_said() -> None:
 def test_metrics_name_themselves_and_what_they_need(name: str) -> None:
     metric = METRICS[name]
     assert metric.name == name
-    bare = Captioned(RIGHT.candidates, RIGHT.references, IMAGES, BOXES, RIGHT.scores)
+    bare = replace(RIGHT, tools={})
     if metric.needs:
         with pytest.raises(KeyError, match=metric.needs[0]):
             metric.score(bare)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from .clip_judge import ClipJudge
+
+    Array = npt.NDArray[np.float64]
+
     from napari_patchioner.regions import Region
 
     from .dense_map import DenseMap
@@ -52,6 +56,32 @@ def _rouge(given: Captioned) -> Scored:
 def _meteor(given: Captioned) -> Scored:
     scored: Scored = given.tools["meteor"].score(given.candidates, given.references)
     return scored
+
+
+def _spice(given: Captioned) -> Scored:
+    scored: Scored = given.tools["spice"].score(given.candidates, given.references)
+    return scored
+
+
+def _judged(tool: str, ask: Callable[[ClipJudge, Captioned], Array]) -> Callable[..., Scored]:
+    def score(given: Captioned) -> Scored:
+        if not given.candidates:
+            return Scored(float("nan"), np.empty(0))
+        return _mean(ask(given.tools[tool], given))
+
+    return score
+
+
+def _with_images(judge: ClipJudge, given: Captioned) -> Array:
+    return judge.with_images(given)
+
+
+def _with_references(judge: ClipJudge, given: Captioned) -> Array:
+    return judge.with_references(given)
+
+
+def _with_both(judge: ClipJudge, given: Captioned) -> Array:
+    return judge.with_both(given)
 
 
 def _dense(pick: Callable[[DenseMap], float]) -> Callable[[Captioned], Scored]:
@@ -111,7 +141,9 @@ def _mention(given: Captioned) -> Scored:
 
 _REGIONS = ("dense", "region-set", "trace")
 _DENSE = ("dense",)
+_IMAGE = ("image",)
 _TOOL = ("meteor",)
+_CLIP, _PAC = ("clip",), ("pac",)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -120,6 +152,12 @@ METRICS: dict[str, Metric] = {
         Metric("meteor", "METEOR", _meteor, mean=False, needs=_TOOL),
         Metric("rouge_l", "ROUGE-L", _rouge),
         Metric("cider_d", "CIDEr-D", _cider),
+        Metric("spice", "SPICE", _spice, needs=("spice",)),
+        # A caption of a region has no image of its own, so scores with images are for whole ones.
+        Metric("clip_score", "CLIP-S", _judged("clip", _with_images), True, _IMAGE, _CLIP),
+        Metric("ref_clip_score", "RefCLIP-S", _judged("clip", _with_both), True, _IMAGE, _CLIP),
+        Metric("pac_s", "PAC-S", _judged("pac", _with_images), True, _IMAGE, _PAC),
+        Metric("ref_pac_s", "RefPAC-S", _judged("pac", _with_references), needs=_PAC),
         Metric("dense_map", "mAP", _dense(lambda it: it.mean), False, _DENSE, _TOOL),
         Metric("det_map", "detmAP", _dense(lambda it: it.detection), False, _DENSE, _TOOL),
         Metric("mention", "category named", _mention),

@@ -98,6 +98,9 @@ class JavaMeteor:
         try:
             corpus, items = self._meteor.compute_score(wrote, said)
         except (OSError, ValueError) as error:
+            # The package holds its lock when it fails, and would wait for it when it is deleted.
+            with suppress(RuntimeError):
+                self._meteor.lock.release()
             raise ModelError(
                 f"METEOR's Java process ended early ({error}); check that 'java -version' works."
             ) from error

@@ -1,0 +1,142 @@
+"""Scores in the space CLIP shares between text and pictures: CLIPScore, PAC-S and their kin.
+
+PAC-S is CLIPScore with a CLIP ViT-B/32 that was tuned on good and bad captions; its weights are a
+file of their own. Captions and references get the same words in front, as published.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_patchioner.backbones import read_image
+from napari_patchioner.backbones._clip_config import tower_config
+from napari_patchioner.backbones._clip_text import ClipText
+from napari_patchioner.backbones._clip_vision import ClipVision
+from napari_patchioner.backbones._preprocess import CLIP, Preprocessing
+from napari_patchioner.backbones._threads import spare_core
+from napari_patchioner.bridges import unit_rows
+from napari_patchioner.checkpoints import read_state
+from napari_patchioner.decoders import ClipTokenizer
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ._captioned import Captioned
+
+    FloatArray = npt.NDArray[np.float64]
+
+PREFIX = "A photo depicts "
+CLIP_WEIGHT, PAC_WEIGHT = 2.5, 2.0
+
+
+class ClipJudge:
+    """A CLIP that says how well captions fit images and references.
+
+    Parameters
+    ----------
+    text : ClipText
+    vision : ClipVision
+    preprocessing : Preprocessing
+        How its images are cut and normalised.
+    weight : float
+        What cosines are multiplied with: 2.5 for CLIPScore, 2 for PAC-S.
+    """
+
+    def __init__(
+        self, text: ClipText, vision: ClipVision, preprocessing: Preprocessing, weight: float
+    ) -> None:
+        self.text, self.vision, self.preprocessing, self.weight = (
+            text,
+            vision,
+            preprocessing,
+            weight,
+        )
+        self._seen: dict[str, FloatArray] = {}
+
+    @classmethod
+    def open(cls, folder: Path, tuned: Path | None = None) -> ClipJudge:
+        """Open a CLIP, with other weights if there are any.
+
+        Parameters
+        ----------
+        folder : Path
+            A CLIP in the form of the Hugging Face hub; ViT-B/32 for published scores.
+        tuned : Path, optional
+            Weights of PAC-S for that network, as its authors publish them.
+
+        Raises
+        ------
+        ModelError
+            A file is missing, damaged, or does not belong to the others.
+        """
+        settings = tower_config(folder, "vision")
+        looks = Preprocessing(settings.image_size, settings.patch_size, "crop", CLIP)
+        if tuned is None:
+            return cls(ClipText.open(folder), ClipVision.open(folder), looks, CLIP_WEIGHT)
+        state = read_state(tuned)
+        words = ClipTokenizer(folder / "merges.txt")
+        text = ClipText.from_state(state, words, source=tuned)
+        vision = ClipVision.from_state(state, source=tuned)
+        if vision.patch_size != settings.patch_size:
+            raise ModelError(
+                f"{tuned} has patches of {vision.patch_size} pixels but {folder} of "
+                f"{settings.patch_size}; name the CLIP that these weights were tuned from."
+            )
+        return cls(text, vision, looks, PAC_WEIGHT)
+
+    def with_images(self, given: Captioned) -> FloatArray:
+        """CLIPScore (Hessel et al. 2021) or PAC-S: caption against image, 0 where they disagree.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+        """
+        captions = self._embed(given.candidates)
+        images = np.array([self._look(one, given.paths) for one in given.images])
+        cosines: FloatArray = np.einsum("nd,nd->n", captions, images.reshape(captions.shape))
+        return self.weight * np.clip(cosines, 0, None)
+
+    def with_references(self, given: Captioned) -> FloatArray:
+        """Cosine of each caption with the nearest of its references.
+
+        This is RefPAC-S as Patch-ioner reports it: neither weighed nor mixed with the image.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+        """
+        captions = self._embed(given.candidates)
+        lengths = [len(others) for others in given.references]
+        known = self._embed([text for others in given.references for text in others])
+        ends = np.cumsum(lengths)
+        pairs = zip(captions, ends - lengths, ends, strict=True)
+        return np.array([float((known[start:end] @ one).max()) for one, start, end in pairs])
+
+    def with_both(self, given: Captioned) -> FloatArray:
+        """RefCLIPScore: harmonic mean of the score with the image and that with the references."""
+        image, text = self.with_images(given), np.clip(self.with_references(given), 0, None)
+        total = image + text
+        return np.divide(2 * image * text, total, out=np.zeros_like(total), where=total > 0)
+
+    def _embed(self, texts: Sequence[str]) -> FloatArray:
+        vectors = self.text.embed([PREFIX + text for text in texts])
+        return np.asarray(unit_rows(vectors), np.float64)
+
+    @torch.inference_mode()
+    def _look(self, image: str, paths: Mapping[str, Path]) -> FloatArray:
+        """Class token of an image, projected; every image is looked at once."""
+        if image not in self._seen:
+            pixels = self.preprocessing(read_image(paths[image])).pixels
+            with spare_core():
+                tokens = self.vision.start(pixels)
+                for layer in self.vision.layers:
+                    tokens = self.vision.attend(layer, tokens)
+                vector = self.vision.finish(tokens[:, 0]).numpy()
+            self._seen[image] = np.asarray(unit_rows(vector)[0], np.float64)
+        return self._seen[image]

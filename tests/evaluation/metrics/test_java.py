@@ -1,0 +1,63 @@
+"""METEOR and SPICE where what they need is there, and what is said where it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+
+import pytest
+
+from napari_patchioner.errors import ModelError
+from napari_patchioner.evaluation.metrics.meteor import JavaMeteor
+from napari_patchioner.evaluation.metrics.spice import JavaSpice
+
+
+@pytest.mark.parametrize("tool", [JavaMeteor, JavaSpice])
+def test_without_java_the_sentence_says_what_to_install(tool, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ModelError, match=r"needs Java, which is not there; install a Java"):
+        tool()
+
+
+@pytest.mark.parametrize("tool", [JavaMeteor, JavaSpice])
+def test_without_the_package_the_sentence_says_how_to_get_it(tool, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/java")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install \"napari-patchioner\[metrics\]\""):
+        tool()
+
+
+def test_without_its_parser_spice_downloads_nothing(tmp_path, monkeypatch):
+    class Spec:
+        origin = str(tmp_path / "__init__.py")
+
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/java")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: Spec())
+    with pytest.raises(ModelError, match="get_stanford_models"):
+        JavaSpice()
+
+
+@pytest.fixture(scope="module")
+def meteor() -> JavaMeteor:
+    """Skips where Java or the package with the jar is not there."""
+    try:
+        return JavaMeteor()
+    except ModelError as error:
+        pytest.skip(str(error))
+
+
+def test_signs_of_the_protocol_in_a_text_do_no_harm(meteor):
+    nasty = "a dog ||| runs\non the lawn"
+    found = meteor.items([nasty, "a cat", "a cat"], [["a dog runs on the lawn"], [], ["a cat"]])
+    assert found[0] == pytest.approx(1.0)
+    assert found[1] == 0.0
+    assert found[2] == pytest.approx(1.0)
+    assert meteor.score([], []).items.size == 0
+
+
+def test_a_process_that_ended_is_told(meteor):
+    other = JavaMeteor()
+    other._meteor.meteor_p.kill()
+    other._meteor.meteor_p.wait()
+    with pytest.raises(ModelError, match="ended early"):
+        other.score(["a dog"], [["a dog"]])
