@@ -69,6 +69,10 @@ def test_tokens(case: Case) -> None:
         given.get("candidates", ()), expected.get("tokenized_candidates", ()), strict=True
     ):
         assert " ".join(tokenize(text)) == tokens
+    for texts_of, tokens_of in zip(
+        given.get("references", ()), expected.get("tokenized_references", ()), strict=True
+    ):
+        assert [" ".join(tokenize(text)) for text in texts_of] == tokens_of
 
 
 @pytest.mark.cases("09_metrics/caption_metrics*")
@@ -151,6 +155,12 @@ def test_meteor(case: Case, meteor: JavaMeteor) -> None:
 
     case.check("per_item_METEOR", found.items)
     assert found.corpus == pytest.approx(case.texts_out["corpus"]["METEOR"], abs=1e-6)
+    name = "corpus_values_in_order_B1_B2_B3_B4_ROUGE_CIDEr_METEOR"
+    if name in case.expected:
+        candidates, references = texts(case)
+        rouge, cider = rouge_l(candidates, references), cider_d(candidates, references)
+        values = [*bleu(candidates, references), rouge.mean(), cider.mean(), found.corpus]
+        case.check(name, values)
 
 
 @pytest.mark.cases("09_metrics/densecap_map*")

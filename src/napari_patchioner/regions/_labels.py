@@ -37,8 +37,8 @@ def label_boxes(labels: npt.NDArray[Any]) -> dict[int, LabelBox]:
     if labels.dtype.kind == "b" or labels.dtype.itemsize < 4:
         labels = labels.astype(np.int32)
     if labels.max() <= _LARGEST_LISTED and labels.min() >= 0:
-        boxes = enumerate(find_objects(labels.astype(np.intp, copy=False)), start=1)
-        return {value: box for value, box in boxes if box is not None}
+        listed = find_objects(labels.astype(np.intp, copy=False))
+        return {value: box for value, box in enumerate(listed, start=1) if box is not None}
     values, dense = np.unique(labels, return_inverse=True)
     boxes = zip(values, find_objects(dense.reshape(labels.shape) + 1), strict=True)
     return {int(value): box for value, box in boxes if value != 0}
