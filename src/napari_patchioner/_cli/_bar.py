@@ -46,3 +46,10 @@ class Bar:
         elif time.monotonic() - self._told >= _SELDOM_S:
             self._told = time.monotonic()
             print(f"{fraction:4.0%}  {message}", file=self._out, flush=True)
+
+    def tell(self, text: str) -> None:
+        """Print a sentence; the bar goes on below it."""
+        if self._width:
+            print("\r" + " " * self._width, end="\r", file=self._out)
+        self._width = 0
+        print(text, file=self._out, flush=True)

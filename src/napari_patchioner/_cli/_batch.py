@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations import format_named
-from napari_patchioner.batch import Journal, Plan, Result, Tally, caption_folder, find_images
+from napari_patchioner.batch import Plan, Tally, caption_folder, find_images
 from napari_patchioner.errors import FormatError, PatchionerError
 
 from ._bar import Bar
+from ._keeping import STDOUT, check_target, keep_what_is_done, keeper_of, let_go, write_result
 from ._telling import print_exactly, say
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from napari_patchioner.captioner import Captioner
 
-STDOUT = "-"
+    from ._keeping import AnyKeeper
+
 _DONE, _SOME_FAILED = 0, 1
 
 
@@ -34,9 +35,11 @@ class BatchRun:
     regions, only_empty, options
         See `Plan`.
     model, load, workers, threads
-        See `run`.
+        See `local.run`.
+    scheduler : str, optional
+        See `cluster.run`.
     out : str
-        The file to write, or ``"-"``.
+        The file or folder to write, or ``"-"``.
     format_name : str, optional
         Its format; by its ending by default, and a tidy table on standard output.
     resume : bool
@@ -54,6 +57,7 @@ class BatchRun:
     only_empty: bool = False
     workers: int = 1
     threads: int = 1
+    scheduler: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -86,49 +90,44 @@ def run_batch(asked: BatchRun) -> int:
 
 
 def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
-    """Caption images and write one file; what was done is kept beside it until all is."""
-    check_target(target, format_name)
+    """Caption images and write the result; what was done is kept until all is."""
+    if asked.scheduler is not None and asked.workers > 1:
+        raise PatchionerError("--workers are processes here; with --scheduler, leave it out")
+    check_target(asked.out, target, format_name)
     paths = find_images(asked.images, recursive=asked.recursive)
     plan = Plan(paths, asked.regions, only_empty=asked.only_empty, options=asked.options)
     if plan.left_out:
         say(f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images left out")
     settings = {"model": asked.model, "threads": str(asked.threads), **plan.settings}
-    journal = Journal(target.with_name(f"{target.name}.part"), settings, resume=asked.resume)
+    keeper = keeper_of(asked.out, target, format_name, settings, asked.resume)
     try:
-        tally = _caption(asked, plan, journal)
+        tally = _caption(asked, plan, keeper)
         say(_summary(tally))
-        _write(plan, journal, target, format_name, shown=asked.out)
+        write_result(plan, keeper, target, format_name, shown=asked.out)
     except (PatchionerError, KeyboardInterrupt):
-        _keep(journal, asked)
+        keep_what_is_done(keeper, shown=asked.out)
         raise
     if tally.failed:
-        journal.close()
-        _tell_trouble(tally, journal, asked)
+        keeper.close()
+        _tell_trouble(tally, keeper, asked)
         return _SOME_FAILED
-    journal.delete()
+    let_go(keeper)
     return _DONE
 
 
-def check_target(path: Path, format_name: str | None) -> None:
-    """Refuse a file that could not be written, before any work is done."""
-    form = format_named(path, format_name)
-    if path.is_dir() and form.suffixes:
-        raise FormatError(f"{path}: is a folder; name a file to write")
-    if not path.parent.is_dir():
-        raise FormatError(f"{path.parent}: there is no such folder to write into")
-
-
-def _caption(asked: BatchRun, plan: Plan, journal: Journal) -> Tally:
+def _caption(asked: BatchRun, plan: Plan, keeper: AnyKeeper) -> Tally:
     """Caption what is left, and show how far it is."""
     tally = Tally(len(plan))
     with Bar() as bar:
         for tally in caption_folder(
             plan,
-            journal,
+            keeper,
             asked.model,
             workers=asked.workers,
             threads=asked.threads,
             load=asked.load,
+            scheduler=asked.scheduler,
+            tell=bar.tell,
         ):
             bar(tally.finished / tally.total, _progress(tally))
     return tally
@@ -166,20 +165,7 @@ def _summary(tally: Tally) -> str:
     )
 
 
-def _write(plan: Plan, journal: Journal, target: Path, format_name: str | None, shown: str) -> None:
-    """Write the result and say what it holds."""
-    count, left_out = Result(plan, journal).write(target, format_name)
-    if left_out:
-        say(
-            f"{len(left_out)} of {count + len(left_out)} regions are left out, which this format "
-            f"cannot hold, such as {left_out[0].uid!r} of {left_out[0].image} "
-            f"({left_out[0].kind})"
-        )
-    if shown != STDOUT:
-        say(f"{target}: {count} region{'s' * (count != 1)}")
-
-
-def _tell_trouble(tally: Tally, journal: Journal, asked: BatchRun) -> None:
+def _tell_trouble(tally: Tally, keeper: AnyKeeper, asked: BatchRun) -> None:
     """Say which images failed, and how to try them again."""
     for image, why in tally.trouble:
         say(f"  {why}" if image in why else f"  {image}: {why}")
@@ -188,18 +174,5 @@ def _tell_trouble(tally: Tally, journal: Journal, asked: BatchRun) -> None:
     if asked.out != STDOUT:
         say(
             "to try those again, repeat the command with --resume; all else is kept in "
-            f"{journal.path}"
-        )
-
-
-def _keep(journal: Journal, asked: BatchRun) -> None:
-    """Keep what is done and say how to go on, after something has stopped the run."""
-    if not len(journal):
-        journal.delete()
-        return
-    journal.close()
-    if asked.out != STDOUT:
-        say(
-            f"stopped: {len(journal)} images are kept in {journal.path}; the same command with "
-            "--resume goes on from there"
+            f"{keeper.path}"
         )

@@ -35,8 +35,9 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         default="-",
-        metavar="FILE",
-        help="file to write, its format told by its ending; standard output by default",
+        metavar="FILE|FOLDER/",
+        help="file to write, its format told by its ending, or a folder for Parquet files written "
+        "as results come; standard output by default",
     )
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
     _add_running(parser.add_argument_group("running"))
@@ -62,6 +63,11 @@ def _add_running(group: Any) -> None:
     )
     group.add_argument(
         "--threads", type=positive, default=1, metavar="N", help="threads of each process (1)"
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="caption on a dask cluster: the address of its scheduler, or the file it wrote",
     )
 
 
@@ -120,6 +126,7 @@ def _run(arguments: argparse.Namespace, load: Loader) -> int:
             only_empty=arguments.only_empty,
             workers=arguments.workers,
             threads=arguments.threads,
+            scheduler=arguments.scheduler,
             options={name: value for name, value in given.items() if value},
         )
     )

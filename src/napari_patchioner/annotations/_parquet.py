@@ -68,7 +68,7 @@ def _write_groups(annotations: Sequence[Annotation], data: io.BytesIO) -> None:
     extras = _names_of_extras(annotations)
     first = table_of([], extras)
     rest = iter(annotations)
-    with _modules()[1].ParquetWriter(data, first.schema, compression="zstd") as writer:
+    with parquet_modules()[1].ParquetWriter(data, first.schema, compression="zstd") as writer:
         while group := list(itertools.islice(rest, _ROWS_PER_GROUP)):
             writer.write_table(table_of(group, extras))
 
@@ -77,7 +77,7 @@ def _names_of_extras(annotations: Sequence[Annotation]) -> list[str]:
     return list(dict.fromkeys(name for one in annotations for name in one.extra))
 
 
-def _modules() -> tuple[Any, Any]:
+def parquet_modules() -> tuple[Any, Any]:
     """Return pyarrow and its Parquet module."""
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
@@ -105,7 +105,7 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
         where there is none, and the extras as text; an extra takes the place of a number of its
         name. The names of the extras are in the metadata.
     """
-    arrow, _ = _modules()
+    arrow, _ = parquet_modules()
     rows = [{"image": one.image, **carried(one)} for one in annotations]
     extras = list(_names_of_extras(annotations) if extras is None else extras)
     columns = {
@@ -169,7 +169,7 @@ def read(path: Path) -> list[Annotation]:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
     """Yield the number and the cells of each row, a group in memory at a time, and the extras."""
-    arrow, parquet = _modules()
+    arrow, parquet = parquet_modules()
     try:
         file = parquet.ParquetFile(path)
     except (OSError, arrow.ArrowException) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._captions import caption_image
+from ._dataset import Dataset
 from ._folder import Tally, caption_folder
 from ._images import find_images
 from ._job import Job, Outcome, work
@@ -12,6 +13,7 @@ from ._result import Result
 from .local import run
 
 __all__ = [
+    "Dataset",
     "Job",
     "Journal",
     "Outcome",

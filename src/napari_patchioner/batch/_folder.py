@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from . import cluster
 from .local import load_installed, run
 
 if TYPE_CHECKING:
@@ -16,8 +17,17 @@ if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
 
     from ._job import Job, Outcome
-    from ._journal import Journal
     from ._plan import Plan
+
+
+class Keeper(Protocol):
+    """Keeps outcomes, and knows those of earlier runs: a `Journal` or a `Dataset`."""
+
+    def knows(self, job: Job, stamp: str) -> bool:
+        """Whether the image was captioned, not in vain, and has not changed since."""
+
+    def add(self, job: Job, outcome: Outcome, stamp: str) -> Outcome:
+        """Keep an outcome."""
 
 
 @dataclass(slots=True)
@@ -75,12 +85,14 @@ MOST_TROUBLE = 20
 
 def caption_folder(
     plan: Plan,
-    journal: Journal,
+    journal: Keeper,
     model: str,
     *,
     workers: int = 1,
     threads: int = 1,
     load: Callable[[str], Captioner] = load_installed,
+    scheduler: str | None = None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Tally]:
     """Caption the images of a plan that a journal does not know yet.
 
@@ -88,10 +100,12 @@ def caption_folder(
     ----------
     plan : Plan
         What to caption.
-    journal : Journal
+    journal : Journal or Dataset
         Gets every outcome as it comes.
     model, workers, threads, load
-        As for `run`.
+        As for `local.run`.
+    scheduler, tell
+        As for `cluster.run`, which captions in its place where a scheduler is named.
 
     Yields
     ------
@@ -116,7 +130,12 @@ def caption_folder(
                 yield job
 
     yield tally
-    with closing(run(left(), model, workers=workers, threads=threads, load=load)) as outcomes:
+    found = (
+        run(left(), model, workers=workers, threads=threads, load=load)
+        if scheduler is None
+        else cluster.run(left(), model, scheduler=scheduler, threads=threads, load=load, tell=tell)
+    )
+    with closing(found) as outcomes:
         for job, outcome in outcomes:
             journal.add(job, outcome, stamps.pop(job.image))
             tally.count(outcome)

@@ -1,0 +1,85 @@
+"""Where the captions of a run go, and what is kept of one that was stopped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from napari_patchioner.annotations import format_named
+from napari_patchioner.batch import Dataset, Journal, Result
+from napari_patchioner.errors import FormatError
+
+from ._telling import say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_patchioner.batch import Plan
+
+AnyKeeper: TypeAlias = Journal | Dataset
+STDOUT = "-"
+_ENDS_OF_FOLDERS = ("/", os.sep)
+
+
+def check_target(out: str, path: Path, format_name: str | None) -> None:
+    """Refuse a file or folder that could not be written, before any work is done."""
+    form = format_named(path, format_name) if not _is_dataset(out, format_name) else None
+    if path.is_dir() and form is not None and form.suffixes:
+        raise FormatError(f"{path}: is a folder; name a file to write")
+    if not path.parent.is_dir():
+        raise FormatError(f"{path.parent}: there is no such folder to write into")
+
+
+def _is_dataset(out: str, format_name: str | None) -> bool:
+    """Whether a folder of Parquet files is asked for."""
+    is_folder = out.endswith(_ENDS_OF_FOLDERS) or (out != STDOUT and Path(out).is_dir())
+    return is_folder and format_name in (None, "parquet")
+
+
+def keeper_of(
+    out: str, path: Path, format_name: str | None, settings: Mapping[str, str], resume: bool
+) -> AnyKeeper:
+    """Return what keeps the outcomes: the result itself if it is a folder, or else a journal."""
+    if _is_dataset(out, format_name):
+        return Dataset(path, settings, resume=resume)
+    return Journal(path.with_name(f"{path.name}.part"), settings, resume=resume)
+
+
+def write_result(
+    plan: Plan, keeper: AnyKeeper, target: Path, format_name: str | None, shown: str
+) -> None:
+    """Write the result and say what it holds."""
+    if isinstance(keeper, Dataset):
+        count = keeper.finish()
+    else:
+        count, left_out = Result(plan, keeper).write(target, format_name)
+        if left_out:
+            say(
+                f"{len(left_out)} of {count + len(left_out)} regions are left out, which this "
+                f"format cannot hold, such as {left_out[0].uid!r} of {left_out[0].image} "
+                f"({left_out[0].kind})"
+            )
+    if shown != STDOUT:
+        say(f"{target}: {count} region{'s' * (count != 1)}")
+
+
+def let_go(keeper: AnyKeeper) -> None:
+    """Tidy up after a run of which everything is in its result."""
+    if isinstance(keeper, Dataset):
+        keeper.close()
+    else:
+        keeper.delete()
+
+
+def keep_what_is_done(keeper: AnyKeeper, shown: str) -> None:
+    """Keep what is done and say how to go on, after something has stopped the run."""
+    if not len(keeper):
+        keeper.delete()
+        return
+    keeper.close()
+    if shown != STDOUT:
+        say(
+            f"stopped: {len(keeper)} images are kept in {keeper.path}; the same command with "
+            "--resume goes on from there"
+        )
