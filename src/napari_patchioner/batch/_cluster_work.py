@@ -1,0 +1,186 @@
+"""What happens on a worker of a cluster: one image, with the model that its process holds."""
+
+from __future__ import annotations
+
+import pickle
+import platform
+import sys
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import blake2b
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner import __version__
+from napari_patchioner.backbones._files import read_image
+from napari_patchioner.errors import PatchionerError
+
+from ._job import reason, work
+from ._torch_threads import torch_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_patchioner.captioner import Captioner
+
+    from ._job import Job, Outcome
+
+# What captions depend on besides the model, the image and this package.
+_SOFTWARE = ("torch", "transformers", "numpy", "pillow", "tifffile", "distributed")
+# A worker may serve several runs at a time; more models than that would fill its memory.
+_MOST_MODELS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What all images of a run have in common.
+
+    Attributes
+    ----------
+    model : str
+        Id of the model.
+    threads : int
+        Threads while it computes.
+    load : bytes
+        What loads the model by its id, pickled.
+    version : str
+        Of this package where the run was begun.
+    """
+
+    model: str
+    threads: int
+    load: bytes
+    version: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker says of one image.
+
+    Attributes
+    ----------
+    result : Outcome or PatchionerError
+        What came of it, or why nothing can come of any image here.
+    missing : Path or None
+        A file that the worker cannot see.
+    worker : str
+        The worker's address and the name of its machine.
+    software : mapping of str to str
+        Versions of what captions depend on, and a digest of the model's files.
+    """
+
+    result: Outcome | PatchionerError
+    missing: Path | None = None
+    worker: str = ""
+    software: Mapping[str, str] = field(default_factory=dict)
+
+
+class Call:
+    """Is captioned where it is unpickled.
+
+    A scheduler passes its pickle on unread, so it needs neither this package nor the job's parts.
+    """
+
+    def __init__(self, order: Order, job: Job) -> None:
+        self._order, self._job = order, job
+
+    def __reduce__(self) -> tuple[Any, tuple[Order, Job]]:
+        return answer, (self._order, self._job)
+
+
+def answer(order: Order, job: Job) -> Answer:
+    """Caption one image with the model of this process; nothing is ever raised."""
+    where = _place()
+    if order.version != __version__:
+        return Answer(
+            PatchionerError(
+                f"worker {where} has napari-patchioner {__version__} but this computer "
+                f"{order.version}; install the same version on both"
+            )
+        )
+    try:
+        result: Outcome | PatchionerError = _captioned(order, job)
+    except PatchionerError as error:
+        result = PatchionerError(f"worker {where}: {error}")
+    except Exception as error:  # a model may fail to load in any way
+        result = PatchionerError(f"worker {where}: {reason(error)}")
+    missing = None if isinstance(result, PatchionerError) else _missing(job)
+    return Answer(result, missing, where, software(order.model))
+
+
+_computing = threading.Lock()
+_models: OrderedDict[tuple[Order, str], Captioner] = OrderedDict()
+
+
+def _captioned(order: Order, job: Job) -> Outcome:
+    """Read an image, then wait for the model: a process computes one image at a time."""
+    ahead: Future[Any] = Future()
+    try:
+        ahead.set_result(read_image(job.path))
+    except Exception as error:
+        ahead.set_exception(error)
+    with _computing, torch_threads(order.threads) as limit:
+        captioner = _captioner(order)
+        limit()
+        return work(captioner, job, read=lambda _: ahead.result())
+
+
+def _captioner(order: Order) -> Captioner:
+    """Return the model of an order, loaded once; the one that was not asked for longest goes."""
+    key = (order, model_digest(order.model))
+    if key not in _models:
+        while len(_models) >= _MOST_MODELS:
+            _models.popitem(last=False)
+        _models[key] = pickle.loads(order.load)(order.model)  # noqa: S301
+    _models.move_to_end(key)
+    return _models[key]
+
+
+def _missing(job: Job) -> Path | None:
+    """Return a file of a job that cannot be seen from here."""
+    needed = (job.path, *getattr(job.drawing, "paths", ()))
+    return next((path for path in needed if not path.exists()), None)
+
+
+def software(model: str) -> dict[str, str]:
+    """Return versions of what captions depend on here, and a digest of the model's files."""
+    return {**_versions(), files_of(model): model_digest(model)}
+
+
+def files_of(model: str) -> str:
+    """Return under which name `software` tells the digest of a model's files."""
+    return f"files of the model {model!r}"
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _SOFTWARE:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def model_digest(model: str) -> str:
+    """Return a digest of what an installed model was made from; empty for an embedded one."""
+    from napari_patchioner.models._store import read_record
+
+    record = read_record(model)
+    if record is None:
+        return ""
+    hashes = sorted(file.sha256 for file in record.files)
+    return blake2b("".join(hashes).encode(), digest_size=6).hexdigest()
+
+
+def _place() -> str:
+    """Return the address of this worker and the name of its machine."""
+    from importlib import import_module
+
+    address = import_module("distributed").get_worker().address
+    return f"{address} on {platform.node()}"

@@ -1,0 +1,93 @@
+"""A scheduler and workers in processes of their own, as somebody starts them in a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SUPPORT = Path(__file__).parent
+PATIENCE_S = 120
+
+
+class Processes:
+    """A scheduler on a port of the system's choice; a context manager that ends all it began.
+
+    Parameters
+    ----------
+    folder : Path
+        For logs, and what workers keep on disk.
+    env : mapping of str to str, optional
+        Variables for every process.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.file = folder / "scheduler.json"
+        self._env = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(SUPPORT),
+            **(env or {}),
+        }
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", self.file
+        )
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.address = self._address()
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (*self.workers, self.scheduler):
+            end(process)
+
+    def add_worker(
+        self, *options: object, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker of one thread; it is not waited for."""
+        usual = ("--nthreads", "1", "--memory-limit", "0", "--local-directory", self.folder)
+        worker = self._start("worker", self.address, *usual, *options, env=env)
+        self.workers.append(worker)
+        return worker
+
+    def _start(
+        self, kind: str, *options: object, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{kind}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + kind, "--no-dashboard"]
+                + [str(one) for one in options],
+                env={**self._env, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _address(self) -> str:
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until and self.scheduler.poll() is None:
+            try:
+                return json.loads(self.file.read_text())["address"]
+            except (OSError, ValueError):
+                time.sleep(0.05)
+        raise AssertionError((self.folder / "scheduler.log").read_text())
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that is the first of its group, and all others of the group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
