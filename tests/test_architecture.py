@@ -112,6 +112,7 @@ VIEWER_FLOORS = {
     "models": 4,
     "keeping": 4,
     "desk": 5,
+    "folder": 5,
     "commands": 6,
     "opening": 6,
     "samples": 6,

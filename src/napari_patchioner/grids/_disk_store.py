@@ -75,6 +75,10 @@ class DiskStore:
             _touch(path)
         return grid
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a file of this key."""
+        return _KEY.fullmatch(key) is not None and self._path(key).is_file()
+
     def put(self, grid: FeatureGrid) -> None:
         """Write a grid, unless it is larger than the whole store.
 

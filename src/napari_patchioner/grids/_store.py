@@ -151,6 +151,14 @@ class GridStore:
             self._keep(grid)
         return grid
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a grid of this key, without reading it; never raises."""
+        with self._lock:
+            if key in self._ram:
+                return True
+        disk = self._disk
+        return disk is not None and disk.holds(key)
+
     def put(self, grid: FeatureGrid) -> None:
         """Keep a grid under its own key; never raises because of the disk."""
         self._keep(grid)

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .desk.dock import CaptionDock
+    from .folder.folder_dock import FolderDock
     from .opening import open_demo
 
-__all__ = ["CaptionDock", "open_demo"]
+__all__ = ["CaptionDock", "FolderDock", "open_demo"]
 
-_HOMES = {"CaptionDock": ".desk.dock", "open_demo": ".opening"}
+_HOMES = {
+    "CaptionDock": ".desk.dock",
+    "FolderDock": ".folder.folder_dock",
+    "open_demo": ".opening",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import napari
 
 _PLUGIN, _WIDGET = "napari-patchioner", "Patch-ioner: caption regions"
+_FOLDER = "Patch-ioner: folder of images"
 
 
 def open_dock() -> None:
@@ -17,6 +18,13 @@ def open_dock() -> None:
     viewer = _viewer()
     if viewer is not None:
         show_dock(viewer)
+
+
+def open_folder() -> None:
+    """Show the list of a folder's images, from *Layers > Annotate*."""
+    viewer = _viewer()
+    if viewer is not None:
+        viewer.window.add_plugin_dock_widget(_PLUGIN, _FOLDER)
 
 
 def show_dock(viewer: napari.Viewer) -> None:

@@ -10,6 +10,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "models": {"first": ""},
     "captions": {"visible": True, "lines": 3, "template": "{caption}"},
     "cache": {"on_disk": True, "memory_mb": 512, "disk_mb": 2000},
+    "folder": {"read_at_once": True, "read_ahead": True},
 }
 
 

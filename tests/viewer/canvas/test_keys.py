@@ -20,6 +20,7 @@ OTHERS = (
     *("orient_plane",),
 )
 NAMES = [key.key for key in keys.KEYS]
+FREE = [*NAMES, *keys.FOLDER]
 
 
 def taken():
@@ -38,13 +39,13 @@ def test_napari_is_asked_for_what_it_takes():
     assert {"P", "V", "1", "7", "A"} <= taken()
 
 
-@pytest.mark.parametrize("key", NAMES)
+@pytest.mark.parametrize("key", FREE)
 def test_our_keys_are_free_in_napari(key):
     assert str(coerce_keybinding(key)) not in taken()
 
 
 def test_no_key_is_given_twice():
-    assert len({str(coerce_keybinding(key)) for key in NAMES}) == len(NAMES)
+    assert len({str(coerce_keybinding(key)) for key in FREE}) == len(FREE)
 
 
 @pytest.mark.parametrize("key", keys.KEYS, ids=NAMES)
@@ -76,5 +77,5 @@ def test_the_help_says_where_to_read_more():
 
 def test_the_guide_has_every_key():
     guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text(encoding="utf-8")
-    for key, purpose in [*_lines(), *keys.INSPECTING, *keys.IN_THE_LIST]:
+    for key, purpose in [*_lines(), *keys.INSPECTING, *keys.IN_THE_LIST, *keys.IN_THE_FOLDER]:
         assert f"| {key} | {purpose} |" in guide

@@ -57,6 +57,13 @@ INSPECTING = (
     ("[, ]", "A smaller, a larger brush, while inspecting"),
     ("Ctrl+click", "Keep the patch or brush under the cursor as a region (Cmd on a Mac)"),
 )
+# On the canvas, whichever layer is active: how many images further in the folder.
+FOLDER = {"PageDown": 1, "PageUp": -1}
+IN_THE_FOLDER = (
+    ("Page Down, Page Up", "Next, previous image of the folder; on the canvas, too"),
+    ("Enter, double-click", "Open the image"),
+    ("Space", "Tick the selected images as done; again to untick"),
+)
 IN_THE_LIST = (
     ("Up, Down", "Select the region above or below"),
     ("N, P", "The same, and go there"),

@@ -95,6 +95,11 @@ class Keeper(QObject):
         return self._shelf.path
 
     @property
+    def content(self) -> str:
+        """What the image is known by; quick once the search for saved work has ended."""
+        return self._shelf.image.content
+
+    @property
     def folder(self) -> Path:
         """Where other projects of the image are most likely."""
         if self.path is not None:

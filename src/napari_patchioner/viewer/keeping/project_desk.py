@@ -69,6 +69,11 @@ class ProjectDesk(QObject):
             keeper.save() or self._ask(keeper, may_stay=True) for keeper in self.keepers.values()
         )
 
+    def may_leave(self, annotator: Annotator | None) -> bool:
+        """Save the work on one image; where that fails, ask as `may_close` does."""
+        keeper = self.keepers.get(annotator)
+        return keeper is None or keeper.save() or self._ask(keeper, may_stay=True)
+
     def close(self) -> None:
         """Save everything and stop."""
         for annotator in list(self.keepers):

@@ -98,13 +98,13 @@ def read_image(
     progress(0.0, "loading the model")
     with library.using(model, progress.part(0.0, 0.3)) as captioner:
         progress(0.3, "reading the image")
-        grid = _look(captioner, source, store, progress)
+        grid = look(captioner, source, store, progress)
         manner = Manner.of(captioner)
     progress(1.0, "done")
     yield grid, manner
 
 
-def _look(
+def look(
     captioner: Captioner, source: PlaneSource, store: GridStore | None, progress: Progress
 ) -> FeatureGrid:
     """Return the grid of a plane; of one too large for one look, its overview."""

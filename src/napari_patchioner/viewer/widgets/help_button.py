@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_patchioner.viewer.canvas.keys import IN_THE_LIST, INSPECTING, KEYS, NAPARI
+from napari_patchioner.viewer.canvas.keys import (
+    IN_THE_FOLDER,
+    IN_THE_LIST,
+    INSPECTING,
+    KEYS,
+    NAPARI,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +49,7 @@ def help_text() -> str:
         _table("With the canvas", _lines()),
         _table("While inspecting", INSPECTING),
         _table("With the list of regions", IN_THE_LIST),
+        _table("With a folder of images", IN_THE_FOLDER),
         _table("napari's own, with a layer of shapes", NAPARI),
     ]
     link = documentation()

@@ -1,0 +1,84 @@
+"""The dock of a folder's images: the list, and its keys on the canvas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_patchioner.viewer.canvas.keys import FOLDER
+from napari_patchioner.viewer.desk.dock import CaptionDock
+from napari_patchioner.viewer.widgets.dock_base import DockBase
+
+from .browser import Browser
+from .folder_list import FolderList
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import napari
+
+    from napari_patchioner.viewer.reading.library import Library
+
+_PLUGIN, _CAPTIONS = "napari-patchioner", "Patch-ioner: caption regions"
+
+
+class FolderDock(DockBase):
+    """Go through a folder of images, with their regions and captions.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer it is docked in.
+    library : Library, optional
+        Where models come from; the one of this process by default.
+    """
+
+    def __init__(
+        self, napari_viewer: napari.viewer.Viewer, *, library: Library | None = None
+    ) -> None:
+        super().__init__()
+        # As of the dock for captions.
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._library = library
+        self._closed = False
+        self.browser = Browser(self.viewer, self.captions, self)
+        self.panel = FolderList(self.browser)
+        self.setWidget(self.panel)
+        self._bind_keys(True)
+        self.browser.go_on()
+
+    def open_folder(self, folder: Path) -> None:
+        """List the images in a folder."""
+        self.panel.take(folder)
+
+    def captions(self) -> CaptionDock:
+        """Return the dock that regions are captioned with, opened if there is none."""
+        window = self.viewer.window
+        for widget in window.dock_widgets.values():
+            if isinstance(widget, CaptionDock):
+                return widget
+        if self._library is None:
+            _, made = window.add_plugin_dock_widget(_PLUGIN, _CAPTIONS)
+        else:
+            made = CaptionDock(self.viewer, library=self._library)
+            window.add_dock_widget(made, name=_CAPTIONS, area="right")
+        return made
+
+    def shut_down(self) -> None:
+        """Stop all work and let go of the viewer; the image in the window stays."""
+        if not self._closed:
+            self._closed = True
+            self._bind_keys(False)
+            self.browser.close()
+
+    def _bind_keys(self, on: bool) -> None:
+        """Let the keys step from image to image whichever layer is active, or give them back."""
+        for name, by in FOLDER.items():
+            self.viewer.bind_key(name, _step(self.browser, by) if on else None, overwrite=True)
+
+
+def _step(browser: Browser, by: int) -> Callable[[object], None]:
+    def press(_: object) -> None:
+        browser.step(by)
+
+    return press

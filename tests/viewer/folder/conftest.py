@@ -1,0 +1,103 @@
+"""A folder of small images, and napari with the dock of the folder in it."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_patchioner.errors import Cancelled
+from napari_patchioner.grids import grid_key
+from napari_patchioner.viewer.keeping import autosave
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    from napari_patchioner.viewer.folder import browser, listing
+
+    monkeypatch.setattr(autosave, "REST_MS", 20)
+    monkeypatch.setattr(browser, "IDLE_MS", 30)
+    monkeypatch.setattr(listing, "SETTLE_MS", 20)
+
+
+@pytest.fixture
+def captioner(captioner):
+    """The captioner of the other tests, but it keeps what it has seen as real ones do."""
+    look = captioner.encode
+    captioner.seen, captioner.cancelled = [], 0
+
+    def encode(image, *, progress=None, store=None):
+        key = grid_key(np.asarray(image), "colours")
+        if store is not None and (known := store.get(key)) is not None:
+            return known
+        try:
+            grid = look(image, progress=progress)
+        except Cancelled:
+            captioner.cancelled += 1
+            raise
+        object.__setattr__(grid, "key", key)
+        captioner.seen.append(int(np.asarray(image)[0, 0, 0]))
+        if store is not None:
+            store.put(grid)
+        return grid
+
+    captioner.encode = encode
+    return captioner
+
+
+def paint(path, shade):
+    """Write a picture whose first pixel tells which one it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((40, 60, 3), (30, 200, 60), np.uint8)
+    pixels[0, 0] = shade
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images 1, 2, 10 and one of the same name in a folder below."""
+    for name, shade in {"i1.png": 1, "i2.png": 2, "i10.png": 10, "sub/i1.png": 11}.items():
+        paint(tmp_path / "images" / name, shade)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def place(viewer, library, qtbot):
+    from napari_patchioner.viewer import FolderDock
+
+    made = FolderDock(viewer, library=library)
+    viewer.window.add_dock_widget(made, name="Folder", area="left")
+    yield made
+    # A closed window has taken the dock along.
+    with contextlib.suppress(RuntimeError):
+        made.shut_down()
+        made.captions().shut_down()
+
+
+@pytest.fixture
+def browser(place, folder, qtbot):
+    place.open_folder(folder)
+    qtbot.waitUntil(lambda: len(place.browser.listing.statuses) == 4, timeout=5000)
+    return place.browser
+
+
+@pytest.fixture
+def go(browser, qtbot):
+    """Open an image and wait until its work is there, and it is read."""
+
+    def open_image(name):
+        browser.go(browser.listing.find(name))
+        return settle(browser, qtbot, name)
+
+    return open_image
+
+
+def settle(browser, qtbot, name):
+    qtbot.waitUntil(
+        lambda: browser.opened is not None and browser.opened.file.name == name, timeout=10000
+    )
+    opened = browser.opened
+    qtbot.waitUntil(lambda: opened.keeper.found and opened.annotator.reader.ready, timeout=10000)
+    return opened
