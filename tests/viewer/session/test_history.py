@@ -10,7 +10,7 @@ import pytest
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.session.history import History, Snapshot
-from napari_patchioner.viewer.session.record import Plane, Record, Row, Seen
+from napari_patchioner.viewer.session.record import Look, Plane, Record, Row, Seen
 from napari_patchioner.viewer.session.session import Session
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
@@ -100,6 +100,73 @@ def test_a_start_is_one_step_and_undone_is_not_asked_for_again():
     assert session.undo() == "writing of 2 captions"
     assert captions(session) == ["", ""]
     assert session.take(lambda record: True) == []
+
+
+def test_what_was_asked_for_twice_is_undone_once():
+    session = drawn(0)
+    for _ in range(3):
+        session.restart()
+        session.take(lambda record: True)
+    assert [session.undo() for _ in range(3)] == ["writing of 1 caption", "drawing of 1 shape", ""]
+    assert [session.redo() for _ in range(3)] == ["drawing of 1 shape", "writing of 1 caption", ""]
+    assert [record.owed for record in session.records.values()] == [True]
+
+
+def test_asking_again_and_again_pushes_no_step_out_of_the_history():
+    session = drawn(0)
+    for _ in range(300):
+        session.restart()
+    session.undo()
+    assert session.undo() == "drawing of 1 shape"
+
+
+def test_a_wish_is_taken_back_and_made_again_with_its_step():
+    session = drawn(0)
+    answer(session, "first")
+    session.again(session.uids("regions"))
+    assert [record.owed for record in session.records.values()] == [True]
+    session.undo()
+    assert [record.owed for record in session.records.values()] == [False]
+    session.redo()
+    assert [record.owed for record in session.records.values()] == [True]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_a_model_has_in_hand_is_owed_like_what_it_has_not(taken):
+    session = drawn(0)
+    if taken:
+        session.take(lambda record: True)
+    state = session.history.now
+    assert not session.amend()
+    assert session.history.now is state
+
+
+def repainted(session, colour):
+    """See the shapes again in another colour."""
+    look = Look(1.0, colour, (0.0,) * 4, 0)
+    seen = [Seen(one.shape_type, one.vertices, look=look) for one in session.shapes("regions")]
+    session.observe("regions", seen, session.table("regions"))
+
+
+def test_another_colour_is_no_step_and_makes_none_of_what_is_none():
+    session = drawn(0)
+    session.restart()
+    repainted(session, (1.0, 0.0, 0.0, 1.0))
+    session.restart()
+    repainted(session, (0.0, 0.0, 1.0, 1.0))
+    steps = ["writing of 1 caption", "drawing of 1 shape"]
+    assert [session.undo(), session.undo(), session.undo()] == [*steps, ""]
+    assert [session.redo(), session.redo(), session.redo()] == [*steps[::-1], ""]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_corner_that_is_nowhere_is_not_moved_by_every_look():
+    session = Session()
+    see(session)
+    corners = np.array([[0.0, 0.0], [np.nan, 9.0], [9.0, 9.0]])
+    for _ in range(3):
+        session.observe("regions", [Seen("path", corners.copy())], session.table("regions"))
+    assert [session.undo(), session.undo()] == ["drawing of 1 shape", ""]
 
 
 def test_late_answers_for_what_was_undone_are_dropped():

@@ -422,7 +422,7 @@ class Desk(RuleBasedStateMachine):
             "records": {
                 uid: (
                     (r.kind, r.fingerprint, r.caption, str(r.score), r.source, r.model),
-                    (r.problem, r.layer, r.members, r.plane, r.wanted or r.asked),
+                    (r.problem, r.layer, r.members, r.plane, r.owed),
                     (r.reviewed, r.locked, r.rejected, id(r.details)),
                 )
                 for uid, r in self.session.records.items()
@@ -491,3 +491,42 @@ TestDesk.settings = settings(
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+# found by the machine, made as short as they get
+
+
+def test_a_colour_between_two_starts_is_no_step():
+    desk = Desk()
+    desk.draw(key="traces", kind="line", many=1)
+    desk.paint(number=0)
+    desk.restart(rewrite=True)
+    desk.restart(rewrite=True)
+    desk.teardown()
+
+
+def test_columns_of_other_people_between_two_wishes_are_no_step():
+    desk = Desk()
+    desk.draw(key="regions", kind="path", many=2)
+    desk.again(numbers=[0, 1])
+    desk.replace_the_table(how="own", number=0)
+    desk.whole(index=1)
+    desk.again(numbers=[0])
+    desk.teardown()
+
+
+def test_starts_with_requests_in_hand_are_walked_alike_both_ways():
+    desk = Desk()
+    desk.draw(key="traces", kind="line", many=1)
+    desk.move(numbers=[0])
+    desk.paint(number=0)
+    desk.take(every=1)
+    desk.again(numbers=[0])
+    desk.take(every=1)
+    desk.restart(rewrite=True)
+    desk.take(every=1)
+    desk.whole(index=1)
+    desk.drop(number=0)
+    desk.lock(numbers=[0], on=True)
+    desk.restart(rewrite=True)
+    desk.teardown()

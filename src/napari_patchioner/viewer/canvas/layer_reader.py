@@ -93,7 +93,7 @@ class LayerReader:
         style: npt.NDArray[np.float64],
         before: Sequence[int],
     ) -> list[bool]:
-        """Whether each shape is the one seen at its place before, digit for digit."""
+        """Whether each shape is the one seen at its place before, number for number."""
         seen = self._seen
         same = [
             at < len(seen) and seen[at].shape_type == kind and seen[at].outline.shape == one.shape
@@ -103,9 +103,8 @@ class LayerReader:
         if not places:
             return same
         now = [arrays[at] for at in places]
-        then = [seen[before[at]].outline for at in places]
         ends = np.cumsum([0, *map(len, now)])
-        moved = (np.concatenate(now) != np.concatenate(then)).any(axis=1)
+        moved = _moved(now, [seen[before[at]].outline for at in places])
         if moved.any():
             for at, (start, stop) in zip(places, pairwise(ends), strict=True):
                 same[at] = not moved[start:stop].any()
@@ -134,6 +133,14 @@ class LayerReader:
             else Seen(kind, to_image(one), drawn=np.array(one), look=looks[at])
             for at, (one, kind, alike) in enumerate(zip(arrays, kinds, same, strict=True))
         ]
+
+
+def _moved(
+    now: Sequence[npt.NDArray[Any]], then: Sequence[npt.NDArray[Any]]
+) -> npt.NDArray[np.bool_]:
+    """Return of each vertex of all shapes whether it has moved; shape (vertices,)."""
+    new, old = np.concatenate(now), np.concatenate(then)
+    return ((new != old) & ~(np.isnan(new) & np.isnan(old))).any(axis=1)
 
 
 def _style(layer: napari.layers.Shapes) -> npt.NDArray[np.float64]:

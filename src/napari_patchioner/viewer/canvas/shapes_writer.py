@@ -146,4 +146,4 @@ def _can_arrange(layer: napari.layers.Shapes) -> bool:
 
 
 def _is_drawn(shape: Seen, kind: str, vertices: Any) -> bool:
-    return shape.shape_type == kind and np.array_equal(shape.outline, vertices)
+    return shape.shape_type == kind and np.array_equal(shape.outline, vertices, equal_nan=True)

@@ -157,7 +157,7 @@ def _project_record(record: Record, extra: Mapping[str, Any]) -> ProjectRecord:
     seen, plane = record.seen, record.plane
     shared = {name: getattr(record, name) for name in SHARED}
     # What a model has in hand when the program ends has to be asked for again.
-    shared["wanted"] = record.wanted or record.asked
+    shared["wanted"] = record.owed
     return ProjectRecord(
         record.uid,
         record.kind,

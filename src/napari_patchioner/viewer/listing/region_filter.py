@@ -116,7 +116,7 @@ class Line(NamedTuple):
     plane: str
     model: str
     problem: str
-    wanted: bool
+    owed: bool
 
 
 def line_of(record: Record, plane: str = "") -> Line:
@@ -140,7 +140,7 @@ def line_of(record: Record, plane: str = "") -> Line:
         plane,
         record.model,
         record.problem,
-        record.wanted,
+        record.owed,
     )
 
 

@@ -183,7 +183,7 @@ def cell_text(line: Line, field: str) -> str:
     """Return what a cell says."""
     if field == "caption":
         # A caption takes one line of the table, however long it is.
-        nothing = "waiting for the model" if line.wanted else line.problem or "no caption"
+        nothing = "waiting for the model" if line.owed else line.problem or "no caption"
         return line.caption or nothing
     if field == "score":
         return f"{line.score:.2f}" if line.score == line.score else ""

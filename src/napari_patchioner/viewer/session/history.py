@@ -47,13 +47,25 @@ class Snapshot:
         return self if self.same(made) else made
 
     def same(self, other: Snapshot) -> bool:
-        """Whether both say the same."""
+        """Whether both say the same, down to the colours."""
         return (
             len(self.records) == len(other.records)
             and self.order == other.order
             and all(
                 one is two or one.same(two)
                 for one, two in zip(self.records, other.records, strict=True)
+            )
+        )
+
+    def alike(self, other: Snapshot) -> bool:
+        """Whether no step lies between both."""
+        here = {record.uid: record for record in self.records}
+        return (
+            len(self.records) == len(other.records)
+            and self.order == other.order
+            and all(
+                one.uid in here and (one is here[one.uid] or one.alike(here[one.uid]))
+                for one in other.records
             )
         )
 
@@ -82,6 +94,9 @@ class Snapshot:
 class History:
     """What was done, and what it led to.
 
+    A step is what makes a difference that can be undone: shapes, texts, marks, and which texts
+    are owed. States between which nothing of it differs are one to whoever walks.
+
     Parameters
     ----------
     depth : int
@@ -100,17 +115,6 @@ class History:
         """The state of the newest step that is not undone."""
         return self._states[self._position]
 
-    @property
-    def undoable(self) -> str:
-        """What would be undone, in words; empty where there is nothing."""
-        return self._labels[self._position]
-
-    @property
-    def redoable(self) -> str:
-        """What would be done again, in words; empty where there is nothing."""
-        later = self._labels[self._position + 1 :]
-        return later[0] if later else ""
-
     def push(self, state: Snapshot, label: str, key: object = None) -> bool:
         """Take a new state as a step; return whether it is one.
 
@@ -123,8 +127,9 @@ class History:
         key : object, optional
             Steps of the same key that follow each other are one step, until `seal`.
         """
-        if state.same(self.now):
-            return False
+        if state.alike(self.now):
+            return self.amend(state)
+        self._drop_empty()
         joined = key is not None and key == self._key and self._position == len(self._states) - 1
         del self._states[self._position + 1 :], self._labels[self._position + 1 :]
         if joined:
@@ -132,7 +137,7 @@ class History:
         else:
             self._states.append(state)
             self._labels.append(label)
-        if joined and state.same(self._states[-2]):
+        if joined and state.alike(self._states[-2]):
             del self._states[-1], self._labels[-1]
             key = None
         excess = len(self._states) - 1 - self.depth
@@ -188,10 +193,10 @@ class History:
     def back(self) -> str:
         """Go back one step and return what it was; empty where there is none."""
         while self._position:
-            label, here = self.undoable, self.now
+            label, here = self._labels[self._position], self.now
             self._position -= 1
             self.seal()
-            if not self.now.same(here):
+            if not self.now.alike(here):
                 return label
         return ""
 
@@ -201,9 +206,17 @@ class History:
             label, here = self._labels[place], self.now
             self._position = place
             self.seal()
-            if not self.now.same(here):
+            if not self.now.alike(here):
                 return label
         return ""
+
+    def _drop_empty(self) -> None:
+        """Forget the newest step if nothing is left of it: all it wanted is wanted anew."""
+        before = self._position - 1
+        if before >= 0 and self.now.alike(self._states[before]):
+            del self._states[before], self._labels[self._position]
+            self._position = before
+            self.seal()
 
     def _later(self) -> range:
         return range(self._position + 1, len(self._states))

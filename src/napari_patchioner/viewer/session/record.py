@@ -102,6 +102,11 @@ class Record:
         return self.locked or self.reviewed or (bool(self.caption) and self.source != "model")
 
     @property
+    def owed(self) -> bool:
+        """Whether a text is still to come, in the hands of a model or not yet."""
+        return self.wanted or self.asked
+
+    @property
     def row(self) -> Row:
         """What the features table should say."""
         known = self._row
@@ -168,12 +173,14 @@ class Record:
     def frozen(self) -> Record:
         """Return a copy for the history; what a model has in hand is still wanted there.
 
-        It keeps the stamp: to the history, wanted and asked are one.
+        That a text is owed belongs to the step that asked for it: to undo the step takes the
+        wish back, to redo it makes the wish again. Who has it in hand belongs to none. So the
+        copy keeps the stamp: to the history, wanted and asked are one.
         """
         kept = object.__new__(Record)
         for name in self.__slots__:
             object.__setattr__(kept, name, getattr(self, name))
-        object.__setattr__(kept, "wanted", self.wanted or self.asked)
+        object.__setattr__(kept, "wanted", self.owed)
         object.__setattr__(kept, "asked", False)
         return kept
 
@@ -197,6 +204,19 @@ class Record:
             and same_cells(self.extras, other.extras)
         )
 
+    def alike(self, other: Record) -> bool:
+        """Whether no step lies between both.
+
+        How a shape looks and what stands in other people's columns belong to no step: they go
+        along with the shape, and are as they are, whatever is undone.
+        """
+        return self.stamp == other.stamp or (
+            self.details is other.details
+            and self._told == other._told
+            and same_number(self.score, other.score)
+            and _same_outline(self.seen, other.seen)
+        )
+
     @property
     def _told(self) -> tuple[object, ...]:
         return (
@@ -209,12 +229,18 @@ class Record:
             self.layer,
             self.members,
             self.plane,
-            self.wanted or self.asked,
+            self.owed,
             self.reviewed,
             self.locked,
             self.rejected,
             self.origin,
         )
+
+
+def _same_outline(one: Seen | None, other: Seen | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one is other or one.same_outline(other)
 
 
 @dataclass(frozen=True, slots=True)

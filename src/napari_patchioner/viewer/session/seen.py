@@ -141,8 +141,13 @@ class Seen:
         return self.vertices if self.drawn is None else self.drawn
 
     def same_outline(self, other: Seen) -> bool:
-        """Whether both are drawn alike on their layer, wherever that layer lies."""
-        return self.shape_type == other.shape_type and np.array_equal(self.outline, other.outline)
+        """Whether both are drawn alike on their layer, wherever that layer lies.
+
+        A coordinate that is no number is as it was if it still is none.
+        """
+        return self.shape_type == other.shape_type and np.array_equal(
+            self.outline, other.outline, equal_nan=True
+        )
 
     def same(self, other: Seen) -> bool:
         """Whether nothing about both differs, digit for digit."""
@@ -158,7 +163,8 @@ class Seen:
         if not self._mark:
             digest = blake2b(self.shape_type.encode(), digest_size=12)
             digest.update(repr(self.vertices.shape).encode())
-            digest.update(np.ascontiguousarray(self.vertices, float).tobytes())
+            # Zero has two signs, which are the same place.
+            digest.update((np.ascontiguousarray(self.vertices, float) + 0.0).tobytes())
             object.__setattr__(self, "_mark", digest.hexdigest())
         return self._mark
 

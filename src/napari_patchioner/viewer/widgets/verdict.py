@@ -25,7 +25,7 @@ def _authorship(record: Record, waiting: str) -> str:
     if record.problem and not record.caption:
         return record.problem[:1].upper() + record.problem[1:]
     if not record.caption:
-        return waiting if record.wanted else ""
+        return waiting if record.owed else ""
     if record.source == "edited":
         return "Edited by you"
     if record.source != "model":
