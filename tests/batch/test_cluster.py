@@ -9,9 +9,11 @@ from pathlib import Path
 
 import colours
 import pytest
-from dask_processes import Processes
+from dask_processes import Processes, end
+from PIL import Image
 
 from napari_patchioner.batch import Plan, cluster, find_images, run
+from napari_patchioner.errors import PatchionerError
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -89,3 +91,122 @@ def wait_until(true, seconds=60):
     while not true():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_few_images_are_on_their_way_at_a_time(pictures, two_workers):
+    plan = Plan(find_images([pictures(60)]), "whole")
+    taken = back = most = 0
+
+    def jobs():
+        nonlocal taken
+        for job in plan:
+            taken += 1
+            yield job
+
+    for _ in on(two_workers, jobs(), load=colours.load_slow):
+        back += 1
+        most = max(most, taken - back)
+    assert back == 60
+    assert 2 <= most <= 9
+
+
+def test_a_run_that_is_left_leaves_nothing_on_the_cluster(pictures, two_workers):
+    import distributed
+
+    outcomes = on(two_workers, Plan(find_images([pictures(60)]), "whole"), load=colours.load_slow)
+    next(outcomes)
+    outcomes.close()
+
+    def tasks(dask_scheduler):
+        return len(dask_scheduler.tasks)
+
+    with distributed.Client(two_workers.address, set_as_default=False) as client:
+        wait_until(lambda: client.run_on_scheduler(tasks) == 0)
+
+
+def test_a_model_is_loaded_once_by_each_worker(pictures, two_workers, tmp_path):
+    log = tmp_path / "loads.log"
+    plan = Plan(find_images([pictures(40)]), "whole", options={"beams": 2})
+    for model in ("one", "other", "one"):
+        load = colours.LoudLoader(log)
+        assert len(captions(on(two_workers, plan, model, load))) == 40
+    lines = log.read_text().splitlines()
+    assert sorted(set(lines)) == sorted(lines)
+    assert {line.split()[0] for line in lines} == {"one", "other"}
+    assert 1 <= len({line.split()[1] for line in lines}) <= 2
+
+
+def test_images_with_nothing_to_caption_need_no_worker(pictures, scheduler, tmp_path):
+    table = tmp_path / "regions.csv"
+    table.write_text("image,uid,kind,wkt,caption\n,a,image,,mine\n")
+    plan = Plan(find_images([pictures(3)]), str(table))
+    found = captions(on(scheduler, plan, load=colours.load_nothing))
+    assert [one[0] for one in found.values()] == ["skipped"] * 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="no folder differs by process")
+def test_an_image_that_workers_cannot_see_tells_of_shared_storage(
+    pictures, two_workers, tmp_path, monkeypatch
+):
+    from napari_patchioner.batch import Job
+
+    [real] = pictures(1).iterdir()
+    [regions] = [job.regions for job in Plan([real], "whole")]
+    monkeypatch.chdir(real.parent)
+    here = Job("here", Path("/proc/self/cwd", real.name), regions)
+    nowhere = Job("nowhere", tmp_path / "gone.png", regions)
+    found = captions(on(two_workers, [here, nowhere]))
+    status, why, *_ = found["here"]
+    assert (status, why.startswith(f"{here.path}: worker tcp://127.0.0.1:")) == ("failed", True)
+    assert why.endswith("images must lie on storage that all workers share, under the same path")
+    assert found["nowhere"] == captions(run([nowhere], "x", load=colours.load))["nowhere"]
+
+
+def test_a_model_that_a_worker_cannot_load_is_one_sentence(pictures, two_workers):
+    plan = Plan(find_images([pictures(3)]), "whole")
+    with pytest.raises(PatchionerError, match=r"^worker tcp://.* on .*: there is no model 'x'$"):
+        captions(on(two_workers, plan, "x", colours.load_nothing))
+
+
+def test_an_image_that_kills_its_worker_fails_alone(pictures, scheduler, monkeypatch):
+    folder = pictures(12)
+    Image.new("RGB", (32, 16)).save(folder / "0002.png")
+    worker = scheduler.add_worker("--nanny")
+    plan = Plan(find_images([folder]), "whole")
+    found = captions(on(scheduler, plan, load=colours.load_deadly))
+    assert len(found) == 12
+    failed = {name: why for name, (status, why, *_) in found.items() if status == "failed"}
+    assert list(failed) == ["0002.png"]
+    assert failed["0002.png"].startswith("workers died whenever they captioned it")
+    monkeypatch.setattr(cluster, "_HOPELESS", 1)
+    with pytest.raises(PatchionerError, match="workers died at 1 images in a row"):
+        captions(on(scheduler, Plan([folder / "0002.png"], "whole"), load=colours.load_deadly))
+    end(worker)
+
+
+def test_a_scheduler_that_is_gone_is_told(pictures, scheduler):
+    scheduler.add_worker("--no-nanny")
+    outcomes = on(scheduler, Plan(find_images([pictures(60)]), "whole"), load=colours.load_slow)
+    next(outcomes)
+    scheduler.scheduler.kill()
+    with pytest.raises(PatchionerError, match="scheduler tcp://.*, then go on with --resume"):
+        captions(outcomes)
+
+
+def test_workers_that_never_come_are_waited_for_and_told(pictures, scheduler, monkeypatch):
+    from napari_patchioner.batch import _cluster_news
+
+    monkeypatch.setattr(_cluster_news, "_TELL_AFTER_S", 0.1)
+    told = []
+    plan = Plan(find_images([pictures(3)]), "whole")
+    with pytest.raises(PatchionerError, match=r"there were no workers at tcp.* for 2 s; start"):
+        captions(on(scheduler, plan, tell=told.append, patience=2))
+    assert [one.split(" at ")[0] for one in told] == ["there are no workers"]
+
+
+def test_workers_that_come_late_are_given_work(pictures, scheduler):
+    def jobs():
+        scheduler.add_worker("--no-nanny")
+        yield from Plan(find_images([pictures(3)]), "whole")
+
+    assert len(captions(on(scheduler, jobs()))) == 3

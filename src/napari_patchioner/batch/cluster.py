@@ -99,6 +99,7 @@ class _Flight:
     def __init__(self, client: Any, order: Order, news: News) -> None:
         self._client, self._order, self._news = client, order, news
         self._keys = map(f"caption-{uuid.uuid4().hex}-{{}}".format, count())
+        self._first: Job | None = None
         self._away: dict[str, tuple[Job, Any]] = {}
         self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Images at which workers died. Others that were there with them may be at fault, so each
@@ -129,15 +130,18 @@ class _Flight:
 
     def _take_off(self, waiting: Iterator[Job]) -> Iterator[Job]:
         """Send images while there is room; yield those that need nobody to look at them."""
-        while len(self._away) < self._news.window():
-            job = self._next(waiting)
+        while True:
+            job = self._first = self._first or self._next(waiting)
             if job is None:
                 self._all_done = not self._away
                 return
             if job.is_open:
+                if len(self._away) >= self._news.window():
+                    return
                 self._send(job)
             else:
                 yield job
+            self._first = None
 
     def _next(self, waiting: Iterator[Job]) -> Job | None:
         job = next(waiting, None)
