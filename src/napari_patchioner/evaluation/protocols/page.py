@@ -23,6 +23,8 @@ _STYLE = """
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { border-bottom: 1px solid #8886; padding: .25rem .7rem; text-align: left; }
+td.n small { display: block; }
+th.n { white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .look { display: grid; grid-template-columns: minmax(220px, 420px) 1fr; gap: 1.2rem; }
 .look { border-top: 1px solid #8886; padding: 1.2rem 0; }
@@ -80,7 +82,7 @@ def _notes(scores: Mapping[str, Any]) -> str:
         notes.append(f"{scores['missing']} images of the file were not in the folder.")
     if scores.get("failed"):
         notes.append(f"{len(scores['failed'])} images could not be read.")
-    notes.append("Values with brackets are means with 95 % intervals over images.")
+    notes.append("Values are times 100; below means stand their 95 % intervals over images.")
     return " ".join(notes)
 
 
@@ -109,8 +111,9 @@ def _cell(value: Mapping[str, float] | None) -> str:
     if value is None:
         return ""
     if "low" not in value:
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} <small>[{value['low']:.3f}, {value['high']:.3f}]</small>"
+        return f"{100 * value['value']:.1f}"
+    ends = f"{100 * value['low']:.1f} to {100 * value['high']:.1f}"
+    return f"{100 * value['value']:.1f} <small>{ends}</small>"
 
 
 def _spread(
