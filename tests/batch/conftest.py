@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from dask_processes import Processes
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -26,3 +27,21 @@ def pictures(tmp_path: Path) -> Callable[[int], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="package")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """A cluster that tests share; whoever kills any of it wants one of its own."""
+    with Processes(tmp_path_factory.mktemp("dask")) as processes:
+        for _ in range(2):
+            processes.add_worker("--no-nanny")
+        yield processes
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[Processes]:
+    """A scheduler without workers, of which each image may cost one other."""
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    with Processes(folder, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}) as processes:
+        yield processes

@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import colours
 import pytest
-from dask_processes import Processes, end
+from dask_processes import end, wait_until
 from PIL import Image
 
 from napari_patchioner.batch import Plan, cluster, find_images, run
 from napari_patchioner.errors import PatchionerError
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def two_workers(tmp_path_factory):
-    with Processes(tmp_path_factory.mktemp("dask")) as processes:
-        for _ in range(2):
-            processes.add_worker("--no-nanny")
-        yield processes
-
-
-@pytest.fixture
-def scheduler(tmp_path):
-    """A scheduler without workers, of which each image may cost one other."""
-    folder = tmp_path / "dask"
-    folder.mkdir()
-    with Processes(folder, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}) as processes:
-        yield processes
 
 
 def captions(found):
@@ -84,13 +66,6 @@ def worker_process(process):
     pids = [int(pid) for one in below for pid in one.read_text().split()]
     spawned = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return max(spawned, default=None) if nanny else process.pid
-
-
-def wait_until(true, seconds=60):
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_few_images_are_on_their_way_at_a_time(pictures, two_workers):
@@ -189,7 +164,7 @@ def test_a_scheduler_that_is_gone_is_told(pictures, scheduler):
     outcomes = on(scheduler, Plan(find_images([pictures(60)]), "whole"), load=colours.load_slow)
     next(outcomes)
     scheduler.scheduler.kill()
-    with pytest.raises(PatchionerError, match="scheduler tcp://.*, then go on with --resume"):
+    with pytest.raises(PatchionerError, match=r"scheduler tcp://.*, then go on with --resume"):
         captions(outcomes)
 
 
