@@ -186,6 +186,86 @@ def test_closing_stops_following():
     assert session.records == {}
 
 
+def requested(layer, session):
+    """Three boxes, and what a model was asked about them."""
+    layer.add([SQUARE, SQUARE + 20, SQUARE + 40], shape_type="rectangle")
+    return session.take(lambda record: True)
+
+
+def deliver(session, requests):
+    return [session.deliver(one, Caption(f"about {one.uid}", 0.5)) for one in requests]
+
+
+def test_captions_come_without_another_look_at_the_layer(monkeypatch):
+    layer, session, binding = bound()
+    requests = requested(layer, session)
+    looks = []
+    monkeypatch.setattr(binding._reader, "shapes", lambda: looks.append("shapes"))
+    monkeypatch.setattr(binding._reader, "rows", lambda: looks.append("rows"))
+    assert deliver(session, requests) == [True] * 3
+    binding.show()
+    assert looks == []
+    assert list(layer.features["caption"]) == [f"about {one.uid}" for one in requests]
+    shown = [str(text).replace("\n", "") for text in layer.text.values]
+    assert shown == list(layer.features["caption"])
+
+
+def test_a_caption_for_a_shape_that_is_gone_goes_nowhere():
+    layer, session, binding = bound()
+    requests = requested(layer, session)
+    remove_row(layer, 1)
+    assert deliver(session, requests) == [True, False, True]
+    binding.show()
+    assert list(layer.features["uid"]) == [requests[0].uid, requests[2].uid]
+    assert list(layer.features["caption"]) == [f"about {requests[i].uid}" for i in (0, 2)]
+
+
+def test_a_caption_for_a_shape_that_was_moved_goes_nowhere():
+    layer, session, binding = bound()
+    requests = requested(layer, session)
+    layer._data_view.shift(1, (3, 3))
+    layer.events.data(value=layer.data, action="changed", data_indices=(1,), vertex_indices=((),))
+    assert deliver(session, requests) == [True, False, True]
+    binding.show()
+    assert list(layer.features["caption"])[1] == ""
+    assert [one.uid for one in session.take(lambda record: True)] == [requests[1].uid]
+
+
+def test_a_caption_of_a_shape_whose_move_nobody_told_of_does_not_outlive_the_next_look():
+    layer, session, binding = bound()
+    requests = requested(layer, session)
+    layer.data[1][:] += 3
+    assert deliver(session, requests) == [True] * 3
+    binding.show()
+    binding.sync()
+    assert list(layer.features["caption"])[1] == ""
+    assert session.records[requests[1].uid].wanted
+
+
+def test_captions_find_their_rows_in_another_order():
+    layer, session, binding = bound()
+    requests = requested(layer, session)
+    layer.selected_data = {0}
+    layer.move_to_front()
+    layer.data = [np.array(one) for one in layer.data[::-1]]
+    deliver(session, requests)
+    binding.show()
+    for uid, caption in zip(layer.features["uid"], layer.features["caption"], strict=True):
+        assert caption == f"about {uid}"
+
+
+def test_captions_for_rows_that_were_taken_away_and_come_back_are_there():
+    layer, session, binding = bound()
+    requests = requested(layer, session)
+    binding._writing = True
+    layer.features = layer.features.iloc[[2]]
+    binding._writing = False
+    deliver(session, requests)
+    binding.show()
+    binding.sync()
+    assert list(layer.features["caption"]) == [f"about {one.uid}" for one in requests]
+
+
 def start_polygon(layer, corner):
     """What napari does on the first click of a polygon."""
     from napari.layers.shapes._shapes_mouse_bindings import initiate_polygon_draw
