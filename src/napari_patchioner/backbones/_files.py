@@ -53,13 +53,13 @@ def read_image(path: str | os.PathLike[str]) -> AnyArray:
     if not path.is_file():
         problem = "is a folder, not an image" if path.is_dir() else "there is no such image"
         raise ImageError(f"{path}: {problem}")
-    with _quietly():
+    with quietly():
         image = _read_tiff(path) if path.suffix.lower() in _TIFF else None
         return _read_with_pillow(path) if image is None else image
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep the decoders' remarks on odd files to themselves; what matters is raised."""
     remarks = logging.getLogger("tifffile")
     before = remarks.disabled

@@ -22,7 +22,7 @@ _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 _MOST_CHANNELS = 12
 # Red, green and blue of the channels' light, as napari has them by default.
 _TWO = ((1, 0, 1), (0, 1, 0))
-_MANY = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))
+MANY_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))
 
 
 def as_rgb(
@@ -128,7 +128,7 @@ def _composite(
 ) -> npt.NDArray[np.uint8]:
     """Add up the light of several channels, each in a colour of its own."""
     count = channels.shape[2]
-    colours = _TWO if count == 2 else [_MANY[i % len(_MANY)] for i in range(count)]
+    colours = _TWO if count == 2 else [MANY_COLOURS[i % len(MANY_COLOURS)] for i in range(count)]
     pairs = [None] * count if limits is None else np.broadcast_to(limits, (count, 2))
     light = np.zeros((*channels.shape[:2], 3), np.uint16)
     for number, (colour, pair) in enumerate(zip(colours, pairs, strict=True)):

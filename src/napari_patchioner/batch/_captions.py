@@ -67,7 +67,7 @@ def caption_image(
         captions = captioner.caption(grid, [one.region for one in sound], **options)
     left = iter(captions)
     said = [
-        one if place in faults else _written(captioner, grid, one, next(left), options)
+        one if place in faults else written(captioner, grid, one, next(left), options)
         for place, one in enumerate(annotations)
     ]
     return said, "; ".join(faults.values())
@@ -84,15 +84,28 @@ def _faults(grid: FeatureGrid, annotations: Sequence[Annotation]) -> dict[int, s
     return found
 
 
-def _written(
+def written(
     captioner: Captioner,
     grid: FeatureGrid,
     annotation: Annotation,
     caption: Caption,
     options: Mapping[str, Any],
+    looked: Mapping[str, str] | None = None,
 ) -> Annotation:
-    """Return the region with its caption and what that was made from."""
-    made_from = {"grid": getattr(grid, "key", ""), "options": dict(options)}
+    """Return the region with its caption and what that was made from.
+
+    Parameters
+    ----------
+    captioner, grid, annotation, caption, options
+        What was captioned by whom, from what, and how.
+    looked : mapping of str to str, optional
+        From how close, and on which plane, where that needs to be said.
+    """
+    made_from = {
+        "grid": getattr(grid, "key", ""),
+        "looked": dict(looked or {}),
+        "options": dict(options),
+    }
     origin = {"model": captioner.name} | {name: one for name, one in made_from.items() if one}
     extra = {name: text for name, text in annotation.extra.items() if name != "problem"}
     extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)

@@ -15,10 +15,10 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner import __version__
-from napari_patchioner.backbones._files import read_image
 from napari_patchioner.errors import PatchionerError
 
 from ._job import reason, work
+from ._source import read_source
 from ._torch_threads import torch_threads
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _captioned(order: Order, job: Job) -> Outcome:
     """Read an image, then wait for the model: a process computes one image at a time."""
     ahead: Future[Any] = Future()
     try:
-        ahead.set_result(read_image(job.path))
+        ahead.set_result(read_source(job.path, job.big))
     except Exception as error:
         ahead.set_exception(error)
     with _computing, torch_threads(order.threads) as limit:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from napari_patchioner.backbones._files import read_image
+import numpy as np
+
 from napari_patchioner.errors import ModelError, PatchionerError
+from napari_patchioner.pyramid import BIG
 
 from ._captions import caption_image
+from ._large import caption_stored
 from ._sizes import image_size
+from ._source import opened, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from napari_patchioner.annotations import Annotation
     from napari_patchioner.captioner import Captioner
 
     from ._regions import Drawing
+    from ._source import Source
 
-    Reader: TypeAlias = Callable[[Path], npt.NDArray[Any]]
+    Reader: TypeAlias = Callable[[Path], Source]
+    Captioning: TypeAlias = Callable[..., tuple[list[Annotation], str]]
 
 Status: TypeAlias = Literal["done", "skipped", "failed"]
 
@@ -45,7 +50,10 @@ class Job:
     only_empty : bool
         Whether captions by a model stay as well.
     options : mapping of str to object
-        How to caption: keywords of `Captioner.caption`.
+        How to caption: keywords of `Captioner.caption`, and ``"zoom"``: whether regions smaller
+        than a patch are looked at enlarged.
+    big : int
+        Long side, in pixels, up to which the image is looked at in one pass.
     """
 
     image: str
@@ -54,6 +62,7 @@ class Job:
     drawing: Drawing | None = None
     only_empty: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    big: int = BIG
 
     @property
     def is_open(self) -> bool:
@@ -93,7 +102,7 @@ class Outcome:
     width: int = 0
 
 
-def work(captioner: Captioner, job: Job, *, read: Reader = read_image) -> Outcome:
+def work(captioner: Captioner, job: Job, *, read: Reader | None = None) -> Outcome:
     """Caption one image; nothing about the image or its regions is ever raised.
 
     Parameters
@@ -102,8 +111,8 @@ def work(captioner: Captioner, job: Job, *, read: Reader = read_image) -> Outcom
         The model.
     job : Job
         The image and what to caption of it.
-    read : callable
-        Reads the image file; `read_image` by default.
+    read : callable, optional
+        Reads the image; `read_source` by default.
 
     Returns
     -------
@@ -144,16 +153,28 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _captioned(captioner: Captioner, job: Job, read: Reader) -> Outcome:
+def _captioned(captioner: Captioner, job: Job, read: Reader | None) -> Outcome:
     if not job.is_open:
         return skipped(job)
-    pixels = read(job.path)
-    height, width = pixels.shape[:2]
+    source = read_source(job.path, job.big) if read is None else read(job.path)
+    if isinstance(source, np.ndarray) and not job.options.get("zoom"):
+        usual = {name: value for name, value in job.options.items() if name != "zoom"}
+        return _outcome(job, source.shape[:2], partial(caption_image, captioner, source), usual)
+    with opened(source, job.path) as image:
+        piecewise = partial(caption_stored, captioner, image, big=job.big)
+        return _outcome(job, image.shape, piecewise, job.options)
+
+
+def _outcome(
+    job: Job, shape: tuple[int, ...], caption: Captioning, options: Mapping[str, Any]
+) -> Outcome:
+    """Caption what may be captioned of an image of this size."""
+    height, width = shape
     regions = job.regions
     if job.drawing is not None:
         regions += job.drawing.draw(job.image, height, width)
     places = [place for place, one in enumerate(regions) if is_open(one, job.only_empty)]
-    said, why = caption_image(captioner, pixels, [regions[place] for place in places], job.options)
+    said, why = caption([regions[place] for place in places], options)
     found = list(regions)
     for place, annotation in zip(places, said, strict=True):
         found[place] = annotation

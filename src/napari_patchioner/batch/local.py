@@ -7,10 +7,9 @@ from functools import partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.backbones._files import read_image
-
 from ._crew import Crew
 from ._job import skipped, work
+from ._source import read_source
 from ._torch_threads import torch_threads
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def _reading(
 ) -> Iterator[tuple[Job | None, Future[Any] | None]]:
     """Yield jobs and the pixels to come of those that need to be looked at."""
     for job in jobs:
-        yield job, reader.submit(read_image, job.path) if job.is_open else None
+        yield job, reader.submit(read_source, job.path, job.big) if job.is_open else None
 
 
 def _result(ahead: Future[Any], _: object) -> Any:

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ._levels import Level, Levels
+from ._open import open_image, open_levels
 from ._plan import Plan, Planner
 from ._pyramid import BIG, Pyramid
+from ._stored import StoredImage
 
-__all__ = ["BIG", "Level", "Levels", "Plan", "Planner", "Pyramid"]
+__all__ = [
+    "BIG",
+    "Level",
+    "Levels",
+    "Plan",
+    "Planner",
+    "Pyramid",
+    "StoredImage",
+    "open_image",
+    "open_levels",
+]

@@ -149,6 +149,33 @@ class Pyramid:
         """
         return self.look(self.plan(region, zoom=zoom), progress=progress)
 
+    def looks(
+        self, regions: Sequence[Region], *, zoom: bool = False
+    ) -> list[tuple[Plan, list[int]]]:
+        """Plan for many regions at once.
+
+        Parameters
+        ----------
+        regions, zoom
+            As for :meth:`caption`.
+
+        Returns
+        -------
+        list of (Plan, list of int)
+            What to look at, and the positions of the regions that are seen there; those that share
+            tiles come soon after one another.
+
+        Raises
+        ------
+        RegionError
+            If a region lies outside the image or makes no sense.
+        """
+        groups: dict[Plan, list[int]] = {}
+        plans = each(regions, lambda region: self.plan(region, zoom=zoom))
+        for position, plan in enumerate(plans):
+            groups.setdefault(plan, []).append(position)
+        return [(plan, groups[plan]) for plan in sorted(groups, key=_nearby)]
+
     def look(self, plan: Plan, *, progress: Tell | None = None) -> FeatureGrid:
         """Carry out a plan, as :meth:`grid` does; the same plan gives the same grid."""
         return self._looker.look(plan, progress or _silent)
@@ -185,13 +212,8 @@ class Pyramid:
             If a region lies outside the image or makes no sense; nothing was read then.
         """
         tell = progress or _silent
-        groups: dict[Plan, list[int]] = {}
-        plans = each(regions, lambda region: self.plan(region, zoom=zoom))
-        for position, plan in enumerate(plans):
-            groups.setdefault(plan, []).append(position)
         captions: dict[int, Caption] = {}
-        for plan in sorted(groups, key=_nearby):
-            members = groups[plan]
+        for plan, members in self.looks(regions, zoom=zoom):
             start, width = len(captions) / len(regions), len(members) / len(regions)
             grid = self.look(plan, progress=part(tell, start, 0.8 * width))
             written = self.captioner.caption(

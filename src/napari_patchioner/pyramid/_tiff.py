@@ -1,0 +1,137 @@
+"""TIFF files of which only the tiles or strips that are looked at are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.backbones._files import quietly
+from napari_patchioner.errors import ImageError
+
+from ._stored import CHANNEL, COLUMN, LARGE_PIECE, ROW, SAMPLE, StoredImage, piece_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tifffile import TiffFile, TiffPageSeries
+
+_BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
+# Of these tifffile makes RGB while it unpacks them.
+_JPEGS = (6, 7, 33003, 33004, 33005, 34712)
+_ORIENTATION = 274
+# Pillow unpacks an image whole, and takes larger ones for an attack.
+_MOST_FOR_PILLOW = 178_956_970
+# Letters for axes that nobody has named.
+_NAMELESS = "qi"
+
+
+def is_tiff(start: bytes) -> bool:
+    """Whether a file begins as a TIFF does."""
+    return start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_tiff(path: Path) -> StoredImage | None:
+    """Open a TIFF; None if its pixels have to be read whole to be understood.
+
+    That is the case of palettes, CMYK, images that lie on their side and the like.
+
+    Raises
+    ------
+    ImageError
+        What would read parts of it is not installed.
+    """
+    import tifffile
+
+    with quietly():
+        try:
+            tiff = tifffile.TiffFile(path)
+        except Exception:  # damaged; whoever reads it whole will say how
+            return None
+        try:
+            return _opened(path, tiff)
+        except ImageError:
+            tiff.close()
+            raise
+        except Exception:
+            tiff.close()
+            return None
+
+
+def _opened(path: Path, tiff: TiffFile) -> StoredImage | None:
+    series = tiff.series[0]
+    axes = _axes(series)
+    if axes is None or not (_is_plain(tiff) and _can_be_unpacked(path, series)):
+        tiff.close()
+        return None
+    same = [level for level in series.levels if level.axes == series.axes]
+    arrays = [_array(path, level) for level in same]
+    return StoredImage(path, arrays, axes, closing=tiff.close)
+
+
+def _is_plain(tiff: TiffFile) -> bool:
+    """Whether pixels are gray or RGB, black is zero and the first row is the upper one."""
+    page = tiff.pages.first
+    tag = page.tags.get(_ORIENTATION)
+    shown = page.photometric in (_BLACK_IS_ZERO, _RGB) or (
+        page.photometric == _YCBCR and page.compression in _JPEGS
+    )
+    return shown and (tag is None or int(tag.value) == 1)
+
+
+def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
+    """Whether what unpacks the pixels is installed; Pillow may have it, for small images."""
+    from tifffile import COMPRESSION, TIFF
+
+    page = series.keyframe
+    if page.compression in TIFF.DECOMPRESSORS and page.predictor in TIFF.UNPREDICTORS:
+        return True
+    if page.imagelength * page.imagewidth > _MOST_FOR_PILLOW:
+        packing = COMPRESSION(page.compression).name
+        raise ImageError(
+            f"{path}: to unpack it ({packing}) imagecodecs is needed; run: "
+            "pip install 'napari-patchioner[bigimages]'"
+        )
+    return False
+
+
+def _axes(series: TiffPageSeries) -> str | None:
+    """Return the letters of the axes; None where there are no rows and columns."""
+    axes, shape = series.axes.lower(), series.shape
+    if len(set(axes)) != len(axes) or not {ROW, COLUMN} <= set(axes):
+        return None
+    # Three or four nameless planes, or three named channels, are the colours of one picture.
+    count = shape[0] if SAMPLE not in axes and len(axes) == 3 and shape[2] not in (3, 4) else 0
+    if (axes[0] in _NAMELESS and count in (3, 4)) or (axes[0] == CHANNEL and count == 3):
+        return SAMPLE + axes[1:]
+    return axes
+
+
+def _array(path: Path, level: TiffPageSeries) -> Any:
+    """Return a level as an array that is read in parts."""
+    if level.dataoffset is not None:
+        kind = np.dtype(level.keyframe.parent.byteorder + level.dtype.char)
+        return np.memmap(path, kind, "r", level.dataoffset, level.shape)
+    try:
+        import zarr
+    except ImportError:
+        raise ImageError(
+            f"{path}: to read parts of such a TIFF zarr is needed; run: "
+            "pip install 'napari-patchioner[bigimages]'"
+        ) from None
+    array = zarr.open_array(level.aszarr(), mode="r")
+    return Held(array) if piece_bytes(array) > LARGE_PIECE else array
+
+
+class Held:
+    """An array that lies on disk in pieces so large that it is read once and kept."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self._pixels: Any = None
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, window: Any) -> Any:
+        if self._pixels is None:
+            self._pixels = self._array[...]
+        return self._pixels[window]

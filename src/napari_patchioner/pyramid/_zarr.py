@@ -1,0 +1,118 @@
+"""Zarr folders: OME-Zarr in several sizes, and plain arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.errors import ImageError
+
+from ._guess import guess_axes
+from ._lights import Light
+from ._stored import CHANNEL, COLUMN, ROW, StoredImage, brief
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""Files that tell a folder is a zarr array or group."""
+
+# What OME-Zarr says of axes before it had names for them.
+_OLD_AXES = "tczyx"
+_AXIS_LETTERS = {"channel": CHANNEL, "time": "t"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr array or group."""
+    return any((path / name).is_file() for name in MARKS)
+
+
+def open_zarr(path: Path) -> StoredImage:
+    """Open a zarr folder.
+
+    Raises
+    ------
+    ImageError
+        It holds no image, or zarr is not installed.
+    """
+    try:
+        import zarr
+    except ImportError:
+        raise ImageError(
+            f"{path}: to read it zarr is needed; run: pip install 'napari-patchioner[bigimages]'"
+        ) from None
+    try:
+        root = zarr.open(str(path), mode="r")
+        if isinstance(root, zarr.Array):
+            return StoredImage(path, [root], _axes_of(root, path))
+        return _from_group(path, root)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be read as zarr ({brief(error)})") from error
+
+
+def _from_group(path: Path, group: Any) -> StoredImage:
+    """Open an OME-Zarr image, or a group with an image in several sizes."""
+    about = _about(group)
+    if "plate" in about or "well" in about:
+        raise ImageError(f"{path}: is a plate of many images; name one of them, as in A/1/0")
+    if "multiscales" not in about and "bioformats2raw.layout" in about:
+        return _from_group(path, group["0"])
+    if "multiscales" in about:
+        scales = about["multiscales"][0]
+        arrays = [group[entry["path"]] for entry in scales["datasets"]]
+        axes = _ome_axes(scales.get("axes"), arrays[0].ndim)
+        return StoredImage(path, arrays, axes, _ome_lights(about.get("omero")))
+    arrays = sorted((array for _, array in group.arrays()), key=lambda one: -max(one.shape))
+    if not arrays:
+        raise ImageError(f"{path}: holds no image; name a folder in it that does")
+    if len({array.ndim for array in arrays}) > 1:
+        raise ImageError(f"{path}: holds several arrays; name the folder of one of them")
+    return StoredImage(path, arrays, _axes_of(arrays[0], path))
+
+
+def _about(group: Any) -> Mapping[str, Any]:
+    """Return what OME-Zarr says of a group: since 0.5 in a place of its own."""
+    attributes = dict(group.attrs)
+    return {**attributes, **attributes.get("ome", {})}
+
+
+def _axes_of(array: Any, path: Path) -> str:
+    """Return the letters of a plain array's axes: by their names, or by their lengths."""
+    names = getattr(array.metadata, "dimension_names", None)
+    names = names or array.attrs.get("_ARRAY_DIMENSIONS")
+    letters = [str(name or "").lower()[:1] for name in names or ()]
+    if {ROW, COLUMN} <= set(letters) and len(set(letters)) == len(letters):
+        return "".join(letters)
+    return guess_axes(array.shape, path)
+
+
+def _ome_axes(axes: Any, count: int) -> str:
+    """Return the letters of axes as OME-Zarr of any version names them."""
+    if not axes:
+        return _OLD_AXES[-count:]
+    letters = []
+    for axis in axes:
+        known = axis if isinstance(axis, dict) else {"name": axis}
+        letters.append(_AXIS_LETTERS.get(known.get("type", ""), str(known["name"]).lower()[:1]))
+    return "".join(letters)
+
+
+def _ome_lights(omero: Any) -> tuple[Light, ...] | None:
+    """Return how the file says its channels are shown."""
+    found = []
+    for channel in (omero or {}).get("channels", ()):
+        colour = str(channel.get("color", "")).lstrip("#")
+        if len(colour) < 6:
+            return None
+        red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4))
+        window = channel.get("window") or {}
+        low, high = window.get("start"), window.get("end")
+        limits = None
+        if low is not None and high is not None and low < high:
+            limits = float(low), float(high)
+        found.append(Light((red, green, blue), limits, bool(channel.get("active", True))))
+    if not any(light.shown for light in found):
+        return None
+    return tuple(found)
