@@ -39,9 +39,12 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[Processes]:
-    """A scheduler without workers, of which each image may cost one other."""
+def scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Processes]:
+    """A scheduler without workers; how many of them an image may cost is a parameter, 1 if none."""
     folder = tmp_path / "dask"
     folder.mkdir()
-    with Processes(folder, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}) as processes:
+    failures = str(getattr(request, "param", 1))
+    with Processes(
+        folder, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": failures}
+    ) as processes:
         yield processes

@@ -143,20 +143,44 @@ def test_a_model_that_a_worker_cannot_load_is_one_sentence(pictures, two_workers
         captions(on(two_workers, plan, "x", colours.load_nothing))
 
 
-def test_an_image_that_kills_its_worker_fails_alone(pictures, scheduler, monkeypatch):
+@pytest.mark.parametrize("scheduler", [0], indirect=True)
+def test_an_image_that_kills_its_worker_fails_alone(pictures, scheduler):
     folder = pictures(12)
     Image.new("RGB", (32, 16)).save(folder / "0002.png")
-    worker = scheduler.add_worker("--nanny")
+    scheduler.add_worker("--nanny")
     plan = Plan(find_images([folder]), "whole")
     found = captions(on(scheduler, plan, load=colours.load_deadly))
     assert len(found) == 12
     failed = {name: why for name, (status, why, *_) in found.items() if status == "failed"}
     assert list(failed) == ["0002.png"]
     assert failed["0002.png"].startswith("workers died whenever they captioned it")
-    monkeypatch.setattr(cluster, "_HOPELESS", 1)
-    with pytest.raises(PatchionerError, match="workers died at 1 images in a row"):
-        captions(on(scheduler, Plan([folder / "0002.png"], "whole"), load=colours.load_deadly))
+
+
+@pytest.mark.parametrize("scheduler", [0], indirect=True)
+def test_workers_that_always_die_are_given_up(pictures, scheduler):
+    folder = pictures(20)
+    for path in folder.iterdir():
+        Image.new("RGB", (32, 16)).save(path)
+    scheduler.add_worker("--nanny")
+    with pytest.raises(PatchionerError, match="workers died at 8 images in a row"):
+        captions(on(scheduler, Plan(find_images([folder]), "whole"), load=colours.load_deadly))
+
+
+def test_captions_lost_with_their_worker_are_made_again(pictures, scheduler):
+    import distributed
+
+    def in_memory(dask_scheduler):
+        return sum(task.state == "memory" for task in dask_scheduler.tasks.values())
+
+    plan = Plan(find_images([pictures(4)]), "whole")
+    worker = scheduler.add_worker("--no-nanny")
+    outcomes = on(scheduler, plan)
+    found = [next(outcomes)]
+    with distributed.Client(scheduler.address, set_as_default=False) as client:
+        wait_until(lambda: client.run_on_scheduler(in_memory) == 3)
     end(worker)
+    scheduler.add_worker("--no-nanny")
+    assert captions([*found, *outcomes]) == captions(run(plan, "colours", load=colours.load))
 
 
 def test_a_scheduler_that_is_gone_is_told(pictures, scheduler):

@@ -127,15 +127,15 @@ def test_workers_with_other_software_are_told_or_refused(pictures, tmp_path, sch
     }
     problems = {
         "old": f"has napari-patchioner 0.0.1 but this computer {__version__}; install the same",
-        "none": f"understand what it is to do (ModuleNotFoundError: import of napari_patchioner "
-        f"halted; None in sys.modules); install napari-patchioner {__version__} there",
+        "none": f"install napari-patchioner {__version__} there",
     }
     for name, program in programs.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "sitecustomize.py").write_text(program)
         with_worker(scheduler, tmp_path / name)
         status, told = caption(*asked, tmp_path / "b.csv")
-        assert (status, problems[name] in sentence(told)) == (2, True)
+        assert status == 2
+        assert problems[name] in sentence(told)
         end(scheduler.workers[-1])
         assert not list(tmp_path.glob("b.csv*"))
 

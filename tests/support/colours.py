@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +14,9 @@ from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class PixelBackbone:

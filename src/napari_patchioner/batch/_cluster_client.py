@@ -64,11 +64,14 @@ def connected(scheduler: str, tell: Callable[[str], object]) -> Iterator[Any]:
 
 def _connect(library: Any, address: str, tell: Callable[[str], object]) -> Any:
     """Return a client, having told which versions differ there."""
+    from distributed.comm import resolve_address
     from distributed.versions import VersionMismatchWarning
 
     try:
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always", VersionMismatchWarning)
+            # A client of a name that cannot be understood complains again when it is collected.
+            resolve_address(address)
             client = library.Client(
                 address,
                 timeout=_ANSWERS_WITHIN_S,

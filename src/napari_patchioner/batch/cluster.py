@@ -106,6 +106,7 @@ class _Flight:
         # is tried once more in the end, when it is on its way alone.
         self._suspects: deque[Job] = deque()
         self._alone = False
+        self._most = 0
         self._all_done = False
         self._died = 0
 
@@ -146,7 +147,8 @@ class _Flight:
     def _next(self, waiting: Iterator[Job]) -> Job | None:
         job = next(waiting, None)
         if job is None and self._suspects and not self._away:
-            self._alone = True
+            if not self._alone:
+                self._alone, self._died = True, 0
             return self._suspects.popleft()
         return job
 
@@ -155,6 +157,7 @@ class _Flight:
         call = _pickled(Call(self._order, job))
         future = self._client.submit(pickle.loads, call, key=next(self._keys), pure=False)
         self._away[future.key] = (job, future)
+        self._most = max(self._most, len(self._away))
         future.add_done_callback(self._landed.put)
 
     def _land(self) -> tuple[Job, Outcome] | None:
@@ -198,15 +201,16 @@ class _Flight:
 
     def _suspect(self, job: Job, error: BaseException) -> tuple[Job, Outcome] | None:
         """Put an image aside to try it alone; if it was alone, it has failed."""
+        self._died += 1
+        # One image may take along all that were on their way with it, but hardly as many again.
+        if self._died >= (_HOPELESS if self._alone else 2 * max(self._most, _HOPELESS)):
+            raise PatchionerError(
+                f"workers died at {self._died} images in a row; they may have too little memory, "
+                "which their logs tell"
+            )
         if not self._alone:
             self._suspects.append(job)
             return None
-        self._died += 1
-        if self._died == _HOPELESS:
-            raise PatchionerError(
-                f"workers died at {_HOPELESS} images in a row; they may have too little memory, "
-                "which their logs tell"
-            )
         if type(error).__name__ == "KilledWorker":
             why = "workers died whenever they captioned it; it may need more memory than they have"
         else:
