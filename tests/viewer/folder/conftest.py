@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from image_folder import paint, settle
 
 from napari_patchioner.errors import Cancelled
 from napari_patchioner.grids import grid_key
@@ -47,14 +47,6 @@ def captioner(captioner):
     return captioner
 
 
-def paint(path, shade):
-    """Write a picture whose first pixel tells which one it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((40, 60, 3), (30, 200, 60), np.uint8)
-    pixels[0, 0] = shade
-    Image.fromarray(pixels).save(path)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Images 1, 2, 10 and one of the same name in a folder below."""
@@ -92,12 +84,3 @@ def go(browser, qtbot):
         return settle(browser, qtbot, name)
 
     return open_image
-
-
-def settle(browser, qtbot, name):
-    qtbot.waitUntil(
-        lambda: browser.opened is not None and browser.opened.file.name == name, timeout=10000
-    )
-    opened = browser.opened
-    qtbot.waitUntil(lambda: opened.keeper.found and opened.annotator.reader.ready, timeout=10000)
-    return opened

@@ -1,14 +1,317 @@
+"""Going through a folder in a real window: nothing is lost, nothing comes late, nothing stays."""
+
 from __future__ import annotations
 
+import gc
+import weakref
 
-def test_images_are_gone_through_and_the_next_one_is_ready(quiet, browser, go, qtbot, captioner):
+import numpy as np
+import pytest
+from image_folder import paint, settle
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from napari_patchioner.annotations import read_project
+from napari_patchioner.viewer.folder import opening
+from napari_patchioner.viewer.folder.file_table import STATUS
+
+BOX = np.array([[5, 5], [5, 50], [30, 50], [30, 5]])
+
+
+def captioned(opened, qtbot):
+    layer = opened.annotator.layer("regions")
+    layer.add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
+
+
+def ready(browser, qtbot):
+    """Wait until the next image has been looked at."""
+    qtbot.waitUntil(lambda: browser.ahead.ready and not browser.ahead.active, timeout=10000)
+
+
+def status(browser, name):
+    return browser.listing.statuses[name].text
+
+
+def shown(place):
+    model = place.panel.table.files
+    return [model.data(model.index(row, 0)) for row in range(model.rowCount())]
+
+
+def test_the_next_image_and_only_that_is_read_ahead(quiet, browser, go, qtbot, captioner, place):
     go("i1.png")
-    qtbot.waitUntil(lambda: browser.ahead.ready, timeout=10000)
+    ready(browser, qtbot)
+    qtbot.waitUntil(lambda: status(browser, "i2.png") == "read", timeout=5000)
     assert captioner.seen == [1, 2]
+    assert place.panel.ahead.text() == "next: ready"
     browser.step(1)
-    qtbot.waitUntil(
-        lambda: browser.opened.file.name == "i2.png" and browser.opened.annotator.reader.ready,
-        timeout=10000,
-    )
-    qtbot.waitUntil(lambda: browser.ahead.ready, timeout=10000)
+    assert browser.opened.file.name == "i2.png", "its pixels were at hand"
+    settle(browser, qtbot, "i2.png")
+    ready(browser, qtbot)
     assert captioner.seen == [1, 2, 10]
+    browser.step(-1)
+    settle(browser, qtbot, "i1.png")
+    assert captioner.seen == [1, 2, 10]
+
+
+def test_work_is_saved_when_the_next_image_opens_and_comes_back(
+    quiet, browser, go, qtbot, viewer, folder
+):
+    captioned(go("i1.png"), qtbot)
+    below = go("sub/i1.png")
+    assert viewer.layers[0].name == "i1"
+    assert len(viewer.layers) == 3
+    assert below.annotator.layer("regions").nshapes == 0
+    captioned(below, qtbot)
+    captioned(below, qtbot)
+    back = go("i1.png")
+    assert back.annotator.layer("regions").nshapes == 1
+    assert list(back.annotator.layer("regions").features["caption"]) == ["something green"]
+    qtbot.waitUntil(lambda: "2 regions" in status(browser, "sub/i1.png"), timeout=5000)
+    assert status(browser, "i1.png") == "1 region, 1 caption, 1 to review"
+    for name, regions in (("i1.png", 1), ("sub/i1.png", 2)):
+        assert len(read_project(folder / f"{name}.patchioner.json").records) == regions
+
+
+def test_what_was_drawn_last_is_in_the_file_however_quick_one_goes_on(browser, go, qtbot, folder):
+    opened = go("i1.png")
+    opened.annotator.layer("regions").add(BOX, shape_type="rectangle")
+    browser.step(1)
+    settle(browser, qtbot, "i2.png")
+    assert len(read_project(folder / "i1.png.patchioner.json").records) == 1
+
+
+def test_jumping_through_ten_images_opens_the_last_one_only(quiet, browser, folder, qtbot, viewer):
+    for number in range(20, 30):
+        paint(folder / f"i{number}.png", number)
+    browser.listing.refresh()
+    qtbot.waitUntil(lambda: len(browser.listing.files) == 14, timeout=5000)
+    names = []
+    browser.shown.connect(lambda file: names.append(file.name))
+    for _ in range(11):
+        browser.step(1)
+    opened = settle(browser, qtbot, "i27.png")
+    assert names == ["i27.png"]
+    assert opened.image.data[0, 0, 0] == 27
+    assert len(viewer.layers) == 3
+
+
+def test_reading_ahead_stops_when_one_goes_elsewhere(quiet, browser, go, qtbot, captioner):
+    go("i1.png")
+    ready(browser, qtbot)
+    captioner.reached.clear()
+    captioner.hold.clear()
+    # Read before: no encoder is asked for it. The one after it is new.
+    browser.step(1)
+    qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
+    assert browser.ahead.file.name == "i10.png"
+    browser.go(browser.listing.find("sub/i1.png"))
+    qtbot.waitUntil(lambda: captioner.cancelled == 1, timeout=10000)
+    captioner.hold.set()
+    settle(browser, qtbot, "sub/i1.png")
+    assert captioner.seen == [1, 2, 11]
+
+
+def test_reading_ahead_gives_way_to_the_image_at_hand(quiet, browser, go, qtbot, captioner):
+    opened = go("i1.png")
+    captioner.reached.clear()
+    captioner.hold.clear()
+    qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
+    assert browser.ahead.active
+    captioner.hold_captions.clear()
+    opened.annotator.layer("regions").add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: captioner.cancelled == 1, timeout=10000)
+    assert opened.busy
+    assert not browser.ahead.active
+    captioner.hold.set()
+    captioner.hold_captions.set()
+    ready(browser, qtbot)
+    assert captioner.seen == [1, 2]
+
+
+def test_the_window_is_closed_while_the_next_image_is_read(
+    quiet, browser, go, qtbot, captioner, viewer
+):
+    go("i1.png")
+    captioner.hold.clear()
+    captioner.reached.clear()
+    qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
+    viewer.close()
+    qtbot.waitUntil(lambda: captioner.cancelled == 1, timeout=10000)
+    assert captioner.seen == [1]
+
+
+def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot, folder, place):
+    (folder / "i2.png").write_bytes(b"no picture")
+    (folder / "i10.png").unlink()
+    go("i1.png")
+    qtbot.waitUntil(lambda: not browser.ahead.active, timeout=5000)
+    browser.step(1)
+    settle(browser, qtbot, "sub/i1.png")
+    qtbot.waitUntil(lambda: status(browser, "i10.png") == "cannot be opened", timeout=5000)
+    model = place.panel.table.files
+    tips = [model.data(model.index(row, STATUS), Qt.ItemDataRole.ToolTipRole) for row in range(4)]
+    assert "cannot read (" in tips[1]
+    assert tips[2] == "the file is not there any more"
+    browser.step(-1)
+    settle(browser, qtbot, "i1.png")
+    place.panel.again.click()
+    qtbot.waitUntil(lambda: shown(place) == ["i1.png", "i2.png", "sub/i1.png"], timeout=5000)
+    paint(folder / "i2.png", 2)
+    place.panel.again.click()
+    qtbot.waitUntil(lambda: status(browser, "i2.png") == "not opened", timeout=5000)
+
+
+def test_an_image_whose_project_is_damaged_or_taken_opens(quiet, browser, go, qtbot, folder):
+    captioned(go("i1.png"), qtbot)
+    go("i2.png")
+    project = folder / "i1.png.patchioner.json"
+    project.write_bytes(project.read_bytes()[:200])
+    project.with_name(f"{project.name}.bak").unlink(missing_ok=True)
+    (folder / "i10.png.patchioner.json").mkdir()
+    torn = project.read_bytes()
+    told = []
+    browser.told.connect(told.append)
+    opened = go("i1.png")
+    assert any("is damaged" in sentence for sentence in told)
+    captioned(opened, qtbot)
+    captioned(go("i10.png"), qtbot)
+    go("i2.png")
+    kept = [path.read_bytes() for path in folder.glob("i1.png.*")]
+    assert torn in kept, "somebody may still find something in it"
+    names = ("i1.png", "i10.png")
+    qtbot.waitUntil(lambda: all("1 caption" in status(browser, n) for n in names), timeout=5000)
+
+
+def test_work_that_cannot_be_saved_keeps_the_image_open_if_the_person_wants(
+    browser, go, qtbot, monkeypatch
+):
+    opened = go("i1.png")
+    captioned(opened, qtbot)
+    projects = opened._dock.projects
+    monkeypatch.setattr(projects.keepers[opened.annotator], "save", lambda: False)
+    monkeypatch.setattr(projects, "_ask", lambda keeper, may_stay: not may_stay)
+    browser.step(1)
+    qtbot.wait(100)
+    assert browser.opened is opened
+    assert browser.wanted is None
+
+
+def test_after_six_images_nothing_of_the_first_ones_is_left(quiet, browser, folder, qtbot):
+    for number in range(6):
+        paint(folder / "many" / f"m{number}.png", number)
+    browser.open_folder(folder / "many")
+    qtbot.waitUntil(lambda: len(browser.listing.statuses) == 6, timeout=5000)
+    gone = []
+    for number in range(6):
+        browser.step(1)
+        opened = settle(browser, qtbot, f"m{number}.png")
+        if number == 3:
+            captioned(opened, qtbot)
+        annotator = opened.annotator
+        kept = [opened, opened.image, annotator, annotator.session, annotator.layer("regions")]
+        gone.append([weakref.ref(one) for one in kept])
+        gone[-1].append(weakref.ref(opened.image.data))
+        del opened, annotator, kept
+    qtbot.waitUntil(lambda: not browser.ahead.active, timeout=5000)
+    qtbot.wait(50)
+    gc.collect()
+    left = {
+        number: [ref() for ref in refs if ref() is not None] for number, refs in enumerate(gone)
+    }
+    assert {number for number, refs in left.items() if refs} <= {5}, left
+
+
+def test_keys_step_on_the_canvas_and_in_the_list(browser, go, qtbot, viewer, place):
+    opened = go("i1.png")
+    viewer.layers.selection.active = opened.annotator.layer("regions")
+    canvas = viewer.window._qt_viewer.canvas.native
+    qtbot.keyClick(canvas, Qt.Key.Key_PageDown)
+    settle(browser, qtbot, "i2.png")
+    qtbot.keyClick(place.panel.table, Qt.Key.Key_PageDown)
+    settle(browser, qtbot, "i10.png")
+    qtbot.keyClick(place.panel.table, Qt.Key.Key_PageUp)
+    settle(browser, qtbot, "i2.png")
+    qtbot.keyClick(place.panel.table, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: browser.listing.statuses["i2.png"].done, timeout=5000)
+    assert "1 done" in place.panel.count.text()
+    place.shut_down()
+    assert not [key for key in viewer.keymap if "Page" in str(key)]
+
+
+def test_the_drawing_tool_goes_along(browser, go, qtbot, viewer):
+    opened = go("i1.png")
+    opened._dock.deeds.use_tool(opened_tool("Lasso"))
+    opened = go("i2.png")
+    qtbot.wait(100)
+    assert viewer.layers.selection.active is opened.annotator.layer("regions")
+    assert opened.annotator.layer("regions").mode == "add_polygon_lasso"
+
+
+def opened_tool(title):
+    from napari_patchioner.viewer.widgets.draw_bar import TOOLS
+
+    return next(tool for tool in TOOLS if tool.title == title)
+
+
+def test_the_list_is_filtered_and_next_goes_by_it(browser, go, qtbot, place):
+    browser.listing.tick([browser.listing.find("i2.png")], True)
+    qtbot.waitUntil(lambda: browser.listing.statuses["i2.png"].done, timeout=5000)
+    place.panel.only.setCurrentText("Not done")
+    assert shown(place) == ["i1.png", "i10.png", "sub/i1.png"]
+    go("i1.png")
+    place.panel.done.click()
+    settle(browser, qtbot, "i10.png")
+    qtbot.waitUntil(lambda: shown(place) == ["i10.png", "sub/i1.png"], timeout=5000)
+    place.panel.search.setText("SUB")
+    assert shown(place) == ["i10.png", "sub/i1.png"], "the image in the window stays listed"
+
+
+def test_a_dropped_image_is_opened_in_its_folder(place, folder, qtbot):
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(folder / "sub" / "i1.png"))])
+    drop = QDropEvent(
+        QPointF(5, 5),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    place.panel.dropEvent(drop)
+    settle(place.browser, qtbot, "i1.png")
+    assert place.browser.listing.folder == folder / "sub"
+
+
+def test_one_goes_on_where_one_was(browser, go, qtbot, viewer, library, folder):
+    from napari_patchioner.viewer import FolderDock
+
+    captioned(go("i10.png"), qtbot)
+    go("i2.png")
+    again = FolderDock(viewer, library=library)
+    qtbot.addWidget(again)
+    qtbot.waitUntil(lambda: len(again.browser.listing.statuses) == 4, timeout=5000)
+    assert again.browser.listing.folder == folder
+    assert again.browser.place.name == "i2.png"
+    assert status(again.browser, "i10.png") == "1 region, 1 caption, 1 to review"
+    assert status(again.browser, "i2.png") == "read"
+    again.shut_down()
+
+
+def test_an_image_taken_out_of_the_window_is_not_missed(quiet, browser, go, qtbot, viewer):
+    opened = go("i1.png")
+    viewer.layers.remove(opened.image)
+    assert browser.opened is None
+    go("i2.png")
+
+
+def test_files_of_other_plugins_are_opened_in_the_window(viewer, folder, monkeypatch):
+    monkeypatch.setattr(opening, "reader_of", lambda path: "somebody")
+    called = []
+    loaded = opening.load(folder / "i1.png")
+    assert loaded.layers == ()
+    monkeypatch.setattr(
+        type(viewer), "open", lambda self, path, plugin: called.append((path, plugin)) or []
+    )
+    with pytest.raises(opening.ImageError, match="no image"):
+        opening.show(viewer, loaded)
+    assert called == [(str(folder / "i1.png"), "somebody")]

@@ -220,6 +220,7 @@ class Browser(QObject):
         self.opened = opened = Opened(dock, file, layers, image, self)
         opened.restored.connect(self._on_restored)
         opened.changed.connect(self._on_changed)
+        opened.told.connect(self.told)
         if tool is not None:
             dock.deeds.use_tool(tool)
         if self.ahead is None or self.ahead.library is not dock.library:

@@ -41,6 +41,8 @@ class Opened(QObject):
     restored = Signal()
     # What is known of it has changed: saved, read, captioned.
     changed = Signal()
+    # What came of the search for saved work, in a sentence.
+    told = Signal(str)
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Opened(QObject):
         annotator, keeper = self.annotator, self.keeper
         if annotator is not None and keeper is not None:
             keeper.changed.connect(self._on_kept)
+            keeper.told.connect(self.told)
             annotator.reader.changed.connect(self.changed)
             annotator.changed.connect(self.changed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.batch._images import IMAGE_SUFFIXES
@@ -135,8 +136,9 @@ def trouble(error: Exception) -> str:
         return "the file is not there any more"
     if isinstance(error, MemoryError):
         return "there is not enough memory to open it"
-    text = " ".join(str(getattr(error, "original_error", None) or error).split())
-    return f"{type(error).__name__}: {text[:200]}"
+    cause = getattr(error, "original_error", None) or error
+    text = shorten(str(cause), 120, placeholder="…")
+    return f"it is damaged, or of a kind that napari cannot read ({type(cause).__name__}: {text})"
 
 
 def _add(viewer: napari.components.ViewerModel, loaded: Loaded) -> list[napari.layers.Layer]:

@@ -1,0 +1,24 @@
+"""A folder of small pictures that tell which one they are, and waiting for one to be read."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def paint(path, shade):
+    """Write a picture whose first pixel tells which one it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((40, 60, 3), (30, 200, 60), np.uint8)
+    pixels[0, 0] = shade
+    Image.fromarray(pixels).save(path)
+
+
+def settle(browser, qtbot, name):
+    """Wait until an image is in the window, its work restored, and it is read."""
+    qtbot.waitUntil(
+        lambda: browser.opened is not None and browser.opened.file.name == name, timeout=10000
+    )
+    opened = browser.opened
+    qtbot.waitUntil(lambda: opened.keeper.found and opened.annotator.reader.ready, timeout=10000)
+    return opened
