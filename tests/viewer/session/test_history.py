@@ -10,6 +10,7 @@ import pytest
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.session.history import History, Snapshot
+from napari_patchioner.viewer.session.mask import SeenMask
 from napari_patchioner.viewer.session.record import Look, Plane, Record, Row, Seen
 from napari_patchioner.viewer.session.session import Session
 
@@ -397,3 +398,63 @@ def test_every_mark_makes_a_difference(change):
     state = Snapshot().taken([record], {})
     setattr(record, change, True)
     assert state.taken([record], {}) is not state
+
+
+def see_points(session, *places, rows=None):
+    points = [Seen("point", np.array([[5.0, place]])) for place in places]
+    rows = session.table("points") if rows is None else rows
+    session.observe("points", points, rows, foreign=True)
+
+
+def pointed(*places):
+    """A session with captioned points on somebody else's layer."""
+    session = Session()
+    see_points(session, *places, rows=[Row()] * len(places))
+    answer(session, "first")
+    return session
+
+
+def texts(session):
+    return [row.caption for row in session.table("points")]
+
+
+def test_a_text_is_undone_on_a_point_that_was_moved_meanwhile_but_no_old_one_comes_back():
+    session = pointed(0, 10)
+    one, two = session.uids("points")
+    session.edit(one, "mine")
+    session.history.seal()
+    session.edit(one, "all mine")
+    session.edit(two, "yours")
+    see_points(session, 1, 10)
+    assert (session.undo(), texts(session)) == ("edit of 1 caption", ["all mine", "first"])
+    assert (session.undo(), texts(session)) == ("edit of 1 caption", ["mine", "first"])
+    assert (session.undo(), texts(session)) == ("edit of 1 caption", ["", "first"])
+    assert [request.uid for request in session.take(lambda record: True)] == [one]
+    assert [session.redo() for _ in range(3)] == ["edit of 1 caption"] * 3
+    assert texts(session) == ["all mine", "yours"]
+    assert session.shapes("points")[0].vertices.tolist() == [[5.0, 1.0]]
+
+
+def test_what_a_move_has_overtaken_is_not_said_to_be_undone():
+    session = pointed(0, 10)
+    one, two = session.uids("points")
+    session.edit(two, "mine")
+    session.again([one])
+    see_points(session, 1, 10)
+    assert (session.undo(), texts(session)) == ("edit of 1 caption", ["", "first"])
+    assert session.undo() == ""
+    assert session.redo() == "edit of 1 caption"
+    assert (session.redo(), texts(session)) == ("", ["", "mine"])
+
+
+def test_the_number_of_a_label_is_never_undone():
+    pixels = np.ones((2, 3), bool)
+    labels = [SeenMask.of(pixels, np.zeros(2), (0, 1), value) for value in (3, 4)]
+    session = Session()
+    session.observe("labels", labels[:1], [Row()], foreign=True)
+    [uid] = session.uids("labels")
+    session.edit(uid, "mine")
+    session.observe("labels", labels[1:], session.table("labels"), foreign=True)
+    session.undo()
+    assert session.shapes("labels")[0].value == 4
+    assert session.records[uid].caption == ""

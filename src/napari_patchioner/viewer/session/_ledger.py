@@ -91,17 +91,11 @@ class Ledger:
 
         The layers still show the shapes as they were: `travel` brings both back in step.
         """
-        self.amend()
-        label = self.history.back()
-        self._restore()
-        return label
+        return self._walk(self.history.back)
 
     def redo(self) -> str:
         """Do again what was taken back last; return what it was, empty where there is none."""
-        self.amend()
-        label = self.history.forward()
-        self._restore()
-        return label
+        return self._walk(self.history.forward)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -131,6 +125,20 @@ class Ledger:
     def _state(self) -> Snapshot:
         return self.history.now.taken(self.records.values(), self._order)
 
+    def _walk(self, go: Callable[[], str]) -> str:
+        """Go to the next state that differs from how things are; return the step between.
+
+        What was done to a region of other people's making may be without effect by now.
+        """
+        self.amend()
+        here = self.history.now
+        while label := go():
+            self._restore()
+            if not self._state().alike(here):
+                break
+            self.amend()
+        return label
+
     def _restore(self) -> None:
         """Take over the newest state of the history, except for what is so already.
 
@@ -144,9 +152,8 @@ class Ledger:
             if kept.layer in self._foreign:
                 if record is None:
                     continue
-                if record.fingerprint != kept.fingerprint:
-                    kept = record
-            if record is None or not kept.same(record):
+                record = kept.moved_to(record)
+            elif record is None or not kept.same(record):
                 extras = kept.extras if record is None else record.extras
                 record = kept.thawed()
                 record.extras = extras

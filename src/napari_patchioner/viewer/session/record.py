@@ -190,6 +190,23 @@ class Record:
         object.__setattr__(record, "stamp", next(_stamps))
         return record
 
+    def moved_to(self, other: Record) -> Record:
+        """Return a copy to work with that lies where another one does by now.
+
+        A text that a model has written elsewhere does not come along.
+        """
+        record = self.thawed()
+        record.seen, record.extras = other.seen, other.extras
+        record.describe(other.fingerprint)
+        return other if record.same(other) else record
+
+    def describe(self, fingerprint: str) -> None:
+        """Be about this geometry from now on; a text about another one is wanted anew."""
+        if self.fingerprint != fingerprint:
+            self.fingerprint = fingerprint
+            self.blank()
+            self.want()
+
     def confirm(self, other: Record) -> None:
         """Take the stamp of a record that was found to say the same."""
         object.__setattr__(self, "stamp", other.stamp)

@@ -252,10 +252,7 @@ class Session(Decisions):
             changes.note(uid, record.seen, shape)
         if record.seen is None or not record.seen.same(shape):
             record.seen = shape
-        if record.fingerprint != shape.fingerprint:
-            record.fingerprint = shape.fingerprint
-            record.blank()
-            record.want()
+        record.describe(shape.fingerprint)
 
     def _read_row(self, record: Record, row: Row, changes: Changes) -> None:
         """Take what a person has typed into the table."""
@@ -274,11 +271,7 @@ class Session(Decisions):
             if not all(map(self._is_shape, record.members)):
                 del self.records[record.uid]
                 continue
-            fingerprint = self._fingerprint(record.members)
-            if fingerprint != record.fingerprint:
-                record.fingerprint = fingerprint
-                record.blank()
-                record.want()
+            record.describe(self._fingerprint(record.members))
 
 
 def _adopt(uid: str, layer: str, shape: Seen, row: Row) -> Record:
