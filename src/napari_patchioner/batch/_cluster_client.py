@@ -64,14 +64,12 @@ def connected(scheduler: str, tell: Callable[[str], object]) -> Iterator[Any]:
 
 def _connect(library: Any, address: str, tell: Callable[[str], object]) -> Any:
     """Return a client, having told which versions differ there."""
-    from distributed.comm import resolve_address
-    from distributed.versions import VersionMismatchWarning
-
+    mismatch = import_module("distributed.versions").VersionMismatchWarning
     try:
         with warnings.catch_warnings(record=True) as found:
-            warnings.simplefilter("always", VersionMismatchWarning)
+            warnings.simplefilter("always", mismatch)
             # A client of a name that cannot be understood complains again when it is collected.
-            resolve_address(address)
+            import_module("distributed.comm").resolve_address(address)
             client = library.Client(
                 address,
                 timeout=_ANSWERS_WITHIN_S,
@@ -85,7 +83,7 @@ def _connect(library: Any, address: str, tell: Callable[[str], object]) -> Any:
             "and name the address that it prints"
         ) from error
     for one in found:
-        if issubclass(one.category, VersionMismatchWarning):
+        if issubclass(one.category, mismatch):
             tell(f"the cluster has other versions than this computer:\n{one.message}")
     return client
 
