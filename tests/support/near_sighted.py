@@ -76,3 +76,8 @@ class Watched:
 
     def __array__(self, *_, **__):
         raise AssertionError("all of it was read at once")
+
+
+def load(_model: str) -> Captioner:
+    """Load it like an installed model, in processes of their own too."""
+    return near_sighted()

@@ -22,7 +22,7 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="image files, folders, or patterns in quotes such as 'scans/**/*.png'",
+        help="image files, zarr images, folders, or patterns in quotes such as 'scans/**/*.png'",
     )
     parser.add_argument(
         "--regions",
@@ -94,6 +94,9 @@ def _add_wording(group: Any) -> None:
     group.add_argument(
         "--union", action="store_true", help="patches shared by the parts of a set count once"
     )
+    group.add_argument(
+        "--zoom", action="store_true", help="look again, enlarged, at regions smaller than a patch"
+    )
 
 
 _WORDING = (
@@ -107,6 +110,7 @@ _WORDING = (
     "never",
     "plurals",
     "union",
+    "zoom",
 )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from . import cluster
@@ -12,7 +14,6 @@ from .local import load_installed, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from napari_patchioner.captioner import Captioner
 
@@ -144,9 +145,17 @@ def caption_folder(
 
 
 def file_stamp(path: Path) -> str:
-    """Return what tells a file from its later versions; empty where it cannot be seen."""
+    """Return what tells an image from its later versions; empty where it cannot be seen."""
     try:
-        state = path.stat()
+        states = [one.stat() for one in _files(path)]
     except OSError:
         return ""
-    return f"{state.st_size} {state.st_mtime_ns}"
+    size, newest = sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)
+    return f"{size} {newest}" + (f" {len(states)}" if len(states) > 1 else "")
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the file an image is in; of a folder that is an image, all files in it."""
+    if not path.is_dir():
+        return [path]
+    return [path, *(Path(place, name) for place, _, names in os.walk(path) for name in names)]

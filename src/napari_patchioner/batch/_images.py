@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ImageError
+from napari_patchioner.pyramid import is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset((
-    ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm",
-    ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+    ".avif", ".bif", ".bmp", ".btf", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
+    ".jpg", ".lsm", ".ndpi", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qptiff", ".scn", ".svs",
+    ".tga", ".tif", ".tiff", ".webp",
 ))
 # fmt: on
 """Endings by which a file in a folder is taken for an image."""
+
+ZARR = ".zarr"
+"""Ending by which a folder is taken for an image, as it is if it holds what zarr keeps there."""
 
 
 def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
@@ -28,8 +33,9 @@ def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = Fa
     Parameters
     ----------
     given : iterable of path-like
-        Files, of whatever ending; folders, of which the files with an ending of
-        `IMAGE_SUFFIXES` are taken, hidden ones left out; patterns such as ``scans/**/*.png``.
+        Files, of whatever ending; zarr folders, each one image; other folders, of which the files
+        with an ending of `IMAGE_SUFFIXES` and the zarr folders are taken, hidden ones left out;
+        patterns such as ``scans/**/*.png``.
     recursive : bool
         Whether folders within folders are searched as well.
 
@@ -66,7 +72,7 @@ def _resolved(folder: Path) -> Path:
 def _meant(name: str, recursive: bool) -> list[Path]:
     """Return the files that one name stands for."""
     path = Path(name)
-    if path.is_dir():
+    if path.is_dir() and not _is_zarr(path):
         paths = sorted(_images_in(path, recursive))
         deeper = "" if recursive else "; add --recursive to search the folders in it as well"
         if not paths:
@@ -76,17 +82,33 @@ def _meant(name: str, recursive: bool) -> list[Path]:
         return [path]
     any_ending = bool(path.suffix) and not glob.has_magic(path.suffix)
     matches = map(Path, sorted(glob.glob(name, recursive=True)))
-    paths = [one for one in matches if one.is_file() and (any_ending or _is_image(one.name))]
+    paths = [one for one in matches if _matches(one, any_ending)]
     if not paths:
         raise ImageError(f"{name}: no image matches")
     return paths
 
 
+def _matches(path: Path, any_ending: bool) -> bool:
+    """Whether something that a pattern names is an image, and no piece of one."""
+    if any(parent.suffix.lower() == ZARR for parent in path.parents):
+        return False
+    if path.is_file():
+        return any_ending or _is_image(path.name)
+    return _is_zarr(path)
+
+
 def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
     """Yield the images in a folder, in no order."""
     for place, folders, names in os.walk(folder):
-        folders[:] = [one for one in folders if recursive and not one.startswith(".")]
+        inside = [Path(place, one) for one in folders if not one.startswith(".")]
+        images = {path.name for path in inside if _is_zarr(path)}
+        yield from (Path(place, name) for name in images)
+        folders[:] = [one.name for one in inside if recursive and one.name not in images]
         yield from (Path(place, name) for name in names if _is_image(name))
+
+
+def _is_zarr(folder: Path) -> bool:
+    return folder.suffix.lower() == ZARR or is_zarr(folder)
 
 
 def _is_image(name: str) -> bool:

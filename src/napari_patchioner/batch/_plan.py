@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import Annotation, read_annotations
 from napari_patchioner.errors import FormatError
+from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import WholeImage
 
 from ._images import absolute
@@ -43,7 +44,9 @@ class Plan:
     only_empty : bool
         Whether captions by a model stay as well.
     options : mapping of str to object, optional
-        How to caption: keywords of `Captioner.caption`.
+        How to caption: keywords of `Captioner.caption`, and ``"zoom"``; see `Job`.
+    big : int
+        Long side, in pixels, up to which an image is looked at in one pass.
 
     Attributes
     ----------
@@ -63,11 +66,13 @@ class Plan:
         *,
         only_empty: bool = False,
         options: Mapping[str, Any] | None = None,
+        big: int = BIG,
     ) -> None:
         self._paths = paths
         self._regions = regions
         self._only_empty = only_empty
         self._options = dict(options or {})
+        self._big = big
         self._names = _names(paths)
         self._own: dict[int, list[Annotation]] = {}
         self._everywhere: list[Annotation] = []
@@ -90,6 +95,7 @@ class Plan:
             "regions": " ".join(filter(None, [self._regions, self._digest])),
             "only_empty": str(self._only_empty).lower(),
             "options": json.dumps(self._options, sort_keys=True),
+            **({} if self._big == BIG else {"big": str(self._big)}),
         }
 
     def _prepare(self) -> None:
@@ -137,6 +143,7 @@ class Plan:
             self._drawing(self._paths[place]),
             self._only_empty,
             self._options,
+            self._big,
         )
 
     def _drawing(self, path: Path) -> Drawing | None:

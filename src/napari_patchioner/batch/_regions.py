@@ -16,6 +16,9 @@ from ._labels import read_labels
 if TYPE_CHECKING:
     from pathlib import Path
 
+MOST_LABELLED = 2**26
+"""Pixels of the largest image whose label image is read; 8192 by 8192."""
+
 
 class Drawing(Protocol):
     """Makes the regions of an image once its size is known; picklable."""
@@ -72,7 +75,8 @@ class LabelDrawing:
         Raises
         ------
         ImageError
-            If there is not exactly one label image, or it is none, or it has another size.
+            If there is not exactly one label image, or it is none, or it has another size, or the
+            image is so large that its labels should not be read whole.
         """
         from napari_patchioner.regions._labels import label_boxes
 
@@ -81,6 +85,11 @@ class LabelDrawing:
         if len(self.paths) > 1:
             raise ImageError(
                 f"the label image may be {self.paths[0]} or {self.paths[1]}; keep one of them"
+            )
+        if height * width > MOST_LABELLED:
+            raise ImageError(
+                f"the image has {height} by {width} pixels, too many for a label image, which is "
+                "read whole; give the outlines in a file instead, such as GeoJSON"
             )
         labels = read_labels(self.paths[0])
         if labels.shape != (height, width):

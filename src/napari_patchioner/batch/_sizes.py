@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_patchioner.backbones._files import read_image
+from napari_patchioner.backbones._files import quietly
 from napari_patchioner.errors import ImageError
+from napari_patchioner.pyramid import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,11 +15,11 @@ _ORIENTATION = 0x0112
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return ``(height, width)`` of an image file as `read_image` gives it; zeros if unknown."""
+    """Return ``(height, width)`` of an image as it is captioned; zeros if unknown."""
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with quietly(), Image.open(path) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception:  # no kind that Pillow knows, or damaged
@@ -27,7 +28,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def _size_of_pixels(path: Path) -> tuple[int, int]:
     try:
-        height, width = read_image(path).shape[:2]
+        with open_image(path) as image:
+            return image.shape
     except ImageError:
         return 0, 0
-    return height, width

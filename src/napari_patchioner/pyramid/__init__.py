@@ -7,6 +7,7 @@ from ._open import open_image, open_levels
 from ._plan import Plan, Planner
 from ._pyramid import BIG, Pyramid
 from ._stored import StoredImage
+from ._zarr import is_zarr
 
 __all__ = [
     "BIG",
@@ -16,6 +17,7 @@ __all__ = [
     "Planner",
     "Pyramid",
     "StoredImage",
+    "is_zarr",
     "open_image",
     "open_levels",
 ]

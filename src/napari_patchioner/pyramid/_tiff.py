@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from napari_patchioner.backbones._files import quietly
 from napari_patchioner.errors import ImageError
 
-from ._stored import CHANNEL, COLUMN, LARGE_PIECE, ROW, SAMPLE, StoredImage, piece_bytes
+from ._stored import CHANNEL, COLUMN, LARGE_PIECE, ROW, SAMPLE, StoredImage, brief, piece_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,30 +44,40 @@ def open_tiff(path: Path) -> StoredImage | None:
     """
     import tifffile
 
-    with quietly():
+    with quietly(), ExitStack() as held:
         try:
-            tiff = tifffile.TiffFile(path)
+            tiff = held.enter_context(tifffile.TiffFile(path))
         except Exception:  # damaged; whoever reads it whole will say how
             return None
-        try:
-            return _opened(path, tiff)
-        except ImageError:
-            tiff.close()
-            raise
-        except Exception:
-            tiff.close()
+        axes = _understood(path, tiff)
+        if axes is None:
             return None
+        image = StoredImage(path, _arrays(path, tiff), axes, closing=tiff.close)
+        held.pop_all()
+        return image
 
 
-def _opened(path: Path, tiff: TiffFile) -> StoredImage | None:
-    series = tiff.series[0]
-    axes = _axes(series)
-    if axes is None or not (_is_plain(tiff) and _can_be_unpacked(path, series)):
-        tiff.close()
+def _understood(path: Path, tiff: TiffFile) -> str | None:
+    """Return the letters of the axes; None where the pixels have to be read whole."""
+    try:
+        series = tiff.series[0]
+        axes = _axes(series)
+        return axes if axes and _is_plain(tiff) and _can_be_unpacked(path, series) else None
+    except ImageError:
+        raise
+    except Exception:  # damaged, or made in a way only Pillow knows
         return None
-    same = [level for level in series.levels if level.axes == series.axes]
-    arrays = [_array(path, level) for level in same]
-    return StoredImage(path, arrays, axes, closing=tiff.close)
+
+
+def _arrays(path: Path, tiff: TiffFile) -> list[Any]:
+    """Return an image in all its sizes, each an array that is read in parts."""
+    series = tiff.series[0]
+    try:
+        return [_array(path, level) for level in series.levels if level.axes == series.axes]
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be read as a TIFF ({brief(error)})") from error
 
 
 def _is_plain(tiff: TiffFile) -> bool:
@@ -119,7 +130,7 @@ def _array(path: Path, level: TiffPageSeries) -> Any:
             f"{path}: to read parts of such a TIFF zarr is needed; run: "
             "pip install 'napari-patchioner[bigimages]'"
         ) from None
-    array = zarr.open_array(level.aszarr(), mode="r")
+    array = zarr.open_array(level.aszarr(level=0), mode="r")
     return Held(array) if piece_bytes(array) > LARGE_PIECE else array
 
 
