@@ -93,6 +93,7 @@ def test_what_the_model_said_first_can_be_had_back(box):
         (model_record(source="edited"), "Edited by you"),
         (model_record(source="human"), "Written by you"),
         (Record("a", wanted=True), "wait"),
+        (Record("a", asked=True), "wait"),
         (Record("a", problem="it is outside"), "It is outside"),
         (Record("a"), ""),
         (model_record(model="mini"), "By the model mini, score 0.60"),
