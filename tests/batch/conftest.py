@@ -38,13 +38,16 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]
         yield processes
 
 
-@pytest.fixture
-def scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Processes]:
-    """A scheduler without workers; how many of them an image may cost is a parameter, 1 if none."""
-    folder = tmp_path / "dask"
-    folder.mkdir()
-    failures = str(getattr(request, "param", 1))
-    with Processes(
-        folder, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": failures}
-    ) as processes:
+@pytest.fixture(scope="package")
+def strict_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """A scheduler to which an image is suspect as soon as one worker dies of it."""
+    env = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    with Processes(tmp_path_factory.mktemp("strict"), env) as processes:
         yield processes
+
+
+@pytest.fixture
+def no_workers(strict_scheduler: Processes) -> Iterator[Processes]:
+    """A scheduler without workers; those that a test adds are ended with it."""
+    yield strict_scheduler
+    strict_scheduler.dismiss()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import colours
 import pytest
-from dask_processes import end, wait_until
+from dask_processes import Processes, end, wait_until
 from PIL import Image
 
 from napari_patchioner.batch import Plan, cluster, find_images, run
@@ -32,40 +32,39 @@ def on(processes, jobs, model="colours", load=colours.load, **options):
     return cluster.run(jobs, model, scheduler=processes.address, load=load, **options)
 
 
-@pytest.mark.parametrize("nanny", ["--nanny", "--no-nanny"])
-def test_no_image_of_a_killed_worker_is_lost_and_none_comes_twice(pictures, scheduler, nanny):
+def test_no_image_of_a_killed_worker_is_lost_and_none_comes_twice(pictures, tmp_path):
+    """One worker is replaced by its nanny when it is killed, the other is not."""
     folder = pictures(300)
     (folder / "0123.png").write_bytes(b"no picture")
     plan = Plan(find_images([folder]), "grid:2")
-    first, _ = (scheduler.add_worker(nanny) for _ in range(2))
-    victim = None
+    with Processes(tmp_path) as processes:
+        minded, alone = (processes.add_worker(one) for one in ("--nanny", "--no-nanny"))
+        victims = []
 
-    def disturbed():
-        nonlocal victim
-        for number, found in enumerate(on(scheduler, plan, load=colours.load_slow)):
-            yield found
-            if number == 99:
-                victim = worker_process(first)
-                os.kill(victim, signal.SIGKILL)
+        def disturbed():
+            for number, found in enumerate(on(processes, plan, load=colours.load_slow)):
+                yield found
+                if number == 99:
+                    victims.append(worker_below(minded))
+                    os.kill(victims[0], signal.SIGKILL)
+                    wait_until(lambda: worker_below(minded) not in (None, victims[0]))
+                if number == 199:
+                    alone.kill()
 
-    said = captions(disturbed())
+        said = captions(disturbed())
+        assert alone.poll() == -signal.SIGKILL
     assert len(said) == 300
     assert [name for name, (status, *_) in said.items() if status != "done"] == ["0123.png"]
     assert said == captions(run(plan, "colours", load=colours.load))
-    assert victim is not None
-    if nanny == "--no-nanny":
-        assert first.wait(timeout=20) == -signal.SIGKILL
-    else:
-        wait_until(lambda: worker_process(first) not in (None, victim))
 
 
-def worker_process(process):
-    """Return the process that works: the newest below a nanny, or else the one itself."""
-    nanny = b"--nanny" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-    below = Path(f"/proc/{process.pid}/task").glob("*/children") if nanny else ()
-    pids = [int(pid) for one in below for pid in one.read_text().split()]
-    spawned = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return max(spawned, default=None) if nanny else process.pid
+def worker_below(nanny):
+    """Return the process of the worker that a nanny minds; None while there is none."""
+    for children in Path(f"/proc/{nanny.pid}/task").glob("*/children"):
+        for pid in children.read_text().split():
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
+    return None
 
 
 def test_few_images_are_on_their_way_at_a_time(pictures, two_workers):
@@ -111,11 +110,11 @@ def test_a_model_is_loaded_once_by_each_worker(pictures, two_workers, tmp_path):
     assert 1 <= len({line.split()[1] for line in lines}) <= 2
 
 
-def test_images_with_nothing_to_caption_need_no_worker(pictures, scheduler, tmp_path):
+def test_images_with_nothing_to_caption_need_no_worker(pictures, no_workers, tmp_path):
     table = tmp_path / "regions.csv"
     table.write_text("image,uid,kind,wkt,caption\n,a,image,,mine\n")
     plan = Plan(find_images([pictures(3)]), str(table))
-    found = captions(on(scheduler, plan, load=colours.load_nothing))
+    found = captions(on(no_workers, plan, load=colours.load_nothing))
     assert [one[0] for one in found.values()] == ["skipped"] * 3
 
 
@@ -143,69 +142,60 @@ def test_a_model_that_a_worker_cannot_load_is_one_sentence(pictures, two_workers
         captions(on(two_workers, plan, "x", colours.load_nothing))
 
 
-@pytest.mark.parametrize("scheduler", [0], indirect=True)
-def test_an_image_that_kills_its_worker_fails_alone(pictures, scheduler):
-    folder = pictures(12)
+def test_an_image_that_kills_its_worker_fails_alone(pictures, no_workers):
+    folder = pictures(20)
     Image.new("RGB", (32, 16)).save(folder / "0002.png")
-    scheduler.add_worker("--nanny")
+    no_workers.add_worker("--nanny")
     plan = Plan(find_images([folder]), "whole")
-    found = captions(on(scheduler, plan, load=colours.load_deadly))
-    assert len(found) == 12
+    found = captions(on(no_workers, plan, load=colours.load_deadly))
+    assert len(found) == 20
     failed = {name: why for name, (status, why, *_) in found.items() if status == "failed"}
     assert list(failed) == ["0002.png"]
     assert failed["0002.png"].startswith("workers died whenever they captioned it")
-
-
-@pytest.mark.parametrize("scheduler", [0], indirect=True)
-def test_workers_that_always_die_are_given_up(pictures, scheduler):
-    folder = pictures(20)
     for path in folder.iterdir():
         Image.new("RGB", (32, 16)).save(path)
-    scheduler.add_worker("--nanny")
     with pytest.raises(PatchionerError, match="workers died at 8 images in a row"):
-        captions(on(scheduler, Plan(find_images([folder]), "whole"), load=colours.load_deadly))
+        captions(on(no_workers, plan, load=colours.load_deadly))
 
 
-def test_captions_lost_with_their_worker_are_made_again(pictures, scheduler):
+def test_captions_lost_with_their_worker_are_made_again(pictures, no_workers):
     import distributed
 
     def in_memory(dask_scheduler):
         return sum(task.state == "memory" for task in dask_scheduler.tasks.values())
 
     plan = Plan(find_images([pictures(4)]), "whole")
-    worker = scheduler.add_worker("--no-nanny")
-    outcomes = on(scheduler, plan)
+    worker = no_workers.add_worker("--no-nanny")
+    outcomes = on(no_workers, plan)
     found = [next(outcomes)]
-    with distributed.Client(scheduler.address, set_as_default=False) as client:
+    with distributed.Client(no_workers.address, set_as_default=False) as client:
         wait_until(lambda: client.run_on_scheduler(in_memory) == 3)
     end(worker)
-    scheduler.add_worker("--no-nanny")
+    no_workers.add_worker("--no-nanny")
     assert captions([*found, *outcomes]) == captions(run(plan, "colours", load=colours.load))
 
 
-def test_a_scheduler_that_is_gone_is_told(pictures, scheduler):
-    scheduler.add_worker("--no-nanny")
-    outcomes = on(scheduler, Plan(find_images([pictures(60)]), "whole"), load=colours.load_slow)
-    next(outcomes)
-    scheduler.scheduler.kill()
-    with pytest.raises(PatchionerError, match=r"scheduler tcp://.*, then go on with --resume"):
-        captions(outcomes)
-
-
-def test_workers_that_never_come_are_waited_for_and_told(pictures, scheduler, monkeypatch):
+def test_workers_that_never_come_are_waited_for_and_told(pictures, no_workers, monkeypatch):
     from napari_patchioner.batch import _cluster_news
 
     monkeypatch.setattr(_cluster_news, "_TELL_AFTER_S", 0.1)
     told = []
     plan = Plan(find_images([pictures(3)]), "whole")
     with pytest.raises(PatchionerError, match=r"there were no workers at tcp.* for 2 s; start"):
-        captions(on(scheduler, plan, tell=told.append, patience=2))
+        captions(on(no_workers, plan, tell=told.append, patience=2))
     assert [one.split(" at ")[0] for one in told] == ["there are no workers"]
 
 
-def test_workers_that_come_late_are_given_work(pictures, scheduler):
-    def jobs():
-        scheduler.add_worker("--no-nanny")
-        yield from Plan(find_images([pictures(3)]), "whole")
+def test_workers_that_come_late_get_work_until_the_scheduler_is_gone(pictures, tmp_path):
+    plan = Plan(find_images([pictures(60)]), "whole")
 
-    assert len(captions(on(scheduler, jobs()))) == 3
+    def jobs():
+        processes.add_worker("--no-nanny")
+        yield from plan
+
+    with Processes(tmp_path) as processes:
+        outcomes = on(processes, jobs(), load=colours.load_slow)
+        assert next(outcomes)[1].status == "done"
+        processes.scheduler.kill()
+        with pytest.raises(PatchionerError, match=r"scheduler tcp://.*, then go on with --resume"):
+            captions(outcomes)

@@ -13,7 +13,6 @@ from pathlib import Path
 import colours
 import numpy as np
 import pytest
-from dask_processes import end
 from PIL import Image
 
 from napari_patchioner import __version__, load_model
@@ -94,11 +93,12 @@ def test_what_is_interrupted_goes_on(pictures, tmp_path, two_workers, caption, n
         assert not Path(f"{out}.part").exists()
 
 
-def test_the_embedded_model_says_the_same_there(pictures, tmp_path, two_workers, capsys):
+def test_the_embedded_model_says_the_same_there(pictures, tmp_path, no_workers, capsys):
     # Strips, at which the model looks ten times as fast as at squares.
     folder = pictures(6, height=3, width=64)
     asked = ["caption", str(folder), "--regions", "whole", "--length", "phrase", "--beams", "1"]
-    scheduler = ["--scheduler", two_workers.address]
+    scheduler = ["--scheduler", no_workers.address]
+    no_workers.add_worker("--no-nanny")
     assert main([*asked, *scheduler, "--out", str(tmp_path / "out.csv")]) == 0
     assert "differ" not in capsys.readouterr().err
     said = read_annotations(tmp_path / "out.csv")
@@ -110,17 +110,17 @@ def test_the_embedded_model_says_the_same_there(pictures, tmp_path, two_workers,
         assert (one.caption, one.score) == (alone.text, round(alone.score, 4))
 
 
-def test_workers_with_other_software_are_told_or_refused(pictures, tmp_path, scheduler, caption):
+def test_workers_with_other_software_are_told_or_refused(pictures, tmp_path, no_workers, caption):
     folder = pictures(3)
-    asked = (folder, "--regions", "whole", "--scheduler", scheduler.address, "--out")
+    asked = (folder, "--regions", "whole", "--scheduler", no_workers.address, "--out")
     info = tmp_path / "other" / "tifffile-9.9.9.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tifffile\nVersion: 9.9.9\n")
-    with_worker(scheduler, tmp_path / "other")
+    with_worker(no_workers, tmp_path / "other")
     status, told = caption(*asked, tmp_path / "a.csv")
     differs = f"tifffile 9.9.9 (here {metadata.version('tifffile')}); captions may differ"
     assert (status, told.count(differs)) == (0, 1)
-    end(scheduler.workers[-1])
+    no_workers.dismiss()
     programs = {
         "old": "import napari_patchioner\nnapari_patchioner.__version__ = '0.0.1'\n",
         "none": "import sys\nsys.modules['napari_patchioner'] = None\n",
@@ -132,11 +132,11 @@ def test_workers_with_other_software_are_told_or_refused(pictures, tmp_path, sch
     for name, program in programs.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "sitecustomize.py").write_text(program)
-        with_worker(scheduler, tmp_path / name)
+        with_worker(no_workers, tmp_path / name)
         status, told = caption(*asked, tmp_path / "b.csv")
         assert status == 2
         assert problems[name] in sentence(told)
-        end(scheduler.workers[-1])
+        no_workers.dismiss()
         assert not list(tmp_path.glob("b.csv*"))
 
 
@@ -147,10 +147,10 @@ def sentence(told):
     return said
 
 
-def with_worker(scheduler, first_on_path):
+def with_worker(no_workers, first_on_path):
     """Start a worker that looks into a folder before any other for what it imports."""
     path = f"{first_on_path}{os.pathsep}{Path(colours.__file__).parent}"
-    scheduler.add_worker("--no-nanny", env={"PYTHONPATH": path})
+    no_workers.add_worker("--no-nanny", env={"PYTHONPATH": path})
 
 
 def test_a_scheduler_that_is_not_there_is_one_sentence_soon(pictures, tmp_path, caption):

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distributed import Client
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -60,6 +62,14 @@ class Processes:
         worker = self._start("worker", self.address, *usual, *options, env=env)
         self.workers.append(worker)
         return worker
+
+    def dismiss(self) -> None:
+        """End all workers, and wait until the scheduler knows."""
+        for worker in self.workers:
+            end(worker)
+        self.workers.clear()
+        with Client(self.address, set_as_default=False) as client:
+            wait_until(lambda: not client.nthreads())
 
     def _start(
         self, kind: str, *options: object, env: Mapping[str, str] | None = None
