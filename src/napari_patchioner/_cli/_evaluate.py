@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
     """Evaluate or compare; standard output gets a table in Markdown."""
     if arguments.compare:
         first, second = arguments.compare
-        print(_compare(first, second, _names(arguments.metrics)))
+        print(_compare(first, second, arguments))
         return
     missing = [n for n in ("task", "data", "images", "model", "out") if not getattr(arguments, n)]
     if missing:
@@ -157,8 +157,9 @@ def _median(seconds: Sequence[float]) -> float | None:
     return ordered[len(ordered) // 2] if ordered else None
 
 
-def _compare(first: str, second: str, names: Sequence[str]) -> str:
-    from napari_patchioner.evaluation.metrics import open_tools
+def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
+    from napari_patchioner.evaluation.datasets import ImageFolder
+    from napari_patchioner.evaluation.metrics import Places, open_tools
     from napari_patchioner.evaluation.protocols import compare_runs, differences
 
     (asked, one), (other_asked, other) = _side(first), _side(second)
@@ -167,8 +168,11 @@ def _compare(first: str, second: str, names: Sequence[str]) -> str:
             f"{first} is {asked['task']} captioning but {second} is {other_asked['task']} "
             "captioning; compare runs of one task"
         )
-    tools = open_tools(asked["task"], names, say)
-    found = compare_runs(one, other, asked["task"], metrics=names, tools=tools)
+    names = _names(arguments.metrics)
+    tools = open_tools(asked["task"], names, say, Places(arguments.clip, arguments.pac))
+    folder = ImageFolder(arguments.images) if arguments.images else None
+    paths = {name: folder.find(name) for name in {p.image for p in one}} if folder else {}
+    found = compare_runs(one, other, asked["task"], metrics=names, tools=tools, paths=paths)
     return differences(found, (first, second))
 
 

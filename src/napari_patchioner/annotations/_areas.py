@@ -13,7 +13,7 @@ from napari_patchioner.regions import Box, Ellipse, Mask, Polygon, Region, Regio
 
 from ._annotation import KINDS
 from ._napari_shape import box_corners, upright_box
-from ._outlines import ellipse_ring, from_xy, to_xy
+from ._outlines import ellipse_ring, from_xy, mask_area, to_xy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _BOX_TOLERANCE = 1e-6
+_FARTHEST = 2**31
 
 
 def outline(region: Region) -> npt.NDArray[np.float64] | None:
@@ -49,7 +50,7 @@ def area_of(region: Region) -> Any:
         parts = [shapely.make_valid(area_of(member)) for member in region.members]
         return shapely.union_all([_polygons(part) for part in parts])
     if isinstance(region, Mask):
-        return _mask_area(region)
+        return mask_area(region)
     ring = outline(region)
     if ring is None:
         raise FormatError(f"a {KINDS[type(region)]} is no area")
@@ -67,17 +68,6 @@ def _polygons(geometry: Any) -> Any:
     parts = shapely.get_parts(geometry)
     polygons = [part for part in parts if part.geom_type in ("Polygon", "MultiPolygon")]
     return shapely.union_all(polygons)
-
-
-def _mask_area(mask: Mask) -> Any:
-    """Return the pixels of a mask as polygons along their edges, holes included."""
-    padded = np.pad(mask.pixels, ((0, 0), (1, 1))).astype(np.int8)
-    steps = np.diff(padded, axis=1)
-    (rows, lefts), (_, rights) = np.nonzero(steps == 1), np.nonzero(steps == -1)
-    top, left = mask.offset
-    boxes = shapely.box(lefts + left, rows + top, rights + left, rows + top + 1)
-    # Without this, every pixel along a straight edge is a vertex of its own.
-    return shapely.simplify(shapely.union_all(boxes), 0)
 
 
 def region_of_area(geometry: Any) -> Region:
@@ -130,6 +120,8 @@ def _pixel_mask(polygons: Iterable[Any]) -> Mask | None:
     rings = [ring for one in polygons for ring in (one.exterior, *one.interiors)]
     edges = [shapely.get_coordinates(ring) for ring in rings]
     points = np.concatenate(edges)
+    if (abs(points) > _FARTHEST).any():
+        return None
     low, high = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
     straight = all((np.diff(ring, axis=0) == 0).any(axis=1).all() for ring in edges)
     if (points != np.rint(points)).any() or not straight or np.prod(high - low) > 2**28:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
 
@@ -163,20 +162,6 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
             member.external_attr = 0o644 << 16
             archive.writestr(member, data)
     return buffer.getvalue()
-
-
-def parse_json(name: str, data: bytes) -> Any:
-    """Return what a JSON file holds, or say in one sentence why it cannot be read."""
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{name}: is not UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            f"{name}: line {error.lineno}: is not JSON ({error.msg.lower()})"
-        ) from error
-    except RecursionError as error:
-        raise FormatError(f"{name}: is nested too deeply to be read") from error
 
 
 def file_stems(names: Mapping[str, str]) -> dict[str, str]:

@@ -100,7 +100,7 @@ def coco_region(entry: Fields) -> Region | None:
         return RegionSet(tuple(map(polygon_of, rings)), union=True)
     if not bbox:
         return WholeImage()
-    if len(bbox) != 4 or not np.isfinite(bbox).all() or min(bbox[2:]) < 0:
+    if len(bbox) != 4 or not np.isfinite(np.array(bbox, float)).all() or min(bbox[2:]) < 0:
         raise entry.error("'bbox' must be x, y, width and height")
     x, y, width, height = bbox
     return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)

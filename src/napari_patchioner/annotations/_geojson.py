@@ -14,7 +14,7 @@ from ._carried import CLASS, annotation_from, carried, unique
 from ._columns import check_unique
 from ._geojson_shapes import has_whole_image, region_of_geometry, shape_of_region
 from ._images import image_size
-from ._json_file import as_texts, fields_of, read_json, write_json
+from ._json_file import as_texts, fields_of, read_json, whole_number, write_json
 from ._plane import PLANE, plane_text, time_and_depth
 
 if TYPE_CHECKING:
@@ -171,9 +171,11 @@ def _annotation(feature: Fields, number: str) -> Annotation:
 
 def _size(text: str) -> tuple[int, int]:
     """Return ``(height, width)``; an impossible size where there is none."""
-    numbers = text.split()
-    known = len(numbers) == 2 and all(number.isdecimal() for number in numbers)
-    return (int(numbers[0]), int(numbers[1])) if known else (0, 0)
+    numbers = [whole_number(number) for number in text.split()]
+    match numbers:
+        case [int(height), int(width)]:
+            return height, width
+    return 0, 0
 
 
 def _with_plane(annotation: Annotation, geometry: dict[str, Any]) -> Annotation:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
 
-from ._bundle import parse_json, read_bundle
+from ._bundle import read_bundle
 from ._carried import annotation_from, carried
 from ._columns import check_unique
 from ._html_drawing import drawing
 from ._html_page import SCRIPT, STYLE, policy
 from ._html_picture import picture
 from ._images import image_name
+from ._json_file import parse_json
 from ._table import encode_text, write_bytes
 from ._xml import legal
 
@@ -87,7 +88,7 @@ def read(path: Path) -> list[Annotation]:
     finder.feed(data.decode("utf-8", "replace"))
     if not finder.text.strip():
         raise FormatError(f"{path.name}: is no report of regions")
-    records = parse_json(path.name, finder.text.encode())
+    records = parse_json(finder.text, path.name)
     try:
         return [
             annotation_from(

@@ -100,7 +100,7 @@ def _points(region: Region) -> npt.NDArray[np.float64]:
 def _group(number: int, annotation: Annotation, frame: _Frame, unit: float) -> str:
     """Return the drawing of one region with its number."""
     members = members_of(annotation.region)
-    shapes = "".join(_shape(part, frame, unit) for part in members)
+    shapes = shapes_of(annotation.region, frame, unit)
     spans = [points for part in members if len(points := _points(part))]
     known = (
         np.concatenate(spans) if spans else np.array([[frame[0] + 2 * unit, frame[1] + 2 * unit]])
@@ -115,6 +115,21 @@ def _group(number: int, annotation: Annotation, frame: _Frame, unit: float) -> s
         f"<title>{number}. {escape(legal(annotation.caption))}</title>{shapes}"
         f'<text x="{x:.2f}" y="{y:.2f}" font-size="{2.2 * unit:.3g}">{number}</text></g>'
     )
+
+
+def shapes_of(region: Region, frame: _Frame, unit: float) -> str:
+    """Return the drawing of a region as SVG elements.
+
+    Parameters
+    ----------
+    region : Region
+        In ``(row, column)`` image pixels.
+    frame : tuple of float
+        Left, top, width and height of the picture, pixel corners at integers.
+    unit : float
+        Twice the radius of a dot.
+    """
+    return "".join(_shape(part, frame, unit) for part in members_of(region))
 
 
 def _shape(region: Region, frame: _Frame, unit: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import FormatError
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+# Digits of a number that is still finite.
+_LONGEST_NUMBER = 300
+_DIGITS = re.compile(r"[0-9]{1,18}\Z")
+
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds.
@@ -23,34 +28,54 @@ def read_json(path: Path) -> Any:
     FormatError
         If it cannot be read, is not UTF-8, or is no JSON; the sentence names the place.
     """
-    return _parsed(_text(path), path.name)
+    return parse_json(_read(path), path.name)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the number and the value of each line of a file with one JSON value per line."""
     # Not splitlines: a caption may hold other separators of lines, which JSON allows.
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(_read(path).split(b"\n"), start=1):
         if line.strip():
-            yield number, _parsed(line, f"{path.name}: line {number}")
+            yield number, parse_json(line.strip(), f"{path.name}: line {number}")
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path.name}: is not UTF-8 text; save it as UTF-8") from error
 
 
-def _parsed(text: str, where: str) -> Any:
+def parse_json(data: str | bytes, where: str) -> Any:
+    """Return what a JSON text holds.
+
+    Parameters
+    ----------
+    data : str or bytes
+        The text; UTF-8, with or without a byte order mark.
+    where : str
+        The file, or the place in it, for messages.
+
+    Raises
+    ------
+    FormatError
+        If it is no JSON, is not UTF-8, or is nested too deeply.
+    """
     try:
-        return json.loads(text)
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        return json.loads(text, parse_int=_whole_number)
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{where}: is not UTF-8 text; save it as UTF-8") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise FormatError(f"{where}: is broken JSON at {place} ({error.msg})") from error
     except RecursionError as error:
-        raise FormatError(f"{where}: is JSON nested too deeply to be annotations") from error
+        raise FormatError(f"{where}: is JSON nested too deeply to be read") from error
+
+
+def _whole_number(text: str) -> float:
+    """Return a whole number; one that no computer counts to is infinite, as large fractions are."""
+    return int(text) if len(text) < _LONGEST_NUMBER else float(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -78,6 +103,15 @@ def as_texts(entries: Mapping[str, Any]) -> dict[str, str]:
         for name, value in entries.items()
         if value is not None
     }
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a text of digits is, or None.
+
+    >>> whole_number("0071"), whole_number("7.5"), whole_number("²")
+    (71, None, None)
+    """
+    return int(text) if _DIGITS.match(text) else None
 
 
 def fields_of(value: object, where: str) -> Fields:

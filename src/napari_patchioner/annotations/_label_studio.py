@@ -12,10 +12,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._bundle import parse_json, read_bundle
+from ._bundle import read_bundle
 from ._carried import carried, unique
 from ._columns import check_unique
 from ._images import image_name, image_size
+from ._json_file import parse_json
 from ._label_studio_results import read_task
 from ._label_studio_shapes import Size, value_of
 from ._parts import PART, class_of, members_of
@@ -56,7 +57,7 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file, the task and the result.
     """
     path = Path(path)
-    found = parse_json(path.name, read_bundle(path, lambda _: True)[path.name])
+    found = parse_json(read_bundle(path, lambda _: True)[path.name], path.name)
     tasks = found if isinstance(found, list) else [found]
     return unique(
         one for place, task in enumerate(tasks) for one in read_task(path.name, place, task)

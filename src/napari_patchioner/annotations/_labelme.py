@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import RegionSet
 
-from ._bundle import file_stems, first_file, parse_json, read_bundle, write_bundle
+from ._bundle import file_stems, first_file, read_bundle, write_bundle
 from ._carried import carried
 from ._columns import check_unique
 from ._images import image_name
+from ._json_file import parse_json
 from ._labelme_shapes import Size, region_of, shape_of, shown
 from ._parts import PART, Shape, class_of, gather, members_of
 from ._table import encode_text, write_bytes
@@ -45,7 +46,7 @@ def knows(head: Head) -> bool:
 
 def _knows_bundle(path: Path) -> bool:
     try:
-        found = parse_json("", first_file(path, _is_json))
+        found = parse_json(first_file(path, _is_json), "")
     except FormatError:
         return False
     return _is_ours(found)
@@ -79,7 +80,7 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file and the shape.
     """
     files = read_bundle(Path(path), _is_json)
-    parsed = {name: parse_json(name, data) for name, data in files.items()}
+    parsed = {name: parse_json(data, name) for name, data in files.items()}
     if len(parsed) > 1:
         # Other tables may lie in the same folder.
         parsed = {name: found for name, found in parsed.items() if _is_ours(found)} or parsed

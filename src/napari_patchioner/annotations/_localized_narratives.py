@@ -19,7 +19,7 @@ from napari_patchioner.regions import Region, RegionSet, Trace
 from ._carried import annotation_from, carried_with_image, unique
 from ._columns import check_unique
 from ._images import find_image, image_name, image_size
-from ._json_file import as_texts, fields_of, read_lines, to_json
+from ._json_file import as_texts, fields_of, read_lines, to_json, whole_number
 from ._outlines import from_xy, to_xy
 from ._table import write_text
 from ._trace_times import TIMES, UNIFORM, seconds, times_text
@@ -88,16 +88,12 @@ def _narrative(annotation: Annotation, images: Images) -> dict[str, Any]:
     return {
         _DATASET: extra.get(_DATASET, _OURS),
         "image_id": name,
-        _ANNOTATOR: _whole(extra.get(_ANNOTATOR, "")),
+        _ANNOTATOR: whole_number(extra.get(_ANNOTATOR, "")) or 0,
         "caption": annotation.caption,
         _TIMED: _timed(annotation, float(times[0]), float(times[-1]), marks),
         "traces": [[next(points) for _ in stroke] for stroke in strokes],
         _RECORDING: extra.get(_RECORDING, ""),
     }
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def _timed(

@@ -107,7 +107,7 @@ def _annotation(
     """Return the annotation that the rows of one shape make."""
     row, values = rows[0]
     if index != str(position):
-        raise table.error(row, "index", f"must be {position}, but is {index!r}")
+        raise table.error(row, "index", f"must be {position}, but is {index[:40]!r}")
     cells = dict(zip(table.columns, values, strict=True))
     vertices = np.array([_vertex(table, number, row_cells, axes) for number, row_cells in rows])
     extra = extra_fields(cells, (*NAPARI_COLUMNS, *_OURS, *(table.columns[a] for a in axes)))

@@ -18,6 +18,7 @@ from napari_patchioner.errors import FormatError
 from ._bundle import read_bundle
 from ._carried import annotation_from, carried, unique
 from ._columns import check_unique
+from ._json_file import whole_number
 from ._ome_shapes import Size, element_of, region_of, shown
 from ._parts import as_one, members_of, shown_as
 from ._plane import PLANE, plane_text, time_and_depth
@@ -108,8 +109,9 @@ class _Images:
 
 def _size(image: Element) -> Size:
     pixels = image.find("Pixels")
-    sides = [pixels.get(name, "") for name in ("SizeY", "SizeX")] if pixels is not None else [""]
-    return (int(sides[0]), int(sides[1])) if all(side.isdecimal() for side in sides) else None
+    sides = [pixels.get(n, "") if pixels is not None else "" for n in ("SizeY", "SizeX")]
+    height, width = (whole_number(side) for side in sides)
+    return None if height is None or width is None else (height, width)
 
 
 def _read_roi(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -69,14 +69,20 @@ def mask_polygons(mask: Mask) -> list[shapely.Polygon]:
     list of shapely.Polygon
         ``x y``, pixel corners at integers.
     """
+    parts = shapely.get_parts(mask_area(mask))
+    return [part for part in parts if part.geom_type == "Polygon"]
+
+
+def mask_area(mask: Mask) -> Any:
+    """Return the pixels of a mask as a shapely geometry in ``x y``, holes included."""
     pixels = np.pad(np.asarray(mask.pixels, bool), ((0, 0), (1, 1)))
     steps = np.diff(pixels.astype(np.int8), axis=1)
     rows, starts = np.nonzero(steps == 1)
     ends = np.nonzero(steps == -1)[1]
     top, left = mask.offset
     boxes = shapely.box(starts + left, rows + top, ends + left, rows + top + 1)
-    united = shapely.simplify(shapely.union_all(boxes), 0)
-    return [part for part in shapely.get_parts(united) if part.geom_type == "Polygon"]
+    # Without this, every pixel along a straight edge is a vertex of its own.
+    return shapely.simplify(shapely.union_all(boxes), 0)
 
 
 def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:

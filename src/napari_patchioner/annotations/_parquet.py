@@ -17,6 +17,7 @@ from ._annotation import KINDS
 from ._areas import outline
 from ._carried import annotation_from, carried, score_of
 from ._columns import check_unique
+from ._json_file import parse_json
 from ._outlines import to_xy
 from ._table import write_bytes
 
@@ -171,14 +172,18 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
     """Yield the number and the cells of each row, a group in memory at a time, and the extras."""
     arrow, parquet = parquet_modules()
     try:
-        file = parquet.ParquetFile(path)
-    except (OSError, arrow.ArrowException) as error:
-        raise FormatError(f"{path.name}: cannot be read as Parquet ({error})") from error
+        yield from _rows_of(parquet.ParquetFile(path), path.name)
+    except (OSError, UnicodeDecodeError, arrow.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise FormatError(f"{path.name}: cannot be read as Parquet ({why})") from error
+
+
+def _rows_of(file: Any, name: str) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
     with file:
-        missing = [name for name in _REQUIRED if name not in file.schema_arrow.names]
+        missing = [one for one in _REQUIRED if one not in file.schema_arrow.names]
         if missing:
             needed = ", ".join(map(repr, missing))
-            raise FormatError(f"{path.name}: a table of regions needs the columns {needed}")
+            raise FormatError(f"{name}: a table of regions needs the columns {needed}")
         extras = _extras(file.schema_arrow)
         batches = file.iter_batches(batch_size=_ROWS_PER_GROUP)
         rows = (row for batch in batches for row in batch.to_pylist())
@@ -190,7 +195,13 @@ def _extras(schema: Any) -> list[str]:
     """Return the names of the extras: as noted, or all columns that are not ours."""
     noted = (schema.metadata or {}).get(_EXTRAS.encode())
     known = (*_TEXTS, *_NUMBERS)
-    return json.loads(noted) if noted else [name for name in schema.names if name not in known]
+    try:
+        names = parse_json(noted, "the names of the extras") if noted else None
+    except FormatError:
+        names = None  # somebody else's note, or a damaged one: the columns tell as well
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    return [name for name in schema.names if name not in known]
 
 
 def _annotation(row: dict[str, Any], names: Sequence[str], where: str) -> Annotation:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ZERO = 48
 # Thirteen digits of five bits hold any 64-bit number.
 _LONGEST = 13
+# A gigabyte once they are unpacked.
+_MOST_PIXELS = 2**30
 
 
 def mask_runs(pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -47,11 +49,25 @@ def runs_mask(
     FormatError
         If the runs do not fill the mask exactly.
     """
-    lengths = np.asarray(runs, np.int64)
-    if height < 0 or width < 0 or (lengths < 0).any() or int(lengths.sum()) != height * width:
-        raise FormatError(f"the runs of a mask do not fill its {height} by {width} pixels")
+    lengths = _filling(runs, height, width)
+    if height * width > _MOST_PIXELS:
+        raise FormatError(f"a mask of {height} by {width} pixels is too large to be read")
     inside = np.arange(len(lengths)) % 2 == 1
     return np.repeat(inside, lengths).reshape(width, height).T
+
+
+def _filling(
+    runs: Sequence[int] | npt.NDArray[np.int64], height: int, width: int
+) -> npt.NDArray[np.int64]:
+    """Return runs that fill a mask exactly; an error where they do not."""
+    try:
+        lengths = np.asarray(runs, np.int64)
+    except (OverflowError, TypeError, ValueError):
+        lengths = np.array([-1])
+    # Summed as Python's numbers, which do not overflow.
+    if height < 0 or width < 0 or (lengths < 0).any() or sum(lengths.tolist()) != height * width:
+        raise FormatError(f"the runs of a mask do not fill its {height} by {width} pixels")
+    return lengths
 
 
 def encode_runs(runs: Sequence[int] | npt.NDArray[np.int64]) -> str:
@@ -138,9 +154,7 @@ def mask_in_image(
     FormatError
         If the runs do not fill the image exactly.
     """
-    lengths = np.asarray(runs, np.int64)
-    if (lengths < 0).any() or int(lengths.sum()) != height * width:
-        raise FormatError(f"the runs of a mask do not fill its {height} by {width} pixels")
+    lengths = _filling(runs, height, width)
     ends = np.cumsum(lengths)
     starts, stops = (ends - lengths)[1::2], ends[1::2]
     starts, stops = starts[stops > starts], stops[stops > starts]

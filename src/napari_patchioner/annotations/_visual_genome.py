@@ -11,7 +11,7 @@ from napari_patchioner.regions import Box, Region
 from ._carried import annotation_from, carried_with_image, unique
 from ._columns import check_unique
 from ._images import image_name
-from ._json_file import as_texts, fields_of, read_json, write_json
+from ._json_file import as_texts, fields_of, read_json, whole_number, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 def _numbers(names: Sequence[str]) -> list[int]:
     """Return the ids of images: the numbers that are their names, or all counted from 1."""
     stems = [name.rpartition(".")[0] or name for name in names]
-    own = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
+    own = [number for stem in stems if (number := whole_number(stem)) is not None]
     counted = len(own) < len(names) or len(set(own)) < len(own)
     return list(range(1, len(names) + 1)) if counted else own
 

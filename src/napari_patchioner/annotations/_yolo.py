@@ -26,7 +26,6 @@ from ._bundle import (
     file_stems,
     first_file,
     is_zip,
-    parse_json,
     read_bundle,
     write_bundle,
     zip_names,
@@ -34,6 +33,7 @@ from ._bundle import (
 from ._carried import CLASS, annotation_from, carried, unique
 from ._columns import check_unique
 from ._images import image_name, image_size
+from ._json_file import parse_json, whole_number
 from ._parts import as_one, class_of, with_class
 from ._table import encode_text
 from ._yolo_lines import Line, lines_of, match, parse_lines, shown
@@ -111,12 +111,18 @@ def _classes(files: Mapping[str, bytes]) -> dict[int, str]:
         if PurePosixPath(name).suffix in (".yaml", ".yml"):
             try:
                 found = yaml.safe_load(data.decode("utf-8-sig"))
-            except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            except (yaml.YAMLError, ValueError, RecursionError) as error:
                 raise FormatError(f"{name}: is no YAML that can be read") from error
             names = found.get("names") if isinstance(found, dict) else None
             named = names if isinstance(names, dict) else {}
             pairs = enumerate(names) if isinstance(names, list) else named.items()
-            return {int(number): str(label) for number, label in pairs if str(number).isdecimal()}
+            # Lists of lists are no names, and could be made to grow without end when written out.
+            return {
+                number: str(label)
+                for key, label in pairs
+                if (number := whole_number(str(key)[:20])) is not None
+                and not isinstance(label, list | dict)
+            }
     return {}
 
 
@@ -130,7 +136,7 @@ def _ours(files: Mapping[str, bytes]) -> dict[str, _Records]:
         if PurePosixPath(name).name != _CAPTIONS:
             continue
         for place, line in enumerate(data.split(b"\n")):
-            record = parse_json(f"{name}: record {place + 1}", line) if line.strip() else None
+            record = parse_json(line, f"{name}: record {place + 1}") if line.strip() else None
             if record is None:
                 continue
             try:

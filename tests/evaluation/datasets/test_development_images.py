@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.evaluation.datasets import decode_rle, development_images
+from napari_patchioner.evaluation.datasets import development_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,9 +121,3 @@ def test_a_damaged_file_is_named(data: Path) -> None:
 
     with pytest.raises(FormatError, match="instances_train2017"):
         next(development_images(data, ["mini_train"]))
-
-
-def test_run_lengths_go_down_the_columns() -> None:
-    np.testing.assert_array_equal(
-        decode_rle([2, 3, 1], (2, 3)), [[False, True, True], [False, True, False]]
-    )

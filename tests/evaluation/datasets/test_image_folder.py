@@ -69,7 +69,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, images: Path):
         open_dataset("dense", tmp_path / "nothing.json", images)
     broken = tmp_path / "broken.json"
     broken.write_text('{"a": 1,\n}')
-    with pytest.raises(FormatError, match=r"broken\.json: line 2: is no JSON"):
+    with pytest.raises(FormatError, match=r"broken\.json: is broken JSON at line 2"):
         open_dataset("dense", broken, images)
     (images / "fake.jpg").write_bytes(b"no picture")
     with pytest.raises(ImageError, match="no image that can be opened"):

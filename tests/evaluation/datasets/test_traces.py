@@ -96,7 +96,7 @@ def test_a_damaged_line_is_told_with_its_number(tmp_path, images):
 
     path = tmp_path / "ln.jsonl"
     path.write_text('{"image_id": "391895"\n')
-    with pytest.raises(FormatError, match=r"ln\.jsonl: line 1: is no JSON"):
+    with pytest.raises(FormatError, match=r"ln\.jsonl: line 1: is broken JSON"):
         list(open_dataset("trace", path, images).samples())
     path.write_text('\n{"image_id": "391895"}\n')
     with pytest.raises(FormatError, match=r"ln\.jsonl: line 2: has no 'traces'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,3 +131,19 @@ def test_what_is_missing_is_told_by_name_or_left_out(metric, words):
     openers = dict.fromkeys(("meteor", "spice", "clip", "pac"), absent)
     assert open_tools("image", [], said.append, Places(), openers) == {}
     assert said == ["left out: not here."] * 4
+
+
+def test_an_image_that_cannot_be_read_takes_no_other_score_along(folder, given):
+    (folder / "bad.png").write_bytes(b"no image")
+    judge = ClipJudge.open(folder / "clip")
+    paths = {**given.paths, "bad": folder / "bad.png"}
+    broken = replace(given, images=["a", "bad", "a"], paths=paths)
+    for ask in (judge.with_images, judge.with_both):
+        found, whole = ask(broken), ask(given)
+        assert np.isnan(found[1])
+        assert found[[0, 2]].tolist() == whole[[0, 2]].tolist()
+
+
+def test_where_nobody_told_of_images_the_sentence_says_how(folder, given):
+    with pytest.raises(ModelError, match="name their folder by --images"):
+        ClipJudge.open(folder / "clip").with_images(replace(given, paths={}))

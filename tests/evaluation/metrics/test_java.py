@@ -9,7 +9,7 @@ import pytest
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.evaluation.metrics.meteor import JavaMeteor
-from napari_patchioner.evaluation.metrics.spice import JavaSpice
+from napari_patchioner.evaluation.metrics.spice import PARSER, JavaSpice
 
 
 @pytest.mark.parametrize("tool", [JavaMeteor, JavaSpice])
@@ -29,12 +29,17 @@ def test_without_the_package_the_sentence_says_how_to_get_it(tool, monkeypatch):
 
 def test_without_its_parser_spice_downloads_nothing(tmp_path, monkeypatch):
     class Spec:
-        origin = str(tmp_path / "__init__.py")
+        origin = None  # as of a package without a file of its own, which pycocoevalcap is
+        submodule_search_locations = (str(tmp_path),)
 
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/java")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: Spec())
     with pytest.raises(ModelError, match="get_stanford_models"):
         JavaSpice()
+    parser = tmp_path / "spice" / "lib" / PARSER
+    parser.parent.mkdir(parents=True)
+    parser.touch()
+    JavaSpice()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ def test_the_page_shows_images_and_needs_nothing_else(tmp_path: Path):
     tags = Tags()
     tags.feed(text)
     assert tags.tags.count("svg") == 3
-    assert tags.tags.count("rect") == 6
+    assert tags.tags.count("path") == 6
     assert "script" not in tags.tags
     assert tags.outside
     assert all(one.startswith("data:image/jpeg;base64,") for one in tags.outside)
@@ -109,3 +110,62 @@ def test_an_image_that_cannot_be_read_leaves_its_place(tmp_path: Path):
     (tmp_path / "bad.png").write_bytes(b"no")
     write_page(tmp_path / "i.html", scores(), SAID, lambda image: tmp_path / "bad.png")
     assert "This image cannot be read." in (tmp_path / "i.html").read_text(encoding="utf-8")
+
+
+def test_no_name_in_a_table_runs_in_a_spreadsheet(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    told = scores() | {"asked": {**ASKED, "dataset": "=cmd|' /C calc'!A0", "model": "@SUM(1)"}}
+    append_row(path, "-1+1", told)
+    append_row(path, "=1+1", told)
+    append_row(path, "=1+1", told)  # found again under the name it was given
+    cells = [row for row in rows(path) if row["run"]]
+    assert [row["run"] for row in cells] == ["'-1+1", "'=1+1"]
+    assert not [c for row in cells for c in row.values() if c[:1] in "=+-@" and not _number(c)]
+
+
+def _number(text: str) -> bool:
+    return not text or bool(re.fullmatch(r"-?[\d.]+(e-?\d+)?", text))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"uid,caption\n1,a\n", "needs the column 'run'"),
+        (b"run,a\n1,2,3\n", "row 2: has 3 cells"),
+        (b"run\n\xff\n", "UTF-8"),
+        (b'run\n"a', "quoting is broken"),
+    ],
+)
+def test_a_file_that_is_no_table_of_runs_is_told_and_kept(tmp_path: Path, data: bytes, why: str):
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=why):
+        append_row(path, "first", scores())
+    assert path.read_bytes() == data
+
+
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    append_row(path, "first", scores())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    append_row(path, "second", scores())
+    assert [row["run"] for row in rows(path)] == ["first", "second"]
+
+
+@pytest.mark.parametrize("kind", ["trace", "ellipse", "mask", "point", "set", "image", "polygon"])
+def test_a_region_of_any_kind_is_drawn_on_the_page(tmp_path: Path, kind: str):
+    Image.new("RGB", (40, 30)).save(tmp_path / "image.png")
+    square = "POLYGON ((2 2, 9 2, 9 9, 2 9, 2 2))"
+    drawn = {
+        "trace": ("LINESTRING (1 2, 3 4)", "<path class=line"),
+        "ellipse": (square, "<circle"),
+        "mask": ("RLE (3 4, 2 2, 04)", "<path"),
+        "point": ("POINT (3 4)", "<circle"),
+        "set": (f"GEOMETRYCOLLECTION ({square}, POINT (3 4))", "<circle"),
+        "image": ("POLYGON EMPTY", "<rect"),
+        "polygon": ("POLYGON ((2 2, 9 2, 9 9, 2 2))", "<path"),
+    }
+    geometry, expected = drawn[kind]
+    one = replace(SAID[0], kind=kind, geometry=geometry)
+    write_page(tmp_path / "i.html", scores(), [one], lambda image: tmp_path / "image.png")
+    assert expected in (tmp_path / "i.html").read_text(encoding="utf-8")

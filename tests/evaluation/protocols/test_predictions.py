@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +63,8 @@ def test_a_file_cut_off_anywhere_goes_on(tmp_path: Path, cut: float):
     [
         ("", "line 1: does not tell"),
         ("[]\n", "line 1: does not tell"),
+        ('{"asked": [1]}\n', "line 1: does not tell"),
+        ("[" * 100_000, "line 1: does not tell"),
         ('{"asked": {}}\n{"sample": 1}\n', "line 2: is no prediction"),
         ('{"asked": {}}\nnonsense\n', "line 2: is no prediction"),
     ],
@@ -76,3 +79,36 @@ def test_damage_is_told_with_its_line(tmp_path: Path, text: str, words: str):
 def test_a_file_that_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(FormatError, match="cannot be read"):
         read_predictions(tmp_path / "nothing.jsonl")
+
+
+@pytest.mark.parametrize("begun", [b"", b'{"asked": {"mod'])
+def test_a_file_whose_first_line_was_cut_off_is_begun_again(tmp_path: Path, begun: bytes):
+    path = tmp_path / "predictions.jsonl"
+    path.write_bytes(begun)
+    PredictionFile(path, ASKED).add([ONE])
+    assert read_predictions(path) == (ASKED, [ONE])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"caption": None},
+        {"references": [1]},
+        {"score": "high"},
+        {"seconds": float("nan")},
+        {"variant": "best"},
+        {"geometry": {}},
+    ],
+)
+def test_a_prediction_with_a_wrong_value_is_told(tmp_path: Path, change: dict[str, object]):
+    path = tmp_path / "bad.jsonl"
+    values = {**asdict(ONE), **change}
+    path.write_text(f'{{"asked": {{}}}}\n{json.dumps(values)}\n')
+    with pytest.raises(FormatError, match="line 2: is no prediction"):
+        read_predictions(path)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FormatError, match=r"cannot be written .*; name another folder by --out"):
+        PredictionFile(tmp_path / "file" / "predictions.jsonl", ASKED)

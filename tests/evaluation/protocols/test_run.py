@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -106,8 +107,6 @@ def test_an_image_that_cannot_be_read_does_not_end_the_run(folder, mini, tmp_pat
 
 
 def test_a_region_outside_its_image_costs_only_its_own_caption(folder, mini, tmp_path):
-    import json
-
     path = tmp_path / "sets.json"
     path.write_text(
         json.dumps({"1": {"gone": [[900, 900, 910, 910]], "there": [[60, 0, 180, 250]]}})
@@ -126,3 +125,33 @@ def test_a_region_outside_its_image_costs_only_its_own_caption(folder, mini, tmp
 def test_a_model_without_a_class_token_says_so(dataset, mini, tmp_path):
     with pytest.raises(ModelError, match="no class token"):
         evaluate(dataset, mini, tmp_path / "p.jsonl", variants=("class-token",))
+
+
+def test_captions_of_another_file_of_the_same_name_are_not_taken(folder, mini, tmp_path):
+    sets = json.loads((folder / "sets.json").read_text())
+    first = open_dataset("region-set", folder / "sets.json", folder / "images")
+    evaluate(first, mini, tmp_path / "p.jsonl", limit=1)
+    sets["1"] = {f"{text} again": boxes for text, boxes in sets["1"].items()}
+    (tmp_path / "sets.json").write_text(json.dumps(sets))
+    second = open_dataset("region-set", tmp_path / "sets.json", folder / "images")
+    with pytest.raises(FormatError, match="the data set has changed, so name another folder"):
+        evaluate(second, mini, tmp_path / "p.jsonl", limit=1)
+
+
+def test_samples_of_one_name_are_not_mixed_up(folder, mini, tmp_path):
+    one = {"id": 7, "image_id": 1, "bbox": [0, 0, 9, 9], "caption": "a flag"}
+    path = tmp_path / "dense.json"
+    path.write_text(json.dumps({"annotations": [one, one | {"caption": "a sky"}]}))
+    dataset = open_dataset("dense", path, folder / "images")
+    with pytest.raises(FormatError, match=r"two samples are called '1/7'"):
+        evaluate(dataset, mini, tmp_path / "p.jsonl")
+
+
+def test_a_data_set_none_of_whose_images_are_there_is_told(folder, mini, tmp_path):
+    (tmp_path / "images").mkdir()
+    dataset = open_dataset(
+        "region-set", folder / "sets.json", tmp_path / "images", skip_missing=True
+    )
+    with pytest.raises(FormatError, match="no sample whose image is there"):
+        evaluate(dataset, mini, tmp_path / "p.jsonl")
+    assert not (tmp_path / "p.jsonl").exists()

@@ -108,3 +108,9 @@ def test_metrics_without_items_have_no_interval():
     (bleu,) = compare_runs(BAD, GOOD, "region-set", metrics=["bleu1"])
     assert bleu.gain.mean > 0
     assert np.isnan(bleu.gain.low)
+
+
+def test_runs_of_other_data_with_the_same_ids_are_not_compared():
+    others = [replace(one, references=("something else",)) for one in BAD]
+    with pytest.raises(FormatError, match="compare runs of the same data set"):
+        compare_runs(GOOD, others, "region-set")

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.grids import GridTransform
-from napari_patchioner.regions import (
-    Box,
-    Ellipse,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    RegionSet,
-    Trace,
-    WholeImage,
-    cover,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from napari_patchioner.regions import Region, RegionSet, WholeImage, bounds, cover
 
 AnyArray: TypeAlias = npt.NDArray[Any]
-Bounds: TypeAlias = tuple[float, float, float, float]
 
 # A picture of a single row or column is none.
 _SMALLEST = 2
@@ -55,62 +39,25 @@ def crop(image: AnyArray, region: Region) -> AnyArray:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from napari_patchioner.regions import Box
     >>> crop(np.zeros((20, 30)), Box(2.5, 3.5, 6.5, 9.5)).shape
     (4, 6)
     """
     shape = image.shape[:2]
     cover(region, GridTransform((shape[0], shape[1]), (1, 1)))
-    top, left, bottom, right = bounds(region, (shape[0], shape[1]))
-    rows = _pixels(top, bottom, shape[0])
-    columns = _pixels(left, right, shape[1])
+    if _is_whole(region):
+        return image
+    around = bounds(region)
+    rows = _pixels(around.top, around.bottom, shape[0])
+    columns = _pixels(around.left, around.right, shape[1])
     return image[rows, columns]
 
 
-def bounds(region: Region, shape: tuple[int, int]) -> Bounds:
-    """Edges of a region's box, ``(top, left, bottom, right)``, in image pixels.
-
-    Parameters
-    ----------
-    region : Region
-        Points are a pixel wide.
-    shape : tuple of int
-        ``(height, width)`` of the image.
-    """
-    match region:
-        case WholeImage():
-            return (-0.5, -0.5, shape[0] - 0.5, shape[1] - 0.5)
-        case Box():
-            return (region.top, region.left, region.bottom, region.right)
-        case Point():
-            return _around(np.array([[region.row, region.column]]), 0.5)
-        case Polygon():
-            return _around(region.vertices, 0.0)
-        case Trace():
-            return _around(region.points, 0.5)
-        case Mask():
-            return _around(np.argwhere(region.pixels) + region.offset, 0.5)
-        case Ellipse():
-            return _of_ellipse(np.asarray(region.corners, float))
-        case RegionSet():
-            return _union(bounds(member, shape) for member in region.members)
-
-
-def _around(points: npt.NDArray[Any], margin: float) -> Bounds:
-    (top, left), (bottom, right) = points.min(axis=0) - margin, points.max(axis=0) + margin
-    return (float(top), float(left), float(bottom), float(right))
-
-
-def _of_ellipse(corners: npt.NDArray[np.float64]) -> Bounds:
-    """Box of an ellipse in a rectangle that may be rotated: half axes add up in squares."""
-    axes = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-    reach = np.hypot(*axes)
-    middle = corners.mean(axis=0)
-    return _around(np.stack([middle - reach, middle + reach]), 0.0)
-
-
-def _union(boxes: Iterable[Bounds]) -> Bounds:
-    tops, lefts, bottoms, rights = zip(*boxes, strict=True)
-    return (min(tops), min(lefts), max(bottoms), max(rights))
+def _is_whole(region: Region) -> bool:
+    if isinstance(region, RegionSet):
+        return any(map(_is_whole, region.members))
+    return isinstance(region, WholeImage)
 
 
 def _pixels(low: float, high: float, length: int) -> slice:

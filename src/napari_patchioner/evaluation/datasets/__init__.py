@@ -10,7 +10,6 @@ from ._coco_folders import FOLDERS, development_images
 from ._image_folder import ImageFolder
 from ._labels import LabelledImage, LabelledRegion
 from ._registry import FORMS, open_dataset
-from ._rle import decode_rle
 from ._sample import TASKS, Dataset, Sample, Task
 from .region_sets import overlap_group
 
@@ -24,7 +23,6 @@ __all__ = [
     "LabelledRegion",
     "Sample",
     "Task",
-    "decode_rle",
     "development_images",
     "open_dataset",
     "overlap_group",

@@ -24,8 +24,7 @@ def image_names(data: Any, file: str) -> dict[str, str]:
         A record of an image is none.
     """
     names = {}
-    for place, values in enumerate(data.get("images", [])):
-        record = Record(file, f"image {place + 1}", values)
+    for record in _listed(data, file, "images", "image"):
         if "file_name" in record.values:
             names[record.identity("id")] = record.text("file_name")
     return names
@@ -39,8 +38,13 @@ def category_names(data: Any, file: str) -> dict[str, str]:
     FormatError
         A record of a category is none.
     """
-    categories = (
-        Record(file, f"category {place + 1}", values)
-        for place, values in enumerate(data.get("categories", []))
-    )
+    categories = _listed(data, file, "categories", "category")
     return {one.identity("id"): one.text("name") for one in categories}
+
+
+def _listed(data: Any, file: str, key: str, name: str) -> list[Record]:
+    """Return the records of a list that may be missing."""
+    if data.get(key) is None:
+        return []
+    listed = Record(file, "the file", data).records(key)
+    return [Record(file, f"{name} {place}", one) for place, one in enumerate(listed, start=1)]

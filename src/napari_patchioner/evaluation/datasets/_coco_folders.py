@@ -11,12 +11,12 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.draw import polygon2mask
 
+from napari_patchioner.annotations._rle import runs_mask
 from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.metrics.mention import plain_name
 from napari_patchioner.regions._shapes import Box, Mask
 
 from ._labels import LabelledImage, LabelledRegion
-from ._rle import decode_rle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -188,7 +188,7 @@ def _mask(name: str, pixels: npt.NDArray[np.bool_]) -> LabelledRegion:
 def _rasterise(segmentation: Any, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Mask of COCO polygons (rings of x, y with pixel corners at integers) or run lengths."""
     if isinstance(segmentation, dict):
-        return decode_rle(segmentation["counts"], size)
+        return runs_mask(segmentation["counts"], *size)
     pixels = np.zeros(size, dtype=bool)
     for ring in segmentation:
         vertices = np.reshape(ring, (-1, 2))[:, ::-1] - 0.5

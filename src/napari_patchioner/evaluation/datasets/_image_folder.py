@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from napari_patchioner.errors import ImageError
 
@@ -97,7 +97,7 @@ class ImageFolder:
             with Image.open(path) as picture:
                 turned = picture.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS
                 width, height = picture.size
-        except (OSError, UnidentifiedImageError) as error:
+        except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
             raise ImageError(f"{path}: is no image that can be opened ({error})") from error
         return (width, height) if turned else (height, width)
 
@@ -110,7 +110,9 @@ class ImageFolder:
         """Every way to call an image, with the files that could be meant."""
         known: dict[str, list[Path]] = {}
         for path in sorted(self.folder.rglob("*")):
-            if path.suffix.lower() not in SUFFIXES:
+            # A Mac keeps notes about a.jpg in ._a.jpg on disks that are not its own.
+            hidden = path.name.startswith(".")
+            if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
                 continue
             inside = path.relative_to(self.folder)
             stem = path.stem

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from napari_patchioner.annotations._json_file import parse_json
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box
 
@@ -25,13 +26,12 @@ def read_json(path: Path) -> Any:
         The file is missing or no JSON; the line is named.
     """
     try:
-        return json.loads(path.read_bytes())
+        data = path.read_bytes()
     except FileNotFoundError:
         raise FormatError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: cannot be read ({error})") from error
-    except json.JSONDecodeError as error:
-        raise FormatError(f"{path.name}: line {error.lineno}: is no JSON: {error.msg}") from error
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return parse_json(data, path.name)
 
 
 class Record:
@@ -76,7 +76,7 @@ class Record:
         return number(self._first((key,)), self, key)
 
     def records(self, key: str) -> list[Any]:
-        """Return a list."""
+        """Return the list that must be there."""
         value = self._first((key,))
         if not isinstance(value, list):
             self.fail(f"{key!r} must be a list")
@@ -97,9 +97,12 @@ def number(value: Any, record: Record, what: str) -> float:
     FormatError
         It is no number, infinite, or not a number at all.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        record.fail(f"{what!r} must be a finite number, not {value!r}")
-    return float(value)
+    try:
+        if not isinstance(value, bool | str) and math.isfinite(value):
+            return float(value)
+    except (TypeError, OverflowError):
+        pass
+    record.fail(f"{what!r} must be a finite number, not {shorten(repr(value), 40)}")
 
 
 def box_of(corners: Any, record: Record) -> Box:
@@ -113,7 +116,7 @@ def box_of(corners: Any, record: Record) -> Box:
         There are not four finite numbers, or they stand the wrong way round.
     """
     if not isinstance(corners, list) or len(corners) != 4:
-        record.fail(f"a box must be [x1, y1, x2, y2], not {corners!r}")
+        record.fail(f"a box must be [x1, y1, x2, y2], not {shorten(repr(corners), 60)}")
     left, top, right, bottom = (number(value, record, "box") for value in corners)
     right += left == right
     bottom += top == bottom

@@ -64,7 +64,7 @@ def open_dataset(
         There is no such folder.
     """
     folder = ImageFolder(images, skip_missing=skip_missing)
-    if data.suffix in _LINES:
+    if data.suffix.lower() in _LINES:
         _check(task, LocalizedNarratives.task, data)
         return LocalizedNarratives(data, folder)
     contents = read_json(data)

@@ -50,7 +50,8 @@ class KarpathySplit(FileDataset):
     def fits(cls, data: Any) -> bool:
         """Whether a file's contents are of this form, judged by their first record."""
         images = data.get("images") if isinstance(data, dict) else None
-        return isinstance(images, list) and bool(images) and "sentences" in images[0]
+        first = images[0] if isinstance(images, list) and images else None
+        return isinstance(first, dict) and "sentences" in first
 
     def samples(self) -> Iterator[Sample]:
         """Draw one sample per image of the split."""

@@ -7,10 +7,10 @@ model; here they stay as spoken.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.annotations._json_file import parse_json
 from napari_patchioner.errors import FormatError
 
 from ._records import Record, number
@@ -72,7 +72,7 @@ class LocalizedNarratives:
             if not self.images.wanted(image):
                 continue
             size = self.images.size(image)
-            points = [point for stroke in record.records("traces") for point in stroke]
+            points = [point for stroke in _strokes(record) for point in stroke]
             for count, (sentence, start, end) in enumerate(sentences(record)):
                 during = [point for point in points if start <= _time(point, record) <= end]
                 region = trace_of(during, size, record) if during else None
@@ -81,18 +81,16 @@ class LocalizedNarratives:
 
     def _records(self) -> Iterator[Record]:
         try:
-            with self.path.open(encoding="utf-8") as lines:
+            with self.path.open("rb") as lines:
                 for place, line in enumerate(lines, start=1):
                     if line.strip():
-                        yield self._record(place, line)
+                        values = parse_json(line.strip(), f"{self.path.name}: line {place}")
+                        yield Record(self.path.name, f"line {place}", values)
         except FileNotFoundError:
             raise FormatError(f"{self.path}: there is no such file") from None
-
-    def _record(self, place: int, line: str) -> Record:
-        try:
-            return Record(self.path.name, f"line {place}", json.loads(line))
-        except json.JSONDecodeError as error:
-            raise FormatError(f"{self.path.name}: line {place}: is no JSON: {error.msg}") from error
+        except OSError as error:
+            why = error.strerror or error
+            raise FormatError(f"{self.path}: cannot be read ({why})") from error
 
 
 def sentences(record: Record) -> list[tuple[str, float, float]]:
@@ -127,6 +125,13 @@ def sentences(record: Record) -> list[tuple[str, float, float]]:
         if match[0].strip() and times:
             cut.append((match[0].strip(), min(t[1] for t in times), max(t[2] for t in times)))
     return cut
+
+
+def _strokes(record: Record) -> list[list[Any]]:
+    strokes = record.records("traces")
+    if not all(isinstance(stroke, list) for stroke in strokes):
+        record.fail("every item of 'traces' must be a list of points")
+    return strokes
 
 
 def _time(point: Any, record: Record) -> float:

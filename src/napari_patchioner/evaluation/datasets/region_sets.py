@@ -29,10 +29,9 @@ class RegionSets(FileDataset):
         """Whether a file's contents are of this form, judged by their first record."""
         if not isinstance(data, dict) or not data:
             return False
-        first = next(iter(data.values()))
+        first = next((sets for sets in data.values() if sets), None)
         return (
             isinstance(first, dict)
-            and bool(first)
             and all(isinstance(boxes, list) for boxes in first.values())
             and "traces" not in first
         )

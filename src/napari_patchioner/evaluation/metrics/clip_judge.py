@@ -21,7 +21,7 @@ from napari_patchioner.backbones._threads import spare_core
 from napari_patchioner.bridges import unit_rows
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import ClipTokenizer
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ImageError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,6 +96,12 @@ class ClipJudge:
         Returns
         -------
         ndarray of float64, shape (n,)
+            Nan where the image cannot be read.
+
+        Raises
+        ------
+        ModelError
+            Nobody told where an image lies.
         """
         captions = self._embed(given.candidates)
         images = np.array([self._look(one, given.paths) for one in given.images])
@@ -122,7 +128,7 @@ class ClipJudge:
         """RefCLIPScore: harmonic mean of the score with the image and that with the references."""
         image, text = self.with_images(given), np.clip(self.with_references(given), 0, None)
         total = image + text
-        return np.divide(2 * image * text, total, out=np.zeros_like(total), where=total > 0)
+        return np.divide(2 * image * text, total, out=total.copy(), where=total > 0)
 
     def _embed(self, texts: Sequence[str]) -> FloatArray:
         vectors = self.text.embed([PREFIX + text for text in texts])
@@ -131,12 +137,23 @@ class ClipJudge:
     @torch.inference_mode()
     def _look(self, image: str, paths: Mapping[str, Path]) -> FloatArray:
         """Class token of an image, projected; every image is looked at once."""
+        if image not in paths:
+            raise ModelError(
+                "Scores with images need the images; name their folder by --images DIR."
+            )
         if image not in self._seen:
-            pixels = self.preprocessing(read_image(paths[image])).pixels
-            with spare_core():
-                tokens = self.vision.start(pixels)
-                for layer in self.vision.layers:
-                    tokens = self.vision.attend(layer, tokens)
-                vector = self.vision.finish(tokens[:, 0]).numpy()
-            self._seen[image] = np.asarray(unit_rows(vector)[0], np.float64)
+            try:
+                pixels = self.preprocessing(read_image(paths[image])).pixels
+            except ImageError:
+                # Told already when it was to be captioned; the other images have their scores.
+                return np.full(self.text.dim, np.nan)
+            self._seen[image] = self._class_token(pixels)
         return self._seen[image]
+
+    def _class_token(self, pixels: torch.Tensor) -> FloatArray:
+        with spare_core():
+            tokens = self.vision.start(pixels)
+            for layer in self.vision.layers:
+                tokens = self.vision.attend(layer, tokens)
+            vector = self.vision.finish(tokens[:, 0]).numpy()
+        return np.asarray(unit_rows(vector)[0], np.float64)

@@ -37,13 +37,14 @@ class JavaSpice:
                 "run its parser)."
             )
         found = importlib.util.find_spec("pycocoevalcap")
-        if found is None or found.origin is None:
+        # The package has no file of its own, only folders.
+        folders = list((found and found.submodule_search_locations) or ())
+        if not folders:
             raise ModelError(
                 "SPICE needs the package pycocoevalcap, which is not there; install it with: "
                 'pip install "napari-patchioner[metrics]"'
             )
-        parser = Path(found.origin).parent / "spice" / "lib" / PARSER
-        if not parser.exists():
+        if not any((Path(folder) / "spice" / "lib" / PARSER).exists() for folder in folders):
             # The package would download half a gigabyte unasked, and print while it does.
             raise ModelError(
                 f"SPICE needs {PARSER}, which is not there; get it once with: "

@@ -7,9 +7,11 @@ same. A line that was cut off when the process died is dropped and its sample ca
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from napari_patchioner.annotations import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 
 if TYPE_CHECKING:
@@ -86,10 +88,14 @@ class PredictionFile:
 
     def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(_line({"asked": asked}), encoding="utf-8")
-            self.done: list[Prediction] = []
+        self.done: list[Prediction] = []
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            begun = path.exists() and b"\n" in path.read_bytes()
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        if not begun:
+            write_bytes(path, encode_text(_line({"asked": asked})))
             return
         before, self.done, whole = _read(path)
         if before != json.loads(json.dumps(asked)):
@@ -102,9 +108,12 @@ class PredictionFile:
 
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Append predictions; they are on disk when this returns."""
-        lines = "".join(_line(asdict(one)) for one in predictions)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(lines)
+        lines = encode_text("".join(_line(asdict(one)) for one in predictions))
+        try:
+            with self.path.open("ab") as file:
+                file.write(lines)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def _mend(self) -> None:
         """Cut off the torn end, so that the next line begins a line."""
@@ -137,16 +146,21 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Prediction], bool]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_bytes().decode("utf-8", "replace")
     except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error})") from error
+        why = error.strerror or error
+        raise FormatError(
+            f"{path}: cannot be read ({why}); name a folder that 'evaluate' wrote"
+        ) from error
     lines = text.split("\n")
     # Every whole line ends with a line break, so what follows the last one was cut off.
     whole = lines.pop() == ""
     try:
         asked = json.loads(lines[0])["asked"]
-    except (IndexError, KeyError, TypeError, json.JSONDecodeError):
-        raise FormatError(f"{path}: line 1: does not tell what was asked") from None
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise FormatError(f"{path}: line 1: does not tell what was asked")
     found = [_prediction(path, place, line) for place, line in enumerate(lines[1:], start=2)]
     return asked, found, whole
 
@@ -154,9 +168,29 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Prediction], bool]:
 def _prediction(path: Path, place: int, line: str) -> Prediction:
     try:
         values = json.loads(line)
-        return Prediction(**{**values, "references": tuple(values["references"])})
-    except (json.JSONDecodeError, TypeError, KeyError):
-        raise FormatError(f"{path}: line {place}: is no prediction") from None
+        found = Prediction(**{**values, "references": tuple(values["references"])})
+    except (ValueError, RecursionError, TypeError, KeyError):
+        found = None
+    if found is None or not _is_sound(found):
+        raise FormatError(f"{path}: line {place}: is no prediction")
+    return found
+
+
+def _is_sound(one: Prediction) -> bool:
+    """Whether every field holds what it should."""
+    texts = (one.sample, one.image, one.caption, one.kind, one.geometry, one.members, one.group)
+    numbers = (one.score, one.seconds, 0.0 if one.found is None else one.found)
+    return (
+        one.variant in VARIANTS
+        and all(isinstance(text, str) for text in (*texts, one.category, one.problem))
+        and all(isinstance(text, str) for text in one.references)
+        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+    )
+
+
+def _unwritable(path: Path, error: OSError) -> FormatError:
+    why = error.strerror or error
+    return FormatError(f"{path}: cannot be written ({why}); name another folder by --out")
 
 
 def _line(values: Mapping[str, Any]) -> str:

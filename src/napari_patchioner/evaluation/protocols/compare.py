@@ -14,6 +14,7 @@ from .scoring import captioned, chosen_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from napari_patchioner.evaluation.datasets import Task
     from napari_patchioner.evaluation.metrics import Captioned, Metric
@@ -54,6 +55,7 @@ def compare_runs(
     *,
     metrics: Sequence[str] = (),
     tools: Mapping[str, Any] | None = None,
+    paths: Mapping[str, Path] | None = None,
 ) -> list[Difference]:
     """Compare two runs, or two variants of one, by a paired bootstrap over images.
 
@@ -66,6 +68,8 @@ def compare_runs(
         Names in `METRICS`; by default all that suit the task and whose tools are there.
     tools : mapping, optional
         Opened helpers for metrics that need them.
+    paths : mapping of str to Path, optional
+        Where the images lie, for metrics that look at them.
 
     Returns
     -------
@@ -75,14 +79,20 @@ def compare_runs(
     Raises
     ------
     FormatError
-        The runs share no sample, or one of them holds several variants.
+        The runs share no sample, have other references for one, or one of them holds several
+        variants.
     """
     left, right = _by_sample(first), _by_sample(second)
     shared = [name for name in left if name in right]
     if not shared:
         raise FormatError("The runs share no sample; compare runs of the same data set.")
-    one = captioned([left[name] for name in shared], tools or {}, {})
-    other = captioned([right[name] for name in shared], tools or {}, {})
+    strange = next((n for n in shared if left[n].references != right[n].references), None)
+    if strange is not None:
+        raise FormatError(
+            f"Sample {strange!r} is another in each run; compare runs of the same data set."
+        )
+    one = captioned([left[name] for name in shared], tools or {}, paths or {})
+    other = captioned([right[name] for name in shared], tools or {}, paths or {})
     found = (
         _difference(metric, one, other) for metric in chosen_metrics(task, metrics, tools or {})
     )

@@ -6,9 +6,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import encode_text, region_from_text, write_bytes
+from napari_patchioner.annotations._html_drawing import shapes_of
 from napari_patchioner.evaluation.metrics import METRICS
 
-from ._picture import embedded, outline
+from ._picture import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .look { display: grid; grid-template-columns: minmax(220px, 420px) 1fr; gap: 1.2rem; }
 .look { border-top: 1px solid #8886; padding: 1.2rem 0; }
 svg { width: 100%; height: auto; border-radius: 4px; }
-svg .r { fill: none; stroke: #fff; stroke-width: 2.5; vector-effect: non-scaling-stroke; }
+svg .r { fill: none; stroke: #fff; stroke-width: 2.5; }
+svg .r * { vector-effect: non-scaling-stroke; }
 svg .r + .r { stroke: #d55e00; stroke-width: 1.4; }
 .said { font-weight: 600; }
 small { opacity: .7; }
@@ -143,7 +145,8 @@ def _svg(picture: tuple[str, int, int] | None, one: Prediction) -> str:
     if picture is None:
         return "<p>This image cannot be read.</p>"
     uri, width, height = picture
-    drawn = outline(region_from_text(one.geometry, one.kind, one.members))
+    region = region_from_text(one.geometry, one.kind, one.members)
+    drawn = shapes_of(region, (0.0, 0.0, float(width), float(height)), max(width, height) / 60)
     lines = f"<g class='r'>{drawn}</g><g class='r'>{drawn}</g>"
     image = f"<image href='{uri}' width='{width}' height='{height}'/>"
     label = escape(f"{one.kind} of {one.image}", quote=True)

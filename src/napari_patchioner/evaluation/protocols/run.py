@@ -13,7 +13,7 @@ import numpy as np
 from napari_patchioner.annotations import KINDS, region_to_text
 from napari_patchioner.annotations._wkt import members_cell
 from napari_patchioner.backbones import read_image
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import FormatError, PatchionerError
 from napari_patchioner.evaluation.metrics.diversity import self_retrieval
 from napari_patchioner.grids import pool
 from napari_patchioner.regions import cover
@@ -100,6 +100,8 @@ def evaluate(
         The model cannot do what is asked.
     """
     by_image = _gather(dataset.samples(), limit)
+    if not by_image:
+        raise FormatError(f"{dataset.name}: has no sample whose image is there; check --images")
     asked = {
         "dataset": dataset.name,
         "task": dataset.task,
@@ -109,6 +111,7 @@ def evaluate(
     }
     kept = PredictionFile(file, asked)
     known = {(one.sample, one.variant): one for one in kept.done}
+    _check_kept(file, kept.done, by_image)
     result = Evaluation(asked, missing=list(dataset.missing))
     for place, (image, samples) in enumerate(by_image.items()):
         left = [v for v in variants if any((one.id, v) not in known for one in samples)]
@@ -128,9 +131,27 @@ def evaluate(
 def _gather(samples: Iterable[Sample], limit: int | None) -> dict[str, list[Sample]]:
     """Gather samples by image, in the order in which the file names the images first."""
     by_image: dict[str, list[Sample]] = defaultdict(list)
+    seen: set[str] = set()
     for one in samples:
+        if one.id in seen:
+            raise FormatError(f"two samples are called {one.id!r}; give each an id of its own")
+        seen.add(one.id)
         by_image[one.image].append(one)
     return dict(islice(by_image.items(), limit))
+
+
+def _check_kept(
+    file: Path, kept: Sequence[Prediction], by_image: Mapping[str, Sequence[Sample]]
+) -> None:
+    """Refuse captions of another data set: its file may have the same name and the same ids."""
+    samples = {one.id: one for own in by_image.values() for one in own}
+    for one in kept:
+        now = samples.get(one.sample)
+        if now and (now.references, region_to_text(now.region)) != (one.references, one.geometry):
+            raise FormatError(
+                f"{file}: holds a prediction of another sample {one.sample!r}; the data set has "
+                "changed, so name another folder by --out"
+            )
 
 
 def _caption(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import encode_text, write_bytes
+from napari_patchioner.annotations._cells import guard_extra_cell, unguard_cell
+from napari_patchioner.annotations._table import format_table, read_table, write_text
 from napari_patchioner.errors import FormatError
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def read_scores(path: Path) -> dict[str, Any]:
     """
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise FormatError(f"{path}: holds no scores ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: holds no scores ({error})") from error
     if not isinstance(scores, dict) or not isinstance(scores.get("scores"), dict):
         raise FormatError(f"{path}: holds no scores; name a folder that 'evaluate' wrote")
@@ -54,26 +56,33 @@ def append_row(path: Path, run: str, scores: Mapping[str, Any]) -> None:
     ----------
     path : Path
         A CSV file; made where it is not there, with columns added where they are new.
+        Texts that a spreadsheet would take for a formula get an apostrophe in front.
     run : str
         Name of the run.
     scores : mapping
         As for `write_scores`.
+
+    Raises
+    ------
+    FormatError
+        The file is there and no table of runs, or cannot be written.
     """
     before = _rows(path)
     rows = [row for row in before if row.get("run") != run] + list(_new_rows(run, scores))
     columns = list(dict.fromkeys([*FIRST, *(name for row in rows for name in row)]))
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, restval="", lineterminator="\r\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_bytes(path, encode_text(text.getvalue()))
+    # Names of runs, models and files are other people's, and a spreadsheet would run some.
+    cells = ([guard_extra_cell(row.get(name, "")) for name in columns] for row in rows)
+    write_text(path, format_table(columns, cells))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    table = read_table(path)
+    table.require(("run",), "a table of runs")
+    return [
+        dict(zip(table.columns, map(unguard_cell, cells), strict=True)) for _, cells in table.rows
+    ]
 
 
 def _new_rows(run: str, scores: Mapping[str, Any]) -> Iterator[dict[str, str]]:
