@@ -222,7 +222,7 @@ def test_no_regions_no_vectors(backbone, grid, passes):
 
 def test_what_is_no_picture_is_refused(backbone):
     with pytest.raises(ImageError):
-        backbone.encode(np.zeros((5, 5, 7)))
+        backbone.encode(np.zeros((5, 5, 13)))
 
 
 def test_progress_may_cancel(backbone, picture):

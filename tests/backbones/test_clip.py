@@ -153,7 +153,7 @@ def test_progress_rises_to_one_and_may_stop_the_work(backbone, picture):
 
 def test_no_picture(backbone):
     with pytest.raises(ImageError):
-        backbone.encode(np.zeros((4, 4, 2)))
+        backbone.encode(np.zeros((4, 4, 13)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -222,4 +222,4 @@ def test_progress_and_stopping(backbone, picture):
 
 def test_no_picture(backbone):
     with pytest.raises(ImageError):
-        backbone.encode(np.zeros((3, 3, 7)))
+        backbone.encode(np.zeros((3, 3, 13)))
