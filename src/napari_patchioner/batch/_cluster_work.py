@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import platform
 import sys
@@ -141,9 +142,9 @@ def _captioner(order: Order) -> Captioner:
 
 
 def _missing(job: Job) -> Path | None:
-    """Return a file of a job that cannot be seen from here."""
+    """Return a file of a job that cannot be seen from here, or not by whom the worker runs as."""
     needed = (job.path, *getattr(job.drawing, "paths", ()))
-    return next((path for path in needed if not path.exists()), None)
+    return next((path for path in needed if not os.path.exists(path)), None)
 
 
 def software(model: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
 import uuid
@@ -191,7 +192,7 @@ class _Flight:
             raise answer.result
         self._died = 0
         self._news.hear(answer)
-        if answer.result.status == "failed" and answer.missing and answer.missing.exists():
+        if answer.result.status == "failed" and answer.missing and os.path.exists(answer.missing):
             return replace(
                 answer.result,
                 why=f"{answer.missing}: worker {answer.worker} cannot see this file; images must "
