@@ -88,8 +88,12 @@ def test_a_baseline_added_later_captions_nothing_again(dataset, mini, tmp_path):
 def test_the_limit_counts_images(dataset, mini, tmp_path):
     done = evaluate(dataset, mini, tmp_path / "p.jsonl", limit=1)
     assert {one.image for one in done.predictions} == {"1"}
-    with pytest.raises(FormatError, match="another limit"):
-        evaluate(dataset, mini, tmp_path / "p.jsonl", limit=2)
+    more = evaluate(dataset, mini, tmp_path / "p.jsonl")
+    assert more.predictions[: len(done.predictions)] == done.predictions
+    assert len(more.encode_seconds) == 1
+    fewer = evaluate(dataset, mini, tmp_path / "p.jsonl", limit=1)
+    assert fewer.predictions == done.predictions
+    assert not fewer.encode_seconds
 
 
 def test_an_image_that_cannot_be_read_does_not_end_the_run(folder, mini, tmp_path):

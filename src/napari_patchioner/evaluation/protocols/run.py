@@ -107,12 +107,12 @@ def evaluate(
         "task": dataset.task,
         "model": captioner.name,
         "options": dict(options or {}),
-        "limit": limit,
     }
+    # How many images are taken changes no caption, so another limit goes on with the same file.
     kept = PredictionFile(file, asked)
     known = {(one.sample, one.variant): one for one in kept.done}
     _check_kept(file, kept.done, by_image)
-    result = Evaluation(asked, missing=list(dataset.missing))
+    result = Evaluation({**asked, "limit": limit}, missing=list(dataset.missing))
     for place, (image, samples) in enumerate(by_image.items()):
         left = [v for v in variants if any((one.id, v) not in known for one in samples)]
         if left:
