@@ -9,6 +9,7 @@ import numpy as np
 from skimage import data
 
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
+from .folder import folder
 from .hand import loop, use, wait
 from .window import Window
 
@@ -135,4 +136,5 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "photograph": photograph,
     "points": points_and_labels,
     "tissue": tissue,
+    "folder": folder,
 }

@@ -51,6 +51,19 @@ def test_the_menu_opens_the_dock(plugin, make_napari_viewer):
     widget.shut_down()
 
 
+def test_the_docks_menu_opens_a_folder(plugin, make_napari_viewer):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(
+        "napari-patchioner", "Patch-ioner: caption regions"
+    )
+    widget.panel.project.folder.trigger()
+    docked = viewer.window.dock_widgets.values()
+    [made] = [one for one in docked if type(one).__name__ == "FolderDock"]
+    assert made.captions() is widget
+    made.shut_down()
+    widget.shut_down()
+
+
 def test_new_layers_lie_on_the_selected_image(make_napari_viewer):
     from napari_patchioner.viewer.commands import new_layers
 

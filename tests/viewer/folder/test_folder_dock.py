@@ -13,7 +13,7 @@ from qtpy.QtGui import QDropEvent
 
 from napari_patchioner.annotations import read_project
 from napari_patchioner.viewer.folder import opening
-from napari_patchioner.viewer.folder.file_table import STATUS
+from napari_patchioner.viewer.folder.file_table import DONE, NAME, STATUS
 
 BOX = np.array([[5, 5], [5, 50], [30, 50], [30, 5]])
 
@@ -35,7 +35,7 @@ def status(browser, name):
 
 def shown(place):
     model = place.panel.table.files
-    return [model.data(model.index(row, 0)) for row in range(model.rowCount())]
+    return [model.data(model.index(row, NAME)) for row in range(model.rowCount())]
 
 
 def test_the_next_image_and_only_that_is_read_ahead(quiet, browser, go, qtbot, captioner, place):
@@ -141,6 +141,9 @@ def test_the_window_is_closed_while_the_next_image_is_read(
     assert captioner.seen == [1]
 
 
+# imageio leaves a file open for each of its plugins that does not know it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot, folder, place):
     (folder / "i2.png").write_bytes(b"no picture")
     (folder / "i10.png").unlink()
@@ -152,7 +155,7 @@ def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot
     model = place.panel.table.files
     tips = [model.data(model.index(row, STATUS), Qt.ItemDataRole.ToolTipRole) for row in range(4)]
     assert "cannot read (" in tips[1]
-    assert tips[2] == "the file is not there any more"
+    assert tips[2].endswith("the file is not there any more")
     browser.step(-1)
     settle(browser, qtbot, "i1.png")
     place.panel.again.click()
@@ -257,6 +260,10 @@ def opened_tool(title):
 def test_the_list_is_filtered_and_next_goes_by_it(browser, go, qtbot, place):
     browser.listing.tick([browser.listing.find("i2.png")], True)
     qtbot.waitUntil(lambda: browser.listing.statuses["i2.png"].done, timeout=5000)
+    place.panel.table.clicked.emit(place.panel.table.files.index(2, DONE))
+    qtbot.waitUntil(lambda: browser.listing.statuses["i10.png"].done, timeout=5000)
+    place.panel.table.clicked.emit(place.panel.table.files.index(2, DONE))
+    qtbot.waitUntil(lambda: not browser.listing.statuses["i10.png"].done, timeout=5000)
     place.panel.only.setCurrentText("Not done")
     assert shown(place) == ["i1.png", "i10.png", "sub/i1.png"]
     go("i1.png")
@@ -287,6 +294,7 @@ def test_one_goes_on_where_one_was(browser, go, qtbot, viewer, library, folder):
 
     captioned(go("i10.png"), qtbot)
     go("i2.png")
+    qtbot.waitUntil(lambda: status(browser, "i2.png") == "read", timeout=5000)
     again = FolderDock(viewer, library=library)
     qtbot.addWidget(again)
     qtbot.waitUntil(lambda: len(again.browser.listing.statuses) == 4, timeout=5000)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from napari_patchioner.viewer.widgets.draw_bar import Tool
 
+# The plugin and the name of its other dock, which napari opens.
+FOLDER = ("napari-patchioner", "Patch-ioner: folder of images")
+
 
 class Deeds(Judging):
     """Every method is one thing to do; without an image they do nothing."""
@@ -95,6 +98,10 @@ class Deeds(Judging):
         """Show or hide the captions on the image."""
         shown = self._dock.panel.canvas["visible"]
         shown.value = not shown.value
+
+    def open_folder(self) -> None:
+        """Show the list of a folder's images."""
+        self._dock.viewer.window.add_plugin_dock_widget(*FOLDER)
 
     def ask_where_to_export(self) -> None:
         """Ask for a file and its format, and write it."""

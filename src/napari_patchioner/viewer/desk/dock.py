@@ -129,6 +129,7 @@ class CaptionDock(DockBase):
             (panel.export, deeds.ask_where_to_export),
         ):
             clicked.clicked.connect(partial(_do, deed))
+        panel.project.folder.triggered.connect(partial(_do, deeds.open_folder))
 
     # what there is
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,6 +72,16 @@ class Status:
         if self.note and not counted:
             return "saved work cannot be read"
         return counted or ("read" if self.read else "opened" if self.opened else "not opened")
+
+    @property
+    def brief(self) -> str:
+        """The same for a narrow column: as many captions as regions are not told twice.
+
+        >>> Status(opened=True, regions=3, captions=3, to_review=1).brief
+        '3 regions, 1 to review'
+        """
+        same = self.captions == self.regions and not self.problem
+        return replace(self, captions=0).text if same else self.text
 
     def is_among(self, only: Only) -> bool:
         """Whether it belongs to a part of the list."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._files import ImageFile
     from .opening import Loaded
 
-# A hand that draws leaves gaps as long as this between two captions.
+# So long a hand that draws may rest between two captions.
 IDLE_MS = 400
 
 
@@ -107,9 +107,7 @@ class Browser(QObject):
         folder : Path
             Which one.
         at : str
-            Name of the image to go on with.
-        open_it : bool
-            Whether that image is opened as soon as it is found.
+            Name of the image to go on with, which is opened if `open_it` says so.
         """
         self.place, self._at, self._open_it = None, at, open_it
         self.listing.open(folder)
@@ -142,21 +140,14 @@ class Browser(QObject):
             self.step(1)
 
     def neighbour(self, by: int) -> ImageFile | None:
-        """Return the next image that can be opened and is listed, in one direction."""
-        files, rows = self.listing.files, set(self.listing.rows)
-        try:
-            start = files.index(self.place) if self.place is not None else None
-        except ValueError:
-            start = None
-        if start is None:
-            after = files if by > 0 else files[::-1]
-        else:
-            after = files[start + 1 :] if by > 0 else files[:start][::-1]
-        return next((f for f in after if f in rows and not self.listing.status(f).problem), None)
+        """Return the next image of the list (1) or the one before (-1) that can be opened."""
+        return self.listing.neighbour(self.place, by)
 
     def close(self) -> None:
         """Stop everything; the image in the window stays there."""
         self._idle.stop()
+        if self.opened is not None:
+            self._note(self.opened)
         self.listing.close()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         if self._job is not None:
@@ -235,8 +226,8 @@ class Browser(QObject):
     def _close_opened(self) -> None:
         opened, self.opened = self.opened, None
         if opened is not None:
+            self._note(opened)
             opened.close()
-            self.listing.look_again(opened.file)
 
     def _fail(self, file: ImageFile, why: str) -> None:
         """Note that an image cannot be opened; who came by on the way to the next goes on."""
@@ -270,12 +261,7 @@ class Browser(QObject):
         opened = self.opened
         if opened is None or self.ahead is None:
             return
-        facts = opened.facts()
-        if facts != self._noted and "content" in facts:
-            self._noted = facts
-            self.listing.note(opened.file, **facts)
-        elif "content" in facts:
-            self.listing.look_again(opened.file)
+        self._note(opened)
         if opened.busy or self.wanted is not None:
             return
         file, reader = self.neighbour(self._by), opened.annotator and opened.annotator.reader
@@ -283,6 +269,14 @@ class Browser(QObject):
             self.ahead.want(file, reader.model, reader.keep)
         else:
             self.ahead.drop()
+
+    def _note(self, opened: Opened) -> None:
+        """Note what has come of an image, for the next time."""
+        facts = opened.facts()
+        if facts != self._noted and "content" in facts:
+            self._noted = facts
+            self.listing.note(opened.file, **facts)
+        self.listing.look_again(opened.file)
 
     def _on_seen(self, file: ImageFile, grid: str) -> None:
         self.listing.note(file, stamp=file.stamp, grid=grid, problem="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QFont, QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTreeView
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from ._files import ImageFile
     from .listing import Listing
 
-NAME, STATUS = 0, 1
-_TITLES = ("Image", "Status")
-_TICK = "Ticked: done. Space ticks all selected images."
+DONE, NAME, STATUS = 0, 1, 2
+_TITLES = ("", "Image", "Status")
+_TICK = "Done or not: click to change it. Space does so for all selected images."
+# Not the boxes of the style, which napari's themes draw dark on dark.
+_BOXES = {True: "☑", False: "☐"}
 
 
 class FileModel(QAbstractTableModel):
@@ -88,34 +90,20 @@ class FileModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """As of Qt's models."""
         file = self.rows[index.row()]
-        status, name = self._listing.status(file), index.column() == NAME
+        status = self._listing.status(file)
         if role == Qt.ItemDataRole.DisplayRole:
-            return file.name if name else status.text
+            return (_BOXES[status.done], file.name, status.brief)[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            if name:
-                return f"{file.path}\n{_TICK}"
-            return status.problem or "\n".join(filter(None, (status.text, status.note)))
-        if role == Qt.ItemDataRole.CheckStateRole and name:
-            return Qt.CheckState.Checked if status.done else Qt.CheckState.Unchecked
+            told = "\n".join(filter(None, (status.text, status.problem or status.note)))
+            return (_TICK, str(file.path), told)[index.column()]
+        if role == Qt.ItemDataRole.SizeHintRole:
+            return QSize(0, self.parent().fontMetrics().height() + 7)
         if role == Qt.ItemDataRole.FontRole:
             font = QFont(self.parent().font())
             font.setBold(file == self.here)
             font.setItalic(bool(status.problem))
             return font
         return None
-
-    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """As of Qt's models."""
-        usual = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        return usual | Qt.ItemFlag.ItemIsUserCheckable if index.column() == NAME else usual
-
-    def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
-        """Tick an image, or untick it."""
-        if role != Qt.ItemDataRole.CheckStateRole:
-            return False
-        done = Qt.CheckState(value) == Qt.CheckState.Checked
-        self._listing.tick([self.rows[index.row()]], done)
-        return True
 
     def _take(self, rows: list[ImageFile]) -> None:
         self.rows = list(rows)
@@ -145,14 +133,16 @@ class FileTable(QTreeView):
         self.setRootIsDecorated(False)
         # Of thousands of rows, none is measured that is not on the screen.
         self.setUniformRowHeights(True)
-        self.setAlternatingRowColors(True)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = self.header()
         header.setStretchLastSection(True)
+        header.setMinimumSectionSize(16)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Interactive)
-        header.resizeSection(NAME, 170)
+        header.resizeSection(DONE, 24)
+        header.resizeSection(NAME, 130)
+        self.clicked.connect(self._on_click)
         self.doubleClicked.connect(self._on_double_click)
 
     def chosen(self) -> list[ImageFile]:
@@ -185,5 +175,12 @@ class FileTable(QTreeView):
         chosen = self.chosen()
         self._listing.tick(chosen, not all(self._listing.status(file).done for file in chosen))
 
+    def _on_click(self, index: QModelIndex) -> None:
+        """Tick an image, or untick it."""
+        if index.column() == DONE:
+            file = self.files.rows[index.row()]
+            self._listing.tick([file], not self._listing.status(file).done)
+
     def _on_double_click(self, index: QModelIndex) -> None:
-        self.wanted.emit(self.files.rows[index.row()])
+        if index.column() != DONE:
+            self.wanted.emit(self.files.rows[index.row()])

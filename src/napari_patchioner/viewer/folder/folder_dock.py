@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow
+
 from napari_patchioner.viewer.canvas.keys import FOLDER
 from napari_patchioner.viewer.desk.dock import CaptionDock
 from napari_patchioner.viewer.widgets.dock_base import DockBase
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from napari_patchioner.viewer.reading.library import Library
 
 _PLUGIN, _CAPTIONS = "napari-patchioner", "Patch-ioner: caption regions"
+# The name of napari's own dock.
+_LAYERS = "layer list"
 
 
 class FolderDock(DockBase):
@@ -40,7 +45,7 @@ class FolderDock(DockBase):
         # As of the dock for captions.
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._library = library
-        self._closed = False
+        self._closed = self._placed = False
         self.browser = Browser(self.viewer, self.captions, self)
         self.panel = FolderList(self.browser)
         self.setWidget(self.panel)
@@ -63,6 +68,24 @@ class FolderDock(DockBase):
             made = CaptionDock(self.viewer, library=self._library)
             window.add_dock_widget(made, name=_CAPTIONS, area="right")
         return made
+
+    def showEvent(self, event: QEvent) -> None:
+        """Find a place when it is there for the first time."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            # Not while Qt lays out what it is moved out of.
+            QTimer.singleShot(0, self, self._find_place)
+
+    def _find_place(self) -> None:
+        """Share the place of the list of layers: a small screen has none to spare."""
+        dock, window = self.parent(), self.window()
+        if not isinstance(dock, QDockWidget) or not isinstance(window, QMainWindow):
+            return
+        layers = window.findChild(QDockWidget, _LAYERS)
+        if layers is not None and layers.isVisible() and not (layers.isFloating() or self._closed):
+            window.tabifyDockWidget(layers, dock)
+            dock.raise_()
 
     def shut_down(self) -> None:
         """Stop all work and let go of the viewer; the image in the window stays."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -34,6 +34,8 @@ ONLY = {
     "Not opened": "not opened",
     "With a problem": "with a problem",
 }
+OPENING = "Opening"
+LATER_MS = 150
 EMPTY = "Open a folder of images, or drop one here."
 
 
@@ -63,6 +65,10 @@ class FolderList(QWidget):
         self.next = button("Next ▶", "Open the next image (key Page Down).")
         self.count = QLabel(self)
         self.ahead = QLabel(self)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(LATER_MS)
+        self._later.timeout.connect(self.refresh)
         self._set_up()
         self._lay_out()
         self._wire()
@@ -99,7 +105,7 @@ class FolderList(QWidget):
         self.count.setText(self._counted())
         self._show_ahead()
         if browser.wanted is not None:
-            self.tell(f"opening {browser.wanted.name}…")
+            self.tell(f"{OPENING} {browser.wanted.name}…")
 
     def _counted(self) -> str:
         """Return how many images there are, and at which one of them one is."""
@@ -140,6 +146,7 @@ class FolderList(QWidget):
         self.only.setToolTip("Which images to list.")
         self.message.setElideMode(Qt.TextElideMode.ElideRight)
         self.ahead.setEnabled(False)
+        self.table.setMinimumHeight(90)
 
     def _lay_out(self) -> None:
         rows = (
@@ -174,9 +181,15 @@ class FolderList(QWidget):
         self.done.clicked.connect(lambda *_: browser.done())
         browser.changed.connect(self.refresh)
         browser.told.connect(self.tell)
-        browser.shown.connect(lambda file: self.tell(file.name))
+        browser.shown.connect(self._on_shown)
         browser.listing.changed.connect(self.refresh)
-        browser.listing.advanced.connect(lambda _: self.refresh())
+        # Of thousands of images there is news many times a second.
+        browser.listing.advanced.connect(lambda _: self._later.isActive() or self._later.start())
+
+    def _on_shown(self, *_: object) -> None:
+        """Say no more that it is being opened; what else was said stays."""
+        if self.message.text().startswith(OPENING):
+            self.tell("")
 
     def _on_filter(self, *_: object) -> None:
         self.browser.listing.filter(self.search.text(), ONLY[self.only.currentText()])

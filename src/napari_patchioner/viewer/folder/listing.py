@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     Result = list[ImageFile] | dict[str, Status] | None
 
 SETTLE_MS = 200
+# Images shown at a time, while a folder is looked through.
+TOGETHER = 500
 
 
 def look_through(
@@ -36,9 +40,14 @@ def look_through(
 ) -> Iterator[Result]:
     """Yield the images of a folder, None when these were all, then how far they are."""
     files: list[ImageFile] = []
+    told = 0
     for found in list_images(folder, taken, lambda name: progress(0.0, name)):
         files += found
-        yield found
+        # The first ones at once; folders of a few images each not one by one.
+        if len(files) - told >= (TOGETHER if told else 1):
+            yield files[told:]
+            told = len(files)
+    yield files[told:]
     yield None
     yield from reader.read(files)
 
@@ -80,6 +89,9 @@ class Listing(QObject):
         self.statuses: dict[str, Status] = {}
         self.kept: ImageFile | None = None
         self._filter: tuple[str, Only] = ("", "all")
+        # By name, in `files`; out of date where these are fresh.
+        self._places: dict[str, int] = {}
+        self._fresh = False
         self._coming: list[ImageFile] | None = None
         self._errands: list[Errand] = []
         self._stale: dict[str, ImageFile] = {}
@@ -97,7 +109,7 @@ class Listing(QObject):
     def open(self, folder: Path) -> None:
         """Show the images of a folder, as they are found."""
         self.close()
-        self.folder, self.files, self.statuses = folder, [], {}
+        self.folder, self.files, self.statuses, self._fresh = folder, [], {}, True
         self.kept, self._coming = None, None
         self._refilter()
         self._look_through()
@@ -132,7 +144,22 @@ class Listing(QObject):
 
     def find(self, name: str) -> ImageFile | None:
         """Return an image by its name within the folder."""
-        return next((file for file in self.files if file.name == name), None)
+        place = self._places.get(name)
+        return self.files[place] if place is not None else None
+
+    def neighbour(self, file: ImageFile | None, by: int) -> ImageFile | None:
+        """Return the next row (1) or the one before (-1) that can be opened.
+
+        A file that the filter has let go since still says from where; without one, all are ahead.
+        """
+        place = self._places.get(file.name, -1) if file is not None else -1
+        after = bisect_right(self.rows, place, key=self._place_of)
+        if by > 0:
+            others = islice(self.rows, after, None)
+        else:
+            before = bisect_left(self.rows, place, key=self._place_of)
+            others = (self.rows[row] for row in range(before - 1, -1, -1))
+        return next((one for one in others if not self.status(one).problem), None)
 
     def tick(self, files: Iterable[ImageFile], done: bool) -> None:
         """Note that images are done, or that they are not."""
@@ -187,7 +214,7 @@ class Listing(QObject):
             self._on_statuses(result)
         elif result is None:
             if self._coming is not None:
-                self.files, self._coming = self._coming, None
+                self.files, self._coming, self._fresh = self._coming, None, True
             self._refilter()
             self.listed.emit()
         elif self._coming is not None:
@@ -212,7 +239,13 @@ class Listing(QObject):
             self.told.emit(str(error))
         self.changed.emit()
 
+    def _place_of(self, file: ImageFile) -> int:
+        return self._places[file.name]
+
     def _refilter(self) -> None:
+        if len(self._places) != len(self.files) or self._fresh:
+            self._places = {file.name: place for place, file in enumerate(self.files)}
+            self._fresh = False
         text, only = self._filter
         self.rows = [
             file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -99,7 +100,9 @@ class Opened(QObject):
         annotator, keeper = self.annotator, self.keeper
         known: dict[str, Any] = {"stamp": self.file.stamp, "problem": ""}
         if keeper is not None and keeper.found:
-            known["content"] = keeper.content
+            # Its pixels may have turned out to be unreadable.
+            with suppress(OSError, ValueError, RuntimeError):
+                known["content"] = keeper.content
         if annotator is not None and annotator.reader.grids:
             known["grid"] = list(annotator.reader.grids.values())[-1].key
         return known
