@@ -10,6 +10,7 @@ import numpy.typing as npt
 from napari_patchioner.errors import RegionError
 
 from ._box_areas import box_areas
+from ._inside import cut, image_edges
 from ._mask_areas import mask_areas
 from ._outline import check_outline, is_flat
 from ._outside import OutsideError
@@ -56,7 +57,9 @@ def areas(region: Box | Polygon | Ellipse | Mask | WholeImage, transform: Placem
         ring, shares = _of_mask(region, transform)
     elif isinstance(region, Box):
         ring = transform.to_grid(finite(box_corners(region)))
-        shares = box_areas(ring[::2], transform.grid_shape)
+        edges = image_edges(transform)
+        corners = ring[::2] if edges is None else np.clip(ring[::2], *edges)
+        shares = box_areas(corners, transform.grid_shape)
     else:
         ring, shares = _of_outline(region, transform)
     shares = np.where(shares > TOUCH, shares, 0.0)
@@ -91,7 +94,9 @@ def _of_outline(region: Polygon | Ellipse, transform: Placement) -> tuple[FloatA
     ring = transform.to_grid(vertices)
     if is_flat(vertices):
         return ring, np.zeros(transform.grid_shape)
-    return ring, ring_areas(ring, transform.grid_shape)
+    edges = image_edges(transform)
+    inside = ring if edges is None else cut(ring, edges)
+    return ring, ring_areas(inside, transform.grid_shape)
 
 
 def _of_mask(region: Mask, transform: Placement) -> tuple[FloatArray, FloatArray]:
@@ -108,7 +113,19 @@ def _of_mask(region: Mask, transform: Placement) -> tuple[FloatArray, FloatArray
     top, left = region.offset[0] + rows[0] - 0.5, region.offset[1] + columns[0] - 0.5
     box = Box(top, left, top + pixels.shape[0], left + pixels.shape[1])
     ring = transform.to_grid(box_corners(box))
+    if image_edges(transform) is not None:
+        pixels = pixels & _in_image(box, pixels.shape, transform.image_shape)
     return ring, mask_areas(pixels, ring[::2], transform.grid_shape)
+
+
+def _in_image(
+    box: Box, shape: tuple[int, ...], image_shape: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Say which pixels of a box lie on the image."""
+    rows = box.top + 0.5 + np.arange(shape[0])
+    columns = box.left + 0.5 + np.arange(shape[1])
+    height, width = image_shape
+    return np.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
 
 
 def finite(vertices: FloatArray) -> FloatArray:
@@ -133,7 +150,9 @@ def _passage(ring: FloatArray, transform: Placement) -> FloatArray:
     starts, ends = pieces(ring, np.roll(ring, -1, axis=0), transform.grid_shape)
     middle = (starts + ends) / 2
     met = (middle >= -TOUCH) & (middle <= limits + TOUCH)
-    if not (((low <= limits + slack) & (high >= -slack)).all() and met.all(axis=1).any()):
+    edges = image_edges(transform)
+    first, last = (np.zeros(2), limits) if edges is None else edges
+    if not (((low <= last + slack) & (high >= first - slack)).all() and met.all(axis=1).any()):
         raise OutsideError.beyond(transform)
     cells = middle[met.all(axis=1)].astype(np.int64).clip(0, limits - 1)
     shares = np.zeros(transform.grid_shape)

@@ -18,6 +18,11 @@ class Placement(Protocol):
         ...
 
     @property
+    def image_shape(self) -> tuple[int, int]:
+        """``(height, width)`` of the image in pixels."""
+        ...
+
+    @property
     def window(self) -> tuple[float, float, float, float] | None:
         """The part of the image that the grid covers; None for all of it."""
         ...
