@@ -46,6 +46,26 @@ def test_patterns_files_and_folders_give_each_image_once(tree):
         found("set/a.jpg", "set/*.bmp")
 
 
+def test_zarr_folders_are_images_and_nothing_in_them_is(tree):
+    for folder in ("slide.ome.zarr", "one/deep.zarr", "one/unnamed", "slide.ome.zarr/labels.zarr"):
+        (tree / folder / "0").mkdir(parents=True)
+        (tree / folder / "0" / "thumbnail.png").write_bytes(b"")
+    (tree / "one/unnamed/zarr.json").write_text("{}")
+    assert found("set") == ["set/a.jpg", "set/b.PNG", "set/slide.ome.zarr"]
+    deep = found("set", recursive=True)
+    assert [name for name in deep if "zarr" in name or "unnamed" in name] == [
+        "set/one/deep.zarr",
+        "set/one/unnamed",
+        "set/slide.ome.zarr",
+    ]
+    assert not [name for name in deep if name.endswith("thumbnail.png")]
+    named = ["set/slide.ome.zarr", "set/one/unnamed"]
+    assert found("set/slide.ome.zarr/", named[1]) == named
+    assert found("set/**/*.zarr") == ["set/one/deep.zarr", "set/slide.ome.zarr"]
+    with pytest.raises(ImageError, match="no image matches"):
+        found("set/*.zarr/**/*.png")
+
+
 def test_a_name_that_looks_like_a_pattern_may_be_a_file(tree):
     (tree / "scan[1].png").write_bytes(b"")
     (tree / "scan1.png").write_bytes(b"")

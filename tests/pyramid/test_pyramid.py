@@ -286,6 +286,32 @@ def test_a_tile_is_looked_at_once_for_all_regions_on_it():
     assert len(pyramid.captioner.backbone.seen) == once
 
 
+@pytest.mark.parametrize("zoom", [False, True])
+def test_what_is_measured_of_the_image_is_not_that_of_a_few_tiles(zoom):
+    image = np.zeros((1000, 1200, 3), np.uint8)
+    image[:200] = 200
+    levels = [image, image[::32, ::32]]
+    pyramid = near_sighted(measured=True).pyramid(levels, big=0, overlap=2, patches_across=2)
+    overview = pyramid.grid(WholeImage())
+    close = pyramid.grid(Box(500, 600, 502, 602), zoom=zoom)
+    assert (pyramid.plan(Box(500, 600, 502, 602), zoom=zoom).window is not None) == zoom
+    assert close.embeddings.max() == 0
+    assert close.measures == overview.measures
+    assert close.measures["brightness"] == pytest.approx(40, abs=5)
+    image[:200] = 100
+    other = near_sighted(measured=True).pyramid(levels, big=0, overlap=2, patches_across=2)
+    assert other.grid(Box(500, 600, 502, 602), zoom=zoom).key != close.key
+
+
+def test_no_large_image_is_read_whole_for_what_is_measured_of_it(monkeypatch):
+    monkeypatch.setattr("napari_patchioner.pyramid._look._MOST_JUDGED", 1000 * 1200 - 1)
+    watched = Watched(picture(1000, 1200))
+    pyramid = near_sighted(measured=True).pyramid(watched, big=0, overlap=2, patches_across=2)
+    grid = pyramid.grid(Box(500, 600, 510, 610))
+    assert max(max(shape[:2]) for shape in watched.read) <= TILE
+    assert grid.measures["brightness"] == pytest.approx(127, abs=10)
+
+
 def test_memory_is_bounded_by_the_store():
     store = GridStore(ram_bytes=10 * SIDE * SIDE * 3 * 4)
     pyramid = tiled(picture(1000, 1200), patches_across=2, store=store)

@@ -21,8 +21,8 @@ class NearSighted:
 
     dim, patch_size = 3, PATCH
 
-    def __init__(self, reach: int = 0, side: int = SIDE) -> None:
-        self.reach = reach
+    def __init__(self, reach: int = 0, side: int = SIDE, measured: bool = False) -> None:
+        self.reach, self.measured = reach, measured
         self.input_size = side * PATCH
         self.name = f"near-sighted/{reach}/{side}"
         self.seen: list[tuple[int, ...]] = []
@@ -43,7 +43,7 @@ class NearSighted:
             embeddings.astype(np.float32),
             GridTransform(rgb.shape[:2], (cells, cells)),
             grid_key(rgb, self.name),
-            measures={"brightness": float(rgb.mean())},
+            measures={"brightness": float(rgb.mean())} if self.measured else {},
             backbone=self.name,
         )
 
@@ -55,10 +55,9 @@ class TellingDecoder:
         return [Caption(" ".join(f"{value:.4f}" for value in vector), 1.0) for vector in vectors]
 
 
-def near_sighted(reach: int = 0, side: int = SIDE) -> Captioner:
-    return Captioner(
-        NearSighted(reach, side), NormalizeBridge(), TellingDecoder(), name="near-sighted"
-    )
+def near_sighted(reach: int = 0, side: int = SIDE, measured: bool = False) -> Captioner:
+    backbone = NearSighted(reach, side, measured)
+    return Captioner(backbone, NormalizeBridge(), TellingDecoder(), name="near-sighted")
 
 
 class Watched:

@@ -11,6 +11,7 @@ from napari_patchioner.backbones import RegionEncoder
 from napari_patchioner.grids import derived_key, stitch
 
 from ._plan import OVERVIEW
+from ._shrunk import Shrunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Share of the time of a look that goes into reading.
 _READING = 0.3
+# All of an image is read for regions of it only up to so many pixels: 8192 by 8192.
+_MOST_JUDGED = 2**26
 
 
 @dataclass(eq=False, slots=True)
@@ -54,12 +57,23 @@ class Looker:
     def look(self, plan: Plan, tell: Tell) -> FeatureGrid:
         """Return the grid of a plan, its coordinates in full-resolution pixels."""
         if plan.window is not None:
-            return self._enlarged(plan.window, tell)
+            return self._judged(self._enlarged(plan.window, tell), tell)
         if plan.block is None:
             return self._overview(tell)
         if isinstance(self.captioner.backbone, RegionEncoder):
-            return self._alone(plan, plan.block, tell)
-        return self._stitched(plan, plan.block, tell)
+            return self._judged(self._alone(plan, plan.block, tell), tell)
+        return self._judged(self._stitched(plan, plan.block, tell), tell)
+
+    def _judged(self, grid: FeatureGrid, tell: Tell) -> FeatureGrid:
+        """Let what was measured of the whole image count, where that takes no long reading.
+
+        A tile of a photograph may look like none: all sky, or a wall.
+        """
+        if not grid.measures or _pixels_read(self.whole) > _MOST_JUDGED:
+            return grid
+        overview = self._overview(lambda _, message: tell(1.0, message))
+        key = derived_key("judged", overview.key, grid.key)
+        return replace(grid, measures=overview.measures, key=key)
 
     def _overview(self, tell: Tell) -> FeatureGrid:
         """Look at all of the image in one pass."""
@@ -137,6 +151,12 @@ class Looker:
 def part(tell: Tell, start: float, width: float, message: str = "") -> Tell:
     """Return a callback for a step of something longer, with a message of its own if need be."""
     return lambda done, told: tell(start + width * done, message or told)
+
+
+def _pixels_read(level: Level) -> int:
+    """Pixels to read for all of a level; one that is made up is read from a larger one."""
+    side = level.data.factor if isinstance(level.data, Shrunk) else 1
+    return level.shape[0] * level.shape[1] * side * side
 
 
 def _share(tell: Tell, message: str) -> Callable[[float], None]:
