@@ -235,3 +235,32 @@ def test_errors_name_the_file_and_the_feature(
 def test_the_size_of_the_image_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"the size of image 'dog\.png' is missing"):
         write_annotations(tmp_path / "a.geojson", [Annotation("u", "dog.png", WholeImage())])
+
+
+LONG = "a cat that lies on a sofa, " * 8
+
+
+@pytest.mark.parametrize("change", ["a dog", f"{LONG} and purrs", ""])
+@pytest.mark.parametrize(("source", "then"), [("model", "edited"), ("human", "human")])
+def test_a_caption_that_a_script_changed_wins_over_the_name_it_had(
+    tmp_path: Path, change: str, source: Any, then: str
+) -> None:
+    path = tmp_path / "cat.geojson"
+    before = Annotation("a", "cat.png", Box(0, 0, 3, 4), LONG, 0.5, source, "mini")
+    write_annotations(path, [before])
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["features"][0]["properties"]["metadata"]["caption"] = change
+    path.write_text(json.dumps(document), encoding="utf-8")
+    (after,) = read_annotations(path)
+    assert (after.caption, after.source, after.score) == (change, then, None)
+    assert "caption.sha256" not in after.extra
+
+
+def test_a_name_that_a_person_changed_wins_over_the_caption_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "cat.geojson"
+    write_annotations(path, [Annotation("a", "cat.png", Box(0, 0, 3, 4), LONG, 0.5, "model")])
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["features"][0]["properties"]["name"] = "a dog"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    (after,) = read_annotations(path)
+    assert (after.caption, after.source) == ("a dog", "edited")

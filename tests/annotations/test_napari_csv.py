@@ -189,3 +189,19 @@ def test_twice_the_same_uid_is_refused(tmp_path: Path) -> None:
     rows = "0,path,0,1,1,a\n0,path,1,2,2,a\n1,path,0,1,1,a\n1,path,1,2,2,a\n"
     with pytest.raises(FormatError, match="row 4, column 'uid'"):
         read_napari_csv(_write(tmp_path, f"{NAPARI},uid\n{rows}"))
+
+
+def test_points_that_are_not_connected_stay_so(tmp_path: Path) -> None:
+    path = tmp_path / "cat.csv"
+    points = np.array([[0.0, 1], [5, 6], [2, 3]])
+    before = [
+        Annotation("a", "", Trace(points, connected=False), extra={"who": "me"}),
+        Annotation("b", "", Trace(points), extra={"who": ""}),
+    ]
+    assert write_napari_csv(path, before) == ()
+    loose, line = read_napari_csv(path)
+    assert not loose.region.connected
+    assert line.region.connected
+    assert (loose.extra, line.extra) == ({"who": "me"}, {"who": ""})
+    write_napari_csv(path, before[1:])
+    assert "trace-connected" not in path.read_text(encoding="utf-8")

@@ -85,6 +85,17 @@ REGIONS = SINGLE | st.builds(
     RegionSet, st.lists(SINGLE, min_size=1, max_size=3).map(tuple), st.booleans()
 )
 
+NOTHING = st.sampled_from([0.0, 1e-300, 1e-12])
+FLAT_SINGLE = st.one_of(
+    st.builds(_box, COORDINATE, COORDINATE, NOTHING, NOTHING | SIZES),
+    st.builds(_ellipse, COORDINATE, COORDINATE, st.tuples(NOTHING, NOTHING | SIZES), st.just(0.0)),
+    st.builds(lambda place: Polygon(np.tile(place, (3, 1))), arrays(float, 2, elements=COORDINATE)),
+)
+FLAT = FLAT_SINGLE | st.builds(
+    RegionSet, st.lists(FLAT_SINGLE | SINGLE, min_size=1, max_size=3).map(tuple), st.booleans()
+)
+"""Regions of no area, and sets with some."""
+
 
 @st.composite
 def annotations(draw: st.DrawFn, images: tuple[str, ...] = tuple(IMAGES)) -> list[Annotation]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from napari_patchioner.errors import FormatError
 
+from ._captioned import with_human_caption
 from ._carried import CLASS, annotation_from, carried, unique
 from ._columns import check_unique
 from ._geojson_shapes import has_whole_image, region_of_geometry, shape_of_region
@@ -31,6 +33,8 @@ LOCKED = "locked"
 _IMAGE = "image"
 # Of the image, where the whole of it is annotated.
 _SIZE = "image.size"
+# What tells whether a script changed the caption, of which QuPath shows the beginning as a name.
+_SEAL = "caption.sha256"
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\Z")
 _LONGEST_NAME = 80
 # QuPath keeps two decimals.
@@ -62,6 +66,8 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 def _feature(annotation: Annotation, images: Images, shared: bool) -> dict[str, Any]:
     """Return one region as QuPath's Feature."""
     metadata = carried(annotation)
+    if annotation.caption:
+        metadata[_SEAL] = _seal(annotation.caption)
     if annotation.image:
         metadata[_IMAGE] = annotation.image
     size = None
@@ -152,13 +158,15 @@ def _annotation(feature: Fields, number: str) -> Annotation:
     feature.where = f"{feature.where} (id {uid!r})"
     ours, image = "wkt" in metadata, metadata.pop(_IMAGE, "")
     name = given.take("name", str, None)
+    said, seal = metadata.get("caption", ""), metadata.pop(_SEAL, "") if ours else ""
+    scripted = bool(seal) and "caption" in metadata and seal != _seal(said)
     size = _size(metadata.pop(_SIZE, "") if ours else "")
     try:
         found = annotation_from(
             metadata,
             drawn=region_of_geometry(geometry),
             image=image,
-            caption=name if name is not None or not ours else "",
+            caption=None if scripted else name if name is not None or not ours else "",
             uid=str(uid),
             shown=lambda region: region_of_geometry(shape_of_region(region, size)),
             told=short_name,
@@ -166,7 +174,13 @@ def _annotation(feature: Fields, number: str) -> Annotation:
         )
     except FormatError as error:
         raise feature.error(str(error)) from error
+    if scripted:
+        found = with_human_caption(replace(found, caption=f"not {said}"), said)
     return _with_looks(_with_plane(found, geometry), given)
+
+
+def _seal(caption: str) -> str:
+    return sha256(caption.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _size(text: str) -> tuple[int, int]:

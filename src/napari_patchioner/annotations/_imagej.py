@@ -80,7 +80,10 @@ def read(path: Path) -> list[Annotation]:
             shapes.append(_shape(roi, name.removesuffix(".roi"), sizes))
         except FormatError as error:
             raise FormatError(f"{Path(path).name}: {name!r}: {error}") from error
-    return gather(shapes, lambda image, region: shown(region, sizes.get(image)))
+    try:
+        return gather(shapes, lambda image, region: shown(region, sizes.get(image)))
+    except FormatError as error:
+        raise FormatError(f"{Path(path).name}: {error}") from error
 
 
 def _shape(roi: Roi, called: str, sizes: dict[str, Size]) -> Shape:

@@ -108,7 +108,10 @@ def _records(
             places.setdefault(made.texts.get("uid", uid), _place(item))
     size = sizes[0] if sizes else (1, 1)
     ours = {one.texts["uid"] for one in shapes if "wkt" in one.texts and "uid" in one.texts}
-    found = gather(shapes, lambda _, region: shown(region, size))
+    try:
+        found = gather(shapes, lambda _, region: shown(region, size))
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error
     return [
         (places.get(one.uid, 0), one if version is None or one.uid in ours else _by(version, one))
         for one in found

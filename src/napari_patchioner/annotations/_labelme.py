@@ -100,7 +100,10 @@ def _read_file(name: str, found: Any) -> list[Annotation]:
             why = error if isinstance(error, FormatError) else "its fields do not fit its type"
             raise FormatError(f"{name}: shape {place + 1}: {why}") from error
     size = _size(found)
-    return gather(_grouped(shapes, found["shapes"]), lambda _, region: shown(region, size))
+    try:
+        return gather(_grouped(shapes, found["shapes"]), lambda _, region: shown(region, size))
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
 
 
 def _image(found: Mapping[str, Any]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Trace
 
 from ._annotation import Annotation
 from ._cells import guard_cell, unguard_cell
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_patchioner.regions import Region
+
     from ._head import Head
     from ._images import Images
     from ._napari_shape import FloatArray
@@ -38,6 +42,8 @@ NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
 _OURS = ("uid", "image", *CAPTION_COLUMNS)
 # Where a shape lies in an image of more than two dimensions: its leading coordinates.
 _PLANE = "plane"
+# napari knows no loose points; a table with some says so in a column, else it has none.
+_CONNECTED, _LOOSE = "trace-connected", "false"
 
 
 def knows(head: Head) -> bool:
@@ -110,13 +116,16 @@ def _annotation(
         raise table.error(row, "index", f"must be {position}, but is {index[:40]!r}")
     cells = dict(zip(table.columns, values, strict=True))
     vertices = np.array([_vertex(table, number, row_cells, axes) for number, row_cells in rows])
-    extra = extra_fields(cells, (*NAPARI_COLUMNS, *_OURS, *(table.columns[a] for a in axes)))
+    known = (*NAPARI_COLUMNS, *_OURS, _CONNECTED, *(table.columns[a] for a in axes))
+    extra = extra_fields(cells, known)
     if len(axes) > 2:
         extra[_PLANE] = _plane(table, row, vertices)
     try:
         region = region_from_shape(vertices[:, -2:], cells["shape-type"].strip())
     except FormatError as error:
         raise table.error(row, "shape-type", str(error)) from error
+    if isinstance(region, Trace) and cells.get(_CONNECTED, "").strip().lower() == _LOOSE:
+        region = replace(region, connected=False)
     return Annotation(
         uid=identity(table, row, {"uid": index, **cells}, seen),
         image=unguard_cell(cells.get("image", "")),
@@ -174,21 +183,29 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
     shapes = [shape_from_region(annotation.region) for annotation in annotations]
     pairs = list(zip(annotations, shapes, strict=True))
     held = [(annotation, shape) for annotation, shape in pairs if shape is not None]
-    extras = extra_columns([annotation for annotation, _ in held], (*NAPARI_COLUMNS, *_OURS))
+    ours_too = (*NAPARI_COLUMNS, *_OURS, _CONNECTED)
+    extras = extra_columns([annotation for annotation, _ in held], ours_too)
+    loose = (_CONNECTED,) if any(_is_loose(annotation.region) for annotation, _ in held) else ()
     rows: list[list[str | int]] = []
     for index, (annotation, (shape_type, vertices)) in enumerate(held):
-        ours = _our_cells(annotation, extras)
+        told = [_LOOSE if _is_loose(annotation.region) else ""] * len(loose)
+        ours = _our_cells(annotation, told, extras)
         rows += [
             [*cells, *ours] for cells in _vertex_cells(annotation, index, shape_type, vertices)
         ]
-    text = format_table((*NAPARI_COLUMNS, *_OURS, *extras), rows)
+    text = format_table((*NAPARI_COLUMNS, *_OURS, *loose, *extras), rows)
     return text, tuple(annotation for annotation, shape in pairs if shape is None)
 
 
-def _our_cells(annotation: Annotation, extras: Sequence[str]) -> list[str]:
+def _is_loose(region: Region) -> bool:
+    """Whether a region is a trace whose points are not connected."""
+    return isinstance(region, Trace) and not region.connected
+
+
+def _our_cells(annotation: Annotation, told: Sequence[str], extras: Sequence[str]) -> list[str]:
     """Return what stands after napari's columns in every row of a shape."""
     names = [guard_cell(annotation.uid), guard_cell(annotation.image)]
-    return [*names, *caption_cells(annotation), *extra_cells(annotation, extras)]
+    return [*names, *caption_cells(annotation), *told, *extra_cells(annotation, extras)]
 
 
 def _vertex_cells(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet
 
 from ._carried import annotation_from, unique
@@ -105,6 +106,11 @@ def gather(
     -------
     list of Annotation
         One per record, in the order of their first shapes, every uid once per image.
+
+    Raises
+    ------
+    FormatError
+        Names the region whose record is broken.
     """
     rest: dict[tuple[str, str], list[Shape]] = {}
     firsts: list[Shape] = []
@@ -120,7 +126,10 @@ def gather(
     found = []
     for one in firsts:
         others = rest.pop((one.image, one.texts.get("uid", "")), []) if one.texts else []
-        found.append(_record(one, others, show, told))
+        try:
+            found.append(_record(one, others, show, told))
+        except FormatError as error:
+            raise FormatError(f"region {one.texts.get('uid', one.uid)!r}: {error}") from error
     return unique(found)
 
 
