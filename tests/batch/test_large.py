@@ -162,6 +162,12 @@ def test_regions_lie_on_planes_of_a_stack_or_on_the_first(tmp_path):
     assert looked == [{"plane": "t 1, z 3"}, {"plane": "t 0, z 0 (the first)"}]
 
 
+def test_a_stack_of_one_plane_leaves_no_choice_to_tell_of(tmp_path):
+    path = write_zarr(tmp_path / "a.zarr", pixels((1, 2, 40, 60, 3)), "tzyxs")
+    [origin] = origins(told(path, [Box(3, 4, 30, 40)]))
+    assert origin["looked"] == {"plane": "z 0 (the first)"}
+
+
 def test_regions_at_fault_are_told_and_the_others_captioned(tmp_path):
     path = write_tiff(tmp_path / "a.tif", pixels())
     regions = [Box(20, 30, 60, 80), Point(5000, 5000), Box(150, 280, 190, 311)]

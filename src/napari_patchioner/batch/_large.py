@@ -133,8 +133,10 @@ class _Work:
         """Say what a caption comes from, where that is not the image as a whole."""
         is_large = max(self.image.shape) > self.big
         notes = dict(plan.notes) if is_large or plan.window is not None else {}
-        if index:
-            where = ", ".join(f"{axis} {position}" for axis, position in index.items())
+        choices = self.image.lengths
+        chosen = {axis: position for axis, position in index.items() if choices[axis] > 1}
+        if chosen:
+            where = ", ".join(f"{axis} {position}" for axis, position in chosen.items())
             first = "" if one.extra.get("plane", "").strip() else " (the first)"
             notes["plane"] = f"{where}{first}"
         return notes

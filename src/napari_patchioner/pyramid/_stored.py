@@ -144,6 +144,11 @@ class StoredImage:
         return self._size(self.arrays[0])
 
     @property
+    def lengths(self) -> dict[str, int]:
+        """How long each axis is at full resolution."""
+        return dict(zip(self.axes, map(int, self.arrays[0].shape), strict=True))
+
+    @property
     def is_flat(self) -> bool:
         """Whether there is one plane only, gray or in colours."""
         return set(self.axes) <= {ROW, COLUMN, SAMPLE}
@@ -162,7 +167,7 @@ class StoredImage:
         RegionError
             There is no such plane.
         """
-        lengths = dict(zip(self.axes, map(int, self.arrays[0].shape), strict=True))
+        lengths = self.lengths
         stack = [axis for axis in self.axes if axis not in (ROW, COLUMN, SAMPLE, CHANNEL)]
         first = dict.fromkeys(stack, 0)
         if self.is_flat or not plane.split():
@@ -195,7 +200,7 @@ class StoredImage:
 
     def _whole_index(self, index: dict[str, int]) -> dict[str, int]:
         """Leave out what is no choice: the only channel, and how transparent a gray pixel is."""
-        lengths = dict(zip(self.axes, self.arrays[0].shape, strict=True))
+        lengths = self.lengths
         only = {axis: 0 for axis in CHANNEL if lengths.get(axis) == 1}
         only |= {axis: 0 for axis in SAMPLE if lengths.get(axis) == 2}
         return only | index
