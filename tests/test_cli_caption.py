@@ -294,3 +294,16 @@ def test_an_interruption_ends_with_130(photo: Path, tmp_path: Path) -> None:
     arguments = ["caption", str(photo), "--regions", "whole", "--out", str(out)]
     assert main(arguments, load=interrupted) == 130
     assert not out.exists()
+
+
+def test_in_place_no_region_of_another_image_is_lost(
+    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"{HEADER}\nphoto.png,a,box,{LEFT}\nother.png,b,box,{LEFT}\n"
+    regions = table(text)
+    arguments = ["caption", str(photo), "--regions", regions, "--out"]
+    assert main([*arguments, regions], load=load) == 2
+    assert "holds 1 region of other images, which would be lost" in capsys.readouterr().err
+    assert (photo.parent / "regions.csv").read_text(encoding="utf-8") == text
+    assert main([*arguments, str(photo.parent / "out.csv")], load=load) == 0
+    assert "1 region of other images left out" in capsys.readouterr().err

@@ -120,7 +120,16 @@ def test_of_label_images_of_one_name_the_one_in_the_like_folder_counts(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "regions", ["grid:0", "grid:", "grid:-1", "grid:2.5", "grid:257", "labels:nowhere", "labels:."]
+    "regions",
+    [
+        "grid:0",
+        "grid:",
+        "grid:-1",
+        "grid:2.5",
+        "grid:257",
+        "labels:nowhere",
+        "labels:.",
+    ],
 )
 def test_regions_that_make_no_sense_are_told_first(pictures, tmp_path, monkeypatch, regions):
     monkeypatch.chdir(tmp_path)
@@ -196,3 +205,8 @@ def test_settings_tell_runs_apart_that_would_write_other_captions(pictures, tmp_
     told.add(tuple(Plan(images, "whole", only_empty=True).settings.values()))
     told.add(tuple(Plan(images, "whole", options={"beams": 1}).settings.values()))
     assert len(told) == 5
+
+
+def test_a_number_that_python_would_not_read_is_told(pictures):
+    with pytest.raises(FormatError, match="name 1 to 256 boxes"):
+        Plan(find_images([pictures(1)]), "grid:" + "9" * 5000)

@@ -97,7 +97,13 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
     paths = find_images(asked.images, recursive=asked.recursive)
     plan = Plan(paths, asked.regions, only_empty=asked.only_empty, options=asked.options)
     if plan.left_out:
-        say(f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images left out")
+        others = f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images"
+        if asked.out != STDOUT and Path(asked.regions).resolve() == target.resolve():
+            raise FormatError(
+                f"{asked.out}: holds {others}, which would be lost; name those images too "
+                "(perhaps with --recursive), or another file with --out"
+            )
+        say(f"{others} left out")
     settings = {"model": asked.model, "threads": str(asked.threads), **plan.settings}
     keeper = keeper_of(asked.out, target, format_name, settings, asked.resume)
     try:

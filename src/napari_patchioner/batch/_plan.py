@@ -157,9 +157,11 @@ class Plan:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_CELLS:
+    # Not more digits than a person counts: Python itself refuses thousands of them.
+    if not text[:9].isdecimal() or len(text) > 9 or not 1 <= int(text) <= _MOST_CELLS:
         raise FormatError(
-            f"--regions grid:{text}: name 1 to {_MOST_CELLS} boxes along each side, as in grid:4"
+            f"--regions {GRID}{text[:9]}: name 1 to {_MOST_CELLS} boxes along each side, as in "
+            f"{GRID}4"
         )
     return int(text)
 

@@ -27,7 +27,8 @@ from .protocols import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.annotations import encode_text, write_bytes
+from napari_patchioner.captioner import Captioner
 
     from .datasets import Task
     from .protocols import Prediction, Variant
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 blocks |= run.blocks(cast("Callable[[str], Captioner]", choose))
     if asked.page is not None:
         text = fill_blocks(asked.page.read_text(encoding="utf-8"), blocks)
-        asked.page.write_text(text, encoding="utf-8")
+        write_bytes(asked.page, encode_text(text))
 
 
 class _Run:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from napari_patchioner.annotations import encode_text, write_bytes
 from napari_patchioner.models._embedded import FOLDER as EMBEDDED
 from napari_patchioner.models._embedded import HEADS, load_embedded
 from napari_patchioner.regions._shapes import Box, WholeImage
@@ -263,7 +264,7 @@ def _publish(out: Path, work: Path, blocks: dict[str, str]) -> None:
     """Copy what belongs in the documentation: numbers and pictures of free images only."""
     card = out / "mini.md"
     text = card.read_text(encoding="utf-8")
-    card.write_text(fill_blocks(text, blocks), encoding="utf-8")
+    write_bytes(card, encode_text(fill_blocks(text, blocks)))
     (out / "mini-scores.json").write_bytes((work / "scores.json").read_bytes())
     with Image.open(work / "examples-samples.png") as sheet:
         sheet.resize((sheet.width * 2 // 3, sheet.height * 2 // 3)).save(

@@ -112,3 +112,9 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(FormatError, match=r"cannot be written .*; name another folder by --out"):
         PredictionFile(tmp_path / "file" / "predictions.jsonl", ASKED)
+
+
+def test_what_was_not_asked_is_no_difference(tmp_path: Path):
+    path = tmp_path / "predictions.jsonl"
+    PredictionFile(path, {**ASKED, "limit": None}).add([ONE])
+    assert PredictionFile(path, ASKED).done == [ONE]

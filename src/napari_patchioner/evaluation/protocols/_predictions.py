@@ -98,8 +98,9 @@ class PredictionFile:
             write_bytes(path, encode_text(_line({"asked": asked})))
             return
         before, self.done, whole = _read(path)
-        if before != json.loads(json.dumps(asked)):
-            told = ", ".join(sorted(_different(before, asked)))
+        other = _different(before, asked)
+        if other:
+            told = ", ".join(sorted(other))
             raise FormatError(
                 f"{path}: holds predictions made with another {told}; name another folder by --out"
             )
