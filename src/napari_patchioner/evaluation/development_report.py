@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from napari_patchioner.annotations import encode_text, write_bytes
+
 from .datasets import open_dataset
 from .development import write_development_files
 from .metrics import open_tools
@@ -27,8 +29,7 @@ from .protocols import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_patchioner.annotations import encode_text, write_bytes
-from napari_patchioner.captioner import Captioner
+    from napari_patchioner.captioner import Captioner
 
     from .datasets import Task
     from .protocols import Prediction, Variant
