@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_patchioner.annotations import (
-    Annotation,
-    _tidy_csv,
-    read_annotations,
-    write_annotations,
-)
+from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations.formats import _tidy_csv
 from napari_patchioner.batch import Job, Journal, Outcome, Result
 from napari_patchioner.regions import Box, Point, RegionSet
 

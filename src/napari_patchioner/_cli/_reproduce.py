@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 def add_reproduce(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``reproduce``."""
     parser.add_argument("table", metavar="TABLE", help="table1, table2, or a TOML file of your own")
-    parser.add_argument(
-        "--root", required=True, type=Path, metavar="DIR", help="the data"
-    )
+    parser.add_argument("--root", required=True, type=Path, metavar="DIR", help="the data")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where results go")
     parser.add_argument("--models", metavar="ID,ID,...", help="rows of these models alone")
     parser.add_argument("--limit", type=positive, metavar="N", help="first N images of each")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from ._annotation import KINDS, Annotation, Kind, Source, new_uid
-from ._captioned import with_human_caption, with_model_caption
-from ._carried import annotation_from, carried, unique
-from ._content_hash import content_hash
-from ._formats import (
+from napari_patchioner.annotations.formats._formats import (
     FORMATS,
     Format,
     format_named,
@@ -14,14 +10,27 @@ from ._formats import (
     read_annotations,
     write_annotations,
 )
-from ._head import Head, head_of
-from ._images import ImageInfo, Images
-from ._napari_csv import format_napari_csv, read_napari_csv, write_napari_csv
-from ._napari_shape import region_from_shape, shape_from_region
-from ._project import Project, ProjectImage, ProjectRecord
-from ._project_file import NewerVersion, ProjectTaken, read_head, read_project, write_project
-from ._project_lines import ProjectLines
-from ._project_places import (
+from napari_patchioner.annotations.formats._head import Head, head_of
+from napari_patchioner.annotations.formats._napari_csv import (
+    format_napari_csv,
+    read_napari_csv,
+    write_napari_csv,
+)
+from napari_patchioner.annotations.formats._tidy_csv import (
+    format_tidy_csv,
+    read_tidy_csv,
+    write_tidy_csv,
+)
+from napari_patchioner.annotations.project._project import Project, ProjectImage, ProjectRecord
+from napari_patchioner.annotations.project._project_file import (
+    NewerVersion,
+    ProjectTaken,
+    read_head,
+    read_project,
+    write_project,
+)
+from napari_patchioner.annotations.project._project_lines import ProjectLines
+from napari_patchioner.annotations.project._project_places import (
     find_projects,
     project_path,
     projects_folder,
@@ -29,10 +38,16 @@ from ._project_places import (
     spare_path,
     strange_project,
 )
-from ._project_shelf import ProjectShelf
+from napari_patchioner.annotations.project._project_shelf import ProjectShelf
+
+from ._annotation import KINDS, Annotation, Kind, Source, new_uid
+from ._captioned import with_human_caption, with_model_caption
+from ._carried import annotation_from, carried, unique
+from ._content_hash import content_hash
+from ._images import ImageInfo, Images
+from ._napari_shape import region_from_shape, shape_from_region
 from ._region_text import region_from_text, region_to_text
 from ._table import encode_text, write_bytes
-from ._tidy_csv import format_tidy_csv, read_tidy_csv, write_tidy_csv
 from ._wkt import region_from_wkt, region_to_wkt
 
 __all__ = [

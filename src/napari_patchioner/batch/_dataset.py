@@ -6,7 +6,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING
 
-from napari_patchioner.annotations._parquet import parquet_modules
+from napari_patchioner.annotations.formats._parquet import parquet_modules
 from napari_patchioner.errors import FormatError
 
 from ._parts import SUFFIX, Part, entry_of, read_part

@@ -142,7 +142,7 @@ def test_ctrl_s_in_the_dock_saves_the_work_and_opens_no_dialog(dock, monkeypatch
 
 
 def test_the_real_window_stays_open_while_work_cannot_be_saved(dock, viewer, monkeypatch, qtbot):
-    from napari_patchioner.annotations import _project_shelf
+    from napari_patchioner.annotations.project import _project_shelf
     from napari_patchioner.errors import FormatError
 
     def refuse(path, *_, **__):

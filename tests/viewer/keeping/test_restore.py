@@ -383,7 +383,7 @@ def test_removing_the_image_saves_first(dock, viewer, qtbot):
 @pytest.fixture
 def broken(dock, monkeypatch):
     """A dock whose work cannot be saved."""
-    from napari_patchioner.annotations import _project_shelf
+    from napari_patchioner.annotations.project import _project_shelf
     from napari_patchioner.errors import FormatError
 
     def refuse(path, *_, **__):

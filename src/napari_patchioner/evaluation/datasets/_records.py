@@ -6,7 +6,7 @@ import math
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from napari_patchioner.annotations._json_file import parse_json
+from napari_patchioner.annotations.formats._json_file import parse_json
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box
 

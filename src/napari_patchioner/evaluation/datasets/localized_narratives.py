@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._json_file import parse_json
+from napari_patchioner.annotations.formats._json_file import parse_json
 from napari_patchioner.errors import FormatError
 
 from ._records import Record, number

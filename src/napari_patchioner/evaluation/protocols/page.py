@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import encode_text, region_from_text, write_bytes
-from napari_patchioner.annotations._html_drawing import shapes_of
+from napari_patchioner.annotations.formats._html_drawing import shapes_of
 from napari_patchioner.evaluation.metrics import METRICS
 
 from ._picture import embedded

@@ -65,7 +65,7 @@ class Panel(QWidget):
         self.describe = button("Caption whole image", "Caption the plane on display (key W).")
         self.walk = button("Review…", "Go through the captions, the most doubtful first.")
         self.list = button("List of regions", "All regions in a table (key O).", checkable=True)
-        self.export = button("Export…", "Save all regions and captions, in a format of your choice.")
+        self.export = button("Export…", "Save all regions and captions in a format you choose.")
 
     def set_ready(self, ready: bool) -> None:
         """Allow or forbid what needs an image."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_patchioner.annotations import ProjectRecord
-    from napari_patchioner.annotations._project_merge import Merged
+    from napari_patchioner.annotations.project._project_merge import Merged
     from napari_patchioner.viewer.desk.annotator import Annotator
     from napari_patchioner.viewer.reading.worker import Progress
 

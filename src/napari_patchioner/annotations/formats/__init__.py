@@ -1,0 +1,1 @@
+"""Annotations in files, one module per format, all in one registry."""

@@ -1,0 +1,183 @@
+"""The files of one export: a folder, a zip, or a single file."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MOST_MEMBERS = 200_000
+"""Files in one zip; more are no export of regions."""
+
+MOST_BYTES = 2**30
+"""Bytes that the files of one zip may unpack to, all together."""
+
+# Every member gets the first moment a zip can tell, so that the same regions give the same file.
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+_BROKEN_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error)
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+
+
+def is_zip(path: Path) -> bool:
+    """Return whether a path names a zip, by its suffix."""
+    return path.suffix.lower() == ".zip"
+
+
+def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Read the files of a folder (with those within), of a zip, or one file by itself.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, zip or file.
+    wanted : callable
+        Tells by a name, parts separated by ``/``, whether to read a file.
+
+    Returns
+    -------
+    dict of str to bytes
+        By name, in the order of the names, or that of the zip.
+
+    Raises
+    ------
+    FormatError
+        If something cannot be read, or a zip is damaged, too large or names files outside itself.
+    """
+    try:
+        if path.is_dir():
+            found = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
+            names = sorted(name for name, file in found.items() if wanted(name) and file.is_file())
+            return {name: found[name].read_bytes() for name in names}
+        if is_zip(path):
+            return _unzipped(path, wanted)
+        return {path.name: path.read_bytes()}
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def first_file(path: Path, wanted: Callable[[str], bool]) -> bytes:
+    """Return the first file of a folder (not of those within) or zip; nothing if there is none.
+
+    Raises
+    ------
+    FormatError
+        As `read_bundle`.
+    """
+    try:
+        if path.is_dir():
+            names = sorted(file.name for file in path.iterdir() if wanted(file.name))
+            return (path / names[0]).read_bytes() if names else b""
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    names = sorted(name for name in zip_names(path) if wanted(name))
+    return _unzipped(path, lambda name: name == names[0])[names[0]] if names else b""
+
+
+def zip_names(path: Path) -> list[str]:
+    """Return the names of the members of a zip; none if it is no zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (*_BROKEN_ZIP, OSError):
+        return []
+
+
+def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Return the wanted members of a zip; nothing is unpacked to the disk."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [one for one in archive.infolist() if not one.is_dir()]
+            _check_members(path, members)
+            return {one.filename: archive.read(one) for one in members if wanted(one.filename)}
+    except (*_BROKEN_ZIP, RuntimeError, EOFError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path.name}: is no zip that can be read ({error})") from error
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse zips that would fill the memory, or that name files outside themselves."""
+    if len(members) > MOST_MEMBERS:
+        raise FormatError(
+            f"{path.name}: holds {len(members)} files, more than {MOST_MEMBERS}; split it"
+        )
+    if sum(one.file_size for one in members) > MOST_BYTES:
+        raise FormatError(
+            f"{path.name}: unpacks to more than {MOST_BYTES >> 30} GB; unpack it to a folder"
+        )
+    for one in members:
+        parts = PurePosixPath(one.filename.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+            raise FormatError(
+                f"{path.name}: the member {one.filename!r} lies outside the zip; it is not read"
+            )
+
+
+def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a zip (whole or not at all) or a folder (each file whole or not at all).
+
+    Parameters
+    ----------
+    path : Path
+        A zip where its suffix says so, else a folder, which is made if it is missing.
+    files : mapping of str to bytes
+        By name within, parts separated by ``/``.
+
+    Raises
+    ------
+    FormatError
+        If the folder cannot be made or a file not written.
+    """
+    if is_zip(path):
+        write_bytes(path, zipped(files))
+        return
+    for name, data in files.items():
+        target = path / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise FormatError(f"{target.parent}: no folder can be made there ({why})") from error
+        write_bytes(target, data)
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return files as a zip; the same files give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            member = zipfile.ZipInfo(name, _NO_TIME)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, data)
+    return buffer.getvalue()
+
+
+def file_stems(names: Mapping[str, str]) -> dict[str, str]:
+    """Return a file name without suffix for each image by its name, no two alike on any system.
+
+    >>> file_stems({"1": "a/cat.png", "2": "b/Cat.png", "3": ""})
+    {'1': 'cat', '2': 'Cat-2', '3': 'image'}
+    """
+    stems: dict[str, str] = {}
+    used: set[str] = set()
+    for key, name in names.items():
+        last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        stem = _UNSAFE.sub("_", os.path.splitext(last)[0])[:120].strip(" .") or "image"
+        free, count = stem, 1
+        while free.lower() in used:
+            count += 1
+            free = f"{stem}-{count}"
+        used.add(free.lower())
+        stems[key] = free
+    return stems

@@ -1,0 +1,226 @@
+"""Every file format for annotations, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_patchioner.annotations._table import read_table
+from napari_patchioner.errors import FormatError
+
+from . import (
+    _coco,
+    _coco_captions,
+    _geojson,
+    _html,
+    _imagej,
+    _label_studio,
+    _labelme,
+    _localized_narratives,
+    _napari_csv,
+    _ome_xml,
+    _parquet,
+    _tidy_csv,
+    _visual_genome,
+    _yolo,
+)
+from ._head import Head, head_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    from napari_patchioner.annotations._annotation import Annotation
+    from napari_patchioner.annotations._images import Images
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format for annotations.
+
+    Attributes
+    ----------
+    name : str
+        What the command line calls it.
+    title : str
+        What a person calls it.
+    suffixes : tuple of str
+        Endings of its files; the first is the usual one, and none means a folder.
+    read : callable
+        Turns a file into annotations.
+    write : callable
+        Writes annotations of images to a file and returns those the format cannot hold.
+    knows : callable
+        Whether a file that begins so is of this format.
+    needs : str
+        The extra that installs the library it needs; empty where it needs none.
+    sized : bool
+        Whether ``read`` also takes the images, whose sizes its files may lack.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    read: Callable[..., list[Annotation]]
+    write: Callable[[Path, Sequence[Annotation], Images], tuple[Annotation, ...]]
+    knows: Callable[[Head], bool]
+    needs: str = ""
+    sized: bool = False
+
+
+def _format(
+    module: object, name: str, title: str, *suffixes: str, needs: str = "", sized: bool = False
+) -> Format:
+    """Return the format that a module with ``read, write, knows`` is."""
+    read, write, knows = (getattr(module, part) for part in ("read", "write", "knows"))
+    return Format(name, title, suffixes, read, write, knows, needs, sized)
+
+
+# A file is of the first format that knows it; an ending stands for the first format that has it.
+_ALL = (
+    _format(_tidy_csv, "tidy", "Table, one row per region", ".csv"),
+    _format(_napari_csv, "napari", "napari shapes, one row per vertex", ".csv"),
+    _format(_parquet, "parquet", "Parquet, one row per region", ".parquet", needs="parquet"),
+    _format(_coco, "coco", "COCO instances with captions", ".json"),
+    _format(_coco_captions, "coco-captions", "COCO captions of whole images", ".json"),
+    _format(_geojson, "geojson", "GeoJSON for QuPath", ".geojson"),
+    _format(_visual_genome, "visual-genome", "Visual Genome regions", ".json"),
+    _format(
+        _localized_narratives, "localized-narratives", "Localized Narratives", ".jsonl", sized=True
+    ),
+    _format(_labelme, "labelme", "LabelMe", ".json"),
+    _format(_label_studio, "label-studio", "Label Studio", ".json"),
+    _format(_yolo, "yolo", "YOLO outlines with a file of captions", sized=True),
+    _format(_html, "html", "Report, a page to read", ".html"),
+    _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
+    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip"),
+)
+FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
+
+
+def read_annotations(
+    path: str | os.PathLike[str], images: Images | None = None
+) -> list[Annotation]:
+    """Read annotations from a file of any known format, told by its contents.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of any of `FORMATS`.
+    images : mapping of str to ImageInfo, optional
+        The images by the names the file gives them, for formats that tell no sizes.
+
+    Returns
+    -------
+    list of Annotation
+        Coordinates in ``(row, column)`` image pixels, pixel centres at integers.
+
+    Raises
+    ------
+    FormatError
+        One sentence that names the file and, where it can, the record and the field.
+    """
+    head = head_of(path)
+    form = format_of(head)
+    if form is None:
+        raise _unknown(head)
+    return form.read(head.path, images) if form.sized else form.read(head.path)
+
+
+def format_of(head: Head) -> Format | None:
+    """Return the format that knows a file, or None."""
+    return next((form for form in FORMATS.values() if form.knows(head)), None)
+
+
+def _unknown(head: Head) -> FormatError:
+    """Return the error that says what is wrong with a file that no format knows."""
+    named = list(_named_like(head.path))
+    if any(form.name == "tidy" for form in named) or head.suffix in ("", ".txt"):
+        return _no_table(head)
+    if len(named) == 1:
+        return FormatError(
+            f"{head.path.name}: is no file of the format {named[0].title!r}, as its name says"
+        )
+    titles = ", ".join(form.title for form in (named or FORMATS.values()))
+    return FormatError(f"{head.path.name}: holds no regions in a known format ({titles})")
+
+
+def _no_table(head: Head) -> FormatError:
+    """Return the error for a table of regions that lacks columns, or is no table at all."""
+    try:
+        table = read_table(head.path)
+        tables: dict[str, tuple[str, ...]] = {
+            "a table of regions": _tidy_csv.TIDY_COLUMNS,
+            "a napari table of shapes": _napari_csv.NAPARI_COLUMNS,
+        }
+        shared = {kind: len(set(names) & set(table.columns)) for kind, names in tables.items()}
+        likeliest = max(shared, key=lambda kind: shared[kind])
+        if shared[likeliest]:
+            table.require(tables[likeliest], likeliest)
+    except FormatError as error:
+        return error
+    known = " or ".join(", ".join(names) for names in tables.values())
+    return FormatError(f"{table.name}: row 1: is no table of regions; its columns must be {known}")
+
+
+def write_annotations(
+    path: str | os.PathLike[str],
+    annotations: Sequence[Annotation],
+    images: Images | None = None,
+    format: str | None = None,  # noqa: A002
+) -> tuple[Annotation, ...]:
+    """Write annotations to a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is replaced if it exists.
+    annotations : sequence of Annotation
+        Regions of any number of images.
+    images : mapping of str to ImageInfo, optional
+        The images by the names annotations give them; some formats need their sizes.
+    format : str, optional
+        One of `FORMATS`; by default the first that has the file's ending.
+
+    Returns
+    -------
+    tuple of Annotation
+        What the format cannot hold; it is for the caller to say so.
+
+    Raises
+    ------
+    FormatError
+        If the format is unknown, misses the size of an image, or cannot write the file; the old
+        file stays as it was.
+    """
+    path = Path(path)
+    return format_named(path, format).write(path, annotations, images or {})
+
+
+def format_named(path: Path, name: str | None = None) -> Format:
+    """Return the format of that name, or without one the first that has the file's ending.
+
+    Raises
+    ------
+    FormatError
+        If there is none.
+    """
+    if name is not None and name in FORMATS:
+        return FORMATS[name]
+    form = next(_named_like(path), None) if name is None else None
+    if form is not None:
+        return form
+    wrong = f"the format {name!r}" if name is not None else f"the ending of {path.name!r}"
+    known = ", ".join(
+        f"{form.name} ({', '.join(form.suffixes) or 'a folder'})" for form in FORMATS.values()
+    )
+    raise FormatError(f"{wrong} is unknown; the formats are {known}")
+
+
+def _named_like(path: Path) -> Iterator[Format]:
+    """Yield the formats with the ending of a path, those with the longest ending first."""
+    name = path.name.lower()
+    ends = {form.name: [len(s) for s in form.suffixes if name.endswith(s)] for form in _ALL}
+    named = [form for form in FORMATS.values() if ends[form.name]]
+    yield from sorted(named, key=lambda form: -max(ends[form.name]))

@@ -1,0 +1,252 @@
+"""napari's own table of shapes, one row per vertex, with our columns after napari's."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.annotations._annotation import Annotation
+from napari_patchioner.annotations._cells import guard_cell, unguard_cell
+from napari_patchioner.annotations._columns import (
+    CAPTION_COLUMNS,
+    caption_cells,
+    caption_fields,
+    check_unique,
+    extra_cells,
+    extra_columns,
+    extra_fields,
+    identity,
+)
+from napari_patchioner.annotations._napari_shape import region_from_shape, shape_from_region
+from napari_patchioner.annotations._table import Table, format_table, read_table, write_text
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Trace
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._napari_shape import FloatArray
+    from napari_patchioner.regions import Region
+
+    from ._head import Head
+
+NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
+_OURS = ("uid", "image", *CAPTION_COLUMNS)
+# Where a shape lies in an image of more than two dimensions: its leading coordinates.
+_PLANE = "plane"
+# napari knows no loose points; a table with some says so in a column, else it has none.
+_CONNECTED, _LOOSE = "trace-connected", "false"
+
+
+def knows(head: Head) -> bool:
+    """Whether a file is napari's table of shapes."""
+    return set(NAPARI_COLUMNS) <= set(head.columns)
+
+
+def read(path: Path) -> list[Annotation]:
+    """Read napari's table of shapes, as `read_napari_csv` does."""
+    return read_napari_csv(path)
+
+
+def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
+    """Write napari's table of shapes, as `write_napari_csv` does; the images are not needed."""
+    return write_napari_csv(path, annotations)
+
+
+def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
+    """Read napari's table of shapes, written by napari or by `write_napari_csv`.
+
+    Parameters
+    ----------
+    path : path-like
+        A UTF-8 CSV that begins with the columns ``index`` and ``shape-type`` and has
+        ``vertex-index, axis-0, axis-1``; more axes may follow, the last two are row and column
+        and the others become the extra ``"plane"``. Our own columns may be missing.
+
+    Returns
+    -------
+    list of Annotation
+        One per shape. Without a ``uid`` column the uid is the index; without an ``image``
+        column the image is empty.
+
+    Raises
+    ------
+    FormatError
+        One sentence that names the file, the row (the header is row 1) and the column.
+    """
+    return parse_napari_csv(read_table(path))
+
+
+def parse_napari_csv(table: Table) -> list[Annotation]:
+    """Return the annotations in a table, as `read_napari_csv` does."""
+    table.require(NAPARI_COLUMNS, "a napari table of shapes")
+    if table.columns[:2] != ("index", "shape-type"):
+        raise FormatError(
+            f"{table.name}: row 1: a napari table of shapes begins with the columns 'index' and "
+            "'shape-type'"
+        )
+    axes = [place for place, name in enumerate(table.columns) if name.startswith("axis-")]
+    seen: dict[Any, int] = {}
+    shapes = itertools.groupby(table.rows, key=lambda item: item[1][0].strip())
+    return [
+        _annotation(table, position, index, list(rows), axes, seen)
+        for position, (index, rows) in enumerate(shapes)
+    ]
+
+
+def _annotation(
+    table: Table,
+    position: int,
+    index: str,
+    rows: list[tuple[int, tuple[str, ...]]],
+    axes: Sequence[int],
+    seen: dict[Any, int],
+) -> Annotation:
+    """Return the annotation that the rows of one shape make."""
+    row, values = rows[0]
+    if index != str(position):
+        raise table.error(row, "index", f"must be {position}, but is {index[:40]!r}")
+    cells = dict(zip(table.columns, values, strict=True))
+    vertices = np.array([_vertex(table, number, row_cells, axes) for number, row_cells in rows])
+    known = (*NAPARI_COLUMNS, *_OURS, _CONNECTED, *(table.columns[a] for a in axes))
+    extra = extra_fields(cells, known)
+    if len(axes) > 2:
+        extra[_PLANE] = _plane(table, row, vertices)
+    try:
+        region = region_from_shape(vertices[:, -2:], cells["shape-type"].strip())
+    except FormatError as error:
+        raise table.error(row, "shape-type", str(error)) from error
+    if isinstance(region, Trace) and cells.get(_CONNECTED, "").strip().lower() == _LOOSE:
+        region = replace(region, connected=False)
+    return Annotation(
+        uid=identity(table, row, {"uid": index, **cells}, seen),
+        image=unguard_cell(cells.get("image", "")),
+        region=region,
+        **caption_fields(table, row, cells),
+        extra=extra,
+    )
+
+
+def _vertex(table: Table, row: int, values: Sequence[str], axes: Sequence[int]) -> list[float]:
+    """Return the coordinates in one row."""
+    vertex = []
+    for axis in axes:
+        try:
+            number = float(values[axis])
+        except ValueError:
+            problem = f"{values[axis]!r} is not a number"
+            raise table.error(row, table.columns[axis], problem) from None
+        if not math.isfinite(number):
+            raise table.error(row, table.columns[axis], f"{number} is not a finite number")
+        vertex.append(number)
+    return vertex
+
+
+def _plane(table: Table, row: int, vertices: FloatArray) -> str:
+    """Return the leading coordinates of a shape, which all its vertices must share."""
+    leading = vertices[:, :-2]
+    if (leading != leading[0]).any():
+        raise table.error(row, "axis-0", "the shape spans several planes; draw it in one")
+    return " ".join(f"{value:g}" for value in leading[0].tolist())
+
+
+def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Annotation, ...]]:
+    """Return annotations as napari's table of shapes, as text, and what it could not hold.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Regions, coordinates in ``(row, column)``.
+
+    Returns
+    -------
+    text : str
+        The columns ``index, shape-type, vertex-index, axis-0, axis-1``, then ``uid, image,
+        caption, score, source, model`` and the extras, repeated for every vertex.
+    left_out : tuple of Annotation
+        Sets, points, masks, single-point traces and whole images, for which napari has no shape.
+
+    Raises
+    ------
+    FormatError
+        If a region makes no sense, or two of one image share a uid.
+    """
+    check_unique(annotations)
+    shapes = [shape_from_region(annotation.region) for annotation in annotations]
+    pairs = list(zip(annotations, shapes, strict=True))
+    held = [(annotation, shape) for annotation, shape in pairs if shape is not None]
+    ours_too = (*NAPARI_COLUMNS, *_OURS, _CONNECTED)
+    extras = extra_columns([annotation for annotation, _ in held], ours_too)
+    loose = (_CONNECTED,) if any(_is_loose(annotation.region) for annotation, _ in held) else ()
+    rows: list[list[str | int]] = []
+    for index, (annotation, (shape_type, vertices)) in enumerate(held):
+        told = [_LOOSE if _is_loose(annotation.region) else ""] * len(loose)
+        ours = _our_cells(annotation, told, extras)
+        rows += [
+            [*cells, *ours] for cells in _vertex_cells(annotation, index, shape_type, vertices)
+        ]
+    text = format_table((*NAPARI_COLUMNS, *_OURS, *loose, *extras), rows)
+    return text, tuple(annotation for annotation, shape in pairs if shape is None)
+
+
+def _is_loose(region: Region) -> bool:
+    """Whether a region is a trace whose points are not connected."""
+    return isinstance(region, Trace) and not region.connected
+
+
+def _our_cells(annotation: Annotation, told: Sequence[str], extras: Sequence[str]) -> list[str]:
+    """Return what stands after napari's columns in every row of a shape."""
+    names = [guard_cell(annotation.uid), guard_cell(annotation.image)]
+    return [*names, *caption_cells(annotation), *told, *extra_cells(annotation, extras)]
+
+
+def _vertex_cells(
+    annotation: Annotation, index: int, shape_type: str, vertices: FloatArray
+) -> list[list[str | int]]:
+    """Return napari's cells of one shape, one row per vertex."""
+    try:
+        region_from_shape(vertices, shape_type)
+    except FormatError as error:
+        raise FormatError(f"region {annotation.uid!r}: {error}") from error
+    return [
+        [index, shape_type, place, repr(row), repr(column)]
+        for place, (row, column) in enumerate(vertices.tolist())
+    ]
+
+
+def write_napari_csv(
+    path: str | os.PathLike[str], annotations: Sequence[Annotation]
+) -> tuple[Annotation, ...]:
+    """Write napari's table of shapes, whole or not at all; plain napari opens it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is replaced if it exists.
+    annotations : sequence of Annotation
+        As for `format_napari_csv`.
+
+    Returns
+    -------
+    tuple of Annotation
+        What the format could not hold; the tidy table holds it.
+
+    Raises
+    ------
+    FormatError
+        As `format_napari_csv`, or if the file cannot be written; the old file stays as it was.
+
+    Notes
+    -----
+    napari itself cannot open a table without a single shape; `read_napari_csv` can.
+    """
+    text, left_out = format_napari_csv(annotations)
+    write_text(path, text)
+    return left_out

@@ -1,0 +1,223 @@
+"""Parquet: one row per region, typed columns, in groups of rows that can be read one by one."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.annotations._annotation import KINDS
+from napari_patchioner.annotations._areas import outline
+from napari_patchioner.annotations._carried import annotation_from, carried, score_of
+from napari_patchioner.annotations._columns import check_unique
+from napari_patchioner.annotations._outlines import to_xy
+from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Mask, Point, Region, RegionSet, Trace, WholeImage
+
+from ._json_file import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from napari_patchioner.annotations._annotation import Annotation
+    from napari_patchioner.annotations._images import Images
+
+    from ._head import Head
+
+# In the metadata: which columns are extras, whatever their names.
+_EXTRAS = "napari-patchioner extras"
+_MAGIC = b"PAR1"
+_ROWS_PER_GROUP = 10_000
+_TEXTS = ("image", "uid", "kind", "wkt", "members", "caption", "source", "model")
+_EDGES = ("x", "y", "w", "h")
+_NUMBERS = ("score", *_EDGES)
+_REQUIRED = ("image", "uid", "kind", "wkt")
+
+
+def knows(head: Head) -> bool:
+    """Whether a file is Parquet, or a folder holds Parquet files."""
+    return head.start.startswith(_MAGIC) or (
+        head.path.is_dir() and next(head.path.rglob("*.parquet"), None) is not None
+    )
+
+
+def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
+    """Write a Parquet file; every kind of region has a place.
+
+    Raises
+    ------
+    FormatError
+        If pyarrow is missing, a region makes no sense, or two of one image share a uid.
+    """
+    check_unique(annotations)
+    data = io.BytesIO()
+    try:
+        _write_groups(annotations, data)
+    except UnicodeEncodeError as error:
+        raise FormatError(f"a text is no Unicode, so no table can hold it ({error})") from error
+    write_bytes(path, data.getvalue())
+    return ()
+
+
+def _write_groups(annotations: Sequence[Annotation], data: io.BytesIO) -> None:
+    """Write a group of rows at a time, so that no more records than those are held."""
+    extras = _names_of_extras(annotations)
+    first = table_of([], extras)
+    rest = iter(annotations)
+    with parquet_modules()[1].ParquetWriter(data, first.schema, compression="zstd") as writer:
+        while group := list(itertools.islice(rest, _ROWS_PER_GROUP)):
+            writer.write_table(table_of(group, extras))
+
+
+def _names_of_extras(annotations: Sequence[Annotation]) -> list[str]:
+    return list(dict.fromkeys(name for one in annotations for name in one.extra))
+
+
+def parquet_modules() -> tuple[Any, Any]:
+    """Return pyarrow and its Parquet module."""
+    try:
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise FormatError(
+            "Parquet needs pyarrow; install it with pip install 'napari-patchioner[parquet]'"
+        ) from error
+
+
+def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = None) -> Any:
+    """Return annotations as a pyarrow table.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Regions of any number of images.
+    extras : sequence of str, optional
+        Names of the extras, for a table that is a part of another; by default all there are.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``image, uid, kind, wkt, members, caption, source, model`` as text, ``score, x, y, w, h``
+        (the box around the region, ``x y`` pixels with corners at integers) as numbers, missing
+        where there is none, and the extras as text; an extra takes the place of a number of its
+        name. The names of the extras are in the metadata.
+    """
+    arrow, _ = parquet_modules()
+    rows = [{"image": one.image, **carried(one)} for one in annotations]
+    extras = list(_names_of_extras(annotations) if extras is None else extras)
+    columns = {
+        name: arrow.array([row.get(name, "") for row in rows], arrow.string()) for name in _TEXTS
+    }
+    scores = [one.score for one in annotations]
+    columns["score"] = arrow.array(scores, arrow.float64())
+    edges = [_edges(one.region) for one in annotations]
+    for place, name in enumerate(_EDGES):
+        values = [None if edge is None else edge[place] for edge in edges]
+        columns[name] = arrow.array(values, arrow.float64())
+    for name in extras:
+        columns[name] = arrow.array([one.extra.get(name) for one in annotations], arrow.string())
+    return arrow.table(columns).replace_schema_metadata({_EXTRAS: json.dumps(extras)})
+
+
+def _edges(region: Region) -> list[float] | None:
+    """Return ``x, y, width, height`` around a region; None around the whole image."""
+    if isinstance(region, RegionSet):
+        found = [edges for one in region.members if (edges := _edges(one)) is not None]
+        if len(found) < len(region.members):
+            return None
+        corners = np.array(found)
+        points = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]])
+    elif isinstance(region, WholeImage):
+        return None
+    elif isinstance(region, Mask):
+        rows, columns = np.nonzero(region.pixels)
+        within = np.stack([columns, rows], axis=1) + region.offset[::-1]
+        points = np.concatenate([within, within + 1]).astype(float)
+    elif isinstance(region, Point):
+        points = to_xy([[region.row, region.column]])
+    else:
+        points = to_xy(region.points if isinstance(region, Trace) else outline(region))  # type: ignore[arg-type]
+    low, high = points.min(axis=0), points.max(axis=0)
+    return [*low.tolist(), *(high - low).tolist()]
+
+
+def read(path: Path) -> list[Annotation]:
+    """Read a Parquet file, or all those in a folder, in the order of their names.
+
+    Raises
+    ------
+    FormatError
+        One sentence that names the file, the row (from 1) and what is wrong with it.
+    """
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    seen: dict[tuple[str, str], str] = {}
+    found = []
+    for file in files:
+        for number, row, extras in _rows(file):
+            where = f"{file.name}: row {number}"
+            annotation = _annotation(row, extras, where)
+            key = (annotation.image, annotation.uid)
+            first = seen.setdefault(key, where)
+            if first is not where:
+                raise FormatError(f"{where}: the uid {key[1]!r} was used in {first} already")
+            found.append(annotation)
+    return found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
+    """Yield the number and the cells of each row, a group in memory at a time, and the extras."""
+    arrow, parquet = parquet_modules()
+    try:
+        yield from _rows_of(parquet.ParquetFile(path), path.name)
+    except (OSError, UnicodeDecodeError, arrow.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise FormatError(f"{path.name}: cannot be read as Parquet ({why})") from error
+
+
+def _rows_of(file: Any, name: str) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
+    with file:
+        missing = [one for one in _REQUIRED if one not in file.schema_arrow.names]
+        if missing:
+            needed = ", ".join(map(repr, missing))
+            raise FormatError(f"{name}: a table of regions needs the columns {needed}")
+        extras = _extras(file.schema_arrow)
+        batches = file.iter_batches(batch_size=_ROWS_PER_GROUP)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(rows, start=1):
+            yield number, row, extras
+
+
+def _extras(schema: Any) -> list[str]:
+    """Return the names of the extras: as noted, or all columns that are not ours."""
+    noted = (schema.metadata or {}).get(_EXTRAS.encode())
+    known = (*_TEXTS, *_NUMBERS)
+    try:
+        names = parse_json(noted, "the names of the extras") if noted else None
+    except FormatError:
+        names = None  # somebody else's note, or a damaged one: the columns tell as well
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    return [name for name in schema.names if name not in known]
+
+
+def _annotation(row: dict[str, Any], names: Sequence[str], where: str) -> Annotation:
+    texts = {name: str(one) for name, one in row.items() if one is not None and one != ""}
+    extras = {name: str(row[name]) for name in names if row.get(name) is not None}
+    image = texts.pop("image", "")
+    ours = {name: texts[name] for name in (*_TEXTS, "score") if name in texts}
+    if not ours.get("uid"):
+        raise FormatError(f"{where}: the uid is empty; every region needs one of its own")
+    if ours.get("kind") not in KINDS.values():
+        known = ", ".join(KINDS.values())
+        raise FormatError(f"{where}: the kind {row['kind']!r} is unknown; it may be one of {known}")
+    if "score" in ours and score_of(ours["score"]) is None:
+        raise FormatError(f"{where}: the score {ours['score']!r} is not a finite number")
+    try:
+        return annotation_from({"wkt": "", **ours, **extras}, drawn=None, image=image, caption=None)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error

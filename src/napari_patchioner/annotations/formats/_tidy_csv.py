@@ -1,0 +1,192 @@
+"""The tidy table: one row per region, of any kind, of any number of images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.annotations._annotation import Annotation
+from napari_patchioner.annotations._cells import guard_cell, unguard_cell
+from napari_patchioner.annotations._columns import (
+    CAPTION_COLUMNS,
+    caption_cells,
+    caption_fields,
+    check_unique,
+    extra_cells,
+    extra_columns,
+    extra_fields,
+    identity,
+)
+from napari_patchioner.annotations._region_text import region_from_text, region_to_text
+from napari_patchioner.annotations._table import (
+    Table,
+    encode_text,
+    read_table,
+    table_lines,
+    write_chunks,
+)
+from napari_patchioner.annotations._wkt import members_cell
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import RegionSet
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from napari_patchioner.annotations._images import Images
+
+    from ._head import Head
+
+TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
+# Only written where there are sets: what well-known text alone cannot tell about their parts.
+_MEMBERS = "members"
+_KNOWN = (*TIDY_COLUMNS, *CAPTION_COLUMNS, _MEMBERS)
+
+
+def knows(head: Head) -> bool:
+    """Whether a file is a tidy table."""
+    return set(TIDY_COLUMNS) <= set(head.columns)
+
+
+def read(path: Path) -> list[Annotation]:
+    """Read a tidy table, as `read_tidy_csv` does."""
+    return read_tidy_csv(path)
+
+
+def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
+    """Write a tidy table, as `write_tidy_csv` does; the images are not needed."""
+    return write_tidy_csv(path, annotations)
+
+
+def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
+    """Read a tidy table.
+
+    Parameters
+    ----------
+    path : path-like
+        A UTF-8 CSV with the columns ``image, uid, kind, wkt`` and, where there are captions,
+        ``caption, score, source, model``, in any order; other columns are kept as extras.
+
+    Returns
+    -------
+    list of Annotation
+        One per row, in the order of the rows, coordinates in ``(row, column)``.
+
+    Raises
+    ------
+    FormatError
+        One sentence that names the file, the row (the header is row 1) and the column.
+    """
+    return parse_tidy_csv(read_table(path))
+
+
+def parse_tidy_csv(table: Table) -> list[Annotation]:
+    """Return the annotations in a table, as `read_tidy_csv` does."""
+    table.require(TIDY_COLUMNS, "a table of regions")
+    seen: dict[Any, int] = {}
+    annotations = []
+    for row, values in table.rows:
+        cells = dict(zip(table.columns, values, strict=True))
+        kind = cells["kind"].strip().lower()
+        try:
+            region = region_from_text(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
+        except FormatError as error:
+            column = "kind" if "is unknown" in str(error) else "wkt"
+            raise table.error(row, column, str(error)) from error
+        annotations.append(
+            Annotation(
+                uid=identity(table, row, cells, seen),
+                image=unguard_cell(cells["image"]),
+                region=region,
+                **caption_fields(table, row, cells),
+                extra=extra_fields(cells, _KNOWN),
+                written=(region, cells["wkt"]),
+            )
+        )
+    return annotations
+
+
+def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
+    r"""Return annotations as a tidy table, as text.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Regions of any number of images, coordinates in ``(row, column)``.
+
+    Returns
+    -------
+    str
+        The columns ``image, uid, kind, wkt, caption, score, source, model``, then the extras.
+
+    Raises
+    ------
+    FormatError
+        If a region makes no sense, or two of one image share a uid.
+
+    >>> from napari_patchioner.regions import Point
+    >>> print(format_tidy_csv([Annotation("a", "cat.png", Point(1, 2), "an ear")]), end="")
+    image,uid,kind,wkt,caption,score,source,model
+    cat.png,a,point,POINT (2.5 1.5),an ear,,,
+    """
+    return "".join(_lines(annotations))
+
+
+def _lines(annotations: Sequence[Annotation]) -> Iterator[str]:
+    """Yield the table line by line; the annotations are gone through, never held."""
+    check_unique(annotations)
+    named = any(isinstance(annotation.region, RegionSet) for annotation in annotations)
+    extras = extra_columns(annotations, _KNOWN)
+    columns = (*TIDY_COLUMNS, *CAPTION_COLUMNS, *([_MEMBERS] if named else []), *extras)
+    rows = (
+        [
+            *_region_cells(annotation),
+            *caption_cells(annotation),
+            *([members_cell(annotation.region)] if named else []),
+            *extra_cells(annotation, extras),
+        ]
+        for annotation in annotations
+    )
+    yield from table_lines(columns, rows)
+
+
+def _region_cells(annotation: Annotation) -> list[str]:
+    """Return the cells for `TIDY_COLUMNS`."""
+    try:
+        wkt = _wkt(annotation)
+    except FormatError as error:
+        raise FormatError(f"region {annotation.uid!r}: {error}") from error
+    return [guard_cell(annotation.image), guard_cell(annotation.uid), annotation.kind, wkt]
+
+
+def _wkt(annotation: Annotation) -> str:
+    """Return the well-known text a region was read from, or make it."""
+    if annotation.written is not None and annotation.written[0] is annotation.region:
+        return annotation.written[1]
+    return region_to_text(annotation.region)
+
+
+def write_tidy_csv(
+    path: str | os.PathLike[str], annotations: Sequence[Annotation]
+) -> tuple[Annotation, ...]:
+    """Write a tidy table, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is replaced if it exists.
+    annotations : sequence of Annotation
+        As for `format_tidy_csv`.
+
+    Returns
+    -------
+    tuple of Annotation
+        What the format could not hold: always empty.
+
+    Raises
+    ------
+    FormatError
+        As `format_tidy_csv`, or if the file cannot be written; the old file stays as it was.
+    """
+    write_chunks(path, map(encode_text, _lines(annotations)))
+    return ()

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from annotated import IMAGES, annotations, told
+from hypothesis import HealthCheck, given, settings
+from PIL import Image
+
+from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations.formats._labelme import read, write
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SQUARE = np.array([[-0.5, -0.5], [-0.5, 3.5], [1.5, 3.5], [1.5, -0.5]])
+
+
+def _by_uid(found: list[Annotation]) -> list[Annotation]:
+    return sorted(found, key=lambda one: (one.image, one.uid))
+
+
+def _check(path: Path, data: dict[str, Any]) -> None:
+    """Check a file by the rules LabelMe itself has for it."""
+    assert set(data) >= {"version", "flags", "shapes", "imagePath", "imageData"}
+    assert isinstance(data["imagePath"], str)
+    for shape in data["shapes"]:
+        assert isinstance(shape["label"], str)
+        assert shape["label"]
+        assert shape["points"]
+        assert all(len(point) == 2 for point in shape["points"])
+        assert all(isinstance(xy, float | int) for point in shape["points"] for xy in point)
+        assert isinstance(shape["description"], str)
+        assert shape["group_id"] is None or type(shape["group_id"]) is int
+        assert all(isinstance(value, bool) for value in shape["flags"].values())
+        fewest = {"rectangle": 2, "circle": 2, "point": 1, "mask": 2, "polygon": 3, "linestrip": 2}
+        assert len(shape["points"]) >= fewest[shape["shape_type"]]
+        if shape["shape_type"] == "mask":
+            (x1, y1), (x2, y2) = np.asarray(shape["points"]).astype(int)
+            pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape["mask"]))))
+            assert pixels.shape == (y2 - y1 + 1, x2 - x1 + 1), path
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(items=annotations())
+def test_what_was_written_reads_back(
+    tmp_path: Path, same_region: Any, items: list[Annotation]
+) -> None:
+    path = tmp_path / "out.zip"
+    assert write(path, items, IMAGES) == ()
+    found = _by_uid(read(path))
+    for one, again in zip(_by_uid(items), found, strict=True):
+        assert told(again) == told(one)
+        assert same_region(one.region, again.region)
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            _check(path, json.loads(archive.read(name)))
+
+
+def test_pixel_corners_are_at_integers(tmp_path: Path) -> None:
+    path = tmp_path / "cat.json"
+    items = [
+        Annotation("1", "cat.png", Box(-0.5, -0.5, 1.5, 3.5)),
+        Annotation("2", "cat.png", Polygon(SQUARE)),
+        Annotation("3", "cat.png", Point(0, 2)),
+        Annotation("4", "cat.png", Trace(np.array([[0.0, 0], [1, 2]]))),
+        Annotation(
+            "5", "cat.png", Ellipse(np.array([[-0.5, -0.5], [-0.5, 3.5], [3.5, 3.5], [3.5, -0.5]]))
+        ),
+        Annotation("6", "cat.png", Mask(np.array([[True, True], [False, True]]), (5, 7))),
+        Annotation("7", "cat.png", WholeImage()),
+    ]
+    assert write(path, items, IMAGES) == ()
+    shapes = json.loads(path.read_text())["shapes"]
+    assert [(shape["shape_type"], shape["points"]) for shape in shapes] == [
+        ("rectangle", [[0, 0], [4, 2]]),
+        ("polygon", [[0, 0], [4, 0], [4, 2], [0, 2]]),
+        ("point", [[2.5, 0.5]]),
+        ("linestrip", [[0.5, 0.5], [2.5, 1.5]]),
+        ("circle", [[2, 2], [4, 2]]),
+        ("mask", [[7, 5], [8, 6]]),
+        ("rectangle", [[0, 0], [64, 48]]),
+    ]
+
+
+FOREIGN = {
+    "version": "5.4.1",
+    "flags": {},
+    "shapes": [
+        {
+            "label": "cat",
+            "points": [[10, 20], [30, 50]],
+            "group_id": None,
+            "description": "a cat, asleep",
+            "shape_type": "rectangle",
+            "flags": {"occluded": True},
+            "mask": None,
+        },
+        {
+            "label": "tail",
+            "points": [[1, 1], [5, 1], [5, 5]],
+            "group_id": 7,
+            "shape_type": "polygon",
+        },
+        {"label": "tail", "points": [[9, 9], [7, 9]], "group_id": 7, "shape_type": "rectangle"},
+        {"label": "eye", "points": [[5, 5], [8, 9]], "shape_type": "circle", "flags": None},
+    ],
+    "imagePath": "..\\cat.png",
+    "imageData": None,
+    "imageHeight": 60,
+    "imageWidth": 40,
+}
+
+
+def test_files_of_labelme_itself_are_read(tmp_path: Path, same_region: Any) -> None:
+    path = tmp_path / "cat.json"
+    path.write_text(json.dumps(FOREIGN))
+    cat, tail, eye = read_annotations(path)
+    assert (cat.image, cat.caption, cat.source) == ("..\\cat.png", "a cat, asleep", "")
+    assert cat.extra == {"class": "cat", "occluded": "true"}
+    assert cat.is_human
+    assert same_region(cat.region, Box(19.5, 9.5, 49.5, 29.5))
+    parts = (Polygon(np.array([[0.5, 0.5], [0.5, 4.5], [4.5, 4.5]])), Box(8.5, 6.5, 8.5, 8.5))
+    assert same_region(tail.region, RegionSet(parts, union=True))
+    assert same_region(
+        eye.region, Ellipse(np.array([[-0.5, -0.5], [-0.5, 9.5], [9.5, 9.5], [9.5, -0.5]]))
+    )
+    assert len({one.uid for one in (cat, tail, eye)}) == 3
+
+
+def test_what_labelme_changed_wins(tmp_path: Path, same_region: Any) -> None:
+    path = tmp_path / "cat.json"
+    turned = Ellipse(np.array([[0.0, 4], [4, 12], [8, 10], [4, 2]]))
+    items = [
+        Annotation("a", "cat.png", turned, "a draft", 0.5, "model", "m"),
+        Annotation("b", "cat.png", RegionSet((Point(1, 1), Point(5, 5))), "two", 0.5, "model", "m"),
+        Annotation("c", "cat.png", turned, "as it was", 0.5, "model", "m"),
+    ]
+    write(path, items, IMAGES)
+    data = json.loads(path.read_text())
+    data["shapes"][0]["description"] = "a cat"
+    data["shapes"][0]["label"] = "cat"
+    data["shapes"][0]["points"] = [[1, 1], [4, 1], [4, 4]]
+    del data["shapes"][2]
+    path.write_text(json.dumps(data))
+    first, second, third = read(path)
+    assert (first.caption, first.source, first.score) == ("a cat", "edited", None)
+    assert first.extra == {"class": "cat"}
+    assert same_region(first.region, Polygon(np.array([[0.5, 0.5], [0.5, 3.5], [3.5, 3.5]])))
+    assert same_region(second.region, Point(1, 1))
+    assert (second.caption, second.source) == ("two", "model")
+    assert same_region(third.region, turned)
+    assert told(third) == told(items[2])
+
+
+def test_a_json_holds_one_image_a_folder_many(tmp_path: Path) -> None:
+    items = [Annotation("a", name, Point(1, 1)) for name in IMAGES]
+    with pytest.raises(FormatError, match="one image per file, but there are 3"):
+        write(tmp_path / "out.json", items, IMAGES)
+    write(tmp_path / "out", items, IMAGES)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "Cat-2.json",
+        "cat.json",
+        "image.json",
+    ]
+    (tmp_path / "out" / "other.json").write_text('{"cat": 1}')
+    assert {one.image for one in read_annotations(tmp_path / "out")} == set(IMAGES)
+
+
+def test_a_whole_image_without_a_size_is_told(tmp_path: Path) -> None:
+    item = Annotation("a", "dog.png", WholeImage(), "a dog")
+    assert write(tmp_path / "dog.json", [item], {}) == (item,)
+    assert read(tmp_path / "dog.json") == []
+
+
+def test_no_annotations_are_a_file_too(tmp_path: Path) -> None:
+    assert write_annotations(tmp_path / "a.json", [], IMAGES, format="labelme") == ()
+    assert read_annotations(tmp_path / "a.json") == []
+    assert json.loads((tmp_path / "a.json").read_text())["imagePath"] == "cat.png"
+
+
+def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
+    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
+    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
+    write(tmp_path / "a.json", items, IMAGES)
+    again = read(tmp_path / "a.json")
+    assert [told(one) for one in again] == [told(one) for one in items]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"shape_type": "cube"}, "shape 1: the shape type 'cube' is unknown"),
+        ({"points": [[1, 1]]}, "shape 1: a rectangle needs 2 points"),
+        ({"points": [[1, 1], [1, "x"]]}, "shape 1: its fields do not fit"),
+        ({"points": [[1, 1], [1, float("nan")]]}, "not a finite number"),
+        ({"points": None}, "no list of 'points'"),
+        ({"shape_type": "mask", "mask": "cat"}, "no picture in base64"),
+    ],
+)
+def test_broken_shapes_are_told(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    path = tmp_path / "cat.json"
+    shapes = [FOREIGN["shapes"][0] | change]
+    path.write_text(json.dumps(FOREIGN | {"shapes": shapes}))
+    with pytest.raises(FormatError, match=why):
+        read(path)

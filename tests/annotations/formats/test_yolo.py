@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import yaml
+from annotated import IMAGES, annotations, told
+from hypothesis import HealthCheck, given, settings
+from PIL import Image
+
+from napari_patchioner.annotations import (
+    Annotation,
+    ImageInfo,
+    read_annotations,
+    write_annotations,
+)
+from napari_patchioner.annotations.formats._yolo import read, write
+from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    RegionSet,
+    WholeImage,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _numbers(text: str) -> list[list[float]]:
+    return [[float(number) for number in line.split()] for line in text.splitlines()]
+
+
+def _check(text: str, classes: int) -> None:
+    """Check a text file by the rules Ultralytics has for outlines."""
+    for numbers in _numbers(text):
+        assert numbers[0] in range(classes)
+        assert len(numbers) >= 7
+        assert len(numbers) % 2 == 1
+        assert 0 <= min(numbers[1:]) <= max(numbers[1:]) <= 1
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(items=annotations())
+def test_what_was_written_reads_back(
+    tmp_path: Path, same_region: Any, items: list[Annotation]
+) -> None:
+    path = tmp_path / "out.zip"
+    assert write(path, items, IMAGES) == ()
+    for one, again in zip(items, read(path), strict=True):
+        assert told(again) == told(one)
+        assert same_region(one.region, again.region)
+    with zipfile.ZipFile(path) as archive:
+        names = yaml.safe_load(archive.read("data.yaml"))["names"]
+        for name in archive.namelist():
+            if name.startswith("labels/"):
+                _check(archive.read(name).decode(), len(names))
+
+
+def test_fractions_count_from_the_corner_of_the_first_pixel(tmp_path: Path) -> None:
+    mask = Mask(np.array([[True, False], [True, True]]), (0, 0))
+    corners = np.array([[11.5, 15.5], [11.5, 47.5], [35.5, 47.5], [35.5, 15.5]])
+    items = [
+        Annotation("1", "cat.png", Box(-0.5, -0.5, 23.5, 15.5), extra={"class": "cat"}),
+        Annotation("2", "cat.png", Polygon(np.array([[-0.5, -0.5], [-0.5, 31.5], [47.5, 63.5]]))),
+        Annotation("3", "cat.png", mask, extra={"class": "cat"}),
+        Annotation("4", "cat.png", Box(-24.5, 31.5, 23.5, 200)),
+        Annotation("5", "cat.png", Point(3, 3), "a point"),
+        Annotation("6", "cat.png", WholeImage(), "all of it"),
+        Annotation("7", "cat.png", Ellipse(corners)),
+    ]
+    write(tmp_path / "out", items, IMAGES)
+    data = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
+    assert data["names"] == {0: "cat", 1: "region"}
+    box, ring, pixels, cut, whole, oval = _numbers((tmp_path / "out/labels/cat.txt").read_text())
+    assert box == [0, 0, 0, 0.25, 0, 0.25, 0.5, 0, 0.5]
+    assert ring == [1, 0, 0, 0.5, 0, 1, 1]
+    assert len(pixels) == 1 + 2 * 6
+    assert (max(pixels[1::2]), max(pixels[2::2])) == (2 / 64, 2 / 48)
+    assert sorted(zip(cut[1::2], cut[2::2], strict=True)) == [
+        (0.5, 0),
+        (0.5, 0.5),
+        (1, 0),
+        (1, 0.5),
+    ]
+    assert whole == [1, 0, 0, 1, 0, 1, 1, 0, 1]
+    assert (min(oval[1::2]), max(oval[1::2])) == (0.25, 0.75)
+
+
+def test_data_sets_of_others_are_read(tmp_path: Path, same_region: Any) -> None:
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    Image.new("RGB", (20, 10)).save(tmp_path / "images" / "train" / "cat.jpg")
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images/train\nnames: [cat, dog]\n")
+    lines = "1 0.5 0.5 0.2 0.4\n\n0 0.1 0.1 0.5 0.1 0.5 0.9\n"
+    (tmp_path / "labels" / "train" / "cat.txt").write_text(lines)
+    dog, cat = read_annotations(tmp_path)
+    assert (dog.image, dog.caption, dog.extra) == ("cat.jpg", "", {"class": "dog"})
+    assert same_region(dog.region, Box(2.5, 7.5, 6.5, 11.5))
+    assert cat.extra == {"class": "cat"}
+    assert same_region(cat.region, Polygon(np.array([[0.5, 1.5], [0.5, 9.5], [8.5, 9.5]])))
+    (tmp_path / "images" / "train" / "cat.jpg").unlink()
+    with pytest.raises(FormatError, match=r"size of its image is missing; put the image"):
+        read(tmp_path)
+    told_size = {"/data/cat.png": ImageInfo("cat.png", 10, 20)}
+    first, _ = read_annotations(tmp_path, told_size)
+    assert first.image == "/data/cat.png"
+    assert same_region(first.region, Box(2.5, 7.5, 6.5, 11.5))
+
+
+def test_what_other_tools_changed_wins(tmp_path: Path, same_region: Any) -> None:
+    pair = RegionSet((Box(2, 40, 9, 49), Box(20, 20, 29, 29)))
+    oval = Ellipse(np.array([[11.5, 15.5], [11.5, 47.5], [35.5, 47.5], [35.5, 15.5]]))
+    items = [
+        Annotation("a", "cat.png", Box(0, 0, 9, 9), "moved", 0.5, "model", "m"),
+        Annotation("b", "cat.png", Box(30, 40, 39, 49), "gone", None, "human"),
+        Annotation("c", "cat.png", pair, "two", None, "human"),
+        Annotation("d", "cat.png", Point(5, 5), "a point", None, "human"),
+        Annotation("e", "cat.png", oval, "rounded", None, "human", extra={"class": "cat"}),
+    ]
+    write(tmp_path, items, IMAGES)
+    file = tmp_path / "labels" / "cat.txt"
+    moved, _, first, second, rounded = file.read_text().splitlines()
+    shift = " ".join(["0", *(f"{float(one) + 0.01}" for one in moved.split()[1:])])
+    short = " ".join(["0", *(f"{float(one):.6f}" for one in rounded.split()[1:])])
+    new = "1 0.5 0.9 0.6 0.9 0.6 0.99"
+    file.write_text("\n".join([short, new, second, first, shift]) + "\n")
+    found = {one.caption: one for one in read(tmp_path)}
+    assert set(found) == {"moved", "two", "a point", "rounded", ""}
+    assert same_region(found["moved"].region, Box(0.48, 0.64, 9.48, 9.64))
+    assert (found["moved"].source, found["moved"].score) == ("model", 0.5)
+    assert same_region(found["two"].region, pair)
+    assert same_region(found["rounded"].region, oval)
+    assert found["rounded"].extra == {"class": "region"}
+    assert found[""].extra == {"class": "cat"}
+    assert found[""].image == "cat.png"
+
+
+def test_a_new_export_leaves_nothing_of_the_old(tmp_path: Path) -> None:
+    items = [Annotation("a", name, Box(0, 0, 9, 9)) for name in IMAGES]
+    write(tmp_path, items, IMAGES)
+    (tmp_path / "labels" / "mine.txt").write_text("")
+    assert len(list((tmp_path / "labels").iterdir())) == 4
+    record = json.loads((tmp_path / "captions.jsonl").read_text().splitlines()[0])
+    outside = tmp_path.parent / "labels.txt"
+    outside.write_text("kept")
+    for file in ("../labels.txt", str(outside), "labels/../../labels.txt"):
+        with (tmp_path / "captions.jsonl").open("a") as captions:
+            captions.write(json.dumps({**record, "file": file}) + "\n")
+    write(tmp_path, items[:1], IMAGES)
+    assert sorted(file.name for file in (tmp_path / "labels").iterdir()) == ["cat.txt", "mine.txt"]
+    assert outside.read_text() == "kept"
+    assert [one.image for one in read(tmp_path)] == ["cat.png"]
+
+
+def test_the_size_of_the_image_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"size of image 'dog\.png' is missing"):
+        write(tmp_path / "a.zip", [Annotation("a", "dog.png", WholeImage())], IMAGES)
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_no_annotations_are_a_data_set_too(tmp_path: Path) -> None:
+    write_annotations(tmp_path / "a.zip", [], IMAGES, format="yolo")
+    assert read_annotations(tmp_path / "a.zip") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("0 0.1 0.2 0.3", "line 1: must be a class and an outline"),
+        ("cat 0.1 0.2 0.3 0.4", "line 1: must be"),
+        ("0 0.1 0.2 0.3 nan", "line 1: must be"),
+    ],
+)
+def test_broken_lines_are_told(tmp_path: Path, line: str, why: str) -> None:
+    write(tmp_path, [Annotation("a", "cat.png", Box(0, 0, 9, 9))], IMAGES)
+    (tmp_path / "labels" / "cat.txt").write_text(line)
+    with pytest.raises(FormatError, match=why):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"lines": 3}', "x", '"lines"'])
+def test_broken_captions_are_told(tmp_path: Path, text: str) -> None:
+    write(tmp_path, [Annotation("a", "cat.png", Box(0, 0, 9, 9))], IMAGES)
+    (tmp_path / "captions.jsonl").write_text(f"{text}\n")
+    with pytest.raises(FormatError, match=r"captions.jsonl: record 1"):
+        read(tmp_path)
+
+
+def test_yaml_makes_no_objects(tmp_path: Path) -> None:
+    write(tmp_path, [Annotation("a", "cat.png", Box(0, 0, 9, 9))], IMAGES)
+    (tmp_path / "data.yaml").write_text('names: !!python/object/apply:os.system ["false"]\n')
+    with pytest.raises(FormatError, match="no YAML"):
+        read(tmp_path)
+
+
+def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
+    ring = np.random.default_rng(0).uniform(0, 900, (12, 2))
+    images = {"cat.png": ImageInfo("cat.png", 12_000, 12_000)}
+    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
+    write(tmp_path, items, images)
+    assert [told(one) for one in read(tmp_path)] == [told(one) for one in items]
