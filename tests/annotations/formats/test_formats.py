@@ -105,8 +105,11 @@ REGION = {
 }
 
 
-# The others have tests of their own; this is one of each family of files.
-@pytest.mark.parametrize("name", ["parquet", "coco", "localized-narratives"])
+# The others have tests of their own.
+@pytest.mark.parametrize(
+    "name",
+    ["parquet", "coco", "coco-captions", "geojson", "visual-genome", "localized-narratives"],
+)
 def test_ten_thousand_regions_of_many_images_come_back(tmp_path: Path, name: str) -> None:
     ring = np.random.default_rng(0).uniform(0, 1000, (4, 2))
     region = REGION.get(name, lambda n: Polygon(ring + n))

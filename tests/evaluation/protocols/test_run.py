@@ -109,6 +109,12 @@ def test_an_image_that_cannot_be_read_does_not_end_the_run(folder, mini, tmp_pat
     assert {one.image for one in silent} == {"1"}
     assert all(one.caption for one in done.predictions if one.image == "2")
 
+    shutil.copy(folder / "images" / "000000000001.jpg", copy / "images")
+    again = evaluate(dataset, mini, tmp_path / "p.jsonl")
+    assert not again.failed
+    assert len(again.encode_seconds) == 1
+    assert all(one.caption for one in again.predictions)
+
 
 def test_a_region_outside_its_image_costs_only_its_own_caption(folder, mini, tmp_path):
     path = tmp_path / "sets.json"

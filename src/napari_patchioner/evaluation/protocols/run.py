@@ -118,9 +118,11 @@ def evaluate(
         if left:
             tell(place / len(by_image), f"image {place + 1} of {len(by_image)}: {image}")
             asking = captioner if captioner_for is None else captioner_for(image)
-            made = _caption(result, asking, dataset.find(image), samples, left, options or {})
+            path = dataset.find(image)
+            made = _caption(result, asking, path, samples, left, options or {})
             fresh = [one for one in made if (one.sample, one.variant) not in known]
-            kept.add(fresh)
+            # An image that could not be read is not written down, so that it is tried again.
+            kept.add(fresh if path.name not in result.failed else [])
             known |= {(one.sample, one.variant): one for one in fresh}
     tell(1.0, f"{len(by_image)} images captioned")
     wanted = ((one.id, v) for samples in by_image.values() for one in samples for v in variants)
