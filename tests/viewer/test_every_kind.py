@@ -245,7 +245,7 @@ def test_points_are_put_moved_and_deleted_by_hand(started, hand, qtbot):
     )
     hand.key(Key.Key_Delete)
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == wanted[1:], timeout=5000)
-    assert len(started.annotator.session.records) == 2
+    qtbot.waitUntil(lambda: len(started.annotator.session.records) == 2, timeout=5000)
 
 
 def test_typing_in_the_caption_while_another_shape_is_captioned(boxes, hand, captioner, qtbot):
