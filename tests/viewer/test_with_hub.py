@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -70,7 +71,10 @@ def test_a_published_model_is_got_stopped_resumed_and_used(dock, hub, qtbot, tmp
     progress.button.click()
     dock.annotator.layer("regions").add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
-    assert any(asked for asked in hub.fetched()), "the second download began anew"
+    # Stopped within a file, its rest is asked for; stopped between two, none comes a second time.
+    whole = Counter(place for way, place, asked in hub.requests if way == "GET" and not asked)
+    files = [count for place, count in whole.items() if "/resolve/" in place]
+    assert any(hub.fetched()) or max(files) == 1, "the second download began anew"
     features = dock.annotator.layer("regions").features
     qtbot.waitUntil(lambda: bool(features["caption"][0]), timeout=30_000)
     assert choice.currentText().endswith("— installed")
