@@ -127,22 +127,27 @@ class _T5Writer:
 
     def start(self, prefix: Tensor) -> tuple[Tensor, _Read]:
         """Read the prefixes; writing begins with the padding token."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
         mask = (prefix != self._padding).long()
         states = self._model.encoder(input_ids=prefix, attention_mask=mask).last_hidden_state
-        return self.step(
-            prefix.new_full(prefix.shape[:1], self._padding), _Read(states, mask, None)
-        )
+        past = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        begin = prefix.new_full(prefix.shape[:1], self._padding)
+        return self.step(begin, _Read(states, mask, past))
 
     def step(self, tokens: Tensor, cache: _Read) -> tuple[Tensor, _Read]:
         """Write one more token per row."""
+        # By place, for the cache's argument has two names: past_key_values, and cache since 5.24.
         out = self._model(
-            encoder_outputs=(cache.states,),
-            attention_mask=cache.mask,
-            decoder_input_ids=tokens[:, None],
-            past_key_values=cache.past,
+            None,  # input_ids: they are encoded already
+            cache.mask,
+            tokens[:, None],
+            None,  # decoder_attention_mask: nothing is padded
+            (cache.states,),
+            cache.past,
             use_cache=True,
         )
-        return out.logits[:, -1], _Read(cache.states, cache.mask, out.past_key_values)
+        return out.logits[:, -1], cache
 
     def reorder(self, cache: _Read, rows: Tensor) -> _Read:
         """Take rows of everything."""

@@ -125,11 +125,11 @@ class Gpt2:
         from transformers import DynamicCache
 
         cache = DynamicCache(past) if past else DynamicCache()
-        out = self._model.transformer(tokens, past_key_values=cache, use_cache=True)
-        states = out.last_hidden_state
+        # By place, for the argument has two names: past_key_values, and cache since 5.24.
+        states = self._model.transformer(tokens, cache, use_cache=True).last_hidden_state
         logits = self._model.lm_head(states[:, -1])[:, : self.tokenizer.size]
-        layers = out.past_key_values.layers
-        return Reading(logits, states, tuple((layer.keys, layer.values) for layer in layers))
+        past = tuple((layer.keys, layer.values) for layer in cache.layers)
+        return Reading(logits, states, past)
 
     def text(self, tokens: list[int]) -> str:
         """Text of tokens, without start and end."""
