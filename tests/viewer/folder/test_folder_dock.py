@@ -7,9 +7,11 @@ import weakref
 
 import numpy as np
 import pytest
+from guide_keys import guide_keys
 from image_folder import paint, settle
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
+from qtpy.QtTest import QTest
 
 from napari_patchioner.annotations import read_project
 from napari_patchioner.viewer.folder import opening
@@ -323,3 +325,38 @@ def test_files_of_other_plugins_are_opened_in_the_window(viewer, folder, monkeyp
     with pytest.raises(opening.ImageError, match="no image"):
         opening.show(viewer, loaded)
     assert called == [(str(folder / "i1.png"), "somebody")]
+
+
+def test_every_key_of_the_guide_with_a_folder(quiet, browser, go, place, viewer, qtbot):
+    table, canvas = place.panel.table, viewer.window._qt_viewer.canvas.native
+    go("i1.png")
+
+    def page():
+        for widget, down, up in ((canvas, "i2.png", "i1.png"), (table, "i2.png", "i1.png")):
+            widget.setFocus()
+            QTest.keyClick(widget, Qt.Key.Key_PageDown)
+            settle(browser, qtbot, down)
+            QTest.keyClick(widget, Qt.Key.Key_PageUp)
+            settle(browser, qtbot, up)
+
+    def enter():
+        table.show_here(browser.listing.find("i10.png"))
+        QTest.keyClick(table, Qt.Key.Key_Return)
+        settle(browser, qtbot, "i10.png")
+        index = table.files.index(table.files.row(browser.listing.find("i2.png")), NAME)
+        spot = table.visualRect(index).center()
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+        QTest.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+        settle(browser, qtbot, "i2.png")
+
+    def space():
+        file = browser.listing.find("i2.png")
+        table.show_here(file)
+        for ticked in (True, False):
+            QTest.keyClick(table, Qt.Key.Key_Space)
+            qtbot.waitUntil(lambda ticked=ticked: browser.listing.status(file).done is ticked)
+
+    pressed = {"Page Down, Page Up": page, "Enter, double-click": enter, "Space": space}
+    assert list(pressed) == guide_keys("With a [folder of images]")
+    for act in pressed.values():
+        act()

@@ -111,12 +111,12 @@ def test_the_brush_grows_and_shrinks_within_limits(inspecting, inspector, viewer
     qtbot.waitUntil(lambda: inspector.spot is not None, timeout=5000)
     assert type(inspector.spot.region).__name__ == "Point"
     for _ in range(LARGEST + 3):
-        inspecting.look._on_key(1, viewer)
+        inspecting.look.grow(1)
     assert inspecting.panel.look.brush.value() == inspector.radius == LARGEST
     qtbot.waitUntil(lambda: type(inspector.spot.region).__name__ == "Ellipse", timeout=5000)
     taken = inspecting.annotator.reader.manner.cover(inspector.spot.region, inspector.spot.grid)
     assert np.ptp(taken.rows) >= 2 * LARGEST
-    inspecting.look._on_key(-LARGEST - 3, viewer)
+    inspecting.look.grow(-LARGEST - 3)
     assert inspecting.panel.look.brush.value() == inspector.radius == 0
 
 

@@ -6,7 +6,6 @@ the list of regions, which napari's keys do not reach, the digits do it alone.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -80,8 +79,7 @@ IN_THE_LIST = (
 def bind_keys(layer: napari.layers.Layer, deeds: object) -> None:
     """Let the keys of a layer do what the dock's buttons do."""
     for key in KEYS:
-        deed = getattr(deeds, key.deed)
-        layer.bind_key(key.key, _call(partial(deed, *key.given)), overwrite=True)
+        layer.bind_key(key.key, key_callback(getattr(deeds, key.deed), *key.given), overwrite=True)
 
 
 def free_keys(layer: napari.layers.Layer) -> None:
@@ -90,8 +88,14 @@ def free_keys(layer: napari.layers.Layer) -> None:
         layer.bind_key(key.key, None, overwrite=True)
 
 
-def _call(action: Callable[[], None]) -> Callable[[napari.layers.Layer], None]:
-    def press(_: napari.layers.Layer) -> None:
-        action()
+def key_callback(action: Callable[..., object], *given: object) -> Callable[[object], None]:
+    """Return what napari may bind to a key: a true function, which is what it asks names of.
+
+    One bound key without a ``__name__``, a `functools.partial` for one, and every key of the
+    window ends with an error.
+    """
+
+    def press(_layer_or_viewer: object) -> None:
+        action(*given)
 
     return press

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
-from napari_patchioner.viewer.canvas.keys import FOLDER
+from napari_patchioner.viewer.canvas.keys import FOLDER, key_callback
 from napari_patchioner.viewer.desk.dock import CaptionDock
 from napari_patchioner.viewer.widgets.dock_base import DockBase
 
@@ -15,7 +15,6 @@ from .browser import Browser
 from .folder_list import FolderList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import napari
@@ -97,11 +96,5 @@ class FolderDock(DockBase):
     def _bind_keys(self, on: bool) -> None:
         """Let the keys step from image to image whichever layer is active, or give them back."""
         for name, by in FOLDER.items():
-            self.viewer.bind_key(name, _step(self.browser, by) if on else None, overwrite=True)
-
-
-def _step(browser: Browser, by: int) -> Callable[[object], None]:
-    def press(_: object) -> None:
-        browser.step(by)
-
-    return press
+            action = key_callback(self.browser.step, by) if on else None
+            self.viewer.bind_key(name, action, overwrite=True)

@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_patchioner.viewer.canvas._halo import add_halo
+from napari_patchioner.viewer.canvas.keys import key_callback
 
 from ._own_context import delete_in_own_context
 
@@ -58,7 +59,7 @@ class LookDesk(QObject):
         self._viewer, self._bar, self._find = viewer, bar, annotator
         self._current: Annotator | None = None
         bar.changed.connect(self.apply)
-        viewer.bind_key(INSPECT, lambda _viewer: bar.inspect.toggle(), overwrite=True)
+        viewer.bind_key(INSPECT, key_callback(bar.inspect.toggle), overwrite=True)
         bar.menu.aboutToShow.connect(self.fill_menu)
 
     def refresh(self) -> None:
@@ -132,6 +133,10 @@ class LookDesk(QObject):
         self._viewer.layers.selection.active = layer
         layer.mode = "add"
 
+    def grow(self, step: int) -> None:
+        """Make the brush larger or smaller by some patches."""
+        self._bar.brush.setValue(self._bar.brush.value() + step)
+
     def close(self) -> None:
         """Let go of the viewer."""
         self._leave()
@@ -169,7 +174,5 @@ class LookDesk(QObject):
     def _bind_keys(self, on: bool) -> None:
         """Give the brush its keys while inspecting; layers with keys of that name keep theirs."""
         for key, step in ((SMALLER, -1), (LARGER, 1)):
-            self._viewer.bind_key(key, partial(self._on_key, step) if on else None, overwrite=True)
-
-    def _on_key(self, step: int, _viewer: object) -> None:
-        self._bar.brush.setValue(self._bar.brush.value() + step)
+            action = key_callback(self.grow, step) if on else None
+            self._viewer.bind_key(key, action, overwrite=True)
