@@ -31,11 +31,13 @@ FLOORS = {
     "bridges": 1,
     "decoders": 1,
     "checkpoints": 1,
+    "limits": 0,
     "errors": 0,
 }
 LIGHT = [
     "",
     ".errors",
+    ".limits",
     ".regions",
     ".grids",
     ".decoders",

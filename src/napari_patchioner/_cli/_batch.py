@@ -96,9 +96,18 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
     check_target(asked.out, target, format_name)
     paths = find_images(asked.images, recursive=asked.recursive)
     plan = Plan(paths, asked.regions, only_empty=asked.only_empty, options=asked.options)
+    for line in plan.notes.lines():
+        say(line)
+    in_place = asked.out != STDOUT and Path(asked.regions).resolve() == target.resolve()
+    if plan.notes.left_out and in_place:
+        lost = plan.notes.left_out
+        raise FormatError(
+            f"{asked.out}: {lost} record{'s' * (lost > 1)} of it could not be read and would be "
+            "lost; name another file with --out"
+        )
     if plan.left_out:
         others = f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images"
-        if asked.out != STDOUT and Path(asked.regions).resolve() == target.resolve():
+        if in_place:
             raise FormatError(
                 f"{asked.out}: holds {others}, which would be lost; name those images too "
                 "(perhaps with --recursive), or another file with --out"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from napari_patchioner.annotations import format_named
+from napari_patchioner.annotations import Notes, format_named
 from napari_patchioner.batch import Dataset, Journal, Result
 from napari_patchioner.errors import FormatError
 
@@ -53,7 +53,10 @@ def write_result(
     if isinstance(keeper, Dataset):
         count = keeper.finish()
     else:
-        count, left_out = Result(plan, keeper).write(target, format_name)
+        notes = Notes()
+        count, left_out = Result(plan, keeper).write(target, format_name, notes=notes)
+        for line in notes.lines():
+            say(line)
         if left_out:
             say(
                 f"{len(left_out)} of {count + len(left_out)} regions are left out, which this "

@@ -46,6 +46,7 @@ from ._carried import annotation_from, carried, unique
 from ._content_hash import content_hash
 from ._images import ImageInfo, Images
 from ._napari_shape import region_from_shape, shape_from_region
+from ._notes import Notes, leaving_out, note, noting
 from ._region_text import region_from_text, region_to_text
 from ._table import encode_text, write_bytes
 from ._wkt import region_from_wkt, region_to_wkt
@@ -60,6 +61,7 @@ __all__ = [
     "Images",
     "Kind",
     "NewerVersion",
+    "Notes",
     "Project",
     "ProjectImage",
     "ProjectLines",
@@ -77,7 +79,10 @@ __all__ = [
     "format_of",
     "format_tidy_csv",
     "head_of",
+    "leaving_out",
     "new_uid",
+    "note",
+    "noting",
     "project_path",
     "projects_folder",
     "read_annotations",

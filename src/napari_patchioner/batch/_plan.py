@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations import Annotation, read_annotations
+from napari_patchioner.annotations import Annotation, Notes, read_annotations
 from napari_patchioner.errors import FormatError
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import WholeImage
@@ -52,6 +52,8 @@ class Plan:
     ----------
     left_out : int
         How many regions of the file belong to images that were not given.
+    notes : Notes
+        What of the file could not be read, was dropped or guessed.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class Plan:
         self._labels: dict[str, list[Path]] | None = None
         self._grid: GridDrawing | None = None
         self.left_out = 0
+        self.notes = Notes()
         self._digest = ""
         self._prepare()
 
@@ -111,7 +114,7 @@ class Plan:
             self._digest = _digest(Path(kind))
             matcher = ImageMatcher(self._paths)
             known = KnownImages(self._paths, matcher)
-            self._assign(read_annotations(kind, known), matcher)
+            self._assign(read_annotations(kind, known, notes=self.notes), matcher)
 
     def _assign(self, annotations: Sequence[Annotation], matcher: ImageMatcher) -> None:
         """Give each region of a file to its image."""

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, overload
 
-from napari_patchioner.annotations import Annotation, ImageInfo, format_named
+from napari_patchioner.annotations import (
+    Annotation,
+    ImageInfo,
+    Notes,
+    format_named,
+    write_annotations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,9 +79,14 @@ class Result(Sequence[Annotation]):
         return found
 
     def write(
-        self, path: Path, format_name: str | None = None
+        self, path: Path, format_name: str | None = None, *, notes: Notes | None = None
     ) -> tuple[int, tuple[Annotation, ...]]:
         """Write all regions into one file, whole or not at all.
+
+        Parameters
+        ----------
+        path, format_name, notes
+            As `write_annotations`.
 
         Returns
         -------
@@ -91,7 +102,7 @@ class Result(Sequence[Annotation]):
         """
         form = format_named(path, format_name)
         if form.name in _STREAMED:
-            return len(self), form.write(path, self, {})
+            return len(self), write_annotations(path, self, {}, form.name, notes=notes)
         held = list(self)
-        left_out = form.write(path, held, self.images())
+        left_out = write_annotations(path, held, self.images(), form.name, notes=notes)
         return len(held) - len(left_out), left_out

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.annotations._notes import Notes, log_notes, noting, sentence
 from napari_patchioner.annotations._table import read_table
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import Cancelled, FormatError
+from napari_patchioner.limits import BudgetError, file_budget
 
 from . import (
     _coco,
@@ -100,7 +103,7 @@ FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
 
 def read_annotations(
-    path: str | os.PathLike[str], images: Images | None = None
+    path: str | os.PathLike[str], images: Images | None = None, *, notes: Notes | None = None
 ) -> list[Annotation]:
     """Read annotations from a file of any known format, told by its contents.
 
@@ -110,22 +113,60 @@ def read_annotations(
         A file of any of `FORMATS`.
     images : mapping of str to ImageInfo, optional
         The images by the names the file gives them, for formats that tell no sizes.
+    notes : Notes, optional
+        Takes what was left out, dropped or guessed; by default that goes to the log of
+        ``napari_patchioner``.
 
     Returns
     -------
     list of Annotation
-        Coordinates in ``(row, column)`` image pixels, pixel centres at integers.
+        Coordinates in ``(row, column)`` image pixels, pixel centres at integers. A record that
+        cannot be read is left out, and noted.
 
     Raises
     ------
     FormatError
-        One sentence that names the file and, where it can, the record and the field.
+        One sentence that names the file and, where it can, the record and the field: if the file
+        cannot be read, or none of its records can.
+    BudgetError
+        If it would take more memory or time than `napari_patchioner.limits` grants one file.
     """
-    head = head_of(path)
-    form = format_of(head)
-    if form is None:
-        raise _unknown(head)
-    return form.read(head.path, images) if form.sized else form.read(head.path)
+    taken = Notes() if notes is None else notes
+    own = Notes()
+    with reading_door(path), noting(own):
+        head = head_of(path)
+        form = format_of(head)
+        if form is None:
+            raise _unknown(head)
+        found = form.read(head.path, images) if form.sized else form.read(head.path)
+        if not found and own.first_error is not None:
+            raise own.first_error
+    taken.merge(own)
+    if notes is None:
+        log_notes(taken)
+    return found
+
+
+@contextmanager
+def reading_door(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold reading within to the budget of one file, and tell every error in one sentence.
+
+    Raises
+    ------
+    FormatError
+        Names the file; an error that is none of ours is its cause.
+    """
+    name = Path(path).name or str(path)
+    try:
+        with file_budget(path):
+            yield
+    except (Cancelled, BudgetError):
+        raise
+    except Exception as error:
+        told = sentence(error)
+        if isinstance(error, FormatError) and name in told:
+            raise
+        raise FormatError(told if name in told else f"{name}: {told}") from error
 
 
 def format_of(head: Head) -> Format | None:
@@ -169,6 +210,8 @@ def write_annotations(
     annotations: Sequence[Annotation],
     images: Images | None = None,
     format: str | None = None,  # noqa: A002
+    *,
+    notes: Notes | None = None,
 ) -> tuple[Annotation, ...]:
     """Write annotations to a file, whole or not at all.
 
@@ -182,6 +225,9 @@ def write_annotations(
         The images by the names annotations give them; some formats need their sizes.
     format : str, optional
         One of `FORMATS`; by default the first that has the file's ending.
+    notes : Notes, optional
+        Takes what the format could not keep of the regions it holds; by default that goes to the
+        log of ``napari_patchioner``.
 
     Returns
     -------
@@ -195,7 +241,19 @@ def write_annotations(
         file stays as it was.
     """
     path = Path(path)
-    return format_named(path, format).write(path, annotations, images or {})
+    taken = Notes() if notes is None else notes
+    form = format_named(path, format)
+    with noting(taken):
+        try:
+            left_out = form.write(path, annotations, images or {})
+        except OSError as error:
+            why = error.strerror or error
+            raise FormatError(f"{path}: cannot be written ({why})") from error
+        except (MemoryError, RecursionError) as error:
+            raise FormatError(f"{path}: cannot be written; {sentence(error)}") from error
+    if notes is None:
+        log_notes(taken)
+    return left_out
 
 
 def format_named(path: Path, name: str | None = None) -> Format:

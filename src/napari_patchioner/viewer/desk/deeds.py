@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog
 
+from napari_patchioner.annotations import Notes
 from napari_patchioner.viewer.canvas import layers
 from napari_patchioner.viewer.export.export import (
     CSV,
@@ -123,12 +124,14 @@ class Deeds(Judging):
             return
         session, image = self.annotator.session, self.annotator.image
         try:
-            file, left_out = export_file(Path(path), session, image, name)
+            notes = Notes()
+            file, left_out = export_file(Path(path), session, image, name, notes=notes)
         except (OSError, ValueError) as error:
             self.annotator.tell(f"Nothing was exported: {error}")
             return
         lost = f" It has no place for {left_out_words(left_out)}." if left_out else ""
-        self.annotator.tell(f"Saved {file.name}.{lost}")
+        noted = "".join(f" {line}." for line in notes.lines(1))
+        self.annotator.tell(f"Saved {file.name}.{lost}{noted}")
 
     def export_csv(self, path: str | Path) -> None:
         """Write the two CSV files; `path` names the first."""

@@ -10,6 +10,7 @@ from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
     ImageInfo,
+    Notes,
     write_annotations,
     write_napari_csv,
     write_tidy_csv,
@@ -83,7 +84,12 @@ def export_filters() -> dict[str, str]:
 
 
 def export_file(
-    path: Path, session: Session, image: napari.layers.Image, name: str
+    path: Path,
+    session: Session,
+    image: napari.layers.Image,
+    name: str,
+    *,
+    notes: Notes | None = None,
 ) -> tuple[Path, tuple[Annotation, ...]]:
     """Write all regions and captions of an image in one of the formats.
 
@@ -97,6 +103,8 @@ def export_file(
         What they are about.
     name : str
         One of `FORMATS`.
+    notes : Notes, optional
+        As `write_annotations`.
 
     Returns
     -------
@@ -110,7 +118,7 @@ def export_file(
     height, width = full_shape(image)[-2:]
     info = ImageInfo(title, height, width, Path(source) if source else None)
     annotations = list(session_annotations(session, image))
-    return path, write_annotations(path, annotations, {title: info}, name)
+    return path, write_annotations(path, annotations, {title: info}, name, notes=notes)
 
 
 def _with_ending(path: Path, endings: tuple[str, ...]) -> Path:

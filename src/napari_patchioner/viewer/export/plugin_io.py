@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.annotations import (
     FORMATS,
     ImageInfo,
+    Notes,
     format_of,
     head_of,
     read_annotations,
@@ -47,13 +48,23 @@ def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
 def read_layers(path: str | list[str]) -> list[Any]:
     """Return the layers that show one file of annotations, or several."""
     paths = [path] if isinstance(path, str) else path
-    layers, left_out = [], []
+    layers, left_out, notes = [], [], Notes()
     for one in map(Path, paths):
-        found, rest = annotation_layers(read_annotations(one, viewer_images()), one.stem)
+        annotations = read_annotations(one, viewer_images(), notes=notes)
+        found, rest = annotation_layers(annotations, one.stem)
         layers += found
         left_out += rest
+    show_notes(notes)
     say_left_out(left_out, "napari has no shape for them")
     return layers or [(None,)]
+
+
+def show_notes(notes: Notes) -> None:
+    """Show what reading or writing a file left out, dropped or guessed, in one message."""
+    from napari.utils.notifications import show_warning
+
+    if notes:
+        show_warning("\n".join(notes.lines()))
 
 
 def say_left_out(annotations: Sequence[Annotation], why: str) -> None:
@@ -91,7 +102,9 @@ def write_layers(
     names = {info.name for info in images.values()}
     if len(names) == 1:  # layers that name no image can only be about this one
         found = [one if one.image else replace(one, image=min(names)) for one in found]
-    left_out = write_annotations(path, unique(found), images, name)
+    notes = Notes()
+    left_out = write_annotations(path, unique(found), images, name, notes=notes)
+    show_notes(notes)
     say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
     return [path]
 
