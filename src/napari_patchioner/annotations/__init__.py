@@ -38,12 +38,13 @@ from napari_patchioner.annotations.project._project_places import (
     spare_path,
     strange_project,
 )
-from napari_patchioner.annotations.project._project_shelf import ProjectShelf
+from napari_patchioner.annotations.project._project_shelf import CopyProject, ProjectShelf
 
 from ._annotation import KINDS, Annotation, Kind, Source, new_uid
 from ._captioned import with_human_caption, with_model_caption
 from ._carried import annotation_from, carried, unique
 from ._content_hash import content_hash
+from ._file_names import short_name
 from ._images import ImageInfo, Images
 from ._napari_shape import region_from_shape, shape_from_region
 from ._notes import Notes, leaving_out, note, noting
@@ -55,6 +56,7 @@ __all__ = [
     "FORMATS",
     "KINDS",
     "Annotation",
+    "CopyProject",
     "Format",
     "Head",
     "ImageInfo",
@@ -97,6 +99,7 @@ __all__ = [
     "region_to_wkt",
     "remember_project",
     "shape_from_region",
+    "short_name",
     "spare_path",
     "strange_project",
     "unique",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from napari_patchioner.errors import FormatError
 
 from ._cells import guard_cell, unguard_cell
+from ._file_names import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -202,7 +203,7 @@ def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     path = Path(path)
     try:
         path = path.resolve()
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+        handle, beside = tempfile.mkstemp(prefix=f".{short_name(path.name, 80)}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.writelines(chunks)

@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
+import time
 from dataclasses import fields, replace
 
 import numpy as np
@@ -191,7 +194,7 @@ def test_a_failed_write_leaves_everything_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(FormatError, match="No space left"):
         write_project(path, project(box(caption="two")))
     assert [r.caption for r in read_project(path).records] == ["one"]
-    assert {p.name for p in tmp_path.iterdir()} <= {"p.json", "p.json.bak"}
+    assert {p.name for p in tmp_path.glob("*p.json*")} <= {"p.json", "p.json.bak"}
 
 
 def with_version(path, version):
@@ -379,7 +382,10 @@ def test_a_renamed_or_moved_image_is_known_again(image_file, tmp_path):
     moved.parent.mkdir()
     image_file.rename(moved)
     again = shelf(moved)
-    assert captions(again.find()) == ["one"]
+    assert again.find() is None
+    [offered] = again.copies
+    assert (offered.image_path, offered.there) == (str(image_file), False)
+    assert captions(again.take(offered.path)) == ["one"]
     second = again.write(project(box(caption="two")))
     assert second == moved.parent / "renamed.tif.patchioner.json"
     assert captions(read_project(first)) == ["one"]
@@ -471,3 +477,151 @@ def test_five_thousand_regions_come_back(tmp_path):
         write_project(tmp_path / "p.json", project(*records), lines=lines)
         found = read_project(tmp_path / "p.json").records
         assert [record.uid for record in found] == [record.uid for record in records]
+
+
+def copied(image_file, tmp_path, name="cells.tif"):
+    """Return the same image once more, in another folder."""
+    other = tmp_path / "copies" / name
+    other.parent.mkdir(exist_ok=True)
+    other.write_bytes(image_file.read_bytes())
+    return other
+
+
+@pytest.mark.parametrize("at_home", [False, True])
+def test_a_copy_of_an_image_goes_on_beside_itself_and_takes_nothing_over_by_itself(
+    image_file, tmp_path, monkeypatch, at_home
+):
+    from napari_patchioner.annotations.project import _project_places
+
+    if at_home:
+        monkeypatch.setattr(_project_places.os, "access", lambda *_: False)
+    first = shelf(image_file).write(project(box(caption="one")))
+    saved, other = first.read_bytes(), copied(image_file, tmp_path)
+    copy = shelf(other)
+    assert copy.find() is None
+    [offered] = copy.copies
+    assert (offered.path, offered.captions, offered.there) == (first.resolve(), 1, True)
+    assert offered.image_path == str(image_file)
+    assert captions(copy.take(offered.path, go_on=True)) == ["one"]
+    mine = copy.write(project(box(caption="two")))
+    assert mine != first
+    assert mine.parent == (projects_folder() if at_home else other.parent)
+    assert first.read_bytes() == saved
+    assert captions(shelf(other).find()) == ["two"]
+    original = shelf(image_file)
+    assert captions(original.find()) == ["one"]
+    assert original.others == ()
+    assert original.write(project(box(caption="three"))) == first
+
+
+def test_of_all_copies_none_is_forgotten_and_the_newest_is_offered_first(image_file, tmp_path):
+    places = [copied(image_file, tmp_path, f"{name}.tif") for name in "abc"]
+    for day, place in enumerate(places, start=1):
+        when = f"2026-01-0{day}T00:00:00.000+00:00"
+        shelf(place).write(project(box(caption=place.name), written=when))
+    found = shelf(image_file)
+    assert found.find() is None
+    assert [one.path.name[0] for one in found.copies] == ["c", "b", "a"]
+
+
+def test_a_project_that_was_copied_along_with_its_image_belongs_to_the_copy(image_file, tmp_path):
+    first = shelf(image_file).write(project(box(caption="one")))
+    other = copied(image_file, tmp_path)
+    (other.parent / first.name).write_bytes(first.read_bytes())
+    again = shelf(other)
+    assert captions(again.find()) == ["one"]
+    assert again.write(project(box(caption="two"))).parent == other.parent
+    assert captions(read_project(first)) == ["one"]
+
+
+def test_an_image_whose_name_begins_with_anothers_is_not_taken_for_it(image_file):
+    longer = image_file.with_name("cells.tif.tif")
+    longer.write_bytes(b"pixels")
+    saved = shelf(longer).write(project(box(caption="one")))
+    mine = shelf(image_file)
+    assert mine.find() is None
+    assert mine.write(project(box(caption="two"))) != saved
+    assert captions(read_project(saved)) == ["one"]
+
+
+@pytest.mark.parametrize("name", ["n" * 236 + ".tif", "細胞" * 40 + ".tif", "🔬" * 62 + ".tif"])
+@pytest.mark.parametrize("writable", [True, False])
+def test_names_as_long_as_the_drive_allows_are_saved_beside_and_at_home(
+    image_file, monkeypatch, name, writable
+):
+    from napari_patchioner.annotations.project import _project_file
+
+    long = image_file.with_name(name)
+    image_file.rename(long)
+    writing = _project_file.write_bytes
+
+    def refuse(path, data):
+        if path.parent == long.parent and not writable:
+            raise FormatError(f"{path}: cannot be written (Read-only file system)")
+        writing(path, data)
+
+    monkeypatch.setattr(_project_file, "write_bytes", refuse)
+    for caption in ("one", "two"):
+        mine = shelf(long)
+        mine.find()
+        path = mine.write(project(box(caption=caption)))
+        assert path.parent == (long.parent if writable else projects_folder())
+    assert captions(shelf(long).find()) == ["two"]
+    second = shelf(long)
+    spare = second.write(project(box("b", caption="three")))
+    assert spare != path
+    assert captions(read_project(path)) == ["two"]
+
+
+def test_names_that_differ_only_at_their_ends_stay_apart(image_file):
+    long = [image_file.with_name(f"{'x' * 230}{end}.tif") for end in "ab"]
+    paths = [
+        shelf(one, PIXELS + place).write(project(box(caption=one.name[-5])))
+        for place, one in enumerate(long)
+    ]
+    assert len({path.name for path in paths}) == 2
+    assert captions(shelf(long[0], PIXELS).find()) == ["a"]
+
+
+TOGETHER = """
+import sys, time
+import numpy as np
+from napari_patchioner.annotations import Project, ProjectImage, ProjectRecord, ProjectShelf
+
+who, image, start = sys.argv[1:]
+shelf = ProjectShelf(np.arange(24, dtype=np.uint8).reshape(4, 6), image, "cells.tif")
+found = shelf.find()
+records = list(found.records) if found else []
+while time.time() < float(start):
+    time.sleep(0.001)
+for number in range(30):
+    box = np.array([[0, 0], [0, 9], [9, 9], [9, 0]], float)
+    records.append(ProjectRecord(f"{who}{number}", "shape", "regions", "rectangle", box,
+                                 caption=f"{who} {number}", source="human"))
+    shelf.write(Project(ProjectImage("cells.tif"), tuple(records)))
+    if shelf.note:
+        print(shelf.note)
+"""
+
+
+def test_of_programs_that_save_at_once_none_loses_work_and_all_but_one_are_told(image_file):
+    shelf(image_file).write(project(box(caption="before", source="human")))
+    start = str(time.time() + 3)
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, who, str(image_file), start],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for who in "abc"
+    ]
+    told = [program.communicate(timeout=60)[0] for program in programs]
+    assert [program.returncode for program in programs] == [0, 0, 0]
+    assert sum("another program" in one for one in told) == 2
+    files = find_projects(image_file, content_hash(PIXELS))
+    assert len(files) == 3
+    kept = {record.uid for path in files for record in read_project(path).records}
+    assert kept == {"a", *(f"{who}{number}" for who in "abc" for number in range(30))}
+    again = shelf(image_file)
+    again.find()
+    assert len(again.others) == 2

@@ -135,9 +135,9 @@ def shelf(image_file):
     return ProjectShelf(PIXELS, image_file, "cells.tif")
 
 
-def write(path, when, *records):
+def write(path, when, *records, image_path=""):
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = ProjectImage("cells.tif", content=content_hash(PIXELS))
+    image = ProjectImage("cells.tif", content=content_hash(PIXELS), path=str(image_path))
     write_project(path, Project(image, records, written=f"2026-01-0{when}T00:00:00.000+00:00"))
     return path
 
@@ -155,8 +155,8 @@ def beside(image_file):
 @pytest.mark.parametrize("newest", ["home", "beside"])
 def test_the_newest_is_opened_and_the_other_named_and_offered(image_file, at_home, beside, newest):
     late, early = (at_home, beside) if newest == "home" else (beside, at_home)
-    write(early, 1, box("a", "mine", "human"), box("b", "old", "model"))
-    write(late, 2, box("b", "new", "model"))
+    write(early, 1, box("a", "mine", "human"), box("b", "old", "model"), image_path=image_file)
+    write(late, 2, box("b", "new", "model"), image_path=image_file)
     mine = shelf(image_file)
     found = mine.find()
     assert texts(found) == {"b": "new"}
@@ -182,14 +182,14 @@ def test_what_the_index_knows_is_opened_where_it_is_newer(image_file, beside, tm
     mine.move(tmp_path / "shared" / "cells.patchioner.json")
     mine.path.parent.mkdir()
     elsewhere = mine.write(project(box("a", "elsewhere", "human"), box("b", "late", "human")))
-    write(beside, 1, box("a", "early", "human"))
+    write(beside, 1, box("a", "early", "human"), image_path=image_file)
     again = shelf(image_file)
     assert texts(again.find()) == {"a": "elsewhere", "b": "late"}
     assert again.path == elsewhere
 
 
 def test_work_that_went_on_elsewhere_is_not_offered_again(image_file, at_home, beside):
-    write(at_home, 1, box("a", "one", "human"), box("b", "two", "human"))
+    write(at_home, 1, box("a", "one", "human"), box("b", "two", "human"), image_path=image_file)
     mine = shelf(image_file)
     found = mine.find()
     assert mine.write(replace(found, records=found.records[:1], written="")) == beside
@@ -197,16 +197,21 @@ def test_work_that_went_on_elsewhere_is_not_offered_again(image_file, at_home, b
     assert texts(again.find()) == {"a": "one"}
     assert again.others == ()
     # Until somebody works on there.
-    write(at_home, 2, box("c", "three", "human"))
+    write(at_home, 2, box("c", "three", "human"), image_path=image_file)
     third = shelf(image_file)
     third.find()
     assert third.others == (at_home,)
 
 
 def test_what_holds_nothing_new_or_cannot_be_read_is_not_offered(image_file, at_home, beside):
-    write(beside, 2, box("a", "one", "human"), box("b", "two", "human"))
-    write(at_home, 1, box("a", "one", "human"))
-    broken = write(beside.with_name("cells.tif.2.patchioner.json"), 1, box("c", "x", "human"))
+    write(beside, 2, box("a", "one", "human"), box("b", "two", "human"), image_path=image_file)
+    write(at_home, 1, box("a", "one", "human"), image_path=image_file)
+    broken = write(
+        beside.with_name("cells.tif.2.patchioner.json"),
+        1,
+        box("c", "x", "human"),
+        image_path=image_file,
+    )
     broken.write_bytes(broken.read_bytes()[:-20])
     mine = shelf(image_file)
     assert texts(mine.find()) == {"a": "one", "b": "two"}

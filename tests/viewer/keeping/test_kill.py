@@ -127,8 +127,7 @@ def test_the_image_is_known_again_after_a_kill(tmp_path, nursery):
     while not (tmp_path / "cells.tif.patchioner.json").exists():
         time.sleep(0.02)
     os.kill(child, signal.SIGKILL)
-    project = ProjectShelf(
-        np.zeros((64, 64), np.uint8), tmp_path / "renamed.tif", "renamed.tif"
-    ).find()
-    assert project is not None
-    assert project.records
+    shelf = ProjectShelf(np.zeros((64, 64), np.uint8), tmp_path / "renamed.tif", "renamed.tif")
+    assert shelf.find() is None
+    [offered] = shelf.copies
+    assert shelf.take(offered.path).records

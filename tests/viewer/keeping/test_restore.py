@@ -153,11 +153,62 @@ def test_a_moved_and_renamed_image_gets_its_work_back(opened, image_file, tmp_pa
     assert keeper.close()
     moved = image_file.rename(tmp_path / "renamed.png")
     again, keeper = opened(None, path=moved)
+    assert not again.session.records, "what lay elsewhere is asked about first"
+    assert [one.there for one in keeper.copies] == [False]
+    keeper.take_over()
     assert described(again.session) == before
+    assert keeper.copies == ()
     assert keeper.close()
     again.edit(again.session.uids("regions")[0], "better words")
     assert keeper.save()
     assert keeper.path == tmp_path / "renamed.png.patchioner.json"
+
+
+def test_a_copy_is_asked_about_in_the_dock_and_never_written_into(dock, viewer, image_file, qtbot):
+    """The same file in two folders, and a third time while somebody draws already."""
+    keeper, offer = None, dock.panel.project.offer
+
+    def use(path):
+        nonlocal keeper
+        viewer.open(path)
+        keeper = dock.projects.keepers[dock.annotator]
+        qtbot.waitUntil(lambda: keeper.found, timeout=10000)
+        return dock.annotator
+
+    first = work_on(use(image_file))
+    assert keeper.save()
+    saved = keeper.path.read_bytes()
+    copies = [image_file.parent.parent / name / "stripes.png" for name in ("two", "three", "four")]
+    for copy in copies:
+        copy.parent.mkdir()
+        copy.write_bytes(image_file.read_bytes())
+
+    annotator = use(copies[0])
+    assert not annotator.session.records
+    assert offer.isVisible()
+    assert str(image_file) in offer.question.text()
+    assert "5 captions" in offer.question.text()
+    offer.accept.click()
+    assert described(annotator.session) == described(first)
+    assert not offer.isVisible()
+    assert keeper.save()
+    assert keeper.path == copies[0].with_name("stripes.png.patchioner.json")
+
+    annotator = use(copies[1])
+    offer.refuse.click()
+    assert not offer.isVisible()
+    assert not annotator.session.records
+    annotator.layer("regions").add([BOX], shape_type=["rectangle"])
+    assert keeper.save()
+    assert keeper.path.parent == copies[1].parent
+    assert len(read_project(keeper.path).records) == 1
+
+    annotator = use(copies[2])
+    annotator.layer("regions").add([BOX], shape_type=["rectangle"])
+    offer.accept.click()
+    assert keeper.save()
+    assert len(read_project(keeper.path).records) > 1
+    assert image_file.with_name("stripes.png.patchioner.json").read_bytes() == saved
 
 
 def test_an_image_that_is_no_file_gets_its_work_back(opened, picture, home):

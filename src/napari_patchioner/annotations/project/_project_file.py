@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_patchioner.annotations._fields import Fields
 from napari_patchioner.annotations._table import write_bytes
@@ -21,6 +23,12 @@ from ._project import Project
 from ._project_json import check_references, image_from_json, record_from_json, unplain
 from ._project_lines import VERSION, ProjectLines, checksum
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOME = "NAPARI_PATCHIONER_HOME"
+# Nobody takes so long to write one project; whoever holds the lock longer hangs.
+_PATIENCE_S = 20.0
 _HEAD = re.compile(
     rb'\{"format": "napari-patchioner project", "version": "(\d{1,6})\.(\d{1,6})", '
     rb'"written": "([-0-9T:.+Z]{1,40})", "content": "([0-9a-f]{0,64})", '
@@ -147,14 +155,25 @@ def write_project(
     """
     path = Path(path)
     found, data = (lines or ProjectLines()).encode(project)
-    there = _bytes(path)
-    if there is not None:
-        whole = _is_whole(path, there, replaces)
-        # A damaged file is kept, too: a person may still find something in it.
-        _keep(path, backup_path(path) if whole else path.with_name(f"{path.name}.damaged"))
-    write_bytes(path, data)
+    # From the look at what is there to the new file in its place, nobody else may come between.
+    with _alone(path):
+        there = _bytes(path)
+        if there is not None:
+            whole = _is_whole(path, there, replaces)
+            # A damaged file is kept, too: a person may still find something in it.
+            _keep(path, backup_path(path) if whole else path.with_name(f"{path.name}.damaged"))
+        write_bytes(path, data)
     _sync_folder(path.parent)
     return found
+
+
+def projects_folder() -> Path:
+    """Return the user's own folder of projects, under $NAPARI_PATCHIONER_HOME where that is set."""
+    if home := os.environ.get(HOME):
+        return Path(home).expanduser().resolve() / "projects"
+    from platformdirs import user_data_path
+
+    return user_data_path("napari-patchioner", appauthor=False) / "projects"
 
 
 def backup_path(path: Path) -> Path:
@@ -245,6 +264,30 @@ def _is_whole(path: Path, data: bytes, replaces: str | None) -> bool:
     if replaces is not None and head.checksum != replaces:
         raise ProjectTaken(f"{path.name}: was written by another window or program")
     return True
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other windows and programs of this person from writing the same file meanwhile.
+
+    The lock lies in the user's own folder, not to litter the image's. Where nothing can be locked,
+    the check of what is there has to do alone.
+    """
+    from filelock import FileLock, Timeout
+
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):
+            folder = projects_folder() / "locks"
+            folder.mkdir(parents=True, exist_ok=True)
+            name = blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
+            try:
+                held.enter_context(FileLock(folder / f"{name}.lock", timeout=_PATIENCE_S))
+            except Timeout:
+                raise FormatError(
+                    f"{path.name}: another program has been writing it for "
+                    f"{_PATIENCE_S:.0f} seconds; end that program, then save again"
+                ) from None
+        yield
 
 
 def _keep(path: Path, as_: Path) -> None:

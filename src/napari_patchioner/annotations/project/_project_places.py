@@ -1,35 +1,44 @@
 """Where the project of an image is written, and where it is found again.
 
-Beside the image under its name, or in the user's data folder under its content hash. An index in
-that folder, one small file per content hash, tells where a project lies, so that an image which
-was renamed or moved is known again.
+Beside the image under its name, or in the user's data folder under its content hash. Which image a
+project belongs to is told by where it lies and by the path in it; the content hash alone makes no
+owner, since a copy of an image is another image. An index in the data folder, one small file per
+content hash, tells where projects of these pixels lie, so that the work on an image that was
+renamed, moved or copied can be offered.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from glob import escape
+from hashlib import blake2b
 from pathlib import Path
 
+from napari_patchioner.annotations._file_names import short_name
 from napari_patchioner.annotations._table import write_bytes
 from napari_patchioner.errors import FormatError
 
-from ._project_file import ProjectHead, read_head
+from ._project_counts import read_image_path
+from ._project_file import ProjectHead, backup_path, projects_folder, read_head
 from ._project_sweep import sweep
 
 ENDING = ".patchioner.json"
-HOME = "NAPARI_PATCHIONER_HOME"
+# What may stand between the name of an image and the ending: other pixels, and a number.
+_BETWEEN = r"(?:\.[0-9a-f]{8})?(?:\.\d+)?"
+# Places that the index holds for one content.
+_INDEXED = 32
 
 
-def projects_folder() -> Path:
-    """Return the user's own folder of projects, under $NAPARI_PATCHIONER_HOME where that is set."""
-    if home := os.environ.get(HOME):
-        return Path(home).expanduser().resolve() / "projects"
-    from platformdirs import user_data_path
+def project_stem(image_name: str) -> str:
+    """Return what the projects beside an image begin with: its name, shortened where it must be.
 
-    return user_data_path("napari-patchioner", appauthor=False) / "projects"
+    >>> project_stem("cells.tif")
+    'cells.tif'
+    """
+    return short_name(image_name)
 
 
 def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Path:
@@ -47,21 +56,36 @@ def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Pat
     Path
         ``image.tif.patchioner.json`` beside ``image.tif``; with the first digits of the content
         hash in it where that name is taken by other pixels; in the user's data folder where
-        there is no image file or its folder cannot be written.
+        there is no image file or its folder cannot be written, see `home_path`.
 
     Examples
     --------
     >>> project_path(None, "0123abcd").name
     '0123abcd.patchioner.json'
     """
-    home = projects_folder() / f"{content}{ENDING}"
     image = _file(image_path)
     if image is None or not os.access(image.parent, os.W_OK):
+        return home_path(image_path, content)
+    stem = project_stem(image.name)
+    beside = image.with_name(f"{stem}{ENDING}")
+    try:
+        free = not beside.exists() or _content(beside) == content
+    except OSError:  # not even a name this long
+        return home_path(image_path, content)
+    return beside if free else image.with_name(f"{stem}.{content[:8]}{ENDING}")
+
+
+def home_path(image_path: str | os.PathLike[str] | None, content: str) -> Path:
+    """Return where a project is written in the user's data folder.
+
+    Under the content hash; where that is the project of a copy that lies elsewhere, under the
+    hash and digits of the image's own path.
+    """
+    home = projects_folder() / f"{content}{ENDING}"
+    if _content(home) is None or _is_of(home, image_path):
         return home
-    beside = image.with_name(f"{image.name}{ENDING}")
-    if not beside.exists() or _content(beside) == content:
-        return beside
-    return image.with_name(f"{image.name}.{content[:8]}{ENDING}")
+    digits = blake2b(os.fsencode(str(_file(image_path) or image_path or "")), digest_size=4)
+    return projects_folder() / f"{content}.{digits.hexdigest()}{ENDING}"
 
 
 def spare_path(path: Path) -> Path:
@@ -76,21 +100,44 @@ def spare_path(path: Path) -> Path:
 def find_projects(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
     """Return the projects of an image, the one saved last first.
 
-    They may lie beside the image, in the user's data folder, or where the index says.
+    They lie beside the image under its name, or say that they are about the image at this path.
     """
-    near = _near(image_path, content)
-    indexed = _indexed(content)
-    if indexed is not None and indexed not in [path.resolve() for path in near]:
-        near.append(indexed)
-    own = [path for path in near if _content(path) == content]
-    # In doubt the one that is nearer.
-    return sorted(own, key=_written, reverse=True)
+    return [path for path in _known(image_path, content) if is_own(path, image_path)]
+
+
+def projects_of_copies(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
+    """Return the projects of other images with the same pixels, the one saved last first.
+
+    One of them may be the image itself before it was renamed or moved: only a person knows.
+    """
+    return [path for path in _known(image_path, content) if not is_own(path, image_path)]
+
+
+def is_own(project: Path, image_path: str | os.PathLike[str] | None) -> bool:
+    """Whether a project belongs to the image at a path: by where it lies, or by what it says."""
+    image = _file(image_path)
+    if image is not None and _same(project.parent, image.parent):
+        stems = "|".join({re.escape(image.name), re.escape(project_stem(image.name))})
+        named = re.fullmatch(rf"({stems}){_BETWEEN}{re.escape(ENDING)}", project.name)
+        if named:
+            # "a.tif.2" may be an image, too.
+            other = image.with_name(project.name.removesuffix(ENDING))
+            return other.name in (image.name, named[1]) or not other.exists()
+    return _is_of(project, image_path)
+
+
+def image_of_project(project: Path) -> str:
+    """Return where the image of a project lay when it was saved; empty where that is not known."""
+    for path in (project, backup_path(project)):
+        with suppress(FormatError):
+            return read_image_path(path)
+    return ""
 
 
 def strange_project(image_path: str | os.PathLike[str] | None, content: str) -> Path | None:
     """Return a project beside an image that was made on other pixels, to be offered."""
     image = _file(image_path)
-    beside = image.with_name(f"{image.name}{ENDING}") if image is not None else None
+    beside = image.with_name(f"{project_stem(image.name)}{ENDING}") if image is not None else None
     found = _content(beside) if beside is not None else None
     return beside if found is not None and found != content else None
 
@@ -103,23 +150,23 @@ def sweep_projects(image_path: str | os.PathLike[str] | None, content: str) -> N
 
 
 def remember_project(path: str | os.PathLike[str], content: str) -> None:
-    """Note in the index where the project of an image lies.
+    """Note in the index where a project of these pixels lies.
 
     Raises
     ------
     FormatError
         If the index cannot be written.
     """
-    place = _entry(content)
-    data = json.dumps({"path": str(Path(path).resolve())}).encode()
-    with suppress(OSError):
-        if place.read_bytes() == data:
-            return
+    place, known = _entry(content), _indexed(content)
+    path = Path(path).resolve()
+    if path in known:
+        return
+    kept = [path, *(one for one in known if one.exists())][:_INDEXED]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FormatError(f"{place.parent}: cannot be made ({error.strerror or error})") from error
-    write_bytes(place, data)
+    write_bytes(place, json.dumps({"paths": [str(one) for one in kept]}).encode())
 
 
 def _file(image_path: str | os.PathLike[str] | None) -> Path | None:
@@ -130,22 +177,53 @@ def _file(image_path: str | os.PathLike[str] | None) -> Path | None:
     return path if path.name else None
 
 
+def _is_of(project: Path, image_path: str | os.PathLike[str] | None) -> bool:
+    """Whether a project says that it is about the image at a path; of none, for no path."""
+    recorded, image = image_of_project(project), _file(image_path)
+    if image is None or not recorded:
+        return recorded == str(image_path or "")
+    other = _file(recorded)
+    return other is not None and _same(other, image)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same place, whatever links are on the way."""
+    if one == other:
+        return True
+    try:
+        return one.resolve() == other.resolve()
+    except (OSError, RuntimeError):
+        return False
+
+
+def _known(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
+    """Return all projects of these pixels that can be found, the one saved last first."""
+    found = {path.resolve(): path for path in reversed(_indexed(content))}
+    found |= {path.resolve(): path for path in _near(image_path, content)}
+    mine = [path for path in found.values() if _content(path) == content]
+    return sorted(mine, key=_written, reverse=True)
+
+
 def _near(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
     """Return all projects beside the image, and those of its content in the user's folder."""
     found = list(projects_folder().glob(f"{escape(content)}*{ENDING}"))
     image = _file(image_path)
     if image is not None:
-        with suppress(OSError):
-            found += image.parent.glob(f"{escape(image.name)}*{ENDING}")
+        for stem in {image.name, project_stem(image.name)}:
+            with suppress(OSError):
+                found += image.parent.glob(f"{escape(stem)}*{ENDING}")
     return found
 
 
-def _indexed(content: str) -> Path | None:
+def _indexed(content: str) -> list[Path]:
+    """Return where projects of these pixels have been written, as far as is remembered."""
     try:
         value = json.loads(_entry(content).read_bytes())
-        return Path(value["path"])
+        # A single path is how the first version wrote it.
+        paths = [value["path"]] if "path" in value else value["paths"]
+        return [Path(path) for path in paths]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return []
 
 
 def _entry(content: str) -> Path:
@@ -161,7 +239,7 @@ def _head(path: Path) -> ProjectHead | None:
 
 def _content(path: Path) -> str | None:
     """Return whose project a file is; of its ``.bak`` where its head is damaged."""
-    head = _head(path) or _head(path.with_name(f"{path.name}.bak"))
+    head = _head(path) or _head(backup_path(path))
     return head.content if head is not None else None
 
 

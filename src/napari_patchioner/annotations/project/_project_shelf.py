@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -12,13 +12,18 @@ from napari_patchioner.annotations._content_hash import content_hash
 from napari_patchioner.errors import FormatError
 
 from ._project import ProjectImage
+from ._project_counts import read_counts
 from ._project_file import NewerVersion, ProjectTaken, read_head, read_project, write_project
 from ._project_lines import ProjectLines
 from ._project_merge import merge_projects
 from ._project_places import (
     find_projects,
+    home_path,
+    image_of_project,
+    is_own,
     project_path,
     projects_folder,
+    projects_of_copies,
     remember_project,
     spare_path,
     strange_project,
@@ -38,11 +43,34 @@ if TYPE_CHECKING:
 ABSORBED = "absorbed"
 
 
+@dataclass(frozen=True, slots=True)
+class CopyProject:
+    """Work on another image with the very same pixels, which a person may take over.
+
+    Attributes
+    ----------
+    path : Path
+        The project.
+    image_path : str
+        The image it was made on; empty where that was no file.
+    captions : int
+        How many captions it holds.
+    there : bool
+        Whether that image is still where it was; if not, it may be this one, moved.
+    """
+
+    path: Path
+    image_path: str
+    captions: int
+    there: bool
+
+
 class ProjectShelf:
     """Where the work on one image is kept. Safe to use from several threads.
 
     A file that this shelf has neither read nor written is never replaced: then the work goes
-    into another file, and `note` says so.
+    into another file, and `note` says so. The project of another image is never written into,
+    even where its pixels are the same: it is only offered.
 
     Parameters
     ----------
@@ -61,6 +89,9 @@ class ProjectShelf:
         What a person should know of the last `find` or `write`, in one sentence; mostly empty.
     others : tuple of Path
         Further projects of the image, the newest first, that hold what the one found lacks.
+    copies : tuple of CopyProject
+        Where nothing is saved for the image itself: work on images with the same pixels, the
+        newest first. Nothing of it is taken over unless a person says so.
     """
 
     def __init__(
@@ -69,6 +100,7 @@ class ProjectShelf:
         self.path: Path | None = None
         self.note = ""
         self.others: tuple[Path, ...] = ()
+        self.copies: tuple[CopyProject, ...] = ()
         self._absorbed: set[str] = set()
         self._pixels = pixels
         self._image_path = image_path
@@ -88,12 +120,15 @@ class ProjectShelf:
                     tuple(int(length) for length in self._pixels.shape),
                     str(self._pixels.dtype),
                     content_hash(self._pixels),
-                    str(self._image_path or ""),
+                    _plain_path(self._image_path),
                 )
             return self._image
 
     def find(self) -> Project | None:
-        """Return the work saved for this image, under whatever name; None if there is none.
+        """Return the work saved for this image; None if there is none.
+
+        Work on copies of the image, of which one may be the image before it was moved, is noted
+        in `copies`.
 
         Raises
         ------
@@ -104,10 +139,12 @@ class ProjectShelf:
             content = self.image.content
             sweep_projects(self._image_path, content)
             found = find_projects(self._image_path, content)
-            strange = None if found else strange_project(self._image_path, content)
-            if strange is not None:
-                self.note = f"{strange.name} was made on other pixels; it is left as it is"
             if not found:
+                strange = strange_project(self._image_path, content)
+                if strange is not None:
+                    self.note = f"{strange.name} was made on other pixels; it is left as it is"
+                copies = projects_of_copies(self._image_path, content)
+                self.copies = tuple(one for one in map(_copy, copies) if one is not None)
                 return None
             project = self.take(found[0], go_on=len(found) > 1)
             self._compare(project, found[1:])
@@ -121,7 +158,7 @@ class ProjectShelf:
         path : path-like
             The file.
         go_on : bool
-            Go on in it wherever it lies.
+            Go on in it wherever it lies, if it is a project of this very image.
 
         Raises
         ------
@@ -133,7 +170,8 @@ class ProjectShelf:
             project = read_project(path)
             self.note = project.warning
             self._absorbed = _absorbed(project)
-            if go_on or path == project_path(self._image_path, self.image.content):
+            ours = path == project_path(self._image_path, self.image.content)
+            if is_own(path, self._image_path) and (go_on or ours):
                 self.move(path)
             else:
                 self._absorb(path)
@@ -185,17 +223,13 @@ class ProjectShelf:
             self.note = ""
             path = self.path or project_path(self._image_path, content)
             try:
-                self._write(path, project)
-            except (ProjectTaken, NewerVersion):
-                path = spare_path(path)
-                self._checksum = ""
-                self._write(path, project)
-                self.note = f"another program writes the project, too; this goes to {path.name}"
+                path = self._write_or_spare(path, project)
             except FormatError as error:
-                home = project_path(None, content)
+                home = home_path(self._image_path, content)
                 if path == home:
                     raise
-                path = self._write_at_home(home, project)
+                self._checksum = ""
+                path = self._write_or_spare(home, project)
                 self.note = f"{error}; saved to {path} instead"
             self.path = path
             return path
@@ -234,17 +268,43 @@ class ProjectShelf:
             remember_project(path, self.image.content)
         self._checksum = write_project(path, project, replaces=self._checksum, lines=self._lines)
 
-    def _write_at_home(self, home: Path, project: Project) -> Path:
-        self._checksum = ""
-        try:
-            self._write(home, project)
-        except (ProjectTaken, NewerVersion):
-            home = spare_path(home)
-            self._write(home, project)
-        return home
+    def _write_or_spare(self, path: Path, project: Project) -> Path:
+        """Write, into another file where this one is somebody else's; return which it was."""
+        wanted = path
+        while True:
+            try:
+                self._write(path, project)
+            except (ProjectTaken, NewerVersion):
+                # Another program may take the free name in the meantime, too.
+                path, self._checksum = spare_path(wanted), ""
+            else:
+                break
+        if path != wanted:
+            self.note = f"another program writes the project, too; this goes to {path.name}"
+        return path
 
 
 def _absorbed(project: Project) -> set[str]:
     """Return the checksums of the files that all of is in a project."""
     found = project.extra.get(ABSORBED, ())
     return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()
+
+
+def _copy(path: Path) -> CopyProject | None:
+    """Return what is to be said of a copy's project; None where nobody can read it."""
+    try:
+        counts = read_counts(path)
+    except FormatError:
+        return None
+    lay = image_of_project(path)
+    try:
+        there = bool(lay) and ("://" in lay or Path(lay).exists())
+    except OSError:  # a drive that does not answer may have it still
+        there = True
+    return CopyProject(path, lay, counts.captions, there)
+
+
+def _plain_path(image_path: str | os.PathLike[str] | None) -> str:
+    """Return where an image lies, so that it means the same in every folder one works in."""
+    text = str(image_path or "")
+    return text if not text or "://" in text else str(Path(text).expanduser().absolute())

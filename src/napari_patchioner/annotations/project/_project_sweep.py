@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from napari_patchioner.annotations._file_names import short_name
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,7 +35,7 @@ def sweep(path: Path) -> list[Path]:
         What is gone.
     """
     names = [path.name, f"{path.name}.bak", f"{path.name}.damaged"]
-    stems = "|".join(re.escape(name) for one in names for name in (one, one[:80]))
+    stems = "|".join(re.escape(name) for one in names for name in (one, short_name(one, 80)))
     ours = re.compile(rf"\.(?:{stems}){_ADDED}")
     gone = []
     with suppress(OSError):

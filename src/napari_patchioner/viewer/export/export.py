@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from napari_patchioner.annotations import (
     Annotation,
     ImageInfo,
     Notes,
+    short_name,
     write_annotations,
     write_napari_csv,
     write_tidy_csv,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 # The two tables together, which are no single format.
 CSV = "csv"
+# What some system or other allows in no file name.
+_NO_FILE_NAME = re.compile(r"[/\\:*?\"<>|\x00-\x1f]")
 
 
 def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tuple[Path, ...]:
@@ -141,9 +145,14 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
 
 
 def suggested_path(image: napari.layers.Image) -> Path:
-    """Return where an export is likely to be wanted: beside the image."""
+    """Return where an export is likely to be wanted: beside the image, in a name that fits."""
     source = image.source.path
-    return Path(source).with_suffix(".csv") if source else Path.home() / f"{image.name}.csv"
+    folder, stem = (
+        (Path(source).parent, Path(source).stem)
+        if source and "://" not in str(source)
+        else (Path.home(), _NO_FILE_NAME.sub("_", image.name))
+    )
+    return folder / f"{short_name(stem)}.csv"
 
 
 def image_title(image: napari.layers.Image) -> str:

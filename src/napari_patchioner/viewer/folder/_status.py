@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_patchioner.annotations import projects_folder, read_head
 from napari_patchioner.annotations.project._project_counts import read_counts, read_image_path
-from napari_patchioner.annotations.project._project_places import ENDING
+from napari_patchioner.annotations.project._project_places import ENDING, project_stem
 from napari_patchioner.errors import FormatError
 
 from ._marks import seen_marks, ticks
@@ -183,9 +183,11 @@ def _projects_beside(folder: Path) -> dict[str, list[Path]]:
     except OSError:
         return {}
     there, found = set(names), {}
+    shortened = {stem: name for name in names if (stem := project_stem(name)) != name}
     for name in names:
         if name.endswith(ENDING):
             image = name.removesuffix(ENDING)
+            image = shortened.get(image, image)
             while image not in there and "." in image:
                 image = image.rpartition(".")[0]
             found.setdefault(image, []).append(folder / name)

@@ -23,7 +23,7 @@ from .snapshot import Snapshots
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_patchioner.annotations import ProjectRecord
+    from napari_patchioner.annotations import CopyProject, ProjectRecord
     from napari_patchioner.annotations.project._project_merge import Merged
     from napari_patchioner.viewer.desk.annotator import Annotator
     from napari_patchioner.viewer.reading.worker import Progress
@@ -51,6 +51,9 @@ class Keeper(QObject):
     ----------
     found : bool
         Whether the search for saved work has ended.
+    copies : tuple of CopyProject
+        Work on images with the same pixels, to be taken over or not, as long as a person has not
+        said which.
     """
 
     told = Signal(str)
@@ -59,6 +62,7 @@ class Keeper(QObject):
     def __init__(self, annotator: Annotator) -> None:
         super().__init__(annotator)
         self.found = False
+        self.copies: tuple[CopyProject, ...] = ()
         self._annotator = annotator
         image = annotator.image
         pixels = image.data[0] if image.multiscale else image.data
@@ -119,6 +123,22 @@ class Keeper(QObject):
         except PatchionerError as error:
             self.told.emit(f"Nothing was loaded: {error}")
 
+    def take_over(self) -> None:
+        """Take over the newest work on a copy of the image; its own file stays as it is."""
+        (chosen, *_), session = self.copies, self._annotator.session
+        self._forget_copies()
+        if any(record.seen is not None or record.caption for record in session.records.values()):
+            self.merge(chosen.path)
+        else:
+            self.open(chosen.path)
+        self.autosave.touch()
+        self.changed.emit()
+
+    def start_fresh(self) -> None:
+        """Take over nothing; what is known of copies can still be merged."""
+        self._forget_copies()
+        self.changed.emit()
+
     @property
     def others(self) -> tuple[Path, ...]:
         """Further projects of the image that hold what this work lacks."""
@@ -177,6 +197,11 @@ class Keeper(QObject):
             raise FormatError(self.autosave.problem)
 
     # details
+
+    def _forget_copies(self) -> None:
+        """Ask no more about copies; the menu offers them still."""
+        self._shelf.others += tuple(one.path for one in self.copies)
+        self.copies = ()
 
     def _take(self) -> tuple[ProjectRecord, ...]:
         """Return all records there are, those that cannot be shown as well."""
@@ -264,6 +289,8 @@ class Keeper(QObject):
         except PatchionerError as error:
             self._shelf.leave()
             self.told.emit(f"Saved work was not loaded: {error}")
+        if project is None:
+            self.copies = self._shelf.copies
         if note:
             self.told.emit(note)
 

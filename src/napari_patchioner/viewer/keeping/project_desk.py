@@ -47,6 +47,8 @@ class ProjectDesk(QObject):
         row.open.clicked.connect(self.ask_what_to_open)
         row.save.triggered.connect(self.save_now)
         row.merge.triggered.connect(self.ask_what_to_merge)
+        row.offer.accept.clicked.connect(self.take_over)
+        row.offer.refuse.clicked.connect(self.start_fresh)
         row.clear.triggered.connect(lambda: ask_to_clear(self.parent()))
         row.menu.aboutToShow.connect(lambda: row.clear.setText(f"{CLEAR} ({size_of_store()})"))
 
@@ -88,6 +90,19 @@ class ProjectDesk(QObject):
             self._row.show_state("", None)
         else:
             self._row.show_state(keeper.state, keeper.path, keeper.autosave.problem)
+        self._row.offer.show_copies(keeper.copies if keeper is not None else ())
+
+    def take_over(self, *_: object) -> None:
+        """Take over the work on a copy of the image at hand."""
+        keeper = self.keepers.get(self._current())
+        if keeper is not None and keeper.copies:
+            keeper.take_over()
+
+    def start_fresh(self, *_: object) -> None:
+        """Leave the work on copies of the image at hand where it is."""
+        keeper = self.keepers.get(self._current())
+        if keeper is not None:
+            keeper.start_fresh()
 
     def ask_what_to_open(self) -> None:
         """Ask for a project, and load it on the image at hand."""

@@ -5,11 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QElidingLabel
 
+from napari_patchioner.viewer.session.steps import counted
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from napari_patchioner.annotations import CopyProject
 
 CLEAR = "Clear the grid store…"
 
@@ -42,13 +55,56 @@ class ProjectRow(QWidget):
         self.more.setMenu(self.menu)
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        layout = QHBoxLayout(self)
+        self.offer = CopyOffer(self)
+        row = QHBoxLayout()
+        row.addWidget(self.state, 1)
+        row.addWidget(self.open)
+        row.addWidget(self.more)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.state, 1)
-        layout.addWidget(self.open)
-        layout.addWidget(self.more)
+        layout.addWidget(self.offer)
+        layout.addLayout(row)
 
     def show_state(self, state: str, path: Path | None, problem: str = "") -> None:
         """Show a few words; the whole path, or what is wrong, is the tooltip."""
         self.state.setText(state)
         self.state.setToolTip(problem or (str(path) if path is not None else ""))
+
+
+class CopyOffer(QWidget):
+    """Asks whether to take over the work on an image with the same pixels; nothing waits for it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.question = QLabel(self)
+        self.question.setWordWrap(True)
+        self.question.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.accept = QPushButton("Take them over", self)
+        self.accept.setToolTip("They go on beside this image; the other project stays as it is.")
+        self.refuse = QPushButton("Start fresh", self)
+        self.refuse.setToolTip("Leave them where they are; Merge… in the ⋯ menu offers them still.")
+        row = QHBoxLayout()
+        for one in (self.accept, self.refuse):
+            one.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            row.addWidget(one)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.question)
+        layout.addLayout(row)
+        self.hide()
+
+    def show_copies(self, copies: Sequence[CopyProject]) -> None:
+        """Ask about the first of these, or about nothing."""
+        self.setVisible(bool(copies))
+        if copies:
+            self.question.setText(question(copies))
+
+
+def question(copies: Sequence[CopyProject]) -> str:
+    """Return what to ask about the first of some copies."""
+    first, more = copies[0], len(copies) - 1
+    place = first.image_path or first.path
+    where = "at" if first.there or not first.image_path else "that is no longer at"
+    others = f" (and of {counted(more, 'other copy', 'other copies')})" if more else ""
+    number = counted(first.captions, "caption")
+    return f"An identical image {where} {place} has {number}{others}. Take them over?"
