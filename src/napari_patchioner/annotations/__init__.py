@@ -25,6 +25,7 @@ from napari_patchioner.annotations.project._project import Project, ProjectImage
 from napari_patchioner.annotations.project._project_file import (
     NewerVersion,
     ProjectTaken,
+    projects_folder,
     read_head,
     read_project,
     write_project,
@@ -33,7 +34,6 @@ from napari_patchioner.annotations.project._project_lines import ProjectLines
 from napari_patchioner.annotations.project._project_places import (
     find_projects,
     project_path,
-    projects_folder,
     remember_project,
     spare_path,
     strange_project,

@@ -13,7 +13,14 @@ from napari_patchioner.errors import FormatError
 
 from ._project import ProjectImage
 from ._project_counts import read_counts
-from ._project_file import NewerVersion, ProjectTaken, read_head, read_project, write_project
+from ._project_file import (
+    NewerVersion,
+    ProjectTaken,
+    projects_folder,
+    read_head,
+    read_project,
+    write_project,
+)
 from ._project_lines import ProjectLines
 from ._project_merge import merge_projects
 from ._project_places import (
@@ -22,7 +29,6 @@ from ._project_places import (
     image_of_project,
     is_own,
     project_path,
-    projects_folder,
     projects_of_copies,
     remember_project,
     spare_path,
