@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,8 @@ def scene() -> FeatureGrid:
     seed=st.integers(0, 999),
     temperature=st.sampled_from([0.01, 0.1, 1.0]),
     top_k=st.integers(1, 7),
-    threshold=st.sampled_from([0.0, 0.1, 0.2, 0.4]),
+    # Not 0: probabilities that single precision holds to be 0 are all alike.
+    threshold=st.sampled_from([1e-30, 0.1, 0.2, 0.4]),
 )
 def test_the_likeliest_names_above_the_threshold_are_given(
     seed: int, temperature: float, top_k: int, threshold: float
@@ -68,6 +70,26 @@ def test_the_likeliest_names_above_the_threshold_are_given(
             sorted(probabilities, reverse=True)[: len(names)], abs=1e-5
         )
         assert seen.score == pytest.approx(probabilities.max(), abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [80, 300])
+def test_entities_of_equal_score_come_in_the_order_of_the_published_code(count: int) -> None:
+    """The published code takes what torch's top-k gives, which is not the first of the equal."""
+    embeddings = np.zeros((count, DIM), np.float32)
+    embeddings[:, 1] = 1
+    equal = [count // 4, count // 2, count - 1]
+    embeddings[equal] = np.eye(DIM, dtype=np.float32)[0]
+    names = [str(index) for index in range(count)]
+    bridge = EntityBridge(EntityTable.from_arrays(names, embeddings), top_k=3, threshold=0.1)
+
+    crossing = bridge.cross(np.eye(DIM, dtype=np.float32)[:1], scene())
+
+    scores = torch.zeros(count)
+    scores[equal] = 1 / 3
+    assert crossing.evidence is not None
+    found = [name for name, _ in crossing.evidence[0].concepts]
+    assert found == [names[index] for index in scores.topk(3).indices]
+    assert sorted(map(int, found)) == equal
 
 
 def test_a_region_that_is_an_entity_is_that_entity() -> None:
@@ -174,8 +196,6 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "nameless", "bad names", "other"])
 def test_a_damaged_table_is_refused(tmp_path: Path, harm: str) -> None:
-    import torch
-
     from napari_patchioner.checkpoints import write_state
 
     path = tmp_path / "entities.safetensors"

@@ -111,14 +111,23 @@ class EntityBridge:
         return self._probabilities(self._checked(vectors))
 
     def _probabilities(self, unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        logits = unit @ self.table.embeddings.T / self.temperature
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+        # torch's product, softmax and top-k, so that entities of equal score come in the order
+        # that the published code gives them.
+        import torch
+
+        table = torch.from_numpy(self.table.embeddings)
+        logits = torch.from_numpy(unit) @ table.T / self.temperature
+        return logits.softmax(dim=-1).numpy()
 
     def _evidence(self, probabilities: npt.NDArray[np.float32]) -> Evidence:
-        best = np.argsort(-probabilities, kind="stable")[: self.top_k]
-        sure = [place for place in best if probabilities[place] >= self.threshold]
-        concepts = tuple((self.table.names[place], float(probabilities[place])) for place in sure)
+        import torch
+
+        count = min(self.top_k, len(probabilities))
+        best, indices = torch.from_numpy(probabilities).topk(count)
+        sure = zip(indices.tolist(), best.tolist(), strict=True)
+        concepts = tuple(
+            (self.table.names[index], score) for index, score in sure if score >= self.threshold
+        )
         return Evidence(concepts=concepts, score=float(probabilities.max()))
 
     def _checked(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

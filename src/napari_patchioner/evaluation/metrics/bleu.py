@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ._tokens import ngrams, tokenize
+from ._tokens import ngrams, tokenize_captions, tokenize_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +36,8 @@ def bleu(
     """
     matched, guessed = [0] * longest, [0] * longest
     written = closest = 0
-    for candidate, sentences in zip(candidates, references, strict=True):
-        tokens = tokenize(candidate)
-        others = [tokenize(sentence) for sentence in sentences]
+    pairs = zip(tokenize_captions(candidates), tokenize_references(references), strict=True)
+    for tokens, others in pairs:
         written += len(tokens)
         closest += min((abs(len(one) - len(tokens)), len(one)) for one in others)[1]
         for size, count in enumerate(_matches(tokens, others, longest)):

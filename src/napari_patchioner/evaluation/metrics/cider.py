@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ._tokens import Grams, ngrams, tokenize
+from ._tokens import Grams, ngrams, tokenize_captions, tokenize_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,8 @@ class DocumentFrequency:
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
         counts: Counter[tuple[str, ...]] = Counter()
-        for sentences in references:
-            grams = [gram for one in sentences for size in ngrams(tokenize(one)) for gram in size]
+        for others in tokenize_references(references):
+            grams = [gram for tokens in others for size in ngrams(tokens) for gram in size]
             counts.update(set(grams))
         self._counts = counts
         self._log_images = math.log(len(references))
@@ -65,21 +65,19 @@ def cider_d(
         The corpus score is their mean.
     """
     frequency = frequency or DocumentFrequency(references)
-    pairs = zip(candidates, references, strict=True)
-    return np.array([_score(one, sentences, frequency) for one, sentences in pairs])
+    pairs = zip(tokenize_captions(candidates), tokenize_references(references), strict=True)
+    return np.array([_score(tokens, others, frequency) for tokens, others in pairs])
 
 
-def _score(candidate: str, references: Sequence[str], frequency: DocumentFrequency) -> float:
-    tokens = tokenize(candidate)
+def _score(tokens: list[str], others: list[list[str]], frequency: DocumentFrequency) -> float:
     total = 0.0
-    for reference in references:
-        other = tokenize(reference)
+    for other in others:
         # The published code counts bigrams for the length, so an empty caption has length 0.
         difference = max(len(tokens) - 1, 0) - max(len(other) - 1, 0)
         penalty = math.exp(-(difference**2) / (2 * SIGMA**2))
         for mine, theirs in zip(ngrams(tokens), ngrams(other), strict=True):
             total += penalty * _cosine(frequency.weigh(mine), frequency.weigh(theirs))
-    return 10.0 * total / (4 * len(references))
+    return 10.0 * total / (4 * len(others))
 
 
 def _cosine(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_patchioner.errors import ModelError
 
 from ._captioned import Scored
-from ._tokens import tokenize
+from ._tokens import tokenize_captions, tokenize_references
 
 if TYPE_CHECKING:
     import subprocess
@@ -71,8 +71,10 @@ class JavaMeteor:
         """
         if not candidates:
             return Scored(float("nan"), np.empty(0))
-        said = [" ".join(tokenize(one)) for one in candidates]
-        wrote = [[" ".join(tokenize(one)) for one in others] for others in references]
+        said = [" ".join(tokens) for tokens in tokenize_captions(candidates)]
+        wrote = [
+            [" ".join(tokens) for tokens in others] for others in tokenize_references(references)
+        ]
         corpus, items = self._ask(said, wrote)
         return Scored(corpus, items)
 

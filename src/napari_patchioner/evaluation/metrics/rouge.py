@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ._tokens import tokenize
+from ._tokens import tokenize_captions, tokenize_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +40,8 @@ def rouge_l(
     >>> rouge_l(["a dog runs"], [["a dog runs"]])
     array([1.])
     """
-    pairs = zip(candidates, references, strict=True)
-    return np.array([_score(tokenize(one), [tokenize(o) for o in others]) for one, others in pairs])
+    pairs = zip(tokenize_captions(candidates), tokenize_references(references), strict=True)
+    return np.array([_score(tokens, others) for tokens, others in pairs])
 
 
 def _score(tokens: list[str], others: list[list[str]]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from napari_patchioner.errors import ModelError
 
 from ._captioned import Scored
-from ._tokens import tokenize
+from ._tokens import tokenize_captions, tokenize_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +71,12 @@ class JavaSpice:
         """
         from pycocoevalcap.spice.spice import Spice
 
-        said = {place: [" ".join(tokenize(one))] for place, one in enumerate(candidates)}
+        said = {
+            index: [" ".join(tokens)] for index, tokens in enumerate(tokenize_captions(candidates))
+        }
         wrote = {
-            place: [" ".join(tokenize(one)) for one in others]
-            for place, others in enumerate(references)
+            index: [" ".join(tokens) for tokens in others]
+            for index, others in enumerate(tokenize_references(references))
         }
         try:
             corpus, parts = Spice().compute_score(wrote, said)
