@@ -28,6 +28,7 @@ FLOORS = {
     "annotations": 2,
     "grids": 2,
     "regions": 1,
+    "images": 1,
     "bridges": 1,
     "decoders": 1,
     "checkpoints": 1,
@@ -99,6 +100,52 @@ def test_looking_in_loads_neither_torch_nor_qt():
     code = f"{lines}\nimport sys; print(*[m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+# What opens pictures; `images` alone may, so that every picture passes its allow-list and budget.
+OPENERS = {
+    "Image": {"open"},
+    "tifffile": {"TiffFile", "imread", "memmap", "TiffSequence", "FileHandle"},
+    "ImageFile": {"Parser"},
+}
+OTHER_OPENERS = {"imageio", "cv2", "skimage.io", "matplotlib.image"}
+
+
+def opened_pictures(path: Path) -> set[str]:
+    """Names by which a file opens pictures itself."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, (ast.Name, ast.Attribute)):
+            owner = getattr(node.value, "id", getattr(node.value, "attr", ""))
+            if node.attr in OPENERS.get(owner, ()):
+                found.add(f"{owner}.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            last = node.module.split(".")[-1]
+            found |= {alias.name for alias in node.names if alias.name in OPENERS.get(last, ())}
+            names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            found |= names & OTHER_OPENERS
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & OTHER_OPENERS
+    return found
+
+
+def for_types_only(path: Path) -> set[str]:
+    """Names that a file imports for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tests = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_" in ast.dump(n.test)]
+    froms = [n for test in tests for n in ast.walk(test) if isinstance(n, ast.ImportFrom)]
+    return {alias.name for node in froms for alias in node.names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_pictures_come_in_by_one_door(path):
+    if room(path) != "images":
+        assert not opened_pictures(path) - for_types_only(path)
+
+
+def test_the_door_itself_would_be_found():
+    inside = [opened_pictures(path) for path in FILES if room(path) == "images"]
+    assert set().union(*inside) >= {"Image.open", "tifffile.TiffFile"}
 
 
 VIEWER_FLOORS = {

@@ -89,7 +89,7 @@ def test_palettes_count_by_number_and_not_by_colour(pictures, tmp_path):
         (np.zeros((16, 31), np.uint8), "16 by 31 pixels but the image 16 by 32"),
         (np.zeros((16, 32, 3), np.uint8), "save the labels and not their colours"),
         (np.zeros((16, 32), np.float32), "one whole number per pixel"),
-        (b"nothing", "cannot be read as a label image"),
+        (b"nothing", "is not an image of a known kind"),
     ],
 )
 def test_a_label_image_that_does_not_fit_fails_one_image(pictures, tmp_path, labels, told):

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from PIL import Image, UnidentifiedImageError
-
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, ImageError
+from napari_patchioner.images import image_size as size_of_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,8 +84,7 @@ def find_image(folder: Path, name: str) -> ImageInfo | None:
     for path in paths:
         if path.is_file():
             try:
-                with Image.open(path) as picture:
-                    return ImageInfo(name, picture.height, picture.width, path)
-            except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+                return ImageInfo(name, *size_of_file(path), path)
+            except ImageError:
                 return None
     return None

@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from napari_patchioner.annotations import encode_text, write_bytes
+from napari_patchioner.images import read_picture
 from napari_patchioner.models._embedded import FOLDER as EMBEDDED
 from napari_patchioner.models._embedded import HEADS, load_embedded
 from napari_patchioner.regions._shapes import Box, WholeImage
@@ -266,10 +265,10 @@ def _publish(out: Path, work: Path, blocks: dict[str, str]) -> None:
     text = card.read_text(encoding="utf-8")
     write_bytes(card, encode_text(fill_blocks(text, blocks)))
     (out / "mini-scores.json").write_bytes((work / "scores.json").read_bytes())
-    with Image.open(work / "examples-samples.png") as sheet:
-        sheet.resize((sheet.width * 2 // 3, sheet.height * 2 // 3)).save(
-            out / "mini-samples.jpg", quality=85
-        )
+    sheet = read_picture(work / "examples-samples.png")
+    sheet.resize((sheet.width * 2 // 3, sheet.height * 2 // 3)).save(
+        out / "mini-samples.jpg", quality=85
+    )
 
 
 def _load(name: str) -> Captions:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_patchioner.backbones._files import read_image
 from napari_patchioner.errors import ImageError
+from napari_patchioner.images import is_tiff, read_image
 
 from ._guess import guess_axes
 from ._stored import StoredImage, brief
-from ._tiff import is_tiff, open_tiff
+from ._tiff import open_tiff
 from ._zarr import is_zarr, open_zarr
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.backbones._files import quietly
 from napari_patchioner.errors import ImageError
+from napari_patchioner.images import MOST_PIXELS, open_tiff_file, quietly, tiff_orientation
 
 from ._stored import CHANNEL, COLUMN, LARGE_PIECE, ROW, SAMPLE, StoredImage, brief, piece_bytes
 
@@ -20,16 +20,8 @@ if TYPE_CHECKING:
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
 # Of these tifffile makes RGB while it unpacks them.
 _JPEGS = (6, 7, 33003, 33004, 33005, 34712)
-_ORIENTATION = 274
-# Pillow unpacks an image whole, and takes larger ones for an attack.
-_MOST_FOR_PILLOW = 178_956_970
 # Letters for axes that nobody has named.
 _NAMELESS = "qi"
-
-
-def is_tiff(start: bytes) -> bool:
-    """Whether a file begins as a TIFF does."""
-    return start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_tiff(path: Path) -> StoredImage | None:
@@ -42,12 +34,10 @@ def open_tiff(path: Path) -> StoredImage | None:
     ImageError
         What would read parts of it is not installed.
     """
-    import tifffile
-
     with quietly(), ExitStack() as held:
         try:
-            tiff = held.enter_context(tifffile.TiffFile(path))
-        except Exception:  # damaged; whoever reads it whole will say how
+            tiff = held.enter_context(open_tiff_file(path))
+        except ImageError:  # damaged; whoever reads it whole will say how
             return None
         axes = _understood(path, tiff)
         if axes is None:
@@ -83,11 +73,10 @@ def _arrays(path: Path, tiff: TiffFile) -> list[Any]:
 def _is_plain(tiff: TiffFile) -> bool:
     """Whether pixels are gray or RGB, black is zero and the first row is the upper one."""
     page = tiff.pages.first
-    tag = page.tags.get(_ORIENTATION)
     shown = page.photometric in (_BLACK_IS_ZERO, _RGB) or (
         page.photometric == _YCBCR and page.compression in _JPEGS
     )
-    return shown and (tag is None or int(tag.value) == 1)
+    return shown and tiff_orientation(tiff) == 1
 
 
 def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
@@ -97,7 +86,7 @@ def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
     page = series.keyframe
     if page.compression in TIFF.DECOMPRESSORS and page.predictor in TIFF.UNPREDICTORS:
         return True
-    if page.imagelength * page.imagewidth > _MOST_FOR_PILLOW:
+    if page.imagelength * page.imagewidth > MOST_PIXELS:
         packing = COMPRESSION(page.compression).name
         raise ImageError(
             f"{path}: to unpack it ({packing}) imagecodecs is needed; run: "

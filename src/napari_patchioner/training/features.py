@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from napari_patchioner.backbones._dense import dense
 from napari_patchioner.backbones._efficientnet import EfficientNetLite
+from napari_patchioner.images import read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ def compute_features(
         if target.exists():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        image = np.asarray(Image.open(path).convert("RGB"))
+        image = np.asarray(read_picture(path).convert("RGB"))
         seen = np.ascontiguousarray(image[:, ::-1]) if flipped else image
         deep, middle = dense(network, seen, long_side)
         if flipped:

@@ -14,6 +14,7 @@ from napari_patchioner.backbones._dense import dense
 from napari_patchioner.backbones._picture import as_rgb
 from napari_patchioner.backbones.appearance import appearance_axes
 from napari_patchioner.backbones.gate import distance, score, summary
+from napari_patchioner.images import read_picture
 
 from ._painted import FAMILIES
 
@@ -80,7 +81,7 @@ def shipped() -> Iterator[tuple[str, Picture]]:
 def disguised(paths: Sequence[Path]) -> Iterator[tuple[str, Picture]]:
     """Photographs as they are and, every one in its turn, as they often come."""
     for index, path in enumerate(sorted(paths, key=lambda path: path.name)):
-        picture = np.asarray(Image.open(path).convert("RGB"))
+        picture = np.asarray(read_picture(path).convert("RGB"))
         yield "plain", picture
         manner = MANNERS[index % len(MANNERS)]
         yield manner, disguise(picture, manner, np.random.default_rng((7, index)))

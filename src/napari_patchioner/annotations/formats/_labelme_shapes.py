@@ -21,7 +21,7 @@ import io
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from napari_patchioner.annotations._outlines import (
     ellipse_axes,
@@ -32,6 +32,7 @@ from napari_patchioner.annotations._outlines import (
     to_xy,
 )
 from napari_patchioner.errors import FormatError
+from napari_patchioner.images import picture_size, read_picture
 from napari_patchioner.regions import (
     Box,
     Ellipse,
@@ -87,13 +88,14 @@ def _outlined(kind: str, points: Any) -> Region:
 def _mask(png: Any, points: Any) -> Mask:
     """Return the mask in a PNG, its first pixel at the first of the points."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(png, validate=True))) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
-                raise FormatError("the mask is too large to be read")
-            pixels = np.asarray(picture.convert("L")).astype(bool)
-    except (UnidentifiedImageError, OSError, TypeError, ValueError, SyntaxError) as error:
-        if isinstance(error, FormatError):
-            raise
+        data = base64.b64decode(png, validate=True)
+        height, width = picture_size(data)
+        if height * width > _MOST_PIXELS:
+            raise FormatError("the mask is too large to be read")
+        pixels = np.asarray(read_picture(data).convert("L")).astype(bool)
+    except FormatError:
+        raise
+    except (TypeError, ValueError) as error:
         raise FormatError("its mask is no picture in base64") from error
     if not pixels.any():
         raise FormatError("its mask is empty; paint at least one pixel")

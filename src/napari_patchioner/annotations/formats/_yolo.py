@@ -25,7 +25,8 @@ from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._images import image_name, image_size
 from napari_patchioner.annotations._parts import as_one, class_of, with_class
 from napari_patchioner.annotations._table import encode_text
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, ImageError
+from napari_patchioner.images import image_size as size_of_file
 
 from ._bundle import (
     file_stems,
@@ -173,12 +174,9 @@ def _picture(path: Path, label: str, images: Images) -> tuple[str, tuple[int, in
 
 def _size_of(file: Path) -> tuple[int, int]:
     """Return ``(height, width)`` of an image file without reading its pixels."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(file) as picture:
-            return picture.height, picture.width
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        return size_of_file(file)
+    except ImageError as error:
         raise FormatError(f"{file.name}: is no image whose size can be read") from error
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from skimage.draw import polygon2mask
 
 from napari_patchioner.annotations._rle import runs_mask
 from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.metrics.mention import plain_name
+from napari_patchioner.images import image_size, read_picture
 from napari_patchioner.regions._shapes import Box, Mask
 
 from ._labels import LabelledImage, LabelledRegion
@@ -58,8 +58,7 @@ def development_images(
             if path.name in seen:
                 continue
             seen.add(path.name)
-            with Image.open(path) as picture:
-                size = (picture.height, picture.width)
+            size = image_size(path)
             boxes, masks, stuff = records.labels(path.name, size)
             yield LabelledImage(
                 file_name=path.name,
@@ -135,8 +134,7 @@ class _Panoptic:
         if file_name not in self._segments:
             return boxes, [], []
         path = self._root / "panoptic_masks" / file_name.replace(".jpg", ".png")
-        with Image.open(path) as picture:
-            colours = np.asarray(picture.convert("RGB")).astype(np.int64)
+        colours = np.asarray(read_picture(path).convert("RGB")).astype(np.int64)
         numbers = colours @ np.array([1, 256, 65536])
         masks: list[LabelledRegion] = []
         stuff: list[LabelledRegion] = []

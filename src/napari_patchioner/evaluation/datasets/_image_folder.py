@@ -6,9 +6,8 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from napari_patchioner.errors import ImageError
+from napari_patchioner.images import image_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,14 +91,7 @@ class ImageFolder:
         ImageError
             There is no such image, or it cannot be opened.
         """
-        path = self.find(image)
-        try:
-            with Image.open(path) as picture:
-                turned = picture.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS
-                width, height = picture.size
-        except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-            raise ImageError(f"{path}: is no image that can be opened ({error})") from error
-        return (width, height) if turned else (height, width)
+        return image_size(self.find(image))
 
     @cached_property
     def _noted(self) -> set[str]:
@@ -120,9 +112,6 @@ class ImageFolder:
             for name in names | {_number(stem)} - {""}:
                 known.setdefault(name, []).append(path)
         return known
-
-
-_ORIENTATION, _SIDEWAYS = 0x0112, 5
 
 
 def _photographs(paths: list[Path]) -> list[Path]:

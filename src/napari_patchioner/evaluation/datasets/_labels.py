@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+
+from napari_patchioner.images import read_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,5 +78,4 @@ class LabelledImage:
         -------
         ndarray of uint8, shape (height, width, 3)
         """
-        with Image.open(self.path) as picture:
-            return np.asarray(picture.convert("RGB"))
+        return np.asarray(read_picture(self.path).convert("RGB"))

@@ -1,0 +1,194 @@
+"""What Pillow opens: an allow-list of raster formats, within a budget of pixels."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from napari_patchioner.errors import ImageError
+
+from ._plain import check_plain_file
+from ._upright import ORIENTATION, SIDEWAYS, as_orientation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL.Image import Image
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes"
+
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "TIFF",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "DIB",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+    "TGA",
+)
+"""What is opened, whatever a file is called.
+
+Each is decoded within this process. None of them is handed to another program, as PostScript is to
+Ghostscript, and none is a mere container for which a plugin might be registered.
+"""
+
+MOST_PIXELS = 178_956_970
+"""Pixels of a picture that is read whole; larger ones are read in parts, from TIFF or zarr."""
+
+MOST_BYTES = 2**31
+"""Bytes of a picture that is read whole, as it lies on the disk and unpacked."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the decoders' remarks on odd files to themselves; what matters is raised."""
+    remarks = logging.getLogger("tifffile")
+    before = remarks.disabled
+    remarks.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        remarks.disabled = before
+
+
+@contextmanager
+def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
+    """Open a picture of which only the header is read; to be used in a ``with``.
+
+    Parameters
+    ----------
+    source : path-like or bytes
+        A plain file, or its contents.
+    name : str
+        What to call it in messages; by default the path, for bytes ``picture``.
+
+    Yields
+    ------
+    PIL.Image.Image
+        As it is stored, its pixels not yet decoded, no larger than `MOST_PIXELS`.
+
+    Raises
+    ------
+    ImageError
+        There is no such file, or none that is a picture; it is damaged or too large. Whatever
+        goes wrong while it is open is raised as this as well.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    name = name or ("picture" if isinstance(source, bytes) else os.fsdecode(source))
+    if not isinstance(source, bytes):
+        check_plain_file(source)
+    try:
+        with (
+            quietly(),
+            io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
+            Image.open(file, formats=FORMATS) as picture,
+        ):
+            _check_size(picture, name, file)
+            yield picture
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: is not an image of a known kind, or is damaged") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: {_TOO_LARGE}") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: there is not enough memory to read it") from error
+    except Exception as error:  # decoders raise anything on damaged files
+        raise ImageError(f"{name}: cannot be read as an image ({brief(error)})") from error
+
+
+_TOO_LARGE = (
+    f"is too large to be read whole (more than {MOST_PIXELS:,} pixels); "
+    "save it as a TIFF in tiles or as OME-Zarr"
+)
+
+
+def _check_size(picture: Image, name: str, file: Any) -> None:
+    """Raise if a picture is empty, or larger than may be read."""
+    width, height = picture.size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: has no pixels")
+    if width * height > MOST_PIXELS:
+        raise ImageError(f"{name}: {_TOO_LARGE}")
+    # Some decoders read the whole file first, however little of it is the picture.
+    here = file.tell()
+    if picture.format != "TIFF" and file.seek(0, os.SEEK_END) > MOST_BYTES:
+        raise ImageError(f"{name}: is larger than {MOST_BYTES:,} bytes")
+    file.seek(here)
+
+
+def read_picture(source: Source, name: str = "") -> Image:
+    """Decode a picture and turn it upright; of an animation the first frame.
+
+    Parameters
+    ----------
+    source : path-like or bytes
+        A plain file, or its contents.
+    name : str
+        What to call it in messages.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In the mode it is stored in.
+
+    Raises
+    ------
+    ImageError
+        As `open_picture_file`.
+    """
+    from PIL import ImageOps
+
+    with open_picture_file(source, name) as picture:
+        return ImageOps.exif_transpose(picture)
+
+
+def picture_size(source: Source, name: str = "") -> tuple[int, int]:
+    """Return ``(height, width)`` of a picture that stands upright, from its header alone.
+
+    Raises
+    ------
+    ImageError
+        As `open_picture_file`.
+    """
+    with open_picture_file(source, name) as picture:
+        width, height = picture.size
+        # Of a TIFF Pillow tells the size the right way up.
+        turned = picture.format != "TIFF" and _orientation(picture) >= SIDEWAYS
+        return (width, height) if turned else (height, width)
+
+
+def stored_orientation(source: Source) -> int:
+    """Return how the pixels of a file are turned, 1 to 8 as in EXIF; 1 where nothing says so.
+
+    Raises
+    ------
+    ImageError
+        As `open_picture_file`.
+    """
+    with open_picture_file(source) as picture:
+        return _orientation(picture)
+
+
+def _orientation(picture: Image) -> int:
+    """Return the orientation in a picture's header; 1 where that cannot be read."""
+    try:
+        return as_orientation(picture.getexif().get(ORIENTATION))
+    except Exception:  # EXIF may be damaged in any way
+        return 1
+
+
+def brief(error: Exception) -> str:
+    """Return the first line of what went wrong."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,231 @@
+"""Pictures from files as arrays, the right way up."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import ImageError
+
+from ._picture import brief, picture_size, quietly, read_picture
+from ._tiff import check_whole, open_tiff_file, starts_as_tiff, tiff_orientation
+from ._upright import SIDEWAYS, upright
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from tifffile import TiffFile
+
+AnyArray: TypeAlias = npt.NDArray[Any]
+
+# How a TIFF says what its samples mean.
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_PLAIN_MODES = ("L", "RGB", "RGBA", "I", "F")
+
+
+def read_image(path: str | os.PathLike[str]) -> AnyArray:
+    """Read a picture from a file.
+
+    Parameters
+    ----------
+    path : path-like
+        A plain file of a kind named in `FORMATS`, or a TIFF that tifffile reads, whatever its
+        name. The orientation a camera noted is honoured; palettes, CMYK and the like become RGB;
+        of an animation the first frame is taken.
+
+    Returns
+    -------
+    ndarray, shape (height, width) or (height, width, 3 or 4)
+        Gray, RGB or RGBA; 8-bit, or 16-bit and floats where the file holds them.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, damaged, too large, no picture, or a stack of several planes.
+    """
+    array = _read_tiff(path) if starts_as_tiff(path) else None
+    if array is None:
+        array = _plain(read_picture(path))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return ``(height, width)`` of a picture that stands upright, without reading its pixels.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
+    size = _tiff_size(path) if starts_as_tiff(path) else None
+    return picture_size(path) if size is None else size
+
+
+def read_preview(path: str | os.PathLike[str], long_side: int) -> Image | None:
+    """Return a picture to show beside a text: upright, of eight bits, no longer than told.
+
+    Parameters
+    ----------
+    path : path-like
+        A file as for `read_image`; of a TIFF in several sizes the smallest that is large enough is
+        taken, of a stack the first plane.
+    long_side : int
+        Of the result, in pixels.
+
+    Returns
+    -------
+    PIL.Image.Image or None
+        RGB, or RGBA where it is transparent; None where there is nothing to show.
+    """
+    from PIL import Image
+
+    try:
+        array = _tiff_preview(path, long_side) if starts_as_tiff(path) else None
+        array = _plain(read_picture(path)) if array is None else array
+        shown = Image.fromarray(np.ascontiguousarray(_eight_bits(array)))
+    except Exception:  # decoders raise anything on damaged files, and a report is whole without
+        return None
+    shown = shown.convert("RGBA" if shown.mode == "RGBA" else "RGB")
+    shown.thumbnail((long_side, long_side))
+    return shown
+
+
+def read_samples(path: str | os.PathLike[str]) -> AnyArray:
+    """Read the numbers a picture is stored in: of a palette the indices and not the colours.
+
+    Parameters
+    ----------
+    path : path-like
+        A file as for `read_image`.
+
+    Returns
+    -------
+    ndarray
+        Upright, axes of length one left out, otherwise as it is stored.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`, but for stacks.
+    """
+    if not starts_as_tiff(path):
+        return np.array(read_picture(path))
+    try:
+        with quietly(), open_tiff_file(path) as tiff:
+            series = tiff.series[0]
+            check_whole(path, series.shape, series.dtype)
+            array = np.squeeze(series.asarray())
+            return upright(array, tiff_orientation(tiff)) if array.ndim == 2 else array
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged files
+        raise ImageError(
+            f"{os.fsdecode(path)}: cannot be read as a TIFF ({brief(error)})"
+        ) from error
+
+
+def _plain(image: Image) -> AnyArray:
+    """Return a picture as an array that is gray, RGB or RGBA."""
+    plain = image.mode in _PLAIN_MODES and "transparency" not in image.info
+    if plain or image.mode.startswith("I;16"):
+        return np.array(image)
+    if image.mode == "1":
+        return np.array(image.convert("L"))
+    clear = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBa")
+    return np.array(image.convert("RGBA" if clear else "RGB"))
+
+
+def _tiff_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return ``(height, width)`` of a TIFF of any size; None where Pillow should try."""
+    try:
+        with quietly(), open_tiff_file(path) as tiff:
+            page = tiff.series[0].keyframe
+            height, width = int(page.imagelength), int(page.imagewidth)
+            turned = tiff_orientation(tiff) >= SIDEWAYS
+    except Exception:  # damaged, or only Pillow knows it
+        return None
+    if height < 1 or width < 1:
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def _read_tiff(path: str | os.PathLike[str]) -> AnyArray | None:
+    """Read a TIFF of gray or RGB samples of any depth; None where Pillow should try."""
+    try:
+        with quietly(), open_tiff_file(path) as tiff:
+            page, series = tiff.pages.first, tiff.series[0]
+            if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+                return None
+            check_whole(path, series.shape, series.dtype)
+            array = _upright(_channels_last(np.squeeze(series.asarray())), tiff)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{os.fsdecode(path)}: there is not enough memory to read it") from error
+    except Exception:  # damaged, or packed in a way only Pillow knows
+        return None
+    if array.ndim > 3 or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ImageError(
+            f"{os.fsdecode(path)}: holds a stack of planes of shape {array.shape}; "
+            "save one plane as an image"
+        )
+    return array
+
+
+def _channels_last(array: AnyArray) -> AnyArray:
+    """Return colours in the last axis where a file keeps one plane per colour."""
+    planar = array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] not in (3, 4)
+    return np.moveaxis(array, 0, 2) if planar else array
+
+
+def _upright(array: AnyArray, tiff: TiffFile) -> AnyArray:
+    """Return a TIFF's samples the right way up and with black as zero."""
+    if tiff.pages.first.photometric == _WHITE_IS_ZERO:
+        array = _inverted(array)
+    return upright(array, tiff_orientation(tiff))
+
+
+def _inverted(array: AnyArray) -> AnyArray:
+    """Return samples of which the least becomes the greatest."""
+    return np.invert(array) if array.dtype.kind in "bu" else -array
+
+
+def _tiff_preview(path: str | os.PathLike[str], long_side: int) -> AnyArray | None:
+    """Return gray or RGB samples of a TIFF in a size at hand; None where Pillow should try."""
+    try:
+        with quietly(), open_tiff_file(path) as tiff:
+            if tiff.pages.first.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+                return None
+            levels = tiff.series[0].levels
+            large = [one for one in levels if max(one.shape) >= long_side]
+            level = (large or levels[:1])[-1]
+            check_whole(path, level.shape, level.dtype)
+            array = _first_plane(np.squeeze(level.asarray()))
+            return None if array.ndim < 2 else _upright(array, tiff)
+    except ImageError:
+        raise
+    except Exception:  # as in `_read_tiff`
+        return None
+
+
+def _first_plane(array: AnyArray) -> AnyArray:
+    """Return gray or RGB samples, shape (height, width) or (height, width, 3)."""
+    array = _channels_last(array)
+    while array.ndim > 3 or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        array = array[0]
+    return array[..., :3] if array.ndim == 3 else array
+
+
+def _eight_bits(array: AnyArray) -> npt.NDArray[np.uint8]:
+    """Return samples from 0 to 255; of more than eight bits, all but the extremes are spread."""
+    if array.dtype == np.uint8:
+        return np.asarray(array, np.uint8)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    samples = np.asarray(array, np.float32)
+    samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = np.percentile(samples, (0.5, 99.5))
+    spread = (samples - low) / (high - low if high > low else 1)
+    return np.asarray(np.clip(spread, 0, 1) * 255, np.uint8)

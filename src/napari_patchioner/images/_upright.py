@@ -1,0 +1,56 @@
+"""Pixels the right way up, by the orientation a camera noted."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+AnyArray: TypeAlias = npt.NDArray[Any]
+
+ORIENTATION = 0x0112
+"""The tag of EXIF and TIFF that holds the orientation."""
+
+SIDEWAYS = 5
+"""From this orientation on, rows of the file are columns of the picture."""
+
+
+def as_orientation(value: object) -> int:
+    """Return an orientation from 1 to 8; 1 for whatever is none.
+
+    >>> [as_orientation(value) for value in (6, "6", None, 9, (3,))]
+    [6, 1, 1, 1, 3]
+    """
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]
+    return int(value) if isinstance(value, (int, np.integer)) and 1 <= value <= 8 else 1
+
+
+def upright(array: AnyArray, orientation: int) -> AnyArray:
+    """Turn and mirror stored pixels as their orientation says.
+
+    Parameters
+    ----------
+    array : ndarray, shape (height, width, ...)
+        Pixels as the file has them.
+    orientation : int
+        From 1, upright already, to 8, as in EXIF.
+
+    Returns
+    -------
+    ndarray, shape (height, width, ...) or (width, height, ...)
+        A view.
+
+    Examples
+    --------
+    >>> upright(np.array([[1, 2, 3]]), 6).tolist()
+    [[1], [2], [3]]
+    >>> upright(np.array([[1, 2, 3]]), 3).tolist()
+    [[3, 2, 1]]
+    """
+    if orientation >= SIDEWAYS:
+        array = np.swapaxes(array, 0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return array[::rows, ::columns]
