@@ -114,7 +114,7 @@ def test_only_plain_files_are_read(tmp_path):
     for path, told in (
         (pipe, "is a pipe, socket or device"),
         (link, "is a pipe, socket or device"),
-        (tmp_path, "is a folder"),
+        (tmp_path, "it is a folder"),
         (tmp_path / "none", "cannot be read"),
         (Path("a\0b"), "is no path"),
         (tmp_path / ("n" * 300), "cannot be read"),

@@ -238,7 +238,7 @@ def check_plain_file(
     except ValueError as why:
         raise error(f"{shown!r}: is no path of a file ({why})") from why
     if stat.S_ISDIR(found.st_mode):
-        raise error(f"{shown}: is a folder, not a file")
+        raise error(f"{shown}: cannot be read (it is a folder, not a file)")
     if not stat.S_ISREG(found.st_mode):
         raise error(f"{shown}: is a pipe, socket or device; save its contents to a plain file")
     return found.st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import tempfile
 from contextlib import contextmanager, suppress
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_records, read_file
 
 from ._cells import guard_cell, unguard_cell
 from ._file_names import short_name
+from ._text import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,7 +58,7 @@ class Table:
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a comma-separated table in UTF-8, with or without a byte order mark.
+    """Read a comma-separated table, in UTF-8 or as `decode_text` reads it.
 
     Parameters
     ----------
@@ -92,21 +95,17 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
     """Return all records of a file, numbered from 1, blank ones as empty tuples."""
     records: list[tuple[int, tuple[str, ...]]] = []
+    text = io.StringIO(decode_text(read_file(path), path.name), newline="")
     try:
-        with _long_cells(), path.open(encoding="utf-8-sig", newline="") as file:
-            for number, cells in enumerate(csv.reader(file, strict=True), start=1):
+        with _long_cells():
+            for number, cells in enumerate(csv.reader(text, strict=True), start=1):
+                charge_records()
                 blank = not any(cells) and len(cells) <= 1
                 records.append((number, () if blank else tuple(cells)))
     except csv.Error as error:
         raise FormatError(
             f"{path.name}: row {len(records) + 1}: the quoting is broken ({error})"
         ) from error
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            f"{path.name}: row {len(records) + 1}: is not UTF-8 text; save the table as UTF-8 CSV"
-        ) from error
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
     return records
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
     ImageInfo,
+    Notes,
     format_named,
     format_of,
     head_of,
@@ -182,3 +184,76 @@ def test_a_strange_file_is_told_in_a_sentence(
     with pytest.raises(FormatError) as caught:
         read_annotations(path)
     assert str(caught.value).startswith(told)
+
+
+def _many(kind: str, count: int) -> list[Annotation]:
+    region = REGION.get(kind, lambda n: Box(n, n, n + 9, n + 20))
+    return [Annotation(f"r{n}", "cat.png", region(n % 40), f"a cat {n} " * 9) for n in range(count)]
+
+
+def _reversed_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _reversed_keys(value[name]) for name in reversed(value)}
+    return list(map(_reversed_keys, value)) if isinstance(value, list) else value
+
+
+JSON = [*EXACT[2:], "labelme", "label-studio"]
+
+
+@pytest.mark.parametrize("name", JSON)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_large_file_is_known_whatever_the_order_of_its_keys(
+    tmp_path: Path, name: str, indent: int | None
+) -> None:
+    path = tmp_path / f"file{FORMATS[name].suffixes[0]}"
+    before = _many(name, 300)
+    write_annotations(path, before, IMAGES, name)
+    texts = path.read_text(encoding="utf-8").splitlines()
+    lined = name == "localized-narratives"
+    again = [json.dumps(_reversed_keys(json.loads(one)), indent=indent) for one in texts]
+    path = tmp_path / "file.json"
+    path.write_text("\n".join(again if not lined or not indent else texts), encoding="utf-8")
+    assert path.stat().st_size > 65536
+    assert [form.name for form in FORMATS.values() if form.knows(head_of(path))] == [name]
+    assert len(read_annotations(path)) == len(before)
+
+
+@pytest.mark.parametrize("name", [*JSON, "tidy", "napari"])
+@pytest.mark.parametrize(
+    ("encoding", "ends", "before"),
+    [
+        ("utf-8-sig", "\r\n", ""),
+        ("utf-16", "\r\n", "\n"),
+        ("utf-16-be", "\n", ""),
+        ("utf-32", "\n", ""),
+    ],
+)
+def test_a_file_of_another_program_is_read_in_its_encoding(
+    tmp_path: Path, name: str, encoding: str, ends: str, before: str
+) -> None:
+    path = tmp_path / f"file{FORMATS[name].suffixes[0]}"
+    region = REGION.get(name, lambda n: Box(1, 2, 3, 4))(1)
+    write_annotations(path, [Annotation("a", "cat.png", region, "ein Kätzchen")], IMAGES, name)
+    text = path.read_text(encoding="utf-8")
+    path.write_bytes((before + text.replace("\n", ends)).encode(encoding))
+    [found] = read_annotations(path)
+    assert found.caption == "ein Kätzchen"
+
+
+def test_broken_json_and_names_that_come_twice_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text, start in [
+        ('{"a": [1, 2', "a.json: is broken JSON at line 1, column 12"),
+        ('{"images": [], "annotations": [', "a.json: is broken JSON at line 1, column 32"),
+        ("[" * 100_000, "a.json: is JSON nested too deeply"),
+        ('{"images": [{"id": ' + "9" * 5000 + "}]", "a.json: is broken JSON"),
+    ]:
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(FormatError) as caught:
+            read_annotations(path)
+        assert str(caught.value).startswith(start)
+    path.write_text('{"images": [], "annotations": [], "annotations": []}', encoding="utf-8")
+    notes = Notes()
+    assert read_annotations(path, notes=notes) == []
+    [line] = notes.lines()
+    assert line == "a.json: names 'annotations' twice in one object; the last one counts"

@@ -46,15 +46,17 @@ def knows(head: Head) -> bool:
 
 
 def is_coco(head: Head) -> bool:
-    """Whether a file begins with images, and annotations, categories or licenses of them."""
+    """Whether a file holds images, and annotations, categories or licenses of them."""
     others = {"annotations", "categories", "licenses"}
-    return not head.is_list and "images" in head.keys and bool(others & set(head.keys))
+    return not head.is_list and "images" in head.fields and bool(others & set(head.fields))
 
 
 def is_captions(head: Head) -> bool:
-    """Whether a file is COCO's, and there are captions in sight and no outline."""
-    outlined = '"bbox"' in head.text or '"segmentation"' in head.text
-    return is_coco(head) and not outlined and '"caption"' in head.keys.get("annotations", "")
+    """Whether a file is COCO's, and there are captions and no outline."""
+    found = head.fields.get("annotations") if is_coco(head) else None
+    entries = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    outlined = any("bbox" in one or "segmentation" in one for one in entries)
+    return not outlined and any("caption" in one for one in entries)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:

@@ -28,7 +28,7 @@ from . import (
     _visual_genome,
     _yolo,
 )
-from ._head import Head, head_of
+from ._head import Head, handing_on, head_of
 
 if TYPE_CHECKING:
     import os
@@ -138,7 +138,8 @@ def read_annotations(
         form = format_of(head)
         if form is None:
             raise _unknown(head)
-        found = form.read(head.path, images) if form.sized else form.read(head.path)
+        with handing_on(head):
+            found = form.read(head.path, images) if form.sized else form.read(head.path)
         if not found and own.first_error is not None:
             raise own.first_error
     taken.merge(own)
@@ -176,6 +177,8 @@ def format_of(head: Head) -> Format | None:
 
 def _unknown(head: Head) -> FormatError:
     """Return the error that says what is wrong with a file that no format knows."""
+    if head.broken is not None:
+        return head.broken
     named = list(_named_like(head.path))
     if any(form.name == "tidy" for form in named) or head.suffix in ("", ".txt"):
         return _no_table(head)

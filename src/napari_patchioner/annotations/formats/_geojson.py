@@ -44,8 +44,8 @@ _ROUNDED = 0.011
 
 def knows(head: Head) -> bool:
     """Whether a file is a FeatureCollection, a Feature, or a list of Features."""
-    kind = head.keys.get("type", "")
-    return '"FeatureCollection"' in kind or ('"Feature"' in kind and "geometry" in head.keys)
+    kind = head.fields.get("type")
+    return kind == "FeatureCollection" or (kind == "Feature" and "geometry" in head.fields)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:

@@ -1,27 +1,35 @@
-"""The beginning of a file, from which its format is told."""
+"""A file as its format is told from: how it begins and, of JSON, all that it holds."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations._cells import unguard_cell
+from napari_patchioner.annotations._text import encoding_of
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import BudgetError, check_plain_file
+
+from ._json_file import first_json
+from ._json_file import handing_on as handing_json_on
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
 _LENGTH = 65536
-_OPEN, _CLOSE = "{[", "}]"
+_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*("(?:[^"\\]|\\.)*")?')
 
 
 @dataclass(frozen=True)
 class Head:
-    """The beginning of a file.
+    """A file whose format is to be told.
 
     Attributes
     ----------
@@ -41,7 +49,8 @@ class Head:
     @cached_property
     def text(self) -> str:
         """The beginning as text, without a byte order mark."""
-        return self.start.decode("utf-8", "ignore").removeprefix("\ufeff")
+        encoding, mark = encoding_of(self.start)
+        return self.start[mark:].decode(encoding, "ignore")
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -53,31 +62,65 @@ class Head:
         return tuple(unguard_cell(cell.strip()) for cell in row)
 
     @cached_property
-    def keys(self) -> dict[str, str]:
-        """The names in the first JSON object, each with the beginning of its value.
+    def _json(self) -> tuple[Any, bool, FormatError | None]:
+        """What JSON holds, whether it is one of lines, and why it cannot be read."""
+        if self.text.lstrip()[:1] not in ("{", "["):
+            return None, False, None
+        try:
+            return *first_json(self.path), None
+        except BudgetError:
+            raise
+        except FormatError as error:
+            return None, False, error
 
-        The object may be the first item of a list, or the first line of a file of lines; where
-        it is longer than the beginning of the file, those that are within.
+    @property
+    def json(self) -> Any:
+        """All that a JSON file holds, or what stands in the first line of a file of lines.
 
+        None where it is no JSON, or broken. The whole file is read, once: within the door,
+        `read_json` takes what was found here.
         """
-        text = self.text.lstrip()
-        if self.is_list:
-            text = text[1:].lstrip()
-        return _top_keys(text) if text.startswith("{") else {}
+        return self._json[0]
+
+    @property
+    def is_lines(self) -> bool:
+        """Whether the file holds one JSON value a line, in several lines."""
+        return self._json[1]
+
+    @property
+    def broken(self) -> FormatError | None:
+        """Why a file that begins like JSON is none."""
+        return self._json[2]
 
     @property
     def is_list(self) -> bool:
         """Whether the file begins a JSON list."""
         return self.text.lstrip().startswith("[")
 
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the first JSON object.
+
+        The object may be the first one of a list, or the first line of a file of lines. Of broken
+        JSON, the names of fields at its beginning, wherever they stand, with those of their values
+        that are texts, so that the reader of its format can say what is wrong.
+        """
+        found = self.json
+        if found is None and self.text.lstrip()[:1] in ("{", "["):
+            named = reversed(_NAME.findall(self.text))
+            return {name: _text(value) for name, value in named}
+        if isinstance(found, list):
+            found = next((one for one in found if isinstance(one, dict)), None)
+        return found if isinstance(found, dict) else {}
+
 
 def head_of(path: str | os.PathLike[str]) -> Head:
-    """Return the beginning of a file.
+    """Return a file as its format is told from.
 
     Raises
     ------
     FormatError
-        If it cannot be read.
+        If it cannot be read, or is no plain file.
     """
     path = Path(path)
     name = path.name.lower()
@@ -87,44 +130,28 @@ def head_of(path: str | os.PathLike[str]) -> Head:
     try:
         if path.is_dir():
             return Head(path, b"", "")
+        check_plain_file(path)
         with path.open("rb") as file:
             return Head(path, file.read(_LENGTH), suffix)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _top_keys(text: str) -> dict[str, str]:
-    """Return the names of an object's fields, with the text up to the next, as far as it goes."""
-    found: dict[str, str] = {}
-    name, begin, depth, place = "", 0, 0, 0
-    while place < len(text):
-        sign = text[place]
-        if sign == '"':
-            end = _string_end(text, place)
-            after = text[end:].lstrip()[:1] if depth == 1 else ""
-            if after == ":":
-                found |= {name: text[begin:place]} if name else {}
-                name, begin = _string(text[place:end]), end
-            place = end
-            continue
-        depth += (sign in _OPEN) - (sign in _CLOSE)
-        place += 1
-        if depth == 0:
-            break
-    return {**found, name: text[begin:place]} if name else found
+@contextmanager
+def handing_on(head: Head) -> Iterator[None]:
+    """Let `read_json` within take the JSON that the head found, instead of parsing it again.
+
+    The head lets go of it, so that its memory is free again while records are made of it.
+    """
+    value, lines, _ = head.__dict__.pop("_json", (None, True, None))
+    head.__dict__.pop("fields", None)
+    with handing_json_on({} if lines or value is None else {head.path: value}):
+        yield
 
 
-def _string_end(text: str, place: int) -> int:
-    """Return where the string that begins here ends."""
-    place += 1
-    while place < len(text) and text[place] != '"':
-        place += 2 if text[place] == "\\" else 1
-    return place + 1
-
-
-def _string(quoted: str) -> str:
+def _text(quoted: str) -> str:
     try:
-        value: Any = json.loads(quoted)
+        value: Any = json.loads(quoted or '""')
     except ValueError:
         return ""
     return value if isinstance(value, str) else ""

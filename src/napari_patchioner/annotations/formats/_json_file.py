@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations._fields import Fields
+from napari_patchioner.annotations._notes import note
 from napari_patchioner.annotations._table import write_text
+from napari_patchioner.annotations._text import decode_text, encoding_of
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import (
+    BudgetError,
+    charge_file,
+    charge_json,
+    check_plain_file,
+    read_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+_MISSING = object()
+_handed_on: ContextVar[dict[Path, Any] | None] = ContextVar("handed_on", default=None)
 
 # Digits of a number that is still finite.
 _LONGEST_NUMBER = 300
@@ -20,27 +35,66 @@ _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return what a JSON file holds; what the door has found in it already is not read again.
 
     Raises
     ------
     FormatError
         If it cannot be read, is not UTF-8, or is no JSON; the sentence names the place.
     """
-    return parse_json(_read(path), path.name)
+    found = (_handed_on.get() or {}).pop(path, _MISSING)
+    return parse_json(read_file(path), path.name) if found is _MISSING else found
+
+
+@contextmanager
+def handing_on(found: dict[Path, Any]) -> Iterator[None]:
+    """Let `read_json` within take what was found in files before; it is taken once, not kept."""
+    token = _handed_on.set(found)
+    try:
+        yield
+    finally:
+        _handed_on.reset(token)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the number and the value of each line of a file with one JSON value per line."""
-    # Not splitlines: a caption may hold other separators of lines, which JSON allows.
-    for number, line in enumerate(_read(path).split(b"\n"), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if line.strip():
             yield number, parse_json(line.strip(), f"{path.name}: line {number}")
 
 
-def _read(path: Path) -> bytes:
+def first_json(path: Path) -> tuple[Any, bool]:
+    """Return what a JSON file holds and False, or its first line and True if it is one of lines.
+
+    Raises
+    ------
+    FormatError
+        As `read_json`.
+    """
+    lines = _lines(path)
+    first = next((line for line in lines if line.strip()), b"")
     try:
-        return path.read_bytes()
+        value = parse_json(first, path.name)
+    except BudgetError:
+        raise
+    except FormatError:
+        return parse_json(b"".join([first, *lines]), path.name), False
+    return value, any(line.strip() for line in lines)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file in UTF-8, one in memory at a time."""
+    # Not splitlines: a caption may hold other separators of lines, which JSON allows.
+    try:
+        size = check_plain_file(path)
+        charge_file(size)
+        with path.open("rb") as file:
+            encoding, _ = encoding_of(file.peek(4)[:4])
+            if encoding != "utf-8":
+                text = decode_text(file.read(), path.name)
+                yield from text.encode("utf-8", "surrogatepass").splitlines(keepends=True)
+                return
+            yield from file
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -51,7 +105,7 @@ def parse_json(data: str | bytes, where: str) -> Any:
     Parameters
     ----------
     data : str or bytes
-        The text; UTF-8, with or without a byte order mark.
+        The text; as bytes in UTF-8, or as `decode_text` reads it.
     where : str
         The file, or the place in it, for messages.
 
@@ -60,16 +114,26 @@ def parse_json(data: str | bytes, where: str) -> Any:
     FormatError
         If it is no JSON, is not UTF-8, or is nested too deeply.
     """
+    text = data if isinstance(data, str) else decode_text(data, where)
+    charge_json(text)
+    twice: list[str] = []
+
+    def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice.append(next(name for name, n in Counter(n for n, _ in pairs).items() if n > 1))
+        return found
+
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        return json.loads(text, parse_int=_whole_number)
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{where}: is not UTF-8 text; save it as UTF-8") from error
+        value = json.loads(text, parse_int=_whole_number, object_pairs_hook=fields)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise FormatError(f"{where}: is broken JSON at {place} ({error.msg})") from error
     except RecursionError as error:
         raise FormatError(f"{where}: is JSON nested too deeply to be read") from error
+    for name in twice:
+        note("name twice", f"{where}: names {name!r} twice in one object; the last one counts")
+    return value
 
 
 def _whole_number(text: str) -> float:

@@ -36,7 +36,7 @@ _RESULTS = {"annotations", "predictions", "completions"}
 
 def knows(head: Head) -> bool:
     """Return whether a file holds tasks of Label Studio."""
-    return (head.is_list or "data" in head.keys) and bool(_RESULTS & set(head.keys))
+    return (head.is_list or "data" in head.fields) and bool(_RESULTS & set(head.fields))
 
 
 def read(path: Path) -> list[Annotation]:

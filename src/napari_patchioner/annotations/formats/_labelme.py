@@ -42,7 +42,7 @@ def knows(head: Head) -> bool:
     """Return whether a file is LabelMe's, or a folder or zip holds only such files."""
     if head.path.is_dir() or head.suffix == ".zip":
         return _knows_bundle(head.path)
-    return "shapes" in head.keys and bool(_PICTURE & set(head.keys))
+    return "shapes" in head.fields and bool(_PICTURE & set(head.fields))
 
 
 def _knows_bundle(path: Path) -> bool:

@@ -47,7 +47,7 @@ _OURS = "napari-patchioner"
 def knows(head: Head) -> bool:
     """Whether a file is one narrative with traces a line, or an empty file of lines."""
     empty = head.suffix == ".jsonl" and not head.text.strip()
-    return empty or (not head.is_list and {"traces", "image_id"} <= set(head.keys))
+    return empty or (not head.is_list and {"traces", "image_id"} <= set(head.fields))
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:

@@ -28,8 +28,11 @@ def knows(head: Head) -> bool:
     """Whether a file is a list of images with regions, each with a phrase, or an empty list."""
     if head.text.strip() == "[]":
         return True
-    regions = head.keys.get("regions")
-    return head.is_list and regions is not None and ('"phrase"' in regions or "{" not in regions)
+    images = head.json if isinstance(head.json, list) else [head.fields]
+    listed = [one["regions"] for one in images if isinstance(one, dict) and "regions" in one]
+    regions = [one for several in listed if isinstance(several, list) for one in several]
+    phrased = any(isinstance(one, dict) and "phrase" in one for one in regions)
+    return head.is_list and bool(listed) and (phrased or not regions)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
