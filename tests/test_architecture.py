@@ -34,6 +34,7 @@ FLOORS = {
     "checkpoints": 1,
     "limits": 0,
     "errors": 0,
+    "locking": 0,
 }
 LIGHT = [
     "",

@@ -45,9 +45,10 @@ def caption(capsys):
 def start(folder, out, *options):
     """Caption a folder in a process of its own, the first of its group, as in a terminal."""
     asked = ("caption", folder, "--regions", "grid:2", "--out", out, *options)
+    paths = [str(Path(colours.__file__).parent), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [sys.executable, "-c", CODE, *asked],
-        env={**os.environ, "PYTHONPATH": str(Path(colours.__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -149,6 +149,7 @@ def test_what_was_added_is_known_before_and_after_it_is_written(tmp_path):
         flush()
         assert (dataset.knows(done, "1"), dataset.knows(done, "2")) == (True, False)
         assert (dataset.knows(bad, "1"), len(dataset)) == (False, 2)
+    dataset.close()
     again = Dataset(tmp_path / "out", SETTINGS, resume=True)
     assert (again.knows(done, "1"), again.knows(bad, "1"), len(again)) == (True, False, 2)
 
@@ -181,6 +182,7 @@ def test_all_parts_get_the_same_columns_in_the_end(tmp_path):
     found = {(one.image, one.uid): one for one in read_annotations(tmp_path / "out")}
     assert {key: one.caption for key, one in found.items()} == before
     assert found["z.png", "a"].extra == {"x": "ünder\n"}
+    dataset.close()
     again = Dataset(tmp_path / "out", SETTINGS, resume=True)
     assert (again.finish(), len(again)) == (6, 3)
 

@@ -13,6 +13,12 @@ from PIL import Image
 from napari_patchioner.annotations import read_annotations, write_annotations
 from napari_patchioner.cli import main
 
+BOX = '"POLYGON ((0 0, 16 0, 16 16, 0 16, 0 0))"\n'
+
+
+def no_model(name):
+    raise AssertionError(f"{name} is needed too early")
+
 
 @pytest.fixture
 def caption(pictures, tmp_path, monkeypatch, capsys):
@@ -110,12 +116,17 @@ def test_formats_are_told_by_their_endings_and_get_the_sizes(pictures, tmp_path,
         assert {(one["height"], one["width"]) for one in images} == {(16, 32)}
 
 
-def test_what_a_format_cannot_hold_is_told(pictures, caption):
+def test_what_a_format_cannot_hold_is_told(pictures, tmp_path, caption):
     pictures(2)
-    asked = ("pictures", "--regions", "whole", "--format", "napari", "--out", "out.csv")
-    status, _, told = caption(*asked)
+    asked = ("pictures", "--format", "napari", "--out", "out.csv", "--regions")
+    status, _, told = caption(*asked, "whole", load=no_model)
+    assert (status, told.count("\n")) == (2, 1)
+    assert "no place for what is to be captioned (whole images)" in told
+    regions = tmp_path / "regions.csv"
+    regions.write_text("image,uid,kind,wkt\n,a,image,\n,b,point,POINT (3 4)\n,c,box," + BOX)
+    status, _, told = caption(*asked, str(regions))
     assert status == 0
-    assert "2 of 2 regions are left out, which this format cannot hold" in told
+    assert "4 of 6 regions are left out, which this format cannot hold, such as 'a'" in told
 
 
 def test_a_format_that_is_unknown_is_told_before_any_work(pictures, caption):
@@ -151,3 +162,36 @@ def test_more_failures_than_anybody_reads_are_counted(pictures, caption):
     assert status == 1
     assert told.count("is not an image") == 20
     assert "and 5 more" in told
+
+
+_SIZED = {
+    "out.json": [],
+    "tasks.json": ["--format", "label-studio"],
+    "yolo": ["--format", "yolo"],
+    "labelme": ["--format", "labelme"],
+    "out.csv": [],
+}
+
+
+@pytest.mark.parametrize("bad", [{0}, {1}, {2}, {0, 1, 2}], ids=str)
+@pytest.mark.parametrize("regions", ["whole", "grid:2", "labels:labels", "regions.csv"])
+def test_damaged_images_never_stop_the_rest(pictures, tmp_path, caption, regions, bad):
+    folder = pictures(3)
+    (tmp_path / "labels").mkdir()
+    labels = np.kron([[1, 2]], np.ones((16, 16))).astype(np.uint8)
+    for place, picture in enumerate(sorted(folder.iterdir())):
+        Image.fromarray(labels).save(tmp_path / "labels" / picture.name)
+        if place in bad:
+            picture.write_bytes(b"no picture at all")
+    (tmp_path / "regions.csv").write_text("image,uid,kind,wkt\n,a,image,\n,b,box," + BOX)
+    good = [f"000{place}.png" for place in range(3) if place not in bad]
+    for out, options in _SIZED.items():
+        status, _, told = caption("pictures", "--regions", regions, "--out", out, *options)
+        assert status == 1, told
+        assert [f"000{place}.png: is not" in told for place in range(3)] == [
+            place in bad for place in range(3)
+        ]
+        if not good:
+            continue
+        found = read_annotations(tmp_path / out)
+        assert sorted({one.image for one in found if one.caption}) == good

@@ -12,6 +12,9 @@ from pathlib import Path
 import colours
 import pytest
 
+from napari_patchioner.annotations import read_annotations
+from napari_patchioner.cli import main
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 CODE = (
     "import sys, colours; from napari_patchioner.cli import main\n"
@@ -19,13 +22,14 @@ CODE = (
 )
 
 
-def start(folder, out, *options):
+def start(folder, out, *options, home=None):
     """Caption a folder in a process of its own, the first of its group, as in a terminal."""
-    program = out.parent / "program.py"
+    program = (home or out.parent) / "program.py"
+    paths = [str(Path(colours.__file__).parent), os.environ.get("PYTHONPATH", "")]
     program.write_text(CODE)
     return subprocess.Popen(
         [sys.executable, program, "caption", folder, "--regions", "grid:2", "--out", out, *options],
-        env={**os.environ, "PYTHONPATH": str(Path(colours.__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,3 +86,26 @@ def test_what_is_stopped_goes_on(pictures, tmp_path, stop, workers):
     assert len(whole.read_bytes().splitlines()) == 241
     assert [pid for pid in helpers if not gone(pid)] == []
     undisturbed.communicate()
+
+
+@pytest.mark.parametrize("out", ["out.csv", "out"], ids=["file", "dataset"])
+def test_a_second_process_is_refused_and_the_first_loses_nothing(pictures, tmp_path, capsys, out):
+    """The lock is the system's: it goes with a process that is killed."""
+    folder, options = pictures(40), ["--resume"]
+    target = tmp_path / out
+    shown = str(target) if target.suffix else f"{target}{os.sep}"
+    process = start(folder, shown, *options, home=tmp_path)
+    lock = tmp_path / f".{out}{'.part' if target.suffix else ''}.lock"
+    while not lock.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    asked = ["caption", str(folder), "--regions", "grid:2", "--out", shown, *options]
+    assert main(asked, load=colours.load) == 2
+    told = capsys.readouterr().err
+    assert (told.count("\n"), "another process is writing it" in told) == (1, True)
+    process.kill()
+    process.communicate(timeout=20)
+    assert main(asked, load=colours.load) == 0
+    assert "160 regions" in capsys.readouterr().err
+    assert len(read_annotations(target)) == 160
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([out, "pictures", "program.py"])

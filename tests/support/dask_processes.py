@@ -38,7 +38,7 @@ class Processes:
         self._env = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(SUPPORT),
+            "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]),
             **(env or {}),
         }
         self.scheduler = self._start(

@@ -11,7 +11,15 @@ from napari_patchioner.batch import Plan, Tally, caption_folder, find_images
 from napari_patchioner.errors import FormatError, PatchionerError
 
 from ._bar import Bar
-from ._keeping import STDOUT, check_target, keep_what_is_done, keeper_of, let_go, write_result
+from ._keeping import (
+    STDOUT,
+    check_result,
+    check_target,
+    keep_what_is_done,
+    keeper_of,
+    let_go,
+    write_result,
+)
 from ._telling import print_exactly, say
 
 if TYPE_CHECKING:
@@ -83,8 +91,6 @@ def run_batch(asked: BatchRun) -> int:
     with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
         target = Path(folder) / "captions"
         status = _run_into(asked, target, asked.format_name or "tidy")
-        if target.is_dir():
-            raise FormatError(f"{asked.format_name} makes a folder; name one with --out")
         print_exactly(target.read_bytes())
     return status
 
@@ -98,7 +104,7 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
     plan = Plan(paths, asked.regions, only_empty=asked.only_empty, options=asked.options)
     for line in plan.notes.lines():
         say(line)
-    in_place = asked.out != STDOUT and Path(asked.regions).resolve() == target.resolve()
+    in_place = asked.out != STDOUT and _same_file(asked.regions, target)
     if plan.notes.left_out and in_place:
         lost = plan.notes.left_out
         raise FormatError(
@@ -113,12 +119,13 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
                 "(perhaps with --recursive), or another file with --out"
             )
         say(f"{others} left out")
+    check_result(plan, asked.out, target, format_name, in_place=in_place)
     settings = {"model": asked.model, "threads": str(asked.threads), **plan.settings}
     keeper = keeper_of(asked.out, target, format_name, settings, asked.resume)
     try:
         tally = _caption(asked, plan, keeper)
         say(_summary(tally))
-        write_result(plan, keeper, target, format_name, shown=asked.out)
+        write_result(plan, keeper, target, format_name, shown=asked.out, in_place=in_place)
     except (PatchionerError, KeyboardInterrupt):
         keep_what_is_done(keeper, shown=asked.out)
         raise
@@ -128,6 +135,14 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
         return _SOME_FAILED
     let_go(keeper)
     return _DONE
+
+
+def _same_file(regions: str, target: Path) -> bool:
+    """Whether the regions are read from what is to be written."""
+    try:
+        return target.exists() and Path(regions).resolve() == target.resolve()
+    except (OSError, ValueError):
+        return False
 
 
 def _caption(asked: BatchRun, plan: Plan, keeper: AnyKeeper) -> Tally:

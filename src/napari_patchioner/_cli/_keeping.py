@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from napari_patchioner.annotations import Notes, format_named
-from napari_patchioner.batch import Dataset, Journal, Result
+from napari_patchioner.batch import Dataset, Journal, Result, check_format
 from napari_patchioner.errors import FormatError
 
 from ._telling import say
@@ -25,10 +26,49 @@ _ENDS_OF_FOLDERS = ("/", os.sep)
 def check_target(out: str, path: Path, format_name: str | None) -> None:
     """Refuse a file or folder that could not be written, before any work is done."""
     form = format_named(path, format_name) if not _is_dataset(out, format_name) else None
-    if path.is_dir() and form is not None and form.suffixes:
+    if path.is_dir() and form is not None and form.suffixes and format_name != "labelme":
         raise FormatError(f"{path}: is a folder; name a file to write")
-    if not path.parent.is_dir():
-        raise FormatError(f"{path.parent}: there is no such folder to write into")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FormatError(
+            f"{path}: is a device or a pipe and no file; name a file, or leave --out out for "
+            "standard output"
+        )
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which no file can be made.
+
+    Raises
+    ------
+    FormatError
+        In one sentence.
+    """
+    if not folder.is_dir():
+        raise FormatError(f"{folder}: there is no such folder to write into")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FormatError(f"{folder}: cannot be written ({error.strerror or error})") from error
+
+
+def check_result(
+    plan: Plan, out: str, path: Path, format_name: str | None, *, in_place: bool
+) -> None:
+    """Refuse a format that could not hold the result, before any work is done."""
+    if _is_dataset(out, format_name):
+        return
+    is_folder = check_format(plan, path, format_name, in_place=in_place)
+    if is_folder and out == STDOUT:
+        raise FormatError(f"{format_name} makes a folder; name one with --out")
+    if not is_folder and path.is_dir():
+        raise FormatError(f"{path}: is a folder; name a file to write")
+    if is_folder and path.is_file():
+        raise FormatError(
+            f"{path}: is a file, but {format_name} makes a folder of a name without an ending of "
+            "its own; name a folder"
+        )
 
 
 def _is_dataset(out: str, format_name: str | None) -> bool:
@@ -43,23 +83,36 @@ def keeper_of(
     """Return what keeps the outcomes: the result itself if it is a folder, or else a journal."""
     if _is_dataset(out, format_name):
         return Dataset(path, settings, resume=resume)
-    return Journal(path.with_name(f"{path.name}.part"), settings, resume=resume)
+    journal = path.with_name(f"{path.name}.part")
+    return Journal(journal, settings, resume=resume, wanted="" if out == STDOUT else str(path))
 
 
 def write_result(
-    plan: Plan, keeper: AnyKeeper, target: Path, format_name: str | None, shown: str
+    plan: Plan,
+    keeper: AnyKeeper,
+    target: Path,
+    format_name: str | None,
+    *,
+    shown: str,
+    in_place: bool,
 ) -> None:
     """Write the result and say what it holds."""
     if isinstance(keeper, Dataset):
         count = keeper.finish()
     else:
         notes = Notes()
-        count, left_out = Result(plan, keeper).write(target, format_name, notes=notes)
+        count, left_out = Result(plan, keeper).write(
+            target, format_name, in_place=in_place, notes=notes
+        )
         for line in notes.lines():
             say(line)
+        if left_out and not count:
+            say(f"{shown}: was not written, since no image could be read")
+            return
         if left_out:
+            verb = "are" if len(left_out) > 1 else "is"
             say(
-                f"{len(left_out)} of {count + len(left_out)} regions are left out, which this "
+                f"{len(left_out)} of {count + len(left_out)} regions {verb} left out, which this "
                 f"format cannot hold, such as {left_out[0].uid!r} of {left_out[0].image} "
                 f"({left_out[0].kind})"
             )

@@ -19,7 +19,7 @@ from ._file_names import short_name
 from ._text import decode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 # A lasso with thousands of vertices is one long cell; the csv module allows 131,072 characters.
 _LONGEST_CELL = 2**31 - 1
@@ -192,14 +192,43 @@ def encode_text(text: str) -> bytes:
         ) from error
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a whole file or nothing, as `write_text` does."""
-    write_chunks(path, [data])
+def write_bytes(
+    path: str | os.PathLike[str],
+    data: bytes,
+    may_replace: bool = True,
+) -> bool:
+    """Write a whole file or nothing, as `write_text` does; False where there is one to be kept."""
+    try:
+        _write_beside(Path(path), [data], os.replace if may_replace else _rename_to_new)
+    except FormatError as error:
+        if not may_replace and isinstance(error.__cause__, FileExistsError):
+            return False
+        raise
+    return True
 
 
 def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     """Write a whole file or nothing, as `write_text` does, from parts that are made on the way."""
-    path = Path(path)
+    _write_beside(Path(path), chunks, os.replace)
+
+
+def _rename_to_new(beside: str, path: Path) -> None:
+    """Give a file its name unless another has it, in one step where the file system can."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        os.replace(beside, path)
+    else:
+        os.unlink(beside)
+
+
+def _write_beside(
+    path: Path, chunks: Iterable[bytes], rename: Callable[[str, Path], object]
+) -> None:
+    """Write a file beside the one that is meant, then give it that one's name."""
     try:
         path = path.resolve()
         handle, beside = tempfile.mkstemp(prefix=f".{short_name(path.name, 80)}.", dir=path.parent)
@@ -209,7 +238,7 @@ def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             _copy_mode(path, beside)
-            os.replace(beside, path)
+            rename(beside, path)
         except BaseException:
             with suppress(OSError):
                 os.unlink(beside)

@@ -9,7 +9,7 @@ from ._images import find_images
 from ._job import Job, Outcome, work
 from ._journal import Journal
 from ._plan import Plan
-from ._result import Result
+from ._result import Result, check_format
 from .local import run
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Tally",
     "caption_folder",
     "caption_image",
+    "check_format",
     "find_images",
     "run",
     "work",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 from napari_patchioner.annotations.formats._parquet import parquet_modules
 from napari_patchioner.errors import FormatError
+from napari_patchioner.locking import WriteLock
 
-from ._parts import SUFFIX, Part, entry_of, read_part
+from ._parts import SUFFIX, Part, entry_of, read_part, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ._job import Job, Outcome
@@ -42,8 +44,8 @@ class Dataset:
     Raises
     ------
     FormatError
-        The folder holds other files, or parts and they are not to be resumed, or are of other
-        settings; it cannot be written; or pyarrow is missing.
+        Another process writes into the folder; it holds other files, or parts and they are not to
+        be resumed, or are of other settings; it cannot be written; or pyarrow is missing.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, str], *, resume: bool = False) -> None:
@@ -55,14 +57,31 @@ class Dataset:
         self._begun = 0.0
         self._next = path
         parquet_modules()
+        self._lock = WriteLock(path)
         try:
             path.mkdir(exist_ok=True)
-            files = sorted(one for one in path.iterdir() if not one.name.startswith("."))
+            self._begin(resume)
         except OSError as error:
+            self._lock.release()
             raise FormatError(f"{path}: cannot be written ({error.strerror or error})") from error
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _begin(self, resume: bool) -> None:
+        """Find the parts of an earlier run."""
+        files = self._files()
         self._check(files, resume)
         for file in files:
             self._note(self._own(read_part(file)))
+
+    def _files(self) -> list[Path]:
+        """Return all files in the folder but hidden ones."""
+        try:
+            return sorted(one for one in self.path.iterdir() if not one.name.startswith("."))
+        except OSError as error:
+            why = error.strerror or error
+            raise FormatError(f"{self.path}: cannot be read ({why})") from error
 
     def _check(self, files: list[Path], resume: bool) -> None:
         """Refuse a folder of something else, and one of an earlier run that is not to go on."""
@@ -165,7 +184,14 @@ class Dataset:
             tuple(entry_of(key, stamp, outcome) for key, (stamp, outcome) in kept),
             tuple(dict.fromkeys([*_EXTRAS, *(name for row in rows for name in row.extra)])),
         )
-        part.write(rows)
+        while not part.write_new(rows):
+            # Either it was written before an interruption, or another program took the name.
+            there = read_part(part.path)
+            if {entry.key for entry in there.entries} <= self._pending.keys():
+                part.write(rows)
+                break
+            self._next = self._free()
+            part = replace(part, path=self._next)
         self._note(part)
         self._pending.clear()
 
@@ -190,7 +216,7 @@ class Dataset:
         Raises
         ------
         FormatError
-            A part cannot be read or written.
+            A part cannot be read or written, or the parts on the disk are not those of this run.
         """
         self.flush()
         extras = tuple(dict.fromkeys(name for part in self._parts.values() for name in part.extras))
@@ -199,16 +225,25 @@ class Dataset:
                 alike = Part(path, part.settings, part.entries, extras)
                 alike.write(part.rows())
                 self._parts[path] = alike
-        return sum(entry.regions for entry in self._entries())
-
-    def _entries(self) -> Iterator[Entry]:
-        return (entry for _, entry in self._found.values())
+        count = sum(entry.regions for _, entry in self._found.values())
+        there = sum(map(rows_of, self._files()))
+        if there != count:
+            raise FormatError(
+                f"{self.path}: holds {there} regions where this run has made {count}; another "
+                "program has changed it, so repeat the command with --resume, which adds what is "
+                "missing"
+            )
+        return count
 
     def close(self) -> None:
         """Write the rest; the dataset may be resumed."""
-        self.flush()
+        try:
+            self.flush()
+        finally:
+            self._lock.release()
 
     def delete(self) -> None:
         """Delete the folder where nothing was done."""
         if not len(self) and not any(self.path.iterdir()):
             self.path.rmdir()
+        self._lock.release()

@@ -119,7 +119,7 @@ def caption_folder(
         The model cannot be used, or the journal cannot be written. What is in the journal stays.
     """
     tally = Tally(len(plan))
-    stamps: dict[str, str] = {}
+    stamps: dict[Path, str] = {}
 
     def left() -> Iterator[Job]:
         for job in plan:
@@ -127,7 +127,7 @@ def caption_folder(
             if journal.knows(job, stamp):
                 tally.kept += 1
             else:
-                stamps[job.image] = stamp
+                stamps[job.path] = stamp
                 yield job
 
     yield tally
@@ -138,7 +138,7 @@ def caption_folder(
     )
     with closing(found) as outcomes:
         for job, outcome in outcomes:
-            journal.add(job, outcome, stamps.pop(job.image))
+            journal.add(job, outcome, stamps.pop(job.path))
             tally.count(outcome)
             yield tally
     yield tally

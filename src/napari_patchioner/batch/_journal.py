@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.locking import WriteLock
 
 from ._entries import outcome_from_json, outcome_to_json
 from ._sealed import begins_sealed, seal, sealed_entries, unseal
@@ -36,29 +38,40 @@ class Journal:
         What the captions depend on besides the image. A journal of other settings is refused.
     resume : bool
         Whether to go on with a file that is there.
+    wanted : str, optional
+        What a person calls that for which the journal is kept, for messages.
 
     Raises
     ------
     FormatError
-        There is a journal and it is not to be resumed, it has other settings, or the file cannot
-        be written.
+        Another process keeps the journal, there is one and it is not to be resumed, it has other
+        settings, or the file cannot be written.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, str], *, resume: bool = False) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, str], *, resume: bool = False, wanted: str = ""
+    ) -> None:
         self.path = path
         self._found: dict[str, tuple[int, str, str, int]] = {}
         self._synced = time.monotonic()
+        self._file = -1
+        self._lock = WriteLock(path, wanted)
         try:
             self._file = os.open(path, _flags(resume), 0o666)
             self._end = os.fstat(self._file).st_size
             self._begin(dict(settings))
         except FileExistsError:
+            self.close()
             raise FormatError(
                 f"{path}: holds what an earlier run has done; add --resume to go on with it, or "
                 "delete the file to begin anew"
             ) from None
         except OSError as error:
+            self.close()
             raise self._trouble(error) from error
+        except BaseException:
+            self.close()
+            raise
 
     def _begin(self, settings: dict[str, str]) -> None:
         """Read what is there, or write the first line."""
@@ -142,14 +155,32 @@ class Journal:
         return self._found.get(str(job.path), (0, "", "", 0))[3]
 
     def outcome(self, job: Job) -> Outcome | None:
-        """Return what came of a job, read from disk; None if nothing did yet."""
-        found = self._found.get(str(job.path))
+        """Return what came of a job, read from disk; None if nothing did yet.
+
+        Raises
+        ------
+        FormatError
+            It is no longer there: something else has changed or deleted the file.
+        """
+        key = str(job.path)
+        found = self._found.get(key)
         if found is None:
             return None
-        with self.path.open("rb") as file:
-            file.seek(found[0])
-            entry = unseal(file.readline())
-        return None if entry is None else outcome_from_json(entry)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(found[0])
+                entry = unseal(file.readline())
+        except OSError as error:
+            raise FormatError(
+                f"{self.path}: cannot be read ({error.strerror or error}), so the result cannot "
+                "be written; repeat the command with --resume"
+            ) from error
+        if entry is None or entry.get("key") != key:
+            raise FormatError(
+                f"{self.path}: was changed by another program, and lacks what came of "
+                f"{job.image}; repeat the command with --resume to caption that again"
+            )
+        return outcome_from_json(entry)
 
     def _append(self, entry: dict[str, Any]) -> int:
         """Write a line in one go; return where it begins."""
@@ -175,15 +206,22 @@ class Journal:
 
     def close(self) -> None:
         """Keep the file; it may be resumed."""
-        if self._file >= 0:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+        self._shut()
+        self._lock.release()
 
     def delete(self) -> None:
         """Close and delete the file."""
-        self.close()
+        self._shut()
         self.path.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _shut(self) -> None:
+        """Close the file with all of it on the disk."""
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            with suppress(OSError):  # a pipe or a device, or a disk that has failed meanwhile
+                os.fsync(file)
+            os.close(file)
 
     def _trouble(self, error: OSError) -> FormatError:
         return FormatError(f"{self.path}: cannot be written ({error.strerror or error})")

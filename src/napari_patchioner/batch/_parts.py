@@ -90,13 +90,26 @@ class Part:
     extras: tuple[str, ...]
 
     def write(self, rows: Sequence[Annotation]) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, whole or not at all, in the place of an older one.
 
         Raises
         ------
         FormatError
             It cannot be written, a text is no Unicode, or two regions of an image share a uid.
         """
+        write_bytes(self.path, self._bytes(rows))
+
+    def write_new(self, rows: Sequence[Annotation]) -> bool:
+        """Write the file, whole or not at all, unless there is one; return whether it was written.
+
+        Raises
+        ------
+        FormatError
+            As `write`.
+        """
+        return write_bytes(self.path, self._bytes(rows), False)
+
+    def _bytes(self, rows: Sequence[Annotation]) -> bytes:
         check_unique(rows)
         note = {
             "format": _FORMAT,
@@ -113,7 +126,7 @@ class Part:
             parquet_modules()[1].write_table(table, data, compression="zstd")
         except UnicodeEncodeError as error:
             raise FormatError(f"a text is no Unicode, so no table can hold it ({error})") from error
-        write_bytes(self.path, data.getvalue())
+        return data.getvalue()
 
     def rows(self) -> list[Annotation]:
         """Read all regions."""
@@ -158,6 +171,21 @@ def read_part(path: Path) -> Part:
             "captioned again"
         ) from error
     return Part(path, note["settings"], entries, extras)
+
+
+def rows_of(path: Path) -> int:
+    """Return how many rows a part has, told by its footer.
+
+    Raises
+    ------
+    FormatError
+        It cannot be read.
+    """
+    arrow, parquet = parquet_modules()
+    try:
+        return int(parquet.read_metadata(path).num_rows)
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        raise FormatError(f"{path}: is damaged, or no part of a run") from error
 
 
 def _to_json(entry: Entry) -> dict[str, Any]:

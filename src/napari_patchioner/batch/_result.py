@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from napari_patchioner.annotations import (
@@ -13,16 +16,30 @@ from napari_patchioner.annotations import (
     format_named,
     write_annotations,
 )
+from napari_patchioner.errors import FormatError
+
+from ._sizes import image_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from ._job import Job, Outcome
     from ._journal import Journal
 
 # Formats that go through the regions and hold none of them.
 _STREAMED = ("tidy", "parquet")
+# So much is written to find out before the work whether the format can hold it.
+_MOST_IMAGES, _MOST_REGIONS = 200, 2000
+_KINDS = {
+    "box": "boxes",
+    "polygon": "polygons",
+    "ellipse": "ellipses",
+    "trace": "traces",
+    "point": "points",
+    "set": "sets",
+    "image": "whole images",
+    "mask": "masks",
+}
 
 
 class Result(Sequence[Annotation]):
@@ -79,14 +96,25 @@ class Result(Sequence[Annotation]):
         return found
 
     def write(
-        self, path: Path, format_name: str | None = None, *, notes: Notes | None = None
+        self,
+        path: Path,
+        format_name: str | None = None,
+        *,
+        in_place: bool = False,
+        notes: Notes | None = None,
     ) -> tuple[int, tuple[Annotation, ...]]:
         """Write all regions into one file, whole or not at all.
+
+        A format that needs to know how large images are gets no regions of an image of which
+        nobody knows, since it cannot be read: one bad image never stops the rest. Where no other
+        image is left, nothing is written.
 
         Parameters
         ----------
         path, format_name, notes
             As `write_annotations`.
+        in_place : bool
+            Whether the regions come from this very file, so that none of them may be left out.
 
         Returns
         -------
@@ -98,11 +126,137 @@ class Result(Sequence[Annotation]):
         Raises
         ------
         FormatError
-            As `write_annotations`.
+            As `write_annotations`, or what came of an image is no longer in the journal.
         """
         form = format_named(path, format_name)
         if form.name in _STREAMED:
-            return len(self), write_annotations(path, self, {}, form.name, notes=notes)
+            counted = _Counted(self)
+            write_annotations(path, counted, {}, form.name, notes=notes)
+            self._check(path, counted.last)
+            return counted.last, ()
         held = list(self)
-        left_out = write_annotations(path, held, self.images(), form.name, notes=notes)
+        self._check(path, len(held))
+        images = self.images()
+        if in_place:
+            with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
+                trial = Path(folder) / path.name
+                lost = write_annotations(trial, held, images, form.name, notes=Notes())
+                _refuse_loss(path, lost)
+        try:
+            left_out = write_annotations(path, held, images, form.name, notes=notes)
+        except FormatError:
+            sized = [one for one in held if one.image in images]
+            if in_place or len(sized) == len(held):
+                raise
+            if not sized:
+                return 0, tuple(held)
+            unsized = tuple(one for one in held if one.image not in images)
+            written = write_annotations(path, sized, images, form.name, notes=notes)
+            left_out = (*written, *unsized)
         return len(held) - len(left_out), left_out
+
+    def _check(self, path: Path, count: int) -> None:
+        """Refuse to let go of the journal where not all of it has been gone through."""
+        if count != len(self):
+            raise FormatError(
+                f"{path}: {count} of {len(self)} regions could be written; another program has "
+                "changed the journal, so repeat the command with --resume"
+            )
+
+
+def check_format(
+    jobs: Iterable[Job], path: Path, format_name: str | None = None, *, in_place: bool = False
+) -> bool:
+    """Find out before the work what would keep its result from being written.
+
+    The first regions are written, without captions, to a folder that is deleted again.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        All jobs of the run.
+    path, format_name, in_place
+        As for `Result.write`.
+
+    Returns
+    -------
+    bool
+        Whether the format makes a folder of that path.
+
+    Raises
+    ------
+    FormatError
+        The format or its ending is unknown, its library is missing, it holds none of these
+        regions or not all of them in place, or not so many images in one file.
+    """
+    form = format_named(path, format_name)
+    regions, images = _first_regions(jobs)
+    if form.name == "html":  # which would show the pictures themselves
+        images = {name: replace(info, path=None) for name, info in images.items()}
+    with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
+        trial = Path(folder) / path.name
+        left_out = write_annotations(trial, regions, images, form.name, notes=Notes())
+        is_folder = trial.is_dir()
+    if in_place:
+        _refuse_loss(path, left_out)
+    if regions and len(left_out) == len(regions):
+        kinds = ", ".join(sorted({_KINDS.get(one.kind, one.kind) for one in left_out}))
+        raise FormatError(
+            f"{path.name}: the format {form.title!r} has no place for what is to be captioned "
+            f"({kinds}); choose another with --format or by the ending of --out"
+        )
+    return is_folder
+
+
+def _first_regions(jobs: Iterable[Job]) -> tuple[list[Annotation], dict[str, ImageInfo]]:
+    """Return regions of the first images that can be read, and the sizes of those images."""
+    regions: list[Annotation] = []
+    images: dict[str, ImageInfo] = {}
+    for job in islice(jobs, _MOST_IMAGES):
+        height, width = image_size(job.path)
+        if not height or not width:
+            continue
+        own = list(job.regions)
+        if job.drawing is not None:
+            own += job.drawing.sample(job.image, height, width)
+        for name in {job.image, *(one.image for one in own)}:
+            images[name] = ImageInfo(name, height, width, job.path)
+        regions += own
+        if len(regions) >= _MOST_REGIONS or (own and job.drawing is not None and len(images) > 1):
+            break
+    return regions, images
+
+
+def _refuse_loss(path: Path, left_out: Sequence[Annotation]) -> None:
+    """Refuse to write a file over itself without all of its regions."""
+    if left_out:
+        raise FormatError(
+            f"{path}: {len(left_out)} of its regions would be lost, such as {left_out[0].uid!r} of "
+            f"{left_out[0].image} ({left_out[0].kind}), since this format cannot hold them; name "
+            "another file with --out"
+        )
+
+
+class _Counted(Sequence[Annotation]):
+    """Regions, and how many there were when they were last gone through."""
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+        self.last = 0
+
+    def __iter__(self) -> Iterator[Annotation]:
+        count = 0
+        for one in self._result:
+            count += 1
+            yield one
+        self.last = count
+
+    def __len__(self) -> int:
+        return len(self._result)
+
+    @overload
+    def __getitem__(self, place: int) -> Annotation: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Annotation]: ...
+    def __getitem__(self, place: int | slice) -> Annotation | list[Annotation]:
+        return self._result[place]
