@@ -73,8 +73,12 @@ class FolderDock(DockBase):
         super().showEvent(event)
         if not self._placed:
             self._placed = True
-            # Not while Qt lays out what it is moved out of.
-            QTimer.singleShot(0, self, self._find_place)
+            # Not while Qt lays out what it is moved out of. A timer of the dock ends with it; not
+            # every binding's singleShot takes an owner.
+            timer = QTimer(self)
+            timer.setSingleShot(True)
+            timer.timeout.connect(self._find_place)
+            timer.start(0)
 
     def _find_place(self) -> None:
         """Share the place of the list of layers: a small screen has none to spare."""
