@@ -124,3 +124,8 @@ def told(annotation: Annotation) -> dict[str, Any]:
     """Return everything a record says but its geometry."""
     names = ("image", "uid", "kind", "caption", "score", "source", "model")
     return {name: getattr(annotation, name) for name in names} | {"extra": dict(annotation.extra)}
+
+
+def extras(annotation: Annotation) -> dict[str, str]:
+    """Return the extras of a record but the entry it was read from."""
+    return {name: text for name, text in annotation.extra.items() if name != "metadata"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.annotations import FORMATS, format_again, format_named
 from napari_patchioner.batch import Plan, Tally, caption_folder, find_images
 from napari_patchioner.errors import FormatError, PatchionerError
 
@@ -99,13 +100,16 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
     """Caption images and write the result; what was done is kept until all is."""
     if asked.scheduler is not None and asked.workers > 1:
         raise PatchionerError("--workers are processes here; with --scheduler, leave it out")
+    if format_name is None and asked.out != STDOUT:
+        format_name = format_again(Path(asked.regions), target)
     check_target(asked.out, target, format_name)
     paths = find_images(asked.images, recursive=asked.recursive)
     plan = Plan(paths, asked.regions, only_empty=asked.only_empty, options=asked.options)
     for line in plan.notes.lines():
         say(line)
     in_place = asked.out != STDOUT and _same_file(asked.regions, target)
-    if plan.notes.left_out and in_place:
+    stays = in_place and _is_kept(plan, target, format_name)
+    if plan.notes.left_out and in_place and not stays:
         lost = plan.notes.left_out
         raise FormatError(
             f"{asked.out}: {lost} record{'s' * (lost > 1)} of it could not be read and would be "
@@ -113,12 +117,12 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
         )
     if plan.left_out:
         others = f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images"
-        if in_place:
+        if in_place and not stays:
             raise FormatError(
                 f"{asked.out}: holds {others}, which would be lost; name those images too "
                 "(perhaps with --recursive), or another file with --out"
             )
-        say(f"{others} left out")
+        say(f"{others} {'stay as they are' if stays else 'left out'}")
     check_result(plan, asked.out, target, format_name, in_place=in_place)
     settings = {"model": asked.model, "threads": str(asked.threads), **plan.settings}
     keeper = keeper_of(asked.out, target, format_name, settings, asked.resume)
@@ -143,6 +147,12 @@ def _same_file(regions: str, target: Path) -> bool:
         return target.exists() and Path(regions).resolve() == target.resolve()
     except (OSError, ValueError):
         return False
+
+
+def _is_kept(plan: Plan, target: Path, format_name: str | None) -> bool:
+    """Whether what is in the file and not captioned stays in it when it is written again."""
+    source = FORMATS.get(plan.source)
+    return source is not None and format_named(target, format_name).read is source.read
 
 
 def _caption(asked: BatchRun, plan: Plan, keeper: AnyKeeper) -> Tally:

@@ -26,7 +26,8 @@ _ENDS_OF_FOLDERS = ("/", os.sep)
 def check_target(out: str, path: Path, format_name: str | None) -> None:
     """Refuse a file or folder that could not be written, before any work is done."""
     form = format_named(path, format_name) if not _is_dataset(out, format_name) else None
-    if path.is_dir() and form is not None and form.suffixes and format_name != "labelme":
+    foldered = form is None or not form.suffixes or form.single or format_name == "labelme"
+    if path.is_dir() and not foldered:
         raise FormatError(f"{path}: is a folder; name a file to write")
     if path.exists() and not path.is_file() and not path.is_dir():
         raise FormatError(
@@ -62,7 +63,8 @@ def check_result(
     is_folder = check_format(plan, path, format_name, in_place=in_place)
     if is_folder and out == STDOUT:
         raise FormatError(f"{format_name} makes a folder; name one with --out")
-    if not is_folder and path.is_dir():
+    many = format_named(path, format_name).single
+    if not is_folder and path.is_dir() and not many:
         raise FormatError(f"{path}: is a folder; name a file to write")
     if is_folder and path.is_file():
         raise FormatError(
@@ -101,6 +103,8 @@ def write_result(
         count = keeper.finish()
     else:
         notes = Notes()
+        if shown.endswith(_ENDS_OF_FOLDERS) and format_named(target, format_name).single:
+            target.mkdir(exist_ok=True)
         count, left_out = Result(plan, keeper).write(
             target, format_name, in_place=in_place, notes=notes
         )

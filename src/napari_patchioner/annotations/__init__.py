@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_patchioner.annotations.formats._formats import (
     FORMATS,
     Format,
+    format_again,
     format_named,
     format_of,
     read_annotations,
@@ -46,6 +47,7 @@ from ._carried import annotation_from, carried, unique
 from ._content_hash import content_hash
 from ._file_names import short_name
 from ._images import ImageInfo, Images
+from ._metadata import forget_files, source_format
 from ._napari_shape import region_from_shape, shape_from_region
 from ._notes import Notes, leaving_out, note, noting
 from ._region_text import region_from_text, region_to_text
@@ -76,6 +78,8 @@ __all__ = [
     "content_hash",
     "encode_text",
     "find_projects",
+    "forget_files",
+    "format_again",
     "format_named",
     "format_napari_csv",
     "format_of",
@@ -100,6 +104,7 @@ __all__ = [
     "remember_project",
     "shape_from_region",
     "short_name",
+    "source_format",
     "spare_path",
     "strange_project",
     "unique",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # The extra that other tools call label, category or classification.
 CLASS = "class"
+# The extra that holds the entry of another program's file from which a record was read.
+METADATA = "metadata"
 _OURS = ("uid", "kind", "wkt", "members", "caption", "score", "source", "model")
 # Names that a table could not tell from its own columns.
 _IMAGE = "image"
@@ -168,7 +170,8 @@ def _foreign(
     if drawn is None:
         raise FormatError("shows no region and holds none")
     said = caption if caption is not None else entries.get("caption", "")
-    extra = {f"{name}_" if name in _TAKEN else name: text for name, text in entries.items() if name}
+    taken = _TAKEN | {METADATA}
+    extra = {f"{name}_" if name in taken else name: text for name, text in entries.items() if name}
     if extra.get("caption_") == said:
         del extra["caption_"]
     return Annotation(uid, image, drawn, said, extra=extra)

@@ -64,6 +64,20 @@ def image_name(images: Images, image: str) -> str:
     return images[image].name if image in images else image
 
 
+def is_image(name: str, other: str) -> bool:
+    r"""Return whether two names may mean one image, whatever folders and endings they have.
+
+    >>> is_image("train/cat.jpg", "C:\\pictures\\cat"), is_image("cat.png", "dog.png")
+    (True, False)
+    """
+    return name == other or (name != "" and _stem(name) == _stem(other))
+
+
+def _stem(name: str) -> str:
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return last.rpartition(".")[0] or last
+
+
 def find_image(folder: Path, name: str) -> ImageInfo | None:
     """Return the image of a name near a file of annotations, for formats that tell no size.
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations import Annotation, Notes, read_annotations
+from napari_patchioner.annotations import Annotation, Notes, read_annotations, source_format
 from napari_patchioner.errors import FormatError
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import WholeImage
@@ -52,6 +52,9 @@ class Plan:
     ----------
     left_out : int
         How many regions of the file belong to images that were not given.
+    source : str
+        The format in which the file can be written again with all that is not of these images;
+        empty where it cannot.
     notes : Notes
         What of the file could not be read, was dropped or guessed.
 
@@ -81,6 +84,7 @@ class Plan:
         self._labels: dict[str, list[Path]] | None = None
         self._grid: GridDrawing | None = None
         self.left_out = 0
+        self.source = ""
         self.notes = Notes()
         self._digest = ""
         self._prepare()
@@ -114,11 +118,15 @@ class Plan:
             self._digest = _digest(Path(kind))
             matcher = ImageMatcher(self._paths)
             known = KnownImages(self._paths, matcher)
-            self._assign(read_annotations(kind, known, notes=self.notes), matcher)
+            annotations = read_annotations(kind, known, notes=self.notes)
+            if not annotations:
+                self.notes.add("empty", f"{Path(kind).name}: holds no regions")
+            self._assign(annotations, matcher)
 
     def _assign(self, annotations: Sequence[Annotation], matcher: ImageMatcher) -> None:
         """Give each region of a file to its image."""
         own = defaultdict(list)
+        sources = set()
         for annotation in annotations:
             if not annotation.image:
                 self._everywhere.append(annotation)
@@ -126,9 +134,14 @@ class Plan:
             place = matcher.find(annotation.image)
             if place is None:
                 self.left_out += 1
+                sources.add(source_format(annotation))
             else:
                 own[place].append(annotation)
         self._own = dict(own)
+        some = next((one for ones in own.values() for one in ones), None)
+        for one in [some] if some is not None else self._everywhere[:1]:
+            sources.add(source_format(one))
+        self.source = sources.pop() if len(sources) == 1 else ""
         if annotations and not own and not self._everywhere:
             raise FormatError(
                 f"{Path(self._regions).name}: no region belongs to "

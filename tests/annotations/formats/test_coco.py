@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from annotated import IMAGES, SINGLE
+from annotated import IMAGES, SINGLE, extras
 from hypothesis import HealthCheck, given, settings
 from pycocotools.coco import COCO
 
-from napari_patchioner.annotations import Annotation, ImageInfo, read_annotations, write_annotations
+from napari_patchioner.annotations import (
+    Annotation,
+    ImageInfo,
+    Notes,
+    read_annotations,
+    with_human_caption,
+    write_annotations,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
     Box,
@@ -143,7 +150,7 @@ def test_files_of_other_tools_are_read(tmp_path: Path, same_region: Any) -> None
     dog, crowd, person, parts = read_annotations(path)
     assert (dog.uid, dog.image, dog.caption, dog.source) == ("7", "000139.jpg", "", "")
     assert same_region(dog.region, Polygon(np.array([[1.5, 0.5], [1.5, 3.5], [4.5, 3.5]])))
-    assert dog.extra == {"class": "dog", "occluded": "false", "note": "=1", "kind_": "calico"}
+    assert extras(dog) == {"class": "dog", "occluded": "false", "note": "=1", "kind_": "calico"}
     assert same_region(crowd.region, Mask(np.ones((3, 1), bool), (0, 1)))
     assert same_region(person.region, Box(1.5, 0.75, 3.0, 3.75))
     assert (person.caption, person.score, person.extra["class"]) == ("a person", 0.75, "person")
@@ -153,7 +160,7 @@ def test_files_of_other_tools_are_read(tmp_path: Path, same_region: Any) -> None
     images = {name: ImageInfo(name, 6, 8) for name in ("000139.jpg", "000285.jpg")}
     write_annotations(tmp_path / "again.json", read_annotations(path), images)
     again = read_annotations(tmp_path / "again.json")
-    assert [one.extra for one in again] == [one.extra for one in read_annotations(path)]
+    assert [extras(one) for one in again] == [extras(one) for one in read_annotations(path)]
 
 
 def test_what_another_tool_changed_is_taken_over_and_no_more(
@@ -186,10 +193,13 @@ def test_what_another_tool_changed_is_taken_over_and_no_more(
     ("change", "told"),
     [
         ({"image_id": 5}, r"annotation 1 \(id 7\): its image 5 is not among the images"),
-        ({"segmentation": [[1, 2, 3, 4]]}, r"annotation 1 \(id 7\): a polygon"),
-        ({"segmentation": "x"}, r"annotation 1 \(id 7\): 'segmentation' must be"),
-        ({"segmentation": {"size": [6, 8]}}, r"annotation 1 \(id 7\): runs .* need"),
-        ({"segmentation": {"size": [6, 8], "counts": [1]}}, r"\(id 7\): the runs .* do not fill"),
+        ({"segmentation": [[1, 2, 3, 4]], "bbox": []}, r"annotation 1 \(id 7\): a polygon"),
+        ({"segmentation": "x", "bbox": None}, r"annotation 1 \(id 7\): 'segmentation' must be"),
+        ({"segmentation": {"size": [6, 8]}, "bbox": []}, r"annotation 1 \(id 7\): runs .* need"),
+        (
+            {"segmentation": {"size": [6, 8], "counts": [1]}, "bbox": []},
+            r"\(id 7\): the runs .* do not fill",
+        ),
         ({"segmentation": [], "bbox": [1, 2, -3, 4]}, r"\(id 7\): 'bbox' must be"),
         ({"caption": 3}, r"annotation 1 \(id 7\): 'caption' must be a text"),
         ({"attributes": {"uid": "a", "kind": "box", "wkt": "x"}}, r"\(id 7\): is not well-known"),
@@ -216,3 +226,72 @@ def test_broken_json_is_told_with_its_place(tmp_path: Path) -> None:
 def test_a_size_that_is_needed_and_missing_is_asked_for(tmp_path: Path, region: Any) -> None:
     with pytest.raises(FormatError, match=r"'u' of image 'dog\.png': the size of the image is mis"):
         write_annotations(tmp_path / "a.json", [Annotation("u", "dog.png", region)], IMAGES)
+
+
+def _theirs(path: Path, **changes: Any) -> tuple[list[Annotation], str]:
+    """Return the records of a file with other lists in it, and what is noted of it."""
+    path.write_text(json.dumps({**THEIRS, **changes}), encoding="utf-8")
+    notes = Notes()
+    return read_annotations(path, notes=notes), "\n".join(notes.lines())
+
+
+BOX = {"image_id": 139, "category_id": 18, "bbox": [1, 2, 3, 3]}
+
+
+def test_regions_without_an_id_get_one_and_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    found, _ = _theirs(path, annotations=[BOX, {**BOX, "id": 7}, BOX])
+    assert [one.uid for one in found] == ["8", "7", "9"]
+    write_annotations(path, [with_human_caption(one, "x") for one in found], {}, "coco")
+    entries = json.loads(path.read_text())["annotations"]
+    assert [entry["id"] for entry in entries] == [8, 7, 9]
+
+
+def test_an_id_given_twice_is_told_and_nothing_is_mistaken(tmp_path: Path) -> None:
+    images = [*THEIRS["images"], {"id": 285, "file_name": "other.jpg"}]
+    classes = [*THEIRS["categories"], {"id": 18, "name": "wolf"}]
+    path = tmp_path / "a.json"
+    found, told = _theirs(path, images=images, categories=classes)
+    assert [one.uid for one in found] == ["7", "8"]  # of 285 nobody knows which is meant
+    assert found[0].extra["class"] == "18"
+    assert "'000285.jpg' and to 'other.jpg'" in told
+    assert "'dog' and to 'wolf'" in told
+    assert "left out" in told
+    before = json.loads(path.read_text())
+    write_annotations(path, found, {}, "coco")
+    assert json.loads(path.read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "region", "told"),
+    [
+        ({"bbox": ["1", "2.5", 3, 3]}, Box(2, 0.5, 5, 3.5), ""),
+        ({"image_id": "139", "category_id": "18"}, Box(1.5, 0.5, 4.5, 3.5), ""),
+        ({"segmentation": [[1, 2, 3, 4]]}, Box(1.5, 0.5, 4.5, 3.5), "its box is taken"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, Box(1.5, 0.5, 4.5, 3.5), "its box is taken"),
+        ({"segmentation": {"size": [6, 8], "counts": [9]}}, Box(1.5, 0.5, 4.5, 3.5), "its box"),
+        (
+            {"segmentation": [[0, 0, 2, 0, 2, 2, 0, 2], [1, 2]]},
+            Box(-0.5, -0.5, 1.5, 1.5),
+            "the other polygons are taken",
+        ),
+        ({"segmentation": [0, 0, 2, 0, 2, 2, 0, 2]}, Box(-0.5, -0.5, 1.5, 1.5), ""),
+        ({"segmentation": {"size": [6, 8], "counts": "63W1"}}, Mask(np.ones((3, 1)), (0, 1)), ""),
+        ({"iscrowd": True, "segmentation": None}, Box(1.5, 0.5, 4.5, 3.5), ""),
+    ],
+)
+def test_what_programs_write_otherwise(
+    tmp_path: Path, same_region: Any, change: dict[str, Any], region: Any, told: str
+) -> None:
+    [found], notes = _theirs(tmp_path / "a.json", annotations=[{**BOX, "id": 1, **change}])
+    assert same_region(found.region, region)
+    assert (found.image, found.extra["class"]) == ("000139.jpg", "dog")
+    assert told in notes
+    assert bool(notes) == bool(told)
+
+
+def test_one_bad_record_is_listed_and_the_others_are_read(tmp_path: Path) -> None:
+    bad = [{**BOX, "id": 1, "image_id": 4}, "text", {**BOX, "id": 3, "bbox": [1, 2]}]
+    found, told = _theirs(tmp_path / "a.json", annotations=[*bad, {**BOX, "id": 4}])
+    assert [one.uid for one in found] == ["4"]
+    assert told.count("left out") == 3

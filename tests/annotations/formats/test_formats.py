@@ -68,7 +68,10 @@ def _path(folder: Path, name: str) -> Path:
 
 def _read(path: Path, name: str) -> list[Annotation]:
     form = FORMATS[name]
-    return form.read(path, IMAGES) if form.sized else form.read(path)
+    # Several images may be several files.
+    found = [path] if path.exists() else sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
+    paths = {one: (one, IMAGES) if form.sized else (one,) for one in found}
+    return [one for arguments in paths.values() for one in form.read(*arguments)]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -79,6 +82,8 @@ def test_what_is_written_comes_back_or_is_named(
 ) -> None:
     before += [Annotation(f"flat {place}", "cat.png", one) for place, one in enumerate(flat)]
     path = _path(tmp_path, name)
+    for old in path.parent.glob(f"{path.stem}*{path.suffix}"):
+        old.unlink()
     left_out = write_annotations(path, before, IMAGES, name)
     held = [one for one in before if HOLDS[name](one)]
     assert [id(one) for one in left_out] == [id(one) for one in before if one not in held]
@@ -115,9 +120,10 @@ REGION = {
 def test_ten_thousand_regions_of_many_images_come_back(tmp_path: Path, name: str) -> None:
     ring = np.random.default_rng(0).uniform(0, 1000, (4, 2))
     region = REGION.get(name, lambda n: Polygon(ring + n))
-    images = {f"{n}.png": ImageInfo(f"{n}.png", 2000, 3000) for n in range(100)}
+    many = 1 if FORMATS[name].single else 100
+    images = {f"{n}.png": ImageInfo(f"{n}.png", 2000, 3000) for n in range(many)}
     before = [
-        Annotation(f"r{n}", f"{n % 100}.png", region(n % 97), f"a, cat {n}") for n in range(10_000)
+        Annotation(f"r{n}", f"{n % many}.png", region(n % 97), f"a, cat {n}") for n in range(10_000)
     ]
     path = _path(tmp_path, name)
     assert write_annotations(path, before, images, name) == ()
@@ -257,3 +263,18 @@ def test_broken_json_and_names_that_come_twice_are_told(tmp_path: Path) -> None:
     assert read_annotations(path, notes=notes) == []
     [line] = notes.lines()
     assert line == "a.json: names 'annotations' twice in one object; the last one counts"
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.single])
+def test_several_images_are_several_files_where_a_file_is_about_one(
+    tmp_path: Path, name: str
+) -> None:
+    end = FORMATS[name].suffixes[0]
+    before = [Annotation("u", image, Box(1, 2, 3, 4)) for image in ("d/cat.png", "dog.png")]
+    notes = Notes()
+    write_annotations(tmp_path / f"a{end}", before, {}, name, notes=notes)
+    assert sorted(one.name for one in tmp_path.iterdir()) == [f"a-cat{end}", f"a-dog{end}"]
+    assert f"a-cat{end}, a-dog{end}" in "\n".join(notes.lines())
+    assert [one.image for one in read_annotations(tmp_path / f"a-cat{end}")] == ["d/cat.png"]
+    write_annotations(tmp_path / "folder", before, {}, name)
+    assert sorted(one.name for one in (tmp_path / "folder").iterdir()) == [f"cat{end}", f"dog{end}"]

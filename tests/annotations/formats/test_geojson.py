@@ -11,7 +11,13 @@ from annotated import IMAGES, SINGLE
 from hypothesis import HealthCheck, given, settings
 from shapely.geometry import shape
 
-from napari_patchioner.annotations import Annotation, new_uid, read_annotations, write_annotations
+from napari_patchioner.annotations import (
+    FORMATS,
+    Annotation,
+    new_uid,
+    read_annotations,
+    write_annotations,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
     Box,
@@ -32,7 +38,7 @@ RING[1:3, 1:4] = False
 
 
 def _features(path: Path, *annotations: Annotation) -> list[dict[str, Any]]:
-    write_annotations(path, annotations, IMAGES)
+    FORMATS["geojson"].write(path, annotations, IMAGES)
     data = json.loads(path.read_text(encoding="utf-8"))
     assert data["type"] == "FeatureCollection"
     return data["features"]

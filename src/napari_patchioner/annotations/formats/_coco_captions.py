@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import carried_with_image
+from napari_patchioner.annotations._carried import METADATA, carried_with_image
 from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name
 from napari_patchioner.regions import WholeImage
 
-from ._coco import document, image_ids, is_captions, read
-from ._json_file import write_json
+from ._coco import is_captions, read, write_held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
 
+    from ._coco_drawing import Size
     from ._head import Head
 
 __all__ = ["knows", "read", "write"]
@@ -38,16 +37,13 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         If two regions of one image share a uid, or the file cannot be written.
     """
     check_unique(annotations)
-    ids = image_ids(annotations, images)
     held = [one for one in annotations if isinstance(one.region, WholeImage)]
-    entries = [
-        {
-            "id": number,
-            "image_id": ids[one.image],
-            "caption": one.caption,
-            "attributes": carried_with_image(one, image_name(images, one.image)),
-        }
-        for number, one in enumerate(held, start=1)
-    ]
-    write_json(path, document(ids, images, entries))
+    write_held(path, held, annotations, images, _entry, classed=False)
     return tuple(one for one in annotations if not isinstance(one.region, WholeImage))
+
+
+def _entry(annotation: Annotation, name: str, size: Size | None) -> dict[str, Any]:
+    """Return what the file says about one image."""
+    attributes = carried_with_image(annotation, name)
+    attributes.pop(METADATA, None)
+    return {"caption": annotation.caption, "attributes": attributes}

@@ -19,6 +19,8 @@ from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, Region, RegionSet, WholeImage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_patchioner.annotations._fields import Fields
 
 Size = tuple[int, int]
@@ -83,41 +85,82 @@ def _painted(region: Region, size: Size) -> Mask:
     return Mask(shapely.contains_xy(area, x, y), (top, left))
 
 
-def coco_region(entry: Fields) -> Region | None:
+def coco_region(entry: Fields, tell: Callable[[str], None] = lambda _: None) -> Region | None:
     """Return the region of an annotation; the whole image where there is no outline at all.
+
+    Parameters
+    ----------
+    entry : Fields
+        The annotation.
+    tell : callable
+        Is told what of the outline makes no sense; the rest, or the box, is taken.
 
     Returns
     -------
     Region or None
         None for runs without a single pixel.
+
+    Raises
+    ------
+    FormatError
+        If nothing that is given makes sense.
     """
-    bbox = entry.items("bbox", float, ())
+    given = entry.take("bbox", object, [])
     outlined = entry.take("segmentation", object, [])
+    try:
+        drawn = _outlined(outlined, entry, tell)
+    except FormatError as error:
+        if given == []:
+            raise
+        drawn = _box(given, entry)
+        tell(f"{error}; its box is taken")
+        return drawn
+    if drawn is not None or isinstance(outlined, dict):
+        return drawn
+    return _box(given, entry) if given != [] else WholeImage()
+
+
+def _outlined(outlined: Any, entry: Fields, tell: Callable[[str], None]) -> Region | None:
+    """Return the region that a segmentation shows; None if it is empty."""
     if isinstance(outlined, dict):
         return _mask(outlined, entry)
     if not isinstance(outlined, list):
         raise entry.error("'segmentation' must be a list of polygons, or runs of pixels")
-    rings = [_ring(ring, entry) for ring in outlined if ring]
-    if len(rings) == 1:
-        return polygon_of(rings[0])
-    if rings:
-        return RegionSet(tuple(map(polygon_of, rings)), union=True)
-    if not bbox:
-        return WholeImage()
-    if len(bbox) != 4 or not np.isfinite(np.array(bbox, float)).all() or min(bbox[2:]) < 0:
+    if outlined and all(isinstance(one, int | float) for one in outlined):
+        outlined = [outlined]
+    rings = [(ring, _ring(ring)) for ring in outlined if ring]
+    sound = [points for _, points in rings if points is not None]
+    if len(sound) < len(rings):
+        problem = "a polygon in 'segmentation' must be x1, y1, x2, y2, x3, y3, ..."
+        if not sound:
+            raise entry.error(problem)
+        tell(f"{entry.where}: {problem}; the other polygons are taken")
+    if len(sound) == 1:
+        return polygon_of(sound[0])
+    return RegionSet(tuple(map(polygon_of, sound)), union=True) if sound else None
+
+
+def _box(given: Any, entry: Fields) -> Box:
+    """Return a box from its edges, which may be numbers or texts of numbers."""
+    try:
+        x, y, width, height = (float(edge) for edge in given)
+    except (TypeError, ValueError, OverflowError):
+        x = y = width = height = np.nan
+    if not np.isfinite([x, y, width, height]).all() or min(width, height) < 0:
         raise entry.error("'bbox' must be x, y, width and height")
-    x, y, width, height = bbox
     return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
 
 
-def _ring(ring: Any, entry: Fields) -> Any:
-    """Return a ring in ``x y``, shape (n, 2)."""
+def _ring(ring: Any) -> Any:
+    """Return a ring in ``x y``, shape (n, 2); None if it is none."""
     try:
         points = np.array(ring, float)
-    except (TypeError, ValueError):
-        points = np.zeros(0)
-    if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
-        raise entry.error("a polygon in 'segmentation' must be x1, y1, x2, y2, x3, y3, ...")
+    except (TypeError, ValueError, OverflowError):
+        return None
+    flat = points.ndim == 1 and len(points) % 2 == 0
+    pairs = points.ndim == 2 and points.shape[1] == 2
+    if not (flat or pairs) or points.size < 6 or not np.isfinite(points).all():
+        return None
     return points.reshape(-1, 2)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_patchioner.annotations._notes import Notes, log_notes, noting, sentence
+from napari_patchioner.annotations._images import image_name
+from napari_patchioner.annotations._notes import Notes, log_notes, note, noting, sentence
 from napari_patchioner.annotations._table import read_table
 from napari_patchioner.errors import Cancelled, FormatError
 from napari_patchioner.limits import BudgetError, file_budget
@@ -28,6 +29,7 @@ from . import (
     _visual_genome,
     _yolo,
 )
+from ._bundle import file_stems
 from ._head import Head, handing_on, head_of
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Format:
         The extra that installs the library it needs; empty where it needs none.
     sized : bool
         Whether ``read`` also takes the images, whose sizes its files may lack.
+    single : bool
+        Whether a file is about one image only, so that several images are several files.
     """
 
     name: str
@@ -70,14 +74,21 @@ class Format:
     knows: Callable[[Head], bool]
     needs: str = ""
     sized: bool = False
+    single: bool = False
 
 
 def _format(
-    module: object, name: str, title: str, *suffixes: str, needs: str = "", sized: bool = False
+    module: object,
+    name: str,
+    title: str,
+    *suffixes: str,
+    needs: str = "",
+    sized: bool = False,
+    single: bool = False,
 ) -> Format:
     """Return the format that a module with ``read, write, knows`` is."""
     read, write, knows = (getattr(module, part) for part in ("read", "write", "knows"))
-    return Format(name, title, suffixes, read, write, knows, needs, sized)
+    return Format(name, title, suffixes, read, write, knows, needs, sized, single)
 
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
@@ -87,7 +98,7 @@ _ALL = (
     _format(_parquet, "parquet", "Parquet, one row per region", ".parquet", needs="parquet"),
     _format(_coco, "coco", "COCO instances with captions", ".json"),
     _format(_coco_captions, "coco-captions", "COCO captions of whole images", ".json"),
-    _format(_geojson, "geojson", "GeoJSON for QuPath", ".geojson"),
+    _format(_geojson, "geojson", "GeoJSON for QuPath", ".geojson", single=True),
     _format(_visual_genome, "visual-genome", "Visual Genome regions", ".json"),
     _format(
         _localized_narratives, "localized-narratives", "Localized Narratives", ".jsonl", sized=True
@@ -97,7 +108,7 @@ _ALL = (
     _format(_yolo, "yolo", "YOLO outlines with a file of captions", sized=True),
     _format(_html, "html", "Report, a page to read", ".html"),
     _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
-    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip"),
+    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip", single=True),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
@@ -221,7 +232,9 @@ def write_annotations(
     Parameters
     ----------
     path : path-like
-        The file; it is replaced if it exists.
+        The file; it is replaced if it exists. Where a format is about one image only and there
+        are several, ``cells.geojson`` stands for ``cells-cat.geojson`` and so on, and a folder
+        for files named like the images.
     annotations : sequence of Annotation
         Regions of any number of images.
     images : mapping of str to ImageInfo, optional
@@ -248,7 +261,7 @@ def write_annotations(
     form = format_named(path, format)
     with noting(taken):
         try:
-            left_out = form.write(path, annotations, images or {})
+            left_out = _write(form, path, annotations, images or {})
         except OSError as error:
             why = error.strerror or error
             raise FormatError(f"{path}: cannot be written ({why})") from error
@@ -257,6 +270,45 @@ def write_annotations(
     if notes is None:
         log_notes(taken)
     return left_out
+
+
+def _write(
+    form: Format, path: Path, annotations: Sequence[Annotation], images: Images
+) -> tuple[Annotation, ...]:
+    """Write one file, or one for each image where a file is about one image only."""
+    is_file = any(path.name.lower().endswith(suffix) for suffix in form.suffixes)
+    in_folder = path.is_dir() or not is_file
+    if not form.single or not (in_folder or len({one.image for one in annotations}) > 1):
+        return form.write(path, annotations, images)
+    own = _by_image(annotations, images)
+    if len(own) == 1 and not path.is_dir():
+        return form.write(path, annotations, images)
+    suffix = next((end for end in form.suffixes if path.name.lower().endswith(end)), "")
+    start = "" if in_folder else f"{path.name[: len(path.name) - len(suffix)]}-"
+    folder = path if in_folder else path.parent
+    folder.mkdir(exist_ok=True)
+    left_out: list[Annotation] = []
+    names = {}
+    for image, stem in file_stems({name: image_name(images, name) for name in own}).items():
+        names[image] = f"{start}{stem}{suffix or form.suffixes[0]}"
+        left_out += form.write(folder / names[image], own[image], images)
+    note(
+        "files",
+        f"{form.title} is about one image a file, so that there are {len(names)} files in "
+        f"{folder}: {', '.join(names.values())}",
+    )
+    return tuple(left_out)
+
+
+def _by_image(annotations: Sequence[Annotation], images: Images) -> dict[str, list[Annotation]]:
+    """Return the records of each image, which may have several names."""
+    own: dict[str, list[Annotation]] = {}
+    named: dict[object, str] = {}
+    for one in annotations:
+        info = images.get(one.image)
+        key = info.path if info is not None and info.path is not None else one.image
+        own.setdefault(named.setdefault(key, one.image), []).append(one)
+    return own
 
 
 def format_named(path: Path, name: str | None = None) -> Format:
@@ -277,6 +329,31 @@ def format_named(path: Path, name: str | None = None) -> Format:
         f"{form.name} ({', '.join(form.suffixes) or 'a folder'})" for form in FORMATS.values()
     )
     raise FormatError(f"{wrong} is unknown; the formats are {known}")
+
+
+def format_again(path: Path, target: Path) -> str | None:
+    """Return the format of a file that is read if another of its kind is to be written.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder that is read.
+    target : Path
+        What is written.
+
+    Returns
+    -------
+    str or None
+        None where the endings differ, or the ending of the target tells the format alone.
+    """
+    named = list(_named_like(target))
+    same = target.is_dir() and path.resolve() == target.resolve()
+    if not same and (len(named) < 2 or not path.is_file()):
+        return None
+    if not same and not any(path.name.lower().endswith(end) for end in named[0].suffixes):
+        return None
+    form = format_of(head_of(path))
+    return form.name if form is not None and (same or form in named) else None
 
 
 def _named_like(path: Path) -> Iterator[Format]:

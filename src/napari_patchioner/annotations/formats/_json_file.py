@@ -7,11 +7,12 @@ import re
 from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations._fields import Fields
 from napari_patchioner.annotations._notes import note
-from napari_patchioner.annotations._table import write_text
+from napari_patchioner.annotations._table import encode_text, write_bytes, write_text
 from napari_patchioner.annotations._text import decode_text, encoding_of
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import (
@@ -23,7 +24,7 @@ from napari_patchioner.limits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 _MISSING = object()
@@ -141,6 +142,29 @@ def _whole_number(text: str) -> float:
     return int(text) if len(text) < _LONGEST_NUMBER else float(text)
 
 
+def parse_file(data: bytes) -> Any:
+    """Return what the bytes of a file hold that was read before."""
+    return parse_json(data, "")
+
+
+def json_as_read(value: Any) -> str:
+    """Return a value as one line of JSON that may hold what only some programs read: NaN."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write_json_as_read(path: Path, value: Any) -> bytes:
+    """Write a file of another program again, and return its bytes.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be written.
+    """
+    data = encode_text(json_as_read(value) + "\n")
+    write_bytes(path, data)
+    return data
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all; text stays readable in any language."""
     write_text(path, to_json(value) + "\n")
@@ -182,6 +206,24 @@ def fields_of(value: object, where: str) -> Fields:
     if isinstance(value, dict):
         value = {name: one for name, one in value.items() if one is not None}
     return Fields(value, where)
+
+
+def key_of(value: object) -> str:
+    """Return the text by which records name each other, whether numbers or texts do so in a file.
+
+    >>> key_of("7"), key_of(7), key_of(7.0)
+    ('7', '7', '7')
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
+
+
+def next_ids(known: Collection[object]) -> Iterator[int]:
+    """Yield numbers beyond all that are known, from 1 where there are none."""
+    numbers = [one for one in known if isinstance(one, int) and not isinstance(one, bool)]
+    texts = [number for one in known if isinstance(one, str) and (number := whole_number(one))]
+    return count(max([0, *numbers, *texts]) + 1)
 
 
 def identifier(fields: Fields, name: str, default: object = None) -> Any:
