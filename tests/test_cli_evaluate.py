@@ -11,6 +11,7 @@ from skimage import data
 
 from napari_patchioner.cli import main
 from napari_patchioner.evaluation.protocols import read_scores
+from napari_patchioner.locking import WriteLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,13 +57,15 @@ def arguments(folder: Path, task: str, out: Path) -> list[str]:
     return ["evaluate", task, *given, "--model", "mini", "--out", str(out)]
 
 
-TEXTS = ["--metrics", "bleu1,rouge_l,cider_d,mention"]
+TEXTS = ["--metrics", "bleu1,rouge_l,cider_d"]
 
 
 @pytest.mark.parametrize("task", FILES)
 def test_each_task_is_one_command(folder, tmp_path, capsys, task):
     out = tmp_path / task
-    assert main([*arguments(folder, task, out), "--baseline", "whole-image", *TEXTS]) == 0
+    # Only the dense captions name what is there.
+    texts = [TEXTS[0], f"{TEXTS[1]},mention"] if task == "dense" else TEXTS
+    assert main([*arguments(folder, task, out), "--baseline", "whole-image", *texts]) == 0
 
     printed = capsys.readouterr()
     assert printed.out.startswith("| captions from | subset | regions | BLEU-1 |")
@@ -113,6 +116,46 @@ def test_wrong_names_are_told_before_anything_is_captioned(folder, tmp_path, cap
     assert "has no captions from crop; it has model" in capsys.readouterr().err
     assert main(["evaluate", "--compare", str(out), str(tmp_path / "t")]) == 2
     assert "compare runs of one task" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "words"),
+    [
+        ("image", ["--metrics", "bleu1,mention"], "'mention' cannot be had here: the data name no"),
+        ("trace", ["--metrics", "dense_map"], "is for dense captioning, not for trace"),
+        ("dense", ["--metrics", "clip_score"], "is for image captioning, not for dense"),
+        ("dense", ["--metrics", "self_retrieval"], "no image has two regions"),
+        ("trace", ["--metrics", "self_retrieval"], "the model cannot read captions"),
+        ("dense", ["--baseline", "class-token", *TEXTS], "has no class token"),
+        ("dense", ["--aggregation", "cls", *TEXTS], "class token"),
+        ("dense", ["--table", "images", *TEXTS], "is no file"),
+        ("dense", ["--table", "none/t.csv", *TEXTS], "no such folder"),
+    ],
+)
+def test_what_cannot_be_had_is_told_before_anything_is_captioned(
+    folder, tmp_path, capsys, monkeypatch, task, given, words
+):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("napari_patchioner.evaluation.protocols.run._caption", None)
+    out = tmp_path / "out"
+    assert main([*arguments(folder, task, out), *given]) == 2
+    told = capsys.readouterr()
+    assert words in told.err.splitlines()[-1]
+    assert told.out == ""
+
+
+def test_metrics_that_nobody_named_and_the_data_cannot_give_are_told(folder, tmp_path, capsys):
+    assert main(arguments(folder, "trace", tmp_path / "out")) == 0
+    assert "left out: mention, since the data name no category" in capsys.readouterr().err
+
+
+def test_two_processes_never_write_one_run(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    lock = WriteLock(out / "predictions.jsonl")
+    assert main([*arguments(folder, "trace", out), *TEXTS]) == 2
+    assert "another process is writing it" in capsys.readouterr().err
+    lock.release()
 
 
 def test_the_aggregation_is_part_of_what_was_asked(folder, tmp_path, capsys):

@@ -81,7 +81,7 @@ def test_models_are_listed(hub: HubServer, capsys: pytest.CaptureFixture[str]) -
 def test_a_model_is_got_told_of_and_removed(
     hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["models", "get", "small"]) == 0
+    assert main(["models", "get", "small", "--yes"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
     assert "1.9 GB to get from some/backbone, some/decoder; licence: MIT" in err
@@ -125,6 +125,24 @@ def test_a_person_is_asked_first(
     assert (installed(_catalog()["small"]) is not None) == comes
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_without_a_terminal_nothing_is_downloaded_unless_agreed_to_before(
+    hub: HubServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    closed: bool,
+) -> None:
+    stdin = io.StringIO("y\n")
+    if closed:
+        stdin.close()
+    for nobody in (stdin, None):
+        monkeypatch.setattr("sys.stdin", nobody)
+        assert main(["models", "get", "small"]) == 2
+        assert "models get small --yes" in capsys.readouterr().err.splitlines()[-1]
+    assert hub.fetched() == []
+    assert installed(_catalog()["small"]) is None
+
+
 def test_nobody_is_asked_twice_or_when_all_is_said(hub: HubServer, terminal: Any) -> None:
     terminal("")
     assert main(["models", "get", "small", "--yes"]) == 0
@@ -149,7 +167,7 @@ def test_a_folder_will_do(
 def test_published_files_are_kept_if_a_person_says_so(
     hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["models", "get", "small", "--keep"]) == 0
+    assert main(["models", "get", "small", "--keep", "--yes"]) == 0
     assert "converted" not in capsys.readouterr().err
     assert main(["models", "remove", "small"]) == 0
     assert re.fullmatch(r"small is removed; 60\d kB are free again\n", capsys.readouterr().err)
@@ -157,7 +175,7 @@ def test_published_files_are_kept_if_a_person_says_so(
 
 def test_an_error_is_one_sentence(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
     hub.wrong.add(WEIGHTS)
-    assert main(["models", "get", "small"]) == 2
+    assert main(["models", "get", "small", "--yes"]) == 2
     assert "is not the file it should be" in capsys.readouterr().err.splitlines()[-1]
     for command in (["get", "maxi"], ["info", "maxi"], ["remove", "maxi"], ["remove", "mini"]):
         assert main(["models", *command]) == 2
@@ -180,12 +198,12 @@ def test_an_interruption_keeps_what_came_and_installs_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(Bar, "__call__", interrupt)
-        assert main(["models", "get", "small"]) == 130
+        assert main(["models", "get", "small", "--yes"]) == 130
     assert capsys.readouterr().err.endswith("napari-patchioner: interrupted\n")
     assert not (store_folder() / "small").exists()
     hub.pause = 0
     hub.requests.clear()
-    assert main(["models", "get", "small"]) == 0
+    assert main(["models", "get", "small", "--yes"]) == 0
     assert hub.fetched(WEIGHTS)[0].startswith("bytes=")
 
 
@@ -218,7 +236,7 @@ def test_a_model_of_ones_own_is_added(
     assert "napari-patchioner models get mine" in capsys.readouterr().err
     assert main(["models"]) == 0
     assert "my own" in capsys.readouterr().out
-    assert main(["models", "get", "mine"]) == 0
+    assert main(["models", "get", "mine", "--yes"]) == 0
     assert main(["models", "remove", "mine"]) == 0
     assert main(["models"]) == 0
     assert "my own" not in capsys.readouterr().out

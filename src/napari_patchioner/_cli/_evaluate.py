@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, PatchionerError
+from napari_patchioner.locking import WriteLock
 
 from ._bar import Bar
+from ._demo import make_folder
+from ._keeping import check_folder
 from ._numbers import positive
 from ._telling import say
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari_patchioner.captioner import Captioner
-    from napari_patchioner.evaluation.datasets import Dataset
+    from napari_patchioner.evaluation.datasets import Dataset, Sample
     from napari_patchioner.evaluation.protocols import Evaluation, Prediction
 
 TASKS = ("image", "dense", "region-set", "trace")
@@ -75,6 +79,10 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
     from napari_patchioner.evaluation.protocols import evaluate
 
     names = _names(arguments.metrics)
+    make_folder(arguments.out)
+    check_folder(arguments.out)
+    if arguments.table:
+        _check_table(arguments.table)
     dataset = open_dataset(
         arguments.task,
         arguments.data,
@@ -82,18 +90,61 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
         split=arguments.split,
         skip_missing=arguments.skip_missing,
     )
+    _check_metrics(arguments.task, names, dataset.samples())
     tools = open_tools(arguments.task, names, say, Places(arguments.clip, arguments.pac))
-    with Bar() as bar:
-        done = evaluate(
-            dataset,
-            load(arguments.model),
-            arguments.out / PREDICTIONS,
-            variants=["model", *dict.fromkeys(arguments.baseline)],
-            options={"pooling": arguments.aggregation} if arguments.aggregation else {},
-            limit=arguments.limit,
-            tell=bar,
-        )
-    return _publish(arguments, dataset, done, names, tools)
+    lock = WriteLock(arguments.out / PREDICTIONS, str(arguments.out))
+    try:
+        captioner = load(arguments.model)
+        if "self_retrieval" in names:
+            _check_reads_text(captioner)
+        with Bar() as bar:
+            done = evaluate(
+                dataset,
+                captioner,
+                arguments.out / PREDICTIONS,
+                variants=["model", *dict.fromkeys(arguments.baseline)],
+                options={"pooling": arguments.aggregation} if arguments.aggregation else {},
+                limit=arguments.limit,
+                tell=bar,
+            )
+        return _publish(arguments, dataset, done, names, tools)
+    finally:
+        lock.release()
+
+
+def _check_metrics(task: str, names: Sequence[str], samples: Iterable[Sample]) -> None:
+    """Refuse or tell metrics that the data set gives no value."""
+    from napari_patchioner.evaluation.protocols import check_metrics
+
+    listed = list(samples)
+    check_metrics(
+        task,
+        names,
+        say,
+        regions_of_images=list(Counter(one.image for one in listed).values()),
+        has_categories=any(one.extra.get("category") for one in listed),
+    )
+
+
+def _check_reads_text(captioner: Captioner) -> None:
+    """Refuse the metric for which the model has to read its own captions, where it cannot."""
+    embed = getattr(captioner.backbone, "embed_text", None)
+    why = "the model cannot read captions"
+    if embed is not None:
+        try:
+            embed(["a cat"])
+        except PatchionerError as error:
+            why = str(error)
+        else:
+            return
+    raise FormatError(f"the metric 'self_retrieval' cannot be had here: {why}; leave it out")
+
+
+def _check_table(path: Path) -> None:
+    """Refuse a table of runs that could not be written in the end."""
+    if path.exists() and not path.is_file():
+        raise FormatError(f"{path}: is no file; name a CSV file by --table")
+    check_folder(path.parent)
 
 
 def _publish(
@@ -124,6 +175,9 @@ def _publish(
         "encode_seconds": _median(done.encode_seconds),
         "scores": scored,
     }
+    for name in names:
+        if not any(name in groups["all"]["metrics"] for groups in scored.values()):
+            say(f"{name}: has no value on these captions")
     write_scores(out / SCORES, scores)
     write_page(out / PAGE, scores, done.predictions, dataset.find)
     for table in filter(None, (out / TABLE, arguments.table)):
@@ -160,7 +214,7 @@ def _median(seconds: Sequence[float]) -> float | None:
 def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
     from napari_patchioner.evaluation.datasets import ImageFolder
     from napari_patchioner.evaluation.metrics import Places, open_tools
-    from napari_patchioner.evaluation.protocols import compare_runs, differences
+    from napari_patchioner.evaluation.protocols import check_metrics, compare_runs, differences
 
     (asked, one), (other_asked, other) = _side(first), _side(second)
     if asked["task"] != other_asked["task"]:
@@ -169,6 +223,14 @@ def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
             "captioning; compare runs of one task"
         )
     names = _names(arguments.metrics)
+    check_metrics(
+        asked["task"],
+        names,
+        say,
+        regions_of_images=list(Counter(p.image for p in one).values()),
+        has_categories=any(p.category for p in one),
+        reads_text=any(p.found is not None for p in one),
+    )
     tools = open_tools(asked["task"], names, say, Places(arguments.clip, arguments.pac))
     folder = ImageFolder(arguments.images) if arguments.images else None
     paths = {name: folder.find(name) for name in {p.image for p in one}} if folder else {}

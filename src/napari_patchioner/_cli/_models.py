@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.errors import ModelError
 from napari_patchioner.models import (
     add_model,
     available_models,
@@ -20,6 +21,7 @@ from ._text import text_table
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import TextIO
 
     from napari_patchioner.models import ModelCard
 
@@ -114,7 +116,7 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
         return
     if arguments.folder is None:
         _say(f"{card.id}: {state(card)} from {', '.join(card.sources)}; licence: {card.licence}")
-        if not arguments.yes and sys.stdin.isatty() and not _agreed():
+        if not arguments.yes and not _agreed(card.id):
             _say("nothing was downloaded")
             return
     with Bar() as bar:
@@ -124,10 +126,35 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
     _say(f"{card.id} is installed; caption with: napari-patchioner caption --model {card.id} ...")
 
 
-def _agreed() -> bool:
-    """Ask a person; the question goes where the progress goes."""
+def _agreed(name: str) -> bool:
+    """Ask a person; the question goes where the progress goes.
+
+    Raises
+    ------
+    ModelError
+        There is nobody to ask.
+    """
+    if not _is_terminal(sys.stdin):
+        raise ModelError(
+            f"nobody is there to agree to this download, so nothing was downloaded; to agree "
+            f"beforehand: napari-patchioner models get {name} --yes"
+        )
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        answer = sys.stdin.readline()
+    except (OSError, ValueError):  # closed meanwhile, or bytes that are no text
+        answer = ""
+    if not answer.endswith("\n"):
+        print(file=sys.stderr, flush=True)
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _is_terminal(stdin: TextIO | None) -> bool:
+    """Whether somebody may answer; False where standard input is closed."""
+    try:
+        return stdin is not None and stdin.isatty()
+    except ValueError:
+        return False
 
 
 def _remove(arguments: argparse.Namespace, _: object) -> None:

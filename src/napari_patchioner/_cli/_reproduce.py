@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.errors import FormatError
+from napari_patchioner.locking import WriteLock
+
 from ._bar import Bar
+from ._demo import make_folder
+from ._keeping import check_folder
 from ._numbers import positive
 from ._telling import say
 
@@ -33,11 +38,25 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     from napari_patchioner.evaluation.tables import Bench, open_table, print_table, reproduce
 
     table = open_table(arguments.table)
+    models = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
+    known = list(dict.fromkeys(row.model for row in table.rows))
+    for name in models:
+        if name not in known:
+            raise FormatError(
+                f"--models: the table has no model {name!r}; it has {', '.join(known)}"
+            )
+    if not arguments.root.is_dir():
+        raise FormatError(f"--root {arguments.root}: there is no such folder of data")
     tools = open_tools("", [table.metric], say)
+    make_folder(arguments.out)
+    check_folder(arguments.out)
     bench = Bench(arguments.root, arguments.out, arguments.limit, arguments.skip_missing, tools)
-    models = [name for name in (arguments.models or "").split(",") if name]
-    with Bar() as bar:
-        cells = reproduce(table, bench, load, models=models, tell=bar)
+    lock = WriteLock(arguments.out)
+    try:
+        with Bar() as bar:
+            cells = reproduce(table, bench, load, models=models, tell=bar)
+    finally:
+        lock.release()
     for why in dict.fromkeys(f"{one.row}: {one.why}" for one in cells if one.why):
         say(why)
     print(print_table(table, cells))

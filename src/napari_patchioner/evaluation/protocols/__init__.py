@@ -7,7 +7,7 @@ from .compare import Difference, compare_runs
 from .page import write_page
 from .run import Evaluation, evaluate
 from .scores_file import append_row, read_scores, write_scores
-from .scoring import score_predictions
+from .scoring import check_metrics, score_predictions
 from .words import differences, markdown
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Prediction",
     "Variant",
     "append_row",
+    "check_metrics",
     "compare_runs",
     "differences",
     "evaluate",

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_patchioner.errors import ModelError, PatchionerError, RegionError
 from napari_patchioner.evaluation.baselines import crop
 from napari_patchioner.regions import WholeImage
@@ -13,7 +15,6 @@ from napari_patchioner.regions import WholeImage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from napari_patchioner.captioner import Captioner
@@ -42,6 +43,29 @@ class Looked:
     pixels: npt.NDArray[np.generic]
     grid: FeatureGrid
     options: Mapping[str, Any]
+
+
+# Large enough for one patch of any backbone.
+_PROBE = (64, 64, 3)
+
+
+def check_ways(
+    captioner: Captioner, variants: Sequence[Variant], options: Mapping[str, Any]
+) -> None:
+    """Find out on a gray picture whether a model can caption in these ways.
+
+    Raises
+    ------
+    ModelError
+        It cannot: it has no class token, or cannot pool as the options say.
+    """
+    if "class-token" not in variants and not options.get("pooling"):
+        return
+    pixels = np.full(_PROBE, 127, np.uint8)
+    looked = Looked(captioner, pixels, captioner.encode(pixels), options)
+    if "class-token" in variants:
+        _refuse_no_class_token(looked)
+    by_whole(looked, [WholeImage()])
 
 
 def by_region(looked: Looked, regions: Sequence[Region]) -> list[Said]:
@@ -84,10 +108,7 @@ def by_class_token(looked: Looked, regions: Sequence[Region]) -> list[Said]:
     ModelError
         The backbone has no class token.
     """
-    if looked.grid.cls is None:
-        raise ModelError(
-            f"{looked.captioner.name} has no class token; leave out --baseline class-token"
-        )
+    _refuse_no_class_token(looked)
     return _one_for_all(looked, regions, {**looked.options, "pooling": "cls"})
 
 
@@ -97,6 +118,14 @@ WAYS: dict[Variant, Callable[[Looked, Sequence[Region]], list[Said]]] = {
     "whole-image": by_whole,
     "class-token": by_class_token,
 }
+
+
+def _refuse_no_class_token(looked: Looked) -> None:
+    """Say that a model has no class token."""
+    if looked.grid.cls is None:
+        raise ModelError(
+            f"{looked.captioner.name} has no class token; leave out --baseline class-token"
+        )
 
 
 def _one_for_all(

@@ -19,7 +19,7 @@ from napari_patchioner.grids import pool
 from napari_patchioner.regions import cover
 
 from ._predictions import Prediction, PredictionFile, Variant
-from ._variants import WAYS, Looked, Said
+from ._variants import WAYS, Looked, Said, check_ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,6 +112,7 @@ def evaluate(
     kept = PredictionFile(file, asked)
     known = {(one.sample, one.variant): one for one in kept.done}
     _check_kept(file, kept.done, by_image)
+    check_ways(captioner, variants, options or {})
     result = Evaluation({**asked, "limit": limit}, missing=list(dataset.missing))
     for place, (image, samples) in enumerate(by_image.items()):
         left = [v for v in variants if any((one.id, v) not in known for one in samples)]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_patchioner.annotations import region_from_text
+from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.metrics import METRICS, Captioned
 from napari_patchioner.evaluation.metrics.bootstrap import mean_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_patchioner.evaluation.datasets import Task
@@ -70,6 +71,52 @@ def score_predictions(
             for group in (ALL, *(groups if len(groups) > 1 else ()))
         }
     return found
+
+
+def check_metrics(
+    task: str,
+    names: Sequence[str],
+    say: Callable[[str], object],
+    *,
+    regions_of_images: Sequence[int],
+    has_categories: bool,
+    reads_text: bool | None = None,
+) -> None:
+    """Refuse metrics asked for by name that can have no value; tell which others have none.
+
+    Parameters
+    ----------
+    task : {"image", "dense", "region-set", "trace"}
+    names : sequence of str
+        Names in `METRICS`; where none is given, all that suit the task are meant.
+    say : callable
+        Told in one sentence what is left out, where no metric is asked for by name.
+    regions_of_images : sequence of int
+        How many samples each image has.
+    has_categories : bool
+        Whether any sample names what is there.
+    reads_text : bool, optional
+        Whether the model can embed a caption; None where that is not known yet.
+
+    Raises
+    ------
+    FormatError
+        A metric asked for by name can have no value here; the sentence says why.
+    """
+    for name in names or [n for n, metric in METRICS.items() if task in metric.tasks]:
+        why = ""
+        if task not in METRICS[name].tasks:
+            why = f"it is for {' and '.join(METRICS[name].tasks)} captioning, not for {task}"
+        elif name == "mention" and not has_categories:
+            why = "the data name no category of what is there"
+        elif name == "self_retrieval" and max(regions_of_images, default=0) < 2:
+            why = "no image has two regions to tell apart"
+        elif name == "self_retrieval" and reads_text is False:
+            why = "the model cannot read captions"
+        if why and names:
+            raise FormatError(f"the metric {name!r} cannot be had here: {why}; leave it out")
+        if why:
+            say(f"left out: {name}, since {why}")
 
 
 def chosen_metrics(task: Task, names: Sequence[str], tools: Mapping[str, Any]) -> list[Metric]:
