@@ -12,7 +12,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     import pytest
 
-pytest_plugins = ["golden_count"]
+pytest_plugins = ["golden_count", "leftovers"]
 
 # pytest-xdist gives every core a process: a second thread would only wait for the others. Set
 # before torch is imported; processes that tests start inherit it.

@@ -103,6 +103,18 @@ def test_without_a_display_napari_stays_closed(
     assert not has_display()
 
 
+def test_without_qt_one_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "qtpy.QtWidgets", None)
+    assert main(["demo", "--out", str(tmp_path)], load=Parrot) == 2  # type: ignore[arg-type]
+    *_, last = capsys.readouterr().err.splitlines()
+    assert "pip install PyQt6" in last
+    assert "--no-viewer" in last
+    assert (tmp_path / "captions.csv").exists()
+    assert main(["demo", "--no-viewer", "--out", str(tmp_path)], load=Parrot) == 0  # type: ignore[arg-type]
+
+
 def test_a_folder_that_cannot_be_made_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

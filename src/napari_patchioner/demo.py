@@ -36,12 +36,18 @@ def demo(
         Told what is going on, one line at a time; the table goes to standard output.
     viewer : bool
         Open napari at the end if there is a display.
+
+    Raises
+    ------
+    PatchionerError
+        There is no Qt to open napari with; the files are written all the same.
     """
     images, annotations = run_demo(folder, load, say)
     print(captions_table(annotations))
     say(f"Written to {folder}: captions.csv, overlay.png and shapes-*.csv for napari")
     if not viewer:
         return
+    check_qt()
     if not has_display():
         say("There is no display, so napari stays closed")
         return
@@ -54,6 +60,16 @@ def _open(images: Mapping[str, npt.NDArray[np.uint8]], annotations: Sequence[Ann
     if not hasattr(window, "open_demo"):
         raise PatchionerError("this installation cannot open napari; use demo --no-viewer")
     window.open_demo(images, annotations)
+
+
+def check_qt() -> None:
+    """Refuse to open a window where no Qt binding is installed, or none can be loaded."""
+    try:
+        import_module("qtpy.QtWidgets")
+    except (ImportError, RuntimeError) as error:
+        raise PatchionerError(
+            "napari opens only with a Qt binding: run pip install PyQt6, or use demo --no-viewer"
+        ) from error
 
 
 def has_display() -> bool:
