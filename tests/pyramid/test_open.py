@@ -187,6 +187,21 @@ def test_axes_of_one_plane_may_be_left_out():
     assert image.find("0 4") == image.find("4") == {"t": 0, "z": 4}
 
 
+@pytest.mark.parametrize(
+    ("plane", "axes", "found"),
+    [
+        ("0 2", "zyx", {"z": 2}),
+        ("1 0", "tyx", {"t": 1}),
+        ("0 0", "zyx", {"z": 0}),
+        ("2", "tzyx", {"t": 0, "z": 2}),
+        ("0 2", "tzyx", {"t": 0, "z": 2}),
+    ],
+)
+def test_zeros_along_axes_that_are_not_there_count_for_nothing(plane, axes, found):
+    lengths = {"t": 2, "z": 3, "y": 40, "x": 60}
+    assert stack(tuple(lengths[axis] for axis in axes), axes).find(plane) == found
+
+
 @pytest.mark.parametrize("plane", ["5", "-1", "1 1 1 1", "1.5", "nan", "inf", "first", "1 3 0"])
 def test_a_plane_that_there_is_not_is_told(plane):
     with pytest.raises(RegionError, match="plane"):

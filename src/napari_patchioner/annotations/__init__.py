@@ -50,6 +50,7 @@ from ._images import ImageInfo, Images
 from ._metadata import forget_files, source_format
 from ._napari_shape import region_from_shape, shape_from_region
 from ._notes import Notes, leaving_out, note, noting
+from ._plane import fitted
 from ._region_text import region_from_text, region_to_text
 from ._table import encode_text, write_bytes
 from ._wkt import region_from_wkt, region_to_wkt
@@ -78,6 +79,7 @@ __all__ = [
     "content_hash",
     "encode_text",
     "find_projects",
+    "fitted",
     "forget_files",
     "format_again",
     "format_named",

@@ -1,11 +1,27 @@
-"""Which plane of an image of more than two dimensions a region lies in."""
+"""Which plane of an image of more than two dimensions a region lies in.
+
+The extra ``"plane"`` holds whole numbers from 0, apart by spaces: the positions along the axes
+before row and column, the last of them next to those. Two things follow.
+
+- A format that names its axes (OME-XML, QuPath's GeoJSON, ImageJ's hyperstacks) and says both, a
+  time and a depth, means both: frame 0 and slice 3 are ``"0 3"``, and not ``"3"``, which leaves
+  the time open. `plane_text` of both numbers keeps both.
+- Such a format says 0 along axes that the image does not have. Whoever goes to the plane of an
+  image with fewer axes leaves out zeros, as `fitted` does: ``"0 3"`` is slice 3 of a stack without
+  times, and ``"2 0"`` frame 2 of a stack without depth.
+
+Older files say ``"3"`` for slice 3 of the first frame. They read as they did: where there are
+more axes than numbers, the last axes are meant, and 0 along the others.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._annotation import Annotation
 
 PLANE = "plane"
@@ -30,10 +46,39 @@ def time_and_depth(annotation: Annotation) -> tuple[int, int] | None:
     return (first[0] if first else 0), depth
 
 
-def plane_text(time: int, depth: int) -> str:
-    """Return the text for a plane; undoes `time_and_depth`.
+def plane_text(time: int | None, depth: int | None) -> str:
+    """Return the text for a plane; None where a file leaves the time or the depth open.
 
-    >>> plane_text(0, 5), plane_text(2, 5)
-    ('5', '2 5')
+    >>> plane_text(0, 5), plane_text(None, 5), plane_text(2, None)
+    ('0 5', '5', '2 0')
     """
-    return f"{time} {depth}" if time else f"{depth}"
+    return f"{depth or 0}" if time is None else f"{time} {depth or 0}"
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def fitted(plane: Sequence[_Number], axes: int) -> list[_Number] | None:
+    """Return the position along so many axes that the numbers of a plane mean.
+
+    Parameters
+    ----------
+    plane : sequence of int or float
+        The numbers in the extra ``"plane"``.
+    axes : int
+        How many axes an image has before row and column.
+
+    Returns
+    -------
+    list of int or float, or None
+        One number per axis; None if the plane lies elsewhere along axes that are not there.
+
+    >>> fitted([0, 3], 1), fitted([2, 0], 1), fitted([3], 2), fitted([2, 5], 1)
+    ([3], [2], [0, 3], None)
+    """
+    numbers = list(plane)
+    while len(numbers) > axes and 0 in numbers:
+        numbers.remove(0)
+    if len(numbers) > axes:
+        return None
+    return [type(numbers[0])(0) if numbers else 0] * (axes - len(numbers)) + numbers

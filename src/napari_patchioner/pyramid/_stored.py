@@ -160,7 +160,9 @@ class StoredImage:
         ----------
         plane : str
             One whole number for each axis of the stack, in their order; axes of channels, and
-            those one plane long, may be left out or not. Empty for the first plane.
+            those one plane long, may be left out or not. Empty for the first plane. Zeros along
+            axes that the image does not have count for nothing, as formats with fixed axes write
+            them; fewer numbers are about the last axes, and mean the first plane along the others.
 
         Raises
         ------
@@ -174,6 +176,9 @@ class StoredImage:
             return first
         numbers = _numbers(plane)
         named = self._axes_named(numbers, stack, lengths)
+        if named is None:
+            numbers = self._fitted(numbers, stack)
+            named = self._axes_named(numbers, stack, lengths)
         there = zip(named or (), numbers, strict=False)
         if named is None or not all(0 <= number < lengths[axis] for axis, number in there):
             parts = ", ".join(f"{lengths[a]} along {a}" for a in self.axes if a not in "yxs")
@@ -225,6 +230,15 @@ class StoredImage:
         ways = [stack, all_axes]
         ways += [[axis for axis in way if lengths[axis] > 1] for way in ways]
         return next((way for way in ways if len(way) == len(numbers)), None)
+
+    def _fitted(self, numbers: list[int], stack: list[str]) -> list[int]:
+        """Return the numbers of a plane without zeros that are too many, or with those missing."""
+        if len(numbers) < len(stack):
+            return [0] * (len(stack) - len(numbers)) + numbers
+        found = list(numbers)
+        while len(found) > len(stack) and 0 in found:
+            found.remove(0)
+        return found
 
 
 def _numbers(plane: str) -> list[int]:

@@ -205,7 +205,7 @@ def test_what_qupath_exports_is_read(tmp_path: Path, same_region: Any) -> None:
     assert (nest.image, nest.caption, nest.source) == ("", "a nest", "")
     corners = np.array([[0.5, 0.5], [0.5, 8.5], [4.5, 8.5], [4.5, 0.5]])
     assert same_region(nest.region, Ellipse(corners))
-    assert nest.extra == {"class": "Tumor", "locked": "true", "Area": "12.5", "plane": "4"}
+    assert nest.extra == {"class": "Tumor", "locked": "true", "Area": "12.5", "plane": "0 4"}
     hole = np.ones((4, 4), bool)
     hole[1, 1] = False
     assert same_region(ring.region, Mask(hole))

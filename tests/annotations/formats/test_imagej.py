@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from annotated import IMAGES, annotations, told
 from hypothesis import HealthCheck, given, settings
 
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations._notes import Notes, noting
 from napari_patchioner.annotations.formats._imagej import read, write
 from napari_patchioner.annotations.formats._imagej_shapes import region_of, roi_of
 from napari_patchioner.annotations.formats._roi_bytes import decode_roi, encode_roi
@@ -135,6 +137,24 @@ def test_regions_written_by_hand_are_read(tmp_path: Path, same_region: Any) -> N
     [rect] = read_annotations(path)
     expected = Polygon(np.array([[2.5, 1.5], [2.5, 7.5], [6.5, 7.5], [6.5, 1.5]]))
     assert same_region(rect.region, expected)
+    path.write_bytes(_head(9, (0, 0, 9, 9), _16=("H", (3,))) + struct.pack(">6H", 1, 5, 9, 2, 2, 7))
+    [angle] = read_annotations(path)
+    assert same_region(angle.region, Trace(np.array([[2.0, 1], [2, 5], [7, 9]])))
+    texts = [text.encode("utf-16-be") for text in ("Sans", "a black cat\n")]
+    lengths = struct.pack(">4i", 18, 0, *(len(text) // 2 for text in texts))
+    path.write_bytes(_head(1, (2, 3, 10, 20), _48=("H", (1,))) + lengths + b"".join(texts))
+    [text] = read_annotations(path)
+    assert (text.caption, text.kind, text.is_human) == ("a black cat", "box", True)
+    numbers = [0, 0, 0, 1, 8, 0, 2, 8, 8, 0, 8, 4]
+    curved = _head(1, (0, 0, 8, 8), _36=("i", (len(numbers),)))
+    path.write_bytes(curved + np.array(numbers, ">f4").tobytes())
+    [curve] = read_annotations(path)
+    # A quarter of a parabola from (8, 0) by way of (8, 8) to (0, 8).
+    assert [3.5, 5.5] not in curve.region.vertices.round(9).tolist()
+    np.testing.assert_allclose(curve.region.vertices[7], [5.5, 5.5], atol=1e-6)
+    path.write_bytes(curved + np.array([*numbers[:1], np.inf, *numbers[2:]], ">f4").tobytes())
+    with pytest.raises(FormatError, match="finite"):
+        read_annotations(path)
     points = _head(10, (7, 5, 9, 9), _16=("H", (2,)))
     path.write_bytes(points + struct.pack(">4H", 0, 3, 0, 1))
     [dots] = read_annotations(path)
@@ -156,7 +176,7 @@ def test_slices_and_times_are_planes(tmp_path: Path) -> None:
     second.z_position = 1
     second.t_position = 1
     roifile.roiwrite(path, [first, second, third], mode="w")
-    assert [one.extra["plane"] for one in read(path)] == ["3", "0", "2 5 7"]
+    assert [one.extra["plane"] for one in read(path)] == ["3", "0 0", "2 5 7"]
 
 
 def test_what_imagej_changed_wins(tmp_path: Path, same_region: Any) -> None:
@@ -178,6 +198,126 @@ def test_what_imagej_changed_wins(tmp_path: Path, same_region: Any) -> None:
     assert same_region(second.region, items[1].region)
     assert same_region(third.region, Box(0, 1, 9, 10))
     assert told(third) == told(items[2])
+
+
+def _through_imagej(path: Path) -> None:
+    """Rewrite a zip as ImageJ does: it reads properties as Latin-1, and sorts them."""
+    rois = roifile.roiread(path)
+    for roi in rois:
+        lines = roi.props.encode("utf-8").decode("latin-1").splitlines(keepends=True)
+        roi.props = "".join(sorted(lines))
+    roifile.roiwrite(path, rois, name=[roi.name for roi in rois], mode="w")
+
+
+def test_captions_in_any_language_come_back_through_imagej(
+    tmp_path: Path, same_region: Any
+) -> None:
+    path = tmp_path / "a.zip"
+    captions = [
+        "un café noir à côté",
+        "黒い猫",
+        "a\nb\\c %41",
+        "Ärger mit Straßen, " * 9,
+        "🐈",
+        "x",
+    ]
+    items = [
+        Annotation(f"{n}", "Zoë.png", SLANTED, caption, 0.5, "model", "m", {"ort": "Zürich"})
+        for n, caption in enumerate(captions)
+    ]
+    write(path, items, IMAGES)
+    assert [roi.name for roi in roifile.roiread(path)][:2] == ["0001 un cafe noir a cote", "0002"]
+    _through_imagej(path)
+    found = read(path)
+    assert [told(one) for one in found] == [told(one) for one in items]
+    assert same_region(found[0].region, SLANTED)
+    rois = roifile.roiread(path)
+    rois[1].name = "0002 a black cat"
+    rois[2].name = "0005-0004"
+    rois[3].name = "été"
+    # An older export had the caption as it is in name and properties, which ImageJ then mangled.
+    rois[0].name = "0001 un café noir à côté"
+    rois[0].props = rois[0].props.replace("0001 un cafe noir a cote", rois[0].name)
+    roifile.roiwrite(path, rois, name=[roi.name for roi in rois], mode="w")
+    _through_imagej(path)
+    first, second, third, fourth, *_ = read(path)
+    assert (first.caption, first.source, first.score) == (captions[0], "model", 0.5)
+    assert (second.caption, second.source, second.score) == ("a black cat", "edited", None)
+    assert (third.caption, third.source, third.score) == (captions[2], "model", 0.5)
+    assert (fourth.caption, fourth.source) == ("été", "edited")
+
+
+NAMES = [
+    "3b4a7a3c-5a6e-4c3a-9c57-3f1d5a0c7b11",
+    "roi_1",
+    "0001-0045",
+    "0123-0456-0789",
+    "Annotation (Tumor)",
+    "Cell",
+    "Tumor: Positive",
+    "ROI 12",
+    "Nerve cell 7",
+    "nucleus-3",
+]
+
+
+def test_names_that_programs_make_up_are_no_captions_and_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    ring = [[1.5, 2.5], [9.5, 2.5], [9.5, 8.5]]
+    said = ["a cat", "deux chats noirs", "黒い猫が寝ている"]
+    rois = [roifile.ImagejRoi.frompoints(ring, name=name) for name in [*NAMES, *said]]
+    qupath = roifile.ImagejRoi.frompoints(ring, name="a small nest (2)")
+    qupath.props = "qupath.object.classification: Tumor\nqupath.object.name: nest\n"
+    rois.append(qupath)
+    roifile.roiwrite(path, rois, name=[roi.name for roi in rois], mode="w")
+    found = read(path)
+    assert [one.caption for one in found] == ["" for _ in NAMES] + said + [""]
+    assert not any(one.is_human for one in found[: len(NAMES)])
+    assert all(one.is_human for one in found[len(NAMES) : -1])
+    assert [one.extra["name"] for one in found[: len(NAMES)]] == NAMES
+    assert (found[-1].extra["class"], found[-1].extra["name"]) == ("Tumor", "nest")
+    captioned = [replace(one, caption="a nest", source="model") for one in found]
+    write(path, captioned, {})
+    names = [roi.name for roi in roifile.roiread(path)]
+    assert names[1:3] == ["roi_1", "0003 a nest"]
+    assert names[0] == NAMES[0]
+    last = roifile.roiread(path)[-1]
+    assert "\nqupath.object.classification: Tumor\nqupath.object.name: nest\n" in last.props
+    assert [told(one) for one in read(path)] == [told(one) for one in captioned]
+
+
+def test_groups_and_colours_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    roi = roifile.ImagejRoi.frompoints([[1.5, 2.5], [9.5, 2.5], [9.5, 8.5]], name="roi_1")
+    roi.stroke_color, roi.fill_color = b"\xff\x00\xff\x80", b"\x40\x01\x02\x03"
+    roi.stroke_width, roi.group = 3, 7
+    roifile.roiwrite(path, [roi], name=["roi_1"], mode="w")
+    [found] = read(path)
+    looks = {"color": "#00ff80", "fill-color": "#01020340", "line-width": "3", "group": "7"}
+    assert looks.items() <= found.extra.items()
+    write(path, [replace(found, caption="a cat", source="model")], {})
+    again = roifile.roiread(path)[0]
+    for name in ("stroke_color", "fill_color", "stroke_width", "group"):
+        assert getattr(again, name) == getattr(roi, name), name
+
+
+def test_what_is_no_region_is_passed_over_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    write(path, [Annotation("a", "c", SLANTED, "a cat"), Annotation("b", "c", SLANTED)], {})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    first, second = members
+    members |= {f"__MACOSX/._{first}": b"\0\5\x16\7", f"._{first}": b"x", ".DS_Store": b"x"}
+    members |= {second: members[second][:100], "notes.txt": b"hello"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with noting(Notes()) as notes:
+        [found] = read(path)
+    assert found.caption == "a cat"
+    unread, cut = notes.lines()
+    assert unread == "a.zip: 'notes.txt' is no region of ImageJ; it was not read"
+    assert cut.startswith(f"a.zip: {second!r}: the file is cut off")
 
 
 def test_names_are_short_and_no_paths(tmp_path: Path) -> None:

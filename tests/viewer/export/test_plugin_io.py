@@ -208,6 +208,25 @@ def test_regions_without_a_shape_are_named(tmp_path, viewer, told):
     assert told == ["1 image, 1 set left out: napari has no shape for them."]
 
 
+@pytest.mark.parametrize(
+    ("plane", "depths", "found"),
+    [
+        ("0 3", {}, [0, 3]),
+        ("0 3", {"cat": 1}, [3]),
+        ("0 3", {"other.tif": 2}, [0, 3]),
+        ("2 0", {"cat.png": 1}, [2]),
+        ("0 0", {"cat": 0}, []),
+        ("0 0", {}, []),
+        ("3", {"cat": 2}, [0, 3]),
+        ("2 3", {"cat": 1}, [2, 3]),
+    ],
+)
+def test_planes_are_those_of_the_open_image(plane, depths, found):
+    one = Annotation("a", "cat.png", Box(1, 2, 3, 4), extra={"plane": plane})
+    [(shapes, _, _)], _ = annotation_layers([one], "x", depths)
+    assert shapes[0][0, :-2].tolist() == found
+
+
 def test_planes_and_images_come_apart(tmp_path):
     box = Box(1, 2, 3, 4)
     before = [

@@ -25,12 +25,23 @@ MOST_BYTES = 2**30
 # Every member gets the first moment a zip can tell, so that the same regions give the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _BROKEN_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error)
+_DRIVE = re.compile(r"[A-Za-z]:")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 
 
 def is_zip(path: Path) -> bool:
     """Return whether a path names a zip, by its suffix."""
     return path.suffix.lower() == ".zip"
+
+
+def is_debris(name: str) -> bool:
+    """Return whether a file is what a Mac or a folder's window leaves beside the real ones.
+
+    >>> is_debris("__MACOSX/a/._cat.roi"), is_debris("a/._cat.roi"), is_debris("a/cat.roi")
+    (True, True, False)
+    """
+    first, last = name.partition("/")[0], name.rstrip("/").rpartition("/")[2]
+    return first == "__MACOSX" or last.startswith("._") or last in (".DS_Store", "Thumbs.db")
 
 
 def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
@@ -56,7 +67,11 @@ def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     try:
         if path.is_dir():
             found = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
-            names = sorted(name for name, file in found.items() if wanted(name) and file.is_file())
+            names = sorted(
+                name
+                for name, file in found.items()
+                if wanted(name) and not is_debris(name) and file.is_file()
+            )
             return {name: found[name].read_bytes() for name in names}
         if is_zip(path):
             return _unzipped(path, wanted)
@@ -87,7 +102,7 @@ def zip_names(path: Path) -> list[str]:
     """Return the names of the members of a zip; none if it is no zip."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+            return [name for name in archive.namelist() if not is_debris(name)]
     except (*_BROKEN_ZIP, OSError):
         return []
 
@@ -98,7 +113,8 @@ def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
             _check_members(path, members)
-            return {one.filename: archive.read(one) for one in members if wanted(one.filename)}
+            named = [one for one in members if wanted(one.filename) and not is_debris(one.filename)]
+            return {one.filename: archive.read(one) for one in named}
     except (*_BROKEN_ZIP, RuntimeError, EOFError) as error:
         if isinstance(error, FormatError):
             raise
@@ -117,7 +133,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
         )
     for one in members:
         parts = PurePosixPath(one.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+        if parts.is_absolute() or ".." in parts.parts or _DRIVE.match(one.filename):
             raise FormatError(
                 f"{path.name}: the member {one.filename!r} lies outside the zip; it is not read"
             )

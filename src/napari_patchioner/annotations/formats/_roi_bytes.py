@@ -7,6 +7,7 @@ follow as 32-bit floats.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -23,11 +24,18 @@ NOTHING, FREEHAND, TRACED, ANGLE, POINT = range(6, 11)
 ELLIPSE, TURNED_RECTANGLE = 3, 5
 """Subtypes of a freehand region."""
 
+_TEXT = 1
+"""Subtype of a rectangle with text in it."""
+
 _MAGIC, _VERSION = b"Iout", 228
-_HEAD = ">4sHBx4HH16shi8xHH4sii"
-_SECOND_HEAD = ">4x5i12xf2i16x"
-_SUBPIXEL = 128
-_MOVE, _DRAW, _CLOSE = 0, 1, 4
+_HEAD = ">4sHBx4HH16shiIIHH4sii"
+_SECOND_HEAD = ">4x5i6xB5xf2i16x"
+_SUBPIXEL, _SUBPIXEL_CORNERS_FROM = 128, 223
+_MOVE, _DRAW, _QUADRATIC, _CUBIC, _CLOSE = range(5)
+_NUMBERS = {_MOVE: 2, _DRAW: 2, _QUADRATIC: 4, _CUBIC: 6, _CLOSE: 0}
+_CURVE_STEPS = np.linspace(0, 1, 13)[1:, None]
+"""Where a curve is sampled, as parts of its way."""
+
 _MOST_POINTS = 65535
 # ImageJ takes whole coordinates below this for such above 32,767.
 _LOWEST = -5000
@@ -55,6 +63,14 @@ class Roi:
         What ImageJ calls it; one ``key: value`` per line.
     channel, depth, time, place : int
         Position in the stack from 1; 0 is none. `place` counts slices alone.
+    text : str
+        What stands in a rectangle with text; it is read, not written.
+    group : int
+        The number of its group; 0 is none.
+    stroke, fill : int
+        Colours as ``alpha red green blue``, a byte each; 0 is none.
+    width : float
+        Of its lines; 0 is the usual one.
     """
 
     kind: int
@@ -68,6 +84,11 @@ class Roi:
     depth: int = 0
     time: int = 0
     place: int = 0
+    text: str = ""
+    group: int = 0
+    stroke: int = 0
+    fill: int = 0
+    width: float = 0.0
 
 
 def encode_roi(roi: Roi) -> bytes:
@@ -90,8 +111,8 @@ def encode_roi(roi: Roi) -> bytes:
     head = struct.pack(
         _HEAD,
         *(_MAGIC, _VERSION, roi.kind, *_short(low[::-1]), *_short(high[::-1])),
-        *(len(listed) if many else 0, special, 0, len(path), roi.subtype, exact, ratio),
-        *(roi.place, 64 + len(body)),
+        *(len(listed) if many else 0, special, round(roi.width) & 0x7FFF, len(path)),
+        *(roi.stroke, roi.fill, roi.subtype, exact, ratio, roi.place, 64 + len(body)),
     )
     return head + body + _second_head(roi, 128 + len(body))
 
@@ -129,8 +150,8 @@ def _second_head(roi: Roi, end: int) -> bytes:
     properties = roi.properties.encode("utf-16-be", "surrogatepass")
     places = (end, len(name) // 2) if name else (0, 0)
     more = (end + len(name), len(properties) // 2) if properties else (0, 0)
-    position = (roi.channel, roi.depth, roi.time)
-    return struct.pack(_SECOND_HEAD, *position, *places, 0.0, *more) + name + properties
+    about = (roi.channel, roi.depth, roi.time, *places, roi.group, roi.width, *more)
+    return struct.pack(_SECOND_HEAD, *about) + name + properties
 
 
 def decode_roi(data: bytes) -> Roi:
@@ -143,7 +164,7 @@ def decode_roi(data: bytes) -> Roi:
     """
     try:
         return _decoded(data)
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError("the file is cut off or damaged") from error
@@ -156,12 +177,16 @@ def _decoded(data: bytes) -> Roi:
     path = _int(data, 36)
     if path > 0:
         with np.errstate(invalid="ignore"):
-            numbers = np.frombuffer(data, ">f4", path, 64).astype(float).tolist()
-        return replace(roi, rings=_rings(numbers))
+            numbers = np.frombuffer(data, ">f4", path, 64).astype(float)
+        if not np.isfinite(numbers).all():
+            raise FormatError("a coordinate is not a finite number")
+        return replace(roi, rings=_rings(numbers.tolist()))
     subtype, options = struct.unpack_from(">HH", data, 48)
     exact = bool(options & _SUBPIXEL)
     if roi.kind in (RECTANGLE, OVAL):
-        return replace(roi, points=_corners(data, exact))
+        since = struct.unpack_from(">H", data, 4)[0] >= _SUBPIXEL_CORNERS_FROM
+        text = _text_within(data) if roi.kind == RECTANGLE and subtype == _TEXT else ""
+        return replace(roi, points=_corners(data, exact and since), text=text)
     turned = roi.kind == FREEHAND and subtype in (ELLIPSE, TURNED_RECTANGLE)
     if roi.kind == LINE or turned:
         ends = np.array(struct.unpack_from(">4f", data, 18)).reshape(2, 2)
@@ -203,31 +228,49 @@ def _corners(data: bytes, exact: bool) -> FloatArray:
 
 
 def _rings(numbers: list[float]) -> tuple[FloatArray, ...]:
-    """Return the outlines of a path of straight lines."""
+    """Return the outlines of a path, curves as short straight lines."""
     rings: list[list[list[float]]] = []
     at = 0
     while at < len(numbers):
         step = int(numbers[at])
-        if step not in (_MOVE, _DRAW, _CLOSE):
-            raise FormatError("is composed of curves; convert it to polygons in ImageJ")
+        if step not in _NUMBERS:
+            raise FormatError("the file is cut off or damaged")
+        end = at + 1 + _NUMBERS[step]
+        points = [numbers[place : place + 2] for place in range(at + 1, end, 2)]
+        if end > len(numbers) or (step != _MOVE and not rings):
+            raise FormatError("the file is cut off or damaged")
         if step == _MOVE:
             rings.append([])
-        if step != _CLOSE:
-            rings[-1].append(numbers[at + 1 : at + 3])
-        at += 1 if step == _CLOSE else 3
+        if step in (_QUADRATIC, _CUBIC):
+            points = _curve(np.array([*rings[-1][-1:], *points])).tolist()
+        rings[-1] += points
+        at = end
     return tuple(np.array(ring, float) for ring in rings if len(ring) > 2)
 
 
+def _curve(points: FloatArray) -> FloatArray:
+    """Return points along a Bezier curve of any degree, its beginning left out."""
+    found = [points[place] + 0 * _CURVE_STEPS for place in range(len(points))]
+    while len(found) > 1:
+        pairs = itertools.pairwise(found)
+        found = [one + (other - one) * _CURVE_STEPS for one, other in pairs]
+    return np.asarray(found[0])
+
+
 def _named(data: bytes) -> Roi:
-    """Return what a region is and is called, and its position, without its points."""
-    bare = Roi(data[6], np.zeros((0, 2)), place=_int(data, 56))
+    """Return what a region is and is called, its position and looks, without its points."""
+    width, stroke, fill = struct.unpack_from(">h4xII", data, 34)
+    bare = Roi(data[6], np.zeros((0, 2)), place=_int(data, 56), stroke=stroke, fill=fill)
+    bare = replace(bare, width=float(max(width, 0)))
     at = _int(data, 60)
     if at <= 0:
         return bare
     channel, depth, time, name_at, name_length = struct.unpack_from(">4x5i", data, at)
-    more_at, more_length = struct.unpack_from(">2i", data, at + 40)
+    exact, more_at, more_length = struct.unpack_from(">f2i", data, at + 36)
     return replace(
         bare,
+        width=float(exact) if np.isfinite(exact) and exact > 0 else bare.width,
+        group=data[at + 30],
         channel=channel,
         depth=depth,
         time=time,
@@ -242,3 +285,9 @@ def _text(data: bytes, at: int, length: int) -> str:
     if at + 2 * length > len(data):
         raise FormatError("the file is cut off or damaged")
     return data[at : at + 2 * length].decode("utf-16-be", "surrogatepass")
+
+
+def _text_within(data: bytes) -> str:
+    """Return the text that stands in a rectangle, after the name of its font."""
+    font, length = struct.unpack_from(">2i", data, 72)
+    return _text(data, 80 + 2 * max(font, 0), length).strip()

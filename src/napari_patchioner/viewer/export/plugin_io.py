@@ -48,10 +48,17 @@ def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
 def read_layers(path: str | list[str]) -> list[Any]:
     """Return the layers that show one file of annotations, or several."""
     paths = [path] if isinstance(path, str) else path
+<<<<<<< HEAD
     layers, left_out, notes = [], [], Notes()
     for one in map(Path, paths):
         annotations = read_annotations(one, viewer_images(), notes=notes)
         found, rest = annotation_layers(annotations, one.stem)
+=======
+    layers, left_out = [], []
+    images, depths = viewer_images(), viewer_depths()
+    for one in map(Path, paths):
+        found, rest = annotation_layers(read_annotations(one, images), one.stem, depths)
+>>>>>>> 016b794 (fix(annotations): captions come back through ImageJ, and names that programs make up are none)
         layers += found
         left_out += rest
     show_notes(notes)
@@ -107,6 +114,20 @@ def write_layers(
     show_notes(notes)
     say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
     return [path]
+
+
+def viewer_depths() -> dict[str, int]:
+    """Return how many axes the open images have before row and column, by layer, file and stem."""
+    import napari
+
+    viewer = napari.current_viewer()
+    found: dict[str, int] = {}
+    for layer in viewer.layers if viewer is not None else ():
+        if isinstance(layer, napari.layers.Image):
+            path = Path(layer.source.path) if layer.source.path else None
+            names = [layer.name, *([str(path), path.name, path.stem] if path else [])]
+            found |= dict.fromkeys(names, layer.ndim - 2)
+    return found
 
 
 def viewer_images() -> dict[str, ImageInfo]:

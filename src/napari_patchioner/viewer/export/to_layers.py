@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.annotations import shape_from_region
+from napari_patchioner.annotations import fitted, shape_from_region
 from napari_patchioner.regions import Mask, Point, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -27,7 +27,7 @@ _LINES = {"regions": "#ff7f0e", "traces": "#17becf"}
 
 
 def annotation_layers(
-    annotations: Sequence[Annotation], name: str
+    annotations: Sequence[Annotation], name: str, depths: Mapping[str, int] | None = None
 ) -> tuple[list[Layer], list[Annotation]]:
     """Return layers that show annotations, and those that napari has no shape for.
 
@@ -37,6 +37,8 @@ def annotation_layers(
         Regions of any number of images.
     name : str
         What to call the layers where no image is named.
+    depths : mapping of str to int, optional
+        How many axes the images that are open have before row and column, by their names.
 
     Returns
     -------
@@ -53,7 +55,11 @@ def annotation_layers(
     for image in images if apart else [""]:
         own = [one for one in annotations if one.image == image or not apart]
         title = PurePath(image).stem if image and apart else name
-        layers += _image_layers(own, title)
+        known = depths or {}
+        open_depth = known.get(image, known.get(PurePath(image).name, known.get(title)))
+        if open_depth is None and len(set(known.values())) == 1:
+            open_depth = next(iter(known.values()))
+        layers += _image_layers(own, title, _depth(own, open_depth))
         left_out += [one for one in own if _kind(one) is None]
     return layers, left_out
 
@@ -68,9 +74,19 @@ def _kind(annotation: Annotation) -> str | None:
     return "traces" if isinstance(region, Trace) else "regions"
 
 
-def _image_layers(annotations: Sequence[Annotation], title: str) -> list[Layer]:
+def _depth(annotations: Sequence[Annotation], known: int | None) -> int:
+    """Return how many axes before row and column the layers of an image get.
+
+    Formats with fixed axes say 0 along those that the image does not have.
+    """
+    planes = [_leading(one) for one in annotations]
+    if known is not None and all(fitted(plane, known) is not None for plane in planes):
+        return known
+    return max((len(plane) for plane in planes if any(plane) or len(plane) == 1), default=0)
+
+
+def _image_layers(annotations: Sequence[Annotation], title: str, depth: int) -> list[Layer]:
     """Return the layers of one image, all with as many axes."""
-    depth = max((len(_leading(one)) for one in annotations), default=0)
     found: list[Layer] = []
     for key in ("regions", "traces", "points"):
         own = [one for one in annotations if _kind(one) == key]
@@ -90,8 +106,7 @@ def _leading(annotation: Annotation) -> list[float]:
 
 def _placed(annotation: Annotation, points: Any, depth: int) -> npt.NDArray[np.float64]:
     """Return points ``(row, column)`` with all axes of the layer."""
-    leading = _leading(annotation)
-    before = [0.0] * (depth - len(leading)) + leading
+    before = fitted(_leading(annotation), depth) or [0.0] * depth
     points = np.asarray(points, float)
     return np.hstack([np.tile(before, (len(points), 1)), points])
 

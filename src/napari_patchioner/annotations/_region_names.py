@@ -1,0 +1,63 @@
+"""Names of regions that are no captions: what programs call regions that nobody described.
+
+ImageJ, QuPath and OMERO give every region a name. Some people write there what they see; mostly it
+is a number, an identifier, or the name of a class. Only what reads like words about a picture is
+taken for a person's caption, which no model may overwrite; any other name is kept as the extra
+``"name"``, beside the caption.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+NAME = "name"
+"""The extra that holds what another program calls a region."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
+_WORDS = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
+# What programs call kinds of regions, alone or with a number or a class behind.
+_KINDS = re.compile(
+    r"(path\s?)?(annotations?|detections?|cell|nucleus|nuclei|tile|root|tma[ _]?core|roi|region|"
+    r"region of interest|object|shape|selection|label|unnamed|untitled|polygon|polyline|freehand|"
+    r"freeline|traced|composite|rectangle|rotated rectangle|oval|ellipse|circle|point|points|"
+    r"multi-?point|line|straight line|segmented line|angle|trace|path|text|mask|image|series|"
+    r"layer|slice|frame|class|category|geometry|feature|contour)\s*(object)?s?\W*(\(.*\))?",
+    re.IGNORECASE,
+)
+# A class within a class, as QuPath writes it.
+_NESTED = re.compile(r"\w+(: \w+)+")
+# Scripts that set no spaces between words.
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+_FEWEST_UNSPACED = 4
+
+
+def is_name(text: str) -> bool:
+    """Return whether what a program calls a region is a mere name, or nothing, and no caption.
+
+    A caption has at least two words of letters (or a few signs of a script without spaces) and is
+    no name that programs make up: numbers, identifiers, kinds of objects with a number or a class.
+
+    >>> [is_name(text) for text in ("a cat", "roi_1", "0123-0456", "Annotation (Tumor)", "Cell 7")]
+    [False, True, True, True, True]
+    >>> is_name("un café noir"), is_name("黒い猫が寝ている"), is_name("Tumor")
+    (False, False, True)
+    """
+    text = unicodedata.normalize("NFC", text.strip())
+    if not text or any(known.fullmatch(text) for known in (_UUID, _KINDS, _NESTED)):
+        return True
+    if sum(map(_is_unspaced, text)) >= _FEWEST_UNSPACED:
+        return False
+    parts = text.split()
+    words = [part for part in parts if _WORDS.fullmatch(part.strip("\"'“”‘’«»()[].,;:!?…-–—"))]
+    if len(words) < 2 or not any(len(word) > 1 for word in words):
+        return True
+    # "Nerve cell 12", "Region B": counted or lettered things.
+    last = parts[-1].strip("()#.")
+    counted = bool(re.fullmatch(r"[\d.,:/\-]+|[A-Z]|[ivx]+|[IVX]+", last))
+    return counted and len(parts) <= 3
+
+
+def _is_unspaced(sign: str) -> bool:
+    """Return whether a sign belongs to a script that sets no spaces."""
+    return ord(sign) > 0xE00 and unicodedata.name(sign, "").startswith(_UNSPACED)
