@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ._annotation import Annotation
 
 PLANE = "plane"
+CHANNEL = "channel"
+"""The extra that holds which channel, from 0, a region was drawn for; it is captioned on all."""
+
 _INDEX = re.compile(r"\d+( \d+)?\Z")
 
 

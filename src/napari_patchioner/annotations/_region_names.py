@@ -32,11 +32,18 @@ _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "
 _FEWEST_UNSPACED = 4
 
 
-def is_name(text: str) -> bool:
+def is_name(text: str, fewest: int = 2) -> bool:
     """Return whether what a program calls a region is a mere name, or nothing, and no caption.
 
     A caption has at least two words of letters (or a few signs of a script without spaces) and is
     no name that programs make up: numbers, identifiers, kinds of objects with a number or a class.
+
+    Parameters
+    ----------
+    text : str
+        What stands there.
+    fewest : int
+        Words that a caption has at least: 1 for a place where people write comments.
 
     >>> [is_name(text) for text in ("a cat", "roi_1", "0123-0456", "Annotation (Tumor)", "Cell 7")]
     [False, True, True, True, True]
@@ -50,7 +57,7 @@ def is_name(text: str) -> bool:
         return False
     parts = text.split()
     words = [part for part in parts if _WORDS.fullmatch(part.strip("\"'“”‘’«»()[].,;:!?…-–—"))]
-    if len(words) < 2 or not any(len(word) > 1 for word in words):
+    if len(words) < fewest or not any(len(word) > 1 for word in words):
         return True
     # "Nerve cell 12", "Region B": counted or lettered things.
     last = parts[-1].strip("()#.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from annotated import IMAGES, annotations, told
 from hypothesis import HealthCheck, given, settings
 
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations._notes import Notes, noting
 from napari_patchioner.annotations.formats._ome_xml import read, write
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
@@ -167,6 +169,132 @@ def test_files_of_others_are_read(tmp_path: Path, same_region: Any) -> None:
     assert same_region(line.region, Trace(np.array([[1.5, 0.5], [3.5, 2.5]])))
     assert same_region(label.region, Point(1.5, 0.5))
     assert same_region(mask.region, Mask(np.array([[1, 0, 1], [1, 0, 0]], bool), (4, 3)))
+
+
+PIXELS = 'DimensionOrder="XYZCT" Type="uint8" SizeX="20" SizeY="10" SizeZ="4" SizeC="1" SizeT="2"'
+YEARS = {
+    "2003": '<Image><DisplayOptions><ROI X0="2" Y0="3" Z0="1" X1="6" Y1="8" Z1="1"/>'
+    "</DisplayOptions></Image>",
+    "2008-09": """<Image ID="Image:0" Name="a"><ROI ID="ROI:1"><Description>an old box</Description>
+      <Union><Shape ID="Shape:1" theZ="1"><ChannelRef ID="Channel:0"/>
+      <Rect x="1" y="2" width="4" height="5" transform="translate(1, 1)"/></Shape></Union></ROI>
+      </Image>""",
+    "2011-06": """<Image ID="Image:0" Name="a"><ROIRef ID="ROI:1"/></Image><ROI ID="ROI:1"><Union>
+      <Shape ID="Shape:1" TheZ="1" Text="an old box"><Polyline Closed="true"
+      Points="2,3 6,3, 6,8 2,8"/></Shape></Union></ROI>""",
+    "2013-06": """<Image ID="Image:0" Name="a"><ROIRef ID="ROI:1"/></Image><ROI ID="ROI:1"><Union>
+      <Shape ID="Shape:1" TheZ="1" Text="an old box">
+      <Rectangle X="1" Y="1.5" Width="2" Height="2.5"/>
+      <Transform A00="2" A10="0" A01="0" A11="2" A02="0" A12="0"/></Shape></Union></ROI>""",
+    "2016-06": """<Image ID="Image:0" Name="a"><ROIRef ID="ROI:1"/></Image><ROI ID="ROI:1"><Union>
+      <Polygon ID="Shape:1" Points="2,3, 6,3 6, 8 2,8" TheZ="1" Text="an old box"/></Union>
+      </ROI>""",
+}
+
+
+@pytest.mark.parametrize("year", YEARS)
+def test_files_of_all_years_are_read(tmp_path: Path, same_region: Any, year: str) -> None:
+    path = tmp_path / "a.ome.xml"
+    space = f"http://www.openmicroscopy.org/Schemas/OME/{year}"
+    path.write_text(f'<OME:OME xmlns:OME="{space}" xmlns="{space}">{YEARS[year]}</OME:OME>')
+    [found] = read_annotations(path)
+    assert found.caption == ("" if year == "2003" else "an old box")
+    assert found.extra["plane"] == "1"
+    corners = found.region if isinstance(found.region, Box) else None
+    ring = np.array([[2.5, 1.5], [2.5, 5.5], [7.5, 5.5], [7.5, 1.5]])
+    assert same_region(found.region, Polygon(ring) if corners is None else Box(2.5, 1.5, 7.5, 5.5))
+
+
+def test_shapes_under_transforms_are_where_they_show(tmp_path: Path, same_region: Any) -> None:
+    shapes = {
+        '<Circle ID="s" cx="5" cy="4" r="2" transform="matrix(1 0 0 2 0 0)"/>': Ellipse(
+            np.array([[3.5, 2.5], [3.5, 6.5], [11.5, 6.5], [11.5, 2.5]])
+        ),
+        '<Line X1="1" Y1="2" X2="3" Y2="4" Transform="rotate(90)"/>': Trace(
+            np.array([[0.5, -2.5], [2.5, -4.5]])
+        ),
+        '<Point X="1" Y="2" Transform="none"/>': Point(1.5, 0.5),
+        """<Mask X="1" Y="1" Width="2" Height="2"><Transform A00="1" A01="0" A02="2" A10="0" A11="1"
+          A12="3"/><BinData BigEndian="true" Length="1">YA==</BinData></Mask>""": Mask(
+            np.array([[0, 1], [1, 0]], bool), (4, 3)
+        ),
+        """<Mask X="1" Y="1" Width="1" Height="1"><Transform A00="2" A01="0" A02="0" A10="0" A11="3"
+          A12="0"/><BinData Compression="bzip2">QlpoOTFBWSZTWdj7oKUAAAAAQEAAIAAhGEaC7kinChIbH3QUoA==
+          </BinData></Mask>""": Mask(np.ones((3, 2), bool), (3, 2)),
+    }
+    rois = "".join(f"<ROI><Union>{shape}</Union></ROI>" for shape in shapes)
+    path = tmp_path / "a.ome.xml"
+    path.write_text(f"{OME}{rois}</OME>")
+    for one, expected in zip(read_annotations(path), shapes.values(), strict=True):
+        assert same_region(one.region, expected)
+
+
+def test_time_and_depth_are_both_kept(tmp_path: Path) -> None:
+    planes = {'TheT="0" TheZ="3"': "0 3", 'TheZ="3"': "3", 'TheT="1"': "1 0", 'TheC="2"': None}
+    rois = "".join(f'<ROI><Union><Point X="1" Y="1" {one}/></Union></ROI>' for one in planes)
+    path = tmp_path / "a.ome.xml"
+    path.write_text(f"{OME}{rois}</OME>")
+    found = read_annotations(path)
+    assert [one.extra.get("plane") for one in found] == list(planes.values())
+    assert found[3].extra == {"channel": "2"}
+    write(path, found, {})
+    assert _other(path).rois[3].union[0].the_c == 2
+    assert [told(one) for one in read_annotations(path)] == [told(one) for one in found]
+
+
+def test_what_is_said_of_shapes_comes_back(tmp_path: Path) -> None:
+    looks = 'StrokeColor="-65281" StrokeWidth="2.5" FontStyle="Bold" Locked="true"'
+    notes = """<StructuredAnnotations><TagAnnotation ID="A:1"><Value>seen</Value></TagAnnotation>
+      <CommentAnnotation ID="A:2"><Value>odd one</Value></CommentAnnotation>
+      </StructuredAnnotations>"""
+    refs = '<AnnotationRef ID="A:1"/><AnnotationRef ID="A:2"/>'
+    names = ["ROI 1", "3b4a7a3c-5a6e-4c3a-9c57-3f1d5a0c7b11", "Cell", "a split cell", "nucleus-7"]
+    rois = "".join(
+        f'<ROI Name="{name}"><Union><Point X="1" Y="1" {looks}/></Union>{refs}</ROI>'
+        for name in names
+    )
+    path = tmp_path / "a.ome.xml"
+    path.write_text(f"{OME}{notes}{rois}</OME>")
+    found = read_annotations(path)
+    assert [one.caption for one in found] == ["", "", "", "a split cell", ""]
+    assert [one.extra.get("name") for one in found] == [*names[:3], None, names[4]]
+    assert (found[0].extra["tag"], found[0].extra["comment"]) == ("seen", "odd one")
+    captioned = [replace(one, caption="a cell", source="model") for one in found]
+    write(path, captioned, {})
+    first = _other(path).rois[0]
+    assert (first.name, first.union[0].stroke_width, first.union[0].locked) == ("ROI 1", 2.5, True)
+    assert [told(one) for one in read_annotations(path)] == [told(one) for one in captioned]
+
+
+def test_rois_are_on_the_images_that_name_them(tmp_path: Path) -> None:
+    images = "".join(
+        f'<Image ID="Image:{n}" {name}><Pixels ID="Pixels:{n}" {PIXELS}/>'
+        f'<ROIRef ID="ROI:{n}"/></Image>'
+        for n, name in enumerate(['Name="a"', 'Name="b"', ""])
+    )
+    rois = "".join(f'<ROI ID="ROI:{n}"><Union><Point X="1" Y="1"/></Union></ROI>' for n in range(4))
+    path = tmp_path / "a.ome.xml"
+    path.write_text(f"{OME}{images}{rois}</OME>")
+    with noting(Notes()) as notes:
+        found = read(path)
+    assert [one.image for one in found] == ["a", "b", "Image:2", ""]
+    assert [line.split(" is on ")[0] for line in notes.lines()] == ["a.ome.xml: ROI ROI:3"]
+
+
+def test_one_bad_roi_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.xml"
+    path.write_text(FOREIGN.replace("<Line ", "<Cube ").replace("sA==", "?"))
+    with noting(Notes()) as notes:
+        assert [one.caption for one in read(path)] == ["a nucleus", "here"]
+    assert [line.split(": ")[1] for line in notes.lines()] == ["ROI ROI:1", "ROI ROI:3"]
+
+
+@pytest.mark.parametrize("encoding", ["nonsense", "utf-7", "idna", "hex"])
+def test_encodings_that_there_are_not_are_told(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.ome.xml"
+    path.write_text(FOREIGN.replace("UTF-8", encoding))
+    with pytest.raises(FormatError, match=r"a\.ome\.xml: "):
+        read(path)
 
 
 def test_what_other_tools_changed_wins(tmp_path: Path, same_region: Any) -> None:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_depth
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FRAGILE = re.compile("\r|^\\s|\\s$")
@@ -37,17 +38,34 @@ def parse_xml(name: str, data: bytes) -> ElementTree.Element:
     def refuse(*_: object) -> None:
         raise FormatError(f"{name}: declares a document type (DTD), which is not read; remove it")
 
+    depth = 0
+
+    def start(tag: str, fields: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        check_depth(depth, "XML")
+        bare = {key.rpartition("}")[2]: text for key, text in fields.items()}
+        builder.start(tag.rpartition("}")[2], bare)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag.rpartition("}")[2])
+
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = lambda tag, fields: builder.start(
-        tag.rpartition("}")[2], {key.rpartition("}")[2]: text for key, text in fields.items()}
-    )
-    parser.EndElementHandler = lambda tag: builder.end(tag.rpartition("}")[2])
+    parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        why = expat.errors.messages[error.code]
+        why = expat.errors.messages.get(error.code, "unknown error")
         raise FormatError(f"{name}: line {error.lineno}: is no well-formed XML ({why})") from error
+    except (LookupError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(
+            f"{name}: is written in an encoding that is not read; save it as UTF-8"
+        ) from error
     return builder.close()
 
 

@@ -48,17 +48,11 @@ def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
 def read_layers(path: str | list[str]) -> list[Any]:
     """Return the layers that show one file of annotations, or several."""
     paths = [path] if isinstance(path, str) else path
-<<<<<<< HEAD
     layers, left_out, notes = [], [], Notes()
-    for one in map(Path, paths):
-        annotations = read_annotations(one, viewer_images(), notes=notes)
-        found, rest = annotation_layers(annotations, one.stem)
-=======
-    layers, left_out = [], []
     images, depths = viewer_images(), viewer_depths()
     for one in map(Path, paths):
-        found, rest = annotation_layers(read_annotations(one, images), one.stem, depths)
->>>>>>> 016b794 (fix(annotations): captions come back through ImageJ, and names that programs make up are none)
+        annotations = read_annotations(one, images, notes=notes)
+        found, rest = annotation_layers(annotations, one.stem, depths)
         layers += found
         left_out += rest
     show_notes(notes)
