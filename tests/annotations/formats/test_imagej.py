@@ -286,6 +286,16 @@ def test_names_that_programs_make_up_are_no_captions_and_stay(tmp_path: Path) ->
     assert [told(one) for one in read(path)] == [told(one) for one in captioned]
 
 
+def test_one_region_is_a_file_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.roi"
+    items = [Annotation(name, "cat.png", Box(0, 0, 9, 9), "a cat") for name in "ab"]
+    write_annotations(path, items[:1], IMAGES)
+    assert roifile.roiread(path).name == "0001 a cat"
+    assert [told(one) for one in read_annotations(path)] == [told(items[0])]
+    with pytest.raises(FormatError, match="holds one region, not 2"):
+        write_annotations(path, items, IMAGES)
+
+
 def test_groups_and_colours_come_back(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     roi = roifile.ImagejRoi.frompoints([[1.5, 2.5], [9.5, 2.5], [9.5, 8.5]], name="roi_1")

@@ -108,7 +108,7 @@ _ALL = (
     _format(_yolo, "yolo", "YOLO outlines with a file of captions", sized=True),
     _format(_html, "html", "Report, a page to read", ".html"),
     _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
-    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip", single=True),
+    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip", ".roi", single=True),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 

@@ -212,7 +212,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     Parameters
     ----------
     path : Path
-        The zip; it is replaced if it exists.
+        The zip, or a ``.roi`` for a single region; it is replaced if it exists.
     annotations : sequence of Annotation
         Regions of any number of images; ImageJ shows them all on the image it is asked to.
     images : mapping of str to ImageInfo
@@ -238,7 +238,14 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         files |= {f"{roi.name}.roi": encode_roi(roi) for roi in made}
         if not made:
             left_out.append(annotation)
-    write_bytes(path, zipped(files))
+    if Path(path).suffix.lower() == ".roi":
+        if len(files) != 1:
+            raise FormatError(
+                f"{Path(path).name}: a .roi file holds one region, not {len(files)}; write a .zip"
+            )
+        write_bytes(path, *files.values())
+    else:
+        write_bytes(path, zipped(files))
     return tuple(left_out)
 
 
