@@ -133,6 +133,44 @@ def test_what_a_person_wrote_stays(
     assert "1 done" in err
 
 
+PEOPLE = (
+    f"photo,a,box,{LEFT},my own words,,human,,\n"
+    f"photo,b,box,{LEFT},whose?,,,,\n"
+    f"photo,c,box,{LEFT},seen,0.1,model,mini,\n"
+    f"photo,d,box,{LEFT},mine for ever,,human,,true\n"
+    f"photo,e,point,POINT (999 999),mine outside,,human,,\n"
+)
+
+
+def test_captions_of_people_are_overwritten_only_on_demand(
+    tmp_path: Path, photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    regions = table(f"{HEADER},caption,score,source,model,locked\n{PEOPLE}")
+    asked = ["caption", str(photo), "--regions", regions, "--out"]
+    assert main([*asked, str(tmp_path / "kept.csv")], load=load) == 0
+    told = capsys.readouterr().err
+    assert "4 regions have captions of people and were left; --overwrite captions them too" in told
+    kept = {one.uid: one.caption for one in read_tidy_csv(tmp_path / "kept.csv")}
+    assert (kept["a"], kept["b"]) == ("my own words", "whose?")
+    out = tmp_path / "new.csv"
+    assert main([*asked, str(out), "--overwrite"], load=load) == 1  # one lies outside its image
+    assert "were left" not in capsys.readouterr().err
+    found = {one.uid: one for one in read_tidy_csv(out)}
+    assert {uid: (one.caption, one.source) for uid, one in found.items()} == {
+        "a": ("red, mostly", "model"),
+        "b": ("red, mostly", "model"),
+        "c": ("red, mostly", "model"),
+        "d": ("mine for ever", "human"),
+        "e": ("mine outside", "human"),
+    }
+    before = {uid: one.extra.get("previous_caption", "") for uid, one in found.items()}
+    assert before == {"a": "my own words", "b": "whose?", "c": "", "d": "", "e": ""}
+    # Other captions are wanted now: what was begun with --overwrite is not gone on with.
+    assert main([*asked, str(out), "--resume"], load=load) == 2
+    assert "begun with other overwrite" in capsys.readouterr().err
+    assert main([*asked, str(out), "--overwrite", "--only-empty"], load=load) == 2
+
+
 def test_nothing_to_caption_needs_no_model(photo: Path, table: Any, load: Loader) -> None:
     regions = table(f"{HEADER},caption,source\nphoto,a,box,{LEFT},mine,human\n")
     assert main(["caption", str(photo), "--regions", regions], load=load) == 0

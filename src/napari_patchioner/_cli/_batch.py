@@ -41,7 +41,7 @@ class BatchRun:
     ----------
     images, recursive
         See `find_images`.
-    regions, only_empty, options
+    regions, only_empty, overwrite, options
         See `Plan`.
     model, load, workers, threads
         See `local.run`.
@@ -64,6 +64,7 @@ class BatchRun:
     format_name: str | None = None
     resume: bool = False
     only_empty: bool = False
+    overwrite: bool = False
     workers: int = 1
     threads: int = 1
     scheduler: str | None = None
@@ -100,11 +101,21 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
     """Caption images and write the result; what was done is kept until all is."""
     if asked.scheduler is not None and asked.workers > 1:
         raise PatchionerError("--workers are processes here; with --scheduler, leave it out")
+    if asked.only_empty and asked.overwrite:
+        raise PatchionerError(
+            "--only-empty keeps captions that are there, --overwrite replaces them; leave one out"
+        )
     if format_name is None and asked.out != STDOUT:
         format_name = format_again(Path(asked.regions), target)
     check_target(asked.out, target, format_name)
     paths = find_images(asked.images, recursive=asked.recursive)
-    plan = Plan(paths, asked.regions, only_empty=asked.only_empty, options=asked.options)
+    plan = Plan(
+        paths,
+        asked.regions,
+        only_empty=asked.only_empty,
+        options=asked.options,
+        overwrite=asked.overwrite,
+    )
     for line in plan.notes.lines():
         say(line)
     in_place = asked.out != STDOUT and _same_file(asked.regions, target)
@@ -129,6 +140,8 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
     try:
         tally = _caption(asked, plan, keeper)
         say(_summary(tally))
+        if plan.of_people and not asked.only_empty:
+            say(_left_to_people(plan.of_people))
         write_result(plan, keeper, target, format_name, shown=asked.out, in_place=in_place)
     except (PatchionerError, KeyboardInterrupt):
         keep_what_is_done(keeper, shown=asked.out)
@@ -139,6 +152,17 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
         return _SOME_FAILED
     let_go(keeper)
     return _DONE
+
+
+def _left_to_people(count: int) -> str:
+    """Say how many captions by people stay.
+
+    >>> _left_to_people(1)
+    '1 region has a caption of a person and was left; --overwrite captions it too'
+    """
+    if count == 1:
+        return "1 region has a caption of a person and was left; --overwrite captions it too"
+    return f"{count} regions have captions of people and were left; --overwrite captions them too"
 
 
 def _same_file(regions: str, target: Path) -> bool:

@@ -59,6 +59,12 @@ def _add_running(group: Any) -> None:
         help="keep captions that are there, by a model or a person; a person's always stay",
     )
     group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="caption what has a caption by a person, or of unknown source, as well; the old text "
+        "is kept beside the new one where the format can; locked regions stay",
+    )
+    group.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="processes, a model in each (1)"
     )
     group.add_argument(
@@ -128,6 +134,7 @@ def _run(arguments: argparse.Namespace, load: Loader) -> int:
             format_name=arguments.format,
             resume=arguments.resume,
             only_empty=arguments.only_empty,
+            overwrite=arguments.overwrite,
             workers=arguments.workers,
             threads=arguments.threads,
             scheduler=arguments.scheduler,

@@ -98,8 +98,8 @@ class Dataset:
 
     def _own(self, part: Part) -> Part:
         """Refuse a part that was made otherwise."""
-        for name, value in self._settings.items():
-            before = part.settings.get(name, "")
+        for name in {**part.settings, **self._settings}:
+            before, value = part.settings.get(name, ""), self._settings.get(name, "")
             if before != value:
                 raise FormatError(
                     f"{self.path}: was begun with other {name} ({before or 'none'}, now "

@@ -54,6 +54,9 @@ class Job:
         than a patch are looked at enlarged.
     big : int
         Long side, in pixels, up to which the image is looked at in one pass.
+    overwrite : bool
+        Whether captions by people, accepted ones and those of unknown source are written anew as
+        well, the old text kept as the extra ``"previous_caption"``; what is locked stays.
     """
 
     image: str
@@ -63,12 +66,13 @@ class Job:
     only_empty: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     big: int = BIG
+    overwrite: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether there may be something to caption, so that the image has to be read."""
         return self.drawing is not None or any(
-            is_open(one, self.only_empty) for one in self.regions
+            is_open(one, self.only_empty, self.overwrite) for one in self.regions
         )
 
 
@@ -173,16 +177,30 @@ def _outcome(
     regions = job.regions
     if job.drawing is not None:
         regions += job.drawing.draw(job.image, height, width)
-    places = [place for place, one in enumerate(regions) if is_open(one, job.only_empty)]
-    said, why = caption([regions[place] for place in places], options)
+    places = [
+        place for place, one in enumerate(regions) if is_open(one, job.only_empty, job.overwrite)
+    ]
+    given = [_without_caption(regions[place]) for place in places]
+    said, why = caption(given, options)
     found = list(regions)
-    for place, annotation in zip(places, said, strict=True):
-        found[place] = annotation
+    for place, before, annotation in zip(places, given, said, strict=True):
+        # A person's text stays where the model has none to take its place.
+        if annotation is not before and (annotation.caption or not regions[place].is_human):
+            found[place] = annotation
     status: Status = "failed" if why else "done" if places else "skipped"
     return Outcome(job.image, status, tuple(found), why, 0.0, height, width)
 
 
-def is_open(annotation: Annotation, only_empty: bool) -> bool:
+def _without_caption(annotation: Annotation) -> Annotation:
+    """Return a region as a model may caption it, a person's text kept beside."""
+    if not annotation.is_human:
+        return annotation
+    extra = {**annotation.extra, PREVIOUS: annotation.caption}
+    extra.pop("reviewed", None)
+    return replace(annotation, caption="", score=None, source="", model="", extra=extra)
+
+
+def is_open(annotation: Annotation, only_empty: bool, overwrite: bool = False) -> bool:
     """Whether a model may caption a region.
 
     Parameters
@@ -191,13 +209,22 @@ def is_open(annotation: Annotation, only_empty: bool) -> bool:
         The region.
     only_empty : bool
         Whether a caption by a model stays, too.
+    overwrite : bool
+        Whether a caption by a person goes, and one that was accepted.
     """
-    if annotation.is_human or annotation.extra.get("locked", "").lower() in _YES:
+    if annotation.extra.get("locked", "").lower() in _YES:
+        return False
+    if overwrite:
+        return True
+    if annotation.is_human:
         return False
     if annotation.caption and (annotation.extra.get("reviewed", "").lower() in _ACCEPTED):
         return False
     return not (only_empty and annotation.caption)
 
+
+PREVIOUS = "previous_caption"
+"""Extra that holds a person's caption where a model's has taken its place."""
 
 _YES = ("true", "1", "yes")
 _ACCEPTED = (*_YES, "accepted")

@@ -92,8 +92,8 @@ class Journal:
                     f"{self.path}: is no journal of this version, or its first line is damaged; "
                     "delete the file to begin anew"
                 )
-            for name, value in settings.items():
-                before = head["settings"].get(name, "")
+            for name in {**head["settings"], **settings}:
+                before, value = head["settings"].get(name, ""), settings.get(name, "")
                 if before != value:
                     raise FormatError(
                         f"{self.path}: was begun with other {name} ({before or 'none'}, now "

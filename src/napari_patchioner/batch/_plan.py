@@ -47,9 +47,13 @@ class Plan:
         How to caption: keywords of `Captioner.caption`, and ``"zoom"``; see `Job`.
     big : int
         Long side, in pixels, up to which an image is looked at in one pass.
+    overwrite : bool
+        Whether captions by people are written anew as well; see `Job`.
 
     Attributes
     ----------
+    of_people : int
+        How many regions have captions by people, or of unknown source, and keep them.
     left_out : int
         How many regions of the file belong to images that were not given.
     source : str
@@ -72,12 +76,14 @@ class Plan:
         only_empty: bool = False,
         options: Mapping[str, Any] | None = None,
         big: int = BIG,
+        overwrite: bool = False,
     ) -> None:
         self._paths = paths
         self._regions = regions
         self._only_empty = only_empty
         self._options = dict(options or {})
         self._big = big
+        self._overwrite = overwrite
         self._names = _names(paths)
         self._own: dict[int, list[Annotation]] = {}
         self._everywhere: list[Annotation] = []
@@ -103,7 +109,16 @@ class Plan:
             "only_empty": str(self._only_empty).lower(),
             "options": json.dumps(self._options, sort_keys=True),
             **({} if self._big == BIG else {"big": str(self._big)}),
+            **({"overwrite": "true"} if self._overwrite else {}),
         }
+
+    @property
+    def of_people(self) -> int:
+        """How many regions have captions by people, or of unknown source, and keep them."""
+        if self._overwrite:
+            return 0
+        own = sum(one.is_human for ones in self._own.values() for one in ones)
+        return own + sum(one.is_human for one in self._everywhere) * len(self)
 
     def _prepare(self) -> None:
         """Read what there is to read about regions before the first image."""
@@ -160,6 +175,7 @@ class Plan:
             self._only_empty,
             self._options,
             self._big,
+            self._overwrite,
         )
 
     def _drawing(self, path: Path) -> Drawing | None:

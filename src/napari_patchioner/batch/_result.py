@@ -195,6 +195,8 @@ def check_format(
         images = {name: replace(info, path=None) for name, info in images.items()}
     with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
         trial = Path(folder) / path.name
+        if path.is_dir():
+            trial.mkdir()
         left_out = write_annotations(trial, regions, images, form.name, notes=Notes())
         is_folder = trial.is_dir()
     if in_place:
