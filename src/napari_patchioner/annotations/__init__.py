@@ -50,7 +50,7 @@ from ._images import ImageInfo, Images
 from ._metadata import forget_files, source_format
 from ._napari_shape import region_from_shape, shape_from_region
 from ._notes import Notes, leaving_out, note, noting
-from ._plane import fitted
+from ._plane import axes_drawn_along, fitted, other_axes
 from ._region_text import region_from_text, region_to_text
 from ._table import encode_text, write_bytes
 from ._wkt import region_from_wkt, region_to_wkt
@@ -75,6 +75,7 @@ __all__ = [
     "ProjectTaken",
     "Source",
     "annotation_from",
+    "axes_drawn_along",
     "carried",
     "content_hash",
     "encode_text",
@@ -91,6 +92,7 @@ __all__ = [
     "new_uid",
     "note",
     "noting",
+    "other_axes",
     "project_path",
     "projects_folder",
     "read_annotations",

@@ -19,8 +19,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from ._annotation import Annotation
 
@@ -28,6 +32,11 @@ PLANE = "plane"
 CHANNEL = "channel"
 """The extra that holds which channel, from 0, a region was drawn for; it is captioned on all."""
 
+# Of a region drawn in another view of a stack than the usual one: the two axes it lies along.
+AXES = "axes"
+# Vertices that lie further apart than this, in pixels, are not at one place of an axis.
+FLAT = 0.5
+_PAIR = re.compile(r"(\d+) (\d+)\Z")
 _INDEX = re.compile(r"\d+( \d+)?\Z")
 
 
@@ -85,3 +94,44 @@ def fitted(plane: Sequence[_Number], axes: int) -> list[_Number] | None:
     if len(numbers) > axes:
         return None
     return [type(numbers[0])(0) if numbers else 0] * (axes - len(numbers)) + numbers
+
+
+def axes_drawn_along(vertices: npt.ArrayLike) -> tuple[int, int] | None:
+    """Return the two axes of a stack that a shape lies along, the usual ones where it can.
+
+    Parameters
+    ----------
+    vertices : array_like of float, shape (n, ndim)
+        In image pixels, all axes.
+
+    Returns
+    -------
+    tuple of int, optional
+        The last two axes, which show rows and columns, unless the shape leaves their plane; None
+        where it lies on no plane at all.
+
+    >>> axes_drawn_along([[4, 0, 0], [4, 0, 9], [4, 5, 9]])
+    (1, 2)
+    >>> axes_drawn_along([[4, 7, 0], [4, 7, 9], [9, 7, 9]])
+    (0, 2)
+    """
+    points = np.asarray(vertices, float)
+    last = points.shape[1] - 2, points.shape[1] - 1
+    wide = np.flatnonzero(np.ptp(points, axis=0) > FLAT).tolist() if len(points) else []
+    if set(wide) <= set(last):
+        return last
+    if len(wide) == 1:
+        return wide[0], last[1]
+    return (wide[0], wide[1]) if len(wide) == 2 else None
+
+
+def other_axes(annotation: Annotation) -> tuple[int, int] | None:
+    """Return the axes that a region lies along if they are not the usual ones.
+
+    >>> from napari_patchioner.annotations import Annotation
+    >>> from napari_patchioner.regions import WholeImage
+    >>> other_axes(Annotation("a", "", WholeImage(), extra={"plane": "5", "axes": "0 2"}))
+    (0, 2)
+    """
+    match = _PAIR.match(annotation.extra.get(AXES, ""))
+    return (int(match[1]), int(match[2])) if match else None

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.annotations import other_axes
 from napari_patchioner.errors import ImageError, RegionError
 from napari_patchioner.grids import GridStore
 from napari_patchioner.pyramid import BIG
@@ -84,6 +85,11 @@ class _Work:
         found: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
         for place, one in enumerate(self.annotations):
             try:
+                if (axes := other_axes(one)) is not None:
+                    raise RegionError(
+                        f"it lies along the axes {axes[0]} and {axes[1]} of the stack; caption it "
+                        "in the window, where that view is displayed"
+                    )
                 index = self.image.find(one.extra.get("plane", ""))
             except RegionError as error:
                 self._blame(place, error)

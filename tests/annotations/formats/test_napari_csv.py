@@ -167,10 +167,21 @@ def test_bad_tables_are_told_in_a_sentence(tmp_path: Path, rows: str, told: str)
         read_annotations(_write(tmp_path, f"{NAPARI}\n{rows}"))
 
 
+def test_a_shape_drawn_in_another_view_of_a_stack_is_read_as_it_lies(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path,
+        "index,shape-type,vertex-index,axis-0,axis-1,axis-2\n0,rectangle,0,2,7,10\n"
+        "0,rectangle,1,2,7,40\n0,rectangle,2,6,7,40\n0,rectangle,3,6,7,10\n",
+    )
+    [one] = read_annotations(path)
+    assert repr(one.region) == repr(Box(2.0, 10.0, 6.0, 40.0))
+    assert dict(one.extra) == {"plane": "7", "axes": "0 2"}
+
+
 def test_shapes_across_planes_are_refused(tmp_path: Path) -> None:
     path = _write(
         tmp_path,
-        "index,shape-type,vertex-index,axis-0,axis-1,axis-2\n0,path,0,0,1,1\n0,path,1,1,1,1\n",
+        "index,shape-type,vertex-index,axis-0,axis-1,axis-2\n0,path,0,0,1,1\n0,path,1,1,4,9\n",
     )
     with pytest.raises(FormatError, match="several planes"):
         read_napari_csv(path)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from napari.components import ViewerModel
+from napari.layers import _layer_actions
 
 from napari_patchioner.decoders import Caption
+from napari_patchioner.viewer.canvas import layers
 from napari_patchioner.viewer.canvas.binding import LayerBinding
 from napari_patchioner.viewer.canvas.layers import ensure_layer
 from napari_patchioner.viewer.canvas.table import COLUMNS
@@ -133,6 +136,97 @@ def test_layers_from_before_reviews_are_opened():
     assert list(layer.features["reviewed"]) == [False]
     assert list(layer.features["caption_model"]) == [""]
     assert list(layer.features["kind"]) == ["cat"]
+
+
+def put(table):
+    """Return what replaces the features table, whatever its length."""
+
+    def replace(layer):
+        layer.features = table(layer.nshapes)
+
+    return replace
+
+
+def blocked(layer):
+    with layer.events.blocker_all():
+        layer.features = pd.DataFrame({"foo": [1, 2]})
+        layer.data = [shape + 1 for shape in layer.data]
+
+
+def retold(layer):
+    layer.features = pd.DataFrame({"foo": ["a", "b"]})
+    layer.text = "{foo}"
+
+
+def renumbered(layer):
+    layer.features = layer.features.set_index(np.array([7, 3]))
+
+
+MEDDLING = {
+    "one column": put(lambda count: pd.DataFrame({"foo": range(count)})),
+    "fewer rows": put(lambda count: pd.DataFrame({"foo": range(count - 1)})),
+    "more rows": put(lambda count: pd.DataFrame({"foo": range(count + 2)})),
+    "one of ours": put(lambda count: pd.DataFrame({"score": [0.1] * count, "foo": 1})),
+    "wrong kinds": put(lambda count: pd.DataFrame({"caption": [1.5] * count, "uid": None})),
+    "nothing": put(lambda count: {}),
+    "empty": put(lambda count: None),
+    "another index": renumbered,
+    "while told of nothing": blocked,
+    "another text": retold,
+    "no text": lambda layer: setattr(layer, "text", None),
+    "a column dropped": lambda layer: setattr(
+        layer, "features", layer.features.drop(columns="caption")
+    ),
+    "colours": lambda layer: (
+        setattr(layer, "features", layer.features.assign(foo=[0.5, 2])),
+        setattr(layer, "edge_color", "foo"),
+        setattr(layer, "face_color", ["red", "blue"]),
+    ),
+    "other shapes": lambda layer: setattr(layer, "data", [shape + 1 for shape in layer.data]),
+}
+
+
+@pytest.mark.parametrize("meddle", MEDDLING.values(), ids=MEDDLING)
+def test_whatever_other_code_does_to_the_layer_nothing_is_lost(meddle):
+    layer, session, binding = bound()
+    layer.add([SQUARE, SQUARE + 20], shape_type="rectangle")
+    session.edit(session.uids("regions")[0], "mine")
+    answer(session, binding)
+    uids = session.uids("regions")
+    meddle(layer)
+    binding.sync()
+    layer.add(SQUARE + 50, shape_type="rectangle")
+    binding.sync()
+    binding.show()
+    assert session.uids("regions")[:2] == uids
+    assert list(layer.features["uid"]) == session.uids("regions")
+    assert list(layer.features.columns[: len(COLUMNS)]) == list(COLUMNS)
+    assert layer.features["caption"].tolist()[0] == "mine"
+    assert session.records[uids[0]].source == "human"
+    assert [record.caption for record in map(session.records.get, uids)] == (
+        layer.features["caption"].tolist()[:2]
+    )
+    if "foo" in layer.features:
+        assert len(layer.features["foo"]) == 3
+    # What napari does at every drawing.
+    assert len(layer._view_text) == 3
+
+
+def test_a_duplicate_is_made_and_is_nobodys_business_but_its_owners():
+    layer, session, binding = bound()
+    layer.add([SQUARE, SQUARE + 20], shape_type="rectangle")
+    answer(session, binding)
+    viewer = ViewerModel()
+    viewer.layers.append(layer)
+    viewer.layers.selection = {layer}
+    _layer_actions._duplicate_layer(viewer.layers)
+    copy = viewer.layers[-1]
+    assert layers.is_copy(copy, layer)
+    assert not layers.is_copy(layer, layer)
+    layers.disown(copy)
+    assert not layers.is_copy(copy, layer)
+    assert list(copy.features["caption"]) == list(layer.features["caption"])
+    assert list(copy.text.values) == list(layer.text.values)
 
 
 def test_a_table_without_our_columns_gets_them_back():

@@ -60,6 +60,30 @@ def test_shapes_in_a_stack_come_back_on_their_plane():
     assert [data[0, 0] for data in layer.data] == [3]
 
 
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("kind", sorted(OUTLINES))
+def test_in_the_3d_display_all_comes_back_as_well(kind, depth):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((*[4] * depth, 60, 60)))
+    layer, session = ensure_layer(viewer, image, "traces"), Session()
+    bindings = [LayerBinding(layer, image, "traces", session, lambda: None)]
+    for place in range(3):
+        outline = OUTLINES[kind] + 20 * place
+        layer.add(np.hstack([np.zeros((len(outline), depth)), outline]), shape_type=kind)
+    answer(session, bindings)
+    before, rows = outlines(layer), layer.features.copy()
+    remove(layer, {1})
+    viewer.dims.ndisplay = 3
+    assert undo(session, bindings) == "Undid: deletion of 1 shape"
+    assert outlines(layer) == before
+    assert layer.features.equals(rows)
+    assert redo(session, bindings) == "Redid: deletion of 1 shape"
+    assert (layer.nshapes, len(layer.features)) == (2, 2)
+    viewer.dims.ndisplay = 2
+    undo(session, bindings)
+    assert outlines(layer) == before
+
+
 def test_a_shape_that_comes_back_looks_as_it_did():
     layer, session, bindings = bound()
     layer.add([SQUARE, SQUARE + 20], shape_type="rectangle")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.annotations._images import image_name
 from napari_patchioner.annotations._notes import Notes, log_notes, note, noting, sentence
+from napari_patchioner.annotations._plane import other_axes
 from napari_patchioner.annotations._table import read_table
 from napari_patchioner.errors import Cancelled, FormatError
 from napari_patchioner.limits import BudgetError, file_budget
@@ -75,6 +76,15 @@ class Format:
     needs: str = ""
     sized: bool = False
     single: bool = False
+
+    @property
+    def any_view(self) -> bool:
+        """Whether it has a place for regions drawn in other views of a stack.
+
+        The others are about the picture of rows and columns, over which such a region would lie
+        where nobody has drawn it.
+        """
+        return self.name in ("tidy", "parquet")
 
 
 def _format(
@@ -259,6 +269,10 @@ def write_annotations(
     path = Path(path)
     taken = Notes() if notes is None else notes
     form = format_named(path, format)
+    elsewhere: tuple[Annotation, ...] = ()
+    if not form.any_view:
+        elsewhere = tuple(one for one in annotations if other_axes(one) is not None)
+        annotations = [one for one in annotations if other_axes(one) is None]
     with noting(taken):
         try:
             left_out = _write(form, path, annotations, images or {})
@@ -269,7 +283,7 @@ def write_annotations(
             raise FormatError(f"{path}: cannot be written; {sentence(error)}") from error
     if notes is None:
         log_notes(taken)
-    return left_out
+    return (*left_out, *elsewhere)
 
 
 def _write(

@@ -22,6 +22,7 @@ from napari_patchioner.annotations._columns import (
     identity,
 )
 from napari_patchioner.annotations._napari_shape import region_from_shape, shape_from_region
+from napari_patchioner.annotations._plane import AXES, axes_drawn_along
 from napari_patchioner.annotations._table import Table, format_table, read_table, write_text
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Trace
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
 _OURS = ("uid", "image", *CAPTION_COLUMNS)
-# Where a shape lies in an image of more than two dimensions: its leading coordinates.
+# Where a shape lies in an image of more than two dimensions: its other coordinates.
 _PLANE = "plane"
 # napari knows no loose points; a table with some says so in a column, else it has none.
 _CONNECTED, _LOOSE = "trace-connected", "false"
@@ -67,8 +68,9 @@ def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     ----------
     path : path-like
         A UTF-8 CSV that begins with the columns ``index`` and ``shape-type`` and has
-        ``vertex-index, axis-0, axis-1``; more axes may follow, the last two are row and column
-        and the others become the extra ``"plane"``. Our own columns may be missing.
+        ``vertex-index, axis-0, axis-1``; more axes may follow. A shape lies along the last two,
+        row and column, unless its vertices say otherwise (extra ``"axes"``); the others become
+        the extra ``"plane"``. Our own columns may be missing.
 
     Returns
     -------
@@ -118,9 +120,10 @@ def _annotation(
     known = (*NAPARI_COLUMNS, *_OURS, _CONNECTED, *(table.columns[a] for a in axes))
     extra = extra_fields(cells, known)
     if len(axes) > 2:
-        extra[_PLANE] = _plane(table, row, vertices)
+        extra |= _place(table, row, vertices)
+    shown = axes_drawn_along(vertices) or (-2, -1)
     try:
-        region = region_from_shape(vertices[:, -2:], cells["shape-type"].strip())
+        region = region_from_shape(vertices[:, list(shown)], cells["shape-type"].strip())
     except FormatError as error:
         raise table.error(row, "shape-type", str(error)) from error
     if isinstance(region, Trace) and cells.get(_CONNECTED, "").strip().lower() == _LOOSE:
@@ -149,12 +152,15 @@ def _vertex(table: Table, row: int, values: Sequence[str], axes: Sequence[int]) 
     return vertex
 
 
-def _plane(table: Table, row: int, vertices: FloatArray) -> str:
-    """Return the leading coordinates of a shape, which all its vertices must share."""
-    leading = vertices[:, :-2]
-    if (leading != leading[0]).any():
+def _place(table: Table, row: int, vertices: FloatArray) -> dict[str, str]:
+    """Return where in a stack a shape lies: the coordinates that all its vertices share."""
+    shown = axes_drawn_along(vertices)
+    if shown is None:
         raise table.error(row, "axis-0", "the shape spans several planes; draw it in one")
-    return " ".join(f"{value:g}" for value in leading[0].tolist())
+    count = vertices.shape[1]
+    others = [axis for axis in range(count) if axis not in shown]
+    place = {_PLANE: " ".join(f"{value:g}" for value in vertices[0, others].tolist())}
+    return place if shown == (count - 2, count - 1) else place | {AXES: f"{shown[0]} {shown[1]}"}
 
 
 def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Annotation, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import repairs, table
+from .following import Follower
 from .layer_reader import LayerReader
 from .shapes_writer import same_selection, write_shapes
 
@@ -51,6 +52,7 @@ class LayerBinding:
         self._writing = False
         self._there: list[str] = []
         self._reader = LayerReader(layer, image)
+        self._follower = Follower(layer, image)
         # What the table says: stamps of the records by uid.
         self._shown: dict[str, int] = {}
         layer.events.data.connect(self._on_data)
@@ -61,6 +63,7 @@ class LayerBinding:
         """Stop following the layer."""
         self.layer.events.data.disconnect(self._on_data)
         self.layer.events.features.disconnect(self._on_features)
+        self._follower.close()
 
     @property
     def dragging(self) -> bool:
@@ -84,6 +87,7 @@ class LayerBinding:
         """
         if self._writing or self.drawing:
             return
+        self._follower.look()
         shapes, rows = self._reader.shapes(), self._reader.rows()
         news = self._session.observe(self.key, shapes, rows, replaced=replaced, quiet=quiet)
         self._follow(self._session.uids(self.key), shifted=replaced)

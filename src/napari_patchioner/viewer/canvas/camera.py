@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .geometry import own_axes, record_plane
+
 if TYPE_CHECKING:
     import napari
     import numpy.typing as npt
@@ -26,8 +28,10 @@ def go_to(
 ) -> None:
     """Show the plane of a record and centre the camera on it.
 
-    The zoom stays unless the region would not fit, or would be too small to be seen.
+    The zoom stays unless the region would not fit, or would be too small to be seen. One that was
+    drawn in another view of a stack is shown in that view.
     """
+    _turn(viewer, image, record, session)
     if record.plane is not None:
         _show_plane(viewer, image, record)
         return
@@ -43,6 +47,26 @@ def go_to(
             viewer.dims.set_point(axis + lead, float(np.median(world[:, axis])))
     shown = [axis - lead for axis in viewer.dims.displayed if axis >= lead]
     _centre(viewer, world[:, shown])
+
+
+def _turn(
+    viewer: napari.components.ViewerModel,
+    image: napari.layers.Image,
+    record: Record,
+    session: Session,
+) -> None:
+    """Display the axes that a record lies along, where those on display cut through it."""
+    lead = viewer.dims.ndim - image.ndim
+    shown = tuple(axis - lead for axis in viewer.dims.displayed)
+    own = own_axes(record, session)
+    if viewer.dims.ndisplay != 2 or own is None or set(own) == set(shown):
+        return
+    drawn = record.plane is None and min(shown) >= 0
+    if drawn and record_plane(record, session, (shown[0], shown[1])) is not None:
+        return
+    wanted = [axis + lead for axis in own]
+    others = [axis for axis in viewer.dims.order if axis not in wanted]
+    viewer.dims.order = (*others, *wanted)
 
 
 def _show_plane(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers.utils.string_encoding import FormatStringEncoding
+from pydantic import Field
 
 if TYPE_CHECKING:
     import napari
@@ -43,10 +44,13 @@ class CaptionText(FormatStringEncoding):
     """
 
     format: str = TEMPLATE
-    lines: int = LINES
+    # napari copies a layer from a description of its text, and knows no lines there.
+    lines: int = Field(default=LINES, exclude=True)
 
     def __call__(self, features: pd.DataFrame) -> np.ndarray:
-        """Return one short text per row."""
+        """Return one short text per row, empty where somebody has taken our column away."""
+        if "caption" not in features:
+            return np.full(len(features), "", dtype=str)
         columns = {name: features[name] for name in FIELDS if name in features}
         rows = zip(*columns.values(), strict=True)
         texts = [self._text(dict(zip(columns, row, strict=True))) for row in rows]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.annotations import region_from_shape
+from napari_patchioner.annotations import axes_drawn_along, region_from_shape
 from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Point, Polygon, Region, RegionSet, WholeImage, untangle
 from napari_patchioner.viewer.session.mask import SeenMask
@@ -40,7 +40,7 @@ def alignment(
     matrix, origin = affine_between(layer, image)
     if np.array_equal(matrix, np.eye(layer.ndim)) and not origin.any():
         return lambda vertices: np.array(vertices, float)
-    return lambda vertices: np.asarray(vertices, float) @ matrix + origin
+    return lambda vertices: (np.asarray(vertices, float) @ matrix + origin).round(7)
 
 
 def affine_between(
@@ -58,7 +58,8 @@ def affine_between(
     origin, matrix = mapped[0], mapped[1:] - mapped[0]
     if np.allclose(matrix, np.eye(layer.ndim), atol=1e-9) and np.allclose(origin, 0, atol=1e-9):
         return np.eye(layer.ndim), np.zeros(layer.ndim)
-    return matrix, origin
+    # Layers that are moved together stay where they are on each other, digit for digit.
+    return matrix.round(11), origin.round(7)
 
 
 def lies_on(layer: napari.layers.Layer, image: napari.layers.Layer) -> bool:
@@ -134,6 +135,27 @@ def plane_of(seen: Seen, axes: tuple[int, int]) -> Plane | None:
     if along.size and np.ptp(along, axis=0).max() > _FLAT:
         return None
     return Plane(axes, tuple(int(np.round(value)) for value in along[0]))
+
+
+def own_axes(record: Record, session: Session) -> tuple[int, int] | None:
+    """Return the axes a record lies along, in ascending order, whatever is displayed.
+
+    None where it lies on no single plane. A shape that lies on the plane of rows and columns as
+    well as on another one, as a line may, is of that of rows and columns.
+    """
+    if record.plane is not None:
+        low, high = sorted(record.plane.axes)
+        return low, high
+    if isinstance(record.seen, SeenMask):
+        low, high = sorted(record.seen.axes)
+        return low, high
+    if record.seen is not None:
+        return axes_drawn_along(record.seen.vertices)
+    members = [session.records[uid] for uid in record.members]
+    for axes in dict.fromkeys(own_axes(member, session) for member in members):
+        if axes is not None and record_plane(record, session, axes) is not None:
+            return axes
+    return None
 
 
 def shape_region(seen: Seen, axes: tuple[int, int]) -> Region:

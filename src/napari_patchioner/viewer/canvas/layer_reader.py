@@ -52,7 +52,7 @@ class LayerReader:
         """Return all shapes of the layer as they lie on the image."""
         arrays, kinds = self._layer.data, self._layer.shape_type
         affine = list(affine_between(self._layer, self._image))
-        if not all(map(np.array_equal, affine, self._affine or [None, None])):
+        if self._affine and not all(map(np.allclose, affine, self._affine)):
             self._forget_shapes()
         style = _style(self._layer)
         before = [self._places.get(id(one), at) for at, one in enumerate(arrays)]

@@ -74,6 +74,23 @@ def mark(layer: napari.layers.Shapes, image: napari.layers.Image, key: LayerKey)
     layer.metadata[_OURS] = name
 
 
+def disown(layer: napari.layers.Layer) -> None:
+    """Make a copy of one of our layers a layer of its own, whose captions are drawn the same."""
+    layer.metadata.pop(_OURS, None)
+    draw_captions(layer, getattr(layer.text.color, "constant", ON_DARK["regions"]))
+
+
+def is_copy(layer: object, ours: napari.layers.Layer) -> bool:
+    """Whether a layer has been duplicated from one of ours, mark and all."""
+    from napari.layers import Shapes
+
+    return (
+        isinstance(layer, Shapes)
+        and layer is not ours
+        and layer.metadata.get(_OURS, "") == ours.metadata.get(_OURS)
+    )
+
+
 def protect(layer: napari.layers.Layer, on: bool) -> None:
     """Guard a layer against deletion by a slip of the hand, where napari can."""
     if hasattr(layer, "locked"):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import napari
 
 
@@ -28,3 +32,23 @@ def trim_vertices(layer: napari.layers.Shapes) -> None:
     view._vertices_index = np.concatenate([[0], np.cumsum(counts)]).astype(starts.dtype)
     with view.batched_updates():
         view._update_displayed()
+
+
+@contextmanager
+def flat(layer: napari.layers.Shapes) -> Iterator[None]:
+    """Let shapes with two axes be added while the viewer displays three.
+
+    napari makes the new ones for three axes, cannot put lines and paths of them beside those it
+    has, and stops half way: the shape is in the table and not on the layer.
+    """
+    state = getattr(layer, "_slicing_state", None)
+    here = getattr(state, "_slice_input", None)
+    if layer.ndim > 2 or getattr(here, "ndisplay", 2) == 2:
+        yield
+        return
+    state._slice_input = replace(here, ndisplay=2)
+    try:
+        yield
+    finally:
+        state._slice_input = here
+        layer.refresh()

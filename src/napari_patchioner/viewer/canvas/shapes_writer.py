@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .repairs import flat
 from .table import read_looks
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ def write_shapes(
     wanted : mapping of str to Seen
         The shapes it should have, in their order.
     """
+    with flat(layer):
+        return _write(layer, there, wanted)
+
+
+def _write(layer: napari.layers.Shapes, there: Sequence[str], wanted: Mapping[str, Seen]) -> bool:
+    """Write the shapes of `write_shapes` in the display that napari can write in."""
     outlines = dict(zip(there, zip(layer.shape_type, layer.data, strict=True), strict=True))
     kept = [uid for uid in there if uid in wanted]
     changed = [uid for uid in kept if not _is_drawn(wanted[uid], *outlines[uid])]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Long enough for napari to finish what it announced, short enough not to be felt.
 SETTLE_MS = 60
+SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in comes back."
 
 
 class Annotator(QObject):
@@ -63,6 +64,7 @@ class Annotator(QObject):
         self.session = Session()
         self.bindings: dict[str, LayerBinding] = {}
         self.message = "Press Start, then draw. You may also draw first."
+        self._before = self.message
         self.reader = Reader(viewer, image, library, self)
         self.scribe = Scribe(self.session, self.reader, library, self)
         self._settled = QTimer(self)
@@ -80,6 +82,8 @@ class Annotator(QObject):
         self._connections = [
             (viewer.dims.events.point, self.settle),
             (viewer.dims.events.order, self.settle),
+            (viewer.dims.events.ndisplay, self._on_display),
+            (viewer.layers.events.inserted, self._on_layer_inserted),
             (viewer.layers.events.removed, self._on_layer_removed),
             (image.events.data, self._on_new_pixels),
             (image.events.name, self._on_renamed),
@@ -277,6 +281,12 @@ class Annotator(QObject):
             self.reader.read()
         self.changed.emit()
 
+    def _on_layer_inserted(self, event: Event) -> None:
+        """Leave copies of our layers to whoever made them: the regions on them are not ours."""
+        for binding in self.bindings.values():
+            if layers.is_copy(event.value, binding.layer):
+                layers.disown(event.value)
+
     def _on_layer_removed(self, event: Event) -> None:
         self.sight.sources.leave(event.value)
         for key, binding in list(self.bindings.items()):
@@ -294,6 +304,16 @@ class Annotator(QObject):
     def _on_new_pixels(self) -> None:
         self.let_go()
         self.tell("The image has changed; press Start to read it again.")
+
+    def _on_display(self, *_: object) -> None:
+        """Say that in three dimensions regions are only looked at, as long as that is so."""
+        if self.viewer.dims.ndisplay == 3:
+            if self.message != SOLID:
+                self._before = self.message
+            self.tell(SOLID)
+        elif self.message == SOLID:
+            self.tell(self._before)
+        self.settle()
 
     def _on_renamed(self) -> None:
         for key, binding in self.bindings.items():

@@ -46,12 +46,17 @@ class Deeds(Judging):
             self._dock.models.cancel()
 
     def use_tool(self, tool: Tool) -> None:
-        """Make the tool's layer active and put it in the tool's mode."""
-        if self.annotator is not None:
-            self._dock.images.bind(layers.KEYS)
-            layer = self._layer_for(tool)
-            layer.mode = tool.mode
-            self._dock.viewer.layers.selection.active = layer
+        """Make the tool's layer active and put it in the tool's mode, in a view to draw in."""
+        annotator, viewer = self.annotator, self._dock.viewer
+        if annotator is not None:
+            if viewer.dims.ndisplay != 2:
+                viewer.dims.ndisplay = 2
+                annotator.tell("Regions are drawn in the 2-D view, which is on display again.")
+            if annotator.plane() is not None:
+                self._dock.images.bind(layers.KEYS)
+                layer = self._layer_for(tool)
+                layer.mode = tool.mode
+                viewer.layers.selection.active = layer
         self._dock.refresh()
 
     def caption_together(self) -> None:

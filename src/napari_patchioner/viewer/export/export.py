@@ -21,6 +21,7 @@ from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas.geometry import (
     POINT,
     full_shape,
+    own_axes,
     record_plane,
     record_region,
 )
@@ -183,13 +184,16 @@ def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> No
 
 def _annotation(record: Record, session: Session, image: napari.layers.Image) -> Annotation | None:
     """Return one record as an annotation; None if its shape outlines nothing."""
-    axes = record.plane.axes if record.plane else (image.ndim - 2, image.ndim - 1)
+    usual = image.ndim - 2, image.ndim - 1
+    axes = own_axes(record, session) or usual
     try:
         region = record_region(record, session, axes)
     except PatchionerError:
         return None
     plane = record_plane(record, session, axes)
     extra = {"plane": " ".join(map(str, plane.index))} if plane and plane.index else {}
+    if axes != usual:
+        extra["axes"] = f"{axes[0]} {axes[1]}"
     extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
     if record.origin:
         extra["origin"] = json.dumps(record.origin, sort_keys=True)

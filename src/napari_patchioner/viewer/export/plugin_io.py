@@ -25,6 +25,7 @@ from napari_patchioner.annotations import (
 from napari_patchioner.errors import FormatError
 
 from .from_layers import layer_annotations
+from .placing import image_below, image_named, open_images
 from .to_layers import annotation_layers
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def read_layers(path: str | list[str]) -> list[Any]:
     layers, left_out, notes = [], [], Notes()
     images, depths = viewer_images(), viewer_depths()
     for one in map(Path, paths):
+        known = partial(image_named, images=open_images())
         annotations = read_annotations(one, images, notes=notes)
-        found, rest = annotation_layers(annotations, one.stem, depths)
+        found, rest = annotation_layers(annotations, one.stem, depths, known)
         layers += found
         left_out += rest
     show_notes(notes)
@@ -98,7 +100,12 @@ def write_layers(
     FormatError
         If the format cannot write them; the old file stays as it was.
     """
-    found = [one for data, meta, kind in layers for one in layer_annotations(data, meta, kind)]
+    below = open_images()
+    found = [
+        one
+        for data, meta, kind in layers
+        for one in layer_annotations(data, meta, kind, image_below(data, meta, kind, below))
+    ]
     images = viewer_images()
     names = {info.name for info in images.values()}
     if len(names) == 1:  # layers that name no image can only be about this one
@@ -112,34 +119,26 @@ def write_layers(
 
 def viewer_depths() -> dict[str, int]:
     """Return how many axes the open images have before row and column, by layer, file and stem."""
-    import napari
-
-    viewer = napari.current_viewer()
     found: dict[str, int] = {}
-    for layer in viewer.layers if viewer is not None else ():
-        if isinstance(layer, napari.layers.Image):
-            path = Path(layer.source.path) if layer.source.path else None
-            names = [layer.name, *([str(path), path.name, path.stem] if path else [])]
-            found |= dict.fromkeys(names, layer.ndim - 2)
+    for layer in open_images():
+        path = Path(layer.source.path) if layer.source.path else None
+        names = [layer.name, *([str(path), path.name, path.stem] if path else [])]
+        found |= dict.fromkeys(names, layer.ndim - 2)
     return found
 
 
 def viewer_images() -> dict[str, ImageInfo]:
     """Return the images that are open in napari, by the names of their layers and files."""
-    import napari
-
     from napari_patchioner.viewer.canvas.geometry import full_shape
 
-    viewer = napari.current_viewer()
     found = {}
-    for layer in viewer.layers if viewer is not None else ():
-        if isinstance(layer, napari.layers.Image):
-            height, width = full_shape(layer)[-2:]
-            source = layer.source.path
-            path = Path(source) if source else None
-            info = ImageInfo(path.name if path else layer.name, height, width, path)
-            found[layer.name] = info
-            found |= {path.name: info} if path else {}
+    for layer in open_images():
+        height, width = full_shape(layer)[-2:]
+        source = layer.source.path
+        path = Path(source) if source else None
+        info = ImageInfo(path.name if path else layer.name, height, width, path)
+        found[layer.name] = info
+        found |= {path.name: info} if path else {}
     return found
 
 

@@ -6,17 +6,20 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_patchioner.annotations import write_bytes
+
+from .placing import image_below, open_images, pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
 
 def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write one Shapes layer for ``File > Save``; napari opens the file again.
+    """Write one Shapes layer for ``File > Save``, in the pixels of its image.
 
     Parameters
     ----------
@@ -32,6 +35,12 @@ def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     list of str
         The path written.
     """
+    image = image_below(data, meta, "shapes", open_images())
+    data = [
+        places @ matrix + origin
+        for places in (np.asarray(one, float) for one in data)
+        for matrix, origin in [pixels_of(meta, places.shape[1], image)]
+    ]
     features = meta.get("features")
     columns = {} if features is None else {str(c): list(features[c]) for c in features}
     kinds = meta.get("shape_type") or []

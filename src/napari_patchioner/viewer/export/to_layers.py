@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.annotations import fitted, shape_from_region
+from napari_patchioner.annotations import fitted, other_axes, shape_from_region
 from napari_patchioner.regions import Mask, Point, Trace
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+from .placing import placement_on, shifted
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import napari
     import numpy.typing as npt
 
     from napari_patchioner.annotations import Annotation
@@ -27,7 +30,10 @@ _LINES = {"regions": "#ff7f0e", "traces": "#17becf"}
 
 
 def annotation_layers(
-    annotations: Sequence[Annotation], name: str, depths: Mapping[str, int] | None = None
+    annotations: Sequence[Annotation],
+    name: str,
+    depths: Mapping[str, int] | None = None,
+    known: Callable[[str], napari.layers.Image | None] = lambda image: None,
 ) -> tuple[list[Layer], list[Annotation]]:
     """Return layers that show annotations, and those that napari has no shape for.
 
@@ -39,6 +45,9 @@ def annotation_layers(
         What to call the layers where no image is named.
     depths : mapping of str to int, optional
         How many axes the images that are open have before row and column, by their names.
+    known : callable
+        Returns the layer of an image that is open, by the name the annotations have for it; their
+        layers come to lie exactly on it.
 
     Returns
     -------
@@ -55,11 +64,12 @@ def annotation_layers(
     for image in images if apart else [""]:
         own = [one for one in annotations if one.image == image or not apart]
         title = PurePath(image).stem if image and apart else name
-        known = depths or {}
-        open_depth = known.get(image, known.get(PurePath(image).name, known.get(title)))
-        if open_depth is None and len(set(known.values())) == 1:
-            open_depth = next(iter(known.values()))
-        layers += _image_layers(own, title, _depth(own, open_depth))
+        deep = depths or {}
+        open_depth = deep.get(image, deep.get(PurePath(image).name, deep.get(title)))
+        if open_depth is None and len(set(deep.values())) == 1:
+            open_depth = next(iter(deep.values()))
+        below = known(image) if apart else None
+        layers += _image_layers(own, title, _depth(own, open_depth), below)
         left_out += [one for one in own if _kind(one) is None]
     return layers, left_out
 
@@ -85,15 +95,19 @@ def _depth(annotations: Sequence[Annotation], known: int | None) -> int:
     return max((len(plane) for plane in planes if any(plane) or len(plane) == 1), default=0)
 
 
-def _image_layers(annotations: Sequence[Annotation], title: str, depth: int) -> list[Layer]:
-    """Return the layers of one image, all with as many axes."""
+def _image_layers(
+    annotations: Sequence[Annotation], title: str, depth: int, image: napari.layers.Image | None
+) -> list[Layer]:
+    """Return the layers of one image, all with as many axes, where that image lies."""
+    place = placement_on(image, depth + 2) if image is not None else {}
     found: list[Layer] = []
     for key in ("regions", "traces", "points"):
         own = [one for one in annotations if _kind(one) == key]
         if own:
-            found.append((_LAYERS[key])(own, f"{key} [{title}]", depth))
+            data, meta, kind = (_LAYERS[key])(own, f"{key} [{title}]", depth)
+            found.append((data, {**meta, **place}, kind))
     masks = [one for one in annotations if _kind(one) == "labels"]
-    return [*found, *_labels_layers(masks, title, depth)]
+    return [*found, *_labels_layers(masks, title, depth, place)]
 
 
 def _leading(annotation: Annotation) -> list[float]:
@@ -107,8 +121,21 @@ def _leading(annotation: Annotation) -> list[float]:
 def _placed(annotation: Annotation, points: Any, depth: int) -> npt.NDArray[np.float64]:
     """Return points ``(row, column)`` with all axes of the layer."""
     before = fitted(_leading(annotation), depth) or [0.0] * depth
+    shown = _axes(annotation, depth)
+    others = [axis for axis in range(depth + 2) if axis not in shown]
     points = np.asarray(points, float)
-    return np.hstack([np.tile(before, (len(points), 1)), points])
+    placed = np.zeros((len(points), depth + 2))
+    placed[:, others] = before
+    placed[:, list(shown)] = points
+    return placed
+
+
+def _axes(annotation: Annotation, depth: int) -> tuple[int, int]:
+    """Return the axes of the layer that are the rows and columns of a region."""
+    own, missing = other_axes(annotation), depth - len(_leading(annotation))
+    if own is None or missing < 0 or own[1] + missing > depth + 1:
+        return depth, depth + 1
+    return own[0] + missing, own[1] + missing
 
 
 def _shapes_layer(annotations: Sequence[Annotation], name: str, depth: int) -> Layer:
@@ -133,7 +160,9 @@ def _points_layer(annotations: Sequence[Annotation], name: str, depth: int) -> L
     return np.array(places), {"name": name, "features": features(annotations)}, "points"
 
 
-def _labels_layers(masks: Sequence[Annotation], title: str, depth: int) -> list[Layer]:
+def _labels_layers(
+    masks: Sequence[Annotation], title: str, depth: int, on_image: Mapping[str, Any]
+) -> list[Layer]:
     """Return masks as layers as large as they need, more than one where masks overlap."""
     if not masks:
         return []
@@ -142,19 +171,19 @@ def _labels_layers(masks: Sequence[Annotation], title: str, depth: int) -> list[
     for one in masks:
         first, last = _corners(one, depth)
         place = (*map(slice, first - low, last - low),)
-        pixels = one.region.pixels  # type: ignore[union-attr]
-        free = next((p for p in painted if not p[0][place][..., pixels].any()), None)
+        pixels = one.region.pixels.reshape(last - first)  # type: ignore[union-attr]
+        free = next((p for p in painted if not p[0][place][pixels].any()), None)
         if free is None:
             free = (np.zeros(high - low, np.int32), [])
             painted.append(free)
         free[1].append(one)
-        free[0][place][..., pixels] = len(free[1])
+        free[0][place][pixels] = len(free[1])
     return [
         (
             labels,
             {
                 "name": f"labels [{title}]{f' [{number}]' * (number > 0)}",
-                "translate": low.astype(float),
+                **shifted(on_image, low),
                 "features": {"index": np.arange(1, len(own) + 1), **features(own)},
             },
             "labels",
@@ -166,7 +195,9 @@ def _labels_layers(masks: Sequence[Annotation], title: str, depth: int) -> list[
 def _corners(one: Annotation, depth: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the first pixel of a mask along all axes of its layer, and the one after its last."""
     first = _placed(one, [one.region.offset], depth)[0].round().astype(int)  # type: ignore[union-attr]
-    return first, first + np.array([*[1] * depth, *one.region.pixels.shape])  # type: ignore[union-attr]
+    last = first + 1
+    last[list(_axes(one, depth))] += np.array(one.region.pixels.shape) - 1  # type: ignore[union-attr]
+    return first, last
 
 
 def _extent(masks: Sequence[Annotation], depth: int) -> tuple[Any, Any]:
@@ -190,7 +221,7 @@ def features(annotations: Iterable[Annotation]) -> dict[str, npt.NDArray[Any]]:
         "caption_model": [one.model for one in found],
         "reviewed": np.array([_yes(one.extra.get("reviewed", "")) for one in found], bool),
     }
-    names = Counter(name for one in found for name in one.extra if name != "plane")
+    names = Counter(name for one in found for name in one.extra if name not in ("plane", "axes"))
     extras = {
         name: [one.extra.get(name, "") for one in found] for name in names if name not in ours
     }

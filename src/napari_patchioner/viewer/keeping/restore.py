@@ -9,6 +9,7 @@ import numpy as np
 from napari_patchioner.errors import FormatError
 from napari_patchioner.viewer.canvas import table
 from napari_patchioner.viewer.canvas.geometry import alignment
+from napari_patchioner.viewer.canvas.repairs import flat
 from napari_patchioner.viewer.session.record import Row
 
 from .snapshot import FOREIGN, fill_in, plane_of_record
@@ -132,7 +133,8 @@ def fill_layer(
     """Draw saved shapes after those of a layer, each with its uid and caption in its row."""
     to_layer = alignment(image, layer)
     there = table.read_rows(layer)[: layer.nshapes]
-    drawn = _draw(layer, [(record, to_layer(record.vertices)) for record in records])
+    with flat(layer):
+        drawn = _draw(layer, [(record, to_layer(record.vertices)) for record in records])
     columns = dict.fromkeys(name for record in drawn for name in record.columns)
     _add_columns(layer, columns)
     table.write_rows(layer, [*there, *(_row(record) for record in drawn)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QFont
 
-from napari_patchioner.viewer.canvas.geometry import record_plane
+from napari_patchioner.viewer.canvas.geometry import own_axes, record_plane
 
 from .region_filter import Line, RegionFilter, line_of, ordered
 
@@ -113,11 +113,20 @@ class RegionTableModel(QAbstractTableModel):
         records = self._session.records
         stamp = (record.stamp, *(records[uid].stamp for uid in record.members if uid in records))
         if known is None or known[0] != stamp:
-            plane = record_plane(record, self._session, self._axes)
-            where = ", ".join(map(str, plane.index)) if plane else "several"
-            known = stamp, line_of(record, where)
+            known = stamp, line_of(record, self._where(record))
         self._made[record.uid] = known
         return known[1]
+
+    def _where(self, record: Record) -> str:
+        """Return where in a stack a record lies; of one in another view, along which axes, too."""
+        plane = record_plane(record, self._session, self._axes)
+        own = own_axes(record, self._session)
+        if own is None:
+            return "several"
+        if plane is None or set(own) != set(self._axes):
+            plane = record_plane(record, self._session, own)
+            return f"{', '.join(map(str, plane.index))} (axes {own[0]}, {own[1]})"
+        return ", ".join(map(str, plane.index))
 
     def _tell_of(self, rows: list[int]) -> None:
         """Tell of changed rows, those that follow each other at once."""

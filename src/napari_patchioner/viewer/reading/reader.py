@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.viewer.canvas.geometry import displayed_plane, record_plane
+from napari_patchioner.viewer.canvas.geometry import displayed_plane, own_axes, record_plane
 from napari_patchioner.viewer.preferences import preference
 
 from .picture import channels, plane_source, same_look
@@ -157,7 +157,10 @@ class Reader(QObject):
 
     def plane_and_grid(self, record: Record, session: Session) -> tuple[Plane, FeatureGrid] | None:
         """Return the plane a record lies on with its grid, if that plane has been read."""
-        for axes in {plane.axes for plane in self.grids}:
+        own = own_axes(record, session) or ()
+        shown = {plane.axes for plane in self.grids}
+        # A line lies on several planes: it belongs to the one that it was drawn on.
+        for axes in sorted(shown, key=lambda axes: (set(axes) != set(own), axes)):
             plane = record_plane(record, session, axes)
             if plane in self.grids:
                 return plane, self.grids[plane]

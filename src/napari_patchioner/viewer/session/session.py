@@ -220,13 +220,19 @@ class Session(Decisions):
         before = self._order.get(layer, [])
         if self._is_still(before, shapes, rows):
             return list(before)
+        named = [row.uid for row in rows]
+        nameless = bool(before) and not any(named)
+        if nameless and len(shapes) == len(before):
+            # Somebody has put another table in the place of ours; the shapes are where they were.
+            named = list(before)
         known = {uid: seen for uid in before if (seen := self.records[uid].seen) is not None}
         names = identify(
             known,
             shapes,
-            [row.uid for row in rows],
+            named,
             taken=self.records.keys() - set(before),
-            shuffled=len(rows) != len(shapes) or (replaced and len(shapes) != len(before)),
+            shuffled=len(named) != len(shapes)
+            or ((replaced or nameless) and len(shapes) != len(before)),
         )
         if self.waiting is not None and layer in self._foreign:
             names = self.waiting.name(layer, shapes, names)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer
 
 from napari_patchioner.viewer.canvas.geometry import alignment
+from napari_patchioner.viewer.canvas.repairs import flat
 from napari_patchioner.viewer.reading.display_watch import DisplayWatch
 from napari_patchioner.viewer.sources.source import Sources
 
@@ -80,7 +81,8 @@ class Sight(QObject):
     def keep(self, shape: str, vertices: npt.NDArray[np.float64]) -> None:
         """Add a region that was found by inspecting, given in image pixels."""
         layer = self._annotator.layer("regions")
-        layer.add(alignment(self._annotator.image, layer)(vertices), shape_type=shape)
+        with flat(layer):
+            layer.add(alignment(self._annotator.image, layer)(vertices), shape_type=shape)
 
     def look_again(self) -> None:
         """Say, or see to it, that the image no longer looks as it was read."""

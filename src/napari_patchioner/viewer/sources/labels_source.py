@@ -11,6 +11,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
 from napari_patchioner.errors import PatchionerError
+from napari_patchioner.viewer.canvas.following import Follower
 from napari_patchioner.viewer.canvas.geometry import affine_between, displayed_plane, full_shape
 from napari_patchioner.viewer.reading.worker import Job
 from napari_patchioner.viewer.session.record import Row
@@ -79,6 +80,7 @@ class LabelsSource(QObject):
         self._job: Job | None = None
         self._since = 0.0
         self._writing = False
+        self._follower = Follower(layer, image)
         self._still = self._timer(STILL_MS, self._on_still)
         self._table = self._timer(TABLE_MS, self._write)
         events = layer.events
@@ -97,6 +99,7 @@ class LabelsSource(QObject):
         for emitter, slot in self._connections:
             emitter.disconnect(slot)
         self._connections.clear()
+        self._follower.close()
         self._still.stop()
         if self._table.isActive():
             self._table.stop()
@@ -168,6 +171,7 @@ class LabelsSource(QObject):
         """Return where to read the labels of a plane; None where the layer has none there."""
         layer = self.layer
         data = layer.data[0] if layer.multiscale else layer.data
+        self._follower.look()
         matrix, origin = affine_between(layer, self.image)
         axes = list(plane.axes)
         others = [axis for axis in range(layer.ndim) if axis not in axes]

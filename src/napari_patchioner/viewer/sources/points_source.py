@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_patchioner.viewer.canvas import table
+from napari_patchioner.viewer.canvas.following import Follower
 from napari_patchioner.viewer.canvas.geometry import POINT, alignment
 from napari_patchioner.viewer.session.record import Seen
 
@@ -50,6 +51,7 @@ class PointsSource:
         self.layer, self.image, self.key = layer, image, key
         self._session, self._changed = session, changed
         self._writing = False
+        self._follower = Follower(layer, image)
         missing = [name for name in table.COLUMNS if name not in layer.features]
         if missing:
             blank = table.empty_columns(len(layer.data))
@@ -65,11 +67,13 @@ class PointsSource:
         self.layer.events.data.disconnect(self._on_data)
         self.layer.events.features.disconnect(self._on_features)
         self.layer.selected_data.events.items_changed.disconnect(self._on_selected)
+        self._follower.close()
 
     def sync(self) -> None:
         """Read the points and repair the table."""
         if self._writing:
             return
+        self._follower.look()
         places = alignment(self.layer, self.image)(self.layer.data)
         seen = [Seen(POINT, place[None]) for place in places]
         rows = table.read_rows(self.layer)

@@ -1,0 +1,119 @@
+"""Other views of a stack: the XZ plane and turned axes are captioned, the 3-D view is looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Points
+
+from napari_patchioner.annotations import read_annotations
+from napari_patchioner.viewer.canvas.layers import KEYS
+
+
+@pytest.fixture
+def stack(viewer, library, picture, qtbot):
+    """Return the dock on a stack of 40 planes, red, green and blue from left to right."""
+    from napari_patchioner.viewer import CaptionDock
+
+    viewer.add_image(np.stack([picture[:80]] * 40), name="stack")
+    made = CaptionDock(viewer, library=library)
+    viewer.window.add_dock_widget(made, name="Patch-ioner")
+    viewer.window._qt_window.resize(1280, 800)
+    qtbot.wait(200)
+    yield made
+    made.shut_down()
+
+
+def captioned(dock, qtbot, count):
+    def done():
+        texts = dock.annotator.layer("regions").features["caption"].tolist()
+        return len(texts) == count and all(texts)
+
+    qtbot.waitUntil(done, timeout=10000)
+    return dock.annotator.layer("regions").features["caption"].tolist()
+
+
+@pytest.mark.parametrize("turn", ["order", "roll", "transpose"])
+def test_a_region_belongs_to_the_plane_it_is_drawn_on(stack, viewer, guide, qtbot, turn, tmp_path):
+    hand = guide.Hand(viewer, Points(ndim=2))
+    viewer.dims.set_point(1, 25)
+    if turn == "order":
+        viewer.dims.order = (1, 0, 2)
+    elif turn == "roll":
+        viewer.dims.roll()
+        viewer.dims.roll()
+        viewer.dims.transpose()
+    else:
+        viewer.dims.transpose()
+        viewer.dims.set_point(0, 7)
+    shown = tuple(viewer.dims.displayed)
+    viewer.reset_view()
+    qtbot.wait(100)
+    stack.panel.progress.button.click()
+    qtbot.waitUntil(lambda: stack.annotator.reader.ready, timeout=10000)
+    stack.panel.draw.buttons["Box"].click()
+    # Rows and columns of the display, red in all three views.
+    ends = {0: (10, 30), 1: (10, 30), 2: (20, 50)}
+    (top, bottom), (left, right) = ends[shown[0]], ends[shown[1]]
+    hand.drag([(top, left), (bottom, right)])
+    assert captioned(stack, qtbot, 1) == ["something red"]
+    stack.deeds.caption_whole()
+    qtbot.waitUntil(lambda: bool(stack.annotator.current_whole().caption), timeout=10000)
+
+    stack.export_csv(tmp_path / "out.csv")
+    one, whole = read_annotations(tmp_path / "out.regions.csv")
+    low, high = sorted(shown)
+    [across] = {0, 1, 2} - {low, high}
+    box = (ends[low][0], ends[high][0], ends[low][1], ends[high][1])
+    found = (one.region.top, one.region.left, one.region.bottom, one.region.right)
+    assert np.allclose(found, box, atol=1)
+    assert one.extra["plane"] == whole.extra["plane"] == {0: "7", 1: "25"}[across]
+    axes = "" if across == 0 else f"{low} {high}"
+    assert one.extra.get("axes", "") == whole.extra.get("axes", "") == axes
+    assert len(read_annotations(tmp_path / "out.csv")) == 1
+    stack.deeds.export(tmp_path / "out.geojson", "geojson")
+    assert ("no place for 1 box" in stack.annotator.message) == bool(axes)
+
+    # From elsewhere, the list leads back to it.
+    viewer.dims.order = (0, 1, 2)
+    viewer.dims.set_point((0, 1), (30, 60))
+    stack.deeds.toggle_list()
+    stack.deeds.go_to(one.uid)
+    assert set(viewer.dims.displayed) == {low, high}
+    assert stack.annotator.selected() == [one.uid]
+    viewer.dims.order = (0, 1, 2)
+    stack.refresh()
+
+    def listed():
+        table = stack.list_desk.list.regions
+        row = table.row(one.uid)
+        return row is not None and axes.replace(" ", ", ") in table.lines[row].plane
+
+    qtbot.waitUntil(listed, timeout=5000)
+
+
+def test_the_3d_view_is_for_looking_and_a_tool_brings_back_the_other(stack, viewer, qtbot):
+    stack.panel.progress.button.click()
+    qtbot.waitUntil(lambda: "eady" in stack.annotator.message, timeout=10000)
+    for key in KEYS:
+        stack.annotator.layer(key)
+    viewer.dims.ndisplay = 3
+    assert "3-D view is for looking" in stack.panel.status.text()
+    viewer.dims.ndisplay = 2
+    assert "eady" in stack.panel.status.text()
+    viewer.dims.ndisplay = 3
+    stack.panel.draw.buttons["Lasso"].click()
+    assert viewer.dims.ndisplay == 2
+    assert "2-D view" in stack.panel.status.text()
+    layer = viewer.layers.selection.active
+    assert (layer.name, layer.mode) == ("regions [stack]", "add_polygon_lasso")
+
+
+def test_where_the_image_is_a_line_there_is_nothing_to_draw_on(dock, viewer):
+    viewer.add_points(np.zeros((1, 3)))
+    viewer.add_image(np.zeros((9, 20, 20)), visible=False)
+    dock.panel.source.image.value = viewer.layers["stripes"]
+    viewer.dims.order = (1, 0, 2)
+    dock.panel.draw.buttons["Box"].click()
+    assert "not spread over the two displayed axes" in dock.panel.status.text()
+    assert all(binding.layer.mode == "pan_zoom" for binding in dock.annotator.bindings.values())
