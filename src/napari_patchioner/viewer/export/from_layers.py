@@ -10,8 +10,8 @@ from napari_patchioner.annotations import Annotation, axes_drawn_along, region_f
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Mask, Point
 from napari_patchioner.regions._labels import label_boxes
+from napari_patchioner.viewer.canvas.label_plane import LabelPlane
 from napari_patchioner.viewer.session.record import Plane
-from napari_patchioner.viewer.sources.label_scan import LabelPlane
 
 from .placing import layer_image, pixels_of
 

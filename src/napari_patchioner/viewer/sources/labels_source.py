@@ -13,11 +13,12 @@ from qtpy.QtCore import QObject, QTimer
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas.following import Follower
 from napari_patchioner.viewer.canvas.geometry import affine_between, displayed_plane, full_shape
+from napari_patchioner.viewer.canvas.label_plane import LabelPlane
 from napari_patchioner.viewer.reading.worker import Job
 from napari_patchioner.viewer.session.record import Row
 
 from . import label_table
-from .label_scan import LabelPlane, scan_labels
+from .label_scan import scan_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
