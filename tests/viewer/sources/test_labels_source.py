@@ -11,9 +11,10 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Mask
 from napari_patchioner.viewer.canvas.geometry import record_plane, record_region
+from napari_patchioner.viewer.canvas.label_plane import LabelPlane
 from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.session.session import Session
-from napari_patchioner.viewer.sources.label_scan import LabelPlane, label_boxes, seen_labels
+from napari_patchioner.viewer.sources.label_scan import label_boxes, seen_labels
 from napari_patchioner.viewer.sources.source import Sources
 
 
