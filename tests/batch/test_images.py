@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_patchioner.batch import find_images
 from napari_patchioner.batch._match import ImageMatcher
@@ -96,6 +99,12 @@ def test_what_a_table_calls_an_image(tree):
         "one/c.tif": 2,
         "two\\d.webp": 3,
         "D:\\elsewhere\\d.webp": 3,
+        "https://host/elsewhere/d.webp?size=2": 3,
+        "file:///elsewhere/two/d.webp": 3,
+        "one/c": 2,
+        "../one/C.TIF": 2,
+        "elsewhere/d.webp": None,
+        "one/a.jpg": None,
         "d": 3,
         "d.png": None,
         "": None,
@@ -112,6 +121,96 @@ def test_a_name_that_several_images_have_is_an_error_until_a_folder_tells(tree):
         matcher.find("x.png")
     assert matcher.find("two/x.png") == matcher.find("one/two/x.png") == 4
     assert matcher.find("one/x.png") == 5
+
+
+def test_a_folder_that_is_named_is_never_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("d1/a.png", "d2/a.png", "d2/my cat.png", "d1/caf\u00e9.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    matcher = ImageMatcher([Path("d1/a.png")], tmp_path)
+    assert matcher.assign(["d1/a.png", "d2/a.png"]) == {"d1/a.png": 0}
+    for name in ("d2/a.png", ".\\d2\\a.png", "./d2/../d2/a.png", "x/d2/a", "D2/A.png"):
+        assert matcher.find(name) is None
+    # The path of another file of this machine is no path from elsewhere.
+    assert matcher.find(str(tmp_path / "d2" / "a.png")) is None
+    # Of paths from elsewhere the nearer one is meant, and neither if both are as near.
+    foreign = ["C:\\x\\d1\\a.png", "C:\\x\\d2\\a.png"]
+    assert matcher.assign(foreign) == {foreign[0]: 0}
+    with pytest.raises(FormatError, match=r"d1/a\.png may be '/x/a\.png' or '/y/a\.png'; write"):
+        matcher.assign(["/x/a.png", "/y/a.png"])
+    assert matcher.assign(["/x/a.png", "a.png"]) == {"a.png": 0}
+
+
+def test_names_are_found_as_other_systems_write_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d1").mkdir()
+    names = ["d1/my cat.png", "d1/caf\u00e9.png", "d1/50%25.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    matcher = ImageMatcher([Path(name) for name in names])
+    meant = {
+        "d1/my%20cat.png": 0,
+        "file:///home/me/d1/my%20cat.png": 0,
+        "d2/my%20cat.png": None,
+        "d1\\MY CAT.PNG": 0,
+        "cafe\u0301.png": 1,
+        "d1/CAFE\u0301.png": 1,
+        "50%25.png": 2,
+    }
+    assert {name: matcher.find(name) for name in meant} == meant
+
+
+def test_names_are_seen_from_the_table_as_well(tmp_path, monkeypatch):
+    for folder in ("here/tables", "here/images", "there/images"):
+        (tmp_path / folder).mkdir(parents=True)
+    for folder in ("here", "there"):
+        (tmp_path / folder / "images" / "a.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path / "there")
+    matcher = ImageMatcher([tmp_path / "here/images/a.png"], tmp_path / "here/tables")
+    assert matcher.find("../images/a.png") == 0
+
+
+FOLDERS = st.lists(st.sampled_from(["d1", "d2", "D1", "x y"]), max_size=2).map("/".join)
+FILES = st.tuples(FOLDERS, st.sampled_from(["a.png", "b.png", "A.png"])).map(
+    lambda pair: "/".join(filter(None, pair))
+)
+
+
+@given(
+    files=st.sets(FILES, min_size=1, max_size=8),
+    data=st.data(),
+    manner=st.sampled_from(["plain", "backslashes", "elsewhere", "escaped", "dotted"]),
+)
+def test_a_name_never_leads_to_another_file(files, data, manner):
+    given = data.draw(st.lists(st.sampled_from(sorted(files)), min_size=1, unique=True))
+    written = {
+        "plain": lambda name: name,
+        "backslashes": lambda name: name.replace("/", "\\"),
+        "elsewhere": lambda name: f"/nowhere/{name}",
+        "escaped": lambda name: name.replace(" ", "%20"),
+        "dotted": lambda name: f"./{name}",
+    }[manner]
+    with TemporaryDirectory() as folder:
+        for name in files:
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+        matcher = ImageMatcher([Path(folder, name) for name in given], Path(folder))
+        try:
+            found = matcher.assign(map(written, sorted(files)))
+        except FormatError:
+            # Only what names no folder may be any file of its name, and a path of elsewhere.
+            assert manner == "elsewhere" or any("/" not in name for name in files)
+            return
+    for name in sorted(files):
+        place = found.get(written(name))
+        if place is None:
+            assert name not in given
+        elif "/" in name:
+            assert given[place] == name
+        else:
+            assert given[place].endswith(name)
 
 
 def test_many_thousand_names_are_found():

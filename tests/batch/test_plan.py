@@ -116,7 +116,7 @@ def test_of_label_images_of_one_name_the_one_in_the_like_folder_counts(tmp_path)
     assert [[one.uid for one in outcome(plan, n).annotations] for n in (0, 1)] == [["1"], ["2"]]
     alone = Plan([tmp_path / "x.png"], f"labels:{tmp_path / 'labels'}")
     Image.new("L", (16, 16)).save(tmp_path / "x.png")
-    assert "may be" in outcome(alone).why
+    assert "no label image of the same name" in outcome(alone).why
 
 
 @pytest.mark.parametrize(
@@ -210,3 +210,14 @@ def test_settings_tell_runs_apart_that_would_write_other_captions(pictures, tmp_
 def test_a_number_that_python_would_not_read_is_told(pictures):
     with pytest.raises(FormatError, match="name 1 to 256 boxes"):
         Plan(find_images([pictures(1)]), "grid:" + "9" * 5000)
+
+
+def test_a_row_of_another_folder_is_left_alone(tmp_path):
+    for folder in ("d1", "d2"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (32, 16)).save(tmp_path / folder / "a.png")
+    rows = [Annotation(folder, f"{folder}/a.png", Box(2, 2, 9, 9)) for folder in ("d1", "d2")]
+    write_annotations(tmp_path / "r.csv", rows)
+    plan = Plan([tmp_path / "d1" / "a.png"], str(tmp_path / "r.csv"))
+    assert [one.uid for one in outcome(plan).annotations] == ["d1"]
+    assert plan.left_out == 1

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from napari_patchioner.errors import FormatError
 
 from ._images import absolute
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_WHOLE = re.compile(r"[A-Za-z]:[\\/]|[\\/]")
+
+
+class _Match(NamedTuple):
+    """An image that a name means, and whether it was found by more than its file name's end."""
+
+    place: int
+    is_certain: bool
 
 
 class ImageMatcher:
     """Finds the image file that a table means.
 
     The first of these rules that fits an image decides: the path as it was given; the same
-    file by another path; the last parts of its path, down to the file name; its name without
-    the ending; the file name at the end of a path from elsewhere.
+    file by another path, as seen from here or from the table; the last parts of its path, down to
+    the file name, with or without the ending; the file name at the end of a whole path, or an
+    address, from elsewhere. If none does, the same once more with no regard to capitals.
+
+    A folder that is named is never passed over: ``d2/a.png`` is not ``d1/a.png``, and neither is a
+    name that leads to another file that exists.
 
     Parameters
     ----------
     paths : sequence of Path
         The image files.
+    near : Path, optional
+        The folder of the table.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], near: Path | None = None) -> None:
         self._paths = paths
-        self._names: dict[str, list[int]] = defaultdict(list)
-        self._stems: dict[str, list[int]] = defaultdict(list)
+        self._near = near
+        self._ends: dict[str, list[int]] = defaultdict(list)
         for position, path in enumerate(paths):
-            self._names[path.name].append(position)
-            self._stems[path.stem].append(position)
-        self._found: dict[str, int | None] = {}
+            name, stem = _plain(path.name), _plain(path.stem)
+            for end in {name, stem, name.casefold(), stem.casefold()}:
+                self._ends[end].append(position)
+        self._found: dict[str, _Match | None] = {}
 
     def find(self, name: str) -> int | None:
         """Return the position of the image that is meant, or None where it was not given.
@@ -45,37 +64,164 @@ class ImageMatcher:
         FormatError
             If several images could be meant.
         """
+        match = self._match(name)
+        return None if match is None else match.place
+
+    def assign(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the positions of the images that the names of one table mean.
+
+        Names that end alike but come from different folders are told apart: what only ends as an
+        image does is not about it if another name fits better.
+
+        Raises
+        ------
+        FormatError
+            If several images could be meant by a name, or several names by an image.
+        """
+        found = {name: match for name in dict.fromkeys(names) if (match := self._match(name))}
+        rivals: dict[int, list[str]] = defaultdict(list)
+        for name, match in found.items():
+            rivals[match.place].append(name)
+        return {name: place for place, own in rivals.items() for name in self._best(own, place)}
+
+    def _best(self, names: list[str], place: int) -> list[str]:
+        """Return which of the names that fit an image are about it."""
+        certain = [name for name in names if (match := self._match(name)) and match.is_certain]
+        if certain or len(names) == 1:
+            return certain or names
+        shared = {name: self._likeness(place, _parts(name)) for name in names}
+        best = [name for name in names if shared[name] == max(shared.values())]
+        if len({_parts(name) for name in best}) > 1:
+            raise FormatError(
+                f"{self._paths[place]} may be {' or '.join(map(repr, best[:3]))}; "
+                "write its path in the table"
+            )
+        return best
+
+    def _match(self, name: str) -> _Match | None:
         if name not in self._found:
             self._found[name] = self._look_up(name)
         return self._found[name]
 
-    def _look_up(self, name: str) -> int | None:
+    def _look_up(self, name: str) -> _Match | None:
         """Apply the rules in their order."""
-        parts = [part for part in re.split(r"[\\/]", name) if part not in ("", ".")]
-        named = self._names.get(parts[-1], []) if parts else []
-        for positions in (
-            [place for place in named if str(self._paths[place]) == name],
-            [place for place in named if self._is(place, name)],
-            [place for place in named if self._ends_with(place, parts)],
-            self._stems.get(name, []),
-            named,
-        ):
-            if len(positions) > 1:
-                candidates = " or ".join(str(self._paths[place]) for place in positions[:3])
-                raise FormatError(
-                    f"the image {name!r} may be {candidates}; write its path in the table"
-                )
-            if positions:
-                return positions[0]
+        spellings = [_plain_path(name)] if _ADDRESS.match(name) else [name, unquote(name)]
+        for spelling in dict.fromkeys(spellings):
+            parts = _parts(spelling)
+            likely = self._ends.get(parts[-1].casefold(), []) if parts else []
+            if not likely or "\0" in spelling:
+                continue
+            own = self._ends.get(parts[-1], [])
+            same = [place for place in own if str(self._paths[place]) == spelling]
+            same = same or [place for place in own if self._is(place, spelling)]
+            if not same and len(parts) > 1 and self._is_elsewhere(spelling):
+                continue
+            same = same or [place for place in own if self._ends_with(place, parts, tuple)]
+            if same:
+                return _Match(self._only(same, name), is_certain=True)
+            likely = [place for place in likely if not self._is_beside(place, parts[-1])]
+            alike = [place for place in likely if self._ends_with(place, parts, _folded)]
+            whole = _WHOLE.match(spelling) is not None
+            for positions in (own if whole else [], alike, likely if whole else []):
+                if positions:
+                    nearest = self._nearest(positions, parts)
+                    return _Match(self._only(nearest, name), is_certain=False)
         return None
 
-    def _is(self, place: int, name: str) -> bool:
-        """Whether a path leads to the file."""
-        return "\0" not in name and absolute(Path(name)) == absolute(self._paths[place])
+    def _only(self, positions: Sequence[int], name: str) -> int:
+        """Return the one position, or say that there are several."""
+        if len(positions) > 1:
+            candidates = " or ".join(str(self._paths[place]) for place in positions[:3])
+            raise FormatError(
+                f"the image {name!r} may be {candidates}; write its path in the table"
+            )
+        return positions[0]
 
-    def _ends_with(self, place: int, parts: list[str]) -> bool:
-        """Whether these are the last parts of the file's path."""
-        return list(absolute(self._paths[place]).parts[-len(parts) :]) == parts
+    def _is(self, place: int, name: str) -> bool:
+        """Whether a path leads to the file, from here or from the table."""
+        return absolute(self._paths[place]) in self._places(name)
+
+    def _places(self, name: str) -> list[Path]:
+        """Return where a name leads, from here and from the table."""
+        folders = [Path()] if self._near is None else [Path(), self._near]
+        names = dict.fromkeys([name, name.replace("\\", "/")])
+        return [absolute(folder / one) for folder in folders for one in names]
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Whether a name leads to a file that exists; by then it is known to be none of ours."""
+        try:
+            return any(path.is_file() for path in self._places(name))
+        except OSError:  # too long to be a name of this machine
+            return False
+
+    def _is_beside(self, place: int, name: str) -> bool:
+        """Whether another file, of exactly this name, lies beside an image."""
+        path = absolute(self._paths[place])
+        other = path.with_name(name)
+        return name not in (path.name, path.stem) and other.is_file() and not other.samefile(path)
+
+    def _ends_with(
+        self, place: int, parts: tuple[str, ...], alike: Callable[[tuple[str, ...]], object]
+    ) -> bool:
+        """Whether these are the last parts of the file's path, the ending given or not."""
+        path = absolute(self._paths[place])
+        own = tuple(map(_plain, path.parts[-len(parts) :]))
+        return alike(parts) in (alike(own), alike((*own[:-1], _plain(path.stem))))
+
+    def _nearest(self, positions: Sequence[int], parts: tuple[str, ...]) -> list[int]:
+        """Return the images that have most folders in common with a path from elsewhere."""
+        shared = {place: self._likeness(place, parts) for place in positions}
+        most = max(shared.values())
+        return [place for place in positions if shared[place] == most]
+
+    def _likeness(self, place: int, parts: tuple[str, ...]) -> tuple[int, int]:
+        """Return how many last parts of a path are the file's, without and with its capitals."""
+        own = tuple(map(_plain, absolute(self._paths[place]).parts))
+        return _common_end(_folded(own), _folded(parts)), _common_end(own, parts)
+
+
+def _plain(text: str) -> str:
+    """Return a name in the one way of composing letters; a Mac keeps them taken apart."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _plain_path(address: str) -> str:
+    """Return the path in an address, with its escapes resolved."""
+    try:
+        return unquote(urlsplit(address).path)
+    except ValueError:
+        return unquote(address)
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    r"""Return the parts of a path of any system, down to the file name; a drive is none.
+
+    >>> _parts(r"..\scans\.\d1\..\d2\a.png")
+    ('scans', 'd2', 'a.png')
+    """
+    found: list[str] = []
+    text = _plain_path(name) if _ADDRESS.match(name) else name
+    for part in re.split(r"[\\/]", _plain(text)):
+        if part == "..":
+            found = found[:-1]
+        elif part not in ("", ".") and not (part[1:] == ":" and not found):
+            found.append(part)
+    return tuple(found)
+
+
+def _folded(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return parts of a path with no regard to capitals."""
+    return tuple(_plain(part).casefold() for part in parts)
+
+
+def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many of the last parts of two paths are the same."""
+    count = 0
+    for first, second in zip(reversed(one), reversed(other), strict=False):
+        if first != second:
+            break
+        count += 1
+    return count
 
 
 def common_parts(one: Path, other: Path) -> int:
@@ -84,10 +230,4 @@ def common_parts(one: Path, other: Path) -> int:
     >>> common_parts(Path("/a/mouse/s1/x.png"), Path("/b/mouse/s1/x.tif"))
     2
     """
-    pairs = zip(reversed(one.parts[:-1]), reversed(other.parts[:-1]), strict=False)
-    count = 0
-    for first, second in pairs:
-        if first != second:
-            break
-        count += 1
-    return count
+    return _common_end(one.parts[:-1], other.parts[:-1])

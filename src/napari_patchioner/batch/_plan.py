@@ -88,6 +88,7 @@ class Plan:
         self._own: dict[int, list[Annotation]] = {}
         self._everywhere: list[Annotation] = []
         self._labels: dict[str, list[Path]] | None = None
+        self._labels_folder = Path()
         self._grid: GridDrawing | None = None
         self.left_out = 0
         self.source = ""
@@ -129,9 +130,10 @@ class Plan:
             self._grid = GridDrawing(_count(value))
         elif kind.startswith(LABELS):
             self._labels = _label_images(Path(value))
+            self._labels_folder = Path(value).resolve()
         else:
             self._digest = _digest(Path(kind))
-            matcher = ImageMatcher(self._paths)
+            matcher = ImageMatcher(self._paths, Path(kind).parent)
             known = KnownImages(self._paths, matcher)
             annotations = read_annotations(kind, known, notes=self.notes)
             if not annotations:
@@ -142,11 +144,12 @@ class Plan:
         """Give each region of a file to its image."""
         own = defaultdict(list)
         sources = set()
+        places = matcher.assign(one.image for one in annotations if one.image)
         for annotation in annotations:
             if not annotation.image:
                 self._everywhere.append(annotation)
                 continue
-            place = matcher.find(annotation.image)
+            place = places.get(annotation.image)
             if place is None:
                 self.left_out += 1
                 sources.add(source_format(annotation))
@@ -182,7 +185,14 @@ class Plan:
         """Return what makes regions of an image, if anything does."""
         if self._labels is None:
             return self._grid
-        candidates = self._labels.get(path.stem, [])
+        folders = set(absolute(path).parts[:-1])
+        below = len(self._labels_folder.parts)
+        # Labels of another folder are those of another image.
+        candidates = [
+            one
+            for one in self._labels.get(path.stem, [])
+            if not one.parts[below:-1] or folders & set(one.parts[below:-1])
+        ]
         shared = [common_parts(absolute(path), one) for one in candidates]
         nearest = [one for one, n in zip(candidates, shared, strict=True) if n == max(shared)]
         return LabelDrawing(tuple(nearest))

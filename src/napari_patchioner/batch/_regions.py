@@ -88,7 +88,10 @@ class LabelDrawing:
         from napari_patchioner.regions._labels import label_boxes
 
         if not self.paths:
-            raise ImageError("there is no label image of the same name (.png, .tif or .tiff)")
+            raise ImageError(
+                "there is no label image of the same name (.png, .tif or .tiff), or only in "
+                "another folder"
+            )
         if len(self.paths) > 1:
             raise ImageError(
                 f"the label image may be {self.paths[0]} or {self.paths[1]}; keep one of them"
