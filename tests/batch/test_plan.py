@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_patchioner.annotations import read_annotations
+from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
 from napari_patchioner.batch import Job, Plan, find_images, work
 from napari_patchioner.batch._job import is_open
 from napari_patchioner.batch._regions import GridDrawing
 from napari_patchioner.errors import FormatError, ModelError
-from napari_patchioner.regions import Mask, WholeImage
+from napari_patchioner.regions import Box, Mask, WholeImage
 
 
 @given(st.integers(1, 30), st.integers(1, 900), st.integers(1, 900))
@@ -217,7 +217,7 @@ def test_a_row_of_another_folder_is_left_alone(tmp_path):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (32, 16)).save(tmp_path / folder / "a.png")
     rows = [Annotation(folder, f"{folder}/a.png", Box(2, 2, 9, 9)) for folder in ("d1", "d2")]
-    write_annotations(tmp_path / "r.csv", rows)
+    write_annotations(tmp_path / "r.csv", rows, format="tidy")
     plan = Plan([tmp_path / "d1" / "a.png"], str(tmp_path / "r.csv"))
     assert [one.uid for one in outcome(plan).annotations] == ["d1"]
     assert plan.left_out == 1
