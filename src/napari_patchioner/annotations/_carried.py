@@ -30,6 +30,11 @@ _OURS = ("uid", "kind", "wkt", "members", "caption", "score", "source", "model")
 _IMAGE = "image"
 _TAKEN = frozenset((*_OURS, _IMAGE))
 _SOURCES = ("model", "edited", "human")
+# Names that formats give to what they add to these texts; and what makes an extra another name.
+_FORMATS_OWN = frozenset(
+    ("part_of", "image.size", "caption.sha256", "ANNOTATION_DESCRIPTION", "napari_patchioner")
+)
+_EXTRA = "extra:"
 
 
 def carried(annotation: Annotation) -> dict[str, str]:
@@ -73,7 +78,13 @@ def carried(annotation: Annotation) -> dict[str, str]:
         "model": annotation.model,
     }
     said = {name: text for name, text in texts.items() if text}
-    return {"uid": annotation.uid, "kind": annotation.kind, "wkt": wkt, **said, **annotation.extra}
+    extra = {_escaped(name): text for name, text in annotation.extra.items()}
+    return {"uid": annotation.uid, "kind": annotation.kind, "wkt": wkt, **said, **extra}
+
+
+def _escaped(name: str) -> str:
+    """Return the name of an extra as one that no format uses; `annotation_from` undoes it."""
+    return f"{_EXTRA}{name}" if name in _FORMATS_OWN or name.startswith(_EXTRA) else name
 
 
 def carried_with_image(annotation: Annotation, name: str) -> dict[str, str]:
@@ -149,7 +160,9 @@ def annotation_from(
         score=score_of(carried.get("score", "")),
         source=cast("Source", source if source in _SOURCES else ""),
         model=carried.get("model", ""),
-        extra={name: text for name, text in carried.items() if name not in _TAKEN},
+        extra={
+            name.removeprefix(_EXTRA): text for name, text in carried.items() if name not in _TAKEN
+        },
     )
     if caption is None or caption == told(annotation.caption):
         return annotation
@@ -170,11 +183,20 @@ def _foreign(
     if drawn is None:
         raise FormatError("shows no region and holds none")
     said = caption if caption is not None else entries.get("caption", "")
-    taken = _TAKEN | {METADATA}
-    extra = {f"{name}_" if name in taken else name: text for name, text in entries.items() if name}
+    extra = as_extras(entries)
     if extra.get("caption_") == said:
         del extra["caption_"]
     return Annotation(uid, image, drawn, said, extra=extra)
+
+
+def as_extras(entries: Mapping[str, str]) -> dict[str, str]:
+    """Return entries of another program as extras, none under a name of ours or without one.
+
+    >>> as_extras({"source": "web", "": "x", "depth": "2"})
+    {'source_': 'web', 'depth': '2'}
+    """
+    taken = _TAKEN | {METADATA}
+    return {f"{name}_" if name in taken else name: text for name, text in entries.items() if name}
 
 
 def score_of(text: str) -> float | None:

@@ -7,15 +7,17 @@ from uuid import UUID
 import numpy as np
 import pytest
 import shapely
-from annotated import IMAGES, SINGLE
+from annotated import IMAGES, SINGLE, extras
 from hypothesis import HealthCheck, given, settings
 from shapely.geometry import shape
 
 from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
+    Notes,
     new_uid,
     read_annotations,
+    with_human_caption,
     write_annotations,
 )
 from napari_patchioner.errors import FormatError
@@ -202,14 +204,15 @@ def test_what_qupath_exports_is_read(tmp_path: Path, same_region: Any) -> None:
     path.write_text(json.dumps(QUPATH), encoding="utf-8")
     nest, ring, point, parts, cut = read_annotations(path)
     assert nest.uid == "3b4a7a3c-5a6e-4c3a-9c57-3f1d5a0c7b11"
-    assert (nest.image, nest.caption, nest.source) == ("", "a nest", "")
+    assert (nest.image, nest.caption, nest.source) == ("", "", "")
     corners = np.array([[0.5, 0.5], [0.5, 8.5], [4.5, 8.5], [4.5, 0.5]])
     assert same_region(nest.region, Ellipse(corners))
-    assert nest.extra == {"class": "Tumor", "locked": "true", "Area": "12.5", "plane": "0 4"}
+    looks = {"name": "a nest", "class": "Tumor", "locked": "true"}
+    assert extras(nest) == {**looks, "Area": "12.5", "plane": "0 4"}
     hole = np.ones((4, 4), bool)
     hole[1, 1] = False
     assert same_region(ring.region, Mask(hole))
-    assert ring.extra == {"color": "#0000ff", "object_type": "detection"}
+    assert extras(ring) == {"color": "#0000ff", "object_type": "detection"}
     assert same_region(point.region, Point(2.0, 1.0))
     assert [type(one) for one in parts.region.members] == [Polygon, Polygon]
     assert parts.region.union
@@ -225,7 +228,7 @@ def test_what_qupath_exports_is_read(tmp_path: Path, same_region: Any) -> None:
         ({"type": "Polygon", "coordinates": []}, "its geometry is empty"),
         ({"type": "Point", "coordinates": ["a", "b"]}, "is no GeoJSON geometry"),
         ({"type": "Point", "coordinates": [float("nan"), 1]}, "not a finite number|is empty"),
-        (None, "the field 'geometry' is missing"),
+        ("x", "'geometry' must be an object"),
     ],
 )
 def test_errors_name_the_file_and_the_feature(
@@ -270,3 +273,74 @@ def test_a_name_that_a_person_changed_wins_over_the_caption_it_was(tmp_path: Pat
     path.write_text(json.dumps(document), encoding="utf-8")
     (after,) = read_annotations(path)
     assert (after.caption, after.source) == ("a dog", "edited")
+
+
+def _noted(path: Path, content: Any) -> tuple[list[Annotation], str]:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    notes = Notes()
+    return read_annotations(path, notes=notes), "\n".join(notes.lines())
+
+
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 2], [0, 2], [0, 0]]]}
+
+
+@pytest.mark.parametrize("kind", ["geometry", "geometries", "feature"])
+def test_a_geometry_by_itself_is_read_and_captioned(
+    tmp_path: Path, same_region: Any, kind: str
+) -> None:
+    feature = {"type": "Feature", "geometry": SQUARE}
+    content = {"geometry": SQUARE, "geometries": [SQUARE], "feature": feature}[kind]
+    path = tmp_path / "a.geojson"
+    [found], _ = _noted(path, content)
+    assert same_region(found.region, Box(-0.5, -0.5, 1.5, 3.5))
+    write_annotations(path, [found], {})
+    assert json.loads(path.read_text()) == content
+    write_annotations(path, [with_human_caption(found, "a cell")], {})
+    [again] = read_annotations(path)
+    assert again.caption == "a cell"
+    assert same_region(again.region, found.region)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kind"),
+    [
+        ({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}, "trace"),
+        ({"type": "MultiLineString", "coordinates": [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]}, "set"),
+        ({"type": "GeometryCollection", "geometries": [SQUARE]}, "set"),
+    ],
+)
+def test_every_geometry_is_a_region(tmp_path: Path, geometry: Any, kind: str) -> None:
+    [found], _ = _noted(tmp_path / "a.geojson", geometry)
+    assert found.kind == kind
+
+
+def test_what_is_not_drawn_or_broken_is_listed(tmp_path: Path) -> None:
+    nothing = {"type": "Feature", "geometry": None, "properties": {}}
+    broken = {"type": "Feature", "geometry": {"type": "Blob"}, "properties": {}}
+    sound = {"type": "Feature", "geometry": SQUARE, "properties": {}}
+    features = [nothing, broken, "text", sound]
+    content = {"type": "FeatureCollection", "features": features}
+    path = tmp_path / "a.geojson"
+    found, told = _noted(path, content)
+    assert len(found) == 1
+    assert "feature 1: has no geometry; left out" in told
+    assert "feature 2: its geometry is no GeoJSON geometry; left out" in told.replace(
+        " (id '2')", ""
+    )
+    assert "feature 3" in told
+    write_annotations(path, found, {})
+    assert json.loads(path.read_text()) == content
+
+
+def test_the_description_of_qupath_is_the_caption_and_a_name_is_not(tmp_path: Path) -> None:
+    metadata = {"ANNOTATION_DESCRIPTION": "a nest of cells", "note": "x"}
+    given = {"objectType": "annotation", "name": "ROI 1", "metadata": metadata}
+    path = tmp_path / "a.geojson"
+    [found], _ = _noted(path, [{"type": "Feature", "geometry": SQUARE, "properties": given}])
+    assert (found.caption, extras(found)) == ("a nest of cells", {"name": "ROI 1", "note": "x"})
+    one = Annotation("a", "", Box(0, 0, 3, 4), "a cat", 0.5, "model", "mini")
+    [feature] = _features(path, one)
+    assert feature["properties"]["metadata"]["ANNOTATION_DESCRIPTION"] == "a cat"
+    feature["properties"]["metadata"]["ANNOTATION_DESCRIPTION"] = "a dog"
+    [found], _ = _noted(path, [feature])
+    assert (found.caption, found.source) == ("a dog", "edited")

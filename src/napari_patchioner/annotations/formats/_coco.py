@@ -17,6 +17,7 @@ from napari_patchioner.annotations._carried import (
     CLASS,
     METADATA,
     annotation_from,
+    as_extras,
     carried_with_image,
     unique,
 )
@@ -579,7 +580,9 @@ def _annotation(
         score = entry.take("score", float, None)
         if "wkt" not in attributes:
             others = {k: v for k, v in entry.rest().items() if k not in ("area", "iscrowd")}
-            found = replace(found, score=score, extra={**as_texts(others), **found.extra})
+            found = replace(
+                found, score=score, extra={**as_extras(as_texts(others)), **found.extra}
+            )
         said = found.extra.get(CLASS) or _ANY_CLASS
         name = said if category == "" else known.classes.get(key_of(category), str(category))
         found = found if name == said else replace(found, extra={**found.extra, CLASS: name})

@@ -318,6 +318,9 @@ def _by_image(annotations: Sequence[Annotation], images: Images) -> dict[str, li
     """Return the records of each image, which may have several names."""
     own: dict[str, list[Annotation]] = {}
     named: dict[object, str] = {}
+    only = {one.image for one in annotations} - {""}
+    if len(only) == 1:  # those that name none can only be about this one
+        return {only.pop(): list(annotations)}
     for one in annotations:
         info = images.get(one.image)
         key = info.path if info is not None and info.path is not None else one.image

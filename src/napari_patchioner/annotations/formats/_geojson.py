@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -10,14 +11,44 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from napari_patchioner.annotations._captioned import with_human_caption
-from napari_patchioner.annotations._carried import CLASS, annotation_from, carried, unique
+from napari_patchioner.annotations._carried import (
+    CLASS,
+    METADATA,
+    annotation_from,
+    as_extras,
+    carried,
+    unique,
+)
 from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._images import image_size
+from napari_patchioner.annotations._metadata import (
+    OURS,
+    base_of,
+    is_deleted,
+    metadata_of,
+    our_texts,
+    remember_file,
+    same_record,
+    with_metadata,
+    with_our_texts,
+)
+from napari_patchioner.annotations._notes import leaving_out, note
 from napari_patchioner.annotations._plane import PLANE, plane_text, time_and_depth
+from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_records, check_depth
 
 from ._geojson_shapes import has_whole_image, region_of_geometry, shape_of_region
-from ._json_file import as_texts, fields_of, read_json, whole_number, write_json
+from ._json_file import (
+    as_texts,
+    fields_of,
+    parse_file,
+    read_json,
+    to_json,
+    whole_number,
+    write_json,
+    write_json_as_read,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +57,8 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._fields import Fields
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.regions import Region
 
     from ._head import Head
 
@@ -37,19 +70,34 @@ _SIZE = "image.size"
 # What tells whether a script changed the caption, of which QuPath shows the beginning as a name.
 _SEAL = "caption.sha256"
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\Z")
+# Where QuPath keeps the description of an annotation, which it shows to people.
+_DESCRIPTION = "ANNOTATION_DESCRIPTION"
+_KIND = "geojson"
+_COLLECTION = "FeatureCollection"
+_GEOMETRIES = frozenset(
+    f"{many}{name}" for many in ("", "Multi") for name in ("Point", "LineString", "Polygon")
+) | {"GeometryCollection"}
+_WITHIN = ("childObjects", "children")
+_OUR_FIELDS = {"objectType", "name", "color", "classification", "isLocked", "measurements"}
+_OUR_FIELDS |= {"metadata"}
 _LONGEST_NAME = 80
 # QuPath keeps two decimals.
 _ROUNDED = 0.011
 
 
 def knows(head: Head) -> bool:
-    """Whether a file is a FeatureCollection, a Feature, or a list of Features."""
+    """Whether a file is a FeatureCollection, a Feature, a geometry, or a list of such."""
     kind = head.fields.get("type")
+    if kind in _GEOMETRIES:
+        return "coordinates" in head.fields or "geometries" in head.fields
     return kind == "FeatureCollection" or (kind == "Feature" and "geometry" in head.fields)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write GeoJSON; every kind of region has a place, with its exact geometry as metadata.
+
+    Objects of QuPath and others go back into the file they were read from, in which nothing else
+    changes.
 
     Raises
     ------
@@ -59,16 +107,165 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     """
     check_unique(annotations)
     used = Counter(one.uid for one in annotations)
-    features = [_feature(one, images, used[one.uid] > 1) for one in annotations]
-    write_json(path, {"type": "FeatureCollection", "features": features})
+    base = base_of(annotations, _KIND, path, parse_file)
+    if base is None:
+        features = [_feature(one, images, used[one.uid] > 1) for one in annotations]
+        write_json(path, {"type": _COLLECTION, "features": features})
+        return ()
+    whole, places = _Again(base, images).file()
+    remember_file(write_json_as_read(path, whole), base.file, places)
     return ()
+
+
+class _Again:
+    """A file that was read, with records put back into it."""
+
+    def __init__(self, base: Base[Any], images: Images) -> None:
+        self._base, self._images = base, images
+        self._places: dict[str, str] = {}
+        self._records = base.records
+
+    def file(self) -> tuple[Any, dict[str, str]]:
+        """Return the whole file, and where its objects are by where they were."""
+        content = self._base.content
+        if content is None:
+            content = self._from_entries()
+        listed = _listed(content)
+        features = self._objects(listed, "", "")
+        features += [self._new(one) for one in self._base.rest]
+        if isinstance(content, list):
+            return features, self._places
+        if content.get("type") == _COLLECTION:
+            return {**content, "features": features}, self._places
+        alone = len(features) == 1
+        return features[0] if alone else {"type": _COLLECTION, "features": features}, self._places
+
+    def _from_entries(self) -> dict[str, Any]:
+        """Return what the records still hold of a file that is no longer known."""
+        told = {place: metadata_of(one, _KIND) for place, one in self._records.items()}
+        known = {place: found for place, found in told.items() if found is not None}
+        self._records = {f"{n}": self._records[place] for n, place in enumerate(known)}
+        about = next((found.about for found in known.values() if found.about), {})
+        features = [found.entry for found in known.values()]
+        return {"type": _COLLECTION, **about, "features": features}
+
+    def _objects(self, values: Sequence[Any], before: str, now: str, start: int = 0) -> list[Any]:
+        """Return objects, and those within them, with what is new."""
+        made: list[Any] = []
+        for number, value in enumerate(values):
+            old, new = f"{before}{number}", f"{now}{start + len(made)}"
+            one = self._records.get(old)
+            inside = value if one is None else self._updated(value, one)
+            if one is None and self._is_gone(value):
+                # What was within an object that was taken out stands by itself.
+                for holder, key in _children(value):
+                    count = start + len(made)
+                    made += self._objects(holder[key], f"{old}.{key}.", now, count)
+                continue
+            self._places[old] = new
+            made.append(self._with_children(inside, old, new))
+        return made
+
+    def _with_children(self, value: Any, old: str, new: str) -> Any:
+        for holder, key in _children(value):
+            objects = self._objects(holder[key], f"{old}.{key}.", f"{new}.{key}.")
+            changed = {**holder, key: objects}
+            value = changed if holder is value else {**value, "properties": changed}
+        return value
+
+    def _is_gone(self, value: Any) -> bool:
+        """Whether an object without a record was taken out by a person."""
+        try:
+            was = _annotation(_fields(value, ""), "")
+        except FormatError:
+            return False
+        return was is not None and is_deleted(was.region)
+
+    def _new(self, one: Annotation) -> dict[str, Any]:
+        """Return the object of a record that is new in the file."""
+        found = metadata_of(one, _KIND)
+        if found is not None and isinstance(found.entry, dict):
+            try:
+                return dict(self._updated(found.entry, one))
+            except FormatError:
+                pass
+        return _feature(one, self._images, shared=True)
+
+    def _updated(self, value: Any, one: Annotation) -> Any:
+        """Return an object with what a record says otherwise; the same where it says the same."""
+        was, bare = (_annotation(_fields(value, ""), "", ours=ours) for ours in (True, False))
+        if was is None or bare is None or same_record(was, one):
+            return value
+        value = _as_feature(value)
+        old = value["properties"] if isinstance(value.get("properties"), dict) else {}
+        drawn = _feature(one, self._images, shared=False)
+        looks = drawn["properties"]
+        metadata = dict(old["metadata"]) if isinstance(old.get("metadata"), dict) else {}
+        new = dict(old)
+        if "wkt" in metadata:
+            gone = [name for name in ("name", "isLocked") if name not in looks]
+            new = {name: text for name, text in old.items() if name not in gone} | looks
+            measured = old.get("measurements")
+            if isinstance(measured, dict):
+                new["measurements"] = {**measured, **looks.get("measurements", {})}
+            new["metadata"] = {**metadata, **looks["metadata"]}
+            return {**value, "geometry": drawn["geometry"], "properties": new}
+        texts = our_texts(bare, one)
+        if one.caption != bare.caption:
+            metadata[_DESCRIPTION] = one.caption
+        for name, key in ((CLASS, "classification"), (COLOR, "color"), (LOCKED, "isLocked")):
+            if name in texts:
+                del texts[name]
+                new[key] = looks.get(key, False if name == LOCKED else None)
+        metadata.pop(OURS, None)
+        metadata |= {OURS: to_json(texts)} if texts else {}
+        if metadata or "metadata" in old:
+            new["metadata"] = metadata
+        if not same_drawing(bare.region, one.region) or PLANE in texts:
+            value = {**value, "geometry": drawn["geometry"]}
+        return {**value, "properties": new}
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the objects of a file that is a collection, a list, or one object by itself."""
+    if isinstance(value, dict) and value.get("type") == _COLLECTION:
+        value = value.get("features")
+        return value if isinstance(value, list) else []
+    return value if isinstance(value, list) else [value]
+
+
+def _children(value: Any) -> list[tuple[dict[str, Any], str]]:
+    """Return where the objects within an object stand: what holds them, and under which name."""
+    if not isinstance(value, dict):
+        return []
+    holders = [value, value.get("properties")]
+    return [
+        (holder, key)
+        for holder in holders
+        if isinstance(holder, dict)
+        for key in _WITHIN
+        if isinstance(holder.get(key), list)
+    ]
+
+
+def _as_feature(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an object as a Feature, which a geometry by itself is not."""
+    if value.get("type") not in _GEOMETRIES:
+        return value
+    return {"type": "Feature", "geometry": value, "properties": {}}
+
+
+def _fields(value: Any, where: str) -> Fields:
+    return fields_of(_as_feature(value) if isinstance(value, dict) else value, where)
 
 
 def _feature(annotation: Annotation, images: Images, shared: bool) -> dict[str, Any]:
     """Return one region as QuPath's Feature."""
     metadata = carried(annotation)
+    metadata.pop(METADATA, None)
     if annotation.caption:
         metadata[_SEAL] = _seal(annotation.caption)
+        metadata[_DESCRIPTION] = annotation.caption
     if annotation.image:
         metadata[_IMAGE] = annotation.image
     size = None
@@ -127,57 +324,137 @@ def _uuid(annotation: Annotation, shared: bool) -> str:
 def read(path: Path) -> list[Annotation]:
     """Read GeoJSON, QuPath's or any other in image pixels.
 
+    Objects without a geometry are passed over, and noted.
+
     Raises
     ------
     FormatError
         One sentence that names the file and the feature.
     """
-    return unique(
-        _annotation(fields_of(value, f"{path.name}: feature {number}"), f"{number}")
-        for number, value in enumerate(_features(read_json(path), path.name), start=1)
+    raw = read_json(path)
+    if isinstance(raw, dict) and raw.get("type") not in _GEOMETRIES | {"Feature"}:
+        fields_of(raw, path.name).take("features", list)
+    plain, file = _is_plain(raw), remember_file(path.read_bytes())
+    around = (
+        {name: one for name, one in raw.items() if name not in ("type", "features")}
+        if (isinstance(raw, dict) and raw.get("type") == _COLLECTION)
+        else {}
+    )
+    found: list[Annotation] = []
+    for number, (place, value) in enumerate(_all_objects(_listed(raw), "", 0), start=1):
+        where = f"{path.name}: feature {number}"
+        with leaving_out("feature", where):
+            charge_records()
+            one = _annotation(_fields(value, where), f"{number}")
+            if one is None:
+                note("without geometry", f"{where}: has no geometry; left out")
+                continue
+            if not plain:
+                entry = _without_children(value)
+                one = with_metadata(one, _KIND, file, place, entry, around)
+            found.append(one)
+    return unique(found)
+
+
+def _all_objects(values: Sequence[Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield objects, and those within them, each with its place."""
+    check_depth(depth, "GeoJSON")
+    for number, value in enumerate(values):
+        yield f"{before}{number}", value
+        for holder, key in _children(value):
+            yield from _all_objects(holder[key], f"{before}{number}.{key}.", depth + 1)
+
+
+def _without_children(value: Any) -> Any:
+    for holder, key in _children(value):
+        left = {name: one for name, one in holder.items() if name != key}
+        value = left if holder is value else {**value, "properties": left}
+    return value
+
+
+def _is_plain(raw: Any) -> bool:
+    """Whether there is nothing in a file that we would not write ourselves."""
+    if not isinstance(raw, dict) or set(raw) != {"type", "features"} or raw["type"] != _COLLECTION:
+        return False
+    return all(
+        isinstance(one, dict)
+        and set(one) == {"type", "id", "geometry", "properties"}
+        and isinstance(given := one["properties"], dict)
+        and set(given) <= _OUR_FIELDS
+        and given.get("objectType") == "annotation"
+        and isinstance(metadata := given.get("metadata"), dict)
+        and {"uid", "kind", "wkt"} <= set(metadata)
+        and not isinstance(given.get("measurements", {}), list)
+        and set(given.get("measurements", {})) <= {"score"}
+        for one in raw["features"]
     )
 
 
-def _features(value: Any, name: str) -> Iterator[Any]:
-    """Yield the features of a collection, a list, or a single one, those within others too."""
-    listed: Sequence[Any] = value if isinstance(value, list) else [value]
-    if not isinstance(value, list) and fields_of(value, name).take("type", str) != "Feature":
-        listed = fields_of(value, name).items("features", dict)
-    for one in listed:
-        yield one
-        inside = one.get("properties") if isinstance(one, dict) else None
-        for key in ("childObjects", "children"):
-            if isinstance(inside, dict) and isinstance(inside.get(key), list):
-                yield from _features(inside[key], name)
-
-
-def _annotation(feature: Fields, number: str) -> Annotation:
+def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotation | None:
+    """Return what an object says, with or without what is ours of it; None if it shows nothing."""
     given = fields_of(feature.take("properties", dict, {}), feature.where)
-    metadata = as_texts(given.take("metadata", dict, {}))
-    geometry = feature.take("geometry", dict)
+    entries = given.rest().pop("metadata", {})
+    metadata = as_texts(entries) if isinstance(entries, dict) else {}
     uid = feature.take("id", object, number)
     feature.where = f"{feature.where} (id {uid!r})"
-    ours, image = "wkt" in metadata, metadata.pop(_IMAGE, "")
-    name = given.take("name", str, None)
-    said, seal = metadata.get("caption", ""), metadata.pop(_SEAL, "") if ours else ""
-    scripted = bool(seal) and "caption" in metadata and seal != _seal(said)
-    size = _size(metadata.pop(_SIZE, "") if ours else "")
+    kind = feature.take("type", str)
+    if kind != "Feature":
+        raise feature.error(f"is a {kind}, but must be a Feature")
+    geometry = feature.take("geometry", dict, None)
+    if geometry is None:
+        return None
+    texts = _texts(metadata.pop(OURS, ""))
+    is_ours, image = "wkt" in metadata, metadata.pop(_IMAGE, "")
+    name = given.rest().pop("name", None)
+    described = metadata.pop(_DESCRIPTION, None)
+    said, seal = metadata.get("caption", ""), metadata.pop(_SEAL, "") if is_ours else ""
+    changed = _changed(said, name, described, seal) if is_ours else None
+    size = _size(metadata.pop(_SIZE, "") if is_ours else "")
+
+    def shown(region: Region) -> Region | None:
+        return region_of_geometry(shape_of_region(region, size))
+
     try:
         found = annotation_from(
             metadata,
             drawn=region_of_geometry(geometry),
             image=image,
-            caption=None if scripted else name if name is not None or not ours else "",
+            caption=None if is_ours else described,
             uid=str(uid),
-            shown=lambda region: region_of_geometry(shape_of_region(region, size)),
-            told=short_name,
+            shown=shown,
             tolerance=_ROUNDED,
         )
+        if changed is not None:
+            found = with_human_caption(replace(found, caption=f"not {changed}"), changed)
+        if not is_ours and name is not None:
+            found = replace(found, extra={**found.extra, "name": str(name)})
+        found = _with_looks(_with_plane(found, geometry), given)
+        return with_our_texts(found, texts, shown) if ours and texts else found
     except FormatError as error:
         raise feature.error(str(error)) from error
-    if scripted:
-        found = with_human_caption(replace(found, caption=f"not {said}"), said)
-    return _with_looks(_with_plane(found, geometry), given)
+
+
+def _texts(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _changed(said: str, name: Any, described: str | None, seal: str) -> str | None:
+    """Return the caption that somebody wrote over ours, in any of its places; None if nobody did.
+
+    A name counts only where one was written: other programs name what has none.
+    """
+    sealed = bool(seal)
+    if sealed and seal != _seal(said):
+        return said
+    if sealed and described is not None and described != said:
+        return described
+    if not sealed and described:
+        return described
+    return str(name) if sealed and name is not None and name != short_name(said) else None
 
 
 def _seal(caption: str) -> str:
@@ -207,25 +484,28 @@ def _with_looks(annotation: Annotation, given: Fields) -> Annotation:
     """Return the record with what QuPath shows of it otherwise than it carries."""
     seen = _looks(annotation)
     extra = dict(annotation.extra)
-    name = _class_name(given.take("classification", dict, {}))
+    name = _class_name(given.rest().pop("classification", {}))
     if name != seen.get("classification", {}).get("name", ""):
         extra[CLASS] = name
-    color = _color(given.take("color", object, None))
+    color = _color(given.rest().pop("color", None))
     if color is not None and color != seen.get("color"):
         extra[COLOR] = f"#{bytes(color).hex()}"
-    locked = given.take("isLocked", bool, False)
+    locked = given.rest().pop("isLocked", False) is True
     if locked != seen.get("isLocked", False):
         extra[LOCKED] = str(locked).lower()
-    measured = _measurements(given.take("measurements", object, {}))
-    extra |= {k: v for k, v in as_texts(measured).items() if k not in (*extra, "score")}
-    kind = given.take("objectType", str, "annotation")
+    measured = _measurements(given.rest().pop("measurements", {}))
+    numbers = as_extras({k: v for k, v in as_texts(measured).items() if k != "score"})
+    extra |= {k: v for k, v in numbers.items() if k not in extra}
+    kind = str(given.rest().pop("objectType", "annotation"))
     if kind != "annotation":
         extra.setdefault("object_type", kind)
     return annotation if extra == annotation.extra else replace(annotation, extra=extra)
 
 
-def _class_name(classification: dict[str, Any]) -> str:
+def _class_name(classification: Any) -> str:
     """Return the name of a class, or its several names in one."""
+    if not isinstance(classification, dict):
+        return str(classification)
     names = classification.get("names")
     several = ": ".join(map(str, names)) if isinstance(names, list) else ""
     return str(classification.get("name") or several)
