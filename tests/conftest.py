@@ -19,6 +19,12 @@ pytest_plugins = ["golden_count", "leftovers"]
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Two bindings of Qt are installed, and one process can load only one. Set before any is imported,
+# and the same for napari, pytest-qt and all that tests start.
+os.environ["QT_API"] = os.environ["PYTEST_QT_API"] = (
+    os.environ.get("PYTEST_QT_API") or os.environ.get("QT_API") or "pyside6"
+)
+
 # napari saves its settings at every change: not over the person's, and not over those of another
 # process of tests. Set before napari's settings are imported.
 SETTINGS = tempfile.TemporaryDirectory(prefix="napari-settings-", ignore_cleanup_errors=True)
