@@ -52,6 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "cases(*patterns): run once per golden case whose id matches one of the glob patterns",
     )
+    config.addinivalue_line(
+        "markers", "every_qt: one of its kind, run on the other Qt binding too in every full run"
+    )
 
 
 def pytest_unconfigure() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
@@ -28,6 +29,7 @@ def draw_box(dock, hand, top=20, left=10, bottom=60, right=50):
     hand.drag([(top, left), (bottom, right)])
 
 
+@pytest.mark.every_qt
 def test_every_tool_makes_a_captioned_shape(started, hand, guide, qtbot):
     draw_box(started, hand)
     use(started, "Polygon")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from guide_keys import guide_keys
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtTest import QTest
@@ -13,6 +14,7 @@ BOXES = ([(20, 10), (60, 50)], [(20, 70), (60, 110)])
 TEXTS = ["something red", "something green"]
 
 
+@pytest.mark.every_qt
 def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot):
     dock, annotator, session = started, started.annotator, started.annotator.session
     for corners in BOXES:

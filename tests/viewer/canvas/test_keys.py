@@ -54,6 +54,7 @@ def test_every_key_does_a_deed_and_stands_in_the_help(key):
     assert key.purpose in help_text()
 
 
+@pytest.mark.every_qt
 def test_keys_are_given_and_given_back():
     class Counter:
         def __init__(self):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QLabel, QPushButton
 from superqt import QCollapsible
 
 
+@pytest.mark.every_qt
 def test_a_box_is_captioned(dock, viewer, qtbot):
     dock.start()
     qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from npe2 import PluginManager
 from qtpy.QtWidgets import QFileDialog
 
@@ -11,6 +12,7 @@ from napari_patchioner.annotations import read_annotations
 BOX = np.array([[10.0, 10.0], [10.0, 50.0], [40.0, 50.0], [40.0, 10.0]])
 
 
+@pytest.mark.every_qt
 def test_a_file_for_qupath_comes_back_to_the_dock(dock, viewer, tmp_path, monkeypatch):
     PluginManager.instance().discover()
     annotator = dock.annotator

@@ -40,6 +40,7 @@ def shown(place):
     return [model.data(model.index(row, NAME)) for row in range(model.rowCount())]
 
 
+@pytest.mark.every_qt
 def test_the_next_image_and_only_that_is_read_ahead(quiet, browser, go, qtbot, captioner, place):
     go("i1.png")
     ready(browser, qtbot)

@@ -123,6 +123,7 @@ def test_any_file_can_be_merged_and_one_that_cannot_be_read_changes_nothing(
     assert said(dock.annotator) == {uid: "mine", "t": "theirs"}
 
 
+@pytest.mark.every_qt
 def test_ctrl_s_in_the_dock_saves_the_work_and_opens_no_dialog(dock, monkeypatch, qtbot, viewer):
     opened = []
     monkeypatch.setattr(QFileDialog, "exec_", lambda *_: opened.append("exec"), raising=False)

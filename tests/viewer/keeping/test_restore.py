@@ -97,6 +97,7 @@ def described(session):
     return records, session.uids("regions"), session.uids("traces")
 
 
+@pytest.mark.every_qt
 def test_everything_is_as_it_was(opened, image_file, picture, qtbot):
     first, keeper = opened(None, path=image_file)
     before = described(work_on(first))

@@ -85,6 +85,7 @@ def test_a_shape_selects_its_row(drawn, qtbot):
     qtbot.waitUntil(lambda: table.uids() == [uid], timeout=3000)
 
 
+@pytest.mark.every_qt
 def test_a_caption_is_written_in_its_cell(drawn, qtbot):
     regions, table = listed(drawn), listed(drawn).table
     uid = regions.regions.lines[1].uid

@@ -79,6 +79,7 @@ def test_escape_and_return_both_decline(dock, shop, qtbot):
     assert shop.calls == []
 
 
+@pytest.mark.every_qt
 def test_what_was_got_reads_the_image_by_itself(dock, hand, guide, shop, loads, qtbot):
     fetching(dock, shop, qtbot)
     guide.use(dock, "Box")

@@ -31,6 +31,7 @@ def move(viewer, row, column):
         callback(viewer, event)
 
 
+@pytest.mark.every_qt
 def test_the_caption_of_the_patch_under_the_cursor_follows_it(inspecting, hand, qtbot):
     bar = inspecting.panel.look
     for column, colour in ((30, "red"), (90, "green"), (150, "blue")):

@@ -37,6 +37,7 @@ def test_showing_a_record_is_no_edit(box, qtbot):
     assert box.editor.toPlainText() == "a cat"
 
 
+@pytest.mark.every_qt
 def test_typing_is_told_at_every_key_and_spaces_stay_while_typing(box, qtbot):
     record = model_record(caption="")
     box.show_record(record)
