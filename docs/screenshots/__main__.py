@@ -18,13 +18,14 @@ def main() -> None:
     parser.add_argument("scenes", nargs="*", help="photograph, points, tissue; all by default")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        for name in PLACES:
-            os.environ[name] = str(Path(place) / name.lower())
         os.environ["NAPARI_CONFIG"] = str(Path(place) / "settings.yaml")
         from .scenes import SCENES
 
-        for name in given.scenes or SCENES:
-            SCENES[name](given.folder)
+        for scene in given.scenes or SCENES:
+            # A place for each: two scenes of one image would restore each other's work.
+            for name in PLACES:
+                os.environ[name] = str(Path(place) / scene / name.lower())
+            SCENES[scene](given.folder)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,7 @@ class ProjectRow(QWidget):
         self.clear = self.menu.addAction(CLEAR)
         self.clear.setToolTip("Delete what was read of images; it is read again when needed.")
         self.more = QToolButton(self)
-        self.more.setText("⋯")
-        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self.more.setText("More")
         self.more.setToolTip("Save now, merge projects, go through a folder, clear the grid store.")
         self.more.setMenu(self.menu)
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -82,7 +81,7 @@ class CopyOffer(QWidget):
         self.accept = QPushButton("Take them over", self)
         self.accept.setToolTip("They go on beside this image; the other project stays as it is.")
         self.refuse = QPushButton("Start fresh", self)
-        self.refuse.setToolTip("Leave them where they are; Merge… in the ⋯ menu offers them still.")
+        self.refuse.setToolTip("Leave them where they are; More > Merge… offers them still.")
         row = QHBoxLayout()
         for one in (self.accept, self.refuse):
             one.setFocusPolicy(Qt.FocusPolicy.NoFocus)
