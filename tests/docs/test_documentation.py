@@ -8,7 +8,6 @@ be there.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -44,6 +43,7 @@ from napari_patchioner.annotations import (
     write_annotations,
     write_project,
 )
+from napari_patchioner.backbones._projection import Projection
 from napari_patchioner.cli import main
 from napari_patchioner.models._catalog import presets
 from napari_patchioner.models._parse import parse_preset
@@ -386,7 +386,7 @@ def files(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     image = ProjectImage("cells.tif", (8, 8), "uint8", "0" * 32)
     write_project(tmp_path / "cells.tif.patchioner.json", Project(image, (record,)))
     projection = write_projection(tmp_path / "vitb_mlp_infonce.pth")
-    made_with = {"projection": hashlib.sha256(projection.read_bytes()).hexdigest()}
+    made_with = {"projection": Projection.open(projection).hash}
     preset = replace(tiny("talk2dino-b-decap"), provenance=made_with)
     made = prepare(preset, write_preset_files(preset, tmp_path / "hub"), tmp_path / "made")
     names = {
