@@ -6,25 +6,32 @@ import io
 import os
 import re
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from napari_patchioner.annotations._table import write_bytes
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import (
+    charge_bytes,
+    charge_file,
+    charge_records,
+    check_plain_file,
+    read_file,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MOST_MEMBERS = 200_000
 """Files in one zip; more are no export of regions."""
 
-MOST_BYTES = 2**30
-"""Bytes that the files of one zip may unpack to, all together."""
+_MOST_FIRST = 10
+"""Files of a folder or zip that are looked at, to tell what it holds."""
+
+_CHUNK = 2**20
 
 # Every member gets the first moment a zip can tell, so that the same regions give the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-_BROKEN_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 
@@ -64,20 +71,27 @@ def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     FormatError
         If something cannot be read, or a zip is damaged, too large or names files outside itself.
     """
-    try:
-        if path.is_dir():
-            found = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
-            names = sorted(
-                name
-                for name, file in found.items()
-                if wanted(name) and not is_debris(name) and file.is_file()
-            )
-            return {name: found[name].read_bytes() for name in names}
-        if is_zip(path):
-            return _unzipped(path, wanted)
-        return {path.name: path.read_bytes()}
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if path.is_dir():
+        return {name: read_file(file) for name, file in _files(path) if wanted(name)}
+    if is_zip(path):
+        charge_file(check_plain_file(path))
+        return _unzipped(path, wanted)
+    return {path.name: read_file(path)}
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """Return the plain files of a folder and of those within, in the order of their names."""
+    found = []
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders.sort()
+        charge_records(len(names))
+        paths = [Path(place, name) for name in names if not is_debris(name)]
+        found += [(path.relative_to(folder).as_posix(), path) for path in paths if path.is_file()]
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise FormatError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
 
 
 def first_file(path: Path, wanted: Callable[[str], bool]) -> bytes:
@@ -88,14 +102,28 @@ def first_file(path: Path, wanted: Callable[[str], bool]) -> bytes:
     FormatError
         As `read_bundle`.
     """
-    try:
-        if path.is_dir():
-            names = sorted(file.name for file in path.iterdir() if wanted(file.name))
-            return (path / names[0]).read_bytes() if names else b""
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    names = sorted(name for name in zip_names(path) if wanted(name))
-    return _unzipped(path, lambda name: name == names[0])[names[0]] if names else b""
+    return next(first_files(path, wanted), b"")
+
+
+def first_files(
+    path: Path, wanted: Callable[[str], bool], most: int = _MOST_FIRST
+) -> Iterator[bytes]:
+    """Yield the first few files of a folder (not of those within) or zip.
+
+    Raises
+    ------
+    FormatError
+        As `read_bundle`.
+    """
+    if path.is_dir():
+        try:
+            found = sorted(one for one in path.iterdir() if wanted(one.name) and one.is_file())
+        except OSError as error:
+            _refuse(error)
+        yield from map(read_file, [one for one in found if not is_debris(one.name)][:most])
+        return
+    for name in sorted(name for name in zip_names(path) if wanted(name))[:most]:
+        yield from _unzipped(path, name.__eq__).values()
 
 
 def zip_names(path: Path) -> list[str]:
@@ -103,22 +131,41 @@ def zip_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name for name in archive.namelist() if not is_debris(name)]
-    except (*_BROKEN_ZIP, OSError):
+    except Exception:  # a damaged directory shows in many ways; reading it says what is wrong
         return []
 
 
 def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Return the wanted members of a zip; nothing is unpacked to the disk."""
+    found = {}
     try:
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
             _check_members(path, members)
             named = [one for one in members if wanted(one.filename) and not is_debris(one.filename)]
-            return {one.filename: archive.read(one) for one in named}
-    except (*_BROKEN_ZIP, RuntimeError, EOFError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path.name}: is no zip that can be read ({error})") from error
+            for one in named:
+                found[one.filename] = _member(path, archive, one)
+    except (FormatError, MemoryError):
+        raise
+    except Exception as error:  # zipfile tells damage by a dozen kinds of errors
+        why = str(error) or type(error).__name__
+        raise FormatError(f"{path.name}: is no zip that can be read ({why})") from error
+    return found
+
+
+def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Return one member, charged as it is unpacked: what a zip says of its sizes may be wrong."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FormatError(
+            f"{path.name}: the member {member.filename!r} is compressed in a way that is not "
+            "read; zip it again the usual way"
+        )
+    parts = []
+    with archive.open(member) as file:
+        while part := file.read(_CHUNK):
+            charge_bytes(len(part))
+            parts.append(part)
+    return b"".join(parts)
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -127,13 +174,10 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise FormatError(
             f"{path.name}: holds {len(members)} files, more than {MOST_MEMBERS}; split it"
         )
-    if sum(one.file_size for one in members) > MOST_BYTES:
-        raise FormatError(
-            f"{path.name}: unpacks to more than {MOST_BYTES >> 30} GB; unpack it to a folder"
-        )
     for one in members:
         parts = PurePosixPath(one.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or _DRIVE.match(one.filename):
+        outside = parts.is_absolute() or ".." in parts.parts or not parts.parts
+        if outside or _DRIVE.match(one.filename):
             raise FormatError(
                 f"{path.name}: the member {one.filename!r} lies outside the zip; it is not read"
             )

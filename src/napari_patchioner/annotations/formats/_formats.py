@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.annotations._door import reading_door, writing_door
 from napari_patchioner.annotations._images import image_name
-from napari_patchioner.annotations._notes import Notes, log_notes, note, noting, sentence
+from napari_patchioner.annotations._notes import Notes, log_notes, note, noting
 from napari_patchioner.annotations._plane import other_axes
 from napari_patchioner.annotations._table import read_table
-from napari_patchioner.errors import Cancelled, FormatError
-from napari_patchioner.limits import BudgetError, file_budget
+from napari_patchioner.errors import FormatError
 
 from . import (
     _coco,
@@ -169,31 +168,16 @@ def read_annotations(
     return found
 
 
-@contextmanager
-def reading_door(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold reading within to the budget of one file, and tell every error in one sentence.
+def format_of(head: Head) -> Format | None:
+    """Return the format that knows a file, or None.
 
     Raises
     ------
     FormatError
-        Names the file; an error that is none of ours is its cause.
+        If the file cannot be read, or would take too much.
     """
-    name = Path(path).name or str(path)
-    try:
-        with file_budget(path):
-            yield
-    except (Cancelled, BudgetError):
-        raise
-    except Exception as error:
-        told = sentence(error)
-        if isinstance(error, FormatError) and name in told:
-            raise
-        raise FormatError(told if name in told else f"{name}: {told}") from error
-
-
-def format_of(head: Head) -> Format | None:
-    """Return the format that knows a file, or None."""
-    return next((form for form in FORMATS.values() if form.knows(head)), None)
+    with reading_door(head.path):
+        return next((form for form in FORMATS.values() if form.knows(head)), None)
 
 
 def _unknown(head: Head) -> FormatError:
@@ -273,14 +257,8 @@ def write_annotations(
     if not form.any_view:
         elsewhere = tuple(one for one in annotations if other_axes(one) is not None)
         annotations = [one for one in annotations if other_axes(one) is None]
-    with noting(taken):
-        try:
-            left_out = _write(form, path, annotations, images or {})
-        except OSError as error:
-            why = error.strerror or error
-            raise FormatError(f"{path}: cannot be written ({why})") from error
-        except (MemoryError, RecursionError) as error:
-            raise FormatError(f"{path}: cannot be written; {sentence(error)}") from error
+    with noting(taken), writing_door(path):
+        left_out = _write(form, path, annotations, images or {})
     if notes is None:
         log_notes(taken)
     return (*left_out, *elsewhere)

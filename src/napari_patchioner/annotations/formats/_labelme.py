@@ -18,9 +18,10 @@ from napari_patchioner.annotations._images import image_name
 from napari_patchioner.annotations._parts import PART, Shape, class_of, gather, members_of
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import BudgetError
 from napari_patchioner.regions import RegionSet
 
-from ._bundle import file_stems, first_file, read_bundle, write_bundle
+from ._bundle import file_stems, first_files, read_bundle, write_bundle
 from ._json_file import parse_json
 from ._labelme_shapes import Size, region_of, shape_of, shown
 
@@ -47,10 +48,12 @@ def knows(head: Head) -> bool:
 
 def _knows_bundle(path: Path) -> bool:
     try:
-        found = parse_json(first_file(path, _is_json), "")
+        # Other tables may lie in the same folder.
+        return any(_is_ours(parse_json(data, "")) for data in first_files(path, _is_json))
+    except BudgetError:
+        raise
     except FormatError:
         return False
-    return _is_ours(found)
 
 
 def _is_ours(found: Any) -> bool:

@@ -17,6 +17,7 @@ from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._outlines import to_xy
 from napari_patchioner.annotations._table import write_bytes
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_bytes, charge_file, charge_records, check_plain_file
 from napari_patchioner.regions import Mask, Point, Region, RegionSet, Trace, WholeImage
 
 from ._json_file import parse_json
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _EXTRAS = "napari-patchioner extras"
 _MAGIC = b"PAR1"
 _ROWS_PER_GROUP = 10_000
+# Of a Python object in a list.
+_BYTES_PER_ITEM = 32
 _TEXTS = ("image", "uid", "kind", "wkt", "members", "caption", "source", "model")
 _EDGES = ("x", "y", "w", "h")
 _NUMBERS = ("score", *_EDGES)
@@ -43,8 +46,13 @@ _REQUIRED = ("image", "uid", "kind", "wkt")
 def knows(head: Head) -> bool:
     """Whether a file is Parquet, or a folder holds Parquet files."""
     return head.start.startswith(_MAGIC) or (
-        head.path.is_dir() and next(head.path.rglob("*.parquet"), None) is not None
+        head.path.is_dir() and next(_files(head.path), None) is not None
     )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the Parquet files in a folder and those within."""
+    return (path for path in folder.rglob("*.parquet") if path.is_file())
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
@@ -154,7 +162,7 @@ def read(path: Path) -> list[Annotation]:
     FormatError
         One sentence that names the file, the row (from 1) and what is wrong with it.
     """
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = sorted(_files(path)) if path.is_dir() else [path]
     seen: dict[tuple[str, str], str] = {}
     found = []
     for file in files:
@@ -172,9 +180,13 @@ def read(path: Path) -> list[Annotation]:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
     """Yield the number and the cells of each row, a group in memory at a time, and the extras."""
     arrow, parquet = parquet_modules()
+    charge_file(check_plain_file(path))
     try:
-        yield from _rows_of(parquet.ParquetFile(path), path.name)
-    except (OSError, UnicodeDecodeError, arrow.ArrowException) as error:
+        texts = [one.name for one in parquet.read_schema(path) if _is_text(one.type)]
+        yield from _rows_of(parquet.ParquetFile(path, read_dictionary=texts), path.name)
+    except FormatError:
+        raise
+    except (OSError, ValueError, arrow.ArrowException) as error:
         why = " ".join(str(error).split())
         raise FormatError(f"{path.name}: cannot be read as Parquet ({why})") from error
 
@@ -186,10 +198,46 @@ def _rows_of(file: Any, name: str) -> Iterator[tuple[int, dict[str, Any], list[s
             needed = ", ".join(map(repr, missing))
             raise FormatError(f"{name}: a table of regions needs the columns {needed}")
         extras = _extras(file.schema_arrow)
-        batches = file.iter_batches(batch_size=_ROWS_PER_GROUP)
-        rows = (row for batch in batches for row in batch.to_pylist())
-        for number, row in enumerate(rows, start=1):
-            yield number, row, extras
+        _charge_lists(file)
+        number = 0
+        for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP):
+            # Texts stay as they are coded until here: a few bytes may stand for the same long
+            # text in every row.
+            charge_bytes(sum(map(_bytes_of, batch.columns)))
+            for row in batch.to_pylist():
+                charge_records()
+                number += 1
+                yield number, row, extras
+
+
+def _charge_lists(file: Any) -> None:
+    """Charge lists within columns, which a few bytes may make as long as they like."""
+    nested = {n for n in range(len(file.schema)) if file.schema.column(n).max_repetition_level}
+    groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+    charge_bytes(_BYTES_PER_ITEM * sum(one.column(n).num_values for one in groups for n in nested))
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a type of Arrow is texts or bytes."""
+    types = parquet_modules()[0].types
+    return any(
+        is_(kind)
+        for is_ in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    )
+
+
+def _bytes_of(column: Any) -> int:
+    """Return how many bytes the values of a column take once each stands by itself."""
+    compute = import_module("pyarrow.compute")
+    arrow, _ = parquet_modules()
+    if arrow.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+        lengths = compute.binary_length(column.dictionary).take(column.indices)
+    elif _is_text(column.type):
+        lengths = compute.binary_length(column)
+    else:
+        return int(column.nbytes)
+    # As 64-bit numbers: their sum may not fit the 32 bits of one of them.
+    return int(compute.sum(lengths.cast(arrow.int64())).as_py() or 0)
 
 
 def _extras(schema: Any) -> list[str]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.annotations._door import reading_door
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_file, check_plain_file
 
 from ._project_file import NewerVersion, ProjectHead, _bytes, _checked, backup_path
 
@@ -77,15 +79,19 @@ def read_image_path(path: str | os.PathLike[str]) -> str:
         If the file is no project.
     """
     path = Path(path)
-    try:
+    with reading_door(path):
+        charge_file(check_plain_file(path))
         with path.open("rb") as file:
             lines = [file.readline(), file.readline()]
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return _image_path(path.name, lines[1])
+        return _image_path(path.name, lines[1])
 
 
 def _count(path: Path, warning: str = "") -> ProjectCounts:
+    with reading_door(path):
+        return _counted(path, warning)
+
+
+def _counted(path: Path, warning: str) -> ProjectCounts:
     data = _bytes(path)
     if data is None:
         raise FormatError(f"{path}: there is no such project")

@@ -15,9 +15,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.annotations._door import reading_door
 from napari_patchioner.annotations._fields import Fields
 from napari_patchioner.annotations._table import write_bytes
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_json, check_plain_file, read_file
 
 from ._project import Project
 from ._project_json import check_references, image_from_json, record_from_json, unplain
@@ -78,13 +80,12 @@ def read_head(path: str | os.PathLike[str]) -> ProjectHead | None:
         If the file is no project, or cannot be read.
     """
     path = Path(path)
-    try:
+    with reading_door(path):
+        if not path.exists():
+            return None
+        check_plain_file(path)
         with path.open("rb") as file:
             return _head(path.name, file.read(_LONGEST_HEAD))[0]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def read_project(path: str | os.PathLike[str]) -> Project:
@@ -178,15 +179,16 @@ def projects_folder() -> Path:
 
 def backup_path(path: Path) -> Path:
     """Return where the previous version of a project is kept."""
-    return path.with_name(f"{path.name}.bak")
+    return path.parent / f"{path.name}.bak"
 
 
 def _read(path: Path) -> Project:
     """Read one file."""
-    data = _bytes(path)
-    if data is None:
-        raise FormatError(f"{path}: there is no such project; choose another file")
-    return decode_project(data, path.name)
+    with reading_door(path):
+        data = _bytes(path)
+        if data is None:
+            raise FormatError(f"{path}: there is no such project; choose another file")
+        return decode_project(data, path.name)
 
 
 def decode_project(data: bytes, name: str) -> Project:
@@ -198,6 +200,7 @@ def decode_project(data: bytes, name: str) -> Project:
         If they are no whole project of a version this program reads.
     """
     head = _checked(name, data)
+    charge_json(data)
     try:
         content = json.loads(data, object_hook=unplain)
     except (ValueError, RecursionError) as error:
@@ -245,12 +248,8 @@ def _checked(name: str, data: bytes) -> ProjectHead:
 
 
 def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    """Return what is in a file; None where there is none."""
+    return read_file(path) if path.exists() else None
 
 
 def _is_whole(path: Path, data: bytes, replaces: str | None) -> bool:

@@ -1,0 +1,57 @@
+"""The door that every file of annotations comes in by: one budget, and every error one sentence."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_patchioner.errors import Cancelled, FormatError
+from napari_patchioner.limits import BudgetError, file_budget
+
+from ._notes import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def reading_door(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold reading within to the budget of one file, and tell every error in one sentence.
+
+    Raises
+    ------
+    FormatError
+        Names the file; an error that is none of ours is its cause.
+    """
+    shown = os.fsdecode(path)
+    name = Path(shown).name or shown
+    try:
+        with file_budget(path):
+            yield
+    except (Cancelled, BudgetError):
+        raise
+    except Exception as error:
+        told = " ".join(sentence(error).split())
+        if isinstance(error, FormatError) and name in told:
+            raise
+        raise FormatError(told if name in told else f"{name}: {told}") from error
+
+
+@contextmanager
+def writing_door(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell errors of writing within that are none of ours in one sentence.
+
+    Raises
+    ------
+    FormatError
+        If the drive or the memory is full, or the file may not be written.
+    """
+    shown = os.fsdecode(path)
+    try:
+        yield
+    except OSError as error:
+        raise FormatError(f"{shown}: cannot be written ({error.strerror or error})") from error
+    except (MemoryError, RecursionError, OverflowError, UnicodeError) as error:
+        raise FormatError(f"{shown}: cannot be written; it {sentence(error)}") from error
