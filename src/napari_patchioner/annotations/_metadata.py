@@ -22,7 +22,7 @@ from ._napari_shape import shape_from_region
 from ._same_drawing import same_drawing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from napari_patchioner.regions import Region
@@ -73,6 +73,11 @@ def remember_file(data: bytes, parent: str = "", places: Mapping[str, str] | Non
     while len(_files) > 1 and sum(len(one.packed) for one in _files.values()) > _ROOM:
         _files.popitem(last=False)
     return digest
+
+
+def is_file(data: bytes, files: Collection[str]) -> bool:
+    """Whether these are the bytes of one of the files of these digests, or made from it."""
+    return any(one in files for one in _line(_digest(data)))
 
 
 def forget_files() -> None:

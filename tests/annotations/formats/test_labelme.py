@@ -4,15 +4,23 @@ import base64
 import io
 import json
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from annotated import IMAGES, annotations, told
+from annotated import IMAGES, annotations, extras, told
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
-from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations import (
+    Annotation,
+    Notes,
+    read_annotations,
+    with_human_caption,
+    write_annotations,
+)
+from napari_patchioner.annotations.formats._bundle import read_bundle, write_bundle
 from napari_patchioner.annotations.formats._labelme import read, write
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
@@ -135,7 +143,7 @@ def test_files_of_labelme_itself_are_read(tmp_path: Path, same_region: Any) -> N
     path.write_text(json.dumps(FOREIGN))
     cat, tail, eye = read_annotations(path)
     assert (cat.image, cat.caption, cat.source) == ("..\\cat.png", "a cat, asleep", "")
-    assert cat.extra == {"class": "cat", "occluded": "true"}
+    assert extras(cat) == {"class": "cat", "occluded": "true"}
     assert cat.is_human
     assert same_region(cat.region, Box(19.5, 9.5, 49.5, 29.5))
     parts = (Polygon(np.array([[0.5, 0.5], [0.5, 4.5], [4.5, 4.5]])), Box(8.5, 6.5, 8.5, 8.5))
@@ -210,7 +218,7 @@ def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
     [
         ({"shape_type": "cube"}, "shape 1: the shape type 'cube' is unknown"),
         ({"points": [[1, 1]]}, "shape 1: a rectangle needs 2 points"),
-        ({"points": [[1, 1], [1, "x"]]}, "shape 1: its fields do not fit"),
+        ({"points": [[1, 1], [1, "x"]]}, "shape 1: its 'points' must be pairs of numbers"),
         ({"points": [[1, 1], [1, float("nan")]]}, "not a finite number"),
         ({"points": None}, "no list of 'points'"),
         ({"shape_type": "mask", "mask": "cat"}, "no picture in base64"),
@@ -222,3 +230,53 @@ def test_broken_shapes_are_told(tmp_path: Path, change: dict[str, Any], why: str
     path.write_text(json.dumps(FOREIGN | {"shapes": shapes}))
     with pytest.raises(FormatError, match=why):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "region"),
+    [
+        ({"points": [[40, 30], [90, 30], [90, 70], [40, 70]]}, Box(29.5, 39.5, 69.5, 89.5)),
+        ({"points": [[90, 70], [40, 30]], "flags": [1]}, Box(29.5, 39.5, 69.5, 89.5)),
+        (
+            {"shape_type": "rotation", "points": [[5, 1], [9, 5], [5, 9], [1, 5]], "direction": 1},
+            Polygon(np.array([[0.5, 4.5], [4.5, 8.5], [8.5, 4.5], [4.5, 0.5]])),
+        ),
+    ],
+)
+def test_shapes_of_other_programs(
+    tmp_path: Path, same_region: Any, change: dict[str, Any], region: Any
+) -> None:
+    path = tmp_path / "cat.json"
+    bad = {"label": "x", "points": 7}
+    content = FOREIGN | {"shapes": [FOREIGN["shapes"][0] | change, bad, "text"]}
+    path.write_text(json.dumps(content))
+    notes = Notes()
+    [found] = read_annotations(path, notes=notes)
+    assert same_region(found.region, region)
+    assert len(notes) == 2
+    moved = replace(found, region=Polygon(np.array([[0.0, 4], [4, 8], [8, 4], [4, 0]])))
+    write(path, [moved], IMAGES)
+    kind = change.get("shape_type", "polygon")
+    assert json.loads(path.read_text())["shapes"][0]["shape_type"] == kind
+
+
+@pytest.mark.parametrize("target", ["labels", "labels.zip"])
+def test_a_folder_of_files_is_captioned_in_place(tmp_path: Path, target: str) -> None:
+    files = {
+        f"{name}_labels.json": {**FOREIGN, "imagePath": f"{name}.png", "imageData": "AAAA"}
+        for name in ("cat", "dog")
+    }
+    path = tmp_path / target
+    write_bundle(path, {name: json.dumps(one).encode() for name, one in files.items()})
+    found = [one for one in read_annotations(path) if one.image == "cat.png"]
+    found[2] = with_human_caption(found[2], "an eye")
+    write(path, found, {})
+    written = read_bundle(path, lambda name: True)
+    assert {name: json.loads(data)["imageData"] for name, data in written.items()} == {
+        "cat_labels.json": "AAAA",
+        "dog_labels.json": "AAAA",
+    }
+    shapes = {name: json.loads(data)["shapes"] for name, data in written.items()}
+    assert shapes["dog_labels.json"] == FOREIGN["shapes"]
+    assert shapes["cat_labels.json"][:3] == FOREIGN["shapes"][:3]
+    assert shapes["cat_labels.json"][3]["description"] == "an eye"

@@ -9,33 +9,60 @@ of several images.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_patchioner.annotations._carried import carried
+import numpy as np
+
+from napari_patchioner.annotations._carried import METADATA, annotation_from, carried, unique
 from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name
-from napari_patchioner.annotations._parts import PART, Shape, class_of, gather, members_of
+from napari_patchioner.annotations._images import image_name, is_image
+from napari_patchioner.annotations._metadata import (
+    base_of,
+    is_deleted,
+    is_file,
+    metadata_of,
+    our_texts,
+    remember_file,
+    same_record,
+    with_metadata,
+    with_our_texts,
+)
+from napari_patchioner.annotations._notes import leaving_out
+from napari_patchioner.annotations._parts import (
+    PART,
+    Shape,
+    class_of,
+    gather,
+    members_of,
+    shown_as,
+    with_class,
+)
+from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import BudgetError
+from napari_patchioner.limits import BudgetError, charge_records
 from napari_patchioner.regions import RegionSet
 
-from ._bundle import file_stems, first_files, read_bundle, write_bundle
-from ._json_file import parse_json
-from ._labelme_shapes import Size, region_of, shape_of, shown
+from ._bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
+from ._json_file import as_texts, parse_file, parse_json
+from ._labelme_shapes import TURNED, Size, region_of, shape_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._metadata import Base
 
     from ._head import Head
 
 _OURS = "napari_patchioner"
 _PICTURE = {"imagePath", "imageData", "imageHeight"}
+_KIND = "labelme"
 _VERSION = "5.5.0"
+_OUR_FIELDS = ("version", "flags", "imagePath", "imageData", "imageHeight", "imageWidth", _OURS)
 _SHAPE_KEYS = ("label", "points", "group_id", "shape_type", "flags", "description", "mask", _OURS)
 
 
@@ -88,26 +115,121 @@ def read(path: Path) -> list[Annotation]:
     if len(parsed) > 1:
         # Other tables may lie in the same folder.
         parsed = {name: found for name, found in parsed.items() if _is_ours(found)} or parsed
-    return [one for name, found in parsed.items() for one in _read_file(name, found)]
+    annotations: list[Annotation] = []
+    for name, found in parsed.items():
+        with leaving_out("file", name) if len(parsed) > 1 else nullcontext():
+            annotations += _read_file(name, found, remember_file(files[name]))
+    return annotations
 
 
-def _read_file(name: str, found: Any) -> list[Annotation]:
+def _read_file(name: str, found: Any, file: str) -> list[Annotation]:
     """Return the annotations of one image."""
     if not isinstance(found, dict) or not isinstance(found.get("shapes"), list):
         raise FormatError(f"{name}: is no file of LabelMe; it has no list of 'shapes'")
-    image = _image(found)
-    shapes = []
+    image, size = _image(found), _size(found)
+    around = {key: one for key, one in found.items() if key not in ("shapes", "imageData")}
+    about = {"name": name, "fields": around}
+    ours: list[Shape] = []
+    firsts: dict[str, int] = {}
+    records: list[tuple[int, Annotation]] = []
+    others: list[int] = []
     for place, shape in enumerate(found["shapes"]):
-        try:
-            shapes.append(_read_shape(shape, image, str(place)))
-        except (FormatError, TypeError, ValueError, KeyError) as error:
-            why = error if isinstance(error, FormatError) else "its fields do not fit its type"
-            raise FormatError(f"{name}: shape {place + 1}: {why}") from error
-    size = _size(found)
+        where = f"{name}: shape {place + 1}"
+        with leaving_out("shape", where), _told(where):
+            charge_records()
+            if _is_record(shape):
+                one = _read_shape(shape, image, str(place))
+                ours.append(one)
+                firsts.setdefault(one.texts.get("uid", ""), place)
+            else:
+                _foreign([shape], str(place), image)
+                others.append(place)
+    for places in _grouped(others, found["shapes"]):
+        entries = [found["shapes"][place] for place in places]
+        record = _foreign(entries, str(places[0]), image, size)
+        key = ",".join(map(str, places))
+        records.append((places[0], with_metadata(record, _KIND, file, key, entries, about)))
+    with _told(name):
+        gathered = gather(ours, lambda _, region: shown(region, size))
+    if not _is_plain(found):
+        gathered = [with_metadata(one, _KIND, file, "", [], about) for one in gathered]
+    records += [(firsts.get(one.uid, len(found["shapes"])), one) for one in gathered]
+    return unique(one for _, one in sorted(records, key=lambda pair: pair[0]))
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Name the file and the shape in every error within."""
     try:
-        return gather(_grouped(shapes, found["shapes"]), lambda _, region: shown(region, size))
-    except FormatError as error:
-        raise FormatError(f"{name}: {error}") from error
+        yield
+    except BudgetError:
+        raise
+    except (FormatError, TypeError, ValueError, KeyError, AttributeError) as error:
+        why = error if isinstance(error, FormatError) else "its fields do not fit its type"
+        raise FormatError(f"{where}: {why}") from error
+
+
+def _is_plain(found: dict[str, Any]) -> bool:
+    """Whether there is nothing around the shapes that we would not write ourselves."""
+    return set(found) <= {*_OUR_FIELDS, "shapes"} and (
+        found.get("version"),
+        found.get("flags"),
+        found.get("imageData"),
+    ) == (_VERSION, {}, None)
+
+
+def _is_record(shape: Any) -> bool:
+    """Whether a shape is of a record of ours, or a part of one."""
+    ours = shape.get(_OURS) if isinstance(shape, dict) else None
+    return isinstance(ours, dict) and ({"uid", "wkt"} <= set(ours) or PART in ours)
+
+
+def _grouped(places: Sequence[int], shapes: Sequence[Any]) -> list[list[int]]:
+    """Return the shapes of other people, those of one label and group together."""
+    firsts: dict[Any, list[int]] = {}
+    grouped: list[list[int]] = []
+    for place in places:
+        group, label = shapes[place].get("group_id"), str(shapes[place].get("label") or "")
+        alone = not isinstance(group, int) or isinstance(group, bool)
+        if alone or _entries(shapes[place]):
+            grouped.append([place])
+        elif (label, group) in firsts:
+            firsts[label, group].append(place)
+        else:
+            firsts[label, group] = [place]
+            grouped.append(firsts[label, group])
+    return grouped
+
+
+def _foreign(
+    entries: Sequence[Any], uid: str, image: str, size: Size = None, *, ours: bool = True
+) -> Annotation:
+    """Return what shapes of other people say, with or without what is ours of them.
+
+    Parameters
+    ----------
+    entries : sequence
+        One shape, or all of one label and group: a set, counted once where they overlap.
+    uid, image : str
+        The name of the record, and what it is about.
+    size : tuple of int, optional
+        ``(height, width)`` of the image.
+    ours : bool
+        Whether to heed what is ours.
+    """
+    shapes = [_read_shape(one, image, uid) for one in entries]
+    parts = [part for one in shapes if one.region for part in members_of(one.region)]
+    region = parts[0] if len(parts) == 1 else RegionSet(tuple(parts), union=True)
+    caption = next((one.caption for one in shapes if one.caption), "")
+    first = shapes[0]
+    record = annotation_from(first.texts, drawn=region, image=image, caption=caption, uid=uid)
+    record = with_class(record, first.label)
+    texts = entries[0].get(_OURS)
+    if not ours or not isinstance(texts, dict):
+        return record
+    return with_our_texts(
+        record, texts, lambda region: shown_as(region, lambda part: shown(part, size))
+    )
 
 
 def _image(found: Mapping[str, Any]) -> str:
@@ -128,43 +250,28 @@ def _read_shape(shape: Any, image: str, uid: str) -> Shape:
     if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
         raise FormatError("has no list of 'points'")
     ours = shape.get(_OURS)
-    texts = {str(key): str(text) for key, text in ours.items()} if isinstance(ours, dict) else {}
-    if not texts:
-        flags = shape.get("flags") or {}
-        texts = {str(key): str(bool(value)).lower() for key, value in flags.items()}
-        rest = {key: value for key, value in shape.items() if key not in _SHAPE_KEYS}
-        texts |= {key: str(value) for key, value in rest.items() if _is_plain(value)}
+    texts = _entries(shape)
+    if isinstance(ours, dict) and _is_record(shape):
+        texts = {str(key): str(text) for key, text in ours.items()}
     caption, label = str(shape.get("description") or ""), str(shape.get("label") or "")
     return Shape(image, uid, region_of(shape), caption, texts, label or None)
 
 
-def _is_plain(value: Any) -> bool:
+def _entries(shape: Mapping[str, Any]) -> dict[str, str]:
+    """Return what other people say about a shape beside what LabelMe knows itself."""
+    flags, attributes = shape.get("flags"), shape.get("attributes")
+    texts = {}
+    if isinstance(flags, dict):
+        texts = {str(key): str(bool(value)).lower() for key, value in flags.items()}
+    rest = {key: value for key, value in shape.items() if key not in _SHAPE_KEYS}
+    texts |= {key: str(value) for key, value in rest.items() if _is_plain_value(value)}
+    if isinstance(attributes, dict):
+        texts |= as_texts(attributes)
+    return texts
+
+
+def _is_plain_value(value: Any) -> bool:
     return isinstance(value, str | int | float)
-
-
-def _grouped(shapes: list[Shape], found: Sequence[Mapping[str, Any]]) -> list[Shape]:
-    """Return the shapes, those of other people that share label and group made parts of one."""
-    firsts: dict[Any, int] = {}
-    grouped: list[Shape] = []
-    for one, shape in zip(shapes, found, strict=True):
-        group = shape.get("group_id")
-        key = (one.label, group)
-        if one.texts or not isinstance(group, int) or isinstance(group, bool):
-            grouped.append(one)
-        elif key not in firsts:
-            firsts[key] = len(grouped)
-            grouped.append(one)
-        else:
-            at = firsts[key]
-            grouped[at] = _joined(grouped[at], one)
-    return grouped
-
-
-def _joined(first: Shape, other: Shape) -> Shape:
-    """Return two shapes of one instance as a set, shared patches counted once."""
-    parts = [part for one in (first, other) if one.region for part in members_of(one.region)]
-    region = RegionSet(tuple(parts), union=True)
-    return Shape(first.image, first.uid, region, first.caption or other.caption, {}, first.label)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
@@ -197,36 +304,85 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         own.setdefault(one.image, []).append(one)
     left_out: list[Annotation] = []
     if _is_json(path.name):
-        if len(own) > 1:
+        if not all(is_image(next(iter(own)), image) for image in own):
             raise FormatError(
                 f"{path.name}: LabelMe holds one image per file, but there are {len(own)}; "
                 "write to a folder or a .zip instead"
             )
         image = next(iter(own), next(iter(images), ""))
-        write_bytes(path, _file(image, annotations, images, left_out))
+        made = _file(image, annotations, images, left_out, path)
+        write_bytes(path, made.data)
+        made.remember()
         return tuple(left_out)
-    stems = file_stems({image: image_name(images, image) for image in own})
+    names = _file_names(own, images)
+    folder = None if is_zip(path) else path
     files = {
-        f"{stems[image]}.json": _file(image, mine, images, left_out) for image, mine in own.items()
+        name: _file(image, own[image], images, left_out, folder and folder / name)
+        for image, name in names.items()
     }
-    write_bundle(path, files)
+    bundle = {name: one.data for name, one in files.items()}
+    write_bundle(path, {**_others(path, annotations), **bundle})
+    for file in files.values():
+        file.remember()
     return tuple(left_out)
 
 
+def _file_names(own: Mapping[str, Sequence[Annotation]], images: Images) -> dict[str, str]:
+    """Return the name of the file of each image: the one it was read from, or one like its own."""
+    stems = file_stems({image: image_name(images, image) for image in own})
+    names = {image: f"{stem}.json" for image, stem in stems.items()}
+    for image, mine in own.items():
+        known = [found for one in mine if (found := metadata_of(one, _KIND)) is not None]
+        read = {str(found.about.get("name", "")) for found in known}
+        name = read.pop() if len(read) == 1 else ""
+        inside = _is_json(name) and ".." not in name.split("/") and not name.startswith("/")
+        if inside and name not in names.values():
+            names[image] = name
+    return names
+
+
+def _others(path: Path, annotations: Sequence[Annotation]) -> dict[str, bytes]:
+    """Return the files of a zip that the records were read from, to be written again with them."""
+    if not is_zip(path) or not path.is_file():
+        return {}
+    try:
+        files = read_bundle(path, lambda name: True)
+    except FormatError:
+        return {}
+    known = {found.file for one in annotations if (found := metadata_of(one, _KIND)) is not None}
+    return files if any(is_file(data, known) for data in files.values()) else {}
+
+
+class _Made(NamedTuple):
+    """The bytes of a file, and what it was made from."""
+
+    data: bytes
+    base: str = ""
+    places: Mapping[str, str] | None = None
+
+    def remember(self) -> None:
+        """Keep it for being written again, if it is of other people."""
+        if self.base:
+            remember_file(self.data, self.base, self.places)
+
+
 def _file(
-    image: str, annotations: Sequence[Annotation], images: Images, left_out: list[Annotation]
-) -> bytes:
+    image: str,
+    annotations: Sequence[Annotation],
+    images: Images,
+    left_out: list[Annotation],
+    path: Path | None,
+) -> _Made:
     """Return the JSON of one image; what it cannot hold is added to ``left_out``."""
     info = images.get(image)
     size = (info.height, info.width) if info is not None else None
     name = image_name(images, image)
+    base = base_of(annotations, _KIND, path, parse_file)
+    kept = set() if base is None else {id(one) for place, one in base.records.items() if place}
+    new = [one for one in annotations if id(one) not in kept]
     shapes: list[dict[str, Any]] = []
-    for group, annotation in enumerate(annotations):
-        made = _shapes(annotation, size, group)
-        shapes += made
-        if not made:
-            left_out.append(annotation)
-    found = {
+    places: dict[str, str] = {}
+    found: dict[str, Any] = {
         "version": _VERSION,
         "flags": {},
         "shapes": shapes,
@@ -236,12 +392,128 @@ def _file(
         "imageWidth": info.width if info else None,
         _OURS: {"image": image, "imagePath": name},
     }
-    return encode_text(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
+    if base is not None:
+        whole = base.content if isinstance(base.content, dict) else None
+        if whole is None:
+            whole = _from_entries(base)
+        shapes += _again(base, whole, size or _size(whole), places)
+        found = {**whole, "shapes": shapes}
+    groups = [
+        one["group_id"]
+        for one in shapes
+        if isinstance(one, dict) and isinstance(one.get("group_id"), int)
+    ]
+    for group, annotation in enumerate(new, start=max(groups, default=-1) + 1):
+        made = _shapes(annotation, size or _size(found), group)
+        shapes += made
+        if not made:
+            left_out.append(annotation)
+    text = json.dumps(found, ensure_ascii=False, allow_nan=base is not None)
+    return _Made(encode_text(text + "\n"), base.file if base is not None else "", places)
+
+
+def _from_entries(base: Base[Any]) -> dict[str, Any]:
+    """Return what the records still hold of a file that is no longer known."""
+    known = {place: metadata_of(one, _KIND) for place, one in base.records.items()}
+    told = {place: found for place, found in known.items() if found is not None}
+    about = next((found.about.get("fields") for found in told.values()), None)
+    last = max((int(n) for place in told if place for n in place.split(",")), default=-1)
+    shapes: list[Any] = [None] * (last + 1)
+    for place, found in told.items():
+        for n, entry in zip(place.split(","), found.entry, strict=False):
+            if place:
+                shapes[int(n)] = entry
+    return {**(about if isinstance(about, dict) else {}), "shapes": shapes}
+
+
+def _again(
+    base: Base[Any], whole: Mapping[str, Any], size: Size, places: dict[str, str]
+) -> list[Any]:
+    """Return the shapes of a file that was read, with what its records say otherwise.
+
+    Where they went is added to ``places``. Records of ours are left to be written anew.
+    """
+    shapes = whole["shapes"]
+    image = _image(whole)
+    made: list[Any] = []
+    of_records = {int(place.split(",")[0]): place for place in base.records if place}
+    members = {int(n) for place in base.records if place for n in place.split(",")}
+    new: dict[int, Any] = {}
+    for place in of_records.values():
+        numbers = [int(n) for n in place.split(",")]
+        entries = _updated([shapes[n] for n in numbers], base.records[place], image, size)
+        spread = len(entries) == len(numbers)
+        for position, n in enumerate(numbers):
+            new[n] = entries[position : position + 1] if spread else entries * (position == 0)
+    sound = [n for n, one in enumerate(shapes) if n not in members and _is_sound(one, image)]
+    gone = {n for group in _grouped(sound, shapes) if _is_gone(group, shapes, image) for n in group}
+    went: dict[int, int] = {}
+    for n, shape in enumerate(shapes):
+        if shape is None or n in gone or (n not in members and _is_record(shape)):
+            continue
+        went[n] = len(made)
+        made += new.get(n, [shape])
+    for place in of_records.values():
+        numbers = [int(n) for n in place.split(",")]
+        start, count = went[numbers[0]], sum(len(new[n]) for n in numbers)
+        apart = [went[n] for n in numbers] if count == len(numbers) else range(start, start + count)
+        places[place] = ",".join(map(str, apart))
+    return made
+
+
+def _is_sound(shape: Any, image: str) -> bool:
+    """Whether a shape of other people can be read."""
+    if shape is None or _is_record(shape):
+        return False
+    try:
+        _foreign([shape], "", image)
+    except (FormatError, TypeError, ValueError, KeyError, AttributeError):
+        return False
+    return True
+
+
+def _is_gone(group: Sequence[int], shapes: Sequence[Any], image: str) -> bool:
+    """Whether shapes without a record were taken out by a person."""
+    return is_deleted(_foreign([shapes[n] for n in group], "", image).region)
+
+
+def _updated(
+    entries: Sequence[dict[str, Any]], one: Annotation, image: str, size: Size
+) -> list[dict[str, Any]]:
+    """Return shapes with what a record says otherwise; the same where it says the same."""
+    was, bare = (_foreign(entries, "", image, size, ours=ours) for ours in (True, False))
+    if same_record(was, one):
+        return list(entries)
+    new = [dict(entry) for entry in entries]
+    if one.caption != bare.caption:
+        new = [{**entry, "description": one.caption} for entry in new]
+    if class_of(one) != class_of(bare):
+        new = [{**entry, "label": class_of(one)} for entry in new]
+    if not same_drawing(bare.region, one.region):
+        drawn = [made for part in members_of(one.region) if (made := shape_of(part, size))]
+        if len(drawn) == len(new) == 1 and _still_turned(new[0], drawn[0]):
+            drawn[0]["shape_type"] = new[0]["shape_type"]
+        rest = [new[n] if n < len(new) else dict(new[0]) for n in range(len(drawn))]
+        new = [{**entry, **made} for entry, made in zip(rest, drawn, strict=True)] or new
+    texts = our_texts(bare, one)
+    texts.pop("class", None)
+    new[0].pop(_OURS, None)
+    new[0] |= {_OURS: texts} if texts else {}
+    return new
+
+
+def _still_turned(entry: Mapping[str, Any], drawn: Mapping[str, Any]) -> bool:
+    """Whether a turned rectangle that was moved is one."""
+    points = drawn["points"]
+    if entry.get("shape_type") not in TURNED or len(points) != 4:
+        return False
+    return bool(np.allclose(np.add(points[0], points[2]), np.add(points[1], points[3]), atol=1e-3))
 
 
 def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, Any]]:
     """Return the shapes of one annotation: one, or one per member of a set."""
     texts = carried(annotation)
+    texts.pop(METADATA, None)
     fields = [made for part in members_of(annotation.region) if (made := shape_of(part, size))]
     return [
         {

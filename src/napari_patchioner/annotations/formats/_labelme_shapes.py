@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image
 
+from napari_patchioner.annotations._napari_shape import upright_box
 from napari_patchioner.annotations._outlines import (
     ellipse_axes,
     ellipse_from_axes,
@@ -50,14 +51,20 @@ if TYPE_CHECKING:
 Size: TypeAlias = "tuple[int, int] | None"
 
 _FEWEST = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "points": 1, "mask": 2}
-_FEWEST |= {"polygon": 3, "linestrip": 2, "oriented_rectangle": 4}
+_FEWEST |= {"polygon": 3, "linestrip": 2, "oriented_rectangle": 4, "rotation": 4}
+_FEWEST |= {"quadrilateral": 4}
+TURNED = ("rotation", "oriented_rectangle")
+"""What programs call a turned rectangle."""
 _MOST_PIXELS = 2**28
 
 
 def region_of(shape: Mapping[str, Any]) -> Region:
     """Return what a shape shows."""
     kind = shape.get("shape_type") or "polygon"
-    points = np.asarray(shape["points"], float).reshape(-1, 2)
+    try:
+        points = np.asarray(shape["points"], float).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FormatError("its 'points' must be pairs of numbers") from error
     if kind not in _FEWEST:
         raise FormatError(f"the shape type {kind!r} is unknown; LabelMe has {', '.join(_FEWEST)}")
     if len(points) < _FEWEST[kind]:
@@ -76,9 +83,12 @@ def _outlined(kind: str, points: Any) -> Region:
         return ellipse_from_axes(points[0], [radius, 0], [0, radius])
     vertices = from_xy(points)
     if kind == "rectangle":
-        low, high = vertices[:2].min(axis=0).tolist(), vertices[:2].max(axis=0).tolist()
+        # Two opposite corners, or all four of them.
+        if len(vertices) == 4 and upright_box(vertices, tolerance=1e-6) is None:
+            return Polygon(vertices)
+        low, high = vertices.min(axis=0).tolist(), vertices.max(axis=0).tolist()
         return Box(*low, *high)
-    if kind in ("polygon", "oriented_rectangle"):
+    if kind in ("polygon", "quadrilateral", *TURNED):
         return Polygon(vertices)
     if kind == "point":
         return Point(*vertices[0].tolist())

@@ -5,23 +5,56 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import annotation_from, carried_with_image, unique
+from napari_patchioner.annotations._carried import (
+    METADATA,
+    annotation_from,
+    carried_with_image,
+    unique,
+)
 from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name
+from napari_patchioner.annotations._images import image_name, is_image
+from napari_patchioner.annotations._metadata import (
+    OURS,
+    base_of,
+    is_deleted,
+    metadata_of,
+    our_texts,
+    remember_file,
+    same_record,
+    with_metadata,
+    with_our_texts,
+)
+from napari_patchioner.annotations._notes import leaving_out
+from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Box, Region
 
-from ._json_file import as_texts, fields_of, read_json, whole_number, write_json
+from ._json_file import (
+    as_texts,
+    fields_of,
+    next_ids,
+    parse_file,
+    read_json,
+    whole_number,
+    write_json,
+    write_json_as_read,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._fields import Fields
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._metadata import Base
 
     from ._head import Head
+
+_KIND = "visual-genome"
+_OUR_FIELDS = {"region_id", "image_id", "x", "y", "width", "height", "phrase", "synsets"}
+_OUR_FIELDS |= {"attributes"}
 
 
 def knows(head: Head) -> bool:
@@ -44,6 +77,12 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         If two regions of one image share a uid, or a region makes no sense.
     """
     check_unique(annotations)
+    boxes = [one for one in annotations if isinstance(one.region, Box)]
+    base = base_of(boxes, _KIND, path, parse_file)
+    if base is not None:
+        whole, places = _again(base, images)
+        remember_file(write_json_as_read(path, whole), base.file, places)
+        return tuple(one for one in annotations if not isinstance(one.region, Box))
     names = dict.fromkeys([*images, *(one.image for one in annotations)])
     groups: dict[str, list[Annotation]] = {name: [] for name in names}
     for one in annotations:
@@ -63,6 +102,117 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     return tuple(one for one in annotations if not isinstance(one.region, Box))
 
 
+def _again(base: Base[Any], images: Images) -> tuple[list[Any], dict[str, str]]:
+    """Return a file that was read, with records put back into it, and where entries went."""
+    content, records = base.content, base.records
+    if not isinstance(content, list):
+        content, records = _from_entries(records)
+    listed = [one for one in content if isinstance(one, dict)]
+    names = {*images, *(info.name for info in images.values())}
+    meant = {id(one) for one in listed if any(is_image(name, _name(one)) for name in names)}
+    ids = next_ids(
+        [entry.get("region_id", entry.get("id")) for one in listed for entry in _regions(one)]
+    )
+    numbers = next_ids([one.get("id", one.get("image_id")) for one in listed])
+    whole: list[Any] = []
+    places: dict[str, str] = {}
+    for at, image in enumerate(content):
+        own = [(f"{at}.{n}", entry) for n, entry in enumerate(_listed_regions(image))]
+        here = any(place in records for place, _ in own)
+        if not (here or base.in_place or base.content is None or id(image) in meant):
+            continue
+        kept: list[Any] = []
+        for place, entry in own:
+            one = records.get(place)
+            if one is None and here and _is_gone(entry):
+                continue
+            places[place] = f"{len(whole)}.{len(kept)}"
+            kept.append(entry if one is None else _updated(entry, one))
+        changed = isinstance(image, dict) and "regions" in image
+        whole.append({**image, "regions": kept} if changed else image)
+    for one in base.rest:
+        name = image_name(images, one.image)
+        found = next((n for n, image in enumerate(whole) if is_image(name, _name(image))), None)
+        if found is None:
+            found = len(whole)
+            whole.append({"id": next(numbers), "image": name, "regions": []})
+        image = whole[found]
+        number = image.get("id", image.get("image_id"))
+        entry = {"region_id": next(ids), "image_id": number, **_new_entry(one, name)}
+        whole[found] = {**image, "regions": [*_regions(image), entry]}
+    return whole, places
+
+
+def _from_entries(records: Mapping[str, Annotation]) -> tuple[list[Any], dict[str, Annotation]]:
+    """Return what the records still hold of a file that is no longer known."""
+    images: dict[str, dict[str, Any]] = {}
+    places: dict[str, Annotation] = {}
+    for one in records.values():
+        found = metadata_of(one, _KIND)
+        if found is None:
+            continue
+        image = images.setdefault(one.image, {**found.about, "regions": []})
+        image["regions"].append(found.entry)
+        places[f"{list(images).index(one.image)}.{len(image['regions']) - 1}"] = one
+    return list(images.values()), places
+
+
+def _regions(image: Any) -> list[Any]:
+    return [one for one in _listed_regions(image) if isinstance(one, dict)]
+
+
+def _listed_regions(image: Any) -> list[Any]:
+    found = image.get("regions") if isinstance(image, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _name(image: Any) -> str:
+    """Return what an image is called: its name, or the number that stands for one."""
+    if not isinstance(image, dict):
+        return ""
+    number = image.get("id", image.get("image_id", ""))
+    name = image.get("image")
+    return name if isinstance(name, str) else str(number)
+
+
+def _is_gone(entry: Any) -> bool:
+    """Whether an entry without a record was taken out by a person."""
+    try:
+        return is_deleted(_annotation(fields_of(entry, ""), "").region)
+    except FormatError:
+        return False
+
+
+def _updated(entry: dict[str, Any], one: Annotation) -> dict[str, Any]:
+    """Return an entry with what a record says otherwise; the same where it says the same."""
+    was, bare = (_annotation(fields_of(entry, ""), "", ours=ours) for ours in (True, False))
+    if same_record(was, one):
+        return entry
+    moved = {} if same_drawing(bare.region, one.region) else _box_fields(one.region)
+    new = {**entry, **moved}
+    attributes = entry.get("attributes")
+    if isinstance(attributes, dict) and "wkt" in attributes:
+        return {**new, **_entry(one, one.image)}
+    if one.caption != bare.caption:
+        new["phrase"] = one.caption
+    texts = our_texts(bare, one)
+    new.pop(OURS, None)
+    return {**new, OURS: texts} if texts else new
+
+
+def _new_entry(one: Annotation, image: str) -> dict[str, Any]:
+    """Return the entry of a record that is new in a file, whichever file it came from."""
+    found = metadata_of(one, _KIND)
+    if found is not None and isinstance(found.entry, dict):
+        try:
+            names = ("region_id", "image_id")
+            entry = _updated(found.entry, one)
+            return {name: value for name, value in entry.items() if name not in names}
+        except FormatError:
+            pass
+    return _entry(one, image)
+
+
 def _numbers(names: Sequence[str]) -> list[int]:
     """Return the ids of images: the numbers that are their names, or all counted from 1."""
     stems = [name.rpartition(".")[0] or name for name in names]
@@ -76,8 +226,13 @@ def _entry(annotation: Annotation, image: str) -> dict[str, Any]:
         **_box_fields(annotation.region),
         "phrase": annotation.caption,
         "synsets": [],
-        "attributes": carried_with_image(annotation, image),
+        "attributes": _attributes(annotation, image),
     }
+
+
+def _attributes(annotation: Annotation, image: str) -> dict[str, str]:
+    texts = carried_with_image(annotation, image)
+    return {name: text for name, text in texts.items() if name != METADATA}
 
 
 def _box_fields(region: Region) -> dict[str, int]:
@@ -100,34 +255,56 @@ def read(path: Path) -> list[Annotation]:
     whole = read_json(path)
     if not isinstance(whole, list):
         raise FormatError(f"{path.name}: must be a list of images with regions")
-    return unique(
-        annotation
-        for place, value in enumerate(whole, start=1)
-        for annotation in _annotations(fields_of(value, f"{path.name}: image {place}"))
+    file, found = remember_file(path.read_bytes()), []
+    for at, value in enumerate(whole):
+        where = f"{path.name}: image {at + 1}"
+        with leaving_out("image", where):
+            image = fields_of(value, where)
+            entries = image.take("regions", list)
+            about = {name: one for name, one in value.items() if name != "regions"}
+            plain = set(about) <= {"id", "image"}
+            name = _name({key: one for key, one in value.items() if one is not None})
+            for n, entry in enumerate(entries):
+                with leaving_out("region", f"{where}, region {n + 1}"):
+                    charge_records()
+                    one = _annotation(fields_of(entry, f"{where}, region {n + 1}"), name)
+                    if not (plain and _is_plain(entry)):
+                        one = with_metadata(one, _KIND, file, f"{at}.{n}", entry, about)
+                    found.append(one)
+    return unique(found)
+
+
+def _is_plain(entry: dict[str, Any]) -> bool:
+    """Whether there is nothing in an entry that we would not write ourselves."""
+    attributes = entry.get("attributes")
+    return (
+        set(entry) <= _OUR_FIELDS
+        and entry.get("synsets") == []
+        and isinstance(attributes, dict)
+        and {"uid", "kind", "wkt"} <= set(attributes)
     )
 
 
-def _annotations(image: Fields) -> Iterator[Annotation]:
-    number = image.take("id", object, None)
-    number = image.take("image_id", object, "") if number is None else number
-    name = image.take("image", str, str(number))
-    for place, value in enumerate(image.items("regions", dict), start=1):
-        yield _annotation(fields_of(value, f"{image.where}, region {place}"), name)
-
-
-def _annotation(entry: Fields, image: str) -> Annotation:
+def _annotation(entry: Fields, image: str, *, ours: bool = True) -> Annotation:
+    """Return what an entry says, with or without what is ours of it."""
     number = entry.take("region_id", object, entry.take("id", object, ""))
     entry.where = f"{entry.where} (id {number!r})"
-    attributes = entry.take("attributes", object, {})
+    attributes = entry.rest().pop("attributes", {})
+    texts = entry.rest().pop(OURS, {})
+
+    def shown(region: Region) -> Box:
+        return _box(fields_of(_box_fields(region), entry.where))
+
     try:
-        return annotation_from(
+        found = annotation_from(
             as_texts(attributes) if isinstance(attributes, dict) else {},
             drawn=_box(entry),
             image=image,
             caption=entry.take("phrase", str, ""),
             uid=str(number),
-            shown=lambda region: _box(fields_of(_box_fields(region), entry.where)),
+            shown=shown,
         )
+        return with_our_texts(found, texts, shown) if ours and isinstance(texts, dict) else found
     except FormatError as error:
         told = str(error)
         raise error if told.startswith(entry.where) else entry.error(told) from error
