@@ -52,6 +52,21 @@ def new_layers() -> None:
         ensure_layer(viewer, images[-1], key)
 
 
+def caption_layer() -> None:
+    """Caption what lies on the selected layer, from *Layers > Annotate*; opens the dock first."""
+    from .desk.dock import CaptionDock
+
+    viewer = _viewer()
+    if viewer is None:
+        return
+    layer = viewer.layers.selection.active
+    show_dock(viewer)
+    docks = viewer.window._qt_window.findChildren(CaptionDock)
+    viewer.layers.selection.active = layer
+    for dock in docks:
+        dock.look.caption_layer()
+
+
 def _viewer() -> napari.Viewer | None:
     from napari import current_viewer
 

@@ -240,6 +240,31 @@ class ProjectShelf:
             self.path = path
             return path
 
+    def set_aside(self, project: Project) -> Path:
+        """Write what the work at hand has no longer into a file of its own, to be merged again.
+
+        Raises
+        ------
+        FormatError
+            If it can be written neither beside the image nor in the user's data folder.
+        """
+        with self._lock:
+            content = self.image.content
+            project = replace(project, image=self.image)
+            kept, self._checksum = self._checksum, ""
+            note = self.note
+            try:
+                path = spare_path(self.path or project_path(self._image_path, content))
+                try:
+                    path = self._write_or_spare(path, project)
+                except FormatError:
+                    path = spare_path(home_path(self._image_path, content))
+                    path = self._write_or_spare(path, project)
+            finally:
+                self._checksum, self.note = kept, note
+            self.others += (path,)
+            return path
+
     def _compare(self, project: Project, paths: Sequence[Path]) -> None:
         """See what older projects of the image have that the one found lacks, and tell of it."""
         news = {}

@@ -34,6 +34,10 @@ class LayerBinding:
     changed : callable
         Called after something happened that may need captions; it should wait a little before
         it acts, since napari tells of a drawing before it has finished it.
+    revive : bool
+        The session already knows the shapes of the layer, which is new and empty.
+    foreign : bool
+        The shapes are of other people's making: to draw them is no step, only their captions are.
     """
 
     def __init__(
@@ -43,12 +47,16 @@ class LayerBinding:
         key: str,
         session: Session,
         changed: Callable[[], None],
+        *,
+        revive: bool = False,
+        foreign: bool = False,
     ) -> None:
         self.layer = layer
         self.image = image
         self.key = key
         self._session = session
         self._changed = changed
+        self._foreign = foreign
         self._writing = False
         self._there: list[str] = []
         self._reader = LayerReader(layer, image)
@@ -57,7 +65,10 @@ class LayerBinding:
         self._shown: dict[str, int] = {}
         layer.events.data.connect(self._on_data)
         layer.events.features.connect(self._on_features)
-        self.sync()
+        if revive:
+            self.restore()
+        else:
+            self.sync()
 
     def close(self) -> None:
         """Stop following the layer."""
@@ -89,7 +100,9 @@ class LayerBinding:
             return
         self._follower.look()
         shapes, rows = self._reader.shapes(), self._reader.rows()
-        news = self._session.observe(self.key, shapes, rows, replaced=replaced, quiet=quiet)
+        news = self._session.observe(
+            self.key, shapes, rows, replaced=replaced, quiet=quiet, foreign=self._foreign
+        )
         self._follow(self._session.uids(self.key), shifted=replaced)
         if news or not table.has_columns(self.layer):
             self._write()

@@ -134,9 +134,14 @@ def write_on(
     show_on(layer, visible, crowd)
 
 
+def has_text(layer: napari.layers.Layer) -> bool:
+    """Whether somebody has had something written beside the shapes or points of a layer."""
+    return getattr(layer.text.string, "constant", None) != ""
+
+
 def show_on(layer: napari.layers.Shapes, visible: bool, crowd: int = CROWD) -> bool:
     """Show or hide the captions of a layer; return whether they are hidden for being too many."""
-    crowded = visible and layer.nshapes > crowd
+    crowded = visible and getattr(layer, "nshapes", len(layer.features)) > crowd
     shown = visible and not crowded
     if layer.text.visible != shown:
         if shown:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
+
+from napari_patchioner.annotations import content_hash
 
 from .canvas_text import ON_BRIGHT, ON_DARK, CaptionText
 from .geometry import full_shape
@@ -15,11 +19,38 @@ if TYPE_CHECKING:
 
 LayerKey = Literal["regions", "traces"]
 KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
+POINTS = "points"
 BRIGHT = 0.5
 _OURS = "napari-patchioner"
 
 
-def layer_name(key: LayerKey, image: napari.layers.Image) -> str:
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Which image a layer lies on, and how to know it again once it was deleted.
+
+    Attributes
+    ----------
+    image : weak reference to Image
+        The image.
+    key : {"regions", "traces"}
+        What the layer holds.
+    path : str
+        The file of the image; empty where it is none.
+    content : str
+        Hash of the pixels of a deleted image that was no file.
+    """
+
+    image: ReferenceType[napari.layers.Image]
+    key: str
+    path: str
+    content: str = ""
+
+
+# A name alone says nothing: another image may be opened under the name of one that is gone.
+_OWNERS: WeakKeyDictionary[Any, _Owner] = WeakKeyDictionary()
+
+
+def layer_name(key: str, image: napari.layers.Image) -> str:
     """Return what the layer of an image is called."""
     return f"{key} [{image.name}]"
 
@@ -34,8 +65,12 @@ def ensure_layer(
     """
     layer = find_layer(viewer, image, key)
     if layer is None:
-        layer = viewer.add_layer(_new_layer(image, key))
+        layer = _new_layer(image, key)
+        _own(layer, image, key)
+        viewer.add_layer(layer)
     else:
+        if not _is_owned(layer, image, key):
+            _raise_above(viewer, layer, image)
         _add_columns(layer)
         draw_captions(layer, line_colour(image, key))
     mark(layer, image, key)
@@ -47,31 +82,144 @@ def ensure_layer(
 def find_layer(
     viewer: napari.components.ViewerModel, image: napari.layers.Image, key: LayerKey
 ) -> napari.layers.Shapes | None:
-    """Return the image's layer for regions or traces, if there is one."""
+    """Return the image's layer for regions or traces, if there is one.
+
+    That of an image that was deleted is taken only by the same image, opened again.
+    """
     from napari.layers import Shapes
 
+    named = None
     for layer in viewer.layers:
         if isinstance(layer, Shapes) and layer.ndim == image.ndim:
+            if _is_owned(layer, image, key):
+                return layer
             sign = layer.metadata.get(_OURS)
-            if (sign or layer.name) == layer_name(key, image):
+            fits = (sign or layer.name) == layer_name(key, image)
+            if fits and named is None and _is_free(viewer, layer, image, key):
+                named = layer
+    return named
+
+
+def release(layer: napari.layers.Layer, image: napari.layers.Image) -> None:
+    """Note which image a layer lay on, so that only the same one takes the layer over again."""
+    owner = _OWNERS.get(layer)
+    if owner is not None and not owner.path:
+        _OWNERS[layer] = _Owner(owner.image, owner.key, "", _content(image))
+
+
+def _own(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> None:
+    _OWNERS[layer] = _Owner(ref(image), key, str(image.source.path or ""))
+
+
+def _is_owned(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> bool:
+    """Whether a layer is known to lie on this very image."""
+    owner = _OWNERS.get(layer)
+    return owner is not None and owner.key == key and owner.image() is image
+
+
+def _is_free(
+    viewer: napari.components.ViewerModel,
+    layer: napari.layers.Layer,
+    image: napari.layers.Image,
+    key: str,
+) -> bool:
+    """Whether a layer of the right name lies on no other image."""
+    owner = _OWNERS.get(layer)
+    if owner is None:
+        return True
+    there = owner.image()
+    if owner.key != key or (there is not None and there in viewer.layers):
+        return False
+    path = str(image.source.path or "")
+    if owner.path or path:
+        return owner.path == path
+    return owner.content != "" and owner.content == _content(image)
+
+
+def _content(image: napari.layers.Image) -> str:
+    """Return the hash of pixels in memory; nothing where they would have to be fetched."""
+    data = image.data[0] if image.multiscale else image.data
+    return content_hash(data) if isinstance(data, np.ndarray) else ""
+
+
+def _raise_above(
+    viewer: napari.components.ViewerModel, layer: napari.layers.Layer, image: napari.layers.Image
+) -> None:
+    """Bring a layer above an image that was opened after it, which would hide it."""
+    place, over = viewer.layers.index(layer), viewer.layers.index(image)
+    if place < over:
+        viewer.layers.move(place, over + 1)
+
+
+def ensure_points(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image
+) -> napari.layers.Points:
+    """Return the image's own layer for points to caption, made where there is none."""
+    layer = find_points(viewer, image)
+    if layer is None:
+        from napari.layers import Points
+
+        colour = line_colour(image, "regions")
+        layer = Points(
+            ndim=image.ndim,
+            name=layer_name(POINTS, image),
+            size=6 * edge_width(image),
+            face_color=colour,
+            border_color="white",
+            features=empty_columns(),
+            feature_defaults=BLANK,
+            **placement(image),
+        )
+        draw_captions(layer, colour)
+        # Above the point, not over it.
+        layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
+        _own(layer, image, POINTS)
+        viewer.add_layer(layer)
+    mark(layer, image, POINTS)
+    return layer
+
+
+def find_points(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image
+) -> napari.layers.Points | None:
+    """Return the layer that was made for points on this image, if it is there.
+
+    A layer of other people's making never is: it is captioned only when somebody says so.
+    """
+    from napari.layers import Points
+
+    name = layer_name(POINTS, image)
+    for layer in viewer.layers:
+        if isinstance(layer, Points) and layer.ndim == image.ndim and layer in _OWNERS:
+            named = layer.metadata.get(_OURS) == name and _is_free(viewer, layer, image, POINTS)
+            if named or _is_owned(layer, image, POINTS):
                 return layer
     return None
+
+
+def is_ours(viewer: napari.components.ViewerModel, layer: napari.layers.Layer) -> bool:
+    """Whether a layer was made for what is drawn on an image that is there."""
+    owner = _OWNERS.get(layer)
+    image = owner.image() if owner is not None else None
+    return image is not None and image in viewer.layers
 
 
 def belongs(
     viewer: napari.components.ViewerModel, layer: object, image: napari.layers.Image
 ) -> bool:
     """Whether a layer is an image or lies on it, if only by its name as in saved work."""
-    lying = (find_layer(viewer, image, key) for key in KEYS)
+    lying = [find_layer(viewer, image, key) for key in KEYS]
+    lying.append(find_points(viewer, image))
     return layer is not None and (layer is image or any(layer is one for one in lying))
 
 
-def mark(layer: napari.layers.Shapes, image: napari.layers.Image, key: LayerKey) -> None:
+def mark(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> None:
     """Note on a layer which image it belongs to; a renamed layer stays with its image."""
     name = layer_name(key, image)
     if layer.name == layer.metadata.get(_OURS):
         layer.name = name
     layer.metadata[_OURS] = name
+    _own(layer, image, key)
 
 
 def disown(layer: napari.layers.Layer) -> None:

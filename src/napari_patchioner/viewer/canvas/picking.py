@@ -50,6 +50,8 @@ class Picker:
 
     def attach(self, layer: napari.layers.Shapes) -> None:
         """Follow a layer."""
+        if layer in self._slots:
+            return
         layer.mouse_drag_callbacks.insert(0, self._on_press)
 
         def items_changed(added: Collection[int], removed: Collection[int]) -> None:

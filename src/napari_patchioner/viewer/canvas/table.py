@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,11 +105,17 @@ def write_rows(layer: napari.layers.Shapes, rows: Sequence[Row]) -> None:
     """Replace the features table; other people's columns are kept."""
     import pandas as pd
 
-    columns = [name for name in layer.features.columns if name not in COLUMNS]
+    features = layer.features
+    columns = [name for name in features.columns if name not in COLUMNS]
     table = pd.DataFrame(
         {name: [row.extras.get(name) for row in rows] for name in columns}
         | {name: _column(name, [getattr(row, name) for row in rows]) for name in COLUMNS}
     )
+    for name in columns:
+        # A category or a whole number stays one, as far as what is missing allows.
+        if table[name].dtype != features[name].dtype:
+            with suppress(TypeError, ValueError):
+                table[name] = table[name].astype(features[name].dtype)
     layer.features = table[[*COLUMNS, *columns]]
     reset_defaults(layer)
 
@@ -140,6 +147,17 @@ def update_rows(layer: napari.layers.Shapes, rows: Iterable[Row]) -> bool:
         layer.refresh_text()
     layer.events.features()
     return True
+
+
+def keep_theirs(layer: napari.layers.Layer) -> None:
+    """Keep columns of other people that are called like ours, under another name.
+
+    A table without captions knows nothing of us: its score is another score.
+    """
+    features = layer.features
+    taken = [name for name in COLUMNS if name in features]
+    if taken and not {"uid", "caption"} & set(taken):
+        layer.features = features.rename(columns={name: f"{name} (before)" for name in taken})
 
 
 def trim_colours(layer: napari.layers.Shapes) -> None:

@@ -5,24 +5,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from napari_patchioner.viewer.session.session import Session
 
     from .binding import LayerBinding
 
 
-def undo(session: Session, bindings: Collection[LayerBinding]) -> str:
-    """Take back the newest step, on the layers too; return what was done, as a sentence."""
-    return _go(session, bindings, back=True)
+def undo(
+    session: Session,
+    bindings: Collection[LayerBinding],
+    revive: Callable[[], None] = lambda: None,
+) -> str:
+    """Take back the newest step, on the layers too; return what was done, as a sentence.
+
+    Parameters
+    ----------
+    session : Session
+        The steps.
+    bindings : collection of LayerBinding
+        The layers, as a live view.
+    revive : callable
+        Makes layers that were deleted and have shapes again.
+    """
+    return _go(session, bindings, revive, back=True)
 
 
-def redo(session: Session, bindings: Collection[LayerBinding]) -> str:
-    """Do again what was taken back last; return what was done, as a sentence."""
-    return _go(session, bindings, back=False)
+def redo(
+    session: Session,
+    bindings: Collection[LayerBinding],
+    revive: Callable[[], None] = lambda: None,
+) -> str:
+    """Do again what was taken back last; see `undo`."""
+    return _go(session, bindings, revive, back=False)
 
 
-def _go(session: Session, bindings: Collection[LayerBinding], *, back: bool) -> str:
+def _go(
+    session: Session,
+    bindings: Collection[LayerBinding],
+    revive: Callable[[], None],
+    *,
+    back: bool,
+) -> str:
     if any(binding.drawing or binding.dragging for binding in bindings):
         return "Finish the shape at hand first: double-click or press Escape."
     for binding in bindings:
@@ -30,6 +54,7 @@ def _go(session: Session, bindings: Collection[LayerBinding], *, back: bool) -> 
     label = session.undo() if back else session.redo()
     if not label:
         return f"There is nothing to {'undo' if back else 'redo'}."
+    revive()
     for binding in bindings:
         binding.restore()
     session.amend()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas import layers, undoing
 from napari_patchioner.viewer.canvas.binding import LayerBinding
-from napari_patchioner.viewer.canvas.geometry import displayed_plane
+from napari_patchioner.viewer.canvas.geometry import displayed_plane, full_shape
 from napari_patchioner.viewer.canvas.picking import Picker, shift_held
 from napari_patchioner.viewer.reading.reader import Reader
 from napari_patchioner.viewer.reading.scribe import Scribe
@@ -50,6 +50,10 @@ class Annotator(QObject):
 
     changed = Signal()
     told = Signal(str)
+    # With a layer that is no longer followed.
+    released = Signal(object)
+    # The image has become one of another size.
+    replaced = Signal()
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class Annotator(QObject):
         super().__init__(parent)
         self.viewer = viewer
         self.image = image
+        self._shape = full_shape(image)
         self.session = Session()
         self.bindings: dict[str, LayerBinding] = {}
         self.message = "Press Start, then draw. You may also draw first."
@@ -98,18 +103,41 @@ class Annotator(QObject):
         for key in layers.KEYS:
             if layers.find_layer(self.viewer, self.image, key) is not None:
                 self.layer(key)
+        if layers.find_points(self.viewer, self.image) is not None:
+            self.points()
 
     def layer(self, key: layers.LayerKey) -> napari.layers.Shapes:
         """Return the layer for regions or traces, made on first use."""
         if key not in self.bindings:
             layer = layers.ensure_layer(self.viewer, self.image, key)
-            self.bindings[key] = LayerBinding(layer, self.image, key, self.session, self.settle)
-            self._picker.attach(layer)
+            # A layer that is added makes the viewer ask for it before it is returned here.
+            if key not in self.bindings:
+                self._bind(layer, key)
         return self.bindings[key].layer
 
+    def _bind(self, layer: napari.layers.Shapes, key: layers.LayerKey) -> None:
+        revive = layer.nshapes == 0 and bool(self.session.uids(key))
+        self.bindings[key] = LayerBinding(
+            layer, self.image, key, self.session, self.settle, revive=revive
+        )
+        self._picker.attach(layer)
+
+    def points(self) -> napari.layers.Points:
+        """Return the image's own layer for points, made on first use."""
+        own = self.sight.sources.own
+        if own is not None:
+            return own.layer
+        layer = layers.ensure_points(self.viewer, self.image)
+        self.sight.sources.follow(layer, own=True)
+        layers.protect(layer, True)
+        return layer
+
     def owns(self, layer: object) -> bool:
-        """Whether a layer is the image or one of its two layers."""
-        return layer is self.image or any(b.layer is layer for b in self.bindings.values())
+        """Whether a layer is the image or one of its own layers."""
+        own = self.sight.sources.own
+        lying = [binding.layer for binding in self.bindings.values()]
+        lying += [own.layer] if own is not None else []
+        return layer is self.image or any(one is layer for one in lying)
 
     def selected(self) -> list[str]:
         """Return the uids of all selected regions."""
@@ -173,13 +201,13 @@ class Annotator(QObject):
     def undo(self) -> None:
         """Take back the newest step: what was drawn, and what was written."""
         with self._picker.still():
-            self.tell(undoing.undo(self.session, self.bindings.values()))
+            self.tell(undoing.undo(self.session, self._restorable(), self._revive))
         self.show()
 
     def redo(self) -> None:
         """Do again what was taken back last."""
         with self._picker.still():
-            self.tell(undoing.redo(self.session, self.bindings.values()))
+            self.tell(undoing.redo(self.session, self._restorable(), self._revive))
         self.show()
 
     def tell(self, message: str) -> None:
@@ -230,7 +258,7 @@ class Annotator(QObject):
         with self.session.step(f"deletion of {counted(known, 'region')}"):
             kept = self._selection.delete(known)
         if kept:
-            self.tell("Points and labels are not ours to delete: do it on their own layers.")
+            self.tell("What lies on layers of other people is deleted on those layers.")
         self.show()
 
     # what happens around
@@ -247,6 +275,10 @@ class Annotator(QObject):
     def close(self) -> None:
         """Stop everything and let go of the layers; what is drawn stays."""
         self._settled.stop()
+        if (own := self.sight.sources.own) is not None:
+            layers.protect(own.layer, False)
+            layers.release(own.layer, self.image)
+            self.released.emit(own.layer)
         self.sight.close()
         self.reader.close()
         self.scribe.close()
@@ -288,11 +320,19 @@ class Annotator(QObject):
                 layers.disown(event.value)
 
     def _on_layer_removed(self, event: Event) -> None:
-        self.sight.sources.leave(event.value)
+        own = self.sight.sources.own
+        lost = own is not None and own.layer is event.value
+        self.sight.sources.leave(event.value, deleted=True)
+        if lost:
+            layers.release(event.value, self.image)
+            self.tell("The layer of points was deleted; Undo brings it back.")
+            self.released.emit(event.value)
         for key, binding in list(self.bindings.items()):
             if binding.layer is event.value:
                 self._unbind(key)
-                self.session.forget(key)
+                lost = counted(self.session.uids(key), "shape")
+                self.session.drop_layer(key)
+                self.tell(f"The layer of {lost} was deleted; Undo brings it back.")
                 self.changed.emit()
 
     def _unbind(self, key: str) -> None:
@@ -300,9 +340,27 @@ class Annotator(QObject):
         binding.close()
         self._picker.detach(binding.layer)
         layers.protect(binding.layer, False)
+        layers.release(binding.layer, self.image)
+        self.released.emit(binding.layer)
+
+    def _revive(self) -> None:
+        """Make the layers anew that were deleted and have shapes again by now."""
+        for key in layers.KEYS:
+            if self.session.uids(key):
+                self.layer(key)
+        if self.session.uids(layers.POINTS):
+            self.points()
+
+    def _restorable(self) -> list[Any]:
+        """Return what keeps our own layers in step, those that undo can change."""
+        own = self.sight.sources.own
+        return [*self.bindings.values(), *([own] if own is not None else [])]
 
     def _on_new_pixels(self) -> None:
         self.let_go()
+        if full_shape(self.image) != self._shape:
+            self.replaced.emit()
+            return
         self.tell("The image has changed; press Start to read it again.")
 
     def _on_display(self, *_: object) -> None:
@@ -318,3 +376,5 @@ class Annotator(QObject):
     def _on_renamed(self) -> None:
         for key, binding in self.bindings.items():
             layers.mark(binding.layer, self.image, key)
+        if (own := self.sight.sources.own) is not None:
+            layers.mark(own.layer, self.image, layers.POINTS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_patchioner.viewer.keeping.project_desk import ProjectDesk
 from napari_patchioner.viewer.listing.list_desk import ListDesk
@@ -54,6 +55,7 @@ class CaptionDock(DockBase):
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.library = library or shared_library()
         self._closed = False
+        self._take_the_place_of_others()
         self._idle = "Open an image to begin."
         self.deeds = Deeds(self)
         self.panel = Panel(lambda *_: choices(self.viewer))
@@ -209,6 +211,19 @@ class CaptionDock(DockBase):
         self._rewrite.start()
 
     # the end
+
+    def _take_the_place_of_others(self) -> None:
+        """End another dock in the same window: two would save and key the same layers."""
+        for other in QApplication.allWidgets():
+            if isinstance(other, CaptionDock) and other is not self:
+                other.give_way(self.viewer)
+
+    def give_way(self, viewer: napari.Viewer) -> None:
+        """Save and stop, where another dock was opened in the same viewer."""
+        if getattr(self, "viewer", None) is viewer and not self._closed:
+            self.shut_down()
+            self.panel.setEnabled(False)
+            self.panel.status.setText("The dock was opened once more in this window; go on there.")
 
     def save_now(self) -> None:
         """Save the project of the image at hand."""

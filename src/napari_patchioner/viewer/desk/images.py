@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas import keys, layers
+from napari_patchioner.viewer.canvas.layers import is_ours
+from napari_patchioner.viewer.export.export import image_title
+from napari_patchioner.viewer.session.steps import counted
+from napari_patchioner.viewer.sources.source import bring_captions, is_opened
 
 from .annotator import Annotator
 
@@ -74,7 +81,7 @@ class Images(QObject):
         self._dress = dress
         self._closed = False
         choice.changed.connect(self._on_choice)
-        viewer.layers.events.inserted.connect(self.reset)
+        viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.renamed.connect(self.reset)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
@@ -90,24 +97,64 @@ class Images(QObject):
         if self.current is None:
             return
         for key in chosen:
-            layer = self.current.layer(key)
-            keys.bind_keys(layer, self._deeds)
-            self._dress(layer)
-            layer.events.mode.disconnect(self._on_mode)
-            layer.events.mode.connect(self._on_mode)
+            self._hold(self.current.layer(key))
+
+    def _hold(self, layer: napari.layers.Layer) -> None:
+        keys.bind_keys(layer, self._deeds)
+        self._dress(layer)
+        layer.events.mode.disconnect(self._on_mode)
+        layer.events.mode.connect(self._on_mode)
+
+    def join(self, opened: Iterable[napari.layers.Layer]) -> None:
+        """Have layers opened from files of captions join the work on the image they are about.
+
+        Those of no known image join the image at hand. What names an image that is not open, or
+        has regions that are there already, is left alone.
+        """
+        for layer in list(opened):
+            image = self._subject(layer) if is_opened(layer) or bring_captions(layer) else None
+            annotator = self.annotators.get(image)
+            if annotator is None or annotator.owns(layer) or is_ours(self._viewer, layer):
+                continue
+            uids = [uid for uid in layer.features.get("uid", ()) if uid]
+            if uids and all(uid in annotator.session.records for uid in uids):
+                annotator.tell(f"All regions of {layer.name!r} are here already.")
+                continue
+            try:
+                annotator.sight.sources.follow(layer)
+            except PatchionerError as error:
+                annotator.tell(str(error))
+            else:
+                self._dress(layer)
+                number = counted(len(layer.features), "region")
+                annotator.tell(f"{number} of {layer.name!r} joined the work on this image.")
+
+    def _subject(self, layer: napari.layers.Layer) -> napari.layers.Image | None:
+        """Return the image that a layer opened from a file is about; the one at hand in doubt."""
+        if not hasattr(layer, "features") or not len(layer.features):
+            return None
+        names = {str(name) for name in layer.features.get("image", ()) if isinstance(name, str)}
+        names.discard("")
+        at_hand = self._choice.value
+        if not names:
+            return at_hand
+        images = [image for _, image in choices(self._viewer)]
+        images.sort(key=lambda image: image is not at_hand)
+        for image in images:
+            called = {image.name, image_title(image), PurePath(image_title(image)).stem}
+            if names & called or {PurePath(name).name for name in names} & called:
+                return image
+        return None
 
     def close(self) -> None:
         """Let go of the viewer and close all annotators; what is drawn stays."""
         self._closed = True
         events = self._viewer.layers.events
-        events.inserted.disconnect(self.reset)
+        events.inserted.disconnect(self._on_inserted)
         events.renamed.disconnect(self.reset)
         events.removed.disconnect(self._on_removed)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
         for annotator in self.annotators.values():
-            for binding in annotator.bindings.values():
-                keys.free_keys(binding.layer)
-                binding.layer.events.mode.disconnect(self._on_mode)
             annotator.close()
         self.annotators.clear()
         self.current = None
@@ -120,8 +167,11 @@ class Images(QObject):
             self._prepare(annotator)
             annotator.changed.connect(self.changed)
             annotator.told.connect(self.changed)
+            annotator.released.connect(self._on_released)
+            annotator.replaced.connect(partial(self._renew, image))
             self.annotators[image] = annotator
             self.opened.emit(annotator)
+            self.join(self._viewer.layers)
         self.current = self.annotators.get(image)
         self._adopt()
         self.changed.emit()
@@ -137,13 +187,27 @@ class Images(QObject):
             self._adopt()
         self.changed.emit()
 
+    def _on_inserted(self, event: Event) -> None:
+        self.reset()
+        if not self._closed and event.value is not None:
+            self.join([event.value])
+
     def _on_removed(self, event: Event) -> None:
-        annotator = self.annotators.pop(event.value, None)
+        self._renew(event.value)
+
+    def _renew(self, image: napari.layers.Image) -> None:
+        """End the work on an image that is gone, or is another one now; begin what there is."""
+        annotator = self.annotators.pop(image, None)
         if annotator is not None:
             self.closing.emit(annotator)
             annotator.close()
             annotator.deleteLater()
         self.reset()
+
+    def _on_released(self, layer: napari.layers.Shapes) -> None:
+        """Take back from a layer what `bind` has given it."""
+        keys.free_keys(layer)
+        layer.events.mode.disconnect(self._on_mode)
 
     def _on_mode(self, *_: object) -> None:
         self.changed.emit()
@@ -152,6 +216,9 @@ class Images(QObject):
         if self.current is not None:
             self.current.adopt()
             self.bind(list(self.current.bindings))
+            own = self.current.sight.sources.own
+            if own is not None:
+                self._hold(own.layer)
 
 
 def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_patchioner.viewer.session.record import is_foreign
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -68,12 +70,17 @@ class Selection:
     def delete(self, uids: Iterable[str]) -> int:
         """Delete shapes through their layers; return how many are on layers of other people."""
         known = [uid for uid in uids if uid in self._session.records]
-        theirs = {uid for source in self._sources() for uid in self._session.uids(source.key)}
+        foreign = [source for source in self._sources() if is_foreign(source.key)]
+        theirs = {uid for source in foreign for uid in self._session.uids(source.key)}
         self._session.drop(known)
         self.select(uid for uid in known if uid not in theirs)
         for binding in self._bindings.values():
             if binding.layer.selected_data:
                 binding.layer.remove_selected()
+        own = self._sources().own
+        if own is not None and own.layer.selected_data:
+            own.layer.remove_selected()
+            own.sync()
         return len(theirs.intersection(known))
 
     def _on_canvas(self) -> list[str]:

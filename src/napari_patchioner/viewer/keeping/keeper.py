@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf, projects_folder
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.viewer.canvas.binding import LayerBinding
+from napari_patchioner.viewer.canvas.layers import POINTS
 from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.reading.worker import Job, reporting
+from napari_patchioner.viewer.session.record import is_foreign
 from napari_patchioner.viewer.session.steps import counted
+from napari_patchioner.viewer.sources.source import layer_key
 
 from .autosave import Autosave, sentence
-from .restore import add, restore, resume
+from .restore import add, at_home, restore, resume
 from .returning import Returning
 from .snapshot import Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sized
 
     from napari_patchioner.annotations import CopyProject, ProjectRecord
     from napari_patchioner.annotations.project._project_merge import Merged
@@ -71,14 +76,16 @@ class Keeper(QObject):
         self._base = Project(ProjectImage(image_title(image)))
         self._saved: tuple[ProjectRecord, ...] = ()
         self._pending: tuple[ProjectRecord, ...] = ()
-        self.autosave = Autosave(self._project, self._shelf.write, self)
+        self._aside: list[Project] = []
+        self._layers: set[str] = set()
+        self.autosave = Autosave(self._project, self._write, self)
         self.autosave.saved.connect(self._on_saved)
         self.autosave.failed.connect(self.told)
         self._job: Job | None = Job(look_up, self._shelf, parent=self)
         self._job.delivered.connect(self._on_found)
         self._job.ended.connect(self._on_looked)
         self._job.start()
-        annotator.session.changed.append(self.autosave.touch)
+        annotator.session.changed.append(self._on_changed)
         self._returning = Returning(annotator, self._snapshots, self)
         self._returning.told.connect(self.told)
         # The last look at shapes whose layer is taken away together with its image.
@@ -125,9 +132,9 @@ class Keeper(QObject):
 
     def take_over(self) -> None:
         """Take over the newest work on a copy of the image; its own file stays as it is."""
-        (chosen, *_), session = self.copies, self._annotator.session
+        chosen = self.copies[0]
         self._forget_copies()
-        if any(record.seen is not None or record.caption for record in session.records.values()):
+        if self._is_begun:
             self.merge(chosen.path)
         else:
             self.open(chosen.path)
@@ -198,6 +205,14 @@ class Keeper(QObject):
 
     # details
 
+    @property
+    def _is_begun(self) -> bool:
+        """Whether something was done here already; other people's layers are no work of it."""
+        return any(
+            not is_foreign(record.layer) and (record.seen is not None or bool(record.caption))
+            for record in self._annotator.session.records.values()
+        )
+
     def _forget_copies(self) -> None:
         """Ask no more about copies; the menu offers them still."""
         self._shelf.others += tuple(one.path for one in self.copies)
@@ -205,7 +220,14 @@ class Keeper(QObject):
 
     def _take(self) -> tuple[ProjectRecord, ...]:
         """Return all records there are, those that cannot be shown as well."""
-        return self._snapshots.take(self._returning.layers)
+        self._layers = self._returning.layers
+        return self._snapshots.take(self._layers)
+
+    def _on_changed(self) -> None:
+        """Save soon; look at once where a layer has gone, which may be made anew before that."""
+        if self._returning.layers != self._layers:
+            self._take()
+        self.autosave.touch()
 
     def _project(self) -> Project | None:
         """Return the work as it is; None where all of it is saved."""
@@ -214,7 +236,21 @@ class Keeper(QObject):
         if same and all(one is other for one, other in zip(records, self._saved, strict=True)):
             return None
         self._pending = records
+        if dropped := self._snapshots.dropped():
+            self._aside.append(self._of(dropped))
+            # Not in the dock alone, whose line says something else a moment later.
+            show_info(
+                f"{counted(dropped, 'region')} of the deleted layer {_are(dropped)} kept in a file "
+                "beside the project: Undo brings them back, or Merge… in the ⋯ menu."
+            )
         return self._of(records)
+
+    def _write(self, project: Project) -> Path:
+        """Write the work, and first, into files of its own, what a person has thrown away whole."""
+        while self._aside:
+            self._shelf.set_aside(self._aside[0])
+            del self._aside[0]
+        return self._shelf.write(project)
 
     def _of(self, records: tuple[ProjectRecord, ...]) -> Project:
         """Return a project of records, with all that goes along with them."""
@@ -231,13 +267,15 @@ class Keeper(QObject):
 
     def _restore(self, project: Project) -> None:
         """Put saved work on the image, unless there is some already."""
-        session = self._annotator.session
+        session, image = self._annotator.session, self._annotator.image
+        there = {layer_key(layer) for layer in self._annotator.sight.sources.offers()}
+        project = replace(project, records=at_home(project.records, image, there))
         left = resume(project, session)
         if left is not None:
             self._go_on(project, left)
             self._returning.look()
             return
-        if any(record.seen is not None or record.caption for record in session.records.values()):
+        if self._is_begun:
             self._shelf.leave()
             self.told.emit(
                 f"There is saved work on this image ({len(project.records)} captions). What you "
@@ -264,6 +302,10 @@ class Keeper(QObject):
     def _refill(self, key: str, fill: Fill) -> None:
         """Fill a layer while nobody follows it, and follow it from then on."""
         annotator = self._annotator
+        if key == POINTS:
+            layer, sources = annotator.points(), annotator.sight.sources
+            sources.refill(layer, fill)
+            return
         layer = annotator.layer(key)
         annotator.bindings[key].close()
         fill(layer)
@@ -276,8 +318,8 @@ class Keeper(QObject):
 
     def _let_go(self) -> None:
         """Hear no more of the session and the viewer."""
-        if self.autosave.touch in self._annotator.session.changed:
-            self._annotator.session.changed.remove(self.autosave.touch)
+        if self._on_changed in self._annotator.session.changed:
+            self._annotator.session.changed.remove(self._on_changed)
             self._annotator.viewer.layers.events.removing.disconnect(self._look)
             self._returning.close()
 
@@ -307,6 +349,10 @@ class Keeper(QObject):
             if self._shelf.note:
                 self.told.emit(self._shelf.note)
         self.changed.emit()
+
+
+def _are(several: Sized) -> str:
+    return "is" if len(several) == 1 else "are"
 
 
 def _summary(regions: int, captions: int, written: str) -> str:

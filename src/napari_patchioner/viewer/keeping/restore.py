@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.viewer.canvas import table
-from napari_patchioner.viewer.canvas.geometry import alignment
+from napari_patchioner.viewer.canvas.geometry import POINT, alignment
 from napari_patchioner.viewer.canvas.repairs import flat
-from napari_patchioner.viewer.session.record import Row
+from napari_patchioner.viewer.session.record import OWN_LAYERS, Row, is_foreign
+from napari_patchioner.viewer.sources.source import OPENED
 
-from .snapshot import FOREIGN, fill_in, plane_of_record
+from .snapshot import fill_in, plane_of_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     import napari
 
     from napari_patchioner.annotations import Project, ProjectRecord
     from napari_patchioner.viewer.session.session import Session
 
-    Fill = Callable[[napari.layers.Shapes], None]
+    Fill = Callable[[napari.layers.Layer], None]
 
 DRAWN = ("rectangle", "ellipse", "polygon", "path", "line")
 
@@ -102,6 +104,36 @@ def add(
     return Restored(regions, sum(bool(record.caption) for record in there), tuple(left))
 
 
+def at_home(
+    records: Sequence[ProjectRecord], image: napari.layers.Image, there: Container[str]
+) -> tuple[ProjectRecord, ...]:
+    """Return records with a place on the image's own layers for what no other layer shows.
+
+    Shapes and points that were opened from files of captions, and points that were put on the
+    dock's own layer before it came back by itself.
+
+    Parameters
+    ----------
+    records : sequence of ProjectRecord
+        As saved.
+    image : Image
+        What they lie on.
+    there : container of str
+        Keys of other people's layers that are there.
+    """
+    own_points = f"{POINT}s:points [{image.name}]"
+
+    def home(record: ProjectRecord) -> ProjectRecord:
+        loose = record.layer.partition(":")[0] == OPENED or record.layer == own_points
+        if not loose or record.layer in there or record.vertices is None:
+            return record
+        if record.shape_type == POINT:
+            return replace(record, layer="points")
+        return replace(record, layer="traces" if record.shape_type == "path" else "regions")
+
+    return tuple(map(home, records))
+
+
 def resume(project: Project, session: Session) -> tuple[ProjectRecord, ...] | None:
     """Go on with work that is on the image still, as after the dock was closed and opened.
 
@@ -121,7 +153,7 @@ def resume(project: Project, session: Session) -> tuple[ProjectRecord, ...] | No
         if record is not None and record.caption in ("", saved.caption):
             fill_in(record, saved)
     missing = [one for one in project.records if one.uid not in session.records]
-    waiting = {one.uid for one in missing if one.shape_type in FOREIGN}
+    waiting = {one.uid for one in missing if is_foreign(one.layer)}
     return tuple(
         one for one in missing if one.uid in waiting or not waiting.isdisjoint(one.members)
     )
@@ -132,12 +164,26 @@ def fill_layer(
 ) -> None:
     """Draw saved shapes after those of a layer, each with its uid and caption in its row."""
     to_layer = alignment(image, layer)
+    if not hasattr(layer, "nshapes"):
+        _fill_points(layer, to_layer, records)
+        return
     there = table.read_rows(layer)[: layer.nshapes]
     with flat(layer):
         drawn = _draw(layer, [(record, to_layer(record.vertices)) for record in records])
     columns = dict.fromkeys(name for record in drawn for name in record.columns)
     _add_columns(layer, columns)
     table.write_rows(layer, [*there, *(_row(record) for record in drawn)])
+
+
+def _fill_points(
+    layer: napari.layers.Points, to_layer: Callable[[Any], Any], records: Sequence[ProjectRecord]
+) -> None:
+    """Put saved points after those of a layer."""
+    there = table.read_rows(layer)[: len(layer.data)]
+    layer.add(np.concatenate([to_layer(record.vertices) for record in records]))
+    layer.selected_data = set()
+    _add_columns(layer, dict.fromkeys(name for record in records for name in record.columns))
+    table.write_rows(layer, [*there, *map(_row, records)])
 
 
 def _draw(
@@ -201,8 +247,8 @@ def _add_columns(layer: napari.layers.Shapes, names: Iterable[str]) -> None:
 
 
 def _is_drawn(record: ProjectRecord) -> bool:
-    """Whether a record is a shape that a Shapes layer can hold."""
-    return record.shape_type in DRAWN and record.layer != ""
+    """Whether a record is a shape that one of the image's own layers can hold."""
+    return record.shape_type in (*DRAWN, POINT) and record.layer in OWN_LAYERS
 
 
 def _check_axes(shapes: Iterable[ProjectRecord], image: napari.layers.Image) -> None:

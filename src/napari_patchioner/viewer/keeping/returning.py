@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Points
+from napari.layers import Points, Shapes
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.viewer.canvas.geometry import POINT, alignment
+from napari_patchioner.viewer.canvas.table import read_shapes
 from napari_patchioner.viewer.session.record import Seen
 from napari_patchioner.viewer.session.steps import counted
 from napari_patchioner.viewer.sources.source import layer_key
@@ -88,7 +89,9 @@ class Returning(QObject):
             sources.follow(layer)
 
     def _places(self, layer: napari.layers.Layer) -> list[Seen]:
-        """Return the points of a layer; nothing where it has labels."""
+        """Return the points or shapes of a layer; nothing where it has labels."""
+        if isinstance(layer, Shapes):
+            return read_shapes(layer, self._annotator.image)
         if not isinstance(layer, Points):
             return []
         places = alignment(layer, self._annotator.image)(layer.data)

@@ -6,9 +6,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_patchioner.annotations import ProjectRecord
-from napari_patchioner.viewer.canvas.geometry import POINT
-from napari_patchioner.viewer.session.mask import LABEL, SeenMask
-from napari_patchioner.viewer.session.record import Plane
+from napari_patchioner.viewer.session.mask import SeenMask
+from napari_patchioner.viewer.session.record import Plane, is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -31,8 +30,6 @@ SHARED = (
     "origin",
     "wanted",
 )
-# On layers of other people's making, which are not ours to bring back.
-FOREIGN = (POINT, LABEL)
 # All that makes a difference to a file. Nothing in it is changed in place.
 _state_of = attrgetter(*SHARED, "asked", "fingerprint", "layer", "extras")
 
@@ -60,6 +57,12 @@ class Snapshots:
         self._extra: dict[str, Mapping[str, Any]] = {}
         self._carried: dict[str, ProjectRecord] = {}
         self._gone: dict[str, ProjectRecord] = {}
+        self._dropped: dict[str, ProjectRecord] = {}
+
+    def dropped(self) -> tuple[ProjectRecord, ...]:
+        """Return what was on deleted layers that were made anew without it, each record once."""
+        dropped, self._dropped = self._dropped, {}
+        return tuple(one for uid, one in dropped.items() if uid not in self._session.records)
 
     @property
     def lost(self) -> dict[str, ProjectRecord]:
@@ -119,8 +122,11 @@ class Snapshots:
         layer may come back in part, or plane by plane.
         """
         entries = {**self._gone, **missing}
+        again = {u: one for u, one in self._gone.items() if one.layer and one.layer in bound}
+        again = {u: one for u, one in again.items() if not is_foreign(one.layer)}
+        self._dropped |= {u: one for u, one in again.items() if u not in self._taken}
         gone = {u: one for u, one in entries.items() if one.layer and one.layer not in bound}
-        self._carried |= {u: one for u, one in gone.items() if one.shape_type in FOREIGN}
+        self._carried |= {u: one for u, one in gone.items() if is_foreign(one.layer)}
         shapes = {**self._carried, **gone}
         groups = {
             uid: one for uid, one in entries.items() if not shapes.keys().isdisjoint(one.members)

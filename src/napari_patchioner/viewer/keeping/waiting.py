@@ -1,4 +1,4 @@
-"""Saved captions of points and labels, until a layer shows the regions they were written for."""
+"""Saved captions of other people's layers, until a layer shows the regions they belong to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from napari_patchioner.viewer.canvas.geometry import POINT
 from napari_patchioner.viewer.session.identify import new_uid
 from napari_patchioner.viewer.session.mask import LABEL, SeenMask
+from napari_patchioner.viewer.session.record import is_foreign
 
-from .snapshot import FOREIGN, fill_in
+from .snapshot import fill_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +43,7 @@ class Found(NamedTuple):
 
 
 class Waiting:
-    """Gives saved captions back to points and labels; see `session.Waiting`.
+    """Gives saved captions back to layers of other people's making; see `session.Waiting`.
 
     A region is known again by its uid, where its layer has brought a table along, or by being
     the same: a point at the same place, a label of the same pixels.
@@ -70,7 +71,7 @@ class Waiting:
 
     def records(self) -> list[ProjectRecord]:
         """Return what waits for a layer."""
-        return [one for one in self._lost().values() if one.shape_type in FOREIGN]
+        return [one for one in self._lost().values() if is_foreign(one.layer)]
 
     def name(
         self, layer: str, shapes: Sequence[Seen], names: Sequence[str | None]
@@ -162,8 +163,27 @@ def match(saved: Sequence[ProjectRecord], shapes: Sequence[Seen]) -> list[Projec
                 # The one with the same number, where two layers had the same pixels.
                 same.sort(key=lambda one: one.label == seen.value)
                 found[place] = same.pop()
+    _match_outlines(saved, shapes, found)
     _match_points([one for one in saved if one.shape_type == POINT], shapes, found)
     return found
+
+
+def _match_outlines(
+    saved: Sequence[ProjectRecord], shapes: Sequence[Seen], found: list[ProjectRecord | None]
+) -> None:
+    """Find shapes of the same kind with the same vertices, in napari's single precision."""
+    outlines: dict[Any, list[ProjectRecord]] = {}
+    for one in saved:
+        if one.shape_type not in (POINT, LABEL, "") and one.vertices is not None:
+            outlines.setdefault(_outline(one.shape_type, one.vertices), []).append(one)
+    for place, seen in enumerate(shapes):
+        same = outlines.get(_outline(seen.shape_type, seen.vertices))
+        if same:
+            found[place] = same.pop(0)
+
+
+def _outline(kind: str, vertices: Any) -> tuple[str, bytes]:
+    return kind, np.round(np.asarray(vertices, float), 2).tobytes()
 
 
 def _match_points(

@@ -86,7 +86,12 @@ class Snapshot:
         return Snapshot(tuple(records), {k: v for k, v in self.order.items() if k != layer})
 
     def extended(self, layer: str, other: Snapshot) -> Snapshot:
-        """Return this snapshot with what another one says of a layer."""
+        """Return this snapshot with what another one says of a layer, if it says nothing itself.
+
+        A layer that was deleted and made anew had shapes before.
+        """
+        if layer in self.order:
+            return self
         new = tuple(record for record in other.records if record.layer == layer)
         return Snapshot(self.records + new, {**self.order, layer: other.order[layer]})
 

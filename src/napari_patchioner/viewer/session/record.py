@@ -6,14 +6,36 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
-from .seen import NO_SCORE, Look, Plane, Row, Seen, same_cells, same_number
+from .seen import (
+    NO_SCORE,
+    OWN_LAYERS,
+    Look,
+    Plane,
+    Row,
+    Seen,
+    is_foreign,
+    same_cells,
+    same_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_patchioner.decoders import Caption
 
-__all__ = ["NO_SCORE", "SOURCES", "Kind", "Look", "Plane", "Record", "Request", "Row", "Seen"]
+__all__ = [
+    "NO_SCORE",
+    "OWN_LAYERS",
+    "SOURCES",
+    "Kind",
+    "Look",
+    "Plane",
+    "Record",
+    "Request",
+    "Row",
+    "Seen",
+    "is_foreign",
+]
 
 Kind = Literal["shape", "group", "image"]
 SOURCES = ("", "model", "edited", "human")

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 NO_SCORE = float("nan")
+# Keys of the layers whose regions are drawn here, and come back with the image.
+OWN_LAYERS = ("regions", "traces", "points")
+
+
+def is_foreign(layer: str) -> bool:
+    """Whether a layer, given by its key, is of other people's making.
+
+    >>> is_foreign("regions"), is_foreign("shapes:my cells"), is_foreign("")
+    (False, True, False)
+    """
+    return ":" in layer
 
 
 def same_number(one: float, other: float) -> bool:

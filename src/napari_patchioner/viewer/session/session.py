@@ -88,8 +88,16 @@ class Session(Decisions):
         seen = [self.records[uid].seen for uid in self._order.get(layer, [])]
         return [shape for shape in seen if shape is not None]
 
+    def drop_layer(self, layer: str) -> None:
+        """Drop the shapes of a layer of ours that a person has deleted, as a step."""
+        names = self._order.get(layer, [])
+        with self.step(f"deletion of a layer of {counted(names, 'shape')}"):
+            for uid in self._order.pop(layer, []):
+                del self.records[uid]
+            self._refresh_groups()
+
     def forget(self, layer: str) -> None:
-        """Drop the shapes of a layer that is gone, from the history too."""
+        """Drop the regions of a layer that is no longer followed, from the history too."""
         if self.waiting is not None and layer in self._foreign:
             self.waiting.leave(layer)
         for uid in self._order.pop(layer, []):
@@ -288,5 +296,7 @@ def _adopt(uid: str, layer: str, shape: Seen, row: Row) -> Record:
         record.caption, record.score = row.caption, row.score
         record.source = row.source if row.source in SOURCES and row.source else "human"
         record.model, record.reviewed = row.caption_model, bool(row.reviewed)
-    record.wanted = not record.caption
+    # As files of ours say it.
+    record.locked = str(row.extras.get("locked", "")).lower() == "true"
+    record.wanted = not record.caption and not record.locked
     return record

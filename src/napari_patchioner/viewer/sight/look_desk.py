@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QObject
 
+from napari_patchioner.errors import RegionError
 from napari_patchioner.viewer.canvas._halo import add_halo
+from napari_patchioner.viewer.canvas.canvas_text import has_text
 from napari_patchioner.viewer.canvas.keys import key_callback
+from napari_patchioner.viewer.canvas.layers import draw_captions, line_colour
 
 from ._own_context import delete_in_own_context
 
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
 
     from .look_bar import LookBar
 
+CAPTION_LAYER = "Caption this layer"
 SMALLER, LARGER, INSPECT = "[", "]", "J"
 READING = {
     "composite": "Read all visible channels together",
     "follow": "Read again when the display changes",
     "keep": "Keep what was read on disk",
 }
-POINTS = "points"
 
 
 class LookDesk(QObject):
@@ -100,35 +102,37 @@ class LookDesk(QObject):
         for name, title in READING.items():
             on = getattr(self._current.reader, name)
             self._check(title, on, partial(self._set_reading, name))
+        menu.addAction(CAPTION_LAYER).triggered.connect(self.caption_layer)
         menu.addSection("Also caption")
         for layer in self._current.sight.sources.offers():
             on = layer in self._current.sight.sources.following
             self._check(layer.name, on, partial(self._set_source, layer))
         menu.addAction("New points layer: click to caption").triggered.connect(self.new_points)
 
-    def new_points(self, *_: object) -> None:
-        """Make a points layer on the image, and caption every point put there."""
+    def caption_layer(self, *_: object) -> None:
+        """Caption what lies on the layer that is selected in napari, whoever made it."""
+        layer = self._viewer.layers.selection.active
         if self._current is None:
             return
-        from napari.layers import Points
+        if layer is None or self._current.owns(layer):
+            self._current.tell("Select the layer to caption in napari's list of layers first.")
+            return
+        try:
+            self._current.sight.sources.follow(layer)
+        except RegionError as error:
+            self._current.tell(str(error))
+        else:
+            # What somebody has written there already stays.
+            if hasattr(layer, "text") and not has_text(layer):
+                draw_captions(layer, line_colour(self._current.image, "regions"))
+                add_halo(self._viewer, layer)
+            self._current.tell(f"What lies on {layer.name!r} is captioned from now on.")
 
-        from napari_patchioner.viewer.canvas import layers
-
-        image = self._current.image
-        colour = layers.line_colour(image, "regions")
-        layer = Points(
-            ndim=image.ndim,
-            name=f"{POINTS} [{image.name}]",
-            size=6 * layers.edge_width(image),
-            face_color=colour,
-            border_color="white",
-            **layers.placement(image),
-        )
-        self._viewer.add_layer(layer)
-        self._current.sight.sources.follow(layer)
-        layers.draw_captions(layer, colour)
-        # Above the point, not over it.
-        layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
+    def new_points(self, *_: object) -> None:
+        """Turn to the image's own points layer: every point put there is captioned."""
+        if self._current is None:
+            return
+        layer = self._current.points()
         add_halo(self._viewer, layer)
         self._viewer.layers.selection.active = layer
         layer.mode = "add"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_patchioner.viewer.canvas import table
 from napari_patchioner.viewer.canvas.following import Follower
 from napari_patchioner.viewer.canvas.geometry import POINT, alignment
-from napari_patchioner.viewer.session.record import Seen
+from napari_patchioner.viewer.session.record import Seen, is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -38,6 +40,8 @@ class PointsSource:
     """
 
     progress = None
+    # A point is put down at once, and moved in one go.
+    drawing = dragging = False
 
     def __init__(
         self,
@@ -52,6 +56,9 @@ class PointsSource:
         self._session, self._changed = session, changed
         self._writing = False
         self._follower = Follower(layer, image)
+        self._foreign = is_foreign(key)
+        if self._foreign:
+            table.keep_theirs(layer)
         missing = [name for name in table.COLUMNS if name not in layer.features]
         if missing:
             blank = table.empty_columns(len(layer.data))
@@ -60,7 +67,10 @@ class PointsSource:
         layer.events.data.connect(self._on_data)
         layer.events.features.connect(self._on_features)
         layer.selected_data.events.items_changed.connect(self._on_selected)
-        self.sync()
+        if not len(layer.data) and session.uids(key):
+            self.restore()
+        else:
+            self.sync()
 
     def close(self) -> None:
         """Stop following the layer."""
@@ -69,16 +79,31 @@ class PointsSource:
         self.layer.selected_data.events.items_changed.disconnect(self._on_selected)
         self._follower.close()
 
-    def sync(self) -> None:
-        """Read the points and repair the table."""
+    def sync(self, *, quiet: bool = False) -> None:
+        """Read the points and repair the table; `quiet` where what is new is no step."""
         if self._writing:
             return
         self._follower.look()
         places = alignment(self.layer, self.image)(self.layer.data)
         seen = [Seen(POINT, place[None]) for place in places]
         rows = table.read_rows(self.layer)
-        if self._session.observe(self.key, seen, rows, foreign=True):
+        news = self._session.observe(self.key, seen, rows, quiet=quiet, foreign=self._foreign)
+        if news:
             self._write(table.write_rows)
+
+    def restore(self) -> None:
+        """Give a layer of our own the points and rows that the session has gone back to."""
+        places = [seen.vertices[0] for seen in self._session.shapes(self.key)]
+        self._writing = True
+        try:
+            self.layer.selected_data = set()
+            self.layer.data = alignment(self.image, self.layer)(
+                np.reshape(places, (-1, self.image.ndim))
+            )
+            table.write_rows(self.layer, self._session.table(self.key))
+        finally:
+            self._writing = False
+        self.sync(quiet=True)
 
     def show(self) -> None:
         """Write the session's captions into the table, by uid."""

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QObject
 
-from napari_patchioner.errors import RegionError
+from napari_patchioner.annotations import read_annotations
+from napari_patchioner.errors import FormatError, RegionError
+from napari_patchioner.viewer.canvas.layers import POINTS, is_ours
+from napari_patchioner.viewer.export.to_layers import features
+from napari_patchioner.viewer.preferences import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -15,6 +19,11 @@ if TYPE_CHECKING:
 
     from napari_patchioner.viewer.reading.worker import Progress
     from napari_patchioner.viewer.session.session import Session
+
+    from .points_source import PointsSource
+
+OPENED = "opened"
+_BROUGHT = "napari-patchioner captions"
 
 
 class Source(Protocol):
@@ -87,52 +96,86 @@ class Sources(QObject):
         self._session, self._changed = session, changed
 
     def offers(self) -> list[napari.layers.Layer]:
-        """Return the layers that could be followed: points and labels with the image's axes."""
-        from napari.layers import Labels, Points
+        """Return the layers that could be followed: other people's, with the image's axes."""
+        from napari.layers import Labels, Points, Shapes
 
-        kinds = (Labels, Points)
+        kinds = (Labels, Points, Shapes)
         return [
             layer
             for layer in self._viewer.layers
-            if isinstance(layer, kinds) and layer.ndim == self._image.ndim
+            if isinstance(layer, kinds)
+            and layer.ndim == self._image.ndim
+            and (layer in self.following or not is_ours(self._viewer, layer))
         ]
 
-    def follow(self, layer: napari.layers.Layer) -> Source:
+    @property
+    def own(self) -> PointsSource | None:
+        """The image's own points layer, which comes back with it."""
+        found = (one for one in self.following.values() if one.key == POINTS)
+        return next(found, None)  # type: ignore[arg-type]
+
+    def follow(self, layer: napari.layers.Layer, *, own: bool = False) -> Source:
         """Caption what lies on a layer, and what will.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Shapes, points or labels.
+        own : bool
+            It is the image's own points layer: what is put there is a step, and comes back.
 
         Raises
         ------
         RegionError
-            If it is no points or labels layer, or has other axes than the image.
+            If it is a layer of another kind, or has other axes than the image.
         """
-        from napari.layers import Labels, Points
+        from napari.layers import Labels, Points, Shapes
 
         from .labels_source import LabelsSource
         from .points_source import PointsSource
+        from .shapes_source import ShapesSource
 
         if layer in self.following:
             return self.following[layer]
-        if not isinstance(layer, (Labels, Points)):
-            raise RegionError(f"{layer.name!r} is neither a points nor a labels layer")
+        kinds = {Labels: LabelsSource, Points: PointsSource, Shapes: ShapesSource}
+        kind = next((made for one, made in kinds.items() if isinstance(layer, one)), None)
+        if kind is None:
+            raise RegionError(
+                f"{layer.name!r} is neither a shapes, points nor labels layer; choose one that is"
+            )
         if layer.ndim != self._image.ndim:
             raise RegionError(
                 f"{layer.name!r} has {layer.ndim} axes but the image has {self._image.ndim}; "
                 "make a layer with as many"
             )
-        kind = LabelsSource if isinstance(layer, Labels) else PointsSource
-        source = kind(
-            layer, self._image, self._key(layer), self._session, self._changed, self._viewer
-        )
+        if not own:
+            bring_captions(layer)
+        key = POINTS if own else self._key(layer)
+        source = kind(layer, self._image, key, self._session, self._changed, self._viewer)
         self.following[layer] = source
         self._changed()
         return source
 
-    def leave(self, layer: napari.layers.Layer) -> None:
-        """Stop following a layer; its captions stay in its table, but not in the session."""
+    def refill(
+        self, layer: napari.layers.Points, fill: Callable[[napari.layers.Layer], None]
+    ) -> None:
+        """Fill the image's own points layer while nobody follows it, then follow it again."""
+        self.following.pop(layer).close()
+        fill(layer)
+        self.follow(layer, own=True)
+
+    def leave(self, layer: napari.layers.Layer, *, deleted: bool = False) -> None:
+        """Stop following a layer; its captions stay in its table, but not in the session.
+
+        That the image's own points layer was deleted is a step, which can be undone.
+        """
         source = self.following.pop(layer, None)
         if source is not None:
             source.close()
-            self._session.forget(source.key)
+            if deleted and source.key == POINTS:
+                self._session.drop_layer(source.key)
+            else:
+                self._session.forget(source.key)
             self._changed()
 
     def selected(self) -> list[str]:
@@ -179,5 +222,38 @@ class Sources(QObject):
 
 
 def layer_key(layer: napari.layers.Layer) -> str:
-    """Return what a followed layer is called in the session, if no other one has its name."""
-    return f"{type(layer).__name__.lower()}:{layer.name}"
+    """Return what a followed layer is called in the session, if no other one has its name.
+
+    What was opened from a file of captions says so: it comes back without the file, too.
+    """
+    kind = type(layer).__name__.lower()
+    return f"{OPENED if is_opened(layer) and kind != 'labels' else kind}:{layer.name}"
+
+
+def is_opened(layer: napari.layers.Layer) -> bool:
+    """Whether a layer was opened from a file of regions and captions."""
+    return layer.source.reader_plugin == NAME or bool(layer.metadata.get(_BROUGHT))
+
+
+def bring_captions(layer: napari.layers.Layer) -> bool:
+    """Take the captions along that napari's own reader leaves in a table of shapes.
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+    """
+    path = str(layer.source.path or "")
+    if not hasattr(layer, "shape_type") or not path.lower().endswith(".csv"):
+        return False
+    if "caption" in layer.features:
+        return False
+    try:
+        found = read_annotations(path)
+    except FormatError:
+        return False
+    if len(found) != layer.nshapes or not any(one.caption for one in found):
+        return False
+    layer.features = layer.features.assign(**features(found))
+    layer.metadata[_BROUGHT] = True
+    return True

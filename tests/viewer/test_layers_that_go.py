@@ -1,0 +1,213 @@
+"""Images and layers deleted, opened again, renamed, reordered: work goes on, none is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from PIL import Image
+
+from napari_patchioner.annotations import read_project
+from napari_patchioner.viewer.keeping import autosave
+
+BOXES = ([(20, 10), (60, 50)], [(20, 70), (60, 110)], [(20, 130), (60, 170)], [(80, 10), (110, 50)])
+TEXTS = ["something red", "something green", "something blue", "something red"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(autosave, "REST_MS", 20)
+
+
+@pytest.fixture
+def image_file(tmp_path, picture):
+    path = tmp_path / "stripes.png"
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@pytest.fixture
+def desk(viewer, library, image_file, guide, qtbot):
+    """The dock on an image from a file, and a hand to draw with."""
+    from napari_patchioner.viewer import CaptionDock
+
+    viewer.open(image_file)
+    dock = CaptionDock(viewer, library=library)
+    viewer.window.add_dock_widget(dock, name="Patch-ioner")
+    viewer.window._qt_window.resize(1280, 800)
+    qtbot.wait(200)
+    yield Desk(viewer, dock, guide, qtbot)
+    dock.shut_down()
+
+
+class Desk:
+    """What a person does at the window."""
+
+    def __init__(self, viewer, dock, guide, qtbot):
+        self.viewer, self.dock, self.guide, self.qtbot = viewer, dock, guide, qtbot
+
+    def start(self):
+        self.dock.panel.progress.button.click()
+        self.until(lambda: self.annotator.reader.ready and not self.annotator.reader.active)
+
+    def draw(self, box):
+        self.viewer.reset_view()
+        self.dock.panel.draw.buttons["Box"].click()
+        self.guide.Hand(self.viewer, self.dock.image).drag(box)
+
+    def begin(self, boxes=BOXES[:1]):
+        """Start, draw, and wait until all is captioned and saved."""
+        self.until(lambda: self.keeper.found)
+        self.start()
+        for box in boxes:
+            self.draw(box)
+        self.until(lambda: all(self.captions()) and self.layer.nshapes >= len(boxes))
+
+    def until(self, done):
+        self.qtbot.waitUntil(done, timeout=10000)
+
+    @property
+    def annotator(self):
+        return self.dock.annotator
+
+    @property
+    def keeper(self):
+        return self.dock.projects.keepers[self.annotator]
+
+    @property
+    def layer(self):
+        return self.annotator.layer("regions")
+
+    def captions(self):
+        return list(self.layer.features["caption"])
+
+    def saved(self):
+        assert self.keeper.save()
+        return sorted(record.caption for record in read_project(self.keeper.path).records)
+
+    def above(self, layer):
+        layers = list(self.viewer.layers)
+        return layers.index(layer) > layers.index(self.dock.image)
+
+
+def test_an_image_deleted_and_opened_again_goes_on(quiet, desk, image_file):
+    desk.begin()
+    old = desk.layer
+    desk.viewer.layers.remove(desk.dock.image)
+    desk.viewer.open(image_file)
+    desk.begin(BOXES[1:2])
+    assert desk.captions() == TEXTS[:2]
+    assert desk.above(desk.layer)
+    assert desk.layer is old
+    assert desk.saved() == sorted(TEXTS[:2])
+
+
+def test_a_deleted_layer_is_a_step_and_what_was_on_it_is_never_lost(quiet, desk):
+    desk.begin(BOXES[:2])
+    # Other names and another order take nothing away.
+    desk.dock.image.name = "renamed"
+    desk.layer.name = "my regions"
+    layers = desk.viewer.layers
+    layers.move(layers.index(desk.layer), 0)
+    desk.draw(BOXES[2])
+    desk.until(lambda: desk.captions() == TEXTS[:3])
+    assert desk.saved() == sorted(TEXTS[:3])
+
+    first = desk.layer
+    layers.remove(first)
+    assert "Undo" in desk.dock.panel.status.text()
+    assert desk.saved() == sorted(TEXTS[:3]), "the file is not emptied by a slip"
+    desk.dock.panel.undo.click()
+    assert desk.layer is not first
+    assert desk.captions() == TEXTS[:3]
+    np.testing.assert_allclose(desk.layer.data[2], first.data[2])
+    assert set(map(tuple, desk.layer.edge_color)) == set(map(tuple, first.edge_color))
+
+    layers.remove(desk.layer)
+    desk.start()
+    desk.draw(BOXES[3])
+    desk.until(lambda: desk.captions() == TEXTS[3:])
+    assert desk.saved() == TEXTS[3:]
+    [aside] = desk.keeper.others
+    assert sorted(record.caption for record in read_project(aside).records) == sorted(TEXTS[:3])
+    assert any("Merge" in note.message for note in notification_manager.records)
+    desk.dock.panel.undo.click()
+    desk.dock.panel.undo.click()
+    assert desk.captions() == TEXTS[:3]
+    desk.dock.panel.redo.click()
+    desk.dock.panel.redo.click()
+    assert desk.captions() == TEXTS[3:]
+
+
+def test_all_layers_cleared_and_the_file_opened_twice(quiet, desk, image_file, qtbot):
+    desk.begin()
+    orphans = [desk.layer]
+    desk.viewer.layers.clear()
+    assert desk.annotator is None
+    assert not orphans[0].keymap, "its keys would do something to another image"
+    desk.viewer.open(image_file)
+    desk.until(lambda: desk.keeper.found)
+    assert desk.captions() == TEXTS[:1]
+    desk.begin(BOXES[1:2])
+    assert desk.saved() == sorted(TEXTS[:2])
+    first = desk.dock.image
+    before = desk.captions()
+    desk.viewer.open(image_file)
+    assert desk.dock.image is not first
+    desk.begin(BOXES[2:3])
+    assert desk.captions() == TEXTS[:3]
+    desk.saved()
+    last = desk.keeper.path
+    desk.dock.panel.source.image.value = first
+    assert desk.captions() == before
+    desk.draw(BOXES[3])
+    desk.until(lambda: desk.captions() == [*before, TEXTS[3]])
+    assert desk.saved() == sorted([*before, TEXTS[3]])
+    assert desk.keeper.path != last, "neither writes over the other"
+    assert len(read_project(last).records) == 3
+
+
+def test_another_image_takes_nothing_over_and_new_pixels_go_on(
+    quiet, desk, image_file, picture, library
+):
+    from napari_patchioner.viewer import CaptionDock
+
+    desk.begin()
+    desk.saved()
+    old, project = desk.layer, desk.keeper.path
+    desk.viewer.layers.remove(desk.dock.image)
+    desk.viewer.add_image(picture[:, ::-1], name="stripes")
+    desk.until(lambda: desk.keeper.found)
+    assert desk.annotator.bindings == {}, "what lay on an image of the same name is not its own"
+    desk.begin()
+    assert desk.layer is not old
+    assert desk.captions() == ["something blue"]
+    assert (old.nshapes, desk.layer.nshapes) == (1, 1)
+
+    # The same array, deleted and added again, is the same image.
+    mine = desk.layer
+    desk.viewer.layers.remove(desk.dock.image)
+    desk.viewer.add_image(picture[:, ::-1].copy(), name="stripes")
+    assert desk.layer is mine
+    desk.begin(BOXES[1:2])
+
+    # New pixels of the same size, then of another: what is drawn stays, and work goes on.
+    desk.dock.image.data = np.ascontiguousarray(picture)
+    desk.begin(BOXES[2:3])
+    assert desk.captions()[-1] == "something blue"
+    earlier = desk.annotator
+    desk.dock.image.data = np.concatenate([picture, picture])
+    assert desk.annotator is not earlier
+    desk.begin([[(140, 10), (160, 50)]])
+    assert desk.captions()[-1] == "something red"
+    assert desk.saved() == sorted(desk.captions())
+    assert [record.caption for record in read_project(project).records] == TEXTS[:1]
+
+    # A second dock in the same window: the first one saves, and gives way.
+    other = CaptionDock(desk.viewer, library=library)
+    desk.viewer.window.add_dock_widget(other, name="second")
+    assert desk.dock.annotators == {}
+    desk.dock = other
+    desk.begin(BOXES[3:])
+    assert desk.captions()[-1] == "something red"
+    assert len(desk.saved()) == 5
