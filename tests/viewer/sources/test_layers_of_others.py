@@ -186,6 +186,18 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     assert RED in captions(table)
     known = {uid: record.caption for uid, record in session.records.items()}
 
+    # Another image takes none of these layers for its own.
+    other = viewer.add_image(255 - started.image.data, name="other")
+    assert started.image is other
+    assert not started.annotator.session.records
+    viewer.layers.selection.active = table
+    started.panel.source.image.value = other
+    started.look.caption_layer()
+    assert "another image" in started.panel.status.text()
+    keeper = started.projects.keepers[annotator]
+    assert keeper.save()
+    viewer.layers.remove(other)
+
     # All of it comes back with the image, without the files.
     asked = len(captioner.captioned)
     dock, project = again()

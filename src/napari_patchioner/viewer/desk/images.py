@@ -10,7 +10,6 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas import keys, layers
-from napari_patchioner.viewer.canvas.layers import is_ours
 from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.session.steps import counted
 from napari_patchioner.viewer.sources.source import bring_captions, is_opened
@@ -114,7 +113,17 @@ class Images(QObject):
         for layer in list(opened):
             image = self._subject(layer) if is_opened(layer) or bring_captions(layer) else None
             annotator = self.annotators.get(image)
-            if annotator is None or annotator.owns(layer) or is_ours(self._viewer, layer):
+            if annotator is None:
+                continue
+            if layer.ndim != image.ndim:
+                annotator.tell(
+                    f"{layer.name!r} has {layer.ndim} axes but the image has {image.ndim}, so its "
+                    "regions are not captioned; choose an image with as many."
+                )
+                continue
+            if layer not in annotator.sight.sources.offers():
+                continue
+            if layer in annotator.sight.sources.following:
                 continue
             uids = [uid for uid in layer.features.get("uid", ()) if uid]
             if uids and all(uid in annotator.session.records for uid in uids):

@@ -94,6 +94,7 @@ class Panel(QWidget):
         layout.addWidget(self.source)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
+        layout.addWidget(self.project.offer)
         layout.addWidget(self.review)
         heading = QHBoxLayout()
         heading.addWidget(_heading("Draw"), 1)

@@ -28,7 +28,13 @@ CLEAR = "Clear the grid store…"
 
 
 class ProjectRow(QWidget):
-    """Tells whether all work is saved."""
+    """Tells whether all work is saved.
+
+    Attributes
+    ----------
+    offer : CopyOffer
+        A question, to be laid out where it is seen at once.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,14 +61,11 @@ class ProjectRow(QWidget):
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.offer = CopyOffer(self)
-        row = QHBoxLayout()
-        row.addWidget(self.state, 1)
-        row.addWidget(self.open)
-        row.addWidget(self.more)
-        layout = QVBoxLayout(self)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.offer)
-        layout.addLayout(row)
+        layout.addWidget(self.state, 1)
+        layout.addWidget(self.open)
+        layout.addWidget(self.more)
 
     def show_state(self, state: str, path: Path | None, problem: str = "") -> None:
         """Show a few words; the whole path, or what is wrong, is the tooltip."""

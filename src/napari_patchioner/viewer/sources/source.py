@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from qtpy.QtCore import QObject
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .points_source import PointsSource
 
 OPENED = "opened"
+# Of every followed layer, who follows it: two would both write its table.
+_FOLLOWED: WeakKeyDictionary[Any, ReferenceType[Sources]] = WeakKeyDictionary()
 _BROUGHT = "napari-patchioner captions"
 
 
@@ -106,6 +109,7 @@ class Sources(QObject):
             if isinstance(layer, kinds)
             and layer.ndim == self._image.ndim
             and (layer in self.following or not is_ours(self._viewer, layer))
+            and not self._is_others(layer)
         ]
 
     @property
@@ -148,11 +152,16 @@ class Sources(QObject):
                 f"{layer.name!r} has {layer.ndim} axes but the image has {self._image.ndim}; "
                 "make a layer with as many"
             )
+        if self._is_others(layer):
+            raise RegionError(
+                f"what lies on {layer.name!r} is captioned for another image; choose that image"
+            )
         if not own:
             bring_captions(layer)
         key = POINTS if own else self._key(layer)
         source = kind(layer, self._image, key, self._session, self._changed, self._viewer)
         self.following[layer] = source
+        _FOLLOWED[layer] = ref(self)
         self._changed()
         return source
 
@@ -172,6 +181,7 @@ class Sources(QObject):
         source = self.following.pop(layer, None)
         if source is not None:
             source.close()
+            _FOLLOWED.pop(layer, None)
             if deleted and source.key == POINTS:
                 self._session.drop_layer(source.key)
             else:
@@ -212,7 +222,13 @@ class Sources(QObject):
         """Stop following everything."""
         for source in self.following.values():
             source.close()
+            _FOLLOWED.pop(source.layer, None)
         self.following.clear()
+
+    def _is_others(self, layer: napari.layers.Layer) -> bool:
+        """Whether a layer is followed for another image."""
+        found = _FOLLOWED.get(layer)
+        return found is not None and found() not in (None, self)
 
     def _key(self, layer: napari.layers.Layer) -> str:
         """Return a name that no other followed layer has."""
