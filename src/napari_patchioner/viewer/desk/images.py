@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from qtpy.QtCore import QObject, Signal
 
@@ -79,6 +80,8 @@ class Images(QObject):
         self._deeds = deeds
         self._dress = dress
         self._closed = False
+        # Layers from files, each of which is asked once which image it is about.
+        self._joined: WeakSet[napari.layers.Layer] = WeakSet()
         choice.changed.connect(self._on_choice)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.renamed.connect(self.reset)
@@ -113,8 +116,9 @@ class Images(QObject):
         for layer in list(opened):
             image = self._subject(layer) if is_opened(layer) or bring_captions(layer) else None
             annotator = self.annotators.get(image)
-            if annotator is None:
+            if annotator is None or layer in self._joined:
                 continue
+            self._joined.add(layer)
             if layer.ndim != image.ndim:
                 annotator.tell(
                     f"{layer.name!r} has {layer.ndim} axes but the image has {image.ndim}, so its "
