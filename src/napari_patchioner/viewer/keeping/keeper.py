@@ -241,7 +241,7 @@ class Keeper(QObject):
             # Not in the dock alone, whose line says something else a moment later.
             show_info(
                 f"{counted(dropped, 'region')} of the deleted layer {_are(dropped)} kept in a file "
-                "beside the project: Undo brings them back, or Merge… in the ⋯ menu."
+                "beside the project: Undo brings them back, or Merge… in the More menu."
             )
         return self._of(records)
 
