@@ -258,7 +258,7 @@ class Annotator(QObject):
         with self.session.step(f"deletion of {counted(known, 'region')}"):
             kept = self._selection.delete(known)
         if kept:
-            self.tell("Layers of other people are not ours to change: delete it on their own layers.")
+            self.tell("What other people made is not ours to delete: do it on their own layers.")
         self.show()
 
     # what happens around
