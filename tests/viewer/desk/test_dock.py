@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from npe2 import PluginManifest
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QPushButton
 from superqt import QCollapsible
+
+ROOT = Path(__file__).parents[3]
+NAMED = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
 @pytest.mark.every_qt
@@ -64,3 +70,17 @@ def test_the_help_lists_the_keys(dock, qtbot):
     [text] = [label.text() for label in dialog.findChildren(QLabel) if label.text()]
     assert "Ctrl+1 to Ctrl+9" in text
     dialog.close()
+
+
+def test_the_guide_names_buttons_and_menus_as_they_stand_there(dock, viewer):
+    pages = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("guide", "projects"))]
+    said = {name for page in pages for name in NAMED.findall(page.read_text(encoding="utf-8"))}
+    dock.panel.look.menu.aboutToShow.emit()
+    widgets = [dock, dock.list_desk.list]
+    buttons = [b for w in widgets for b in w.findChildren(QAbstractButton)]
+    actions = [a for w in widgets for menu in w.findChildren(QMenu) for a in menu.actions()]
+    shown = {one.text().split(" (")[0].strip() for one in (*buttons, *actions)}
+    shown |= {one.text().removesuffix("…") for one in buttons}
+    # What the button says while the image is read, and what is no button.
+    assert said - shown <= {"Cancel", "regions", "traces", "pixels", "Content hash."}
+    assert {"Start", "Layers", "More", "Export…"} <= said
