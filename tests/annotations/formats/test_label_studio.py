@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations import (
+    Annotation,
+    ImageInfo,
+    Notes,
+    forget_files,
+    read_annotations,
+    write_annotations,
+)
 from napari_patchioner.annotations.formats._brush import decode_brush, encode_brush
 from napari_patchioner.annotations.formats._label_studio import read, write
 from napari_patchioner.errors import FormatError
@@ -129,7 +137,8 @@ def test_tasks_of_label_studio_itself_are_read(tmp_path: Path, same_region: Any)
     cat, eye, whole, model = read_annotations(path)
     assert {one.image for one in (cat, eye, whole, model)} == {"/data/cat.jpg"}
     assert (cat.caption, cat.source) == ("a cat,\nasleep", "")
-    assert cat.extra == {"class": "cat", "notes": "a note", "mood": "calm"}
+    assert cat.extra.items() >= {"class": "cat", "notes": "a note", "mood": "calm"}.items()
+    assert set(cat.extra) == {"class", "notes", "mood", "metadata"}
     # 20 pixels right, 20 down; 60 wide, 40 high; then turned clockwise about that corner.
     turned = Polygon(np.array([[19.5, 19.5], [79.5, 19.5], [79.5, -20.5], [19.5, -20.5]]))
     assert same_region(cat.region, turned)
@@ -139,6 +148,198 @@ def test_tasks_of_label_studio_itself_are_read(tmp_path: Path, same_region: Any)
     np.testing.assert_allclose(corners.max(axis=0), [69.5, 104.5])
     assert (whole.caption, whole.kind) == ("the image", "image")
     assert (model.caption, model.source, model.model) == ("a draft", "model", "m2")
+
+
+def _dot(**more: Any) -> dict[str, Any]:
+    about = {"original_width": 200, "original_height": 100, "to_name": "image"}
+    return {**about, "type": "keypoint", "value": {"x": 50, "y": 50, "width": 1}, **more}
+
+
+@pytest.mark.parametrize(
+    ("data", "results", "names"),
+    [
+        ({"pages": ["a.png", "b.png"]}, [{"item_index": 1}, {"item_index": 0}], ["b.png", "a.png"]),
+        (
+            {"image1": "a.png", "image2": "b.png"},
+            [{"to_name": "image2"}, {"to_name": "img-1"}],
+            ["b.png", "a.png"],
+        ),
+        ({"left": "a.png", "right": "b.png"}, [{"source": "$right"}], ["b.png"]),
+        ({"image": "a.png", "thumb": "b.png"}, [{}], ["a.png"]),
+        ({"one": "a.png", "two": "b.png"}, [{}], None),
+        ({"pages": ["a.png", "b.png"]}, [{}], None),
+        ({"pages": ["a.png", "b.png"]}, [{"item_index": 5}], None),
+        ({"pages": ["a.png"]}, [{}], ["a.png"]),
+        ({"text": "a caption", "image": "a.png"}, [{}], ["a.png"]),
+    ],
+)
+def test_regions_are_on_the_image_they_name(
+    tmp_path: Path, data: dict[str, Any], results: list[dict[str, Any]], names: list[str] | None
+) -> None:
+    path = tmp_path / "tasks.json"
+    listed = [_dot(id=f"r{place}", **one) for place, one in enumerate(results)]
+    path.write_text(json.dumps([{"data": data, "annotations": [{"result": listed}]}]))
+    if names is None:
+        with pytest.raises(FormatError, match=r"task 1: result 'r0': is (in|on)"):
+            read_annotations(path)
+    else:
+        assert [one.image for one in read_annotations(path)] == names
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("/data/upload/7/1b8e0dc9-cat.jpg", "cat.jpg"),
+        ("/data/upload/1b8e0dc9-my%20cat.jpg", "my cat.jpg"),
+        ("/data/local-files/?d=path/cat.jpg", "path/cat.jpg"),
+        ("s3://bucket/path/cat.jpg", "s3://bucket/path/cat.jpg"),
+        ("https://host/a%20b/cat.jpg?X-Amz-Date=1&sig=a%2Fb", "https://host/a b/cat.jpg"),
+        ("/tasks/3/resolve/?fileuri=czM6Ly9iL2NhdC5qcGc=", "s3://b/cat.jpg"),
+        ("C:/pictures/100%.jpg", "C:/pictures/100%.jpg"),
+        ("http://[bad/cat.jpg", "http://[bad/cat.jpg"),
+    ],
+)
+def test_images_are_called_as_before_they_came_to_label_studio(
+    tmp_path: Path, url: str, name: str
+) -> None:
+    path = tmp_path / "tasks.json"
+    task = {"data": {"image": url}, "annotations": [{"result": [_dot(id="a")]}]}
+    path.write_text(json.dumps([task]))
+    [found] = read_annotations(path)
+    assert found.image == name
+    [found] = read_annotations(path, {url: ImageInfo("cat.jpg", 100, 200)})
+    assert found.image == url
+
+
+def test_sizes_that_are_not_told_are_those_of_the_image(tmp_path: Path, same_region: Any) -> None:
+    path = tmp_path / "tasks.json"
+    bare = {"type": "keypoint", "value": {"x": 50, "y": 50, "width": 1}}
+    tasks = [
+        {"data": {"image": "/data/upload/1/0123abcd-cat.png"}, "predictions": [{"result": [bare]}]},
+        {"data": {"image": "dog.png"}, "predictions": [{"result": [bare | {"id": "b"}, _dot()]}]},
+        {"data": {"image": "cow.png"}, "predictions": [{"result": [bare | {"id": "c"}]}]},
+        {"data": {"image": "ant.png"}, "predictions": [{"result": "spoiled"}]},
+        "no task",
+    ]
+    path.write_text(json.dumps(tasks))
+    notes = Notes()
+    found = read_annotations(path, {"cat.png": ImageInfo("cat.png", 30, 40)}, notes=notes)
+    assert [one.image for one in found] == ["cat.png", "dog.png", "dog.png"]
+    assert same_region(found[0].region, Point(14.5, 19.5))
+    assert same_region(found[1].region, Point(49.5, 99.5))
+    told_of = [line.split(": ")[1] for line in notes.lines()]
+    assert told_of == ["task 3", "task 4", "task 5"]
+
+
+FOREIGN = {
+    "id": 31,
+    "data": {"image": "/data/upload/1/0123abcd-cat.png", "ticket": 7},
+    "annotations": [
+        {
+            "id": 5,
+            "completed_by": 2,
+            "lead_time": 3.5,
+            "result": [
+                {**_dot(id="a"), "type": "keypointlabels", "meta": {"text": ["blurred"]}},
+                {"id": "a", "type": "rating", "from_name": "stars", "value": {"rating": 4}},
+                {**_dot(id="b"), "value": {"x": 10, "y": 10, "width": 3}},
+                {"id": "b", "type": "textarea", "from_name": "says", "value": {"text": ["mine"]}},
+                {"type": "choices", "from_name": "kind", "value": {"choices": ["indoor"]}},
+                {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"},
+            ],
+        },
+        {"id": 6, "was_cancelled": True, "result": [_dot(id="z")]},
+        {"id": 7, "result": [_dot(id="c")]},
+    ],
+    "predictions": [{"id": 8, "model_version": "v1", "score": 0.25, "result": [_dot(id="d")]}],
+}
+FOREIGN["annotations"][0]["result"][0]["value"]["keypointlabels"] = ["eye"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_file_of_others_is_the_same_again_with_captions(tmp_path: Path, remembered: bool) -> None:
+    path, new = tmp_path / "tasks.json", tmp_path / "captioned.json"
+    path.write_text(json.dumps([FOREIGN]))
+    found = read_annotations(path)
+    assert [(one.uid, one.caption, one.is_human) for one in found] == [
+        ("a", "", False),
+        ("b", "mine", True),
+        ("c", "", False),
+        ("d", "", False),
+    ]
+    assert (found[0].extra["class"], found[0].extra["stars"]) == ("eye", "4")
+    captioned = [
+        one if one.caption else replace(one, caption="an eye", source="model", model="m", score=0.5)
+        for one in found
+    ]
+    if not remembered:
+        forget_files()
+    write_annotations(new, captioned, {}, "label-studio")
+    [task] = json.loads(new.read_text())
+    again = read_annotations(new)
+    assert [told(one) | {"extra": 0} for one in again] == [
+        told(one) | {"extra": 0} for one in captioned
+    ]
+    kept = json.loads(json.dumps(FOREIGN))
+    if remembered:
+        # Nothing but the captions is new.
+        for item in (*task["annotations"], *task["predictions"]):
+            item["result"] = [
+                one
+                for one in item["result"]
+                if one["type"] != "textarea" or one["value"]["text"] == ["mine"]
+            ]
+            for one in item["result"]:
+                meta = one.get("meta", {})
+                meta.pop("napari_patchioner", None)
+                if not meta:
+                    one.pop("meta", None)
+        assert task == kept
+    else:
+        assert (task["id"], task["data"]) == (kept["id"], kept["data"])
+        assert task["annotations"][0]["completed_by"] == 2
+        assert task["annotations"][0]["result"][1]["value"] == {"rating": 4}
+
+
+def test_a_file_of_others_is_written_over_in_place(tmp_path: Path, same_region: Any) -> None:
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([FOREIGN, {**FOREIGN, "data": {"image": "dog.png"}}]))
+    for caption in ("an eye", "the eye"):
+        found = read_annotations(path)
+        changed = [
+            replace(found[0], region=Point(1, 2), caption=caption, source="human"),
+            *(one for one in found if one.image == "cat.png" and one.uid in ("b", "d")),
+            *(one for one in found if one.image == "dog.png"),
+        ]
+        write_annotations(path, changed, {}, "label-studio")
+    first, second, third, *others = read_annotations(path)
+    assert (first.caption, first.source, first.extra["stars"]) == ("the eye", "human", "4")
+    assert same_region(first.region, Point(1, 2))
+    assert [one.uid for one in (second, third)] == ["b", "d"] or third.uid == "c"
+    assert len(others) >= 4
+    assert json.loads(path.read_text())[1] == {**FOREIGN, "data": {"image": "dog.png"}}
+
+
+def test_the_smaller_export_is_read(tmp_path: Path, same_region: Any) -> None:
+    size = {"original_width": 200, "original_height": 100}
+    box = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, **size}
+    small = {
+        "image": "/data/upload/1/0123abcd-cat.png",
+        "id": 1,
+        "label": [{**box, "rectanglelabels": ["cat"]}],
+        "says": [{**box, "text": ["a cat"]}],
+        "dots": [{"x": 50, "y": 50, "width": 1, **size}],
+        "kind": "indoor",
+        "annotator": 1,
+        "annotation_id": 2,
+        "created_at": "2024-01-01T00:00:00Z",
+    }
+    path = tmp_path / "min.json"
+    path.write_text(json.dumps([small]))
+    cat, dot = read_annotations(path)
+    assert (cat.image, cat.caption, cat.extra["class"]) == ("cat.png", "a cat", "cat")
+    assert same_region(cat.region, Box(19.5, 19.5, 59.5, 79.5))
+    assert same_region(dot.region, Point(49.5, 99.5))
 
 
 def test_model_captions_are_predictions_and_others_annotations(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ _ALL = (
         _localized_narratives, "localized-narratives", "Localized Narratives", ".jsonl", sized=True
     ),
     _format(_labelme, "labelme", "LabelMe", ".json"),
-    _format(_label_studio, "label-studio", "Label Studio", ".json"),
+    _format(_label_studio, "label-studio", "Label Studio", ".json", sized=True),
     _format(_yolo, "yolo", "YOLO outlines with a file of captions", sized=True),
     _format(_html, "html", "Report, a page to read", ".html"),
     _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),

@@ -243,7 +243,8 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
             raise FormatError(
                 f"{Path(path).name}: a .roi file holds one region, not {len(files)}; write a .zip"
             )
-        write_bytes(path, *files.values())
+        [data] = files.values()
+        write_bytes(path, data)
     else:
         write_bytes(path, zipped(files))
     return tuple(left_out)

@@ -3,49 +3,79 @@
 A caption is a text about a region: a second result with the same ``id``. Captions of a model are
 ``predictions``, one per model; all others are ``annotations``. The class of a region is its label;
 all Label Studio has no place for goes into the ``meta`` of the result, which it keeps.
+
+A file of other people is written again as it was, captions added: as texts with the ids of their
+regions, whose ``meta`` says who wrote them.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import carried, unique
+from napari_patchioner.annotations._carried import METADATA, carried, unique
 from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._images import image_name, image_size
-from napari_patchioner.annotations._parts import PART, class_of, members_of
+from napari_patchioner.annotations._metadata import (
+    OURS,
+    base_of,
+    is_deleted,
+    metadata_of,
+    our_texts,
+    remember_file,
+    same_record,
+    with_metadata,
+)
+from napari_patchioner.annotations._notes import leaving_out
+from napari_patchioner.annotations._parts import CLASS, PART, class_of, members_of
+from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 
 from ._bundle import read_bundle
 from ._json_file import parse_json
-from ._label_studio_results import read_task
+from ._label_studio_results import id_of, read_task, results_of
 from ._label_studio_shapes import Size, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._metadata import Base
 
     from ._head import Head
 
 _RESULTS = {"annotations", "predictions", "completions"}
+_KIND = "label-studio"
+# The smaller of the two exports has one object per annotation, results by the names of controls.
+_SMALL = {"annotation_id", "annotator"}
+_SMALL_ABOUT = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+_GEOMETRY = ("x", "y", "width", "height", "rotation", "points", "radiusX", "radiusY", "rle")
+# What our own tasks hold, and nothing else.
+_OUR_TASK, _OUR_ITEM = {"data", "annotations", "predictions"}, {"result", "model_version", "score"}
 
 
 def knows(head: Head) -> bool:
-    """Return whether a file holds tasks of Label Studio."""
-    return (head.is_list or "data" in head.fields) and bool(_RESULTS & set(head.fields))
+    """Return whether a file holds tasks of Label Studio, or its smaller export."""
+    fields = set(head.fields)
+    if head.is_list and fields >= _SMALL:
+        return True
+    return (head.is_list or "data" in fields) and bool(_RESULTS & fields)
 
 
-def read(path: Path) -> list[Annotation]:
-    """Read tasks, as Label Studio exports (``JSON``, not ``JSON_MIN``) or imports them.
+def read(path: Path, images: Images | None = None) -> list[Annotation]:
+    """Read tasks, as Label Studio exports (``JSON`` or ``JSON_MIN``) or imports them.
 
     Parameters
     ----------
     path : Path
         A JSON with a list of tasks, or one task.
+    images : mapping of str to ImageInfo, optional
+        The images by any of their names, for results that tell no size.
 
     Returns
     -------
@@ -59,11 +89,113 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file, the task and the result.
     """
     path = Path(path)
-    found = parse_json(read_bundle(path, lambda _: True)[path.name], path.name)
+    data = read_bundle(path, lambda _: True)[path.name]
+    tasks, as_it_was = _tasks(data, path.name)
+    plain = all(map(_is_ours, tasks))
+    file = "" if plain or not as_it_was else remember_file(data)
+    found: list[Annotation] = []
+    for place, task in enumerate(tasks):
+        where = f"{path.name}: task {place + 1}"
+        with leaving_out("task", where):
+            for one in read_task(where, task, images):
+                known = one.annotation
+                if file:
+                    at = f"{place} {one.place}"
+                    entry, about = _entry(task, one.place)
+                    known = with_metadata(known, _KIND, file, at, entry, about)
+                found.append(known)
+    return unique(found)
+
+
+def _tasks(data: bytes, name: str) -> tuple[list[Any], bool]:
+    """Return the tasks in a file, and whether they stand there so."""
+    found = parse_json(data, name)
     tasks = found if isinstance(found, list) else [found]
-    return unique(
-        one for place, task in enumerate(tasks) for one in read_task(path.name, place, task)
-    )
+    small = [isinstance(one, dict) and set(one) >= _SMALL for one in tasks]
+    if not any(small):
+        return tasks, True
+    return [
+        _from_small(one) if is_small else one for one, is_small in zip(tasks, small, strict=True)
+    ], False
+
+
+def _from_small(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the task that an object of the smaller export stands for."""
+    about = {name: one for name, one in value.items() if name not in _SMALL_ABOUT}
+    data: dict[str, Any] = {}
+    results: list[dict[str, Any]] = []
+    ids: dict[str, str] = {}
+    for control, one in about.items():
+        values = one if isinstance(one, list) else []
+        regions = [item for item in values if isinstance(item, dict) and "original_width" in item]
+        if not regions:
+            data[control] = one
+        for item in regions:
+            drawn = json.dumps([item.get(name) for name in _GEOMETRY])
+            uid = ids.setdefault(drawn, f"{len(ids) + 1}")
+            results += _small_results(control, uid, item)
+    return {"data": data, "annotations": [{"result": results}]}
+
+
+def _small_results(control: str, uid: str, item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the result that an item of the smaller export stands for."""
+    sizes = ("original_width", "original_height", "image_rotation", "item_index")
+    about = {"id": uid, "from_name": control, **{n: item[n] for n in sizes if n in item}}
+    value = {name: one for name, one in item.items() if name not in sizes}
+    if "text" in item:
+        return [{**about, "type": "textarea", "value": value}]
+    named = next((name for name in item if name.endswith("labels")), "")
+    if "choices" in item or "rating" in item:
+        kind = "choices" if "choices" in item else "rating"
+    elif "rle" in item:
+        kind = "brush"
+    elif "vertices" in item:
+        kind = "vector"
+    elif "points" in item:
+        kind = "polygon"
+    elif "radiusX" in item:
+        kind = "ellipse"
+    else:
+        kind = "rectangle" if "height" in item else "keypoint"
+    return [{**about, "type": named or kind, "value": value}]
+
+
+def _is_ours(task: Any) -> bool:
+    """Whether a task holds nothing that we would not write ourselves."""
+    if not isinstance(task, dict) or not set(task) <= _OUR_TASK:
+        return False
+    if not isinstance(task.get("data"), dict) or not set(task["data"]) <= {"image", OURS}:
+        return False
+    items = [one for name in _RESULTS for one in task.get(name) or []]
+    if not all(isinstance(one, dict) and set(one) <= _OUR_ITEM for one in items):
+        return False
+    results = [one for item in items for one in item.get("result") or []]
+    if not all(isinstance(one, dict) for one in results):
+        return False
+    ours = {one.get("id") for one in results if _has_ours(one)}
+    return all(one.get("id") in ours for one in results)
+
+
+def _has_ours(result: Mapping[str, Any]) -> bool:
+    meta = result.get("meta")
+    texts = meta.get(OURS) if isinstance(meta, dict) else None
+    return isinstance(texts, dict) and ("uid" in texts or PART in texts)
+
+
+def _entry(task: Mapping[str, Any], place: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return the results of a record, and the task and annotation around them."""
+    name, number, uid = place.split(" ", 2)
+    of = task[name][int(number)]
+    results = [one for at, one in enumerate(of["result"]) if _id(one, at) == uid]
+    around = {key: one for key, one in task.items() if key not in _RESULTS}
+    return results, {
+        "task": around,
+        "annotation": {key: one for key, one in of.items() if key != "result"},
+    }
+
+
+def _id(result: Any, place: int) -> str:
+    return id_of(result, place) if isinstance(result, dict) else ""
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
@@ -76,7 +208,8 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     annotations : sequence of Annotation
         Regions of any number of images; every image is a task.
     images : mapping of str to ImageInfo
-        The images by the name annotations give them; their sizes are needed.
+        The images by the name annotations give them; their sizes are needed, but for regions that
+        go back into the file they were read from.
 
     Returns
     -------
@@ -90,13 +223,171 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         If the size of an image is missing, or a region makes no sense.
     """
     check_unique(annotations)
+    base = base_of(annotations, _KIND, path, lambda data: _tasks(data, path.name)[0])
+    if base is None:
+        _save(path, _new_tasks(annotations, images))
+        return ()
+    tasks, places = _Again(base, images).tasks()
+    remember_file(_save(path, tasks), base.file, places)
+    return ()
+
+
+def _save(path: Path, tasks: Sequence[Any]) -> bytes:
+    """Write tasks, and return the bytes of their file."""
+    data = encode_text(json.dumps(tasks, ensure_ascii=False, allow_nan=False) + "\n")
+    write_bytes(path, data)
+    return data
+
+
+def _new_tasks(annotations: Sequence[Annotation], images: Images) -> list[dict[str, Any]]:
+    """Return tasks of our own."""
     own: dict[str, list[tuple[int, Annotation]]] = {}
     for place, one in enumerate(annotations):
-        own.setdefault(one.image, []).append((place, one))
-    tasks = [_task(image, mine, images) for image, mine in own.items()]
-    text = json.dumps(tasks, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, encode_text(text + "\n"))
-    return ()
+        bare = {name: text for name, text in one.extra.items() if name != METADATA}
+        own.setdefault(one.image, []).append((place, replace(one, extra=bare)))
+    return [_task(image, mine, images) for image, mine in own.items()]
+
+
+class _Again:
+    """A file of other people, with records put back into it."""
+
+    def __init__(self, base: Base[Any], images: Images) -> None:
+        self._base, self._images = base, images
+        self._records = dict(base.records)
+        content = base.content if isinstance(base.content, list) else self._from_entries()
+        self._tasks: list[Any] = copy.deepcopy(content)
+
+    def _from_entries(self) -> list[Any]:
+        """Return what the records still hold of a file that is no longer known."""
+        tasks: dict[str, dict[str, Any]] = {}
+        moved: dict[str, Annotation] = {}
+        for place, one in self._records.items():
+            found = metadata_of(one, _KIND)
+            if found is None or not isinstance(found.entry, list):
+                continue
+            at, name, number, uid = place.split(" ", 3)
+            around = dict(found.about.get("task") or {"data": {"image": one.image}})
+            task = tasks.setdefault(at, {**around, "annotations": [], "_of": {}})
+            listed = task.setdefault(name, [])
+            if (name, number) not in task["_of"]:
+                task["_of"][name, number] = len(listed)
+                listed.append({**(found.about.get("annotation") or {}), "result": []})
+            index = task["_of"][name, number]
+            listed[index]["result"] += found.entry
+            moved[f"{list(tasks).index(at)} {name} {index} {uid}"] = one
+        self._records = moved
+        return [{key: one for key, one in task.items() if key != "_of"} for task in tasks.values()]
+
+    def tasks(self) -> tuple[list[Any], dict[str, str]]:
+        """Return the tasks of the file, and where its results are by where they were."""
+        by_task: dict[int, dict[str, Annotation]] = {}
+        for place, one in self._records.items():
+            at, _, rest = place.partition(" ")
+            by_task.setdefault(int(at), {})[rest] = one
+        found: list[Any] = []
+        places: dict[str, str] = {}
+        for number, task in enumerate(self._tasks):
+            own = by_task.get(number, {})
+            if not own and not self._base.in_place and self._base.content is not None:
+                continue
+            if own:
+                self._put(task, own)
+            places |= {f"{number} {rest}": f"{len(found)} {rest}" for rest in own}
+            found.append(task)
+        return [*found, *_new_tasks(self._base.rest, self._images)], places
+
+    def _put(self, task: dict[str, Any], own: Mapping[str, Annotation]) -> None:
+        """Put the records of a task into it."""
+        was = {one.place: one.annotation for one in read_task("", task, self._images)}
+        bare = {one.place: one.annotation for one in read_task("", task, self._images, ours=False)}
+        items = {(name, number): of for name, number, of in results_of(task, "")}
+        for place, before in was.items():
+            name, number, uid = place.split(" ", 2)
+            results = items[name, int(number)]["result"]
+            now = own.get(place)
+            if now is None and is_deleted(before.region):
+                results[:] = [one for at, one in enumerate(results) if _id(one, at) != uid]
+            elif now is not None and not same_record(before, replace(now, uid=before.uid)):
+                mine = [one for at, one in enumerate(results) if _id(one, at) == uid]
+                if any(map(_has_ours, mine)):
+                    self._renew(results, before.uid, now)
+                else:
+                    _update(results, mine, bare[place], now)
+
+    def _renew(self, results: list[Any], uid: str, now: Annotation) -> None:
+        """Put a record of our own in the place of what stands there."""
+        ids = {
+            one.get("id")
+            for one in results
+            if isinstance(one, dict)
+            and _has_ours(one)
+            and uid in (one["meta"][OURS].get("uid"), one["meta"][OURS].get(PART))
+        }
+        of_ours = [isinstance(one, dict) and one.get("id") in ids for one in results]
+        first = of_ours.index(True)
+        size = _size_of(results[first]) or image_size(self._images, now.image)
+        extra = {name: text for name, text in now.extra.items() if name != METADATA}
+        new = _results(replace(now, uid=uid, extra=extra), size, first)
+        kept = [one for one, is_ours in zip(results, of_ours, strict=True) if not is_ours]
+        results[:] = [*kept[:first], *new, *kept[first:]]
+
+
+def _size_of(result: Mapping[str, Any]) -> Size | None:
+    sides = [result.get("original_height"), result.get("original_width")]
+    whole = [round(one) for one in sides if isinstance(one, int | float) and one >= 1]
+    return (whole[0], whole[1]) if len(whole) == 2 else None
+
+
+def _update(
+    results: list[Any], mine: Sequence[dict[str, Any]], bare: Annotation, now: Annotation
+) -> None:
+    """Change the results of somebody else's region to what a record says."""
+    region = next((one for one in mine if one.get("type") not in ("textarea", "choices")), mine[0])
+    about: dict[str, Any] = {
+        name: region[name]
+        for name in ("to_name", "original_width", "original_height", "image_rotation", "item_index")
+        if name in region
+    }
+    size = _size_of(region)
+    if size is not None and not same_drawing(bare.region, now.region):
+        made = value_of(now.region, size)
+        if made is not None:
+            old = str(region.get("type", "")), region.get("value") or {}
+            labels = old[1].get(old[0]) if old[0].endswith("labels") else None
+            kind = f"{made[0]}labels" if labels is not None else made[0]
+            region["type"] = kind
+            region["value"] = {**made[1], **({kind: labels} if labels is not None else {})}
+    label = now.extra.get(CLASS, "")
+    kind = str(region.get("type", ""))
+    if label and label != bare.extra.get(CLASS, "") and kind.endswith("labels"):
+        region["value"] = {**(region.get("value") or {}), kind: [label]}
+    texts = our_texts(bare, now)
+    texts.pop(CLASS, None)
+    if now.caption != bare.caption:
+        _say(results, mine, now, about)
+    meta = {name: one for name, one in (region.get("meta") or {}).items() if name != OURS}
+    region["meta"] = {**meta, **({OURS: texts} if texts else {})}
+    if not region["meta"]:
+        del region["meta"]
+
+
+def _say(
+    results: list[Any], mine: Sequence[dict[str, Any]], now: Annotation, about: Mapping[str, Any]
+) -> None:
+    """Let a text with the id of a region hold its caption."""
+    written = [one for one in mine if one.get("type") == "textarea"]
+    if written:
+        written[0]["value"] = {
+            **(written[0].get("value") or {}),
+            "text": [now.caption] if now.caption else [],
+        }
+        others = {id(one) for one in written[1:]}
+        results[:] = [one for one in results if id(one) not in others]
+        return
+    uid = mine[0].get("id")
+    said = {"id": uid, "type": "textarea", "from_name": "caption", **about}
+    at = next(place for place, one in enumerate(results) if one is mine[-1])
+    results.insert(at + 1, {**said, "value": {"text": [now.caption]}})
 
 
 def _task(image: str, own: Sequence[tuple[int, Annotation]], images: Images) -> dict[str, Any]:
