@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from napari_patchioner.errors import FormatError
 
 from ._cells import guard_cell, guard_extra_cell, unguard_cell
+from ._table import number_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def _score(table: Table, row: int, cell: str) -> float | None:
     if not cell:
         return None
     try:
-        score = float(cell)
+        score = number_in(cell)
     except ValueError:
         raise table.error(row, "score", f"{cell!r} is not a number") from None
     if not math.isfinite(score):
@@ -65,11 +66,11 @@ def extra_columns(annotations: Sequence[Annotation], taken: Sequence[str]) -> tu
     Raises
     ------
     FormatError
-        If an extra has the name of one of the format's own columns, or none at all.
+        If an extra has the name of one of the format's own columns.
     """
     names = dict.fromkeys(name for annotation in annotations for name in annotation.extra)
     for name in names:
-        if name in taken or name.startswith("axis-") or name != name.strip() or not name:
+        if name in taken or name.startswith("axis-"):
             raise FormatError(f"{name!r} cannot name an extra column; give it another name")
     return tuple(names)
 

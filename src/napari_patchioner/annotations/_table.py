@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import re
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from napari_patchioner.limits import charge_records, read_file
 
 from ._cells import guard_cell, unguard_cell
 from ._file_names import short_name
+from ._notes import leaving_out, note
 from ._text import decode_text
 
 if TYPE_CHECKING:
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 
 # A lasso with thousands of vertices is one long cell; the csv module allows 131,072 characters.
 _LONGEST_CELL = 2**31 - 1
+# Characters in which a header ends.
+_HEADER = 65536
+_COMMA = re.compile(r"\s*[+-]?\d{0,300},\d{1,300}([eE][+-]?\d{1,3})?\s*")
+# Before a name of a column that no table could hold as it is, and that stands there as JSON.
+_AS_JSON = "json:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Table:
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a comma-separated table, in UTF-8 or as `decode_text` reads it.
+    """Read a table with cells apart by commas, semicolons or tabs, in UTF-8 or as `decode_text`.
 
     Parameters
     ----------
@@ -68,39 +76,99 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     Returns
     -------
     Table
-        Blank lines are passed over.
+        Blank lines and empty columns without a name are passed over. Columns that share a name,
+        or have none, get one by their number. Rows of another length than the header are left out.
 
     Raises
     ------
     FormatError
-        If the file cannot be read, is not UTF-8, is empty, or has rows of different lengths.
+        If the file cannot be read, is not UTF-8 or is empty.
     """
     path = Path(path)
     records = _read_records(path)
     header = next((cells for _, cells in records if cells), None)
     if header is None:
         raise FormatError(f"{path.name}: the file is empty; a table begins with a row of names")
-    columns = tuple(unguard_cell(cell.strip()) for cell in header)
-    _check_header(path.name, columns)
-    rows = [(number, cells) for number, cells in records if cells and cells is not header]
-    for number, cells in rows:
-        if len(cells) != len(columns):
-            raise FormatError(
-                f"{path.name}: row {number}: has {len(cells)} cells, but the header has "
-                f"{len(columns)} columns"
-            )
+    named = _without_empty_end(header)
+    columns = _named_columns(path.name, tuple(column_name(cell) for cell in named))
+    rows = []
+    for number, cells in records:
+        if not cells or cells is header:
+            continue
+        with leaving_out("row", f"{path.name}: row {number}"):
+            rows.append((number, _fitted(cells, len(columns), f"{path.name}: row {number}")))
+    unnamed = [at for at, cell in enumerate(named) if not cell.strip()]
+    empty = {at for at in unnamed if not any(cells[at] for _, cells in rows)}
+    if empty:
+        kept = [at for at in range(len(columns)) if at not in empty]
+        columns = tuple(columns[at] for at in kept)
+        rows = [(number, tuple(cells[at] for at in kept)) for number, cells in rows]
     return Table(path.name, columns, tuple(rows))
+
+
+def _without_empty_end(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Return cells without the empty ones at their end, as spreadsheets leave them."""
+    end = len(cells)
+    while end and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
+
+
+def _fitted(cells: tuple[str, ...], count: int, where: str) -> tuple[str, ...]:
+    """Return as many cells as there are columns; too many may be empty ones only."""
+    found = cells if len(cells) <= count else _without_empty_end(cells)
+    if len(found) != count and not (len(cells) > count > len(found)):
+        raise FormatError(f"{where}: has {len(cells)} cells, but the header has {count} columns")
+    return found + ("",) * (count - len(found))
+
+
+def _named_columns(name: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of columns, each once, and say which ones had to be changed."""
+    found: list[str] = []
+    for number, column in enumerate(columns, start=1):
+        own = column or f"column {number}"
+        if own in found:
+            own = next(
+                other
+                for count in range(2, len(columns) + 2)
+                if (other := f"{column} ({count})") not in (*columns, *found)
+            )
+            note("column", f"{name}: row 1: the column {column!r} appears twice; one is {own!r}")
+        found.append(own)
+    return tuple(found)
+
+
+def table_dialect(text: str) -> tuple[str, int]:
+    r"""Return what sets the cells of a table apart, and where its header begins.
+
+    Parameters
+    ----------
+    text : str
+        The table, or its beginning.
+
+    >>> table_dialect("image;uid;kind;wkt\n"), table_dialect("sep=;\nuid;wkt\n")
+    ((';', 0), (';', 6))
+    """
+    said = re.match(r"sep=([,;\t])\r?\n", text)
+    if said:
+        return said[1], said.end()
+    first = next((line for line in text[:_HEADER].splitlines() if line.strip(" ,;\t")), "")
+    bare = re.sub(r'"[^"]*"', "", first)
+    return max(",;\t", key=lambda sign: (bare.count(sign), sign == ",")), 0
 
 
 def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
     """Return all records of a file, numbered from 1, blank ones as empty tuples."""
     records: list[tuple[int, tuple[str, ...]]] = []
-    text = io.StringIO(decode_text(read_file(path), path.name), newline="")
+    whole = decode_text(read_file(path), path.name)
+    sign, start = table_dialect(whole)
+    text = io.StringIO(whole[start:], newline="")
     try:
         with _long_cells():
-            for number, cells in enumerate(csv.reader(text, strict=True), start=1):
+            reader = csv.reader(text, strict=True, delimiter=sign)
+            for number, cells in enumerate(reader, start=1 + bool(start)):
                 charge_records()
-                blank = not any(cells) and len(cells) <= 1
+                blank = not any(cells)
                 records.append((number, () if blank else tuple(cells)))
     except csv.Error as error:
         raise FormatError(
@@ -109,13 +177,18 @@ def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
     return records
 
 
-def _check_header(name: str, columns: tuple[str, ...]) -> None:
-    """Refuse headers that do not name each column once."""
-    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
-        raise FormatError(f"{name}: row 1: the cells must be separated by commas, but are not")
-    twice = next((column for column in columns if columns.count(column) > 1), None)
-    if twice is not None:
-        raise FormatError(f"{name}: row 1: the column {twice!r} appears twice")
+def number_in(cell: str) -> float:
+    """Return the number in a cell, which may have a decimal comma, as beside semicolons.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+
+    >>> number_in("0.75"), number_in("0,75")
+    (0.75, 0.75)
+    """
+    return float(cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell)
 
 
 @contextmanager
@@ -140,6 +213,28 @@ class _Lines(list[str]):
         self.append(row.removesuffix("\r\n") + "\n")
 
 
+def column_cell(name: str) -> str:
+    r"""Return the name of a column as a header holds it; as JSON where it begins or ends oddly.
+
+    >>> column_cell("class"), column_cell(" a\r")
+    ('class', 'json:" a\\r"')
+    """
+    odd = name != name.strip() or not name.isprintable() or name.startswith(_AS_JSON)
+    return guard_cell(f"{_AS_JSON}{json.dumps(name)}" if odd or not name else name)
+
+
+def column_name(cell: str) -> str:
+    """Return the name that stands in a header; undoes `column_cell`."""
+    name = unguard_cell(cell.strip())
+    if name.startswith(_AS_JSON):
+        try:
+            found = json.loads(name.removeprefix(_AS_JSON))
+        except (ValueError, RecursionError):
+            return name
+        return found if isinstance(found, str) else name
+    return name
+
+
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
     r"""Return a comma-separated table as text.
 
@@ -153,7 +248,7 @@ def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> 
     """Yield the rows of a comma-separated table as text, the header first."""
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")
-    writer.writerow([guard_cell(column) for column in columns])
+    writer.writerow([column_cell(column) for column in columns])
     for row in rows:
         writer.writerow(row)
         yield from lines

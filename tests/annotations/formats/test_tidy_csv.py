@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from napari_patchioner.annotations import (
     Annotation,
+    Notes,
     format_tidy_csv,
     read_annotations,
     read_tidy_csv,
+    write_annotations,
     write_tidy_csv,
 )
 from napari_patchioner.annotations import _table as table_module
@@ -222,3 +224,58 @@ def test_a_lasso_of_many_vertices_fits_in_a_cell(tmp_path: Path) -> None:
     [item] = read_tidy_csv(tmp_path / "a.csv")
     assert len(item.region.vertices) == 20_000
     assert csv.field_size_limit() == limit
+
+
+TEXTS = {
+    "trailing": "image,uid,kind,wkt,caption,,\ncat.png,a,point,POINT (1 2),a cat,,\n,,,,,,\n",
+    "semicolons": "image;uid;kind;wkt;caption;score\ncat.png;a;point;POINT (1 2);a cat;0,75\n",
+    "said": "sep=;\r\nimage;uid;kind;wkt;caption\r\ncat.png;a;point;POINT (1 2);a cat\r\n",
+    "tabs": "image\tuid\tkind\twkt\tcaption\ncat.png\ta\tpoint\tPOINT (1 2)\ta cat\n",
+    "short": "image,uid,kind,wkt,caption\ncat.png,a,point,POINT (1 2),a cat,,,\n",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_tables_are_read_as_spreadsheets_save_them(
+    tmp_path: Path, name: str, encoding: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(TEXTS[name].encode(encoding))
+    [found] = read_annotations(path)
+    assert (found.image, found.uid, found.caption, found.extra) == ("cat.png", "a", "a cat", {})
+    assert found.score == (0.75 if name == "semicolons" else None)
+
+
+def test_columns_of_odd_names_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    extra = {"\r": "1", " a": "2", "": "3", 'json:"x"': "4", "=b": "5", "a\nb": "6"}
+    before = Annotation("a", "cat.png", Point(1, 2), "=a cat, 0,75", extra=extra)
+    write_annotations(path, [before])
+    [after] = read_annotations(path)
+    assert (after.caption, after.extra) == (before.caption, extra)
+
+
+def test_columns_without_a_name_or_with_one_twice_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("image,uid,kind,wkt,,note,note,,x\ncat.png,a,point,POINT (1 2),,1,2,3,4\n")
+    notes = Notes()
+    [found] = read_annotations(path, notes=notes)
+    assert found.extra == {"note": "1", "note (2)": "2", "column 8": "3", "x": "4"}
+    assert len(notes.lines()) == 1
+
+
+def test_one_bad_row_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    row = "cat.png,{},point,POINT (1 2)\n"
+    rows = [row.format("a"), "cat.png,b,point\n", "cat.png,c,blob,POINT (1 2)\n", row.format("d")]
+    rows += ["cat.png,e,point,POINT (1 2),more\n", row.format("a")]
+    path.write_text("image,uid,kind,wkt\n" + "".join(rows))
+    notes = Notes()
+    assert [one.uid for one in read_annotations(path, notes=notes)] == ["a", "d"]
+    assert [line.split(": ")[1].split(",")[0] for line in notes.lines()] == [
+        "row 3",
+        "row 6",
+        "row 4",
+        "row 7",
+    ]

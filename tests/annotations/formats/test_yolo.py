@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from napari_patchioner.annotations import (
     Annotation,
     ImageInfo,
+    Notes,
     read_annotations,
     write_annotations,
 )
@@ -103,9 +105,9 @@ def test_data_sets_of_others_are_read(tmp_path: Path, same_region: Any) -> None:
     lines = "1 0.5 0.5 0.2 0.4\n\n0 0.1 0.1 0.5 0.1 0.5 0.9\n"
     (tmp_path / "labels" / "train" / "cat.txt").write_text(lines)
     dog, cat = read_annotations(tmp_path)
-    assert (dog.image, dog.caption, dog.extra) == ("cat.jpg", "", {"class": "dog"})
+    assert (dog.image, dog.caption, dog.extra["class"]) == ("cat.jpg", "", "dog")
     assert same_region(dog.region, Box(2.5, 7.5, 6.5, 11.5))
-    assert cat.extra == {"class": "cat"}
+    assert cat.extra["class"] == "cat"
     assert same_region(cat.region, Polygon(np.array([[0.5, 1.5], [0.5, 9.5], [8.5, 9.5]])))
     (tmp_path / "images" / "train" / "cat.jpg").unlink()
     with pytest.raises(FormatError, match=r"size of its image is missing; put the image"):
@@ -114,6 +116,101 @@ def test_data_sets_of_others_are_read(tmp_path: Path, same_region: Any) -> None:
     first, _ = read_annotations(tmp_path, told_size)
     assert first.image == "/data/cat.png"
     assert same_region(first.region, Box(2.5, 7.5, 6.5, 11.5))
+
+
+def _foreign(path: Path, lines: str, yaml_text: str = "names: [cat, dog]\n") -> None:
+    (path / "labels" / "train").mkdir(parents=True)
+    (path / "images" / "train").mkdir(parents=True)
+    Image.new("RGB", (20, 10)).save(path / "images" / "train" / "cat.jpg")
+    (path / "data.yaml").write_text(yaml_text)
+    (path / "labels" / "train" / "cat.txt").write_bytes(lines.encode())
+
+
+POSE = "1 0.5 0.5 0.2 0.4 0.45 0.4 2 0.5 0.5 1 0 0 0"
+
+
+@pytest.mark.parametrize(
+    ("line", "about", "region", "extra", "score"),
+    [
+        (POSE, "", Box(2.5, 7.5, 6.5, 11.5), "0.45 0.4 2 0.5 0.5 1 0 0 0", None),
+        (f"{POSE} 0.75", "", Box(2.5, 7.5, 6.5, 11.5), "0.45 0.4 2 0.5 0.5 1 0 0 0", 0.75),
+        (
+            "1 0.5 0.5 0.2 0.4 0.45 0.4 0.55 0.6",
+            "kpt_shape: [2, 2]\n",
+            Box(2.5, 7.5, 6.5, 11.5),
+            "0.45 0.4 0.55 0.6",
+            None,
+        ),
+        ("1 0.5 0.5 0.2 0.4 0.25", "", Box(2.5, 7.5, 6.5, 11.5), None, 0.25),
+        (
+            "1 0.5 0.1 0.6 0.5 0.5 0.9 0.4 0.5 0.5",
+            "",
+            Polygon(np.array([[0.5, 9.5], [4.5, 11.5], [8.5, 9.5], [4.5, 7.5]])),
+            None,
+            0.5,
+        ),
+    ],
+)
+def test_poses_and_confidences_are_told_from_outlines(
+    tmp_path: Path,
+    same_region: Any,
+    line: str,
+    about: str,
+    region: Any,
+    extra: str | None,
+    score: float | None,
+) -> None:
+    lines = f"\ufeff{line}\r\n0 0.5 0.5 0.2 0.4\r\n"
+    _foreign(tmp_path, lines, f"{about}names: {{0: cat, 1: dog}}\n")
+    pose, plain = read_annotations(tmp_path)
+    assert same_region(pose.region, region)
+    assert (pose.extra["class"], pose.extra.get("keypoints"), pose.score) == ("dog", extra, score)
+    assert (plain.extra["class"], plain.score) == ("cat", None)
+    captioned = [replace(one, caption="a dog", source="model", score=0.5) for one in (pose, plain)]
+    before = {name: (tmp_path / name).read_bytes() for name in ("data.yaml",)}
+    for _ in range(2):
+        write_annotations(tmp_path, captioned, {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}, "yolo")
+        written = (tmp_path / "labels" / "train" / "cat.txt").read_text()
+        assert written.splitlines() == [line, "0 0.5 0.5 0.2 0.4"]
+        assert [file.name for file in (tmp_path / "labels").iterdir()] == ["train"]
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert [told(one) for one in read_annotations(tmp_path)] == [told(one) for one in captioned]
+
+
+def test_one_bad_line_is_left_out(tmp_path: Path) -> None:
+    _foreign(tmp_path, "0 0.5 0.5 0.2 0.4\ncat 1 2\n1 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4 7\n")
+    notes = Notes()
+    found = read_annotations(tmp_path, notes=notes)
+    assert [one.extra["class"] for one in found] == ["cat", "dog"]
+    assert [line.split(": ")[1] for line in notes.lines()] == ["line 2", "line 4"]
+
+
+def test_images_of_one_name_are_told_by_their_folders(tmp_path: Path) -> None:
+    _foreign(tmp_path, "0 0.5 0.5 0.2 0.4\n")
+    for part in ("labels", "images"):
+        (tmp_path / part / "val").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "images" / "val" / "cat.jpg")
+    (tmp_path / "labels" / "val" / "cat.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    found = read_annotations(tmp_path)
+    assert [one.image for one in found] == ["images/train/cat.jpg", "images/val/cat.jpg"]
+
+
+def test_a_data_set_says_no_place_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, [Annotation("a", "cat.png", Box(0, 0, 9, 9))], IMAGES)
+    data = yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert set(data) == {"train", "val", "names"}
+
+
+def test_many_lines_on_one_place_take_little_time(tmp_path: Path) -> None:
+    items = [Annotation(str(n), "cat.png", Box(0, 0, 9, 9), str(n)) for n in range(3000)]
+    write(tmp_path, items, IMAGES)
+    file = tmp_path / "labels" / "cat.txt"
+    moved = [
+        " ".join(["0", *(f"{float(one) + n / 1e7:.9f}" for one in line.split()[1:])])
+        for n, line in enumerate(file.read_text().splitlines())
+    ]
+    file.write_text("\n".join(moved))
+    assert len(read_annotations(tmp_path)) == 3000
 
 
 def test_what_other_tools_changed_wins(tmp_path: Path, same_region: Any) -> None:
@@ -140,7 +237,7 @@ def test_what_other_tools_changed_wins(tmp_path: Path, same_region: Any) -> None
     assert same_region(found["two"].region, pair)
     assert same_region(found["rounded"].region, oval)
     assert found["rounded"].extra == {"class": "region"}
-    assert found[""].extra == {"class": "cat"}
+    assert found[""].extra["class"] == "cat"
     assert found[""].image == "cat.png"
 
 

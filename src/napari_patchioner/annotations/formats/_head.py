@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._cells import unguard_cell
+from napari_patchioner.annotations._table import column_name, table_dialect
 from napari_patchioner.annotations._text import encoding_of
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, check_plain_file
@@ -56,10 +56,12 @@ class Head:
     def columns(self) -> tuple[str, ...]:
         """The cells of the first row, if it is a table."""
         try:
-            row = next((row for row in csv.reader(self.text.splitlines()) if any(row)), [])
+            sign, start = table_dialect(self.text)
+            lines = csv.reader(self.text[start:].splitlines(), delimiter=sign)
+            row = next((row for row in lines if any(row)), [])
         except csv.Error:
             return ()
-        return tuple(unguard_cell(cell.strip()) for cell in row)
+        return tuple(map(column_name, row))
 
     @cached_property
     def _json(self) -> tuple[Any, bool, FormatError | None]:

@@ -307,10 +307,11 @@ def _by(version: str, annotation: Annotation, item: _Item, of: Mapping[str, Any]
     """Return an annotation whose caption, if any, a model in Label Studio wrote."""
     if not annotation.caption:
         return replace(annotation, source="", model=version)
-    scores = [one.get("score") for one in (*item, of)]
-    score = next((one for one in scores if isinstance(one, float | int)), None)
-    known = score is not None and 0 <= score <= 1
-    return replace(annotation, source="model", model=version, score=float(score) if known else None)
+    score = None
+    for value in [one.get("score") for one in (*item, of)]:
+        if score is None and isinstance(value, float | int) and 0 <= value <= 1:
+            score = float(value)
+    return replace(annotation, source="model", model=version, score=score)
 
 
 def _holds_ours(item: _Item) -> bool:

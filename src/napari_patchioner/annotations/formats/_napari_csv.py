@@ -22,8 +22,15 @@ from napari_patchioner.annotations._columns import (
     identity,
 )
 from napari_patchioner.annotations._napari_shape import region_from_shape, shape_from_region
+from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._plane import AXES, axes_drawn_along
-from napari_patchioner.annotations._table import Table, format_table, read_table, write_text
+from napari_patchioner.annotations._table import (
+    Table,
+    format_table,
+    number_in,
+    read_table,
+    write_text,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Trace
 
@@ -97,10 +104,12 @@ def parse_napari_csv(table: Table) -> list[Annotation]:
     axes = [place for place, name in enumerate(table.columns) if name.startswith("axis-")]
     seen: dict[Any, int] = {}
     shapes = itertools.groupby(table.rows, key=lambda item: item[1][0].strip())
-    return [
-        _annotation(table, position, index, list(rows), axes, seen)
-        for position, (index, rows) in enumerate(shapes)
-    ]
+    found: list[Annotation] = []
+    for position, (index, rows) in enumerate(shapes):
+        listed = list(rows)
+        with leaving_out("shape", f"{table.name}: row {listed[0][0]}"):
+            found.append(_annotation(table, position, index, listed, axes, seen))
+    return found
 
 
 def _annotation(
@@ -113,9 +122,14 @@ def _annotation(
 ) -> Annotation:
     """Return the annotation that the rows of one shape make."""
     row, values = rows[0]
-    if index != str(position):
+    # A shape whose rows were all left out leaves a gap.
+    if index != str(position) and not (index.isdecimal() and position < int(index[:9])):
         raise table.error(row, "index", f"must be {position}, but is {index[:40]!r}")
     cells = dict(zip(table.columns, values, strict=True))
+    at = table.columns.index(NAPARI_COLUMNS[2])
+    counted = [row_cells[at].strip().removesuffix(".0") for _, row_cells in rows]
+    if counted != [str(place) for place in range(len(rows))]:
+        raise table.error(row, "vertex-index", "the vertices must be counted from 0, each once")
     vertices = np.array([_vertex(table, number, row_cells, axes) for number, row_cells in rows])
     known = (*NAPARI_COLUMNS, *_OURS, _CONNECTED, *(table.columns[a] for a in axes))
     extra = extra_fields(cells, known)
@@ -142,7 +156,7 @@ def _vertex(table: Table, row: int, values: Sequence[str], axes: Sequence[int]) 
     vertex = []
     for axis in axes:
         try:
-            number = float(values[axis])
+            number = number_in(values[axis])
         except ValueError:
             problem = f"{values[axis]!r} is not a number"
             raise table.error(row, table.columns[axis], problem) from None

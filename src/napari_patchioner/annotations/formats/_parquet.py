@@ -14,6 +14,7 @@ from napari_patchioner.annotations._annotation import KINDS
 from napari_patchioner.annotations._areas import outline
 from napari_patchioner.annotations._carried import annotation_from, carried, score_of
 from napari_patchioner.annotations._columns import check_unique
+from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._outlines import to_xy
 from napari_patchioner.annotations._table import write_bytes
 from napari_patchioner.errors import FormatError
@@ -168,12 +169,13 @@ def read(path: Path) -> list[Annotation]:
     for file in files:
         for number, row, extras in _rows(file):
             where = f"{file.name}: row {number}"
-            annotation = _annotation(row, extras, where)
-            key = (annotation.image, annotation.uid)
-            first = seen.setdefault(key, where)
-            if first is not where:
-                raise FormatError(f"{where}: the uid {key[1]!r} was used in {first} already")
-            found.append(annotation)
+            with leaving_out("row", where):
+                annotation = _annotation(row, extras, where)
+                key = (annotation.image, annotation.uid)
+                first = seen.setdefault(key, where)
+                if first is not where:
+                    raise FormatError(f"{where}: the uid {key[1]!r} was used in {first} already")
+                found.append(annotation)
     return found
 
 

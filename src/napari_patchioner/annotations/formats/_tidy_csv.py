@@ -16,6 +16,7 @@ from napari_patchioner.annotations._columns import (
     extra_fields,
     identity,
 )
+from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._region_text import region_from_text, region_to_text
 from napari_patchioner.annotations._table import (
     Table,
@@ -86,24 +87,28 @@ def parse_tidy_csv(table: Table) -> list[Annotation]:
     seen: dict[Any, int] = {}
     annotations = []
     for row, values in table.rows:
-        cells = dict(zip(table.columns, values, strict=True))
-        kind = cells["kind"].strip().lower()
-        try:
-            region = region_from_text(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
-        except FormatError as error:
-            column = "kind" if "is unknown" in str(error) else "wkt"
-            raise table.error(row, column, str(error)) from error
-        annotations.append(
-            Annotation(
-                uid=identity(table, row, cells, seen),
-                image=unguard_cell(cells["image"]),
-                region=region,
-                **caption_fields(table, row, cells),
-                extra=extra_fields(cells, _KNOWN),
-                written=(region, cells["wkt"]),
-            )
-        )
+        with leaving_out("row", f"{table.name}: row {row}"):
+            annotations.append(_annotation(table, row, values, seen))
     return annotations
+
+
+def _annotation(table: Table, row: int, values: Sequence[str], seen: dict[Any, int]) -> Annotation:
+    """Return the annotation in one row."""
+    cells = dict(zip(table.columns, values, strict=True))
+    kind = cells["kind"].strip().lower()
+    try:
+        region = region_from_text(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
+    except FormatError as error:
+        column = "kind" if "is unknown" in str(error) else "wkt"
+        raise table.error(row, column, str(error)) from error
+    return Annotation(
+        uid=identity(table, row, cells, seen),
+        image=unguard_cell(cells["image"]),
+        region=region,
+        **caption_fields(table, row, cells),
+        extra=extra_fields(cells, _KNOWN),
+        written=(region, cells["wkt"]),
+    )
 
 
 def format_tidy_csv(annotations: Sequence[Annotation]) -> str:

@@ -6,6 +6,12 @@ holds classes and areas only, no captions, points or traces. Hence ``captions.js
 one JSON per region with its caption, exact geometry and all else, and the lines of YOLO that stand
 for it. Images are not copied; put them into ``images/`` under the names of the text files.
 
+``data.yaml`` says no ``path``: Ultralytics takes a data set that says none to lie beside it, and
+a relative one to lie in a folder of its own.
+
+A data set of other people is captioned in place: regions that nobody changed keep their lines
+(boxes with keypoints among them) and their files, classes their numbers.
+
 What becomes of the lines: an outline is cut to the image, since YOLO takes no other; one region may
 have several lines (a set, a mask of several parts) or none; holes are filled. Lines that other
 tools changed are recognised by the text, else by what they enclose.
@@ -15,6 +21,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +31,10 @@ import yaml
 from napari_patchioner.annotations._carried import CLASS, annotation_from, carried, unique
 from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._images import image_name, image_size
+from napari_patchioner.annotations._metadata import metadata_of, with_metadata
+from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._parts import as_one, class_of, with_class
+from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text
 from napari_patchioner.errors import FormatError, ImageError
 from napari_patchioner.images import image_size as size_of_file
@@ -37,17 +48,24 @@ from ._bundle import (
     zip_names,
 )
 from ._json_file import parse_json, whole_number
-from ._yolo_lines import Line, lines_of, match, parse_lines, shown
+from ._yolo_lines import KeypointShape, Line, lines_of, match, parse_lines, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._metadata import Metadata
 
     from ._head import Head
 
 _CAPTIONS, _DATA = "captions.jsonl", "data.yaml"
+_KIND = "yolo"
+_YAMLS = (_DATA, "data.yml", "dataset.yaml", "dataset.yml")
+_CLASSES = "classes.txt"
+_KEYPOINTS, _CONFIDENCE = "keypoints", "confidence"
+_MOST_KEYPOINTS = 1000
+_OUR_FIELDS = {"path", "train", "val", "names"}
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
@@ -55,9 +73,11 @@ def knows(head: Head) -> bool:
     """Return whether a folder or zip is laid out for YOLO."""
     if head.path.is_dir():
         labels = head.path / "labels"
-        return (head.path / _DATA).is_file() or (labels.is_dir() and any(labels.rglob("*.txt")))
+        return any((head.path / name).is_file() for name in _YAMLS) or (
+            labels.is_dir() and any(labels.rglob("*.txt"))
+        )
     names = zip_names(head.path) if head.suffix == ".zip" else []
-    return any(_is_label(name) or PurePosixPath(name).name == _DATA for name in names)
+    return any(_is_label(name) or PurePosixPath(name).name in _YAMLS for name in names)
 
 
 def _is_label(name: str) -> bool:
@@ -67,7 +87,7 @@ def _is_label(name: str) -> bool:
 
 def _wanted(name: str) -> bool:
     last = PurePosixPath(name).name
-    return _is_label(name) or last in (_CAPTIONS, _DATA, "data.yml", "dataset.yaml")
+    return _is_label(name) or last in (_CAPTIONS, _CLASSES, *_YAMLS)
 
 
 def read(path: Path, images: Images | None = None) -> list[Annotation]:
@@ -93,29 +113,47 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
     """
     path = Path(path)
     files = read_bundle(path, _wanted)
-    classes = _classes(files)
+    about = _about(files)
+    classes, shape = _classes(files, about), _keypoint_shape(about)
     ours = _ours(files)
+    labels = sorted({name for name in files if _is_label(name)} | set(ours))
+    pictures = _Pictures(path, labels, images or {})
     found: list[tuple[int, Annotation]] = []
-    for name in sorted({name for name in files if _is_label(name)} | set(ours)):
+    for name in labels:
         records, size = ours.get(name, ([], None))
-        stem = PurePosixPath(name).stem
-        lines = parse_lines(name, files.get(name, b""))
+        lines = parse_lines(name, files.get(name, b""), shape)
         if not lines and not records:
             continue
-        image, size = (stem, size) if size else _picture(path, name, images or {})
-        found += _read_image(name, image, lines, records, classes, size)
+        with leaving_out("image", name):
+            image, size = (PurePosixPath(name).stem, size) if size else pictures.find(name)
+            found += _read_image(name, image, lines, records, classes, size)
     return unique(one for _, one in sorted(found, key=lambda pair: pair[0]))
 
 
-def _classes(files: Mapping[str, bytes]) -> dict[int, str]:
-    """Return the names of the classes by number."""
+def _about(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return what the YAML of a data set says."""
     for name, data in files.items():
         if PurePosixPath(name).suffix in (".yaml", ".yml"):
             try:
                 found = yaml.safe_load(data.decode("utf-8-sig"))
             except (yaml.YAMLError, ValueError, RecursionError) as error:
                 raise FormatError(f"{name}: is no YAML that can be read") from error
-            names = found.get("names") if isinstance(found, dict) else None
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _keypoint_shape(about: Mapping[str, Any]) -> KeypointShape:
+    """Return how many keypoints a data set has, and of how many numbers; None if of none."""
+    match about.get("kpt_shape"):
+        case [int(count), 2 | 3 as each] if 0 < count < _MOST_KEYPOINTS:
+            return count, each
+    return None
+
+
+def _classes(files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[int, str]:
+    """Return the names of the classes by number."""
+    if about:
+        for names in [about.get("names")]:
             named = names if isinstance(names, dict) else {}
             pairs = enumerate(names) if isinstance(names, list) else named.items()
             # Lists of lists are no names, and could be made to grow without end when written out.
@@ -125,7 +163,12 @@ def _classes(files: Mapping[str, bytes]) -> dict[int, str]:
                 if (number := whole_number(str(key)[:20])) is not None
                 and not isinstance(label, list | dict)
             }
-    return {}
+    listed = next((data for name, data in files.items() if _is_list_of_classes(name)), b"")
+    return dict(enumerate(listed.decode("utf-8-sig", "replace").split("\n"))) if listed else {}
+
+
+def _is_list_of_classes(name: str) -> bool:
+    return PurePosixPath(name).name == _CLASSES
 
 
 _Records = tuple[list[tuple[int, dict[str, Any]]], tuple[int, int] | None]
@@ -155,21 +198,64 @@ def _ours(files: Mapping[str, bytes]) -> dict[str, _Records]:
     return found
 
 
-def _picture(path: Path, label: str, images: Images) -> tuple[str, tuple[int, int]]:
-    """Return the image a text file is about and its size, as told, or as it lies there."""
-    stem = PurePosixPath(label).stem
-    for image, info in images.items():
-        if stem in (image, PurePosixPath(info.name).stem, PurePosixPath(image).stem):
-            return image, image_size(images, image)
-    parts = ["images" if part == "labels" else part for part in PurePosixPath(label).parts[:-1]]
-    for suffix in () if is_zip(path) else (*_PICTURES, *map(str.upper, _PICTURES)):
-        file = path.joinpath(*parts, stem + suffix)
-        if file.is_file():
+class _Pictures:
+    """The images that text files are about.
+
+    Parameters
+    ----------
+    path : Path
+        The data set.
+    labels : sequence of str
+        Its text files.
+    images : mapping of str to ImageInfo
+        Images by file name or stem.
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str], images: Images) -> None:
+        self._path, self._images = path, images
+        self._stems: dict[str, str] = {}
+        for name in images:
+            self._stems.setdefault(name, name)
+            self._stems.setdefault(PurePosixPath(name).stem, name)
+        self._told: dict[str, str] | None = None
+        counts = Counter(PurePosixPath(name).stem for name in labels)
+        self._twice = {stem for stem, count in counts.items() if count > 1}
+
+    def find(self, label: str) -> tuple[str, tuple[int, int]]:
+        """Return the image a text file is about and its size, as told, or as it lies there."""
+        stem = PurePosixPath(label).stem
+        file = self._beside(label)
+        # Of two images with one name, the folder tells which is meant.
+        if stem in self._twice and file is not None:
+            return file.relative_to(self._path).as_posix(), _size_of(file)
+        name = self._stems.get(stem) or self._by_told_name(stem)
+        if name is not None:
+            return name, image_size(self._images, name)
+        if file is not None:
             return file.name, _size_of(file)
-    raise FormatError(
-        f"{label}: the size of its image is missing; put the image into the folder "
-        f"{'/'.join(parts) or 'images'!r}, or give it along"
-    )
+        raise FormatError(
+            f"{label}: the size of its image is missing; put the image into the folder "
+            f"{'/'.join(_picture_parts(label)) or 'images'!r}, or give it along"
+        )
+
+    def _by_told_name(self, stem: str) -> str | None:
+        if self._told is None:
+            self._told = {PurePosixPath(one.name).stem: key for key, one in self._images.items()}
+        return self._told.get(stem)
+
+    def _beside(self, label: str) -> Path | None:
+        """Return the image in the tree of images that runs beside that of text files."""
+        stem, parts = PurePosixPath(label).stem, _picture_parts(label)
+        for suffix in () if is_zip(self._path) else (*_PICTURES, *map(str.upper, _PICTURES)):
+            file = self._path.joinpath(*parts, stem + suffix)
+            if file.is_file():
+                return file
+        return None
+
+
+def _picture_parts(label: str) -> list[str]:
+    """Return the folders of the image that a text file is about."""
+    return ["images" if part == "labels" else part for part in PurePosixPath(label).parts[:-1]]
 
 
 def _size_of(file: Path) -> tuple[int, int]:
@@ -209,10 +295,17 @@ def _read_image(
     image = records[0][1]["image"] if records else image
     for line in new:
         label = classes.get(line.number, str(line.number))
+        texts = {CLASS: label}
+        if line.keypoints:
+            texts[_KEYPOINTS] = " ".join(f"{number:g}" for number in line.keypoints)
+        if line.confidence is not None:
+            texts[_CONFIDENCE] = f"{line.confidence:g}"
         one = annotation_from(
-            {CLASS: label}, drawn=line.region(size), image=image, caption=None, uid=f"{line.place}"
+            texts, drawn=line.region(size), image=image, caption=None, uid=f"{line.place}"
         )
-        found.append((last, one))
+        named = {str(number): label for number, label in classes.items()}
+        one = with_metadata(one, _KIND, "", name, line.text, {"names": named})
+        found.append((last, replace(one, score=line.confidence)))
     return found
 
 
@@ -241,23 +334,31 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     """
     path = Path(path)
     check_unique(annotations)
-    names = list(dict.fromkeys(class_of(one) for one in annotations))
-    numbers = {name: number for number, name in enumerate(names)}
+    known = {id(one): metadata_of(one, _KIND) for one in annotations}
+    names = _numbered(annotations, [one for one in known.values() if one is not None])
+    numbers = {name: number for number, name in names.items()}
+    foreign = {one.image: known[id(one)] for one in annotations if known[id(one)] is not None}
     stems = file_stems({one.image: image_name(images, one.image) for one in annotations})
-    texts: dict[str, list[str]] = {f"labels/{stem}.txt": [] for stem in stems.values()}
+    labels = {
+        image: found.place
+        if (found := foreign.get(image)) is not None and _is_safe_label(found.place)
+        else f"labels/{stem}.txt"
+        for image, stem in stems.items()
+    }
+    texts: dict[str, list[str]] = {label: [] for label in labels.values()}
     records: list[str] = []
     for one in annotations:
-        size, file = image_size(images, one.image), f"labels/{stems[one.image]}.txt"
-        lines = lines_of(one.region, numbers[class_of(one)], size)
+        size, file = image_size(images, one.image), labels[one.image]
+        lines = _kept_line(one, known[id(one)], numbers[class_of(one)], size)
+        lines = lines or lines_of(one.region, numbers[class_of(one)], size)
         texts[file] += lines
         about = {"image": one.image, "file": file, "height": size[0], "width": size[1]}
         records.append(_json({**about, "lines": lines, "region": carried(one)}))
     old = set() if is_zip(path) else _leftovers(path) - set(texts)
-    data = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(names))}
     write_bundle(
         path,
         {
-            _DATA: encode_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False)),
+            **_yaml_file(path, names),
             **{name: encode_text("".join(lines)) for name, lines in texts.items()},
             _CAPTIONS: encode_text("".join(records)),
         },
@@ -265,6 +366,61 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     for name in old:
         (path / name).unlink(missing_ok=True)
     return ()
+
+
+def _numbered(annotations: Sequence[Annotation], known: Sequence[Metadata]) -> dict[int, str]:
+    """Return the names of the classes by number, those of the data set first as they were."""
+    found: dict[int, str] = {}
+    given = known[0].about.get("names") if known else None
+    for number, name in given.items() if isinstance(given, dict) else ():
+        if whole_number(str(number)) is not None and name not in found.values():
+            found[int(number)] = str(name)
+    for name in dict.fromkeys(class_of(one) for one in annotations):
+        if name not in found.values():
+            # A class without a name is called by its number.
+            own = whole_number(name[:9])
+            free = own is not None and own not in found
+            found[own if free and own is not None else max(found, default=-1) + 1] = name
+    return dict(sorted(found.items()))
+
+
+def _kept_line(
+    annotation: Annotation, known: Metadata | None, number: int, size: tuple[int, int]
+) -> list[str]:
+    """Return the line a region was read from, if nobody changed the region or its class."""
+    text = known.entry if known is not None else None
+    if not isinstance(text, str) or "\n" in text:
+        return []
+    points = annotation.extra.get(_KEYPOINTS, "").split()
+    shape = (len(points) // 3, 3) if len(points) % 3 == 0 else (len(points) // 2, 2)
+    try:
+        [line] = parse_lines("", text.encode(), shape if points else None)
+    except (FormatError, ValueError):
+        return []
+    same = line.number == number and same_drawing(line.region(size), annotation.region)
+    return [f"{text}\n"] if same else []
+
+
+def _is_safe_label(name: str) -> bool:
+    """Return whether a text file lies within a data set."""
+    return bool(re.fullmatch(r"([^/\\:]+/)*[^/\\:]+\.txt", name)) and ".." not in name.split("/")
+
+
+def _yaml_file(path: Path, names: dict[int, str]) -> dict[str, bytes]:
+    """Return the YAML of a data set; none where one lies there that says the same classes."""
+    for name in () if is_zip(path) else _YAMLS:
+        if (path / name).is_file():
+            files = {name: (path / name).read_bytes()}
+            about = _about(files)
+            if set(about) <= _OUR_FIELDS and about.get("train") == "images":
+                continue
+            if _classes(files, about) == names:
+                return {}
+            text = yaml.safe_dump({**about, "names": names}, allow_unicode=True, sort_keys=False)
+            return {name: encode_text(text)}
+    data = {"train": "images", "val": "images", "names": names}
+    text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
+    return {_DATA: encode_text(text)}
 
 
 def _leftovers(path: Path) -> set[str]:

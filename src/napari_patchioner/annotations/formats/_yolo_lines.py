@@ -1,19 +1,34 @@
-"""YOLO's lines for regions: outlines in fractions of the image, and back."""
+"""YOLO's lines for regions: outlines in fractions of the image, and back.
+
+After the class, all in fractions of the image:
+
+=======================  =====================================================================
+numbers                  stand for
+=======================  =====================================================================
+4                        a box: centre, width and height
+4, then 2 or 3 each      a box and its keypoints (``kpt_shape`` in ``data.yaml`` says how many;
+                         without it, three each whose third is 0, 1 or 2, all within the box)
+6 and more, even         an outline; 8 are the corners of a turned box
+one more than these      the last is how sure a detector is, 0 to 1
+=======================  =====================================================================
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
 from napari_patchioner.annotations._napari_shape import box_corners, upright_box
+from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._outlines import ellipse_ring, from_xy, mask_polygons, to_xy
 from napari_patchioner.annotations._parts import as_one, members_of
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_records, check_time
 from napari_patchioner.regions import (
     Box,
     Ellipse,
@@ -26,6 +41,15 @@ from napari_patchioner.regions import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+KeypointShape: TypeAlias = "tuple[int, int] | None"
+"""How many keypoints a line has, and how many numbers each."""
+
+_FEWEST_KEYPOINTS = 2
+_MOST_PAIRS = 400_000
+"""Pairs of lines that are compared by what they enclose."""
+
+_BLOCK = 64
+_ROUGHLY = 2000
 _OVERLAP = 0.5
 """How much of what two lines enclose together both must enclose, to be the same region."""
 
@@ -44,12 +68,18 @@ class Line:
         The class.
     points : ndarray of float, shape (n, 2)
         The outline, ``x y`` in fractions of the image.
+    confidence : float or None
+        How sure a detector is.
+    keypoints : tuple of float
+        The numbers of its keypoints, as they stand there.
     """
 
     place: int
     text: str
     number: int
     points: npt.NDArray[np.float64]
+    confidence: float | None = None
+    keypoints: tuple[float, ...] = ()
 
     def region(self, size: tuple[int, int]) -> Region:
         """Return what the line outlines on an image of ``(height, width)``."""
@@ -57,8 +87,17 @@ class Line:
         return upright_box(vertices, tolerance=1e-6) or Polygon(vertices)
 
 
-def parse_lines(name: str, data: bytes) -> list[Line]:
+def parse_lines(name: str, data: bytes, shape: KeypointShape = None) -> list[Line]:
     """Return the lines of a text file: outlines, or boxes by centre and size.
+
+    Parameters
+    ----------
+    name : str
+        The file, for messages.
+    data : bytes
+        What it holds.
+    shape : tuple of int, optional
+        How many keypoints there are, and how many numbers each has.
 
     Raises
     ------
@@ -66,25 +105,62 @@ def parse_lines(name: str, data: bytes) -> list[Line]:
         One sentence that names the file and the line.
     """
     found = []
-    for place, text in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
+    text_of_file = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    for place, text in enumerate(text_of_file.splitlines(), start=1):
         if not text.strip():
             continue
-        try:
-            number, *numbers = text.split()
-            found.append(Line(place, text.strip(), int(float(number)), _points(numbers)))
-        except (ValueError, OverflowError) as error:
-            raise FormatError(
-                f"{name}: line {place}: must be a class and an outline 'x1 y1 x2 y2 x3 y3 ...' or "
-                "a box 'x y width height', as fractions"
-            ) from error
+        with leaving_out("line", f"{name}: line {place}"):
+            charge_records()
+            try:
+                found.append(_line(place, text.strip(), shape))
+            except (ValueError, OverflowError) as error:
+                raise FormatError(
+                    f"{name}: line {place}: must be a class and an outline 'x1 y1 x2 y2 x3 y3 ...' "
+                    "or a box 'x y width height', as fractions"
+                ) from error
     return found
 
 
-def _points(texts: list[str]) -> npt.NDArray[np.float64]:
-    """Return the outline that numbers stand for, or raise ValueError."""
-    numbers = np.array(texts, float)
-    if not np.isfinite(numbers).all():
+def _line(place: int, text: str, shape: KeypointShape) -> Line:
+    """Return a line, or raise ValueError."""
+    first, *rest = text.split()
+    numbers = np.array(rest, float)
+    number = int(float(first))
+    if not np.isfinite(numbers).all() or len(numbers) < 4 or abs(number) > 2**31:
         raise ValueError
+    count = shape[0] * shape[1] if shape is not None else 0
+    if count and len(numbers) in (4 + count, 5 + count):
+        keypoints = numbers[4 : 4 + count]
+    else:
+        keypoints = _keypoints(numbers)
+    bare = numbers[:4] if len(keypoints) or len(numbers) == 5 else numbers
+    sure = None
+    if len(numbers) == len(bare) + len(keypoints) + 1:
+        sure = float(numbers[-1])
+    elif len(bare) % 2:
+        bare, sure = bare[:-1], float(bare[-1])
+    if sure is not None and not 0 <= sure <= 1:
+        raise ValueError
+    return Line(place, text, number, _points(bare), sure, tuple(keypoints.tolist()))
+
+
+def _keypoints(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what must be keypoints of three numbers each, though nothing says so; else none."""
+    for end in (len(numbers), len(numbers) - 1):
+        count, rest = divmod(end - 4, 3)
+        if rest or count < _FEWEST_KEYPOINTS:
+            continue
+        centre, size = numbers[:2], numbers[2:4]
+        points = numbers[4:end].reshape(-1, 3)
+        seen = points[points[:, 2] > 0, :2]
+        within = (abs(seen - centre) <= size / 2 + 0.05).all()
+        if np.isin(points[:, 2], (0, 1, 2)).all() and (size > 0).all() and within:
+            return numbers[4:end]
+    return numbers[:0]
+
+
+def _points(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the outline that numbers stand for, or raise ValueError."""
     if len(numbers) == 4:
         (x, y), half = numbers[:2], numbers[2:] / 2
         return np.array([x, y]) + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
@@ -168,7 +244,10 @@ def match(
     found = {id(line): waiting[line.text].popleft() for _, line in flat if waiting[line.text]}
     rest = [line for queue in waiting.values() for line in queue]
     lost = [line for _, line in flat if id(line) not in found]
-    found |= _overlapping(lost, rest)
+    found |= _rounded(lost, rest)
+    taken = {id(line) for line in found.values()}
+    lost = [line for line in lost if id(line) not in found]
+    found |= _overlapping(lost, [line for line in rest if id(line) not in taken])
     own: list[list[Line]] = [[] for _ in written]
     for at, line in flat:
         if id(line) in found:
@@ -177,12 +256,24 @@ def match(
     return own, [line for line in lines if id(line) not in taken]
 
 
+def _rounded(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
+    """Return for lines that were written the lines that differ from them by rounding alone."""
+    waiting: dict[bytes, deque[Line]] = defaultdict(deque)
+    for line in rest:
+        waiting[_rough(line)].append(line)
+    return {id(line): waiting[_rough(line)].popleft() for line in lost if waiting[_rough(line)]}
+
+
+def _rough(line: Line) -> bytes:
+    return (np.rint(line.points * _ROUGHLY) + 0.0).tobytes()
+
+
 def _overlapping(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
     """Return for lines that were written the lines that enclose nearly the same, best first."""
     if not lost or not rest:
         return {}
     before, after = (_boxes(lines) for lines in (lost, rest))
-    pairs = shapely.STRtree(after).query(before)
+    pairs = _pairs(before, after)
     ours, theirs = before[pairs[0]], after[pairs[1]]
     both = shapely.area(shapely.intersection(ours, theirs))
     either = shapely.area(ours) + shapely.area(theirs) - both
@@ -197,6 +288,20 @@ def _overlapping(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
             found[id(lost[one])] = rest[other]
             taken.add(other)
     return found
+
+
+def _pairs(before: npt.NDArray[np.object_], after: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
+    """Return which rectangles touch each other, shape (2, n); of very many the first ones."""
+    tree = shapely.STRtree(after)
+    found, count = [np.zeros((2, 0), np.intp)], 0
+    for start in range(0, len(before), _BLOCK):
+        check_time()
+        block = tree.query(before[start : start + _BLOCK])
+        found.append(block + np.array([[start], [0]]))
+        count += block.shape[1]
+        if count > _MOST_PAIRS:
+            break
+    return np.concatenate(found, axis=1)[:, :_MOST_PAIRS]
 
 
 def _boxes(lines: Sequence[Line]) -> npt.NDArray[np.object_]:
