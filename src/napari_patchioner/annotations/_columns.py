@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from napari_patchioner.errors import FormatError
 
 from ._cells import guard_cell, guard_extra_cell, unguard_cell
+from ._notes import note
 from ._table import number_in
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def extra_columns(annotations: Sequence[Annotation], taken: Sequence[str]) -> tu
     Raises
     ------
     FormatError
-        If an extra has the name of one of the format's own columns.
+        If an extra has the name of one of the format's own columns, or none at all.
     """
     names = dict.fromkeys(name for annotation in annotations for name in annotation.extra)
     for name in names:
-        if name in taken or name.startswith("axis-"):
+        if not name or name in taken or name.startswith("axis-"):
             raise FormatError(f"{name!r} cannot name an extra column; give it another name")
     return tuple(names)
 
@@ -101,11 +102,31 @@ def check_unique(annotations: Sequence[Annotation]) -> None:
 
 
 def identity(table: Table, row: int, cells: Mapping[str, str], seen: dict[Any, int]) -> str:
-    """Return the uid of a row, and refuse one that is empty or was seen before."""
+    """Return the uid of a row; another one, with a note, where it was seen before."""
     uid = unguard_cell(cells["uid"])
     if not uid:
         raise table.error(row, "uid", "is empty; every region needs a uid of its own")
-    first = seen.setdefault((cells.get("image", ""), uid), row)
-    if first != row:
-        raise table.error(row, "uid", f"{uid!r} was used in row {first} already")
-    return uid
+    own = own_uid(cells.get("image", ""), uid, seen)
+    if own != uid:
+        told = table.error(row, "uid", f"{uid!r} was used before; this region is {own!r} now")
+        note("uid", str(told))
+    return own
+
+
+def own_uid(image: str, uid: str, seen: dict[Any, int]) -> str:
+    """Return a uid that no region of an image had before, and count it among those seen.
+
+    >>> seen = {}
+    >>> [own_uid("cat.png", uid, seen) for uid in ("a", "a", "a-2", "a")]
+    ['a', 'a-2', 'a-2-2', 'a-3']
+    """
+    key = (image, uid)
+    count = seen.get(key, 0) + 1
+    own = uid
+    while (image, own) in seen:
+        count += count < 2
+        own = f"{uid}-{count}"
+        count += (image, own) in seen
+    seen[key] = max(count, 1)
+    seen.setdefault((image, own), 1)
+    return own

@@ -157,8 +157,8 @@ def test_corners_in_single_precision_still_make_a_box(tmp_path: Path) -> None:
         ("0,rectangle,0,1,1\n0,rectangle,1,2,2\n", "needs 4 vertices"),
         ("0,path,0,1,x\n", "row 2, column 'axis-1': 'x' is not a number"),
         ("0,path,0,1,1\n0,path,1,nan,1\n", "row 3, column 'axis-0': .* finite"),
-        ("1,path,0,1,1\n", "row 2, column 'index'"),
-        ("0,path,0,1,1\n1,path,0,1,1\n0,path,1,1,1\n", "row 4, column 'index'"),
+        ("x,path,0,1,1\n", "row 2, column 'index'"),
+        ("0,path,0,1,1\n0,path,2,1,1\n", "row 2, column 'vertex-index'"),
         ("0,path,0,1\n", "row 2: has 4 cells"),
     ],
 )

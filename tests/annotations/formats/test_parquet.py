@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations import Annotation, Notes, read_annotations, write_annotations
 from napari_patchioner.annotations.formats._parquet import table_of
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, Point, WholeImage
@@ -65,10 +65,11 @@ def test_a_folder_of_parts_is_one_table(tmp_path: Path) -> None:
         pq.write_table(table_of([one]), folder / f"part-{place}.parquet")
     assert [one.uid for one in read_annotations(folder)] == ["a", "b", "c"]
     pq.write_table(table_of(_items()[:1]), folder / "part-9.parquet")
-    with pytest.raises(
-        FormatError, match=r"part-9\.parquet: row 1: the uid 'a' was used in part-0"
-    ):
-        read_annotations(folder)
+    notes = Notes()
+    assert [one.uid for one in read_annotations(folder, notes=notes)] == ["a", "b", "c", "a-2"]
+    assert notes.lines() == [
+        "part-9.parquet: row 1: the uid 'a' was used before; this region is 'a-2' now"
+    ]
 
 
 def test_a_table_of_others_is_read(tmp_path: Path, same_region: Any) -> None:

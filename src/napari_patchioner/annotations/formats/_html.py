@@ -10,11 +10,12 @@ import json
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations._carried import annotation_from, carried
 from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._images import image_name
+from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 
@@ -90,18 +91,28 @@ def read(path: Path) -> list[Annotation]:
     if not finder.text.strip():
         raise FormatError(f"{path.name}: is no report of regions")
     records = parse_json(finder.text, path.name)
+    if not isinstance(records, list):
+        raise FormatError(f"{path.name}: the regions in the report are damaged")
+    found = []
+    for number, record in enumerate(records, start=1):
+        with leaving_out("region", f"{path.name}: region {number}"):
+            found.append(_annotation(record, f"{path.name}: region {number}"))
+    return found
+
+
+def _annotation(record: Any, where: str) -> Annotation:
+    """Return the region that a record in a report holds."""
     try:
-        return [
-            annotation_from(
-                {str(key): str(text) for key, text in record["region"].items()},
-                drawn=None,
-                image=str(record["image"]),
-                caption=None,
-            )
-            for record in records
-        ]
+        return annotation_from(
+            {str(key): str(text) for key, text in record["region"].items()},
+            drawn=None,
+            image=str(record["image"]),
+            caption=None,
+        )
     except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"{path.name}: the regions in the report are damaged") from error
+        raise FormatError(f"{where}: the regions in the report are damaged") from error
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:

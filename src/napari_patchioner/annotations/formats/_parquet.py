@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import numpy as np
 from napari_patchioner.annotations._annotation import KINDS
 from napari_patchioner.annotations._areas import outline
 from napari_patchioner.annotations._carried import annotation_from, carried, score_of
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._notes import leaving_out
+from napari_patchioner.annotations._columns import check_unique, own_uid
+from napari_patchioner.annotations._notes import leaving_out, note
 from napari_patchioner.annotations._outlines import to_xy
 from napari_patchioner.annotations._table import write_bytes
 from napari_patchioner.errors import FormatError
@@ -164,17 +165,18 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file, the row (from 1) and what is wrong with it.
     """
     files = sorted(_files(path)) if path.is_dir() else [path]
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[Any, int] = {}
     found = []
     for file in files:
         for number, row, extras in _rows(file):
             where = f"{file.name}: row {number}"
             with leaving_out("row", where):
                 annotation = _annotation(row, extras, where)
-                key = (annotation.image, annotation.uid)
-                first = seen.setdefault(key, where)
-                if first is not where:
-                    raise FormatError(f"{where}: the uid {key[1]!r} was used in {first} already")
+                own = own_uid(annotation.image, annotation.uid, seen)
+                if own != annotation.uid:
+                    told = f"{where}: the uid {annotation.uid!r} was used before"
+                    note("uid", f"{told}; this region is {own!r} now")
+                    annotation = replace(annotation, uid=own)
                 found.append(annotation)
     return found
 
