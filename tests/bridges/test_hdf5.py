@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -144,3 +146,44 @@ def test_progress_is_told_and_may_cancel(published, tmp_path, monkeypatch):
     with pytest.raises(Cancelled):
         convert_hdf5(published[0], tmp_path / "two", provenance={}, progress=cancel)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.h5", "one"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["external link", "soft link", "external storage", "virtual", "filter", "claim", "pipe"]
+)
+def test_only_what_is_in_the_file_itself_is_read(published, tmp_path, kind):
+    other, vectors = published
+    source = tmp_path / "b.h5"
+    name = "coco_captions-embeddings"
+    if kind == "pipe":
+        os.mkfifo(source)
+    else:
+        with h5py.File(source, "w") as file:
+            texts = [str(n) for n in range(10)]
+            file.create_dataset("coco_captions-text", data=texts, dtype=h5py.string_dtype())
+            if kind == "external link":
+                file[name] = h5py.ExternalLink(other.name, name)
+            elif kind == "soft link":
+                file["real"] = vectors
+                file[name] = h5py.SoftLink("/real")
+            elif kind == "external storage":
+                (tmp_path / "raw").write_bytes(vectors.tobytes())
+                external = [(str(tmp_path / "raw"), 0, vectors.nbytes)]
+                file.create_dataset(name, vectors.shape, vectors.dtype, external=external)
+            elif kind == "virtual":
+                layout = h5py.VirtualLayout(vectors.shape, "f4")
+                layout[:] = h5py.VirtualSource(other, name, vectors.shape)
+                file.create_virtual_dataset(name, layout)
+            elif kind == "filter":
+                plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                plist.set_chunk((10, 6))
+                plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, ())
+                space = h5py.h5s.create_simple(vectors.shape)
+                kept = h5py.h5t.IEEE_F32LE
+                h5py.h5d.create(file.id, name.encode(), kept, space, plist)
+            else:
+                file.create_dataset(name, (10, 10**9), "f4", chunks=(1, 2**20))
+    with pytest.raises(ModelError) as caught:
+        convert_hdf5(source, tmp_path / "out", provenance={})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()

@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import EpsImagePlugin, Image
 
 from napari_patchioner.annotations.formats._html_picture import picture as report_picture
 from napari_patchioner.errors import ImageError, PatchionerError
 from napari_patchioner.images import (
+    as_stored,
+    file_orientation,
     image_size,
     picture_size,
     read_image,
     read_picture,
     read_preview,
-    stored_orientation,
     upright,
+    upright_points,
 )
+from napari_patchioner.pyramid import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +74,7 @@ def turned_file(path: Path, pixels: np.ndarray, orientation: int) -> Path:
 def test_size_pixels_and_report_agree_however_the_camera_was_held(tmp_path, pixels, ending):
     for orientation in range(1, 9):
         path = turned_file(tmp_path / f"{orientation}.{ending}", pixels, orientation)
-        assert stored_orientation(path) == orientation
+        assert file_orientation(path) == orientation
         assert image_size(path) == picture_size(path) == (24, 40)
         read = read_image(path)
         assert abs(read.astype(int) - pixels).mean() < 8
@@ -82,7 +86,12 @@ def test_size_pixels_and_report_agree_however_the_camera_was_held(tmp_path, pixe
 def test_upright_undoes_each_of_the_eight_ways(tmp_path, pixels):
     for orientation in range(1, 9):
         path = turned_file(tmp_path / "a.tiff", pixels, orientation)
-        np.testing.assert_array_equal(upright(tifffile.imread(path), orientation), pixels)
+        stored = tifffile.imread(path)
+        np.testing.assert_array_equal(upright(stored, orientation), pixels)
+        np.testing.assert_array_equal(as_stored(pixels, orientation), stored)
+        places = np.argwhere(np.ones(stored.shape[:2], bool))
+        rows, columns = upright_points(places, orientation, (24, 40)).astype(int).T
+        np.testing.assert_array_equal(pixels[rows, columns], stored[tuple(places.T)])
 
 
 def test_the_name_says_nothing_of_the_kind(tmp_path, pixels):
@@ -118,7 +127,7 @@ def test_postscript_is_never_run(tmp_path, ghostscript, name):
     path = tmp_path / name
     for data in (POSTSCRIPT, b"\xc5\xd0\xd3\xc6" + struct.pack("<6i", 30, 78, 0, 0, 0, 0)):
         path.write_bytes(data + POSTSCRIPT)
-        for read in (read_image, image_size, read_picture, stored_orientation):
+        for read in (read_image, image_size, read_picture, file_orientation):
             with pytest.raises(ImageError, match="not an image of a known kind"):
                 read(path)
         with pytest.raises(ImageError, match="not an image of a known kind"):
@@ -137,7 +146,7 @@ def test_containers_for_other_programs_are_no_pictures(tmp_path, start):
         read_image(path)
 
 
-@pytest.mark.parametrize("read", [read_image, image_size, read_picture, stored_orientation])
+@pytest.mark.parametrize("read", [read_image, image_size, read_picture, file_orientation])
 def test_what_is_no_plain_file_is_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "pipe.png")
     listening = socket.socket(socket.AF_UNIX)
@@ -210,3 +219,32 @@ def test_a_mask_in_base64_passes_the_same_door(ghostscript):
         with pytest.raises(PatchionerError):
             region_of(shape)
     assert not ghostscript.exists()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_strip_that_unpacks_to_more_than_its_size_is_refused(tmp_path, orientation):
+    path = tmp_path / "a.tif"
+    gray = np.zeros((24, 40), np.uint8)
+    extra = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(path, gray, compression="zlib", rowsperstrip=24, extratags=extra)
+    packed = zlib.compress(bytes(2**28), 1)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tags, end = tiff.pages.first.tags, path.stat().st_size
+        tags["StripByteCounts"].overwrite(len(packed))
+        tags["StripOffsets"].overwrite(end)
+    with path.open("ab") as file:
+        file.write(packed)
+    for read in (read_image, open_image):
+        with pytest.raises(ImageError, match="unpacks to more than its size"):
+            read(path)
+
+
+def test_an_array_that_claims_absurd_sizes_is_refused(tmp_path):
+    for name, shape, chunks in [
+        ("area", (2**20, 2**20), (64, 64)),
+        ("side", (2, 2**30), (2, 64)),
+        ("piece", (2**16, 2**16), (2**16, 2**16)),
+    ]:
+        zarr.create_array(tmp_path / name, shape=shape, chunks=chunks, dtype="uint8")
+        with pytest.raises(ImageError, match="more than"):
+            open_image(tmp_path / name)

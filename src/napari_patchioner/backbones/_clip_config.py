@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from napari_patchioner.checkpoints import read_settings
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def tower_config(folder: Path, tower: Tower) -> Any:
     from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 
     path = folder / "config.json"
-    content = read_config(path)
+    content = read_settings(path)
     kind = content.get("model_type")
     alone = CLIPTextConfig if tower == "text" else CLIPVisionConfig
     try:
@@ -61,17 +61,6 @@ def tower_config(folder: Path, tower: Tower) -> Any:
         f"{path} describes a model of the kind {kind!r}, which has no {tower} tower of CLIP; "
         f"choose the folder of a CLIP."
     )
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a ``config.json``; raises ``ModelError`` where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is missing or damaged; get the model again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds no settings; get the model again.")
-    return content
 
 
 def _reason(error: Exception) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_patchioner.checkpoints import fit
+from napari_patchioner.checkpoints import fit, read_settings
 from napari_patchioner.errors import ModelError
 
 from ._dino_layouts import depth, named_like, plain
@@ -134,12 +133,8 @@ def _settings(source: Path) -> dict[str, Any] | None:
     path = source / "config.json"
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is damaged; get the model again.") from error
-    known = isinstance(content, dict) and content.get("model_type") in _FAMILIES
-    return content if known else None
+    content = read_settings(path)
+    return content if content.get("model_type") in _FAMILIES else None
 
 
 def _empty(settings: Mapping[str, Any], source: Path) -> Any:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256
+from napari_patchioner.checkpoints import fit, read_settings, read_state, rename, tensors_sha256
 from napari_patchioner.errors import ModelError
 
-from ._clip_config import read_config
 from ._siglip2_text import SigLip2Text, SigLip2Tokenizer
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _config(folder: Path) -> Any:
     from transformers import SiglipConfig
 
     path = folder / "config.json"
-    content = read_config(path)
+    content = read_settings(path)
     if content.get("model_type") != "siglip":
         raise ModelError(
             f"{path} describes a {content.get('model_type')!r}, not a siglip of a fixed size; "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 from ._memory import MemoryBank
 
@@ -19,6 +21,10 @@ _EMBEDDINGS, _TEXT = "-embeddings", "-text"
 _PREFERRED = "coco_captions"
 # Rows read at once: 13 MB of float32 at 768 columns.
 _CHUNK = 4096
+# deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf: what comes with HDF5 and h5py.
+_OWN_FILTERS = frozenset((1, 2, 3, 4, 5, 6, 32000))
+# Bytes that are unpacked at once; that may come from nothing; and from one that is stored.
+_MOST_PIECE, _FREE, _DENSEST = 2**28, 2**26, 1100
 
 
 def convert_hdf5(
@@ -78,8 +84,9 @@ def _opened(source: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file and yield its embeddings and its texts, both checked but not read."""
     import h5py
 
-    if not source.is_file():
+    if not source.exists():
         raise ModelError(f"{source} does not exist; get the model again.")
+    check_plain_file(source, ModelError)
     if not h5py.is_hdf5(source):
         raise ModelError(f"{source} is not an HDF5 file, or not all of it came; get it again.")
     try:
@@ -102,7 +109,7 @@ def _pair(file: Any, source: Path) -> tuple[Any, Any]:
             f"{source} must hold one pair of datasets NAME{_EMBEDDINGS} and NAME{_TEXT} but holds "
             f"{found}; choose a published memory bank."
         )
-    embeddings, texts = file[names[0] + _EMBEDDINGS], file[names[0] + _TEXT]
+    embeddings, texts = (_dataset(file, names[0] + end, source) for end in (_EMBEDDINGS, _TEXT))
     shape = getattr(embeddings, "shape", None)
     lengths = getattr(texts, "shape", None)
     if not shape or len(shape) != 2 or not all(shape) or embeddings.dtype.kind != "f":
@@ -116,6 +123,31 @@ def _pair(file: Any, source: Path) -> tuple[Any, Any]:
             "they do not belong together: get the bank again."
         )
     return embeddings, texts
+
+
+def _dataset(file: Any, name: str, source: Path) -> Any:
+    """Return what lies in the file itself under a name, and is unpacked by h5py alone."""
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ModelError(f"{source}: {name} only points to another place; get the bank again.")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        return found
+    if found.external or found.is_virtual:
+        raise ModelError(f"{source}: {name} lies in other files; get the bank again.")
+    layout = found.id.get_create_plist()
+    filters = {layout.get_filter(number)[0] for number in range(layout.get_nfilters())}
+    if not filters <= _OWN_FILTERS:
+        # HDF5 would look for a library that does it, and run that.
+        raise ModelError(f"{source}: {name} is packed in a way of its own; get the bank again.")
+    piece = math.prod(found.chunks or ()) * found.dtype.itemsize
+    stored = found.id.get_storage_size()
+    if piece > _MOST_PIECE or found.size * found.dtype.itemsize > _FREE + _DENSEST * stored:
+        raise ModelError(
+            f"{source}: {name} claims to hold more than there is in it; get the bank again."
+        )
+    return found
 
 
 def _chunks(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.checkpoints import read_settings
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers import Tokenizer
+
+# Four times GPT-2 XL's.
+_MOST_WEIGHTS = 6 * 10**9
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -19,16 +22,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        ``config.json`` is missing or damaged.
+        ``config.json`` is missing, damaged, or asks for more than a language model needs.
     """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is missing or damaged; get the model again.") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{path} holds no settings; get the model again.")
-    return config
+    return read_settings(folder / "config.json", _MOST_WEIGHTS)
 
 
 def read_tokenizer(folder: Path, *, longest: int, padding: str) -> Tokenizer:

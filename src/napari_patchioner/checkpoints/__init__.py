@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._hash import file_sha256, tensors_sha256
+from ._settings import check_settings, read_settings
 
 if TYPE_CHECKING:
     from ._fit import fit
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "State",
+    "check_settings",
     "file_sha256",
     "fit",
     "read_notes",
+    "read_settings",
     "read_state",
     "rename",
     "tensors_sha256",

@@ -10,16 +10,18 @@ from ._picture import (
     picture_size,
     quietly,
     read_picture,
-    stored_orientation,
 )
-from ._read import image_size, read_image, read_preview, read_samples
-from ._tiff import is_tiff, open_tiff_file, tiff_orientation
-from ._upright import upright
+from ._read import file_orientation, image_size, read_image, read_preview, read_samples
+from ._tiff import check_packed, is_tiff, open_tiff_file, tiff_orientation
+from ._upright import as_stored, upright, upright_points
 
 __all__ = [
     "FORMATS",
     "MOST_BYTES",
     "MOST_PIXELS",
+    "as_stored",
+    "check_packed",
+    "file_orientation",
     "image_size",
     "is_tiff",
     "open_picture_file",
@@ -30,7 +32,7 @@ __all__ = [
     "read_picture",
     "read_preview",
     "read_samples",
-    "stored_orientation",
     "tiff_orientation",
     "upright",
+    "upright_points",
 ]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError
 
-from ._picture import brief, picture_size, quietly, read_picture
-from ._tiff import check_whole, open_tiff_file, starts_as_tiff, tiff_orientation
+from ._picture import brief, picture_size, quietly, read_picture, stored_orientation
+from ._tiff import check_packed, check_whole, open_tiff_file, starts_as_tiff, tiff_orientation
 from ._upright import SIDEWAYS, upright
 
 if TYPE_CHECKING:
@@ -61,6 +61,25 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     size = _tiff_size(path) if starts_as_tiff(path) else None
     return picture_size(path) if size is None else size
+
+
+def file_orientation(path: str | os.PathLike[str]) -> int:
+    """Return how the pixels of a file are turned, 1 to 8 as in EXIF; 1 where nothing says so.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
+    if starts_as_tiff(path):
+        try:
+            with quietly(), open_tiff_file(path) as tiff:
+                return tiff_orientation(tiff)
+        except Exception as error:  # headers may be damaged in any way
+            raise ImageError(
+                f"{os.fsdecode(path)}: cannot be read as a TIFF ({brief(error)})"
+            ) from error
+    return stored_orientation(path)
 
 
 def read_preview(path: str | os.PathLike[str], long_side: int) -> Image | None:
@@ -116,6 +135,7 @@ def read_samples(path: str | os.PathLike[str]) -> AnyArray:
         with quietly(), open_tiff_file(path) as tiff:
             series = tiff.series[0]
             check_whole(path, series.shape, series.dtype)
+            check_packed(path, series.pages)
             array = np.squeeze(series.asarray())
             return upright(array, tiff_orientation(tiff)) if array.ndim == 2 else array
     except ImageError:
@@ -159,6 +179,7 @@ def _read_tiff(path: str | os.PathLike[str]) -> AnyArray | None:
             if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
                 return None
             check_whole(path, series.shape, series.dtype)
+            check_packed(path, series.pages)
             array = _upright(_channels_last(np.squeeze(series.asarray())), tiff)
     except ImageError:
         raise
@@ -202,6 +223,7 @@ def _tiff_preview(path: str | os.PathLike[str], long_side: int) -> AnyArray | No
             large = [one for one in levels if max(one.shape) >= long_side]
             level = (large or levels[:1])[-1]
             check_whole(path, level.shape, level.dtype)
+            check_packed(path, level.pages)
             array = _first_plane(np.squeeze(level.asarray()))
             return None if array.ndim < 2 else _upright(array, tiff)
     except ImageError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import os
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,20 @@ from ._plain import check_plain_file
 from ._upright import ORIENTATION, as_orientation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tifffile import TiffFile
+
+
+# By the numbers of their packing (deflate has two, then LZMA): what unpacks it, and how many bytes
+# may come out of one at most.
+_UNPACKERS: dict[int, tuple[Any, int]] = {
+    8: (zlib.decompressobj, 1032),
+    32946: (zlib.decompressobj, 1032),
+    34925: (lzma.LZMADecompressor, 7000),
+}
+# Pieces that can only unpack to so many bytes are let through without a look.
+_HARMLESS = 2**29
 
 
 def is_tiff(start: bytes) -> bool:
@@ -59,6 +74,28 @@ def tiff_orientation(tiff: TiffFile) -> int:
     """Return how the pixels of a TIFF are turned, 1 to 8 as in EXIF."""
     tag = tiff.pages.first.tags.get(ORIENTATION)
     return 1 if tag is None else as_orientation(tag.value)
+
+
+def check_packed(path: object, pages: Iterable[Any]) -> None:
+    """Raise an ImageError if a piece of a TIFF unpacks to more than it may hold.
+
+    tifffile asks its unpackers for no limit where imagecodecs is not installed.
+    """
+    for page in pages:
+        if page is None or page.compression not in _UNPACKERS:
+            continue
+        unpacker, densest = _UNPACKERS[page.compression]
+        tile = (page.tilelength, page.tilewidth) if page.is_tiled else ()
+        rows, columns = tile or (page.rowsperstrip or page.imagelength, page.imagewidth)
+        most = min(rows, max(page.imagelength, rows if tile else 0)) * columns
+        most *= page.samplesperpixel * max(1, page.bitspersample) // 8 + 1
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if count * densest <= _HARMLESS:
+                continue
+            handle = page.parent.filehandle
+            handle.seek(offset)
+            if len(unpacker().decompress(handle.read(min(count, MOST_BYTES)), most + 1)) > most:
+                raise ImageError(f"{path}: unpacks to more than its size; it is damaged")
 
 
 def check_whole(path: object, shape: tuple[int, ...], dtype: Any) -> None:

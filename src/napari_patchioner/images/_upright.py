@@ -54,3 +54,41 @@ def upright(array: AnyArray, orientation: int) -> AnyArray:
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
     return array[::rows, ::columns]
+
+
+def upright_points(
+    points: npt.ArrayLike, orientation: int, shape: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    """Return where places of stored pixels are in the upright picture.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, 2)
+        ``(row, column)`` in pixels of the file, pixel centres at integers.
+    orientation : int
+        As for `upright`.
+    shape : tuple of int
+        ``(height, width)`` of the upright picture.
+
+    Examples
+    --------
+    >>> upright_points([[0, 2]], 6, (3, 1)).tolist()
+    [[2.0, 0.0]]
+    """
+    places = np.array(points, float).reshape(-1, 2)
+    if orientation >= SIDEWAYS:
+        places = places[:, ::-1].copy()
+    if orientation in (3, 4, 7, 8):
+        places[:, 0] = shape[0] - 1 - places[:, 0]
+    if orientation in (2, 3, 6, 7):
+        places[:, 1] = shape[1] - 1 - places[:, 1]
+    return places
+
+
+def as_stored(array: AnyArray, orientation: int) -> AnyArray:
+    """Turn an upright picture the way its file has it; undoes `upright`.
+
+    >>> as_stored(upright(np.array([[1, 2, 3]]), 8), 8).tolist()
+    [[1, 2, 3]]
+    """
+    return upright(array, {6: 8, 8: 6}.get(orientation, orientation))

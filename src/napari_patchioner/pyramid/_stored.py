@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError, RegionError
+from napari_patchioner.images import MOST_BYTES
 
 from ._levels import Levels
 from ._lights import Lights, lights_for
@@ -26,6 +27,8 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 ROW, COLUMN, SAMPLE, CHANNEL = "y", "x", "s", "c"
 # Pieces larger than this, in bytes, are held whole instead of unpacked anew for every part.
 LARGE_PIECE = 2**28
+# What no scanner makes: what claims more is damaged.
+_MOST_PIXELS, _MOST_SIDE = 2**37, 2**24
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,6 +113,15 @@ class StoredImage:
         if self.axes.count(ROW) != 1 or self.axes.count(COLUMN) != 1:
             raise ImageError(f"{self.path}: holds no picture with rows and columns")
         sizes = [self._size(array) for array in self.arrays]
+        if math.prod(sizes[0]) > _MOST_PIXELS or max(sizes[0]) > _MOST_SIDE:
+            sides = " x ".join(map(str, sizes[0]))
+            raise ImageError(f"{self.path}: claims {sides} pixels, more than an image has")
+        for array in self.arrays:
+            if getattr(array, "chunks", None) and piece_bytes(array) > MOST_BYTES:
+                raise ImageError(
+                    f"{self.path}: lies in pieces of more than {MOST_BYTES:,} bytes; save it in "
+                    "smaller ones"
+                )
         # A level that is no smaller than the one before says nothing new.
         self.arrays = [
             array

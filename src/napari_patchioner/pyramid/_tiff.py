@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.images import MOST_PIXELS, open_tiff_file, quietly, tiff_orientation
+from napari_patchioner.images import (
+    MOST_PIXELS,
+    check_packed,
+    open_tiff_file,
+    quietly,
+    tiff_orientation,
+)
 
 from ._stored import CHANNEL, COLUMN, LARGE_PIECE, ROW, SAMPLE, StoredImage, brief, piece_bytes
 
@@ -22,6 +28,7 @@ _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
 _JPEGS = (6, 7, 33003, 33004, 33005, 34712)
 # Letters for axes that nobody has named.
 _NAMELESS = "qi"
+_MOST_LOOKED_THROUGH = 64
 
 
 def open_tiff(path: Path) -> StoredImage | None:
@@ -52,7 +59,12 @@ def _understood(path: Path, tiff: TiffFile) -> str | None:
     try:
         series = tiff.series[0]
         axes = _axes(series)
-        return axes if axes and _is_plain(tiff) and _can_be_unpacked(path, series) else None
+        if not axes or not _is_plain(tiff) or not _can_be_unpacked(path, series):
+            return None
+        for level in series.levels:
+            # Of a long stack, no more than may be looked through at opening.
+            check_packed(path, level.pages[:_MOST_LOOKED_THROUGH])
+        return axes
     except ImageError:
         raise
     except Exception:  # damaged, or made in a way only Pillow knows

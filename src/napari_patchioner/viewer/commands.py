@@ -37,10 +37,12 @@ def new_layers() -> None:
     from napari.layers import Image
 
     from .canvas.layers import KEYS, ensure_layer
+    from .canvas.upright import turn_all
 
     viewer = _viewer()
     if viewer is None:
         return
+    turn_all(viewer)
     active = viewer.layers.selection.active
     images = [layer for layer in viewer.layers if type(layer) is Image]
     if active in images:

@@ -157,6 +157,18 @@ def test_channels_are_added_as_light(channels_viewer):
     assert picture[0, 7].tolist() == [0, 255, 0]
 
 
+def test_only_light_that_is_seen_is_added(channels_viewer):
+    red, green = channels_viewer.layers
+    green.visible = False
+    assert channels(channels_viewer, red) == []
+    green.visible, green.blending = True, "translucent"
+    assert channels(channels_viewer, red) == []
+    # Of the opaque one above, what lies below is not seen; light on an opaque one below is.
+    assert channels(channels_viewer, green) == []
+    red.blending, green.blending = "translucent", "additive"
+    assert channels(channels_viewer, red) == [green]
+
+
 def test_what_is_added_is_what_napari_shows(channels_viewer):
     channels_viewer.layers[1].opacity = 0.5
     picture = composite(channels_viewer).read()
@@ -200,6 +212,7 @@ def test_the_look_says_all_that_is_needed_to_repeat_it(channels_viewer):
         again.add_image(
             old.data,
             name=layer["layer"],
+            blending=old.blending,
             **{name: layer[name] for name in ("contrast_limits", "gamma", "colormap", "opacity")},
         )
     assert np.array_equal(composite(again).read(), composite(channels_viewer).read())
@@ -273,7 +286,7 @@ def test_all_visible_channels_are_read_together(dock, viewer, captioner, qtbot):
             pixels, colormap=name, name=name, blending="additive", contrast_limits=(0, 1)
         )
     dock.panel.source.image.value = viewer.layers["red"]
-    dock.annotator.reader.composite = True
+    assert dock.annotator.reader.composite
     dock.deeds.caption_whole()
     dock.start()
     records = dock.annotator.session.records

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas import keys, layers
+from napari_patchioner.viewer.canvas.upright import turn_all
 from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.session.steps import counted
 from napari_patchioner.viewer.sources.source import bring_captions, is_opened
@@ -91,6 +92,7 @@ class Images(QObject):
     def reset(self, *_: object) -> None:
         """Offer the image layers there are now."""
         if not self._closed:
+            turn_all(self._viewer)
             self._choice.reset_choices()
             self._on_choice()
 

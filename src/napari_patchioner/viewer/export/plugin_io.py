@@ -23,6 +23,7 @@ from napari_patchioner.annotations import (
     write_annotations,
 )
 from napari_patchioner.errors import FormatError
+from napari_patchioner.viewer.canvas.upright import turn_all
 
 from .from_layers import layer_annotations
 from .placing import image_below, image_named, open_images
@@ -50,6 +51,7 @@ def read_layers(path: str | list[str]) -> list[Any]:
     """Return the layers that show one file of annotations, or several."""
     paths = [path] if isinstance(path, str) else path
     layers, left_out, notes = [], [], Notes()
+    _turn_open_images()
     images, depths = viewer_images(), viewer_depths()
     for one in map(Path, paths):
         known = partial(image_named, images=open_images())
@@ -100,6 +102,13 @@ def write_layers(
     FormatError
         If the format cannot write them; the old file stays as it was.
     """
+    turned = _turn_open_images()
+    if turned:
+        # What is to be written was taken before.
+        raise FormatError(
+            f"{', '.join(turned)}: lay on its side and has been turned upright, with what is drawn "
+            "on it; save once more"
+        )
     below = open_images()
     found = [
         one
@@ -115,6 +124,13 @@ def write_layers(
     show_notes(notes)
     say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
     return [path]
+
+
+def _turn_open_images() -> list[str]:
+    """Turn photographs that lie on their side, since files speak of upright ones."""
+    import napari
+
+    return turn_all(napari.current_viewer())
 
 
 def viewer_depths() -> dict[str, int]:

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_patchioner.batch._images import IMAGE_SUFFIXES
 from napari_patchioner.errors import ImageError, PatchionerError
+from napari_patchioner.images import upright
+from napari_patchioner.viewer.canvas.upright import CHECKED, sideways
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +105,7 @@ def load(path: Path) -> Loaded:
         data, _ = read_data_with_plugins([str(path)], plugin=reader, stack=False)
     except Exception as error:
         raise ImageError(trouble(error)) from error
-    layers = tuple(one for one in data or () if _is_image(one))
+    layers = tuple(_upright(path, one) for one in data or () if _is_image(one))
     if not layers:
         raise ImageError("it holds no image")
     return Loaded(path, reader, layers)
@@ -154,6 +158,17 @@ def _add(viewer: napari.components.ViewerModel, loaded: Loaded) -> list[napari.l
             made = viewer.add_image(data, **facts)
             added += made if isinstance(made, list) else [made]
     return added
+
+
+def _upright(path: Path, layer: Any) -> Any:
+    """Return a layer of a photograph the right way up, any other as it is."""
+    pixels, *rest = layer
+    facts = {**(rest[0] if rest else {})}
+    colours = getattr(pixels, "ndim", 0) == 3 and pixels.shape[2] in (3, 4)
+    if getattr(pixels, "ndim", 0) != 2 and not colours:
+        return layer
+    facts["metadata"] = {**facts.get("metadata", {}), CHECKED: True}
+    return (upright(np.asarray(pixels), sideways(path, pixels)), facts, *rest[1:])
 
 
 def _is_image(data: Any) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Levels of a pyramid smaller than this along a displayed axis lose what a model could see.
 LEAST_PIXELS = 1024
 WHOLE = (slice(None), slice(None))
+_ADDED = "additive"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -182,20 +183,24 @@ def plane_source(
 def channels(
     viewer: napari.components.ViewerModel, image: napari.layers.Image
 ) -> list[napari.layers.Image]:
-    """Return the other visible channels that lie exactly on an image, from below to above.
+    """Return the other visible channels whose light is added on an image, from below to above.
 
-    None for an image in colours, which is no channel.
+    They lie exactly on it and are blended additively, as channels of one file are. None for an
+    image in colours, which is no channel; below one that is opaque nothing is seen.
     """
     from napari.layers import Image
 
     if image.rgb:
         return []
+    layers = list(viewer.layers)
+    seen = layers if image.blending == _ADDED else layers[layers.index(image) + 1 :]
     return [
         layer
-        for layer in viewer.layers
+        for layer in seen
         if type(layer) is Image
         and layer is not image
         and layer.visible
+        and layer.blending == _ADDED
         and not layer.rgb
         and full_shape(layer) == full_shape(image)
         and lies_on(layer, image)

@@ -43,7 +43,7 @@ class Reader(QObject):
     manner : Manner
         How the model in use goes from a region to patches.
     composite : bool
-        Whether all visible channels that lie on the image are read together.
+        Whether visible channels whose light is added on the image are read with it.
     follow : bool
         Whether the image is read again when its display changes.
     keep : bool
@@ -79,7 +79,7 @@ class Reader(QObject):
         self.grids: dict[Plane, FeatureGrid] = {}
         self.looks: dict[Plane, dict[str, Any]] = {}
         self.manner = Manner()
-        self.composite = False
+        self.composite = True
         self.follow = False
         self.keep = bool(preference("cache", "on_disk"))
         self._store: GridStore | None = None

@@ -1,0 +1,115 @@
+"""The settings beside weights, looked at before a network is made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
+
+_MOST_BYTES = 2**22
+# The largest that networks of the field have, and some room.
+_MOST = {
+    "hidden_size": 2**16,
+    "intermediate_size": 2**18,
+    "projection_dim": 2**16,
+    "num_hidden_layers": 512,
+    "num_attention_heads": 1024,
+    "num_channels": 64,
+    "patch_size": 4096,
+    "image_size": 2**15,
+    "vocab_size": 2**22,
+    "max_position_embeddings": 2**20,
+    "n_embd": 2**16,
+    "n_inner": 2**18,
+    "n_layer": 512,
+    "n_head": 1024,
+    "n_positions": 2**20,
+    "n_ctx": 2**20,
+    "d_model": 2**16,
+    "d_ff": 2**18,
+    "d_kv": 2**16,
+    "num_layers": 512,
+    "num_decoder_layers": 512,
+    "num_heads": 1024,
+}
+_WIDTHS = ("hidden_size", "n_embd", "d_model")
+_INNER = ("intermediate_size", "n_inner", "d_ff")
+_DEPTHS = ("num_hidden_layers", "n_layer", "num_layers")
+_WORDS = ("vocab_size",)
+MOST_WEIGHTS = 2 * 10**10
+"""Numbers in the largest network that is made."""
+
+
+def read_settings(path: str | Path, most_weights: int = MOST_WEIGHTS) -> dict[str, Any]:
+    """Read the ``config.json`` of a network.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    most_weights : int
+        Most numbers the network may have, roughly counted from its width, depth and vocabulary.
+
+    Raises
+    ------
+    ModelError
+        It is missing, damaged or no plain file, holds no settings, or sizes of which no network
+        can be made.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelError(f"{path} is missing or damaged; get the model again.")
+    if check_plain_file(path, ModelError) > _MOST_BYTES:
+        raise ModelError(f"{path} is too large to be settings; get the model again.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is missing or damaged; get the model again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds no settings; get the model again.")
+    check_settings(content, path, most_weights)
+    return content
+
+
+def check_settings(
+    settings: dict[str, Any], source: object, most_weights: int = MOST_WEIGHTS
+) -> None:
+    """Raise a ModelError for sizes of which no network can be made, here or in its parts."""
+    waiting: list[dict[str, Any]] = [settings]
+    while waiting:
+        part = waiting.pop()
+        for name, value in part.items():
+            if isinstance(value, dict):
+                waiting.append(value)
+            elif name in _MOST and value is not None:
+                _check_size(name, value, source)
+        width = _first(part, _WIDTHS, 0)
+        depth, words = _first(part, _DEPTHS, 12), _first(part, _WORDS, 0)
+        inner = _first(part, _INNER, 4 * width)
+        if depth * width * (4 * width + 2 * inner) + words * width > most_weights:
+            raise ModelError(
+                f"{source} asks for a network of more than {most_weights:,} weights; choose a "
+                "smaller model."
+            )
+
+
+def _check_size(name: str, value: Any, source: object) -> None:
+    """Raise a ModelError unless a size, or each of several, is a count that may be."""
+    sizes = value if isinstance(value, list) else [value]
+    for size in sizes:
+        whole = isinstance(size, int | float) and not isinstance(size, bool) and size == size // 1
+        if not (whole and 1 <= size <= _MOST[name]):
+            shown = str(size)[:40] if not isinstance(size, int) or size < 10**40 else "too large"
+            raise ModelError(
+                f"{source}: {name} is {shown}, which is no size of a network (1 to "
+                f"{_MOST[name]:,}); get the model again."
+            )
+
+
+def _first(part: dict[str, Any], names: tuple[str, ...], otherwise: int) -> int:
+    """Return the first size that is there."""
+    found = [part[name] for name in names if isinstance(part.get(name), int | float)]
+    return int(found[0]) if found else otherwise
