@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_patchioner.errors import ImageError
+from napari_patchioner.limits import check_plain_file
 
-from ._plain import check_plain_file
 from ._upright import ORIENTATION, SIDEWAYS, as_orientation
 
 if TYPE_CHECKING:
@@ -61,6 +61,15 @@ def quietly() -> Iterator[None]:
         remarks.disabled = before
 
 
+def check_image_file(path: str | os.PathLike[str]) -> None:
+    """Raise an ImageError for a path that is no plain file, without opening it."""
+    if os.path.isdir(path):
+        raise ImageError(f"{os.fsdecode(path)}: is a folder, not an image")
+    if not os.path.lexists(path):
+        raise ImageError(f"{os.fsdecode(path)}: there is no such image")
+    check_plain_file(path, ImageError)
+
+
 @contextmanager
 def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
     """Open a picture of which only the header is read; to be used in a ``with``.
@@ -87,7 +96,7 @@ def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
 
     name = name or ("picture" if isinstance(source, bytes) else os.fsdecode(source))
     if not isinstance(source, bytes):
-        check_plain_file(source)
+        check_image_file(source)
     try:
         with (
             quietly(),

@@ -12,8 +12,7 @@ import numpy as np
 
 from napari_patchioner.errors import ImageError
 
-from ._picture import MOST_BYTES, brief, quietly
-from ._plain import check_plain_file
+from ._picture import MOST_BYTES, brief, check_image_file, quietly
 from ._upright import ORIENTATION, as_orientation
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def is_tiff(start: bytes) -> bool:
 
 def starts_as_tiff(path: str | os.PathLike[str]) -> bool:
     """Whether a plain file is a TIFF, whatever its name; an ImageError if it is no plain file."""
-    check_plain_file(path)
+    check_image_file(path)
     try:
         with open(path, "rb") as file:
             return is_tiff(file.read(4))
@@ -60,7 +59,7 @@ def open_tiff_file(path: str | os.PathLike[str]) -> TiffFile:
     """
     import tifffile
 
-    check_plain_file(path)
+    check_image_file(path)
     with quietly():
         try:
             return tifffile.TiffFile(path)
