@@ -146,7 +146,9 @@ def test_containers_for_other_programs_are_no_pictures(tmp_path, start):
         read_image(path)
 
 
-@pytest.mark.parametrize("read", [read_image, image_size, read_picture, file_orientation])
+@pytest.mark.parametrize(
+    "read", [read_image, image_size, read_picture, file_orientation, open_image]
+)
 def test_what_is_no_plain_file_is_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "pipe.png")
     listening = socket.socket(socket.AF_UNIX)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.images import is_tiff, read_image
+from napari_patchioner.images import check_image_file, is_tiff, read_image
 
 from ._guess import guess_axes
 from ._stored import StoredImage, brief
@@ -87,11 +87,12 @@ def open_image(path: str | os.PathLike[str]) -> StoredImage:
 
 
 def _start(path: Path) -> bytes:
+    check_image_file(path)
     try:
         with path.open("rb") as file:
             return file.read(8)
-    except OSError:
-        return b""
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _open_npy(path: Path) -> StoredImage:

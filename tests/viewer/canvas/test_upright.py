@@ -95,7 +95,9 @@ def test_files_speak_of_the_upright_picture(photograph, tmp_path, monkeypatch):
     [found] = read_annotations(out)
     low, high = upright_points([[10, 20], [18, 30]], 8, (HEIGHT, WIDTH))
     (top, bottom), (left, right) = map(sorted, zip(low, high, strict=True))
-    assert found.region == Box(top, left, bottom, right)
+    box = found.region
+    assert isinstance(box, Box)
+    assert [box.top, box.left, box.bottom, box.right] == [top, left, bottom, right]
     # What a file brings is not turned with the picture.
     fresh = ViewerModel()
     monkeypatch.setattr(napari, "current_viewer", lambda: fresh)
