@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+# No more than a limit: on a busy machine the first reading imports for half a minute.
+PATIENCE_MS = 60_000
+
 
 def paint(path, shade):
     """Write a picture whose first pixel tells which one it is."""
@@ -17,8 +20,10 @@ def paint(path, shade):
 def settle(browser, qtbot, name):
     """Wait until an image is in the window, its work restored, and it is read."""
     qtbot.waitUntil(
-        lambda: browser.opened is not None and browser.opened.file.name == name, timeout=10000
+        lambda: browser.opened is not None and browser.opened.file.name == name, timeout=PATIENCE_MS
     )
     opened = browser.opened
-    qtbot.waitUntil(lambda: opened.keeper.found and opened.annotator.reader.ready, timeout=10000)
+    qtbot.waitUntil(
+        lambda: opened.keeper.found and opened.annotator.reader.ready, timeout=PATIENCE_MS
+    )
     return opened

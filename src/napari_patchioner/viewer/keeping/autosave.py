@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 from napari_patchioner.errors import PatchionerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari_patchioner.annotations import Project
@@ -60,6 +61,7 @@ class Autosave(QObject):
         self._source = source
         self._writer = writer
         self._changed = False
+        self._held = False
         self._thread: Thread | None = None
         self._begun = self._took = self._due = 0.0
         self._outcome: Any = None
@@ -73,9 +75,23 @@ class Autosave(QObject):
         """Whether there is work that is not in a file yet."""
         return self._changed or self._thread is not None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Save nothing meanwhile: half of what is being restored would replace the whole."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            if self._changed:
+                self.touch()
+
     @Slot()
     def touch(self, *_: object) -> None:
         """Take note that something has changed."""
+        if self._held:
+            self._changed = True
+            return
         if not self._latest.isActive() or self.problem:
             wait = max(SOONEST_MS, LATEST_MS - round(1000 * self._took))
             self._latest.start(wait)
@@ -115,7 +131,7 @@ class Autosave(QObject):
 
     def _save(self) -> None:
         """Save unless a save is under way, whose end will then begin the next one."""
-        if self._changed and self._thread is None:
+        if self._changed and self._thread is None and not self._held:
             self._begin()
 
     def _begin(self) -> None:
@@ -148,7 +164,7 @@ class Autosave(QObject):
             return
         self._finish()
         waiting = self._rest.isActive() and self._latest.isActive()
-        if self._changed and not waiting and not self.problem:
+        if self._changed and not waiting and not self.problem and not self._held:
             self._begin()
 
     def _finish(self) -> None:

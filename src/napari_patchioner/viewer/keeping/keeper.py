@@ -126,7 +126,8 @@ class Keeper(QObject):
         """
         try:
             project = self._shelf.take(path)
-            self._restore(project)
+            with self.autosave.held():
+                self._restore(project)
         except PatchionerError as error:
             self.told.emit(f"Nothing was loaded: {error}")
 
@@ -158,7 +159,8 @@ class Keeper(QObject):
             merged = self._shelf.merge(self._of(self._take()), path)
             news = {*merged.added, *merged.changed}
             saved = [record for record in merged.project.records if record.uid in news]
-            with session.step(f"merging of {counted(saved, 'record')}"):
+            step = session.step(f"merging of {counted(saved, 'record')}")
+            with self.autosave.held(), step:
                 done = add(saved, self._annotator.image, session, self._refill)
         except PatchionerError as error:
             self.told.emit(f"Nothing was merged: {error}")
@@ -325,12 +327,13 @@ class Keeper(QObject):
 
     def _on_found(self, answer: tuple[Project | None, str]) -> None:
         project, note = answer
-        try:
-            if project is not None:
-                self._restore(project)
-        except PatchionerError as error:
-            self._shelf.leave()
-            self.told.emit(f"Saved work was not loaded: {error}")
+        with self.autosave.held():
+            try:
+                if project is not None:
+                    self._restore(project)
+            except PatchionerError as error:
+                self._shelf.leave()
+                self.told.emit(f"Saved work was not loaded: {error}")
         if project is None:
             self.copies = self._shelf.copies
         if note:
