@@ -59,7 +59,9 @@ class Limits:
     unpacked_bytes : int
         Bytes that come out of what is compressed or encoded, all together.
     pixels : int
-        Pixels of all masks together, each mask cut to its own frame; one byte each.
+        Pixels of all masks together, each mask cut to its own frame, one byte each; and
+    pixels_per_byte : int
+        so many more for each byte of the file, as long runs of pixels take a few bytes each.
     values : int
         Values of all JSON texts together.
     records : int
@@ -74,7 +76,8 @@ class Limits:
 
     file_bytes: int = 2**30
     unpacked_bytes: int = 2**29
-    pixels: int = 2**29
+    pixels: int = 2**28
+    pixels_per_byte: int = 128
     values: int = 100_000_000
     records: int = 10_000_000
     depth: int = 100
@@ -101,6 +104,8 @@ class _Budget:
         self.check()
         taken = self.taken.get(kind, 0) + count
         most = getattr(self.limits, kind)
+        if kind == "pixels":
+            most += self.limits.pixels_per_byte * self.taken.get("file_bytes", 0)
         if taken > most:
             self.fail(f"{what.format(f'{most:,}')}; {advice}")
         self.taken[kind] = taken

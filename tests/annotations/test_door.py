@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
+import subprocess
+import sys
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -16,11 +20,14 @@ from napari_patchioner.annotations import (
     read_annotations,
     read_head,
     read_project,
+    unique,
     write_annotations,
 )
+from napari_patchioner.annotations._rle import encode_runs
+from napari_patchioner.annotations.formats._coco_drawing import coco_drawing
 from napari_patchioner.annotations.project._project_counts import read_counts, read_image_path
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import Box
+from napari_patchioner.regions import Box, Mask, RegionSet, WholeImage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,3 +152,84 @@ def test_a_parquet_file_whose_few_bytes_stand_for_many_is_refused(tmp_path: Path
     parquet.write_table(arrow.table({**first, "more": lists}), path)
     assert path.stat().st_size < 2**20
     assert "unpacks to more than" in _told(path)
+
+
+HEAD = "uid,image,kind,wkt,caption\n"
+COCO = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "x"}]}
+
+
+def _coco(size: int, **fields: object) -> str:
+    entry = {"id": 1, "image_id": 1, "category_id": 1, **fields}
+    image = {"id": 1, "file_name": "a.png", "height": size, "width": size}
+    return json.dumps({**COCO, "images": [image], "annotations": [entry]})
+
+
+def _brush(side: int) -> str:
+    """A painted image of a few bytes: one run of 65,536 alike words after the other."""
+    total = side * side * 4
+    bits = f"{total:032b}" + f"{7:05b}" + "".join(f"{n - 1:04b}" for n in (3, 4, 8, 16))
+    bits += f"1{3:02b}{65535:016b}{255:08b}" * (total // 65536)
+    data = list(int(bits + "0" * (-len(bits) % 8), 2).to_bytes((len(bits) + 7) // 8, "big"))
+    value = {"format": "rle", "rle": data, "brushlabels": ["x"]}
+    sides = {"original_width": side, "original_height": side, "image_rotation": 0}
+    names = {"id": "r", "type": "brushlabels", "from_name": "t", "to_name": "image"}
+    result = {**names, **sides, "value": value}
+    return json.dumps([{"data": {"image": "a.png"}, "annotations": [{"result": [result]}]}])
+
+
+def _whole(side: int) -> str:
+    return encode_runs([0, side * side])
+
+
+BOMBS = {
+    "deep.csv": HEAD + 'a,c,set,"' + "GEOMETRYCOLLECTION (" * 100_000 + '",\n',
+    "masks.csv": HEAD
+    + "".join(f'u{n},c,mask,"RLE (0 0, 16384 16384, {_whole(16384)})",\n' for n in range(20)),
+    "coco.json": _coco(32768, segmentation={"size": [32768, 32768], "counts": _whole(32768)}),
+    "brush.json": _brush(32768 - 768),
+    "entities.ome.xml": '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><OME>&c;</OME>',
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(BOMBS[name], encoding="utf-8")
+    # In a process of its own, which is killed if it takes more than a gigabyte and a half.
+    code = (
+        "import resource, sys; from napari_patchioner.annotations import read_annotations\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 * 2**29,) * 2)\n"
+        "try: read_annotations(sys.argv[1])\n"
+        "except ValueError as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert path.name in done.stdout
+    assert "more memory than there is" not in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_a_set_on_a_large_image_is_drawn_in_little_memory() -> None:
+    pixels = Mask(np.ones((2, 2), bool), (1, 1))
+    region = RegionSet((pixels, Box(9.5, 9.5, 2009.5, 3009.5)))
+    tracemalloc.start()
+    drawing = coco_drawing(region, (10_000, 10_000))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert drawing["area"] == 4 + 2000 * 3000
+    assert most < 12 * 2000 * 3000
+
+
+def test_copies_of_one_name_are_counted_once_each() -> None:
+    class Text(str):
+        made = 0
+
+        def __format__(self, how: str) -> str:
+            Text.made += 1
+            return str.__format__(self, how)
+
+    copies = unique([Annotation(Text("a"), "", WholeImage())] * 1000)
+    assert [one.uid for one in copies][-1] == "a-1000"
+    assert Text.made < 5000

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_pixels
 from napari_patchioner.regions import Box, Ellipse, Mask, Polygon, Region, RegionSet, WholeImage
 
 from ._annotation import KINDS
@@ -124,12 +125,14 @@ def _pixel_mask(polygons: Iterable[Any]) -> Mask | None:
         return None
     low, high = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
     straight = all((np.diff(ring, axis=0) == 0).any(axis=1).all() for ring in edges)
-    if (points != np.rint(points)).any() or not straight or np.prod(high - low) > 2**28:
+    if (points != np.rint(points)).any() or not straight:
         return None
+    charge_pixels(int(np.prod(high - low)))
     crossed = np.zeros((high[1] - low[1], high[0] - low[0] + 1), bool)
     for ring in edges:
         corners = (ring - low).astype(int)
         for (x, y), (other, end) in itertools.pairwise(corners):
             if x == other:
                 crossed[min(y, end) : max(y, end), x] ^= True
-    return Mask(np.logical_xor.accumulate(crossed, axis=1)[:, :-1], (int(low[1]), int(low[0])))
+    pixels = np.logical_xor.accumulate(crossed, axis=1, out=crossed)[:, :-1]
+    return Mask(pixels, (int(low[1]), int(low[0])))

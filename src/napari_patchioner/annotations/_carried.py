@@ -221,13 +221,16 @@ def unique(annotations: Iterable[Annotation]) -> list[Annotation]:
     """
     found = list(annotations)
     used = {(one.image, one.uid) for one in found}
-    seen: set[tuple[str, str]] = set()
+    # How far the copies of a name are counted: to count each from 2 would take for ever.
+    counts: dict[tuple[str, str], int] = {}
     for place, one in enumerate(found):
-        if (one.image, one.uid) in seen:
-            count = 2
+        key = (one.image, one.uid)
+        count = counts.get(key, 1)
+        if key in counts:
+            count += 1
             while (one.image, f"{one.uid}-{count}") in used:
                 count += 1
-            found[place] = one = replace(one, uid=f"{one.uid}-{count}")
-            used.add((one.image, one.uid))
-        seen.add((one.image, one.uid))
+            found[place] = replace(one, uid=f"{one.uid}-{count}")
+            used.add((one.image, f"{one.uid}-{count}"))
+        counts[key] = count
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import Cancelled, FormatError
-from napari_patchioner.limits import BudgetError, file_budget
+from napari_patchioner.limits import BudgetError, check_budget, file_budget
 
 from ._notes import sentence
 
@@ -29,7 +29,11 @@ def reading_door(path: str | os.PathLike[str]) -> Iterator[None]:
     name = Path(shown).name or shown
     try:
         with file_budget(path):
-            yield
+            try:
+                yield
+            except FormatError:
+                check_budget()  # what was too much, rather than where that was met
+                raise
     except (Cancelled, BudgetError):
         raise
     except Exception as error:

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from napari_patchioner.limits import charge_pixels, check_time
 from napari_patchioner.regions import Ellipse, Mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
-_FARTHEST, _MOST_PIXELS = 2**31, 2**28
+_FARTHEST = 2**31
 
 
 def to_xy(points: npt.ArrayLike) -> FloatArray:
@@ -88,7 +89,7 @@ def mask_area(mask: Mask) -> Any:
 def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
     """Return the pixels whose centres lie within an odd number of rings.
 
-    None if there are none, or far too many.
+    None if there are none, or the rings go far too far.
 
     Parameters
     ----------
@@ -97,23 +98,26 @@ def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
     """
     corners = [np.asarray(ring, float) for ring in rings]
     ends = np.concatenate([[ring.min(axis=0), ring.max(axis=0)] for ring in corners])
-    if (abs(ends) > _FARTHEST).any() or np.prod(np.ptp(ends, axis=0) + 2) > _MOST_PIXELS:
+    if (abs(ends) > _FARTHEST).any():
         return None
+    charge_pixels(int(np.prod(np.ptp(ends, axis=0) + 2)))
     low, high = np.floor(ends.min(axis=0)).astype(int), np.ceil(ends.max(axis=0)).astype(int)
     width, height = (int(size) for size in np.maximum(high - low, 0))
-    crossed = np.zeros((height, width + 1), np.int64)
+    crossed = np.zeros((height, width + 1), bool)
     for ring in corners:
+        check_time()
         _cross(crossed, ring - low)
-    pixels = (np.cumsum(crossed, axis=1)[:, :width] % 2).astype(bool)
+    pixels = np.logical_xor.accumulate(crossed, axis=1, out=crossed)[:, :width]
     return Mask(pixels, (int(low[1]), int(low[0]))) if pixels.any() else None
 
 
-def _cross(crossed: npt.NDArray[np.int64], ring: FloatArray) -> None:
-    """Count, at the first pixel centre beyond it, each crossing of a ring with a row of centres."""
+def _cross(crossed: npt.NDArray[np.bool_], ring: FloatArray) -> None:
+    """Turn, at the first pixel centre beyond it, each crossing of a ring with a row of centres."""
     height, last = crossed.shape[0], crossed.shape[1] - 1
     for (x1, y1), (x2, y2) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
         first, stop = (int(np.ceil(y - 0.5)) for y in sorted((y1, y2)))
         rows = np.arange(max(first, 0), min(stop, height))
         if len(rows):
             x = x1 + (rows + 0.5 - y1) * (x2 - x1) / (y2 - y1)
-            np.add.at(crossed, (rows, np.clip(np.ceil(x - 0.5), 0, last).astype(int)), 1)
+            # Each row once, so that no place is turned twice here.
+            crossed[rows, np.clip(np.ceil(x - 0.5), 0, last).astype(int)] ^= True

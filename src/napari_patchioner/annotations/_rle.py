@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_pixels
 from napari_patchioner.regions import Mask
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 _ZERO = 48
 # Thirteen digits of five bits hold any 64-bit number.
 _LONGEST = 13
-# A gigabyte once they are unpacked.
-_MOST_PIXELS = 2**30
+# Pixels looked at together where a whole mask would take several times its memory.
+_AT_ONCE = 2**22
 
 
 def mask_runs(pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -50,8 +51,7 @@ def runs_mask(
         If the runs do not fill the mask exactly.
     """
     lengths = _filling(runs, height, width)
-    if height * width > _MOST_PIXELS:
-        raise FormatError(f"a mask of {height} by {width} pixels is too large to be read")
+    charge_pixels(height * width)
     inside = np.arange(len(lengths)) % 2 == 1
     return np.repeat(inside, lengths).reshape(width, height).T
 
@@ -130,11 +130,16 @@ def runs_in_image(mask: Mask, height: int, width: int) -> npt.NDArray[np.int64]:
     top, left = mask.offset
     rows = slice(max(0, -top), max(0, height - top))
     columns = slice(max(0, -left), max(0, width - left))
-    within = np.pad(mask.pixels[rows, columns], ((1, 1), (0, 0))).astype(np.int8)
-    steps = np.diff(within, axis=0).T
-    corner = (max(left, 0), max(top, 0))
-    starts, stops = (np.argwhere(steps == step) + corner for step in (1, -1))
-    first, last = starts @ (height, 1), stops @ (height, 1)
+    within = np.asarray(mask.pixels, bool)[rows, columns]
+    some = max(_AT_ONCE // max(within.shape[0], 1), 1)
+    edges_of: list[list[npt.NDArray[np.int64]]] = [[], []]
+    for begin in range(0, max(within.shape[1], 1), some):
+        block = np.pad(within[:, begin : begin + some], ((1, 1), (0, 0))).astype(np.int8)
+        steps = np.diff(block, axis=0).T
+        corner = (max(left, 0) + begin, max(top, 0))
+        for ends, step in zip(edges_of, (1, -1), strict=True):
+            ends.append((np.argwhere(steps == step) + corner) @ (height, 1))
+    first, last = (np.concatenate(ends) for ends in edges_of)
     apart = first[1:] != last[:-1]
     if len(first):
         first, last = first[np.append(True, apart)], last[np.append(apart, True)]
@@ -161,8 +166,17 @@ def mask_in_image(
     if not len(starts):
         return None
     first, last = int(starts[0]) // height, (int(stops[-1]) - 1) // height + 1
-    edges = np.stack([starts, stops], axis=1).ravel() - first * height
-    whole = np.diff(np.concatenate([[0], edges, [(last - first) * height]]))
-    pixels = runs_mask(whole, height, last - first)
+    top, bottom = 0, height
+    if (starts // height == (stops - 1) // height).all():
+        # No run goes on in the next column: only the rows that are met are made.
+        top, bottom = int((starts % height).min()), int(((stops - 1) % height).max()) + 1
+        shift = (starts // height) * (height - (bottom - top)) + top
+        starts, stops = starts - shift, stops - shift
+    tall = bottom - top
+    edges = np.stack([starts, stops], axis=1).ravel() - first * tall
+    whole = np.diff(np.concatenate([[0], edges, [(last - first) * tall]]))
+    pixels = runs_mask(whole, tall, last - first)
     rows = np.flatnonzero(pixels.any(axis=1))
-    return Mask(pixels[rows[0] : rows[-1] + 1].copy(), (int(rows[0]), first))
+    if (rows[0], rows[-1]) != (0, tall - 1):
+        pixels = pixels[rows[0] : rows[-1] + 1].copy()
+    return Mask(pixels, (top + int(rows[0]), first))

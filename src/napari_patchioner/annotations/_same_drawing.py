@@ -88,9 +88,18 @@ def _same_rings(
 
 def _same_masks(one: Mask, other: Mask) -> bool:
     """Whether two masks are the same pixels of the image, whatever their own frames."""
-    first = np.argwhere(one.pixels) + one.offset
-    second = np.argwhere(other.pixels) + other.offset
-    return np.array_equal(first, second)
+    (first, corner), (second, other_corner) = _cut(one), _cut(other)
+    return corner == other_corner and np.array_equal(first, second)
+
+
+def _cut(mask: Mask) -> tuple[npt.NDArray[np.bool_], tuple[int, ...]]:
+    """Return the pixels of a mask without empty rows and columns around, and where they begin."""
+    pixels = np.asarray(mask.pixels, bool)
+    rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return pixels[:0, :0], (0, 0)
+    cut = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cut, (mask.offset[0] + int(rows[0]), mask.offset[1] + int(columns[0]))
 
 
 def _same_sets(one: Region, other: Region, tolerance: float) -> bool:

@@ -19,6 +19,7 @@ image      POLYGON EMPTY (a POLYGON around the whole image and an empty cell are
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ from ._annotation import KINDS
 from ._napari_shape import box_corners, upright_box
 
 _EMPTY = "POLYGON EMPTY"
+_PARENTHESES = re.compile("[()]")
+# A GEOMETRYCOLLECTION of MULTIPOLYGONs, and some to spare.
+_DEEPEST = 8
 # What counts as an upright rectangle when a table says "box", in pixels.
 _BOX_TOLERANCE = 1e-6
 
@@ -148,6 +152,7 @@ def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
     """
     if kind == "image" and not wkt.strip():
         return WholeImage()
+    _check_nesting(wkt)
     try:
         geometry = shapely.from_wkt(wkt)
     except shapely.errors.ShapelyError as error:
@@ -157,6 +162,15 @@ def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         raise FormatError("a coordinate is not a finite number")
     return region_from_geometry(geometry, kind, members)
+
+
+def _check_nesting(wkt: str) -> None:
+    """Refuse text nested more deeply than any region, before a parser goes down into it."""
+    depth = 0
+    for sign in _PARENTHESES.findall(wkt):
+        depth += 1 if sign == "(" else -1
+        if depth > _DEEPEST:
+            raise FormatError("is well-known text nested too deeply; a set may not hold sets")
 
 
 def region_from_geometry(geometry: Any, kind: str, members: str = "") -> Region:

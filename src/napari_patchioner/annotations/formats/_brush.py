@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_patchioner.annotations._rle import mask_in_image
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_time
 from napari_patchioner.regions import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy.typing as npt
 
 _WORD = 8
 _LENGTHS = (3, 4, 8, 16)
@@ -84,28 +84,38 @@ def decode_brush(data: Sequence[int], height: int, width: int) -> Mask | None:
     """
     try:
         bits = np.unpackbits(np.frombuffer(bytes(data), np.uint8)).tobytes()
-        words = _words(bits.translate(_DIGITS).decode("ascii"), height * width * _CHANNELS)
+        opaque = _opaque(bits.translate(_DIGITS).decode("ascii"), height * width * _CHANNELS)
     except (ValueError, TypeError) as error:
         raise FormatError("its painted pixels are no runs as Label Studio packs them") from error
-    pixels = words.reshape(height, width, _CHANNELS)[:, :, -1] >= _OPAQUE
-    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-    if not len(rows):
-        return None
-    cut = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Mask(cut.copy(), (int(rows[0]), int(columns[0])))
+    edges = [0, *(edge for run in opaque for edge in run), height * width]
+    # Runs here go along the rows: as those of a mask on its side, which go down the columns.
+    turned = mask_in_image(np.diff(edges).astype(np.int64), width, height)
+    return None if turned is None else Mask(turned.pixels.T, turned.offset[::-1])
 
 
 _DIGITS = bytes.maketrans(b"\x00\x01", b"01")
 
 
-def _words(bits: str, expected: int) -> npt.NDArray[np.uint8]:
-    """Return the bytes a stream of bits stands for, or raise ValueError."""
+def _opaque(bits: str, expected: int) -> list[tuple[int, int]]:
+    """Return where runs of opaque pixels begin and end in a stream, or raise ValueError.
+
+    Pixels are only counted, never made: a few bits may stand for as many as they like.
+    """
     count, size = int(bits[:32], 2), int(bits[32:37], 2) + 1
     if count != expected or size > _WORD:
         raise ValueError
     lengths = [int(bits[37 + 4 * place : 41 + 4 * place], 2) + 1 for place in range(4)]
-    words, at, done = np.zeros(count, np.uint8), 53, 0
+    runs: list[tuple[int, int]] = []
+
+    def add(start: int, stop: int) -> None:
+        if runs and runs[-1][1] == start:
+            runs[-1] = (runs[-1][0], stop)
+        elif stop > start:
+            runs.append((start, stop))
+
+    at, done = 53, 0
     while done < count:
+        check_time()
         alike, chosen = bits[at] == "1", lengths[int(bits[at + 1 : at + 3], 2)]
         at += 3
         end = done + int(bits[at : at + chosen], 2) + 1
@@ -113,7 +123,15 @@ def _words(bits: str, expected: int) -> npt.NDArray[np.uint8]:
         many = 1 if alike else end - done
         if at + many * size > len(bits) or end > count:
             raise ValueError
-        found = [int(bits[one : one + size], 2) for one in range(at, at + many * size, size)]
-        words[done:end] = found
+        # The last byte of each four is the one that tells.
+        first, last = done // _CHANNELS, end // _CHANNELS
+        if alike:
+            if int(bits[at : at + size], 2) >= _OPAQUE:
+                add(first, last)
+        else:
+            for pixel in range(first, last):
+                word = at + (pixel * _CHANNELS + _CHANNELS - 1 - done) * size
+                if int(bits[word : word + size], 2) >= _OPAQUE:
+                    add(pixel, pixel + 1)
         at, done = at + many * size, end
-    return words
+    return runs

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations._fields import Fields
 
 Size = tuple[int, int]
+_AT_ONCE = 2**18
 
 
 def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
@@ -80,9 +81,15 @@ def _painted(region: Region, size: Size) -> Mask:
         return Mask(np.zeros((1, 1), bool))
     left, top, right, bottom = (int(edge) for edge in np.ceil(shapely.bounds(area)))
     left, top = max(left - 1, 0), max(top - 1, 0)
-    y, x = np.mgrid[top:bottom, left:right] + 0.5
     shapely.prepare(area)
-    return Mask(shapely.contains_xy(area, x, y), (top, left))
+    pixels = np.zeros((max(bottom - top, 1), max(right - left, 1)), bool)
+    x = np.arange(left, left + pixels.shape[1]) + 0.5
+    # A few rows at a time: the places of all pixels would take forty times the mask.
+    some = max(_AT_ONCE // len(x), 1)
+    for row in range(0, len(pixels), some):
+        y = np.arange(top + row, top + min(row + some, len(pixels)))[:, None] + 0.5
+        pixels[row : row + some] = shapely.contains_xy(area, *np.broadcast_arrays(x, y))
+    return Mask(pixels, (top, left))
 
 
 def coco_region(entry: Fields, tell: Callable[[str], None] = lambda _: None) -> Region | None:
