@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,29 @@ def test_the_command_line_loads_neither_napari_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no drive that is full")
+@pytest.mark.parametrize(("to", "status"), [("> /dev/full", 2), (">&-", 0), ("2> /dev/full", 0)])
+def test_output_that_cannot_be_written_is_told_in_a_sentence(to: str, status: int) -> None:
+    command = f"{shlex.quote(sys.executable)} -m napari_patchioner models {to}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == status
+    assert done.stderr.count("\n") == (status != 0)
+    assert ("No space left on device" in done.stderr) == (status != 0)
+
+
+def test_an_interrupt_while_modules_are_imported_is_told_as_any_other() -> None:
+    code = (
+        "import sys\n"
+        "from napari_patchioner.cli import main\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'napari_patchioner._cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "assert 'numpy' not in sys.modules\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "sys.exit(main(['models']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "napari-patchioner: interrupted\n")

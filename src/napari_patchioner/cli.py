@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
+# Nothing heavy here: Ctrl+C while the rest is imported is to be told as any other.
 from . import __version__
-from ._cli._telling import say
-from .batch.local import load_installed
 from .errors import PatchionerError
 
 if TYPE_CHECKING:
@@ -40,21 +40,59 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
         Exit status: 0, 1 if some images could not be captioned, 2 after an error told in one
         sentence, 130 after Ctrl+C.
     """
-    arguments = _parser().parse_args(argv)
+    _open_closed()
     try:
-        status: int | None = arguments.run(arguments, load or load_installed)
-        sys.stdout.flush()
+        try:
+            return _run(argv, load)
+        finally:
+            sys.stdout.flush()
     except PatchionerError as error:
-        say(f"napari-patchioner: {error}")
+        _say(f"napari-patchioner: {error}")
         return _BROKEN
     except BrokenPipeError:
-        # The reader of our output left; keep Python from complaining when it flushes again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output left.
+        _discard(sys.stdout)
+        return _BROKEN
+    except OSError as error:
+        _discard(sys.stdout)
+        what = error.filename or "the output"
+        _say(f"napari-patchioner: {what}: cannot be read or written ({error.strerror or error})")
         return _BROKEN
     except KeyboardInterrupt:
-        say("napari-patchioner: interrupted")
+        _say("napari-patchioner: interrupted")
         return _INTERRUPTED
+
+
+def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
+    """Run one command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    if load is None:
+        from .batch.local import load_installed
+
+        load = load_installed
+    status: int | None = arguments.run(arguments, load)
     return status or 0
+
+
+def _open_closed() -> None:
+    """Let what is written to a stream that was closed before the start go nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is left to be written go nowhere, or Python complains when it flushes again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _say(text: str) -> None:
+    """Tell a person something, if anybody can be told."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,6 +145,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _run_demo(arguments: argparse.Namespace, load: Loader) -> None:
     """Caption the samples, print the table, write the files and open napari."""
+    from ._cli import say
     from .demo import demo
 
     demo(arguments.out, partial(load, arguments.model), say, viewer=not arguments.no_viewer)
