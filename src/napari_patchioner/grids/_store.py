@@ -170,6 +170,18 @@ class GridStore:
         except OSError as error:
             self._say(error, "written to")
 
+    def release(self, key: str) -> bool:
+        """Let go of a grid in memory that the disk has as well; return whether it is gone there.
+
+        Nobody is expected to ask for it soon; if somebody does, it is read again.
+        """
+        disk = self._disk
+        if disk is None or not disk.holds(key):
+            return False
+        with self._lock:
+            self._drop(key)
+        return True
+
     def clear(self) -> StoreSize:
         """Drop all grids, on disk too; return what is gone."""
         with self._lock:

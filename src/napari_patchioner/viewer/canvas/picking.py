@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from .table import is_dragging
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -45,6 +47,8 @@ class Picker:
         self._bindings = bindings
         self._changed = changed
         self._shift = shift
+        # Told of every click on a shape that is to be the only one selected.
+        self.pressed: Callable[[], None] = changed
         self._working = False
         self._slots: dict[napari.layers.Shapes, Callable[..., None]] = {}
 
@@ -105,9 +109,32 @@ class Picker:
             self._working = False
         self._changed()
 
-    def _on_press(self, layer: napari.layers.Shapes, event: Event) -> None:
+    def _on_press(self, layer: napari.layers.Shapes, event: Event) -> Iterator[None]:
+        """Select what is clicked and nothing else, on whichever layer it lies."""
+        if layer.mode not in ("select", "direct"):
+            return
+        clicked = layer.get_value(event.position, world=True)[0]
+        if clicked is None:
+            self._turn_to_other(layer, event)
+            return
+        if self._shift():
+            return
+        with self.still():
+            self._clear_others(layer)
+            self.pressed()
+        # Of several selected shapes napari keeps all, since they may be dragged.
+        moved = False
+        yield
+        while event.type == "mouse_move":
+            moved = moved or is_dragging(layer)
+            yield
+        several = len(layer.selected_data) > 1 and clicked in layer.selected_data
+        if several and layer.mode == "select" and not (moved or is_dragging(layer)):
+            layer.selected_data = {clicked}
+
+    def _turn_to_other(self, layer: napari.layers.Shapes, event: Event) -> None:
         """Turn to the other layer where the click meets a shape only there."""
-        if layer.mode != "select" or layer.get_value(event.position, world=True)[0] is not None:
+        if layer.mode != "select":
             return
         for binding in self._bindings():
             other = binding.layer
@@ -123,13 +150,16 @@ class Picker:
             return
         self._working = True
         try:
-            if added and not self._shift():
-                for binding in self._bindings():
-                    if binding.layer is not layer:
-                        binding.layer.selected_data = set()
+            if (added or layer.selected_data) and not self._shift():
+                self._clear_others(layer)
         finally:
             self._working = False
         self._changed()
+
+    def _clear_others(self, layer: napari.layers.Shapes) -> None:
+        for binding in self._bindings():
+            if binding.layer is not layer and binding.layer.selected_data:
+                binding.layer.selected_data = set()
 
 
 def shift_held() -> bool:

@@ -20,7 +20,7 @@ from napari_patchioner.viewer.sight.sight import Sight
 from .selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import napari
     from napari.utils.events import Event
@@ -229,10 +229,14 @@ class Annotator(QObject):
         except PatchionerError:
             return None
 
-    def heading(self) -> str:
-        """Return what the caption editor is about, in words."""
-        chosen = len(self.selected())
-        return f"{chosen} shapes together" if chosen > 1 else "Selected shape"
+    def heading(self, uids: Sequence[str]) -> str:
+        """Return what these records are, in words."""
+        if len(uids) != 1 or uids[0] not in self.session.records:
+            return f"{len(uids)} shapes selected" if len(uids) > 1 else "Selected shape"
+        record = self.session.records[uids[0]]
+        if record.kind == "group":
+            return f"{len(record.members)} shapes together"
+        return "Selected shape" if record.kind == "shape" else "Selected: whole image"
 
     def hint(self) -> str:
         """Return what to do where there is nothing to edit."""

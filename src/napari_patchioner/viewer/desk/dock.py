@@ -189,9 +189,11 @@ class CaptionDock(DockBase):
             return
         panel.review.show_review(self.deeds.review_here())
         panel.status.setText(annotator.message)
-        panel.selected.setText(annotator.heading())
         waiting = "Waiting for the model" if self.models.awaited else annotator.waiting()
-        record = annotator.current()
+        # What is shown is what Accept and its kin act upon.
+        chosen = self.deeds.chosen()
+        record = annotator.session.records.get(chosen[0]) if len(chosen) == 1 else None
+        panel.selected.setText(annotator.heading(chosen))
         panel.lock.setChecked(record is not None and record.locked)
         panel.caption.show_record(record, waiting=waiting, empty=annotator.hint())
         panel.whole.show_record(annotator.current_whole(), waiting=waiting)

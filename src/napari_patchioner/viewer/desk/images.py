@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas import keys, layers
+from napari_patchioner.viewer.canvas.geometry import full_shape, lies_on
 from napari_patchioner.viewer.canvas.upright import turn_all
 from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.session.steps import counted
@@ -19,12 +22,13 @@ from napari_patchioner.viewer.sources.source import bring_captions, is_opened
 from .annotator import Annotator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import napari
     from magicgui.widgets import ComboBox
     from napari.utils.events import Event
 
+    from napari_patchioner.viewer.canvas.binding import LayerBinding
     from napari_patchioner.viewer.reading.library import Library
 
 
@@ -80,7 +84,9 @@ class Images(QObject):
         self._prepare = prepare
         self._deeds = deeds
         self._dress = dress
-        self._closed = False
+        self._closed = self._following = False
+        # What was hidden to show a chosen image, and is shown again with its own.
+        self._hidden: WeakSet[Any] = WeakSet()
         # Layers from files, each of which is asked once which image it is about.
         self._joined: WeakSet[napari.layers.Layer] = WeakSet()
         choice.changed.connect(self._on_choice)
@@ -93,8 +99,9 @@ class Images(QObject):
         """Offer the image layers there are now."""
         if not self._closed:
             turn_all(self._viewer)
-            self._choice.reset_choices()
-            self._on_choice()
+            with self._follow():
+                self._choice.reset_choices()
+            self._turn()
 
     def bind(self, chosen: Iterable[str]) -> None:
         """Give layers of the current annotator, made on first use, our keys; follow their mode."""
@@ -174,8 +181,85 @@ class Images(QObject):
         self.annotators.clear()
         self.current = None
 
+    @contextmanager
+    def _follow(self) -> Iterator[None]:
+        """Let the choice follow the window: nobody has chosen anything."""
+        before, self._following = self._following, True
+        try:
+            yield
+        finally:
+            self._following = before
+
     def _on_choice(self, *_: object) -> None:
-        """Turn to the annotator of the chosen image."""
+        """Turn to the chosen image; where a person has chosen it, show it."""
+        self._turn()
+        if self.current is not None and not self._following:
+            with self._follow():
+                self._show(self.current)
+            self.changed.emit()
+
+    def _show(self, annotator: Annotator) -> None:
+        """Have an image seen and its layers drawn on, whatever lay over it."""
+        image = annotator.image
+        image.visible = True
+        hidden = [layer for layer in self._covering(image) if layer.visible]
+        for layer in hidden:
+            layer.visible = False
+            for binding in self._bindings_of(layer):
+                if binding.layer.visible:
+                    binding.layer.visible = False
+                    self._hidden.add(binding.layer)
+        self._hidden.update(hidden)
+        self._take_up(annotator)
+        if hidden:
+            names = " and ".join(repr(layer.name) for layer in hidden[:2])
+            more = f" and {len(hidden) - 2} more" if len(hidden) > 2 else ""
+            annotator.tell(
+                f"{image.name!r} is shown; {names}{more} {'is' if len(hidden) == 1 else 'are'} "
+                "hidden: the eye in the list of layers brings it back."
+            )
+
+    def _unhide(self, annotator: Annotator) -> None:
+        """Show an image with all its layers, as far as they were hidden for another one."""
+        bound = (binding.layer for binding in annotator.bindings.values())
+        for layer in (annotator.image, *bound, *_channels(annotator.image, self._viewer)):
+            if layer in self._hidden:
+                self._hidden.discard(layer)
+                layer.visible = True
+
+    def _covering(self, image: Any) -> list[Any]:
+        """Return the other images that are drawn in the same place, its own channels left out."""
+        own = _channels(image, self._viewer)
+        return [
+            layer
+            for _, layer in choices(self._viewer)
+            if layer is not image and layer not in own and _overlap(layer, image)
+        ]
+
+    def _bindings_of(self, image: Any) -> list[LayerBinding]:
+        annotator = self.annotators.get(image)
+        return list(annotator.bindings.values()) if annotator is not None else []
+
+    def _take_up(self, annotator: Annotator) -> None:
+        """Turn from the layer of another image to the same one of this, tool and all."""
+        active = self._viewer.layers.selection.active
+        if layers.belongs(self._viewer, active, annotator.image):
+            return
+        bound = [b for image in self.annotators for b in self._bindings_of(image)]
+        old = next((b for b in bound if b.layer is active), None)
+        target: Any = annotator.image
+        if old is not None:
+            mode = str(old.layer.mode)
+            old.layer.mode = "pan_zoom"
+            target = annotator.layer(old.key)
+            self.bind([old.key])
+            target.mode = mode
+        elif annotator.bindings:
+            target = next(iter(annotator.bindings.values())).layer
+        self._viewer.layers.selection.active = target
+
+    def _turn(self) -> None:
+        """Turn to the annotator of the image that is chosen now."""
         image = self._choice.value
         if image is not None and image not in self.annotators:
             annotator = Annotator(self._viewer, image, self._library, self.parent())
@@ -188,6 +272,8 @@ class Images(QObject):
             self.opened.emit(annotator)
             self.join(self._viewer.layers)
         self.current = self.annotators.get(image)
+        if self.current is not None:
+            self._unhide(self.current)
         self._adopt()
         self.changed.emit()
 
@@ -197,7 +283,8 @@ class Images(QObject):
         images = (image for _, image in choices(self._viewer))
         found = [image for image in images if layers.belongs(self._viewer, active, image)]
         if found and found[0] is not self._choice.value and found[0] in self._choice.choices:
-            self._choice.value = found[0]
+            with self._follow():
+                self._choice.value = found[0]
         elif found:
             self._adopt()
         self.changed.emit()
@@ -241,3 +328,21 @@ def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:
     from napari.layers import Image
 
     return [(layer.name, layer) for layer in viewer.layers if type(layer) is Image]
+
+
+def _channels(image: Any, viewer: napari.Viewer) -> list[Any]:
+    """Return the other channels of an image: they add their light, exactly on it."""
+    others = (layer for _, layer in choices(viewer) if layer is not image)
+    return [
+        layer
+        for layer in others
+        if image.blending == "additive" == layer.blending
+        and full_shape(layer) == full_shape(image)
+        and lies_on(layer, image)
+    ]
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    """Whether two images share a place in the world, along the axes of rows and columns."""
+    (low, high), (start, stop) = one.extent.world[:, -2:], other.extent.world[:, -2:]
+    return bool((np.minimum(high, stop) > np.maximum(low, start)).all())

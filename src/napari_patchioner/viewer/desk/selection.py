@@ -43,6 +43,7 @@ class Selection:
         self._session, self._bindings = session, bindings
         self._sources, self._picker = sources, picker
         self._listed: tuple[list[str], list[str]] | None = None
+        picker.pressed = self.forget_list
 
     def uids(self) -> list[str]:
         """Return the uids of all that is selected."""
@@ -51,6 +52,10 @@ class Selection:
             return [uid for uid in self._listed[1] if uid in self._session.records]
         self._listed = None
         return canvas
+
+    def forget_list(self) -> None:
+        """Let what is selected on the canvas count again, though it may be what it was."""
+        self._listed = None
 
     def select(self, uids: Iterable[str]) -> None:
         """Select exactly these, whichever layers they are on."""

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_patchioner.viewer.widgets.buttons import button
+from napari_patchioner.viewer.widgets.wheel import WheelGuard
 
 from .region_filter import ONLY, FilterError, RegionFilter
 from .region_table import RegionTable
@@ -67,6 +68,7 @@ class RegionList(QWidget):
         self._set_up()
         self._lay_out()
         self._wire()
+        self._guard = WheelGuard(self)
 
     def _set_up(self) -> None:
         self.search.setPlaceholderText("Find in captions")

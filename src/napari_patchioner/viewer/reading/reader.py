@@ -124,9 +124,15 @@ class Reader(QObject):
             self.job.cancel()
 
     def close(self) -> None:
-        """Stop reading for good."""
+        """Stop reading for good, and let go of what was read; the disk may have it still."""
         self.cancel()
         self.job = None
+        for grid in self.grids.values():
+            if self._store is not None:
+                self._store.release(grid.key)
+        self.grids.clear()
+        self.looks.clear()
+        self.ready = False
 
     def forget(self) -> None:
         """Drop all grids: the image is not what it was."""

@@ -13,7 +13,7 @@ from inspect import signature
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
+from napari.qt.threading import GeneratorWorker
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_patchioner.errors import Cancelled, PatchionerError
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 BATCH = 16
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(eq=False, slots=True)
 class Progress:
     """How far the work is, written by the worker and read by the GUI; also the stop sign."""
@@ -50,7 +54,7 @@ class Progress:
     fraction: float = 0.0
     message: str = ""
     cancelled: Event = field(default_factory=Event)
-    aborted: Callable[[], bool] = lambda: False
+    aborted: Callable[[], bool] = _never
 
     def __call__(self, fraction: float, message: str) -> None:
         """Report from the worker; raise `Cancelled` when nobody waits any more."""
@@ -236,8 +240,8 @@ class Job(QObject):
         super().__init__(parent)
         self.progress = Progress()
         self._failure: Exception | None = None
-        self._worker = create_worker(function, *arguments, self.progress, _start_thread=False)
-        worker = self._worker
+        # Not by way of create_worker: the window would keep every worker, with all it has seen.
+        self._worker = worker = GeneratorWorker(function, *arguments, self.progress)
         self.progress.aborted = lambda: bool(worker.abort_requested)
         worker.yielded.connect(self._on_yielded)
         worker.returned.connect(self._on_returned)
@@ -268,4 +272,5 @@ class Job(QObject):
     def _on_finished(self) -> None:
         stopped = self.progress.cancelled.is_set() or self._worker.abort_requested
         self.ended.emit(Cancelled() if stopped else self._failure)
+        self.progress.aborted = _never
         self.deleteLater()

@@ -87,7 +87,8 @@ class Sight(QObject):
     def look_again(self) -> None:
         """Say, or see to it, that the image no longer looks as it was read."""
         annotator, reader = self._annotator, self._annotator.reader
-        if not reader.stale:
+        # One that is hidden behind another is looked at again when it is shown.
+        if not annotator.image.visible or not reader.stale:
             return
         if reader.follow:
             reader.close()

@@ -6,6 +6,8 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFrame, QScrollArea
 
+from .wheel import WheelGuard
+
 
 class DockBase(QScrollArea):
     """Scrolls up and down only; calls `shut_down` when its dock or its window is closed."""
@@ -13,6 +15,7 @@ class DockBase(QScrollArea):
     def __init__(self) -> None:
         super().__init__()
         self._docked = False
+        self._guard: WheelGuard | None = None
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -47,6 +50,8 @@ class DockBase(QScrollArea):
     def showEvent(self, event: QEvent) -> None:
         """Watch for the end of the window, and be wide enough to scroll only up and down."""
         self.window().installEventFilter(self)
+        if self._guard is None:
+            self._guard = WheelGuard(self.widget())
         self._widen()
         super().showEvent(event)
 

@@ -1,0 +1,131 @@
+"""One selection, one image on display, and a wheel that only scrolls."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QScrollBar,
+)
+
+from napari_patchioner.viewer.widgets.draw_bar import TOOLS
+
+BOX = np.array([[20.0, 10], [20, 50], [60, 50], [60, 10]])
+
+
+def accepted(dock):
+    return {uid for uid, record in dock.annotator.session.records.items() if record.reviewed}
+
+
+def test_a_click_selects_what_it_meets_and_nothing_else(started, viewer, hand, qtbot):
+    annotator = started.annotator
+    regions, traces = annotator.layer("regions"), annotator.layer("traces")
+    regions.add([BOX, BOX + np.array([0, 60])], shape_type="rectangle")
+    traces.add(np.array([[90.0, 130], [90, 170]]), shape_type="path")
+    session = annotator.session
+    qtbot.waitUntil(lambda: all(r.caption for r in session.records.values()), timeout=10000)
+    [box, _], [trace] = session.uids("regions"), session.uids("traces")
+    started.panel.draw.buttons["Select"].click()
+    viewer.layers.selection.active = regions
+    for others in ({0}, {0, 1}):
+        started.deeds.select([*(session.uids("regions")[place] for place in others), trace])
+        assert set(annotator.selected()) > {box}
+        hand.click(40, 30)
+        assert annotator.selected() == [box]
+        assert traces.selected_data == set()
+    assert started.panel.selected.text() == "Selected shape"
+    started.panel.accept.click()
+    assert accepted(started) == {box}
+
+    group = session.group(session.uids("regions")).uid
+    started.deeds.select(session.uids("regions"))
+    started.refresh()
+    assert started.deeds.chosen() == [group]
+    assert started.panel.selected.text() == "2 shapes together"
+
+
+def test_a_chosen_image_is_shown_and_drawn_on(started, viewer, picture):
+    below = viewer.layers["stripes"]
+    over = viewer.add_image(picture[::-1], name="over")
+    far = viewer.add_image(picture, name="far", translate=(500, 0))
+    assert started.image is far
+    choice = started.panel.source.image
+    choice.value = over
+    started.deeds.use_tool(next(tool for tool in TOOLS if tool.title == "Box"))
+    drawn = viewer.layers.selection.active
+    assert (drawn.name, str(drawn.mode)) == ("regions [over]", "add_rectangle")
+    choice.value = below
+    assert (below.visible, over.visible, far.visible) == (True, False, True)
+    assert not drawn.visible
+    assert "'over' is hidden" in started.panel.status.text()
+    active = viewer.layers.selection.active
+    assert (active.name, str(active.mode)) == ("regions [stripes]", "add_rectangle")
+    assert str(drawn.mode) == "pan_zoom"
+    choice.value = over
+    assert (below.visible, over.visible, drawn.visible) == (False, True, True)
+    # Nobody has chosen it, but it is the only one left to see.
+    del viewer.layers["over"]
+    viewer.layers.selection.active = below
+    assert started.image is below
+    assert below.visible
+
+
+def test_channels_stay_together(dock, viewer):
+    look = {"blending": "additive", "scale": (1, 1)}
+    plane = np.zeros((120, 180), np.uint8)
+    one, two = (viewer.add_image(plane, name=name, **look) for name in ("nuclei", "actin"))
+    dock.panel.source.image.value = viewer.layers["stripes"]
+    assert (one.visible, two.visible) == (False, False)
+    dock.panel.source.image.value = one
+    assert (one.visible, two.visible, viewer.layers["stripes"].visible) == (True, True, False)
+
+
+def wheel(widget):
+    """Turn the wheel over the middle of a widget."""
+    spot = QPointF(widget.rect().center())
+    event = QWheelEvent(
+        spot,
+        QPointF(widget.mapToGlobal(spot.toPoint())),
+        QPoint(0, -120),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(widget, event)
+    QApplication.processEvents()
+
+
+def state(widget):
+    return widget.currentIndex() if isinstance(widget, QComboBox) else widget.value()
+
+
+def test_the_wheel_changes_nothing_that_has_no_focus(dock, viewer, picture, qtbot):
+    viewer.add_image(picture, name="another")
+    dock.deeds.toggle_list()
+    viewer.window._qt_window.resize(1000, 500)
+    qtbot.wait(100)
+    seen = 0
+    for root in (dock, dock.list_desk.list):
+        for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
+            for widget in root.findChildren(kind):
+                if isinstance(widget, QScrollBar):
+                    continue
+                before = state(widget)
+                wheel(widget)
+                assert (state(widget), widget.hasFocus()) == (before, False)
+                seen += 1
+    assert seen >= 10
+    bar = dock.verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=5000)
+    bar.setValue(0)
+    wheel(dock.panel.source.model)
+    assert bar.value() > 0
+    beams = dock.panel.options["beams"].native
+    assert beams.focusPolicy() == Qt.FocusPolicy.StrongFocus
