@@ -202,6 +202,8 @@ class Images(QObject):
         """Have an image seen and its layers drawn on, whatever lay over it."""
         image = annotator.image
         image.visible = True
+        # First, as napari takes the tool away from a layer that is hidden.
+        self._take_up(annotator)
         hidden = [layer for layer in self._covering(image) if layer.visible]
         for layer in hidden:
             layer.visible = False
@@ -210,7 +212,6 @@ class Images(QObject):
                     binding.layer.visible = False
                     self._hidden.add(binding.layer)
         self._hidden.update(hidden)
-        self._take_up(annotator)
         if hidden:
             names = " and ".join(repr(layer.name) for layer in hidden[:2])
             more = f" and {len(hidden) - 2} more" if len(hidden) > 2 else ""

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QComboBox, QScrollBar, QWidget
+from qtpy.QtWidgets import (
+    QAbstractScrollArea,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QScrollBar,
+    QWidget,
+)
 
 # What a wheel would change.
 _KINDS = (QComboBox, QAbstractSpinBox, QAbstractSlider)
@@ -34,9 +42,20 @@ class WheelGuard(QObject):
             if kind in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
                 self._look()
         elif kind == QEvent.Type.Wheel and not watched.hasFocus():
-            event.ignore()
+            self._hand_on(watched, event)
             return True
         return False
+
+    def _hand_on(self, widget: QWidget, event: QEvent) -> None:
+        """Scroll the innermost area that a widget lies in, if there is one."""
+        around = widget.parentWidget()
+        while around is not None and not isinstance(around, QAbstractScrollArea):
+            around = around.parentWidget()
+        if around is None:
+            event.ignore()
+        else:
+            QApplication.sendEvent(around.viewport(), event.clone())
+            event.accept()
 
     def _look(self) -> None:
         """Look after what is new."""
