@@ -177,7 +177,7 @@ class Images(QObject):
         events.removed.disconnect(self._on_removed)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
         for annotator in self.annotators.values():
-            annotator.close()
+            _end(annotator)
         self.annotators.clear()
         self.current = None
 
@@ -303,8 +303,7 @@ class Images(QObject):
         annotator = self.annotators.pop(image, None)
         if annotator is not None:
             self.closing.emit(annotator)
-            annotator.close()
-            annotator.deleteLater()
+            _end(annotator)
         self.reset()
 
     def _on_released(self, layer: napari.layers.Shapes) -> None:
@@ -322,6 +321,13 @@ class Images(QObject):
             own = self.current.sight.sources.own
             if own is not None:
                 self._hold(own.layer)
+
+
+def _end(annotator: Annotator) -> None:
+    """Close an annotator for good; the dock, its parent, would keep all that hangs on it."""
+    annotator.close()
+    annotator.setParent(None)
+    annotator.deleteLater()
 
 
 def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:
