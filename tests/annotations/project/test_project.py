@@ -369,7 +369,7 @@ PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
 
 def shelf(image_file, pixels=PIXELS):
-    return ProjectShelf(pixels, image_file, image_file.name if image_file else "noise")
+    return ProjectShelf(pixels, image_file, str(image_file or "noise").rpartition("/")[2])
 
 
 def captions(project):
@@ -390,6 +390,22 @@ def test_a_renamed_or_moved_image_is_known_again(image_file, tmp_path):
     assert second == moved.parent / "renamed.tif.patchioner.json"
     assert captions(read_project(first)) == ["one"]
     assert captions(shelf(moved).find()) == ["two"]
+
+
+def test_where_the_work_lies_is_told_once_if_it_is_not_beside_the_image(image_file, monkeypatch):
+    from napari_patchioner.annotations.project import _project_places
+
+    monkeypatch.setattr(_project_places.os, "access", lambda *_: False)
+    mine = shelf(image_file)
+    path = mine.write(project(box(caption="one")))
+    assert path.parent == projects_folder()
+    assert str(path) in mine.note
+    mine.write(project(box(caption="two")))
+    assert mine.note == ""
+    far = shelf("https://example.org/cells.tif")
+    assert str(far.write(project(box(caption="far")))) in far.note
+    assert captions(shelf("https://example.org/cells.tif").find()) == ["far"]
+    assert captions(shelf(image_file).find()) == ["two"]
 
 
 def test_an_image_without_a_file_is_known_again():

@@ -113,6 +113,8 @@ class ProjectShelf:
         self._name = name
         self._image: ProjectImage | None = None
         self._checksum = ""
+        # Whether it was said that the work lies elsewhere than beside its image.
+        self._told = False
         self._lines = ProjectLines()
         self._lock = RLock()
 
@@ -237,6 +239,10 @@ class ProjectShelf:
                 self._checksum = ""
                 path = self._write_or_spare(home, project)
                 self.note = f"{error}; saved to {path} instead"
+            elsewhere = bool(self._image_path) and path.parent == projects_folder()
+            if elsewhere and not self._told and not self.note:
+                self.note = f"nothing can be written beside the image; it is saved to {path}"
+            self._told = elsewhere
             self.path = path
             return path
 

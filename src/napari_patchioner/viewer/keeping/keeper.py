@@ -98,7 +98,10 @@ class Keeper(QObject):
             return "Not saved"
         if self.autosave.unsaved:
             return "Saving…"
-        return f"Saved in {self._shelf.path.name}" if self._shelf.path else ""
+        if self._shelf.path is None:
+            return ""
+        home = self._shelf.path.parent == projects_folder()
+        return f"Saved in {'your data folder: ' * home}{self._shelf.path.name}"
 
     @property
     def path(self) -> Path | None:

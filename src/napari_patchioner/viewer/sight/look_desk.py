@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CAPTION_LAYER = "Caption this layer"
 SMALLER, LARGER, INSPECT = "[", "]", "J"
+UNDO, REDO = "Control-Z", "Control-Shift-Z"
 READING = {
     "composite": "Read all visible channels together",
     "follow": "Read again when the display changes",
@@ -62,6 +63,9 @@ class LookDesk(QObject):
         self._current: Annotator | None = None
         bar.changed.connect(self.apply)
         viewer.bind_key(INSPECT, key_callback(bar.inspect.toggle), overwrite=True)
+        # On the image, too: the layer that had these keys may be what was deleted.
+        for key, action in ((UNDO, self.undo), (REDO, self.redo)):
+            viewer.bind_key(key, key_callback(action), overwrite=True)
         bar.menu.aboutToShow.connect(self.fill_menu)
 
     def refresh(self) -> None:
@@ -137,6 +141,16 @@ class LookDesk(QObject):
         self._viewer.layers.selection.active = layer
         layer.mode = "add"
 
+    def undo(self) -> None:
+        """Take back the newest step, whichever layer is active."""
+        if self._current is not None:
+            self._current.undo()
+
+    def redo(self) -> None:
+        """Do it again."""
+        if self._current is not None:
+            self._current.redo()
+
     def grow(self, step: int) -> None:
         """Make the brush larger or smaller by some patches."""
         self._bar.brush.setValue(self._bar.brush.value() + step)
@@ -145,7 +159,8 @@ class LookDesk(QObject):
         """Let go of the viewer."""
         self._leave()
         self._current = None
-        self._viewer.bind_key(INSPECT, None, overwrite=True)
+        for key in (INSPECT, UNDO, REDO):
+            self._viewer.bind_key(key, None, overwrite=True)
 
     def _leave(self) -> None:
         if self._current is None:
