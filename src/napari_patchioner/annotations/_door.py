@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_LONGEST = 600
+"""Characters of a sentence; what it names may come from the file, and be of any length."""
+
+
 @contextmanager
 def reading_door(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold reading within to the budget of one file, and tell every error in one sentence.
@@ -38,9 +42,11 @@ def reading_door(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except Exception as error:
         told = " ".join(sentence(error).split())
-        if isinstance(error, FormatError) and name in told:
+        told = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
+        if isinstance(error, FormatError) and name in told and told == str(error):
             raise
-        raise FormatError(told if name in told else f"{name}: {told}") from error
+        kind = type(error) if isinstance(error, FormatError) else FormatError
+        raise kind(told if name in told else f"{name}: {told}") from error
 
 
 @contextmanager

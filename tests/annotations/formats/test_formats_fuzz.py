@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +24,6 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Ellipse, Mask, Polygon, RegionSet, Trace, WholeImage
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RING = np.array([[1.0, 2], [3, 9], [9, 7]])
 HOLED = np.ones((3, 3), bool)
@@ -106,3 +106,11 @@ def _read(form: Format, path: Path) -> tuple[list[Annotation], str | None]:
         return form.read(path), None
     except FormatError as error:
         return [], str(error)
+
+
+def test_damaged_files_of_every_kind_are_read_or_refused_in_a_sentence() -> None:
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-m", "benchmarks.fuzz_readers", "--files", "160", "--seed", "7"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "160 files: " in done.stdout
