@@ -320,6 +320,17 @@ def test_a_file_of_others_is_written_over_in_place(tmp_path: Path, same_region: 
     assert json.loads(path.read_text())[1] == {**FOREIGN, "data": {"image": "dog.png"}}
 
 
+def test_what_is_about_another_image_of_a_task_stays(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    results = [_dot(id="a", item_index=0), _dot(id="b", item_index=1), _dot(id="c", item_index=0)]
+    path.write_text(
+        json.dumps([{"data": {"pages": ["a.png", "b.png"]}, "annotations": [{"result": results}]}])
+    )
+    found = [one for one in read_annotations(path) if one.uid == "a"]
+    write_annotations(path, [replace(found[0], caption="an a")], {}, "label-studio")
+    assert [(one.uid, one.caption) for one in read_annotations(path)] == [("a", "an a"), ("b", "")]
+
+
 def test_the_smaller_export_is_read(tmp_path: Path, same_region: Any) -> None:
     size = {"original_width": 200, "original_height": 100}
     box = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, **size}

@@ -183,6 +183,17 @@ def test_one_bad_line_is_left_out(tmp_path: Path) -> None:
     found = read_annotations(tmp_path, notes=notes)
     assert [one.extra["class"] for one in found] == ["cat", "dog"]
     assert [line.split(": ")[1] for line in notes.lines()] == ["line 2", "line 4"]
+    # Captioned in place, what could not be read stays, and so does what is about other images.
+    (tmp_path / "captions.jsonl").write_text('{"file": "labels/train/dog.txt"}\n')
+    write_annotations(tmp_path, found, {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}, "yolo")
+    written = (tmp_path / "labels" / "train" / "cat.txt").read_text().splitlines()
+    assert sorted(written) == [
+        "0 0.5 0.5 0.2 0.4",
+        "0 0.5 0.5 0.2 0.4 7",
+        "1 0.5 0.5 0.2 0.4",
+        "cat 1 2",
+    ]
+    assert '"labels/train/dog.txt"' in (tmp_path / "captions.jsonl").read_text()
 
 
 def test_images_of_one_name_are_told_by_their_folders(tmp_path: Path) -> None:

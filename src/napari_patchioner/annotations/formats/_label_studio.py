@@ -30,7 +30,7 @@ from napari_patchioner.annotations._metadata import (
     same_record,
     with_metadata,
 )
-from napari_patchioner.annotations._notes import leaving_out
+from napari_patchioner.annotations._notes import Notes, leaving_out, noting
 from napari_patchioner.annotations._parts import CLASS, PART, class_of, members_of
 from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
@@ -298,14 +298,19 @@ class _Again:
 
     def _put(self, task: dict[str, Any], own: Mapping[str, Annotation]) -> None:
         """Put the records of a task into it."""
-        was = {one.place: one.annotation for one in read_task("", task, self._images)}
-        bare = {one.place: one.annotation for one in read_task("", task, self._images, ours=False)}
-        items = {(name, number): of for name, number, of in results_of(task, "")}
+        with noting(Notes()):  # all that was told when the file was read
+            read = read_task("", task, self._images)
+            without_ours = read_task("", task, self._images, ours=False)
+            items = {(name, number): of for name, number, of in results_of(task, "")}
+        was = {one.place: one.annotation for one in read}
+        bare = {one.place: one.annotation for one in without_ours}
+        # Of images that no record is about, nothing was taken out.
+        here = {was[place].image for place in own if place in was}
         for place, before in was.items():
             name, number, uid = place.split(" ", 2)
             results = items[name, int(number)]["result"]
             now = own.get(place)
-            if now is None and is_deleted(before.region):
+            if now is None and before.image in here and is_deleted(before.region):
                 results[:] = [one for at, one in enumerate(results) if _id(one, at) != uid]
             elif now is not None and not same_record(before, replace(now, uid=before.uid)):
                 mine = [one for at, one in enumerate(results) if _id(one, at) == uid]

@@ -48,10 +48,10 @@ from ._bundle import (
     zip_names,
 )
 from ._json_file import parse_json, whole_number
-from ._yolo_lines import KeypointShape, Line, lines_of, match, parse_lines, shown
+from ._yolo_lines import KeypointShape, Line, is_line, lines_of, match, parse_lines, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
@@ -354,7 +354,11 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         texts[file] += lines
         about = {"image": one.image, "file": file, "height": size[0], "width": size[1]}
         records.append(_json({**about, "lines": lines, "region": carried(one)}))
-    old = set() if is_zip(path) else _leftovers(path) - set(texts)
+    old = set() if is_zip(path) or foreign else _leftovers(path) - set(texts)
+    if foreign:
+        for name in texts:
+            texts[name] += _unread(path / name)
+        records = [*_records_of_others(path, set(texts)), *records]
     write_bundle(
         path,
         {
@@ -399,6 +403,27 @@ def _kept_line(
         return []
     same = line.number == number and same_drawing(line.region(size), annotation.region)
     return [f"{text}\n"] if same else []
+
+
+def _unread(file: Path) -> list[str]:
+    """Return the lines of a text file that are none of YOLO's, which stay where they are."""
+    if not file.is_file():
+        return []
+    text = file.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff")
+    return [f"{line}\n" for line in text.splitlines() if line.strip() and not is_line(line)]
+
+
+def _records_of_others(path: Path, written: Collection[str]) -> list[str]:
+    """Return what stands in the file of captions about images that are not written now."""
+    if is_zip(path) or not (path / _CAPTIONS).is_file():
+        return []
+    data = first_file(path, lambda name: name == _CAPTIONS)
+    found = []
+    for line in data.decode("utf-8", "replace").split("\n"):
+        record = parse_json(line, _CAPTIONS) if line.strip() else None
+        if isinstance(record, dict) and record.get("file") not in written:
+            found.append(f"{line}\n")
+    return found
 
 
 def _is_safe_label(name: str) -> bool:

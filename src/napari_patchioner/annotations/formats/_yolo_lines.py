@@ -121,6 +121,19 @@ def parse_lines(name: str, data: bytes, shape: KeypointShape = None) -> list[Lin
     return found
 
 
+def is_line(text: str) -> bool:
+    """Return whether a text is one of YOLO's lines.
+
+    >>> is_line("0 0.5 0.5 0.2 0.4"), is_line("cat 0.5")
+    (True, False)
+    """
+    try:
+        _line(1, text.strip(), None)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
 def _line(place: int, text: str, shape: KeypointShape) -> Line:
     """Return a line, or raise ValueError."""
     first, *rest = text.split()
