@@ -8,12 +8,14 @@ from ._folder import Tally, caption_folder
 from ._images import find_images
 from ._job import Job, Outcome, work
 from ._journal import Journal
+from ._match import ImageMatcher
 from ._plan import Plan
 from ._result import Result, check_format
 from .local import run
 
 __all__ = [
     "Dataset",
+    "ImageMatcher",
     "Job",
     "Journal",
     "Outcome",

@@ -148,9 +148,16 @@ class ImageMatcher:
         return [absolute(folder / one) for folder in folders for one in names]
 
     def _is_elsewhere(self, name: str) -> bool:
-        """Whether a name leads to a file that exists; by then it is known to be none of ours."""
+        """Whether a name leads to a file that exists, or was in a folder that exists.
+
+        By then it is known to be none of ours.
+        """
+        places = self._places(name)
+        folders = {path.parent for path in places if Path(name).is_absolute()}
         try:
-            return any(path.is_file() for path in self._places(name))
+            return any(path.is_file() for path in places) or any(
+                folder.is_dir() and folder != Path(folder.anchor) for folder in folders
+            )
         except OSError:  # too long to be a name of this machine
             return False
 

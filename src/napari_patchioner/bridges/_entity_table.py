@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 from ._normalize import unit_rows
 
@@ -206,10 +207,12 @@ def read_names(path: str | Path) -> list[str]:
         The file cannot be read or has no names.
     """
     path = Path(path)
+    if path.exists():
+        check_plain_file(path, ModelError)
     try:
         text = path.read_text(encoding="utf-8")
         found = _json_names(json.loads(text)) if path.suffix == ".json" else text.splitlines()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"The vocabulary in {path} cannot be read; give a text file with a name on each line."
         ) from error

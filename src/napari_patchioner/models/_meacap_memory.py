@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +53,11 @@ def read_meacap_memory(folder: Path) -> Iterator[tuple[list[str], npt.NDArray[np
 
 
 def _captions(path: Path) -> list[str]:
+    if path.exists():
+        check_plain_file(path, ModelError)
     try:
         captions = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is missing or damaged; get it again.") from error
     if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
         raise ModelError(f"{path} must be a list of captions; get it again.")

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 from ._parts import part_kind
 from ._preset import Conversion, Part, Preset, PresetFile
@@ -54,6 +55,8 @@ def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
     path = Path(path)
     if path.is_dir():
         path, home = path / NAME, path
+    if path.exists():
+        check_plain_file(path, ModelError)
     try:
         if path.stat().st_size > _LARGEST:
             raise ModelError(f"{path} is too large for a {NAME}; it is a page of text.")

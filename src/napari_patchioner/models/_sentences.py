@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
+_LARGEST = 2**29
 SHIPPED = Path(__file__).parent / "sentences" / "coco_captions.txt.gz"
 
 
@@ -30,10 +33,15 @@ def read_sentences(path: str | Path = SHIPPED) -> list[str]:
         The file cannot be read, is not text, or holds no sentence.
     """
     path = Path(path)
+    if path.exists() and check_plain_file(path, ModelError) > _LARGEST:
+        raise ModelError(f"{path} is larger than {_LARGEST:,} bytes; split it.")
     try:
-        packed = path.read_bytes()
-        text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ModelError(f"{path} unpacks to more than {_LARGEST:,} bytes; split it.")
+        text = data.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ModelError(
             f"{path} cannot be read as text; give a UTF-8 file with one sentence per line."
         ) from error

@@ -72,5 +72,17 @@ def test_what_is_not_there_is_told(tmp_path: Path, images: Path):
     with pytest.raises(FormatError, match=r"broken\.json: is broken JSON at line 2"):
         open_dataset("dense", broken, images)
     (images / "fake.jpg").write_bytes(b"no picture")
-    with pytest.raises(ImageError, match="no image that can be opened"):
+    with pytest.raises(ImageError, match="is not an image of a known kind"):
         ImageFolder(images).size("fake")
+
+
+def test_an_image_of_another_folder_is_not_taken_for_it(tmp_path):
+    for folder in ("train", "flat"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / folder / "a.jpg")
+    (tmp_path / "flat" / "a.jpg").rename(tmp_path / "b.jpg")
+    folder = ImageFolder(tmp_path)
+    assert folder.find("train/a.jpg") == folder.find("a") == tmp_path / "train" / "a.jpg"
+    assert folder.find("val/b.jpg") == tmp_path / "b.jpg"
+    with pytest.raises(ImageError, match="no such image"):
+        folder.find("val/a.jpg")

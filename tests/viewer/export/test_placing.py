@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
+from napari.layers._source import layer_source
 
 from napari_patchioner.annotations import (
     Annotation,
@@ -16,7 +17,7 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.regions import Box, Mask, Point
 from napari_patchioner.viewer.canvas.geometry import lies_on
-from napari_patchioner.viewer.export import plugin_io, shapes_csv
+from napari_patchioner.viewer.export import placing, plugin_io, shapes_csv
 
 WORLD = np.array([[20.0, 30], [20, 50], [35, 50], [35, 30]])
 PLACES = {
@@ -165,3 +166,18 @@ def test_a_region_of_another_view_goes_to_tables_and_is_named_elsewhere(tmp_path
     [(data, meta, _)] = plugin_io.read_layers(str(tmp_path / "out.csv"))
     assert np.array_equal(data[0], xz)
     assert "axes" not in meta["features"]
+
+
+def test_a_file_about_an_image_of_another_folder_is_not_laid_on_this_one(tmp_path, viewer):
+    with layer_source(path=str(tmp_path / "d1" / "a.png")):
+        image = viewer.add_image(np.zeros((60, 80)), name="a", scale=(0.5, 0.5))
+    (tmp_path / "d2").mkdir()
+    rows = [Annotation(folder, f"{folder}/a.png", Box(2, 3, 9, 9)) for folder in ("d1", "d2")]
+    write_annotations(tmp_path / "r.csv", rows, format="tidy")
+    opened = plugin_io.read_layers(str(tmp_path / "r.csv"))
+    assert [meta["name"] for _, meta, _ in opened] == ["regions [a]", "regions [d2/a]"]
+    images = placing.open_images()
+    assert placing.image_named("d1/a.png", images) is image
+    assert placing.image_named("a.png", images) is image
+    for name in ("d2/a.png", "d2\\a.png", "d2/a", str(tmp_path / "d2" / "a.png")):
+        assert placing.image_named(name, images) is None

@@ -54,7 +54,8 @@ class ImageFolder:
             No such image, or several that the name could mean.
         """
         for name in (image, image.rsplit("/", 1)[-1], _stem(image), _number(_stem(image))):
-            found = _same(_photographs(self._known.get(name, [])))
+            known = [path for path in self._known.get(name, []) if self._may_be(path, image)]
+            found = _same(_photographs(known))
             if len(found) == 1:
                 return found[0]
             if found:
@@ -63,6 +64,12 @@ class ImageFolder:
                     "name the folder of one of them"
                 )
         raise ImageError(f"{image}: there is no such image under {self.folder}")
+
+    def _may_be(self, path: Path, image: str) -> bool:
+        """Whether no folder that an image names contradicts those of a file."""
+        named = set(image.split("/")[:-1]) - {"", "."}
+        own = set(path.relative_to(self.folder).parts[:-1])
+        return not (named and own) or bool(named & own)
 
     def wanted(self, image: str) -> bool:
         """Whether samples of an image can be drawn; a missing one is noted or raised.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_patchioner.annotations.formats._json_file import parse_json
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_plain_file
 from napari_patchioner.regions import Box
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def read_json(path: Path) -> Any:
     FormatError
         The file is missing or no JSON; the line is named.
     """
+    if path.exists():
+        check_plain_file(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:

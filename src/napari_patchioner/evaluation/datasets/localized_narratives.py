@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations.formats._json_file import parse_json
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_plain_file
 
 from ._records import Record, number
 from ._sample import Sample, Task
@@ -80,6 +81,8 @@ class LocalizedNarratives:
                     yield Sample(f"{image}/{place}/{count}", image, region, (sentence,))
 
     def _records(self) -> Iterator[Record]:
+        if self.path.exists():
+            check_plain_file(self.path)
         try:
             with self.path.open("rb") as lines:
                 for place, line in enumerate(lines, start=1):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from napari_patchioner.annotations import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,6 +147,8 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Prediction], bool]:
+    if path.exists():
+        check_plain_file(path)
     try:
         text = path.read_bytes().decode("utf-8", "replace")
     except OSError as error:

@@ -9,6 +9,7 @@ from napari_patchioner.annotations import encode_text, write_bytes
 from napari_patchioner.annotations._cells import guard_extra_cell, unguard_cell
 from napari_patchioner.annotations._table import format_table, read_table, write_text
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ def read_scores(path: Path) -> dict[str, Any]:
     FormatError
         The file is missing or does not hold scores.
     """
+    if path.exists():
+        check_plain_file(path)
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

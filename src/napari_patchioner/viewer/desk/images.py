@@ -16,6 +16,7 @@ from napari_patchioner.viewer.canvas import keys, layers
 from napari_patchioner.viewer.canvas.geometry import full_shape, lies_on
 from napari_patchioner.viewer.canvas.upright import turn_all
 from napari_patchioner.viewer.export.export import image_title
+from napari_patchioner.viewer.export.placing import may_mean
 from napari_patchioner.viewer.session.steps import counted
 from napari_patchioner.viewer.sources.source import bring_captions, is_opened
 
@@ -164,7 +165,8 @@ class Images(QObject):
         images.sort(key=lambda image: image is not at_hand)
         for image in images:
             called = {image.name, image_title(image), PurePath(image_title(image)).stem}
-            if names & called or {PurePath(name).name for name in names} & called:
+            alike = {PurePath(name).name for name in names if may_mean(name, image)}
+            if names & called or alike & called:
                 return image
         return None
 

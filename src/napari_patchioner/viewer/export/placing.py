@@ -7,11 +7,12 @@ have pixels of another size, so that its own coordinates are not these.
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_patchioner.batch import ImageMatcher
 from napari_patchioner.viewer.canvas.geometry import affine_between
 from napari_patchioner.viewer.canvas.layers import placement
 
@@ -55,7 +56,16 @@ def image_named(name: str, images: Sequence[napari.layers.Image]) -> napari.laye
         if found:
             return found[0]
     stem = PurePath(name).stem
-    return next((i for i in images if stem in (_layer_name(i), _file_stem(i))), None)
+    called = [i for i in images if stem in (_layer_name(i), _file_stem(i))]
+    return next((i for i in called if may_mean(name, i)), None)
+
+
+def may_mean(name: str, image: napari.layers.Image) -> bool:
+    """Whether a name in a file can mean an image called alike: ``d2/a.png`` is not ``d1/a.png``."""
+    path = image.source.path
+    if not path or len(re.split(r"[\\/]", name)) == 1:
+        return True
+    return ImageMatcher([Path(path)]).find(name) is not None
 
 
 def image_below(

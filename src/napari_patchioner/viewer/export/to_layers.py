@@ -69,6 +69,9 @@ def annotation_layers(
         if open_depth is None and len(set(deep.values())) == 1:
             open_depth = next(iter(deep.values()))
         below = known(image) if apart else None
+        if below is None and image and apart and title in deep:
+            # Called like an open image, but of another folder: its layers say which.
+            title = PurePath(image).with_suffix("").as_posix()
         layers += _image_layers(own, title, _depth(own, open_depth), below)
         left_out += [one for one in own if _kind(one) is None]
     return layers, left_out

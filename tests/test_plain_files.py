@@ -1,0 +1,52 @@
+"""Whatever file a command takes: a pipe or a device is refused at once, in one sentence."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from napari_patchioner.bridges._entity_table import read_names
+from napari_patchioner.bridges._hdf5 import convert_hdf5
+from napari_patchioner.checkpoints import read_settings, read_state
+from napari_patchioner.errors import ModelError, PatchionerError
+from napari_patchioner.evaluation.datasets._records import read_json
+from napari_patchioner.evaluation.protocols._predictions import read_predictions
+from napari_patchioner.evaluation.protocols.scores_file import read_scores
+from napari_patchioner.images import read_image
+from napari_patchioner.models import _sentences
+from napari_patchioner.models._parse import read_preset
+from napari_patchioner.pyramid import open_image
+
+READERS = [
+    read_names,
+    read_settings,
+    read_state,
+    read_json,
+    read_predictions,
+    read_scores,
+    read_image,
+    _sentences.read_sentences,
+    read_preset,
+    open_image,
+    lambda path: convert_hdf5(path, path.with_name("out"), provenance={}),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_pipes_and_devices_are_refused(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", Path("/dev/zero"), tmp_path / "none.json", tmp_path):
+        with pytest.raises(PatchionerError) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_sentences_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(_sentences, "_LARGEST", 1000)
+    with gzip.open(tmp_path / "a.gz", "wb") as file:
+        file.write(b"a\n" * 1000)
+    with pytest.raises(ModelError, match="unpacks to more than 1,000 bytes"):
+        _sentences.read_sentences(tmp_path / "a.gz")
