@@ -250,3 +250,9 @@ def test_an_array_that_claims_absurd_sizes_is_refused(tmp_path):
         zarr.create_array(tmp_path / name, shape=shape, chunks=chunks, dtype="uint8")
         with pytest.raises(ImageError, match="more than"):
             open_image(tmp_path / name)
+
+
+def test_a_tiff_of_gray_and_transparency_is_gray(tmp_path, pixels):
+    Image.fromarray(pixels).convert("LA").save(tmp_path / "a.tif")
+    read = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read, np.asarray(Image.fromarray(pixels).convert("L")))

@@ -180,7 +180,10 @@ def _read_tiff(path: str | os.PathLike[str]) -> AnyArray | None:
                 return None
             check_whole(path, series.shape, series.dtype)
             check_packed(path, series.pages)
-            array = _upright(_channels_last(np.squeeze(series.asarray())), tiff)
+            array = _channels_last(np.squeeze(series.asarray()))
+            if array.ndim == 3 and page.samplesperpixel == array.shape[2] == 2:
+                array = array[..., 0]  # how transparent a gray pixel is
+            array = _upright(array, tiff)
     except ImageError:
         raise
     except MemoryError as error:

@@ -77,10 +77,9 @@ def test_what_is_not_there_is_told(tmp_path: Path, images: Path):
 
 
 def test_an_image_of_another_folder_is_not_taken_for_it(tmp_path):
-    for folder in ("train", "flat"):
-        (tmp_path / folder).mkdir()
-        Image.new("RGB", (4, 4)).save(tmp_path / folder / "a.jpg")
-    (tmp_path / "flat" / "a.jpg").rename(tmp_path / "b.jpg")
+    for name in ("train/a.jpg", "val/c.jpg", "b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
     folder = ImageFolder(tmp_path)
     assert folder.find("train/a.jpg") == folder.find("a") == tmp_path / "train" / "a.jpg"
     assert folder.find("val/b.jpg") == tmp_path / "b.jpg"

@@ -69,7 +69,8 @@ class ImageFolder:
         """Whether no folder that an image names contradicts those of a file."""
         named = set(image.split("/")[:-1]) - {"", "."}
         own = set(path.relative_to(self.folder).parts[:-1])
-        return not (named and own) or bool(named & own)
+        here = any((self.folder / name).is_dir() for name in named)
+        return not (here and own) or bool(named & own)
 
     def wanted(self, image: str) -> bool:
         """Whether samples of an image can be drawn; a missing one is noted or raised.
