@@ -36,7 +36,7 @@ from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 
 from ._bundle import read_bundle
-from ._json_file import parse_json
+from ._json_file import json_as_read, parse_json
 from ._label_studio_results import id_of, read_task, results_of
 from ._label_studio_shapes import Size, value_of
 
@@ -234,7 +234,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 
 def _save(path: Path, tasks: Sequence[Any]) -> bytes:
     """Write tasks, and return the bytes of their file."""
-    data = encode_text(json.dumps(tasks, ensure_ascii=False, allow_nan=False) + "\n")
+    data = encode_text(json_as_read(tasks) + "\n")
     write_bytes(path, data)
     return data
 

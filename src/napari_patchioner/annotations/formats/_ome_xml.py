@@ -225,7 +225,10 @@ def _shapes(element: Element, outer: Mapping[str, str] | None = None) -> list[El
 
 def _first_rectangle(roi: Element) -> Element:
     """Return the rectangle that a ROI of the first years is."""
-    x, y, right, bottom = (float(roi.attrib[name]) for name in ("X0", "Y0", "X1", "Y1"))
+    try:
+        x, y, right, bottom = (float(roi.attrib[name]) for name in ("X0", "Y0", "X1", "Y1"))
+    except ValueError as error:
+        raise FormatError("X0, Y0, X1 and Y1 must be numbers") from error
     sides = {"X": x, "Y": y, "Width": right - x, "Height": bottom - y}
     made = Element("Rectangle", {name: repr(number) for name, number in sides.items()})
     for name, first, last in (("TheT", "T0", "T1"), ("TheZ", "Z0", "Z1")):
