@@ -5,6 +5,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask
 
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import GridTransform
@@ -256,10 +257,6 @@ REFUSED = {
     "ellipse of three": (Ellipse(np.zeros((3, 2))), "4 corners"),
     "three columns": (Polygon(np.zeros((5, 3))), "pairs, not an array of shape"),
     "mask of a stack": (Mask(np.ones((2, 3, 3), bool)), "rows and columns"),
-    "bow tie": (
-        Polygon(np.array([[0.0, 0], [20, 20], [20, 0], [0, 20]])),
-        "crosses itself near row 10, column 10",
-    ),
 }
 
 
@@ -283,3 +280,19 @@ def test_an_outline_may_touch_itself():
     transform = GridTransform((21, 21), (3, 3))
     covered = cover(Polygon(outline), transform, weighting="area").total * 49
     assert covered == pytest.approx(400)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_an_outline_that_crosses_itself_is_filled_as_pycocotools_fills_it():
+    transform = GridTransform((40, 30), (40, 30))
+    star = np.array([[2, 14], [36, 24], [12, 1], [12, 27], [36, 4]], float) + 0.25
+    for vertices in (star, star[::-1], np.array([[2.0, 3], [22, 23], [22, 3], [2, 23]])):
+        inside = cover(Polygon(vertices), transform, weighting="area").dense()
+        ring = (vertices[:, ::-1] + 0.5).ravel().tolist()
+        expected = mask.decode(mask.frPyObjects([ring], 40, 30))[..., 0]
+        assert np.abs(inside - expected).mean() < 0.04
+        middle = tuple(vertices.mean(axis=0).astype(int))
+        if len(vertices) == 5:  # what two turns enclose is a hole
+            assert inside[middle] == expected[middle] == 0
+    everything = RegionSet((Polygon(star), Box(-0.5, -0.5, 2.5, 2.5)), union=True)
+    assert cover(everything, transform, weighting="area").dense().sum() > inside.sum() > 0

@@ -6,7 +6,6 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import untangle
 
 CIRCLE = np.linspace(0, 2 * np.pi, 60, endpoint=False)
@@ -43,12 +42,10 @@ def test_overlapping_ends_of_a_lasso_are_cut():
 
 def test_a_bow_tie_is_no_accident():
     bow_tie = np.array([[0.0, 0], [20, 20], [20, 0], [0, 20]])
-    with pytest.raises(RegionError, match="crosses itself near row 10, column 10"):
-        untangle(bow_tie)
+    np.testing.assert_array_equal(untangle(bow_tie), bow_tie)
 
 
 def test_the_tolerance_decides():
     lasso = np.array([[0.0, 0], [0, 90], [90, 90], [90, 20], [70, -10], [90, -10]])
-    with pytest.raises(RegionError):
-        untangle(lasso, tolerance=0.001)
+    np.testing.assert_array_equal(untangle(lasso, tolerance=0.001), lasso)
     assert shapely.Polygon(untangle(lasso, tolerance=0.2)).is_valid

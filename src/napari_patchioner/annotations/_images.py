@@ -12,6 +12,8 @@ from napari_patchioner.images import image_size as size_of_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Digits of the numbers by which COCO calls its images.
+_PADDED = 12
 _ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 
 
@@ -78,6 +80,33 @@ def _stem(name: str) -> str:
     return last.rpartition(".")[0] or last
 
 
+def is_numbered(name: str, other: str) -> bool:
+    """Return whether a name is the number by which COCO calls a file, padded with zeros or not.
+
+    >>> is_numbered("139", "000000000139.jpg"), is_numbered("139", "COCO_val2014_000000000139.jpg")
+    (True, True)
+    >>> is_numbered("139", "cat_139.jpg")
+    False
+    """
+    stem, number = _stem(other), _stem(name)
+    if not (number.isascii() and number.isdecimal()) or len(number) > _PADDED:
+        return False
+    padded = number.zfill(_PADDED)
+    if stem.isascii() and stem.isdecimal():
+        return stem.zfill(_PADDED) == padded
+    return stem.startswith("COCO_") and stem.endswith(f"_{padded}")
+
+
+def find_info(images: Images, name: str) -> ImageInfo | None:
+    """Return the image of a name, which may lack its ending or the zeros of its number."""
+    if name in images:
+        return images[name]
+    found = [one for one in images if is_image(name, one)]
+    found = found or [one for one in images if is_numbered(name, one)]
+    sizes = {(images[one].height, images[one].width) for one in found}
+    return images[found[0]] if len(sizes) == 1 else None
+
+
 def find_image(folder: Path, name: str) -> ImageInfo | None:
     """Return the image of a name near a file of annotations, for formats that tell no size.
 
@@ -93,7 +122,8 @@ def find_image(folder: Path, name: str) -> ImageInfo | None:
     ImageInfo or None
         The image in the folder or its ``images``; None where there is none, or no picture.
     """
-    names = [name, *(f"{name}{ending}" for ending in _ENDINGS)]
+    stems = [name, name.zfill(_PADDED)] if name.isascii() and name.isdecimal() else [name]
+    names = [name, *(f"{stem}{ending}" for stem in stems for ending in _ENDINGS)]
     paths = [place / one for place in (folder, folder / "images") for one in names if name]
     for path in paths:
         if path.is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from napari_patchioner.annotations import is_numbered
 from napari_patchioner.errors import FormatError
 
 from ._images import absolute
@@ -126,7 +127,8 @@ class ImageMatcher:
                 if positions:
                     nearest = self._nearest(positions, parts)
                     return _Match(self._only(nearest, name), is_certain=False)
-        return None
+        numbered = [n for n, path in enumerate(self._paths) if is_numbered(name, path.name)]
+        return _Match(self._only(numbered, name), is_certain=True) if numbered else None
 
     def _only(self, positions: Sequence[int], name: str) -> int:
         """Return the one position, or say that there are several."""

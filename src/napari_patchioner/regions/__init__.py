@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._bounds import bounds
 from ._cover import cover
 from ._each import each
+from ._outline import crosses_itself
 from ._shapes import (
     Box,
     Ellipse,
@@ -33,6 +34,7 @@ __all__ = [
     "WholeImage",
     "bounds",
     "cover",
+    "crosses_itself",
     "each",
     "united",
     "untangle",

@@ -12,7 +12,7 @@ from napari_patchioner.errors import RegionError
 from ._box_areas import box_areas
 from ._inside import cut, image_edges
 from ._mask_areas import mask_areas
-from ._outline import check_outline, is_flat
+from ._outline import is_flat, outline_rings
 from ._outside import OutsideError
 from ._pieces import pieces
 from ._ring_areas import ring_areas
@@ -49,7 +49,7 @@ def areas(region: Box | Polygon | Ellipse | Mask | WholeImage, transform: Placem
     Raises
     ------
     RegionError
-        The region is empty, not finite, crosses itself or lies outside.
+        The region is empty, not finite or lies outside.
     """
     if isinstance(region, WholeImage):
         return np.ones(transform.grid_shape)
@@ -90,13 +90,16 @@ def _of_outline(region: Polygon | Ellipse, transform: Placement) -> tuple[FloatA
         vertices = ellipse_vertices(region)
     else:
         vertices = finite(np.asarray(region.vertices, float))
-        check_outline(vertices)
     ring = transform.to_grid(vertices)
     if is_flat(vertices):
         return ring, np.zeros(transform.grid_shape)
     edges = image_edges(transform)
-    inside = ring if edges is None else cut(ring, edges)
-    return ring, ring_areas(inside, transform.grid_shape)
+    shares = np.zeros(transform.grid_shape)
+    for sign, part in outline_rings(vertices):
+        on_grid = transform.to_grid(part)
+        inside = on_grid if edges is None else cut(on_grid, edges)
+        shares += sign * ring_areas(inside, transform.grid_shape)
+    return ring, shares.clip(0.0, 1.0)
 
 
 def _of_mask(region: Mask, transform: Placement) -> tuple[FloatArray, FloatArray]:

@@ -57,10 +57,13 @@ def cover(
     Raises
     ------
     RegionError
-        The region is empty, not finite, crosses itself or lies wholly outside.
+        The region is empty, not finite or lies wholly outside.
 
     Notes
     -----
+    An outline that crosses itself is filled where a line from outside crosses it an odd number of
+    times, as pycocotools fills it.
+
     A set adds the weights of its members (equation 1), so shared patches weigh more; a trace
     counts its points (equation 2), so repeats do.
 

@@ -1,45 +1,58 @@
-"""Refuse an outline that crosses itself, and say where it does."""
+"""Outlines that cross themselves: whether they do, and what they enclose."""
 
 from __future__ import annotations
 
-import re
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
-from napari_patchioner.errors import RegionError
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
-def check_outline(vertices: FloatArray) -> None:
-    """Accept a simple outline, one that only touches itself, or one without any area.
+def crosses_itself(vertices: npt.ArrayLike) -> bool:
+    """Return whether an outline crosses itself; one that only touches itself does not.
 
     Parameters
     ----------
-    vertices : ndarray of float, shape (n, 2)
-        ``(row, column)`` of the corners in image pixels.
+    vertices : array_like of float, shape (n, 2)
+        ``(row, column)`` of the corners in image pixels; the last joins the first.
 
-    Raises
-    ------
-    RegionError
-        The outline crosses itself; the sentence names the place.
+    >>> crosses_itself([[0, 0], [20, 20], [20, 0], [0, 20]])
+    True
     """
-    if len(vertices) < 4 or is_flat(vertices):
-        return
-    outline = shapely.Polygon(vertices[:, ::-1])
+    points = np.asarray(vertices, float)
+    if len(points) < 4 or is_flat(points):
+        return False
+    outline = shapely.Polygon(points[:, ::-1])
     if shapely.is_valid(outline):
-        return
+        return False
     # Where an outline crosses itself, signed areas cancel or pile up; where it only touches
     # itself they do not.
-    if np.isclose(shapely.area(shapely.make_valid(outline)), signed_area(vertices), rtol=1e-6):
-        return
-    raise RegionError(
-        f"The outline crosses itself near {_place(shapely.is_valid_reason(outline))}: "
-        "draw it again without the loop."
-    )
+    area = shapely.area(shapely.make_valid(outline))
+    return not np.isclose(area, signed_area(points), rtol=1e-6)
+
+
+def outline_rings(vertices: FloatArray) -> list[tuple[float, FloatArray]]:
+    """Return the rings, none of which crosses itself, whose areas make what an outline encloses.
+
+    Returns
+    -------
+    list of (float, ndarray of float, shape (n, 2))
+        1 or, for holes, -1, and the vertices; the outline itself where it does not cross itself.
+        Else what is within an odd number of turns, as pycocotools fills it.
+    """
+    if not crosses_itself(vertices):
+        return [(1.0, vertices)]
+    parts = shapely.get_parts(shapely.make_valid(shapely.Polygon(vertices[:, ::-1])))
+    return [
+        (sign, shapely.get_coordinates(ring)[:-1, ::-1])
+        for part in shapely.get_parts(parts)
+        if isinstance(part, shapely.Polygon)
+        for sign, rings in ((1.0, [part.exterior]), (-1.0, part.interiors))
+        for ring in rings
+    ]
 
 
 def is_flat(vertices: FloatArray) -> bool:
@@ -53,11 +66,3 @@ def signed_area(vertices: FloatArray) -> float:
     """Size of the signed area inside a closed outline, in square units of its coordinates."""
     rows, columns = (vertices - vertices.mean(axis=0)).T
     return float(abs(rows @ np.roll(columns, -1) - columns @ np.roll(rows, -1)) / 2)
-
-
-def _place(reason: str) -> str:
-    """Turn ``Self-intersection[12 34]`` (x, y) into words."""
-    found = re.search(r"\[(\S+) (\S+)\]", reason)
-    if found is None:
-        return "one of its corners"
-    return f"row {float(found[2]):.0f}, column {float(found[1]):.0f}"

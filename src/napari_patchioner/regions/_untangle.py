@@ -7,16 +7,16 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import RegionError
-
 from ._areas import finite
-from ._outline import check_outline, signed_area
+from ._outline import crosses_itself, signed_area
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
 def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
-    """Cut an outline where it crosses itself and keep its largest loop.
+    """Cut an outline where it crosses itself and keep its largest loop, if the others are small.
+
+    Loops that are too large to be an accident are what was drawn: the outline stays as it is.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
     Returns
     -------
     ndarray of float, shape (m, 2)
-        An outline that does not cross itself; the same vertices if it did not before.
+        An outline that does not cross itself; the same vertices if it did not before, or does so
+        on purpose.
 
     Raises
     ------
     RegionError
-        The loops are too large to be an accident, and the sentence says where they cross; or the
-        points are none or not finite.
+        The points are none or not finite.
 
     Examples
     --------
@@ -43,17 +43,14 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
     [[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.2], [8.9, -0.1]]
     """
     vertices = finite(np.asarray(vertices, float))
-    try:
-        check_outline(vertices)
-    except RegionError:
-        loops = _loops(vertices)
-        sizes = [signed_area(loop) for loop in loops]
-        largest = int(np.argmax(sizes))
-        if sum(sizes) - sizes[largest] > tolerance * sum(sizes):
-            raise
-        check_outline(loops[largest])
-        return loops[largest]
-    return vertices
+    if not crosses_itself(vertices):
+        return vertices
+    loops = _loops(vertices)
+    sizes = [signed_area(loop) for loop in loops]
+    largest = int(np.argmax(sizes))
+    if sum(sizes) - sizes[largest] > tolerance * sum(sizes) or crosses_itself(loops[largest]):
+        return vertices
+    return loops[largest]
 
 
 def _loops(vertices: FloatArray) -> list[FloatArray]:

@@ -295,3 +295,13 @@ def test_one_bad_record_is_listed_and_the_others_are_read(tmp_path: Path) -> Non
     found, told = _theirs(tmp_path / "a.json", annotations=[*bad, {**BOX, "id": 4}])
     assert [one.uid for one in found] == ["4"]
     assert told.count("left out") == 3
+
+
+def test_an_outline_that_crosses_itself_is_read_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    bow_tie = {**BOX, "id": 1, "segmentation": [[0, 0, 6, 5, 6, 0, 0, 5]]}
+    [found], told = _theirs(path, annotations=[bow_tie])
+    assert found.kind == "polygon"
+    assert "region '1': its outline crosses itself; it is filled" in told
+    again = Annotation("1", "cat.png", found.region)
+    assert _written(path, again.region)["annotations"][0]["area"] == 15

@@ -14,19 +14,21 @@ from PIL import Image
 
 from napari_patchioner.annotations import (
     Annotation,
+    ImageInfo,
     forget_files,
     read_annotations,
     with_human_caption,
     write_annotations,
 )
 from napari_patchioner.cli import main
-from napari_patchioner.regions import Box
+from napari_patchioner.regions import Box, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 OURS = "napari_patchioner"
+SIZES = {name: ImageInfo(name, 32, 48) for name in ("a", "b", "a.png")}
 
 COCO = {
     "info": {"year": 2017, "contributor": "COCO Consortium"},
@@ -146,6 +148,30 @@ def _genome(content: Any) -> tuple[list[Any], list[Any]]:
     return regions, [_without(one, "phrase", OURS) for one in regions]
 
 
+def _narrative(image: str, caption: str, **others: Any) -> dict[str, Any]:
+    traces = [[{"x": 0.2, "y": 0.3, "t": 0.01}, {"x": 1.05, "y": 0.4, "t": 0.3}]]
+    said = {"utterance": caption, "start_time": 0.0, "end_time": 0.3}
+    known = {"dataset_id": "mscoco_val2017", "image_id": image, "annotator_id": 93, **others}
+    known |= {"caption": caption, "timed_caption": [said], "traces": traces}
+    return {**known, "voice_recording": f"{image}.ogg"}
+
+
+NARRATIVES = [
+    _narrative("a", ""),
+    _narrative("b", "", annotator_id=7),
+    {"image_id": "a", "traces": "nonsense"},
+    _narrative("a", "a cat"),
+]
+
+
+def _narratives(content: Any) -> tuple[list[Any], list[Any]]:
+    lines = list(content)
+    content.clear()
+    bare = [_without(one, "caption", "timed_caption") for one in lines]
+    times = [[_without(said, OURS) for said in one.get("timed_caption", [])] for one in lines]
+    return lines, list(zip(bare, times, strict=True))
+
+
 class Case(NamedTuple):
     """A file of another program.
 
@@ -173,6 +199,7 @@ CASES = {
     "geojson": Case("a.geojson", GEOJSON, _geojson, ("a.png",)),
     "labelme": Case("a.json", LABELME, _labelme, ("a.png",)),
     "visual-genome": Case("a.json", GENOME, _genome, ("a.png",)),
+    "localized-narratives": Case("a.jsonl", NARRATIVES, _narratives, second=(1,)),
 }
 
 
@@ -188,12 +215,17 @@ def path(name: str, tmp_path: Path) -> Path:
     case = CASES[name]
     for picture in case.pictures:
         Image.fromarray(np.full((32, 48, 3), (200, 0, 0), np.uint8)).save(tmp_path / picture)
-    (tmp_path / case.file).write_text(json.dumps(case.content), encoding="utf-8")
+    lines = case.content if case.file.endswith(".jsonl") else [case.content]
+    text = "\n".join(map(json.dumps, lines))
+    (tmp_path / case.file).write_text(text, encoding="utf-8")
     return tmp_path / case.file
 
 
 def _content(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines()]
+    return json.loads(text)
 
 
 def _caption(path: Path, *pictures: str) -> int:
@@ -223,22 +255,28 @@ def _places(annotation: Annotation) -> list[int]:
     return [int(one.partition(".")[0]) for one in place.split(",")]
 
 
+def _region(name: str) -> Any:
+    """Return a region that a format holds."""
+    box = Box(0.5, 0.5, 3.5, 4.5)
+    return Trace(np.array([[1.0, 2], [3, 4]])) if name == "localized-narratives" else box
+
+
 def test_what_nobody_changed_is_written_as_it_was_read(name: str, path: Path) -> None:
     before = _content(path)
-    write_annotations(path, read_annotations(path), {}, name)
+    write_annotations(path, read_annotations(path), SIZES, name)
     assert repr(_content(path)) == repr(before)
 
 
 def test_a_caption_changes_its_own_entry_and_nothing_else(name: str, path: Path) -> None:
     before, records = _content(path), read_annotations(path)
     records[0] = with_human_caption(records[0], "a bird")
-    write_annotations(path, records, {}, name)
+    write_annotations(path, records, SIZES, name)
     _check_only_captions_are_new(name, before, _content(path), {0})
     again = read_annotations(path)
     assert (again[0].caption, again[0].is_human) == ("a bird", True)
     assert [extras(one) for one in again] == [extras(one) for one in records]
     # Who read theirs may write again what was made of it.
-    write_annotations(path, records, {}, name)
+    write_annotations(path, records, SIZES, name)
     assert [one.caption for one in read_annotations(path)] == [one.caption for one in records]
 
 
@@ -267,7 +305,7 @@ def test_entries_outlive_the_file_they_came_from(name: str, path: Path) -> None:
     records = read_annotations(path)
     path.unlink()
     forget_files()
-    write_annotations(path, records, {}, name)
+    write_annotations(path, records, SIZES, name)
     written = CASES[name].entries(_content(path))[0]
     entries = [_told(one)["entry"] for one in records]
     entries = [one for entry in entries for one in (entry if name == "labelme" else [entry])]
@@ -276,8 +314,8 @@ def test_entries_outlive_the_file_they_came_from(name: str, path: Path) -> None:
 
 def test_new_regions_come_after_those_that_were_there(name: str, path: Path) -> None:
     before = _content(path)
-    new = Annotation("new", "a.png", Box(0.5, 0.5, 3.5, 4.5), "a hat", source="human")
-    write_annotations(path, [*read_annotations(path), new], {}, name)
+    new = Annotation("new", "a.png", _region(name), "a hat", source="human")
+    write_annotations(path, [*read_annotations(path), new], SIZES, name)
     old, now = (CASES[name].entries(content)[0] for content in (before, _content(path)))
     assert repr(now[: len(old)]) == repr(old)
     assert len(now) == len(old) + 1
@@ -286,11 +324,11 @@ def test_new_regions_come_after_those_that_were_there(name: str, path: Path) -> 
 
 def test_a_region_that_was_deleted_or_moved_is_so_in_the_file(name: str, path: Path) -> None:
     before, records = _content(path), read_annotations(path)
-    moved = replace(records[-1], region=Box(0.5, 0.5, 3.5, 4.5))
-    write_annotations(path, [*records[1:-1], moved], {}, name)
+    moved = replace(records[-1], region=_region(name))
+    write_annotations(path, [*records[1:-1], moved], SIZES, name)
     old, now = (CASES[name].entries(content)[0] for content in (before, _content(path)))
     assert len(now) == len(old) - 1
     assert repr(now[0]) == repr(old[1])
     last = read_annotations(path)[-1]
-    assert last.kind == "box"
+    assert last.kind == ("trace" if name == "localized-narratives" else "box")
     assert extras(last) == extras(records[-1])

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from colours import Loader
 from PIL import Image
 
 from napari_patchioner.annotations import Annotation, ImageInfo, read_annotations, write_annotations
+from napari_patchioner.cli import main
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, RegionSet, Trace
 
@@ -141,3 +143,22 @@ def test_errors_name_the_file_and_the_line(
     path.write_text("\n" + json.dumps({**THEIRS, **change}))
     with pytest.raises(FormatError, match=f"^bad.jsonl: line 2: .*{told}"):
         read_annotations(path, {"137576": ImageInfo("", 80, 40)})
+
+
+@pytest.mark.parametrize("image", ["139", 139, "000000000139"])
+@pytest.mark.parametrize("file", ["000000000139.jpg", "COCO_val2014_000000000139.jpg"])
+def test_the_published_files_are_captioned_on_the_command_line(
+    tmp_path: Path, image: Any, file: str
+) -> None:
+    Image.fromarray(np.full((32, 48, 3), (200, 0, 0), np.uint8)).save(tmp_path / file)
+    points = [{"x": 0.2, "y": 0.3, "t": 0.0}, {"x": 1.2, "y": -0.1, "t": 0.5}]
+    said = {"utterance": "", "start_time": 0.0, "end_time": float("nan")}
+    line = {"dataset_id": "x", "image_id": image, "annotator_id": 1, "caption": ""}
+    line |= {"timed_caption": [said], "traces": [points], "voice_recording": "v.ogg"}
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(line))
+    arguments = ["caption", str(tmp_path / file), "--regions", str(path), "--out", str(path)]
+    assert main(arguments, load=Loader()) == 0
+    written = json.loads(path.read_text())
+    assert (written["image_id"], written["traces"]) == (image, [points])
+    assert written["caption"]

@@ -40,7 +40,9 @@ def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
     rings = [to_xy(outline(member)) for member in members]  # type: ignore[arg-type]
     points = np.concatenate(rings)
     low, high = points.min(axis=0), points.max(axis=0)
-    area = shapely.area(area_of(RegionSet(members) if len(members) > 1 else members[0]))
+    drawn = area_of(RegionSet(members) if len(members) > 1 else members[0])
+    # An outline that crosses itself counts as pycocotools fills it.
+    area = shapely.area(shapely.make_valid(drawn))
     return {
         "segmentation": [ring.ravel().tolist() for ring in rings],
         "bbox": [*low.tolist(), *(high - low).tolist()],

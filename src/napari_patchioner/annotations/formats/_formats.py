@@ -12,6 +12,7 @@ from napari_patchioner.annotations._notes import Notes, log_notes, note, noting
 from napari_patchioner.annotations._plane import other_axes
 from napari_patchioner.annotations._table import read_table
 from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import Polygon, RegionSet, crosses_itself
 
 from . import (
     _coco,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.regions import Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,23 @@ def read_annotations(
             found = form.read(head.path, images) if form.sized else form.read(head.path)
         if not found and own.first_error is not None:
             raise own.first_error
+        for one in found:
+            if _crosses_itself(one.region):
+                note(
+                    "outline filled",
+                    f"{Path(path).name}: region {one.uid!r}: its outline crosses itself; it is "
+                    "filled where it goes around an odd number of times",
+                )
     taken.merge(own)
     if notes is None:
         log_notes(taken)
     return found
+
+
+def _crosses_itself(region: Region) -> bool:
+    """Whether an outline of a region crosses itself."""
+    members = region.members if isinstance(region, RegionSet) else (region,)
+    return any(isinstance(one, Polygon) and crosses_itself(one.vertices) for one in members)
 
 
 def format_of(head: Head) -> Format | None:

@@ -8,6 +8,7 @@ its first timed utterance, which may hold more.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,41 @@ import numpy as np
 
 from napari_patchioner.annotations._carried import annotation_from, carried_with_image, unique
 from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import find_image, image_name, image_size
+from napari_patchioner.annotations._images import (
+    find_image,
+    find_info,
+    image_name,
+    image_size,
+)
+from napari_patchioner.annotations._metadata import (
+    OURS,
+    base_of,
+    is_deleted,
+    metadata_of,
+    our_texts,
+    remember_file,
+    same_record,
+    with_metadata,
+    with_our_texts,
+)
+from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._outlines import from_xy, to_xy
-from napari_patchioner.annotations._table import write_text
+from napari_patchioner.annotations._same_drawing import same_drawing
+from napari_patchioner.annotations._table import encode_text, write_bytes, write_text
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Region, RegionSet, Trace
 
-from ._json_file import as_texts, fields_of, read_lines, to_json, whole_number
+from ._json_file import (
+    as_texts,
+    fields_of,
+    json_as_read,
+    key_of,
+    parse_json,
+    read_lines,
+    to_json,
+    whole_number,
+)
 from ._trace_times import TIMES, UNIFORM, seconds, times_text
 
 if TYPE_CHECKING:
@@ -31,6 +60,7 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._fields import Fields
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._metadata import Base
 
     from ._head import Head
 
@@ -42,6 +72,7 @@ _ANNOTATOR, _DATASET, _RECORDING, _TIMED = (
 )
 _ATTRIBUTES, _SIZE = "attributes", "image_size"
 _OURS = "napari-patchioner"
+_KIND = "localized-narratives"
 
 
 def knows(head: Head) -> bool:
@@ -61,8 +92,87 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     """
     check_unique(annotations)
     held = [one for one in annotations if _strokes(one.region) is not None]
-    write_text(path, "".join(f"{to_json(_narrative(one, images))}\n" for one in held))
+    base = base_of(held, _KIND, path, _parse)
+    if base is None:
+        write_text(path, "".join(f"{to_json(_narrative(one, images))}\n" for one in held))
+    else:
+        lines, places = _again(base, images)
+        data = encode_text("".join(f"{json_as_read(one)}\n" for one in lines))
+        write_bytes(path, data)
+        remember_file(data, base.file, places)
     return tuple(one for one in annotations if _strokes(one.region) is None)
+
+
+def _parse(data: bytes) -> list[Any]:
+    """Return the narratives in the lines of a file."""
+    return [parse_json(line, "") for line in data.split(b"\n") if line.strip()]
+
+
+def _again(base: Base[list[Any]], images: Images) -> tuple[list[Any], dict[str, str]]:
+    """Return a file that was read, with records put back into it, and where narratives went."""
+    content, records = base.content, base.records
+    if content is None:
+        known = [(one, metadata_of(one, _KIND)) for one in records.values()]
+        content = [found.entry for _, found in known if found is not None]
+        records = {f"{n}": one for n, (one, _) in enumerate(known)}
+    here = {str(content[int(place)].get("image_id")) for place in records}
+    lines: list[Any] = []
+    places: dict[str, str] = {}
+    for n, line in enumerate(content):
+        one = records.get(f"{n}")
+        image = str(line.get("image_id")) if isinstance(line, dict) else ""
+        if one is None and (image in here or not base.in_place) and _is_gone(line):
+            continue
+        places[f"{n}"] = f"{len(lines)}"
+        lines.append(line if one is None else _updated(line, one, images))
+    for one in base.rest:
+        found = metadata_of(one, _KIND)
+        again = found is not None and isinstance(found.entry, dict)
+        lines.append(_updated(found.entry, one, images) if again else _narrative(one, images))  # type: ignore[union-attr]
+    return lines, places
+
+
+def _is_gone(line: Any) -> bool:
+    """Whether a narrative without a record was taken out by a person."""
+    try:
+        return is_deleted(_annotation(fields_of(line, ""), 0, lambda _: (1, 1)).region)
+    except FormatError:
+        return False
+
+
+def _updated(line: dict[str, Any], one: Annotation, images: Images) -> dict[str, Any]:
+    """Return a narrative with what a record says otherwise; the same where it says the same."""
+    info = find_info(images, one.image)
+    size = (info.height, info.width) if info is not None else (1, 1)
+
+    def said(*, ours: bool) -> Annotation:
+        found = _annotation(fields_of(line, ""), 0, lambda _: size, ours=ours)
+        # Without a size nobody can tell whether anything was moved.
+        return found if info is not None else replace(found, region=one.region)
+
+    if same_record(said(ours=True), one):
+        return line
+    bare = said(ours=False)
+    timed = line.get(_TIMED)
+    utterances = [dict(first) for first in timed] if isinstance(timed, list) else []
+    if _ATTRIBUTES in (utterances[0] if utterances else {}):
+        return _narrative(one, images)
+    texts = our_texts(bare, one)
+    new = {**line, "caption": one.caption}
+    if not same_drawing(bare.region, one.region):
+        points = sum(len(trace.points) for trace in _strokes(one.region) or ())
+        times = one.extra.get(TIMES, "")
+        kept = {TIMES: times} if len(times.split()) == points else {}
+        new["traces"] = _narrative(replace(one, extra=kept), images)["traces"]
+    if not utterances and texts:
+        drawn = [point for stroke in new["traces"] for point in stroke]
+        when = {"start_time": drawn[0].get("t", 0), "end_time": drawn[-1].get("t", 0)}
+        utterances = [{"utterance": one.caption, **when}]
+    if utterances:
+        utterances[0].pop(OURS, None)
+        utterances[0] |= {OURS: texts} if texts else {}
+        new[_TIMED] = utterances
+    return new
 
 
 def _strokes(region: Region) -> tuple[Trace, ...] | None:
@@ -106,9 +216,19 @@ def _timed(
         known = json.loads(annotation.extra.get(_TIMED, ""))
     except ValueError:
         known = whole
+    known = _finite(known)
     usable = isinstance(known, list) and known and all(isinstance(one, dict) for one in known)
     first, *rest = known if usable else whole
     return [{**first, **marks}, *rest]
+
+
+def _finite(value: Any) -> Any:
+    """Return a JSON value with null for numbers that are none, which JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return list(map(_finite, value)) if isinstance(value, list) else value
 
 
 def read(path: Path, images: Images | None = None) -> list[Annotation]:
@@ -132,20 +252,37 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
 
     def find(image: str) -> tuple[int, int]:
         if image not in sizes:
-            near = {} if image in (images or {}) else {image: find_image(path.parent, image)}
-            known = {name: info for name, info in near.items() if info is not None}
-            sizes[image] = image_size({**(images or {}), **known}, image)
+            known = find_info(images or {}, image) or find_image(path.parent, image)
+            sizes[image] = image_size({image: known} if known is not None else {}, image)
         return sizes[image]
 
-    return unique(
-        _annotation(fields_of(value, f"{path.name}: line {number}"), number, find)
-        for number, value in read_lines(path)
-    )
+    # The place of a line is counted without empty ones, as it is written again.
+    file, found = remember_file(path.read_bytes()), []
+    for place, (number, value) in enumerate(read_lines(path)):
+        where = f"{path.name}: line {number}"
+        with leaving_out("narrative", where):
+            charge_records()
+            one = _annotation(fields_of(value, where), number, find)
+            if not _is_plain(value):
+                one = with_metadata(one, _KIND, file, place, value)
+            found.append(one)
+    return unique(found)
 
 
-def _annotation(line: Fields, number: int, find: Callable[[str], tuple[int, int]]) -> Annotation:
-    image = str(line.take("image_id", object))
+def _is_plain(line: dict[str, Any]) -> bool:
+    """Whether a narrative is one of ours."""
+    timed = line.get(_TIMED)
+    first = timed[0] if isinstance(timed, list) and timed else {}
+    return isinstance(first, dict) and isinstance(first.get(_ATTRIBUTES), dict)
+
+
+def _annotation(
+    line: Fields, number: int, find: Callable[[str], tuple[int, int]], *, ours: bool = True
+) -> Annotation:
+    """Return what a line says, with or without what is ours of it."""
+    image = key_of(line.take("image_id", object))
     timed = [dict(one) for one in line.items(_TIMED, dict, ())]
+    texts = timed[0].pop(OURS, {}) if timed else {}
     marks = fields_of(timed[0] if timed else {}, f"{line.where}: {_TIMED}")
     attributes = as_texts(marks.take(_ATTRIBUTES, dict, {}))
     told = marks.items(_SIZE, int, ())
@@ -161,16 +298,19 @@ def _annotation(line: Fields, number: int, find: Callable[[str], tuple[int, int]
             uid=str(number),
             shown=lambda region: _shown(_strokes(region) or ()),
         )
+        if attributes:
+            moved = found.region is drawn and TIMES in found.extra
+            return replace(found, extra={**found.extra, TIMES: times}) if moved else found
+        extra = {} if uniform else {TIMES: times}
+        extra |= {_TIMED: json_as_read(timed)} if timed else {}
+        others = {name: line.take(name, object, "") for name in (_DATASET, _ANNOTATOR, _RECORDING)}
+        extra |= {name: str(value) for name, value in others.items() if value != ""}
+        found = replace(found, extra={**found.extra, **extra})
+        if not ours or not isinstance(texts, dict):
+            return found
+        return with_our_texts(found, texts, lambda region: _shown(_strokes(region) or ()))
     except FormatError as error:
         raise line.error(str(error)) from error
-    if attributes:
-        moved = found.region is drawn and TIMES in found.extra
-        return replace(found, extra={**found.extra, TIMES: times}) if moved else found
-    extra = {} if uniform else {TIMES: times}
-    extra |= {_TIMED: to_json(timed)} if timed else {}
-    others = {name: line.take(name, object, "") for name in (_DATASET, _ANNOTATOR, _RECORDING)}
-    extra |= {name: str(value) for name, value in others.items() if value != ""}
-    return replace(found, extra={**found.extra, **extra})
 
 
 def _size(line: Fields, find: Callable[[str], tuple[int, int]], image: str) -> tuple[int, int]:
