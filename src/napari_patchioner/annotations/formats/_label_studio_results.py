@@ -81,10 +81,12 @@ def read_task(
         raise FormatError(f"{where}: has no 'data'; it is no task of Label Studio")
     pictures = _Pictures(task["data"], images or {})
     found: list[Found] = []
+    seen: set[str] = set()
     for list_name, number, of in results_of(task, where):
         is_model = list_name == "predictions"
         version = str(of.get("model_version") or "") if is_model else None
-        known = {one.annotation.uid for one in found} if is_model else set()
+        known = seen if is_model else set()
+        before = len(found)
         items = _items(of["result"], where)
         made = _records(items, pictures, where, ours=ours)
         for one, uid, order in made:
@@ -93,6 +95,7 @@ def read_task(
             if version is not None and not _holds_ours(items.get(uid, [])):
                 one = _by(version, one, items.get(uid, []), of)
             found.append(Found(one, f"{list_name} {number} {uid}", order))
+        seen |= {one.annotation.uid for one in found[before:]}
     return sorted(found, key=lambda one: one.order)
 
 
