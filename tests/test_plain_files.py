@@ -38,7 +38,8 @@ READERS = [
 @pytest.mark.parametrize("read", READERS)
 def test_pipes_and_devices_are_refused(read, tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
-    for path in (tmp_path / "pipe.json", Path("/dev/zero"), tmp_path / "none.json", tmp_path):
+    names = ["pipe.json", "none.json", "", "x" * 300]
+    for path in [Path("/dev/zero"), *(tmp_path / name for name in names)]:
         with pytest.raises(PatchionerError) as caught:
             read(path)
         assert "\n" not in str(caught.value)

@@ -54,7 +54,7 @@ def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = Fa
         for path in _meant(os.fspath(name), recursive):
             found.setdefault(str(absolute(path)), path)
     paths = list(found.values())
-    if not any(path.exists() for path in paths):
+    if not any(map(os.path.exists, paths)):
         raise ImageError(f"{paths[0]}: there is no such image" if paths else "no image was named")
     return paths
 
@@ -72,13 +72,13 @@ def _resolved(folder: Path) -> Path:
 def _meant(name: str, recursive: bool) -> list[Path]:
     """Return the files that one name stands for."""
     path = Path(name)
-    if path.is_dir() and not _is_zarr(path):
+    if os.path.isdir(path) and not _is_zarr(path):
         paths = sorted(_images_in(path, recursive))
         deeper = "" if recursive else "; add --recursive to search the folders in it as well"
         if not paths:
             raise ImageError(f"{path}: holds no image{deeper}")
         return paths
-    if path.exists() or not glob.has_magic(name):
+    if os.path.exists(path) or not glob.has_magic(name):
         return [path]
     any_ending = bool(path.suffix) and not glob.has_magic(path.suffix)
     matches = map(Path, sorted(glob.glob(name, recursive=True)))

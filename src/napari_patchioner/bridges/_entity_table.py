@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +208,7 @@ def read_names(path: str | Path) -> list[str]:
         The file cannot be read or has no names.
     """
     path = Path(path)
-    if path.exists():
+    if os.path.exists(path):
         check_plain_file(path, ModelError)
     try:
         text = path.read_text(encoding="utf-8")

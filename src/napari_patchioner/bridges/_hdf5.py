@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -84,7 +85,7 @@ def _opened(source: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file and yield its embeddings and its texts, both checked but not read."""
     import h5py
 
-    if not source.exists():
+    if not os.path.exists(source):
         raise ModelError(f"{source} does not exist; get the model again.")
     check_plain_file(source, ModelError)
     if not h5py.is_hdf5(source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import warnings
 import zipfile
@@ -70,12 +71,12 @@ def read_state(path: str | Path) -> State:
 
 
 def _file_of(path: Path) -> Path:
-    if path.is_dir():
+    if os.path.isdir(path):
         for name in _FOLDER:
             if (path / name).is_file():
                 return path / name
         raise ModelError(f"{path} holds none of {', '.join(_FOLDER)}; get the model again.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"{path} does not exist; get the model again.")
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def read_settings(path: str | Path, most_weights: int = MOST_WEIGHTS) -> dict[st
         can be made.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelError(f"{path} is missing or damaged; get the model again.")
     if check_plain_file(path, ModelError) > _MOST_BYTES:
         raise ModelError(f"{path} is too large to be settings; get the model again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 from napari_patchioner.checkpoints import read_state
@@ -53,7 +54,7 @@ def read_meacap_memory(folder: Path) -> Iterator[tuple[list[str], npt.NDArray[np
 
 
 def _captions(path: Path) -> list[str]:
-    if path.exists():
+    if os.path.exists(path):
         check_plain_file(path, ModelError)
     try:
         captions = json.loads(path.read_text(encoding="utf-8"))

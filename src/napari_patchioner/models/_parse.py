@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -53,9 +54,9 @@ def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
         The file is missing, is not TOML, or says something that is not understood.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         path, home = path / NAME, path
-    if path.exists():
+    if os.path.exists(path):
         check_plain_file(path, ModelError)
     try:
         if path.stat().st_size > _LARGEST:

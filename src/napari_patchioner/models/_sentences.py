@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def read_sentences(path: str | Path = SHIPPED) -> list[str]:
         The file cannot be read, is not text, or holds no sentence.
     """
     path = Path(path)
-    if path.exists() and check_plain_file(path, ModelError) > _LARGEST:
+    if os.path.exists(path) and check_plain_file(path, ModelError) > _LARGEST:
         raise ModelError(f"{path} is larger than {_LARGEST:,} bytes; split it.")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from ._tiff import open_tiff
 from ._zarr import is_zarr, open_zarr
 
 if TYPE_CHECKING:
-    import os
-
     from ._levels import Levels
 
 _NPY = b"\x93NUMPY"
@@ -75,7 +74,7 @@ def open_image(path: str | os.PathLike[str]) -> StoredImage:
         As `open_levels`.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         if is_zarr(path):
             return open_zarr(path)
         raise ImageError(f"{path}: is a folder, and no zarr image")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,7 +27,7 @@ def read_json(path: Path) -> Any:
     FormatError
         The file is missing or no JSON; the line is named.
     """
-    if path.exists():
+    if os.path.exists(path):
         check_plain_file(path)
     try:
         data = path.read_bytes()

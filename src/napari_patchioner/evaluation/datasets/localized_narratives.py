@@ -7,6 +7,7 @@ model; here they stay as spoken.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ class LocalizedNarratives:
                     yield Sample(f"{image}/{place}/{count}", image, region, (sentence,))
 
     def _records(self) -> Iterator[Record]:
-        if self.path.exists():
+        if os.path.exists(self.path):
             check_plain_file(self.path)
         try:
             with self.path.open("rb") as lines:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -147,7 +148,7 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Prediction], bool]:
-    if path.exists():
+    if os.path.exists(path):
         check_plain_file(path)
     try:
         text = path.read_bytes().decode("utf-8", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import encode_text, write_bytes
@@ -39,7 +40,7 @@ def read_scores(path: Path) -> dict[str, Any]:
     FormatError
         The file is missing or does not hold scores.
     """
-    if path.exists():
+    if os.path.exists(path):
         check_plain_file(path)
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
