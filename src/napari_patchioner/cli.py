@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
         finally:
             sys.stdout.flush()
     except PatchionerError as error:
-        _say(f"napari-patchioner: {error}")
+        _say(f"napari-patchioner: {_line(str(error))}")
         return _BROKEN
     except BrokenPipeError:
         # The reader of our output left.
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
         return _BROKEN
     except OSError as error:
         _discard(sys.stdout)
-        what = error.filename or "the output"
+        what = _line(str(error.filename or "the output")[:200])
         _say(f"napari-patchioner: {what}: cannot be read or written ({error.strerror or error})")
         return _BROKEN
     except KeyboardInterrupt:
@@ -65,7 +65,10 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
 
 def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
     """Run one command and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if wrong := next((text for text in given if "\0" in text), None):
+        raise PatchionerError(f"the argument {wrong[:80]!r} holds a NUL, which no name can")
+    arguments = _parser().parse_args(given)
     if load is None:
         from .batch.local import load_installed
 
@@ -100,7 +103,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with status 2."""
-        self.exit(_BROKEN, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(_BROKEN, f"{self.prog}: {_line(message)}; see {self.prog} --help\n")
+
+
+def _line(text: str) -> str:
+    """Return a text on one line: names of files may hold anything, even the ends of lines."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _parser() -> argparse.ArgumentParser:

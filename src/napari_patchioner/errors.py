@@ -28,3 +28,12 @@ class ModelError(PatchionerError):
 
 class Cancelled(Exception):
     """Raised by a progress callback to stop the work in hand."""
+
+
+def pip_install(*libraries: str) -> str:
+    """Return the command that installs libraries, from wherever this package was installed.
+
+    >>> pip_install("zarr", "imagecodecs")
+    'pip install zarr imagecodecs'
+    """
+    return f"pip install {' '.join(libraries)}"

@@ -177,7 +177,7 @@ def test_what_is_missing_is_told_before_any_work(pictures, tmp_path, caption, mo
     monkeypatch.setitem(sys.modules, "distributed", None)
     status, told = caption(*asked)
     assert status == 2
-    assert "install it with pip install 'napari-patchioner[cluster]'" in sentence(told)
+    assert "not installed; run: pip install distributed" in sentence(told)
 
 
 def test_the_library_is_loaded_only_for_a_cluster():

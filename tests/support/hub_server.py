@@ -50,6 +50,12 @@ class HubServer:
         What it calls every file; its hash by default, as the real hub does.
     sha : str
         What it calls every version.
+    lie : callable
+        Changes what is told of a repository before it is sent.
+    handed_to : str
+        Address that every file is handed on to, whatever it is.
+    endless : bool
+        Whether more bytes follow those of a file, without an end.
     pause : float
         Seconds before each piece of ``piece`` bytes.
     stalled : set
@@ -69,6 +75,9 @@ class HubServer:
     names_only: bool = False
     etag: str = ""
     sha: str = ""
+    lie: Any = None
+    handed_to: str = ""
+    endless: bool = False
     pause: float = 0.0
     piece: int = 1 << 16
     stalled: set[str] = field(default_factory=set)
@@ -172,12 +181,17 @@ class _Handler(BaseHTTPRequestHandler):
             "tags": [],
             "siblings": siblings,
         }
+        if self.state.lie is not None:
+            told = self.state.lie(told)
         self._send(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def _file(self, repo: str, path: str, *, direct: bool) -> None:
         if self._refused(repo, path):
             return
         data = self.state.repos[repo][path]
+        if self.state.handed_to:
+            self._send(302, b"", {"Location": self.state.handed_to})
+            return
         lfs = len(data) >= LFS_FROM
         headers = {
             "X-Repo-Commit": self.state.commit(repo),
@@ -235,10 +249,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data) if length is None else length))
+        if self.state.endless and self.path_sent:
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", str(len(data) if length is None else length))
         self.end_headers()
         if self.command == "HEAD":
             return
+        if self.state.endless and self.path_sent:
+            self.wfile.write(data)
+            while True:
+                self.wfile.write(bytes(1000))
         for first in range(0, len(data), self.state.piece):
             if self.state.pause:
                 time.sleep(self.state.pause)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ._batch import BatchRun, run_batch
-from ._numbers import positive
+from ._numbers import up_to
 from ._telling import say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_baseline(parser: argparse.ArgumentParser) -> None:
         help="regions, whose bounding boxes are cut out; the whole image by default",
     )
     parser.add_argument("--prompt", help="what GPT-2 continues; the method's own by default")
-    parser.add_argument("--max-tokens", type=positive, metavar="N", help="longest caption (15)")
+    parser.add_argument("--max-tokens", type=up_to(1000), metavar="N", help="longest caption (15)")
     parser.add_argument(
         "--out", default="-", metavar="FILE", help="file to write; standard output by default"
     )

@@ -92,7 +92,8 @@ def run_batch(asked: BatchRun) -> int:
         raise FormatError("--resume goes on with a file; name one with --out")
     with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
         target = Path(folder) / "captions"
-        status = _run_into(asked, target, asked.format_name or "tidy")
+        named = "tidy" if asked.format_name is None else asked.format_name
+        status = _run_into(asked, target, named)
         print_exactly(target.read_bytes())
     return status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._batch import BatchRun, run_batch
-from ._numbers import above_zero, positive
+from ._numbers import above_zero, up_to
 
 if TYPE_CHECKING:
     import argparse
@@ -65,10 +65,10 @@ def _add_running(group: Any) -> None:
         "is kept beside the new one where the format can; locked regions stay",
     )
     group.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="processes, a model in each (1)"
+        "--workers", type=up_to(256), default=1, metavar="N", help="processes, a model in each (1)"
     )
     group.add_argument(
-        "--threads", type=positive, default=1, metavar="N", help="threads of each process (1)"
+        "--threads", type=up_to(256), default=1, metavar="N", help="threads of each process (1)"
     )
     group.add_argument(
         "--scheduler",
@@ -80,8 +80,8 @@ def _add_running(group: Any) -> None:
 def _add_wording(group: Any) -> None:
     """Add what `Captioner.caption` offers."""
     group.add_argument("--length", choices=("label", "phrase", "sentence"), help="how long")
-    group.add_argument("--beams", type=positive, metavar="N", help="sentences side by side (4)")
-    group.add_argument("--max-tokens", type=positive, metavar="N", help="longest caption")
+    group.add_argument("--beams", type=up_to(64), metavar="N", help="sentences side by side (4)")
+    group.add_argument("--max-tokens", type=up_to(1000), metavar="N", help="longest caption")
     group.add_argument(
         "--pooling",
         choices=("mean", "gaussian", "attention", "cls"),
@@ -89,7 +89,7 @@ def _add_wording(group: Any) -> None:
     )
     group.add_argument("--temperature", type=above_zero, metavar="T", help="of the memory")
     group.add_argument(
-        "--repetition", type=positive, metavar="N", help="no N tokens come twice in a caption"
+        "--repetition", type=up_to(1000), metavar="N", help="no N tokens come twice in a caption"
     )
     words = {"action": "append", "metavar": "WORD", "default": []}
     group.add_argument("--must", **words, help="a word captions have to hold; may be repeated")

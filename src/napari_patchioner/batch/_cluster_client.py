@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import PatchionerError, pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +32,8 @@ def distributed() -> Any:
         return import_module("distributed")
     except ImportError as error:
         raise PatchionerError(
-            "a cluster needs dask.distributed; install it with "
-            "pip install 'napari-patchioner[cluster]'"
+            "a cluster needs dask.distributed, which is not installed; run: "
+            f"{pip_install('distributed')}"
         ) from error
 
 

@@ -71,6 +71,8 @@ def _resolved(folder: Path) -> Path:
 
 def _meant(name: str, recursive: bool) -> list[Path]:
     """Return the files that one name stands for."""
+    if not name:
+        raise ImageError("an image without a name was named; is a variable of your script empty?")
     path = Path(name)
     if os.path.isdir(path) and not _is_zarr(path):
         paths = sorted(_images_in(path, recursive))

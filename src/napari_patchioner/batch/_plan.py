@@ -129,7 +129,7 @@ class Plan:
         elif kind.startswith(GRID):
             self._grid = GridDrawing(_count(value))
         elif kind.startswith(LABELS):
-            self._labels = _label_images(Path(value))
+            self._labels = _label_images(Path(value) if value else None)
             self._labels_folder = Path(value).resolve()
         else:
             self._digest = _digest(Path(kind))
@@ -208,10 +208,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _label_images(folder: Path) -> dict[str, list[Path]]:
+def _label_images(folder: Path | None) -> dict[str, list[Path]]:
     """Return the label images in a folder and the folders in it, by name without the ending."""
-    if not folder.is_dir():
-        raise FormatError(f"--regions labels:{folder}: there is no such folder")
+    if folder is None or not folder.is_dir():
+        raise FormatError(f"--regions labels:{folder or ''}: there is no such folder")
     found: dict[str, list[Path]] = defaultdict(list)
     for place, folders, names in os.walk(folder.resolve()):
         folders.sort()

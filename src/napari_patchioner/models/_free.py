@@ -54,12 +54,29 @@ def brought_alone(preset: Preset, files: Iterable[Path], used: Iterable[Path]) -
 
 def delete(preset: Preset, gone: set[Path]) -> int:
     """Delete files and the folders that this leaves empty; return the bytes that are free again."""
-    freed = sum(map(size, gone))
-    for path in gone:
+    own = {path for path in gone if is_ours(path)}
+    freed = sum(map(size, own))
+    for path in own:
         path.unlink(missing_ok=True)
-    _sweep(preset, gone)
+    _sweep(preset, own)
     disclaim(gone)
     return freed
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a path lies in the store or in the hub's cache, wherever links on its way lead."""
+    folder = path.parent.resolve()
+    return any(folder.is_relative_to(root.resolve()) for root in (store_folder(), cache_folder()))
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder of the store; of a link to one only the link, and nothing elsewhere."""
+    if not is_ours(folder):
+        return
+    if folder.is_symlink():
+        folder.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def size(path: Path) -> int:
@@ -75,14 +92,14 @@ def forget_made(name: str) -> None:
     """Delete what was made for a model, whole or not."""
     forget_half_made(name)
     for folder in (store_folder() / name, store_folder() / ROLES / name):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def forget_half_made(name: str) -> None:
     """Delete what a process that was killed left of a model; nobody else may be making one."""
     for ending in ("????????", "????????-older"):
         for folder in store_folder().glob(f".{name}-{ending}"):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
 
 def _shown_elsewhere(blob: Path, leaving: set[Path]) -> bool:
@@ -108,4 +125,4 @@ def _sweep(preset: Preset, gone: Iterable[Path]) -> None:
         folder = cache_folder() / cache_name(repo)
         left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         if left and left <= {"refs", ".no_exist"}:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
@@ -25,14 +26,21 @@ from ._stream import Dropped, fill
 from ._trouble import Unreachable, disk_trouble, hub_trouble, is_network, other_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from ._meter import Meter
     from ._preset import PresetFile
 
 # A SHA-256, or git's name of a file; git's name of a version.
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_NAME = re.compile(r"[\w-][\w.-]*")
+_NAME = re.compile(r"[\w-][\w.-]{0,199}", re.ASCII)
+# Of a file on a hub; what has more is no model of ours.
+_MOST_BYTES = 2**40
+_LONGEST_NAME = 1000
+# Names that Windows keeps for devices, whatever their ending; signs it allows in no name.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*]')
 _TRUE = {"1", "on", "yes", "true"}
 _TIMEOUT = 20.0
 _proxies = getproxies()
@@ -108,18 +116,31 @@ class Hub:
             The hub cannot be reached, has no such file, or does not hand it out.
         """
         info = self._info(file.repo)
-        names = [sibling.rfilename for sibling in info.siblings or ()]
+        listed = [one for one in info.siblings or () if isinstance(one.rfilename, str)]
+        names = [sibling.rfilename for sibling in listed]
         path = _one(file, names) if is_glob(file.path) else file.path
+        if not is_safe(path):
+            raise ModelError(
+                f"{self.endpoint} calls a file of {file.repo} {path[:80]!r}, which is no name of a "
+                "file inside a folder; nothing was downloaded."
+            )
         if path not in names:
             raise ModelError(
                 f"{file.repo} has no file {path} any more; update napari-patchioner, or get the "
                 "model from a folder that holds an older copy."
             )
-        sibling = next(item for item in info.siblings if item.rfilename == path)
-        sha256 = sibling.lfs.sha256 if sibling.lfs else ""
+        sibling = next(item for item in listed if item.rfilename == path)
+        commit = self._name(info.sha)
+        sha256 = self._name(sibling.lfs.sha256) if sibling.lfs and sibling.lfs.sha256 else ""
         size, etag = sibling.size, sha256 or sibling.blob_id
         if size is None or not etag:
-            size, etag = self._head(file.repo, path, info.sha)
+            size, etag = self._head(file.repo, path, commit)
+        if type(size) is not int or not 0 <= size <= _MOST_BYTES:
+            raise Unreachable(
+                f"{self.endpoint} says that {file.repo}/{path} has {str(size)[:40]!r} bytes, which "
+                "cannot be; check HF_ENDPOINT."
+            )
+        etag = self._name(etag)
         if file.sha256 and sha256 not in ("", file.sha256):
             raise other_file(f"{file.repo}/{path}", sha256, file.sha256, "nothing was downloaded")
         if file.size and size != file.size:
@@ -127,9 +148,13 @@ class Hub:
                 f"{file.repo}/{path} has {size} bytes now instead of {file.size}; nothing was "
                 "downloaded: update napari-patchioner, or get the model from a folder."
             )
-        if not _NAME.fullmatch(etag or "") or not _NAME.fullmatch(info.sha or ""):
+        return Remote(file.repo, path, commit, etag, size, file.sha256 or sha256)
+
+    def _name(self, told: object) -> str:
+        """Return what the hub calls contents or a version, which becomes the name of a file."""
+        if not isinstance(told, str) or not _NAME.fullmatch(told) or not is_safe(told):
             raise Unreachable(f"{self.endpoint} does not answer like a hub; check HF_ENDPOINT.")
-        return Remote(file.repo, path, info.sha, etag, size, file.sha256 or sha256)
+        return told
 
     def get(self, remote: Remote, meter: Meter) -> Path:
         """Download a file into the hub's cache, from where an earlier attempt stopped.
@@ -154,35 +179,71 @@ class Hub:
         url = hf_hub_url(remote.repo, remote.path, revision=remote.commit, endpoint=self.endpoint)
         try:
             blob.parent.mkdir(parents=True, exist_ok=True)
-            claim(part)
-            fill(part, url, remote.size, meter)
+            with self._alone(remote, meter):
+                if blob.is_file() and remote.fits(blob, meter.tick):
+                    # Another process has brought it meanwhile.
+                    meter.add(remote.size, moved=False)
+                    return self.link(remote)
+                claim(part)
+                fill(part, url, remote.size, meter)
+                self._verify(remote, part, meter)
+                part.replace(blob)
         except Dropped as error:
             raise hub_trouble(error, self.endpoint, remote.repo, remote.path) from error
         except OSError as error:
             raise disk_trouble(error, blob.parent) from error
-        self._verify(remote, part, meter)
-        part.replace(blob)
         disclaim({part})
         claim(blob)
         return self.link(remote)
 
-    def link(self, remote: Remote) -> Path:
-        """Let the hub's library put a file in its place; it finds the contents in the cache."""
-        from huggingface_hub import hf_hub_download
+    @contextmanager
+    def _alone(self, remote: Remote, meter: Meter) -> Iterator[None]:
+        """Keep other programs that use the hub's cache from downloading the same file.
 
-        place = remote.blob.parents[1] / "snapshots" / remote.commit / remote.path
-        if place.exists() and not place.samefile(remote.blob):
-            place.unlink()
-        if not place.exists():
-            claim(place)
-        cache, name = cache_folder(), (remote.repo, remote.path)
-        work = partial(hf_hub_download, *name, endpoint=self.endpoint, cache_dir=cache)
-        found = Path(self._ask(work, *name))
-        if not remote.fits(found, self._tick):
+        The lock is the one that the hub's library takes.
+        """
+        from filelock import FileLock, Timeout
+
+        folder = cache_folder() / ".locks" / cache_name(remote.repo)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{remote.etag}.lock"
+        lock = FileLock(path)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=0.2)
+            except Timeout:
+                meter.tick(f"waiting for another program that downloads {remote.path}")
+            except NotImplementedError:  # a network drive that cannot lock
+                break
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            lock.release()
+            with suppress(OSError):  # another file is on its way
+                folder.rmdir()
+
+    def link(self, remote: Remote) -> Path:
+        """Show contents that the cache holds where the hub's library looks for the file."""
+        home = remote.blob.parents[1]
+        place = home / "snapshots" / remote.commit / remote.path
+        try:
+            if os.path.lexists(place) and not (place.exists() and place.samefile(remote.blob)):
+                place.unlink()
+            if not place.exists():
+                claim(place)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _show(remote.blob, place)
+            (home / "refs").mkdir(exist_ok=True)
+            (home / "refs" / "main").write_text(remote.commit, encoding="utf-8")
+        except OSError as error:
+            raise disk_trouble(error, place.parent) from error
+        if not remote.fits(place, self._tick):
             raise ModelError(
                 f"{remote.repo} was changed while it was downloaded; get the model again."
             )
-        return found
+        return place
 
     def _verify(self, remote: Remote, path: Path, meter: Meter) -> None:
         """Delete a file that is not what it should be."""
@@ -225,6 +286,27 @@ class Hub:
             if isinstance(error, ModelError) or not is_network(error):
                 raise
             raise hub_trouble(error, self.endpoint, repo, path) from error
+
+
+def is_safe(path: str) -> bool:
+    """Whether a path that a hub tells leads to a file inside a folder, on any system.
+
+    >>> [is_safe(path) for path in ("a/b.pt", "../b.pt", "/b.pt", "a//b.pt", "c:b.pt", "nul.pt")]
+    [True, False, False, False, False, False]
+    """
+    parts = path.split("/")
+    return len(path) <= _LONGEST_NAME and not any(
+        not part.strip(" .") or part[-1] in " ." or _UNSAFE.search(part) or _DEVICE.match(part)
+        for part in parts
+    )
+
+
+def _show(blob: Path, place: Path) -> None:
+    """Let a file appear under another name, by a link where there are links."""
+    try:
+        place.symlink_to(os.path.relpath(blob, place.parent))
+    except OSError:
+        shutil.copyfile(blob, place)
 
 
 def _one(file: PresetFile, names: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MIRROR = "NAPARI_PATCHIONER_MIRROR"
 _CHUNK = 1 << 20
+# A version in the hub's cache is the name of a folder, never a path.
+_VERSION = re.compile(r"[\w-][\w.-]*")
 _fingerprints: dict[tuple[int, ...], tuple[str, str]] = {}
 
 
@@ -101,9 +104,9 @@ def snapshots(cache: Path, repo: str) -> Iterator[Path]:
     folder = cache / cache_name(repo)
     try:
         current = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, ValueError):
         current = ""
-    if current:
+    if _VERSION.fullmatch(current):
         yield folder / "snapshots" / current
     try:
         others = [path for path in (folder / "snapshots").iterdir() if path.name != current]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
-from ._parts import part_kind
+from ._parts import part_kind, shown
 from ._preset import Conversion, Part, Preset, PresetFile
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _OPTIONS: dict[str, tuple[Any, ...] | type] = {
     "variance": float,
     "max_tokens": int,
 }
+_LARGEST_NUMBER, _MOST_TOKENS = 1e6, 1000
 # Windows keeps some names for devices.
 _ID = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9-]{0,63}")
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -59,14 +60,21 @@ def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
     if os.path.exists(path):
         check_plain_file(path, ModelError)
     try:
-        if path.stat().st_size > _LARGEST:
+        path.stat()
+        if check_plain_file(path, ModelError) > _LARGEST:
             raise ModelError(f"{path} is too large for a {NAME}; it is a page of text.")
         # Some editors begin a file with a mark of its encoding.
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is not text in UTF-8; save it in that encoding.") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read; write the model's {NAME} there.") from error
+    except ModelError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{str(path)!r} cannot be read; write the model's {NAME} there."
+            if "\0" in str(path)
+            else f"{path} cannot be read; write the model's {NAME} there."
+        ) from error
     return parse_preset(text, source=str(path), home=home)
 
 
@@ -232,12 +240,15 @@ def captioner_options(entries: Mapping[str, Any]) -> dict[str, Any]:
         allowed = _OPTIONS[key]
         if isinstance(allowed, tuple) and value not in allowed:
             raise ModelError(
-                f"The option {key} must be one of {', '.join(allowed)}, not {value!r}."
+                f"The option {key} must be one of {', '.join(allowed)}, not {shown(value)}."
             )
-        if allowed is float and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ModelError(f"The option {key} must be a number, not {value!r}.")
-        if allowed is int and (type(value) is not int or value < 1):
-            raise ModelError(f"The option {key} must be a whole number above 0, not {value!r}.")
+        if allowed is float and not (type(value) in (int, float) and 0 < value < _LARGEST_NUMBER):
+            raise ModelError(f"The option {key} must be a number above 0, not {shown(value)}.")
+        if allowed is int and not (type(value) is int and 0 < value <= _MOST_TOKENS):
+            raise ModelError(
+                f"The option {key} must be a whole number from 1 to {_MOST_TOKENS}, not "
+                f"{shown(value)}."
+            )
     return dict(entries)
 
 

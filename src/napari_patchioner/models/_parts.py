@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +72,9 @@ _TYPES: dict[str, Callable[[object], bool]] = {
     "str": lambda value: type(value) is str,
     "None": lambda value: value is None,
 }
+# The least and the most that an option of whole numbers may be, where 1 to a thousand is not it.
+_RANGES = {"size": (1, 8192), "detail": (1, 8192), "neighbours": (0, 1000), "top_k": (1, 10**6)}
+_LARGEST_NUMBER = 1e6
 KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}
 
 
@@ -115,7 +118,26 @@ def open_part(group: str, part: Part, files: Mapping[str, Path]) -> Any:
     opener = _target(kind.target)
     given = {role: files[name] for role, name in part.files.items()}
     _check_options(opener.open, group, part)
-    return opener.open(given, **part.options)
+    try:
+        return opener.open(given, **part.options)
+    except (PatchionerError, Cancelled, MemoryError):
+        raise
+    except Exception as error:  # files and options of other people's may be at odds in any way
+        lines = str(error).strip().splitlines()
+        why = f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
+        raise ModelError(
+            f"The {group} {part.kind!r} cannot be made of its files and options ({why}); mend its "
+            "preset, or get the model again."
+        ) from error
+
+
+def shown(value: object) -> str:
+    """Return a value as messages tell it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = "a number of very many digits"
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _target(target: str) -> Any:
@@ -142,5 +164,17 @@ def _check_options(function: Any, group: str, part: Part) -> None:
         if set(wanted) <= _TYPES.keys() and not any(_TYPES[kind](value) for kind in wanted):
             raise ModelError(
                 f"The option {name!r} of the {group} {part.kind!r} must be of type "
-                f"{' or '.join(wanted)}, not {value!r}."
+                f"{' or '.join(wanted)}, not {shown(value)}."
+            )
+        least, most = _RANGES.get(name, (1, 1000))
+        if type(value) is int and "int" in wanted and not least <= value <= most:
+            raise ModelError(
+                f"The option {name!r} of the {group} {part.kind!r} must lie between {least} and "
+                f"{most}, not at {shown(value)}."
+            )
+        least_number = 1e-6 if name == "temperature" else -_LARGEST_NUMBER
+        if "float" in wanted and not least_number <= value <= _LARGEST_NUMBER:
+            raise ModelError(
+                f"The option {name!r} of the {group} {part.kind!r} must lie between "
+                f"{least_number:g} and {_LARGEST_NUMBER:g}, not at {shown(value)}."
             )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-from ._free import brought_alone, delete, forget_made, size
+from ._free import brought_alone, delete, forget_made, is_ours, remove_folder, size
 from ._listing import added_presets, find_preset
 from ._local import cache_folder, cache_name, snapshots
 from ._store import (
@@ -68,7 +67,7 @@ def remove(preset: Preset) -> int:
             raise ModelError(f"The model {preset.id!r} is not installed; nothing was removed.")
         freed = sum(_room(folder) for folder in folders)
         for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
         forget_made(preset.id)
         return freed + delete(preset, gone)
 
@@ -97,4 +96,6 @@ def _found(preset: Preset) -> Iterator[Path]:
 
 
 def _room(folder: Path) -> int:
+    if folder.is_symlink() or not is_ours(folder):
+        return 0
     return sum(size(path) for path in folder.rglob("*") if path.is_file())

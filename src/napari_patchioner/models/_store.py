@@ -142,9 +142,21 @@ def read_record(name: str) -> Record | None:
         if content.pop("format") != FORMAT:
             return None
         content["files"] = tuple(Kept(**file) for file in content["files"])
-        return Record(**content)
+        record = Record(**content)
+        return record if _makes_sense(record) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _makes_sense(record: Record) -> bool:
+    """Whether all values of a record are of their types."""
+    files = [(file.repo, file.path, file.at, file.sha256) for file in record.files]
+    texts = [record.id, *record.roles.keys(), *record.roles.values(), *record.made.keys()]
+    texts += [text for four in files for text in four]
+    sizes = [*record.made.values(), *(file.size for file in record.files)]
+    return all(isinstance(text, str) and "\0" not in text for text in texts) and all(
+        isinstance(size, int) for size in sizes
+    )
 
 
 def records() -> list[Record]:

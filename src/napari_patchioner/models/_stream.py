@@ -20,6 +20,8 @@ ATTEMPTS, WAIT_S = 5, 1.0
 SILENCE_S = 20.0
 _PAUSE = 0.1
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
+# Being handed on to what is no web address (file:, ftp:), or in a circle, stays as it is.
+_HOPELESS = {"OfflineModeIsEnabled", "UnsupportedProtocol", "TooManyRedirects", "InvalidURL"}
 
 
 class Dropped(Exception):
@@ -42,7 +44,7 @@ class Dropped(Exception):
     def for_good(self) -> bool:
         """Whether asking again is of no use."""
         status = getattr(self.response, "status_code", None)
-        return type(self.reason).__name__ == "OfflineModeIsEnabled" or (
+        return type(self.reason).__name__ in _HOPELESS or (
             status is not None and status not in _BUSY
         )
 
@@ -108,6 +110,8 @@ def _append(file: BinaryIO, url: str, size: int, meter: Meter) -> None:
             wanted = chunk[: size - file.tell()]
             file.write(wanted)
             meter.add(len(wanted))
+            if file.tell() >= size:  # whatever else it sends
+                return
 
 
 def _rest(meter: Meter) -> None:
@@ -167,7 +171,8 @@ class _Reader:
                 "GET", url, headers=headers, timeout=SILENCE_S, follow_redirects=True
             ) as response:
                 self._hand(response)
-                for chunk in response.iter_bytes() if response.is_success else ():
+                # As they come: what is packed may unpack to any length.
+                for chunk in response.iter_raw() if response.is_success else ():
                     if not self._hand(chunk):
                         return
             self._hand(None)

@@ -50,7 +50,8 @@ def is_network(error: Exception) -> bool:
     # The base of every error of whichever HTTP client the hub's library is built on.
     client_errors = HfHubHTTPError.__mro__[1]
     # The rest is what the library makes of a page that is no answer of a hub.
-    return isinstance(error, (client_errors, OSError, ValueError, KeyError, TypeError))
+    strange = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+    return isinstance(error, (client_errors, OSError, *strange))
 
 
 def other_file(name: str, found: str, wanted: str, done: str, where: str = "") -> ModelError:

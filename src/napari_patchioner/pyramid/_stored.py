@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import ImageError, RegionError
+from napari_patchioner.errors import ImageError, RegionError, pip_install
 from napari_patchioner.images import MOST_BYTES
 
 from ._levels import Levels
@@ -273,5 +273,5 @@ def brief(error: Exception) -> str:
     """Return the first line of what went wrong, and what to install if that is all."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     if "imagecodecs" in text:
-        return f"{text}; run: pip install 'napari-patchioner[bigimages]'"
+        return f"{text}; run: {pip_install('imagecodecs')}"
     return text

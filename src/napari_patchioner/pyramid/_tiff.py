@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.errors import ImageError
+from napari_patchioner.errors import ImageError, pip_install
 from napari_patchioner.images import (
     MOST_PIXELS,
     check_packed,
@@ -102,7 +102,7 @@ def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
         packing = COMPRESSION(page.compression).name
         raise ImageError(
             f"{path}: to unpack it ({packing}) imagecodecs is needed; run: "
-            "pip install 'napari-patchioner[bigimages]'"
+            f"{pip_install('imagecodecs')}"
         )
     return False
 
@@ -128,8 +128,7 @@ def _array(path: Path, level: TiffPageSeries) -> Any:
         import zarr
     except ImportError:
         raise ImageError(
-            f"{path}: to read parts of such a TIFF zarr is needed; run: "
-            "pip install 'napari-patchioner[bigimages]'"
+            f"{path}: to read parts of such a TIFF zarr is needed; run: {pip_install('zarr')}"
         ) from None
     array = zarr.open_array(level.aszarr(level=0), mode="r")
     return Held(array) if piece_bytes(array) > LARGE_PIECE else array

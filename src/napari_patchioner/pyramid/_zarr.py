@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.errors import ImageError
+from napari_patchioner.errors import ImageError, pip_install
 
 from ._guess import guess_axes
 from ._lights import Light
@@ -38,9 +38,7 @@ def open_zarr(path: Path) -> StoredImage:
     try:
         import zarr
     except ImportError:
-        raise ImageError(
-            f"{path}: to read it zarr is needed; run: pip install 'napari-patchioner[bigimages]'"
-        ) from None
+        raise ImageError(f"{path}: to read it zarr is needed; run: {pip_install('zarr')}") from None
     try:
         root = zarr.open(str(path), mode="r")
         if isinstance(root, zarr.Array):

@@ -18,7 +18,7 @@ from napari_patchioner.annotations._columns import check_unique, own_uid
 from napari_patchioner.annotations._notes import leaving_out, note
 from napari_patchioner.annotations._outlines import to_xy
 from napari_patchioner.annotations._table import write_bytes
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, pip_install
 from napari_patchioner.limits import charge_bytes, charge_file, charge_records, check_plain_file
 from napari_patchioner.regions import Mask, Point, Region, RegionSet, Trace, WholeImage
 
@@ -95,7 +95,7 @@ def parquet_modules() -> tuple[Any, Any]:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
         raise FormatError(
-            "Parquet needs pyarrow; install it with pip install 'napari-patchioner[parquet]'"
+            f"Parquet needs pyarrow, which is not installed; run: {pip_install('pyarrow')}"
         ) from error
 
 

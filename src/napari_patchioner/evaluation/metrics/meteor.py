@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, pip_install
 
 from ._captioned import Scored
 from ._tokens import tokenize_captions, tokenize_references
@@ -42,8 +42,8 @@ class JavaMeteor:
             )
         if importlib.util.find_spec("pycocoevalcap") is None:
             raise ModelError(
-                "METEOR needs the package pycocoevalcap, which is not there; install it with: "
-                'pip install "napari-patchioner[metrics]"'
+                "METEOR needs the package pycocoevalcap, which is not there; run: "
+                f"{pip_install('pycocoevalcap')}"
             )
         from pycocoevalcap.meteor.meteor import Meteor
 

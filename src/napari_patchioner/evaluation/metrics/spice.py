@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, pip_install
 
 from ._captioned import Scored
 from ._tokens import tokenize_captions, tokenize_references
@@ -41,8 +41,8 @@ class JavaSpice:
         folders = list((found and found.submodule_search_locations) or ())
         if not folders:
             raise ModelError(
-                "SPICE needs the package pycocoevalcap, which is not there; install it with: "
-                'pip install "napari-patchioner[metrics]"'
+                "SPICE needs the package pycocoevalcap, which is not there; run: "
+                f"{pip_install('pycocoevalcap')}"
             )
         if not any((Path(folder) / "spice" / "lib" / PARSER).exists() for folder in folders):
             # The package would download half a gigabyte unasked, and print while it does.

@@ -11,6 +11,7 @@ from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.datasets import TASKS
 from napari_patchioner.evaluation.metrics import METRICS
 from napari_patchioner.evaluation.protocols import VARIANTS
+from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from napari_patchioner.evaluation.protocols import Variant
 
 _FOLDER = Path(__file__).parent
+_LARGEST = 1_000_000
 _POOLINGS = ("mean", "gaussian", "attention", "cls")
 
 
@@ -115,17 +117,21 @@ def open_table(name: str) -> Table:
     """
     path = _FOLDER / f"{name}.toml" if name in known_tables() else Path(name)
     try:
+        if path.exists() and check_plain_file(path) > _LARGEST:
+            raise FormatError(f"{name}: is too large for a table, which is a page of text")
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError:
         known = ", ".join(known_tables())
         raise FormatError(f"{name}: there is no such table; those that ship: {known}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except FormatError:
+        raise
+    except (ValueError, RecursionError) as error:  # bytes that are no text, numbers too long
         raise FormatError(f"{path.name}: is no TOML ({error})") from error
     try:
         columns = tuple(Column(**one) for one in values["column"])
         rows = tuple(Row(**one) for one in values["row"])
         table = Table(values["title"], values["source"], values["metric"], columns, rows)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{path.name}: {error}") from error
     _check(path.name, table)
     return table
