@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_patchioner.errors import Cancelled, FormatError
 from napari_patchioner.limits import BudgetError, check_budget, file_budget
 
@@ -32,7 +34,8 @@ def reading_door(path: str | os.PathLike[str]) -> Iterator[None]:
     shown = os.fsdecode(path)
     name = Path(shown).name or shown
     try:
-        with file_budget(path):
+        # Numbers that no float holds are found by looking at them; a warning tells nobody anything.
+        with file_budget(path), np.errstate(all="ignore"):
             try:
                 yield
             except FormatError:
