@@ -166,14 +166,19 @@ def _is_ours(task: Any) -> bool:
         return False
     if not isinstance(task.get("data"), dict) or not set(task["data"]) <= {"image", OURS}:
         return False
-    items = [one for name in _RESULTS for one in task.get(name) or []]
+    items = [one for name in _RESULTS for one in _listed(task.get(name))]
     if not all(isinstance(one, dict) and set(one) <= _OUR_ITEM for one in items):
         return False
-    results = [one for item in items for one in item.get("result") or []]
+    results = [one for item in items for one in _listed(item.get("result"))]
     if not all(isinstance(one, dict) for one in results):
         return False
-    ours = {one.get("id") for one in results if _has_ours(one)}
-    return all(one.get("id") in ours for one in results)
+    ours = {str(one.get("id")) for one in results if _has_ours(one)}
+    return all(str(one.get("id")) in ours for one in results)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list; nothing in the place of anything else."""
+    return value if isinstance(value, list) else []
 
 
 def _has_ours(result: Mapping[str, Any]) -> bool:
@@ -322,13 +327,13 @@ class _Again:
     def _renew(self, results: list[Any], uid: str, now: Annotation) -> None:
         """Put a record of our own in the place of what stands there."""
         ids = {
-            one.get("id")
+            str(one.get("id"))
             for one in results
             if isinstance(one, dict)
             and _has_ours(one)
             and uid in (one["meta"][OURS].get("uid"), one["meta"][OURS].get(PART))
         }
-        of_ours = [isinstance(one, dict) and one.get("id") in ids for one in results]
+        of_ours = [isinstance(one, dict) and str(one.get("id")) in ids for one in results]
         first = of_ours.index(True)
         size = _size_of(results[first]) or image_size(self._images, now.image)
         extra = {name: text for name, text in now.extra.items() if name != METADATA}
