@@ -47,7 +47,7 @@ from ._carried import annotation_from, carried, unique
 from ._content_hash import content_hash
 from ._file_names import short_name
 from ._images import ImageInfo, Images, is_numbered
-from ._metadata import forget_files, source_format
+from ._metadata import forget_files, source_format, stated_size
 from ._napari_shape import region_from_shape, shape_from_region
 from ._notes import Notes, leaving_out, note, noting
 from ._plane import axes_drawn_along, fitted, other_axes
@@ -111,6 +111,7 @@ __all__ = [
     "short_name",
     "source_format",
     "spare_path",
+    "stated_size",
     "strange_project",
     "unique",
     "with_human_caption",

@@ -169,6 +169,18 @@ def source_format(annotation: Annotation) -> str:
     return str(told.get("format", ""))
 
 
+def stated_size(annotation: Annotation) -> tuple[int, int] | None:
+    """Return ``(height, width)`` of its image as the file a record was read from states it."""
+    found = metadata_of(annotation, source_format(annotation))
+    about = found.about if found is not None else {}
+    for key, names in (("image", ("height", "width")), ("fields", ("imageHeight", "imageWidth"))):
+        fields = about.get(key)
+        sides = [fields.get(name) for name in names] if isinstance(fields, dict) else []
+        if len(sides) == 2 and all(isinstance(side, int) for side in sides):
+            return sides[0], sides[1]
+    return None
+
+
 _Parsed = TypeVar("_Parsed")
 
 

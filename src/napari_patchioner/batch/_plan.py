@@ -10,7 +10,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations import Annotation, Notes, read_annotations, source_format
+from napari_patchioner.annotations import (
+    Annotation,
+    Notes,
+    read_annotations,
+    source_format,
+    stated_size,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import WholeImage
@@ -21,6 +27,7 @@ from ._known_images import KnownImages
 from ._labels import LABEL_SUFFIXES
 from ._match import ImageMatcher, common_parts
 from ._regions import Drawing, GridDrawing, LabelDrawing
+from ._sizes import image_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -139,6 +146,19 @@ class Plan:
             if not annotations:
                 self.notes.add("empty", f"{Path(kind).name}: holds no regions")
             self._assign(annotations, matcher)
+            self._note_other_sizes(Path(kind).name)
+
+    def _note_other_sizes(self, file: str) -> None:
+        """Note images of another size than the file states, whose regions may lie elsewhere."""
+        for place, own in self._own.items():
+            stated = next((size for one in own[:1] if (size := stated_size(one))), None)
+            size = image_size(self._paths[place]) if stated else (0, 0)
+            if stated and all(size) and tuple(size) != stated:
+                self.notes.add(
+                    "other size",
+                    f"{file}: says that {self._names[place]} has {stated[0]} by {stated[1]} "
+                    f"pixels, but it has {size[0]} by {size[1]}; regions are taken as they stand",
+                )
 
     def _assign(self, annotations: Sequence[Annotation], matcher: ImageMatcher) -> None:
         """Give each region of a file to its image."""

@@ -332,3 +332,13 @@ def test_a_region_that_was_deleted_or_moved_is_so_in_the_file(name: str, path: P
     last = read_annotations(path)[-1]
     assert last.kind == ("trace" if name == "localized-narratives" else "box")
     assert extras(last) == extras(records[-1])
+
+
+@pytest.mark.parametrize("name", ["coco", "labelme"])
+def test_a_size_that_is_not_the_pictures_is_told(
+    name: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.full((48, 64, 3), (200, 0, 0), np.uint8)).save(path.with_name("a.png"))
+    assert _caption(path, "a.png") == 0
+    told = capsys.readouterr().err
+    assert "a.png has 32 by 48 pixels, but it has 48 by 64" in told
