@@ -219,3 +219,20 @@ def test_many_thousand_names_are_found():
     matcher = ImageMatcher(paths)
     assert [matcher.find(f"{n}") for n in range(0, 20_000, 997)] == list(range(0, 20_000, 997))
     assert matcher.find("199/19999.png") == 19_999
+
+
+def test_links_in_a_circle_are_followed_once(tmp_path, monkeypatch):
+    """Two links to the folder they lie in would be two to the power of forty folders."""
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("in/x.png", "in/a/y.png", "elsewhere/z.png"):
+        (tmp_path / name).touch()
+    for name in ("one", "two"):
+        (tmp_path / "in" / name).symlink_to(".")
+    (tmp_path / "in" / "link").symlink_to("../elsewhere")
+    monkeypatch.chdir(tmp_path / "in")
+    wanted = {"x.png", "a/y.png", "link/z.png"}
+    for pattern in ("**/*.png", "./**/*.png", "**", str(tmp_path / "in" / "**" / "*.png")):
+        found = [os.path.relpath(path) for path in find_images([pattern])]
+        assert set(found) == wanted, pattern
+    assert {path.name for path in find_images(["."], recursive=True)} == {"x.png", "y.png"}

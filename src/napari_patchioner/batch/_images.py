@@ -83,11 +83,51 @@ def _meant(name: str, recursive: bool) -> list[Path]:
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]
     any_ending = bool(path.suffix) and not glob.has_magic(path.suffix)
-    matches = map(Path, sorted(glob.glob(name, recursive=True)))
+    matches = map(Path, sorted({os.path.normpath(one) for one in _expanded(name)}))
     paths = [one for one in matches if _matches(one, any_ending)]
     if not paths:
         raise ImageError(f"{name}: no image matches")
     return paths
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    """Yield what a pattern stands for; links to folders are followed, but never in a circle."""
+    pattern = pattern.replace("/", os.sep)
+    head, stars, tail = f"{os.sep}{pattern}".partition(f"{os.sep}**{os.sep}")
+    if not stars:
+        yield from glob.glob(pattern, recursive=True) if "**" not in pattern else _below(pattern)
+        return
+    for base in glob.glob(head[1:] + os.sep) if head else [os.curdir]:
+        for place in _folders(base, set()):
+            yield from _expanded(os.path.join(glob.escape(place), tail))
+
+
+def _below(pattern: str) -> Iterator[str]:
+    """Yield what a pattern stands for that has no ``**`` but at its end, or within a name."""
+    head, _, last = pattern.rpartition(os.sep)
+    if last != "**":
+        yield from glob.glob(pattern)
+        return
+    for base in glob.glob(head + os.sep) if head else [os.curdir]:
+        for place in _folders(base, set()):
+            yield from glob.glob(os.path.join(glob.escape(place), "*"))
+
+
+def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+    """Yield a folder and the folders in it that are not hidden, each once."""
+    try:
+        state = os.stat(folder)
+        inside = sorted(
+            one.path for one in os.scandir(folder) if one.name[:1] != "." and one.is_dir()
+        )
+    except OSError:
+        return
+    if (state.st_dev, state.st_ino) in seen:
+        return
+    seen.add((state.st_dev, state.st_ino))
+    yield folder
+    for one in inside:
+        yield from _folders(one, seen)
 
 
 def _matches(path: Path, any_ending: bool) -> bool:
