@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Loader = Callable[[str], Captioner]
 
 _BROKEN, _INTERRUPTED = 2, 130
+# Signs of a sentence; what a person wrote, or a file calls itself, may be of any length.
+_LONGEST = 1000
 
 
 def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> int:
@@ -108,6 +110,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _line(text: str) -> str:
     """Return a text on one line: names of files may hold anything, even the ends of lines."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
