@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Size = tuple[int, int]
+_FARTHEST = 2.0**40
 _DOT = 0.5
 """Width of a point as Label Studio draws it, in percent."""
 
@@ -151,8 +152,8 @@ def _pixels(points: npt.ArrayLike, size: Size) -> npt.NDArray[np.float64]:
     """Return ``x y`` in percent as ``x y`` in pixels, pixel corners at integers."""
     with np.errstate(over="ignore"):
         found: npt.NDArray[np.float64] = np.asarray(points, float).reshape(-1, 2) * size[::-1] / 100
-    if not len(found) or not np.isfinite(found).all():
-        raise FormatError("a coordinate is not a finite number")
+    if not len(found) or not (abs(found) < _FARTHEST).all():
+        raise FormatError("a coordinate is not a finite number, or lies farther out than any image")
     return found
 
 
