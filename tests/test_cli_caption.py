@@ -345,3 +345,20 @@ def test_in_place_no_region_of_another_image_is_lost(
     assert (photo.parent / "regions.csv").read_text(encoding="utf-8") == text
     assert main([*arguments, str(photo.parent / "out.csv")], load=load) == 0
     assert "1 region of other images left out" in capsys.readouterr().err
+
+
+def test_a_table_with_a_row_that_cannot_be_read_is_not_written_over(
+    photo: Path, tmp_path: Path, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "regions.csv"
+    good = f'a,{photo.name},box,"POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))"\n'
+    path.write_text(f"uid,image,kind,wkt\n{good}b,{photo.name},box,nonsense\n", encoding="utf-8")
+    before = path.read_bytes()
+    arguments = ["caption", str(photo), "--regions", str(path), "--out"]
+    assert main([*arguments, str(path)], load=load) == 2
+    told = capsys.readouterr().err
+    assert "regions.csv: row 3" in told
+    assert "would be lost" in told
+    assert path.read_bytes() == before
+    assert main([*arguments, str(tmp_path / "out.csv")], load=load) == 0
+    assert [one.uid for one in read_tidy_csv(tmp_path / "out.csv")] == ["a"]
