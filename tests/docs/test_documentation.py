@@ -144,7 +144,7 @@ def snippets() -> list[Said]:
 
 
 COMMANDS, SNIPPETS = commands(), snippets()
-OURS = [said for said in COMMANDS if "napari-patchioner " in said.text.split("pip ")[0]]
+OURS = [s for s in COMMANDS if s.text.removeprefix(".venv/bin/").startswith("napari-patchioner ")]
 OTHERS = [said for said in COMMANDS if said not in OURS]
 
 
@@ -170,7 +170,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = {"slide.ome.zarr": ImageInfo("slide.ome.zarr", 9600, 9600)}
     images["scan.ome.tif"] = ImageInfo("scan.ome.tif", 512, 512)
     outlines = [Annotation(f"{i}", n, Box(10, 10, 200, 200)) for i, n in enumerate(images)]
-    write_annotations(world / "outlines.geojson", outlines, images)
+    write_annotations(world / "outlines.csv", outlines, images)
     (world / "data" / "vg1.2").mkdir()
     for name, content in DATA_SETS.items():
         (world / "data" / name).write_text(json.dumps(content), encoding="utf-8")
