@@ -175,9 +175,9 @@ def stated_size(annotation: Annotation) -> tuple[int, int] | None:
     about = found.about if found is not None else {}
     for key, names in (("image", ("height", "width")), ("fields", ("imageHeight", "imageWidth"))):
         fields = about.get(key)
-        sides = [fields.get(name) for name in names] if isinstance(fields, dict) else []
-        if len(sides) == 2 and all(isinstance(side, int) for side in sides):
-            return sides[0], sides[1]
+        height, width = (fields.get(n) if isinstance(fields, dict) else None for n in names)
+        if isinstance(height, int) and isinstance(width, int):
+            return height, width
     return None
 
 
