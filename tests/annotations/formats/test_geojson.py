@@ -207,7 +207,7 @@ def test_what_qupath_exports_is_read(tmp_path: Path, same_region: Any) -> None:
     assert (nest.image, nest.caption, nest.source) == ("", "", "")
     corners = np.array([[0.5, 0.5], [0.5, 8.5], [4.5, 8.5], [4.5, 0.5]])
     assert same_region(nest.region, Ellipse(corners))
-    looks = {"name": "a nest", "class": "Tumor", "locked": "true"}
+    looks = {"name": "a nest", "class": "Tumor", "shape_locked": "true"}
     assert extras(nest) == {**looks, "Area": "12.5", "plane": "0 4"}
     hole = np.ones((4, 4), bool)
     hole[1, 1] = False

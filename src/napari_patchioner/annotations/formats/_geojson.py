@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 
 COLOR = "color"
 LOCKED = "locked"
+# A shape that QuPath keeps from being moved is not a caption that is kept from models.
+_SHAPE_LOCKED = "shape_locked"
 _IMAGE = "image"
 # Of the image, where the whole of it is annotated.
 _SIZE = "image.size"
@@ -78,6 +80,7 @@ _GEOMETRIES = frozenset(
     f"{many}{name}" for many in ("", "Multi") for name in ("Point", "LineString", "Polygon")
 ) | {"GeometryCollection"}
 _WITHIN = ("childObjects", "children")
+_YES = ("true", "1", "yes")
 _OUR_FIELDS = {"objectType", "name", "color", "classification", "isLocked", "measurements"}
 _OUR_FIELDS |= {"metadata"}
 _LONGEST_NAME = 80
@@ -293,7 +296,7 @@ def _looks(annotation: Annotation) -> dict[str, Any]:
         looks["color"] = list(bytes.fromhex(annotation.extra[COLOR][1:]))
     if annotation.extra.get(CLASS):
         looks["classification"] = {"name": annotation.extra[CLASS]}
-    if annotation.extra.get(LOCKED, "").lower() in ("true", "1", "yes"):
+    if any(annotation.extra.get(n, "").lower() in _YES for n in (LOCKED, _SHAPE_LOCKED)):
         looks["isLocked"] = True
     if annotation.score is not None:
         looks["measurements"] = {"score": annotation.score}
@@ -428,7 +431,7 @@ def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotatio
             found = with_human_caption(replace(found, caption=f"not {changed}"), changed)
         if not is_ours and name is not None:
             found = replace(found, extra={**found.extra, "name": str(name)})
-        found = _with_looks(_with_plane(found, geometry), given)
+        found = _with_looks(_with_plane(found, geometry), given, is_ours=is_ours)
         return with_our_texts(found, texts, shown) if ours and texts else found
     except FormatError as error:
         raise feature.error(str(error)) from error
@@ -480,7 +483,7 @@ def _with_plane(annotation: Annotation, geometry: dict[str, Any]) -> Annotation:
     return replace(annotation, extra={**annotation.extra, PLANE: plane_text(t, z)})
 
 
-def _with_looks(annotation: Annotation, given: Fields) -> Annotation:
+def _with_looks(annotation: Annotation, given: Fields, *, is_ours: bool) -> Annotation:
     """Return the record with what QuPath shows of it otherwise than it carries."""
     seen = _looks(annotation)
     extra = dict(annotation.extra)
@@ -492,7 +495,7 @@ def _with_looks(annotation: Annotation, given: Fields) -> Annotation:
         extra[COLOR] = f"#{bytes(color).hex()}"
     locked = given.rest().pop("isLocked", False) is True
     if locked != seen.get("isLocked", False):
-        extra[LOCKED] = str(locked).lower()
+        extra[LOCKED if is_ours else _SHAPE_LOCKED] = str(locked).lower()
     measured = _measurements(given.rest().pop("measurements", {}))
     numbers = as_extras({k: v for k, v in as_texts(measured).items() if k != "score"})
     extra |= {k: v for k, v in numbers.items() if k not in extra}
