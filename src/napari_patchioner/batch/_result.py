@@ -129,6 +129,11 @@ class Result(Sequence[Annotation]):
             As `write_annotations`, or what came of an image is no longer in the journal.
         """
         form = format_named(path, format_name)
+        if in_place and not len(self):
+            # Files are known by their records; without any, all else in them would be gone.
+            if notes is not None:
+                notes.add("as it was", f"{path}: stays as it is, since there is nothing to caption")
+            return 0, ()
         if form.name in _STREAMED:
             counted = _Counted(self)
             write_annotations(path, counted, {}, form.name, notes=notes)

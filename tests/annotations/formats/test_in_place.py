@@ -342,3 +342,30 @@ def test_a_size_that_is_not_the_pictures_is_told(
     assert _caption(path, "a.png") == 0
     told = capsys.readouterr().err
     assert "a.png has 32 by 48 pixels, but it has 48 by 64" in told
+
+
+WITHOUT_REGIONS = {
+    "tasks.json": '[{"id": 1, "data": {"image": "a.png"}, "annotations": [], "meta": {"k": 1}}]',
+    "unread.json": '[{"id": 1, "data": {"image": "a.png"}, "annotations": [{"result": '
+    '[{"id": "x", "type": "choices", "value": {"choices": ["cat"]}}]}]}]',
+    "coco.json": '{"info": {"year": 2017}, "images": [{"id": 1, "file_name": "a.png"}], '
+    '"annotations": [], "categories": [{"id": 3, "name": "cat"}]}',
+    "labelme.json": '{"version": "5.5.0", "flags": {"blurred": true}, "shapes": [], '
+    '"imagePath": "a.png", "imageData": null, "imageHeight": 32, "imageWidth": 48}',
+    "a.geojson": '{"type": "FeatureCollection", "name": "slide 7", "features": []}',
+    "a.ome.xml": '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Experimenter '
+    'ID="Experimenter:0" LastName="Doe"/></OME>',
+    "a.csv": "uid,image,kind,wkt,caption,score,source,model,notes\n",
+}
+
+
+@pytest.mark.parametrize("file", WITHOUT_REGIONS)
+def test_a_file_without_regions_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    path, picture = tmp_path / file, tmp_path / "a.png"
+    path.write_text(WITHOUT_REGIONS[file])
+    Image.new("RGB", (48, 32)).save(picture)
+    assert _caption(path, "a.png") == 0
+    assert path.read_text() == WITHOUT_REGIONS[file]
+    assert "stays as it is" in capsys.readouterr().err
