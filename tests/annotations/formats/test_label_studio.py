@@ -353,6 +353,45 @@ def test_the_smaller_export_is_read(tmp_path: Path, same_region: Any) -> None:
     assert same_region(dot.region, Point(49.5, 99.5))
 
 
+def test_the_smaller_export_is_written_again(tmp_path: Path) -> None:
+    size = {"original_width": 200, "original_height": 100}
+    box = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, **size}
+    small = {
+        "image": "/data/upload/1/0123abcd-cat.png",
+        "id": 7,
+        "label": [{**box, "rectanglelabels": ["cat"]}],
+        "says": [{**box, "text": ["a cat"]}],
+        "dots": [{"x": 50, "y": 50, "width": 1, **size}],
+        "kind": {"choices": ["in", "out"]},
+        "annotator": 1,
+        "annotation_id": 2,
+        "created_at": "2024-01-01T00:00:00Z",
+    }
+    path = tmp_path / "min.json"
+    path.write_text(json.dumps([small]))
+    cat, dot = read_annotations(path)
+    write_annotations(path, [cat, dot], {}, "label-studio")
+    assert json.loads(path.read_text()) == [small]
+    said = replace(dot, caption="an eye", source="model", model="mini", score=0.5)
+    write_annotations(path, [cat, said], {}, "label-studio")
+    [task] = json.loads(path.read_text())
+    assert task["caption"] == [{"x": 50, "y": 50, "width": 1, **size, "text": ["an eye"]}]
+    [dots] = task["dots"]
+    assert dots.pop("napari_patchioner")["model"] == "mini"
+    assert {**task, "dots": [dots]} == {**small, "caption": task["caption"]}
+    again = read_annotations(path)
+    assert [(one.caption, one.source, one.model) for one in again] == [
+        (cat.caption, cat.source, ""),
+        ("an eye", "model", "mini"),
+    ]
+    # The records of before and of now are those of this file still, and one may be taken out.
+    write_annotations(path, [said], {}, "label-studio")
+    [task] = json.loads(path.read_text())
+    assert (task["label"], task["says"], len(task["dots"])) == ([], [], 1)
+    write_annotations(path, [replace(said, caption="two eyes")], {}, "label-studio")
+    assert [one.caption for one in read_annotations(path)] == ["two eyes"]
+
+
 def test_model_captions_are_predictions_and_others_annotations(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     items = [

@@ -5,7 +5,8 @@ A caption is a text about a region: a second result with the same ``id``. Captio
 all Label Studio has no place for goes into the ``meta`` of the result, which it keeps.
 
 A file of other people is written again as it was, captions added: as texts with the ids of their
-regions, whose ``meta`` says who wrote them.
+regions, whose ``meta`` says who wrote them. So is the smaller export: a caption is an item of the
+control ``caption`` with the drawing of its region, and the item of the region says who wrote it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ _KIND = "label-studio"
 # The smaller of the two exports has one object per annotation, results by the names of controls.
 _SMALL = {"annotation_id", "annotator"}
 _SMALL_ABOUT = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+_SMALL_SIZES = ("original_width", "original_height", "image_rotation", "item_index")
+# Where a task made of such an object holds it; no task of Label Studio has that field.
+_SMALL_TASK = "napari_patchioner_small"
 _GEOMETRY = ("x", "y", "width", "height", "rotation", "points", "radiusX", "radiusY", "rle")
 # What our own tasks hold, and nothing else.
 _OUR_TASK, _OUR_ITEM = {"data", "annotations", "predictions"}, {"result", "model_version", "score"}
@@ -90,9 +94,8 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
     """
     path = Path(path)
     data = read_bundle(path, lambda _: True)[path.name]
-    tasks, as_it_was = _tasks(data, path.name)
-    plain = all(map(_is_ours, tasks))
-    file = "" if plain or not as_it_was else remember_file(data)
+    tasks = _tasks(data, path.name)
+    file = "" if all(map(_is_ours, tasks)) else remember_file(data)
     found: list[Annotation] = []
     for place, task in enumerate(tasks):
         where = f"{path.name}: task {place + 1}"
@@ -107,41 +110,74 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
     return unique(found)
 
 
-def _tasks(data: bytes, name: str) -> tuple[list[Any], bool]:
-    """Return the tasks in a file, and whether they stand there so."""
+def _tasks(data: bytes, name: str) -> list[Any]:
+    """Return the tasks in a file; of the smaller export, those that its objects stand for."""
     found = parse_json(data, name)
     tasks = found if isinstance(found, list) else [found]
-    small = [isinstance(one, dict) and set(one) >= _SMALL for one in tasks]
-    if not any(small):
-        return tasks, True
     return [
-        _from_small(one) if is_small else one for one, is_small in zip(tasks, small, strict=True)
-    ], False
+        _from_small(one) if isinstance(one, dict) and set(one) >= _SMALL else one for one in tasks
+    ]
 
 
 def _from_small(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the task that an object of the smaller export stands for."""
+    """Return the task that an object of the smaller export stands for, and the object in it."""
+    held = {control for control, _, _ in _small_items(value)}
     about = {name: one for name, one in value.items() if name not in _SMALL_ABOUT}
-    data: dict[str, Any] = {}
-    results: list[dict[str, Any]] = []
+    data = {name: one for name, one in about.items() if name not in held}
+    results = [
+        result
+        for control, item, uid in _small_items(value)
+        for result in _small_results(control, uid, item)
+    ]
+    return {"data": data, "annotations": [{"result": results}], _SMALL_TASK: value}
+
+
+def _small_items(value: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], str]]:
+    """Return the items of an object of the smaller export: control, item and id of its region."""
     ids: dict[str, str] = {}
-    for control, one in about.items():
-        values = one if isinstance(one, list) else []
-        regions = [item for item in values if isinstance(item, dict) and "original_width" in item]
-        if not regions:
-            data[control] = one
-        for item in regions:
-            drawn = json.dumps([item.get(name) for name in _GEOMETRY])
-            uid = ids.setdefault(drawn, f"{len(ids) + 1}")
-            results += _small_results(control, uid, item)
-    return {"data": data, "annotations": [{"result": results}]}
+    found = []
+    for control, one in value.items():
+        if control in _SMALL_ABOUT or not isinstance(one, list):
+            continue
+        for item in one:
+            if isinstance(item, dict) and "original_width" in item:
+                drawn = json.dumps([item.get(name) for name in _GEOMETRY])
+                found.append((control, item, ids.setdefault(drawn, f"{len(ids) + 1}")))
+    return found
+
+
+def _to_small(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a task as the object of the smaller export it came from, and its new ids by the old.
+
+    Undoes `_from_small`.
+    """
+    was = task[_SMALL_TASK]
+    made: dict[str, list[Any]] = {control: [] for control, _, _ in _small_items(was)}
+    items = {id(item) for _, item, _ in _small_items(was)}
+    for control in made:
+        made[control] += [one for one in was[control] if id(one) not in items]
+    drawn: dict[str, dict[str, Any]] = {}
+    told: dict[int, str] = {}
+    for result in (one for of in task["annotations"] for one in of["result"]):
+        uid, value = str(result.get("id")), dict(result.get("value") or {})
+        texts = (result.get("meta") or {}).get(OURS)
+        shape = {name: value[name] for name in _GEOMETRY if name in value}
+        shape = drawn.setdefault(uid, shape) if result.get("type") == "textarea" else shape
+        drawn[uid] = shape
+        sizes = {name: result[name] for name in _SMALL_SIZES if name in result}
+        item = {**shape, **value, **sizes, **({OURS: texts} if texts else {})}
+        made.setdefault(str(result.get("from_name")), []).append(item)
+        told[id(item)] = uid
+    found = {**was, **made}
+    return found, {told[id(item)]: uid for _, item, uid in _small_items(found) if id(item) in told}
 
 
 def _small_results(control: str, uid: str, item: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the result that an item of the smaller export stands for."""
-    sizes = ("original_width", "original_height", "image_rotation", "item_index")
-    about = {"id": uid, "from_name": control, **{n: item[n] for n in sizes if n in item}}
-    value = {name: one for name, one in item.items() if name not in sizes}
+    about: dict[str, Any] = {"id": uid, "from_name": control}
+    about |= {name: item[name] for name in _SMALL_SIZES if name in item}
+    about |= {"meta": {OURS: item[OURS]}} if OURS in item else {}
+    value = {name: one for name, one in item.items() if name not in (*_SMALL_SIZES, OURS)}
     if "text" in item:
         return [{**about, "type": "textarea", "value": value}]
     named = next((name for name in item if name.endswith("labels")), "")
@@ -228,7 +264,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         If the size of an image is missing, or a region makes no sense.
     """
     check_unique(annotations)
-    base = base_of(annotations, _KIND, path, lambda data: _tasks(data, path.name)[0])
+    base = base_of(annotations, _KIND, path, lambda data: _tasks(data, path.name))
     if base is None:
         _save(path, _new_tasks(annotations, images))
         return ()
@@ -297,7 +333,12 @@ class _Again:
                 continue
             if own:
                 self._put(task, own)
-            places |= {f"{number} {rest}": f"{len(found)} {rest}" for rest in own}
+            renamed: dict[str, str] = {}
+            if isinstance(task.get(_SMALL_TASK), dict):
+                task, renamed = _to_small(task)
+            for rest in own:
+                start, _, uid = rest.rpartition(" ")
+                places[f"{number} {rest}"] = f"{len(found)} {start} {renamed.get(uid, uid)}"
             found.append(task)
         return [*found, *_new_tasks(self._base.rest, self._images)], places
 
