@@ -196,7 +196,7 @@ def test_shapes_without_an_image_go_with_every_image(
     ]
 
 
-@pytest.mark.parametrize("name", ["photo", "photo.png", "sub/photo.png", "C:\\imgs\\photo.png"])
+@pytest.mark.parametrize("name", ["photo", "photo.png", "sub/photo.png", "C:\\i\\sub\\photo.png"])
 def test_an_image_may_be_named_in_many_ways(
     tmp_path: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -33,11 +33,12 @@ class ImageMatcher:
 
     The first of these rules that fits an image decides: the path as it was given; the same
     file by another path, as seen from here or from the table; the last parts of its path, down to
-    the file name, with or without the ending; the file name at the end of a whole path, or an
-    address, from elsewhere. If none does, the same once more with no regard to capitals.
+    the file name, with or without the ending; the file name and its folder at the end of a whole
+    path, or an address, from elsewhere. If none does, the same once more with no regard to
+    capitals.
 
-    A folder that is named is never passed over: ``d2/a.png`` is not ``d1/a.png``, and neither is a
-    name that leads to another file that exists.
+    A folder that is named is never passed over: neither ``d2/a.png`` nor ``C:\\data\\d2\\a.png`` is
+    ``d1/a.png``, and neither is a name that leads to another file that exists.
 
     Parameters
     ----------
@@ -123,11 +124,16 @@ class ImageMatcher:
             likely = [place for place in likely if not self._is_beside(place, parts[-1])]
             alike = [place for place in likely if self._ends_with(place, parts, _folded)]
             whole = _WHOLE.match(spelling) is not None
-            for positions in (own if whole else [], alike, likely if whole else []):
+            # A whole path, or an address, from elsewhere.
+            near = [place for place in likely if whole and self._is_in(place, parts)]
+            for positions in ([place for place in near if place in own], alike, near):
                 if positions:
                     nearest = self._nearest(positions, parts)
                     return _Match(self._only(nearest, name), is_certain=False)
-        numbered = [n for n, path in enumerate(self._paths) if is_numbered(name, path.name)]
+        bare = len(_parts(name)) == 1
+        numbered = [
+            n for n, path in enumerate(self._paths) if bare and is_numbered(name, path.name)
+        ]
         return _Match(self._only(numbered, name), is_certain=True) if numbered else None
 
     def _only(self, positions: Sequence[int], name: str) -> int:
@@ -176,6 +182,11 @@ class ImageMatcher:
         path = absolute(self._paths[place])
         own = tuple(map(_plain, path.parts[-len(parts) :]))
         return alike(parts) in (alike(own), alike((*own[:-1], _plain(path.stem))))
+
+    def _is_in(self, place: int, parts: tuple[str, ...]) -> bool:
+        """Whether a path names the folder in which the file lies, or none."""
+        folder = absolute(self._paths[place]).parent.name
+        return len(parts) == 1 or _folded((folder,)) == _folded(parts[-2:-1])
 
     def _nearest(self, positions: Sequence[int], parts: tuple[str, ...]) -> list[int]:
         """Return the images that have most folders in common with a path from elsewhere."""
