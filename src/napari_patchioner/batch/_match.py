@@ -29,7 +29,7 @@ class _Match(NamedTuple):
 
 
 class ImageMatcher:
-    """Finds the image file that a table means.
+    r"""Finds the image file that a table means.
 
     The first of these rules that fits an image decides: the path as it was given; the same
     file by another path, as seen from here or from the table; the last parts of its path, down to
@@ -37,7 +37,7 @@ class ImageMatcher:
     path, or an address, from elsewhere. If none does, the same once more with no regard to
     capitals.
 
-    A folder that is named is never passed over: neither ``d2/a.png`` nor ``C:\\data\\d2\\a.png`` is
+    A folder that is named is never passed over: neither ``d2/a.png`` nor ``C:\data\d2\a.png`` is
     ``d1/a.png``, and neither is a name that leads to another file that exists.
 
     Parameters
