@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,13 @@ import pytest
 from colours import Loader
 from PIL import Image
 
-from napari_patchioner.annotations import Annotation, ImageInfo, read_annotations, write_annotations
+from napari_patchioner.annotations import (
+    Annotation,
+    ImageInfo,
+    Notes,
+    read_annotations,
+    write_annotations,
+)
 from napari_patchioner.cli import main
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, RegionSet, Trace
@@ -143,6 +150,29 @@ def test_errors_name_the_file_and_the_line(
     path.write_text("\n" + json.dumps({**THEIRS, **change}))
     with pytest.raises(FormatError, match=f"^bad.jsonl: line 2: .*{told}"):
         read_annotations(path, {"137576": ImageInfo("", 80, 40)})
+
+
+def test_a_broken_line_is_listed_and_stays_when_the_others_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    images = {"137576": ImageInfo("137576.jpg", 80, 40)}
+    line = json.dumps(THEIRS).encode()
+    for broken in (line[:-30], b'{"image_id": "\xff"}', b"oops"):
+        for lines in ([broken, line], [line, b"", broken, line]):
+            if lines[0] == b"oops":
+                continue
+            path.write_bytes(b"\n".join(lines))
+            notes = Notes()
+            found = read_annotations(path, images, notes=notes)
+            assert len(found) == lines.count(line)
+            assert notes.left_out == 1
+            assert f"a.jsonl: line {lines.index(broken) + 1}: " in notes.lines()[0]
+            new = tmp_path / "new.jsonl"
+            write_annotations(new, [replace(one, caption="new") for one in found], images)
+            kept = [one for one in lines if one]
+            written = new.read_bytes().split(b"\n")[:-1]
+            assert len(written) == len(kept)
+            assert written[kept.index(broken)] == broken
+            assert json.loads(written[kept.index(line)])["caption"] == "new"
 
 
 @pytest.mark.parametrize("image", ["139", 139, "000000000139"])

@@ -57,11 +57,14 @@ def handing_on(found: dict[Path, Any]) -> Iterator[None]:
         _handed_on.reset(token)
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the number and the value of each line of a file with one JSON value per line."""
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the text of each line of a file with one JSON value per line.
+
+    Each is for `parse_json`, as one line may be broken and the others not.
+    """
     for number, line in enumerate(_lines(path), start=1):
         if line.strip():
-            yield number, parse_json(line.strip(), f"{path.name}: line {number}")
+            yield number, line.strip()
 
 
 def first_json(path: Path) -> tuple[Any, bool]:

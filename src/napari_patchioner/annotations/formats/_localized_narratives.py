@@ -37,8 +37,9 @@ from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._outlines import from_xy, to_xy
 from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes, write_text
+from napari_patchioner.annotations._text import decode_text, encoding_of
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import charge_records
+from napari_patchioner.limits import BudgetError, charge_records
 from napari_patchioner.regions import Region, RegionSet, Trace
 
 from ._json_file import (
@@ -97,15 +98,31 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         write_text(path, "".join(f"{to_json(_narrative(one, images))}\n" for one in held))
     else:
         lines, places = _again(base, images)
-        data = encode_text("".join(f"{json_as_read(one)}\n" for one in lines))
+        data = b"\n".join([*map(_line, lines), b""])
         write_bytes(path, data)
         remember_file(data, base.file, places)
     return tuple(one for one in annotations if _strokes(one.region) is None)
 
 
 def _parse(data: bytes) -> list[Any]:
-    """Return the narratives in the lines of a file."""
-    return [parse_json(line, "") for line in data.split(b"\n") if line.strip()]
+    """Return the narratives in the lines of a file; a broken line as its bytes."""
+    if encoding_of(data)[0] != "utf-8":
+        data = decode_text(data, "").encode("utf-8", "surrogatepass")
+    return [_value(line.strip()) for line in data.split(b"\n") if line.strip()]
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return parse_json(line, "")
+    except BudgetError:
+        raise
+    except FormatError:
+        return line
+
+
+def _line(value: Any) -> bytes:
+    """Return the line of a narrative; undoes `_value`."""
+    return value if isinstance(value, bytes) else encode_text(json_as_read(value))
 
 
 def _again(base: Base[list[Any]], images: Images) -> tuple[list[Any], dict[str, str]]:
@@ -258,10 +275,11 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
 
     # The place of a line is counted without empty ones, as it is written again.
     file, found = remember_file(path.read_bytes()), []
-    for place, (number, value) in enumerate(read_lines(path)):
+    for place, (number, text) in enumerate(read_lines(path)):
         where = f"{path.name}: line {number}"
         with leaving_out("narrative", where):
             charge_records()
+            value = parse_json(text, where)
             one = _annotation(fields_of(value, where), number, find)
             if not _is_plain(value):
                 one = with_metadata(one, _KIND, file, place, value)
