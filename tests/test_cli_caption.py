@@ -10,10 +10,18 @@ import pytest
 from colours import Loader
 from PIL import Image
 
-from napari_patchioner.annotations import Annotation, read_tidy_csv, write_napari_csv
+from napari_patchioner.annotations import (
+    FORMATS,
+    Annotation,
+    ImageInfo,
+    read_tidy_csv,
+    write_annotations,
+    write_napari_csv,
+    write_tidy_csv,
+)
 from napari_patchioner.cli import main
 from napari_patchioner.errors import ModelError
-from napari_patchioner.regions import Box, Polygon
+from napari_patchioner.regions import Box, Polygon, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,12 +157,14 @@ def test_captions_of_people_are_overwritten_only_on_demand(
     asked = ["caption", str(photo), "--regions", regions, "--out"]
     assert main([*asked, str(tmp_path / "kept.csv")], load=load) == 0
     told = capsys.readouterr().err
-    assert "4 regions have captions of people and were left; --overwrite captions them too" in told
+    assert "3 regions have captions of people and were left; --overwrite captions them too" in told
+    assert "1 region is locked and stayed as it was" in told
     kept = {one.uid: one.caption for one in read_tidy_csv(tmp_path / "kept.csv")}
     assert (kept["a"], kept["b"]) == ("my own words", "whose?")
     out = tmp_path / "new.csv"
     assert main([*asked, str(out), "--overwrite"], load=load) == 1  # one lies outside its image
-    assert "were left" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert ("were left" in told, "1 region is locked" in told) == (False, True)
     found = {one.uid: one for one in read_tidy_csv(out)}
     assert {uid: (one.caption, one.source) for uid, one in found.items()} == {
         "a": ("red, mostly", "model"),
@@ -361,3 +371,100 @@ def test_a_table_with_a_row_that_cannot_be_read_is_not_written_over(
     assert path.read_bytes() == before
     assert main([*arguments, str(tmp_path / "out.csv")], load=load) == 0
     assert [one.uid for one in read_tidy_csv(tmp_path / "out.csv")] == ["a"]
+
+
+BOX = Box(0, 0, 20, 20)
+
+
+def _annotated(image: str, caption: str = "", uid: str = "a", **fields: Any) -> Annotation:
+    return Annotation(uid, image, BOX, caption, **fields)
+
+
+@pytest.mark.parametrize(
+    ("out", "named", "there"),
+    [
+        ("hs.csv", [], "hs.csv"),
+        ("o.json", ["--format", "coco"], "o.json"),
+        ("o.geojson", [], "o-b.geojson"),
+        ("o.zip", [], "o-b.zip"),
+        ("hd", ["--format", "labelme"], "hd/b.json"),
+        ("gd", ["--format", "geojson"], "gd/b.geojson"),
+        ("yd", ["--format", "yolo"], "yd"),
+    ],
+)
+def test_a_result_that_holds_captions_of_people_is_never_replaced(
+    tmp_path: Path, load: Loader, capsys: Any, out: str, named: list[str], there: str
+) -> None:
+    photos = [str(_photo(tmp_path / f"{name}.png")) for name in "ab"]
+    sizes = {name: ImageInfo(name, 32, 64) for name in ("a.png", "b.png")}
+    target = tmp_path / there
+    target.parent.mkdir(exist_ok=True)
+    form = {"hd/b.json": "labelme", "yd": "yolo", "o.json": "coco"}.get(there)
+    write_annotations(target, [_annotated("b.png", "my words", source="human")], sizes, form)
+    files = [target] if target.is_file() else sorted(p for p in target.rglob("*") if p.is_file())
+    before = [path.read_bytes() for path in files]
+    boxes = tmp_path / "boxes.csv"
+    write_tidy_csv(boxes, [_annotated("a.png"), _annotated("b.png")])
+    asked = ["caption", *photos, "--regions", str(boxes), "--out", str(tmp_path / out), *named]
+    assert main(asked, load=load) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert (len(told), load.names) == (1, [])
+    assert (
+        f"{target}: is there already and holds 1 caption of people, such as 'my words'" in told[0]
+    )
+    assert [path.read_bytes() for path in files] == before
+    # What the run brings along itself is not lost; nor is what a model said.
+    write_tidy_csv(boxes, [_annotated("a.png"), _annotated("b.png", "my words", source="human")])
+    assert main(asked, load=load) == 0
+    write_annotations(target, [_annotated("b.png", "old", source="model")], sizes, form)
+    assert main(asked, load=load) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "parquet"])
+def test_the_same_command_may_be_given_twice(
+    tmp_path: Path, photo: Path, load: Loader, name: str
+) -> None:
+    drawn = Trace(np.array([[4, 4], [9, 30]], float)) if "narratives" in name else BOX
+    mine = Annotation("a", "photo.png", drawn, "my words", source="human")
+    boxes = tmp_path / "boxes.csv"
+    write_tidy_csv(boxes, [mine, Annotation("b", "photo.png", drawn)])
+    regions = "whole" if name == "coco-captions" else str(boxes)
+    out = tmp_path / f"out{next(iter(FORMATS[name].suffixes), '')}"
+    asked = ["caption", str(photo), "--regions", regions, "--out", str(out), "--format", name]
+    assert [main(asked, load=load) for _ in range(2)] == [0, 0]
+
+
+def test_a_file_for_one_region_is_refused_for_more_before_the_work(
+    tmp_path: Path, photo: Path, load: Loader, capsys: Any
+) -> None:
+    asked = ["caption", str(photo), "--out", str(tmp_path / "x.roi"), "--regions"]
+    assert main([*asked, "grid:2"], load=load) == 2
+    assert "a .roi file holds one region, not 4; write a .zip" in capsys.readouterr().err
+    assert (load.names, list(tmp_path.glob("x.roi*"))) == ([], [])
+    assert main([*asked, "grid:1"], load=load) == 0
+
+
+@pytest.mark.parametrize("regions", ["whole", "grid:2"])
+@pytest.mark.parametrize(("out", "named"), [("w.zip", []), ("hd", ["--format", "labelme"])])
+def test_of_images_that_failed_there_are_no_empty_files(
+    tmp_path: Path, load: Loader, capsys: Any, regions: str, out: str, named: list[str]
+) -> None:
+    bad = [tmp_path / "p.png", tmp_path / "q.png"]
+    for path in bad:
+        path.write_bytes(b"damaged")
+    asked = ["--regions", regions, "--out", str(tmp_path / out), *named]
+    assert main(["caption", *map(str, bad), *asked], load=load) == 1
+    assert "was not written, since no image could be read" in capsys.readouterr().err
+    files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert files == sorted(["p.png", "q.png", f"{out}.part"])
+
+
+def test_of_several_files_none_is_named_that_does_not_exist(
+    tmp_path: Path, load: Loader, capsys: Any
+) -> None:
+    photos = [str(_photo(tmp_path / f"{name}.png")) for name in "pq"]
+    out = tmp_path / "w.geojson"
+    assert main(["caption", *photos, "--regions", "whole", "--out", str(out)], load=load) == 0
+    told = capsys.readouterr().err
+    assert "w-p.geojson, w-q.geojson\n2 regions in these files\n" in told
+    assert f"{out}:" not in told

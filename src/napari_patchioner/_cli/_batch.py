@@ -143,6 +143,12 @@ def _run_into(asked: BatchRun, target: Path, format_name: str | None) -> int:
         say(_summary(tally))
         if plan.of_people and not asked.only_empty:
             say(_left_to_people(plan.of_people))
+        if plan.locked:
+            one = plan.locked == 1
+            say(
+                f"{plan.locked} region{' is' if one else 's are'} locked and stayed as "
+                f"{'it was' if one else 'they were'}"
+            )
         write_result(plan, keeper, target, format_name, shown=asked.out, in_place=in_place)
     except (PatchionerError, KeyboardInterrupt):
         keep_what_is_done(keeper, shown=asked.out)

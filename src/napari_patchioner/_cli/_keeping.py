@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from napari_patchioner.annotations import Notes, format_named
-from napari_patchioner.batch import Dataset, Journal, Result, check_format
+from napari_patchioner.batch import Dataset, Journal, Result, check_format, check_people
 from napari_patchioner.errors import FormatError
 
 from ._telling import say
@@ -57,7 +57,10 @@ def check_folder(folder: Path) -> None:
 def check_result(
     plan: Plan, out: str, path: Path, format_name: str | None, *, in_place: bool
 ) -> None:
-    """Refuse a format that could not hold the result, before any work is done."""
+    """Refuse a format that could not hold the result, and to replace what people wrote.
+
+    That is told before any work is done.
+    """
     if _is_dataset(out, format_name):
         return
     is_folder = check_format(plan, path, format_name, in_place=in_place)
@@ -71,6 +74,7 @@ def check_result(
             f"{path}: is a file, but {format_name} makes a folder of a name without an ending of "
             "its own; name a folder"
         )
+    check_people(plan, path, format_name, in_place=in_place)
 
 
 def _is_dataset(out: str, format_name: str | None) -> bool:
@@ -99,10 +103,10 @@ def write_result(
     in_place: bool,
 ) -> None:
     """Write the result and say what it holds."""
+    notes = Notes()
     if isinstance(keeper, Dataset):
         count = keeper.finish()
     else:
-        notes = Notes()
         if shown.endswith(_ENDS_OF_FOLDERS) and format_named(target, format_name).single:
             target.mkdir(exist_ok=True)
         count, left_out = Result(plan, keeper).write(
@@ -110,7 +114,7 @@ def write_result(
         )
         for line in notes.lines():
             say(line)
-        if left_out and not count:
+        if not count and (left_out or not target.exists()):
             say(f"{shown}: was not written, since no image could be read")
             return
         if left_out:
@@ -121,7 +125,8 @@ def write_result(
                 f"({left_out[0].kind})"
             )
     if shown != STDOUT:
-        say(f"{target}: {count} region{'s' * (count != 1)}")
+        total = f"{count} region{'s' * (count != 1)}"
+        say(f"{total} in these files" if notes.count("files") else f"{target}: {total}")
 
 
 def let_go(keeper: AnyKeeper) -> None:

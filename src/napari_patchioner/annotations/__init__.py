@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_patchioner.annotations.formats._formats import (
     FORMATS,
     Format,
+    files_to_write,
     format_again,
     format_named,
     format_of,
@@ -79,6 +80,7 @@ __all__ = [
     "carried",
     "content_hash",
     "encode_text",
+    "files_to_write",
     "find_projects",
     "fitted",
     "forget_files",

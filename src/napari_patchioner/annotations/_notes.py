@@ -66,6 +66,10 @@ class Notes:
     def __len__(self) -> int:
         return self._counts.total()
 
+    def count(self, kind: str) -> int:
+        """Return how many sentences of a kind were added."""
+        return self._counts[kind]
+
     def add(self, kind: str, text: str) -> None:
         """Add a sentence.
 

@@ -10,7 +10,7 @@ from ._job import Job, Outcome, work
 from ._journal import Journal
 from ._match import ImageMatcher
 from ._plan import Plan
-from ._result import Result, check_format
+from ._result import Result, check_format, check_people
 from .local import run
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "caption_folder",
     "caption_image",
     "check_format",
+    "check_people",
     "find_images",
     "run",
     "work",

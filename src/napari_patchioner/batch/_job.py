@@ -212,7 +212,7 @@ def is_open(annotation: Annotation, only_empty: bool, overwrite: bool = False) -
     overwrite : bool
         Whether a caption by a person goes, and one that was accepted.
     """
-    if annotation.extra.get("locked", "").lower() in _YES:
+    if is_locked(annotation):
         return False
     if overwrite:
         return True
@@ -221,6 +221,11 @@ def is_open(annotation: Annotation, only_empty: bool, overwrite: bool = False) -
     if annotation.caption and (annotation.extra.get("reviewed", "").lower() in _ACCEPTED):
         return False
     return not (only_empty and annotation.caption)
+
+
+def is_locked(annotation: Annotation) -> bool:
+    """Whether a person has locked a region, so that it stays whatever is asked."""
+    return annotation.extra.get("locked", "").lower() in _YES
 
 
 PREVIOUS = "previous_caption"

@@ -22,7 +22,7 @@ from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import WholeImage
 
 from ._images import absolute
-from ._job import Job
+from ._job import Job, is_locked
 from ._known_images import KnownImages
 from ._labels import LABEL_SUFFIXES
 from ._match import ImageMatcher, common_parts
@@ -30,7 +30,7 @@ from ._regions import Drawing, GridDrawing, LabelDrawing
 from ._sizes import image_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
 _MOST_CELLS = 256
@@ -60,7 +60,10 @@ class Plan:
     Attributes
     ----------
     of_people : int
-        How many regions have captions by people, or of unknown source, and keep them.
+        How many regions have captions by people, or of unknown source, and keep them; those that
+        are locked do not count.
+    locked : int
+        How many regions are locked, and keep whatever caption they have or lack.
     left_out : int
         How many regions of the file belong to images that were not given.
     source : str
@@ -122,11 +125,19 @@ class Plan:
 
     @property
     def of_people(self) -> int:
-        """How many regions have captions by people, or of unknown source, and keep them."""
+        """How many regions that are not locked keep captions by people, or of unknown source."""
         if self._overwrite:
             return 0
-        own = sum(one.is_human for ones in self._own.values() for one in ones)
-        return own + sum(one.is_human for one in self._everywhere) * len(self)
+        return self._count(lambda one: one.is_human and not is_locked(one))
+
+    @property
+    def locked(self) -> int:
+        """How many regions are locked, and keep whatever caption they have or lack."""
+        return self._count(is_locked)
+
+    def _count(self, counts: Callable[[Annotation], bool]) -> int:
+        own = sum(counts(one) for ones in self._own.values() for one in ones)
+        return own + sum(map(counts, self._everywhere)) * len(self)
 
     def _prepare(self) -> None:
         """Read what there is to read about regions before the first image."""

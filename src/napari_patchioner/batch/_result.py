@@ -13,11 +13,17 @@ from napari_patchioner.annotations import (
     Annotation,
     ImageInfo,
     Notes,
+    files_to_write,
     format_named,
+    read_annotations,
     write_annotations,
 )
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, ImageError
+from napari_patchioner.limits import BudgetError
+from napari_patchioner.regions import WholeImage
 
+from ._known_images import KnownImages
+from ._match import ImageMatcher
 from ._sizes import image_size
 
 if TYPE_CHECKING:
@@ -25,11 +31,16 @@ if TYPE_CHECKING:
 
     from ._job import Job, Outcome
     from ._journal import Journal
+    from ._regions import Drawing
 
 # Formats that go through the regions and hold none of them.
 _STREAMED = ("tidy", "parquet")
+# The ending of files that hold one region each.
+_ALONE = ".roi"
 # So much is written to find out before the work whether the format can hold it.
 _MOST_IMAGES, _MOST_REGIONS = 200, 2000
+_LONGEST = 40
+"""Characters that are shown of a caption."""
 _KINDS = {
     "box": "boxes",
     "polygon": "polygons",
@@ -142,6 +153,8 @@ class Result(Sequence[Annotation]):
         held = list(self)
         self._check(path, len(held))
         images = self.images()
+        if not held and not images and len(self._journal):
+            return 0, ()  # no image could be read: an empty file would say that they hold nothing
         if in_place:
             with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
                 trial = Path(folder) / path.name
@@ -195,7 +208,7 @@ def check_format(
         regions or not all of them in place, or not so many images in one file.
     """
     form = format_named(path, format_name)
-    regions, images = _first_regions(jobs)
+    regions, images = _first_regions(jobs, drawn=path.suffix.lower() == _ALONE)
     if form.name == "html":  # which would show the pictures themselves
         images = {name: replace(info, path=None) for name, info in images.items()}
     with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
@@ -215,8 +228,86 @@ def check_format(
     return is_folder
 
 
-def _first_regions(jobs: Iterable[Job]) -> tuple[list[Annotation], dict[str, ImageInfo]]:
-    """Return regions of the first images that can be read, and the sizes of those images."""
+def check_people(
+    jobs: Iterable[Job], path: Path, format_name: str | None = None, *, in_place: bool = False
+) -> None:
+    """Refuse to replace files that hold captions of people, before any work is done.
+
+    Captions that the run brings along are not lost: those of its own regions.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        All jobs of the run.
+    path, format_name, in_place
+        As for `Result.write`.
+
+    Raises
+    ------
+    FormatError
+        Names the file and one of the captions.
+    """
+    regions: list[Annotation] = []
+    images: dict[str, ImageInfo] = {}
+    paths: list[Path] = []
+    for job in jobs:
+        own = job.regions if job.drawing is None else (*job.regions, _any_region(job))
+        regions += own
+        paths.append(job.path)
+        for name in {job.image, *(one.image for one in own)}:
+            images[name] = ImageInfo(name, 1, 1, job.path)
+    # Where few of the images turn out to have regions, one file is written after all.
+    files = dict.fromkeys((path, *files_to_write(path, regions, images, format_name)))
+    ours = path.resolve() if in_place else None
+    kept = {(one.uid, one.caption) for one in regions if one.is_human}
+    for file in files:
+        if not file.exists() or (ours and ours in (file.resolve(), *file.resolve().parents)):
+            continue
+        if file.is_dir() and len(files) > 1:  # its files are looked at one by one
+            continue
+        lost = [
+            one.caption
+            for one in _held(file, paths)
+            if one.is_human and one.caption and (one.uid, one.caption) not in kept
+        ]
+        if lost:
+            count = f"{len(lost)} caption{'s' * (len(lost) > 1)} of people"
+            raise FormatError(
+                f"{file}: is there already and holds {count}, such as {_short(lost[0])!r}, which "
+                "would be lost; move it away, or name another file with --out"
+            )
+
+
+def _any_region(job: Job) -> Annotation:
+    """Return a region in place of those that will be drawn."""
+    return Annotation("", job.image, WholeImage())
+
+
+def _held(file: Path, paths: Sequence[Path]) -> list[Annotation]:
+    """Return the regions in a file that is there; none where it is no file of regions."""
+    known = KnownImages(paths, ImageMatcher(paths, file.parent))
+    try:
+        return read_annotations(file, known, notes=Notes())
+    except BudgetError as error:
+        raise FormatError(
+            f"{error} and cannot be searched for captions of people; move it away, or name "
+            "another file with --out"
+        ) from error
+    except FormatError:
+        return []
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _first_regions(
+    jobs: Iterable[Job], *, drawn: bool = False
+) -> tuple[list[Annotation], dict[str, ImageInfo]]:
+    """Return regions of the first images that can be read, and the sizes of those images.
+
+    With ``drawn``, all that will be drawn on them, since their number matters.
+    """
     regions: list[Annotation] = []
     images: dict[str, ImageInfo] = {}
     for job in islice(jobs, _MOST_IMAGES):
@@ -225,13 +316,25 @@ def _first_regions(jobs: Iterable[Job]) -> tuple[list[Annotation], dict[str, Ima
             continue
         own = list(job.regions)
         if job.drawing is not None:
-            own += job.drawing.sample(job.image, height, width)
+            own += _drawn(job, job.drawing, height, width, whole=drawn)
         for name in {job.image, *(one.image for one in own)}:
             images[name] = ImageInfo(name, height, width, job.path)
         regions += own
-        if len(regions) >= _MOST_REGIONS or (own and job.drawing is not None and len(images) > 1):
+        alike = bool(own) and job.drawing is not None and len(images) > 1
+        if len(regions) >= _MOST_REGIONS or (alike and not drawn):
             break
     return regions, images
+
+
+def _drawn(
+    job: Job, drawing: Drawing, height: int, width: int, *, whole: bool
+) -> tuple[Annotation, ...]:
+    """Return a region of the kind that is drawn on an image, or all of them."""
+    try:
+        make = drawing.draw if whole else drawing.sample
+        return make(job.image, height, width)
+    except ImageError:
+        return ()
 
 
 def _refuse_loss(path: Path, left_out: Sequence[Annotation]) -> None:

@@ -283,28 +283,78 @@ def _write(
     form: Format, path: Path, annotations: Sequence[Annotation], images: Images
 ) -> tuple[Annotation, ...]:
     """Write one file, or one for each image where a file is about one image only."""
+    files = _files_of_images(form, path, annotations, images)
+    if files is None:
+        return form.write(path, annotations, images)
+    folder = next((one.parent for one in files.values()), path)
+    folder.mkdir(exist_ok=True)
+    own = _by_image(annotations, images)
+    left_out: list[Annotation] = []
+    written = []
+    for image, file in files.items():
+        left = form.write(file, own[image], images)
+        left_out += left
+        if len(left) < len(own[image]):
+            written.append(file)
+    if written:
+        note(
+            "files",
+            f"{form.title} is about one image a file, so that there are {len(written)} files in "
+            f"{folder}: {', '.join(one.name for one in written)}",
+        )
+    return tuple(left_out)
+
+
+def _files_of_images(
+    form: Format, path: Path, annotations: Sequence[Annotation], images: Images
+) -> dict[str, Path] | None:
+    """Return the file of each image where there is one for each; None where all are in one."""
     is_file = any(path.name.lower().endswith(suffix) for suffix in form.suffixes)
     in_folder = path.is_dir() or not is_file
     if not form.single or not (in_folder or len({one.image for one in annotations}) > 1):
-        return form.write(path, annotations, images)
+        return None
     own = _by_image(annotations, images)
     if len(own) == 1 and not path.is_dir():
-        return form.write(path, annotations, images)
+        return None
     suffix = next((end for end in form.suffixes if path.name.lower().endswith(end)), "")
     start = "" if in_folder else f"{path.name[: len(path.name) - len(suffix)]}-"
     folder = path if in_folder else path.parent
-    folder.mkdir(exist_ok=True)
-    left_out: list[Annotation] = []
-    names = {}
-    for image, stem in file_stems({name: image_name(images, name) for name in own}).items():
-        names[image] = f"{start}{stem}{suffix or form.suffixes[0]}"
-        left_out += form.write(folder / names[image], own[image], images)
-    note(
-        "files",
-        f"{form.title} is about one image a file, so that there are {len(names)} files in "
-        f"{folder}: {', '.join(names.values())}",
-    )
-    return tuple(left_out)
+    stems = file_stems({name: image_name(images, name) for name in own})
+    return {
+        image: folder / f"{start}{stem}{suffix or form.suffixes[0]}"
+        for image, stem in stems.items()
+    }
+
+
+def files_to_write(
+    path: str | os.PathLike[str],
+    annotations: Sequence[Annotation],
+    images: Images | None = None,
+    format: str | None = None,  # noqa: A002
+) -> tuple[Path, ...]:
+    """Return the files that `write_annotations` would make or replace.
+
+    Parameters
+    ----------
+    path, annotations, images, format
+        As for `write_annotations`; sizes do not matter.
+
+    Returns
+    -------
+    tuple of Path
+        One file, one of each image, or the folder of a format that is one.
+
+    Raises
+    ------
+    FormatError
+        If the format is unknown.
+    """
+    path, form = Path(path), format_named(Path(path), format)
+    if form.name == "labelme":
+        names = _labelme.file_names(path, annotations, images or {})
+        return tuple(path / name for name in names) or (path,)
+    files = _files_of_images(form, path, annotations, images or {})
+    return (path,) if files is None else tuple(files.values())
 
 
 def _by_image(annotations: Sequence[Annotation], images: Images) -> dict[str, list[Annotation]]:

@@ -238,6 +238,8 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         files |= {f"{roi.name}.roi": encode_roi(roi) for roi in made}
         if not made:
             left_out.append(annotation)
+    if annotations and not files:
+        return tuple(left_out)
     if Path(path).suffix.lower() == ".roi":
         if len(files) != 1:
             raise FormatError(

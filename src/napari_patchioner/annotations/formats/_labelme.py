@@ -299,9 +299,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     """
     path = Path(path)
     check_unique(annotations)
-    own: dict[str, list[Annotation]] = {}
-    for one in annotations:
-        own.setdefault(one.image, []).append(one)
+    own = _by_image(annotations)
     left_out: list[Annotation] = []
     if _is_json(path.name):
         if not all(is_image(next(iter(own)), image) for image in own):
@@ -320,11 +318,31 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         name: _file(image, own[image], images, left_out, folder and folder / name)
         for image, name in names.items()
     }
+    lost = {id(one) for one in left_out}
+    # A file without a region would say that somebody has looked and found nothing.
+    empty = [image for image in names if all(id(one) in lost for one in own[image])]
+    files = {name: one for name, one in files.items() if name not in {names[i] for i in empty}}
+    if annotations and not files:
+        return tuple(left_out)
     bundle = {name: one.data for name, one in files.items()}
     write_bundle(path, {**_others(path, annotations), **bundle})
     for file in files.values():
         file.remember()
     return tuple(left_out)
+
+
+def file_names(path: Path, annotations: Sequence[Annotation], images: Images) -> list[str]:
+    """Return the names of the files that `write` makes in a folder; none where it makes one."""
+    if _is_json(path.name) or is_zip(path):
+        return []
+    return list(_file_names(_by_image(annotations), images).values())
+
+
+def _by_image(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
+    own: dict[str, list[Annotation]] = {}
+    for one in annotations:
+        own.setdefault(one.image, []).append(one)
+    return own
 
 
 def _file_names(own: Mapping[str, Sequence[Annotation]], images: Images) -> dict[str, str]:
