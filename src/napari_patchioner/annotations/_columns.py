@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_patchioner.errors import FormatError
@@ -12,7 +14,7 @@ from ._notes import note
 from ._table import number_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ._annotation import Annotation, Source
     from ._table import Table
@@ -23,7 +25,7 @@ _SOURCES = ("", "model", "edited", "human")
 
 def caption_fields(table: Table, row: int, cells: Mapping[str, str]) -> dict[str, Any]:
     """Return caption, score, source and model of a row, as arguments for an Annotation."""
-    source = cells.get("source", "").strip()
+    source = cells.get("source", "").strip().lower()
     if source not in _SOURCES:
         known = "model, edited, human or empty"
         raise table.error(row, "source", f"{source!r} is unknown; it may be {known}")
@@ -111,6 +113,31 @@ def identity(table: Table, row: int, cells: Mapping[str, str], seen: dict[Any, i
         told = table.error(row, "uid", f"{uid!r} was used before; this region is {own!r} now")
         note("uid", str(told))
     return own
+
+
+def with_uids(table: Table) -> Table:
+    """Return a table whose every row has a uid: the number of the row where there was none."""
+    has = "uid" in table.columns
+    columns = table.columns if has else (*table.columns, "uid")
+    rows = table.rows if has else tuple((row, (*cells, "")) for row, cells in table.rows)
+    at = columns.index("uid")
+    known = {cells[at] for _, cells in rows}
+    if "" not in known:
+        return replace(table, columns=columns, rows=rows)
+    found = []
+    for row, cells in rows:
+        uid = cells[at]
+        if not uid:
+            uid = next(one for one in _counted(f"{row}") if one not in known)
+        found.append((row, (*cells[:at], uid, *cells[at + 1 :])))
+    note("no uid", f"{table.name}: rows without a uid get the number of their row as one")
+    return replace(table, columns=columns, rows=tuple(found))
+
+
+def _counted(name: str) -> Iterator[str]:
+    """Yield a name, and then the same with numbers behind it."""
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
 
 
 def own_uid(image: str, uid: str, seen: dict[Any, int]) -> str:

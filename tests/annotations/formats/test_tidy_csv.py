@@ -20,7 +20,7 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.annotations import _table as table_module
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import Box, Mask, Point, Polygon, RegionSet, WholeImage
+from napari_patchioner.regions import Box, Mask, Point, Polygon, RegionSet, Trace, WholeImage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +130,6 @@ def test_the_same_uid_may_name_regions_of_two_images(tmp_path: Path) -> None:
         ("", "regions.csv: the file is empty"),
         ("image,uid,kind\nc,a,point\n", "row 1: .* lacks"),
         (f"{HEADER}\nc,a,point\n", "row 2: has 3 cells"),
-        (f"{HEADER}\nc,,point,POINT (1 1)\n", "row 2, column 'uid': is empty"),
         (f"{HEADER}\nc,a,cat,POINT (1 1)\n", "row 2, column 'kind': the kind 'cat' is unknown"),
         (f"{HEADER}\nc,a,point,POINT (1\n", "row 2, column 'wkt'"),
         (f"{HEADER}\nc,a,point,POINT (nan 1)\n", "row 2, column 'wkt': .* finite"),
@@ -242,6 +241,39 @@ def test_tables_are_read_as_spreadsheets_save_them(
     [found] = read_annotations(path)
     assert (found.image, found.uid, found.caption, found.extra) == ("cat.png", "a", "a cat", {})
     assert found.score == (0.75 if name == "semicolons" else None)
+
+
+def test_rows_without_a_uid_get_one_that_no_other_row_has(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    row = "c.png,{},point,POINT (1 2)\n"
+    path.write_text(f"{HEADER}\n" + "".join(map(row.format, ["", "a", "2", ""])))
+    notes = Notes()
+    found = read_annotations(path, notes=notes)
+    assert ([one.uid for one in found], notes.left_out) == (["2-2", "a", "2", "5"], 0)
+    assert notes.lines() == ["a.csv: rows without a uid get the number of their row as one"]
+    path.write_text("image,kind,wkt\nc.png,point,POINT (1 2)\nc.png,image,\n")
+    assert [one.uid for one in read_annotations(path)] == ["2", "3"]
+
+
+def test_capitals_and_decimal_commas_of_a_person_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "Image;UID;Kind;WKT;Caption;Score;Source;Note\n"
+        "c.png;a;Polygon;POLYGON ((1,5 2, 9,5 2, 9 8,25, 1,5 2));a cat;0,5;Human;x\n"
+        "c.png;b;point;POINT (10,5 20,5);a dog;;MODEL;\n"
+        "c.png;c;trace;LINESTRING (1 2,3 4);;;;\n"
+    )
+    notes = Notes()
+    one, two, three = read_annotations(path, notes=notes)
+    assert one.region.vertices.tolist() == [[1.5, 1.0], [1.5, 9.0], [7.75, 8.5]]
+    assert (one.caption, one.score, one.source, one.extra) == ("a cat", 0.5, "human", {"Note": "x"})
+    assert (two.region.row, two.region.column, two.source) == (20, 10, "model")
+    assert three.region.points.tolist() == [[1.5, 0.5], [3.5, 2.5]]
+    assert not notes
+    write_annotations(path, [one, two, three])
+    again = read_annotations(path)
+    assert [type(one.region) for one in again] == [Polygon, Point, Trace]
+    assert (again[1].region.row, again[1].source) == (20, "model")
 
 
 def test_columns_of_odd_names_come_back(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations._annotation import Annotation
@@ -15,6 +17,7 @@ from napari_patchioner.annotations._columns import (
     extra_columns,
     extra_fields,
     identity,
+    with_uids,
 )
 from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._region_text import region_from_text, region_to_text
@@ -35,18 +38,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.regions import Region
 
     from ._head import Head
 
 TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
 # Only written where there are sets: what well-known text alone cannot tell about their parts.
 _MEMBERS = "members"
+# In well-known text as programs write it, a space follows the comma after a position.
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _KNOWN = (*TIDY_COLUMNS, *CAPTION_COLUMNS, _MEMBERS)
 
 
 def knows(head: Head) -> bool:
     """Whether a file is a tidy table."""
-    return set(TIDY_COLUMNS) <= set(head.columns)
+    return {"image", "kind", "wkt"} <= set(_own_names(head.columns))
+
+
+def _own_names(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of columns, those of ours without their capitals."""
+    found = list(columns)
+    for name in (*TIDY_COLUMNS, *CAPTION_COLUMNS):
+        like = [at for at, column in enumerate(found) if column.lower() == name]
+        if like and name not in found:
+            found[like[0]] = name
+    return tuple(found)
 
 
 def read(path: Path) -> list[Annotation]:
@@ -66,7 +82,8 @@ def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     ----------
     path : path-like
         A UTF-8 CSV with the columns ``image, uid, kind, wkt`` and, where there are captions,
-        ``caption, score, source, model``, in any order; other columns are kept as extras.
+        ``caption, score, source, model``, in any order and with any capitals; other columns are
+        kept as extras. A row without a uid gets its number as one.
 
     Returns
     -------
@@ -83,7 +100,9 @@ def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
 
 def parse_tidy_csv(table: Table) -> list[Annotation]:
     """Return the annotations in a table, as `read_tidy_csv` does."""
-    table.require(TIDY_COLUMNS, "a table of regions")
+    table = replace(table, columns=_own_names(table.columns))
+    table.require([name for name in TIDY_COLUMNS if name != "uid"], "a table of regions")
+    table = with_uids(table)
     seen: dict[Any, int] = {}
     annotations = []
     for row, values in table.rows:
@@ -97,7 +116,7 @@ def _annotation(table: Table, row: int, values: Sequence[str], seen: dict[Any, i
     cells = dict(zip(table.columns, values, strict=True))
     kind = cells["kind"].strip().lower()
     try:
-        region = region_from_text(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
+        region, wkt = _region(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
     except FormatError as error:
         column = "kind" if "is unknown" in str(error) else "wkt"
         raise table.error(row, column, str(error)) from error
@@ -107,8 +126,22 @@ def _annotation(table: Table, row: int, values: Sequence[str], seen: dict[Any, i
         region=region,
         **caption_fields(table, row, cells),
         extra=extra_fields(cells, _KNOWN),
-        written=(region, cells["wkt"]),
+        written=(region, wkt),
     )
+
+
+def _region(wkt: str, kind: str, members: str) -> tuple[Region, str]:
+    """Return a region and its text, in which numbers may have decimal commas."""
+    try:
+        return region_from_text(wkt, kind, members), wkt
+    except FormatError as error:
+        pointed = _DECIMAL_COMMA.sub(".", wkt)
+        if kind == "mask" or pointed == wkt:
+            raise
+        try:
+            return region_from_text(pointed, kind, members), pointed
+        except FormatError:
+            raise error from None
 
 
 def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
