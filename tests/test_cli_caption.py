@@ -14,6 +14,7 @@ from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
     ImageInfo,
+    read_annotations,
     read_tidy_csv,
     write_annotations,
     write_napari_csv,
@@ -468,3 +469,33 @@ def test_of_several_files_none_is_named_that_does_not_exist(
     told = capsys.readouterr().err
     assert "w-p.geojson, w-q.geojson\n2 regions in these files\n" in told
     assert f"{out}:" not in told
+
+
+@pytest.mark.parametrize(("name", "ending"), [("geojson", ".geojson"), ("imagej", ".zip")])
+def test_a_folder_of_files_of_one_image_each_is_read_again_and_in_place(
+    tmp_path: Path, load: Loader, capsys: Any, name: str, ending: str
+) -> None:
+    photos = [str(_photo(tmp_path / f"{one}.png")) for one in "ab"]
+    folder, table = tmp_path / "many", tmp_path / "all.csv"
+    made = ["--regions", "grid:2", "--format", name, "--out", str(folder)]
+    assert main(["caption", *photos, *made], load=load) == 0
+    asked = ["--regions", str(folder), "--out"]
+    assert main(["caption", *photos, *asked, str(table)], load=load) == 0
+    found = sorted((one.image, one.uid) for one in read_tidy_csv(table))
+    boxes = ("r1c1", "r1c2", "r2c1", "r2c2")
+    assert found == [(one, uid) for one in ("a.png", "b.png") for uid in boxes]
+    # In place, one image of two: the file of the other one stays byte for byte.
+    before = (folder / f"b{ending}").read_bytes()
+    write_annotations(folder / f"a{ending}", [_annotated("", uid="new")], {})
+    capsys.readouterr()
+    assert main(["caption", photos[0], *asked, str(folder)], load=load) == 0
+    assert "4 regions of other images stay as they are" in capsys.readouterr().err
+    assert (folder / f"b{ending}").read_bytes() == before
+    [new] = read_annotations(folder / f"a{ending}")
+    assert (new.uid, new.caption) == ("new", "red, mostly")
+    assert sorted(one.name for one in folder.iterdir()) == [f"a{ending}", f"b{ending}"]
+    # Files of other names would be doubled.
+    (folder / f"a{ending}").rename(folder / f"c{ending}")
+    write_annotations(folder / f"c{ending}", [_annotated("a.png")], {})
+    assert main(["caption", photos[0], *asked, str(folder)], load=load) == 2
+    assert f"(c{ending}), and would be doubled" in capsys.readouterr().err

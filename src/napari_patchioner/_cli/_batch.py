@@ -182,8 +182,10 @@ def _same_file(regions: str, target: Path) -> bool:
 
 def _is_kept(plan: Plan, target: Path, format_name: str | None) -> bool:
     """Whether what is in the file and not captioned stays in it when it is written again."""
-    source = FORMATS.get(plan.source)
-    return source is not None and format_named(target, format_name).read is source.read
+    source, form = FORMATS.get(plan.source), format_named(target, format_name)
+    if form.single and target.is_dir() and not plan.notes.left_out:
+        return True  # files of other images are not written
+    return source is not None and form.read is source.read
 
 
 def _caption(asked: BatchRun, plan: Plan, keeper: AnyKeeper) -> Tally:

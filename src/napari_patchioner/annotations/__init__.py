@@ -47,7 +47,7 @@ from ._captioned import with_human_caption, with_model_caption
 from ._carried import annotation_from, carried, unique
 from ._content_hash import content_hash
 from ._file_names import short_name
-from ._images import ImageInfo, Images, is_numbered
+from ._images import ImageInfo, Images, is_image, is_numbered
 from ._metadata import forget_files, source_format, stated_size
 from ._napari_shape import region_from_shape, shape_from_region
 from ._notes import Notes, leaving_out, note, noting
@@ -90,6 +90,7 @@ __all__ = [
     "format_of",
     "format_tidy_csv",
     "head_of",
+    "is_image",
     "is_numbered",
     "leaving_out",
     "new_uid",

@@ -15,6 +15,7 @@ from napari_patchioner.annotations import (
     Notes,
     files_to_write,
     format_named,
+    is_image,
     read_annotations,
     write_annotations,
 )
@@ -258,6 +259,8 @@ def check_people(
             images[name] = ImageInfo(name, 1, 1, job.path)
     # Where few of the images turn out to have regions, one file is written after all.
     files = dict.fromkeys((path, *files_to_write(path, regions, images, format_name)))
+    if in_place and path.is_dir() and format_named(path, format_name).single:
+        _check_names(path, list(files)[1:], format_name)
     ours = path.resolve() if in_place else None
     kept = {(one.uid, one.caption) for one in regions if one.is_human}
     for file in files:
@@ -276,6 +279,27 @@ def check_people(
                 f"{file}: is there already and holds {count}, such as {_short(lost[0])!r}, which "
                 "would be lost; move it away, or name another file with --out"
             )
+
+
+def _check_names(folder: Path, files: Sequence[Path], format_name: str | None) -> None:
+    """Refuse to write files of one image each again where they would get other names."""
+    there = [
+        one
+        for one in sorted(folder.iterdir())
+        if one.name.lower().endswith(format_named(folder, format_name).suffixes)
+    ]
+    strange = [
+        one.name
+        for one in there
+        if not all(is_image(known.image or one.name, one.name) for known in _held(one, []))
+    ]
+    strange += [one.name for one in files if not one.exists()]
+    if strange:
+        raise FormatError(
+            f"{folder}: its files are not named like the images that their regions belong to "
+            f"({strange[0]}), and would be doubled under other names; name another folder with "
+            "--out"
+        )
 
 
 def _any_region(job: Job) -> Annotation:

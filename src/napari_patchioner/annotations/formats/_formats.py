@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.annotations._carried import unique
 from napari_patchioner.annotations._door import reading_door, writing_door
 from napari_patchioner.annotations._images import image_name
-from napari_patchioner.annotations._notes import Notes, log_notes, note, noting
+from napari_patchioner.annotations._notes import Notes, leaving_out, log_notes, note, noting
 from napari_patchioner.annotations._plane import other_axes
 from napari_patchioner.annotations._table import read_table
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Polygon, RegionSet, crosses_itself
 
 from . import (
@@ -30,7 +32,7 @@ from . import (
     _visual_genome,
     _yolo,
 )
-from ._bundle import file_stems
+from ._bundle import file_stems, is_debris
 from ._head import Head, handing_on, head_of
 
 if TYPE_CHECKING:
@@ -121,6 +123,8 @@ _ALL = (
     _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
     _format(_imagej, "imagej", "ImageJ regions of interest", ".zip", ".roi", single=True),
 )
+# The ending of files that hold one region each, and are named like it.
+_ALONE = ".roi"
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
 
@@ -132,7 +136,7 @@ def read_annotations(
     Parameters
     ----------
     path : path-like
-        A file of any of `FORMATS`.
+        A file of any of `FORMATS`, or a folder of files that are about one image each.
     images : mapping of str to ImageInfo, optional
         The images by the names the file gives them, for formats that tell no sizes.
     notes : Notes, optional
@@ -161,7 +165,10 @@ def read_annotations(
         if form is None:
             raise _unknown(head)
         with handing_on(head):
-            found = form.read(head.path, images) if form.sized else form.read(head.path)
+            if form.single and head.path.is_dir():
+                found = _read_folder(form, head.path)
+            else:
+                found = form.read(head.path, images) if form.sized else form.read(head.path)
         if not found and own.first_error is not None:
             raise own.first_error
         for one in found:
@@ -175,6 +182,38 @@ def read_annotations(
     if notes is None:
         log_notes(taken)
     return found
+
+
+def _read_folder(form: Format, folder: Path) -> list[Annotation]:
+    """Read the files of a folder, each about one image: the one of its name, if it names none."""
+    found: list[Annotation] = []
+    for file in _files_in(form, folder):
+        with leaving_out("file", file.name):
+            if not form.knows(head_of(file)):
+                raise FormatError(f"{file.name}: is no file of the format {form.title!r}")
+            name = "" if file.suffix.lower() == _ALONE else file.stem
+            found += [one if one.image else replace(one, image=name) for one in form.read(file)]
+    return unique(found)
+
+
+def _files_in(form: Format, folder: Path) -> list[Path]:
+    """Return the files in a folder that have an ending of a format."""
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise FormatError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    charge_records(len(files))
+    ours = [one for one in files if one.name.lower().endswith(form.suffixes)]
+    return [one for one in ours if one.is_file() and not is_debris(one.name)]
+
+
+def _format_within(folder: Path) -> Format | None:
+    """Return the format of one file an image that the first such file in a folder is of."""
+    for form in FORMATS.values():
+        files = _files_in(form, folder)[:1] if form.single else []
+        if any(form.knows(head_of(file)) for file in files):
+            return form
+    return None
 
 
 def _crosses_itself(region: Region) -> bool:
@@ -192,7 +231,8 @@ def format_of(head: Head) -> Format | None:
         If the file cannot be read, or would take too much.
     """
     with reading_door(head.path):
-        return next((form for form in FORMATS.values() if form.knows(head)), None)
+        found = next((form for form in FORMATS.values() if form.knows(head)), None)
+        return _format_within(head.path) if found is None and head.path.is_dir() else found
 
 
 def _unknown(head: Head) -> FormatError:
