@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from annotated import IMAGES, annotations, told
+from annotated import IMAGES, annotations, extras, told
 from hypothesis import HealthCheck, given, settings
 
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
@@ -157,7 +157,7 @@ def test_files_of_others_are_read(tmp_path: Path, same_region: Any) -> None:
     pair, line, label, mask = read_annotations(path)
     assert {one.image for one in (pair, line, label, mask)} == {"cells.tif"}
     assert (pair.caption, pair.source) == ("a nucleus", "")
-    assert pair.extra == {"stain": "DAPI", "plane": "2"}
+    assert extras(pair) == {"stain": "DAPI", "plane": "2"}
     assert isinstance(pair.region, RegionSet)
     box, oval = pair.region.members
     assert same_region(box, Box(2.5, 1.5, 7.5, 5.5))
@@ -236,7 +236,8 @@ def test_time_and_depth_are_both_kept(tmp_path: Path) -> None:
     path.write_text(f"{OME}{rois}</OME>")
     found = read_annotations(path)
     assert [one.extra.get("plane") for one in found] == list(planes.values())
-    assert found[3].extra == {"channel": "2"}
+    assert extras(found[3]) == {"channel": "2"}
+    found = [replace(one, extra=extras(one)) for one in found]
     write(path, found, {})
     assert _other(path).rois[3].union[0].the_c == 2
     assert [told(one) for one in read_annotations(path)] == [told(one) for one in found]
@@ -259,11 +260,85 @@ def test_what_is_said_of_shapes_comes_back(tmp_path: Path) -> None:
     assert [one.caption for one in found] == ["", "", "", "a split cell", ""]
     assert [one.extra.get("name") for one in found] == [*names[:3], None, names[4]]
     assert (found[0].extra["tag"], found[0].extra["comment"]) == ("seen", "odd one")
-    captioned = [replace(one, caption="a cell", source="model") for one in found]
+    said = {"caption": "a cell", "source": "model"}
+    captioned = [replace(one, **said, extra=extras(one)) for one in found]
     write(path, captioned, {})
     first = _other(path).rois[0]
     assert (first.name, first.union[0].stroke_width, first.union[0].locked) == ("ROI 1", 2.5, True)
     assert [told(one) for one in read_annotations(path)] == [told(one) for one in captioned]
+
+
+AROUND = f"""<?xml version="1.0" encoding="UTF-8"?>
+<!-- from the microscope -->
+{OME.replace("xmlns", "xmlns:o").replace("<OME", "<o:OME")}
+  <o:Experimenter ID="Experimenter:0" LastName="Dö"/>
+  <o:Image ID="Image:5" Name="a">
+    <o:AcquisitionDate>2020-01-02T03:04:05</o:AcquisitionDate>
+    <o:Pixels ID="Pixels:5" DimensionOrder="XYZCT" Type="uint16" SizeX="20" SizeY="10" SizeZ="3"
+      SizeC="2" SizeT="1" PhysicalSizeX="0.5"><o:MetadataOnly/></o:Pixels>
+    <o:ROIRef ID="ROI:7"/><o:ROIRef ID="ROI:8"/><o:ROIRef ID="ROI:9"/>
+  </o:Image>
+  <o:StructuredAnnotations>
+    <o:TagAnnotation ID="Annotation:3"><o:Value>seen</o:Value></o:TagAnnotation>
+  </o:StructuredAnnotations>
+  <o:ROI ID="ROI:7" Name='Text="7"'><o:Union><o:Point ID='Shape:1' TheZ='2' X='1' Y='1'/></o:Union>
+    <o:AnnotationRef ID="Annotation:3"/></o:ROI>
+  <o:ROI ID="ROI:8"><o:Union><o:Point ID="Shape:8" X="NaN" Y="1"/></o:Union></o:ROI>
+  <o:ROI ID="ROI:9"><o:Union><o:Rectangle ID="Shape:2" X="1" Y="1" Width="3" Height="4"
+    Text="a cell"/></o:Union></o:ROI>
+</o:OME>
+"""
+
+
+def test_a_file_of_others_stays_as_it_is_around_its_regions(
+    tmp_path: Path, same_region: Any
+) -> None:
+    path = tmp_path / "a.ome.xml"
+    path.write_text(AROUND, encoding="utf-8")
+    dot, box = read(path)
+    write(path, [dot, box], {})
+    assert path.read_text(encoding="utf-8") == AROUND
+    said = replace(dot, caption='a "dot" – <b>', source="model", model="mini")
+    write(path, [said, box], {})
+    assert [_without_entry(one) for one in read(path)] == [
+        _without_entry(said),
+        _without_entry(box),
+    ]
+    text = path.read_text(encoding="utf-8")
+    # All that stood there stands there, in its order.
+    at = 0
+    for line in AROUND.replace("/></o:Union>", "\n/></o:Union>").splitlines():
+        at = text.index(line.strip().removesuffix("</o:ROI>"), at)
+    ome = _other(path)
+    assert [roi.id for roi in ome.rois] == ["ROI:7", "ROI:8", "ROI:9"]
+    assert (ome.rois[0].union[0].text, ome.rois[0].union[0].the_t) == (said.caption, None)
+    # The records of then are of this file still: one moves, one is taken out, one is new.
+    new = Annotation("n", "a", Box(1.5, 2.5, 3.5, 4.5), "new")
+    write(path, [replace(said, region=Point(4, 5), caption=""), new], {})
+    moved, added = read(path)
+    assert (moved.caption, moved.source, added.caption, added.image) == ("", "", "new", "a")
+    assert same_region(moved.region, Point(4, 5))
+    assert same_region(added.region, new.region)
+    ome = _other(path)
+    assert [roi.id for roi in ome.rois][:2] == ["ROI:7", "ROI:8"]
+    assert [ref.id for ref in ome.images[0].roi_refs] == [roi.id for roi in ome.rois]
+    assert ome.images[0].pixels.physical_size_x == 0.5
+    # In a file of its own stand the regions that were asked for.
+    [_, added] = read(path)
+    write(tmp_path / "b.ome.xml", [added], {})
+    assert [one.caption for one in read(tmp_path / "b.ome.xml")] == ["new"]
+
+
+def _without_entry(annotation: Annotation) -> dict[str, Any]:
+    return told(replace(annotation, extra=extras(annotation)))
+
+
+def test_regions_alone_stay_of_an_older_file_and_that_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.xml"
+    path.write_text(AROUND.replace("2016-06", "2011-06"), encoding="utf-8")
+    with noting(Notes()) as notes:
+        assert len(read(path)) == 2
+    assert any("only regions would stay" in line for line in notes.lines())
 
 
 def test_rois_are_on_the_images_that_name_them(tmp_path: Path) -> None:

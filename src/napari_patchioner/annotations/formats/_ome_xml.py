@@ -6,34 +6,54 @@ pixels; of an image whose size nobody told, only the regions do.
 
 In files of others, a shape's ``Text`` and the ROI's ``Description`` are captions, and so is its
 ``Name`` where it reads like one (`_region_names`). What else shapes and ROIs say (colours, widths,
-channels, annotations) are extras, and goes back.
+channels, annotations) are extras, and goes back. Such a file of 2015 or 2016 is written again byte
+for byte, but for the ROIs that changed and what is new in it; of older ones the regions alone.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from napari_patchioner.annotations._carried import annotation_from, carried, unique
+from napari_patchioner.annotations._carried import METADATA, annotation_from, carried, unique
 from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._notes import leaving_out, note
+from napari_patchioner.annotations._metadata import (
+    base_of,
+    is_deleted,
+    remember_file,
+    same_record,
+    with_metadata,
+)
+from napari_patchioner.annotations._notes import Notes, leaving_out, note, noting
 from napari_patchioner.annotations._parts import as_one, members_of, shown_as
 from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations._region_names import NAME, is_name
+from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 
 from ._bundle import read_bundle
 from ._json_file import whole_number
 from ._ome_shapes import SHAPES, Size, as_of_today, element_of, region_of, shown
-from ._xml import from_pair, legal, parse_xml, to_pair
+from ._xml import (
+    XmlPlace,
+    from_pair,
+    legal,
+    parse_xml,
+    spliced,
+    to_pair,
+    with_field,
+    xml_bytes,
+    xml_places,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
@@ -44,7 +64,10 @@ if TYPE_CHECKING:
 _SPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{_SPACE} {_SPACE}/ome.xsd"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+_SPACES, _YEARS_AGAIN = "http://www.openmicroscopy.org/Schemas/OME/", ("2015-01", "2016-06")
 _OURS = "napari-patchioner"
+_KIND = "ome-xml"
+_OUR_PIXELS = {"ID", "DimensionOrder", "Type", "SizeX", "SizeY", "SizeZ", "SizeC", "SizeT"}
 _IMAGE = "image"
 # Elements within a ROI that say something about it and are no shapes.
 _BESIDE = ("ChannelRef", "Transform", "Description", "AnnotationRef", "PlaneRef", "MaskPixels")
@@ -90,20 +113,69 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file and the ROI.
     """
     path = Path(path)
-    root = parse_xml(path.name, read_bundle(path, lambda _: True)[path.name])
+    data = read_bundle(path, lambda _: True)[path.name]
+    root = parse_xml(path.name, data)
     if root.tag != "OME":
         raise FormatError(f"{path.name}: is no OME-XML; its root is {root.tag!r}")
-    images = _Images(path.name, root)
+    again = not _is_ours(root) and _is_written_again(data)
+    if not again and not _is_ours(root):
+        note(
+            "not kept",
+            f"{path.name}: is not of a year or in an encoding of OME-XML that is written again as "
+            "it was; of a result over it, keep a copy: only regions would stay",
+        )
+    found = _read_rois(path.name, root)
+    if again:
+        file = remember_file(data)
+        found = [(at, with_metadata(one, _KIND, file, at, None)) for at, one in found]
+    return unique(one for _, one in found)
+
+
+def _read_rois(name: str, root: Element) -> list[tuple[int, Annotation]]:
+    """Return the regions of a file, and which of its ROIs each is."""
+    images = _Images(name, root)
     notes = {one.get("ID", ""): one for one in root.iter() if one.tag.endswith("Annotation")}
-    found: list[Annotation] = []
+    found: list[tuple[int, Annotation]] = []
     for place, roi in enumerate(root.iter("ROI")):
-        name = roi.get("ID") or roi.get("Name") or place + 1
-        with leaving_out("region", f"{path.name}: ROI {name}"):
+        called = roi.get("ID") or roi.get("Name") or place + 1
+        with leaving_out("region", f"{name}: ROI {called}"):
             try:
-                found += _read_roi(roi, str(place), images, notes)
+                found += [(place, one) for one in _read_roi(roi, str(place), images, notes)]
             except FormatError as error:
-                raise FormatError(f"{path.name}: ROI {name}: {error}") from error
-    return unique(found)
+                raise FormatError(f"{name}: ROI {called}: {error}") from error
+    return found
+
+
+def _is_ours(root: Element) -> bool:
+    """Whether a file holds nothing that we would not write ourselves."""
+    notes = [one for part in root.iter("StructuredAnnotations") for one in part]
+    if {one.tag for one in root} - {"Image", "StructuredAnnotations", "ROI"}:
+        return False
+    if any(one.get("Namespace") != _OURS for one in notes):
+        return False
+    for image in root.iter("Image"):
+        pixels = next(image.iter("Pixels"), Element("Pixels"))
+        if set(image.attrib) - {"ID", "Name"} or {one.tag for one in image} - {"Pixels", "ROIRef"}:
+            return False
+        if set(pixels.attrib) - _OUR_PIXELS or {one.tag for one in pixels} - {"MetadataOnly"}:
+            return False
+        if (pixels.get("Type"), pixels.get("SizeC")) != ("uint8", "1"):
+            return False
+    return all(
+        len(list(roi.iter("AnnotationRef"))) == 1 and not set(roi.attrib) - {"ID", "Name"}
+        for roi in root.iter("ROI")
+    )
+
+
+def _is_written_again(data: bytes) -> bool:
+    """Whether regions can be put into a file that stays as it is around them."""
+    try:
+        root = xml_places(data)
+    except FormatError:
+        return False
+    return any(
+        f"{_SPACES}{year}".encode() in data[root.start : root.inner] for year in _YEARS_AGAIN
+    )
 
 
 class _Images:
@@ -302,19 +374,174 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         If a region makes no sense.
     """
     check_unique(annotations)
+    base = base_of(annotations, _KIND, path, lambda data: data)
+    if base is not None and base.content is not None:
+        data, places = _Again(base.content, base.in_place, images).write(base.records, base.rest)
+        write_bytes(path, data)
+        remember_file(data, base.file, places)
+        return ()
+    annotations = [_bare(one) for one in annotations]
     root = Element("OME", {"xmlns": _SPACE, "xmlns:xsi": _INSTANCE, "xsi:schemaLocation": _SCHEMA})
     _add_images(root, annotations, images)
     if annotations:
         notes = SubElement(root, "StructuredAnnotations")
         for place, one in enumerate(annotations):
-            _add_map(notes, place, one)
+            _add_map(notes, f"{place}", one)
     for place, one in enumerate(annotations):
         info = images.get(one.image)
-        _add_roi(root, place, one, (info.height, info.width) if info else None)
+        _add_roi(root, f"{place}", one, (info.height, info.width) if info else None)
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, "unicode")
     write_bytes(path, encode_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'))
     return ()
+
+
+def _bare(annotation: Annotation) -> Annotation:
+    """Return a record without the entry it was read from."""
+    extra = {name: text for name, text in annotation.extra.items() if name != METADATA}
+    return replace(annotation, extra=extra)
+
+
+class _Again:
+    """A file of another program, whose bytes stay but for what changed in its regions.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    in_place : bool
+        Whether it is the file to be written over.
+    images : mapping of str to ImageInfo
+        The images by the names annotations give them.
+    """
+
+    def __init__(self, data: bytes, in_place: bool, images: Images) -> None:
+        self._data, self._in_place, self._images = data, in_place, images
+        self._root = xml_places(data)
+        self._rois = list(self._root.iter("ROI"))
+        self._shown = list(self._root.iter("Image"))
+        named = re.match(rb"<([^\s:>]+:)?OME", data[self._root.start : self._root.inner])
+        self._prefix = (named[1] or b"").decode("ascii", "replace") if named else ""
+        kept = [one for part in self._root.iter("StructuredAnnotations") for one in part.children]
+        self._notes = {one.fields.get("ID", ""): one for one in kept}
+        # A number behind which nothing of ours stands in the file yet.
+        self._free = count(data.count(_OURS.encode()))
+        self._edits: list[tuple[int, int, bytes]] = []
+        self._new_notes: list[bytes] = []
+        self._new_rois: list[bytes] = []
+
+    def write(
+        self, records: Mapping[str, Annotation], rest: Sequence[Annotation]
+    ) -> tuple[bytes, dict[str, str]]:
+        """Return the file with the records in it, and where its ROIs are by where they were."""
+        with noting(Notes()):  # all that was told when the file was read
+            was = dict(_read_rois("", parse_xml("", self._data)))
+        here = {was[int(place)].image for place in records if int(place) in was}
+        gone = set()
+        for place, before in was.items():
+            now = records.get(f"{place}")
+            if now is not None:
+                if not same_record(before, replace(now, uid=before.uid)):
+                    self._update(self._rois[place], before, _bare(replace(now, uid=before.uid)))
+            elif not self._in_place or (before.image in here and is_deleted(before.region)):
+                gone.add(place)
+        self._take_out(gone)
+        for one in rest:
+            self._add(_bare(one))
+        self._place_new()
+        left = [place for place in range(len(self._rois)) if place not in gone]
+        return spliced(self._data, self._edits), {f"{at}": f"{n}" for n, at in enumerate(left)}
+
+    def _bytes(self, element: Element) -> bytes:
+        for one in element.iter():
+            one.tag = f"{self._prefix}{one.tag}"
+        return xml_bytes(element)
+
+    def _insert(self, at: int, new: bytes) -> None:
+        self._edits.append((at, at, new))
+
+    def _update(self, roi: XmlPlace, was: Annotation, now: Annotation) -> None:
+        """Let a ROI say what a record says."""
+        shapes = list(roi.iter(*SHAPES))
+        moved = not same_drawing(was.region, now.region)
+        if moved or was.extra.get(PLANE) != now.extra.get(PLANE) or not shapes:
+            self._draw(roi, now)
+        else:
+            for number, shape in enumerate(shapes):
+                if number == 0 or not now.caption:
+                    tag = self._data[shape.start : shape.inner]
+                    new = with_field(tag, "Text", "" if number else now.caption)
+                    self._edits.append((shape.start, shape.inner, new))
+        refs = [one for one in roi.children if one.tag == "AnnotationRef"]
+        notes = [self._notes.get(one.fields.get("ID", "")) for one in refs]
+        ours = [one for one in notes if one is not None and one.fields.get("Namespace") == _OURS]
+        if ours:
+            holder = Element("StructuredAnnotations")
+            _add_map(holder, ours[0].fields["ID"].partition(":")[2], now)
+            self._edits.append((ours[0].start, ours[0].end, self._bytes(holder[0])))
+            return
+        uid = self._note(now)
+        unions = [one for one in roi.children if one.tag == "Union"]
+        behind = (refs or unions)[-1].end if refs or unions else roi.close
+        self._insert(behind, self._bytes(Element("AnnotationRef", ID=f"Annotation:{uid}")))
+
+    def _note(self, annotation: Annotation) -> str:
+        """Add what a record carries, and return what that is called."""
+        uid = f"{_OURS}:{next(self._free)}"
+        holder = Element("StructuredAnnotations")
+        _add_map(holder, uid, annotation)
+        self._new_notes.append(self._bytes(holder[0]))
+        return uid
+
+    def _draw(self, roi: XmlPlace, now: Annotation) -> None:
+        """Let the shapes of a ROI be those of a record."""
+        holder = Element("OME")
+        _add_roi(holder, f"{_OURS}:{next(self._free)}", now, self._size(now))
+        union = holder[0].find("Union")
+        new = b"" if union is None else self._bytes(union)
+        old = [one for one in roi.children if one.tag == "Union"]
+        self._edits += [(one.start, one.end, b"") for one in old]
+        self._insert(old[0].start if old else roi.inner, new)
+
+    def _size(self, annotation: Annotation) -> Size:
+        info = self._images.get(annotation.image)
+        return (info.height, info.width) if info else None
+
+    def _take_out(self, gone: Collection[int]) -> None:
+        """Take ROIs out, and what names them."""
+        ids = {self._rois[place].fields.get("ID", "") for place in gone} - {""}
+        refs = [one for one in self._root.iter("ROIRef") if one.fields.get("ID") in ids]
+        for one in [*(self._rois[place] for place in gone), *refs]:
+            self._edits.append((one.start, one.end, b""))
+
+    def _add(self, annotation: Annotation) -> None:
+        """Add a region that is new in the file."""
+        holder, uid = Element("OME"), self._note(annotation)
+        _add_roi(holder, uid, annotation, self._size(annotation))
+        self._new_rois.append(self._bytes(holder[0]))
+        info = self._images.get(annotation.image)
+        names = {annotation.image, *([info.name] if info else [])}
+        shown = [one for one in self._shown if one.fields.get("Name") in names]
+        shown = shown or (self._shown if len(self._shown) == 1 else [])
+        if shown and not shown[0].is_bare:
+            inside = [one for one in shown[0].children if one.tag in ("ROIRef", "Pixels")]
+            at = inside[-1].end if inside else shown[0].close
+            self._insert(at, self._bytes(Element("ROIRef", ID=f"ROI:{uid}")))
+
+    def _place_new(self) -> None:
+        """Put what is new where the schema wants it."""
+        root = self._root
+        parts = [one for one in root.children if one.tag == "StructuredAnnotations"]
+        notes = b"".join(self._new_notes)
+        if notes and parts and not parts[-1].is_bare:
+            self._insert(parts[-1].close, notes)
+        elif notes:
+            name = f"{self._prefix}StructuredAnnotations".encode()
+            made = b"<" + name + b">" + notes + b"</" + name + b">"
+            first = next((one.start for one in root.children if one.tag == "ROI"), root.close)
+            start, end = (parts[-1].start, parts[-1].end) if parts else (first, first)
+            self._edits.append((start, end, made))
+        self._insert(root.close, b"".join(self._new_rois))
 
 
 def _add_images(root: Element, annotations: Sequence[Annotation], images: Images) -> None:
@@ -335,7 +562,7 @@ def _add_images(root: Element, annotations: Sequence[Annotation], images: Images
             SubElement(made, "ROIRef", ID=f"ROI:{place}")
 
 
-def _add_map(notes: Element, place: int, annotation: Annotation) -> None:
+def _add_map(notes: Element, place: str, annotation: Annotation) -> None:
     """Add what a region carries."""
     made = SubElement(notes, "MapAnnotation", ID=f"Annotation:{place}", Namespace=_OURS)
     value = SubElement(made, "Value")
@@ -344,7 +571,7 @@ def _add_map(notes: Element, place: int, annotation: Annotation) -> None:
         SubElement(value, "M", K=key).text = held
 
 
-def _add_roi(root: Element, place: int, annotation: Annotation, size: Size) -> None:
+def _add_roi(root: Element, place: str, annotation: Annotation, size: Size) -> None:
     """Add the shapes of a region."""
     roi = SubElement(root, "ROI", ID=f"ROI:{place}")
     name = legal(annotation.extra.get(NAME, ""))
@@ -360,7 +587,8 @@ def _add_roi(root: Element, place: int, annotation: Annotation, size: Size) -> N
         if annotation.caption and number == 0:
             shape.set("Text", legal(annotation.caption))
         if plane is not None:
-            shape.attrib.update({"TheT": str(plane[0]), "TheZ": str(plane[1])})
+            time = {"TheT": str(plane[0])} if " " in annotation.extra[PLANE] else {}
+            shape.attrib.update({**time, "TheZ": str(plane[1])})
         shape.attrib.update(_given_looks(annotation))
     SubElement(roi, "AnnotationRef", ID=f"Annotation:{place}")
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import check_depth
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FRAGILE = re.compile("\r|^\\s|\\s$")
 _JSON = ":json"
+_FIELD = rb"\s+([^\s=]+)\s*=\s*(\"[^\"]*\"|'[^']*')"
+_START = re.compile(rb"<[^\s/>]+(?:" + _FIELD + rb")*\s*/?>")
 
 
 def parse_xml(name: str, data: bytes) -> ElementTree.Element:
@@ -67,6 +74,118 @@ def parse_xml(name: str, data: bytes) -> ElementTree.Element:
             f"{name}: is written in an encoding that is not read; save it as UTF-8"
         ) from error
     return builder.close()
+
+
+@dataclass(slots=True, eq=False)
+class XmlPlace:
+    """Where an element stands in the bytes of a file.
+
+    Attributes
+    ----------
+    tag : str
+        Its name, without a namespace.
+    fields : dict of str to str
+        Its attributes.
+    start, inner : int
+        Where it begins, and where what it holds begins.
+    close, end : int
+        Where what it holds ends, and where it ends itself.
+    children : list of XmlPlace
+        The elements in it.
+    """
+
+    tag: str
+    fields: dict[str, str]
+    start: int
+    inner: int
+    close: int = 0
+    end: int = 0
+    children: list[XmlPlace] = field(default_factory=list)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a single tag, ``<a/>``."""
+        return self.inner == self.end
+
+    def iter(self, *tags: str) -> Iterator[XmlPlace]:
+        """Yield itself and all elements in it that have one of the names, as they stand."""
+        waiting = [self]
+        while waiting:
+            one = waiting.pop()
+            if one.tag in tags:
+                yield one
+            waiting += reversed(one.children)
+
+
+def xml_places(data: bytes) -> XmlPlace:
+    """Return the root of a file that `parse_xml` has read, by where its elements stand.
+
+    Raises
+    ------
+    FormatError
+        If the file is written in an encoding whose tags are not those of ASCII.
+    """
+    parser = expat.ParserCreate(namespace_separator="}")
+    top = XmlPlace("", {}, 0, 0)
+    opened = [top]
+
+    def start(tag: str, fields: dict[str, str]) -> None:
+        at = parser.CurrentByteIndex
+        found = _START.match(data, at)
+        if found is None:
+            raise FormatError("is written in an encoding whose tags are not those of ASCII")
+        bare = {key.rpartition("}")[2]: text for key, text in fields.items()}
+        one = XmlPlace(tag.rpartition("}")[2], bare, at, found.end())
+        opened[-1].children.append(one)
+        opened.append(one)
+
+    def end(_: str) -> None:
+        one = opened.pop()
+        if data[one.inner - 2 : one.inner] == b"/>":
+            one.close = one.end = one.inner
+        else:
+            one.close = parser.CurrentByteIndex
+            one.end = data.index(b">", one.close) + 1
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.Parse(data, True)
+    return top.children[0]
+
+
+def with_field(tag: bytes, name: str, text: str) -> bytes:
+    r"""Return a start tag whose attribute says so; without the attribute where the text is empty.
+
+    >>> with_field(b"<a b='1' c='2'/>", "b", "<"), with_field(b"<a b='1'>", "b", "")
+    (b'<a c=\'2\' b="&lt;"/>', b'<a>')
+    """
+    for found in re.finditer(_FIELD, tag):
+        if found[1] == name.encode():
+            tag = tag[: found.start()] + tag[found.end() :]
+            break
+    if not text:
+        return tag
+    said = xml_bytes(ElementTree.Element("x", {name: legal(text)}))[2:-3]
+    end = len(tag) - (2 if tag.endswith(b"/>") else 1)
+    return tag[:end].rstrip() + said + tag[end:]
+
+
+def xml_bytes(element: ElementTree.Element) -> bytes:
+    """Return an element in ASCII, which is the same in any encoding that XML is written in."""
+    made = ElementTree.tostring(element, "us-ascii")
+    return bytes(made)
+
+
+def spliced(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    """Return bytes in which parts, from one place to another, are replaced.
+
+    >>> spliced(b"abcd", [(3, 3, b"!"), (1, 2, b"")])
+    b'ac!d'
+    """
+    parts, at = [], 0
+    for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
+        parts += [data[at:start], new]
+        at = end
+    return b"".join([*parts, data[at:]])
 
 
 def legal(text: str) -> str:
