@@ -209,3 +209,55 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     assert (records["u3"].layer, records["u4"].layer) == ("traces", "points")
     assert len(captioner.captioned) == asked
     assert len(project.records) >= 5
+
+
+def test_a_joined_or_captioned_layer_that_is_deleted_is_a_step_and_stays_deleted(
+    quiet, started, viewer, tmp_path, again, qtbot
+):
+    annotator, session = started.annotator, started.annotator.session
+    regions = annotator.layer("regions")
+    regions.add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: captions(regions) == [RED], timeout=10000)
+    saved = [
+        Annotation("u1", "", Box(20, 70, 60, 110), "my words", None, "human", "", {}),
+        Annotation("u2", "", Box(20, 130, 60, 170), "a model's", 0.25, "model", "mini", {}),
+    ]
+    path = tmp_path / "from elsewhere.geojson"
+    write_annotations(path, saved, {}, "geojson")
+    viewer.open(str(path), plugin="napari-patchioner")
+    qtbot.waitUntil(lambda: {"u1", "u2"} <= session.records.keys(), timeout=10000)
+    joined = next(layer for layer in viewer.layers if layer.name.startswith("regions [from"))
+    mine = viewer.add_shapes([np.add(BOX, [40, 0])], name="mine")
+    started.look.caption_layer()
+    qtbot.waitUntil(lambda: captions(mine) == [RED], timeout=10000)
+    annotator.edit(session.uids("shapes:mine")[0], "written by me")
+    [keeper] = started.projects.keepers.values()
+
+    def texts():
+        assert keeper.save()
+        return sorted(record.caption for record in read_project(keeper.path).records)
+
+    everything = sorted([RED, "my words", "a model's", "written by me"])
+    assert texts() == everything
+    for layer in (joined, mine):
+        held = captions(layer)
+        viewer.layers.remove(layer)
+        assert "Undo" in started.panel.status.text()
+        qtbot.waitUntil(lambda lost=held: not set(lost) & set(texts()), timeout=5000)
+        started.panel.undo.click()
+        assert layer in viewer.layers
+        assert captions(layer) == held
+        assert captions(regions) == [RED], "Undo has taken nothing else"
+        assert texts() == everything
+        started.panel.redo.click()
+        assert layer not in viewer.layers
+        started.panel.undo.click()
+        assert layer in viewer.layers
+        assert texts() == everything
+        viewer.layers.remove(layer)
+        qtbot.waitUntil(lambda lost=held: not set(lost) & set(texts()), timeout=5000)
+        viewer.layers.selection.active = regions
+        everything = sorted(set(everything) - set(held))
+    dock, project = again()
+    assert [record.caption for record in project.records] == [RED]
+    assert [one.caption for one in dock.annotator.session.records.values()] == [RED]

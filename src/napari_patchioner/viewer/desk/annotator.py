@@ -52,6 +52,8 @@ class Annotator(QObject):
     told = Signal(str)
     # With a layer that is no longer followed.
     released = Signal(object)
+    # With the key of a layer of other people's making that was deleted.
+    deleted = Signal(str)
     # The image has become one of another size.
     replaced = Signal()
 
@@ -68,6 +70,7 @@ class Annotator(QObject):
         self._shape = full_shape(image)
         self.session = Session()
         self.bindings: dict[str, LayerBinding] = {}
+        self._deleted: dict[str, napari.layers.Layer] = {}
         self.message = "Press Start, then draw. You may also draw first."
         self._before = self.message
         self.reader = Reader(viewer, image, library, self)
@@ -326,7 +329,12 @@ class Annotator(QObject):
     def _on_layer_removed(self, event: Event) -> None:
         own = self.sight.sources.own
         lost = own is not None and own.layer is event.value
+        source = self.sight.sources.following.get(event.value)
         self.sight.sources.leave(event.value, deleted=True)
+        if source is not None and self.session.is_away(source.key):
+            self._deleted[source.key] = event.value
+            self.deleted.emit(source.key)
+            self.tell(f"The layer {event.value.name!r} was deleted; Undo brings it back.")
         if lost:
             layers.release(event.value, self.image)
             self.tell("The layer of points was deleted; Undo brings it back.")
@@ -348,12 +356,22 @@ class Annotator(QObject):
         self.released.emit(binding.layer)
 
     def _revive(self) -> None:
-        """Make the layers anew that were deleted and have shapes again by now."""
+        """Make layers anew that have shapes again by now; take away what is deleted once more."""
         for key in layers.KEYS:
             if self.session.uids(key):
                 self.layer(key)
         if self.session.uids(layers.POINTS):
             self.points()
+        sources = self.sight.sources
+        for key, layer in list(self._deleted.items()):
+            if not self.session.is_away(key):
+                del self._deleted[key]
+                if layer not in self.viewer.layers and self.session.holds(key):
+                    sources.follow(layer, key=key)
+                    self.viewer.add_layer(layer)
+        for source in sources:
+            if self.session.is_away(source.key):
+                self.viewer.layers.remove(source.layer)
 
     def _restorable(self) -> list[Any]:
         """Return what keeps our own layers in step, those that undo can change."""

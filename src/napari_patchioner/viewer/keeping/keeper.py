@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf, projects_folder
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
@@ -18,7 +18,7 @@ from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.reading.worker import Job, reporting
 from napari_patchioner.viewer.session.record import is_foreign
 from napari_patchioner.viewer.session.steps import counted
-from napari_patchioner.viewer.sources.source import layer_key
+from napari_patchioner.viewer.sources.source import OPENED, layer_key
 
 from .autosave import Autosave, sentence
 from .restore import add, at_home, restore, resume
@@ -88,6 +88,12 @@ class Keeper(QObject):
         annotator.session.changed.append(self._on_changed)
         self._returning = Returning(annotator, self._snapshots, self)
         self._returning.told.connect(self.told)
+        self._deleted: list[str] = []
+        # A layer that goes together with its image is over with before this.
+        self._after = QTimer(self)
+        self._after.setSingleShot(True)
+        self._after.timeout.connect(self._give_up_deleted)
+        annotator.deleted.connect(self._on_deleted)
         # The last look at shapes whose layer is taken away together with its image.
         annotator.viewer.layers.events.removing.connect(self._look)
 
@@ -321,8 +327,24 @@ class Keeper(QObject):
     def _look(self, *_: object) -> None:
         self._take()
 
+    def _on_deleted(self, key: str) -> None:
+        """Note that a layer was deleted; captions of points and labels wait for theirs."""
+        if key.partition(":")[0] in (OPENED, "shapes"):
+            self._deleted.append(key)
+            self._after.start(0)
+
+    def _give_up_deleted(self) -> None:
+        """Let what was deleted stay deleted, though its image is opened again."""
+        self._take()
+        for key in self._deleted:
+            if self._annotator.session.is_away(key):
+                self._snapshots.delete(key)
+        self._deleted.clear()
+        self.autosave.touch()
+
     def _let_go(self) -> None:
         """Hear no more of the session and the viewer."""
+        self._after.stop()
         if self._on_changed in self._annotator.session.changed:
             self._annotator.session.changed.remove(self._on_changed)
             self._annotator.viewer.layers.events.removing.disconnect(self._look)

@@ -79,6 +79,15 @@ class Snapshots:
         """Write a record from now on that is not shown."""
         self._carried[record.uid] = record
 
+    def delete(self, layer: str) -> None:
+        """Write no more what lay on a layer that a person has deleted; see `dropped`."""
+        known = self._session.records
+        lost = {u: one for u, one in self.lost.items() if one.layer == layer and u not in known}
+        lost |= {u: one for u, one in self.lost.items() if not lost.keys().isdisjoint(one.members)}
+        self._carried = {u: one for u, one in self._carried.items() if u not in lost}
+        self._gone = {u: one for u, one in self._gone.items() if u not in lost}
+        self._dropped |= lost
+
     def set_aside(self, layer: str, bound: Container[str]) -> None:
         """Write on what lies on a layer, which is about to go."""
         for record in self.take(bound):

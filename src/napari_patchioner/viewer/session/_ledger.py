@@ -58,6 +58,8 @@ class Ledger:
         self._together = False
         # Layers whose shapes are not ours to bring back; only their captions are.
         self._foreign: set[str] = set()
+        # Such layers that a person has deleted; a step back brings them back as a whole.
+        self._away: set[str] = set()
 
     @contextmanager
     def step(self, label: str, key: object = None) -> Iterator[None]:
@@ -116,6 +118,14 @@ class Ledger:
         """Return the uids of a layer's shapes, in the order of the shapes."""
         return list(self._order.get(layer, []))
 
+    def holds(self, layer: str) -> bool:
+        """Whether the shapes of a layer are known, if it has none."""
+        return layer in self._order
+
+    def is_away(self, layer: str) -> bool:
+        """Whether a layer of other people's making was deleted by a person, as a step."""
+        return layer in self._away
+
     def tell(self) -> None:
         """Tell everybody who listens that something has changed."""
         if not self._stepping and not self._together:
@@ -147,6 +157,9 @@ class Ledger:
         """
         state, live = self.history.now, self.records
         self.records = {}
+        back = self._away & state.order.keys()
+        away = (self._foreign & self._order.keys()) - state.order.keys()
+        self._foreign -= away
         for kept in state.records:
             record = live.get(kept.uid)
             if kept.layer in self._foreign:
@@ -163,6 +176,8 @@ class Ledger:
                 self.records.setdefault(uid, record)
         order = {k: list(uids) for k, uids in state.order.items() if k not in self._foreign}
         self._order = order | {k: self._order[k] for k in self._foreign if k in self._order}
+        self._foreign |= back
+        self._away = (self._away - back) | away
 
     def _chosen(self, uids: Iterable[str]) -> list[Record]:
         return [self.records[uid] for uid in dict.fromkeys(uids) if uid in self.records]

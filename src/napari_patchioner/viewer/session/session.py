@@ -61,6 +61,7 @@ class Session(Decisions):
         fresh = layer not in self._order
         if foreign:
             self._foreign.add(layer)
+            self._away.discard(layer)
         changes = self._compare(layer, shapes, rows, replaced)
         if fresh:
             state = self._state()
@@ -89,9 +90,12 @@ class Session(Decisions):
         return [shape for shape in seen if shape is not None]
 
     def drop_layer(self, layer: str) -> None:
-        """Drop the shapes of a layer of ours that a person has deleted, as a step."""
+        """Drop the shapes of a layer that a person has deleted, as a step."""
         names = self._order.get(layer, [])
         with self.step(f"deletion of a layer of {counted(names, 'shape')}"):
+            if layer in self._foreign:
+                self._foreign.discard(layer)
+                self._away.add(layer)
             for uid in self._order.pop(layer, []):
                 del self.records[uid]
             self._refresh_groups()

@@ -118,7 +118,7 @@ class Sources(QObject):
         found = (one for one in self.following.values() if one.key == POINTS)
         return next(found, None)  # type: ignore[arg-type]
 
-    def follow(self, layer: napari.layers.Layer, *, own: bool = False) -> Source:
+    def follow(self, layer: napari.layers.Layer, *, own: bool = False, key: str = "") -> Source:
         """Caption what lies on a layer, and what will.
 
         Parameters
@@ -127,6 +127,8 @@ class Sources(QObject):
             Shapes, points or labels.
         own : bool
             It is the image's own points layer: what is put there is a step, and comes back.
+        key : str
+            What the session called the layer before it was deleted.
 
         Raises
         ------
@@ -158,7 +160,7 @@ class Sources(QObject):
             )
         if not own:
             bring_captions(layer)
-        key = POINTS if own else self._key(layer)
+        key = POINTS if own else key or self._key(layer)
         source = kind(layer, self._image, key, self._session, self._changed, self._viewer)
         self.following[layer] = source
         _FOLLOWED[layer] = ref(self)
@@ -176,15 +178,15 @@ class Sources(QObject):
     def leave(self, layer: napari.layers.Layer, *, deleted: bool = False) -> None:
         """Stop following a layer; its captions stay in its table, but not in the session.
 
-        That the image's own points layer was deleted is a step, which can be undone.
+        That a layer was deleted is a step, which can be undone.
         """
         source = self.following.pop(layer, None)
         if source is not None:
             source.close()
             _FOLLOWED.pop(layer, None)
-            if deleted and source.key == POINTS:
+            if deleted and (source.key == POINTS or self._session.holds(source.key)):
                 self._session.drop_layer(source.key)
-            else:
+            elif not self._session.is_away(source.key):
                 self._session.forget(source.key)
             self._changed()
 
