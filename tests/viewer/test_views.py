@@ -117,3 +117,42 @@ def test_where_the_image_is_a_line_there_is_nothing_to_draw_on(dock, viewer):
     dock.panel.draw.buttons["Box"].click()
     assert "not spread over the two displayed axes" in dock.panel.status.text()
     assert all(binding.layer.mode == "pan_zoom" for binding in dock.annotator.bindings.values())
+
+
+def test_a_region_on_several_planes_says_so_and_no_file_holds_it(stack, viewer, qtbot, tmp_path):
+    annotator = stack.annotator
+    layer = annotator.layer("regions")
+    layer.add(np.array([[5, 10, 10], [5, 10, 40], [2, 40, 40]], float), shape_type="polygon")
+    session = annotator.session
+
+    def said():
+        return [record.problem for record in session.records.values()]
+
+    qtbot.waitUntil(lambda: any(said()), timeout=5000)
+    assert "several planes" in said()[0]
+    assert "several planes" in stack.panel.status.text()
+    layer.add(np.array([[3, 10, 10], [3, 10, 40], [3, 40, 40]], float), shape_type="polygon")
+    qtbot.waitUntil(lambda: len(said()) == 2, timeout=5000)
+    for write in (
+        lambda: stack.deeds.export_csv(tmp_path / "out.csv"),
+        lambda: stack.deeds.export(tmp_path / "out.geojson", "geojson"),
+    ):
+        write()
+        assert "1 region left out" in stack.panel.status.text()
+    for name in ("out.csv", "out.regions.csv", "out.geojson"):
+        assert len(read_annotations(tmp_path / name)) == 1, name
+    # Once it lies on one plane, it is captioned like any other.
+    layer.data = [np.array([[3, 10, 10], [3, 10, 40], [3, 20, 40]], float), layer.data[1]]
+    viewer.dims.set_point(0, 3)
+    stack.start()
+    captioned(stack, qtbot, 2)
+    assert said() == ["", ""]
+
+    # The plane has one caption, whichever way its axes are turned.
+    stack.deeds.caption_whole()
+    viewer.dims.order = (0, 2, 1)
+    stack.deeds.caption_whole()
+    whole = [record for record in session.records.values() if record.kind == "image"]
+    assert len(whole) == 1
+    qtbot.waitUntil(lambda: bool(whole[0].caption), timeout=10000)
+    assert annotator.current_whole() is whole[0]

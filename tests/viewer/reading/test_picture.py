@@ -8,6 +8,7 @@ from napari.layers import Image
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.viewer.canvas.geometry import displayed_plane
+from napari_patchioner.viewer.reading.display_watch import DisplayWatch
 from napari_patchioner.viewer.reading.picture import channels, plane_source, same_look
 from napari_patchioner.viewer.session.record import Plane
 
@@ -294,3 +295,13 @@ def test_all_visible_channels_are_read_together(dock, viewer, captioner, qtbot):
     [record] = records.values()
     assert record.caption == "something blue"
     assert [one["layer"] for one in record.origin["display"]["layers"]] == ["red", "blue"]
+
+
+def test_who_follows_the_display_no_more_hears_nothing_of_what_is_under_way():
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((4, 4)))
+    heard = []
+    watch = DisplayWatch(viewer, lambda: heard.append(1))
+    viewer.layers.events.removed.connect(lambda _: watch.close(), position="first")
+    viewer.layers.clear()
+    assert heard == []

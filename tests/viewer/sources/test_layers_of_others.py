@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from npe2 import PluginManager
 
-from napari_patchioner.annotations import Annotation, read_project, write_annotations
+from napari_patchioner.annotations import Annotation, ImageInfo, read_project, write_annotations
 from napari_patchioner.regions import Box, Point, Polygon, Trace
 from napari_patchioner.viewer.keeping import autosave
 
@@ -164,17 +166,30 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     write_annotations(path, saved, {}, "geojson")
     viewer.open(str(path), plugin="napari-patchioner")
     qtbot.waitUntil(lambda: {"u1", "u2", "u3", "u4"} <= session.records.keys(), timeout=10000)
-    assert "joined" in annotator.message
+    assert annotator.message.count("joined") == 3, "of each layer of the file"
     first, second = session.records["u1"], session.records["u2"]
     assert (first.caption, first.source) == ("my words", "human")
     assert (second.caption, second.score, second.reviewed) == ("a model's", 0.25, True)
     qtbot.waitUntil(lambda: session.records["u3"].caption == RED, timeout=10000)
     assert session.records["u4"].caption == "a dot"
     # The same file once more brings nothing twice.
-    before = set(session.records)
+    before, there = set(session.records), list(viewer.layers)
     viewer.open(str(path), plugin="napari-patchioner")
-    qtbot.wait(100)
+    message = annotator.message
+    assert all(f"{name} [from" in message for name in ("regions", "traces", "points"))
+    assert message.count("here already") == 3
+    qtbot.waitUntil(lambda: list(viewer.layers) == there, timeout=5000)
     assert set(session.records) == before
+    # What names an image that is not open says so.
+    lone = tmp_path / "lone.geojson"
+    write_annotations(
+        lone, [replace(saved[0], uid="l1", image="coffee.png")],
+        {"coffee.png": ImageInfo("coffee.png", 120, 180)}, "geojson",
+    )  # fmt: skip
+    [stranger] = viewer.open(str(lone), plugin="napari-patchioner")
+    assert "coffee" in annotator.message
+    assert "Caption this layer" in annotator.message
+    viewer.layers.remove(stranger)
 
     # What the dock has exported comes back with its captions, by napari's own reader.
     started.deeds.export_csv(tmp_path / "stripes.csv")

@@ -200,7 +200,8 @@ def record_outline(
 def record_plane(record: Record, session: Session, axes: tuple[int, int]) -> Plane | None:
     """Return the plane a record lies on; None where its shapes lie on several."""
     if record.plane is not None:
-        return record.plane
+        turned = set(axes) == set(record.plane.axes)
+        return Plane(axes, record.plane.index) if turned else record.plane
     if record.seen is not None:
         return plane_of(record.seen, axes)
     planes = {record_plane(session.records[uid], session, axes) for uid in record.members}

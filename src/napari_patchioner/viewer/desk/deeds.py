@@ -143,11 +143,14 @@ class Deeds(Judging):
         if self.annotator is None:
             return
         try:
-            files = export_csv(Path(path), self.annotator.session, self.annotator.image)
+            notes = Notes()
+            session, image = self.annotator.session, self.annotator.image
+            files = export_csv(Path(path), session, image, notes=notes)
         except (OSError, ValueError) as error:
             self.annotator.tell(f"Nothing was exported: {error}")
         else:
-            self.annotator.tell(f"Saved {' and '.join(file.name for file in files)}.")
+            noted = "".join(f" {line}." for line in notes.lines(1))
+            self.annotator.tell(f"Saved {' and '.join(file.name for file in files)}.{noted}")
 
     def _layer_for(self, tool: Tool) -> napari.layers.Shapes:
         """Return the layer a tool works on: selecting works on both, on the active one first."""

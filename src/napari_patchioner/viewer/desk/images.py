@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas import keys, layers
@@ -90,6 +90,13 @@ class Images(QObject):
         self._hidden: WeakSet[Any] = WeakSet()
         # Layers from files, each of which is asked once which image it is about.
         self._joined: WeakSet[napari.layers.Layer] = WeakSet()
+        self._strange: WeakSet[napari.layers.Layer] = WeakSet()
+        # Of the layers that were opened together, what was told, and which hold nothing new.
+        self._news: dict[Annotator, list[str]] = {}
+        self._needless: list[napari.layers.Layer] = []
+        self._opened = QTimer(self)
+        self._opened.setSingleShot(True)
+        self._opened.timeout.connect(self._on_all_opened)
         choice.changed.connect(self._on_choice)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.renamed.connect(self.reset)
@@ -120,19 +127,24 @@ class Images(QObject):
     def join(self, opened: Iterable[napari.layers.Layer]) -> None:
         """Have layers opened from files of captions join the work on the image they are about.
 
-        Those of no known image join the image at hand. What names an image that is not open, or
-        has regions that are there already, is left alone.
+        Those of no known image join the image at hand. What names an image that is not open is
+        left alone, and what has just been opened and holds nothing new is taken away again.
         """
         for layer in list(opened):
-            image = self._subject(layer) if is_opened(layer) or bring_captions(layer) else None
+            if layer in self._joined or not (is_opened(layer) or bring_captions(layer)):
+                continue
+            image = self._subject(layer)
             annotator = self.annotators.get(image)
-            if annotator is None or layer in self._joined:
+            if annotator is None:
+                if image is None:
+                    self._tell_of_stranger(layer)
                 continue
             self._joined.add(layer)
             if layer.ndim != image.ndim:
-                annotator.tell(
+                self._tell(
+                    annotator,
                     f"{layer.name!r} has {layer.ndim} axes but the image has {image.ndim}, so its "
-                    "regions are not captioned; choose an image with as many."
+                    "regions are not captioned; choose an image with as many.",
                 )
                 continue
             if layer not in annotator.sight.sources.offers():
@@ -141,23 +153,54 @@ class Images(QObject):
                 continue
             uids = [uid for uid in layer.features.get("uid", ()) if uid]
             if uids and all(uid in annotator.session.records for uid in uids):
-                annotator.tell(f"All regions of {layer.name!r} are here already.")
+                self._tell(annotator, f"All regions of {layer.name!r} are here already.")
+                if _says_nothing_new(layer, annotator):
+                    self._needless.append(layer)
                 continue
             try:
                 annotator.sight.sources.follow(layer)
             except PatchionerError as error:
-                annotator.tell(str(error))
+                self._tell(annotator, str(error))
             else:
                 self._dress(layer)
                 number = counted(len(layer.features), "region")
-                annotator.tell(f"{number} of {layer.name!r} joined the work on this image.")
+                self._tell(annotator, f"{number} of {layer.name!r} joined the work on this image.")
+
+    def _tell(self, annotator: Annotator, sentence: str) -> None:
+        """Tell of one layer, after what was told of others that were opened with it."""
+        told = self._news.setdefault(annotator, [])
+        told.append(sentence)
+        annotator.tell(" ".join(told))
+        self._opened.start(0)
+
+    def _tell_of_stranger(self, layer: napari.layers.Layer) -> None:
+        """Say once that a layer is about an image that is not open."""
+        names = sorted(_images_named(layer))
+        if not names or self.current is None or layer in self._strange:
+            return
+        if layers.is_ours(self._viewer, layer):
+            return
+        self._strange.add(layer)
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        self._tell(
+            self.current,
+            f"{layer.name!r} names {names[0]}{more}, which {'are' if more else 'is'} not open; "
+            "choose Caption this layer to have it captioned on this image.",
+        )
+
+    def _on_all_opened(self) -> None:
+        """Take away what was opened for nothing, now that napari is done with opening."""
+        needless, self._needless = self._needless, []
+        self._news.clear()
+        for layer in needless:
+            if not self._closed and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
 
     def _subject(self, layer: napari.layers.Layer) -> napari.layers.Image | None:
         """Return the image that a layer opened from a file is about; the one at hand in doubt."""
         if not hasattr(layer, "features") or not len(layer.features):
             return None
-        names = {str(name) for name in layer.features.get("image", ()) if isinstance(name, str)}
-        names.discard("")
+        names = _images_named(layer)
         at_hand = self._choice.value
         if not names:
             return at_hand
@@ -173,6 +216,7 @@ class Images(QObject):
     def close(self) -> None:
         """Let go of the viewer and close all annotators; what is drawn stays."""
         self._closed = True
+        self._opened.stop()
         events = self._viewer.layers.events
         events.inserted.disconnect(self._on_inserted)
         events.renamed.disconnect(self.reset)
@@ -330,6 +374,24 @@ def _end(annotator: Annotator) -> None:
     annotator.close()
     annotator.setParent(None)
     annotator.deleteLater()
+
+
+def _images_named(layer: napari.layers.Layer) -> set[str]:
+    """Return the images that the rows of a layer name."""
+    names = getattr(layer, "features", {}).get("image", ())
+    return {name for name in names if isinstance(name, str) and name}
+
+
+def _says_nothing_new(layer: napari.layers.Layer, annotator: Annotator) -> bool:
+    """Whether a layer is straight from a file, and all its captions are there already."""
+    if not layer.source.path or layer in annotator.sight.sources.following:
+        return False
+    table, records = layer.features, annotator.session.records
+    captions = table.get("caption", [""] * len(table))
+    return all(
+        uid in records and text in ("", records[uid].caption)
+        for uid, text in zip(table["uid"], captions, strict=True)
+    )
 
 
 def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:

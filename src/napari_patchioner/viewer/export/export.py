@@ -44,7 +44,13 @@ CSV = "csv"
 _NO_FILE_NAME = re.compile(r"[/\\:*?\"<>|\x00-\x1f]")
 
 
-def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tuple[Path, ...]:
+def export_csv(
+    path: Path,
+    session: Session,
+    image: napari.layers.Image,
+    *,
+    notes: Notes | None = None,
+) -> tuple[Path, ...]:
     """Write ``name.csv``, which napari opens, and ``name.regions.csv``, one row per region.
 
     Where there are painted labels, their places and pixels go to ``name.labels.csv`` as well.
@@ -57,6 +63,8 @@ def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tupl
         The captions.
     image : napari.layers.Image
         What they are about.
+    notes : Notes, optional
+        Takes what was left out.
 
     Returns
     -------
@@ -64,6 +72,7 @@ def export_csv(path: Path, session: Session, image: napari.layers.Image) -> tupl
         The files.
     """
     annotations = list(session_annotations(session, image))
+    _note_placeless(session, notes)
     shapes, tidy = path.with_suffix(".csv"), path.with_suffix(".regions.csv")
     write_tidy_csv(tidy, annotations)
     if image.ndim == 2:
@@ -123,6 +132,7 @@ def export_file(
     height, width = full_shape(image)[-2:]
     info = ImageInfo(title, height, width, Path(source) if source else None)
     annotations = list(session_annotations(session, image))
+    _note_placeless(session, notes)
     return path, write_annotations(path, annotations, {title: info}, name, notes=notes)
 
 
@@ -143,6 +153,14 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
         annotation = _annotation(record, session, image)
         if annotation is not None:
             yield annotation
+
+
+def _note_placeless(session: Session, notes: Notes | None) -> None:
+    """Say how many regions lie on no single plane, of which no file can tell."""
+    left = sum(own_axes(record, session) is None for record in session.records.values())
+    if left and notes is not None:
+        words = f"{left} region{'s' * (left > 1)} left out"
+        notes.add("several planes", f"{words}: the corners of one lie on several planes")
 
 
 def suggested_path(image: napari.layers.Image) -> Path:
@@ -166,7 +184,9 @@ def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> No
     drawn = [
         record
         for record in session.records.values()
-        if record.seen is not None and record.seen.shape_type not in (POINT, LABEL)
+        if record.seen is not None
+        and record.seen.shape_type not in (POINT, LABEL)
+        and own_axes(record, session) is not None
     ]
     write_shapes(
         path,
@@ -183,9 +203,11 @@ def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> No
 
 
 def _annotation(record: Record, session: Session, image: napari.layers.Image) -> Annotation | None:
-    """Return one record as an annotation; None if its shape outlines nothing."""
+    """Return one record as an annotation; None if it outlines nothing on a single plane."""
     usual = image.ndim - 2, image.ndim - 1
-    axes = own_axes(record, session) or usual
+    axes = own_axes(record, session)
+    if axes is None:
+        return None
     try:
         region = record_region(record, session, axes)
     except PatchionerError:

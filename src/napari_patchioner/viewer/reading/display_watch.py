@@ -27,6 +27,7 @@ class DisplayWatch:
     def __init__(self, viewer: napari.components.ViewerModel, changed: Callable[[], None]) -> None:
         self._layers = viewer.layers
         self._changed = changed
+        self._closed = False
         self._layers.events.inserted.connect(self._on_inserted)
         self._layers.events.removed.connect(self._on_removed)
         for layer in self._layers:
@@ -34,6 +35,7 @@ class DisplayWatch:
 
     def close(self) -> None:
         """Follow nothing any more."""
+        self._closed = True
         self._layers.events.inserted.disconnect(self._on_inserted)
         self._layers.events.removed.disconnect(self._on_removed)
         for layer in self._layers:
@@ -47,15 +49,18 @@ class DisplayWatch:
                 emitter.disconnect(self._on_change)
 
     def _on_change(self, *_: object) -> None:
-        self._changed()
+        # An emission that is under way goes on to those who hear no more of the next one.
+        if not self._closed:
+            self._changed()
 
     def _on_inserted(self, event: Event) -> None:
-        self._follow(event.value, True)
-        self._changed()
+        if not self._closed:
+            self._follow(event.value, True)
+            self._changed()
 
     def _on_removed(self, event: Event) -> None:
         self._follow(event.value, False)
-        self._changed()
+        self._on_change()
 
 
 def _emitters(layer: object) -> list[EventEmitter]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.viewer.canvas.geometry import record_outline
+from napari_patchioner.viewer.canvas.geometry import own_axes, record_outline
 
 from .large import Overview
 from .worker import Job, write_captions
@@ -35,6 +35,7 @@ class _Need(NamedTuple):
 
 # Batches below are over before anybody could press Cancel.
 WATCHED = 32
+SEVERAL = "its corners lie on several planes; draw it anew on one"
 NEEDS = {"attention": _Need("attention", "attention"), "cls": _Need("cls", "class token")}
 
 
@@ -81,6 +82,7 @@ class Scribe(QObject):
 
     def work(self) -> None:
         """Send all captions that are wanted and possible to a worker, unless it has some."""
+        self._refuse()
         if self._job is not None or self._reader.active or not self._reader.ready:
             return
         tasks = self._tasks()
@@ -128,6 +130,16 @@ class Scribe(QObject):
             return options
         self.told.emit(f"this model has no {missing.name}; its own way of pooling is used instead")
         return {**options, "pooling": None}
+
+    def _refuse(self) -> None:
+        """Say of regions on no single plane why they have no caption."""
+        session = self._session
+        refused = session.take(lambda record: own_axes(record, session) is None)
+        for request in refused:
+            session.fail(request, SEVERAL)
+        if refused:
+            self.told.emit(f"A region has no caption: {SEVERAL}.")
+            self.written.emit()
 
     def _tasks(self) -> list[Task]:
         """Take all requests whose grid is there, each with what outlines its region."""

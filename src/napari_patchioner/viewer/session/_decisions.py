@@ -109,14 +109,17 @@ class Decisions(Ledger):
     def whole(self, plane: Plane) -> Record:
         """Return the record of a whole plane, made on first use."""
         found = self.find_whole(plane)
+        plane = plane.upright
         if found is None:
             uid = "-".join(["image", *map(str, plane.axes), *map(str, plane.index)])
             found = self.records[uid] = Record(uid, "image", uid, plane=plane)
         return found
 
     def find_whole(self, plane: Plane) -> Record | None:
-        """Return the record of a whole plane, if there is one."""
-        return next((r for r in self.records.values() if r.plane == plane), None)
+        """Return the record of a whole plane, whichever way it is turned, if there is one."""
+        known = ((r, r.plane) for r in self.records.values())
+        found = (r for r, own in known if own is not None and own.upright == plane.upright)
+        return next(found, None)
 
     def _fingerprint(self, members: Iterable[str]) -> str:
         return "+".join(self.records[uid].fingerprint for uid in members)

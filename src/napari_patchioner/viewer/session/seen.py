@@ -66,6 +66,12 @@ class Plane(NamedTuple):
     axes: tuple[int, int] = (0, 1)
     index: tuple[int, ...] = ()
 
+    @property
+    def upright(self) -> Plane:
+        """The same plane with its axes in ascending order, as no display has turned it."""
+        low, high = sorted(self.axes)
+        return Plane((low, high), self.index)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
