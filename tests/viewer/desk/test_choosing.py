@@ -75,6 +75,43 @@ def test_a_chosen_image_is_shown_and_drawn_on(started, viewer, picture):
     assert below.visible
 
 
+def test_the_dock_begins_at_the_image_that_is_active_and_seen(viewer, library, picture, qtbot):
+    from napari_patchioner.viewer import CaptionDock
+
+    viewer.add_image(picture, name="below")
+    over = viewer.add_image(picture, name="over")
+    viewer.layers.selection.active = over
+    dock = CaptionDock(viewer, library=library)
+    try:
+        assert (dock.image, dock.annotator.image) == (over, over)
+    finally:
+        dock.shut_down()
+        dock.deleteLater()
+
+
+def test_an_image_stays_chosen_and_the_dock_narrow_whatever_it_is_called(dock, viewer, picture):
+    first = viewer.layers["stripes"]
+    for name in ("over", "top"):
+        viewer.add_image(picture, name=name)
+    box, window = dock.panel.source.image, viewer.window._qt_window
+    for image in (first, viewer.layers["over"]):
+        box.value = image
+        annotator, width = dock.annotator, dock.minimumWidth()
+        for name in ("another name", "n" * 240, "a b " * 60):
+            image.name = name
+            window.layout().activate()
+            QApplication.processEvents()
+            assert (dock.image, dock.annotator) == (image, annotator)
+            assert box.native.currentText() == image.name
+            dock.tell(f"{image.name!r} is not there.")
+            dock.panel.project.show_state(f"Saved in {image.name}", None)
+            assert dock.panel.status.text() == f"{image.name!r} is not there."
+            QApplication.processEvents()
+            assert dock.widget().minimumSizeHint().width() <= width
+            assert dock.minimumWidth() == width
+            assert image.name in box.tooltip
+
+
 def test_channels_stay_together(dock, viewer):
     look = {"blending": "additive", "scale": (1, 1)}
     plane = np.zeros((120, 180), np.uint8)

@@ -19,11 +19,12 @@ from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.export.placing import may_mean
 from napari_patchioner.viewer.session.steps import counted
 from napari_patchioner.viewer.sources.source import bring_captions, is_opened
+from napari_patchioner.viewer.widgets import forms
 
 from .annotator import Annotator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import napari
     from magicgui.widgets import ComboBox
@@ -108,8 +109,26 @@ class Images(QObject):
         if not self._closed:
             turn_all(self._viewer)
             with self._follow():
-                self._choice.reset_choices()
+                self._offer()
             self._turn()
+
+    def _offer(self) -> None:
+        """Offer the images, and leave the chosen one chosen, whatever it is called by now."""
+        before = self.current.image if self.current is not None else None
+        # magicgui knows its choice again by the text only.
+        with self._choice.changed.blocked():
+            self._choice.reset_choices()
+            images = self._choice.choices
+            wanted = before if before in images else self._foremost(images)
+            if self._choice.value is not wanted:
+                self._choice.value = wanted
+
+    def _foremost(self, images: Sequence[napari.layers.Image]) -> napari.layers.Image | None:
+        """Return the image a person is at: the active one, else the uppermost that is seen."""
+        active = self._viewer.layers.selection.active
+        seen = [image for image in reversed(images) if image.visible]
+        ours = [image for image in seen if layers.belongs(self._viewer, active, image)]
+        return next(iter((*ours, *seen, *images)), None)
 
     def bind(self, chosen: Iterable[str]) -> None:
         """Give layers of the current annotator, made on first use, our keys; follow their mode."""
@@ -308,6 +327,7 @@ class Images(QObject):
     def _turn(self) -> None:
         """Turn to the annotator of the image that is chosen now."""
         image = self._choice.value
+        forms.name_image(self._choice)
         if image is not None and image not in self.annotators:
             annotator = Annotator(self._viewer, image, self._library, self.parent())
             self._prepare(annotator)

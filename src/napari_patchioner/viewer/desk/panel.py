@@ -18,6 +18,7 @@ from napari_patchioner.viewer.widgets.draw_bar import DrawBar
 from napari_patchioner.viewer.widgets.help_button import HelpButton
 from napari_patchioner.viewer.widgets.progress_row import ProgressRow
 from napari_patchioner.viewer.widgets.review_bar import ReviewBar
+from napari_patchioner.viewer.widgets.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +40,7 @@ class Panel(QWidget):
         self.options = forms.options_form()
         self.canvas = forms.canvas_form()
         self.progress = ProgressRow(self)
-        self.status = QLabel(self)
-        self.status.setWordWrap(True)
+        self.status = Sentence(self)
         self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.draw = DrawBar(self)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_patchioner.viewer.session.steps import counted
+from napari_patchioner.viewer.widgets.sentence import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ class CopyOffer(QWidget):
         super().__init__(parent)
         self.question = QLabel(self)
         self.question.setWordWrap(True)
+        narrow(self.question)
         self.question.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.accept = QPushButton("Take them over", self)
         self.accept.setToolTip("They go on beside this image; the other project stays as it is.")
@@ -100,6 +102,7 @@ class CopyOffer(QWidget):
         self.setVisible(bool(copies))
         if copies:
             self.question.setText(question(copies))
+            self.question.setToolTip(question(copies))
 
 
 def question(copies: Sequence[CopyProject]) -> str:

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_patchioner.viewer.widgets.buttons import button
+from napari_patchioner.viewer.widgets.sentence import Sentence
 from napari_patchioner.viewer.widgets.wheel import WheelGuard
 
 from .region_filter import ONLY, FilterError, RegionFilter
@@ -58,7 +59,7 @@ class RegionList(QWidget):
         self.pattern = QCheckBox("Regular expression", self)
         self.only = QComboBox(self)
         self.count = QLabel(self)
-        self.problem = QLabel(self)
+        self.problem = Sentence(self)
         self._source: tuple[Session | None, tuple[int, int]] = (None, (0, 1))
         self._canvas: list[str] = []
         self._timer = QTimer(self)
@@ -79,7 +80,6 @@ class RegionList(QWidget):
         self.only.setToolTip(
             "Which regions to list. Low score: the lowest quarter of the model's captions."
         )
-        self.problem.setWordWrap(True)
         self.problem.hide()
 
     def _lay_out(self) -> None:

@@ -17,6 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_patchioner.viewer.widgets.sentence import Sentence
+
 from .inspector import LARGEST
 
 if TYPE_CHECKING:
@@ -60,8 +62,7 @@ class LookBar(QWidget):
         self.brush.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.brush.valueChanged.connect(self.changed)
         self.wide = QLabel(self)
-        self.text = QLabel(self)
-        self.text.setWordWrap(True)
+        self.text = Sentence(self)
         self.text.setMinimumHeight(2 * self.text.fontMetrics().lineSpacing())
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.menu = QMenu(self)

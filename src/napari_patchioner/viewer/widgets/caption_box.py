@@ -8,6 +8,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
+from .sentence import narrow
 from .verdict import concepts_line, provenance, verdict_line
 from .wordings import Wordings
 
@@ -120,6 +121,7 @@ class CaptionBox(QWidget):
 def _line(parent: QWidget, tip: str) -> QLabel:
     label = QLabel(parent)
     label.setWordWrap(True)
+    narrow(label)
     label.setToolTip(tip)
     label.setMinimumHeight(label.fontMetrics().lineSpacing())
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

@@ -12,6 +12,7 @@ from magicgui.widgets import (
     LineEdit,
     SpinBox,
 )
+from qtpy.QtCore import Qt
 
 from napari_patchioner.viewer.canvas.canvas_text import CROWD, LINES, TEMPLATE
 
@@ -55,8 +56,20 @@ def image_form(images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]
         Returns the image layers by name; asked whenever the choices are reset.
     """
     image = ComboBox(name="image", label="Image", choices=images, nullable=False)
-    image.tooltip = "The image layer to caption; of a stack, the plane on display."
+    name_image(image)
+    # Names of layers are as long as those of files.
+    _narrow(image)
+    image.native.view().setTextElideMode(Qt.TextElideMode.ElideMiddle)
     return image
+
+
+def name_image(image: ComboBox) -> None:
+    """Have the tooltips say the names whole, for which there may be no room."""
+    tip = "The image layer to caption; of a stack, the plane on display."
+    box = image.native
+    image.tooltip = "\n".join(filter(None, (box.currentText(), tip)))
+    for place in range(box.count()):
+        box.setItemData(place, box.itemText(place), Qt.ItemDataRole.ToolTipRole)
 
 
 def options_form() -> Container:
@@ -150,13 +163,18 @@ def canvas_form() -> Container:
     return _compact(Container(widgets=[visible, template, lines, crowd], labels=True))
 
 
+def _narrow(choice: ComboBox) -> None:
+    """Let no long choice make the dock wider."""
+    box = choice.native
+    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(10)
+
+
 def _compact(form: Container) -> Container:
     """Leave out the margins, and let no long choice make the dock wider."""
     for widget in form:
         if isinstance(widget, ComboBox):
-            box = widget.native
-            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(10)
+            _narrow(widget)
     form.native.layout().setContentsMargins(0, 0, 0, 0)
     form.native.layout().setSpacing(4)
     return form
