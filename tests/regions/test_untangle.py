@@ -6,7 +6,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.regions import untangle
+from napari_patchioner.errors import RegionError
+from napari_patchioner.grids import GridTransform
+from napari_patchioner.regions import Polygon, cover, crosses_itself, is_tangled, untangle
 
 CIRCLE = np.linspace(0, 2 * np.pi, 60, endpoint=False)
 ROUND = 50 + 40 * np.stack([np.sin(CIRCLE), np.cos(CIRCLE)], axis=1)
@@ -49,3 +51,15 @@ def test_the_tolerance_decides():
     lasso = np.array([[0.0, 0], [0, 90], [90, 90], [90, 20], [70, -10], [90, -10]])
     np.testing.assert_array_equal(untangle(lasso, tolerance=0.001), lasso)
     assert shapely.Polygon(untangle(lasso, tolerance=0.2)).is_valid
+
+
+def test_a_tangle_of_many_thousand_crossings_is_refused_at_little_cost():
+    tangle = np.random.default_rng(0).uniform(0, 1000, (6000, 2))
+    assert is_tangled(tangle)
+    assert crosses_itself(tangle)
+    np.testing.assert_array_equal(untangle(tangle), tangle)
+    with pytest.raises(RegionError, match="crosses itself more than 20,000 times"):
+        cover(Polygon(tangle), GridTransform((1000, 1000), (10, 10)))
+    angles = np.linspace(0, 4 * np.pi, 6000)
+    twice = np.stack([np.sin(angles), np.cos(angles)], axis=1) * np.linspace(9, 5, 6000)[:, None]
+    assert not is_tangled(twice)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._bounds import bounds
 from ._cover import cover
 from ._each import each
-from ._outline import crosses_itself
+from ._outline import MOST_CROSSINGS, crosses_itself, is_tangled
 from ._shapes import (
     Box,
     Ellipse,
@@ -22,6 +22,7 @@ from ._untangle import untangle
 from ._weights import PatchWeights
 
 __all__ = [
+    "MOST_CROSSINGS",
     "Box",
     "Ellipse",
     "Mask",
@@ -36,6 +37,7 @@ __all__ = [
     "cover",
     "crosses_itself",
     "each",
+    "is_tangled",
     "united",
     "untangle",
 ]

@@ -8,7 +8,43 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from napari_patchioner.errors import RegionError
+
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+MOST_CROSSINGS = 20_000
+"""Crossings of an outline that are sorted out."""
+
+_EDGES_AT_ONCE = 64
+
+
+def is_tangled(vertices: npt.ArrayLike) -> bool:
+    """Return whether an outline crosses itself so often that nobody can have drawn it.
+
+    What it encloses would take minutes and gigabytes to find out.
+
+    Parameters
+    ----------
+    vertices : array_like of float, shape (n, 2)
+        ``(row, column)`` of the corners in image pixels; the last joins the first.
+
+    >>> is_tangled([[0, 0], [20, 20], [20, 0], [0, 20]])
+    False
+    """
+    points = np.asarray(vertices, float)
+    count = len(points)
+    if count * (count - 3) / 2 <= MOST_CROSSINGS or shapely.is_valid(shapely.Polygon(points)):
+        return False
+    edges = shapely.linestrings(np.stack([points, np.roll(points, -1, axis=0)], axis=1))
+    tree = shapely.STRtree(edges)
+    met = 0
+    for start in range(0, count, _EDGES_AT_ONCE):
+        some = edges[start : start + _EDGES_AT_ONCE]
+        # Each meets itself and its two neighbours, and each crossing is met from both sides.
+        met += len(tree.query(some, predicate="intersects")[0]) - 3 * len(some)
+        if met > 2 * MOST_CROSSINGS:
+            return True
+    return False
 
 
 def crosses_itself(vertices: npt.ArrayLike) -> bool:
@@ -28,6 +64,8 @@ def crosses_itself(vertices: npt.ArrayLike) -> bool:
     outline = shapely.Polygon(points[:, ::-1])
     if shapely.is_valid(outline):
         return False
+    if is_tangled(points):
+        return True
     # Where an outline crosses itself, signed areas cancel or pile up; where it only touches
     # itself they do not.
     area = shapely.area(shapely.make_valid(outline))
@@ -42,9 +80,18 @@ def outline_rings(vertices: FloatArray) -> list[tuple[float, FloatArray]]:
     list of (float, ndarray of float, shape (n, 2))
         1 or, for holes, -1, and the vertices; the outline itself where it does not cross itself.
         Else what is within an odd number of turns, as pycocotools fills it.
+
+    Raises
+    ------
+    RegionError
+        If it is tangled.
     """
     if not crosses_itself(vertices):
         return [(1.0, vertices)]
+    if is_tangled(vertices):
+        raise RegionError(
+            f"The outline crosses itself more than {MOST_CROSSINGS:,} times: draw it again."
+        )
     parts = shapely.get_parts(shapely.make_valid(shapely.Polygon(vertices[:, ::-1])))
     return [
         (sign, shapely.get_coordinates(ring)[:-1, ::-1])

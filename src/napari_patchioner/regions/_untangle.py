@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._areas import finite
-from ._outline import crosses_itself, signed_area
+from ._outline import crosses_itself, is_tangled, signed_area
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
     [[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.2], [8.9, -0.1]]
     """
     vertices = finite(np.asarray(vertices, float))
-    if not crosses_itself(vertices):
+    if not crosses_itself(vertices) or is_tangled(vertices):
         return vertices
     loops = _loops(vertices)
     sizes = [signed_area(loop) for loop in loops]

@@ -280,3 +280,12 @@ def test_a_folder_of_files_is_captioned_in_place(tmp_path: Path, target: str) ->
     assert shapes["dog_labels.json"] == FOREIGN["shapes"]
     assert shapes["cat_labels.json"][:3] == FOREIGN["shapes"][:3]
     assert shapes["cat_labels.json"][3]["description"] == "an eye"
+
+
+def test_a_circle_beyond_all_numbers_is_told_without_a_warning(tmp_path: Path) -> None:
+    points = [[1e308, 1e308], [-1e308, -1e308]]
+    shape = {"label": "a", "points": points, "shape_type": "circle"}
+    path = tmp_path / "cat.json"
+    path.write_text(json.dumps({"version": "5", "imagePath": "cat.png", "shapes": [shape]}))
+    with pytest.raises(FormatError, match="a circle is larger than any number"):
+        read_annotations(path)

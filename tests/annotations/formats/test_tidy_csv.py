@@ -222,6 +222,17 @@ def test_a_lasso_of_many_vertices_fits_in_a_cell(tmp_path: Path) -> None:
     assert csv.field_size_limit() == limit
 
 
+def test_an_outline_that_is_a_tangle_is_left_out(tmp_path: Path) -> None:
+    """What it encloses would take gigabytes to find out."""
+    ring = np.random.default_rng(0).uniform(0, 1000, (20_000, 2))
+    items = [Annotation("a", "c.png", Polygon(ring)), Annotation("b", "c.png", Polygon(ring[:20]))]
+    write_tidy_csv(tmp_path / "a.csv", items)
+    notes = Notes()
+    assert [one.uid for one in read_annotations(tmp_path / "a.csv", notes=notes)] == ["b"]
+    assert notes.left_out == 1
+    assert "a.csv: region 'a': its outline crosses itself more than" in notes.lines()[0]
+
+
 TEXTS = {
     "trailing": "image,uid,kind,wkt,caption,,\ncat.png,a,point,POINT (1 2),a cat,,\n,,,,,,\n",
     "semicolons": "image;uid;kind;wkt;caption;score\ncat.png;a;point;POINT (1 2);a cat;0,75\n",

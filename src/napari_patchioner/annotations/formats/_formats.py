@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_patchioner.annotations._carried import unique
 from napari_patchioner.annotations._door import reading_door, writing_door
 from napari_patchioner.annotations._images import image_name
@@ -14,7 +16,13 @@ from napari_patchioner.annotations._plane import other_axes
 from napari_patchioner.annotations._table import read_table
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import Polygon, RegionSet, crosses_itself
+from napari_patchioner.regions import (
+    MOST_CROSSINGS,
+    Polygon,
+    RegionSet,
+    crosses_itself,
+    is_tangled,
+)
 
 from . import (
     _coco,
@@ -38,6 +46,8 @@ from ._head import Head, handing_on, head_of
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
+
+    import numpy.typing as npt
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
@@ -169,6 +179,7 @@ def read_annotations(
                 found = _read_folder(form, head.path)
             else:
                 found = form.read(head.path, images) if form.sized else form.read(head.path)
+        found = [one for one in found if not _is_left_out(Path(path).name, one, own)]
         if not found and own.first_error is not None:
             raise own.first_error
         for one in found:
@@ -218,8 +229,22 @@ def _format_within(folder: Path) -> Format | None:
 
 def _crosses_itself(region: Region) -> bool:
     """Whether an outline of a region crosses itself."""
+    return any(map(crosses_itself, _outlines(region)))
+
+
+def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:
+    """Return the outlines that people drew, vertex by vertex."""
     members = region.members if isinstance(region, RegionSet) else (region,)
-    return any(isinstance(one, Polygon) and crosses_itself(one.vertices) for one in members)
+    return [np.asarray(one.vertices, float) for one in members if isinstance(one, Polygon)]
+
+
+def _is_left_out(file: str, annotation: Annotation, notes: Notes) -> bool:
+    """Whether nobody could tell what the outline of a record encloses; noted if so."""
+    if not any(map(is_tangled, _outlines(annotation.region))):
+        return False
+    told = f"its outline crosses itself more than {MOST_CROSSINGS:,} times; draw it again"
+    notes.leave_out("outline", FormatError(f"{file}: region {annotation.uid!r}: {told}"))
+    return True
 
 
 def format_of(head: Head) -> Format | None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -79,7 +80,9 @@ def region_of(shape: Mapping[str, Any]) -> Region:
 def _outlined(kind: str, points: Any) -> Region:
     """Return the region that points outline, ``x y``."""
     if kind == "circle":
-        radius = float(np.hypot(*(points[1] - points[0])))
+        radius = math.dist(*points.tolist()[:2])
+        if not math.isfinite(radius):
+            raise FormatError("a circle is larger than any number")
         return ellipse_from_axes(points[0], [radius, 0], [0, radius])
     vertices = from_xy(points)
     if kind == "rectangle":
