@@ -499,3 +499,67 @@ def test_a_folder_of_files_of_one_image_each_is_read_again_and_in_place(
     write_annotations(folder / f"c{ending}", [_annotated("a.png")], {})
     assert main(["caption", photos[0], *asked, str(folder)], load=load) == 2
     assert f"(c{ending}), and would be doubled" in capsys.readouterr().err
+
+
+def _result(height: int, width: int) -> dict[str, Any]:
+    value = {"x": 0, "y": 0, "width": 30, "height": 60, "rectanglelabels": ["cat"]}
+    about = {"original_height": height, "original_width": width, "value": value, "id": "r"}
+    return {**about, "type": "rectanglelabels", "from_name": "label", "to_name": "image"}
+
+
+def _stating(height: int, width: int) -> dict[str, Any]:
+    """Return files of three formats that say how large the photograph is."""
+    sides = {"height": height, "width": width}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 20]}
+    shape = {"label": "cat", "points": [[0, 0], [20, 20]], "shape_type": "rectangle"}
+    return {
+        "coco": {
+            "images": [{"id": 1, "file_name": "photo.png", **sides}],
+            "annotations": [box],
+            "categories": [{"id": 1, "name": "cat"}],
+        },
+        "labelme": {
+            "shapes": [shape],
+            "imagePath": "photo.png",
+            "imageHeight": height,
+            "imageWidth": width,
+        },
+        "label-studio": [
+            {"data": {"image": "photo.png"}, "annotations": [{"result": [_result(height, width)]}]}
+        ],
+    }
+
+
+@pytest.mark.parametrize("name", ["coco", "labelme", "label-studio"])
+def test_a_size_that_is_not_the_pictures_is_told(
+    tmp_path: Path, photo: Path, load: Loader, capsys: Any, name: str
+) -> None:
+    path, turned = tmp_path / "regions.json", tmp_path / "turned" / "photo.png"
+    asked = ["--regions", str(path), "--out", str(tmp_path / "out.csv")]
+    # A camera held upright: the pixels lie on their side, and the picture is 64 by 32.
+    turned.parent.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photo).save(turned, exif=exif)
+    for picture, size, right in [(photo, (64, 128), (32, 64)), (turned, (32, 64), (64, 32))]:
+        path.write_text(json.dumps(_stating(*size)[name]))
+        assert main(["caption", str(picture), *asked], load=load) == 0
+        told = f"{size[0]} by {size[1]} pixels, but it has {right[0]} by {right[1]}"
+        assert f"regions.json: says that photo.png has {told}" in capsys.readouterr().err
+        path.write_text(json.dumps(_stating(*right)[name]))
+        assert main(["caption", str(picture), *asked], load=load) == 0
+        assert "says that" not in capsys.readouterr().err
+    # A file without columns does not speak of any, and an image that it holds is named.
+    other = _photo(tmp_path / "other.png")
+    assert main(["caption", str(other), *asked], load=load) == 2
+    told = capsys.readouterr().err
+    assert "no region belongs to other.png; its regions are about 'photo.png'" in told
+    assert "column" not in told
+
+
+def test_an_image_too_thin_is_told_with_its_own_size(
+    tmp_path: Path, load: Loader, capsys: Any
+) -> None:
+    Image.new("RGB", (5000, 1)).save(tmp_path / "thin.png")
+    assert main(["caption", str(tmp_path / "thin.png"), "--regions", "whole"], load=load) == 1
+    assert "at least 2 by 2 pixels, but this one is 1 by 5000" in capsys.readouterr().err

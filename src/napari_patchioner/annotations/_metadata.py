@@ -178,6 +178,15 @@ def stated_size(annotation: Annotation) -> tuple[int, int] | None:
         height, width = (fields.get(n) if isinstance(fields, dict) else None for n in names)
         if isinstance(height, int) and isinstance(width, int):
             return height, width
+    # Label Studio says it of each result.
+    results = found.entry if found is not None and isinstance(found.entry, list) else []
+    for one in results:
+        height, width = (
+            one.get(f"original_{side}") if isinstance(one, dict) else None
+            for side in ("height", "width")
+        )
+        if isinstance(height, int) and isinstance(width, int):
+            return height, width
     return None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from napari_patchioner.errors import ModelError, PatchionerError
+from napari_patchioner.errors import ImageError, ModelError, PatchionerError
 from napari_patchioner.pyramid import BIG
 
 from ._captions import caption_image
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     Reader: TypeAlias = Callable[[Path], Source]
     Captioning: TypeAlias = Callable[..., tuple[list[Annotation], str]]
+
+_LEAST = 2
+"""Pixels of the shorter side of what can be captioned."""
 
 Status: TypeAlias = Literal["done", "skipped", "failed"]
 
@@ -174,6 +177,11 @@ def _outcome(
 ) -> Outcome:
     """Caption what may be captioned of an image of this size."""
     height, width = shape
+    if min(height, width) < _LEAST:
+        raise ImageError(
+            f"an image must be at least {_LEAST} by {_LEAST} pixels, but this one is {height} by "
+            f"{width}"
+        )
     regions = job.regions
     if job.drawing is not None:
         regions += job.drawing.draw(job.image, height, width)

@@ -96,7 +96,7 @@ class ImageMatcher:
         if len({_parts(name) for name in best}) > 1:
             raise FormatError(
                 f"{self._paths[place]} may be {' or '.join(map(repr, best[:3]))}; "
-                "write its path in the table"
+                "write its path in the file of regions"
             )
         return best
 
@@ -141,7 +141,7 @@ class ImageMatcher:
         if len(positions) > 1:
             candidates = " or ".join(str(self._paths[place]) for place in positions[:3])
             raise FormatError(
-                f"the image {name!r} may be {candidates}; write its path in the table"
+                f"the image {name!r} may be {candidates}; write its path in the file of regions"
             )
         return positions[0]
 

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
 _MOST_CELLS = 256
+_LONGEST = 80
+"""Characters that are shown of a name."""
+_MOST_ASKED = 20
+"""Regions of an image that are asked how large it is; others say the same."""
 
 
 class Plan:
@@ -162,7 +166,8 @@ class Plan:
     def _note_other_sizes(self, file: str) -> None:
         """Note images of another size than the file states, whose regions may lie elsewhere."""
         for place, own in self._own.items():
-            stated = next((size for one in own[:1] if (size := stated_size(one))), None)
+            first = own[:_MOST_ASKED]
+            stated = next((size for one in first if (size := stated_size(one))), None)
             size = image_size(self._paths[place]) if stated else (0, 0)
             if stated and all(size) and tuple(size) != stated:
                 self.notes.add(
@@ -192,10 +197,11 @@ class Plan:
             sources.add(source_format(one))
         self.source = sources.pop() if len(sources) == 1 else ""
         if annotations and not own and not self._everywhere:
+            named = next(one.image for one in annotations)
             raise FormatError(
                 f"{Path(self._regions).name}: no region belongs to "
-                f"{' or '.join(self._names[:3])}; the column 'image' must hold the path, file "
-                "name or stem of an image"
+                f"{' or '.join(self._names[:3])}; its regions are about {_shown(named)}, which has "
+                "to be the path, file name or stem of an image that is named on the command line"
             )
 
     def _job(self, place: int) -> Job:
@@ -253,6 +259,11 @@ def _label_images(folder: Path | None) -> dict[str, list[Path]]:
     if not found:
         raise FormatError(f"--regions labels:{folder}: holds no label image (.png, .tif, .tiff)")
     return dict(found)
+
+
+def _shown(name: str) -> str:
+    """Return a name that a file gives an image, short."""
+    return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
 
 
 def _digest(path: Path) -> str:
