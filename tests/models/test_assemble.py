@@ -251,7 +251,7 @@ def test_projections_are_called_by_the_names_people_know():
         ("bridge", "memory", {"temperature": "warm"}, "must be of type float, not 'warm'"),
         ("bridge", "memory", {"unit": 1}, "must be of type bool, not 1"),
         ("bridge", "memory", {"top_k": "3"}, "must be of type int or None, not '3'"),
-        ("bridge", "memory", {"top_k": 0}, "top_k must be 1 or more, not 0"),
+        ("bridge", "memory", {"top_k": 0}, "'top_k' of the bridge 'memory' must lie between 1 and"),
         ("bridge", "memory", {"neighbours": 1.5}, "must be of type int, not 1.5"),
         ("decoder", "decap", {"heads": "4"}, "must be of type int, not '4'"),
     ],
@@ -274,7 +274,7 @@ def test_whole_numbers_and_none_are_options_too(published):
     ("options", "words"),
     [
         ({"colour": 1}, "must not have 'colour'; it takes: convention, max_tokens"),
-        ({"max_tokens": -1}, "max_tokens must be a whole number above 0"),
+        ({"max_tokens": -1}, "max_tokens must be a whole number from 1 to"),
         ({"variance": "wide"}, "variance must be a number"),
         ({"pooling": "median"}, "pooling must be one of mean"),
     ],

@@ -445,7 +445,7 @@ def test_what_is_large_enough_is_not_enlarged():
     [
         Box(HEIGHT, 0, HEIGHT + 5, 5),
         Point(-3, 5),
-        Polygon(np.array([[10.0, 10], [20, 20], [10, 20], [20, 10]])),
+        Polygon(np.array([[10.0, 10], [20, np.nan], [15, 5]])),
         Box(0, 0, np.nan, 5),
         Mask(np.zeros((3, 3), bool)),
     ],

@@ -23,7 +23,7 @@ def test_without_java_the_sentence_says_what_to_install(tool, monkeypatch):
 def test_without_the_package_the_sentence_says_how_to_get_it(tool, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/java")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install \"napari-patchioner\[metrics\]\""):
+    with pytest.raises(ModelError, match="pip install pycocoevalcap"):
         tool()
 
 
