@@ -36,6 +36,8 @@ OURS = "napari_patchioner"
 _ROOM = 2**28
 # Characters of what stands around an entry, if it is to travel with each.
 _LONGEST_ABOUT = 4096
+# Bytes in which the layout of a file shows.
+_START = 4096
 _GEOMETRY = ("kind", "wkt", "members")
 # No extra has that name.
 _WITHOUT = ""
@@ -210,6 +212,8 @@ class Base(Generic[_Parsed]):
         The records by the place of their entries in it.
     rest : list of Annotation
         Records that are new in it.
+    start : bytes
+        How it begins, if that is still known; it may be laid out in lines.
     """
 
     file: str
@@ -217,6 +221,7 @@ class Base(Generic[_Parsed]):
     in_place: bool
     records: dict[str, Annotation]
     rest: list[Annotation]
+    start: bytes = b""
 
 
 def base_of(
@@ -258,7 +263,8 @@ def base_of(
             rest.append(annotation)
         else:
             records[place] = annotation
-    return Base(file, None if data is None else parse(data), in_place, records, rest)
+    content = None if data is None else parse(data)
+    return Base(file, content, in_place, records, rest, (data or b"")[:_START])
 
 
 def _bytes_at(path: Path | None) -> bytes | None:

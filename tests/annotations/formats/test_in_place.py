@@ -267,6 +267,49 @@ def test_what_nobody_changed_is_written_as_it_was_read(name: str, path: Path) ->
     assert repr(_content(path)) == repr(before)
 
 
+TASKS = [
+    {
+        "id": 1,
+        "data": {"image": "a.png"},
+        "annotations": [
+            {
+                "id": 2,
+                "result": [
+                    {
+                        "id": "r",
+                        "type": "rectanglelabels",
+                        "from_name": "label",
+                        "to_name": "image",
+                        "original_width": 48,
+                        "original_height": 32,
+                        "value": {"x": 0, "y": 0, "width": 50, "height": 50,
+                                  "rectanglelabels": ["dog"]},
+                    }
+                ],
+            }
+        ],
+    }
+]  # fmt: skip
+IN_LINES = {name: case.content for name, case in CASES.items() if case.file.endswith("json")}
+
+
+@pytest.mark.parametrize("indent", [2, "\t"])
+@pytest.mark.parametrize("name", [*IN_LINES, "label-studio"])
+def test_a_file_in_lines_stays_so(tmp_path: Path, name: str, indent: Any) -> None:
+    path = tmp_path / ("a.geojson" if name == "geojson" else "a.json")
+    content = IN_LINES.get(name, TASKS)
+    text = json.dumps(content, indent=indent, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+    records = read_annotations(path, SIZES)
+    write_annotations(path, records, SIZES, name)
+    assert path.read_text(encoding="utf-8") == text
+    records[0] = with_human_caption(records[0], "a bird")
+    write_annotations(path, records, SIZES, name)
+    after = path.read_text(encoding="utf-8")
+    assert after == json.dumps(json.loads(after), indent=indent, ensure_ascii=False) + "\n"
+    assert "a bird" in after
+
+
 def test_a_caption_changes_its_own_entry_and_nothing_else(name: str, path: Path) -> None:
     before, records = _content(path), read_annotations(path)
     records[0] = with_human_caption(records[0], "a bird")

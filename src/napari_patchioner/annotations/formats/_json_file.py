@@ -32,6 +32,7 @@ _handed_on: ContextVar[dict[Path, Any] | None] = ContextVar("handed_on", default
 
 # Digits of a number that is still finite.
 _LONGEST_NUMBER = 300
+_INDENTED = re.compile(r"\s*[\[{][ \t]*\r?\n([ \t]{1,16})[^\s\]}]")
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
@@ -150,20 +151,38 @@ def parse_file(data: bytes) -> Any:
     return parse_json(data, "")
 
 
-def json_as_read(value: Any) -> str:
-    """Return a value as one line of JSON that may hold what only some programs read: NaN."""
-    return json.dumps(value, ensure_ascii=False)
+def json_as_read(value: Any, start: bytes = b"") -> str:
+    r"""Return a value as JSON that may hold what only some programs read: NaN.
+
+    Parameters
+    ----------
+    value : object
+        What `parse_json` returned.
+    start : bytes
+        How the file began; in lines and with indents as there, else in one line.
+
+    >>> json_as_read([7, 8]), json_as_read([7, 8], b"[\n 7")
+    ('[7, 8]', '[\n 7,\n 8\n]')
+    """
+    return json.dumps(value, ensure_ascii=False, indent=_indent(start))
 
 
-def write_json_as_read(path: Path, value: Any) -> bytes:
-    """Write a file of another program again, and return its bytes.
+def _indent(start: bytes) -> str | None:
+    """Return what the first thing within a JSON file is indented by; None if it is in one line."""
+    encoding, mark = encoding_of(start)
+    found = _INDENTED.match(start[mark:].decode(encoding, "ignore"))
+    return found[1] if found else None
+
+
+def write_json_as_read(path: Path, value: Any, start: bytes = b"") -> bytes:
+    """Write a file of another program again, laid out as it was, and return its bytes.
 
     Raises
     ------
     FormatError
         If it cannot be written.
     """
-    data = encode_text(json_as_read(value) + "\n")
+    data = encode_text(json_as_read(value, start) + "\n")
     write_bytes(path, data)
     return data
 

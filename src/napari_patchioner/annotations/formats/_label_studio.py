@@ -269,13 +269,13 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         _save(path, _new_tasks(annotations, images))
         return ()
     tasks, places = _Again(base, images).tasks()
-    remember_file(_save(path, tasks), base.file, places)
+    remember_file(_save(path, tasks, base.start), base.file, places)
     return ()
 
 
-def _save(path: Path, tasks: Sequence[Any]) -> bytes:
+def _save(path: Path, tasks: Sequence[Any], start: bytes = b"") -> bytes:
     """Write tasks, and return the bytes of their file."""
-    data = encode_text(json_as_read(tasks) + "\n")
+    data = encode_text(json_as_read(tasks, start) + "\n")
     write_bytes(path, data)
     return data
 

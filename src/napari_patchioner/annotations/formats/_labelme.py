@@ -8,7 +8,6 @@ of several images.
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,7 +45,7 @@ from napari_patchioner.limits import BudgetError, charge_records
 from napari_patchioner.regions import RegionSet
 
 from ._bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
-from ._json_file import as_texts, parse_file, parse_json
+from ._json_file import as_texts, json_as_read, parse_file, parse_json, to_json
 from ._labelme_shapes import TURNED, Size, region_of, shape_of, shown
 
 if TYPE_CHECKING:
@@ -426,7 +425,7 @@ def _file(
         shapes += made
         if not made:
             left_out.append(annotation)
-    text = json.dumps(found, ensure_ascii=False, allow_nan=base is not None)
+    text = to_json(found) if base is None else json_as_read(found, base.start)
     return _Made(encode_text(text + "\n"), base.file if base is not None else "", places)
 
 
