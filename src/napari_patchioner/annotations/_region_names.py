@@ -27,6 +27,23 @@ _KINDS = re.compile(
 )
 # A class within a class, as QuPath writes it.
 _NESTED = re.compile(r"\w+(: \w+)+")
+# Words before a thing that is shown; what else begins with a capital letter is what it is called.
+_ARTICLES = (
+    "a",
+    "an",
+    "the",
+    "two",
+    "three",
+    "some",
+    "un",
+    "une",
+    "le",
+    "la",
+    "les",
+    "ein",
+    "eine",
+)
+_OF_SEVERAL = re.compile(r".*\b\d+ of \d+")
 # Scripts that set no spaces between words.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 _FEWEST_UNSPACED = 4
@@ -37,6 +54,7 @@ def is_name(text: str, fewest: int = 2) -> bool:
 
     A caption has at least two words of letters (or a few signs of a script without spaces) and is
     no name that programs make up: numbers, identifiers, kinds of objects with a number or a class.
+    Two or three plain words are a name where the first is capital and no article.
 
     Parameters
     ----------
@@ -47,6 +65,10 @@ def is_name(text: str, fewest: int = 2) -> bool:
 
     >>> [is_name(text) for text in ("a cat", "roi_1", "0123-0456", "Annotation (Tumor)", "Cell 7")]
     [False, True, True, True, True]
+    >>> [is_name(text) for text in ("T cell", "Left ventricle", "A cat", "T cell.", "t cell")]
+    [True, True, False, False, False]
+    >>> is_name("Region 2 of 3"), is_name("T cell", 1)
+    (True, False)
     >>> is_name("un café noir"), is_name("黒い猫が寝ている"), is_name("Tumor")
     (False, False, True)
     """
@@ -59,10 +81,18 @@ def is_name(text: str, fewest: int = 2) -> bool:
     words = [part for part in parts if _WORDS.fullmatch(part.strip("\"'“”‘’«»()[].,;:!?…-–—"))]
     if len(words) < fewest or not any(len(word) > 1 for word in words):
         return True
+    if fewest > 1 and (_OF_SEVERAL.fullmatch(text) or _is_title(parts)):
+        return True
     # "Nerve cell 12", "Region B": counted or lettered things.
     last = parts[-1].strip("()#.")
     counted = bool(re.fullmatch(r"[\d.,:/\-]+|[A-Z]|[ivx]+|[IVX]+", last))
     return counted and len(parts) <= 3
+
+
+def _is_title(parts: list[str]) -> bool:
+    """Return whether two or three plain words begin as the name of a thing does."""
+    plain = len(parts) <= 3 and all(map(_WORDS.fullmatch, parts))
+    return plain and parts[0][0].isupper() and parts[0].lower() not in _ARTICLES
 
 
 def _is_unspaced(sign: str) -> bool:

@@ -111,6 +111,23 @@ def test_what_another_writer_writes_is_read(tmp_path: Path, same_region: Any) ->
     assert same_region(plain.region, Polygon(np.array([[1.5, 0.5], [1.5, 8.5], [7.5, 8.5]])))
 
 
+def test_channels_and_other_files_stay_in_a_zip_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "other.zip"
+    ring = roifile.ImagejRoi.frompoints([[1.5, 2.5], [9.5, 2.5], [9.5, 8.5]], name="T cell", c=1)
+    assert ring.c_position == 2
+    roifile.roiwrite(path, [ring], mode="w")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "mind the gap")
+    [found] = read_annotations(path)
+    assert (found.caption, found.extra["name"], found.extra["channel"]) == ("", "T cell", "1")
+    write_annotations(path, [replace(found, caption="a cell", source="model")], {}, "imagej")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("notes.txt") == b"mind the gap"
+        [name] = [name for name in archive.namelist() if name.endswith(".roi")]
+        assert roifile.ImagejRoi.frombytes(archive.read(name)).c_position == 2
+    assert read_annotations(path)[0].extra["channel"] == "1"
+
+
 def _head(kind: int, box: tuple[int, int, int, int], **fields: Any) -> bytearray:
     data = bytearray(64)
     struct.pack_into(">4sHBx4h", data, 0, b"Iout", 227, kind, *box)

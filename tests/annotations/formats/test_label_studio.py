@@ -516,3 +516,26 @@ def test_broken_results_are_told(tmp_path: Path, change: dict[str, Any], why: st
     path.write_text(json.dumps([_task(RECTANGLE | change)]))
     with pytest.raises(FormatError, match=why):
         read(path)
+
+
+def test_a_picture_within_the_file_is_no_other_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    tasks = [
+        {"data": {"image": f"data:image/png;base64,{text}"}, "annotations": [{"result": [_dot()]}]}
+        for text in ("AAAA", "BBBB")
+    ]
+    path.write_text(json.dumps(tasks))
+    first, second = (one.image for one in read_annotations(path))
+    assert first
+    assert second
+    assert first != second
+
+
+def test_annotations_of_another_program_are_no_tasks(tmp_path: Path) -> None:
+    path = tmp_path / "createml.json"
+    box = {"x": 5, "y": 6, "width": 3, "height": 4}
+    path.write_text(
+        json.dumps([{"image": "a.png", "annotations": [{"label": "cat", "coordinates": box}]}])
+    )
+    with pytest.raises(FormatError, match="holds no regions in a known format"):
+        read_annotations(path)

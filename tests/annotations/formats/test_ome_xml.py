@@ -295,12 +295,12 @@ def test_a_file_of_others_stays_as_it_is_around_its_regions(
 ) -> None:
     path = tmp_path / "a.ome.xml"
     path.write_text(AROUND, encoding="utf-8")
-    dot, box = read(path)
+    dot, box = read_annotations(path)
     write(path, [dot, box], {})
     assert path.read_text(encoding="utf-8") == AROUND
     said = replace(dot, caption='a "dot" – <b>', source="model", model="mini")
     write(path, [said, box], {})
-    assert [_without_entry(one) for one in read(path)] == [
+    assert [_without_entry(one) for one in read_annotations(path)] == [
         _without_entry(said),
         _without_entry(box),
     ]
@@ -315,8 +315,8 @@ def test_a_file_of_others_stays_as_it_is_around_its_regions(
     # The records of then are of this file still: one moves, one is taken out, one is new.
     new = Annotation("n", "a", Box(1.5, 2.5, 3.5, 4.5), "new")
     write(path, [replace(said, region=Point(4, 5), caption=""), new], {})
-    moved, added = read(path)
-    assert (moved.caption, moved.source, added.caption, added.image) == ("", "", "new", "a")
+    moved, added = read_annotations(path)
+    assert (moved.caption, added.caption, added.image) == ("", "new", "a")
     assert same_region(moved.region, Point(4, 5))
     assert same_region(added.region, new.region)
     ome = _other(path)
@@ -324,9 +324,9 @@ def test_a_file_of_others_stays_as_it_is_around_its_regions(
     assert [ref.id for ref in ome.images[0].roi_refs] == [roi.id for roi in ome.rois]
     assert ome.images[0].pixels.physical_size_x == 0.5
     # In a file of its own stand the regions that were asked for.
-    [_, added] = read(path)
+    [_, added] = read_annotations(path)
     write(tmp_path / "b.ome.xml", [added], {})
-    assert [one.caption for one in read(tmp_path / "b.ome.xml")] == ["new"]
+    assert [one.caption for one in read_annotations(tmp_path / "b.ome.xml")] == ["new"]
 
 
 def _without_entry(annotation: Annotation) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from napari_patchioner.annotations._carried import carried, score_of
 from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._notes import leaving_out, note
 from napari_patchioner.annotations._parts import CLASS, PART, Shape, gather, members_of
-from napari_patchioner.annotations._plane import PLANE, plane_text, time_and_depth
+from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations._region_names import NAME, is_name
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
@@ -148,6 +148,7 @@ def _looks(roi: Roi) -> dict[str, str]:
     """Return how a region looks in ImageJ and what group it is in, where somebody chose it."""
     looks = {_COLOR: _color(roi.stroke), _FILL: _color(roi.fill)}
     looks |= {_WIDTH: f"{roi.width:g}" if roi.width else "", _GROUP: str(roi.group or "")}
+    looks |= {CHANNEL: f"{roi.channel - 1}" if roi.channel > 0 else ""}
     return {key: text for key, text in looks.items() if text}
 
 
@@ -248,8 +249,18 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         [data] = files.values()
         write_bytes(path, data)
     else:
-        write_bytes(path, zipped(files))
+        write_bytes(path, zipped({**files, **_others(Path(path))}))
     return tuple(left_out)
+
+
+def _others(path: Path) -> dict[str, bytes]:
+    """Return the members of a zip of regions that are none, which stay in it."""
+    if not any(map(_is_roi, zip_names(path))):
+        return {}
+    try:
+        return read_bundle(path, lambda name: not _is_roi(name))
+    except FormatError:
+        return {}
 
 
 def _rois(annotation: Annotation, size: Size, number: int, taken: Collection[str]) -> list[Roi]:
@@ -278,9 +289,11 @@ def _foreign(annotation: Annotation) -> str:
 def _looking(annotation: Annotation, roi: Roi) -> Roi:
     """Return a region of interest that looks as it did, and is in its group."""
     extra = annotation.extra
+    channel = extra.get(CHANNEL, "")
     group, width = extra.get(_GROUP, ""), score_of(extra.get(_WIDTH, "")) or 0.0
     return replace(
         roi,
+        channel=int(channel) + 1 if re.fullmatch(r"\d{1,9}", channel) else 0,
         stroke=_color_number(extra.get(_COLOR, "")),
         fill=_color_number(extra.get(_FILL, "")),
         width=width if 0 < width < _WIDEST else 0.0,

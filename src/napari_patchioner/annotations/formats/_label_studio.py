@@ -68,7 +68,9 @@ def knows(head: Head) -> bool:
     fields = set(head.fields)
     if head.is_list and fields >= _SMALL:
         return True
-    return (head.is_list or "data" in fields) and bool(_RESULTS & fields)
+    # Other programs, too, list annotations beside an image.
+    named = "data" in fields or (head.is_list and "image" not in fields)
+    return named and bool(_RESULTS & fields)
 
 
 def read(path: Path, images: Images | None = None) -> list[Annotation]:

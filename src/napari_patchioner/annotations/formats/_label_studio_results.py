@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -239,7 +240,11 @@ def image_of(url: str) -> str:
     ('cat.jpg', 'a/cat b.jpg')
     >>> image_of("https://host/a/cat.jpg?token=1"), image_of("cat.jpg")
     ('https://host/a/cat.jpg', 'cat.jpg')
+    >>> image_of("data:image/png;base64,iVBORw0K")  # a picture within the file is one of its own
+    'data-fc9d5eb7'
     """
+    if url.startswith("data:"):
+        return f"data-{hashlib.sha256(url.encode(errors='replace')).hexdigest()[:8]}"
     path = _path_of(url)
     uploaded = _UPLOADED.search(path)
     return uploaded["name"] if uploaded else path
