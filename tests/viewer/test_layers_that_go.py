@@ -106,6 +106,62 @@ def test_an_image_deleted_and_opened_again_goes_on(quiet, desk, image_file):
     assert desk.saved() == sorted(TEXTS[:2])
 
 
+def half_draw(desk, corners=((70, 70), (70, 110), (110, 110), (110, 70))):
+    """Click the corners of a polygon, and leave it there."""
+    desk.viewer.reset_view()
+    desk.dock.panel.draw.buttons["Polygon"].click()
+    hand = desk.guide.Hand(desk.viewer, desk.dock.image)
+    for corner in corners:
+        hand.click(*corner)
+
+
+def outlines(layer):
+    return [(kind, len(data)) for kind, data in zip(layer.shape_type, layer.data, strict=True)]
+
+
+def test_what_is_half_drawn_when_its_image_goes_is_finished_and_nothing_doubled(
+    quiet, desk, image_file
+):
+    desk.begin()
+    half_draw(desk)
+    path = desk.keeper.path
+    desk.viewer.layers.remove(desk.dock.image)
+    kinds = sorted(record.shape_type for record in read_project(path).records)
+    assert kinds == ["polygon", "rectangle"]
+    desk.viewer.open(image_file)
+    desk.until(lambda: desk.keeper.found)
+    desk.start()
+    desk.until(lambda: desk.layer.nshapes == 2 and all(desk.captions()))
+    assert [kind for kind, _ in outlines(desk.layer)] == ["rectangle", "polygon"]
+    # Too little for a polygon: nothing is left of it.
+    half_draw(desk, [(20, 70)])
+    desk.viewer.layers.remove(desk.dock.image)
+    desk.viewer.open(image_file)
+    desk.until(lambda: desk.keeper.found)
+    assert len(desk.saved()) == desk.layer.nshapes == 2
+
+
+def test_what_is_half_drawn_when_the_dock_closes_is_finished_and_saved(quiet, desk, library, qtbot):
+    from napari_patchioner.viewer import CaptionDock
+
+    desk.begin()
+    half_draw(desk)
+    path, layer = desk.keeper.path, desk.layer
+    desk.dock.shut_down()
+    assert len(read_project(path).records) == 2
+    before = outlines(layer)
+    again = CaptionDock(desk.viewer, library=library)
+    try:
+        [keeper] = again.projects.keepers.values()
+        qtbot.waitUntil(lambda: keeper.found, timeout=10000)
+        assert again.annotator.layer("regions") is layer
+        assert outlines(layer) == before
+        assert len(again.annotator.session.records) == 2
+    finally:
+        again.shut_down()
+        again.deleteLater()
+
+
 def test_a_deleted_layer_is_a_step_and_what_was_on_it_is_never_lost(quiet, desk):
     desk.begin(BOXES[:2])
     # Other names and another order take nothing away.

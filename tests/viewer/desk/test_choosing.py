@@ -75,6 +75,30 @@ def test_a_chosen_image_is_shown_and_drawn_on(started, viewer, picture):
     assert below.visible
 
 
+def test_what_is_selected_out_of_sight_is_not_accepted(started, viewer, hand, qtbot):
+    annotator = started.annotator
+    regions, traces = annotator.layer("regions"), annotator.layer("traces")
+    regions.add(BOX, shape_type="rectangle")
+    traces.add(np.array([[90.0, 130], [90, 170]]), shape_type="path")
+    session = annotator.session
+    qtbot.waitUntil(lambda: all(r.caption for r in session.records.values()), timeout=10000)
+    [trace] = session.uids("traces")
+    for mode in ("select", "direct"):
+        started.deeds.select([trace])
+        assert viewer.layers.selection.active is traces
+        regions.mode = mode
+        viewer.layers.selection.active = regions
+        assert annotator.selected() == []
+        # Chosen in the list, where the layer of the tool stays the active one.
+        started.deeds.select([*session.uids("regions"), trace])
+        viewer.layers.selection.active = regions
+        regions.mode = mode
+        hand.click(110, 100)
+        assert annotator.selected() == []
+        started.deeds.accept()
+        assert accepted(started) == set()
+
+
 def test_the_dock_begins_at_the_image_that_is_active_and_seen(viewer, library, picture, qtbot):
     from napari_patchioner.viewer import CaptionDock
 

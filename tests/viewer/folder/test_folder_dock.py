@@ -84,6 +84,25 @@ def test_what_was_drawn_last_is_in_the_file_however_quick_one_goes_on(browser, g
     assert len(read_project(folder / "i1.png.patchioner.json").records) == 1
 
 
+def test_what_is_half_drawn_when_the_page_is_turned_is_finished_and_saved(
+    quiet, browser, go, qtbot, folder, viewer, guide
+):
+    opened = go("i1.png")
+    layer = opened.annotator.layer("regions")
+    viewer.layers.selection.active = layer
+    layer.mode = "add_polygon"
+    viewer.reset_view()
+    hand = guide.Hand(viewer, opened.image)
+    for corner in [(5, 5), (5, 50), (30, 50), (30, 5)]:
+        hand.click(*corner)
+    assert layer.nshapes == 1
+    browser.step(1)
+    settle(browser, qtbot, "i2.png")
+    [saved] = read_project(folder / "i1.png.patchioner.json").records
+    assert saved.shape_type == "polygon"
+    assert go("i1.png").annotator.layer("regions").nshapes == 1
+
+
 def test_jumping_through_ten_images_opens_the_last_one_only(quiet, browser, folder, qtbot, viewer):
     for number in range(20, 30):
         paint(folder / f"i{number}.png", number)

@@ -86,6 +86,12 @@ class LayerBinding:
         """Whether a shape is begun and not finished."""
         return table.is_drawing(self.layer)
 
+    def finish(self) -> None:
+        """End a drawing that nobody can go on with, and tell the session of it."""
+        if self.drawing:
+            table.finish_drawing(self.layer)
+            self.sync()
+
     def sync(self, *, replaced: bool = False, quiet: bool = False) -> None:
         """Read the layer and repair its table, unless a shape is being drawn.
 

@@ -96,6 +96,19 @@ class Picker:
             if found and self._viewer.layers.selection.active not in found:
                 self._viewer.layers.selection.active = found[0]
 
+    def follow_active(self, *_: object) -> None:
+        """Select nothing on our layers where a layer has come to the fore that shows nothing.
+
+        napari shows what is selected on the active layer only; what nobody sees is not acted upon.
+        """
+        active = self._viewer.layers.selection.active
+        ours = [binding.layer for binding in self._bindings()]
+        if self._working or active not in ours or active.selected_data:
+            return
+        if any(layer.selected_data for layer in ours):
+            with self.still():
+                self._clear_others(active)
+
     @contextmanager
     def still(self) -> Iterator[None]:
         """Keep out while shapes are exchanged and selected again, on both layers."""
@@ -133,16 +146,19 @@ class Picker:
             layer.selected_data = {clicked}
 
     def _turn_to_other(self, layer: napari.layers.Shapes, event: Event) -> None:
-        """Turn to the other layer where the click meets a shape only there."""
-        if layer.mode != "select":
-            return
-        for binding in self._bindings():
+        """Turn to the other layer where the click meets a shape only there, or select nothing."""
+        for binding in self._bindings() if layer.mode == "select" else ():
             other = binding.layer
             found = None if other is layer else other.get_value(event.position, world=True)
             if found is not None and found[0] is not None and other.visible:
                 other.mode = "select"
                 other.selected_data = {found[0]} | (other.selected_data if self._shift() else set())
                 self._viewer.layers.selection.active = other
+                return
+        if not self._shift():
+            with self.still():
+                self._clear_others(layer)
+                self.pressed()
 
     def _on_items(self, layer: napari.layers.Shapes, added: Collection[int]) -> None:
         """Drop the selection on the other layer unless Shift is held."""

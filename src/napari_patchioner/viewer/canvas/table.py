@@ -53,6 +53,13 @@ def is_drawing(layer: napari.layers.Shapes) -> bool:
     return bool(getattr(layer, "_is_creating", False))
 
 
+def finish_drawing(layer: napari.layers.Shapes) -> None:
+    """End a drawing the way Escape does: what has corners enough stays, the rest goes."""
+    finish = getattr(layer, "_finish_drawing", None)
+    if is_drawing(layer) and finish is not None:
+        finish()
+
+
 def is_dragging(layer: napari.layers.Shapes) -> bool:
     """Whether a shape or vertex is being moved."""
     return bool(getattr(layer, "_is_moving", False))

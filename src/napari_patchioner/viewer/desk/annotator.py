@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.canvas import layers, undoing
+from napari_patchioner.viewer.canvas import layers, table, undoing
 from napari_patchioner.viewer.canvas.binding import LayerBinding
 from napari_patchioner.viewer.canvas.geometry import displayed_plane, full_shape
 from napari_patchioner.viewer.canvas.picking import Picker, shift_held
@@ -93,6 +93,7 @@ class Annotator(QObject):
             (viewer.dims.events.ndisplay, self._on_display),
             (viewer.layers.events.inserted, self._on_layer_inserted),
             (viewer.layers.events.removed, self._on_layer_removed),
+            (viewer.layers.selection.events.active, self._picker.follow_active),
             (image.events.data, self._on_new_pixels),
             (image.events.name, self._on_renamed),
         ]
@@ -119,6 +120,9 @@ class Annotator(QObject):
         return self.bindings[key].layer
 
     def _bind(self, layer: napari.layers.Shapes, key: layers.LayerKey) -> None:
+        # Of a layer on which a shape is half drawn nothing would be read until it is whole, and
+        # what is saved of it would be put there once more.
+        table.finish_drawing(layer)
         revive = layer.nshapes == 0 and bool(self.session.uids(key))
         self.bindings[key] = LayerBinding(
             layer, self.image, key, self.session, self.settle, revive=revive
@@ -153,6 +157,11 @@ class Annotator(QObject):
         except PatchionerError as error:
             self.tell(str(error))
             return None
+
+    def finish_drawing(self) -> None:
+        """End what is half drawn as Escape does: its image, or whoever follows it, is to go."""
+        for binding in self.bindings.values():
+            binding.finish()
 
     # what a person asks for
 
@@ -281,6 +290,7 @@ class Annotator(QObject):
 
     def close(self) -> None:
         """Stop everything and let go of the layers; what is drawn stays."""
+        self.finish_drawing()
         self._settled.stop()
         if (own := self.sight.sources.own) is not None:
             layers.protect(own.layer, False)

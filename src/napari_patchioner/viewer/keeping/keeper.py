@@ -28,6 +28,8 @@ from .snapshot import Snapshots
 if TYPE_CHECKING:
     from collections.abc import Generator, Sized
 
+    from napari.utils.events import Event
+
     from napari_patchioner.annotations import CopyProject, ProjectRecord
     from napari_patchioner.annotations.project._project_merge import Merged
     from napari_patchioner.viewer.desk.annotator import Annotator
@@ -187,6 +189,7 @@ class Keeper(QObject):
         if self._job is not None:
             self._job.cancel()
             self._job = None
+        self._annotator.finish_drawing()
         self._let_go()
         return self.save()
 
@@ -318,13 +321,17 @@ class Keeper(QObject):
             sources.refill(layer, fill)
             return
         layer = annotator.layer(key)
+        annotator.bindings[key].finish()
         annotator.bindings[key].close()
         fill(layer)
         annotator.bindings[key] = LayerBinding(
             layer, annotator.image, key, annotator.session, annotator.settle
         )
 
-    def _look(self, *_: object) -> None:
+    def _look(self, event: Event) -> None:
+        layer = self._annotator.viewer.layers[event.index]
+        if self._annotator.owns(layer):
+            self._annotator.finish_drawing()
         self._take()
 
     def _on_deleted(self, key: str) -> None:

@@ -72,9 +72,12 @@ class ProjectDesk(QObject):
         )
 
     def may_leave(self, annotator: Annotator | None) -> bool:
-        """Save the work on one image; where that fails, ask as `may_close` does."""
+        """Save the work on one image, half drawn shapes too; where that fails, ask."""
         keeper = self.keepers.get(annotator)
-        return keeper is None or keeper.save() or self._ask(keeper, may_stay=True)
+        if keeper is None:
+            return True
+        annotator.finish_drawing()
+        return keeper.save() or self._ask(keeper, may_stay=True)
 
     def close(self) -> None:
         """Save everything and stop."""
