@@ -57,6 +57,8 @@ class ProjectRow(QWidget):
         self.clear.setToolTip("Delete what was read of images; it is read again when needed.")
         self.more = QToolButton(self)
         self.more.setText("More")
+        # Room for the arrow beside the text
+        self.more.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
         self.more.setToolTip("Save now, merge projects, go through a folder, clear the grid store.")
         self.more.setMenu(self.menu)
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)

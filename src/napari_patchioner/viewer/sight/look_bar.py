@@ -68,6 +68,8 @@ class LookBar(QWidget):
         self.menu = QMenu(self)
         self.more = QToolButton(self)
         self.more.setText("Layers")
+        # Room for the arrow beside the text
+        self.more.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
         self.more.setToolTip("What is read and captioned besides: channels, points, labels.")
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setMenu(self.menu)
