@@ -37,6 +37,11 @@ def test_folders_are_searched_as_deep_as_asked(tree):
         found("set/one/..//.old/..", "set/.old/../one/two/..", str(tree.parent))
 
 
+def test_arrays_in_a_folder_are_images(tree):
+    (tree / "stack.npy").write_bytes(b"")
+    assert found("set") == found("set/*") == ["set/a.jpg", "set/b.PNG", "set/stack.npy"]
+
+
 def test_patterns_files_and_folders_give_each_image_once(tree):
     assert found("set/**/*.tif", "set/*.*", "set/a.jpg") == [
         "set/one/c.tif",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # fmt: off
 IMAGE_SUFFIXES = frozenset((
     ".avif", ".bif", ".bmp", ".btf", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
-    ".jpg", ".lsm", ".ndpi", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qptiff", ".scn", ".svs",
-    ".tga", ".tif", ".tiff", ".webp",
+    ".jpg", ".lsm", ".ndpi", ".npy", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qptiff",
+    ".scn", ".svs", ".tga", ".tif", ".tiff", ".webp",
 ))
 # fmt: on
 """Endings by which a file in a folder is taken for an image."""
