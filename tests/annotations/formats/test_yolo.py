@@ -316,3 +316,14 @@ def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
     items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
     write(tmp_path, items, images)
     assert [told(one) for one in read(tmp_path)] == [told(one) for one in items]
+
+
+def test_a_list_of_classes_is_one_whatever_ends_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "classes.txt").write_bytes(b"cat\r\ndog 1 2 3\r\n")
+    (tmp_path / "labels" / "cat.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    notes = Notes()
+    [found] = read_annotations(tmp_path, IMAGES, notes=notes)
+    assert (found.extra["class"], list(notes.lines())) == ("dog 1 2 3", [])
+    told_of = json.loads(found.extra["metadata"])["about"]
+    assert told_of["names"] == {"0": "cat", "1": "dog 1 2 3"}

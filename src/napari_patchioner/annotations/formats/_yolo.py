@@ -82,7 +82,8 @@ def knows(head: Head) -> bool:
 
 def _is_label(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return name.lower().endswith(".txt") and "labels" in parts[:-1]
+    is_text = name.lower().endswith(".txt") and not _is_list_of_classes(name)
+    return is_text and "labels" in parts[:-1]
 
 
 def _wanted(name: str) -> bool:
@@ -164,7 +165,8 @@ def _classes(files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[int, 
                 and not isinstance(label, list | dict)
             }
     listed = next((data for name, data in files.items() if _is_list_of_classes(name)), b"")
-    return dict(enumerate(listed.decode("utf-8-sig", "replace").split("\n"))) if listed else {}
+    named = listed.decode("utf-8-sig", "replace").rstrip().splitlines()
+    return {number: label.strip() for number, label in enumerate(named)}
 
 
 def _is_list_of_classes(name: str) -> bool:
