@@ -194,6 +194,21 @@ def test_napari_saves_layers_in_every_format(tmp_path, viewer, told, name, monke
         )
 
 
+@pytest.mark.parametrize("end", [".csv", ".geojson", ".json"])
+def test_all_layers_of_a_stack_are_saved_at_once(tmp_path, viewer, monkeypatch, end):
+    viewer.add_image(np.zeros((6, 40, 50)), name="cells")
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    for key, kind in (("regions", "polygon"), ("traces", "path")):
+        outline = np.insert(RING, 0, 3, axis=1)
+        viewer.add_shapes([outline], ndim=3, shape_type=kind, name=f"{key} [cells]")
+    path = tmp_path / f"out{end}"
+    assert viewer.layers.save(str(path), plugin=OURS) == [str(path)]
+    assert len(read_annotations(path)) == (1 if end == ".json" else 2)
+    # With nothing but an image there is nothing for these files to hold.
+    with pytest.warns(UserWarning, match="not a valid writer"):
+        assert viewer.layers[0].save(str(tmp_path / f"none{end}"), plugin=OURS) == []
+
+
 def test_a_layer_is_saved_by_its_ending(tmp_path, viewer, told):
     shapes = _layers(viewer)[0]
     path = tmp_path / "out.geojson"

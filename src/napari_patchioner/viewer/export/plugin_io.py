@@ -97,6 +97,8 @@ def write_layers(
 ) -> list[str]:
     """Write layers of shapes, points and labels to one file of a format.
 
+    Images saved with them are what they are about; their pixels are in no such file.
+
     Raises
     ------
     FormatError
@@ -113,6 +115,7 @@ def write_layers(
     found = [
         one
         for data, meta, kind in layers
+        if kind != "image"
         for one in layer_annotations(data, meta, kind, image_below(data, meta, kind, below))
     ]
     images = viewer_images()
