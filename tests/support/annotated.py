@@ -45,7 +45,14 @@ NASTY = st.sampled_from(
         " ",
     ]
 )
-NAMES = st.text("abc_ :%=é\n\0", min_size=1, max_size=5).filter(lambda name: name.strip() == name)
+# Names that a record has of itself cannot name an extra as well; any other text can.
+ODD = (
+    "\r", "\n", " ", "\t a ", "id", "phrase", "x", "y", "w", "h", "width", "bbox", "label",
+     "name", "text", "times", "timed_caption", "attributes", "region_id", "image_id", "part_of",
+     "Caption", "UID", "index", "extra:id", "json:1", "napari_patchioner", "properties", "type",
+     "group_id", "flags", "classification", "channel", "score_", "column 9", "axis", "=1",
+)  # fmt: skip
+NAMES = st.text("abc_ :%=é\n\0", min_size=1, max_size=5) | TEXT.filter(bool) | st.sampled_from(ODD)
 
 COORDINATE = st.floats(-1000, 2000)
 POINTS = arrays(float, st.tuples(st.integers(3, 9), st.just(2)), elements=COORDINATE)

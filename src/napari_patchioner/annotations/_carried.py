@@ -161,7 +161,9 @@ def annotation_from(
         source=cast("Source", source if source in _SOURCES else ""),
         model=carried.get("model", ""),
         extra={
-            name.removeprefix(_EXTRA): text for name, text in carried.items() if name not in _TAKEN
+            name.removeprefix(_EXTRA): text
+            for name, text in carried.items()
+            if name and name not in _TAKEN
         },
     )
     if caption is None or caption == told(annotation.caption):

@@ -98,6 +98,17 @@ def test_what_is_written_comes_back_or_is_named(
         assert same_region(one.region, two.region)
 
 
+def test_an_entry_without_a_name_is_no_extra(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_annotations(path, [Annotation("a", "cat.png", Box(0, 0, 4, 4))], IMAGES, "visual-genome")
+    whole = json.loads(path.read_text())
+    whole[0]["regions"][0]["attributes"][""] = "x"
+    path.write_text(json.dumps(whole))
+    [found] = read_annotations(path)
+    assert "" not in found.extra
+    write_annotations(path, [found], IMAGES, "coco")
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_nothing_at_all_comes_back_as_nothing(tmp_path: Path, name: str) -> None:
     path = _path(tmp_path, name)

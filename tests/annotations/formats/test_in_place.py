@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from annotated import extras
+from annotated import ODD, extras
 from colours import Loader
 from PIL import Image
 
@@ -308,6 +308,17 @@ def test_a_file_in_lines_stays_so(tmp_path: Path, name: str, indent: Any) -> Non
     after = path.read_text(encoding="utf-8")
     assert after == json.dumps(json.loads(after), indent=indent, ensure_ascii=False) + "\n"
     assert "a bird" in after
+
+
+def test_extras_of_any_name_go_along_with_an_entry_of_another_program(
+    name: str, path: Path
+) -> None:
+    records = read_annotations(path, SIZES)
+    new = {odd: f"{place}" for place, odd in enumerate(ODD) if odd not in records[0].extra}
+    records[0] = replace(records[0], extra={**records[0].extra, **new})
+    write_annotations(path, records, SIZES, name)
+    again = read_annotations(path, SIZES)
+    assert [extras(one) for one in again] == [extras(one) for one in records]
 
 
 def test_a_caption_changes_its_own_entry_and_nothing_else(name: str, path: Path) -> None:

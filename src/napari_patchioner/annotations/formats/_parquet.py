@@ -270,6 +270,7 @@ def _annotation(row: dict[str, Any], names: Sequence[str], where: str) -> Annota
     if "score" in ours and score_of(ours["score"]) is None:
         raise FormatError(f"{where}: the score {ours['score']!r} is not a finite number")
     try:
-        return annotation_from({"wkt": "", **ours, **extras}, drawn=None, image=image, caption=None)
+        found = annotation_from({"wkt": "", **ours}, drawn=None, image=image, caption=None)
+        return replace(found, extra=extras)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error
