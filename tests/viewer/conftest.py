@@ -254,9 +254,14 @@ def quiet(qtbot):
     assert not [box.text() for box in boxes if box.isVisible()]
     notes = notification_manager.records[before[0] :]
     assert [note.message for note in notes if note.severity >= "warning"] == []
-    left = (t for t in threading.enumerate() if t not in before[1])
-    # Those of Qt's pool wait for more to do; Python calls them dummies.
-    assert [t.name for t in left if not isinstance(t, threading._DummyThread)] == []
+
+    def working():
+        # Those of Qt's pool wait for more to do; Python calls them dummies.
+        new = (t for t in threading.enumerate() if t not in before[1])
+        return [t.name for t in new if not isinstance(t, threading._DummyThread)]
+
+    # A thread that has done its work may still have to end.
+    qtbot.waitUntil(lambda: not working(), timeout=10000)
 
 
 @pytest.fixture
