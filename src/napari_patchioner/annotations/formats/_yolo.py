@@ -154,19 +154,18 @@ def _keypoint_shape(about: Mapping[str, Any]) -> KeypointShape:
 def _classes(files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[int, str]:
     """Return the names of the classes by number."""
     if about:
-        for names in [about.get("names")]:
-            named = names if isinstance(names, dict) else {}
-            pairs = enumerate(names) if isinstance(names, list) else named.items()
-            # Lists of lists are no names, and could be made to grow without end when written out.
-            return {
-                number: str(label)
-                for key, label in pairs
-                if (number := whole_number(str(key)[:20])) is not None
-                and not isinstance(label, list | dict)
-            }
+        names = about.get("names")
+        named = dict(enumerate(names)) if isinstance(names, list) else names
+        # Lists of lists are no names, and could be made to grow without end when written out.
+        return {
+            number: str(label)
+            for key, label in (named.items() if isinstance(named, dict) else ())
+            if (number := whole_number(str(key)[:20])) is not None
+            and not isinstance(label, list | dict)
+        }
     listed = next((data for name, data in files.items() if _is_list_of_classes(name)), b"")
-    named = listed.decode("utf-8-sig", "replace").rstrip().splitlines()
-    return {number: label.strip() for number, label in enumerate(named)}
+    labels = listed.decode("utf-8-sig", "replace").rstrip().splitlines()
+    return {number: label.strip() for number, label in enumerate(labels)}
 
 
 def _is_list_of_classes(name: str) -> bool:
