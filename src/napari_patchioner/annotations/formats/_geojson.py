@@ -91,7 +91,7 @@ _ROUNDED = 0.011
 def knows(head: Head) -> bool:
     """Whether a file is a FeatureCollection, a Feature, a geometry, or a list of such."""
     kind = head.fields.get("type")
-    if kind in _GEOMETRIES:
+    if isinstance(kind, str) and kind in _GEOMETRIES:
         return "coordinates" in head.fields or "geometries" in head.fields
     return kind == "FeatureCollection" or (kind == "Feature" and "geometry" in head.fields)
 
@@ -253,7 +253,7 @@ def _children(value: Any) -> list[tuple[dict[str, Any], str]]:
 
 def _as_feature(value: dict[str, Any]) -> dict[str, Any]:
     """Return an object as a Feature, which a geometry by itself is not."""
-    if value.get("type") not in _GEOMETRIES:
+    if str(value.get("type")) not in _GEOMETRIES:
         return value
     return {"type": "Feature", "geometry": value, "properties": {}}
 
@@ -335,7 +335,7 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file and the feature.
     """
     raw = read_json(path)
-    if isinstance(raw, dict) and raw.get("type") not in _GEOMETRIES | {"Feature"}:
+    if isinstance(raw, dict) and str(raw.get("type")) not in _GEOMETRIES | {"Feature"}:
         fields_of(raw, path.name).take("features", list)
     plain, file = _is_plain(raw), remember_file(path.read_bytes())
     around = (
@@ -387,8 +387,8 @@ def _is_plain(raw: Any) -> bool:
         and given.get("objectType") == "annotation"
         and isinstance(metadata := given.get("metadata"), dict)
         and {"uid", "kind", "wkt"} <= set(metadata)
-        and not isinstance(given.get("measurements", {}), list)
-        and set(given.get("measurements", {})) <= {"score"}
+        and isinstance(measured := given.get("measurements", {}), dict)
+        and set(measured) <= {"score"}
         for one in raw["features"]
     )
 

@@ -338,6 +338,9 @@ def _size(line: Fields, find: Callable[[str], tuple[int, int]], image: str) -> t
         raise line.error(str(error)) from error
 
 
+_BEYOND_ALL = 1e100
+
+
 def _drawn(line: Fields, size: tuple[int, int]) -> tuple[Region, str]:
     """Return the traces of a narrative and the times of their points."""
     strokes, times = [], []
@@ -346,7 +349,8 @@ def _drawn(line: Fields, size: tuple[int, int]) -> tuple[Region, str]:
             points = np.array([[p["x"], p["y"], p["t"]] for p in stroke], float)
         except (TypeError, KeyError, ValueError) as error:
             raise line.error("a point in 'traces' must have the numbers x, y and t") from error
-        if len(points) and not np.isfinite(points).all():
+        # Not a number either way: what is that large overflows as soon as it is counted in pixels.
+        if len(points) and not (np.abs(points) < _BEYOND_ALL).all():
             raise line.error("a point in 'traces' is not finite")
         if len(points):
             strokes.append(Trace(from_xy(points[:, :2] * size[::-1])))
