@@ -130,7 +130,7 @@ class Picker:
         if clicked is None:
             self._turn_to_other(layer, event)
             return
-        if self._shift():
+        if self._adds(event):
             return
         with self.still():
             self._clear_others(layer)
@@ -152,13 +152,19 @@ class Picker:
             found = None if other is layer else other.get_value(event.position, world=True)
             if found is not None and found[0] is not None and other.visible:
                 other.mode = "select"
-                other.selected_data = {found[0]} | (other.selected_data if self._shift() else set())
+                other.selected_data = {found[0]} | (
+                    other.selected_data if self._adds(event) else set()
+                )
                 self._viewer.layers.selection.active = other
                 return
-        if not self._shift():
+        if not self._adds(event):
             with self.still():
                 self._clear_others(layer)
                 self.pressed()
+
+    def _adds(self, event: Event) -> bool:
+        """Whether a click adds to what is selected."""
+        return "Shift" in event.modifiers or self._shift()
 
     def _on_items(self, layer: napari.layers.Shapes, added: Collection[int]) -> None:
         """Drop the selection on the other layer unless Shift is held."""
