@@ -49,20 +49,20 @@ def carried(annotation: Annotation) -> dict[str, str]:
     -------
     dict of str to str
         ``uid, kind, wkt`` (the exact geometry), ``members`` (of sets), ``caption, score, source,
-        model`` where there are any, and every extra under its own name.
+        model`` where there are any, and every extra under its own name, or, where that is one of
+        these, under one that `annotation_from` knows.
 
     Raises
     ------
     FormatError
-        If the region makes no sense, or an extra has one of the names above.
+        If the region makes no sense, or an extra has no name.
 
     >>> from napari_patchioner.regions import Point
     >>> carried(Annotation("a", "cat.png", Point(1, 2), "an ear", extra={"plane": "3"}))
     {'uid': 'a', 'kind': 'point', 'wkt': 'POINT (2.5 1.5)', 'caption': 'an ear', 'plane': '3'}
     """
-    taken = next((name for name in annotation.extra if name in _TAKEN or not name), None)
-    if taken is not None:
-        raise FormatError(f"{taken!r} cannot name an extra; give it another name")
+    if "" in annotation.extra:
+        raise FormatError(f"an extra of region {annotation.uid!r} has no name; give it one")
     try:
         wkt = region_to_text(annotation.region)
     except FormatError as error:
@@ -84,7 +84,8 @@ def carried(annotation: Annotation) -> dict[str, str]:
 
 def _escaped(name: str) -> str:
     """Return the name of an extra as one that no format uses; `annotation_from` undoes it."""
-    return f"{_EXTRA}{name}" if name in _FORMATS_OWN or name.startswith(_EXTRA) else name
+    escaped = name in _TAKEN or name in _FORMATS_OWN or name.startswith(_EXTRA)
+    return f"{_EXTRA}{name}" if escaped else name
 
 
 def carried_with_image(annotation: Annotation, name: str) -> dict[str, str]:

@@ -14,12 +14,14 @@ from ._notes import note
 from ._table import number_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ._annotation import Annotation, Source
     from ._table import Table
 
 CAPTION_COLUMNS = ("caption", "score", "source", "model")
+# Before the name of an extra that would be taken for a column of the format itself.
+_EXTRA = "extra:"
 _SOURCES = ("", "model", "edited", "human")
 
 
@@ -63,29 +65,58 @@ def caption_cells(annotation: Annotation) -> list[str]:
     ]
 
 
-def extra_columns(annotations: Sequence[Annotation], taken: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of all extra columns in order of appearance.
+def extra_names(annotations: Iterable[Annotation]) -> list[str]:
+    """Return the names of all extras in order of appearance."""
+    return list(dict.fromkeys(name for annotation in annotations for name in annotation.extra))
+
+
+def extra_columns(names: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
+    """Return the columns for the extras of these names, and the extra that each holds.
+
+    An extra whose name a column of the format itself has stands under another one, which
+    `extra_fields` knows.
 
     Raises
     ------
     FormatError
-        If an extra has the name of one of the format's own columns, or none at all.
+        If an extra has no name.
     """
-    names = dict.fromkeys(name for annotation in annotations for name in annotation.extra)
-    for name in names:
-        if not name or name in taken or name.startswith("axis-"):
-            raise FormatError(f"{name!r} cannot name an extra column; give it another name")
-    return tuple(names)
+    columns = {_EXTRA * _is_taken(name, taken) + name: name for name in names}
+    if "" in columns:
+        raise FormatError("an extra without a name has no column; give it one")
+    return columns
 
 
-def extra_cells(annotation: Annotation, names: Sequence[str]) -> list[str]:
+def _is_taken(name: str, taken: Sequence[str]) -> bool:
+    """Whether a name stands for something else, or for the extra of another name, in a table."""
+    while name.startswith(_EXTRA):
+        name = name.removeprefix(_EXTRA)
+    return name.lower() in taken or name.lower().startswith("axis-")
+
+
+def extra_cells(annotation: Annotation, columns: Mapping[str, str]) -> list[str]:
     """Return the cells for the extra columns."""
-    return [guard_extra_cell(annotation.extra.get(name, "")) for name in names]
+    return [guard_extra_cell(annotation.extra.get(name, "")) for name in columns.values()]
 
 
-def extra_fields(cells: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+def extra_fields(
+    cells: Mapping[str, str], known: Sequence[str], taken: Sequence[str]
+) -> dict[str, str]:
     """Return the extras of a row: its unknown columns, so that even an empty one is kept."""
-    return {name: unguard_cell(cell) for name, cell in cells.items() if name not in known}
+    return {
+        extra_name(column, taken): unguard_cell(cell)
+        for column, cell in cells.items()
+        if column not in known
+    }
+
+
+def extra_name(column: str, taken: Sequence[str]) -> str:
+    """Return the name of the extra that a column holds, as `extra_columns` called it.
+
+    >>> extra_name("extra:uid", ["uid"]), extra_name("extra:age", ["uid"])
+    ('uid', 'extra:age')
+    """
+    return column.removeprefix(_EXTRA) if _is_taken(column, taken) else column
 
 
 def check_unique(annotations: Sequence[Annotation]) -> None:

@@ -98,6 +98,22 @@ def test_what_is_written_comes_back_or_is_named(
         assert same_region(one.region, two.region)
 
 
+# Names of fields of every format, and such as would be taken for an escaped one.
+FIELDS = ["image", "uid", "Kind", "wkt", "members", "caption", "score", "source", "model", "index"]
+FIELDS += ["shape-type", "axis-0", "trace-connected", "plane", "x", "extra:uid", "extra:extra:note"]
+FIELDS += ["bbox", "iscrowd", "label", "points", "value", "properties", "classification", "Name"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_extra_may_have_the_name_of_any_field(tmp_path: Path, name: str) -> None:
+    region = REGION.get(name, lambda n: Polygon(np.array([[1, 2], [30, 4], [20, 40]]) + n))(0.0)
+    extra = {field: f"the {field}" for field in FIELDS}
+    before = Annotation("a", "cat.png", region, "an ear", 0.5, "model", "mini", extra=extra)
+    assert write_annotations(_path(tmp_path, name), [before], IMAGES, name) == ()
+    [after] = _read(_path(tmp_path, name), name)
+    assert told(after) == told(before)
+
+
 def test_an_entry_without_a_name_is_no_extra(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_annotations(path, [Annotation("a", "cat.png", Box(0, 0, 4, 4))], IMAGES, "visual-genome")

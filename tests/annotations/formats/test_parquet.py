@@ -80,12 +80,15 @@ def test_a_table_of_others_is_read(tmp_path: Path, same_region: Any) -> None:
     [one] = read_annotations(tmp_path / "a.parquet")
     assert same_region(one.region, Point(1, 2))
     assert one.extra == {"n": "3"}
+    frame.drop(columns="uid").to_parquet(tmp_path / "b.parquet")
+    [unnamed] = read_annotations(tmp_path / "b.parquet")
+    assert (unnamed.uid, unnamed.extra) == ("row-1", one.extra)
+    assert same_region(unnamed.region, one.region)
 
 
 @pytest.mark.parametrize(
     ("cells", "told"),
     [
-        ({"uid": ""}, "row 1: the uid is empty"),
         ({"kind": "cat"}, "row 1: the kind 'cat' is unknown"),
         ({"wkt": "POINT (1"}, "row 1: is not well-known text"),
         ({"score": float("inf")}, "row 1: the score 'inf' is not a finite"),

@@ -165,7 +165,7 @@ def test_files_that_are_missing_or_not_text_are_told(tmp_path: Path) -> None:
         [Annotation("a", "c", WholeImage()), Annotation("a", "c", WholeImage())],
         [Annotation("", "c", WholeImage())],
         [Annotation("a", "c", WholeImage(), score=float("nan"))],
-        [Annotation("a", "c", WholeImage(), extra={"kind": "x"})],
+        [Annotation("a", "c", WholeImage(), extra={"": "x"})],
         [Annotation("a", "c", WholeImage(), "\ud800")],
     ],
 )

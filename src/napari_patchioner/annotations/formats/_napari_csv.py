@@ -19,6 +19,7 @@ from napari_patchioner.annotations._columns import (
     extra_cells,
     extra_columns,
     extra_fields,
+    extra_names,
     identity,
 )
 from napari_patchioner.annotations._napari_shape import region_from_shape, shape_from_region
@@ -36,7 +37,7 @@ from napari_patchioner.regions import Trace
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_patchioner.annotations._images import Images
@@ -51,6 +52,7 @@ _OURS = ("uid", "image", *CAPTION_COLUMNS)
 _PLANE = "plane"
 # napari knows no loose points; a table with some says so in a column, else it has none.
 _CONNECTED, _LOOSE = "trace-connected", "false"
+_OWN = (*NAPARI_COLUMNS, *_OURS, _CONNECTED)
 
 
 def knows(head: Head) -> bool:
@@ -131,8 +133,8 @@ def _annotation(
     if counted != [str(place) for place in range(len(rows))]:
         raise table.error(row, "vertex-index", "the vertices must be counted from 0, each once")
     vertices = np.array([_vertex(table, number, row_cells, axes) for number, row_cells in rows])
-    known = (*NAPARI_COLUMNS, *_OURS, _CONNECTED, *(table.columns[a] for a in axes))
-    extra = extra_fields(cells, known)
+    known = (*_OWN, *(table.columns[a] for a in axes))
+    extra = extra_fields(cells, known, _OWN)
     if len(axes) > 2:
         extra |= _place(table, row, vertices)
     shown = axes_drawn_along(vertices) or (-2, -1)
@@ -202,8 +204,7 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
     shapes = [shape_from_region(annotation.region) for annotation in annotations]
     pairs = list(zip(annotations, shapes, strict=True))
     held = [(annotation, shape) for annotation, shape in pairs if shape is not None]
-    ours_too = (*NAPARI_COLUMNS, *_OURS, _CONNECTED)
-    extras = extra_columns([annotation for annotation, _ in held], ours_too)
+    extras = extra_columns(extra_names(annotation for annotation, _ in held), _OWN)
     loose = (_CONNECTED,) if any(_is_loose(annotation.region) for annotation, _ in held) else ()
     rows: list[list[str | int]] = []
     for index, (annotation, (shape_type, vertices)) in enumerate(held):
@@ -221,7 +222,7 @@ def _is_loose(region: Region) -> bool:
     return isinstance(region, Trace) and not region.connected
 
 
-def _our_cells(annotation: Annotation, told: Sequence[str], extras: Sequence[str]) -> list[str]:
+def _our_cells(annotation: Annotation, told: Sequence[str], extras: Mapping[str, str]) -> list[str]:
     """Return what stands after napari's columns in every row of a shape."""
     names = [guard_cell(annotation.uid), guard_cell(annotation.image)]
     return [*names, *caption_cells(annotation), *told, *extra_cells(annotation, extras)]

@@ -14,7 +14,13 @@ import numpy as np
 from napari_patchioner.annotations._annotation import KINDS
 from napari_patchioner.annotations._areas import outline
 from napari_patchioner.annotations._carried import annotation_from, carried, score_of
-from napari_patchioner.annotations._columns import check_unique, own_uid
+from napari_patchioner.annotations._columns import (
+    check_unique,
+    extra_columns,
+    extra_name,
+    extra_names,
+    own_uid,
+)
 from napari_patchioner.annotations._notes import leaving_out, note
 from napari_patchioner.annotations._outlines import to_xy
 from napari_patchioner.annotations._table import write_bytes
@@ -42,7 +48,9 @@ _BYTES_PER_ITEM = 32
 _TEXTS = ("image", "uid", "kind", "wkt", "members", "caption", "source", "model")
 _EDGES = ("x", "y", "w", "h")
 _NUMBERS = ("score", *_EDGES)
-_REQUIRED = ("image", "uid", "kind", "wkt")
+_REQUIRED = ("image", "kind", "wkt")
+# An extra may take the place of an edge: those can be had from the region again.
+_TAKEN = (*_TEXTS, "score")
 
 
 def knows(head: Head) -> bool:
@@ -77,16 +85,12 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 
 def _write_groups(annotations: Sequence[Annotation], data: io.BytesIO) -> None:
     """Write a group of rows at a time, so that no more records than those are held."""
-    extras = _names_of_extras(annotations)
+    extras = extra_names(annotations)
     first = table_of([], extras)
     rest = iter(annotations)
     with parquet_modules()[1].ParquetWriter(data, first.schema, compression="zstd") as writer:
         while group := list(itertools.islice(rest, _ROWS_PER_GROUP)):
             writer.write_table(table_of(group, extras))
-
-
-def _names_of_extras(annotations: Sequence[Annotation]) -> list[str]:
-    return list(dict.fromkeys(name for one in annotations for name in one.extra))
 
 
 def parquet_modules() -> tuple[Any, Any]:
@@ -115,11 +119,11 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
         ``image, uid, kind, wkt, members, caption, source, model`` as text, ``score, x, y, w, h``
         (the box around the region, ``x y`` pixels with corners at integers) as numbers, missing
         where there is none, and the extras as text; an extra takes the place of a number of its
-        name. The names of the extras are in the metadata.
+        name. Which columns are extras is in the metadata.
     """
     arrow, _ = parquet_modules()
     rows = [{"image": one.image, **carried(one)} for one in annotations]
-    extras = list(_names_of_extras(annotations) if extras is None else extras)
+    held = extra_columns(extra_names(annotations) if extras is None else extras, _TAKEN)
     columns = {
         name: arrow.array([row.get(name, "") for row in rows], arrow.string()) for name in _TEXTS
     }
@@ -129,9 +133,9 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
     for place, name in enumerate(_EDGES):
         values = [None if edge is None else edge[place] for edge in edges]
         columns[name] = arrow.array(values, arrow.float64())
-    for name in extras:
-        columns[name] = arrow.array([one.extra.get(name) for one in annotations], arrow.string())
-    return arrow.table(columns).replace_schema_metadata({_EXTRAS: json.dumps(extras)})
+    for column, name in held.items():
+        columns[column] = arrow.array([one.extra.get(name) for one in annotations], arrow.string())
+    return arrow.table(columns).replace_schema_metadata({_EXTRAS: json.dumps(list(held))})
 
 
 def _edges(region: Region) -> list[float] | None:
@@ -171,7 +175,7 @@ def read(path: Path) -> list[Annotation]:
         for number, row, extras in _rows(file):
             where = f"{file.name}: row {number}"
             with leaving_out("row", where):
-                annotation = _annotation(row, extras, where)
+                annotation = _annotation(row, extras, file.name, number)
                 own = own_uid(annotation.image, annotation.uid, seen)
                 if own != annotation.uid:
                     told = f"{where}: the uid {annotation.uid!r} was used before"
@@ -245,7 +249,7 @@ def _bytes_of(column: Any) -> int:
 
 
 def _extras(schema: Any) -> list[str]:
-    """Return the names of the extras: as noted, or all columns that are not ours."""
+    """Return the columns of the extras: as noted, or all that are not ours."""
     noted = (schema.metadata or {}).get(_EXTRAS.encode())
     known = (*_TEXTS, *_NUMBERS)
     try:
@@ -257,13 +261,19 @@ def _extras(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in known]
 
 
-def _annotation(row: dict[str, Any], names: Sequence[str], where: str) -> Annotation:
+def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: int) -> Annotation:
+    where = f"{file}: row {number}"
     texts = {name: str(one) for name, one in row.items() if one is not None and one != ""}
-    extras = {name: str(row[name]) for name in names if row.get(name) is not None}
+    extras = {
+        extra_name(column, _TAKEN): str(row[column])
+        for column in columns
+        if row.get(column) is not None
+    }
     image = texts.pop("image", "")
     ours = {name: texts[name] for name in (*_TEXTS, "score") if name in texts}
     if not ours.get("uid"):
-        raise FormatError(f"{where}: the uid is empty; every region needs one of its own")
+        ours["uid"] = f"row-{number}"
+        note("no uid", f"{file}: rows without a uid get the number of their row as one")
     if ours.get("kind") not in KINDS.values():
         known = ", ".join(KINDS.values())
         raise FormatError(f"{where}: the kind {row['kind']!r} is unknown; it may be one of {known}")

@@ -16,6 +16,7 @@ from napari_patchioner.annotations._columns import (
     extra_cells,
     extra_columns,
     extra_fields,
+    extra_names,
     identity,
     with_uids,
 )
@@ -125,7 +126,7 @@ def _annotation(table: Table, row: int, values: Sequence[str], seen: dict[Any, i
         image=unguard_cell(cells["image"]),
         region=region,
         **caption_fields(table, row, cells),
-        extra=extra_fields(cells, _KNOWN),
+        extra=extra_fields(cells, _KNOWN, _KNOWN),
         written=(region, wkt),
     )
 
@@ -174,7 +175,7 @@ def _lines(annotations: Sequence[Annotation]) -> Iterator[str]:
     """Yield the table line by line; the annotations are gone through, never held."""
     check_unique(annotations)
     named = any(isinstance(annotation.region, RegionSet) for annotation in annotations)
-    extras = extra_columns(annotations, _KNOWN)
+    extras = extra_columns(extra_names(annotations), _KNOWN)
     columns = (*TIDY_COLUMNS, *CAPTION_COLUMNS, *([_MEMBERS] if named else []), *extras)
     rows = (
         [
