@@ -170,8 +170,7 @@ def test_poses_and_confidences_are_told_from_outlines(
     before = {name: (tmp_path / name).read_bytes() for name in ("data.yaml",)}
     for _ in range(2):
         write_annotations(tmp_path, captioned, {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}, "yolo")
-        written = (tmp_path / "labels" / "train" / "cat.txt").read_text()
-        assert written.splitlines() == [line, "0 0.5 0.5 0.2 0.4"]
+        assert (tmp_path / "labels" / "train" / "cat.txt").read_bytes() == lines.encode()
         assert [file.name for file in (tmp_path / "labels").iterdir()] == ["train"]
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert [told(one) for one in read_annotations(tmp_path)] == [told(one) for one in captioned]
@@ -183,17 +182,92 @@ def test_one_bad_line_is_left_out(tmp_path: Path) -> None:
     found = read_annotations(tmp_path, notes=notes)
     assert [one.extra["class"] for one in found] == ["cat", "dog"]
     assert [line.split(": ")[1] for line in notes.lines()] == ["line 2", "line 4"]
-    # Captioned in place, what could not be read stays, and so does what is about other images.
+    # What is about other images stays beside the new captions.
     (tmp_path / "captions.jsonl").write_text('{"file": "labels/train/dog.txt"}\n')
     write_annotations(tmp_path, found, {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}, "yolo")
-    written = (tmp_path / "labels" / "train" / "cat.txt").read_text().splitlines()
-    assert sorted(written) == [
-        "0 0.5 0.5 0.2 0.4",
-        "0 0.5 0.5 0.2 0.4 7",
-        "1 0.5 0.5 0.2 0.4",
-        "cat 1 2",
-    ]
     assert '"labels/train/dog.txt"' in (tmp_path / "captions.jsonl").read_text()
+
+
+def _tangle(seed: int = 0) -> str:
+    """Return a line whose outline crosses itself so often that it is left out."""
+    points = np.random.default_rng(seed).random(900).round(4)
+    return " ".join(["0", *map(str, points.tolist())])
+
+
+IN_PLACE = (
+    "\ufeff0 0.50 0.5 0.2 0.40\r\n\r\ncat 1 2  \r\n1 0.5 0.5 0.2 0.4 \r\n# a comment\n"
+    f"0 0.5 0.5 0.2 0.4 7\r\n{_tangle()}\r\n0 0.1 0.1 0.5 0.1 0.5 0.9"
+)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_in_place_the_lines_stay_as_they_are(tmp_path: Path, zipped: bool) -> None:
+    folder = tmp_path / "set"
+    _foreign(folder, IN_PLACE)
+    (folder / "notes.md").write_text("ours")
+    path = folder
+    if zipped:
+        path = tmp_path / "set.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+                archive.write(file, f"set/{file.relative_to(folder).as_posix()}")
+
+    def files() -> dict[str, bytes]:
+        if not zipped:
+            every = [one for one in path.rglob("*") if one.is_file()]
+            return {one.relative_to(path).as_posix(): one.read_bytes() for one in every}
+        with zipfile.ZipFile(path) as archive:
+            return {one.removeprefix("set/"): archive.read(one) for one in archive.namelist()}
+
+    before = files()
+    sizes = {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}
+    found = read_annotations(path, sizes, notes=Notes())
+    assert [one.extra["class"] for one in found] == ["cat", "dog", "cat"]
+    captioned = [replace(one, caption=f"no. {n}", source="model") for n, one in enumerate(found)]
+    for _ in range(2):
+        write_annotations(path, captioned, sizes, "yolo")
+        now = files()
+        assert {name: now[name] for name in before} == before
+        captioned = read_annotations(path, sizes, notes=Notes())
+        assert [one.caption for one in captioned] == ["no. 0", "no. 1", "no. 2"]
+    # What changes, does so at its place; what is new comes last, what is deleted goes.
+    changed = replace(captioned[1], region=Box(-0.5, -0.5, 9.5, 9.5))
+    new = Annotation("new", captioned[0].image, Box(-0.5, -0.5, 4.5, 19.5), extra={"class": "dog"})
+    write_annotations(path, [changed, captioned[2], new], sizes, "yolo")
+    lines = files()["labels/train/cat.txt"].decode().split("\r\n")
+    assert lines[0:2] == ["\ufeff", "cat 1 2  "]
+    assert [float(one) for one in lines[2].split()] == [1, 0, 0, 0.5, 0, 0.5, 1, 0, 1]
+    assert lines[3:] == [*IN_PLACE.split("\r\n")[4:], "1 0.0 0.0 1.0 0.0 1.0 0.5 0.0 0.5", ""]
+
+
+def test_a_line_that_another_tool_wrote_anew_stays_as_that_wrote_it(tmp_path: Path) -> None:
+    _foreign(tmp_path, "0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.9 0.9\n")
+    sizes = {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}
+    write_annotations(tmp_path, read_annotations(tmp_path), sizes, "yolo")
+    file = tmp_path / "labels" / "train" / "cat.txt"
+    file.write_text("1 0.5 0.5 0.9 0.9\n0 0.510 0.5 0.2 0.4\n")
+    write_annotations(tmp_path, read_annotations(tmp_path), sizes, "yolo")
+    assert file.read_text() == "1 0.5 0.5 0.9 0.9\n0 0.510 0.5 0.2 0.4\n"
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_very_many_classes_keep_their_numbers(tmp_path: Path, listed: bool) -> None:
+    names = {number: f"class with a long name {number}" for number in range(1200)}
+    _foreign(tmp_path, "1199 0.5 0.5 0.2 0.4\n", yaml.safe_dump({"names": names}))
+    before = (tmp_path / "data.yaml").read_bytes()
+    if listed:
+        (tmp_path / "data.yaml").unlink()
+        (tmp_path / "classes.txt").write_text("\n".join(names.values()))
+    sizes = {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}
+    [one] = read_annotations(tmp_path)
+    assert one.extra["class"] == names[1199]
+    write_annotations(tmp_path, [one], sizes, "yolo")
+    assert (tmp_path / "labels/train/cat.txt").read_text() == "1199 0.5 0.5 0.2 0.4\n"
+    assert (tmp_path / "data.yaml").exists() != listed
+    assert listed or (tmp_path / "data.yaml").read_bytes() == before
+    # Elsewhere, the class has its number, too.
+    write_annotations(tmp_path / "new", [one], sizes, "yolo")
+    assert (tmp_path / "new/labels/train/cat.txt").read_text() == "1199 0.5 0.5 0.2 0.4\n"
 
 
 def test_images_of_one_name_are_told_by_their_folders(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text
 from napari_patchioner.errors import FormatError, ImageError
 from napari_patchioner.images import image_size as size_of_file
+from napari_patchioner.limits import read_file
 
 from ._bundle import (
     file_stems,
@@ -48,7 +49,16 @@ from ._bundle import (
     zip_names,
 )
 from ._json_file import parse_json, whole_number
-from ._yolo_lines import KeypointShape, Line, is_line, lines_of, match, parse_lines, shown
+from ._yolo_lines import (
+    KeypointShape,
+    Line,
+    Written,
+    in_place,
+    lines_of,
+    match,
+    parse_lines,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -65,6 +75,9 @@ _YAMLS = (_DATA, "data.yml", "dataset.yaml", "dataset.yml")
 _CLASSES = "classes.txt"
 _KEYPOINTS, _CONFIDENCE = "keypoints", "confidence"
 _MOST_KEYPOINTS = 1000
+_MOST_CLASSES = 100
+"""Names of classes that go along with every line of other people."""
+
 _OUR_FIELDS = {"path", "train", "val", "names"}
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -291,6 +304,10 @@ def _read_image(
             shown=lambda region: shown(region, size),
         )
         label = classes.get(now[0].number) if now else None
+        if len(now) == 1 and metadata_of(kept, _KIND) is not None:
+            # Another tool may have written it anew since.
+            told = {"names": _told(classes, now[0])}
+            kept = with_metadata(kept, _KIND, "", name, now[0].text, told)
         found.append((place, with_class(kept, label)))
     last = records[-1][0] if records else 0
     image = records[0][1]["image"] if records else image
@@ -304,10 +321,16 @@ def _read_image(
         one = annotation_from(
             texts, drawn=line.region(size), image=image, caption=None, uid=f"{line.place}"
         )
-        named = {str(number): label for number, label in classes.items()}
-        one = with_metadata(one, _KIND, "", name, line.text, {"names": named})
+        one = with_metadata(one, _KIND, "", name, line.text, {"names": _told(classes, line)})
         found.append((last, replace(one, score=line.confidence)))
     return found
+
+
+def _told(classes: Mapping[int, str], line: Line) -> dict[str, str]:
+    """Return the names of classes that go along with a line: of very many, its own."""
+    named = {str(number): label for number, label in classes.items()}
+    own = str(line.number)
+    return named if len(named) <= _MOST_CLASSES else {own: named.get(own, own)}
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
@@ -336,8 +359,6 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     path = Path(path)
     check_unique(annotations)
     known = {id(one): metadata_of(one, _KIND) for one in annotations}
-    names = _numbered(annotations, [one for one in known.values() if one is not None])
-    numbers = {name: number for number, name in names.items()}
     foreign = {one.image: known[id(one)] for one in annotations if known[id(one)] is not None}
     stems = file_stems({one.image: image_name(images, one.image) for one in annotations})
     labels = {
@@ -346,40 +367,57 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         else f"labels/{stem}.txt"
         for image, stem in stems.items()
     }
-    texts: dict[str, list[str]] = {label: [] for label in labels.values()}
+    there = _files_there(path, set(labels.values()), foreign=bool(foreign))
+    names = _numbered(annotations, [one for one in known.values() if one is not None], there)
+    numbers = {name: number for number, name in names.items()}
+    texts: dict[str, list[Written]] = {label: [] for label in labels.values()}
     records: list[str] = []
     for one in annotations:
         size, file = image_size(images, one.image), labels[one.image]
-        lines = _kept_line(one, known[id(one)], numbers[class_of(one)], size)
-        lines = lines or lines_of(one.region, numbers[class_of(one)], size)
-        texts[file] += lines
+        read_as, number = known[id(one)], numbers[class_of(one)]
+        lines = _kept_line(one, read_as, number, size) or lines_of(one.region, number, size)
+        texts[file].append(Written(tuple(lines), str(read_as.entry) if read_as else None))
         about = {"image": one.image, "file": file, "height": size[0], "width": size[1]}
         records.append(_json({**about, "lines": lines, "region": carried(one)}))
     old = set() if is_zip(path) or foreign else _leftovers(path) - set(texts)
     if foreign:
-        for name in texts:
-            texts[name] += _unread(path / name)
-        records = [*_records_of_others(path, set(texts)), *records]
-    write_bundle(
-        path,
-        {
-            **_yaml_file(path, names),
-            **{name: encode_text("".join(lines)) for name, lines in texts.items()},
-            _CAPTIONS: encode_text("".join(records)),
-        },
-    )
+        records = [*_records_of_others(there.get(_CAPTIONS, b""), set(texts)), *records]
+    files = {
+        **_yaml_file(there, names, foreign=bool(foreign)),
+        **{name: in_place(there.get(name, b""), lines) for name, lines in texts.items()},
+        _CAPTIONS: encode_text("".join(records)),
+    }
+    write_bundle(path, {**there, **files} if is_zip(path) else files)
     for name in old:
         (path / name).unlink(missing_ok=True)
     return ()
 
 
-def _numbered(annotations: Sequence[Annotation], known: Sequence[Metadata]) -> dict[int, str]:
+def _files_there(path: Path, labels: Collection[str], *, foreign: bool) -> dict[str, bytes]:
+    """Return what lies where a data set is written, as far as it matters.
+
+    Of a folder, the files that are written again; of a zip, all that is in it, if records of
+    another program go back into it.
+    """
+    if is_zip(path):
+        again = foreign and not set(labels).isdisjoint(zip_names(path))
+        return read_bundle(path, lambda name: True) if again else {}
+    names = [*labels, *_YAMLS, _CLASSES, f"labels/{_CLASSES}", _CAPTIONS]
+    return {name: read_file(path / name) for name in names if (path / name).is_file()}
+
+
+def _numbered(
+    annotations: Sequence[Annotation], known: Sequence[Metadata], there: Mapping[str, bytes]
+) -> dict[int, str]:
     """Return the names of the classes by number, those of the data set first as they were."""
     found: dict[int, str] = {}
-    given = known[0].about.get("names") if known else None
-    for number, name in given.items() if isinstance(given, dict) else ():
-        if whole_number(str(number)) is not None and name not in found.values():
-            found[int(number)] = str(name)
+    told = [one.about.get("names") for one in known]
+    listed = _classes(there, _about(there)) if known else {}
+    for given in (listed, *told):
+        for number, name in given.items() if isinstance(given, dict) else ():
+            free = whole_number(str(number)) is not None and int(number) not in found
+            if free and name not in found.values():
+                found[int(number)] = str(name)
     for name in dict.fromkeys(class_of(one) for one in annotations):
         if name not in found.values():
             # A class without a name is called by its number.
@@ -406,19 +444,8 @@ def _kept_line(
     return [f"{text}\n"] if same else []
 
 
-def _unread(file: Path) -> list[str]:
-    """Return the lines of a text file that are none of YOLO's, which stay where they are."""
-    if not file.is_file():
-        return []
-    text = file.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff")
-    return [f"{line}\n" for line in text.splitlines() if line.strip() and not is_line(line)]
-
-
-def _records_of_others(path: Path, written: Collection[str]) -> list[str]:
-    """Return what stands in the file of captions about images that are not written now."""
-    if is_zip(path) or not (path / _CAPTIONS).is_file():
-        return []
-    data = first_file(path, lambda name: name == _CAPTIONS)
+def _records_of_others(data: bytes, written: Collection[str]) -> list[str]:
+    """Return what stands in a file of captions about images that are not written now."""
     found = []
     for line in data.decode("utf-8", "replace").split("\n"):
         record = parse_json(line, _CAPTIONS) if line.strip() else None
@@ -432,11 +459,13 @@ def _is_safe_label(name: str) -> bool:
     return bool(re.fullmatch(r"([^/\\:]+/)*[^/\\:]+\.txt", name)) and ".." not in name.split("/")
 
 
-def _yaml_file(path: Path, names: dict[int, str]) -> dict[str, bytes]:
-    """Return the YAML of a data set; none where one lies there that says the same classes."""
-    for name in () if is_zip(path) else _YAMLS:
-        if (path / name).is_file():
-            files = {name: (path / name).read_bytes()}
+def _yaml_file(
+    there: Mapping[str, bytes], names: dict[int, str], *, foreign: bool
+) -> dict[str, bytes]:
+    """Return the YAML of a data set; none where what lies there says the same classes."""
+    for name, data in there.items():
+        if PurePosixPath(name).name in _YAMLS:
+            files = {name: data}
             about = _about(files)
             if set(about) <= _OUR_FIELDS and about.get("train") == "images":
                 continue
@@ -444,8 +473,10 @@ def _yaml_file(path: Path, names: dict[int, str]) -> dict[str, bytes]:
                 return {}
             text = yaml.safe_dump({**about, "names": names}, allow_unicode=True, sort_keys=False)
             return {name: encode_text(text)}
-    data = {"train": "images", "val": "images", "names": names}
-    text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
+    if foreign and any(map(_is_list_of_classes, there)) and _classes(there, {}) == names:
+        return {}
+    ours = {"train": "images", "val": "images", "names": names}
+    text = yaml.safe_dump(ours, allow_unicode=True, sort_keys=False)
     return {_DATA: encode_text(text)}
 
 

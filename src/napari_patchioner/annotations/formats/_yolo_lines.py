@@ -36,6 +36,7 @@ from napari_patchioner.regions import (
     Polygon,
     Region,
     WholeImage,
+    is_tangled,
 )
 
 if TYPE_CHECKING:
@@ -121,17 +122,105 @@ def parse_lines(name: str, data: bytes, shape: KeypointShape = None) -> list[Lin
     return found
 
 
-def is_line(text: str) -> bool:
-    """Return whether a text is one of YOLO's lines.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What stands for a region in a text file.
 
-    >>> is_line("0 0.5 0.5 0.2 0.4"), is_line("cat 0.5")
-    (True, False)
+    Attributes
+    ----------
+    lines : tuple of str
+        Its lines, each ended by a line feed; there may be none.
+    before : str or None
+        The line it was read from, if it was read from one of other people.
     """
+
+    lines: tuple[str, ...]
+    before: str | None = None
+
+
+def in_place(data: bytes, written: Sequence[Written]) -> bytes:
+    r"""Return a text file with lines in the places where those before them stood.
+
+    Blank lines, lines that cannot be read, ends of lines and a byte order mark stay; lines of
+    which no region is left go, and new ones come last.
+
+    Parameters
+    ----------
+    data : bytes
+        The file as it is; nothing where there is none.
+    written : sequence of Written
+        What is to stand in it.
+
+    >>> in_place(b"0 .5 .5 .1 .1\r\nodd\r\n", [Written(("1 .5 .5 .1 .1\n",), "0 .5 .5 .1 .1")])
+    b'1 .5 .5 .1 .1\r\nodd\r\n'
+    """
+    # What is no UTF-8 comes back as it was.
+    whole = data.decode("utf-8", "surrogateescape")
+    mark = whole[: whole.startswith("\ufeff")]
+    old = whole[len(mark) :].splitlines(keepends=True)
+    end = _end(old[0]) if old else "\n"
+    units = _units(written)
+    of_line = _places(old, units)
+    parts = []
+    for place, raw in enumerate(old):
+        unit = of_line.get(place)
+        if unit is None:
+            parts += [raw] if _stays(raw.strip()) else []
+        elif [line.strip() for line in unit.lines] == [raw.strip()]:
+            parts.append(raw)
+        else:
+            parts += [line.replace("\n", _end(raw) or end) for line in unit.lines]
+    there = set(map(id, of_line.values()))
+    new = [
+        line.replace("\n", end) for unit in units if id(unit) not in there for line in unit.lines
+    ]
+    if new and parts and not _end(parts[-1]):
+        parts[-1] += end
+    return (mark + "".join([*parts, *new])).encode("utf-8", "surrogateescape")
+
+
+def _units(written: Sequence[Written]) -> list[Written]:
+    """Return what has a place of its own: a line that was read, or each line of a region."""
+    units = []
+    for one in written:
+        if one.before is not None:
+            units.append(one)
+        else:
+            units += [Written((line,), line.strip()) for line in one.lines]
+    return units
+
+
+def _places(old: Sequence[str], units: Sequence[Written]) -> dict[int, Written]:
+    """Return which lines of a file stand for what: those that are alike, then those read before."""
+    waiting: dict[str, deque[int]] = defaultdict(deque)
+    for place, raw in enumerate(old):
+        waiting[raw.strip()].append(place)
+    found: dict[int, Written] = {}
+    rest = []
+    for unit in units:
+        same = waiting.get(unit.lines[0].strip()) if unit.lines else None
+        if same:
+            found[same.popleft()] = unit
+        else:
+            rest.append(unit)
+    for unit in rest:
+        if same := waiting.get(unit.before or ""):
+            found[same.popleft()] = unit
+    return found
+
+
+def _end(line: str) -> str:
+    """Return what ends a line."""
+    return line[len("".join(line.splitlines())) :]
+
+
+def _stays(text: str) -> bool:
+    """Whether a line stays though no region is written for it: it is blank or was left out."""
     try:
-        _line(1, text.strip(), None)
+        points = _line(1, text, None).points if text else None
     except (ValueError, OverflowError):
-        return False
-    return True
+        return True
+    return points is None or is_tangled(points)
 
 
 def _line(place: int, text: str, shape: KeypointShape) -> Line:
