@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from napari_patchioner.regions import Mask, Point
+from napari_patchioner.regions import Mask, Point, Polygon, is_tangled
 
 from ._captioned import with_human_caption
 from ._carried import METADATA, annotation_from, carried
 from ._napari_shape import shape_from_region
+from ._parts import members_of
 from ._same_drawing import same_drawing
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ OURS = "napari_patchioner"
 _ROOM = 2**28
 # Characters of what stands around an entry, if it is to travel with each.
 _LONGEST_ABOUT = 4096
-# Bytes in which the layout of a file shows.
-_START = 4096
 _GEOMETRY = ("kind", "wkt", "members")
 # No extra has that name.
 _WITHOUT = ""
@@ -212,8 +211,8 @@ class Base(Generic[_Parsed]):
         The records by the place of their entries in it.
     rest : list of Annotation
         Records that are new in it.
-    start : bytes
-        How it begins, if that is still known; it may be laid out in lines.
+    data : bytes
+        Its bytes, if they are still known: it may be laid out in lines.
     """
 
     file: str
@@ -221,7 +220,7 @@ class Base(Generic[_Parsed]):
     in_place: bool
     records: dict[str, Annotation]
     rest: list[Annotation]
-    start: bytes = b""
+    data: bytes = b""
 
 
 def base_of(
@@ -264,7 +263,7 @@ def base_of(
         else:
             records[place] = annotation
     content = None if data is None else parse(data)
-    return Base(file, content, in_place, records, rest, (data or b"")[:_START])
+    return Base(file, content, in_place, records, rest, data or b"")
 
 
 def _bytes_at(path: Path | None) -> bytes | None:
@@ -300,7 +299,12 @@ def is_deleted(region: Region) -> bool:
 
     What napari has no shape for was never in its layers, so that its absence means nothing.
     """
-    return isinstance(region, Mask | Point) or shape_from_region(region) is not None
+    if isinstance(region, Mask | Point):
+        return True
+    outlines = [one for one in members_of(region) if isinstance(one, Polygon)]
+    # What crosses itself that often was left out in reading.
+    tangled = any(is_tangled(one.vertices) for one in outlines)
+    return shape_from_region(region) is not None and not tangled
 
 
 def same_record(one: Annotation, other: Annotation) -> bool:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import charge_records, read_file
+from napari_patchioner.limits import charge_records, check_plain_file, read_file
 
 from ._cells import guard_cell, unguard_cell
 from ._file_names import short_name
 from ._notes import leaving_out, note
-from ._text import decode_text
+from ._text import decode_text, encoding_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _LONGEST_CELL = 2**31 - 1
 # Characters in which a header ends.
 _HEADER = 65536
+# A line before the header: a comment, what sets the cells apart, or none.
+_BEFORE_HEADER = re.compile(r"(?:#[^\r\n]*|sep=[,;\t]|[ ,;\t]*)(?:\r\n|\r|\n)")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_SAID = re.compile(r"sep=([,;\t])")
 _COMMA = re.compile(r"\s*[+-]?\d{0,300},\d{1,300}([eE][+-]?\d{1,3})?\s*")
 # Before a name of a column that no table could hold as it is, and that stands there as JSON.
 _AS_JSON = "json:"
@@ -63,6 +67,56 @@ class Table:
     def error(self, row: int, column: str, problem: str) -> FormatError:
         """Return the error that names the file, the row and the column."""
         return FormatError(f"{self.name}: row {row}, column {column!r}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class TableLayout:
+    """How a table is laid out, whatever is in it.
+
+    Attributes
+    ----------
+    before : str
+        What stands before the header: a byte order mark, comments, blank lines.
+    sign : str
+        What sets its cells apart.
+    end : str
+        What ends its rows.
+    columns : tuple of str
+        Its header.
+    """
+
+    before: str = ""
+    sign: str = ","
+    end: str = "\n"
+    columns: tuple[str, ...] = ()
+
+    def place_of(self, column: str) -> int:
+        """Return where a column stands; behind all others if it is new."""
+        names = [name.strip().lower() for name in self.columns]
+        name = column.lower()
+        return names.index(name) if name in names else len(names)
+
+
+def table_layout(path: str | os.PathLike[str]) -> TableLayout | None:
+    """Return how the table is laid out that lies somewhere; None where there is none.
+
+    Its cells are not looked at. A table that is not in UTF-8 has none, as none is written so.
+    """
+    try:
+        check_plain_file(path)
+        with open(path, "rb") as file:
+            data = file.read(_HEADER)
+        encoding, mark = encoding_of(data)
+        text = data[mark:].decode("utf-8", "ignore")
+        sign, start = table_dialect(text)
+        rows = csv.reader(io.StringIO(text[start:], newline=""), delimiter=sign)
+        header = next((row for row in rows if any(row)), None)
+    except (OSError, FormatError, csv.Error):
+        return None
+    if header is None or encoding != "utf-8":
+        return None
+    end = "\r\n" if "\r\n" in text else "\n"
+    return TableLayout("\ufeff" * bool(mark) + text[:start], sign, end, tuple(header))
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
@@ -144,17 +198,33 @@ def table_dialect(text: str) -> tuple[str, int]:
     Parameters
     ----------
     text : str
-        The table, or its beginning.
+        The table, or its beginning. Blank lines and comments may stand before the header.
 
     >>> table_dialect("image;uid;kind;wkt\n"), table_dialect("sep=;\nuid;wkt\n")
     ((';', 0), (';', 6))
+    >>> table_dialect("# made by hand, twice\nuid;wkt\n")
+    (';', 22)
     """
-    said = re.match(r"sep=([,;\t])\r?\n", text)
-    if said:
-        return said[1], said.end()
-    first = next((line for line in text[:_HEADER].splitlines() if line.strip(" ,;\t")), "")
+    start, sign = 0, ""
+    while found := _BEFORE_HEADER.match(text, start):
+        line, start = found[0], found.end()
+        if said := _SAID.match(line):
+            sign = said[1]
+        elif line.startswith("#") and _is_header(line):  # a name of a column begins so
+            start = found.start()
+            break
+    if sign:
+        return sign, start
+    lines = text[start : start + _HEADER].splitlines()
+    first = next((line for line in lines if line.strip(" ,;\t")), "")
     bare = re.sub(r'"[^"]*"', "", first)
-    return max(",;\t", key=lambda sign: (bare.count(sign), sign == ",")), 0
+    return max(",;\t", key=lambda sign: (bare.count(sign), sign == ",")), start
+
+
+def _is_header(line: str) -> bool:
+    """Whether a line names the columns of a table of regions, and is no comment."""
+    names = {name.strip(' "').lower() for name in re.split("[,;\t]", line.strip())}
+    return {"kind", "wkt"} <= names or {"shape-type", "vertex-index"} <= names
 
 
 def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
@@ -163,10 +233,11 @@ def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
     whole = decode_text(read_file(path), path.name)
     sign, start = table_dialect(whole)
     text = io.StringIO(whole[start:], newline="")
+    before = len(_LINE_END.findall(whole, 0, start))
     try:
         with _long_cells():
             reader = csv.reader(text, strict=True, delimiter=sign)
-            for number, cells in enumerate(reader, start=1 + bool(start)):
+            for number, cells in enumerate(reader, start=1 + before):
                 charge_records()
                 blank = not any(cells)
                 records.append((number, () if blank else tuple(cells)))
@@ -202,15 +273,19 @@ def _long_cells() -> Iterator[None]:
 
 
 class _Lines(list[str]):
-    r"""Collects what a csv writer writes, one string per row, rows ended by a line feed.
+    r"""Collects what a csv writer writes, one string per row, rows ended as told.
 
     The writer quotes line feeds and carriage returns only if both end its own rows, hence the
     default ``\\r\\n`` is asked for and replaced.
     """
 
+    def __init__(self, end: str) -> None:
+        super().__init__()
+        self._end = end
+
     def write(self, row: str) -> None:
         """Take one row."""
-        self.append(row.removesuffix("\r\n") + "\n")
+        self.append(row.removesuffix("\r\n") + self._end)
 
 
 def column_cell(name: str) -> str:
@@ -244,13 +319,20 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) ->
     return "".join(table_lines(columns, rows))
 
 
-def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> Iterator[str]:
-    """Yield the rows of a comma-separated table as text, the header first."""
-    lines = _Lines()
-    writer = csv.writer(lines, lineterminator="\r\n")
-    writer.writerow([column_cell(column) for column in columns])
+def table_lines(
+    columns: Sequence[str], rows: Iterable[Sequence[str | int]], layout: TableLayout | None = None
+) -> Iterator[str]:
+    """Yield the rows of a table as text, the header first; apart by commas without a layout."""
+    known = layout or TableLayout()
+    lines = _Lines(known.end)
+    writer = csv.writer(lines, lineterminator="\r\n", delimiter=known.sign)
+    named = [column_cell(column) for column in columns]
+    order = sorted(range(len(named)), key=lambda at: (known.place_of(named[at]), at))
+    writer.writerow([named[at] for at in order])
+    if known.before:
+        lines.insert(0, known.before)
     for row in rows:
-        writer.writerow(row)
+        writer.writerow([row[at] for at in order])
         yield from lines
         lines.clear()
     yield from lines

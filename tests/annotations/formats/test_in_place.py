@@ -15,6 +15,7 @@ from PIL import Image
 from napari_patchioner.annotations import (
     Annotation,
     ImageInfo,
+    Notes,
     forget_files,
     read_annotations,
     with_human_caption,
@@ -308,6 +309,53 @@ def test_a_file_in_lines_stays_so(tmp_path: Path, name: str, indent: Any) -> Non
     after = path.read_text(encoding="utf-8")
     assert after == json.dumps(json.loads(after), indent=indent, ensure_ascii=False) + "\n"
     assert "a bird" in after
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", [*IN_LINES, "label-studio"])
+def test_the_layout_of_a_file_stays(tmp_path: Path, name: str, encoding: str) -> None:
+    path = tmp_path / ("a.geojson" if name == "geojson" else "a.json")
+    content = IN_LINES.get(name, TASKS)
+    plain = json.dumps(content, ensure_ascii=False)
+    lines = json.dumps(content, indent=2, ensure_ascii=False)
+    for text in (
+        json.dumps(content, separators=(",", ":"), ensure_ascii=False),
+        f"# made by hand\r\n// twice\r\n\r\n{lines}\n\n".replace("\r", "").replace("\n", "\r\n"),
+        f"# made by hand: é\n{plain} ",
+    ):
+        path.write_bytes(text.encode(encoding))
+        records = read_annotations(path, SIZES)
+        write_annotations(path, records, SIZES, name)
+        assert path.read_bytes().decode(encoding) == text
+        write_annotations(
+            path, [with_human_caption(records[0], "ein Häschen"), *records[1:]], SIZES, name
+        )
+        assert read_annotations(path, SIZES)[0].caption == "ein Häschen"
+        assert path.read_bytes()[:2] == text.encode(encoding)[:2]
+
+
+def test_letters_that_were_escaped_stay_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    content = {**COCO, "info": {"contributor": "Käthe"}}
+    path.write_text(json.dumps(content))
+    records = read_annotations(path)
+    write_annotations(path, [with_human_caption(records[0], "né"), *records[1:]], SIZES, "coco")
+    assert b"K\\u00e4the" in path.read_bytes()
+    assert b"n\\u00e9" in path.read_bytes()
+
+
+def test_an_outline_too_tangled_to_be_read_stays_in_the_file(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).random((450, 2)).round(3) * 32
+    images = [{"id": 1, "file_name": "a.png", "width": 48, "height": 32}]
+    shared = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 9, "iscrowd": 0}
+    entries = [{"id": 1, **shared, "segmentation": [points.ravel().tolist()]}]
+    entries += [{"id": 2, **shared, "segmentation": [[1, 1, 9, 1, 9, 9]]}]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"images": images, "annotations": entries, "categories": []}))
+    found = read_annotations(path, notes=Notes())
+    assert [one.uid for one in found] == ["2"]
+    write_annotations(path, found, {"a.png": ImageInfo("a.png", 32, 48)}, "coco")
+    assert json.loads(path.read_text())["annotations"] == entries
 
 
 def test_extras_of_any_name_go_along_with_an_entry_of_another_program(

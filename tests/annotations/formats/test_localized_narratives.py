@@ -158,8 +158,6 @@ def test_a_broken_line_is_listed_and_stays_when_the_others_are_written(tmp_path:
     line = json.dumps(THEIRS).encode()
     for broken in (line[:-30], b'{"image_id": "\xff"}', b"oops"):
         for lines in ([broken, line], [line, b"", broken, line]):
-            if lines[0] == b"oops":
-                continue
             path.write_bytes(b"\n".join(lines))
             notes = Notes()
             found = read_annotations(path, images, notes=notes)
@@ -168,11 +166,35 @@ def test_a_broken_line_is_listed_and_stays_when_the_others_are_written(tmp_path:
             assert f"a.jsonl: line {lines.index(broken) + 1}: " in notes.lines()[0]
             new = tmp_path / "new.jsonl"
             write_annotations(new, [replace(one, caption="new") for one in found], images)
-            kept = [one for one in lines if one]
-            written = new.read_bytes().split(b"\n")[:-1]
-            assert len(written) == len(kept)
-            assert written[kept.index(broken)] == broken
-            assert json.loads(written[kept.index(line)])["caption"] == "new"
+            written = new.read_bytes().split(b"\n")
+            others = [n for n, one in enumerate(lines) if one != line]
+            assert len(written) == len(lines)
+            assert [written[n] for n in others] == [lines[n] for n in others]
+            assert json.loads(written[lines.index(line)])["caption"] == "new"
+
+
+def test_lines_that_nobody_changed_stay_byte_for_byte(tmp_path: Path) -> None:
+    path, images = tmp_path / "a.jsonl", {"137576": ImageInfo("137576.jpg", 80, 40)}
+    odd = json.dumps(THEIRS, separators=(",", ":")).replace('"x":0.5', '"x":0.50')
+    text = f"\ufeff# as exported\r\n\r\n{odd}\r\nbroken\r\n {odd} "
+    for encoding in ("utf-8", "utf-16-le"):
+        path.write_bytes(text.encode(encoding))
+        notes = Notes()
+        found = read_annotations(path, images, notes=notes)
+        assert [line.split(": ")[1] for line in notes.lines()] == ["line 4"]
+        write_annotations(path, found, images, "localized-narratives")
+        assert path.read_bytes().decode(encoding) == text
+        write_annotations(path, [replace(found[0], caption="né"), found[1]], images)
+        first, rest = text.split("\r\n", 3)[:3], text.split("\r\n", 3)[3]
+        now = path.read_bytes().decode(encoding)
+        assert now.split("\r\n", 3)[:2] == first[:2]
+        assert now.split("\r\n", 3)[3] == rest
+        changed = now.split("\r\n", 3)[2]
+        assert json.loads(changed)["caption"] == "né"
+        assert '": ' not in changed
+        new = Annotation("new", "137576", found[0].region, "a hat")
+        write_annotations(path, [*read_annotations(path, images, notes=Notes()), new], images)
+        assert path.read_bytes().decode(encoding).startswith(f"{now}\r\n{{")
 
 
 @pytest.mark.parametrize("image", ["139", 139, "000000000139"])

@@ -40,6 +40,45 @@ def test_the_header_is_the_agreed_one() -> None:
     assert format_tidy_csv([]) == "image,uid,kind,wkt,caption,score,source,model\n"
 
 
+ROWS = "A cat;12;box;POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0));cat.png;a\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"\ufeffcaption;age;Kind;wkt;image;uid\r\n{ROWS}",
+        f"# made by hand, twice; wkt\r\n\r\nsep=;\r\ncaption;age;kind;wkt;image;uid\r\n{ROWS}",
+        f";;;;;\n\n# a\n#,b\ncaption;#;kind;wkt;image;uid\n{ROWS}".replace("\r", ""),
+        f"#;age;kind;wkt;image;uid\n{ROWS}".replace("\r", ""),
+    ],
+)
+def test_a_table_that_is_written_over_keeps_its_layout(
+    tmp_path: Path, same_region: Any, text: str
+) -> None:
+    path = _write(tmp_path, text)
+    notes = Notes()
+    [one] = read_annotations(path, notes=notes)
+    assert not notes
+    assert (one.uid, one.image) == ("a", "cat.png")
+    assert same_region(one.region, Box(-0.5, -0.5, 1.5, 3.5))
+    write_annotations(path, [replace(one, source="human", model="m")])
+    end = "\r\n" if "\r" in text else "\n"
+    *before, header, row, _ = text.split(end)
+    *kept, named, now, last = path.read_bytes().decode().split(end)
+    assert (kept, last) == (before, "")
+    assert named.lower().startswith(header.lower())
+    assert now.startswith(row)
+    [again] = read_annotations(path)
+    assert (again.caption, again.source, again.model) == (one.caption, "human", "m")
+    assert again.extra == one.extra
+
+
+def test_a_row_is_counted_with_the_lines_before_the_header(tmp_path: Path) -> None:
+    path = _write(tmp_path, f"# one\n\n# two\n{HEADER}\na.png,1,box,nonsense\n")
+    with pytest.raises(FormatError, match=r"row 5, column 'wkt'"):
+        read_annotations(path)
+
+
 def test_every_kind_survives(tmp_path: Path, regions: list[Any], same_region: Any) -> None:
     before = [Annotation(str(n), "cat.png", region) for n, region in enumerate(regions)]
     assert write_tidy_csv(tmp_path / "a.csv", before) == ()

@@ -144,7 +144,7 @@ def write_held(
         write_json(path, _new_file(held, annotations, images, entry_of, classed=classed))
         return
     whole, places = _Again(base, images, entry_of, classed).file(held)
-    data = write_json_as_read(path, whole, base.start)
+    data = write_json_as_read(path, whole, base.data)
     remember_file(data, base.file, places)
 
 

@@ -116,7 +116,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         write_json(path, {"type": _COLLECTION, "features": features})
         return ()
     whole, places = _Again(base, images).file()
-    remember_file(write_json_as_read(path, whole, base.start), base.file, places)
+    remember_file(write_json_as_read(path, whole, base.data), base.file, places)
     return ()
 
 

@@ -16,7 +16,7 @@ from napari_patchioner.annotations._text import encoding_of
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, check_plain_file
 
-from ._json_file import first_json
+from ._json_file import comments_before, first_json
 from ._json_file import handing_on as handing_json_on
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LENGTH = 65536
+_LINES = (".jsonl", ".ndjson")
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*("(?:[^"\\]|\\.)*")?')
 
 
@@ -66,14 +67,24 @@ class Head:
     @cached_property
     def _json(self) -> tuple[Any, bool, FormatError | None]:
         """What JSON holds, whether it is one of lines, and why it cannot be read."""
-        if self.text.lstrip()[:1] not in ("{", "["):
+        if not self._is_json and self.suffix not in _LINES:
             return None, False, None
         try:
             return *first_json(self.path), None
         except BudgetError:
             raise
         except FormatError as error:
-            return None, False, error
+            return None, False, error if self._is_json else None
+
+    @cached_property
+    def _bare(self) -> str:
+        """The beginning as text, without comments that stand first."""
+        return self.text[comments_before(self.text) :].lstrip()
+
+    @property
+    def _is_json(self) -> bool:
+        """Whether the file begins like JSON."""
+        return self._bare[:1] in ("{", "[")
 
     @property
     def json(self) -> Any:
@@ -97,7 +108,7 @@ class Head:
     @property
     def is_list(self) -> bool:
         """Whether the file begins a JSON list."""
-        return self.text.lstrip().startswith("[")
+        return self._bare.startswith("[")
 
     @cached_property
     def fields(self) -> dict[str, Any]:
@@ -108,7 +119,7 @@ class Head:
         that are texts, so that the reader of its format can say what is wrong.
         """
         found = self.json
-        if found is None and self.text.lstrip()[:1] in ("{", "["):
+        if found is None and self._is_json:
             named = reversed(_NAME.findall(self.text))
             return {name: _text(value) for name, value in named}
         if isinstance(found, list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +34,13 @@ _handed_on: ContextVar[dict[Path, Any] | None] = ContextVar("handed_on", default
 # Digits of a number that is still finite.
 _LONGEST_NUMBER = 300
 _INDENTED = re.compile(r"\s*[\[{][ \t]*\r?\n([ \t]{1,16})[^\s\]}]")
+_COLON = re.compile(r'[\s\[{]*"(?:[^"\\]|\\.){0,256}"(\s{0,2}:[ \t]{0,2})')
+_COMMENTS = re.compile(r"(?:[ \t]*(?:(?:#|//)[^\n]*)?\r?\n)*")
+# Bytes at either end of a file in which its layout shows; whole characters in any encoding.
+_LAYOUT = 4096
+# Lines of a file of lines that may be broken before the first that is not.
+_BROKEN_LINES = 1000
+_NEWLINE = "\n"
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
@@ -64,8 +72,17 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Each is for `parse_json`, as one line may be broken and the others not.
     """
     for number, line in enumerate(_lines(path), start=1):
-        if line.strip():
-            yield number, line.strip()
+        if line.strip() and not is_comment(line):
+            yield number, line.removeprefix(BOM_UTF8).strip()
+
+
+def is_comment(line: bytes) -> bool:
+    r"""Whether a line of a file of lines is none of JSON's but a comment.
+
+    >>> is_comment(b"# made by hand\n"), is_comment(b'{"a": 1}')
+    (True, False)
+    """
+    return line.removeprefix(BOM_UTF8).lstrip().startswith((b"#", b"//"))
 
 
 def first_json(path: Path) -> tuple[Any, bool]:
@@ -77,14 +94,44 @@ def first_json(path: Path) -> tuple[Any, bool]:
         As `read_json`.
     """
     lines = _lines(path)
-    first = next((line for line in lines if line.strip()), b"")
+    blank: list[bytes] = []
+    first = b""
+    for line in lines:
+        if line.removeprefix(BOM_UTF8).strip() and not is_comment(line):
+            first = line
+            break
+        blank.append(line)
     try:
         value = parse_json(first, path.name)
     except BudgetError:
         raise
     except FormatError:
-        return parse_json(b"".join([first, *lines]), path.name), False
-    return value, any(line.strip() for line in lines)
+        rest = list(lines)
+        try:
+            return parse_json(b"".join([*blank, first, *rest]), path.name), False
+        except BudgetError:
+            raise
+        except FormatError:
+            whole = _first_object(rest)
+            if whole is None or first.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
+                raise
+            return whole, True
+    return value, any(line.strip() and not is_comment(line) for line in lines)
+
+
+def _first_object(lines: list[bytes]) -> dict[str, Any] | None:
+    """Return the first of the next lines that is a JSON object by itself; None if none is."""
+    for line in lines[:_BROKEN_LINES]:
+        if not line.lstrip().startswith(b"{"):
+            continue
+        try:
+            value = parse_json(line, "")
+        except BudgetError:
+            raise
+        except FormatError:
+            continue
+        return value if isinstance(value, dict) else None
+    return None
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -120,6 +167,9 @@ def parse_json(data: str | bytes, where: str) -> Any:
         If it is no JSON, is not UTF-8, or is nested too deeply.
     """
     text = data if isinstance(data, str) else decode_text(data, where)
+    if start := comments_before(text):
+        # As many lines as before, so that errors tell the right one.
+        text = "\n" * text.count("\n", 0, start) + text[start:]
     charge_json(text)
     twice: list[str] = []
 
@@ -151,30 +201,54 @@ def parse_file(data: bytes) -> Any:
     return parse_json(data, "")
 
 
-def json_as_read(value: Any, start: bytes = b"") -> str:
-    r"""Return a value as JSON that may hold what only some programs read: NaN.
+def json_as_read(value: Any, before: bytes = b"") -> bytes:
+    r"""Return a value as JSON, which may hold what only some programs read: NaN.
 
     Parameters
     ----------
     value : object
         What `parse_json` returned.
-    start : bytes
-        How the file began; in lines and with indents as there, else in one line.
+    before : bytes
+        The file it was read from. Lines, indents, ends of lines, the encoding with its byte order
+        mark, escapes, and comments that stand first, are as there; without it all is in one line.
 
-    >>> json_as_read([7, 8]), json_as_read([7, 8], b"[\n 7")
-    ('[7, 8]', '[\n 7,\n 8\n]')
+    >>> json_as_read([7, 8]), json_as_read([7, 8], b"[\r\n 7]")
+    (b'[7, 8]\n', b'[\r\n 7,\r\n 8\r\n]')
     """
-    return json.dumps(value, ensure_ascii=False, indent=_indent(start))
+    encoding, mark = encoding_of(before)
+    start = before[mark : mark + _LAYOUT].decode(encoding, "ignore")
+    first = comments_before(start)
+    opening = start[first:]
+    indented = _INDENTED.match(opening)
+    spaces = _COLON.match(opening)
+    colon = spaces[1] if spaces else ": "
+    comma = "," if indented or colon == ":" else ", "
+    escaped = before.isascii() and b"\\u" in before
+    text = json.dumps(
+        value,
+        ensure_ascii=escaped,
+        indent=indented[1] if indented else None,
+        separators=(comma, colon),
+    )
+    end = re.search(r"\s*\Z", before[-_LAYOUT:].decode(encoding, "ignore")) if before else None
+    text = text.replace("\n", "\r\n") if "\r\n" in opening else text
+    text = f"{start[:first]}{text}{end[0] if end else _NEWLINE}"
+    if encoding == "utf-8":
+        return before[:mark] + encode_text(text)
+    return before[:mark] + text.encode(encoding, "surrogatepass")
 
 
-def _indent(start: bytes) -> str | None:
-    """Return what the first thing within a JSON file is indented by; None if it is in one line."""
-    encoding, mark = encoding_of(start)
-    found = _INDENTED.match(start[mark:].decode(encoding, "ignore"))
-    return found[1] if found else None
+def comments_before(text: str) -> int:
+    r"""Return where a text begins after the blank lines and lines of comments that stand first.
+
+    >>> comments_before("# made by hand\n\n{}"), comments_before(" {}"), comments_before("")
+    (16, 0, 0)
+    """
+    found = _COMMENTS.match(text)
+    return found.end() if found and found[0].strip() else 0
 
 
-def write_json_as_read(path: Path, value: Any, start: bytes = b"") -> bytes:
+def write_json_as_read(path: Path, value: Any, before: bytes = b"") -> bytes:
     """Write a file of another program again, laid out as it was, and return its bytes.
 
     Raises
@@ -182,7 +256,7 @@ def write_json_as_read(path: Path, value: Any, start: bytes = b"") -> bytes:
     FormatError
         If it cannot be written.
     """
-    data = encode_text(json_as_read(value, start) + "\n")
+    data = json_as_read(value, before)
     write_bytes(path, data)
     return data
 

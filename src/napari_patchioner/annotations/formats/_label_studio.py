@@ -34,7 +34,7 @@ from napari_patchioner.annotations._metadata import (
 from napari_patchioner.annotations._notes import Notes, leaving_out, noting
 from napari_patchioner.annotations._parts import CLASS, PART, class_of, members_of
 from napari_patchioner.annotations._same_drawing import same_drawing
-from napari_patchioner.annotations._table import encode_text, write_bytes
+from napari_patchioner.annotations._table import write_bytes
 
 from ._bundle import read_bundle
 from ._json_file import json_as_read, parse_json
@@ -271,13 +271,13 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         _save(path, _new_tasks(annotations, images))
         return ()
     tasks, places = _Again(base, images).tasks()
-    remember_file(_save(path, tasks, base.start), base.file, places)
+    remember_file(_save(path, tasks, base.data), base.file, places)
     return ()
 
 
-def _save(path: Path, tasks: Sequence[Any], start: bytes = b"") -> bytes:
+def _save(path: Path, tasks: Sequence[Any], before: bytes = b"") -> bytes:
     """Write tasks, and return the bytes of their file."""
-    data = encode_text(json_as_read(tasks, start) + "\n")
+    data = json_as_read(tasks, before)
     write_bytes(path, data)
     return data
 

@@ -425,8 +425,9 @@ def _file(
         shapes += made
         if not made:
             left_out.append(annotation)
-    text = to_json(found) if base is None else json_as_read(found, base.start)
-    return _Made(encode_text(text + "\n"), base.file if base is not None else "", places)
+    if base is None:
+        return _Made(encode_text(to_json(found) + "\n"), "", places)
+    return _Made(json_as_read(found, base.data), base.file, places)
 
 
 def _from_entries(base: Base[Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from codecs import BOM_UTF8
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -36,7 +37,7 @@ from napari_patchioner.annotations._metadata import (
 from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._outlines import from_xy, to_xy
 from napari_patchioner.annotations._same_drawing import same_drawing
-from napari_patchioner.annotations._table import encode_text, write_bytes, write_text
+from napari_patchioner.annotations._table import write_bytes, write_text
 from napari_patchioner.annotations._text import decode_text, encoding_of
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
@@ -45,6 +46,7 @@ from napari_patchioner.regions import Region, RegionSet, Trace
 from ._json_file import (
     as_texts,
     fields_of,
+    is_comment,
     json_as_read,
     key_of,
     parse_json,
@@ -98,55 +100,86 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         write_text(path, "".join(f"{to_json(_narrative(one, images))}\n" for one in held))
     else:
         lines, places = _again(base, images)
-        data = b"\n".join([*map(_line, lines), b""])
+        encoding, mark = encoding_of(base.data)
+        data = b"\n".join(lines)
+        if encoding != "utf-8":
+            data = base.data[:mark] + data.decode("utf-8", "surrogatepass").encode(encoding)
         write_bytes(path, data)
         remember_file(data, base.file, places)
     return tuple(one for one in annotations if _strokes(one.region) is None)
 
 
-def _parse(data: bytes) -> list[Any]:
-    """Return the narratives in the lines of a file; a broken line as its bytes."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a file.
+
+    Attributes
+    ----------
+    raw : bytes
+        The line in UTF-8, without the line feed.
+    value : object
+        The narrative in it; None where there is none, or a broken one.
+    """
+
+    raw: bytes
+    value: Any
+
+    @classmethod
+    def of(cls, raw: bytes) -> Self:
+        try:
+            value = None if is_comment(raw) or not raw.strip() else parse_json(raw, "")
+        except BudgetError:
+            raise
+        except FormatError:
+            value = None
+        return cls(raw, value)
+
+
+def _parse(data: bytes) -> list[_Line]:
+    """Return the lines of a file, blank ones too."""
     if encoding_of(data)[0] != "utf-8":
         data = decode_text(data, "").encode("utf-8", "surrogatepass")
-    return [_value(line.strip()) for line in data.split(b"\n") if line.strip()]
+    return [_Line.of(line) for line in data.split(b"\n")]
 
 
-def _value(line: bytes) -> Any:
-    try:
-        return parse_json(line, "")
-    except BudgetError:
-        raise
-    except FormatError:
-        return line
-
-
-def _line(value: Any) -> bytes:
-    """Return the line of a narrative; undoes `_value`."""
-    return value if isinstance(value, bytes) else encode_text(json_as_read(value))
-
-
-def _again(base: Base[list[Any]], images: Images) -> tuple[list[Any], dict[str, str]]:
+def _again(base: Base[list[_Line]], images: Images) -> tuple[list[bytes], dict[str, str]]:
     """Return a file that was read, with records put back into it, and where narratives went."""
     content, records = base.content, base.records
     if content is None:
         known = [(one, metadata_of(one, _KIND)) for one in records.values()]
-        content = [found.entry for _, found in known if found is not None]
+        content = [_Line(b"", found.entry) for _, found in known if found is not None]
         records = {f"{n}": one for n, (one, _) in enumerate(known)}
-    here = {str(content[int(place)].get("image_id")) for place in records}
-    lines: list[Any] = []
+        content.append(_Line(b"", None))
+    here = {str(content[int(place)].value.get("image_id")) for place in records}
+    lines: list[bytes] = []
     places: dict[str, str] = {}
     for n, line in enumerate(content):
         one = records.get(f"{n}")
-        image = str(line.get("image_id")) if isinstance(line, dict) else ""
-        if one is None and (image in here or not base.in_place) and _is_gone(line):
+        image = str(line.value.get("image_id")) if isinstance(line.value, dict) else ""
+        if one is None and (image in here or not base.in_place) and _is_gone(line.value):
             continue
         places[f"{n}"] = f"{len(lines)}"
-        lines.append(line if one is None else _updated(line, one, images))
+        value = line.value if one is None else _updated(line.value, one, images)
+        same = value is line.value and line.raw
+        lines.append(line.raw if same or value is None else _bytes(value, line.raw))
+    model = next((line.raw for line in content if line.value is not None), b"")
+    model = model.removeprefix(BOM_UTF8)
+    tail = [b""] if base.rest else []
+    if content and not content[-1].raw.strip() and content[-1].value is None:
+        tail = [lines.pop()]
+    elif base.rest and lines and model.endswith(b"\r") and not lines[-1].endswith(b"\r"):
+        lines[-1] += b"\r"
     for one in base.rest:
         found = metadata_of(one, _KIND)
         again = found is not None and isinstance(found.entry, dict)
-        lines.append(_updated(found.entry, one, images) if again else _narrative(one, images))  # type: ignore[union-attr]
-    return lines, places
+        value = _updated(found.entry, one, images) if again else _narrative(one, images)  # type: ignore[union-attr]
+        lines.append(_bytes(value, model))
+    return [*lines, *tail], places
+
+
+def _bytes(value: Any, before: bytes) -> bytes:
+    """Return a line that says a narrative, laid out as the one before it."""
+    return json_as_read(value, before) if before else json_as_read(value).rstrip(b"\n")
 
 
 def _is_gone(line: Any) -> bool:
@@ -273,16 +306,15 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
             sizes[image] = image_size({image: known} if known is not None else {}, image)
         return sizes[image]
 
-    # The place of a line is counted without empty ones, as it is written again.
     file, found = remember_file(path.read_bytes()), []
-    for place, (number, text) in enumerate(read_lines(path)):
+    for number, text in read_lines(path):
         where = f"{path.name}: line {number}"
         with leaving_out("narrative", where):
             charge_records()
             value = parse_json(text, where)
             one = _annotation(fields_of(value, where), number, find)
             if not _is_plain(value):
-                one = with_metadata(one, _KIND, file, place, value)
+                one = with_metadata(one, _KIND, file, number - 1, value)
             found.append(one)
     return unique(found)
 
@@ -320,7 +352,7 @@ def _annotation(
             moved = found.region is drawn and TIMES in found.extra
             return replace(found, extra={**found.extra, TIMES: times}) if moved else found
         extra = {} if uniform else {TIMES: times}
-        extra |= {_TIMED: json_as_read(timed)} if timed else {}
+        extra |= {_TIMED: json_as_read(timed).decode().rstrip("\n")} if timed else {}
         others = {name: line.take(name, object, "") for name in (_DATASET, _ANNOTATOR, _RECORDING)}
         extra |= {name: str(value) for name, value in others.items() if value != ""}
         found = replace(found, extra={**found.extra, **extra})

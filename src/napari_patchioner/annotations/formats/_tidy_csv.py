@@ -24,8 +24,11 @@ from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._region_text import region_from_text, region_to_text
 from napari_patchioner.annotations._table import (
     Table,
+    TableLayout,
+    column_name,
     encode_text,
     read_table,
+    table_layout,
     table_lines,
     write_chunks,
 )
@@ -53,7 +56,11 @@ _KNOWN = (*TIDY_COLUMNS, *CAPTION_COLUMNS, _MEMBERS)
 
 def knows(head: Head) -> bool:
     """Whether a file is a tidy table."""
-    return {"image", "kind", "wkt"} <= set(_own_names(head.columns))
+    return _is_tidy(head.columns)
+
+
+def _is_tidy(columns: Sequence[str]) -> bool:
+    return {"image", "kind", "wkt"} <= set(_own_names(columns))
 
 
 def _own_names(columns: Sequence[str]) -> tuple[str, ...]:
@@ -171,7 +178,7 @@ def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
     return "".join(_lines(annotations))
 
 
-def _lines(annotations: Sequence[Annotation]) -> Iterator[str]:
+def _lines(annotations: Sequence[Annotation], layout: TableLayout | None = None) -> Iterator[str]:
     """Yield the table line by line; the annotations are gone through, never held."""
     check_unique(annotations)
     named = any(isinstance(annotation.region, RegionSet) for annotation in annotations)
@@ -186,7 +193,7 @@ def _lines(annotations: Sequence[Annotation]) -> Iterator[str]:
         ]
         for annotation in annotations
     )
-    yield from table_lines(columns, rows)
+    yield from table_lines(columns, rows, layout)
 
 
 def _region_cells(annotation: Annotation) -> list[str]:
@@ -213,7 +220,8 @@ def write_tidy_csv(
     Parameters
     ----------
     path : path-like
-        The file; it is replaced if it exists.
+        The file; it is replaced if it exists. If it is such a table, what sets its cells apart,
+        what ends its rows, the order of its columns and what stands before them stay.
     annotations : sequence of Annotation
         As for `format_tidy_csv`.
 
@@ -227,5 +235,8 @@ def write_tidy_csv(
     FormatError
         As `format_tidy_csv`, or if the file cannot be written; the old file stays as it was.
     """
-    write_chunks(path, map(encode_text, _lines(annotations)))
+    layout = table_layout(path)
+    if layout is not None and not _is_tidy(tuple(map(column_name, layout.columns))):
+        layout = None
+    write_chunks(path, map(encode_text, _lines(annotations, layout)))
     return ()

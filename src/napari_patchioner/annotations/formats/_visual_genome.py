@@ -81,7 +81,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     base = base_of(boxes, _KIND, path, parse_file)
     if base is not None:
         whole, places = _again(base, images)
-        remember_file(write_json_as_read(path, whole, base.start), base.file, places)
+        remember_file(write_json_as_read(path, whole, base.data), base.file, places)
         return tuple(one for one in annotations if not isinstance(one.region, Box))
     names = dict.fromkeys([*images, *(one.image for one in annotations)])
     groups: dict[str, list[Annotation]] = {name: [] for name in names}
