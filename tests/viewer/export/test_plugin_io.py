@@ -8,6 +8,7 @@ from annotated import IMAGES, annotations
 from hypothesis import HealthCheck, given, settings
 from napari.components import ViewerModel
 from npe2 import PluginManager
+from PIL import Image as PillowImage
 
 from napari_patchioner.annotations import (
     FORMATS,
@@ -192,6 +193,37 @@ def test_napari_saves_layers_in_every_format(tmp_path, viewer, told, name, monke
         assert words == (
             "1 polygon, 1 point, 1 mask left out: Localized Narratives has no place for them."
         )
+
+
+def test_an_image_is_called_by_its_file_and_folders_where_names_are_alike(
+    tmp_path, viewer, monkeypatch
+):
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    files = [tmp_path / one / "coffee.png" for one in ("d1", "d2", "a/d2")]
+    for path in files:
+        path.parent.mkdir(parents=True)
+        PillowImage.new("RGB", (50, 40)).save(path)
+
+    def saved():
+        viewer.layers.save(str(tmp_path / "out.csv"), plugin=OURS)
+        return sorted(one.image for one in read_annotations(tmp_path / "out.csv"))
+
+    viewer.open(str(files[0]), plugin="napari", name="coffee [1]")
+    for name in ("regions [coffee [1]]", "regions [coffee [1]] [1]"):
+        viewer.add_shapes([RING], shape_type="polygon", name=name)
+    assert saved() == ["coffee.png"] * 2
+    for path in files[1:]:
+        viewer.open(str(path), plugin="napari", name=path.parent.parent.name)
+    # A row names the file only; that of its layer is meant.
+    table = {"image": ["coffee.png"], "caption": ["a cup"]}
+    viewer.add_shapes([RING], name=f"regions [{tmp_path.name}]", features=table)
+    viewer.add_shapes([RING], shape_type="polygon", name="regions [a]")
+    assert saved() == [
+        "a/d2/coffee.png",
+        "d1/coffee.png",
+        "d1/coffee.png",
+        f"{tmp_path.name}/d2/coffee.png",
+    ]
 
 
 @pytest.mark.parametrize("end", [".csv", ".geojson", ".json"])

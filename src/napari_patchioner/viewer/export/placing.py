@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
-_NAMED = re.compile(r"(?:regions|traces|points|labels) \[(.*)\](?: \[\d+\])?\Z", re.DOTALL)
+# As short a name as can be: the number at the end is napari's, given to the second of that name.
+_NAMED = re.compile(r"(?:regions|traces|points|labels) \[(.*?)\](?: \[\d+\])?\Z", re.DOTALL)
 
 
 def layer_image(meta: Mapping[str, Any]) -> str:

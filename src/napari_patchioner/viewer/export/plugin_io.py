@@ -30,7 +30,9 @@ from .placing import image_below, image_named, open_images
 from .to_layers import annotation_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from napari.layers import Image
 
     from napari_patchioner.annotations import Annotation
 
@@ -111,14 +113,12 @@ def write_layers(
             f"{', '.join(turned)}: lay on its side and has been turned upright, with what is drawn "
             "on it; save once more"
         )
-    below = open_images()
-    found = [
-        one
-        for data, meta, kind in layers
-        if kind != "image"
-        for one in layer_annotations(data, meta, kind, image_below(data, meta, kind, below))
-    ]
-    images = viewer_images()
+    below, images, found = open_images(), viewer_images(), []
+    for data, meta, kind in layers:
+        if kind != "image":
+            image = image_below(data, meta, kind, below)
+            for one in layer_annotations(data, meta, kind, image):
+                found.append(replace(one, image=_called(one.image, image, images)))
     names = {info.name for info in images.values()}
     if len(names) == 1:  # layers that name no image can only be about this one
         found = [one if one.image else replace(one, image=min(names)) for one in found]
@@ -147,18 +147,39 @@ def viewer_depths() -> dict[str, int]:
 
 
 def viewer_images() -> dict[str, ImageInfo]:
-    """Return the images that are open in napari, by the names of their layers and files."""
+    """Return the images that are open in napari, by the names of their layers and files.
+
+    A file is called by as many of its folders as tell it from the others.
+    """
     from napari_patchioner.viewer.canvas.geometry import full_shape
 
-    found = {}
-    for layer in open_images():
+    by_layer, by_file = {}, {}
+    layers = open_images()
+    paths = {Path(layer.source.path) for layer in layers if layer.source.path}
+    for layer in layers:
         height, width = full_shape(layer)[-2:]
-        source = layer.source.path
-        path = Path(source) if source else None
-        info = ImageInfo(path.name if path else layer.name, height, width, path)
-        found[layer.name] = info
-        found |= {path.name: info} if path else {}
-    return found
+        path = Path(layer.source.path) if layer.source.path else None
+        info = ImageInfo(_shortest(path, paths) if path else layer.name, height, width, path)
+        by_layer[layer.name] = info
+        by_file |= {path.name: info, info.name: info} if path else {}
+    return by_file | by_layer
+
+
+def _shortest(path: Path, paths: Iterable[Path]) -> str:
+    """Return the end of a path that none of the others has."""
+    others = [other.parts for other in paths if other != path]
+    for length in range(1, len(path.parts) + 1):
+        end = path.parts[-length:]
+        if all(other[-length:] != end for other in others):
+            return "/".join(end)
+    return path.as_posix()
+
+
+def _called(name: str, image: Image | None, images: Mapping[str, ImageInfo]) -> str:
+    """Return what a file calls the image that a region names: its file, whatever its layer is."""
+    if image is not None and name in (image.name, Path(image.source.path or "").name):
+        return images[image.name].name
+    return images[name].name if name in images else name
 
 
 def __getattr__(name: str) -> Any:
