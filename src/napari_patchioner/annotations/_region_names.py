@@ -3,13 +3,22 @@
 ImageJ, QuPath and OMERO give every region a name. Some people write there what they see; mostly it
 is a number, an identifier, or the name of a class. Only what reads like words about a picture is
 taken for a person's caption, which no model may overwrite; any other name is kept as the extra
-``"name"``, beside the caption.
+``"name"``, beside the caption, and stays the name of the region.
+
+"Brown dog" and "Tumor region" look alike. Such titles (two or three words with one capital letter,
+and no article) are names where something says so: words for parts of bodies, tissues and pictures,
+or that several regions of one file are called so. Without that they are a person's words.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 NAME = "name"
 """The extra that holds what another program calls a region."""
@@ -43,18 +52,52 @@ _ARTICLES = (
     "ein",
     "eine",
 )
+# What titles end with that are names of parts, and what they begin with.
+_PARTS = re.compile(
+    r"(cell|nucle(us|olus|i)|region|area|zone|field|tissue|tumou?r|lesion|stroma|gland|duct|vessel|"
+    r"arter(y|ie)|vein|nerve|neuron|axon|soma|dendrite|fib(er|re)|follicle|crypt|vill(us|i)|islet|"
+    r"lobe|lobule|layer|cortex|medulla|matter|ventricle|atrium|valve|chamber|wall|membrane|lumen|"
+    r"capsule|septum|bod(y|ie)|muscle|bone|lung|kidney|liver|spleen|heart|brain|eye|ear|hand|arm|"
+    r"leg|foot|breast|skin|node|plaque|deposit|necrosis|artifact|artefact|background|foreground|"
+    r"core|spot|well|sample|control|slice|section|part|segment|piece|patch|structure|organ|"
+    r"organelle|margin|border|edge|boundar(y|ie)|cent(er|re)|periphery|class|object|label|roi|"
+    r"\w{3,}(oma|omata|itis|osis|plasia|cyte|blast|phage|thelium|chyma|some))s?",
+    re.IGNORECASE,
+)
+_SIDES = re.compile(
+    r"[A-Z]|left|right|upper|lower|inner|outer|dorsal|ventral|medial|lateral|anterior|posterior|"
+    r"proximal|distal|central|peripheral|primary|secondary|positive|negative|normal|healthy|"
+    r"cancerous|tumou?r|control|unknown|other|class|group|type|region|area|zone|roi",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(r"[\s_\-#.(]*\d+\)?\Z")
 _OF_SEVERAL = re.compile(r".*\b\d+ of \d+")
 # Scripts that set no spaces between words.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 _FEWEST_UNSPACED = 4
 
 
-def is_name(text: str, fewest: int = 2) -> bool:
+def shared_names(names: Iterable[str]) -> frozenset[str]:
+    """Return what several regions of a file are called, numbers at the end aside.
+
+    >>> sorted(shared_names(["Red fox", "Red fox 2", "A cat"]))
+    ['red fox']
+    """
+    counts = Counter(map(_without_number, names))
+    return frozenset(name for name, count in counts.items() if name and count > 1)
+
+
+def _without_number(name: str) -> str:
+    return _COUNTED.sub("", unicodedata.normalize("NFC", name.strip())).casefold()
+
+
+def is_name(text: str, fewest: int = 2, shared: Collection[str] = ()) -> bool:
     """Return whether what a program calls a region is a mere name, or nothing, and no caption.
 
     A caption has at least two words of letters (or a few signs of a script without spaces) and is
     no name that programs make up: numbers, identifiers, kinds of objects with a number or a class.
-    Two or three plain words are a name where the first is capital and no article.
+    Two or three plain words of which the first is capital and no article are a name if they call a
+    part, such as a cell, or several regions.
 
     Parameters
     ----------
@@ -62,11 +105,15 @@ def is_name(text: str, fewest: int = 2) -> bool:
         What stands there.
     fewest : int
         Words that a caption has at least: 1 for a place where people write comments.
+    shared : collection of str
+        What several regions of the file are called, as `shared_names` returned it.
 
     >>> [is_name(text) for text in ("a cat", "roi_1", "0123-0456", "Annotation (Tumor)", "Cell 7")]
     [False, True, True, True, True]
     >>> [is_name(text) for text in ("T cell", "Left ventricle", "A cat", "T cell.", "t cell")]
     [True, True, False, False, False]
+    >>> is_name("Brown dog"), is_name("Brown dog", shared=["brown dog"]), is_name("Tumor region")
+    (False, True, True)
     >>> is_name("Region 2 of 3"), is_name("T cell", 1)
     (True, False)
     >>> is_name("un café noir"), is_name("黒い猫が寝ている"), is_name("Tumor")
@@ -81,7 +128,7 @@ def is_name(text: str, fewest: int = 2) -> bool:
     words = [part for part in parts if _WORDS.fullmatch(part.strip("\"'“”‘’«»()[].,;:!?…-–—"))]
     if len(words) < fewest or not any(len(word) > 1 for word in words):
         return True
-    if fewest > 1 and (_OF_SEVERAL.fullmatch(text) or _is_title(parts)):
+    if fewest > 1 and (_OF_SEVERAL.fullmatch(text) or _is_title(parts, shared)):
         return True
     # "Nerve cell 12", "Region B": counted or lettered things.
     last = parts[-1].strip("()#.")
@@ -89,10 +136,13 @@ def is_name(text: str, fewest: int = 2) -> bool:
     return counted and len(parts) <= 3
 
 
-def _is_title(parts: list[str]) -> bool:
-    """Return whether two or three plain words begin as the name of a thing does."""
+def _is_title(parts: list[str], shared: Collection[str]) -> bool:
+    """Return whether two or three plain words are what a part, or several regions, are called."""
     plain = len(parts) <= 3 and all(map(_WORDS.fullmatch, parts))
-    return plain and parts[0][0].isupper() and parts[0].lower() not in _ARTICLES
+    if not (plain and parts[0][0].isupper()) or parts[0].lower() in _ARTICLES:
+        return False
+    called = _PARTS.fullmatch(parts[-1]) or _SIDES.fullmatch(parts[0])
+    return bool(called) or " ".join(parts).casefold() in shared
 
 
 def _is_unspaced(sign: str) -> bool:

@@ -11,7 +11,12 @@ import roifile
 from annotated import IMAGES, annotations, told
 from hypothesis import HealthCheck, given, settings
 
-from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
+from napari_patchioner.annotations import (
+    Annotation,
+    ImageInfo,
+    read_annotations,
+    write_annotations,
+)
 from napari_patchioner.annotations._notes import Notes, noting
 from napari_patchioner.annotations.formats._imagej import read, write
 from napari_patchioner.annotations.formats._imagej_shapes import region_of, roi_of
@@ -109,6 +114,46 @@ def test_what_another_writer_writes_is_read(tmp_path: Path, same_region: Any) ->
     assert same_region(cat.region, Polygon(np.array([[2.0, 1], [2, 9], [8, 9]])))
     assert plain.caption == ""
     assert same_region(plain.region, Polygon(np.array([[1.5, 0.5], [1.5, 8.5], [7.5, 8.5]])))
+
+
+TITLES = {
+    "Brown dog": "Brown dog",
+    "Cell 12": "",
+    "Nucleus": "",
+    "Tumor region": "",
+    "Invasive carcinoma": "",
+    "Left ventricle": "",
+    "A cat": "A cat",
+    "Red fox": "",
+    "Red fox 2": "",
+    "two people on a bench": "two people on a bench",
+}
+
+
+@pytest.mark.parametrize("ending", [".zip", ".ome.xml"])
+def test_names_of_parts_and_of_several_regions_are_no_captions(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"other{ending}"
+    if ending == ".zip":
+        points = [[1.5, 2.5], [9.5, 2.5], [9.5, 8.5]]
+        rois = [roifile.ImagejRoi.frompoints(points, name=name) for name in TITLES]
+        roifile.roiwrite(path, rois, mode="w")
+    else:
+        shape = '<Union><Rectangle ID="S:{0}" X="0" Y="0" Width="4" Height="2"/></Union>'
+        rois = [
+            f'<ROI ID="ROI:{n}" Name="{name}">{shape.format(n)}</ROI>'
+            for n, name in enumerate(TITLES)
+        ]
+        space = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+        path.write_text(f'<OME xmlns="{space}">{"".join(rois)}</OME>')
+    found = read_annotations(path)
+    # What stands there is a person's word or stays what the region is called; it is never lost.
+    assert {one.caption or one.extra["name"]: one.caption for one in found} == TITLES
+    captioned = [one if one.caption else replace(one, caption="a mouse") for one in found]
+    for _ in range(2):
+        write_annotations(path, captioned, {"": ImageInfo("", 20, 20)})
+        again = read_annotations(path)
+        assert [one.caption for one in again] == [one.caption for one in captioned]
+        assert [one.extra.get("name") for one in again] == [one.extra.get("name") for one in found]
 
 
 def test_channels_and_other_files_stay_in_a_zip_written_again(tmp_path: Path) -> None:

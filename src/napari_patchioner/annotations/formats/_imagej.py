@@ -25,7 +25,7 @@ from napari_patchioner.annotations._columns import check_unique
 from napari_patchioner.annotations._notes import leaving_out, note
 from napari_patchioner.annotations._parts import CLASS, PART, Shape, gather, members_of
 from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations._region_names import NAME, is_name
+from napari_patchioner.annotations._region_names import NAME, is_name, shared_names
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 
@@ -93,10 +93,18 @@ def read(path: Path) -> list[Annotation]:
     _note_others(path)
     shapes: list[Shape] = []
     sizes: dict[str, Size] = {}
+    rois: dict[str, Roi] = {}
     for name, data in files.items():
         with leaving_out("region", f"{path.name}: {name!r}"):
             try:
-                shapes.append(_shape(decode_roi(data), name.removesuffix(".roi"), sizes))
+                rois[name] = decode_roi(data)
+            except FormatError as error:
+                raise FormatError(f"{path.name}: {name!r}: {error}") from error
+    shared = shared_names(_called(roi, name) for name, roi in rois.items())
+    for name, roi in rois.items():
+        with leaving_out("region", f"{path.name}: {name!r}"):
+            try:
+                shapes.append(_shape(roi, name.removesuffix(".roi"), sizes, shared))
             except FormatError as error:
                 raise FormatError(f"{path.name}: {name!r}: {error}") from error
     try:
@@ -112,7 +120,12 @@ def _note_others(path: Path) -> None:
         note("no region", f"{path.name}: {name!r} is no region of ImageJ; it was not read")
 
 
-def _shape(roi: Roi, called: str, sizes: dict[str, Size]) -> Shape:
+def _called(roi: Roi, file: str) -> str:
+    """Return what a region is called by itself, else by its file."""
+    return _repaired(roi.name or file.removesuffix(".roi"))
+
+
+def _shape(roi: Roi, called: str, sizes: dict[str, Size], shared: Collection[str]) -> Shape:
     """Return one shape, and note the size of its image."""
     properties = {key: _unescaped(text) for key, text in _parsed(roi.properties).items()}
     about = {key: text for key, text in properties.items() if key in _ABOUT}
@@ -125,7 +138,7 @@ def _shape(roi: Roi, called: str, sizes: dict[str, Size]) -> Shape:
     if re.fullmatch(r"\d{1,9} \d{1,9}", size):
         height, width = size.split()
         sizes[image] = (int(height), int(width))
-    name = _repaired(roi.name or called)
+    name = _called(roi, called)
     if ours:
         bare = _NUMBERED.sub("", name, count=1)
         # Without letters it is the number of the region, or a name that ImageJ gave it anew.
@@ -134,7 +147,7 @@ def _shape(roi: Roi, called: str, sizes: dict[str, Size]) -> Shape:
     others = {key: text for key, text in properties.items() if key not in _ABOUT and key}
     label = others.get(_QUPATH_CLASS) or None
     is_qupath = any(key.startswith("qupath.") for key in others)
-    caption = roi.text or ("" if is_qupath or is_name(name) else name)
+    caption = roi.text or ("" if is_qupath or is_name(name, shared=shared) else name)
     texts = {**others, **_looks(roi)}
     if others:
         texts[_PROPERTIES] = " ".join(_escaped(_ESCAPED, key) for key in others)

@@ -32,7 +32,7 @@ from napari_patchioner.annotations._metadata import (
 from napari_patchioner.annotations._notes import Notes, leaving_out, note, noting
 from napari_patchioner.annotations._parts import as_one, members_of, shown_as
 from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations._region_names import NAME, is_name
+from napari_patchioner.annotations._region_names import NAME, is_name, shared_names
 from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
@@ -135,12 +135,14 @@ def _read_rois(name: str, root: Element) -> list[tuple[int, Annotation]]:
     """Return the regions of a file, and which of its ROIs each is."""
     images = _Images(name, root)
     notes = {one.get("ID", ""): one for one in root.iter() if one.tag.endswith("Annotation")}
+    shared = shared_names(roi.get("Name", "") for roi in root.iter("ROI"))
     found: list[tuple[int, Annotation]] = []
     for place, roi in enumerate(root.iter("ROI")):
         called = roi.get("ID") or roi.get("Name") or place + 1
         with leaving_out("region", f"{name}: ROI {called}"):
             try:
-                found += [(place, one) for one in _read_roi(roi, str(place), images, notes)]
+                read = _read_roi(roi, str(place), images, notes, shared)
+                found += [(place, one) for one in read]
             except FormatError as error:
                 raise FormatError(f"{name}: ROI {called}: {error}") from error
     return found
@@ -226,7 +228,11 @@ def _size(image: Element) -> Size:
 
 
 def _read_roi(
-    roi: Element, uid: str, images: _Images, notes: Mapping[str, Element]
+    roi: Element,
+    uid: str,
+    images: _Images,
+    notes: Mapping[str, Element],
+    shared: Collection[str],
 ) -> Iterator[Annotation]:
     """Yield the annotation of one ROI, if it shows anything."""
     shapes = [as_of_today(shape) for shape in _shapes(roi)]
@@ -235,7 +241,7 @@ def _read_roi(
     image = texts.pop(_IMAGE, named)
     said = next((shape.get("Text", "") for shape in shapes if shape.get("Text")), "")
     if "wkt" not in texts:
-        said = _described(roi, shapes, texts)
+        said = _described(roi, shapes, texts, shared)
         texts |= {**_looks(shapes), **texts}
     union = not texts.get("members", "").startswith("sum")
     drawn = as_one([region_of(shape) for shape in shapes], union)
@@ -251,14 +257,16 @@ def _read_roi(
     yield _in_plane(found, shapes)
 
 
-def _described(roi: Element, shapes: Sequence[Element], texts: dict[str, str]) -> str:
+def _described(
+    roi: Element, shapes: Sequence[Element], texts: dict[str, str], shared: Collection[str]
+) -> str:
     """Return the caption of a ROI of somebody else, and note among the texts what it is called."""
     # What is typed on the picture is a caption whatever it says.
     typed = [one.get("Text", "") for one in shapes if one.tag == "Label" and one.get("Text")]
     written = [text for one in shapes if (text := one.get("Text", "")) and not is_name(text, 1)]
     description = (roi.findtext("Description") or "").strip()
     name = roi.get("Name", "")
-    said = [*typed, *written, description, "" if is_name(name) else name, ""]
+    said = [*typed, *written, description, "" if is_name(name, shared=shared) else name, ""]
     found = next((text for text in said if text), "") if any(said) else ""
     others = [name, *(shape.get("Text", "") for shape in shapes)]
     called = next((text for text in others if text and text != found), "")
