@@ -55,6 +55,12 @@ ODD = [
     ["caption", "a.png", "--regions", "whole\0"],
     ["caption", "a.png", "--regions", "fifo"],
     ["caption", "a.png", "--regions", "/dev/zero"],
+    *(
+        ["caption", "a.png", "--regions", path]
+        for path in ("/proc/self/mem",)
+        if os.path.exists(path)
+    ),
+    ["caption", "a.png", "--regions="],
     ["caption", "a.png", "--regions", "x" * 5000],
     # images
     ["caption", "", "--regions", "whole"],

@@ -114,6 +114,11 @@ def test_only_plain_files_are_read(tmp_path):
     for path, told in (
         (pipe, "is a pipe, socket or device"),
         (link, "is a pipe, socket or device"),
+        *(
+            (path, "is a pipe, socket or device")
+            for path in (Path("/proc/self/mem"),)
+            if path.exists()
+        ),
         (tmp_path, "it is a folder"),
         (tmp_path / "none", "cannot be read"),
         (Path("a\0b"), "is no path"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from contextlib import suppress
@@ -70,6 +71,8 @@ def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if wrong := next((text for text in given if "\0" in text), None):
         raise PatchionerError(f"the argument {wrong[:80]!r} holds a NUL, which no name can")
+    if (empty := _empty_one(given)) is not None:
+        raise PatchionerError(f"{empty} is empty; name what it stands for, or leave it out")
     arguments = _parser().parse_args(given)
     if load is None:
         from .batch.local import load_installed
@@ -77,6 +80,16 @@ def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
         load = load_installed
     status: int | None = arguments.run(arguments, load)
     return status or 0
+
+
+def _empty_one(given: Sequence[str]) -> str | None:
+    """Return what to call an argument without a single letter, as a variable of a shell may be."""
+    for before, text in itertools.pairwise(["", *given]):
+        if not text:
+            return f"the argument after {before!r}" if before else "the first argument"
+        if text.startswith("--") and text.endswith("="):
+            return text.removesuffix("=")
+    return None
 
 
 def _open_closed() -> None:

@@ -244,9 +244,14 @@ def check_plain_file(
         raise error(f"{shown!r}: is no path of a file ({why})") from why
     if stat.S_ISDIR(found.st_mode):
         raise error(f"{shown}: cannot be read (it is a folder, not a file)")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(found.st_mode) or (not found.st_size and _is_of_the_kernel(path)):
         raise error(f"{shown}: is a pipe, socket or device; save its contents to a plain file")
     return found.st_size
+
+
+def _is_of_the_kernel(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is on a file system without any space, as `/proc`: reading it may not end."""
+    return hasattr(os, "statvfs") and not os.statvfs(path).f_blocks
 
 
 def read_file(path: str | os.PathLike[str], error: type[PatchionerError] = FormatError) -> bytes:

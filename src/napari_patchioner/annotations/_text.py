@@ -41,7 +41,8 @@ def decode_text(data: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, mark + error.start) + 1
         place = f" (line {line})" if encoding == "utf-8" else ""
-        raise FormatError(f"{where}: is not UTF-8 text{place}; save it as UTF-8") from error
+        advice = "save it as UTF-8 (spreadsheets call it CSV UTF-8)"
+        raise FormatError(f"{where}: is not UTF-8 text{place}; {advice}") from error
 
 
 def encoding_of(data: bytes) -> tuple[str, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter, defaultdict
 from dataclasses import replace
-from hashlib import blake2b
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from napari_patchioner.annotations import (
     stated_size,
 )
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_plain_file
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import WholeImage
 
@@ -263,14 +265,17 @@ def _label_images(folder: Path | None) -> dict[str, list[Path]]:
 
 def _shown(name: str) -> str:
     """Return a name that a file gives an image, short."""
-    return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+    quoted = repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+    return quoted.replace("\\\\", "\\")
 
 
 def _digest(path: Path) -> str:
     """Return a digest of a file of regions; empty for a folder."""
     if not path.is_file():
         return ""
-    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    check_plain_file(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=8)).hexdigest()
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
