@@ -256,3 +256,76 @@ def test_a_tiff_of_gray_and_transparency_is_gray(tmp_path, pixels):
     Image.fromarray(pixels).convert("LA").save(tmp_path / "a.tif")
     read = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(read, np.asarray(Image.fromarray(pixels).convert("L")))
+
+
+def test_a_jpeg_of_thousands_of_passes_is_stopped(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4000, 4000), (10, 200, 30)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data[:-2] + data[last:-2] * 4000 + data[-2:])
+    assert path.stat().st_size < 2**19
+    with pytest.raises(ImageError, match=r"a\.jpg: takes more than 4 seconds to read"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "JPEG"])
+def test_what_a_decoder_holds_beside_the_picture_counts_as_well(tmp_path, kind):
+    how = {"lossless": True, "method": 0} if kind == "WEBP" else {"progressive": True}
+    picture = Image.new("CMYK" if kind == "JPEG" else "RGB", (11_000, 11_000))
+    picture.save(tmp_path / "a", kind, **how)
+    with pytest.raises(ImageError, match=r"too large to be read whole, as 1\.\d GB|as 2\.\d GB"):
+        read_image(tmp_path / "a")
+
+
+def ome_tiff(path: Path, sizes: str, planes: str) -> Path:
+    """Write a TIFF of one page that OME-XML says more of."""
+    text = (
+        f'<OME UUID="urn:uuid:a"><Image ID="Image:0"><Pixels DimensionOrder="XYCZT" Type="uint8" '
+        f'SizeX="8" SizeY="8" {sizes}>{planes}</Pixels></Image></OME>'
+    )
+    tifffile.imwrite(path, np.zeros((8, 8), np.uint8), description=text, metadata=None)
+    return path
+
+
+@pytest.mark.parametrize("read", [read_image, open_image])
+def test_planes_in_other_files_come_from_beside_the_image_only(tmp_path, read):
+    folder, outside = tmp_path / "folder", tmp_path / "secret.tif"
+    folder.mkdir()
+    for path in (outside, folder / "own.tif"):
+        tifffile.imwrite(path, np.full((8, 8), 77, np.uint8))
+    (folder / "link.tif").symlink_to(outside)
+    os.mkfifo(folder / "pipe")
+    two = 'SizeC="1" SizeZ="1" SizeT="2"'
+    planes = (
+        '<TiffData FirstT="0" PlaneCount="1"/><TiffData FirstT="1" PlaneCount="1">'
+        '<UUID FileName="{}">urn:uuid:b</UUID></TiffData>'
+    )
+    for name, match in [
+        ("../secret.tif", "no file beside it"),
+        (str(outside), "no file beside it"),
+        ("link.tif", "no file beside it"),
+        ("pipe", "is a pipe"),
+    ]:
+        with pytest.raises(ImageError, match=match):
+            read(ome_tiff(folder / "a.ome.tif", two, planes.format(name)))
+    with open_image(ome_tiff(folder / "a.ome.tif", two, planes.format("own.tif"))) as image:
+        assert image.lengths["t"] == 2
+        assert (np.asarray(image.arrays[0][1]) == 77).all()
+
+
+@pytest.mark.parametrize("read", [read_image, open_image])
+def test_a_tiff_of_absurdly_many_planes_or_pieces_is_refused(tmp_path, read):
+    many = 'SizeC="1" SizeZ="1" SizeT="1000000000"'
+    one = 'SizeC="1" SizeZ="1" SizeT="1"'
+    for sizes, planes in [
+        (many, '<TiffData IFD="0" PlaneCount="1"/>'),
+        (one, '<TiffData IFD="0" PlaneCount="1000000000"/>'),
+    ]:
+        with pytest.raises(ImageError, match="more than 10,000,000 planes"):
+            read(ome_tiff(tmp_path / "a.tif", sizes, planes))
+    path = tmp_path / "strips.tif"
+    tifffile.imwrite(path, np.zeros((70_000, 1), np.uint8), compression="zlib", rowsperstrip=1)
+    with pytest.raises(ImageError, match="lies in 70,000 pieces of 1 values each"):
+        read(path)

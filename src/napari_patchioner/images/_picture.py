@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import math
 import os
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from napari_patchioner.errors import ImageError
 from napari_patchioner.limits import check_plain_file
 
+from ._clock import TimedBytes, TimedFile, timed
 from ._upright import ORIENTATION, SIDEWAYS, as_orientation
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ MOST_PIXELS = 178_956_970
 
 MOST_BYTES = 2**31
 """Bytes of a picture that is read whole, as it lies on the disk and unpacked."""
+
+# Bytes that a decoder and what comes out of it may hold at the same time, and how many for each
+# pixel some decoders hold beside what comes out: frames, planes and the whole of their own.
+MOST_HELD = 1_450_000_000
+_HELD = {"WEBP": 12, "AVIF": 12, "JPEG2000": 12}
+_SMALL_MODES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+# A JPEG in several passes does little for many of its bytes, and much for a few.
+_JPEG_BLOCK = 2048
 
 
 @contextmanager
@@ -100,10 +109,12 @@ def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
     try:
         with (
             quietly(),
-            io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
+            timed(source, name) as clock,
+            TimedBytes(source) if isinstance(source, bytes) else TimedFile(source) as file,
             Image.open(file, formats=FORMATS) as picture,
         ):
             _check_size(picture, name, file)
+            clock.allow(math.prod(picture.size))
             yield picture
     except ImageError:
         raise
@@ -123,18 +134,51 @@ _TOO_LARGE = (
 )
 
 
-def _check_size(picture: Image, name: str, file: Any) -> None:
+def _check_size(picture: Image, name: str, file: TimedFile | TimedBytes) -> None:
     """Raise if a picture is empty, or larger than may be read."""
     width, height = picture.size
     if width < 1 or height < 1:
         raise ImageError(f"{name}: has no pixels")
     if width * height > MOST_PIXELS:
         raise ImageError(f"{name}: {_TOO_LARGE}")
+    held = width * height * _bytes_per_pixel(picture, file)
+    if held > MOST_HELD:
+        raise ImageError(
+            f"{name}: is too large to be read whole, as {held / 2**30:.1f} GB would be needed; "
+            "save it as a TIFF in tiles or as OME-Zarr"
+        )
     # Some decoders read the whole file first, however little of it is the picture.
     here = file.tell()
     if picture.format != "TIFF" and file.seek(0, os.SEEK_END) > MOST_BYTES:
         raise ImageError(f"{name}: is larger than {MOST_BYTES:,} bytes")
     file.seek(here)
+
+
+def _bytes_per_pixel(picture: Image, file: TimedFile | TimedBytes) -> float:
+    """Return how many bytes are held for each pixel while a picture is decoded."""
+    held = float(_SMALL_MODES.get(picture.mode, 4))
+    layers: list[tuple[int, ...]] = getattr(picture, "layer", None) or []
+    if layers and _has_passes(picture, file, len(layers)):
+        # All coefficients are kept until the last pass, two bytes each.
+        across, down = (max(layer[place] for layer in layers) for place in (1, 2))
+        held += 2 * sum(layer[1] * layer[2] for layer in layers) / (across * down)
+    return held + _HELD.get(picture.format or "", 0)
+
+
+def _has_passes(picture: Image, file: TimedFile | TimedBytes, count: int) -> bool:
+    """Whether a JPEG of so many components, opened just now, comes in several passes.
+
+    Its decoder is then told to look up from its work more often.
+    """
+    picture.decodermaxblock = _JPEG_BLOCK  # type: ignore[attr-defined]
+    if picture.info.get("progressive"):
+        return True
+    here = file.tell()
+    file.seek(max(0, here - 6 - 2 * count))
+    header = file.read(3)
+    file.seek(here)
+    # The header of the first pass was just read; it names all components, or others come later.
+    return header != bytes((0, 6 + 2 * count, count))
 
 
 def read_picture(source: Source, name: str = "") -> Image:
@@ -174,7 +218,7 @@ def picture_size(source: Source, name: str = "") -> tuple[int, int]:
     with open_picture_file(source, name) as picture:
         width, height = picture.size
         # Of a TIFF Pillow tells the size the right way up.
-        turned = picture.format != "TIFF" and _orientation(picture) >= SIDEWAYS
+        turned = picture.format != "TIFF" and picture_orientation(picture) >= SIDEWAYS
         return (width, height) if turned else (height, width)
 
 
@@ -187,10 +231,10 @@ def stored_orientation(source: Source) -> int:
         As `open_picture_file`.
     """
     with open_picture_file(source) as picture:
-        return _orientation(picture)
+        return picture_orientation(picture)
 
 
-def _orientation(picture: Image) -> int:
+def picture_orientation(picture: Image) -> int:
     """Return the orientation in a picture's header; 1 where that cannot be read."""
     try:
         return as_orientation(picture.getexif().get(ORIENTATION))

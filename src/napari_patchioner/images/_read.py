@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError
 
-from ._picture import brief, picture_size, quietly, read_picture, stored_orientation
+from ._picture import (
+    brief,
+    open_picture_file,
+    picture_orientation,
+    picture_size,
+    quietly,
+    read_picture,
+    stored_orientation,
+)
 from ._tiff import check_packed, check_whole, open_tiff_file, starts_as_tiff, tiff_orientation
 from ._upright import SIDEWAYS, upright
 
@@ -23,6 +31,8 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 # How a TIFF says what its samples mean.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PLAIN_MODES = ("L", "RGB", "RGBA", "I", "F")
+# Pixels that go from Pillow to numpy at a time.
+_PART = 2**21
 
 
 def read_image(path: str | os.PathLike[str]) -> AnyArray:
@@ -47,7 +57,7 @@ def read_image(path: str | os.PathLike[str]) -> AnyArray:
     """
     array = _read_tiff(path) if starts_as_tiff(path) else None
     if array is None:
-        array = _plain(read_picture(path))
+        array = np.ascontiguousarray(_read_plain(path))
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -102,7 +112,7 @@ def read_preview(path: str | os.PathLike[str], long_side: int) -> Image | None:
 
     try:
         array = _tiff_preview(path, long_side) if starts_as_tiff(path) else None
-        array = _plain(read_picture(path)) if array is None else array
+        array = _read_plain(path) if array is None else array
         shown = Image.fromarray(np.ascontiguousarray(_eight_bits(array)))
     except Exception:  # decoders raise anything on damaged files, and a report is whole without
         return None
@@ -144,6 +154,26 @@ def read_samples(path: str | os.PathLike[str]) -> AnyArray:
         raise ImageError(
             f"{os.fsdecode(path)}: cannot be read as a TIFF ({brief(error)})"
         ) from error
+
+
+def _read_plain(path: str | os.PathLike[str]) -> AnyArray:
+    """Return what Pillow reads as an array that is gray, RGB or RGBA, and upright."""
+    with open_picture_file(path) as picture:
+        picture.load()
+        # A part at a time, for a picture is large in Pillow as well, and larger as bytes.
+        step = max(1, _PART // picture.width)
+        tops = range(0, picture.height, step)
+        if len(tops) == 1:
+            return upright(_plain(picture), picture_orientation(picture))
+        array: AnyArray | None = None
+        for top in tops:
+            bottom = min(top + step, picture.height)
+            part = _plain(picture.crop((0, top, picture.width, bottom)))
+            if array is None:
+                array = np.empty((picture.height, *part.shape[1:]), part.dtype)
+            array[top:bottom] = part
+        assert array is not None
+        return upright(array, picture_orientation(picture))
 
 
 def _plain(image: Image) -> AnyArray:

@@ -15,6 +15,7 @@ from napari_patchioner.images import (
     quietly,
     tiff_orientation,
 )
+from napari_patchioner.limits import BudgetError
 
 from ._stored import CHANNEL, COLUMN, LARGE_PIECE, ROW, SAMPLE, StoredImage, brief, piece_bytes
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
 # Of these tifffile makes RGB while it unpacks them.
 _JPEGS = (6, 7, 33003, 33004, 33005, 34712)
+_ZSTDS = (34926, 50000)
 # Letters for axes that nobody has named.
 _NAMELESS = "qi"
 _MOST_LOOKED_THROUGH = 64
@@ -44,6 +46,8 @@ def open_tiff(path: Path) -> StoredImage | None:
     with quietly(), ExitStack() as held:
         try:
             tiff = held.enter_context(open_tiff_file(path))
+        except BudgetError:
+            raise
         except ImageError:  # damaged; whoever reads it whole will say how
             return None
         axes = _understood(path, tiff)
@@ -97,7 +101,15 @@ def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
 
     page = series.keyframe
     if page.compression in TIFF.DECOMPRESSORS and page.predictor in TIFF.UNPREDICTORS:
-        return True
+        try:
+            if page.compression in _ZSTDS:
+                TIFF.DECOMPRESSORS[page.compression](b"")
+        except ImportError:  # only later versions of Python have it as well
+            pass
+        except Exception:  # nothing to unpack
+            return True
+        else:
+            return True
     if page.imagelength * page.imagewidth > MOST_PIXELS:
         packing = COMPRESSION(page.compression).name
         raise ImageError(
