@@ -402,12 +402,24 @@ def test_names_are_short_and_no_paths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../out.roi", "/out.roi", "a/../../out.roi", "C:/out.roi"])
-def test_members_outside_the_zip_are_refused(tmp_path: Path, name: str) -> None:
+def test_members_outside_the_zip_are_listed(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, b"Iout")
     with pytest.raises(FormatError, match="lies outside the zip"):
-        read(path)
+        read_annotations(path)
+    write(path, [Annotation("a", "c", SLANTED, "a cat")], {})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"Iout")
+        archive.writestr("torn.roi", b"Iout and what is torn")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"what is torn", b"what is worn", 1))
+    notes = Notes()
+    [found] = read_annotations(path, notes=notes)
+    assert found.caption == "a cat"
+    outside, torn = notes.lines()
+    assert f"{name!r} lies outside the zip; left out" in outside
+    assert "'torn.roi' cannot be read (Bad CRC-32" in torn
 
 
 def test_damaged_regions_are_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
+from napari_patchioner.annotations._notes import Notes, leaving_out, noting
 from napari_patchioner.annotations._table import write_bytes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import (
@@ -69,7 +70,8 @@ def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     Raises
     ------
     FormatError
-        If something cannot be read, or a zip is damaged, too large or names files outside itself.
+        If something cannot be read, or a zip is damaged or too large. A member that is damaged or
+        lies outside the zip is left out, where notes are taken.
     """
     if path.is_dir():
         return {name: read_file(file) for name, file in _files(path) if wanted(name)}
@@ -123,7 +125,9 @@ def first_files(
         yield from map(read_file, [one for one in found if not is_debris(one.name)][:most])
         return
     for name in sorted(name for name in zip_names(path) if wanted(name))[:most]:
-        yield from _unzipped(path, name.__eq__).values()
+        with noting(Notes()):  # it is told when all are read
+            found = _unzipped(path, name.__eq__)
+        yield from found.values()
 
 
 def zip_names(path: Path) -> list[str]:
@@ -137,27 +141,51 @@ def zip_names(path: Path) -> list[str]:
 
 def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Return the wanted members of a zip; nothing is unpacked to the disk."""
-    found = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [one for one in archive.infolist() if not one.is_dir()]
-            _check_members(path, members)
-            named = [one for one in members if wanted(one.filename) and not is_debris(one.filename)]
-            for one in named:
-                found[one.filename] = _member(path, archive, one)
+            return {one.filename: data for one, data in _members(path.name, archive, wanted)}
     except (FormatError, MemoryError):
         raise
     except Exception as error:  # zipfile tells damage by a dozen kinds of errors
-        why = str(error) or type(error).__name__
-        raise FormatError(f"{path.name}: is no zip that can be read ({why})") from error
-    return found
+        raise _damaged(path.name, error) from error
 
 
-def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _damaged(name: str, error: Exception) -> FormatError:
+    why = str(error) or type(error).__name__
+    return FormatError(f"{name}: is no zip that can be read ({why})")
+
+
+def _members(
+    name: str, archive: zipfile.ZipFile, wanted: Callable[[str], bool]
+) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
+    """Yield the wanted members of a zip that can be read; one that cannot is left out."""
+    members = [one for one in archive.infolist() if not one.is_dir()]
+    if len(members) > MOST_MEMBERS:
+        raise FormatError(f"{name}: holds {len(members)} files, more than {MOST_MEMBERS}; split it")
+    for one in members:
+        if is_debris(one.filename) or not wanted(one.filename):
+            continue
+        data: bytes | None = None
+        with leaving_out("file"):
+            try:
+                _check_inside(name, one.filename)
+                data = _member(name, archive, one)
+            except (FormatError, MemoryError):
+                raise
+            except Exception as error:
+                raise FormatError(
+                    f"{name}: the member {one.filename!r} cannot be read "
+                    f"({str(error) or type(error).__name__})"
+                ) from error
+        if data is not None:
+            yield one, data
+
+
+def _member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """Return one member, charged as it is unpacked: what a zip says of its sizes may be wrong."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise FormatError(
-            f"{path.name}: the member {member.filename!r} is compressed in a way that is not "
+            f"{name}: the member {member.filename!r} is compressed in a way that is not "
             "read; zip it again the usual way"
         )
     parts = []
@@ -168,19 +196,12 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> by
     return b"".join(parts)
 
 
-def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse zips that would fill the memory, or that name files outside themselves."""
-    if len(members) > MOST_MEMBERS:
-        raise FormatError(
-            f"{path.name}: holds {len(members)} files, more than {MOST_MEMBERS}; split it"
-        )
-    for one in members:
-        parts = PurePosixPath(one.filename.replace("\\", "/"))
-        outside = parts.is_absolute() or ".." in parts.parts or not parts.parts
-        if outside or _DRIVE.match(one.filename):
-            raise FormatError(
-                f"{path.name}: the member {one.filename!r} lies outside the zip; it is not read"
-            )
+def _check_inside(name: str, member: str) -> None:
+    """Refuse a member that would lie outside its zip."""
+    parts = PurePosixPath(member.replace("\\", "/"))
+    outside = parts.is_absolute() or ".." in parts.parts or not parts.parts
+    if outside or _DRIVE.match(member):
+        raise FormatError(f"{name}: the member {member!r} lies outside the zip")
 
 
 def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:
