@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet
 
 from ._carried import annotation_from, unique
+from ._notes import leaving_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -112,25 +114,48 @@ def gather(
     FormatError
         Names the region whose record is broken.
     """
-    rest: dict[tuple[str, str], list[Shape]] = {}
-    firsts: list[Shape] = []
+    return [one for one, _ in gather_with_places(shapes, show, told)]
+
+
+def gather_with_places(
+    shapes: Sequence[Shape],
+    show: Callable[[str, Region], Region | None],
+    told: Callable[[str], str] = str,
+    where: str = "",
+) -> list[tuple[Annotation, tuple[int, ...]]]:
+    """Return the records that shapes make, each with the numbers of its shapes.
+
+    Parameters
+    ----------
+    shapes, show, told
+        As for `gather`.
+    where : str
+        The file. With it, a record that is broken is left out, where notes are taken.
+    """
+    rest: dict[tuple[str, str], list[int]] = {}
+    firsts: list[tuple[int, Shape]] = []
     known = {(one.image, one.texts.get("uid", "")) for one in shapes if PART not in one.texts}
-    for one in shapes:
+    for place, one in enumerate(shapes):
         key = (one.image, one.texts.get(PART, ""))
         if PART in one.texts and key in known:
-            rest.setdefault(key, []).append(one)
+            rest.setdefault(key, []).append(place)
         elif PART in one.texts:
-            firsts.append(replace(one, texts={}))
+            firsts.append((place, replace(one, texts={})))
         else:
-            firsts.append(one)
-    found = []
-    for one in firsts:
+            firsts.append((place, one))
+    found: list[tuple[Annotation, tuple[int, ...]]] = []
+    for place, one in firsts:
         others = rest.pop((one.image, one.texts.get("uid", "")), []) if one.texts else []
-        try:
-            found.append(_record(one, others, show, told))
-        except FormatError as error:
-            raise FormatError(f"region {one.texts.get('uid', one.uid)!r}: {error}") from error
-    return unique(found)
+        with leaving_out("region") if where else nullcontext():
+            try:
+                record = _record(one, [shapes[other] for other in others], show, told)
+            except FormatError as error:
+                before = f"{where}: " if where else ""
+                called = one.texts.get("uid", one.uid)
+                raise FormatError(f"{before}region {called!r}: {error}") from error
+            found.append((record, (place, *others)))
+    records = unique(one for one, _ in found)
+    return [(one, places) for one, (_, places) in zip(records, found, strict=True)]
 
 
 def _record(

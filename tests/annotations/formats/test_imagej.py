@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import roifile
-from annotated import IMAGES, annotations, told
+from annotated import IMAGES, annotations, extras, told
 from hypothesis import HealthCheck, given, settings
 
 from napari_patchioner.annotations import (
     Annotation,
     ImageInfo,
+    forget_files,
     read_annotations,
     write_annotations,
 )
@@ -40,6 +41,11 @@ SLANTED = Ellipse(np.array([[0.0, 4], [4, 12], [8, 10], [4, 2]]))
 OBLIQUE = Ellipse(np.array([[-0.5, 3.5], [3.5, -0.5], [9.5, 5.5], [5.5, 9.5]]))
 
 
+def _said(annotation: Annotation) -> dict[str, Any]:
+    """Return everything a record says but its geometry and the ROIs it was read from."""
+    return {**told(annotation), "extra": extras(annotation)}
+
+
 def _by_uid(found: list[Annotation]) -> list[Annotation]:
     return sorted(found, key=lambda one: (one.image, one.uid))
 
@@ -54,7 +60,7 @@ def test_what_was_written_reads_back(
     path = tmp_path / "rois.zip"
     assert write(path, items, IMAGES) == ()
     for one, again in zip(_by_uid(items), _by_uid(read(path)), strict=True):
-        assert told(again) == told(one)
+        assert _said(again) == told(one)
         assert same_region(one.region, again.region)
 
 
@@ -173,6 +179,185 @@ def test_channels_and_other_files_stay_in_a_zip_written_again(tmp_path: Path) ->
     assert read_annotations(path)[0].extra["channel"] == "1"
 
 
+def _foreign(kind: str, **fields: Any) -> roifile.ImagejRoi:
+    """Return a region of a kind as ImageJ saves it, with all that may stand in its file."""
+    name, _, where = kind.partition(".")
+    roi = roifile.ImagejRoi()
+    if where:
+        points = np.array([[12.25, 10.5], [50.5, 12], [40, 35.75], [20, 30]])
+        roi = roifile.ImagejRoi.frompoints(points if where == "exact" else points.astype(int))
+    roi.roitype, roi.version = roifile.ROI_TYPE[name], 228
+    if not where:
+        roi.top, roi.left, roi.bottom, roi.right = 10, 12, 40, 60
+    roi.stroke_width, roi.float_stroke_width = 3, 2.5
+    roi.stroke_color, roi.fill_color = b"\xff\x01\x02\x03", b"\x40\x01\x02\x03"
+    roi.c_position, roi.z_position, roi.t_position = 2, 3, 4
+    roi.overlay_label_color, roi.overlay_font_size = b"\xff\x00\x00\x01", 11
+    roi.options |= roifile.ROI_OPTIONS.OVERLAY_LABELS
+    for key, value in fields.items():
+        setattr(roi, key, value)
+    return roi
+
+
+def _all_kinds() -> list[roifile.ImagejRoi]:
+    line = {"x1": 10, "y1": 20, "x2": 50, "y2": 30.5}
+    few = {"integer_coordinates": np.array([[0, 0], [9, 0], [9, 9]], np.int32), "n_coordinates": 3}
+    half = dict(
+        zip(
+            ("arrow_style_or_aspect_ratio", "arrow_head_size", "rounded_rect_arc_size"),
+            struct.unpack(">BBh", struct.pack(">f", 0.5)),
+            strict=True,
+        )
+    )
+    kinds, options = roifile.ROI_SUBTYPE, roifile.ROI_OPTIONS
+    path = np.array([0, 10, 10, 1, 50, 10, 1, 50, 40, 4, 0, 70, 10, 1, 90, 10, 1, 90, 40, 4], "f4")
+    exact = {"xd": 12.25, "yd": 10.5, "widthd": 20.5, "heightd": 8.25}
+    counts = {
+        "counters": np.arange(4, dtype=np.uint8),
+        "counter_positions": np.arange(4, dtype="u4"),
+    }
+    text = {"text": "two words\n", "text_name": "SansSerif", "text_size": 18}
+    listed = ("FREELINE", "POLYLINE", "POLYGON", "FREEHAND", "TRACED", "ANGLE", "POINT")
+    rois = [
+        _foreign("RECT", name="roi_1"),
+        _foreign("RECT", name="a brown box", rounded_rect_arc_size=9),
+        _foreign("RECT", options=options.SUB_PIXEL_RESOLUTION, **exact),
+        _foreign("RECT", subtype=kinds.TEXT, name="T cell", **text),
+        _foreign("RECT", multi_coordinates=path, shape_roi_size=len(path)),
+        _foreign("OVAL", group=300, version=229),
+        _foreign("LINE", **line),
+        _foreign("LINE", subtype=kinds.ARROW, arrow_head_size=12, **line),
+        _foreign("FREEHAND", subtype=kinds.ELLIPSE, **line, **few, **half),
+        _foreign("FREEHAND", subtype=kinds.ROTATED_RECT, **line, **few, **half),
+        _foreign("POINT.exact", props="Foo: bar\nzed: é %41\n", group=7, **counts),
+        *(_foreign(f"{name}.{where}") for name in listed for where in ("whole", "exact")),
+    ]
+    rois[-1].props = "qupath.object.classification: Tumor\nFoo: bar\n"
+    return rois
+
+
+def _write_foreign(path: Path) -> dict[str, bytes]:
+    """Write a zip that holds all kinds of regions, and what is none; return what it holds."""
+    members = {"notes.txt": b"mind the gap"}
+    for number, roi in enumerate(_all_kinds()):
+        members[f"{roi.name or f'{number:04d}-0{number}'}.roi"] = roi.tobytes()
+    members |= {"bad.roi": b"Iout and no more", "../out.roi": b"Iout"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.comment = b"of a microscope"
+        for number, (name, data) in enumerate(members.items()):
+            info = zipfile.ZipInfo(name, (2019, 5, 4, 3, 2, 0))
+            archive.writestr(info, data, zipfile.ZIP_DEFLATED if number % 2 else None)
+    return members
+
+
+def _fields(data: bytes) -> dict[str, Any]:
+    """Return all that another reader finds in a region but its name and properties."""
+    found = vars(roifile.ImagejRoi.frombytes(data))
+    return {key: np.asarray(value).tolist() for key, value in found.items() if key not in _TEXTS}
+
+
+_TEXTS = ("name", "props")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_captions_come_into_the_regions_of_imagej_as_they_are(tmp_path: Path, known: bool) -> None:
+    path, sizes = tmp_path / "a.zip", {"cat.png": ImageInfo("cat.png", 100, 120)}
+    members = _write_foreign(path)
+    data, notes = path.read_bytes(), Notes()
+    found = [replace(one, image="cat.png") for one in read_annotations(path, notes=notes)]
+    assert len(found) == len(members) - 3 == len(_all_kinds())
+    assert notes.left_out == 2
+    if not known:
+        forget_files()
+    write_annotations(path, found, sizes, "imagej")
+    assert path.read_bytes() == data  # nothing was captioned
+    for chosen in (3, len(found)):
+        captioned = [
+            replace(one, caption="a dög on a mat", source="model", model="m", score=0.5)
+            if number % chosen != 1
+            else one
+            for number, one in enumerate(found)
+        ]
+        path.write_bytes(data)
+        write_annotations(path, captioned, sizes, "imagej")
+        with zipfile.ZipFile(path) as archive:
+            assert archive.comment == b"of a microscope"
+            infos = archive.infolist()
+            again = [(info.filename, archive.read(info)) for info in infos]
+        assert {info.date_time[0] for info in infos} == {2019}
+        for number, ((was, old), (name, new)) in enumerate(
+            zip(members.items(), again, strict=True)
+        ):
+            place = number - 1
+            if not 0 <= place < len(found) or place % chosen == 1:
+                assert (name, new) == (was, old)
+                continue
+            assert _fields(new) == _fields(old)
+            before, roi = map(roifile.ImagejRoi.frombytes, (old, new))
+            assert before.props in roi.props
+            assert roi.name == before.name if before.name else roi.name.endswith("a dog on a mat")
+            assert name == (was if before.name else f"{place + 1:04d} a dog on a mat.roi")
+        seen = read_annotations(path, notes=Notes())
+        for one, there in zip(captioned, seen, strict=True):
+            if one.source:
+                assert _said(there) == {**_said(one), "uid": there.uid}
+        whole = path.read_bytes()
+        write_annotations(path, seen, sizes, "imagej")
+        assert path.read_bytes() == whole
+
+
+def test_what_was_drawn_anew_is_written_anew_and_what_is_lost_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    members = _write_foreign(path)
+    found = read_annotations(path, notes=Notes())
+    by_kind = {roi.name or str(number): number for number, roi in enumerate(_all_kinds())}
+    rounded = by_kind["a brown box"]
+    traced = next(n for n, roi in enumerate(_all_kinds()) if roi.roitype.name == "TRACED")
+    drawn = list(found)
+    drawn[rounded] = replace(found[rounded], region=Box(1, 2, 30, 40))
+    drawn[traced] = replace(found[traced], region=Polygon(found[traced].region.vertices + 1))
+    gone = drawn.pop(0)
+    notes = Notes()
+    write_annotations(path, drawn, {}, "imagej", notes=notes)
+    assert notes.lines() == ["a.zip: 'a brown box.roi' was drawn anew, without its rounded corners"]
+    with zipfile.ZipFile(path) as archive:
+        again = {name: archive.read(name) for name in archive.namelist()}
+    assert gone.extra["name"] == "roi_1"
+    assert list(again) == [name for name in members if name != "roi_1.roi"]
+    changed = [name for name in again if again[name] != members[name]]
+    assert changed[0] == "a brown box.roi"
+    box, way = (roifile.ImagejRoi.frombytes(again[name]) for name in changed)
+    assert (box.name, box.yd, box.xd, box.stroke_color[1], box.z_position) == (
+        ("a brown box", 1.5, 2.5, 1, 3)
+    )
+    assert (way.roitype.name, way.overlay_font_size, way.c_position) == ("TRACED", 11, 2)
+    assert way.options & roifile.ROI_OPTIONS.OVERLAY_LABELS
+    seen = read_annotations(path, notes=Notes())
+    assert [one.caption for one in seen] == [one.caption for one in drawn]
+    kept = replace(seen[3], extra={**seen[3].extra, "group": "400", "color": "#ff0000"})
+    write_annotations(path, [*seen[:3], kept, *seen[4:]], {}, "imagej")
+    with zipfile.ZipFile(path) as archive:
+        roi = roifile.ImagejRoi.frombytes(archive.read(archive.namelist()[4]))
+    assert (roi.group, roi.stroke_color) == (400, b"\xff\xff\x00\x00")
+
+
+def test_a_region_by_itself_and_regions_without_a_second_head_keep_their_bytes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "one.roi"
+    old = bytes(_head(7, (2, 3, 10, 20), _16=("H", (3,)))) + struct.pack(">6H", 0, 5, 9, 0, 2, 7)
+    path.write_bytes(old)
+    [found] = read_annotations(path)
+    write_annotations(path, [replace(found, image="cat.png")], {}, "imagej")
+    assert path.read_bytes() == old
+    write_annotations(path, [replace(found, caption="a cat", source="model")], {}, "imagej")
+    new = path.read_bytes()
+    assert (new[:60], new[64 : len(old)]) == (old[:60], old[64:])
+    assert roifile.roiread(path).name == ""  # it is called by its file
+    [again] = read_annotations(path)
+    assert (again.caption, again.source) == ("a cat", "model")
+
+
 def _head(kind: int, box: tuple[int, int, int, int], **fields: Any) -> bytearray:
     data = bytearray(64)
     struct.pack_into(">4sHBx4h", data, 0, b"Iout", 227, kind, *box)
@@ -256,10 +441,10 @@ def test_what_imagej_changed_wins(tmp_path: Path, same_region: Any) -> None:
     first, second, third = read(path)
     assert (first.caption, first.source) == ("a cat", "edited")
     assert same_region(first.region, SLANTED)
-    assert told(second) == told(items[1])
+    assert _said(second) == told(items[1])
     assert same_region(second.region, items[1].region)
     assert same_region(third.region, Box(0, 1, 9, 10))
-    assert told(third) == told(items[2])
+    assert _said(third) == told(items[2])
 
 
 def _through_imagej(path: Path) -> None:
@@ -291,7 +476,7 @@ def test_captions_in_any_language_come_back_through_imagej(
     assert [roi.name for roi in roifile.roiread(path)][:2] == ["0001 un cafe noir a cote", "0002"]
     _through_imagej(path)
     found = read(path)
-    assert [told(one) for one in found] == [told(one) for one in items]
+    assert [_said(one) for one in found] == [told(one) for one in items]
     assert same_region(found[0].region, SLANTED)
     rois = roifile.roiread(path)
     rois[1].name = "0002 a black cat"
@@ -345,7 +530,7 @@ def test_names_that_programs_make_up_are_no_captions_and_stay(tmp_path: Path) ->
     assert names[0] == NAMES[0]
     last = roifile.roiread(path)[-1]
     assert "\nqupath.object.classification: Tumor\nqupath.object.name: nest\n" in last.props
-    assert [told(one) for one in read(path)] == [told(one) for one in captioned]
+    assert [_said(one) for one in read(path)] == [_said(one) for one in captioned]
 
 
 def test_one_region_is_a_file_by_itself(tmp_path: Path) -> None:

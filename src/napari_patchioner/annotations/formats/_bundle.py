@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,7 +23,7 @@ from napari_patchioner.limits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MOST_MEMBERS = 200_000
 """Files in one zip; more are no export of regions."""
@@ -33,6 +35,9 @@ _CHUNK = 2**20
 
 # Every member gets the first moment a zip can tell, so that the same regions give the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
+# How a record of the directory begins, and where it says where its member is.
+_CENTRAL, _OFFSET_AT = b"PK\1\2", 42
+_MOST_SPLIT = 60_000
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 
@@ -126,8 +131,8 @@ def first_files(
         return
     for name in sorted(name for name in zip_names(path) if wanted(name))[:most]:
         with noting(Notes()):  # it is told when all are read
-            found = _unzipped(path, name.__eq__)
-        yield from found.values()
+            members = _unzipped(path, name.__eq__)
+        yield from members.values()
 
 
 def zip_names(path: Path) -> list[str]:
@@ -148,6 +153,34 @@ def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
         raise
     except Exception as error:  # zipfile tells damage by a dozen kinds of errors
         raise _damaged(path.name, error) from error
+
+
+def read_zip(name: str, data: bytes, wanted: Callable[[str], bool]) -> dict[int, tuple[str, bytes]]:
+    """Return the wanted members of a zip by their numbers in it, which may share a name.
+
+    Parameters
+    ----------
+    name : str
+        The file, for messages.
+    data : bytes
+        The whole zip.
+    wanted : callable
+        Tells by a name whether to read a member.
+
+    Raises
+    ------
+    FormatError
+        As `read_bundle`.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            numbers = {id(one): number for number, one in enumerate(archive.infolist())}
+            found = _members(name, archive, wanted)
+            return {numbers[id(one)]: (one.filename, member) for one, member in found}
+    except (FormatError, MemoryError):
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
 
 
 def _damaged(name: str, error: Exception) -> FormatError:
@@ -242,6 +275,116 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
             member.external_attr = 0o644 << 16
             archive.writestr(member, data)
     return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class ZipMember:
+    """A member of a zip as it stands there, packed.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    local : bytes
+        Its head, its packed bytes and what stands up to the next member.
+    central : bytes
+        What the directory says of it.
+    """
+
+    name: str
+    local: bytes
+    central: bytes
+
+
+def split_zip(data: bytes) -> tuple[list[ZipMember], bytes] | None:
+    """Return the members of a zip, in the order of its directory, and its comment.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole zip.
+
+    Returns
+    -------
+    tuple of list and bytes, or None
+        None where the zip is laid out in another way than members, directory, end.
+
+    >>> one = zipped({"a.txt": b"a", "b.txt": b"b"})
+    >>> members, comment = split_zip(one)
+    >>> join_zip(members, comment) == one
+    True
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos, at, comment = archive.infolist(), archive.start_dir, archive.comment
+    except Exception:  # zipfile tells damage by a dozen kinds of errors
+        return None
+    starts = sorted(one.header_offset for one in infos)
+    ends = dict(zip(starts, [*starts[1:], at], strict=True))
+    if len(infos) >= _MOST_SPLIT or len(ends) < len(infos) or (infos and starts[0] != 0):
+        return None
+    members = []
+    for info in infos:
+        if data[at : at + 4] != _CENTRAL or len(data) < at + 46:
+            return None
+        size = 46 + sum(struct.unpack_from("<3H", data, at + 28))
+        central = data[at : at + size]
+        if struct.unpack_from("<I", central, _OFFSET_AT)[0] != info.header_offset:
+            return None
+        local = data[info.header_offset : ends[info.header_offset]]
+        members.append(ZipMember(info.filename, local, central))
+        at += size
+    return members, comment
+
+
+def join_zip(members: Sequence[ZipMember], comment: bytes = b"") -> bytes:
+    """Return a zip of members as they stand; undoes `split_zip`.
+
+    Raises
+    ------
+    FormatError
+        If there are more members, or bytes, than a zip of this kind holds.
+    """
+    start = sum(len(one.local) for one in members)
+    if len(members) >= 2**16 or start >= 2**32:
+        raise FormatError("a zip holds fewer than 65,536 regions and 4 GB; split it")
+    directory, at = bytearray(), 0
+    for one in members:
+        central = bytearray(one.central)
+        struct.pack_into("<I", central, _OFFSET_AT, at)
+        directory += central
+        at += len(one.local)
+    counts = (len(members), len(members), len(directory), start, len(comment))
+    end = struct.pack("<4s4x2H2IH", b"PK\5\6", *counts) + comment
+    return b"".join([*(one.local for one in members), bytes(directory), end])
+
+
+def zip_member(name: str, data: bytes, like: ZipMember | None = None) -> ZipMember:
+    """Return a member for a zip.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    data : bytes
+        What it holds.
+    like : ZipMember, optional
+        The member it takes the place of, whose rights, date and way of packing it keeps.
+    """
+    info = zipfile.ZipInfo(name, _NO_TIME)
+    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    if like is not None:
+        [old] = zipfile.ZipFile(io.BytesIO(join_zip([like]))).infolist()
+        info.date_time, info.external_attr = old.date_time, old.external_attr
+        info.create_system = old.create_system
+        if old.compress_type == zipfile.ZIP_STORED:
+            info.compress_type = zipfile.ZIP_STORED
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(info, data)
+    made = split_zip(buffer.getvalue())
+    assert made is not None, "a zip of one member is of the usual kind"
+    return made[0][0]
 
 
 def file_stems(names: Mapping[str, str]) -> dict[str, str]:

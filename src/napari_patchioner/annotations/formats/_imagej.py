@@ -9,38 +9,81 @@ it has read as UTF-8. The name is ASCII for a like reason.
 A region that somebody named keeps its name. Names that are no captions (`_region_names`) are the
 extra ``"name"``; QuPath's name and class of an object, which it hands on as properties, and its
 measurements are extras, too.
+
+A record of another program's file holds the ROIs it was read from. Written again, one that says the
+same is the same bytes under the same name; one that got a caption has other texts in those bytes,
+its name and its properties; only one that was drawn anew is made anew.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from napari_patchioner.annotations._carried import carried, score_of
+from napari_patchioner.annotations._carried import METADATA, carried, score_of
 from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._notes import leaving_out, note
-from napari_patchioner.annotations._parts import CLASS, PART, Shape, gather, members_of
+from napari_patchioner.annotations._metadata import (
+    base_of,
+    is_deleted,
+    metadata_of,
+    remember_file,
+    same_record,
+    source_format,
+    with_metadata,
+)
+from napari_patchioner.annotations._notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations._parts import (
+    CLASS,
+    PART,
+    Shape,
+    gather_with_places,
+    members_of,
+)
 from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations._region_names import NAME, is_name, shared_names
+from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import read_file
 
-from ._bundle import read_bundle, zip_names, zipped
-from ._imagej_shapes import Size, region_of, roi_of, shown
-from ._roi_bytes import Roi, decode_roi, encode_roi
+from ._bundle import (
+    is_zip,
+    join_zip,
+    read_bundle,
+    read_zip,
+    split_zip,
+    zip_member,
+    zip_names,
+    zipped,
+)
+from ._imagej_shapes import Size, of_kind, region_of, roi_of, shown
+from ._roi_bytes import (
+    Roi,
+    decode_roi,
+    encode_roi,
+    is_alike,
+    like,
+    own_looks,
+    with_looks,
+    with_texts,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from napari_patchioner.annotations._annotation import Annotation
     from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.regions import Region
 
     from ._head import Head
 
+_KIND = "imagej"
 _PREFIX = "patchioner."
 # Not about the region: the image, what we called the region, height and width of the image.
 _ABOUT = ("patchioner-image", "patchioner-name", "patchioner-size")
@@ -89,28 +132,97 @@ def read(path: Path) -> list[Annotation]:
         One sentence that names the file and the region.
     """
     path = Path(path)
-    files = read_bundle(path, _is_roi)
+    data = read_file(path)
+    members = _members(path, data)
     _note_others(path)
-    shapes: list[Shape] = []
     sizes: dict[str, Size] = {}
-    rois: dict[str, Roi] = {}
-    for name, data in files.items():
-        with leaving_out("region", f"{path.name}: {name!r}"):
+    records = _records(path.name, members, sizes)
+    if _is_as_written(path, records, members, sizes):
+        return [one for one, _ in records]
+    file = remember_file(data)
+    return [_with_rois(one, file, places, members) for one, places in records]
+
+
+def _members(path: Path, data: bytes) -> dict[int, tuple[str, bytes]]:
+    """Return the regions of a file, unread, by their numbers in the zip."""
+    return read_zip(path.name, data, _is_roi) if is_zip(path) else {0: (path.name, data)}
+
+
+def _records(
+    file: str, members: Mapping[int, tuple[str, bytes]], sizes: dict[str, Size]
+) -> list[tuple[Annotation, tuple[int, ...]]]:
+    """Return the records of a file with the numbers of their members, and note sizes of images."""
+    rois: dict[int, Roi] = {}
+    for number, (name, data) in members.items():
+        with leaving_out("region", f"{file}: {name!r}"):
             try:
-                rois[name] = decode_roi(data)
+                rois[number] = decode_roi(data)
             except FormatError as error:
-                raise FormatError(f"{path.name}: {name!r}: {error}") from error
-    shared = shared_names(_called(roi, name) for name, roi in rois.items())
-    for name, roi in rois.items():
-        with leaving_out("region", f"{path.name}: {name!r}"):
+                raise FormatError(f"{file}: {name!r}: {error}") from error
+    shared = shared_names(_called(roi, members[number][0]) for number, roi in rois.items())
+    shapes: dict[int, Shape] = {}
+    for number, roi in rois.items():
+        name = members[number][0]
+        with leaving_out("region", f"{file}: {name!r}"):
             try:
-                shapes.append(_shape(roi, name.removesuffix(".roi"), sizes, shared))
+                shapes[number] = _shape(roi, name.removesuffix(".roi"), sizes, shared)
             except FormatError as error:
-                raise FormatError(f"{path.name}: {name!r}: {error}") from error
+                raise FormatError(f"{file}: {name!r}: {error}") from error
+
+    def show(image: str, region: Region) -> Region | None:
+        return shown(region, sizes.get(image))
+
+    numbers = list(shapes)
+    found = gather_with_places(list(shapes.values()), show, where=file)
+    return [(one, tuple(numbers[place] for place in places)) for one, places in found]
+
+
+def _is_as_written(
+    path: Path,
+    records: Sequence[tuple[Annotation, tuple[int, ...]]],
+    members: Mapping[int, tuple[str, bytes]],
+    sizes: Mapping[str, Size],
+) -> bool:
+    """Return whether a file holds nothing but what is written for its records."""
+    ours = _PREFIX.encode("utf-16-be")
+    if not all(ours in data for _, data in members.values()):
+        return False
     try:
-        return gather(shapes, lambda image, region: shown(region, sizes.get(image)))
-    except FormatError as error:
-        raise FormatError(f"{path.name}: {error}") from error
+        made = _rois_of([one for one, _ in records], lambda image: sizes.get(image), [])
+    except FormatError:
+        return False
+    names = [name for name, _ in members.values()]
+    if len(made) != len(members) or (is_zip(path) and not zip_names(path) == list(made) == names):
+        return False
+    pairs = zip(made.values(), (data for _, data in members.values()), strict=True)
+    return all(is_alike(*pair) for pair in pairs)
+
+
+def _with_rois(
+    annotation: Annotation,
+    file: str,
+    places: Sequence[int],
+    members: Mapping[int, tuple[str, bytes]],
+) -> Annotation:
+    """Return a record with the ROIs it was read from."""
+    if source_format(annotation) not in ("", _KIND):
+        return annotation  # the entry of another program, where it goes back to
+    entry = [(name, b64encode(data).decode()) for name, data in (members[n] for n in places)]
+    return with_metadata(annotation, _KIND, file, _place(places), entry)
+
+
+def _place(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _rois_within(annotation: Annotation) -> list[tuple[str, bytes]]:
+    """Return the names and bytes of the ROIs a record was read from; undoes `_with_rois`."""
+    found = metadata_of(annotation, _KIND)
+    entry = found.entry if found is not None else None
+    try:
+        return [(str(name), b64decode(data, validate=True)) for name, data in entry or ()]
+    except (TypeError, ValueError):  # somebody spoiled it
+        return []
 
 
 def _note_others(path: Path) -> None:
@@ -243,27 +355,311 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         If a region makes no sense.
     """
     check_unique(annotations)
+    path = Path(path)
     left_out: list[Annotation] = []
+
+    def size_of(image: str) -> Size:
+        info = images.get(image)
+        return (info.height, info.width) if info else None
+
+    base = base_of(annotations, _KIND, path, bytes)
+    if base is not None:
+        again = _Again(path, base, size_of)
+        data, places = again.file()
+        left_out += again.left_out
+        if data is not None:
+            write_bytes(path, data)
+            remember_file(data, base.file, places)
+        return tuple(left_out)
+    files = _rois_of(annotations, size_of, left_out)
+    if annotations and not files:
+        return tuple(left_out)
+    if path.suffix.lower() == ".roi":
+        write_bytes(path, _only(path, list(files.values())))
+    else:
+        write_bytes(path, zipped({**files, **_others(path)}))
+    return tuple(left_out)
+
+
+def _rois_of(
+    annotations: Sequence[Annotation],
+    size_of: Callable[[str], Size],
+    left_out: list[Annotation],
+) -> dict[str, bytes]:
+    """Return the files of records by their names, and note of which there are none."""
     files: dict[str, bytes] = {}
     for annotation in annotations:
-        info = images.get(annotation.image)
-        size = (info.height, info.width) if info else None
-        made = _rois(annotation, size, len(files) + 1, set(files))
+        made = _rois(annotation, size_of(annotation.image), len(files) + 1, files)
         files |= {f"{roi.name}.roi": encode_roi(roi) for roi in made}
         if not made:
             left_out.append(annotation)
-    if annotations and not files:
-        return tuple(left_out)
-    if Path(path).suffix.lower() == ".roi":
-        if len(files) != 1:
-            raise FormatError(
-                f"{Path(path).name}: a .roi file holds one region, not {len(files)}; write a .zip"
+    return files
+
+
+def _only(path: Path, files: Sequence[bytes]) -> bytes:
+    """Return the one region of a file that holds one."""
+    if len(files) != 1:
+        raise FormatError(
+            f"{path.name}: a .roi file holds one region, not {len(files)}; write a .zip"
+        )
+    return files[0]
+
+
+class _Again:
+    """A file that was read, with records put back into it.
+
+    Parameters
+    ----------
+    path : Path
+        Where it goes.
+    base : Base
+        The file, as far as it is known, and the records.
+    size_of : callable
+        Tells the size of an image by its name.
+    """
+
+    def __init__(self, path: Path, base: Base[bytes], size_of: Callable[[str], Size]) -> None:
+        self.left_out: list[Annotation] = []
+        self._path, self._in_place, self._size_of = path, base.in_place, size_of
+        content = base.content or b""
+        # A region by itself stands in its record, with the name of its file.
+        known = bool(content) and not content.startswith(b"Iout")
+        self._split = split_zip(content) if known else None
+        self._rest: list[Annotation] = []
+        self._now: dict[tuple[int, ...], Annotation] = {}
+        self._origins: dict[str, tuple[int, ...]] = {}
+        with noting(Notes()):  # all that was told when the file was read
+            self._members = read_zip(path.name, content, _is_roi) if known else {}
+            was = _records(path.name, self._members, {})
+            self._count = len(self._split[0]) if self._split else 1 + max(self._members, default=-1)
+            self._was = {places: one for one, places in was}
+            if known:
+                for place, one in base.records.items():
+                    self._put(place, tuple(map(int, place.split())), one)
+            self._claim([] if known else list(base.records.items()))
+            self._claim([("", one) for one in base.rest])
+            added = {n: self._members[n] for n in self._members if n >= self._count}
+            self._was |= {places: one for one, places in _records(path.name, added, {})}
+        self._taken = {one.name for one in self._split[0]} if self._split else set()
+        self._taken |= {name for name, _ in self._members.values()}
+
+    def _put(self, place: str, numbers: tuple[int, ...], one: Annotation) -> None:
+        self._now[numbers] = one
+        if place:
+            self._origins[place] = numbers
+
+    def _claim(self, records: Sequence[tuple[str, Annotation]]) -> None:
+        """Find the ROIs of records that do not say where in the file theirs are."""
+        free = {places: one for places, one in self._was.items() if places not in self._now}
+        same = {tuple(self._members[n][1] for n in places): places for places in free}
+        named = {(one.image, one.uid): places for places, one in free.items() if one.image}
+        for place, one in records:
+            own = _rois_within(one)
+            key = tuple(data for _, data in own)
+            there = same.get(key) or named.get((one.image, one.uid))
+            if there is not None and there not in self._now:
+                self._put(place, there, one)
+            elif own:
+                first = max(self._count, 1 + max(self._members, default=-1))
+                numbers = tuple(range(first, first + len(own)))
+                self._members |= dict(zip(numbers, own, strict=True))
+                self._put(place, numbers, one)
+            else:
+                self._rest.append(one)
+
+    def file(self) -> tuple[bytes | None, dict[str, str]]:
+        """Return the whole file, and where its regions are by where they were."""
+        made = self._made()
+        listed: list[tuple[int | None, str, bytes | None]] = []
+        places: dict[int, list[int]] = {}
+        for number in range(max(self._count, 1 + max(self._members, default=-1))):
+            names = made.get(number)
+            if names is None:
+                names = [(self._name_of(number), None)] if self._is_kept(number) else []
+            places[number] = list(range(len(listed), len(listed) + len(names)))
+            listed += [(number, name, data) for name, data in names]
+        for one in self._rest:
+            rois = _rois(one, self._size_of(one.image), len(listed) + 1, self._taken)
+            self.left_out += [] if rois else [one]
+            for roi in rois:
+                self._taken.add(f"{roi.name}.roi")
+                listed.append((None, f"{roi.name}.roi", encode_roi(roi)))
+        moved = {
+            place: _place(new for number in numbers for new in places.get(number, ()))
+            for place, numbers in self._origins.items()
+        }
+        return (self._packed(listed) if listed else None), moved
+
+    def _is_kept(self, number: int) -> bool:
+        """Whether a member of which nothing is said stays: all do in the file itself."""
+        return self._in_place or any(number in places for places in self._now)
+
+    def _number_of(self, place: int) -> int:
+        """Return which of the regions of the file a member is, from 1."""
+        return 1 + sum(_is_roi(self._name_of(number)) for number in range(place))
+
+    def _name_of(self, number: int) -> str:
+        if number in self._members:
+            return self._members[number][0]
+        return self._split[0][number].name if self._split else ""
+
+    def _packed(self, listed: Sequence[tuple[int | None, str, bytes | None]]) -> bytes:
+        """Return the file of members: new bytes, or those that stand there already."""
+        old = self._split[0] if self._split else []
+        if not is_zip(self._path):
+            found = [
+                self._members[number or 0][1] if data is None else data
+                for number, _, data in listed
+                if data is not None or number in self._members
+            ]
+            return _only(self._path, found)
+        packed = []
+        for number, name, data in listed:
+            there = old[number] if number is not None and number < len(old) else None
+            if data is None and there is None and number in self._members:
+                data = self._members[number][1]
+            if data is not None:
+                packed.append(zip_member(name, data, there))
+            elif there is not None:
+                packed.append(there)
+        names = {one.name for one in packed}
+        if not (self._split and self._in_place):
+            others = _others(self._path)
+            packed += [zip_member(name, others[name]) for name in others if name not in names]
+        return join_zip(packed, self._split[1] if self._split and self._in_place else b"")
+
+    def _made(self) -> dict[int, list[tuple[str, bytes | None]]]:
+        """Return what takes the places of members: new ones, or nothing; None where as before."""
+        made: dict[int, list[tuple[str, bytes | None]]] = {}
+        images = {self._was[places].image for places in self._now if places in self._was}
+        for places, one in self._now.items():
+            made |= self._replaced(places, one)
+        for places, before in self._was.items():
+            gone = before.image in images and is_deleted(before.region)
+            if self._in_place and places not in self._now and gone:
+                made |= {number: [] for number in places}
+        return made
+
+    def _replaced(
+        self, places: tuple[int, ...], one: Annotation
+    ) -> dict[int, list[tuple[str, bytes | None]]]:
+        """Return what takes the places of the ROIs of a record; nothing if it says the same."""
+        was, bare = self._was.get(places), _bare(one)
+        if was is not None and same_record(was, one) and was.image in ("", one.image):
+            return {}
+        rois = [decode_roi(self._members[number][1]) for number in places]
+        called = [_called(roi, self._members[n][0]) for roi, n in zip(rois, places, strict=True)]
+        kept = [
+            name if was is not None and _is_kept_name(name, was, one) else "" for name in called
+        ]
+        size = self._size_of(one.image)
+        first = self._number_of(places[0])
+        if was is None or not same_drawing(was.region, one.region):
+            new = _rois(bare, size, first, self._taken, kept)
+            if not new:
+                self.left_out.append(one)
+                return {}
+            made: dict[int, list[tuple[str, bytes | None]]] = {n: [] for n in places}
+            for count, roi in enumerate(new):
+                at = min(count, len(places) - 1)
+                name = roi.name if count >= len(kept) or not kept[count] else ""
+                data = self._drawn_anew(places[at], of_kind(roi, rois[at]))
+                made[places[at]].append((self._file_name(places[at], name), data))
+            return made
+        made, texts = {}, carried(bare)
+        for count, (number, roi) in enumerate(zip(places, rois, strict=True)):
+            name = kept[count]
+            if not name:
+                name = _free_name(_name(bare, first + count), first + count, self._taken)
+            own = {PART: one.uid} if count else texts
+            properties = _properties(own, one.image, name, size) + _kept_lines(roi, was, one)
+            new_name = roi.name if kept[count] else name
+            data = with_texts(self._members[number][1], new_name, properties)
+            data = _with_looks(data, roi, was, one)
+            made[number] = [(self._file_name(number, "" if kept[count] else name), data)]
+        return made
+
+    def _drawn_anew(self, number: int, roi: Roi) -> bytes:
+        """Return a ROI in the place of one that somebody drew otherwise."""
+        name, old = self._members[number]
+        lost = own_looks(old)
+        if lost:
+            note(
+                "not kept",
+                f"{self._path.name}: {name!r} was drawn anew, without its {', '.join(lost)}",
             )
-        [data] = files.values()
-        write_bytes(path, data)
-    else:
-        write_bytes(path, zipped({**files, **_others(Path(path))}))
-    return tuple(left_out)
+        return like(encode_roi(roi), old)
+
+    def _file_name(self, number: int, name: str) -> str:
+        """Return what the file of a ROI is called that got a new name; as before without one."""
+        before = self._members[number][0]
+        if not name:
+            return before
+        # ImageJ writes a name with a slash into the name of the file as it is.
+        within = "/" in decode_roi(self._members[number][1]).name
+        folder = "" if within else before[: before.rfind("/") + 1]
+        new = f"{folder}{name}.roi"
+        while new != before and new in self._taken:
+            new = f"{new.removesuffix('.roi')}-2.roi"
+        self._taken.add(new)
+        return new
+
+
+def _bare(annotation: Annotation) -> Annotation:
+    """Return a record without the ROIs it was read from."""
+    if source_format(annotation) != _KIND:
+        return annotation
+    extra = {name: text for name, text in annotation.extra.items() if name != METADATA}
+    return replace(annotation, extra=extra)
+
+
+def _is_kept_name(called: str, was: Annotation, now: Annotation) -> bool:
+    """Return whether a ROI is called as before: by a name that is no caption, or the same one."""
+    name = now.extra.get(NAME, "")
+    if now.caption == was.caption and name == was.extra.get(NAME, ""):
+        return True
+    return called == name and (not now.caption or any(map(str.isalpha, called)))
+
+
+def _kept_lines(roi: Roi, was: Annotation, now: Annotation) -> str:
+    """Return the properties of somebody else, but for those that somebody changed or took out."""
+    keys = was.extra.get(_PROPERTIES, "").split()
+    names = {key: _unescaped(key) for key in keys}
+    changed = {
+        _unescaped(key): key
+        for key, name in names.items()
+        if now.extra.get(name) != was.extra.get(name)
+    }
+    found = ""
+    for line in roi.properties.split("\n"):
+        key = _unescaped(line.partition(":")[0].strip(" "))
+        if not line.strip() or key in _ABOUT or key.startswith(_PREFIX):
+            continue
+        if key not in changed:
+            found += f"{line}\n"
+        elif key in now.extra:
+            found += f"{changed[key]}: {_escaped(_IN_TEXT, now.extra[key])}\n"
+    return found
+
+
+# The attributes of a ROI in which an extra stands.
+_LOOKS = {
+    _COLOR: ("stroke",),
+    _FILL: ("fill",),
+    _WIDTH: ("width",),
+    _GROUP: ("group",),
+    CHANNEL: ("channel",),
+    PLANE: ("place", "depth", "time"),
+}
+
+
+def _with_looks(data: bytes, roi: Roi, was: Annotation, now: Annotation) -> bytes:
+    """Return the bytes of a ROI with the looks and the position that somebody changed."""
+    changed = [name for name in _LOOKS if was.extra.get(name, "") != now.extra.get(name, "")]
+    if not changed:
+        return data
+    new = _in_plane(now, _looking(now, replace(roi, place=0, depth=0, time=0)))
+    return with_looks(data, new, [field for name in changed for field in _LOOKS[name]])
 
 
 def _others(path: Path) -> dict[str, bytes]:
@@ -276,19 +672,32 @@ def _others(path: Path) -> dict[str, bytes]:
         return {}
 
 
-def _rois(annotation: Annotation, size: Size, number: int, taken: Collection[str]) -> list[Roi]:
+def _rois(
+    annotation: Annotation,
+    size: Size,
+    number: int,
+    taken: Collection[str],
+    names: Sequence[str] = (),
+) -> list[Roi]:
     """Return the regions of interest of an annotation: one, or one per member of a set."""
+    annotation = _bare(annotation)
     rois = [roi for one in members_of(annotation.region) if (roi := roi_of(one, size)) is not None]
     texts = carried(annotation)
     found: list[Roi] = []
     for place, roi in enumerate(rois):
-        name = _name(annotation, number + place)
-        if f"{name}.roi" in taken or any(one.name == name for one in found):
-            name = f"{number + place:04d} {name}"
+        name = names[place] if place < len(names) else ""
+        if not name:
+            used = {*(f"{one.name}.roi" for one in found)}
+            name = _free_name(_name(annotation, number + place), number + place, taken, used)
         own = {PART: annotation.uid} if place else texts
         properties = _properties(own, annotation.image, name, size) + _foreign(annotation)
         found.append(_looking(annotation, replace(roi, name=name, properties=properties)))
     return [_in_plane(annotation, roi) for roi in found]
+
+
+def _free_name(name: str, number: int, *taken: Collection[str]) -> str:
+    """Return a name of which there is no file yet."""
+    return f"{number:04d} {name}" if any(f"{name}.roi" in one for one in taken) else name
 
 
 def _foreign(annotation: Annotation) -> str:
@@ -310,7 +719,7 @@ def _looking(annotation: Annotation, roi: Roi) -> Roi:
         stroke=_color_number(extra.get(_COLOR, "")),
         fill=_color_number(extra.get(_FILL, "")),
         width=width if 0 < width < _WIDEST else 0.0,
-        group=int(group) if re.fullmatch(r"\d{1,3}", group) and int(group) < 256 else 0,
+        group=int(group) if re.fullmatch(r"\d{1,5}", group) and int(group) < 65536 else 0,
     )
 
 

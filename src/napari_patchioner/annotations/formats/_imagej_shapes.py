@@ -19,6 +19,7 @@ image        rectangle around the image, whose size must be known
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -57,6 +58,7 @@ Size: TypeAlias = "tuple[int, int] | None"
 _NO_POINTS = np.zeros((0, 2))
 _MOST_POINTS = 65535
 _AREAS = (roi_bytes.POLYGON, roi_bytes.FREEHAND, roi_bytes.TRACED)
+_WAYS = (roi_bytes.POLYLINE, roi_bytes.FREELINE, roi_bytes.ANGLE)
 
 
 def roi_of(region: Region, size: Size) -> Roi | None:
@@ -79,6 +81,15 @@ def roi_of(region: Region, size: Size) -> Roi | None:
         many = region.connected and len(points) > 1
         return Roi(roi_bytes.POLYLINE if many else roi_bytes.POINT, points)
     return None
+
+
+def of_kind(roi: Roi, old: Roi) -> Roi:
+    """Return a region of interest as one of the kind of another, where that may have its points."""
+    for kinds in (_AREAS, _WAYS):
+        if roi.kind in kinds and old.kind in kinds and not (roi.rings or old.rings or old.subtype):
+            three = old.kind != roi_bytes.ANGLE or len(roi.points) == 3
+            return replace(roi, kind=old.kind) if three else roi
+    return roi
 
 
 def _polygon(vertices: npt.NDArray[np.float64]) -> Roi:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import itertools
 import struct
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -24,12 +27,22 @@ NOTHING, FREEHAND, TRACED, ANGLE, POINT = range(6, 11)
 ELLIPSE, TURNED_RECTANGLE = 3, 5
 """Subtypes of a freehand region."""
 
-_TEXT = 1
-"""Subtype of a rectangle with text in it."""
+_TEXT, _ARROW, _IMAGE = 1, 2, 4
+"""Subtypes of a rectangle with text or a picture in it, and of a line."""
 
-_MAGIC, _VERSION = b"Iout", 228
+_LISTS = (POLYGON, FREELINE, POLYLINE, FREEHAND, TRACED, ANGLE, POINT)
+"""Kinds that are a list of points."""
+
+# Of the options those that are about how a region is shown, not about its points.
+_SHOWN, _SPLINE = 0b11111001111000, 1
+
+_MAGIC, _VERSION, _VERSION_OF_LARGE_GROUPS = b"Iout", 228, 229
 _HEAD = ">4sHBx4HH16shiIIHH4sii"
-_SECOND_HEAD = ">4x5i6xB5xf2i16x"
+_SECOND_HEAD = ">4x5i6xB5xf2i4xH10x"
+_SECOND_SIZE = 64
+# Where the second head says where name, properties and counters are, and the numbers of looks.
+_NAME_AT, _PROPERTIES_AT, _COUNTERS_AT = 16, 40, 48
+_GROUP_AT, _LARGE_GROUP_AT, _WIDTH_AT = 30, 52, 36
 _SUBPIXEL, _SUBPIXEL_CORNERS_FROM = 128, 223
 _MOVE, _DRAW, _QUADRATIC, _CUBIC, _CLOSE = range(5)
 _NUMBERS = {_MOVE: 2, _DRAW: 2, _QUADRATIC: 4, _CUBIC: 6, _CLOSE: 0}
@@ -37,6 +50,8 @@ _CURVE_STEPS = np.linspace(0, 1, 13)[1:, None]
 """Where a curve is sampled, as parts of its way."""
 
 _MOST_POINTS = 65535
+# Pixels by which two numbers differ that are one.
+_UNSEEN = 1e-5
 # ImageJ takes whole coordinates below this for such above 32,767.
 _LOWEST = -5000
 
@@ -95,7 +110,7 @@ def encode_roi(roi: Roi) -> bytes:
     """Return a region as the bytes of a ``.roi`` file."""
     low, high = _bounds(roi)
     listed = roi.rings[0] if roi.subtype else roi.points
-    many = roi.kind in (POLYGON, POLYLINE, POINT, FREEHAND) and (roi.subtype or not roi.rings)
+    many = roi.kind in _LISTS and (roi.subtype or not roi.rings)
     if many and len(listed) > _MOST_POINTS:
         raise FormatError(f"ImageJ holds at most {_MOST_POINTS} points, not {len(listed)}")
     body, special, ratio = b"", b"\0" * 16, b"\0\0\0\0"
@@ -108,9 +123,10 @@ def encode_roi(roi: Roi) -> bytes:
         special, ratio = struct.pack(">4f", *roi.points.ravel()), struct.pack(">f", roi.ratio)
     exact = 0 if len(path) else _SUBPIXEL
     body += path.astype(">f4").tobytes()
+    version = _VERSION if roi.group < 256 else _VERSION_OF_LARGE_GROUPS
     head = struct.pack(
         _HEAD,
-        *(_MAGIC, _VERSION, roi.kind, *_short(low[::-1]), *_short(high[::-1])),
+        *(_MAGIC, version, roi.kind, *_short(low[::-1]), *_short(high[::-1])),
         *(len(listed) if many else 0, special, round(roi.width) & 0x7FFF, len(path)),
         *(roi.stroke, roi.fill, roi.subtype, exact, ratio, roi.place, 64 + len(body)),
     )
@@ -150,8 +166,140 @@ def _second_head(roi: Roi, end: int) -> bytes:
     properties = roi.properties.encode("utf-16-be", "surrogatepass")
     places = (end, len(name) // 2) if name else (0, 0)
     more = (end + len(name), len(properties) // 2) if properties else (0, 0)
-    about = (roi.channel, roi.depth, roi.time, *places, roi.group, roi.width, *more)
+    small, large = (roi.group, 0) if roi.group < 256 else (0, roi.group)
+    about = (roi.channel, roi.depth, roi.time, *places, small, roi.width, *more, large)
     return struct.pack(_SECOND_HEAD, *about) + name + properties
+
+
+def with_texts(data: bytes, name: str, properties: str) -> bytes:
+    """Return the bytes of a ``.roi`` file with another name and other properties in them.
+
+    Parameters
+    ----------
+    data : bytes
+        A file that `decode_roi` reads.
+    name, properties : str
+        What is to stand there; all else stays as it is.
+    """
+    made = bytearray(data)
+    at = _int(data, 60)
+    if at <= 0:
+        at = len(made)
+        struct.pack_into(">i", made, 60, at)
+    made += bytes(max(0, at + _SECOND_SIZE - len(made)))
+    behind = at + _SECOND_SIZE
+    spans = []
+    for place in (_NAME_AT, _PROPERTIES_AT):
+        start, length = struct.unpack_from(">2i", made, at + place)
+        spans += [(start, start + 2 * length)] if start > 0 and length > 0 else []
+    counters = _int(made, at + _COUNTERS_AT)
+    spans.sort(reverse=True)
+    overlap = any(end > start for (start, _), (_, end) in itertools.pairwise(spans))
+    inside = any(start < behind or start < counters < end for start, end in spans)
+    moved = counters
+    # Texts that lie in another thing stay there; nothing names them any more.
+    for start, end in spans if not (overlap or inside) else ():
+        del made[start:end]
+        moved -= (end - start) if counters >= end else 0
+    texts = [text.encode("utf-16-be", "surrogatepass") for text in (name, properties)]
+    made[behind:behind] = b"".join(texts)
+    for place, text, start in zip(
+        (_NAME_AT, _PROPERTIES_AT), texts, (behind, behind + len(texts[0])), strict=True
+    ):
+        struct.pack_into(">2i", made, at + place, *((start, len(text) // 2) if text else (0, 0)))
+    if counters >= behind:
+        struct.pack_into(">i", made, at + _COUNTERS_AT, moved + sum(map(len, texts)))
+    return bytes(made)
+
+
+def with_looks(data: bytes, roi: Roi, names: Collection[str]) -> bytes:
+    """Return the bytes of a ``.roi`` file with some of the looks and positions of another region.
+
+    Parameters
+    ----------
+    data : bytes
+        A file with a second head, as `with_texts` returns it.
+    roi : Roi
+        Where they are taken from.
+    names : collection of str
+        Which: attributes of `Roi` that are no coordinates and no texts.
+    """
+    made = bytearray(data)
+    at = _int(data, 60)
+    places = {"stroke": 40, "fill": 44, "place": 56}
+    places |= {"channel": at + 4, "depth": at + 8, "time": at + 12}
+    for name in places.keys() & set(names):
+        struct.pack_into(">I", made, places[name], getattr(roi, name))
+    if "width" in names:
+        struct.pack_into(">H", made, 34, round(roi.width) & 0x7FFF)
+        struct.pack_into(">f", made, at + _WIDTH_AT, roi.width)
+    if "group" in names:
+        made[at + _GROUP_AT] = roi.group if roi.group < 256 else 0
+        struct.pack_into(">H", made, at + _LARGE_GROUP_AT, roi.group if roi.group > 255 else 0)
+        if roi.group > 255:
+            struct.pack_into(">H", made, 4, max(_version(data), _VERSION_OF_LARGE_GROUPS))
+    return bytes(made)
+
+
+def like(data: bytes, old: bytes) -> bytes:
+    """Return the bytes of a ``.roi`` file with the labels and the opacity of another one.
+
+    Parameters
+    ----------
+    data : bytes
+        A file that `encode_roi` made.
+    old : bytes
+        A file that `decode_roi` reads.
+    """
+    made = bytearray(data)
+    options, was = (struct.unpack_from(">H", one, 50)[0] for one in (data, old))
+    struct.pack_into(">H", made, 50, options & ~_SHOWN | was & _SHOWN)
+    at, then = _int(data, 60), _int(old, 60)
+    if then > 0:
+        for start, end in ((24, _GROUP_AT), (_GROUP_AT + 1, _GROUP_AT + 2)):
+            made[at + start : at + end] = old[then + start : then + end]
+    return bytes(made)
+
+
+def own_looks(data: bytes) -> list[str]:
+    """Return in words what a ``.roi`` file has that `encode_roi` cannot write."""
+    kind, at = data[6], _int(data, 60)
+    subtype, options = struct.unpack_from(">HH", data, 48)
+    found = {
+        "text": kind == RECTANGLE and subtype == _TEXT,
+        "picture": kind == RECTANGLE and subtype == _IMAGE,
+        "arrow head": kind == LINE and subtype == _ARROW,
+        "rounded corners": kind == RECTANGLE and struct.unpack_from(">H", data, 54)[0] > 0,
+        "spline": bool(options & _SPLINE),
+        "counters": at > 0 and len(data) >= at + 52 and _int(data, at + _COUNTERS_AT) > 0,
+    }
+    return [name for name, is_there in found.items() if is_there]
+
+
+def is_alike(one: bytes, other: bytes) -> bool:
+    """Return whether two ``.roi`` files that `encode_roi` may have made say the same.
+
+    Numbers that were written as text and read again may differ where nobody sees it.
+    """
+    if one == other:
+        return True
+    parts = (slice(0, 8), slice(16, 18), slice(34, 52), slice(56, 64))
+    if len(one) != len(other) or any(one[part] != other[part] for part in parts):
+        return False
+    at = _int(one, 60)
+    if at <= 0 or one[at:] != other[at:]:
+        return False
+    first, second = decode_roi(one), decode_roi(other)
+    pairs = [(first.points, second.points), *zip(first.rings, second.rings, strict=False)]
+    return (
+        len(first.rings) == len(second.rings)
+        and abs(first.ratio - second.ratio) < _UNSEEN
+        and all(a.shape == b.shape and np.allclose(a, b, 1e-6, _UNSEEN) for a, b in pairs)
+    )
+
+
+def _version(data: bytes) -> int:
+    return int(struct.unpack_from(">H", data, 4)[0])
 
 
 def decode_roi(data: bytes) -> Roi:
@@ -184,7 +332,7 @@ def _decoded(data: bytes) -> Roi:
     subtype, options = struct.unpack_from(">HH", data, 48)
     exact = bool(options & _SUBPIXEL)
     if roi.kind in (RECTANGLE, OVAL):
-        since = struct.unpack_from(">H", data, 4)[0] >= _SUBPIXEL_CORNERS_FROM
+        since = _version(data) >= _SUBPIXEL_CORNERS_FROM
         text = _text_within(data) if roi.kind == RECTANGLE and subtype == _TEXT else ""
         return replace(roi, points=_corners(data, exact and since), text=text)
     turned = roi.kind == FREEHAND and subtype in (ELLIPSE, TURNED_RECTANGLE)
@@ -208,7 +356,7 @@ def _points(data: bytes, exact: bool) -> FloatArray:
     return np.asarray(whole + _box(data)[0])
 
 
-def _int(data: bytes, at: int) -> int:
+def _int(data: bytes | bytearray, at: int) -> int:
     return int(struct.unpack_from(">i", data, at)[0])
 
 
@@ -270,13 +418,19 @@ def _named(data: bytes) -> Roi:
     return replace(
         bare,
         width=float(exact) if np.isfinite(exact) and exact > 0 else bare.width,
-        group=data[at + 30],
+        group=data[at + _GROUP_AT] or _large_group(data, at + _LARGE_GROUP_AT),
         channel=channel,
         depth=depth,
         time=time,
         name=_text(data, name_at, name_length),
         properties=_text(data, more_at, more_length),
     )
+
+
+def _large_group(data: bytes, at: int) -> int:
+    """Return the number of a group beyond 255, for which there is another place."""
+    known = _version(data) >= _VERSION_OF_LARGE_GROUPS and at + 2 <= len(data)
+    return int(struct.unpack_from(">H", data, at)[0]) if known else 0
 
 
 def _text(data: bytes, at: int, length: int) -> str:
