@@ -341,6 +341,42 @@ def test_what_was_drawn_anew_is_written_anew_and_what_is_lost_is_told(tmp_path: 
     assert (roi.group, roi.stroke_color) == (400, b"\xff\xff\x00\x00")
 
 
+@pytest.mark.parametrize("change", ["AAAA", "place", "!"])
+def test_a_region_whose_origin_somebody_spoiled_is_written_anew(
+    tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "a.zip"
+    _write_foreign(path)
+    found = read_annotations(path, notes=Notes())
+    told_of = found[0].extra["metadata"]
+    if change == "place":
+        spoiled = told_of.replace('"place":"1"', '"place":"one"')
+    else:
+        start, _, rest = told_of.partition("SW91d")
+        spoiled = f"{start}{change}{rest[: -len(change)]}"[: len(start) + 8] + '"]]}'
+    assert spoiled != told_of
+    found[0] = replace(found[0], extra={**found[0].extra, "metadata": spoiled}, caption="a box")
+    forget_files()
+    for target in (tmp_path / "b.zip", path):
+        write_annotations(target, found, {}, "imagej")
+        again = read_annotations(target, notes=Notes())
+        assert sorted(one.caption for one in again) == sorted(one.caption for one in found)
+
+
+def test_regions_of_two_zips_go_into_one_as_they_are(tmp_path: Path) -> None:
+    ring, rois = [[1.5, 2.5], [9.5, 2.5], [9.5, 8.5]], {}
+    for name in ("a.zip", "b.zip"):
+        rois[name] = roifile.ImagejRoi.frompoints(ring, name=f"roi_{len(rois)}")
+        roifile.roiwrite(tmp_path / name, [rois[name]], name=["x.roi"], mode="w")
+    both = [replace(one, uid=name) for name in rois for one in read_annotations(tmp_path / name)]
+    for _ in range(2):
+        write_annotations(tmp_path / "a.zip", both, {}, "imagej")
+        with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+            held = {name: archive.read(name) for name in archive.namelist()}
+        assert list(held) == ["x.roi", "x-2.roi"]
+        assert list(held.values()) == [roi.tobytes() for roi in rois.values()]
+
+
 def test_a_region_by_itself_and_regions_without_a_second_head_keep_their_bytes(
     tmp_path: Path,
 ) -> None:

@@ -17,6 +17,7 @@ its name and its properties; only one that was drawn anew is made anew.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from base64 import b64decode, b64encode
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations._metadata import Base
     from napari_patchioner.regions import Region
 
+    from ._bundle import ZipMember
     from ._head import Head
 
 _KIND = "imagej"
@@ -433,13 +435,21 @@ class _Again:
             was = _records(path.name, self._members, {})
             self._count = len(self._split[0]) if self._split else 1 + max(self._members, default=-1)
             self._was = {places: one for one, places in was}
-            if known:
-                for place, one in base.records.items():
-                    self._put(place, tuple(map(int, place.split())), one)
-            self._claim([] if known else list(base.records.items()))
+            spoiled = []
+            for place, one in base.records.items() if known else ():
+                numbers = tuple(int(n) for n in place.split() if n.isascii() and n.isdigit())
+                if numbers in self._was:
+                    self._put(place, numbers, one)
+                else:
+                    spoiled.append(("", one))
+            self._claim(spoiled if known else list(base.records.items()))
             self._claim([("", one) for one in base.rest])
             added = {n: self._members[n] for n in self._members if n >= self._count}
             self._was |= {places: one for one, places in _records(path.name, added, {})}
+        for numbers in [one for one in self._now if one not in self._was]:
+            self._rest.append(self._now.pop(numbers))
+            for number in numbers:
+                self._members.pop(number, None)
         self._taken = {one.name for one in self._split[0]} if self._split else set()
         self._taken |= {name for name, _ in self._members.values()}
 
@@ -513,13 +523,17 @@ class _Again:
                 if data is not None or number in self._members
             ]
             return _only(self._path, found)
-        packed = []
+        packed: list[ZipMember] = []
+        used: set[str] = {one.name for one in old}
         for number, name, data in listed:
             there = old[number] if number is not None and number < len(old) else None
             if data is None and there is None and number in self._members:
                 data = self._members[number][1]
             if data is not None:
-                packed.append(zip_member(name, data, there))
+                # What comes from another file than the rest may be called as something there.
+                free = name if there is not None else _free_file(name, used)
+                used.add(free)
+                packed.append(zip_member(free, data, there))
             elif there is not None:
                 packed.append(there)
         names = {one.name for one in packed}
@@ -531,7 +545,7 @@ class _Again:
     def _made(self) -> dict[int, list[tuple[str, bytes | None]]]:
         """Return what takes the places of members: new ones, or nothing; None where as before."""
         made: dict[int, list[tuple[str, bytes | None]]] = {}
-        images = {self._was[places].image for places in self._now if places in self._was}
+        images = {self._was[places].image for places in self._now}
         for places, one in self._now.items():
             made |= self._replaced(places, one)
         for places, before in self._was.items():
@@ -544,17 +558,15 @@ class _Again:
         self, places: tuple[int, ...], one: Annotation
     ) -> dict[int, list[tuple[str, bytes | None]]]:
         """Return what takes the places of the ROIs of a record; nothing if it says the same."""
-        was, bare = self._was.get(places), _bare(one)
-        if was is not None and same_record(was, one) and was.image in ("", one.image):
+        was, bare = self._was[places], _bare(one)
+        if same_record(was, one) and was.image in ("", one.image):
             return {}
         rois = [decode_roi(self._members[number][1]) for number in places]
         called = [_called(roi, self._members[n][0]) for roi, n in zip(rois, places, strict=True)]
-        kept = [
-            name if was is not None and _is_kept_name(name, was, one) else "" for name in called
-        ]
+        kept = [name if _is_kept_name(name, was, one) else "" for name in called]
         size = self._size_of(one.image)
         first = self._number_of(places[0])
-        if was is None or not same_drawing(was.region, one.region):
+        if not same_drawing(was.region, one.region):
             new = _rois(bare, size, first, self._taken, kept)
             if not new:
                 self.left_out.append(one)
@@ -598,11 +610,19 @@ class _Again:
         # ImageJ writes a name with a slash into the name of the file as it is.
         within = "/" in decode_roi(self._members[number][1]).name
         folder = "" if within else before[: before.rfind("/") + 1]
-        new = f"{folder}{name}.roi"
-        while new != before and new in self._taken:
-            new = f"{new.removesuffix('.roi')}-2.roi"
+        new = _free_file(f"{folder}{name}.roi", self._taken - {before})
         self._taken.add(new)
         return new
+
+
+def _free_file(name: str, taken: Collection[str]) -> str:
+    """Return the name of a ROI's file, or another where there is one of that name."""
+    stem = name.removesuffix(".roi")
+    return next(
+        one
+        for one in itertools.chain([name], (f"{stem}-{count}.roi" for count in itertools.count(2)))
+        if one not in taken
+    )
 
 
 def _bare(annotation: Annotation) -> Annotation:
