@@ -30,6 +30,9 @@ LARGE_PIECE = 2**28
 # What no scanner makes: what claims more is damaged.
 _MOST_PIXELS, _MOST_SIDE = 2**37, 2**24
 
+# So many pieces take long to go through, unless they are of some size, of which a plane is a part.
+_MANY_PIECES, _TINY_PIECE, _TINY_PART = 2**16, 2**12, 2**10
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Flat:
@@ -74,6 +77,8 @@ class Flat:
         taken = {**self.index, ROW: window[0], COLUMN: window[1]}
         try:
             pixels = np.asarray(self.data[tuple(taken.get(a, slice(None)) for a in self.axes)])
+        except ImageError:
+            raise
         except Exception as error:  # decoders and file systems raise anything
             raise ImageError(f"{self.where}: a part of it cannot be read ({brief(error)})") from (
                 error
@@ -122,6 +127,7 @@ class StoredImage:
                     f"{self.path}: lies in pieces of more than {MOST_BYTES:,} bytes; save it in "
                     "smaller ones"
                 )
+        self._check_pieces()
         # A level that is no smaller than the one before says nothing new.
         self.arrays = [
             array
@@ -233,6 +239,25 @@ class StoredImage:
 
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self.axes.index(ROW)]), int(array.shape[self.axes.index(COLUMN)])
+
+    def _check_pieces(self) -> None:
+        """Raise an ImageError if a plane lies in too many pieces that are too small."""
+        for array in self.arrays:
+            chunks = getattr(array, "chunks", None)
+            if not chunks:
+                continue
+            sides = [
+                (int(side), min(int(side), int(chunk)))
+                for axis, side, chunk in zip(self.axes, array.shape, chunks, strict=True)
+                if axis in (ROW, COLUMN, SAMPLE, CHANNEL)
+            ]
+            count = math.prod(-(-side // chunk) for side, chunk in sides)
+            seen = math.prod(chunk for _, chunk in sides)
+            if count > _MANY_PIECES and (math.prod(chunks) < _TINY_PIECE or seen < _TINY_PART):
+                raise ImageError(
+                    f"{self.path}: lies in {count:,} pieces of {seen:,} values each; save it in "
+                    "larger ones"
+                )
 
     def _axes_named(
         self, numbers: Sequence[int], stack: list[str], lengths: dict[str, int]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_patchioner.errors import ImageError, pip_install
 
 from ._guess import guess_axes
 from ._lights import Light
-from ._stored import CHANNEL, COLUMN, ROW, StoredImage, brief
+from ._stored import CHANNEL, COLUMN, ROW, StoredImage, brief, piece_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +22,10 @@ MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 # What OME-Zarr says of axes before it had names for them.
 _OLD_AXES = "tczyx"
+# Smaller copies of an image.
+_MOST_SIZES = 64
+# Bytes of the pieces that zarr may unpack at once.
+_AT_ONCE = 2**28
 _AXIS_LETTERS = {"channel": CHANNEL, "time": "t"}
 
 
@@ -39,27 +46,46 @@ def open_zarr(path: Path) -> StoredImage:
         import zarr
     except ImportError:
         raise ImageError(f"{path}: to read it zarr is needed; run: {pip_install('zarr')}") from None
+    from ._zarr_folder import ZarrFolder
+
+    folder = ZarrFolder(path)
     try:
-        root = zarr.open(str(path), mode="r")
-        if isinstance(root, zarr.Array):
-            return StoredImage(path, [root], _axes_of(root, path))
-        return _from_group(path, root)
+        root = zarr.open(folder, mode="r")
+        image = _from_array(path, root) if isinstance(root, zarr.Array) else _from_group(path, root)
+        for array in image.arrays:
+            folder.admit(array)
     except ImageError:
         raise
     except Exception as error:
         raise ImageError(f"{path}: cannot be read as zarr ({brief(error)})") from error
+    image.arrays = [FewPieces(array) for array in image.arrays]
+    return image
+
+
+def _from_array(path: Path, array: Any) -> StoredImage:
+    """Open a plain array."""
+    return StoredImage(path, [array], _axes_of(array, path))
 
 
 def _from_group(path: Path, group: Any) -> StoredImage:
     """Open an OME-Zarr image, or a group with an image in several sizes."""
     about = _about(group)
+    if "multiscales" not in about and "bioformats2raw.layout" in about:
+        group = group["0"]
+        about = _about(group)
     if "plate" in about or "well" in about:
         raise ImageError(f"{path}: is a plate of many images; name one of them, as in A/1/0")
-    if "multiscales" not in about and "bioformats2raw.layout" in about:
-        return _from_group(path, group["0"])
     if "multiscales" in about:
         scales = about["multiscales"][0]
-        arrays = [group[entry["path"]] for entry in scales["datasets"]]
+        datasets = scales["datasets"]
+        if len(datasets) > _MOST_SIZES:
+            raise ImageError(
+                f"{path}: lists {len(datasets):,} sizes of one image, more than {_MOST_SIZES}; "
+                "it is damaged"
+            )
+        arrays = [group[entry["path"]] for entry in datasets]
+        if len({array.ndim for array in arrays}) > 1:
+            raise ImageError(f"{path}: its sizes have different axes; it is damaged")
         axes = _ome_axes(scales.get("axes"), arrays[0].ndim)
         return StoredImage(path, arrays, axes, _ome_lights(about.get("omero")))
     arrays = sorted((array for _, array in group.arrays()), key=lambda one: -max(one.shape))
@@ -67,7 +93,54 @@ def _from_group(path: Path, group: Any) -> StoredImage:
         raise ImageError(f"{path}: holds no image; name a folder in it that does")
     if len({array.ndim for array in arrays}) > 1:
         raise ImageError(f"{path}: holds several arrays; name the folder of one of them")
+    if len(arrays) > _MOST_SIZES:
+        raise ImageError(f"{path}: holds {len(arrays):,} arrays; name the folder of one of them")
     return StoredImage(path, arrays, _axes_of(arrays[0], path))
+
+
+class FewPieces:
+    """An array that is read few pieces at a time, as zarr unpacks several at once.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        As zarr opens it.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype = np.dtype(array.dtype)
+        self.chunks: tuple[int, ...] = array.chunks
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, window: tuple[Any, ...]) -> Any:
+        spans = [
+            range(*part.indices(side)[:2]) if isinstance(part, slice) else range(part, part + 1)
+            for part, side in zip(window, self.shape, strict=True)
+        ]
+        out = np.empty([len(span) for span in spans], self.dtype)
+        self._fill(out, spans)
+        return out[tuple(slice(None) if isinstance(part, slice) else 0 for part in window)]
+
+    def _fill(self, out: Any, spans: list[range]) -> None:
+        """Read a window, in two halves as long as it lies in too many pieces."""
+        if not out.size:
+            return
+        pieces = [
+            (span.stop - 1) // side - span.start // side + 1
+            for span, side in zip(spans, self.chunks, strict=True)
+        ]
+        most = max(pieces)
+        if most == 1 or math.prod(pieces) * piece_bytes(self) <= _AT_ONCE:
+            out[...] = self._array[tuple(slice(span.start, span.stop) for span in spans)]
+            return
+        axis = pieces.index(most)
+        middle = (spans[axis].start // self.chunks[axis] + most // 2) * self.chunks[axis]
+        for half in (range(spans[axis].start, middle), range(middle, spans[axis].stop)):
+            part = [slice(None)] * self.ndim
+            part[axis] = slice(half.start - spans[axis].start, half.stop - spans[axis].start)
+            self._fill(out[tuple(part)], [*spans[:axis], half, *spans[axis + 1 :]])
 
 
 def _about(group: Any) -> Mapping[str, Any]:
