@@ -1,4 +1,7 @@
-"""Images from files by way of napari's readers, in the window's thread or ahead of it."""
+"""Images from files by way of napari's readers, in the window's thread or ahead of it.
+
+Zarr folders are read by our own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from napari_patchioner.batch._images import IMAGE_SUFFIXES
 from napari_patchioner.errors import ImageError, PatchionerError
 from napari_patchioner.images import upright
+from napari_patchioner.pyramid import is_zarr, open_image
 from napari_patchioner.viewer.canvas.upright import CHECKED, sideways
 
 if TYPE_CHECKING:
@@ -99,6 +103,8 @@ def load(path: Path) -> Loaded:
     reader = reader_of(path)
     if reader != NAPARI:
         return Loaded(path, reader)
+    if is_zarr(path):
+        return Loaded(path, reader, ((_read_zarr(path), {}, "image"),))
     from napari.plugins.io import read_data_with_plugins
 
     try:
@@ -109,6 +115,17 @@ def load(path: Path) -> Loaded:
     if not layers:
         raise ImageError("it holds no image")
     return Loaded(path, reader, layers)
+
+
+def _read_zarr(path: Path) -> Any:
+    """Return the lazy arrays of a zarr folder, of which only plain files within it are read."""
+    import dask.array
+
+    levels = [
+        dask.array.from_array(level, level.chunks, name=False, fancy=False)
+        for level in open_image(path).arrays
+    ]
+    return levels if len(levels) > 1 else levels[0]
 
 
 def show(viewer: napari.components.ViewerModel, loaded: Loaded) -> list[napari.layers.Layer]:
