@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -320,7 +321,7 @@ def split_zip(data: bytes) -> tuple[list[ZipMember], bytes] | None:
     except Exception:  # zipfile tells damage by a dozen kinds of errors
         return None
     starts = sorted(one.header_offset for one in infos)
-    ends = dict(zip(starts, [*starts[1:], at], strict=True))
+    ends = dict(itertools.pairwise([*starts, at]))
     if len(infos) >= _MOST_SPLIT or len(ends) < len(infos) or (infos and starts[0] != 0):
         return None
     members = []

@@ -139,7 +139,7 @@ def read(path: Path) -> list[Annotation]:
     _note_others(path)
     sizes: dict[str, Size] = {}
     records = _records(path.name, members, sizes)
-    if _is_as_written(path, records, members, sizes):
+    if _is_as_written(path, data, records, members, sizes):
         return [one for one, _ in records]
     file = remember_file(data)
     return [_with_rois(one, file, places, members) for one, places in records]
@@ -181,6 +181,7 @@ def _records(
 
 def _is_as_written(
     path: Path,
+    whole: bytes,
     records: Sequence[tuple[Annotation, tuple[int, ...]]],
     members: Mapping[int, tuple[str, bytes]],
     sizes: Mapping[str, Size],
@@ -193,8 +194,12 @@ def _is_as_written(
         made = _rois_of([one for one, _ in records], lambda image: sizes.get(image), [])
     except FormatError:
         return False
-    names = [name for name, _ in members.values()]
-    if len(made) != len(members) or (is_zip(path) and not zip_names(path) == list(made) == names):
+    if is_zip(path):
+        split = split_zip(whole)
+        names = [] if split is None or split[1] else [one.name for one in split[0]]
+        if names != list(made):
+            return False
+    if len(made) != len(members):
         return False
     pairs = zip(made.values(), (data for _, data in members.values()), strict=True)
     return all(is_alike(*pair) for pair in pairs)
@@ -450,6 +455,10 @@ class _Again:
             self._rest.append(self._now.pop(numbers))
             for number in numbers:
                 self._members.pop(number, None)
+        self._kept = {number for numbers in self._now for number in numbers}
+        # Which of the regions a member is, from 1.
+        counts = itertools.accumulate(map(_is_roi, map(self._name_of, range(self._end()))))
+        self._ranks = dict(enumerate(counts))
         self._taken = {one.name for one in self._split[0]} if self._split else set()
         self._taken |= {name for name, _ in self._members.values()}
 
@@ -470,7 +479,7 @@ class _Again:
             if there is not None and there not in self._now:
                 self._put(place, there, one)
             elif own:
-                first = max(self._count, 1 + max(self._members, default=-1))
+                first = self._end()
                 numbers = tuple(range(first, first + len(own)))
                 self._members |= dict(zip(numbers, own, strict=True))
                 self._put(place, numbers, one)
@@ -482,7 +491,7 @@ class _Again:
         made = self._made()
         listed: list[tuple[int | None, str, bytes | None]] = []
         places: dict[int, list[int]] = {}
-        for number in range(max(self._count, 1 + max(self._members, default=-1))):
+        for number in range(self._end()):
             names = made.get(number)
             if names is None:
                 names = [(self._name_of(number), None)] if self._is_kept(number) else []
@@ -502,11 +511,11 @@ class _Again:
 
     def _is_kept(self, number: int) -> bool:
         """Whether a member of which nothing is said stays: all do in the file itself."""
-        return self._in_place or any(number in places for places in self._now)
+        return self._in_place or number in self._kept
 
-    def _number_of(self, place: int) -> int:
-        """Return which of the regions of the file a member is, from 1."""
-        return 1 + sum(_is_roi(self._name_of(number)) for number in range(place))
+    def _end(self) -> int:
+        """Return the number behind the last member."""
+        return max(self._count, 1 + next(reversed(self._members), -1))
 
     def _name_of(self, number: int) -> str:
         if number in self._members:
@@ -538,6 +547,12 @@ class _Again:
                 packed.append(there)
         names = {one.name for one in packed}
         if not (self._split and self._in_place):
+            if self._in_place and self._members:
+                note(
+                    "not kept",
+                    f"{self._path.name}: the zip is laid out in a rare way; members that cannot be "
+                    "read are not kept",
+                )
             others = _others(self._path)
             packed += [zip_member(name, others[name]) for name in others if name not in names]
         return join_zip(packed, self._split[1] if self._split and self._in_place else b"")
@@ -565,7 +580,7 @@ class _Again:
         called = [_called(roi, self._members[n][0]) for roi, n in zip(rois, places, strict=True)]
         kept = [name if _is_kept_name(name, was, one) else "" for name in called]
         size = self._size_of(one.image)
-        first = self._number_of(places[0])
+        first = self._ranks[places[0]]
         if not same_drawing(was.region, one.region):
             new = _rois(bare, size, first, self._taken, kept)
             if not new:
@@ -610,7 +625,8 @@ class _Again:
         # ImageJ writes a name with a slash into the name of the file as it is.
         within = "/" in decode_roi(self._members[number][1]).name
         folder = "" if within else before[: before.rfind("/") + 1]
-        new = _free_file(f"{folder}{name}.roi", self._taken - {before})
+        new = f"{folder}{name}.roi"
+        new = new if new == before else _free_file(new, self._taken)
         self._taken.add(new)
         return new
 
