@@ -180,6 +180,23 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     assert message.count("here already") == 3
     qtbot.waitUntil(lambda: list(viewer.layers) == there, timeout=5000)
     assert set(session.records) == before
+
+    def said():
+        return {record.caption for record in session.records.values()}
+
+    # Every program counts from 1: the regions of another file are others.
+    for name, left in (("anna.geojson", 10), ("bert.geojson", 90)):
+        region = Box(5, left, 35, left + 60)
+        write_annotations(
+            tmp_path / name, [Annotation("1", "", region, name, None, "human")], {}, "geojson"
+        )
+        viewer.open(str(tmp_path / name), plugin="napari-patchioner")
+        qtbot.waitUntil(lambda name=name: name in said(), timeout=10000)
+    assert {"anna.geojson", "bert.geojson"} <= said()
+    known = set(session.records)
+    viewer.open(str(tmp_path / "bert.geojson"), plugin="napari-patchioner")
+    assert set(session.records) == known
+    assert "bert" in annotator.message
     # What names an image that is not open says so.
     lone = tmp_path / "lone.geojson"
     write_annotations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePath
@@ -13,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.canvas import keys, layers
-from napari_patchioner.viewer.canvas.geometry import full_shape, lies_on
+from napari_patchioner.viewer.canvas.geometry import alignment, full_shape, lies_on
 from napari_patchioner.viewer.canvas.upright import turn_all
 from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.export.placing import may_mean
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
     from napari_patchioner.viewer.canvas.binding import LayerBinding
     from napari_patchioner.viewer.reading.library import Library
+
+
+# How far, in pixels, a format moves a vertex by rounding it.
+_ROUNDED = 1.0
+# What regions are called here; nobody else calls another region so.
+_OUR_UID = re.compile("[0-9a-f]{32}")
 
 
 class Images(QObject):
@@ -170,10 +177,11 @@ class Images(QObject):
                 continue
             if layer in annotator.sight.sources.following:
                 continue
-            uids = [uid for uid in layer.features.get("uid", ()) if uid]
-            if uids and all(uid in annotator.session.records for uid in uids):
-                self._tell(annotator, f"All regions of {layer.name!r} are here already.")
-                if _says_nothing_new(layer, annotator):
+            known = _known(layer, annotator)
+            if known and None not in known:
+                self._tell(annotator, f"All regions of {_name_and_file(layer)} are here already.")
+                captions = zip(known, _captions(layer), strict=True)
+                if layer.source.path and all(text in ("", one.caption) for one, text in captions):
                     self._needless.append(layer)
                 continue
             try:
@@ -183,7 +191,8 @@ class Images(QObject):
             else:
                 self._dress(layer)
                 number = counted(len(layer.features), "region")
-                self._tell(annotator, f"{number} of {layer.name!r} joined the work on this image.")
+                name = _name_and_file(layer)
+                self._tell(annotator, f"{number} of {name} joined the work on this image.")
 
     def _tell(self, annotator: Annotator, sentence: str) -> None:
         """Tell of one layer, after what was told of others that were opened with it."""
@@ -402,16 +411,46 @@ def _images_named(layer: napari.layers.Layer) -> set[str]:
     return {name for name in names if isinstance(name, str) and name}
 
 
-def _says_nothing_new(layer: napari.layers.Layer, annotator: Annotator) -> bool:
-    """Whether a layer is straight from a file, and all its captions are there already."""
-    if not layer.source.path or layer in annotator.sight.sources.following:
-        return False
-    table, records = layer.features, annotator.session.records
-    captions = table.get("caption", [""] * len(table))
-    return all(
-        uid in records and text in ("", records[uid].caption)
-        for uid, text in zip(table["uid"], captions, strict=True)
-    )
+def _known(layer: napari.layers.Layer, annotator: Annotator) -> list[Any]:
+    """Return the record that each region of a layer is already, None for others.
+
+    Names alone do not tell: most programs count the regions of every file from 0 or 1.
+    """
+    records = annotator.session.records
+    uids = [str(uid) for uid in layer.features.get("uid", ())]
+    if not uids or all(_OUR_UID.fullmatch(uid) for uid in uids):
+        return [records.get(uid) for uid in uids]
+    if isinstance(layer.data, np.ndarray) and layer.data.shape[1:] != (layer.ndim,):  # labels
+        following = annotator.sight.sources.following
+        is_open = any(one.source.path == layer.source.path for one in following)
+        return [records.get(uid) if is_open else None for uid in uids]
+    outlines: dict[tuple[int, ...], list[Any]] = {}
+    for record in records.values():
+        if record.seen is not None:
+            outlines.setdefault(record.seen.outline.shape, []).append(record)
+    stacks = {shape: np.stack([one.seen.outline for one in of]) for shape, of in outlines.items()}
+    to_image, captions = alignment(layer, annotator.image), _captions(layer)
+    found: list[Any] = []
+    for uid, data, caption in zip(uids, layer.data, captions, strict=False):
+        outline = to_image(np.atleast_2d(data))
+        stack = stacks.get(outline.shape, np.empty((0, *outline.shape)))
+        apart = np.abs(stack - outline).max(axis=(1, 2), initial=0)
+        there = [outlines[outline.shape][place] for place in np.flatnonzero(apart <= _ROUNDED)]
+        same = (one for one in there if one.uid == uid or caption in ("", one.caption))
+        found.append(next(same, None))
+    return found
+
+
+def _captions(layer: napari.layers.Layer) -> list[str]:
+    """Return the captions in the table of a layer."""
+    return list(layer.features.get("caption", [""] * len(layer.features)))
+
+
+def _name_and_file(layer: napari.layers.Layer) -> str:
+    """Return what to call a layer, and its file where the name does not tell."""
+    path = PurePath(str(layer.source.path or ""))
+    told = not path.stem or path.stem in layer.name
+    return repr(layer.name) if told else f"{layer.name!r} ({path.name})"
 
 
 def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:

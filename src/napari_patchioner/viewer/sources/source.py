@@ -12,6 +12,7 @@ from napari_patchioner.errors import FormatError, RegionError
 from napari_patchioner.viewer.canvas.layers import POINTS, is_ours
 from napari_patchioner.viewer.export.to_layers import features
 from napari_patchioner.viewer.preferences import NAME
+from napari_patchioner.viewer.session.identify import new_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -160,6 +161,8 @@ class Sources(QObject):
             )
         if not own:
             bring_captions(layer)
+            if not key:
+                self._rename_namesakes(layer)
         key = POINTS if own else key or self._key(layer)
         source = kind(layer, self._image, key, self._session, self._changed, self._viewer)
         self.following[layer] = source
@@ -231,6 +234,21 @@ class Sources(QObject):
         """Whether a layer is followed for another image."""
         found = _FOLLOWED.get(layer)
         return found is not None and found() not in (None, self)
+
+    def _rename_namesakes(self, layer: napari.layers.Layer) -> None:
+        """Give regions that are called as others another name; the session takes them for pastes.
+
+        A paste brings no caption along, but what lies on another layer has its own.
+        """
+        uids = layer.features.get("uid")
+        if uids is None:
+            return
+        taken = [str(uid) in self._session.records for uid in uids]
+        if any(taken):
+            pairs = zip(uids, taken, strict=True)
+            layer.features = layer.features.assign(
+                uid=[new_uid() if known else uid for uid, known in pairs]
+            )
 
     def _key(self, layer: napari.layers.Layer) -> str:
         """Return a name that no other followed layer has."""
