@@ -105,29 +105,72 @@ def test_looking_in_loads_neither_torch_nor_qt():
 
 # What opens pictures; `images` alone may, so that every picture passes its allow-list and budget.
 OPENERS = {
-    "Image": {"open"},
+    "PIL.Image": {"open"},
+    "PIL.ImageFile": {"Parser"},
     "tifffile": {"TiffFile", "imread", "memmap", "TiffSequence", "FileHandle"},
-    "ImageFile": {"Parser"},
 }
 OTHER_OPENERS = {"imageio", "cv2", "skimage.io", "matplotlib.image"}
+# Of Qt, by their first argument: a name of a file, unless it is plainly something else.
+QT_OPENERS = {"QPixmap", "QImage", "QIcon", "QMovie", "QImageReader", "QPicture", "QBitmap"}
 
 
-def opened_pictures(path: Path) -> set[str]:
-    """Names by which a file opens pictures itself."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, (ast.Name, ast.Attribute)):
-            owner = getattr(node.value, "id", getattr(node.value, "attr", ""))
-            if node.attr in OPENERS.get(owner, ()):
-                found.add(f"{owner}.{node.attr}")
+def called(node: ast.AST, names: dict[str, str]) -> str:
+    """The whole name of what is called or looked up, as it is called at home."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id)
+    if isinstance(node, ast.Attribute) and (owner := called(node.value, names)):
+        return f"{owner}.{node.attr}"
+    return ""
+
+
+def named_at_home(tree: ast.AST) -> dict[str, str]:
+    """What a file calls modules and what is in them, and what they are called at home."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {one.asname: one.name for one in node.names if one.asname}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            last = node.module.split(".")[-1]
-            found |= {alias.name for alias in node.names if alias.name in OPENERS.get(last, ())}
-            names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-            found |= names & OTHER_OPENERS
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names} & OTHER_OPENERS
-    return found
+            names |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    return names
+
+
+def opens_by_qt(node: ast.AST, names: dict[str, str]) -> str:
+    """How a call lets Qt open a file; empty if it does not."""
+    if not isinstance(node, ast.Call):
+        return ""
+    last = called(node.func, names).split(".")[-1]
+    if last not in QT_OPENERS or not node.args or len(node.args) > 2:
+        return ""
+    # Sizes and other pictures are no files; nor are empty ones.
+    first = node.args[0]
+    told = called(first.func, names).split(".")[-1] if isinstance(first, ast.Call) else ""
+    known = told in {"QSize", "fromImage", "toImage", "grab", "size", *QT_OPENERS}
+    number = isinstance(first, ast.BinOp) or (
+        isinstance(first, ast.Constant) and not isinstance(first.value, (str, bytes))
+    )
+    return "" if known or number else last
+
+
+def opened_pictures(tree: ast.AST) -> set[str]:
+    """Names by which a file opens pictures itself."""
+    names = named_at_home(tree)
+    imported = set(names.values())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module)
+    openers = {f"{owner}.{name}" for owner, all_ in OPENERS.items() for name in all_}
+    used = imported | {called(node, names) for node in ast.walk(tree)}
+    found = {one for one in used if one in openers}
+    found |= {one for one in imported if one in OTHER_OPENERS}
+    # `import skimage` and the like give all there is in them.
+    found |= {one for one in used if one.startswith(tuple(f"{name}." for name in OTHER_OPENERS))}
+    return found | set(filter(None, (opens_by_qt(node, names) for node in ast.walk(tree))))
+
+
+def parsed(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def for_types_only(path: Path) -> set[str]:
@@ -141,12 +184,59 @@ def for_types_only(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_pictures_come_in_by_one_door(path):
     if room(path) != "images":
-        assert not opened_pictures(path) - for_types_only(path)
+        types = for_types_only(path)
+        opened = {one for one in opened_pictures(parsed(path)) if one.split(".")[-1] not in types}
+        assert not opened
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from PIL import Image as I\nI.open(p)",
+        "import PIL.Image\nPIL.Image.open(p)",
+        "import PIL.Image as I\nI.open(p)",
+        "from PIL.Image import open as look\nlook(p)",
+        "def f():\n    from tifffile import imread as look",
+        "import tifffile as t\nt.TiffFile(p)",
+        "from skimage import io as x\nx.imread(p)",
+        "import skimage\nskimage.io.imread(p)",
+        "import skimage as s\ns.io.imread(p)",
+        "from skimage.io import imread",
+        "from imageio import v3",
+        "import imageio.v3 as iio",
+        "import cv2 as c",
+        "import matplotlib.image",
+        "from qtpy.QtGui import QPixmap\nQPixmap(path)",
+        "from qtpy.QtGui import QPixmap as P\nP(str(path))",
+        "from qtpy import QtGui\nQtGui.QImage(path, 'png')",
+        "QMovie('a.gif')",
+        "QIcon(str(path))",
+        "QImageReader(path)",
+    ],
+)
+def test_no_name_hides_what_opens_pictures(code):
+    assert opened_pictures(ast.parse(code))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from PIL import Image\nImage.fromarray(a)",
+        "import tifffile\ntifffile.imwrite(p, a)",
+        "from skimage.draw import polygon\npolygon(a)",
+        "QPixmap()",
+        "QPixmap(8, 8)",
+        "QImage(data, 8, 8, 24, form)",
+        "QIcon(QPixmap.fromImage(image))",
+    ],
+)
+def test_what_makes_pictures_opens_none(code):
+    assert not opened_pictures(ast.parse(code))
 
 
 def test_the_door_itself_would_be_found():
-    inside = [opened_pictures(path) for path in FILES if room(path) == "images"]
-    assert set().union(*inside) >= {"Image.open", "tifffile.TiffFile"}
+    inside = [opened_pictures(parsed(path)) for path in FILES if room(path) == "images"]
+    assert set().union(*inside) >= {"PIL.Image.open", "tifffile.TiffFile"}
 
 
 VIEWER_FLOORS = {
