@@ -75,6 +75,82 @@ def test_a_chosen_image_is_shown_and_drawn_on(started, viewer, picture):
     assert below.visible
 
 
+def box_tool():
+    return next(tool for tool in TOOLS if tool.title == "Box")
+
+
+def test_what_is_drawn_is_captioned_from_the_image_that_is_seen(started, viewer, picture, hand):
+    below = viewer.layers["stripes"]
+    over = viewer.add_image(picture[:, ::-1], name="over")
+    far = viewer.add_image(picture, name="far", translate=(0, 500))
+    box, layers, status = [(20, 10), (60, 50)], viewer.layers, started.panel.status
+
+    def turn_to(image):
+        viewer.reset_view()
+        started.panel.source.image.value = image
+        over.visible = far.visible = False
+        started.deeds.use_tool(box_tool())
+        hand.drag(box)
+
+    def assert_at(image):
+        active = layers.selection.active
+        assert started.image is started.annotator.image is image
+        assert (active.name, str(active.mode)) == (f"regions [{image.name}]", "add_rectangle")
+        before = len(started.annotator.session.records)
+        hand.drag(box)
+        assert len(started.annotator.session.records) == before + 1
+
+    turn_to(below)
+    # The eye in the list of layers, there and back: the tool goes along.
+    over.visible = True
+    assert "'over'" in status.text()
+    assert_at(over)
+    over.visible = False
+    assert "'stripes'" in status.text()
+    assert_at(below)
+    # Faint, or elsewhere, another image hides nothing; an opaque one does, however faint.
+    over.opacity = 0.3
+    over.visible = far.visible = True
+    assert_at(below)
+    over.blending = "opaque"
+    assert_at(over)
+    over.blending, over.opacity = "translucent", 1
+    layers.move(layers.index(below), len(layers))
+    assert_at(below)
+    assert layers.index(layers.selection.active) > layers.index(below)
+    below.opacity = 0
+    assert_at(over)
+    below.opacity = 1
+    assert_at(below)
+
+    # What is half drawn stays where it is; whoever draws on is told, and can have the image shown.
+    started.deeds.use_tool(next(tool for tool in TOOLS if tool.title == "Polygon"))
+    for corner in [(70, 70), (70, 110), (110, 110)]:
+        hand.click(*corner)
+    layers.move(layers.index(over), len(layers))
+    assert started.image is below
+    hand.double_click(110, 70)
+    assert "'stripes' is captioned, but 'over' lies over it" in status.text()
+    started.deeds.use_tool(box_tool())
+    assert (below.visible, over.visible) == (True, False)
+    assert "lies over" not in status.text()
+    assert_at(below)
+    # With nothing to see instead there is nothing to turn to.
+    far.visible = below.visible = False
+    assert "'stripes' is captioned, but it is hidden" in status.text()
+    started.deeds.use_tool(box_tool())
+    assert below.visible
+    assert_at(below)
+    # One that hides a corner is told of where it is drawn on.
+    corner = viewer.add_image(picture[:40, :40], name="corner", translate=(70, 120))
+    layers.selection.active = started.annotators[below].layer("regions")
+    started.deeds.use_tool(box_tool())
+    box[:] = [(80, 130), (100, 150)]
+    assert_at(below)
+    assert "drawn on 'corner' but captioned from 'stripes'" in status.text()
+    assert corner.visible
+
+
 def test_what_is_selected_out_of_sight_is_not_accepted(started, viewer, hand, qtbot):
     annotator = started.annotator
     regions, traces = annotator.layer("regions"), annotator.layer("traces")

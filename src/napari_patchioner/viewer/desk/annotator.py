@@ -332,8 +332,8 @@ class Annotator(QObject):
 
     def _on_layer_inserted(self, event: Event) -> None:
         """Leave copies of our layers to whoever made them: the regions on them are not ours."""
-        for binding in self.bindings.values():
-            if layers.is_copy(event.value, binding.layer):
+        for one in self._restorable():
+            if layers.is_copy(event.value, one.layer):
                 layers.disown(event.value)
 
     def _on_layer_removed(self, event: Event) -> None:

@@ -53,6 +53,7 @@ class Deeds(Judging):
                 viewer.dims.ndisplay = 2
                 annotator.tell("Regions are drawn in the 2-D view, which is on display again.")
             if annotator.plane() is not None:
+                self._dock.images.bring_to_light()
                 self._dock.images.bind(layers.KEYS)
                 layer = self._layer_for(tool)
                 layer.mode = tool.mode

@@ -188,7 +188,8 @@ class CaptionDock(DockBase):
             panel.show_nothing(self._idle)
             return
         panel.review.show_review(self.deeds.review_here())
-        panel.status.setText(annotator.message)
+        warning = self.images.warning()
+        panel.status.setText(f"{warning} {annotator.message}" if warning else annotator.message)
         waiting = "Waiting for the model" if self.models.awaited else annotator.waiting()
         # What is shown is what Accept and its kin act upon.
         chosen = self.deeds.chosen()

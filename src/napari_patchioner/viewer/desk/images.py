@@ -13,7 +13,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.canvas import keys, layers
+from napari_patchioner.viewer.canvas import covering, keys, layers
 from napari_patchioner.viewer.canvas.geometry import alignment, full_shape, lies_on
 from napari_patchioner.viewer.canvas.upright import turn_all
 from napari_patchioner.viewer.export.export import image_title
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _ROUNDED = 1.0
 # What regions are called here; nobody else calls another region so.
 _OUR_UID = re.compile("[0-9a-f]{32}")
+# What the buttons that draw do, besides.
+_TO_SHOW = "choose a tool to have it shown"
 
 
 class Images(QObject):
@@ -109,6 +111,7 @@ class Images(QObject):
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.renamed.connect(self.reset)
         viewer.layers.events.removed.connect(self._on_removed)
+        viewer.layers.events.connect(self._on_look)
         viewer.layers.selection.events.active.connect(self._on_active)
 
     def reset(self, *_: object) -> None:
@@ -149,6 +152,8 @@ class Images(QObject):
         self._dress(layer)
         layer.events.mode.disconnect(self._on_mode)
         layer.events.mode.connect(self._on_mode)
+        layer.events.data.disconnect(self._on_drawn)
+        layer.events.data.connect(self._on_drawn)
 
     def join(self, opened: Iterable[napari.layers.Layer]) -> None:
         """Have layers opened from files of captions join the work on the image they are about.
@@ -249,6 +254,7 @@ class Images(QObject):
         events.inserted.disconnect(self._on_inserted)
         events.renamed.disconnect(self.reset)
         events.removed.disconnect(self._on_removed)
+        events.disconnect(self._on_look)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
         for annotator in self.annotators.values():
             _end(annotator)
@@ -272,10 +278,80 @@ class Images(QObject):
                 self._show(self.current)
             self.changed.emit()
 
+    def warning(self) -> str:
+        """Return a sentence where the image that is captioned is not the one that is seen."""
+        if self.current is None:
+            return ""
+        image = self.current.image
+        if not covering.is_shown(image):
+            return f"{image.name!r} is captioned, but it is hidden: {_TO_SHOW}."
+        over = covering.covering(self._viewer, image)
+        if over:
+            return f"{image.name!r} is captioned, but {over[0].name!r} lies over it: {_TO_SHOW}."
+        return ""
+
+    def bring_to_light(self) -> None:
+        """Show the image that is captioned, where it is hidden or another one lies over it."""
+        if self.current is not None and self.warning():
+            with self._follow():
+                self._show(self.current)
+
+    def _on_look(self, event: Event) -> None:
+        """See whether the image that is captioned is still the one that is seen."""
+        if event.type in covering.EVENTS and not self._closed and not self._following:
+            self._follow_eye()
+            self.changed.emit()
+
+    def _follow_eye(self) -> None:
+        """Turn to the image that is seen in the place of the one at hand, tool and all."""
+        annotator = self.current
+        if annotator is None or not self.warning():
+            return
+        before, channels = annotator.image, _channels(annotator.image, self._viewer)
+        seen = covering.uppermost(self._viewer, before)
+        busy = any(one.drawing or one.dragging for one in annotator.bindings.values())
+        # Channels are looked at one by one, and captioned together.
+        looked_at = any(covering.is_shown(layer) for layer in channels)
+        if seen is None or busy or looked_at or seen not in self._choice.choices:
+            return
+        in_use = annotator.owns(self._viewer.layers.selection.active)
+        with self._follow():
+            self._choice.value = seen
+            if in_use and self.current is not None:
+                self._take_up(self.current)
+            for binding in self._bindings_of(seen):
+                layers.raise_above(self._viewer, binding.layer, seen)
+        if self.current is not None:
+            self.current.tell(
+                f"{seen.name!r} is what is seen now, so it is the image that is captioned; choose "
+                f"{before.name!r} in the dock to go on there."
+            )
+
+    def _on_drawn(self, event: Event) -> None:
+        """Say so where a person draws on one image what is captioned from another one."""
+        layer, annotator = self._viewer.layers.selection.active, self.current
+        if str(getattr(event.action, "value", event.action)) != "added" or annotator is None:
+            return
+        # In other modes shapes come from somewhere else.
+        if not annotator.owns(layer) or not str(getattr(layer, "mode", "")).startswith("add"):
+            return
+        image, drawn = annotator.image, layer.data
+        if not len(drawn) or self.warning():
+            return
+        spot = layer.data_to_world(np.atleast_2d(drawn[-1]).mean(axis=0))
+        seen = covering.image_at(self._viewer, spot)
+        if seen is not None and seen is not image and seen not in _channels(image, self._viewer):
+            annotator.tell(
+                f"This is drawn on {seen.name!r} but captioned from {image.name!r}; choose "
+                f"{seen.name!r} in the dock to caption what is seen there."
+            )
+
     def _show(self, annotator: Annotator) -> None:
         """Have an image seen and its layers drawn on, whatever lay over it."""
         image = annotator.image
         image.visible = True
+        if not covering.is_shown(image):
+            image.opacity = 1
         # First, as napari takes the tool away from a layer that is hidden.
         self._take_up(annotator)
         hidden = [layer for layer in self._covering(image) if layer.visible]
@@ -349,7 +425,8 @@ class Images(QObject):
             self.join(self._viewer.layers)
         self.current = self.annotators.get(image)
         if self.current is not None:
-            self._unhide(self.current)
+            with self._follow():
+                self._unhide(self.current)
         self._adopt()
         self.changed.emit()
 
@@ -385,6 +462,7 @@ class Images(QObject):
         """Take back from a layer what `bind` has given it."""
         keys.free_keys(layer)
         layer.events.mode.disconnect(self._on_mode)
+        layer.events.data.disconnect(self._on_drawn)
 
     def _on_mode(self, *_: object) -> None:
         self.changed.emit()
