@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import _layer_actions
 from napari.utils.notifications import notification_manager
 from PIL import Image
 from qtpy.QtCore import Qt
@@ -198,6 +199,46 @@ def test_a_deleted_layer_is_a_step_and_what_was_on_it_is_never_lost(quiet, desk)
     desk.dock.panel.redo.click()
     desk.dock.panel.redo.click()
     assert desk.captions() == TEXTS[3:]
+
+
+def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quiet, desk):
+    desk.begin()
+    layers, name = desk.viewer.layers, desk.layer.name
+    points = desk.annotator.points()
+    points.add([40.0, 30.0])
+    desk.until(lambda: list(points.features["caption"]) == TEXTS[:1])
+    copies = []
+    for ours in (desk.layer, points):
+        layers.selection = {ours}
+        _layer_actions._duplicate_layer(layers)
+        [copy] = [one for one in layers if one.name == f"{ours.name} copy"]
+        assert list(copy.text.values) == list(ours.text.values)
+        np.testing.assert_array_equal(copy.text.translation, ours.text.translation)
+        ours.name, copy.name = f"my {ours.name}", ours.name
+        copies.append(copy)
+    mine = desk.viewer.add_shapes([[[80.0, 10], [110, 50]]], shape_type="rectangle")
+
+    layers.remove(desk.layer)
+    layers.remove(points)
+    layers.selection.active = desk.dock.image
+    assert list(desk.annotator.bindings) == ["traces"]
+    assert not desk.annotator.sight.sources.following
+    mine.name, copies[0].name = name, "another"
+    layers.selection.active = mine
+    assert list(desk.annotator.bindings) == ["traces"]
+    mine.name, copies[0].name = "mine", name
+    layers.selection.active = copies[0]
+    copies[0].add([[80.0, 10], [110, 50]], shape_type="rectangle")
+    copies[1].add([90.0, 30.0])
+    desk.dock.panel.undo.click()
+    desk.dock.panel.undo.click()
+    assert desk.captions() == TEXTS[:1]
+    assert list(desk.annotator.points().features["caption"]) == TEXTS[:1]
+    assert desk.layer not in (mine, *copies)
+    assert (mine.nshapes, copies[0].nshapes, len(copies[1].data)) == (1, 2, 2)
+    assert copies[1] not in desk.annotator.sight.sources.following
+    assert not any(copy.locked for copy in copies)
+    assert len(desk.saved()) == 2
 
 
 def test_all_layers_cleared_and_the_file_opened_twice(quiet, desk, image_file, qtbot):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import ReferenceType, WeakKeyDictionary, ref
+from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
 
@@ -48,6 +48,10 @@ class _Owner:
 
 # A name alone says nothing: another image may be opened under the name of one that is gone.
 _OWNERS: WeakKeyDictionary[Any, _Owner] = WeakKeyDictionary()
+# What images have had of ours: other layers that bear its name since are other people's.
+_HAD: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+# Copies of ours, which never are ours, whatever they are called.
+_COPIES: WeakSet[Any] = WeakSet()
 
 
 def layer_name(key: str, image: napari.layers.Image) -> str:
@@ -70,7 +74,7 @@ def ensure_layer(
         viewer.add_layer(layer)
     else:
         if not _is_owned(layer, image, key):
-            _raise_above(viewer, layer, image)
+            raise_above(viewer, layer, image)
         _add_columns(layer)
         draw_captions(layer, line_colour(image, key))
     mark(layer, image, key)
@@ -84,7 +88,8 @@ def find_layer(
 ) -> napari.layers.Shapes | None:
     """Return the image's layer for regions or traces, if there is one.
 
-    That of an image that was deleted is taken only by the same image, opened again.
+    That of an image that was deleted is taken only by the same image, opened again. A name alone
+    is enough only for an image that has had no such layer, as with saved work.
     """
     from napari.layers import Shapes
 
@@ -109,6 +114,7 @@ def release(layer: napari.layers.Layer, image: napari.layers.Image) -> None:
 
 def _own(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> None:
     _OWNERS[layer] = _Owner(ref(image), key, str(image.source.path or ""))
+    _HAD.setdefault(image, set()).add(key)
 
 
 def _is_owned(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> bool:
@@ -126,7 +132,7 @@ def _is_free(
     """Whether a layer of the right name lies on no other image."""
     owner = _OWNERS.get(layer)
     if owner is None:
-        return True
+        return layer not in _COPIES and key not in _HAD.get(image, ())
     there = owner.image()
     if owner.key != key or (there is not None and there in viewer.layers):
         return False
@@ -142,7 +148,7 @@ def _content(image: napari.layers.Image) -> str:
     return content_hash(data) if isinstance(data, np.ndarray) else ""
 
 
-def _raise_above(
+def raise_above(
     viewer: napari.components.ViewerModel, layer: napari.layers.Layer, image: napari.layers.Image
 ) -> None:
     """Bring a layer above an image that was opened after it, which would hide it."""
@@ -225,15 +231,16 @@ def mark(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> No
 def disown(layer: napari.layers.Layer) -> None:
     """Make a copy of one of our layers a layer of its own, whose captions are drawn the same."""
     layer.metadata.pop(_OURS, None)
+    _COPIES.add(layer)
+    place = layer.text.translation
     draw_captions(layer, getattr(layer.text.color, "constant", ON_DARK["regions"]))
+    layer.text.translation = place
 
 
 def is_copy(layer: object, ours: napari.layers.Layer) -> bool:
     """Whether a layer has been duplicated from one of ours, mark and all."""
-    from napari.layers import Shapes
-
     return (
-        isinstance(layer, Shapes)
+        isinstance(layer, type(ours))
         and layer is not ours
         and layer.metadata.get(_OURS, "") == ours.metadata.get(_OURS)
     )
