@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import GridTransform
-from napari_patchioner.regions import Polygon, cover, crosses_itself, is_tangled, untangle
+from napari_patchioner.regions import (
+    Polygon,
+    cover,
+    crosses_itself,
+    enclosed,
+    is_tangled,
+    untangle,
+)
 
 CIRCLE = np.linspace(0, 2 * np.pi, 60, endpoint=False)
 ROUND = 50 + 40 * np.stack([np.sin(CIRCLE), np.cos(CIRCLE)], axis=1)
@@ -63,3 +70,18 @@ def test_a_tangle_of_many_thousand_crossings_is_refused_at_little_cost():
     angles = np.linspace(0, 4 * np.pi, 6000)
     twice = np.stack([np.sin(angles), np.cos(angles)], axis=1) * np.linspace(9, 5, 6000)[:, None]
     assert not is_tangled(twice)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_what_many_crossings_enclose_is_what_shapely_says(rounded):
+    points = np.random.default_rng(1).random((60, 2)) * 100
+    points = points.round() if rounded else points
+    expected = shapely.make_valid(shapely.Polygon(points))
+    found = enclosed(points)
+    assert shapely.is_valid(found)
+    assert shapely.symmetric_difference(found, expected).area < 1e-6
+
+
+def test_what_a_tangle_encloses_is_not_sorted_out():
+    with pytest.raises(RegionError, match="draw it again"):
+        enclosed(np.random.default_rng(0).random((2000, 2)))

@@ -10,7 +10,17 @@ import shapely
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_pixels
-from napari_patchioner.regions import Box, Ellipse, Mask, Polygon, Region, RegionSet, WholeImage
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Polygon,
+    Region,
+    RegionSet,
+    WholeImage,
+    enclosed,
+    is_tangled,
+)
 
 from ._annotation import KINDS
 from ._napari_shape import box_corners, upright_box
@@ -48,7 +58,7 @@ def area_of(region: Region) -> Any:
         If the region, or a member of a set, is no area (a point, a trace, the whole image).
     """
     if isinstance(region, RegionSet):
-        parts = [shapely.make_valid(area_of(member)) for member in region.members]
+        parts = [_valid(member) for member in region.members]
         return shapely.union_all([_polygons(part) for part in parts])
     if isinstance(region, Mask):
         return mask_area(region)
@@ -56,6 +66,13 @@ def area_of(region: Region) -> Any:
     if ring is None:
         raise FormatError(f"a {KINDS[type(region)]} is no area")
     return shapely.Polygon(to_xy(ring))
+
+
+def _valid(region: Region) -> Any:
+    """Return the area of a member of a set, of which outlines may cross themselves."""
+    if isinstance(region, Polygon) and is_tangled(region.vertices):
+        raise FormatError("an outline of a set crosses itself too often; draw it again")
+    return enclosed(to_xy(region.vertices)) if isinstance(region, Polygon) else area_of(region)
 
 
 def is_area(region: Region) -> bool:

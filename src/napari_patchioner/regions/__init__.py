@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._bounds import bounds
 from ._cover import cover
 from ._each import each
-from ._outline import MOST_CROSSINGS, crosses_itself, is_tangled
+from ._outline import MOST_CROSSINGS, crosses_itself, enclosed, is_tangled
 from ._shapes import (
     Box,
     Ellipse,
@@ -37,6 +37,7 @@ __all__ = [
     "cover",
     "crosses_itself",
     "each",
+    "enclosed",
     "is_tangled",
     "united",
     "untangle",

@@ -15,7 +15,10 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 MOST_CROSSINGS = 20_000
 """Crossings of an outline that are sorted out."""
 
+# Corners of an outline that cannot cross itself often.
+_FEW = 40
 _EDGES_AT_ONCE = 64
+_EDGES_FIRST = 4
 
 
 def is_tangled(vertices: npt.ArrayLike) -> bool:
@@ -37,13 +40,15 @@ def is_tangled(vertices: npt.ArrayLike) -> bool:
         return False
     edges = shapely.linestrings(np.stack([points, np.roll(points, -1, axis=0)], axis=1))
     tree = shapely.STRtree(edges)
-    met = 0
-    for start in range(0, count, _EDGES_AT_ONCE):
-        some = edges[start : start + _EDGES_AT_ONCE]
+    met = start = 0
+    some = edges[:_EDGES_FIRST]
+    while len(some):
         # Each meets itself and its two neighbours, and each crossing is met from both sides.
         met += len(tree.query(some, predicate="intersects")[0]) - 3 * len(some)
         if met > 2 * MOST_CROSSINGS:
             return True
+        start += len(some)
+        some = edges[start : start + min(2 * len(some), _EDGES_AT_ONCE)]
     return False
 
 
@@ -68,7 +73,7 @@ def crosses_itself(vertices: npt.ArrayLike) -> bool:
         return True
     # Where an outline crosses itself, signed areas cancel or pile up; where it only touches
     # itself they do not.
-    area = shapely.area(shapely.make_valid(outline))
+    area = shapely.area(_enclosed(points[:, ::-1]))
     return not np.isclose(area, signed_area(points), rtol=1e-6)
 
 
@@ -88,11 +93,7 @@ def outline_rings(vertices: FloatArray) -> list[tuple[float, FloatArray]]:
     """
     if not crosses_itself(vertices):
         return [(1.0, vertices)]
-    if is_tangled(vertices):
-        raise RegionError(
-            f"The outline crosses itself more than {MOST_CROSSINGS:,} times: draw it again."
-        )
-    parts = shapely.get_parts(shapely.make_valid(shapely.Polygon(vertices[:, ::-1])))
+    parts = shapely.get_parts(enclosed(vertices[:, ::-1]))
     return [
         (sign, shapely.get_coordinates(ring)[:-1, ::-1])
         for part in shapely.get_parts(parts)
@@ -100,6 +101,47 @@ def outline_rings(vertices: FloatArray) -> list[tuple[float, FloatArray]]:
         for sign, rings in ((1.0, [part.exterior]), (-1.0, part.interiors))
         for ring in rings
     ]
+
+
+def enclosed(points: npt.ArrayLike) -> shapely.Geometry:
+    """Return what an outline encloses: where it goes around an odd number of times.
+
+    Parameters
+    ----------
+    points : array_like of float, shape (n, 2)
+        The corners; the last joins the first.
+
+    Returns
+    -------
+    shapely.Geometry
+        Polygons, in the coordinates of the corners.
+
+    Raises
+    ------
+    RegionError
+        If the outline is tangled.
+
+    >>> enclosed([[0, 0], [20, 20], [20, 0], [0, 20]]).area
+    200.0
+    """
+    if is_tangled(points):
+        raise RegionError(
+            f"The outline crosses itself more than {MOST_CROSSINGS:,} times: draw it again."
+        )
+    return _enclosed(np.asarray(points, float))
+
+
+def _enclosed(points: FloatArray) -> shapely.Geometry:
+    """Return what an outline encloses that is not tangled."""
+    outline = shapely.Polygon(points)
+    if len(points) < _FEW or shapely.is_valid(outline):
+        return shapely.make_valid(outline)
+    # `make_valid` takes minutes for thousands of crossings. So cut the outline at each, and take
+    # the faces that a ray from within leaves through an odd number of edges.
+    faces = shapely.get_parts(shapely.polygonize([shapely.union_all(outline.exterior)]))
+    shapely.prepare(outline)
+    inside = shapely.contains_properly(outline, shapely.point_on_surface(faces))
+    return shapely.coverage_union_all(faces[inside])
 
 
 def is_flat(vertices: FloatArray) -> bool:

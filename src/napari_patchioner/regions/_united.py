@@ -9,6 +9,7 @@ import numpy.typing as npt
 import shapely
 
 from ._areas import TOUCH, box_corners, ellipse_vertices
+from ._outline import enclosed
 from ._ring_areas import ring_areas
 from ._shapes import Box, Ellipse, Mask, Polygon, Region
 
@@ -68,7 +69,7 @@ def _outline(member: Region) -> shapely.Geometry | None:
     if isinstance(member, Ellipse):
         return shapely.make_valid(shapely.Polygon(ellipse_vertices(member)[:, ::-1]))
     if isinstance(member, Polygon) and len(member.vertices) > 2:
-        return shapely.make_valid(shapely.Polygon(np.asarray(member.vertices)[:, ::-1]))
+        return enclosed(np.asarray(member.vertices)[:, ::-1])
     if isinstance(member, Mask):
         return _runs(member)
     return None

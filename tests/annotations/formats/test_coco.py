@@ -305,3 +305,18 @@ def test_an_outline_that_crosses_itself_is_read_and_told(tmp_path: Path) -> None
     assert "region '1': its outline crosses itself; it is filled" in told
     again = Annotation("1", "cat.png", found.region)
     assert _written(path, again.region)["annotations"][0]["area"] == 15
+
+
+def test_a_set_with_a_mask_is_painted_whatever_crosses_or_lies_outside(tmp_path: Path) -> None:
+    bow_tie = Polygon(np.array([[9.5, 9.5], [19.5, 19.5], [19.5, 9.5], [9.5, 19.5]]))
+    parts = (Mask(np.ones((4, 6)), (-2, -3)), bow_tie, Box(29.5, 39.5, 90, 90))
+    [entry] = _written(tmp_path / "a.json", RegionSet(parts))["annotations"]
+    height, width = entry["segmentation"]["size"]
+    inside_image = 2 * 3 + (height - 30) * (width - 40)
+    assert 40 <= entry["area"] - inside_image <= 60
+
+
+def test_a_tangle_is_written_with_about_its_area(tmp_path: Path) -> None:
+    tangle = Polygon(np.random.default_rng(0).random((2000, 2)) * 40)
+    [entry] = _written(tmp_path / "a.json", tangle)["annotations"]
+    assert 0.4 * 1600 < entry["area"] < 0.6 * 1600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import shapely
@@ -16,15 +16,21 @@ from napari_patchioner.annotations._rle import (
     runs_in_image,
 )
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import Box, Mask, Region, RegionSet, WholeImage
+from napari_patchioner.regions import Box, Mask, Region, RegionSet, WholeImage, bounds, is_tangled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
 
     from napari_patchioner.annotations._fields import Fields
 
 Size = tuple[int, int]
-_AT_ONCE = 2**18
+FloatArray: TypeAlias = "npt.NDArray[np.float64]"
+BoolArray: TypeAlias = "npt.NDArray[np.bool_]"
+_AT_ONCE = 2**20
+# Pixels along the sides of a picture in which a tangled outline is filled.
+_TANGLED = 2048
 
 
 def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
@@ -40,14 +46,53 @@ def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
     rings = [to_xy(outline(member)) for member in members]  # type: ignore[arg-type]
     points = np.concatenate(rings)
     low, high = points.min(axis=0), points.max(axis=0)
-    drawn = area_of(RegionSet(members) if len(members) > 1 else members[0])
-    # An outline that crosses itself counts as pycocotools fills it.
-    area = shapely.area(shapely.make_valid(drawn))
+    if any(map(is_tangled, rings)):
+        area = float(sum(map(_filled_area, rings)))
+    else:
+        # An outline that crosses itself counts as pycocotools fills it.
+        area = float(shapely.area(area_of(RegionSet(members))))
     return {
         "segmentation": [ring.ravel().tolist() for ring in rings],
         "bbox": [*low.tolist(), *(high - low).tolist()],
-        "area": float(area),
+        "area": area,
     }
+
+
+def _filled_area(ring: FloatArray) -> float:
+    """Return about how much an outline encloses that crosses itself too often to be sorted out."""
+    low = ring.min(axis=0)
+    scale = _TANGLED / max(float(np.ptp(ring, axis=0).max()), 1e-9)
+    pixels = _filled([(ring - low) * scale], (_TANGLED, _TANGLED), (0, 0))
+    return float(np.count_nonzero(pixels)) / scale**2
+
+
+def _filled(rings: Sequence[FloatArray], shape: Size, corner: tuple[int, int]) -> BoolArray:
+    """Return the pixels whose centres closed outlines ``(x, y)`` go around oddly often.
+
+    Parameters
+    ----------
+    rings : sequence of ndarray of float, shape (n, 2)
+        Outlines and holes.
+    shape, corner : tuple of int
+        ``(rows, columns)`` of the pixels, and the row and the column of the first.
+    """
+    height, width = shape
+    # True where a row comes to an edge: right of it, all is the other way round.
+    turns = np.zeros((height, width + 1), bool)
+    for ring in rings:
+        points = np.asarray(ring, float) - [corner[1] + 0.5, corner[0] + 0.5]
+        (x, y), (x_next, y_next) = points.T, np.roll(points, -1, axis=0).T
+        first = np.ceil(np.minimum(y, y_next)).clip(0, height).astype(np.int64)
+        count = np.ceil(np.maximum(y, y_next)).clip(0, height).astype(np.int64) - first
+        ends = np.cumsum(count)
+        for start in range(0, int(ends[-1]), _AT_ONCE):
+            met = np.arange(start, min(start + _AT_ONCE, int(ends[-1])))
+            edge = np.searchsorted(ends, met, side="right")
+            row = first[edge] + met - (ends[edge] - count[edge])
+            part = (row - y[edge]) / (y_next[edge] - y[edge])
+            at = np.ceil(x[edge] + part * (x_next[edge] - x[edge])).clip(0, width)
+            np.logical_xor.at(turns, (row, at.astype(np.int64)), True)
+    return np.asarray(np.logical_xor.accumulate(turns, axis=1, out=turns)[:, :width])
 
 
 def _known(size: Size | None) -> Size:
@@ -74,24 +119,36 @@ def _runs(region: Region, size: Size) -> dict[str, Any]:
 
 
 def _painted(region: Region, size: Size) -> Mask:
-    """Return the pixels whose centres lie within a set of areas."""
+    """Return the pixels whose centres lie within any area of a set."""
     members = region.members if isinstance(region, RegionSet) else (region,)
     whole = whole_box(*size)
-    drawn = tuple(whole if isinstance(one, WholeImage) else one for one in members)
-    area = shapely.intersection(area_of(RegionSet(drawn)), shapely.box(0, 0, size[1], size[0]))
-    if area.is_empty:
+    drawn = [whole if isinstance(one, WholeImage) else one for one in members]
+    boxes = [bounds(one) for one in drawn]
+    low = np.min([(one.top, one.left) for one in boxes], axis=0)
+    high = np.max([(one.bottom, one.right) for one in boxes], axis=0)
+    top, left = np.floor(low).clip(0, size).astype(int).tolist()
+    bottom, right = np.ceil(high + 1).clip(0, size).astype(int).tolist()
+    if bottom <= top or right <= left:
         return Mask(np.zeros((1, 1), bool))
-    left, top, right, bottom = (int(edge) for edge in np.ceil(shapely.bounds(area)))
-    left, top = max(left - 1, 0), max(top - 1, 0)
-    shapely.prepare(area)
-    pixels = np.zeros((max(bottom - top, 1), max(right - left, 1)), bool)
-    x = np.arange(left, left + pixels.shape[1]) + 0.5
-    # A few rows at a time: the places of all pixels would take forty times the mask.
-    some = max(_AT_ONCE // len(x), 1)
-    for row in range(0, len(pixels), some):
-        y = np.arange(top + row, top + min(row + some, len(pixels)))[:, None] + 0.5
-        pixels[row : row + some] = shapely.contains_xy(area, *np.broadcast_arrays(x, y))
+    pixels = np.zeros((bottom - top, right - left), bool)
+    for one in drawn:
+        if isinstance(one, Mask):
+            _paste(one, pixels, (top, left))
+        else:
+            ring = outline(one)
+            if ring is None:
+                raise FormatError("a set with a mask may hold areas only")
+            pixels |= _filled([to_xy(ring)], pixels.shape, (top, left))
     return Mask(pixels, (top, left))
+
+
+def _paste(mask: Mask, pixels: BoolArray, corner: tuple[int, int]) -> None:
+    """Add the pixels of a mask to those of a part of the image."""
+    row, column = mask.offset[0] - corner[0], mask.offset[1] - corner[1]
+    own = np.asarray(mask.pixels, bool)[max(-row, 0) :, max(-column, 0) :]
+    there = pixels[max(row, 0) :, max(column, 0) :]
+    height, width = np.minimum(own.shape, there.shape)
+    there[:height, :width] |= own[:height, :width]
 
 
 def coco_region(entry: Fields, tell: Callable[[str], None] = lambda _: None) -> Region | None:

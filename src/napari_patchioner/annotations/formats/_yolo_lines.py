@@ -36,6 +36,7 @@ from napari_patchioner.regions import (
     Polygon,
     Region,
     WholeImage,
+    enclosed,
     is_tangled,
 )
 
@@ -307,8 +308,10 @@ def _cut(ring: npt.NDArray[np.float64], size: tuple[int, int]) -> list[npt.NDArr
     low, high = ring.min(axis=0), ring.max(axis=0)
     if (low >= -0.5).all() and (high <= np.array(size) - 0.5).all():
         return [ring]
+    if is_tangled(ring):
+        return [ring]  # nobody can tell what it encloses; its corners go to the edge
     image = shapely.box(0, 0, size[1], size[0])
-    within = shapely.intersection(shapely.make_valid(shapely.Polygon(to_xy(ring))), image)
+    within = shapely.intersection(enclosed(to_xy(ring)), image)
     parts = [part for one in shapely.get_parts(within) for part in shapely.get_parts(one)]
     areas = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
     return [from_xy(shapely.get_coordinates(part.exterior)[:-1]) for part in areas]
