@@ -46,9 +46,18 @@ def test_the_command_line_loads_neither_napari_nor_torch() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no drive that is full")
-@pytest.mark.parametrize(("to", "status"), [("> /dev/full", 2), (">&-", 0), ("2> /dev/full", 0)])
+@pytest.mark.parametrize(
+    ("to", "status"),
+    [
+        ("models > /dev/full", 2),
+        ("models >&-", 0),
+        ("models 2> /dev/full", 0),
+        ("--help > /dev/full", 2),
+        ("caption --help > /dev/full", 2),
+    ],
+)
 def test_output_that_cannot_be_written_is_told_in_a_sentence(to: str, status: int) -> None:
-    command = f"{shlex.quote(sys.executable)} -m napari_patchioner models {to}"
+    command = f"{shlex.quote(sys.executable)} -m napari_patchioner {to}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == status
     assert done.stderr.count("\n") == (status != 0)

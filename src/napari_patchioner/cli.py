@@ -18,6 +18,8 @@ from .errors import PatchionerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from _typeshed import SupportsWrite
+
     from .captioner import Captioner
 
     Loader = Callable[[str], Captioner]
@@ -114,7 +116,11 @@ def _say(text: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a wrong argument in one sentence."""
+    """Tells a wrong argument in one sentence, and no help that nobody could read."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Print help or a sentence; argparse itself would not mind a full drive."""
+        (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with status 2."""
