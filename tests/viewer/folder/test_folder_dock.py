@@ -171,8 +171,11 @@ def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot
     (folder / "i10.png").unlink()
     go("i1.png")
     qtbot.waitUntil(lambda: not browser.ahead.active, timeout=5000)
+    message = place.panel.message
     browser.step(1)
     settle(browser, qtbot, "sub/i1.png")
+    assert message.text().startswith("I2.png cannot be opened: ")
+    assert message.text().endswith(" 1 more cannot be opened.")
     qtbot.waitUntil(lambda: status(browser, "i10.png") == "cannot be opened", timeout=5000)
     model = place.panel.table.files
     tips = [model.data(model.index(row, STATUS), Qt.ItemDataRole.ToolTipRole) for row in range(4)]
@@ -180,6 +183,7 @@ def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot
     assert tips[2].endswith("the file is not there any more")
     browser.step(-1)
     settle(browser, qtbot, "i1.png")
+    assert not message.text(), "what was passed over is told once"
     place.panel.again.click()
     qtbot.waitUntil(lambda: shown(place) == ["i1.png", "i2.png", "sub/i1.png"], timeout=5000)
     paint(folder / "i2.png", 2)

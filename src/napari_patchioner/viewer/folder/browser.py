@@ -87,6 +87,7 @@ class Browser(QObject):
         self._job: Job | None = None
         self._by = 1
         self._stepping = False
+        self._failed: list[str] = []
         self._at, self._open_it = "", False
         self._noted: object = None
         self._idle = QTimer(self)
@@ -122,16 +123,13 @@ class Browser(QObject):
     def go(self, file: ImageFile) -> None:
         """Open an image in place of the one in the window."""
         self._stepping = False
+        self._failed.clear()
         self._go(file)
 
     def step(self, by: int) -> None:
         """Open the next image of the list (1) or the one before (-1) that can be opened."""
-        file = self.neighbour(by)
-        if file is None:
-            self.told.emit(f"This is the {'last' if by > 0 else 'first'} image of the list.")
-            return
-        self._by, self._stepping = by, True
-        self._go(file)
+        self._failed.clear()
+        self._step(by)
 
     def done(self) -> None:
         """Tick the image in the window, and open the next one."""
@@ -156,7 +154,25 @@ class Browser(QObject):
         if self.ahead is not None:
             self.ahead.drop()
 
+    @property
+    def passed_over(self) -> str:
+        """Which images could not be opened on the way to this one, and why."""
+        first, more = self._failed[:1], len(self._failed) - 1
+        return " ".join([*first, *([f"{more} more cannot be opened."] if more > 0 else [])])
+
     # opening
+
+    def _step(self, by: int) -> None:
+        file = self.neighbour(by)
+        if file is None:
+            self._tell(f"This is the {'last' if by > 0 else 'first'} image of the list.")
+            return
+        self._by, self._stepping = by, True
+        self._go(file)
+
+    def _tell(self, message: str) -> None:
+        """Show a sentence after what was passed over, which it would overwrite."""
+        self.told.emit(f"{self.passed_over} {message}".strip())
 
     def _go(self, file: ImageFile) -> None:
         if self.opened is not None and file == self.opened.file and self.wanted is None:
@@ -211,7 +227,7 @@ class Browser(QObject):
         self.opened = opened = Opened(dock, file, layers, image, self)
         opened.restored.connect(self._on_restored)
         opened.changed.connect(self._on_changed)
-        opened.told.connect(self.told)
+        opened.told.connect(self._tell)
         if tool is not None:
             dock.deeds.use_tool(tool)
         if self.ahead is None or self.ahead.library is not dock.library:
@@ -234,9 +250,10 @@ class Browser(QObject):
         self.wanted = None
         self.listing.note(file, stamp=file.stamp, problem=why)
         self.listing.show_problem(file, why)
-        self.told.emit(f"{file.name} cannot be opened: {why}")
+        self._failed.append(f"{file.name} cannot be opened: {why.rstrip('.')}.")
+        self._tell("")
         if self._stepping:
-            self.step(self._by)
+            self._step(self._by)
         self.changed.emit()
 
     # the image in the window

@@ -105,7 +105,7 @@ class FolderList(QWidget):
         self.count.setText(self._counted())
         self._show_ahead()
         if browser.wanted is not None:
-            self.tell(f"{OPENING} {browser.wanted.name}…")
+            self.tell(f"{OPENING} {browser.wanted.name}… {browser.passed_over}".strip())
 
     def _counted(self) -> str:
         """Return how many images there are, and at which one of them one is."""
@@ -187,9 +187,9 @@ class FolderList(QWidget):
         browser.listing.advanced.connect(lambda _: self._later.isActive() or self._later.start())
 
     def _on_shown(self, *_: object) -> None:
-        """Say no more that it is being opened; what else was said stays."""
+        """Say no more that it is being opened; what was passed over or else was said stays."""
         if self.message.text().startswith(OPENING):
-            self.tell("")
+            self.tell(self.browser.passed_over)
 
     def _on_filter(self, *_: object) -> None:
         self.browser.listing.filter(self.search.text(), ONLY[self.only.currentText()])
