@@ -187,3 +187,62 @@ def test_only_what_is_in_the_file_itself_is_read(published, tmp_path, kind):
         convert_hdf5(source, tmp_path / "out", provenance={})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_links_to_pipes_are_not_followed_to_find_out_what_is_there(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    source = tmp_path / "b.h5"
+    with h5py.File(source, "w") as file:
+        file["coco_captions-embeddings"] = np.eye(2, dtype="f4")
+        file["coco_captions-text"] = h5py.ExternalLink("pipe", "x")
+    with pytest.raises(ModelError, match="only points to another place"):
+        convert_hdf5(source, tmp_path / "out", provenance={})
+
+
+def test_rows_that_share_one_long_text_are_refused(tmp_path):
+    source = bank(tmp_path / "b.h5", np.ones((4096, 2)), ["a" * 2**20] + ["b"] * 4095)
+    with h5py.File(source, "r") as file:
+        first = file["coco_captions-text"].id.get_offset()
+    with source.open("r+b") as raw:
+        raw.seek(first)
+        place = raw.read(16)
+        raw.seek(first)
+        raw.write(place * 4096)
+    with pytest.raises(ModelError, match="its texts are no captions"):
+        convert_hdf5(source, tmp_path / "out", provenance={})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["wide rows", "long texts", "references", "lists", "a group"])
+def test_what_is_no_bank_is_told_before_it_is_read(tmp_path, kind):
+    source = tmp_path / "b.h5"
+    with h5py.File(source, "w") as file:
+        vectors, texts = np.ones((3, 2), "f4"), ["a", "b", "c"]
+        if kind == "wide rows":
+            chunks = {"chunks": (1, 2**20), "compression": "gzip"}
+            file.create_dataset("a-embeddings", (3, 2**27), "f4", **chunks)[0, : 2**21] = 1
+        else:
+            file["a-embeddings"] = vectors
+        if kind == "long texts":
+            texts = file.create_dataset("a-text", 3, "S268435457", chunks=(1,), compression="gzip")
+        elif kind == "references":
+            file.create_dataset("a-text", 3, h5py.ref_dtype)
+        elif kind == "lists":
+            file.create_dataset("a-text", 3, h5py.vlen_dtype("i4"))
+        elif kind == "a group":
+            file.create_group("a-text")
+        else:
+            file["a-text"] = texts
+    with pytest.raises(ModelError) as caught:
+        convert_hdf5(source, tmp_path / "out", provenance={})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_few_of_many_names_are_told(tmp_path):
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        for number in range(30):
+            file[f"{number:02}\n{'x' * 100}"] = 1
+    with pytest.raises(ModelError, match="and 25 more") as caught:
+        convert_hdf5(tmp_path / "b.h5", tmp_path / "out", provenance={})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600

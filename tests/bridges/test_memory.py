@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -204,6 +205,32 @@ def test_a_damaged_bank_is_refused(tmp_path: Path, name: str, harm: str) -> None
         path.write_bytes(content[: len(content) // 2] if harm == "cut" else b"")
     with pytest.raises(ModelError, match="bank"):
         MemoryBank.open(tmp_path / "bank")
+
+
+@pytest.mark.parametrize(
+    "name", ["embeddings.npy", "captions.txt", "offsets.npy", "lengths.npy", "meta.json"]
+)
+@pytest.mark.parametrize("harm", ["claim", "nested", "texts", "pipe"])
+def test_a_bank_that_would_take_all_memory_or_hang_is_refused(
+    tmp_path: Path, name: str, harm: str
+) -> None:
+    MemoryBank.build(tmp_path / "bank", [(texts(50), rows(50))])
+    path = tmp_path / "bank" / name
+    path.unlink()
+    if harm == "pipe":
+        os.mkfifo(path)
+    elif harm == "nested":
+        path.write_text("[" * 100_000)
+    elif harm == "texts":
+        np.save(path.with_suffix(".npy"), np.array(["a"] * 51))
+        path.with_suffix(".npy").replace(path)
+    else:
+        with path.open("wb") as file:
+            header = {"descr": "<i8", "fortran_order": False, "shape": (10**13,)}
+            np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ModelError, match="bank") as caught:
+        MemoryBank.open(tmp_path / "bank")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["embeddings.npy", "meta.json"])

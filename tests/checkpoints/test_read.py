@@ -353,3 +353,39 @@ def test_a_flipped_byte_is_read_or_refused(tmp_path, data):
     except ModelError:
         return
     assert all(isinstance(value, torch.Tensor) for value in state.values())
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_files_that_claim_more_than_they_hold(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".pt":
+        torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path)
+    else:
+        path.write_bytes((2**25).to_bytes(8, "little") + b"{}")
+        os.truncate(path, 2**26)
+    with pytest.raises(ModelError, match="claims") as caught:
+        read_state(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_packed_archive_is_refused(tmp_path):
+    torch.save(WEIGHTS, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert same(read_state(tmp_path / "plain.pt"))
+    with pytest.raises(ModelError, match="is a packed archive"):
+        read_state(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("kind", ["deep", "large"])
+def test_an_index_that_nobody_writes(tmp_path, kind):
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text('{"weight_map": ' + "[" * 100_000)
+    if kind == "large":
+        os.truncate(path, 2**26)
+    with pytest.raises(ModelError, match="damaged" if kind == "deep" else "too large"):
+        read_state(path)

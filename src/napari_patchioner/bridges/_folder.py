@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 from ._captions import CaptionFile
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "napari-patchioner memory 1"
 EMBEDDINGS, CAPTIONS, OFFSETS, META = "embeddings.npy", "captions.txt", "offsets.npy", "meta.json"
 LENGTHS = "lengths.npy"
+_MOST_META = 2**22
 
 
 @dataclass(slots=True)
@@ -145,15 +147,27 @@ def read_bank(
         If a file is missing, cut short, or belongs to another bank.
     """
     try:
+        for name in (META, EMBEDDINGS, OFFSETS, CAPTIONS, LENGTHS):
+            size = check_plain_file(folder / name, ModelError)
+            if name == META and size > _MOST_META:
+                raise ValueError(f"{META} is {size:,} bytes long")
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        rows = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-        offsets = np.load(folder / OFFSETS, allow_pickle=False)
-        captions = CaptionFile(folder / CAPTIONS, offsets)
-        lengths = np.load(folder / LENGTHS, allow_pickle=False)
+        # Mapped, so that a file is as long as it claims.
+        rows, offsets, lengths = (
+            np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            for name in (EMBEDDINGS, OFFSETS, LENGTHS)
+        )
+        if any(array.dtype.kind not in "if" for array in (rows, offsets, lengths)):
+            raise ValueError("it holds no numbers")
+        captions = CaptionFile(folder / CAPTIONS, np.array(offsets))
+        lengths = np.array(lengths)
         told = (meta["format"], meta["rows"], meta["dim"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # headers may be damaged in any way
         raise ModelError(
-            f"The memory in {folder} is damaged or incomplete ({error}); build or copy it again."
+            f"The memory in {folder} is damaged or incomplete ({_brief(error)}); "
+            "build or copy it again."
         ) from error
     found = (FORMAT, len(captions), rows.shape[-1])
     together = rows.ndim == 2 and len(rows) == len(captions) and lengths.shape == (len(rows),)
@@ -164,3 +178,8 @@ def read_bank(
             "copy the whole folder again."
         )
     return rows, captions, lengths, meta
+
+
+def _brief(error: Exception) -> str:
+    """Return the first line of what went wrong."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]

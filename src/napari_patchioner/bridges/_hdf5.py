@@ -26,6 +26,10 @@ _CHUNK = 4096
 _OWN_FILTERS = frozenset((1, 2, 3, 4, 5, 6, 32000))
 # Bytes that are unpacked at once; that may come from nothing; and from one that is stored.
 _MOST_PIECE, _FREE, _DENSEST = 2**28, 2**26, 1100
+# Bytes of vectors, and of texts, that are read at once, and letters of the texts of one step.
+_AT_ONCE, _TEXTS_AT_ONCE, _MOST_LETTERS = 2**28, 2**29, 2**26
+# Names of what a file holds that are told, and how much of each.
+_NAMED, _LONG = 5, 40
 
 
 def convert_hdf5(
@@ -95,17 +99,29 @@ def _opened(source: Path) -> Iterator[tuple[Any, Any]]:
     except OSError as error:
         raise _damaged(source, error) from error
     with file:
-        yield _pair(file, source)
+        try:
+            pair = _pair(file, source)
+        except ModelError:
+            raise
+        except Exception as error:  # what is damaged within makes h5py raise almost anything
+            raise _damaged(source, error) from error
+        yield pair
 
 
 def _pair(file: Any, source: Path) -> tuple[Any, Any]:
     """Find the two datasets that belong together."""
-    names = [str(key).removesuffix(_EMBEDDINGS) for key in file if key.endswith(_EMBEDDINGS)]
-    names = [name for name in names if name + _TEXT in file]
+    import h5py
+
+    # Asked for one by one, h5py would follow links, and open what they point to.
+    held = sorted(map(str, file))
+    known = set(held)
+    names = [key.removesuffix(_EMBEDDINGS) for key in held if key.endswith(_EMBEDDINGS)]
+    names = [name for name in names if name + _TEXT in known]
     if _PREFERRED in names:
         names = [_PREFERRED]
     if len(names) != 1:
-        found = ", ".join(sorted(map(str, file))) or "nothing"
+        found = ", ".join(" ".join(name.split())[:_LONG] for name in held[:_NAMED]) or "nothing"
+        found += f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
         raise ModelError(
             f"{source} must hold one pair of datasets NAME{_EMBEDDINGS} and NAME{_TEXT} but holds "
             f"{found}; choose a published memory bank."
@@ -118,7 +134,9 @@ def _pair(file: Any, source: Path) -> tuple[Any, Any]:
             f"{source}: {names[0]}{_EMBEDDINGS} must be rows of numbers but has shape {shape}; "
             "choose a published memory bank."
         )
-    if lengths != shape[:1] or texts.dtype.kind not in "OS":
+    # Objects may be references as well, or lists of numbers.
+    is_text = getattr(texts, "dtype", None) is not None and h5py.check_string_dtype(texts.dtype)
+    if lengths != shape[:1] or not is_text:
         raise ModelError(
             f"{source}: {shape[0]} embeddings came with texts of shape {lengths}; "
             "they do not belong together: get the bank again."
@@ -156,16 +174,51 @@ def _chunks(
 ) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
     """Read captions and their vectors side by side."""
     rows = len(embeddings)
-    for first in range(0, rows, _CHUNK):
+    step, texts_step = _steps(embeddings, texts, source)
+    for first in range(0, rows, step):
         if progress is not None:
             progress(first / rows, f"{first:,} of {rows:,} captions")
-        part = slice(first, first + _CHUNK)
+        last = min(first + step, rows)
         try:
-            yield [_decoded(text) for text in texts[part]], embeddings[part]
-        except (OSError, UnicodeDecodeError) as error:
+            captions = _captions(texts, range(first, last, texts_step), last, source)
+            vectors = embeddings[first:last]
+        except ModelError:
+            raise
+        except Exception as error:  # what is damaged makes h5py raise almost anything
             raise _damaged(source, error) from error
+        yield captions, vectors
     if progress is not None:
         progress(1.0, f"{rows:,} captions")
+
+
+def _captions(texts: Any, starts: range, last: int, source: Path) -> list[str]:
+    """Read texts, a few at a time; an error if they are longer than captions are."""
+    found: list[str] = []
+    letters = 0
+    for start in starts:
+        some = [_decoded(text) for text in texts[start : min(start + starts.step, last)]]
+        letters += sum(map(len, some))
+        if letters > _MOST_LETTERS:
+            raise ModelError(
+                f"{source}: its texts are no captions; choose a published memory bank."
+            )
+        found += some
+    return found
+
+
+def _steps(embeddings: Any, texts: Any, source: Path) -> tuple[int, int]:
+    """Return how many vectors are read at once, and how many texts.
+
+    A text of any length lies somewhere in the file, and any number of rows may point to it.
+    """
+    import h5py
+
+    fixed = h5py.check_string_dtype(texts.dtype).length
+    longest = fixed or max(1, os.path.getsize(source) - embeddings.id.get_storage_size())
+    row = embeddings.shape[1] * embeddings.dtype.itemsize + (fixed or 0)
+    if row > _AT_ONCE:
+        raise ModelError(f"{source}: its rows are no embeddings; choose a published memory bank.")
+    return max(1, min(_CHUNK, _AT_ONCE // row)), max(1, min(_CHUNK, _TEXTS_AT_ONCE // longest))
 
 
 def _decoded(text: bytes | str) -> str:

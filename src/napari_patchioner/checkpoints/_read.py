@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 State: TypeAlias = dict[str, Tensor]
 
@@ -27,6 +28,9 @@ _SUFFIXES = (".safetensors", ".bin")
 # What training scripts put around the weights, and how deep at most.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _DEEPEST = 8
+_MOST_INDEX = 2**25
+# Of a safetensors file the library parses so much, of which one tensor takes about a hundred bytes.
+_MOST_HEADER = 2**24
 # How torch words that it met an object it will not make.
 _REFUSALS = (
     "Unsupported global",
@@ -100,16 +104,22 @@ def _refuse_stranger(path: Path) -> None:
 
 def _read_safetensors(path: Path) -> State:
     try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > max(0, min(_MOST_HEADER, path.stat().st_size)):
+            raise ValueError(f"its header claims {header:,} bytes")
         return load_file(path)
     except Exception as error:  # besides its own error the library raises what Python does
         raise _damaged(path, error) from error
 
 
 def _read_split(index: Path) -> State:
+    if check_plain_file(index, ModelError) > _MOST_INDEX:
+        raise ModelError(f"{index} is too large to be an index; get the model again.")
     try:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         parts = sorted({str(part) for part in names.values()})
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except Exception as error:  # as deeply nested as one likes
         raise _damaged(index, error) from error
     if any(Path(part).name != part or not part.endswith(_SUFFIXES) for part in parts):
         raise ModelError(f"{index} points to other files than weights beside it; get it again.")
@@ -125,7 +135,7 @@ def _read_torch(path: Path) -> State:
     try:
         mapped = zipfile.is_zipfile(path)
         if mapped:
-            _refuse_torchscript(path)
+            _refuse_strange_zip(path)
         with warnings.catch_warnings():
             # Of a pickle's protocol, which says nothing to a person; what follows does.
             warnings.simplefilter("ignore")
@@ -142,7 +152,15 @@ def _read_torch(path: Path) -> State:
         ) from error
     except Exception as error:  # garbage makes the unpickler raise almost anything
         raise _damaged(path, error) from error
-    return _unwrapped(content)
+    state = _unwrapped(content)
+    size = path.stat().st_size
+    for name, value in state.items():
+        # A view may repeat one number as often as it likes.
+        if value.numel() * value.element_size() > size:
+            raise ModelError(
+                f"{path} claims more numbers in {name} than it holds; get the model again."
+            )
+    return state
 
 
 def _forbidden(error: pickle.UnpicklingError) -> bool:
@@ -157,10 +175,14 @@ def _is_late_pickle(path: Path) -> bool:
     return len(start) == 2 and start[0] == 0x80 and start[1] > 2
 
 
-def _refuse_torchscript(path: Path) -> None:
-    """Tell a compiled program from a table of weights."""
+def _refuse_strange_zip(path: Path) -> None:
+    """Tell a compiled program, or what is packed, from a table of weights."""
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+        members = archive.infolist()
+    # torch packs nothing; and what is packed may unpack to anything.
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ModelError(f"{path} is a packed archive, not a file of weights; unpack it first.")
+    names = [member.filename for member in members]
     if any(name.endswith("constants.pkl") for name in names):
         raise ModelError(
             f"{path} is a compiled program (TorchScript), not a table of weights; "
