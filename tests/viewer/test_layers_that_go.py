@@ -241,6 +241,42 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
     assert len(desk.saved()) == 2
 
 
+def test_a_deletion_done_again_deletes_the_layer_and_the_file_keeps_what_was_on_it(quiet, desk):
+    desk.begin(BOXES[:2])
+    desk.annotator.points().add([40.0, 30.0])
+    points = desk.annotator.points()
+    desk.until(lambda: list(points.features["caption"]) == TEXTS[:1])
+    everything = desk.saved()
+    names = {layer.name for layer in (desk.layer, points)}
+    for layer in (desk.layer, points):
+        desk.viewer.layers.remove(layer)
+    undo, redo = desk.annotator.undo, desk.annotator.redo
+
+    def walk(step):
+        while "There is nothing" not in desk.annotator.message:
+            step()
+        desk.annotator.tell("")
+
+    def shown():
+        return names & {layer.name for layer in desk.viewer.layers}
+
+    for _ in range(2):
+        walk(undo)
+        assert desk.layer.nshapes == len(desk.annotator.points().data) == 0
+        # Quicker than anything is saved.
+        walk(redo)
+        assert not shown()
+        assert list(desk.annotator.bindings) == ["traces"]
+        assert not desk.annotator.session.records
+        assert desk.saved() == everything
+        undo()
+        undo()
+        assert shown() == names
+        assert desk.captions() == TEXTS[:2]
+        assert list(desk.annotator.points().features["caption"]) == TEXTS[:1]
+        assert desk.saved() == everything
+
+
 def test_all_layers_cleared_and_the_file_opened_twice(quiet, desk, image_file, qtbot):
     desk.begin()
     orphans = [desk.layer]

@@ -36,7 +36,7 @@ def redo(
     bindings: Collection[LayerBinding],
     revive: Callable[[], None] = lambda: None,
 ) -> str:
-    """Do again what was taken back last; see `undo`."""
+    """Do again what was taken back last; see `undo`. `revive` deletes layers once more, too."""
     return _go(session, bindings, revive, back=False)
 
 
@@ -56,7 +56,9 @@ def _go(
         return f"There is nothing to {'undo' if back else 'redo'}."
     revive()
     for binding in bindings:
-        binding.restore()
+        # That of a layer that was deleted once more has nothing to restore.
+        if session.holds(binding.key):
+            binding.restore()
     session.amend()
     session.tell()
     return f"{'Undid' if back else 'Redid'}: {label}"

@@ -54,6 +54,8 @@ class Annotator(QObject):
     released = Signal(object)
     # With the key of a layer of other people's making that was deleted.
     deleted = Signal(str)
+    # Before a step is done again: it may take a layer away with all that is shown there.
+    replaying = Signal()
     # The image has become one of another size.
     replaced = Signal()
 
@@ -218,8 +220,9 @@ class Annotator(QObject):
 
     def redo(self) -> None:
         """Do again what was taken back last."""
+        self.replaying.emit()
         with self._picker.still():
-            self.tell(undoing.redo(self.session, self._restorable(), self._revive))
+            self.tell(undoing.redo(self.session, self._restorable(), self._replay))
         self.show()
 
     def tell(self, message: str) -> None:
@@ -382,6 +385,25 @@ class Annotator(QObject):
         for source in sources:
             if self.session.is_away(source.key):
                 self.viewer.layers.remove(source.layer)
+
+    def _replay(self) -> None:
+        """Revive layers, and delete those of ours that the step done again had deleted."""
+        self._revive()
+        for key, binding in list(self.bindings.items()):
+            if not self.session.holds(key):
+                # First, as shapes that go from a layer that is there are deleted for good.
+                self._unbind(key)
+                self.viewer.layers.remove(binding.layer)
+        own = self.sight.sources.own
+        if own is not None and not self.session.holds(own.key):
+            self._leave_points(own.layer)
+            self.viewer.layers.remove(own.layer)
+
+    def _leave_points(self, layer: napari.layers.Layer) -> None:
+        self.sight.sources.leave(layer, deleted=True)
+        layers.protect(layer, False)
+        layers.release(layer, self.image)
+        self.released.emit(layer)
 
     def _restorable(self) -> list[Any]:
         """Return what keeps our own layers in step, those that undo can change."""

@@ -96,6 +96,7 @@ class Keeper(QObject):
         self._after.setSingleShot(True)
         self._after.timeout.connect(self._give_up_deleted)
         annotator.deleted.connect(self._on_deleted)
+        annotator.replaying.connect(self._take)
         # The last look at shapes whose layer is taken away together with its image.
         annotator.viewer.layers.events.removing.connect(self._look)
 
