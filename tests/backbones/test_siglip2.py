@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -194,3 +195,14 @@ def test_progress_may_cancel(backbone, picture):
 
     with pytest.raises(Cancelled):
         backbone.encode(picture, progress=cancel)
+
+
+def test_a_tokenizer_that_is_a_pipe_or_too_large_is_told(tmp_path):
+    os.mkfifo(tmp_path / "tokenizer.json")
+    with pytest.raises(ModelError, match="is a pipe"):
+        SigLip2Tokenizer(tmp_path / "tokenizer.json", 64)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer.json").touch()
+    os.truncate(tmp_path / "tokenizer.json", 2**28)
+    with pytest.raises(ModelError, match="too large"):
+        SigLip2Tokenizer(tmp_path / "tokenizer.json", 64)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,3 +84,17 @@ def test_plain_text_needs_no_ftfy(
     monkeypatch.setattr(_bpe, "find_spec", lambda name: None if name == "ftfy" else found(name))
     text = "A dog &amp; two  cats"
     assert ClipTokenizer().encode(text) == tokenizer.encode(text)
+
+
+def test_merges_that_would_hang_or_never_end_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "merges.txt")
+    with pytest.raises(ModelError, match="is a pipe"):
+        ClipTokenizer(tmp_path / "merges.txt")
+    packed = bytearray(gzip.compress(bytes(2**26)))
+    (tmp_path / "merges.txt.gz").write_bytes(packed)
+    with pytest.raises(ModelError, match="holds 0 merges"):
+        ClipTokenizer(tmp_path / "merges.txt.gz")
+    packed[20:40] = b"\xff" * 20
+    (tmp_path / "merges.txt.gz").write_bytes(packed)
+    with pytest.raises(ModelError, match="cannot be read"):
+        ClipTokenizer(tmp_path / "merges.txt.gz")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 from ._progress import counting
 from ._threads import spare_core
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _BATCH = 32
+# Bytes of the tokenizer; the published one has a quarter of that.
+_MOST_TOKENIZER = 2**27
 
 
 class SigLip2Tokenizer:
@@ -43,6 +47,8 @@ class SigLip2Tokenizer:
     def __init__(self, path: Path, length: int) -> None:
         from tokenizers import Tokenizer
 
+        if os.path.exists(path) and check_plain_file(path, ModelError) > _MOST_TOKENIZER:
+            raise ModelError(f"{path} is too large to be a tokenizer; get the model again.")
         try:
             self._pieces = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         # The library raises plain exceptions for what it cannot parse.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.checkpoints import read_settings
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 # Four times GPT-2 XL's.
 _MOST_WEIGHTS = 6 * 10**9
+# Bytes; the largest published ones have a quarter of that.
+_MOST_TOKENIZER = 2**27
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -47,6 +51,8 @@ def read_tokenizer(folder: Path, *, longest: int, padding: str) -> Tokenizer:
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
+    if os.path.exists(path) and check_plain_file(path, ModelError) > _MOST_TOKENIZER:
+        raise ModelError(f"{path} is too large to be a tokenizer; get the model again.")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower

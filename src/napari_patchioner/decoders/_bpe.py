@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import html
+import os
+import zlib
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import regex
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +26,8 @@ MERGES_NAME = "bpe_simple_vocab_16e6.txt.gz"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 # 49,408 tokens: 256 bytes, each alone and ending a word, the merges, and the two special ones.
 _MERGES = 49152 - 256 - 2
+# The published file has four million, of which a fifth is used.
+_MOST_LETTERS = 2**23
 _WORDS = regex.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
     r"|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+",
@@ -184,10 +189,14 @@ def byte_letters() -> dict[int, str]:
 def _read_merges(path: Path) -> list[Pair]:
     """Read the merges CLIP uses: the first 48,894 after the header line."""
     opener = gzip.open if path.suffix == ".gz" else open
+    if os.path.exists(path):
+        check_plain_file(path, ModelError)
     try:
         with opener(path, "rt", encoding="utf-8") as file:
-            lines = [line.split() for _, line in zip(range(_MERGES + 1), file, strict=False)]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+            # Not line by line, as one line may be all there is and unpack to any length.
+            text = file.read(_MOST_LETTERS)
+        lines = [line.split() for line in text.split("\n", _MERGES + 1)[: _MERGES + 1]]
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ModelError(f"The word pieces in {path} cannot be read: {error}.") from error
     pairs = [(line[0], line[1]) for line in lines[1:] if len(line) == 2]
     if len(pairs) != _MERGES:
