@@ -464,6 +464,10 @@ def test_painted_pixels_are_packed_bit_by_bit() -> None:
     bits += "0" * (-len(bits) % 8)
     expected = [int(bits[at : at + 8], 2) for at in range(0, len(bits), 8)]
     assert encode_brush(Mask(np.array([[True]]), (0, 1)), 1, 2) == expected
+    # Nothing is counted piece by piece, nor beyond what 32 bits can count.
+    dot = Mask(np.array([[True]]), (30_000, 30_000))
+    assert decode_brush(encode_brush(dot, 32_000, 32_000), 32_000, 32_000).offset == dot.offset
+    assert encode_brush(dot, 10**6, 10**6) == []
     # Words that are not alike stand one by one.
     mixed = f"{8:032b}001110010001101111111000111" + "00000000" * 3
     mixed += "11111111" + "00000000" * 4

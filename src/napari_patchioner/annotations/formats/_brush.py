@@ -20,6 +20,7 @@ from napari_patchioner.regions import Mask
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_COUNT = 32
 _WORD = 8
 _LENGTHS = (3, 4, 8, 16)
 _CHANNELS = 4
@@ -27,11 +28,15 @@ _OPAQUE = 128
 
 
 def encode_brush(mask: Mask, height: int, width: int) -> list[int]:
-    """Return the part of a mask within an image of this size as bytes; none if there is none."""
-    runs = _flat_runs(mask, height, width)
+    """Return the part of a mask within an image of this size as bytes; none if there is none.
+
+    Nor are there any for an image of more bytes than the format can count.
+    """
+    whole = height * width * _CHANNELS
+    runs = _flat_runs(mask, height, width) if whole < 1 << _COUNT else []
     if not runs:
         return []
-    bits = [f"{height * width * _CHANNELS:032b}{_WORD - 1:05b}"]
+    bits = [f"{whole:0{_COUNT}b}{_WORD - 1:05b}"]
     bits += [f"{length - 1:04b}" for length in _LENGTHS]
     at = 0
     for start, stop in runs:
@@ -65,13 +70,14 @@ def _flat_runs(mask: Mask, height: int, width: int) -> list[tuple[int, int]]:
 
 def _packed(length: int, word: int) -> list[str]:
     """Return the bits of a run of one word, in pieces no longer than a length can be."""
-    pieces = []
-    while length > 0:
-        piece = min(length, 1 << _LENGTHS[-1])
-        index = next(place for place, size in enumerate(_LENGTHS) if piece <= 1 << size)
-        pieces.append(f"1{index:02b}{piece - 1:0{_LENGTHS[index]}b}{word:0{_WORD}b}")
-        length -= piece
-    return pieces
+    longest = 1 << _LENGTHS[-1]
+    pieces = [_piece(longest, word)] * (length // longest)
+    return [*pieces, _piece(length % longest, word)] if length % longest else pieces
+
+
+def _piece(length: int, word: int) -> str:
+    index = next(place for place, size in enumerate(_LENGTHS) if length <= 1 << size)
+    return f"1{index:02b}{length - 1:0{_LENGTHS[index]}b}{word:0{_WORD}b}"
 
 
 def decode_brush(data: Sequence[int], height: int, width: int) -> Mask | None:
