@@ -226,29 +226,38 @@ def test_work_that_cannot_be_saved_keeps_the_image_open_if_the_person_wants(
     assert browser.wanted is None
 
 
-def test_after_six_images_nothing_of_the_first_ones_is_left(quiet, browser, folder, qtbot):
-    for number in range(6):
+def test_after_eight_images_nothing_of_the_first_ones_is_left(quiet, browser, folder, qtbot):
+    count = 8
+    for number in range(count):
         paint(folder / "many" / f"m{number}.png", number)
     browser.open_folder(folder / "many")
-    qtbot.waitUntil(lambda: len(browser.listing.statuses) == 6, timeout=5000)
-    gone = []
-    for number in range(6):
+    qtbot.waitUntil(lambda: len(browser.listing.statuses) == count, timeout=5000)
+    gone: dict[str, list[weakref.ref]] = {}
+    for number in range(count):
         browser.step(1)
         opened = settle(browser, qtbot, f"m{number}.png")
-        if number == 3:
+        if number % 10 == 3:
             captioned(opened, qtbot)
         annotator = opened.annotator
-        kept = [opened, opened.image, annotator, annotator.session, annotator.layer("regions")]
-        gone.append([weakref.ref(one) for one in kept])
-        gone[-1].append(weakref.ref(opened.image.data))
-        del opened, annotator, kept
+        [grid] = annotator.reader.grids.values()
+        kept = {"opened": opened, "image": opened.image, "pixels": opened.image.data}
+        kept |= {"annotator": annotator, "session": annotator.session, "reader": annotator.reader}
+        kept |= {"layer": annotator.layer("regions"), "grid": grid.embeddings}
+        for name, one in kept.items():
+            gone.setdefault(name, []).append(weakref.ref(one))
+        del opened, annotator, kept, grid, one
+
+    def left():
+        gc.collect()
+        return {
+            name: [n for n, one in enumerate(ones) if one() is not None]
+            for name, ones in gone.items()
+        }
+
     qtbot.waitUntil(lambda: not browser.ahead.active, timeout=5000)
-    qtbot.wait(50)
-    gc.collect()
-    left = {
-        number: [ref() for ref in refs if ref() is not None] for number, refs in enumerate(gone)
-    }
-    assert {number for number, refs in left.items() if refs} <= {5}, left
+    grids = left()["grid"]
+    qtbot.waitUntil(lambda: all(set(ones) <= {count - 1} for ones in left().values()), timeout=5000)
+    assert len(grids) <= 1
 
 
 def test_keys_step_on_the_canvas_and_in_the_list(browser, go, qtbot, viewer, place):
