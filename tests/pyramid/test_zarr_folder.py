@@ -254,7 +254,6 @@ def test_pieces_within_a_shard_are_looked_at_as_well(tmp_path, location):
         {"dtype": "|O", "fill_value": None, "filters": [{"id": "json2"}]},
         {"compressor": {"id": "pickle"}},
     ],
-    ids=str,
 )
 def test_what_is_no_packed_pixels_is_told(tmp_path, changes):
     path = described(tmp_path / "a.zarr", [64, 64], [64, 64], **changes)
@@ -269,7 +268,6 @@ def test_what_is_no_packed_pixels_is_told(tmp_path, changes):
         [numcodecs.FixedScaleOffset(0, 1, "u1", "f8")],
         [numcodecs.Shuffle(1)],
     ],
-    ids=str,
 )
 def test_usual_filters_are_read(tmp_path, filters):
     pixels, _ = plain(tmp_path / "a.zarr", 2, filters=filters)
@@ -287,7 +285,6 @@ def test_usual_filters_are_read(tmp_path, filters):
         {"compressors": None, "shards": (128, 128)},
         {"compressors": zarr.codecs.GzipCodec(), "shards": (128, 128)},
     ],
-    ids=str,
 )
 def test_usual_codecs_are_read(tmp_path, options):
     pixels, _ = plain(tmp_path / "a.zarr", **options)
