@@ -79,7 +79,9 @@ def box_tool():
     return next(tool for tool in TOOLS if tool.title == "Box")
 
 
-def test_what_is_drawn_is_captioned_from_the_image_that_is_seen(started, viewer, picture, hand):
+def test_what_is_drawn_is_captioned_from_the_image_that_is_seen(
+    started, viewer, picture, hand, qtbot
+):
     below = viewer.layers["stripes"]
     over = viewer.add_image(picture[:, ::-1], name="over")
     far = viewer.add_image(picture, name="far", translate=(0, 500))
@@ -96,9 +98,11 @@ def test_what_is_drawn_is_captioned_from_the_image_that_is_seen(started, viewer,
         active = layers.selection.active
         assert started.image is started.annotator.image is image
         assert (active.name, str(active.mode)) == (f"regions [{image.name}]", "add_rectangle")
-        before = len(started.annotator.session.records)
+        before = active.nshapes
         hand.drag(box)
-        assert len(started.annotator.session.records) == before + 1
+        assert active.nshapes == before + 1
+        records = started.annotator.session.records
+        qtbot.waitUntil(lambda: len(records) == active.nshapes, timeout=5000)
 
     turn_to(below)
     # The eye in the list of layers, there and back: the tool goes along.
