@@ -20,7 +20,6 @@ FLOORS = {
     "__main__": 5,
     "batch": 4,
     "evaluation": 4,
-    "training": 4,
     "models": 4,
     "backbones": 3,
     "captioner": 3,

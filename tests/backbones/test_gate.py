@@ -15,9 +15,9 @@ from napari_patchioner.backbones import gate
 from napari_patchioner.backbones._picture import as_rgb
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import ModelError
-from napari_patchioner.training._painted import FAMILIES
-from napari_patchioner.training.features import load_network
-from napari_patchioner.training.gate import MANNERS, disguise, fit, read
+from recipes.mini._painted import FAMILIES
+from recipes.mini.features import load_network
+from recipes.mini.gate import MANNERS, disguise, fit, read
 
 if TYPE_CHECKING:
     from napari_patchioner.backbones._efficientnet import EfficientNetLite

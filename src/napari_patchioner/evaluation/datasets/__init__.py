@@ -6,24 +6,18 @@
 
 from __future__ import annotations
 
-from ._coco_folders import FOLDERS, development_images
 from ._image_folder import ImageFolder
-from ._labels import LabelledImage, LabelledRegion
 from ._registry import FORMS, open_dataset
 from ._sample import TASKS, Dataset, Sample, Task
 from .region_sets import overlap_group
 
 __all__ = [
-    "FOLDERS",
     "FORMS",
     "TASKS",
     "Dataset",
     "ImageFolder",
-    "LabelledImage",
-    "LabelledRegion",
     "Sample",
     "Task",
-    "development_images",
     "open_dataset",
     "overlap_group",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.evaluation._tables import markdown_table
+from napari_patchioner.evaluation.markdown import markdown_table
 from napari_patchioner.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.evaluation._tables import markdown_table
 from napari_patchioner.evaluation.datasets import open_dataset
+from napari_patchioner.evaluation.markdown import markdown_table
 from napari_patchioner.evaluation.metrics import METRICS
 from napari_patchioner.evaluation.protocols import evaluate, score_predictions, write_scores
 

@@ -210,7 +210,7 @@ def _share(truths: list[bool]) -> float:
 
 
 def main() -> None:
-    """Train and write the decoder: ``python -m napari_patchioner.training.decoder CAPTIONS``."""
+    """Train and write the decoder: ``python -m recipes.mini.decoder CAPTIONS``."""
     from safetensors.numpy import load_file
 
     parser = argparse.ArgumentParser(description="Train the embedded model's decoder.")

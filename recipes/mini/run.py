@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_patchioner.regions._shapes import Box, WholeImage
 
-from ._trials import Captions, Prediction, Trial, WholePrediction, trials_of
+from .trials import Captions, Prediction, Trial, WholePrediction, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.grids._grid import FeatureGrid
 
-    from .datasets import LabelledImage
+    from .coco_folders import LabelledImage
 
     Encode: TypeAlias = "Callable[[npt.NDArray[np.uint8], str], FeatureGrid]"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_patchioner.regions._shapes import Mask
 
-from ._drawn import outline_of, stroke_in
+from .drawn import outline_of, stroke_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_patchioner.grids._grid import FeatureGrid
     from napari_patchioner.regions._shapes import Region
 
-    from .datasets import LabelledImage
+    from .coco_folders import LabelledImage
 
 KINDS = ("box", "polygon", "trace", "stuff")
 

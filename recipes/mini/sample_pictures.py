@@ -9,16 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
+from napari_patchioner.evaluation.metrics._synonyms import THINGS
+from napari_patchioner.evaluation.metrics.mention import named
 from napari_patchioner.regions._shapes import Box, WholeImage
-
-from .metrics._synonyms import THINGS
-from .metrics.mention import named
 
 if TYPE_CHECKING:
     from napari_patchioner.decoders._caption import Caption
     from napari_patchioner.regions._shapes import Region
 
-    from ._trials import Captions
+    from .trials import Captions
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "camera", "stereo_motorcycle")
 OTHERS = (

@@ -1,6 +1,6 @@
 """Rebuild every file of the embedded models with one command.
 
-``python -m napari_patchioner.training --data DIR [--work DIR] [--out DIR]``
+``python -m recipes.mini --data DIR [--work DIR] [--out DIR]``
 
 Sources are named in ``models/embedded/NOTICE.md``; seeds are fixed and steps are counted. On one
 core it takes about half an hour, and features are kept in the work folder.

@@ -1,6 +1,6 @@
 """Run all four tasks on the development images and put the tables into ``docs/evaluation.md``.
 
-``python -m napari_patchioner.evaluation.development_report --data DATA --folds HEADS --out DIR``
+``python -m recipes.mini.tasks_page --data DATA --folds HEADS --out DIR``
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_patchioner.annotations import encode_text, write_bytes
-
-from .datasets import open_dataset
-from .development import write_development_files
-from .metrics import open_tools
-from .mini_report import captioner_for, fill_blocks
-from .protocols import (
+from napari_patchioner.evaluation.datasets import open_dataset
+from napari_patchioner.evaluation.metrics import open_tools
+from napari_patchioner.evaluation.protocols import (
     compare_runs,
     differences,
     evaluate,
@@ -26,13 +23,15 @@ from .protocols import (
     write_scores,
 )
 
+from .card import captioner_for, fill_blocks
+from .development import write_development_files
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_patchioner.captioner import Captioner
-
-    from .datasets import Task
-    from .protocols import Prediction, Variant
+    from napari_patchioner.evaluation.datasets import Task
+    from napari_patchioner.evaluation.protocols import Prediction, Variant
 
 MODELS = ("mini", "mini-zeroshot")
 WAYS: dict[Task, tuple[Variant, ...]] = {

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from napari_patchioner.decoders.grounded import GroundedDecoder
-from napari_patchioner.training import sentence_encoder
-from napari_patchioner.training.decoder import (
+from recipes.mini import sentence_encoder
+from recipes.mini.decoder import (
     Corpus,
     held_out_report,
     read_corpus,
     save,
     train,
 )
-from napari_patchioner.training.vocabulary import EMBEDDED, read_concepts, write_concepts
+from recipes.mini.vocabulary import EMBEDDED, read_concepts, write_concepts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_patchioner.decoders._words import PLACES, RELATIONS, Words
-from napari_patchioner.training._bags import NAMED, BagSampler
-from napari_patchioner.training.corpus import Mention, Reader
-from napari_patchioner.training.phrases import Writer
-from napari_patchioner.training.relations import count_relations
-from napari_patchioner.training.vocabulary import pluralize, read_concepts
+from recipes.mini._bags import NAMED, BagSampler
+from recipes.mini.corpus import Mention, Reader
+from recipes.mini.phrases import Writer
+from recipes.mini.relations import count_relations
+from recipes.mini.vocabulary import pluralize, read_concepts
 
 CONCEPTS = read_concepts()
 INDEX = {concept.name: index for index, concept in enumerate(CONCEPTS)}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+from napari_patchioner.evaluation.markdown import markdown_table
 
-    from ._scores import Scores
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .scores import Scores
 
 KIND_NAMES = {
     "box": "boxes",
@@ -15,23 +17,6 @@ KIND_NAMES = {
     "trace": "traces",
     "stuff": "stuff segments",
 }
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a Markdown table.
-
-    Examples
-    --------
-    >>> print(markdown_table(["a", "b"], [["1", "2"]]))
-    | a | b |
-    |---|---|
-    | 1 | 2 |
-    """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "|" + "|".join(cells) + "|" if cells is lines[1] else "| " + " | ".join(cells) + " |"
-        for cells in lines
-    )
 
 
 def report_tables(scores: Mapping[str, Scores]) -> str:

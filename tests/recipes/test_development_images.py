@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.evaluation.datasets import development_images
+from recipes.mini.coco_folders import development_images
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._measures import is_right
-from ._run import Run, run
-from ._scores import score_run
-from ._sheet import contact_sheet
-from ._tables import markdown_table, report_tables
+from napari_patchioner.evaluation.markdown import markdown_table
+
+from .measures import is_right
+from .run import Run, run
+from .scores import score_run
+from .sheet import contact_sheet
+from .tables import report_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
     from napari_patchioner.grids._grid import FeatureGrid
 
-    from ._scores import Scores
-    from ._sheet import Tile
-    from ._trials import Captions, Prediction
-    from .datasets import LabelledImage
+    from .coco_folders import LabelledImage
+    from .scores import Scores
+    from .sheet import Tile
+    from .trials import Captions, Prediction
 
 EXAMPLES = 40
 

@@ -1,6 +1,6 @@
 """Measure the embedded models and put the numbers into their model card.
 
-``python -m napari_patchioner.evaluation.mini_report --data DIR --out docs/models``
+``python -m recipes.mini.card --data DIR --out docs/models``
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import encode_text, write_bytes
+from napari_patchioner.evaluation.markdown import markdown_table
 from napari_patchioner.images import read_picture
 from napari_patchioner.models._embedded import FOLDER as EMBEDDED
 from napari_patchioner.models._embedded import HEADS, load_embedded
 from napari_patchioner.regions._shapes import Box, WholeImage
-from napari_patchioner.training.crossval import fold_head
 
-from ._grids import GridFolder
-from ._samples import caption_samples, sample_pixels
-from ._sheet import contact_sheet
-from ._tables import interval, markdown_table, report_tables
-from .datasets import development_images
+from .coco_folders import development_images
+from .crossval import fold_head
+from .kept_grids import GridFolder
 from .report import write_report
+from .sample_pictures import caption_samples, sample_pixels
+from .sheet import contact_sheet
+from .tables import interval, report_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
     from napari_patchioner.grids import FeatureGrid
 
-    from ._samples import SampleCaption
-    from ._trials import Captions
+    from .sample_pictures import SampleCaption
+    from .trials import Captions
 
 MODELS = ("mini", "mini-zeroshot")
 BLOCK = re.compile(r"(<!-- begin (\w+) -->)(\n?).*?(<!-- end \2 -->)", re.DOTALL)

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from napari_patchioner.decoders import Caption
-from napari_patchioner.evaluation._run import run
-from napari_patchioner.evaluation._scores import score_run
-from napari_patchioner.evaluation._trials import trials_of
-from napari_patchioner.evaluation.datasets import LabelledImage, LabelledRegion
-from napari_patchioner.evaluation.report import write_report
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Box, Mask, Region, WholeImage
+from recipes.mini.coco_folders import LabelledImage, LabelledRegion
+from recipes.mini.report import write_report
+from recipes.mini.run import run
+from recipes.mini.scores import score_run
+from recipes.mini.trials import trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

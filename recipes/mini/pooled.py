@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from napari_patchioner.backbones._resample import interpolation
 from napari_patchioner.backbones.mini import SIZE, grid_shape
-from napari_patchioner.evaluation.datasets import development_images
 
+from .coco_folders import development_images
 from .features import read_features
 from .regions import Example, examples, windows
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .metrics.bootstrap import Interval, mean_interval
-from .metrics.mention import head_mentions, mentions
+from napari_patchioner.evaluation.metrics.bootstrap import Interval, mean_interval
+from napari_patchioner.evaluation.metrics.mention import head_mentions, mentions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ._trials import Prediction
+    from .trials import Prediction
 
 
 def class_mean(predictions: Sequence[Prediction]) -> float:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_patchioner.regions._shapes import Box, Mask, Polygon, Trace
 
-from ._drawn import outline_of
+from .drawn import outline_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

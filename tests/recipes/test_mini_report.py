@@ -8,18 +8,18 @@ import pytest
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError
-from napari_patchioner.evaluation._grids import GridFolder
-from napari_patchioner.evaluation._samples import caption_samples
-from napari_patchioner.evaluation.mini_report import (
+from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.models._embedded import FOLDER
+from recipes.mini.card import (
     captioner_for,
     fill_blocks,
     measure_speed,
     samples_table,
     speed_table,
 )
-from napari_patchioner.grids import FeatureGrid, GridTransform
-from napari_patchioner.models._embedded import FOLDER
-from napari_patchioner.training.crossval import fold_of
+from recipes.mini.crossval import fold_of
+from recipes.mini.kept_grids import GridFolder
+from recipes.mini.sample_pictures import caption_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

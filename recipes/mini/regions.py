@@ -10,8 +10,9 @@ import numpy as np
 from napari_patchioner.regions._shapes import Box, Mask
 
 if TYPE_CHECKING:
-    from napari_patchioner.evaluation.datasets import LabelledImage, LabelledRegion
     from napari_patchioner.regions._shapes import Region
+
+    from .coco_folders import LabelledImage, LabelledRegion
 
     FloatArray = np.typing.NDArray[np.float32]
 

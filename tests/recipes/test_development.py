@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_patchioner.evaluation.datasets import open_dataset
-from napari_patchioner.evaluation.development import phrase, write_development_files
+from recipes.mini.development import phrase, write_development_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def write(path: Path, contents: object) -> None:
 
 @pytest.mark.parametrize("folder", ["mini_train"])
 def test_all_four_tasks_have_a_file(data, tmp_path, folder, monkeypatch):
-    from napari_patchioner.evaluation import development
+    from recipes.mini import development
 
     found = development.development_images
     monkeypatch.setattr(development, "development_images", lambda data: found(data, [folder]))

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchioner.regions._shapes import Box, Mask
-from napari_patchioner.training.crossval import FOLDS, fold_head, fold_of, folds_of
-from napari_patchioner.training.head import DEEP, find_basis, fit_reading, one_hot, region_weights
-from napari_patchioner.training.pooled import Pooled, Tags
-from napari_patchioner.training.regions import coverage, windows
-from napari_patchioner.training.zeroshot import UNMENTIONED, allowed, share_out
+from recipes.mini.crossval import FOLDS, fold_head, fold_of, folds_of
+from recipes.mini.head import DEEP, find_basis, fit_reading, one_hot, region_weights
+from recipes.mini.pooled import Pooled, Tags
+from recipes.mini.regions import coverage, windows
+from recipes.mini.zeroshot import UNMENTIONED, allowed, share_out
 
 DIM = DEEP + 4
 

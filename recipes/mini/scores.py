@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._measures import (
+from napari_patchioner.evaluation.metrics.bleu import bleu
+from napari_patchioner.evaluation.metrics.bootstrap import mean_interval
+from napari_patchioner.evaluation.metrics.calibration import calibration_error, score_bins
+from napari_patchioner.evaluation.metrics.cider import DocumentFrequency, cider_d
+from napari_patchioner.evaluation.metrics.mention import mentions
+
+from .measures import (
     best_constant,
     class_mean,
     interval_of,
@@ -18,17 +24,12 @@ from ._measures import (
     is_whole,
     separation,
 )
-from .metrics.bleu import bleu
-from .metrics.bootstrap import mean_interval
-from .metrics.calibration import calibration_error, score_bins
-from .metrics.cider import DocumentFrequency, cider_d
-from .metrics.mention import mentions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ._run import Run
-    from ._trials import Prediction, WholePrediction
+    from .run import Run
+    from .trials import Prediction, WholePrediction
 
 CONSTANT_SENTENCE = "a person in a room"
 Scores = dict[str, Any]

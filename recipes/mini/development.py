@@ -14,16 +14,17 @@ import numpy as np
 
 from napari_patchioner.regions import Mask, WholeImage
 
-from ._drawn import stroke_in
-from .datasets import development_images
+from .coco_folders import development_images
+from .drawn import stroke_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_patchioner.evaluation.datasets import Task
     from napari_patchioner.regions import Box
 
-    from .datasets import LabelledImage, Task
+    from .coco_folders import LabelledImage
 
 _HALF = 0.5
 _VOWELS = "aeiou"

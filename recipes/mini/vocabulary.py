@@ -10,10 +10,11 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+import napari_patchioner
 from napari_patchioner.decoders._concepts import Concept
 
 LIST = Path(__file__).with_name("concepts.txt")
-EMBEDDED = Path(__file__).parents[1] / "models" / "embedded"
+EMBEDDED = Path(napari_patchioner.__file__).with_name("models") / "embedded"
 _IMAGENET_CLASSES = re.compile(r"(\d+)(?:-(\d+))?")
 
 

@@ -6,7 +6,7 @@ import gzip
 import json
 
 from napari_patchioner.models._sentences import read_sentences
-from napari_patchioner.training.sentences import choose_sentences, write_sentences
+from recipes.mini.sentences import choose_sentences, write_sentences
 
 SCENES = {
     1: ["a dog runs on the grass", "a dog runs over the green grass", "a dog is on the grass"],

@@ -1,6 +1,6 @@
 """The seeing side from nothing: backbone, ImageNet rows, features, heads and their calibration.
 
-Run ``python -m napari_patchioner.training.vision --data DATA --work WORK``. It takes about half an
+Run ``python -m recipes.mini.vision --data DATA --work WORK``. It takes about half an
 hour on one core, most of it features, which are kept in ``WORK/features``. Seeds and counted
 steps end every fit; the shipped heads saw all development images, those in
 ``WORK/heads_folds`` each lack one fold.
@@ -16,10 +16,10 @@ import torch
 
 from napari_patchioner.backbones.mini import SIZE
 from napari_patchioner.decoders._concepts import load_concepts
-from napari_patchioner.evaluation.datasets import development_images
 from napari_patchioner.models._embedded import FOLDER
 
 from .backbone import write_backbone
+from .coco_folders import development_images
 from .features import compute_features, load_network
 from .heads import HeadName, build, prepare
 from .imagenet import write_imagenet
