@@ -21,7 +21,7 @@ from napari_patchioner.evaluation.markdown import markdown_table
 from napari_patchioner.images import read_picture
 from napari_patchioner.models._embedded import FOLDER as EMBEDDED
 from napari_patchioner.models._embedded import HEADS, load_embedded
-from napari_patchioner.regions._shapes import Box, WholeImage
+from napari_patchioner.regions import Box, WholeImage
 
 from .coco_folders import development_images
 from .crossval import fold_head

@@ -15,13 +15,13 @@ from napari_patchioner.annotations._rle import runs_mask
 from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.metrics.mention import plain_name
 from napari_patchioner.images import image_size, read_picture
-from napari_patchioner.regions._shapes import Box, Mask
+from napari_patchioner.regions import Box, Mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from napari_patchioner.regions._shapes import Region
+    from napari_patchioner.regions import Region
 
 FOLDERS = ("mini_train", "tiny_train", "coco128_train", "coco128_val")
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from shapely.geometry import Polygon as Outline
 from skimage.measure import find_contours
 
-from napari_patchioner.regions._shapes import Polygon, Trace
+from napari_patchioner.regions import Polygon, Trace
 
 LEGS = 3
 TRIES = 24

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_patchioner.regions._shapes import Box, Mask
+from napari_patchioner.regions import Box, Mask
 
 if TYPE_CHECKING:
-    from napari_patchioner.regions._shapes import Region
+    from napari_patchioner.regions import Region
 
     from .coco_folders import LabelledImage, LabelledRegion
 

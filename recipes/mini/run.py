@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from napari_patchioner.regions._shapes import Box, WholeImage
+from napari_patchioner.regions import Box, WholeImage
 
 from .trials import Captions, Prediction, Trial, WholePrediction, trials_of
 

@@ -11,11 +11,11 @@ import skimage.data
 
 from napari_patchioner.evaluation.metrics._synonyms import THINGS
 from napari_patchioner.evaluation.metrics.mention import named
-from napari_patchioner.regions._shapes import Box, WholeImage
+from napari_patchioner.regions import Box, WholeImage
 
 if TYPE_CHECKING:
     from napari_patchioner.decoders._caption import Caption
-    from napari_patchioner.regions._shapes import Region
+    from napari_patchioner.regions import Region
 
     from .trials import Captions
 

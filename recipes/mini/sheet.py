@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_patchioner.regions._shapes import Box, Mask, Polygon, Trace
+from napari_patchioner.regions import Box, Mask, Polygon, Trace
 
 from .drawn import outline_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_patchioner.regions._shapes import Region
+    from napari_patchioner.regions import Region
 
 TILE = 300
 TEXT = 60

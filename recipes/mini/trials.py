@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from napari_patchioner.regions._shapes import Mask
+from napari_patchioner.regions import Mask
 
 from .drawn import outline_of, stroke_in
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.decoders._caption import Caption
     from napari_patchioner.grids._grid import FeatureGrid
-    from napari_patchioner.regions._shapes import Region
+    from napari_patchioner.regions import Region
 
     from .coco_folders import LabelledImage
 

@@ -12,7 +12,7 @@ from .bridges import WishfulBridge
 from .decoders import Wishes
 from .errors import ModelError
 from .grids import grid_key, pool
-from .regions import WholeImage, cover, each, united
+from .regions import cover, each, united
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -289,7 +289,7 @@ class Captioner:
         if whole == how:
             return pool(grid, weights, how, variance=self.variance)
         vectors = np.empty((len(weights), grid.dim), np.float32)
-        is_whole = np.array([isinstance(region, WholeImage) for region in regions])
+        is_whole = np.array([region.kind == "image" for region in regions])
         for chosen, way in ((is_whole, whole), (~is_whole, how)):
             rows = np.flatnonzero(chosen)
             vectors[rows] = pool(grid, [weights[row] for row in rows], way, variance=self.variance)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.regions._shapes import Box, Mask
+from napari_patchioner.regions import Box, Mask
 from recipes.mini.crossval import FOLDS, fold_head, fold_of, folds_of
 from recipes.mini.head import DEEP, find_basis, fit_reading, one_hot, region_weights
 from recipes.mini.pooled import Pooled, Tags

@@ -42,7 +42,7 @@ from napari_patchioner.annotations.project._project_places import (
 )
 from napari_patchioner.annotations.project._project_shelf import CopyProject, ProjectShelf
 
-from ._annotation import KINDS, Annotation, Kind, Source, new_uid
+from ._annotation import KINDS, Annotation, Source, new_uid
 from ._captioned import with_human_caption, with_model_caption
 from ._carried import annotation_from, carried, unique
 from ._content_hash import content_hash
@@ -65,7 +65,6 @@ __all__ = [
     "Head",
     "ImageInfo",
     "Images",
-    "Kind",
     "NewerVersion",
     "Notes",
     "Project",

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from uuid import uuid4
 
-from napari_patchioner.regions import (
-    Box,
-    Ellipse,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    RegionSet,
-    Trace,
-    WholeImage,
-)
+from napari_patchioner.regions import Kind, Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Source: TypeAlias = Literal["", "model", "edited", "human"]
-Kind: TypeAlias = Literal["box", "polygon", "ellipse", "trace", "point", "set", "image", "mask"]
-
-KINDS: dict[type, Kind] = {
-    Box: "box",
-    Polygon: "polygon",
-    Ellipse: "ellipse",
-    Trace: "trace",
-    Point: "point",
-    RegionSet: "set",
-    WholeImage: "image",
-    Mask: "mask",
-}
-SHAPE_TYPES: dict[str, str] = {
-    "box": "rectangle",
-    "polygon": "polygon",
-    "ellipse": "ellipse",
-    "trace": "path",
-}
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def new_uid() -> str:
@@ -93,12 +66,7 @@ class Annotation:
     @property
     def kind(self) -> Kind:
         """What was drawn: box, polygon, ellipse, trace, point, set, image or mask."""
-        return KINDS[type(self.region)]
-
-    @property
-    def shape_type(self) -> str | None:
-        """The napari shape that shows the region; None where napari has none for it."""
-        return SHAPE_TYPES.get(self.kind)
+        return self.region.kind
 
     @property
     def is_human(self) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import same_drawing
 
 from ._annotation import KINDS, Annotation
 from ._captioned import with_human_caption
 from ._region_text import region_from_text, region_to_text
-from ._same_drawing import TOLERANCE, same_drawing
 from ._wkt import members_cell
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def annotation_from(
     uid: str = "",
     shown: Callable[[Region], Region | None] = _as_it_is,
     told: Callable[[str], str] = _word_for_word,
-    tolerance: float = TOLERANCE,
+    tolerance: float = 1e-3,
 ) -> Annotation:
     """Return the record that a foreign file holds, with what other tools changed in it.
 
@@ -174,9 +174,7 @@ def annotation_from(
 
 def _is_ours(carried: Mapping[str, str]) -> bool:
     """Whether `carried` wrote these texts."""
-    return all(name in carried for name in ("uid", "kind", "wkt")) and (
-        carried["kind"] in KINDS.values()
-    )
+    return all(name in carried for name in ("uid", "kind", "wkt")) and (carried["kind"] in KINDS)
 
 
 def _foreign(

@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from napari_patchioner.regions import Mask, Point, Polygon, is_tangled
+from napari_patchioner.regions import Mask, Point, Polygon, is_tangled, same_drawing
 
 from ._captioned import with_human_caption
 from ._carried import METADATA, annotation_from, carried
 from ._napari_shape import shape_from_region
-from ._parts import members_of
-from ._same_drawing import same_drawing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -301,7 +299,7 @@ def is_deleted(region: Region) -> bool:
     """
     if isinstance(region, Mask | Point):
         return True
-    outlines = [one for one in members_of(region) if isinstance(one, Polygon)]
+    outlines = [one for one in region.parts() if isinstance(one, Polygon)]
     # What crosses itself that often was left out in reading.
     tangled = any(is_tangled(one.vertices) for one in outlines)
     return shape_from_region(region) is not None and not tangled

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import Box, Ellipse, Polygon, Region, Trace
+from napari_patchioner.regions import Ellipse, Polygon, Region, Trace, upright_box
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+_SHAPE_TYPES = {"box": "rectangle", "polygon": "polygon", "ellipse": "ellipse", "trace": "path"}
 _FEWEST_VERTICES = {
     "rectangle": 4,
     "ellipse": 4,
@@ -18,50 +19,6 @@ _FEWEST_VERTICES = {
     "path": 1,
     "line": 2,
 }
-
-
-def box_corners(box: Box) -> FloatArray:
-    """Return the corners of a box in order around it, shape (4, 2), ``(row, column)``.
-
-    >>> box_corners(Box(0, 1, 2, 3)).tolist()
-    [[0.0, 1.0], [0.0, 3.0], [2.0, 3.0], [2.0, 1.0]]
-    """
-    return np.array(
-        [
-            [box.top, box.left],
-            [box.top, box.right],
-            [box.bottom, box.right],
-            [box.bottom, box.left],
-        ],
-        float,
-    )
-
-
-def upright_box(corners: npt.ArrayLike, *, tolerance: float = 1e-9) -> Box | None:
-    """Return the box with these four corners, or None where they are not an upright rectangle.
-
-    Parameters
-    ----------
-    corners : array_like of float, shape (n, 2)
-        ``(row, column)`` of the corners in either direction around, starting anywhere.
-    tolerance : float
-        How far, in pixels, a corner may lie from where it belongs.
-
-    >>> upright_box([[2, 3], [0, 3], [0, 1], [2, 1]])
-    Box(top=0.0, left=1.0, bottom=2.0, right=3.0)
-    >>> upright_box([[0, 1], [1, 2], [2, 1], [1, 0]]) is None
-    True
-    """
-    points = np.asarray(corners, float)
-    if points.shape != (4, 2):
-        return None
-    low, high = points.min(axis=0), points.max(axis=0)
-    on_edge = np.minimum(abs(points - low), abs(points - high)) <= tolerance
-    opposite = abs(points[0] + points[2] - points[1] - points[3]) <= 4 * tolerance
-    diagonal = abs(points[2] - points[0]) >= high - low - 2 * tolerance
-    if not (on_edge.all() and opposite.all() and diagonal.all()):
-        return None
-    return Box(*(float(value) for value in (*low, *high)))
 
 
 def region_from_shape(vertices: npt.ArrayLike, shape_type: str) -> Region:
@@ -135,12 +92,7 @@ def shape_from_region(region: Region) -> tuple[str, FloatArray] | None:
     >>> shape_from_region(WholeImage()) is None
     True
     """
-    if isinstance(region, Box):
-        return "rectangle", box_corners(region)
-    if isinstance(region, Polygon):
-        return "polygon", np.array(region.vertices, float)
-    if isinstance(region, Ellipse):
-        return "ellipse", np.array(region.corners, float)
-    if isinstance(region, Trace) and len(region.points) >= 2:
-        return "path", np.array(region.points, float)
-    return None
+    shape_type = _SHAPE_TYPES.get(region.kind)
+    if shape_type is None or (shape_type == "path" and len(region.coords()) < 2):
+        return None
+    return shape_type, np.array(region.coords())

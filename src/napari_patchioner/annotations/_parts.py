@@ -67,11 +67,6 @@ def with_class(annotation: Annotation, label: str | None) -> Annotation:
     return replace(annotation, extra={**annotation.extra, CLASS: label})
 
 
-def members_of(region: Region) -> tuple[Region, ...]:
-    """Return the members of a set, or the region by itself."""
-    return region.members if isinstance(region, RegionSet) else (region,)
-
-
 def as_one(parts: Sequence[Region], union: bool) -> Region | None:
     """Return shapes as one region: a set where there are several, None where there are none."""
     if len(parts) < 2:
@@ -83,7 +78,7 @@ def shown_as(
     region: Region, show: Callable[[Region], Region | None], union: bool | None = None
 ) -> Region | None:
     """Return what a format shows for a region, given what it shows for a member."""
-    shown = [part for member in members_of(region) if (part := show(member)) is not None]
+    shown = [part for member in region.parts() if (part := show(member)) is not None]
     counted = isinstance(region, RegionSet) and region.union
     return as_one(shown, counted if union is None else union)
 

@@ -28,7 +28,6 @@ import shapely
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
-    Box,
     Ellipse,
     Point,
     Polygon,
@@ -36,10 +35,8 @@ from napari_patchioner.regions import (
     RegionSet,
     Trace,
     WholeImage,
+    upright_box,
 )
-
-from ._annotation import KINDS
-from ._napari_shape import box_corners, upright_box
 
 _EMPTY = "POLYGON EMPTY"
 _PARENTHESES = re.compile("[()]")
@@ -85,18 +82,11 @@ def region_to_wkt(region: Region) -> str:
 
 def _ring(region: Region) -> npt.NDArray[np.float64]:
     """Return the closed ring of a box, polygon or ellipse, shape (n + 1, 2)."""
-    if isinstance(region, Box):
-        corners = box_corners(region)
-    elif isinstance(region, Ellipse):
-        corners = np.asarray(region.corners, float)
-    elif isinstance(region, Polygon):
-        corners = np.asarray(region.vertices, float)
-    else:
-        raise FormatError(f"a {KINDS[type(region)]} cannot be written as well-known text")
+    if region.kind not in ("box", "ellipse", "polygon"):
+        raise FormatError(f"a {region.kind} cannot be written as well-known text")
+    corners = region.coords()
     if corners.ndim != 2 or len(corners) < 3:
-        raise FormatError(
-            f"a {KINDS[type(region)]} needs at least 3 vertices, but has {len(corners)}"
-        )
+        raise FormatError(f"a {region.kind} needs at least 3 vertices, but has {len(corners)}")
     return np.concatenate([corners, corners[:1]])
 
 
@@ -258,7 +248,7 @@ def members_cell(region: Region) -> str:
     """
     if not isinstance(region, RegionSet):
         return ""
-    kinds = " ".join(KINDS[type(member)] for member in region.members)
+    kinds = " ".join(member.kind for member in region.members)
     return f"{'union' if region.union else 'sum'}: {kinds}"
 
 

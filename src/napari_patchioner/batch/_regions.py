@@ -85,7 +85,7 @@ class LabelDrawing:
             If there is not exactly one label image, or it is none, or it has another size, or the
             image is so large that its labels should not be read whole.
         """
-        from napari_patchioner.regions._labels import label_boxes
+        from napari_patchioner.regions import label_boxes
 
         if not self.paths:
             raise ImageError(

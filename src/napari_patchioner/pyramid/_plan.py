@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_patchioner.grids import GridTransform, Tiling
-from napari_patchioner.regions import Box, RegionSet, WholeImage, bounds, cover
+from napari_patchioner.regions import Box, WholeImage, cover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ class Planner:
         cover(region, GridTransform(self.shape, (1, 1)))
         if isinstance(region, WholeImage):
             return self._overview()
-        around = self._inside(bounds(region))
+        around = self._inside(region.bounds())
         size = max(_size(box) for box in self._parts(region))
         chosen = self._closest(size, around)
         if zoom and size < min(chosen.patch):
@@ -170,8 +170,8 @@ class Planner:
 
     def _parts(self, region: Region) -> Sequence[Box]:
         """Return the boxes of what a region is made of, as far as they lie in the image."""
-        members = region.members if isinstance(region, RegionSet) else (region,)
-        return [self._inside(bounds(member)) for member in members]
+        members = region.parts()
+        return [self._inside(member.bounds()) for member in members]
 
     def _inside(self, box: Box) -> Box:
         """Cut a box at the edges of the image."""

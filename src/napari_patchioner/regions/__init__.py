@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ._bounds import bounds
-from ._cover import cover
-from ._each import each
-from ._outline import MOST_CROSSINGS, crosses_itself, enclosed, is_tangled
+from ._compare import same_drawing, upright_box
+from ._cover import cover, each
+from ._labels import label_boxes
+from ._outline import MOST_CROSSINGS, crosses_itself, enclosed, is_tangled, untangle
 from ._shapes import (
     Box,
     Ellipse,
+    Kind,
     Mask,
     Point,
     Polygon,
@@ -18,13 +19,13 @@ from ._shapes import (
     WholeImage,
     united,
 )
-from ._untangle import untangle
 from ._weights import PatchWeights
 
 __all__ = [
     "MOST_CROSSINGS",
     "Box",
     "Ellipse",
+    "Kind",
     "Mask",
     "PatchWeights",
     "Point",
@@ -33,12 +34,14 @@ __all__ = [
     "RegionSet",
     "Trace",
     "WholeImage",
-    "bounds",
     "cover",
     "crosses_itself",
     "each",
     "enclosed",
     "is_tangled",
+    "label_boxes",
+    "same_drawing",
     "united",
     "untangle",
+    "upright_box",
 ]

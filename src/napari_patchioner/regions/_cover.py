@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
+import shapely
 
 from napari_patchioner.errors import RegionError
 
-from ._areas import areas
-from ._counts import counts
-from ._outside import OutsideError
-from ._reference_box import reference_box
-from ._shapes import Box, Point, Region, RegionSet, Trace
-from ._united import united_areas, united_touch
-from ._weights import PatchWeights
+from ._areas import TOUCH, areas, ring_areas
+from ._outline import enclosed
+from ._shapes import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+    check_points,
+)
+from ._weights import OutsideError, PatchWeights
 
 if TYPE_CHECKING:
-    from ._placement import Placement
+    from collections.abc import Callable, Sequence
+
+    from ._shapes import FloatArray
+    from ._weights import Placement
 
 Weighting: TypeAlias = Literal["touch", "area"]
 Convention: TypeAlias = Literal["paper", "reference"]
+Result = TypeVar("Result")
 
 
 def cover(
@@ -75,24 +88,106 @@ def cover(
     array([[0.5 , 0.  ],
            [0.25, 0.  ]])
     """
-    if isinstance(region, RegionSet):
-        return _of_set(region, transform, weighting, convention)
-    if isinstance(region, Point):
-        return counts(np.array([[region.row, region.column]]), transform, bridge=False)
-    if isinstance(region, Trace):
-        bridge = region.connected and convention == "paper"
-        return counts(region.points, transform, bridge=bridge)
-    if isinstance(region, Box) and convention == "reference":
-        return reference_box(region, transform)
-    shares = areas(region, transform)
-    return PatchWeights.from_dense(shares if weighting == "area" else np.ceil(shares))
+    match region:
+        case RegionSet():
+            return _set(region, transform, weighting, convention)
+        case Point():
+            return _counts(region.coords(), transform, bridge=False)
+        case Trace():
+            bridge = region.connected and convention == "paper"
+            return _counts(region.coords(), transform, bridge=bridge)
+        case Box() if convention == "reference":
+            return _reference_box(region, transform)
+        case Box() | Polygon() | Ellipse() | Mask() | WholeImage():
+            shares = areas(region, transform)
+            return PatchWeights.from_dense(shares if weighting == "area" else np.ceil(shares))
+    raise TypeError(f"{region!r} is no region")
 
 
-def _of_set(
+def each(regions: Sequence[Region], work: Callable[[Region], Result]) -> list[Result]:
+    """Do the same with every region; an error says which one was at fault.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        In the order that errors count them in.
+    work : callable
+        Takes a region; may raise ``RegionError``.
+
+    Returns
+    -------
+    list
+        What came of each, in the same order.
+
+    Raises
+    ------
+    RegionError
+        As ``work`` does, with the number of the region unless it is the only one.
+    """
+    results = []
+    for number, region in enumerate(regions, start=1):
+        try:
+            results.append(work(region))
+        except RegionError as error:
+            if len(regions) == 1:
+                raise
+            raise RegionError(f"Region {number} of {len(regions)}: {error}") from error
+    return results
+
+
+def _counts(points: FloatArray, transform: Placement, *, bridge: bool) -> PatchWeights:
+    """Count the points in each patch (equation 2 of the paper); points outside are dropped.
+
+    A point on the far border belongs to the last patch. With ``bridge``, gaps wider than one patch
+    are filled first.
+    """
+    limits = np.array(transform.grid_shape)
+    positions = transform.to_grid(check_points(points))
+    if bridge:
+        # At the very most so many into one gap, for a pen that jumped far outside.
+        positions = bridged(positions, most=4 * int(limits.sum()))
+    positions = positions[((positions >= 0) & (positions <= limits)).all(axis=1)]
+    if not len(positions):
+        raise OutsideError.beyond(transform)
+    cells = np.minimum(positions.astype(np.int64), limits - 1)
+    return PatchWeights.from_cells(cells[:, 0] * limits[1] + cells[:, 1], transform.grid_shape)
+
+
+def bridged(positions: FloatArray, most: int) -> FloatArray:
+    """Fill each gap of a trace, shape (n, 2), with even steps of at most one patch."""
+    steps = np.diff(positions, axis=0)
+    parts = np.clip(np.ceil(np.hypot(*steps.T) - 1e-9), 1, most).astype(np.int64)
+    gap = np.repeat(np.arange(len(steps)), parts)
+    rank = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    filled = positions[gap] + (rank / parts[gap])[:, None] * steps[gap]
+    return np.concatenate([filled, positions[-1:]])
+
+
+def _reference_box(box: Box, transform: Placement) -> PatchWeights:
+    """Take the patches ``x // p .. x // p + w // p``, both included, and likewise for rows.
+
+    Corner and size are divided apart and in single precision, as in the published code, so the
+    last patch touched may be missing. Its indices below zero, which there count from the far
+    side, are not reproduced: the box is cut at the image first.
+    """
+    low, high = transform.to_grid(box.bounds().coords())[::2]
+    limits = np.array(transform.grid_shape)
+    beside = ((high <= 0) | (low >= limits)) & (low < high)
+    if (high < 0).any() or (low > limits).any() or beside.any():
+        raise OutsideError.beyond(transform)
+    low, high = low.clip(0, limits), high.clip(0, limits)
+    first = np.minimum(low.astype(np.float32).astype(np.int64), limits - 1)
+    last = np.minimum(first + (high - low).astype(np.float32).astype(np.int64), limits - 1)
+    weights = np.zeros(transform.grid_shape)
+    weights[first[0] : last[0] + 1, first[1] : last[1] + 1] = 1.0
+    return PatchWeights.from_dense(weights)
+
+
+def _set(
     region: RegionSet, transform: Placement, weighting: Weighting, convention: Convention
 ) -> PatchWeights:
-    """Add the members that the grid reaches up (equation 1), or unite them."""
-    if not region.members or any(isinstance(m, RegionSet) for m in region.members):
+    """Add the members that the grid reaches up (equation 1), or count their patches once."""
+    if not region.members or any(isinstance(member, RegionSet) for member in region.members):
         raise RegionError("A set of regions needs at least one region, and none that is a set.")
     inside, covers = [], []
     for member in region.members:
@@ -104,9 +199,52 @@ def _of_set(
     if not covers:
         raise OutsideError.beyond(transform)
     if region.union and weighting == "area" and convention == "paper":
-        return PatchWeights.from_dense(united_areas(inside, covers, transform))
+        return PatchWeights.from_dense(_united_areas(inside, covers, transform))
     if region.union:
-        return PatchWeights.from_dense(united_touch(covers))
+        taken = np.zeros(transform.grid_shape)
+        for weights in covers:
+            taken.flat[weights.indices] = 1.0
+        return PatchWeights.from_dense(taken)
     if convention == "reference":
-        covers = [member.normalised() for member in covers]
+        covers = [weights.normalised() for weights in covers]
     return PatchWeights.sum_of(covers)
+
+
+def _united_areas(
+    members: Sequence[Region], covers: Sequence[PatchWeights], transform: Placement
+) -> FloatArray:
+    """Share of each patch that members cover together; those without area keep their own."""
+    shares = np.zeros(transform.grid_shape)
+    outlines = []
+    for member, weights in zip(members, covers, strict=True):
+        outline = _geometry(member)
+        if outline is None or shapely.area(outline) == 0:
+            shares.flat[weights.indices] = 1.0
+        else:
+            outlines.append(outline)
+    for part in shapely.get_parts(shapely.union_all(outlines)) if outlines else ():
+        if isinstance(part, shapely.Polygon):  # a union may leave lines as well
+            outer, *holes = (
+                ring_areas(
+                    transform.to_grid(shapely.get_coordinates(ring)[:-1, ::-1]),
+                    transform.grid_shape,
+                )
+                for ring in (part.exterior, *part.interiors)
+            )
+            shares += outer - sum(holes, start=np.zeros(transform.grid_shape))
+    return np.where(shares > TOUCH, shares.clip(0.0, 1.0), 0.0)
+
+
+def _geometry(member: Region) -> shapely.Geometry | None:
+    """Return the inside of a region as (column, row) geometry; None where it has none."""
+    match member:
+        case Box():
+            return shapely.make_valid(shapely.Polygon(member.bounds().coords()[:, ::-1]))
+        case Ellipse():
+            return shapely.make_valid(shapely.Polygon(member.fine_outline()[:, ::-1]))
+        case Polygon() if len(member.vertices) > 2:
+            return enclosed(member.coords()[:, ::-1])
+        case Mask():
+            return shapely.union_all(shapely.box(*(member.runs()[:, [1, 0, 3, 2]] - 0.5).T))
+        case _:
+            return None

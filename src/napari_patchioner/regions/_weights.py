@@ -1,18 +1,62 @@
-"""How much each patch of a grid counts for one region."""
+"""How much each patch of a grid counts for one region, and what a region knows of the grid."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from napari_patchioner.errors import RegionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IndexArray: TypeAlias = npt.NDArray[np.int64]
+
+
+class Placement(Protocol):
+    """Image pixels to patch units and back: ``grids.GridTransform`` is one."""
+
+    @property
+    def grid_shape(self) -> tuple[int, int]:
+        """``(rows, columns)`` of the patch grid."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """``(height, width)`` of the image in pixels."""
+        ...
+
+    @property
+    def window(self) -> tuple[float, float, float, float] | None:
+        """The part of the image that the grid covers; None for all of it."""
+        ...
+
+    def to_grid(self, points: npt.ArrayLike, /) -> FloatArray:
+        """Map ``(row, column)`` pixel-centre coordinates, shape (..., 2), to patch units."""
+        ...
+
+    def to_image(self, points: npt.ArrayLike, /) -> FloatArray:
+        """Map patch units, shape (..., 2), to ``(row, column)`` pixel-centre coordinates."""
+        ...
+
+
+class OutsideError(RegionError):
+    """A region that lies wholly outside the image, or outside the part that was encoded."""
+
+    @classmethod
+    def beyond(cls, transform: Placement) -> OutsideError:
+        """Say where the image, or the window of it that the grid covers, ends."""
+        (top, left), (bottom, right) = transform.to_image([[0, 0], transform.grid_shape])
+        whole = transform.window is None
+        name = "image" if whole else "part of the image that the model sees"
+        return cls(
+            f"The region lies outside the {name} (rows {top + 0.5:.0f} to {bottom - 0.5:.0f}, "
+            f"columns {left + 0.5:.0f} to {right - 0.5:.0f}): draw it inside."
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)

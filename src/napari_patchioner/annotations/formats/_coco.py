@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._areas import is_area
 from napari_patchioner.annotations._carried import (
     CLASS,
     METADATA,
@@ -35,10 +34,9 @@ from napari_patchioner.annotations._metadata import (
     with_our_texts,
 )
 from napari_patchioner.annotations._notes import leaving_out, note
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import WholeImage
+from napari_patchioner.regions import WholeImage, same_drawing
 
 from ._coco_drawing import coco_drawing, coco_region
 from ._json_file import (
@@ -109,7 +107,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         missing that a mask or the whole image needs.
     """
     check_unique(annotations)
-    held = [one for one in annotations if is_area(one.region)]
+    held = [one for one in annotations if one.region.is_area]
     write_held(path, held, annotations, images, _entry, classed=True)
     kept = set(map(id, held))
     return tuple(one for one in annotations if id(one) not in kept)

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import shapely
 
-from napari_patchioner.annotations._areas import area_of, outline, polygon_of, whole_box
-from napari_patchioner.annotations._outlines import to_xy
 from napari_patchioner.annotations._rle import (
     decode_runs,
     encode_runs,
     mask_in_image,
     runs_in_image,
 )
+from napari_patchioner.annotations.xy import area_of, polygon_of, to_xy
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import Box, Mask, Region, RegionSet, WholeImage, bounds, is_tangled
+from napari_patchioner.regions import Box, Mask, Region, RegionSet, WholeImage, is_tangled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,15 +34,13 @@ _TANGLED = 2048
 
 def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
     """Return ``segmentation, bbox, area`` of a region in ``x y``, pixel corners at integers."""
-    if isinstance(region, WholeImage):
-        return coco_drawing(whole_box(*_known(size)), size)
-    members = region.members if isinstance(region, RegionSet) else (region,)
-    if any(isinstance(member, Mask) for member in members):
+    kinds = {part.kind for part in region.parts()}
+    if "mask" in kinds:
         return _runs(region, _known(size))
-    if any(isinstance(member, WholeImage) for member in members):
-        whole = whole_box(*_known(size))
-        members = tuple(whole if isinstance(one, WholeImage) else one for one in members)
-    rings = [to_xy(outline(member)) for member in members]  # type: ignore[arg-type]
+    if "image" in kinds:
+        region = region.for_image(*_known(size))
+    members = region.parts()
+    rings = [to_xy(ring) for ring in region.rings()]
     points = np.concatenate(rings)
     low, high = points.min(axis=0), points.max(axis=0)
     if any(map(is_tangled, rings)):
@@ -120,22 +117,18 @@ def _runs(region: Region, size: Size) -> dict[str, Any]:
 
 def _painted(region: Region, size: Size) -> Mask:
     """Return the pixels whose centres lie within any area of a set."""
-    members = region.members if isinstance(region, RegionSet) else (region,)
-    whole = whole_box(*size)
-    drawn = [whole if isinstance(one, WholeImage) else one for one in members]
-    boxes = [bounds(one) for one in drawn]
-    low = np.min([(one.top, one.left) for one in boxes], axis=0)
-    high = np.max([(one.bottom, one.right) for one in boxes], axis=0)
+    region = region.for_image(*size)
+    (low, _, high, _) = region.bounds().coords()
     top, left = np.floor(low).clip(0, size).astype(int).tolist()
     bottom, right = np.ceil(high + 1).clip(0, size).astype(int).tolist()
     if bottom <= top or right <= left:
         return Mask(np.zeros((1, 1), bool))
     pixels = np.zeros((bottom - top, right - left), bool)
-    for one in drawn:
+    for one in region.parts():
         if isinstance(one, Mask):
             _paste(one, pixels, (top, left))
         else:
-            ring = outline(one)
+            ring = one.outline()
             if ring is None:
                 raise FormatError("a set with a mask may hold areas only")
             pixels |= _filled([to_xy(ring)], pixels.shape, (top, left))

@@ -19,7 +19,6 @@ from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import (
     MOST_CROSSINGS,
     Polygon,
-    RegionSet,
     crosses_itself,
     is_tangled,
 )
@@ -234,7 +233,7 @@ def _crosses_itself(region: Region) -> bool:
 
 def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:
     """Return the outlines that people drew, vertex by vertex."""
-    members = region.members if isinstance(region, RegionSet) else (region,)
+    members = region.parts()
     return [np.asarray(one.vertices, float) for one in members if isinstance(one, Polygon)]
 
 

@@ -34,9 +34,9 @@ from napari_patchioner.annotations._metadata import (
 )
 from napari_patchioner.annotations._notes import leaving_out, note
 from napari_patchioner.annotations._plane import PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_depth
+from napari_patchioner.regions import same_drawing
 
 from ._geojson_shapes import has_whole_image, region_of_geometry, shape_of_region
 from ._json_file import (

@@ -8,9 +8,7 @@ import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
-from napari_patchioner.annotations._areas import area_of, region_of_area, whole_box
-from napari_patchioner.annotations._napari_shape import upright_box
-from napari_patchioner.annotations._outlines import from_xy, to_xy
+from napari_patchioner.annotations.xy import area_of, from_xy, region_of_area, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
     Ellipse,
@@ -19,6 +17,7 @@ from napari_patchioner.regions import (
     RegionSet,
     Trace,
     WholeImage,
+    upright_box,
 )
 
 _ELLIPSE = "isEllipse"
@@ -26,8 +25,7 @@ _ELLIPSE = "isEllipse"
 
 def has_whole_image(region: Region) -> bool:
     """Whether a region is the whole image, or a set with it."""
-    members = region.members if isinstance(region, RegionSet) else (region,)
-    return any(isinstance(one, WholeImage) for one in members)
+    return any(part.kind == "image" for part in region.parts())
 
 
 def shape_of_region(region: Region, size: tuple[int, int] | None) -> dict[str, Any]:
@@ -53,7 +51,7 @@ def shape_of_region(region: Region, size: tuple[int, int] | None) -> dict[str, A
 
 def _geometry(region: Region, size: tuple[int, int] | None) -> Any:
     if isinstance(region, WholeImage):
-        return area_of(whole_box(*(size or (0, 0))))
+        return area_of(region.for_image(*(size or (0, 0))))
     if isinstance(region, Point):
         return shapely.Point(region.column + 0.5, region.row + 0.5)
     if isinstance(region, Trace):

@@ -6,17 +6,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-import shapely
 
-from napari_patchioner.annotations._napari_shape import box_corners
-from napari_patchioner.annotations._outlines import ellipse_axes, mask_polygons, to_xy
-from napari_patchioner.annotations._parts import members_of
+from napari_patchioner.annotations.xy import ellipse_axes, to_xy
 from napari_patchioner.regions import (
-    Box,
     Ellipse,
     Mask,
     Point,
-    Polygon,
     Region,
     Trace,
     WholeImage,
@@ -73,7 +68,7 @@ def _frame(annotations: Sequence[tuple[int, Annotation]], size: tuple[int, int] 
     """Return left, top, width and height of what is shown."""
     if size is not None:
         return 0.0, 0.0, float(size[1]), float(size[0])
-    points = [_points(part) for _, one in annotations for part in members_of(one.region)]
+    points = [_points(part) for _, one in annotations for part in one.region.parts()]
     known = np.concatenate([np.array([[0.0, 0], [1, 1]]), *points])
     (left, top), (right, bottom) = np.floor(known.min(axis=0)), np.ceil(known.max(axis=0)) + 1
     return float(left), float(top), float(right - left), float(bottom - top)
@@ -81,8 +76,6 @@ def _frame(annotations: Sequence[tuple[int, Annotation]], size: tuple[int, int] 
 
 def _points(region: Region) -> npt.NDArray[np.float64]:
     """Return points that span a region that is no set, ``x y``; none of the whole image."""
-    if isinstance(region, Box):
-        return to_xy(box_corners(region))
     if isinstance(region, Ellipse):
         centre, along, across = ellipse_axes(region)
         reach = np.hypot(along, across)
@@ -90,16 +83,12 @@ def _points(region: Region) -> npt.NDArray[np.float64]:
     if isinstance(region, Mask):
         (row, column), shape = region.offset, region.pixels.shape
         return np.array([[column, row], [column + shape[1], row + shape[0]]], float)
-    if isinstance(region, Point):
-        return to_xy([[region.row, region.column]])
-    if isinstance(region, Polygon):
-        return to_xy(region.vertices)
-    return to_xy(region.points) if isinstance(region, Trace) else np.zeros((0, 2))
+    return to_xy(region.coords())
 
 
 def _group(number: int, annotation: Annotation, frame: _Frame, unit: float) -> str:
     """Return the drawing of one region with its number."""
-    members = members_of(annotation.region)
+    members = annotation.region.parts()
     shapes = shapes_of(annotation.region, frame, unit)
     spans = [points for part in members if len(points := _points(part))]
     known = (
@@ -129,7 +118,7 @@ def shapes_of(region: Region, frame: _Frame, unit: float) -> str:
     unit : float
         Twice the radius of a dot.
     """
-    return "".join(_shape(part, frame, unit) for part in members_of(region))
+    return "".join(_shape(part, frame, unit) for part in region.parts())
 
 
 def _shape(region: Region, frame: _Frame, unit: float) -> str:
@@ -145,10 +134,7 @@ def _shape(region: Region, frame: _Frame, unit: float) -> str:
         )
         return f'<circle r="1" transform="matrix({numbers})"/>'
     if isinstance(region, Mask):
-        rings = [
-            ring for part in mask_polygons(region) for ring in (part.exterior, *part.interiors)
-        ]
-        path = "".join(_path(shapely.get_coordinates(ring)[:-1]) + "Z" for ring in rings)
+        path = "".join(f"{_path(to_xy(ring))}Z" for ring in region.rings())
         return f'<path fill-rule="evenodd" d="{path}"/>'
     if isinstance(region, Point) or (
         isinstance(region, Trace) and (not region.connected or len(region.points) == 1)

@@ -43,14 +43,13 @@ from napari_patchioner.annotations._parts import (
     PART,
     Shape,
     gather_with_places,
-    members_of,
 )
 from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations._region_names import NAME, is_name, shared_names
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import read_file
+from napari_patchioner.regions import same_drawing
 
 from ._bundle import (
     is_zip,
@@ -717,7 +716,7 @@ def _rois(
 ) -> list[Roi]:
     """Return the regions of interest of an annotation: one, or one per member of a set."""
     annotation = _bare(annotation)
-    rois = [roi for one in members_of(annotation.region) if (roi := roi_of(one, size)) is not None]
+    rois = [roi for one in annotation.region.parts() if (roi := roi_of(one, size)) is not None]
     texts = carried(annotation)
     found: list[Roi] = []
     for place, roi in enumerate(rois):

@@ -25,14 +25,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import shapely
 
-from napari_patchioner.annotations._outlines import (
+from napari_patchioner.annotations.xy import (
     ellipse_axes,
     ellipse_from_axes,
-    ellipse_ring,
     from_xy,
     is_sheared,
     mask_from_rings,
-    mask_polygons,
     to_xy,
 )
 from napari_patchioner.errors import FormatError
@@ -73,7 +71,7 @@ def roi_of(region: Region, size: Size) -> Roi | None:
     if isinstance(region, Polygon):
         return _polygon(to_xy(region.vertices))
     if isinstance(region, Mask):
-        return Roi(roi_bytes.RECTANGLE, _NO_POINTS, _rings(region))
+        return Roi(roi_bytes.RECTANGLE, _NO_POINTS, tuple(map(to_xy, region.rings())))
     if isinstance(region, Point):
         return Roi(roi_bytes.POINT, np.array([[region.column, region.row]]))
     if isinstance(region, Trace) and len(region.points):
@@ -102,22 +100,15 @@ def _ellipse(ellipse: Ellipse) -> Roi:
     """Return an oval, an ellipse by the ends of its longer axis, or a polygon."""
     centre, along, across = ellipse_axes(ellipse)
     if is_sheared(along, across):
-        return _polygon(to_xy(ellipse_ring(ellipse)))
+        return _polygon(to_xy(ellipse.outline()))
     if not (along * across).any():
         half = np.maximum(abs(along), abs(across))
         return Roi(roi_bytes.OVAL, np.array([centre - half, centre + half]))
     longer, shorter = sorted((along, across), key=lambda axis: -float(np.hypot(*axis)))
     ends = np.array([centre - longer, centre + longer])
     ratio = float(np.hypot(*shorter) / np.hypot(*longer))
-    ring = (to_xy(ellipse_ring(ellipse)),)
+    ring = (to_xy(ellipse.outline()),)
     return Roi(roi_bytes.FREEHAND, ends, ring, roi_bytes.ELLIPSE, ratio)
-
-
-def _rings(mask: Mask) -> tuple[npt.NDArray[np.float64], ...]:
-    """Return the outlines of a mask, those of its holes among them."""
-    parts = mask_polygons(mask)
-    rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
-    return tuple(shapely.get_coordinates(ring)[:-1] for ring in rings)
 
 
 def region_of(roi: Roi) -> Region:

@@ -32,9 +32,9 @@ from napari_patchioner.annotations._metadata import (
     with_metadata,
 )
 from napari_patchioner.annotations._notes import Notes, leaving_out, noting
-from napari_patchioner.annotations._parts import CLASS, PART, class_of, members_of
-from napari_patchioner.annotations._same_drawing import same_drawing
+from napari_patchioner.annotations._parts import CLASS, PART, class_of
 from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.regions import same_drawing
 
 from ._bundle import read_bundle
 from ._json_file import json_as_read, parse_json
@@ -472,7 +472,7 @@ def _results(annotation: Annotation, size: Size, place: int) -> list[dict[str, A
     """Return the results of one annotation: region and text, for a set those of every member."""
     texts = carried(annotation)
     results: list[dict[str, Any]] = []
-    for member in members_of(annotation.region):
+    for member in annotation.region.parts():
         made = value_of(member, size)
         if made is not None:
             ours = {PART: annotation.uid} if results else texts

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.annotations._outlines import (
+from napari_patchioner.annotations.xy import (
     ellipse_axes,
     ellipse_from_axes,
-    ellipse_ring,
     from_xy,
     is_sheared,
     to_xy,
@@ -99,7 +98,7 @@ def _ellipse(ellipse: Ellipse, size: Size) -> tuple[str, dict[str, Any]]:
     """Return an ellipse; Label Studio measures its turn in pixels, its radii in percent."""
     centre, along, across = ellipse_axes(ellipse)
     if is_sheared(along, across):
-        return "polygon", {"points": _percent(ellipse_ring(ellipse), size), "closed": True}
+        return "polygon", {"points": _percent(ellipse.outline(), size), "closed": True}
     x, y = (centre * 100 / size[::-1]).tolist()
     radii = np.array([np.hypot(*along), np.hypot(*across)]) * 100 / size[::-1]
     turn = float(np.degrees(np.arctan2(along[1], along[0]))) % 360

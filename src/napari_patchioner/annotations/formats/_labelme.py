@@ -34,15 +34,13 @@ from napari_patchioner.annotations._parts import (
     Shape,
     class_of,
     gather,
-    members_of,
     shown_as,
     with_class,
 )
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
-from napari_patchioner.regions import RegionSet
+from napari_patchioner.regions import RegionSet, same_drawing
 
 from ._bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
 from ._json_file import as_texts, json_as_read, parse_file, parse_json, to_json
@@ -217,7 +215,7 @@ def _foreign(
         Whether to heed what is ours.
     """
     shapes = [_read_shape(one, image, uid) for one in entries]
-    parts = [part for one in shapes if one.region for part in members_of(one.region)]
+    parts = [part for one in shapes if one.region for part in one.region.parts()]
     region = parts[0] if len(parts) == 1 else RegionSet(tuple(parts), union=True)
     caption = next((one.caption for one in shapes if one.caption), "")
     first = shapes[0]
@@ -508,7 +506,7 @@ def _updated(
     if class_of(one) != class_of(bare):
         new = [{**entry, "label": class_of(one)} for entry in new]
     if not same_drawing(bare.region, one.region):
-        drawn = [made for part in members_of(one.region) if (made := shape_of(part, size))]
+        drawn = [made for part in one.region.parts() if (made := shape_of(part, size))]
         if len(drawn) == len(new) == 1 and _still_turned(new[0], drawn[0]):
             drawn[0]["shape_type"] = new[0]["shape_type"]
         rest = [new[n] if n < len(new) else dict(new[0]) for n in range(len(drawn))]
@@ -532,7 +530,7 @@ def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, An
     """Return the shapes of one annotation: one, or one per member of a set."""
     texts = carried(annotation)
     texts.pop(METADATA, None)
-    fields = [made for part in members_of(annotation.region) if (made := shape_of(part, size))]
+    fields = [made for part in annotation.region.parts() if (made := shape_of(part, size))]
     return [
         {
             "label": class_of(annotation),

@@ -24,11 +24,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from napari_patchioner.annotations._napari_shape import upright_box
-from napari_patchioner.annotations._outlines import (
+from napari_patchioner.annotations.xy import (
     ellipse_axes,
     ellipse_from_axes,
-    ellipse_ring,
     from_xy,
     is_sheared,
     to_xy,
@@ -44,6 +42,7 @@ from napari_patchioner.regions import (
     Region,
     Trace,
     WholeImage,
+    upright_box,
 )
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _ellipse_shape(ellipse: Ellipse) -> dict[str, Any]:
     lengths = np.hypot(*along), np.hypot(*across)
     if not is_sheared(along, across) and abs(lengths[0] - lengths[1]) <= 1e-9 * lengths[0]:
         return {"shape_type": "circle", "points": [centre.tolist(), (centre + along).tolist()]}
-    return {"shape_type": "polygon", "points": to_xy(ellipse_ring(ellipse)).tolist()}
+    return {"shape_type": "polygon", "points": to_xy(ellipse.outline()).tolist()}
 
 
 def _mask_shape(mask: Mask) -> dict[str, Any]:

@@ -35,13 +35,12 @@ from napari_patchioner.annotations._metadata import (
     with_our_texts,
 )
 from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._outlines import from_xy, to_xy
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import write_bytes, write_text
 from napari_patchioner.annotations._text import decode_text, encoding_of
+from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
-from napari_patchioner.regions import Region, RegionSet, Trace
+from napari_patchioner.regions import Region, RegionSet, Trace, same_drawing
 
 from ._json_file import (
     as_texts,
@@ -227,7 +226,7 @@ def _updated(line: dict[str, Any], one: Annotation, images: Images) -> dict[str,
 
 def _strokes(region: Region) -> tuple[Trace, ...] | None:
     """Return the traces that a region consists of; None if it is anything else."""
-    members = region.members if isinstance(region, RegionSet) else (region,)
+    members = region.parts()
     traces = tuple(one for one in members if isinstance(one, Trace))
     return traces if len(traces) == len(members) else None
 

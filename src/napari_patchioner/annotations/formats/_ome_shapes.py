@@ -28,14 +28,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
-import shapely
 
-from napari_patchioner.annotations._outlines import (
+from napari_patchioner.annotations.xy import (
     ellipse_axes,
     ellipse_from_axes,
     from_xy,
     mask_from_rings,
-    mask_polygons,
     to_xy,
 )
 from napari_patchioner.errors import FormatError
@@ -327,10 +325,8 @@ def _moved_mask(mask: Mask, matrix: npt.NDArray[np.float64]) -> Mask:
     if np.array_equal(matrix[:, :2], np.eye(2)) and np.array_equal(matrix, whole):
         right, down = (int(step) for step in whole[:, 2])
         return Mask(mask.pixels, (mask.offset[0] + down, mask.offset[1] + right))
-    parts = mask_polygons(mask)
-    rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
-    corners = [shapely.get_coordinates(ring) for ring in rings]
-    found = mask_from_rings([one @ matrix[:, :2].T + matrix[:, 2] for one in corners])
+    rings = [to_xy(ring) @ matrix[:, :2].T + matrix[:, 2] for ring in mask.rings()]
+    found = mask_from_rings(rings)
     if found is None:
         raise FormatError("a Mask has no pixels, or too many, once its transform moves it")
     return found

@@ -30,12 +30,12 @@ from napari_patchioner.annotations._metadata import (
     with_metadata,
 )
 from napari_patchioner.annotations._notes import Notes, leaving_out, note, noting
-from napari_patchioner.annotations._parts import as_one, members_of, shown_as
+from napari_patchioner.annotations._parts import as_one, shown_as
 from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations._region_names import NAME, is_name, shared_names
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
+from napari_patchioner.regions import same_drawing
 
 from ._bundle import read_bundle
 from ._json_file import whole_number
@@ -585,7 +585,7 @@ def _add_roi(root: Element, place: str, annotation: Annotation, size: Size) -> N
     name = legal(annotation.extra.get(NAME, ""))
     if name:
         roi.set("Name", name)
-    made = [element_of(one, size) for one in members_of(annotation.region)]
+    made = [element_of(one, size) for one in annotation.region.parts()]
     shapes = [one for one in made if one is not None]
     plane = time_and_depth(annotation)
     if shapes:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.annotations._annotation import KINDS
-from napari_patchioner.annotations._areas import outline
 from napari_patchioner.annotations._carried import annotation_from, carried, score_of
 from napari_patchioner.annotations._columns import (
     check_unique,
@@ -22,11 +21,11 @@ from napari_patchioner.annotations._columns import (
     own_uid,
 )
 from napari_patchioner.annotations._notes import leaving_out, note
-from napari_patchioner.annotations._outlines import to_xy
 from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.annotations.xy import to_xy
 from napari_patchioner.errors import FormatError, pip_install
 from napari_patchioner.limits import charge_bytes, charge_file, charge_records, check_plain_file
-from napari_patchioner.regions import Mask, Point, Region, RegionSet, Trace, WholeImage
+from napari_patchioner.regions import Mask, Region, RegionSet, WholeImage
 
 from ._json_file import parse_json
 
@@ -152,10 +151,9 @@ def _edges(region: Region) -> list[float] | None:
         rows, columns = np.nonzero(region.pixels)
         within = np.stack([columns, rows], axis=1) + region.offset[::-1]
         points = np.concatenate([within, within + 1]).astype(float)
-    elif isinstance(region, Point):
-        points = to_xy([[region.row, region.column]])
     else:
-        points = to_xy(region.points if isinstance(region, Trace) else outline(region))  # type: ignore[arg-type]
+        outline = region.outline()
+        points = to_xy(region.coords() if outline is None else outline)
     low, high = points.min(axis=0), points.max(axis=0)
     return [*low.tolist(), *(high - low).tolist()]
 
@@ -274,8 +272,8 @@ def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: 
     if not ours.get("uid"):
         ours["uid"] = f"row-{number}"
         note("no uid", f"{file}: rows without a uid get the number of their row as one")
-    if ours.get("kind") not in KINDS.values():
-        known = ", ".join(KINDS.values())
+    if ours.get("kind") not in KINDS:
+        known = ", ".join(KINDS)
         raise FormatError(f"{where}: the kind {row['kind']!r} is unknown; it may be one of {known}")
     if "score" in ours and score_of(ours["score"]) is None:
         raise FormatError(f"{where}: the score {ours['score']!r} is not a finite number")

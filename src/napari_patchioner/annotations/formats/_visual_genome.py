@@ -25,10 +25,9 @@ from napari_patchioner.annotations._metadata import (
     with_our_texts,
 )
 from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import Box, Region
+from napari_patchioner.regions import Box, Region, same_drawing
 
 from ._json_file import (
     as_texts,

@@ -34,11 +34,11 @@ from napari_patchioner.annotations._images import image_name, image_size
 from napari_patchioner.annotations._metadata import metadata_of, with_metadata
 from napari_patchioner.annotations._notes import leaving_out
 from napari_patchioner.annotations._parts import as_one, class_of, with_class
-from napari_patchioner.annotations._same_drawing import same_drawing
 from napari_patchioner.annotations._table import encode_text
 from napari_patchioner.errors import FormatError, ImageError
 from napari_patchioner.images import image_size as size_of_file
 from napari_patchioner.limits import read_file
+from napari_patchioner.regions import same_drawing
 
 from ._bundle import (
     file_stems,

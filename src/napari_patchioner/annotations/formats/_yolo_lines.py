@@ -23,21 +23,17 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from napari_patchioner.annotations._napari_shape import box_corners, upright_box
 from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._outlines import ellipse_ring, from_xy, mask_polygons, to_xy
-from napari_patchioner.annotations._parts import as_one, members_of
+from napari_patchioner.annotations._parts import as_one
+from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_time
 from napari_patchioner.regions import (
-    Box,
-    Ellipse,
-    Mask,
     Polygon,
     Region,
-    WholeImage,
     enclosed,
     is_tangled,
+    upright_box,
 )
 
 if TYPE_CHECKING:
@@ -284,23 +280,10 @@ def lines_of(region: Region, number: int, size: tuple[int, int]) -> list[str]:
 def _rings(region: Region, size: tuple[int, int]) -> list[npt.NDArray[np.float64]]:
     """Return the outlines of a region within the image, ``(row, column)``."""
     rings = []
-    for member in members_of(region):
-        rings += [part for ring in _outlines(member, size) for part in _cut(ring, size)]
+    for member in region.parts():
+        outlines = member.for_image(*size).rings(holes=False)
+        rings += [part for ring in outlines for part in _cut(ring, size)]
     return rings
-
-
-def _outlines(region: Region, size: tuple[int, int]) -> list[npt.NDArray[np.float64]]:
-    """Return the outlines of a region that is no set; none if it is no area."""
-    if isinstance(region, WholeImage):
-        return [box_corners(Box(-0.5, -0.5, size[0] - 0.5, size[1] - 0.5))]
-    if isinstance(region, Box):
-        return [box_corners(region)]
-    if isinstance(region, Ellipse):
-        return [ellipse_ring(region)]
-    if isinstance(region, Polygon):
-        return [np.asarray(region.vertices, float)]
-    parts = mask_polygons(region) if isinstance(region, Mask) else []
-    return [from_xy(shapely.get_coordinates(part.exterior)[:-1]) for part in parts]
 
 
 def _cut(ring: npt.NDArray[np.float64], size: tuple[int, int]) -> list[npt.NDArray[np.float64]]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 
 from napari_patchioner.grids import GridTransform
-from napari_patchioner.regions import Region, RegionSet, WholeImage, bounds, cover
+from napari_patchioner.regions import Region, cover
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
@@ -46,18 +46,12 @@ def crop(image: AnyArray, region: Region) -> AnyArray:
     """
     shape = image.shape[:2]
     cover(region, GridTransform((shape[0], shape[1]), (1, 1)))
-    if _is_whole(region):
+    if any(part.kind == "image" for part in region.parts()):
         return image
-    around = bounds(region)
+    around = region.bounds()
     rows = _pixels(around.top, around.bottom, shape[0])
     columns = _pixels(around.left, around.right, shape[1])
     return image[rows, columns]
-
-
-def _is_whole(region: Region) -> bool:
-    if isinstance(region, RegionSet):
-        return any(map(_is_whole, region.members))
-    return isinstance(region, WholeImage)
 
 
 def _pixels(low: float, high: float, length: int) -> slice:

@@ -119,9 +119,8 @@ def dense_images(given: Captioned) -> list[DenseImage]:
 
 
 def _corners(region: Region) -> Sequence[float]:
-    left, top = region.left, region.top  # type: ignore[union-attr]
-    right, bottom = region.right, region.bottom  # type: ignore[union-attr]
-    return [edge + 0.5 for edge in (left, top, right, bottom)]
+    box = region.bounds()
+    return [edge + 0.5 for edge in (box.left, box.top, box.right, box.bottom)]
 
 
 def _distinct(size: int) -> Callable[[Captioned], Scored]:

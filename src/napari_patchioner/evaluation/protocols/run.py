@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.annotations import KINDS, region_to_text
+from napari_patchioner.annotations import region_to_text
 from napari_patchioner.annotations._wkt import members_cell
 from napari_patchioner.backbones import read_image
 from napari_patchioner.errors import FormatError, PatchionerError
@@ -198,7 +198,7 @@ def _predictions(
             caption=one.caption,
             score=one.score,
             seconds=one.seconds,
-            kind=KINDS[type(sample.region)],
+            kind=sample.region.kind,
             geometry=region_to_text(sample.region),
             members=members_cell(sample.region),
             group=sample.group,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_patchioner.regions._labels import label_boxes
+from napari_patchioner.regions import label_boxes
 from napari_patchioner.viewer.reading.worker import reporting
 from napari_patchioner.viewer.session.mask import SeenMask
 

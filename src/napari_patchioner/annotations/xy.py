@@ -1,0 +1,197 @@
+"""Regions as other programs have them: ``x y`` in pixels, pixel corners at integers."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_pixels, check_time
+from napari_patchioner.regions import (
+    Ellipse,
+    Mask,
+    Polygon,
+    Region,
+    RegionSet,
+    enclosed,
+    is_tangled,
+    upright_box,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+BOX_TOLERANCE = 1e-6
+"""How far, in pixels, the corners of a box may lie from where they belong in a file."""
+
+_FARTHEST = 2**31
+
+
+def to_xy(points: npt.ArrayLike) -> FloatArray:
+    """Return ``(row, column)`` points as ``x y``, pixel corners at integers, shape (n, 2).
+
+    >>> to_xy([[0, 2]]).tolist()
+    [[2.5, 0.5]]
+    """
+    return np.asarray(points, float).reshape(-1, 2)[:, ::-1] + 0.5
+
+
+def from_xy(points: npt.ArrayLike) -> FloatArray:
+    """Return ``x y`` points, pixel corners at integers, as ``(row, column)``; undoes `to_xy`."""
+    return np.ascontiguousarray(np.asarray(points, float).reshape(-1, 2)[:, ::-1]) - 0.5
+
+
+def ellipse_axes(ellipse: Ellipse) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return centre and the two half axes of an ellipse as ``x y``, shape (2,) each."""
+    corners = to_xy(ellipse.corners)
+    return corners.mean(axis=0), (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+
+
+def ellipse_from_axes(
+    centre: npt.ArrayLike, along: npt.ArrayLike, across: npt.ArrayLike
+) -> Ellipse:
+    """Return the ellipse with this centre and these half axes; undoes `ellipse_axes`."""
+    middle, first, second = (np.asarray(vector, float) for vector in (centre, along, across))
+    corners = [-first - second, first - second, first + second, second - first]
+    return Ellipse(from_xy(middle + np.array(corners)))
+
+
+def is_sheared(along: FloatArray, across: FloatArray) -> bool:
+    """Return whether two half axes are not at right angles, so that they are no true axes."""
+    scale = float(np.hypot(*along) * np.hypot(*across))
+    return bool(abs(along @ across) > 1e-9 * scale)
+
+
+def area_of(region: Region) -> Any:
+    """Return the area of a region as a shapely geometry in ``x y``.
+
+    Raises
+    ------
+    FormatError
+        If the region, or a member of a set, is no area (a point, a trace, the whole image).
+    """
+    if isinstance(region, RegionSet):
+        return shapely.union_all([_member_area(member) for member in region.members])
+    if isinstance(region, Mask):
+        return region.polygons()
+    outline = region.outline()
+    if outline is None:
+        raise FormatError(f"a {region.kind} is no area")
+    return shapely.Polygon(to_xy(outline))
+
+
+def _member_area(region: Region) -> Any:
+    """Return the polygons of a member of a set, whose outline may cross itself."""
+    if isinstance(region, Polygon):
+        if is_tangled(region.vertices):
+            raise FormatError("an outline of a set crosses itself too often; draw it again")
+        area = enclosed(to_xy(region.vertices))
+    else:
+        area = area_of(region)
+    parts = shapely.get_parts(area)
+    return shapely.union_all([part for part in parts if part.geom_type.endswith("Polygon")])
+
+
+def region_of_area(geometry: Any) -> Region:
+    """Return the region that a Polygon or MultiPolygon in ``x y`` outlines.
+
+    Holes along the edges of pixels make a mask; any others are joined to the outline by a cut
+    without width. Several polygons without holes are a set whose shared parts count once.
+
+    Raises
+    ------
+    FormatError
+        If there is no polygon, or a coordinate is not finite.
+    """
+    parts = [part for part in shapely.get_parts(geometry) if not part.is_empty]
+    if not parts:
+        raise FormatError("outlines nothing")
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        raise FormatError("a coordinate is not a finite number")
+    if any(len(part.interiors) for part in parts):
+        mask = _pixel_mask(parts)
+        if mask is not None:
+            return mask
+    regions = tuple(polygon_of(_ring_with_cuts(part)) for part in parts)
+    return regions[0] if len(regions) == 1 else RegionSet(regions, union=True)
+
+
+def polygon_of(ring: npt.ArrayLike) -> Region:
+    """Return the box or polygon that a ring in ``x y``, not closed, outlines."""
+    points = from_xy(ring)
+    return upright_box(points, tolerance=BOX_TOLERANCE) or Polygon(points)
+
+
+def _ring_with_cuts(polygon: Any) -> FloatArray:
+    """Return one ring, not closed, around a polygon with its holes."""
+    if not len(polygon.interiors):
+        return np.asarray(shapely.get_coordinates(polygon.exterior), float)[:-1]
+    # Holes run the other way, so that the same place is never within both.
+    turned = shapely.orient_polygons(polygon)
+    shell = shapely.get_coordinates(turned.exterior)
+    cuts = [np.concatenate([shapely.get_coordinates(hole), shell[:1]]) for hole in turned.interiors]
+    return np.concatenate([shell, *cuts])[:-1]
+
+
+def _pixel_mask(polygons: Sequence[Any]) -> Mask | None:
+    """Return the pixels within rings along the edges of pixels; None if they run elsewhere."""
+    rings = [ring for part in polygons for ring in (part.exterior, *part.interiors)]
+    edges = [shapely.get_coordinates(ring) for ring in rings]
+    points = np.concatenate(edges)
+    if (abs(points) > _FARTHEST).any():
+        return None
+    low, high = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
+    straight = all((np.diff(ring, axis=0) == 0).any(axis=1).all() for ring in edges)
+    if (points != np.rint(points)).any() or not straight:
+        return None
+    charge_pixels(int(np.prod(high - low)))
+    crossed = np.zeros((high[1] - low[1], high[0] - low[0] + 1), bool)
+    for ring in edges:
+        corners = (ring - low).astype(int)
+        for (x, y), (other, end) in itertools.pairwise(corners):
+            if x == other:
+                crossed[min(y, end) : max(y, end), x] ^= True
+    pixels = np.logical_xor.accumulate(crossed, axis=1, out=crossed)[:, :-1]
+    return Mask(pixels, (int(low[1]), int(low[0])))
+
+
+def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
+    """Return the pixels whose centres lie within an odd number of rings.
+
+    None if there are none, or the rings go far too far.
+
+    Parameters
+    ----------
+    rings : sequence of array_like, each of shape (n, 2)
+        ``x y``, pixel corners at integers.
+    """
+    corners = [np.asarray(ring, float) for ring in rings]
+    ends = np.concatenate([[ring.min(axis=0), ring.max(axis=0)] for ring in corners])
+    if (abs(ends) > _FARTHEST).any():
+        return None
+    charge_pixels(int(np.prod(np.ptp(ends, axis=0) + 2)))
+    low, high = np.floor(ends.min(axis=0)).astype(int), np.ceil(ends.max(axis=0)).astype(int)
+    width, height = (int(size) for size in np.maximum(high - low, 0))
+    crossed = np.zeros((height, width + 1), bool)
+    for ring in corners:
+        check_time()
+        _cross(crossed, ring - low)
+    pixels = np.logical_xor.accumulate(crossed, axis=1, out=crossed)[:, :width]
+    return Mask(pixels, (int(low[1]), int(low[0]))) if pixels.any() else None
+
+
+def _cross(crossed: npt.NDArray[np.bool_], ring: FloatArray) -> None:
+    """Turn, at the first pixel centre beyond it, each crossing of a ring with a row of centres."""
+    height, last = crossed.shape[0], crossed.shape[1] - 1
+    for (x1, y1), (x2, y2) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        first, stop = (int(np.ceil(y - 0.5)) for y in sorted((y1, y2)))
+        rows = np.arange(max(first, 0), min(stop, height))
+        if len(rows):
+            x = x1 + (rows + 0.5 - y1) * (x2 - x1) / (y2 - y1)
+            # Each row once, so that no place is turned twice here.
+            crossed[rows, np.clip(np.ceil(x - 0.5), 0, last).astype(int)] ^= True
