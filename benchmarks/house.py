@@ -219,7 +219,17 @@ def _last(node: ast.expr) -> str:
 
 def names_defined(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """Names that a file gives: functions, classes, arguments, variables, attributes."""
+    fields = {
+        id(item.target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for item in node.body
+        if isinstance(item, ast.AnnAssign)
+    }
     for node in ast.walk(tree):
+        # The fields of a record are named as its file has them.
+        if id(node) in fields:
+            continue
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name, node.lineno
         elif isinstance(node, ast.arg):

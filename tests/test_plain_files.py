@@ -12,9 +12,9 @@ from napari_patchioner.bridges._entity_table import read_names
 from napari_patchioner.bridges._hdf5 import convert_hdf5
 from napari_patchioner.checkpoints import read_settings, read_state
 from napari_patchioner.errors import ModelError, PatchionerError
-from napari_patchioner.evaluation.datasets._records import read_json
-from napari_patchioner.evaluation.protocols._predictions import read_predictions
-from napari_patchioner.evaluation.protocols.scores_file import read_scores
+from napari_patchioner.evaluation.datasets.records import read_json
+from napari_patchioner.evaluation.protocols.predictions import read_predictions
+from napari_patchioner.evaluation.protocols.scoring import read_scores
 from napari_patchioner.images import read_image
 from napari_patchioner.models import _sentences
 from napari_patchioner.models._parse import read_preset

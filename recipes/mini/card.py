@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import encode_text, write_bytes
-from napari_patchioner.evaluation.markdown import markdown_table
+from napari_patchioner.evaluation.protocols.page import markdown_table
 from napari_patchioner.images import read_picture
 from napari_patchioner.models._embedded import FOLDER as EMBEDDED
 from napari_patchioner.models._embedded import HEADS, load_embedded

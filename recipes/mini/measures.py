@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.evaluation.metrics.bootstrap import Interval, mean_interval
 from napari_patchioner.evaluation.metrics.mention import head_mentions, mentions
+from napari_patchioner.evaluation.metrics.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

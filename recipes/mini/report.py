@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.evaluation.markdown import markdown_table
+from napari_patchioner.evaluation.protocols.page import markdown_table
 
 from .measures import is_right
 from .run import Run, run

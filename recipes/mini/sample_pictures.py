@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
-from napari_patchioner.evaluation.metrics._synonyms import THINGS
-from napari_patchioner.evaluation.metrics.mention import named
+from napari_patchioner.evaluation.metrics.mention import THINGS, named
 from napari_patchioner.regions import Box, WholeImage
 
 if TYPE_CHECKING:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.evaluation.metrics.bleu import bleu
-from napari_patchioner.evaluation.metrics.bootstrap import mean_interval
-from napari_patchioner.evaluation.metrics.calibration import calibration_error, score_bins
-from napari_patchioner.evaluation.metrics.cider import DocumentFrequency, cider_d
 from napari_patchioner.evaluation.metrics.mention import mentions
+from napari_patchioner.evaluation.metrics.overlap import DocumentFrequency, bleu, cider_d
+from napari_patchioner.evaluation.metrics.statistics import (
+    calibration_error,
+    mean_interval,
+    score_bins,
+)
 
 from .measures import (
     best_constant,

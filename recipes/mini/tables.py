@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.evaluation.markdown import markdown_table
+from napari_patchioner.evaluation.protocols.page import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.bridges._head import softmax
-from napari_patchioner.evaluation.metrics._synonyms import STUFF
-from napari_patchioner.evaluation.metrics.mention import mentions
+from napari_patchioner.evaluation.metrics.mention import STUFF, mentions
 
 from .head import fit_reading
 

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.evaluation.metrics._tokens import tokenize_captions, tokenize_references
-from napari_patchioner.evaluation.metrics.bleu import bleu
-from napari_patchioner.evaluation.metrics.cider import cider_d
 from napari_patchioner.evaluation.metrics.dense_map import (
     DenseImage,
     dense_map,
     match,
     merge_boxes,
 )
-from napari_patchioner.evaluation.metrics.meteor import JavaMeteor
-from napari_patchioner.evaluation.metrics.rouge import rouge_l
+from napari_patchioner.evaluation.metrics.java import JavaMeteor
+from napari_patchioner.evaluation.metrics.overlap import bleu, cider_d, rouge_l
+from napari_patchioner.evaluation.metrics.tokens import tokenize_captions, tokenize_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from published import language as published
 
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.evaluation.baselines import Gpt2, Guide, ZeroCap, ZeroCapSettings
-from napari_patchioner.evaluation.baselines._cache_mover import CacheMover
+from napari_patchioner.evaluation.baselines.zerocap import CacheMover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

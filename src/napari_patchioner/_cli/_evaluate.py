@@ -105,7 +105,7 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
                 variants=["model", *dict.fromkeys(arguments.baseline)],
                 options={"pooling": arguments.aggregation} if arguments.aggregation else {},
                 limit=arguments.limit,
-                tell=bar,
+                progress=bar,
             )
         return _publish(arguments, dataset, done, names, tools)
     finally:

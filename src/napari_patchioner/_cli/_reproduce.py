@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     lock = WriteLock(arguments.out)
     try:
         with Bar() as bar:
-            cells = reproduce(table, bench, load, models=models, tell=bar)
+            cells = reproduce(table, bench, load, models=models, progress=bar)
     finally:
         lock.release()
     for why in dict.fromkeys(f"{one.row}: {one.why}" for one in cells if one.why):

@@ -8,8 +8,7 @@ import shutil
 import pytest
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.evaluation.metrics.meteor import JavaMeteor
-from napari_patchioner.evaluation.metrics.spice import PARSER, JavaSpice
+from napari_patchioner.evaluation.metrics.java import PARSER, JavaMeteor, JavaSpice
 
 
 @pytest.mark.parametrize("tool", [JavaMeteor, JavaSpice])

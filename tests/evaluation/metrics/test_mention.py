@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.evaluation.metrics._synonyms import STUFF, THINGS
-from napari_patchioner.evaluation.metrics.mention import head_mentions, mentions, plain_name, plural
+from napari_patchioner.evaluation.metrics.mention import (
+    STUFF,
+    THINGS,
+    head_mentions,
+    mentions,
+    plain_name,
+    plural,
+)
 
 CATEGORIES = sorted({*THINGS, *STUFF})
 

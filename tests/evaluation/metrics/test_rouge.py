@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.evaluation.metrics.rouge import longest_common, rouge_l
+from napari_patchioner.evaluation.metrics.overlap import longest_common, rouge_l
 
 WORDS = st.lists(st.sampled_from(["a", "dog", "cat", "runs"]), max_size=6)
 

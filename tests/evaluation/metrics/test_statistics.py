@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.evaluation.metrics.bootstrap import mean_interval
-from napari_patchioner.evaluation.metrics.calibration import calibration_error, score_bins
+from napari_patchioner.evaluation.metrics.statistics import (
+    calibration_error,
+    mean_interval,
+    score_bins,
+)
 
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 

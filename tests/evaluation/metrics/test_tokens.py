@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_patchioner.evaluation.metrics._tokens import (
+from napari_patchioner.evaluation.metrics.tokens import (
     tokenize,
     tokenize_captions,
     tokenize_references,

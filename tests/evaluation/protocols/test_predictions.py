@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.protocols import Prediction, read_predictions
-from napari_patchioner.evaluation.protocols._predictions import PredictionFile
+from napari_patchioner.evaluation.protocols.predictions import PredictionFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,10 +61,10 @@ def test_a_file_cut_off_anywhere_goes_on(tmp_path: Path, cut: float):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "line 1: does not tell"),
-        ("[]\n", "line 1: does not tell"),
-        ('{"asked": [1]}\n', "line 1: does not tell"),
-        ("[" * 100_000, "line 1: does not tell"),
+        ("", "line 1: does not say"),
+        ("[]\n", "line 1: does not say"),
+        ('{"asked": [1]}\n', "line 1: does not say"),
+        ("[" * 100_000, "line 1: does not say"),
         ('{"asked": {}}\n{"sample": 1}\n', "line 2: is no prediction"),
         ('{"asked": {}}\nnonsense\n', "line 2: is no prediction"),
     ],

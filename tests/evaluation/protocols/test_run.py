@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_it_was_stopped(dataset, mini, tmp_path):
 
     path = tmp_path / "p.jsonl"
     with pytest.raises(Cancelled):
-        evaluate(dataset, mini, path, tell=stop)
+        evaluate(dataset, mini, path, progress=stop)
     before = read_predictions(path)[1]
     assert {one.image for one in before} == {"1"}
 

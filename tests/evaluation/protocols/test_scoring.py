@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.evaluation.metrics.cider import cider_d
+from napari_patchioner.evaluation.metrics.overlap import cider_d
 from napari_patchioner.evaluation.protocols import Prediction, compare_runs, score_predictions
 
 BOX = "POLYGON ((0 0, 10 0, 10 10, 0 10, 0 0))"

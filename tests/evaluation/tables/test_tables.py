@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from tiny_presets import tiny
 
 from napari_patchioner.cli import main
 from napari_patchioner.errors import FormatError, ModelError
+from napari_patchioner.evaluation import tables
 from napari_patchioner.evaluation.tables import (
     Bench,
     known_tables,
@@ -26,7 +28,6 @@ from napari_patchioner.models._prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from napari_patchioner.captioner import Captioner
 
@@ -155,9 +156,8 @@ def test_one_command_prints_the_table(root, load, tmp_path, capsys):
     ],
 )
 def test_mistakes_in_a_table_are_told(tmp_path, old, new, words):
-    from napari_patchioner.evaluation.tables import _table
-
-    text = (_table._FOLDER / "table1.toml").read_text(encoding="utf-8")
+    folder = Path(tables.__file__).parent
+    text = (folder / "table1.toml").read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(FormatError, match=words):

@@ -9,13 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._cache_mover import ZeroCapSettings
-    from ._crops import crop
-    from ._gpt2 import Gpt2
-    from ._guide import Guide
+    from .crops import crop
+    from .guide import Gpt2, Guide
     from .late_guided import LateGuided, open_baseline
     from .magic import Magic
-    from .zerocap import ZeroCap
+    from .zerocap import ZeroCap, ZeroCapSettings
 
 __all__ = [
     "Gpt2",
@@ -29,13 +27,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Gpt2": "._gpt2",
-    "Guide": "._guide",
+    "Gpt2": ".guide",
+    "Guide": ".guide",
     "LateGuided": ".late_guided",
     "Magic": ".magic",
     "ZeroCap": ".zerocap",
-    "ZeroCapSettings": "._cache_mover",
-    "crop": "._crops",
+    "ZeroCapSettings": ".zerocap",
+    "crop": ".crops",
     "open_baseline": ".late_guided",
 }
 

@@ -1,4 +1,4 @@
-"""A captioner that looks at crops and lets CLIP guide GPT-2 word by word."""
+"""A captioner of crops that lets CLIP guide GPT-2 word by word."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from napari_patchioner.backbones import as_rgb
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridTransform
 
-from ._cache_mover import ZeroCapSettings
-from ._crops import crop
-from ._gpt2 import Gpt2
-from ._guide import Guide
+from .crops import crop
+from .guide import Gpt2, Guide
 from .magic import Magic
-from .zerocap import ZeroCap
+from .zerocap import ZeroCap, ZeroCapSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +34,7 @@ class PictureAndText(Protocol):
     """A CLIP: pictures and sentences in one space."""
 
     def encode(self, image: npt.ArrayLike) -> FeatureGrid:
-        """Look at a picture; the grid's ``cls`` is its vector."""
+        """Encode a picture; the grid's ``cls`` is its vector."""
 
     def embed_text(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed sentences, shape (n, dim)."""
@@ -44,7 +42,7 @@ class PictureAndText(Protocol):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Picture:
-    """A picture as it is; its regions are looked at one by one.
+    """A picture as it is; its regions are encoded one by one.
 
     Attributes
     ----------
@@ -76,7 +74,7 @@ class LateGuided:
     max_tokens : int, optional
         Longest caption; the writer's own by default.
     progress : callable, optional
-        Told the number of the region in hand, from 1, and how many there are.
+        Given the number of the current region, from 1, and how many there are.
     """
 
     def __init__(

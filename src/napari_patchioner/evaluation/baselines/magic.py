@@ -12,8 +12,7 @@ from napari_patchioner.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ._gpt2 import Gpt2, Past
-    from ._guide import Guide
+    from .guide import Gpt2, Guide, Past
 
 # What the published code shows CLIP of a long text, in tokens.
 _SHOWN = 60
@@ -97,14 +96,14 @@ class Magic:
         states = reading.states
         while len(tokens) < longest and tokens[-1:] != [self.language.end]:
             likely = reading.logits[0].log_softmax(0)
-            found = likely.topk(min(self.k, len(likely)))
-            past = _repeat(reading.past, len(found.indices))
-            ahead = self.language.read(found.indices[:, None], past)
-            fits = self._fits(guide, tokens, found.indices.tolist())
-            confident = (1 - self.alpha) * found.values.exp()
+            result = likely.topk(min(self.k, len(likely)))
+            past = _repeat(reading.past, len(result.indices))
+            ahead = self.language.read(result.indices[:, None], past)
+            fits = self._fits(guide, tokens, result.indices.tolist())
+            confident = (1 - self.alpha) * result.values.exp()
             best = int((confident - self.alpha * _repeats(states, ahead.states) + fits).argmax())
-            tokens.append(int(found.indices[best]))
-            sure.append(float(found.values[best]))
+            tokens.append(int(result.indices[best]))
+            sure.append(float(result.values[best]))
             states = torch.cat([states, ahead.states[best : best + 1]], dim=1)
             past = tuple((k[best : best + 1], v[best : best + 1]) for k, v in ahead.past)
             reading = ahead._replace(logits=ahead.logits[best : best + 1], past=past)

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from ._image_folder import ImageFolder
-from ._registry import FORMS, open_dataset
-from ._sample import TASKS, Dataset, Sample, Task
-from .region_sets import overlap_group
+from .boxes import overlap_group
+from .image_folder import ImageFolder
+from .records import TASKS, Dataset, Sample, Task
+from .registry import FORMS, open_dataset
 
 __all__ = [
     "FORMS",

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import WholeImage
 
-from ._coco import image_names, is_coco
-from ._file import FileDataset
-from ._records import Record
-from ._sample import Sample, Task
+from .records import FileDataset, Record, Sample, Task, image_names, is_coco
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,4 +68,4 @@ class KarpathySplit(FileDataset):
         sentences = record.records("sentences")
         if not sentences:
             record.fail("has no sentence")
-        return tuple(Record(self.path.name, name, one).text("raw") for one in sentences)
+        return tuple(Record(self.path.name, name, sentence).text("raw") for sentence in sentences)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ._captioned import Captioned, Metric, Scored
-from ._registry import METRICS
-from ._tools import Places, open_tools
+from .registry import METRICS, Captioned, Metric, Places, Scored, open_tools
 
 __all__ = ["METRICS", "Captioned", "Metric", "Places", "Scored", "open_tools"]

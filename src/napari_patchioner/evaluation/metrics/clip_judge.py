@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ._captioned import Captioned
+    from .registry import Captioned
 
     FloatArray = npt.NDArray[np.float64]
 
@@ -36,17 +36,7 @@ CLIP_WEIGHT, PAC_WEIGHT = 2.5, 2.0
 
 
 class ClipJudge:
-    """A CLIP that says how well captions fit images and references.
-
-    Parameters
-    ----------
-    text : ClipText
-    vision : ClipVision
-    preprocessing : Preprocessing
-        How its images are cut and normalised.
-    weight : float
-        What cosines are multiplied with: 2.5 for CLIPScore, 2 for PAC-S.
-    """
+    """A CLIP that says how well captions fit images and references."""
 
     def __init__(
         self, text: ClipText, vision: ClipVision, preprocessing: Preprocessing, weight: float
@@ -61,24 +51,11 @@ class ClipJudge:
 
     @classmethod
     def open(cls, folder: Path, tuned: Path | None = None) -> ClipJudge:
-        """Open a CLIP, with other weights if there are any.
-
-        Parameters
-        ----------
-        folder : Path
-            A CLIP in the form of the Hugging Face hub; ViT-B/32 for published scores.
-        tuned : Path, optional
-            Weights of PAC-S for that network, as its authors publish them.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not belong to the others.
-        """
+        """Open a CLIP, with other weights if there are any."""
         settings = tower_config(folder, "vision")
-        looks = Preprocessing(settings.image_size, settings.patch_size, "crop", CLIP)
+        preprocessing = Preprocessing(settings.image_size, settings.patch_size, "crop", CLIP)
         if tuned is None:
-            return cls(ClipText.open(folder), ClipVision.open(folder), looks, CLIP_WEIGHT)
+            return cls(ClipText.open(folder), ClipVision.open(folder), preprocessing, CLIP_WEIGHT)
         state = read_state(tuned)
         words = ClipTokenizer(folder / "merges.txt")
         text = ClipText.from_state(state, words, source=tuned)
@@ -88,7 +65,7 @@ class ClipJudge:
                 f"{tuned} has patches of {vision.patch_size} pixels but {folder} of "
                 f"{settings.patch_size}; name the CLIP that these weights were tuned from."
             )
-        return cls(text, vision, looks, PAC_WEIGHT)
+        return cls(text, vision, preprocessing, PAC_WEIGHT)
 
     def with_images(self, given: Captioned) -> FloatArray:
         """CLIPScore (Hessel et al. 2021) or PAC-S: caption against image, 0 where they disagree.
@@ -97,14 +74,9 @@ class ClipJudge:
         -------
         ndarray of float64, shape (n,)
             Nan where the image cannot be read.
-
-        Raises
-        ------
-        ModelError
-            Nobody told where an image lies.
         """
         captions = self._embed(given.candidates)
-        images = np.array([self._look(one, given.paths) for one in given.images])
+        images = np.array([self._image_vector(item, given.paths) for item in given.images])
         cosines: FloatArray = np.einsum("nd,nd->n", captions, images.reshape(captions.shape))
         return self.weight * np.clip(cosines, 0, None)
 
@@ -122,7 +94,7 @@ class ClipJudge:
         known = self._embed([text for others in given.references for text in others])
         ends = np.cumsum(lengths)
         pairs = zip(captions, ends - lengths, ends, strict=True)
-        return np.array([float((known[start:end] @ one).max()) for one, start, end in pairs])
+        return np.array([float((known[start:end] @ item).max()) for item, start, end in pairs])
 
     def with_both(self, given: Captioned) -> FloatArray:
         """RefCLIPScore: harmonic mean of the score with the image and that with the references."""
@@ -135,8 +107,8 @@ class ClipJudge:
         return np.asarray(unit_rows(vectors), np.float64)
 
     @torch.inference_mode()
-    def _look(self, image: str, paths: Mapping[str, Path]) -> FloatArray:
-        """Class token of an image, projected; every image is looked at once."""
+    def _image_vector(self, image: str, paths: Mapping[str, Path]) -> FloatArray:
+        """Class token of an image, projected; every image is embedded once."""
         if image not in paths:
             raise ModelError(
                 "Scores with images need the images; name their folder by --images DIR."
@@ -145,7 +117,7 @@ class ClipJudge:
             try:
                 pixels = self.preprocessing(read_image(paths[image])).pixels
             except ImageError:
-                # Told already when it was to be captioned; the other images have their scores.
+                # Reported already when it was to be captioned; the other images have their scores.
                 return np.full(self.text.dim, np.nan)
             self._seen[image] = self._class_token(pixels)
         return self._seen[image]

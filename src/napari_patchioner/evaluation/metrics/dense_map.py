@@ -104,19 +104,12 @@ def dense_map(
 
     Parameters
     ----------
-    images : sequence of DenseImage
-        The whole test set.
     meteor : callable
         ``meteor(candidates, references) -> (n,)``, 0 to 1 each.
     protocol : {"paper", "reference"}
         ``"paper"`` is the protocol of Johnson et al.: boxes include their last pixel, precision
         is read at 101 recalls. ``"reference"`` is ControlCap's evaluator, which Patch-ioner uses:
         plain areas, 100 recalls from 0 to 0.99, in single precision.
-
-    Returns
-    -------
-    DenseMap
-        Nan where there is no ground truth.
     """
     edge = 1.0 if protocol == "paper" else 0.0
     matches, positives = [], 0
@@ -124,7 +117,7 @@ def dense_map(
         truth, said = merge_boxes(image.truth, image.texts)
         positives += len(truth)
         matches += match(image, truth, said, edge)
-    agreement = meteor([one.caption for one in matches], [one.references for one in matches])
+    agreement = meteor([item.caption for item in matches], [item.references for item in matches])
     return average_precisions(matches, agreement, positives, protocol=protocol)
 
 
@@ -137,7 +130,6 @@ def merge_boxes(boxes: Boxes, texts: Sequence[str]) -> tuple[Boxes, list[tuple[s
     ----------
     boxes : ndarray of float, shape (n, 4)
         ``x1, y1, x2, y2``.
-    texts : sequence of str, length n
 
     Returns
     -------
@@ -163,21 +155,14 @@ def match(
 
     Parameters
     ----------
-    image : DenseImage
     truth : ndarray of float, shape (k, 4)
         Merged boxes.
-    said : sequence of tuple of str, length k
-        What people say of each.
     edge : float
         1 where a box includes its last pixel, else 0.
-
-    Returns
-    -------
-    list of Match
     """
     overlaps = iou_matrix(image.boxes, truth, edge)
     taken: set[int] = set()
-    found = []
+    results = []
     for place in np.argsort(-np.asarray(image.scores, dtype=np.float64), kind="stable"):
         row = overlaps[place]
         best = int(row.argmax()) if row.size and row.max() > 0 else None
@@ -187,8 +172,8 @@ def match(
         iou = float(row[best]) if best is not None else 0.0
         references = said[best] if best is not None else ()
         score = float(image.scores[place])
-        found.append(Match(first, iou, image.captions[place], references, score))
-    return found
+        results.append(Match(first, iou, image.captions[place], references, score))
+    return results
 
 
 def average_precisions(
@@ -202,22 +187,12 @@ def average_precisions(
 
     Parameters
     ----------
-    matches : sequence of Match, length n
-        Of all images.
     agreement : ndarray of float, shape (n,)
         METEOR of each caption with its references.
-    positives : int
-        How many merged boxes there are to be found.
-    protocol : {"paper", "reference"}
-        See `dense_map`.
-
-    Returns
-    -------
-    DenseMap
     """
-    order = np.argsort([-one.score for one in matches], kind="stable")
-    first = np.array([one.first for one in matches], dtype=bool)[order]
-    ious = np.array([one.iou for one in matches], dtype=np.float64)[order]
+    order = np.argsort([-item.score for item in matches], kind="stable")
+    first = np.array([item.first for item in matches], dtype=bool)[order]
+    ious = np.array([item.iou for item in matches], dtype=np.float64)[order]
     agreement = np.asarray(agreement, dtype=np.float64)[order]
 
     def precision(iou: float, meteor: float) -> float:

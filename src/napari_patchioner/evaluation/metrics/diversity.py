@@ -1,4 +1,4 @@
-"""Whether captions tell regions apart: many words in use, and no caption that fits them all."""
+"""Whether captions distinguish regions: many words in use, and no caption that fits them all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ._tokens import ngrams, tokenize
+from .tokens import ngrams, tokenize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
 def distinct(candidates: Sequence[str], size: int) -> float:
     """Share of different n-grams among all n-grams of the captions (distinct-n, Li et al. 2016).
-
-    Parameters
-    ----------
-    candidates : sequence of str
-        Captions of a whole test set: the value falls as a set grows, so compare equal sets only.
-    size : int
-        Words per n-gram.
 
     Returns
     -------
@@ -56,8 +49,6 @@ def self_retrieval(
         Embeddings of the captions.
     regions : ndarray of float, shape (n, dim)
         Embeddings of the regions they were written for, in the same space.
-    images : sequence of str, length n
-        The image of each.
 
     Returns
     -------
@@ -70,12 +61,12 @@ def self_retrieval(
     members: dict[str, list[int]] = defaultdict(list)
     for place, image in enumerate(images):
         members[image].append(place)
-    found = np.full(len(images), np.nan)
+    results = np.full(len(images), np.nan)
     for places in members.values():
         if len(places) > 1:
             likeness = texts[places] @ regions[places].T
-            found[places] = _own_is_best(likeness)
-    return found
+            results[places] = _own_is_best(likeness)
+    return results
 
 
 def _own_is_best(likeness: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

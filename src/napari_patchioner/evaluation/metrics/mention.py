@@ -1,7 +1,7 @@
-"""Does a caption name a category? By whole words, with synonyms.
+"""Words by which a caption may name a category: facts about English, lenient on purpose.
 
-Two readings: `mentions` looks anywhere in the caption, `head_mentions` only at what the caption
-says the region *is*, so that "a person riding a horse" names a person and not a horse.
+Singular forms; plurals are added by rule or from ``IRREGULAR``. A phrase belongs to the
+categories that list it and hides the shorter phrases inside it: a "hot dog" is no dog.
 """
 
 from __future__ import annotations
@@ -10,10 +10,221 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ._synonyms import IRREGULAR, NEUTRAL, PANOPTIC, STUFF, THINGS
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+PERSON = (
+    "person|man|woman|boy|girl|child|kid|baby|toddler|infant|guy|lady|gentleman|someone|human"
+    "|adult|teenager|people|crowd|couple|family|group of people|player|baseball player"
+    "|tennis player|soccer player|football player|basketball player|batter|pitcher|catcher|umpire"
+    "|skier|snowboarder|surfer|skateboarder|swimmer|diver|rider|cyclist|biker|motorcyclist|runner"
+    "|gymnast|athlete|worker|soldier|graduate|groom|bride|chef|cook|waiter|policeman|officer"
+    "|firefighter|driver|pedestrian|passenger|spectator|audience|team"
+)
+
+THINGS: dict[str, str] = {
+    "person": PERSON,
+    "bicycle": "bicycle|bike|mountain bike|cyclist|tandem",
+    "car": "car|taxi|cab|vehicle|suv|van|minivan|sedan|jeep|convertible|limousine|sports car"
+    "|race car|police car|traffic|automobile",
+    "motorcycle": "motorcycle|motorbike|bike|scooter|motor scooter|moped",
+    "airplane": "airplane|plane|jet|aircraft|airliner|aeroplane|biplane|fighter jet",
+    "bus": "bus|school bus|double decker|coach|minibus",
+    "train": "train|subway|locomotive|tram|trolley|streetcar|train car|steam train|passenger train"
+    "|freight train",
+    "truck": "truck|pickup|pickup truck|van|lorry|firetruck|fire truck|fire engine|tow truck"
+    "|garbage truck|trailer|dump truck|semi",
+    "boat": "boat|ship|sailboat|canoe|kayak|raft|ferry|yacht|speedboat|gondola|rowboat|vessel",
+    "traffic light": "traffic light|stoplight|stop light|traffic signal|signal|street light",
+    "fire hydrant": "fire hydrant|hydrant|fireplug",
+    "stop sign": "stop sign|sign|street sign|road sign|traffic sign",
+    "parking meter": "parking meter|meter",
+    "bench": "bench|park bench|pew",
+    "bird": "bird|duck|goose|seagull|gull|eagle|hawk|owl|parrot|pelican|heron|swan|chicken|hen"
+    "|rooster|pigeon|penguin|crow|flamingo|peacock|ostrich|stork|crane|sparrow|turkey|duckling"
+    "|cockatoo|finch|vulture|egret|macaw",
+    "cat": "cat|kitten|tabby|kitty",
+    "dog": "dog|puppy|hound|terrier|retriever|poodle|bulldog|sheepdog|collie|labrador|spaniel",
+    "horse": "horse|pony|foal|mare|stallion|donkey|mule",
+    "sheep": "sheep|lamb|goat|ram|ewe",
+    "cow": "cow|bull|cattle|ox|buffalo|bison|calf|steer|longhorn",
+    "elephant": "elephant",
+    "bear": "bear|polar bear|brown bear|black bear|grizzly|cub|panda",
+    "zebra": "zebra",
+    "giraffe": "giraffe",
+    "backpack": "backpack|rucksack|bag",
+    "umbrella": "umbrella|parasol",
+    "handbag": "handbag|purse|bag|tote",
+    "tie": "tie|necktie|bow tie|bowtie|suit|suit and tie",
+    "suitcase": "suitcase|luggage|bag|baggage|briefcase|trunk",
+    "frisbee": "frisbee|disc|disk",
+    "skis": "ski|skier|skiing",
+    "snowboard": "snowboard|snowboarder|snowboarding",
+    "sports ball": "ball|tennis ball|soccer ball|basketball|football|baseball|volleyball"
+    "|golf ball|rugby ball|softball",
+    "kite": "kite|parachute",
+    "baseball bat": "bat|baseball bat",
+    "baseball glove": "glove|mitt|baseball glove|baseball mitt",
+    "skateboard": "skateboard|skateboarder|skateboarding",
+    "surfboard": "surfboard|surfer|surfing|paddleboard",
+    "tennis racket": "racket|racquet|tennis racket|tennis racquet",
+    "bottle": "bottle|wine bottle|beer bottle|water bottle|jar|flask",
+    "wine glass": "wine glass|glass|wine|glass of wine|glass of beer|wineglass|goblet|champagne",
+    "cup": "cup|mug|glass|coffee|tea|coffee mug|coffee cup|cup of coffee|cup of tea|teacup",
+    "fork": "fork|cutlery|silverware",
+    "knife": "knife|cutlery|silverware|blade",
+    "spoon": "spoon|ladle|cutlery|silverware",
+    "bowl": "bowl|bowl of food|mixing bowl|soup bowl",
+    "banana": "banana|plantain",
+    "apple": "apple",
+    "sandwich": "sandwich|burger|hamburger|cheeseburger|sub|panini|toast|burrito|wrap",
+    "orange": "orange|orange fruit|tangerine|mandarin|citrus",
+    "broccoli": "broccoli|cauliflower",
+    "carrot": "carrot",
+    "hot dog": "hot dog|hotdog|sausage|chili dog",
+    "pizza": "pizza",
+    "donut": "donut|doughnut|pastry",
+    "cake": "cake|cupcake|birthday cake|pastry|cheesecake",
+    "chair": "chair|seat|stool|armchair|rocking chair|folding chair|recliner",
+    "couch": "couch|sofa|loveseat|futon",
+    "potted plant": "potted plant|plant|houseplant|house plant|flower|flower pot|planter|pot",
+    "bed": "bed|bunk bed|crib|mattress",
+    "dining table": "table|dining table|desk|kitchen table|coffee table|dinner table",
+    "toilet": "toilet|toilet seat|urinal|toilet bowl",
+    "tv": "tv|television|monitor|screen|tv screen|computer monitor|computer screen|television set",
+    "laptop": "laptop|computer|laptop computer|notebook",
+    "mouse": "mouse|computer mouse",
+    "remote": "remote|remote control|controller|wii remote",
+    "keyboard": "keyboard|computer keyboard",
+    "cell phone": "phone|cellphone|cell phone|mobile phone|smartphone|telephone|iphone",
+    "microwave": "microwave|microwave oven",
+    "oven": "oven|stove|range|cooker|stove top|stovetop",
+    "toaster": "toaster|toaster oven",
+    "sink": "sink|washbasin|basin|bathroom sink|kitchen sink",
+    "refrigerator": "refrigerator|fridge|freezer",
+    "book": "book|bookshelf|bookcase|magazine|notebook",
+    "clock": "clock|clock tower|wall clock|alarm clock",
+    "vase": "vase|urn|vase of flowers",
+    "scissors": "scissors|shears",
+    "teddy bear": "teddy bear|teddy|stuffed animal|stuffed bear|stuffed toy|plush|toy bear",
+    "hair drier": "hair dryer|hair drier|blow dryer|hairdryer|dryer|drier",
+    "toothbrush": "toothbrush|tooth brush",
+}
+
+STUFF: dict[str, str] = {
+    "banner": "banner|sign|poster|flag|billboard|advertisement",
+    "blanket": "blanket|quilt|bedspread|bed|comforter|sheet",
+    "bridge": "bridge|overpass|viaduct",
+    "cardboard": "cardboard|box|carton|cardboard box",
+    "counter": "counter|countertop|kitchen counter|table|kitchen",
+    "curtain": "curtain|drape|shower curtain",
+    "door": "door|doorway|gate|entrance",
+    "wooden floor": "floor|wood floor|wooden floor|hardwood floor|flooring|hardwood",
+    "flower": "flower|rose|tulip|blossom|bouquet|daisy|sunflower|vase of flowers",
+    "fruit": "fruit|apple|orange fruit|orange|banana|grape|strawberry|lemon|pear|peach|berry",
+    "gravel": "gravel|dirt|ground|rock|stone|road|path",
+    "house": "house|building|home|cottage|barn|cabin|church|roof",
+    "light": "light|lamp|chandelier|lantern|light fixture",
+    "mirror": "mirror|reflection",
+    "net": "net|netting|fence|mesh|tennis net",
+    "pillow": "pillow|cushion|bed",
+    "platform": "platform|train station|station|stage",
+    "playing field": "field|court|grass|baseball field|tennis court|soccer field|stadium|pitch"
+    "|grassy field|grassy area",
+    "railroad": "railroad|railway|track|train track|railroad track|rail",
+    "river": "river|water|stream|creek|lake|canal|pond",
+    "road": "road|street|highway|pavement|sidewalk|traffic|asphalt|intersection|parking lot"
+    "|city street|lane",
+    "roof": "roof|rooftop|shingle",
+    "sand": "sand|beach|sandy beach|dirt|shore|desert|sandy",
+    "sea": "sea|ocean|water|wave|beach|shore|harbor",
+    "shelf": "shelf|bookshelf|bookcase|rack",
+    "snow": "snow|snowy|ski slope|slope|snowy mountain|snowy hill",
+    "stairs": "stair|staircase|step|stairway",
+    "tent": "tent|canopy|awning",
+    "towel": "towel|cloth|washcloth",
+    "brick wall": "wall|brick wall|brick|stone wall|stone",
+    "stone wall": "wall|stone wall|brick wall|stone|rock",
+    "tile wall": "wall|tiled wall|tile wall|tile|tiled",
+    "wooden wall": "wall|wooden wall|wood|panel|wooden",
+    "water": "water|lake|river|ocean|pool|pond|swimming pool|fountain|sea|puddle",
+    "window blind": "window|blind|window blind|shade|curtain|shutter",
+    "window": "window|glass|window blind|window pane",
+    "tree": "tree|forest|bush|leaf|wood|plant|foliage|branch|shrub|palm|greenery|vegetation|jungle",
+    "fence": "fence|gate|railing|chain link fence|wooden fence|barrier",
+    "ceiling": "ceiling|roof|light",
+    "sky": "sky|cloud|sunset|sunrise|cloudy|horizon",
+    "cabinet": "cabinet|dresser|cupboard|shelf|drawer|wardrobe|closet|kitchen cabinet|bookshelf",
+    "table": "table|desk|counter|tabletop|dining table|coffee table|countertop",
+    "floor": "floor|carpet|rug|flooring|tile floor|ground|tiled floor",
+    "pavement": "pavement|sidewalk|street|road|ground|path|walkway|concrete|brick",
+    "mountain": "mountain|hill|mountainside|hillside|cliff|peak|snowy mountain|mountain range",
+    "grass": "grass|field|lawn|grassy|meadow|pasture|grassy field|park|yard",
+    "dirt": "dirt|ground|sand|mud|dirt road|soil|earth|dirt field|road|field|baseball field",
+    "paper": "paper|page|book|newspaper|magazine|document|letter|note|poster",
+    "food": "food|meal|dish|plate of food|bread|meat|vegetable|salad|soup|pasta|rice|cheese|sauce"
+    "|plate|dessert|breakfast|lunch|dinner",
+    "building": "building|house|church|tower|city|skyscraper|store|castle|palace|barn|cathedral"
+    "|skyline|shop|roof|clock tower|temple|restaurant",
+    "rock": "rock|cliff|stone|boulder|rocky|rocky cliff",
+    "wall": "wall|brick wall|stone wall|tiled wall",
+    "rug": "rug|carpet|mat|doormat|floor",
+}
+
+PANOPTIC: dict[str, str] = {
+    "door-stuff": "door",
+    "floor-wood": "wooden floor",
+    "mirror-stuff": "mirror",
+    "playingfield": "playing field",
+    "wall-brick": "brick wall",
+    "wall-stone": "stone wall",
+    "wall-tile": "tile wall",
+    "wall-wood": "wooden wall",
+    "water-other": "water",
+    "window-other": "window",
+    "window-blind": "window blind",
+    "sky-other-merged": "sky",
+    "floor-other-merged": "floor",
+    "building-other-merged": "building",
+    "wall-other-merged": "wall",
+    "food-other-merged": "food",
+}
+"""Panoptic names that are not their plain name plus "-merged"."""
+
+NEUTRAL = (
+    "train station|bus stop|parking lot|car wheel|car mirror|airplane wing|horse cart|cow bell"
+    "|birdcage|bird cage|clock radio|book jacket|boat house|dog sled|toilet paper|paper towel"
+    "|table lamp|tablecloth|table cloth|bed sheet|chair lift|cup holder|knife block|glass jar"
+    "|baseball cap|baseball hat|football helmet|tennis shoe|orange juice|apple pie|carrot cake"
+    "|couple of|pizza box|pizza cutter|cat food|dog food|phone booth|sky blue|plant pot"
+    "|bottle opener|traffic cone|street lamp|water tower|punching bag|sleeping bag"
+    "|aircraft carrier|plane tool|red panda|swim trunks|disc brake|ski mask|ski lift|bottle cap"
+    "|magnifying glass|coffee maker|coffee pot|seat belt|pencil box|tool box|plate rack"
+    "|solar panel|sea urchin|sea cucumber|sea anemone|lawn mower|skate park|mosquito net"
+    "|drilling platform|stained glass|glass door"
+)
+"""Compounds that name none of the categories inside them."""
+
+IRREGULAR: dict[str, str] = {
+    "man": "men",
+    "woman": "women",
+    "child": "children",
+    "person": "persons",
+    "policeman": "policemen",
+    "gentleman": "gentlemen",
+    "knife": "knives",
+    "leaf": "leaves",
+    "loaf": "loaves",
+    "shelf": "shelves",
+    "bookshelf": "bookshelves",
+    "calf": "calves",
+    "goose": "geese",
+    "mouse": "mice",
+    "ox": "oxen",
+    "scissors": "scissors",
+    "foot": "feet",
+}
+
 
 _BREAK_WORDS = (
     "on in at with and or next near by behind under over above beside inside outside against to "
@@ -34,16 +245,6 @@ KNOWN = frozenset(THINGS) | frozenset(STUFF)
 
 def plain_name(category: str) -> str:
     """Everyday name of a COCO panoptic category.
-
-    Parameters
-    ----------
-    category : str
-        A name as the annotation files have it, such as ``"sky-other-merged"``.
-
-    Returns
-    -------
-    str
-        The key of the synonym table, such as ``"sky"``.
 
     Examples
     --------
@@ -87,16 +288,6 @@ def words(caption: str) -> list[str]:
 def named(caption: str) -> list[frozenset[str]]:
     """Categories named by each phrase of the caption, in order; the longest phrase wins.
 
-    Parameters
-    ----------
-    caption : str
-        Any English text.
-
-    Returns
-    -------
-    list of frozenset of str
-        One set per matched phrase: the categories (plain names) that list it.
-
     Examples
     --------
     >>> [sorted(found) for found in named("a hot dog next to a cat")]
@@ -107,18 +298,6 @@ def named(caption: str) -> list[frozenset[str]]:
 
 def mentions(caption: str, category: str) -> bool:
     """Whether the caption names the category anywhere, by whole words.
-
-    Parameters
-    ----------
-    caption : str
-        What the model said.
-    category : str
-        One of the 80 COCO objects or 53 panoptic stuff classes, in either spelling; any other
-        name is looked for as it stands.
-
-    Returns
-    -------
-    bool
 
     Examples
     --------
@@ -136,17 +315,6 @@ def head_mentions(caption: str, category: str) -> bool:
     The caption is read up to its first preposition, conjunction or verb; "of" reads on, so "a
     slice of pizza" is pizza.
 
-    Parameters
-    ----------
-    caption : str
-        What the model said.
-    category : str
-        As in `mentions`.
-
-    Returns
-    -------
-    bool
-
     Examples
     --------
     >>> head_mentions("a person riding a horse", "horse")
@@ -160,7 +328,7 @@ def head_mentions(caption: str, category: str) -> bool:
 def _names(tokens: list[str], category: str) -> bool:
     if category not in KNOWN:
         return f" {' '.join(words(category))} " in f" {' '.join(tokens)} "
-    return any(category in found for found in _named(tokens))
+    return any(category in results for results in _named(tokens))
 
 
 def _head(tokens: list[str]) -> list[str]:
@@ -174,18 +342,18 @@ def _head(tokens: list[str]) -> list[str]:
 
 def _named(tokens: list[str]) -> list[frozenset[str]]:
     table, longest = _phrases()
-    found: list[frozenset[str]] = []
+    results: list[frozenset[str]] = []
     position = 0
     while position < len(tokens):
         for length in range(longest, 0, -1):
             phrase = " ".join(tokens[position : position + length])
             owners = table.get(phrase)
             if owners is not None and not _is_colour(phrase, tokens[position + length :]):
-                found.append(owners)
+                results.append(owners)
                 position += length - 1
                 break
         position += 1
-    return [owners for owners in found if owners]
+    return [owners for owners in results if owners]
 
 
 def _is_colour(phrase: str, following: Sequence[str]) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from ._predictions import VARIANTS, Prediction, Variant, read_predictions
-from .compare import Difference, compare_runs
-from .page import write_page
+from .page import differences, markdown, write_page
+from .predictions import VARIANTS, Prediction, Variant, read_predictions
 from .run import Evaluation, evaluate
-from .scores_file import append_row, read_scores, write_scores
-from .scoring import check_metrics, score_predictions
-from .words import differences, markdown
+from .scoring import (
+    Difference,
+    append_row,
+    check_metrics,
+    compare_runs,
+    read_scores,
+    score_predictions,
+    write_scores,
+)
 
 __all__ = [
     "VARIANTS",

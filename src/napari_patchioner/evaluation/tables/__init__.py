@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._reproduce import Bench, Cell, print_table, reproduce
-from ._table import Column, Row, Table, known_tables, open_table
+from .published import Column, Row, Table, known_tables, open_table
+from .reproduce import Bench, Cell, print_table, reproduce
 
 __all__ = [
     "Bench",

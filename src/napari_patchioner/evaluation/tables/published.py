@@ -128,8 +128,8 @@ def open_table(name: str) -> Table:
     except (ValueError, RecursionError) as error:  # bytes that are no text, numbers too long
         raise FormatError(f"{path.name}: is no TOML ({error})") from error
     try:
-        columns = tuple(Column(**one) for one in values["column"])
-        rows = tuple(Row(**one) for one in values["row"])
+        columns = tuple(Column(**value) for value in values["column"])
+        rows = tuple(Row(**value) for value in values["row"])
         table = Table(values["title"], values["source"], values["metric"], columns, rows)
     except (KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{path.name}: {error}") from error
@@ -140,8 +140,8 @@ def open_table(name: str) -> Table:
 def _check(file: str, table: Table) -> None:
     """Refuse names that nothing has."""
     _known(file, "metric", [table.metric], METRICS.__contains__)
-    _known(file, "task", [one.task for one in table.columns], TASKS.__contains__)
-    columns = {one.name for one in table.columns}
+    _known(file, "task", [column.task for column in table.columns], TASKS.__contains__)
+    columns = {column.name for column in table.columns}
     for row in table.rows:
         for keys in (row.published, row.variant, row.aggregation):
             _known(file, f"column of {row.title!r}", keys, columns.__contains__)
@@ -149,7 +149,7 @@ def _check(file: str, table: Table) -> None:
         _known(file, "aggregation", row.aggregation.values(), _POOLINGS.__contains__)
 
 
-def _known(file: str, what: str, names: Any, there: Callable[[Any], bool]) -> None:
+def _known(file: str, what: str, names: Any, present: Callable[[Any], bool]) -> None:
     for name in names:
-        if not there(name):
+        if not present(name):
             raise FormatError(f"{file}: there is no {what} {name!r}")

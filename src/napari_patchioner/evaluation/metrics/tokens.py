@@ -86,17 +86,6 @@ _NEXT_NUMBER = re.compile(r"\s*\d")
 def tokenize(caption: str, following: str = "") -> list[str]:
     """Lower-case tokens without punctuation, as the caption tools' Stanford tokenizer has them.
 
-    Parameters
-    ----------
-    caption : str
-    following : str
-        The caption on the next line of the corpus: a single letter at the end ("in front of a.")
-        keeps its full stop unless a sentence begins after it.
-
-    Returns
-    -------
-    list of str
-
     Examples
     --------
     >>> tokenize("A child's bed (close up), open-air.")
@@ -104,23 +93,15 @@ def tokenize(caption: str, following: str = "") -> list[str]:
     >>> tokenize("a cat in front of a. St. Bernard on Main St.")
     ['a', 'cat', 'in', 'front', 'of', 'a.', 'st.', 'bernard', 'on', 'main', 'st.']
     """
-    text = _PARTS.sub(lambda found: _SPLIT[found[0].lower()], caption.translate(_QUOTES))
+    text = _PARTS.sub(lambda results: _SPLIT[results[0].lower()], caption.translate(_QUOTES))
     text = _CLITICS.sub(r" \1 ", text)
     line = f"{text}\n{following.translate(_QUOTES)}"
-    tokens = (_stopped(found, line) for found in _TOKEN.finditer(text))
+    tokens = (_stopped(results, line) for results in _TOKEN.finditer(text))
     return [_BRACKETS.get(token, token) for token in tokens if not _PUNCTUATION.fullmatch(token)]
 
 
 def tokenize_captions(captions: Sequence[str]) -> list[list[str]]:
     """Tokens of each line of a corpus, each read with the line after it in sight.
-
-    Parameters
-    ----------
-    captions : sequence of str
-
-    Returns
-    -------
-    list of list of str
 
     Examples
     --------
@@ -132,23 +113,16 @@ def tokenize_captions(captions: Sequence[str]) -> list[list[str]]:
 
 
 def tokenize_references(references: Sequence[Sequence[str]]) -> list[list[list[str]]]:
-    """Tokens of the references of each image, all of them as one corpus.
-
-    Parameters
-    ----------
-    references : sequence of sequence of str
-
-    Returns
-    -------
-    list of list of list of str
-    """
-    tokens = iter(tokenize_captions([one for sentences in references for one in sentences]))
+    """Tokens of the references of each image, all of them as one corpus."""
+    tokens = iter(
+        tokenize_captions([sentence for sentences in references for sentence in sentences])
+    )
     return [[next(tokens) for _ in sentences] for sentences in references]
 
 
-def _stopped(found: re.Match[str], line: str) -> str:
+def _stopped(results: re.Match[str], line: str) -> str:
     """Return a token in small letters, with its full stop where it is an abbreviation."""
-    word, end = found[0], found.end()
+    word, end = results[0], results.end()
     small = word.lower()
     if line[end : end + 1] != ".":
         return small.replace(" ", "\N{NO-BREAK SPACE}")
@@ -163,13 +137,7 @@ def _stopped(found: re.Match[str], line: str) -> str:
 
 
 def ngrams(tokens: list[str], longest: int = 4) -> list[Grams]:
-    """Count runs of 1 to ``longest`` tokens.
-
-    Returns
-    -------
-    list of Counter
-        One per length; keys are tuples of tokens.
-    """
+    """Count runs of 1 to ``longest`` tokens."""
     return [
         Counter(tuple(tokens[start : start + size]) for start in range(len(tokens) - size + 1))
         for size in range(1, longest + 1)

@@ -23,7 +23,7 @@ class ImageFolder:
     Parameters
     ----------
     folder : Path
-        Where to look; it is listed once, at the first question.
+        Where the images are; it is listed once, at the first query.
     skip_missing : bool
         Whether samples of images that are not there are left out instead of being an error.
 
@@ -55,12 +55,12 @@ class ImageFolder:
         """
         for name in (image, image.rsplit("/", 1)[-1], _stem(image), _number(_stem(image))):
             known = [path for path in self._known.get(name, []) if self._may_be(path, image)]
-            found = _same(_photographs(known))
-            if len(found) == 1:
-                return found[0]
-            if found:
+            result = _same(_photographs(known))
+            if len(result) == 1:
+                return result[0]
+            if result:
                 raise ImageError(
-                    f"{image}: both {found[0]} and {found[1]} could be this image; "
+                    f"{image}: both {result[0]} and {result[1]} could be this image; "
                     "name the folder of one of them"
                 )
         raise ImageError(f"{image}: there is no such image under {self.folder}")
@@ -143,5 +143,5 @@ def _stem(image: str) -> str:
 
 def _number(stem: str) -> str:
     """Return the number a stem ends with, without leading zeros; empty where there is none."""
-    found = _NUMBER.search(stem)
-    return found[1] if found else ""
+    match = _NUMBER.search(stem)
+    return match[1] if match else ""

@@ -1,6 +1,6 @@
 """What a model said of every sample, one line each: captioned once, scored as often as wanted.
 
-The first line tells what was asked of which model; a run goes on only where it would be told the
+The first line says what was asked of which model; a run goes on only where it would be given the
 same. A line that was cut off when the process died is dropped and its sample captioned again.
 """
 
@@ -42,8 +42,8 @@ class Prediction:
     score : float
         How sure it was, 0 to 1.
     seconds : float
-        Its share of the time it took to caption the image's regions, the look at the image left
-        out; of a crop the whole time, the look at the crop included.
+        Its share of the time it took to caption the image's regions, the encoding of the image left
+        out; of a crop the whole time, the encoding of the crop included.
     kind, geometry, members : str
         The region as `annotations.region_to_text` writes it.
     group : str
@@ -73,20 +73,7 @@ class Prediction:
 
 
 class PredictionFile:
-    """A file of predictions that grows image by image.
-
-    Parameters
-    ----------
-    path : Path
-        Made with its folder where it is not there.
-    asked : mapping
-        What is asked of which model.
-
-    Raises
-    ------
-    FormatError
-        The file holds predictions of something else.
-    """
+    """A file of predictions that grows image by image."""
 
     def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
         self.path = path
@@ -102,16 +89,16 @@ class PredictionFile:
         before, self.done, whole = _read(path)
         other = _different(before, asked)
         if other:
-            told = ", ".join(sorted(other))
+            names = ", ".join(sorted(other))
             raise FormatError(
-                f"{path}: holds predictions made with another {told}; name another folder by --out"
+                f"{path}: holds predictions made with another {names}; name another folder by --out"
             )
         if not whole:
             self._mend()
 
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Append predictions; they are on disk when this returns."""
-        lines = encode_text("".join(_line(asdict(one)) for one in predictions))
+        lines = encode_text("".join(_line(asdict(prediction)) for prediction in predictions))
         try:
             with self.path.open("ab") as file:
                 file.write(lines)
@@ -165,30 +152,42 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Prediction], bool]:
     except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
-        raise FormatError(f"{path}: line 1: does not tell what was asked")
-    found = [_prediction(path, place, line) for place, line in enumerate(lines[1:], start=2)]
-    return asked, found, whole
+        raise FormatError(f"{path}: line 1: does not say what was asked")
+    results = [_prediction(path, place, line) for place, line in enumerate(lines[1:], start=2)]
+    return asked, results, whole
 
 
 def _prediction(path: Path, place: int, line: str) -> Prediction:
     try:
         values = json.loads(line)
-        found = Prediction(**{**values, "references": tuple(values["references"])})
+        prediction = Prediction(**{**values, "references": tuple(values["references"])})
     except (ValueError, RecursionError, TypeError, KeyError):
-        found = None
-    if found is None or not _is_sound(found):
+        prediction = None
+    if prediction is None or not _is_sound(prediction):
         raise FormatError(f"{path}: line {place}: is no prediction")
-    return found
+    return prediction
 
 
-def _is_sound(one: Prediction) -> bool:
+def _is_sound(prediction: Prediction) -> bool:
     """Whether every field holds what it should."""
-    texts = (one.sample, one.image, one.caption, one.kind, one.geometry, one.members, one.group)
-    numbers = (one.score, one.seconds, 0.0 if one.found is None else one.found)
+    texts = (
+        prediction.sample,
+        prediction.image,
+        prediction.caption,
+        prediction.kind,
+        prediction.geometry,
+        prediction.members,
+        prediction.group,
+    )
+    numbers = (
+        prediction.score,
+        prediction.seconds,
+        0.0 if prediction.found is None else prediction.found,
+    )
     return (
-        one.variant in VARIANTS
-        and all(isinstance(text, str) for text in (*texts, one.category, one.problem))
-        and all(isinstance(text, str) for text in one.references)
+        prediction.variant in VARIANTS
+        and all(isinstance(text, str) for text in (*texts, prediction.category, prediction.problem))
+        and all(isinstance(text, str) for text in prediction.references)
         and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
     )
 
@@ -203,5 +202,5 @@ def _line(values: Mapping[str, Any]) -> str:
 
 
 def _different(before: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
-    told = json.loads(json.dumps(asked))
-    return {key for key in before.keys() | told.keys() if before.get(key) != told.get(key)}
+    now = json.loads(json.dumps(asked))
+    return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}

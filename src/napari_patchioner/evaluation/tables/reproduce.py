@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.evaluation.datasets import open_dataset
-from napari_patchioner.evaluation.markdown import markdown_table
 from napari_patchioner.evaluation.metrics import METRICS
 from napari_patchioner.evaluation.protocols import evaluate, score_predictions, write_scores
+from napari_patchioner.evaluation.protocols.page import markdown_table
+from napari_patchioner.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.captioner import Captioner
 
-    from ._table import Column, Row, Table
+    from .published import Column, Row, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def reproduce(
     load: Callable[[str], Captioner],
     *,
     models: Sequence[str] = (),
-    tell: Callable[[float, str], None] = lambda _fraction, _message: None,
+    progress: Progress = no_progress,
 ) -> list[Cell]:
     """Run every model of a table on every data set of it; what is missing leaves its cell empty.
 
@@ -90,8 +91,8 @@ def reproduce(
         Loads a model by its id; raises `PatchionerError` for one that is not installed.
     models : sequence of str
         Take rows of these models alone.
-    tell : callable
-        Told the share done and what is being done; may raise ``Cancelled``.
+    progress : callable
+        Given the fraction done and a message; may raise ``Cancelled``.
 
     Returns
     -------
@@ -108,9 +109,9 @@ def reproduce(
             cells += [_empty(row, column, str(error)) for column in table.columns]
             continue
         for column in table.columns:
-            told = _part(tell, len(cells), total, f"{row.title}, {column.title}")
+            inner = _part(progress, len(cells), total, f"{row.title}, {column.title}")
             try:
-                cells.append(_measure(table, bench, row, column, captioner, told))
+                cells.append(_measure(table, bench, row, column, captioner, inner))
             except PatchionerError as error:
                 cells.append(_empty(row, column, str(error)))
     return cells
@@ -130,10 +131,10 @@ def print_table(table: Table, cells: Sequence[Cell]) -> str:
     str
         ``27.9 / 27.9``: measured / published; a dash where there is none.
     """
-    found = {(one.row, one.column): one for one in cells}
-    rows = list(dict.fromkeys(one.row for one in cells))
+    results = {(cell.row, cell.column): cell for cell in cells}
+    rows = list(dict.fromkeys(cell.row for cell in cells))
     titles = [column.title for column in table.columns]
-    lines = [[row, *(_pair(found[row, title]) for title in titles)] for row in rows]
+    lines = [[row, *(_pair(results[row, title]) for title in titles)] for row in rows]
     name = METRICS[table.metric].title
     head = [f"{name}, measured / published", *titles]
     return f"{table.title}\n\n{markdown_table(head, lines)}\n\nPublished: {table.source}."
@@ -145,7 +146,7 @@ def _measure(
     row: Row,
     column: Column,
     captioner: Captioner,
-    tell: Callable[[float, str], None],
+    progress: Progress,
 ) -> Cell:
     dataset = open_dataset(
         column.task,
@@ -164,7 +165,7 @@ def _measure(
         variants=[variant],
         options={"pooling": pooling} if pooling else {},
         limit=bench.limit,
-        tell=tell,
+        progress=progress,
     )
     if not done.predictions:
         return _empty(row, column, f"{column.data}: no sample of it has its image here")
@@ -172,18 +173,16 @@ def _measure(
         done.predictions, column.task, metrics=[table.metric], tools=bench.tools
     )
     write_scores(folder / "scores.json", {"asked": done.asked, "scores": scores})
-    found = scores[variant]["all"]
-    value = found["metrics"].get(table.metric, {}).get("value")
+    result = scores[variant]["all"]
+    value = result["metrics"].get(table.metric, {}).get("value")
     measured = None if value is None else 100 * value
     published = row.published.get(column.name)
-    return Cell(row.title, column.title, measured, published, found["count"])
+    return Cell(row.title, column.title, measured, published, result["count"])
 
 
-def _part(
-    tell: Callable[[float, str], None], done: int, total: int, title: str
-) -> Callable[[float, str], None]:
-    """Tell progress of one cell as progress of the whole table."""
-    return lambda share, message: tell((done + share) / total, f"{title}: {message}")
+def _part(progress: Progress, done: int, total: int, title: str) -> Progress:
+    """Progress of one cell as progress of the whole table."""
+    return lambda share, message: progress((done + share) / total, f"{title}: {message}")
 
 
 def _file_name(title: str) -> str:
@@ -195,5 +194,5 @@ def _empty(row: Row, column: Column, why: str) -> Cell:
 
 
 def _pair(cell: Cell) -> str:
-    numbers = ("-" if one is None else f"{one:.1f}" for one in (cell.value, cell.published))
+    numbers = ("-" if item is None else f"{item:.1f}" for item in (cell.value, cell.published))
     return " / ".join(numbers)

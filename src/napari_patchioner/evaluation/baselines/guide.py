@@ -1,4 +1,4 @@
-"""GPT-2 with its key/value cache in the open, where the picture can act on it."""
+"""The picture's part: how well texts fit it, by CLIP."""
 
 from __future__ import annotations
 
@@ -8,13 +8,47 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 
+from napari_patchioner.bridges import unit_rows
 from napari_patchioner.bridges._published import read_config
 from napari_patchioner.checkpoints import fit, read_state
 from napari_patchioner.decoders._gpt2_bpe import Gpt2Tokenizer
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
+
+if TYPE_CHECKING:
+    Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+
+
+class Guide:
+    """Compares texts with one picture; a text is embedded once.
+
+    Parameters
+    ----------
+    picture : ndarray, shape (dim,)
+        The picture's vector, of any length.
+    embed_text : callable
+        Texts to vectors of the same space, shape (n, dim), of any length.
+    """
+
+    def __init__(self, picture: npt.NDArray[np.float32], embed_text: Embed) -> None:
+        self._picture = unit_rows(picture)
+        self._embed_text = embed_text
+        self._known: dict[str, float] = {}
+
+    def cosines(self, texts: Sequence[str]) -> Tensor:
+        """Cosine of each text and the picture, shape (len(texts),)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            result = unit_rows(self._embed_text(new)) @ self._picture
+            self._known.update(zip(new, result.tolist(), strict=True))
+        return torch.tensor([self._known[text] for text in texts])
+
 
 Past: TypeAlias = "tuple[tuple[Tensor, Tensor], ...]"
 """Keys and values of every layer, each of shape (n, heads, tokens, width)."""

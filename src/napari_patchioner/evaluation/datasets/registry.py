@@ -6,20 +6,16 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError
 
-from ._image_folder import ImageFolder
-from ._records import read_json
-from .dense import DenseCaptions
+from .boxes import DenseCaptions, RegionSets, VisualGenome
 from .image_captions import CocoCaptions, KarpathySplit
-from .localized_narratives import LocalizedNarratives
-from .region_sets import RegionSets
-from .traces import Traces
-from .visual_genome import VisualGenome
+from .image_folder import ImageFolder
+from .records import read_json
+from .traces import LocalizedNarratives, Traces
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ._file import FileDataset
-    from ._sample import Dataset, Task
+    from .records import Dataset, FileDataset, Task
 
 # The first that fits is taken, so the one that asks for more stands first.
 FORMS: tuple[type[FileDataset], ...] = (

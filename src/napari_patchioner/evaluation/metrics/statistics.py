@@ -1,4 +1,4 @@
-"""Whether a score of 0.7 means right seven times in ten."""
+"""How far a mean may be trusted: confidence intervals by drawing whole images again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,56 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its confidence interval.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        The estimate and the ends of the interval.
+    count : int
+        How many values went in.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def mean_interval(
+    values: Sequence[float] | npt.NDArray[np.float64],
+    images: Sequence[str],
+    *,
+    draws: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Mean of values with a percentile interval over images.
+
+    Regions of one image are not independent, so images are drawn, not regions. For a paired
+    comparison give the differences.
+
+    Examples
+    --------
+    >>> mean_interval([1.0, 1.0], ["a", "b"])
+    Interval(mean=1.0, low=1.0, high=1.0, count=2)
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if not numbers.size:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    _, index = np.unique(np.asarray(images), return_inverse=True)
+    sums = np.bincount(index, weights=numbers)
+    counts = np.bincount(index)
+    picks = np.random.default_rng(seed).integers(len(counts), size=(draws, len(counts)))
+    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return Interval(float(numbers.mean()), float(low), float(high), int(numbers.size))
+
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -46,14 +96,6 @@ def score_bins(
     ----------
     scores : sequence of float, length n
         0 to 1.
-    right : sequence of bool or float, length n
-        Whether each caption was right.
-    edges : sequence of float
-        Ascending ends of the ranges.
-
-    Returns
-    -------
-    list of ScoreBin
     """
     scores, right = np.asarray(scores, np.float64), np.asarray(right, np.float64)
     place = np.clip(np.digitize(scores, edges) - 1, 0, len(edges) - 2)
@@ -74,18 +116,6 @@ def calibration_error(
     bins: int = 10,
 ) -> float:
     """Measure the expected calibration error: the mean gap between score and accuracy.
-
-    Parameters
-    ----------
-    scores, right : sequence of float, length n
-        As in `score_bins`.
-    bins : int
-        How many equal ranges.
-
-    Returns
-    -------
-    float
-        0 is perfect; nan without captions.
 
     Examples
     --------
