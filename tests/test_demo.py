@@ -13,7 +13,12 @@ import napari_patchioner.viewer
 from napari_patchioner._cli._overlay import overlay_png
 from napari_patchioner._cli._samples import SAMPLES
 from napari_patchioner._cli._text import text_table
-from napari_patchioner.annotations import Annotation, read_annotations, read_tidy_csv
+from napari_patchioner.annotations import (
+    Annotation,
+    read_annotations,
+    read_tidy_csv,
+    shape_from_region,
+)
 from napari_patchioner.cli import main
 from napari_patchioner.decoders import Caption
 from napari_patchioner.demo import has_display
@@ -67,7 +72,7 @@ def test_the_demonstration_writes_tables_and_a_picture(
         ("a thing, I think", "model", "parrot")
     }
     shown = sum(len(read_annotations(folder / f"shapes-{s.name}.csv")) for s in SAMPLES)
-    assert shown == sum(item.shape_type is not None for item in captions)
+    assert shown == sum(shape_from_region(item.region) is not None for item in captions)
     with Image.open(folder / "overlay.png") as overlay:
         assert overlay.width > 600
         assert overlay.height > sum(len(s.picture()) for s in SAMPLES)
