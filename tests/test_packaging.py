@@ -117,6 +117,8 @@ def test_the_lock_holds_what_the_dependencies_ask_for() -> None:
             installed = distribution(name)
         except PackageNotFoundError:
             continue  # of another group, or for another platform
+        if installed.version != versions.get(canonicalize_name(name), installed.version):
+            continue  # the lowest or the newest of the range asks for other packages
         for entry in installed.requires or ():
             requirement = Requirement(entry)
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
