@@ -23,11 +23,11 @@ import skimage.data
 import torch
 from full_size import VISION
 
-from napari_patchioner.backbones import as_rgb
 from napari_patchioner.bridges import NormalizeBridge
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import QuoteDecoder
 from napari_patchioner.grids import GridStore, grid_key, pool
+from napari_patchioner.images import as_rgb
 from napari_patchioner.models import load_model
 from napari_patchioner.regions import Box, cover
 

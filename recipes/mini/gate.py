@@ -11,10 +11,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from napari_patchioner.backbones._dense import dense
-from napari_patchioner.backbones._picture import as_rgb
 from napari_patchioner.backbones.appearance import appearance_axes
 from napari_patchioner.backbones.gate import distance, score, summary
-from napari_patchioner.images import read_picture
+from napari_patchioner.images import as_rgb, read_picture
 
 from ._painted import FAMILIES
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from .backbones import RegionEncoder, as_rgb
+from .backbones import RegionEncoder
 from .bridges import WishfulBridge
 from .decoders import Wishes
 from .errors import ModelError
 from .grids import grid_key, pool
+from .images import as_rgb
 from .regions import cover, each, united
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from napari_patchioner.backbones import gate
-from napari_patchioner.backbones._picture import as_rgb
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import ModelError
+from napari_patchioner.images import as_rgb
 from recipes.mini._painted import FAMILIES
 from recipes.mini.features import load_network
 from recipes.mini.gate import MANNERS, disguise, fit, read

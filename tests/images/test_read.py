@@ -7,9 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_patchioner.backbones import as_rgb
 from napari_patchioner.errors import ImageError
-from napari_patchioner.images import read_image
+from napari_patchioner.images import as_rgb, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ import zarr
 from near_sighted import near_sighted
 from PIL import Image
 
-from napari_patchioner.backbones import as_rgb
 from napari_patchioner.errors import ImageError, RegionError
+from napari_patchioner.images import as_rgb
 from napari_patchioner.pyramid import Levels, open_image, open_levels
 from napari_patchioner.pyramid._stored import StoredImage
 from napari_patchioner.pyramid._tiff import Held

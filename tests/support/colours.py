@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.backbones._picture import as_rgb
 from napari_patchioner.bridges import Crossing
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.images import as_rgb
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-from napari_patchioner.backbones import as_rgb
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.grids import grid_key
+from napari_patchioner.images import as_rgb
 
 
 class Looking(Captioner):

@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from napari_patchioner.backbones import as_rgb
 from napari_patchioner.bridges import NormalizeBridge
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
+from napari_patchioner.images import as_rgb
 
 SIDE, PATCH = 8, 4
 TILE = SIDE * PATCH

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from napari_patchioner.images import read_image
-
 from ._backbone import Backbone, RegionEncoder, TextTower
-from ._picture import as_rgb
 
-__all__ = ["Backbone", "RegionEncoder", "TextTower", "as_rgb", "read_image"]
+__all__ = ["Backbone", "RegionEncoder", "TextTower"]

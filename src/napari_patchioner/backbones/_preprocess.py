@@ -12,8 +12,7 @@ from torch import Tensor
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridTransform
-
-from ._picture import as_rgb
+from napari_patchioner.images import as_rgb
 
 if TYPE_CHECKING:
     import numpy.typing as npt

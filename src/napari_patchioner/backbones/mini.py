@@ -12,10 +12,10 @@ from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.checkpoints import file_sha256
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
+from napari_patchioner.images import as_rgb
 
 from ._dense import dense
 from ._efficientnet import EfficientNetLite
-from ._picture import as_rgb
 from ._progress import silent
 from ._resample import resample
 from ._threads import spare_core

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.backbones import read_image
+from napari_patchioner.images import read_image
 from napari_patchioner.pyramid import BIG, StoredImage, open_image
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.backbones import as_rgb
 from napari_patchioner.errors import ImageError
+from napari_patchioner.images import as_rgb
 
 from ._range import brightness_range
 from ._shrunk import Shrunk

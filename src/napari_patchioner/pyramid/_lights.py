@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.backbones import as_rgb
-from napari_patchioner.backbones._picture import MANY_COLOURS, is_composite
 from napari_patchioner.errors import ImageError
+from napari_patchioner.images import CHANNEL_COLOURS, as_rgb, is_composite
 
 from ._range import brightness_range
 
@@ -95,7 +94,7 @@ def lights_for(data: Any, told: Sequence[Light] | None, channels: int) -> tuple[
     elif channels == 3 or is_composite(channels):
         return None
     else:
-        lights = tuple(Light(MANY_COLOURS[n % len(MANY_COLOURS)]) for n in range(channels))
+        lights = tuple(Light(CHANNEL_COLOURS[n % len(CHANNEL_COLOURS)]) for n in range(channels))
     return tuple(
         Light(one.colour, one.limits or _own_limits(data, number), one.shown)
         for number, one in enumerate(lights)

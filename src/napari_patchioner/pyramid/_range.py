@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.backbones._picture import is_composite, own_limits
+from napari_patchioner.images import is_composite, own_limits
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -44,7 +44,7 @@ def test_every_sample_is_captioned_in_every_way(dataset, mini, tmp_path, monkeyp
 
 
 def test_captions_are_those_of_the_captioner(dataset, mini: Captioner, tmp_path):
-    from napari_patchioner.backbones import read_image
+    from napari_patchioner.images import read_image
 
     done = evaluate(dataset, mini, tmp_path / "p.jsonl", variants=("model", "whole-image"))
     first = list(dataset.samples())[:2]

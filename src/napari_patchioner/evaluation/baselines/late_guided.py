@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from napari_patchioner.backbones import as_rgb
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridTransform
+from napari_patchioner.images import as_rgb
 
 from .crops import crop
 from .guide import Gpt2, Guide

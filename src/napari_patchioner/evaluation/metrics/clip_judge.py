@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_patchioner.backbones import read_image
 from napari_patchioner.backbones._clip_config import tower_config
 from napari_patchioner.backbones._clip_text import ClipText
 from napari_patchioner.backbones._clip_vision import ClipVision
@@ -22,6 +21,7 @@ from napari_patchioner.bridges import unit_rows
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ImageError, ModelError
+from napari_patchioner.images import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

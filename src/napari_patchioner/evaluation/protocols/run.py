@@ -12,11 +12,11 @@ import numpy as np
 
 from napari_patchioner.annotations import region_to_text
 from napari_patchioner.annotations._wkt import members_cell
-from napari_patchioner.backbones import read_image
 from napari_patchioner.errors import FormatError, ModelError, PatchionerError, RegionError
 from napari_patchioner.evaluation.baselines import crop
 from napari_patchioner.evaluation.metrics.diversity import self_retrieval
 from napari_patchioner.grids import pool
+from napari_patchioner.images import read_image
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import WholeImage, cover
 

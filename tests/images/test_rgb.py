@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from napari_patchioner.backbones._picture import as_rgb
 from napari_patchioner.errors import ImageError
+from napari_patchioner.images import as_rgb
 
 RAMP = np.linspace(0, 1, 256).reshape(16, 16)
 

@@ -1,4 +1,4 @@
-"""One door for every picture: whatever the array, out come 8-bit colours."""
+"""Arrays of any kind as 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from napari_patchioner.errors import ImageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Limits: TypeAlias = tuple[float, float]
 AnyArray: TypeAlias = npt.NDArray[Any]
 
 _ABSURD = 1e30
@@ -22,7 +21,7 @@ _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 _MOST_CHANNELS = 12
 # Red, green and blue of the channels' light, as napari has them by default.
 _TWO = ((1, 0, 1), (0, 1, 0))
-MANY_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))
+CHANNEL_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))
 
 
 def as_rgb(
@@ -97,30 +96,21 @@ def _check_shape(array: AnyArray) -> None:
 
 
 def _numbers(array: AnyArray, *, known: bool) -> tuple[AnyArray, npt.NDArray[np.bool_] | None]:
-    """Replace what is not finite, and say where there is no number at all; None for nowhere."""
+    """Replace what is not finite, and mark what is no number at all; None for nowhere."""
     if array.dtype.kind != "f":
         return array, None
     absent = None
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
-        there = np.isfinite(array)
-        if not (there.any() or known):
+        finite = array[np.isfinite(array)]
+        if not (finite.size or known):
             raise ImageError("the image holds no finite value; choose another one")
         absent = np.isnan(array)
-        low, high = (
-            (float(f(array[there], initial=0 if known else None)) for f in (np.min, np.max))
-            if False
-            else _extremes(array[there])
-        )
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         array = np.nan_to_num(array, nan=low, posinf=high, neginf=low)
     if max(-low, high) > _ABSURD:
         raise ImageError(f"the image holds values beyond {_ABSURD:g}, which are no brightness")
     return array, absent
-
-
-def _extremes(values: AnyArray) -> Limits:
-    """Return the least and the greatest value; zeros where there is none."""
-    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
 def _composite(
@@ -128,7 +118,9 @@ def _composite(
 ) -> npt.NDArray[np.uint8]:
     """Add up the light of several channels, each in a colour of its own."""
     count = channels.shape[2]
-    colours = _TWO if count == 2 else [MANY_COLOURS[i % len(MANY_COLOURS)] for i in range(count)]
+    colours = (
+        _TWO if count == 2 else [CHANNEL_COLOURS[i % len(CHANNEL_COLOURS)] for i in range(count)]
+    )
     pairs = [None] * count if limits is None else np.broadcast_to(limits, (count, 2))
     light = np.zeros((*channels.shape[:2], 3), np.uint16)
     for number, (colour, pair) in enumerate(zip(colours, pairs, strict=True)):
@@ -145,28 +137,23 @@ def _stretch(colours: AnyArray, limits: Any) -> npt.NDArray[np.uint8]:
         colours = colours.astype(np.uint8) * np.uint8(255)
     if limits is None and colours.dtype == np.uint8:
         return colours
-    low, high = _checked(limits) if limits is not None else own_limits(colours)
-    exact = _enough(colours.dtype, high - low)
+    if limits is None:
+        low, high = own_limits(colours)
+    else:
+        low, high = (float(value) for value in limits)
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ImageError(f"contrast limits must be two rising numbers, not {low} and {high}")
+    # Half the memory where single precision holds all values.
+    single = colours.dtype.itemsize <= 2 or (
+        colours.dtype == np.float32 and 1e-30 < high - low < 1e30
+    )
+    exact = np.float32 if single else np.float64
     scaled = (np.clip(colours.astype(exact), low, high) - exact(low)) / exact(high - low)
     pixels: npt.NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
     return pixels
 
 
-def _enough(dtype: np.dtype[Any], span: float) -> type[Any]:
-    """Return the float type that holds all values; half the memory where single precision does."""
-    single = dtype.itemsize <= 2 or (dtype == np.float32 and 1e-30 < span < 1e30)
-    return np.float32 if single else np.float64
-
-
-def _checked(limits: Sequence[float]) -> Limits:
-    """Return contrast limits as floats, or say what is wrong with them."""
-    low, high = (float(value) for value in limits)
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise ImageError(f"contrast limits must be two rising numbers, not {low} and {high}")
-    return low, high
-
-
-def own_limits(colours: AnyArray) -> Limits:
+def own_limits(colours: AnyArray) -> tuple[float, float]:
     """Return the values to show as black and as white when nobody says.
 
     Parameters
