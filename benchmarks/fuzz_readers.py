@@ -303,7 +303,7 @@ def _parquet(data: bytes, chance: random.Random) -> bytes:
 
 def _project(data: bytes, chance: random.Random) -> bytes:
     """Damage a record and put the checksum right, so that what is within is looked at."""
-    from napari_patchioner.annotations.project._project_lines import checksum
+    from napari_patchioner.annotations.project.file import checksum
 
     damaged_ = chance.choice((_bytes, _numbers, _json))(data, chance)
     found = re.search(rb'"checksum": "([0-9a-f]{32})"', damaged_)

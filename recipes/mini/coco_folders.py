@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.draw import polygon2mask
 
-from napari_patchioner.annotations._rle import runs_mask
+from napari_patchioner.annotations.rle import runs_mask
 from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.metrics.mention import plain_name
 from napari_patchioner.images import image_size, read_picture

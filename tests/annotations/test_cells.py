@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from napari_patchioner.annotations._cells import guard_cell, guard_extra_cell, unguard_cell
+from napari_patchioner.annotations.table import guard_cell, guard_extra_cell, unguard_cell
 
 TRICKY = st.text(st.sampled_from("'=+-@\t\r\n a1"), max_size=6)
 

@@ -20,12 +20,12 @@ from napari_patchioner.annotations import (
     read_annotations,
     read_head,
     read_project,
-    unique,
+    with_unique_uids,
     write_annotations,
 )
-from napari_patchioner.annotations._rle import encode_runs
 from napari_patchioner.annotations.formats._coco_drawing import coco_drawing
-from napari_patchioner.annotations.project._project_counts import read_counts, read_image_path
+from napari_patchioner.annotations.project.file import read_counts, read_image_path
+from napari_patchioner.annotations.rle import encode_runs
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, RegionSet, WholeImage
 
@@ -230,6 +230,6 @@ def test_copies_of_one_name_are_counted_once_each() -> None:
             Text.made += 1
             return str.__format__(self, how)
 
-    copies = unique([Annotation(Text("a"), "", WholeImage())] * 1000)
+    copies = with_unique_uids([Annotation(Text("a"), "", WholeImage())] * 1000)
     assert [one.uid for one in copies][-1] == "a-1000"
     assert Text.made < 5000

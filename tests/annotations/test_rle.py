@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from napari_patchioner.annotations import region_from_text, region_to_text
-from napari_patchioner.annotations._rle import decode_runs, encode_runs, mask_runs, runs_mask
-from napari_patchioner.annotations._wkt import members_cell
+from napari_patchioner.annotations.rle import decode_runs, encode_runs, mask_runs, runs_mask
+from napari_patchioner.annotations.wkt import members_cell
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, RegionSet
 

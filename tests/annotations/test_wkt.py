@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_patchioner.annotations import region_from_wkt, region_to_wkt
-from napari_patchioner.annotations._wkt import members_cell
+from napari_patchioner.annotations.wkt import members_cell
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
     Box,

@@ -18,7 +18,7 @@ import numpy as np
 from napari.layers import Image, Shapes
 from qtpy.QtCore import QCoreApplication, QTimer
 
-from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf
+from napari_patchioner.annotations import Project, ProjectImage, ProjectStore
 from napari_patchioner.viewer.canvas import table
 from napari_patchioner.viewer.canvas.binding import LayerBinding
 from napari_patchioner.viewer.keeping.autosave import Autosave
@@ -57,7 +57,7 @@ class Hand:
         self.log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.random = np.random.default_rng(os.getpid())
         self.count, self.last = 0, ""
-        shelf = ProjectShelf(PIXELS, folder / "cells.tif", "cells.tif")
+        shelf = ProjectStore(PIXELS, folder / "cells.tif", "cells.tif")
         snapshots = Snapshots(self.session)
         self.autosave = Autosave(
             lambda: Project(ProjectImage("cells.tif"), snapshots.take([KEY])), shelf.write

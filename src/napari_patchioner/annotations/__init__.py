@@ -23,38 +23,39 @@ from napari_patchioner.annotations.formats._tidy_csv import (
     read_tidy_csv,
     write_tidy_csv,
 )
-from napari_patchioner.annotations.project._project import Project, ProjectImage, ProjectRecord
-from napari_patchioner.annotations.project._project_file import (
+from napari_patchioner.annotations.project.file import (
     NewerVersion,
+    ProjectLines,
     ProjectTaken,
     projects_folder,
     read_head,
     read_project,
     write_project,
 )
-from napari_patchioner.annotations.project._project_lines import ProjectLines
-from napari_patchioner.annotations.project._project_places import (
+from napari_patchioner.annotations.project.places import (
     find_projects,
+    project_of_other_pixels,
     project_path,
     remember_project,
     spare_path,
-    strange_project,
 )
-from napari_patchioner.annotations.project._project_shelf import CopyProject, ProjectShelf
+from napari_patchioner.annotations.project.records import Project, ProjectImage, ProjectRecord
+from napari_patchioner.annotations.project.store import CopyProject, ProjectStore
 
-from ._annotation import KINDS, Annotation, Source, new_uid
-from ._captioned import with_human_caption, with_model_caption
-from ._carried import annotation_from, carried, unique
-from ._content_hash import content_hash
-from ._file_names import short_name
-from ._images import ImageInfo, Images, is_image, is_numbered
-from ._metadata import forget_files, source_format, stated_size
-from ._napari_shape import region_from_shape, shape_from_region
-from ._notes import Notes, leaving_out, note, noting
-from ._plane import axes_drawn_along, fitted, other_axes
-from ._region_text import region_from_text, region_to_text
-from ._table import encode_text, write_bytes
-from ._wkt import region_from_wkt, region_to_wkt
+from .files import encode_text, short_name, write_bytes
+from .images import ImageInfo, Images, content_hash, is_image, is_numbered
+from .metadata import forget_files, source_format, stated_size
+from .napari_shapes import (
+    axes_drawn_along,
+    fitted,
+    other_axes,
+    region_from_shape,
+    shape_from_region,
+)
+from .notes import Notes, leaving_out, note, noting
+from .record import KINDS, Annotation, Source, new_uid, with_human_caption, with_model_caption
+from .texts import annotation_from_texts, record_texts, with_unique_uids
+from .wkt import region_from_text, region_from_wkt, region_to_text, region_to_wkt
 
 __all__ = [
     "FORMATS",
@@ -71,12 +72,11 @@ __all__ = [
     "ProjectImage",
     "ProjectLines",
     "ProjectRecord",
-    "ProjectShelf",
+    "ProjectStore",
     "ProjectTaken",
     "Source",
-    "annotation_from",
+    "annotation_from_texts",
     "axes_drawn_along",
-    "carried",
     "content_hash",
     "encode_text",
     "files_to_write",
@@ -96,6 +96,7 @@ __all__ = [
     "note",
     "noting",
     "other_axes",
+    "project_of_other_pixels",
     "project_path",
     "projects_folder",
     "read_annotations",
@@ -103,6 +104,7 @@ __all__ = [
     "read_napari_csv",
     "read_project",
     "read_tidy_csv",
+    "record_texts",
     "region_from_shape",
     "region_from_text",
     "region_from_wkt",
@@ -114,10 +116,9 @@ __all__ = [
     "source_format",
     "spare_path",
     "stated_size",
-    "strange_project",
-    "unique",
     "with_human_caption",
     "with_model_caption",
+    "with_unique_uids",
     "write_annotations",
     "write_bytes",
     "write_napari_csv",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_patchioner.annotations import Annotation, region_from_text, region_to_text
-from napari_patchioner.annotations._wkt import members_cell
+from napari_patchioner.annotations.wkt import members_cell
 
 from ._job import Outcome
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import FORMATS
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.formats._parquet import parquet_modules, table_of
+from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.errors import FormatError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from napari_patchioner.annotations import (
     write_annotations,
     write_tidy_csv,
 )
-from napari_patchioner.annotations import _table as table_module
+from napari_patchioner.annotations import files as files_module
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, Point, Polygon, RegionSet, Trace, WholeImage
 
@@ -225,7 +225,7 @@ def test_a_failure_while_writing_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     path = _write(tmp_path, "old")
-    monkeypatch.setattr(table_module.os, "fsync", full)
+    monkeypatch.setattr(files_module.os, "fsync", full)
     with pytest.raises(FormatError, match="No space left"):
         write_tidy_csv(path, [Annotation("a", "c", WholeImage())])
     assert path.read_text() == "old"

@@ -19,19 +19,19 @@ from napari_patchioner.annotations import (
     ProjectImage,
     ProjectLines,
     ProjectRecord,
-    ProjectShelf,
+    ProjectStore,
     ProjectTaken,
     content_hash,
     find_projects,
+    project_of_other_pixels,
     project_path,
     projects_folder,
     read_head,
     read_project,
-    strange_project,
     write_project,
 )
-from napari_patchioner.annotations import _content_hash as hashing
-from napari_patchioner.annotations.project._project_file import backup_path, decode_project
+from napari_patchioner.annotations import images as hashing
+from napari_patchioner.annotations.project.file import backup_path, decode_project
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError
 
@@ -201,7 +201,7 @@ def with_version(path, version):
     data = path.read_bytes().replace(b'"version": "1.1"', f'"version": "{version}"'.encode())
     start, rest = data.split(b'"checksum": "')
     start += b'"checksum": "'
-    from napari_patchioner.annotations.project._project_lines import checksum
+    from napari_patchioner.annotations.project.file import checksum
 
     path.write_bytes(start + checksum(start, rest[32:]).encode() + rest[32:])
 
@@ -250,7 +250,7 @@ def test_fields_of_a_newer_minor_version_are_carried_along(tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_told_with_its_place(tmp_path, monkeypatch, record, problem):
-    module = "napari_patchioner.annotations.project._project_lines.record_to_json"
+    module = "napari_patchioner.annotations.project.file.record_to_json"
     monkeypatch.setattr(module, lambda _: record)
     write_project(tmp_path / "p.json", project(box()))
     with pytest.raises(FormatError, match=f"^p.json: .*{problem}") as caught:
@@ -361,15 +361,15 @@ def test_a_name_taken_by_other_pixels_is_left_to_them(image_file):
     other = "f" * 32
     assert project_path(image_file, other).name == "cells.tif.ffffffff.patchioner.json"
     assert find_projects(image_file, other) == []
-    assert strange_project(image_file, other) == project_path(image_file, CONTENT)
-    assert strange_project(image_file, CONTENT) is None
+    assert project_of_other_pixels(image_file, other) == project_path(image_file, CONTENT)
+    assert project_of_other_pixels(image_file, CONTENT) is None
 
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
 
 def shelf(image_file, pixels=PIXELS):
-    return ProjectShelf(pixels, image_file, str(image_file or "noise").rpartition("/")[2])
+    return ProjectStore(pixels, image_file, str(image_file or "noise").rpartition("/")[2])
 
 
 def captions(project):
@@ -393,9 +393,9 @@ def test_a_renamed_or_moved_image_is_known_again(image_file, tmp_path):
 
 
 def test_where_the_work_lies_is_told_once_if_it_is_not_beside_the_image(image_file, monkeypatch):
-    from napari_patchioner.annotations.project import _project_places
+    from napari_patchioner.annotations.project import places
 
-    monkeypatch.setattr(_project_places.os, "access", lambda *_: False)
+    monkeypatch.setattr(places.os, "access", lambda *_: False)
     mine = shelf(image_file)
     path = mine.write(project(box(caption="one")))
     assert path.parent == projects_folder()
@@ -459,16 +459,16 @@ def test_work_on_other_pixels_is_offered_and_never_overwritten(image_file):
 def test_where_the_image_lies_on_a_full_or_read_only_drive_the_own_folder_is_used(
     image_file, monkeypatch
 ):
-    from napari_patchioner.annotations.project import _project_file
+    from napari_patchioner.annotations.project import file as project_file
 
-    writing = _project_file.write_bytes
+    writing = project_file.write_bytes
 
     def refuse(path, data):
         if path.parent == image_file.parent:
             raise FormatError(f"{path}: cannot be written (Read-only file system)")
         writing(path, data)
 
-    monkeypatch.setattr(_project_file, "write_bytes", refuse)
+    monkeypatch.setattr(project_file, "write_bytes", refuse)
     mine = shelf(image_file)
     assert mine.write(project(box(caption="one"))).parent == projects_folder()
     assert "Read-only" in mine.note
@@ -507,10 +507,10 @@ def copied(image_file, tmp_path, name="cells.tif"):
 def test_a_copy_of_an_image_goes_on_beside_itself_and_takes_nothing_over_by_itself(
     image_file, tmp_path, monkeypatch, at_home
 ):
-    from napari_patchioner.annotations.project import _project_places
+    from napari_patchioner.annotations.project import places
 
     if at_home:
-        monkeypatch.setattr(_project_places.os, "access", lambda *_: False)
+        monkeypatch.setattr(places.os, "access", lambda *_: False)
     first = shelf(image_file).write(project(box(caption="one")))
     saved, other = first.read_bytes(), copied(image_file, tmp_path)
     copy = shelf(other)
@@ -565,18 +565,18 @@ def test_an_image_whose_name_begins_with_anothers_is_not_taken_for_it(image_file
 def test_names_as_long_as_the_drive_allows_are_saved_beside_and_at_home(
     image_file, monkeypatch, name, writable
 ):
-    from napari_patchioner.annotations.project import _project_file
+    from napari_patchioner.annotations.project import file as project_file
 
     long = image_file.with_name(name)
     image_file.rename(long)
-    writing = _project_file.write_bytes
+    writing = project_file.write_bytes
 
     def refuse(path, data):
         if path.parent == long.parent and not writable:
             raise FormatError(f"{path}: cannot be written (Read-only file system)")
         writing(path, data)
 
-    monkeypatch.setattr(_project_file, "write_bytes", refuse)
+    monkeypatch.setattr(project_file, "write_bytes", refuse)
     for caption in ("one", "two"):
         mine = shelf(long)
         mine.find()
@@ -602,10 +602,10 @@ def test_names_that_differ_only_at_their_ends_stay_apart(image_file):
 TOGETHER = """
 import sys, time
 import numpy as np
-from napari_patchioner.annotations import Project, ProjectImage, ProjectRecord, ProjectShelf
+from napari_patchioner.annotations import Project, ProjectImage, ProjectRecord, ProjectStore
 
 who, image, start = sys.argv[1:]
-shelf = ProjectShelf(np.arange(24, dtype=np.uint8).reshape(4, 6), image, "cells.tif")
+shelf = ProjectStore(np.arange(24, dtype=np.uint8).reshape(4, 6), image, "cells.tif")
 found = shelf.find()
 records = list(found.records) if found else []
 while time.time() < float(start):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectRecord, write_project
-from napari_patchioner.annotations.project._project_counts import read_counts, read_image_path
+from napari_patchioner.annotations.project.file import read_counts, read_image_path
 from napari_patchioner.errors import FormatError
 
 BOX = np.array([[0, 0], [0, 9], [9, 9], [9, 0]], float)

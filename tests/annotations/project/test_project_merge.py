@@ -13,14 +13,14 @@ from napari_patchioner.annotations import (
     Project,
     ProjectImage,
     ProjectRecord,
-    ProjectShelf,
+    ProjectStore,
     content_hash,
     project_path,
     projects_folder,
     read_project,
     write_project,
 )
-from napari_patchioner.annotations.project._project_merge import merge_projects
+from napari_patchioner.annotations.project.records import merge_projects
 
 BOX = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -132,7 +132,7 @@ def image_file(tmp_path):
 
 
 def shelf(image_file):
-    return ProjectShelf(PIXELS, image_file, "cells.tif")
+    return ProjectStore(PIXELS, image_file, "cells.tif")
 
 
 def write(path, when, *records, image_path=""):

@@ -14,13 +14,13 @@ import pytest
 from napari_patchioner.annotations import (
     Project,
     ProjectImage,
-    ProjectShelf,
+    ProjectStore,
     content_hash,
     project_path,
     projects_folder,
 )
-from napari_patchioner.annotations.project import _project_sweep as module
-from napari_patchioner.annotations.project._project_sweep import sweep
+from napari_patchioner.annotations.project import places as module
+from napari_patchioner.annotations.project.places import sweep
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
@@ -67,7 +67,7 @@ def test_files_of_a_killed_writer_go_when_they_are_old(image_file, monkeypatch, 
     assert done.returncode == -9
     hidden = list(path.parent.glob(".*"))
     assert len(hidden) == 1
-    shelf = ProjectShelf(PIXELS, image_file, "cells.tif")
+    shelf = ProjectStore(PIXELS, image_file, "cells.tif")
     shelf.find()
     assert hidden[0].exists(), "it may be another process at work"
     later(monkeypatch, 3600)
@@ -109,7 +109,7 @@ def test_a_second_name_of_an_old_file_is_as_young_as_the_name(tmp_path):
 
 
 def test_the_users_folder_and_the_index_are_swept_for_this_image_only(monkeypatch):
-    shelf = ProjectShelf(PIXELS, None, "noise")
+    shelf = ProjectStore(PIXELS, None, "noise")
     place = shelf.write(Project(ProjectImage("noise")))
     content = shelf.image.content
     index = projects_folder() / "index"
@@ -121,7 +121,7 @@ def test_the_users_folder_and_the_index_are_swept_for_this_image_only(monkeypatc
     for one in (*mine, theirs):
         one.write_text("x")
     later(monkeypatch, 3600)
-    ProjectShelf(PIXELS, None, "noise").find()
+    ProjectStore(PIXELS, None, "noise").find()
     assert not any(one.exists() for one in mine)
     assert theirs.exists()
     assert place.exists()

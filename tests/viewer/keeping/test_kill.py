@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from edit_until_killed import digest
 
-from napari_patchioner.annotations import ProjectShelf, read_project
+from napari_patchioner.annotations import ProjectStore, read_project
 
 SCRIPT = Path(__file__).parents[2] / "support" / "edit_until_killed.py"
 REGIONS = int(os.environ.get("REGIONS", "0"))
@@ -127,7 +127,7 @@ def test_the_image_is_known_again_after_a_kill(tmp_path, nursery):
     while not (tmp_path / "cells.tif.patchioner.json").exists():
         time.sleep(0.02)
     os.kill(child, signal.SIGKILL)
-    shelf = ProjectShelf(np.zeros((64, 64), np.uint8), tmp_path / "renamed.tif", "renamed.tif")
+    shelf = ProjectStore(np.zeros((64, 64), np.uint8), tmp_path / "renamed.tif", "renamed.tif")
     assert shelf.find() is None
     [offered] = shelf.copies
     assert shelf.take(offered.path).records

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_patchioner.annotations._rle import mask_in_image
+from napari_patchioner.annotations.rle import mask_in_image
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import check_time
 from napari_patchioner.regions import Mask

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
-from napari_patchioner.annotations._notes import Notes, leaving_out, noting
-from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.annotations.files import write_bytes
+from napari_patchioner.annotations.notes import Notes, leaving_out, noting
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import (
     charge_bytes,

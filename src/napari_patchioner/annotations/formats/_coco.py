@@ -12,17 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import (
-    CLASS,
-    METADATA,
-    annotation_from,
-    as_extras,
-    carried_with_image,
-    unique,
-)
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import ImageInfo, image_name, is_image
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.images import ImageInfo, image_name, is_image
+from napari_patchioner.annotations.metadata import (
     OURS,
     base_of,
     is_deleted,
@@ -33,7 +24,16 @@ from napari_patchioner.annotations._metadata import (
     with_metadata,
     with_our_texts,
 )
-from napari_patchioner.annotations._notes import leaving_out, note
+from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    CLASS,
+    METADATA,
+    annotation_from_texts,
+    as_extras,
+    record_texts_with_image,
+    with_unique_uids,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import WholeImage, same_drawing
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._fields import Fields
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.annotations.fields import Fields
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Base
+    from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
     from ._coco_drawing import Size
@@ -196,7 +196,7 @@ def _info_size(info: ImageInfo | None) -> Size | None:
 def _entry(annotation: Annotation, name: str, size: Size | None) -> dict[str, Any]:
     """Return what COCO says about one region."""
     score = {} if annotation.score is None else {"score": annotation.score}
-    attributes = carried_with_image(annotation, name)
+    attributes = record_texts_with_image(annotation, name)
     attributes.pop(METADATA, None)
     said = {"caption": annotation.caption, **score, "attributes": attributes}
     return {**_drawing(annotation, size), "iscrowd": 0, **said}
@@ -498,7 +498,7 @@ def read(path: Path) -> list[Annotation]:
                 about = {name: known.raw[name].get(key) for name, key in keys.items()}
                 one = with_metadata(one, _KIND, file, place, value, about)
             found.append(one if one.uid else replace(one, uid=str(next(numbers))))
-    return unique(found)
+    return with_unique_uids(found)
 
 
 def _is_plain(whole: dict[str, Any]) -> bool:
@@ -566,7 +566,7 @@ def _annotation(
         return coco_region(fields_of(coco_drawing(region, size), entry.where))
 
     try:
-        found = annotation_from(
+        found = annotation_from_texts(
             attributes,
             drawn=drawn,
             image=image,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import METADATA, carried_with_image
-from napari_patchioner.annotations._columns import check_unique
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import METADATA, record_texts_with_image
 from napari_patchioner.regions import WholeImage
 
 from ._coco import is_captions, read, write_held
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
 
     from ._coco_drawing import Size
     from ._head import Head
@@ -44,6 +44,6 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 
 def _entry(annotation: Annotation, name: str, size: Size | None) -> dict[str, Any]:
     """Return what the file says about one image."""
-    attributes = carried_with_image(annotation, name)
+    attributes = record_texts_with_image(annotation, name)
     attributes.pop(METADATA, None)
     return {"caption": annotation.caption, "attributes": attributes}

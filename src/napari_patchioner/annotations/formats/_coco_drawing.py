@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import shapely
 
-from napari_patchioner.annotations._rle import (
+from napari_patchioner.annotations.rle import (
     decode_runs,
     encode_runs,
     mask_in_image,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.annotations._fields import Fields
+    from napari_patchioner.annotations.fields import Fields
 
 Size = tuple[int, int]
 FloatArray: TypeAlias = "npt.NDArray[np.float64]"

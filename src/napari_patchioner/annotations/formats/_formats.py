@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_patchioner.annotations._carried import unique
-from napari_patchioner.annotations._door import reading_door, writing_door
-from napari_patchioner.annotations._images import image_name
-from napari_patchioner.annotations._notes import Notes, leaving_out, log_notes, note, noting
-from napari_patchioner.annotations._plane import other_axes
-from napari_patchioner.annotations._table import read_table
+from napari_patchioner.annotations.files import reading_file, writing_file
+from napari_patchioner.annotations.images import image_name
+from napari_patchioner.annotations.napari_shapes import other_axes
+from napari_patchioner.annotations.notes import Notes, leaving_out, log_notes, note, noting
+from napari_patchioner.annotations.table import read_table
+from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import (
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
 
@@ -168,7 +168,7 @@ def read_annotations(
     """
     taken = Notes() if notes is None else notes
     own = Notes()
-    with reading_door(path), noting(own):
+    with reading_file(path), noting(own):
         head = head_of(path)
         form = format_of(head)
         if form is None:
@@ -203,7 +203,7 @@ def _read_folder(form: Format, folder: Path) -> list[Annotation]:
                 raise FormatError(f"{file.name}: is no file of the format {form.title!r}")
             name = "" if file.suffix.lower() == _ALONE else file.stem
             found += [one if one.image else replace(one, image=name) for one in form.read(file)]
-    return unique(found)
+    return with_unique_uids(found)
 
 
 def _files_in(form: Format, folder: Path) -> list[Path]:
@@ -254,7 +254,7 @@ def format_of(head: Head) -> Format | None:
     FormatError
         If the file cannot be read, or would take too much.
     """
-    with reading_door(head.path):
+    with reading_file(head.path):
         found = next((form for form in FORMATS.values() if form.knows(head)), None)
         return _format_within(head.path) if found is None and head.path.is_dir() else found
 
@@ -336,7 +336,7 @@ def write_annotations(
     if not form.any_view:
         elsewhere = tuple(one for one in annotations if other_axes(one) is not None)
         annotations = [one for one in annotations if other_axes(one) is None]
-    with noting(taken), writing_door(path):
+    with noting(taken), writing_file(path):
         left_out = _write(form, path, annotations, images or {})
     if notes is None:
         log_notes(taken)

@@ -10,18 +10,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from napari_patchioner.annotations._captioned import with_human_caption
-from napari_patchioner.annotations._carried import (
-    CLASS,
-    METADATA,
-    annotation_from,
-    as_extras,
-    carried,
-    unique,
-)
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_size
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.images import image_size
+from napari_patchioner.annotations.metadata import (
     OURS,
     base_of,
     is_deleted,
@@ -32,8 +22,18 @@ from napari_patchioner.annotations._metadata import (
     with_metadata,
     with_our_texts,
 )
-from napari_patchioner.annotations._notes import leaving_out, note
-from napari_patchioner.annotations._plane import PLANE, plane_text, time_and_depth
+from napari_patchioner.annotations.napari_shapes import PLANE, plane_text, time_and_depth
+from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.record import with_human_caption
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    CLASS,
+    METADATA,
+    annotation_from_texts,
+    as_extras,
+    record_texts,
+    with_unique_uids,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_depth
 from napari_patchioner.regions import same_drawing
@@ -54,10 +54,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._fields import Fields
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.annotations.fields import Fields
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Base
+    from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
     from ._head import Head
@@ -264,7 +264,7 @@ def _fields(value: Any, where: str) -> Fields:
 
 def _feature(annotation: Annotation, images: Images, shared: bool) -> dict[str, Any]:
     """Return one region as QuPath's Feature."""
-    metadata = carried(annotation)
+    metadata = record_texts(annotation)
     metadata.pop(METADATA, None)
     if annotation.caption:
         metadata[_SEAL] = _seal(annotation.caption)
@@ -356,7 +356,7 @@ def read(path: Path) -> list[Annotation]:
                 entry = _without_children(value)
                 one = with_metadata(one, _KIND, file, place, entry, around)
             found.append(one)
-    return unique(found)
+    return with_unique_uids(found)
 
 
 def _all_objects(values: Sequence[Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -418,7 +418,7 @@ def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotatio
         return region_of_geometry(shape_of_region(region, size))
 
     try:
-        found = annotation_from(
+        found = annotation_from_texts(
             metadata,
             drawn=region_of_geometry(geometry),
             image=image,

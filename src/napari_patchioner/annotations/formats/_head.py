@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._table import column_name, table_dialect
-from napari_patchioner.annotations._text import encoding_of
+from napari_patchioner.annotations.files import encoding_of
+from napari_patchioner.annotations.table import column_name, table_dialect
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, check_plain_file
 

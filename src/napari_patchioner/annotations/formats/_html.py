@@ -12,11 +12,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import annotation_from, carried
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._table import encode_text, write_bytes
+from napari_patchioner.annotations.files import encode_text, write_bytes
+from napari_patchioner.annotations.images import image_name
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import annotation_from_texts, record_texts
 from napari_patchioner.errors import FormatError
 
 from ._bundle import read_bundle
@@ -29,8 +29,8 @@ from ._xml import legal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
 
     from ._head import Head
 
@@ -103,7 +103,7 @@ def read(path: Path) -> list[Annotation]:
 def _annotation(record: Any, where: str) -> Annotation:
     """Return the region that a record in a report holds."""
     try:
-        return annotation_from(
+        return annotation_from_texts(
             {str(key): str(text) for key, text in record["region"].items()},
             drawn=None,
             image=str(record["image"]),
@@ -142,7 +142,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     own: dict[str, list[tuple[int, Annotation]]] = {}
     for number, one in enumerate(annotations, start=1):
         own.setdefault(one.image, []).append((number, one))
-    records = [json.dumps({"image": one.image, "region": carried(one)}) for one in annotations]
+    records = [json.dumps({"image": one.image, "region": record_texts(one)}) for one in annotations]
     sections = [_section(image, mine, images) for image, mine in own.items()]
     counted = f"{_count(len(annotations), 'region')} in {_count(len(own), 'image')}"
     page = f"""<!doctype html>

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.annotations._annotation import Annotation
+    from napari_patchioner.annotations.record import Annotation
 
 # Told apart by most people who see few colours; light, because a shadow sets them off.
 _COLOURS = ("#e69f00", "#56b4e9", "#2ecc9a", "#f0e442", "#8f9bff", "#ff7a3d", "#f29ad0")

@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from napari_patchioner.annotations._carried import METADATA, carried, score_of
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.files import encode_text, write_bytes
+from napari_patchioner.annotations.metadata import (
     base_of,
     is_deleted,
     metadata_of,
@@ -37,16 +36,19 @@ from napari_patchioner.annotations._metadata import (
     source_format,
     with_metadata,
 )
-from napari_patchioner.annotations._notes import Notes, leaving_out, note, noting
-from napari_patchioner.annotations._parts import (
+from napari_patchioner.annotations.names import NAME, is_name, shared_names
+from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
+from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
     CLASS,
+    METADATA,
     PART,
     Shape,
     gather_with_places,
+    parse_score,
+    record_texts,
 )
-from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations._region_names import NAME, is_name, shared_names
-from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import read_file
 from napari_patchioner.regions import same_drawing
@@ -76,9 +78,9 @@ from ._roi_bytes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Base
+    from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
     from ._bundle import ZipMember
@@ -592,7 +594,7 @@ class _Again:
                 data = self._drawn_anew(places[at], of_kind(roi, rois[at]))
                 made[places[at]].append((self._file_name(places[at], name), data))
             return made
-        made, texts = {}, carried(bare)
+        made, texts = {}, record_texts(bare)
         for count, (number, roi) in enumerate(zip(places, rois, strict=True)):
             name = kept[count]
             if not name:
@@ -717,7 +719,7 @@ def _rois(
     """Return the regions of interest of an annotation: one, or one per member of a set."""
     annotation = _bare(annotation)
     rois = [roi for one in annotation.region.parts() if (roi := roi_of(one, size)) is not None]
-    texts = carried(annotation)
+    texts = record_texts(annotation)
     found: list[Roi] = []
     for place, roi in enumerate(rois):
         name = names[place] if place < len(names) else ""
@@ -747,7 +749,7 @@ def _looking(annotation: Annotation, roi: Roi) -> Roi:
     """Return a region of interest that looks as it did, and is in its group."""
     extra = annotation.extra
     channel = extra.get(CHANNEL, "")
-    group, width = extra.get(_GROUP, ""), score_of(extra.get(_WIDTH, "")) or 0.0
+    group, width = extra.get(_GROUP, ""), parse_score(extra.get(_WIDTH, "")) or 0.0
     return replace(
         roi,
         channel=int(channel) + 1 if re.fullmatch(r"\d{1,9}", channel) else 0,

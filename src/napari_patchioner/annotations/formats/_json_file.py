@@ -11,10 +11,15 @@ from contextvars import ContextVar
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._fields import Fields
-from napari_patchioner.annotations._notes import note
-from napari_patchioner.annotations._table import encode_text, write_bytes, write_text
-from napari_patchioner.annotations._text import decode_text, encoding_of
+from napari_patchioner.annotations.fields import Fields
+from napari_patchioner.annotations.files import (
+    decode_text,
+    encode_text,
+    encoding_of,
+    write_bytes,
+    write_text,
+)
+from napari_patchioner.annotations.notes import note
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import (
     BudgetError,

@@ -18,10 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import METADATA, carried, unique
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name, image_size
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.files import write_bytes
+from napari_patchioner.annotations.images import image_name, image_size
+from napari_patchioner.annotations.metadata import (
     OURS,
     base_of,
     is_deleted,
@@ -31,9 +30,16 @@ from napari_patchioner.annotations._metadata import (
     same_record,
     with_metadata,
 )
-from napari_patchioner.annotations._notes import Notes, leaving_out, noting
-from napari_patchioner.annotations._parts import CLASS, PART, class_of
-from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.annotations.notes import Notes, leaving_out, noting
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    CLASS,
+    METADATA,
+    PART,
+    class_of,
+    record_texts,
+    with_unique_uids,
+)
 from napari_patchioner.regions import same_drawing
 
 from ._bundle import read_bundle
@@ -44,9 +50,9 @@ from ._label_studio_shapes import Size, value_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Base
+    from napari_patchioner.annotations.record import Annotation
 
     from ._head import Head
 
@@ -109,7 +115,7 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
                     entry, about = _entry(task, one.place)
                     known = with_metadata(known, _KIND, file, at, entry, about)
                 found.append(known)
-    return unique(found)
+    return with_unique_uids(found)
 
 
 def _tasks(data: bytes, name: str) -> list[Any]:
@@ -470,7 +476,7 @@ def _mean_score(results: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def _results(annotation: Annotation, size: Size, place: int) -> list[dict[str, Any]]:
     """Return the results of one annotation: region and text, for a set those of every member."""
-    texts = carried(annotation)
+    texts = record_texts(annotation)
     results: list[dict[str, Any]] = []
     for member in annotation.region.parts():
         made = value_of(member, size)

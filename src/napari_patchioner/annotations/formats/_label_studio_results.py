@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from napari_patchioner.annotations._metadata import OURS as _OURS
-from napari_patchioner.annotations._metadata import with_our_texts
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._parts import PART, Shape, gather
+from napari_patchioner.annotations.metadata import OURS as _OURS
+from napari_patchioner.annotations.metadata import with_our_texts
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.texts import PART, Shape, gather
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Region, WholeImage
@@ -23,8 +23,8 @@ from ._label_studio_shapes import TYPES, Size, region_of, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
 
 _PLACE = "napari_patchioner_place"
 # What says something about a region, or about several, and is none itself.

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_patchioner.annotations._carried import METADATA, annotation_from, carried, unique
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name, is_image
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.files import encode_text, write_bytes
+from napari_patchioner.annotations.images import image_name, is_image
+from napari_patchioner.annotations.metadata import (
     base_of,
     is_deleted,
     is_file,
@@ -28,16 +27,20 @@ from napari_patchioner.annotations._metadata import (
     with_metadata,
     with_our_texts,
 )
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._parts import (
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    METADATA,
     PART,
     Shape,
+    annotation_from_texts,
     class_of,
     gather,
+    record_texts,
     shown_as,
     with_class,
+    with_unique_uids,
 )
-from napari_patchioner.annotations._table import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
 from napari_patchioner.regions import RegionSet, same_drawing
@@ -49,9 +52,9 @@ from ._labelme_shapes import TURNED, Size, region_of, shape_of, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Base
+    from napari_patchioner.annotations.record import Annotation
 
     from ._head import Head
 
@@ -151,7 +154,7 @@ def _read_file(name: str, found: Any, file: str) -> list[Annotation]:
     if not _is_plain(found):
         gathered = [with_metadata(one, _KIND, file, "", [], about) for one in gathered]
     records += [(firsts.get(one.uid, len(found["shapes"])), one) for one in gathered]
-    return unique(one for _, one in sorted(records, key=lambda pair: pair[0]))
+    return with_unique_uids(one for _, one in sorted(records, key=lambda pair: pair[0]))
 
 
 @contextmanager
@@ -219,7 +222,7 @@ def _foreign(
     region = parts[0] if len(parts) == 1 else RegionSet(tuple(parts), union=True)
     caption = next((one.caption for one in shapes if one.caption), "")
     first = shapes[0]
-    record = annotation_from(first.texts, drawn=region, image=image, caption=caption, uid=uid)
+    record = annotation_from_texts(first.texts, drawn=region, image=image, caption=caption, uid=uid)
     record = with_class(record, first.label)
     texts = entries[0].get(_OURS)
     if not ours or not isinstance(texts, dict):
@@ -528,7 +531,7 @@ def _still_turned(entry: Mapping[str, Any], drawn: Mapping[str, Any]) -> bool:
 
 def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, Any]]:
     """Return the shapes of one annotation: one, or one per member of a set."""
-    texts = carried(annotation)
+    texts = record_texts(annotation)
     texts.pop(METADATA, None)
     fields = [made for part in annotation.region.parts() if (made := shape_of(part, size))]
     return [

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_patchioner.annotations._carried import annotation_from, carried_with_image, unique
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import (
+from napari_patchioner.annotations.files import decode_text, encoding_of, write_bytes, write_text
+from napari_patchioner.annotations.images import (
     find_image,
     find_info,
     image_name,
     image_size,
 )
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.metadata import (
     OURS,
     base_of,
     is_deleted,
@@ -34,9 +33,13 @@ from napari_patchioner.annotations._metadata import (
     with_metadata,
     with_our_texts,
 )
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._table import write_bytes, write_text
-from napari_patchioner.annotations._text import decode_text, encoding_of
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    annotation_from_texts,
+    record_texts_with_image,
+    with_unique_uids,
+)
 from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
@@ -59,10 +62,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._fields import Fields
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.annotations.fields import Fields
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Base
+    from napari_patchioner.annotations.record import Annotation
 
     from ._head import Head
 
@@ -233,7 +236,7 @@ def _strokes(region: Region) -> tuple[Trace, ...] | None:
 
 def _narrative(annotation: Annotation, images: Images) -> dict[str, Any]:
     name = image_name(images, annotation.image)
-    attributes = carried_with_image(annotation, name)
+    attributes = record_texts_with_image(annotation, name)
     size = image_size(images, annotation.image)
     strokes = [to_xy(trace.points) / size[::-1] for trace in _strokes(annotation.region) or ()]
     try:
@@ -315,7 +318,7 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
             if not _is_plain(value):
                 one = with_metadata(one, _KIND, file, number - 1, value)
             found.append(one)
-    return unique(found)
+    return with_unique_uids(found)
 
 
 def _is_plain(line: dict[str, Any]) -> bool:
@@ -339,7 +342,7 @@ def _annotation(
     uniform = marks.take(TIMES, str, "") == UNIFORM
     drawn, times = _drawn(line, size)
     try:
-        found = annotation_from(
+        found = annotation_from_texts(
             attributes,
             drawn=drawn,
             image=image,

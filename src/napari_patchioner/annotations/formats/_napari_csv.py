@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.annotations._annotation import Annotation
-from napari_patchioner.annotations._cells import guard_cell, unguard_cell
-from napari_patchioner.annotations._columns import (
+from napari_patchioner.annotations.files import write_text
+from napari_patchioner.annotations.napari_shapes import (
+    AXES,
+    axes_drawn_along,
+    region_from_shape,
+    shape_from_region,
+)
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.record import Annotation
+from napari_patchioner.annotations.table import (
     CAPTION_COLUMNS,
+    Table,
     caption_cells,
     caption_fields,
     check_unique,
@@ -20,17 +28,12 @@ from napari_patchioner.annotations._columns import (
     extra_columns,
     extra_fields,
     extra_names,
-    identity,
-)
-from napari_patchioner.annotations._napari_shape import region_from_shape, shape_from_region
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._plane import AXES, axes_drawn_along
-from napari_patchioner.annotations._table import (
-    Table,
     format_table,
+    guard_cell,
+    identity,
     number_in,
     read_table,
-    write_text,
+    unguard_cell,
 )
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Trace
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._napari_shape import FloatArray
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.napari_shapes import FloatArray
     from napari_patchioner.regions import Region
 
     from ._head import Head

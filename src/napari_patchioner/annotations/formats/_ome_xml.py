@@ -20,20 +20,26 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from napari_patchioner.annotations._carried import METADATA, annotation_from, carried, unique
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.files import encode_text, write_bytes
+from napari_patchioner.annotations.metadata import (
     base_of,
     is_deleted,
     remember_file,
     same_record,
     with_metadata,
 )
-from napari_patchioner.annotations._notes import Notes, leaving_out, note, noting
-from napari_patchioner.annotations._parts import as_one, shown_as
-from napari_patchioner.annotations._plane import CHANNEL, PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations._region_names import NAME, is_name, shared_names
-from napari_patchioner.annotations._table import encode_text, write_bytes
+from napari_patchioner.annotations.names import NAME, is_name, shared_names
+from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
+from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    METADATA,
+    annotation_from_texts,
+    as_one,
+    record_texts,
+    shown_as,
+    with_unique_uids,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import same_drawing
 
@@ -55,8 +61,8 @@ from ._xml import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
     from ._head import Head
@@ -128,7 +134,7 @@ def read(path: Path) -> list[Annotation]:
     if again:
         file = remember_file(data)
         found = [(at, with_metadata(one, _KIND, file, at, None)) for at, one in found]
-    return unique(one for _, one in found)
+    return with_unique_uids(one for _, one in found)
 
 
 def _read_rois(name: str, root: Element) -> list[tuple[int, Annotation]]:
@@ -251,7 +257,7 @@ def _read_roi(
     def show(region: Region) -> Region | None:
         return shown_as(region, lambda part: shown(part, size), union)
 
-    found = annotation_from(
+    found = annotation_from_texts(
         texts, drawn=drawn, image=image, caption=said, uid=uid, shown=show, told=legal
     )
     yield _in_plane(found, shapes)
@@ -574,7 +580,7 @@ def _add_map(notes: Element, place: str, annotation: Annotation) -> None:
     """Add what a region carries."""
     made = SubElement(notes, "MapAnnotation", ID=f"Annotation:{place}", Namespace=_OURS)
     value = SubElement(made, "Value")
-    for name, text in {**carried(annotation), _IMAGE: annotation.image}.items():
+    for name, text in {**record_texts(annotation), _IMAGE: annotation.image}.items():
         key, held = to_pair(name, text)
         SubElement(value, "M", K=key).text = held
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.annotations._annotation import KINDS
-from napari_patchioner.annotations._carried import annotation_from, carried, score_of
-from napari_patchioner.annotations._columns import (
+from napari_patchioner.annotations.files import write_bytes
+from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.record import KINDS
+from napari_patchioner.annotations.table import (
     check_unique,
     extra_columns,
     extra_name,
     extra_names,
     own_uid,
 )
-from napari_patchioner.annotations._notes import leaving_out, note
-from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.annotations.texts import annotation_from_texts, parse_score, record_texts
 from napari_patchioner.annotations.xy import to_xy
 from napari_patchioner.errors import FormatError, pip_install
 from napari_patchioner.limits import charge_bytes, charge_file, charge_records, check_plain_file
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
 
     from ._head import Head
 
@@ -121,7 +121,7 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
         name. Which columns are extras is in the metadata.
     """
     arrow, _ = parquet_modules()
-    rows = [{"image": one.image, **carried(one)} for one in annotations]
+    rows = [{"image": one.image, **record_texts(one)} for one in annotations]
     held = extra_columns(extra_names(annotations) if extras is None else extras, _TAKEN)
     columns = {
         name: arrow.array([row.get(name, "") for row in rows], arrow.string()) for name in _TEXTS
@@ -275,10 +275,10 @@ def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: 
     if ours.get("kind") not in KINDS:
         known = ", ".join(KINDS)
         raise FormatError(f"{where}: the kind {row['kind']!r} is unknown; it may be one of {known}")
-    if "score" in ours and score_of(ours["score"]) is None:
+    if "score" in ours and parse_score(ours["score"]) is None:
         raise FormatError(f"{where}: the score {ours['score']!r} is not a finite number")
     try:
-        found = annotation_from({"wkt": "", **ours}, drawn=None, image=image, caption=None)
+        found = annotation_from_texts({"wkt": "", **ours}, drawn=None, image=image, caption=None)
         return replace(found, extra=extras)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error

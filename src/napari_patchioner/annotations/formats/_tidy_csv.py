@@ -6,33 +6,30 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._annotation import Annotation
-from napari_patchioner.annotations._cells import guard_cell, unguard_cell
-from napari_patchioner.annotations._columns import (
+from napari_patchioner.annotations.files import encode_text, write_chunks
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.record import Annotation
+from napari_patchioner.annotations.table import (
     CAPTION_COLUMNS,
+    Table,
+    TableLayout,
     caption_cells,
     caption_fields,
     check_unique,
+    column_name,
     extra_cells,
     extra_columns,
     extra_fields,
     extra_names,
+    guard_cell,
     identity,
-    with_uids,
-)
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._region_text import region_from_text, region_to_text
-from napari_patchioner.annotations._table import (
-    Table,
-    TableLayout,
-    column_name,
-    encode_text,
     read_table,
     table_layout,
     table_lines,
-    write_chunks,
+    unguard_cell,
+    with_uids,
 )
-from napari_patchioner.annotations._wkt import members_cell
+from napari_patchioner.annotations.wkt import members_cell, region_from_text, region_to_text
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import RegionSet
 
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._images import Images
+    from napari_patchioner.annotations.images import Images
     from napari_patchioner.regions import Region
 
     from ._head import Head

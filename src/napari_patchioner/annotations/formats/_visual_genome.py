@@ -5,15 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations._carried import (
-    METADATA,
-    annotation_from,
-    carried_with_image,
-    unique,
-)
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name, is_image
-from napari_patchioner.annotations._metadata import (
+from napari_patchioner.annotations.images import image_name, is_image
+from napari_patchioner.annotations.metadata import (
     OURS,
     base_of,
     is_deleted,
@@ -24,7 +17,14 @@ from napari_patchioner.annotations._metadata import (
     with_metadata,
     with_our_texts,
 )
-from napari_patchioner.annotations._notes import leaving_out
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    METADATA,
+    annotation_from_texts,
+    record_texts_with_image,
+    with_unique_uids,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Box, Region, same_drawing
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._fields import Fields
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Base
+    from napari_patchioner.annotations.fields import Fields
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Base
+    from napari_patchioner.annotations.record import Annotation
 
     from ._head import Head
 
@@ -230,7 +230,7 @@ def _entry(annotation: Annotation, image: str) -> dict[str, Any]:
 
 
 def _attributes(annotation: Annotation, image: str) -> dict[str, str]:
-    texts = carried_with_image(annotation, image)
+    texts = record_texts_with_image(annotation, image)
     return {name: text for name, text in texts.items() if name != METADATA}
 
 
@@ -270,7 +270,7 @@ def read(path: Path) -> list[Annotation]:
                     if not (plain and _is_plain(entry)):
                         one = with_metadata(one, _KIND, file, f"{at}.{n}", entry, about)
                     found.append(one)
-    return unique(found)
+    return with_unique_uids(found)
 
 
 def _is_plain(entry: dict[str, Any]) -> bool:
@@ -295,7 +295,7 @@ def _annotation(entry: Fields, image: str, *, ours: bool = True) -> Annotation:
         return _box(fields_of(_box_fields(region), entry.where))
 
     try:
-        found = annotation_from(
+        found = annotation_from_texts(
             as_texts(attributes) if isinstance(attributes, dict) else {},
             drawn=_box(entry),
             image=image,

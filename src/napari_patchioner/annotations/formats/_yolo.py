@@ -28,13 +28,20 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from napari_patchioner.annotations._carried import CLASS, annotation_from, carried, unique
-from napari_patchioner.annotations._columns import check_unique
-from napari_patchioner.annotations._images import image_name, image_size
-from napari_patchioner.annotations._metadata import metadata_of, with_metadata
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._parts import as_one, class_of, with_class
-from napari_patchioner.annotations._table import encode_text
+from napari_patchioner.annotations.files import encode_text
+from napari_patchioner.annotations.images import image_name, image_size
+from napari_patchioner.annotations.metadata import metadata_of, with_metadata
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.texts import (
+    CLASS,
+    annotation_from_texts,
+    as_one,
+    class_of,
+    record_texts,
+    with_class,
+    with_unique_uids,
+)
 from napari_patchioner.errors import FormatError, ImageError
 from napari_patchioner.images import image_size as size_of_file
 from napari_patchioner.limits import read_file
@@ -63,9 +70,9 @@ from ._yolo_lines import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from napari_patchioner.annotations._annotation import Annotation
-    from napari_patchioner.annotations._images import Images
-    from napari_patchioner.annotations._metadata import Metadata
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Metadata
+    from napari_patchioner.annotations.record import Annotation
 
     from ._head import Head
 
@@ -141,7 +148,7 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
         with leaving_out("image", name):
             image, size = (PurePosixPath(name).stem, size) if size else pictures.find(name)
             found += _read_image(name, image, lines, records, classes, size)
-    return unique(one for _, one in sorted(found, key=lambda pair: pair[0]))
+    return with_unique_uids(one for _, one in sorted(found, key=lambda pair: pair[0]))
 
 
 def _about(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -296,7 +303,7 @@ def _read_image(
         if before and not now:
             continue  # another tool deleted it
         drawn = as_one([line.region(size) for line in now], union=True)
-        kept = annotation_from(
+        kept = annotation_from_texts(
             about["texts"],
             drawn=drawn,
             image=about["image"],
@@ -318,7 +325,7 @@ def _read_image(
             texts[_KEYPOINTS] = " ".join(f"{number:g}" for number in line.keypoints)
         if line.confidence is not None:
             texts[_CONFIDENCE] = f"{line.confidence:g}"
-        one = annotation_from(
+        one = annotation_from_texts(
             texts, drawn=line.region(size), image=image, caption=None, uid=f"{line.place}"
         )
         one = with_metadata(one, _KIND, "", name, line.text, {"names": _told(classes, line)})
@@ -378,7 +385,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         lines = _kept_line(one, read_as, number, size) or lines_of(one.region, number, size)
         texts[file].append(Written(tuple(lines), str(read_as.entry) if read_as else None))
         about = {"image": one.image, "file": file, "height": size[0], "width": size[1]}
-        records.append(_json({**about, "lines": lines, "region": carried(one)}))
+        records.append(_json({**about, "lines": lines, "region": record_texts(one)}))
     old = set() if is_zip(path) or foreign else _leftovers(path) - set(texts)
     if foreign:
         records = [*_records_of_others(there.get(_CAPTIONS, b""), set(texts)), *records]

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from napari_patchioner.annotations._notes import leaving_out
-from napari_patchioner.annotations._parts import as_one
+from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.texts import as_one
 from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_time

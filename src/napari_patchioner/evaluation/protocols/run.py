@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.annotations import region_to_text
-from napari_patchioner.annotations._wkt import members_cell
+from napari_patchioner.annotations.wkt import members_cell
 from napari_patchioner.errors import FormatError, ModelError, PatchionerError, RegionError
 from napari_patchioner.evaluation.baselines import crop
 from napari_patchioner.evaluation.metrics.diversity import self_retrieval

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_patchioner.annotations import encode_text, region_from_text, write_bytes
-from napari_patchioner.annotations._cells import guard_extra_cell, unguard_cell
-from napari_patchioner.annotations._table import format_table, read_table, write_text
+from napari_patchioner.annotations.files import write_text
+from napari_patchioner.annotations.table import (
+    format_table,
+    guard_extra_cell,
+    read_table,
+    unguard_cell,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.evaluation.metrics import METRICS, Captioned
 from napari_patchioner.evaluation.metrics.statistics import Interval, mean_interval

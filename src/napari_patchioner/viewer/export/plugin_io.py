@@ -19,7 +19,7 @@ from napari_patchioner.annotations import (
     format_of,
     head_of,
     read_annotations,
-    unique,
+    with_unique_uids,
     write_annotations,
 )
 from napari_patchioner.errors import FormatError
@@ -123,7 +123,7 @@ def write_layers(
     if len(names) == 1:  # layers that name no image can only be about this one
         found = [one if one.image else replace(one, image=min(names)) for one in found]
     notes = Notes()
-    left_out = write_annotations(path, unique(found), images, name, notes=notes)
+    left_out = write_annotations(path, with_unique_uids(found), images, name, notes=notes)
     show_notes(notes)
     say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
     return [path]

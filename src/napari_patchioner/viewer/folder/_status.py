@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_patchioner.annotations import projects_folder, read_head
-from napari_patchioner.annotations.project._project_counts import read_counts, read_image_path
-from napari_patchioner.annotations.project._project_places import ENDING, project_stem
+from napari_patchioner.annotations.project.file import read_counts, read_image_path
+from napari_patchioner.annotations.project.places import ENDING, project_stem
 from napari_patchioner.errors import FormatError
 
 from ._marks import seen_marks, ticks
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from napari_patchioner.annotations.project._project_counts import ProjectCounts
+    from napari_patchioner.annotations.project.file import ProjectCounts
 
     from ._files import ImageFile
 

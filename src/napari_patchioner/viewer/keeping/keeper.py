@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_patchioner.annotations import Project, ProjectImage, ProjectShelf, projects_folder
+from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, projects_folder
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.viewer.canvas.binding import LayerBinding
 from napari_patchioner.viewer.canvas.layers import POINTS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
     from napari_patchioner.annotations import CopyProject, ProjectRecord
-    from napari_patchioner.annotations.project._project_merge import Merged
+    from napari_patchioner.annotations.project.records import Merged
     from napari_patchioner.viewer.desk.annotator import Annotator
     from napari_patchioner.viewer.reading.worker import Progress
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @reporting
-def look_up(shelf: ProjectShelf, progress: Progress) -> Generator[tuple[Any, str], None, None]:
+def look_up(shelf: ProjectStore, progress: Progress) -> Generator[tuple[Any, str], None, None]:
     """Recognise an image by its pixels; yield the work saved for it, and a note."""
     progress(0.0, "looking for saved work")
     project = shelf.find()
@@ -73,7 +73,7 @@ class Keeper(QObject):
         self._annotator = annotator
         image = annotator.image
         pixels = image.data[0] if image.multiscale else image.data
-        self._shelf = ProjectShelf(pixels, image.source.path, image_title(image))
+        self._shelf = ProjectStore(pixels, image.source.path, image_title(image))
         self._snapshots = Snapshots(annotator.session)
         self._base = Project(ProjectImage(image_title(image)))
         self._saved: tuple[ProjectRecord, ...] = ()

@@ -5,24 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
+import math
 import re
-import tempfile
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_plain_file, read_file
 
-from ._cells import guard_cell, unguard_cell
-from ._file_names import short_name
-from ._notes import leaving_out, note
-from ._text import decode_text, encoding_of
+from .files import decode_text, encoding_of
+from .notes import leaving_out, note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    import os
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from .record import Annotation, Source
 
 # A lasso with thousands of vertices is one long cell; the csv module allows 131,072 characters.
 _LONGEST_CELL = 2**31 - 1
@@ -338,98 +339,203 @@ def table_lines(
     yield from lines
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a whole UTF-8 file or nothing: beside it first, then in its place.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 
-    Parameters
-    ----------
-    path : path-like
-        The file; it is replaced if it exists.
-    text : str
-        Its contents, written as they are (no newline translation).
+
+def guard_cell(text: str) -> str:
+    """Return the text as it is written into a table.
+
+    >>> guard_cell("=1+1"), guard_cell("'=1+1"), guard_cell("'tis a cat")
+    ("'=1+1", "''=1+1", "'tis a cat")
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguard_cell(cell: str) -> str:
+    """Return the text that a cell stands for; undoes `guard_cell`.
+
+    >>> unguard_cell("'=1+1"), unguard_cell("''=1+1"), unguard_cell("'tis a cat")
+    ('=1+1', "'=1+1", "'tis a cat")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def guard_extra_cell(text: str) -> str:
+    """Guard a cell of somebody else's column: plain numbers stay plain numbers.
+
+    >>> guard_extra_cell("-3.5"), guard_extra_cell("-3.5+A1")
+    ('-3.5', "'-3.5+A1")
+    """
+    return text if _NUMBER.match(text) else guard_cell(text)
+
+
+CAPTION_COLUMNS = ("caption", "score", "source", "model")
+# Before the name of an extra that would be taken for a column of the format itself.
+_EXTRA = "extra:"
+_SOURCES = ("", "model", "edited", "human")
+
+
+def caption_fields(table: Table, row: int, cells: Mapping[str, str]) -> dict[str, Any]:
+    """Return caption, score, source and model of a row, as arguments for an Annotation."""
+    source = cells.get("source", "").strip().lower()
+    if source not in _SOURCES:
+        known = "model, edited, human or empty"
+        raise table.error(row, "source", f"{source!r} is unknown; it may be {known}")
+    return {
+        "caption": unguard_cell(cells.get("caption", "")),
+        "score": _score(table, row, cells.get("score", "").strip()),
+        "source": cast("Source", source),
+        "model": unguard_cell(cells.get("model", "")),
+    }
+
+
+def _score(table: Table, row: int, cell: str) -> float | None:
+    """Return a score, or None where the cell is empty."""
+    if not cell:
+        return None
+    try:
+        score = number_in(cell)
+    except ValueError:
+        raise table.error(row, "score", f"{cell!r} is not a number") from None
+    if not math.isfinite(score):
+        raise table.error(row, "score", f"{cell!r} is not a finite number")
+    return score
+
+
+def caption_cells(annotation: Annotation) -> list[str]:
+    """Return the cells for `CAPTION_COLUMNS`."""
+    score = annotation.score
+    if score is not None and not math.isfinite(score):
+        raise FormatError(f"the score of region {annotation.uid!r} is not a finite number")
+    return [
+        guard_cell(annotation.caption),
+        "" if score is None else repr(float(score)),
+        annotation.source,
+        guard_cell(annotation.model),
+    ]
+
+
+def extra_names(annotations: Iterable[Annotation]) -> list[str]:
+    """Return the names of all extras in order of appearance."""
+    return list(dict.fromkeys(name for annotation in annotations for name in annotation.extra))
+
+
+def extra_columns(names: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
+    """Return the columns for the extras of these names, and the extra that each holds.
+
+    An extra whose name a column of the format itself has stands under another one, which
+    `extra_fields` knows.
 
     Raises
     ------
     FormatError
-        If the folder is missing or cannot be written, or the text cannot be stored; the old
-        file is left as it was.
+        If an extra has no name.
     """
-    write_bytes(path, encode_text(text))
+    columns = {_EXTRA * _is_taken(name, taken) + name: name for name in names}
+    if "" in columns:
+        raise FormatError("an extra without a name has no column; give it one")
+    return columns
 
 
-def encode_text(text: str) -> bytes:
-    """Return a text as UTF-8, or say in one sentence why that cannot be."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        near = text[max(0, error.start - 20) : error.start]
-        raise FormatError(
-            f"the text after {near!r} is no Unicode (half a character, or a file name in another "
-            "encoding), so no table can hold it"
-        ) from error
+def _is_taken(name: str, taken: Sequence[str]) -> bool:
+    """Whether a name stands for something else, or for the extra of another name, in a table."""
+    while name.startswith(_EXTRA):
+        name = name.removeprefix(_EXTRA)
+    return name.lower() in taken or name.lower().startswith("axis-")
 
 
-def write_bytes(
-    path: str | os.PathLike[str],
-    data: bytes,
-    may_replace: bool = True,
-) -> bool:
-    """Write a whole file or nothing, as `write_text` does; False where there is one to be kept."""
-    try:
-        _write_beside(Path(path), [data], os.replace if may_replace else _rename_to_new)
-    except FormatError as error:
-        if not may_replace and isinstance(error.__cause__, FileExistsError):
-            return False
-        raise
-    return True
+def extra_cells(annotation: Annotation, columns: Mapping[str, str]) -> list[str]:
+    """Return the cells for the extra columns."""
+    return [guard_extra_cell(annotation.extra.get(name, "")) for name in columns.values()]
 
 
-def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
-    """Write a whole file or nothing, as `write_text` does, from parts that are made on the way."""
-    _write_beside(Path(path), chunks, os.replace)
+def extra_fields(
+    cells: Mapping[str, str], known: Sequence[str], taken: Sequence[str]
+) -> dict[str, str]:
+    """Return the extras of a row: its unknown columns, so that even an empty one is kept."""
+    return {
+        extra_name(column, taken): unguard_cell(cell)
+        for column, cell in cells.items()
+        if column not in known
+    }
 
 
-def _rename_to_new(beside: str, path: Path) -> None:
-    """Give a file its name unless another has it, in one step where the file system can."""
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # no hard links here
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-        os.replace(beside, path)
-    else:
-        os.unlink(beside)
+def extra_name(column: str, taken: Sequence[str]) -> str:
+    """Return the name of the extra that a column holds, as `extra_columns` called it.
+
+    >>> extra_name("extra:uid", ["uid"]), extra_name("extra:age", ["uid"])
+    ('uid', 'extra:age')
+    """
+    return column.removeprefix(_EXTRA) if _is_taken(column, taken) else column
 
 
-def _write_beside(
-    path: Path, chunks: Iterable[bytes], rename: Callable[[str, Path], object]
-) -> None:
-    """Write a file beside the one that is meant, then give it that one's name."""
-    try:
-        path = path.resolve()
-        handle, beside = tempfile.mkstemp(prefix=f".{short_name(path.name, 80)}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.writelines(chunks)
-                file.flush()
-                os.fsync(file.fileno())
-            _copy_mode(path, beside)
-            rename(beside, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(beside)
-            raise
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be written ({error.strerror or error})") from error
+def check_unique(annotations: Sequence[Annotation]) -> None:
+    """Refuse to write two regions of one image under one name, or a region without a name."""
+    seen: set[tuple[str, str]] = set()
+    for annotation in annotations:
+        key = (annotation.image, annotation.uid)
+        if not annotation.uid or key in seen:
+            raise FormatError(
+                f"the uid {annotation.uid!r} appears twice in image {annotation.image!r}; "
+                "every region needs a uid of its own"
+                if annotation.uid
+                else f"a region of image {annotation.image!r} has no uid"
+            )
+        seen.add(key)
 
 
-def _copy_mode(path: Path, beside: str) -> None:
-    """Give the new file the rights of the old one, or those of any new file."""
-    try:
-        mode = path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        mode = 0o666 & ~mask
-    os.chmod(beside, mode)
+def identity(table: Table, row: int, cells: Mapping[str, str], seen: dict[Any, int]) -> str:
+    """Return the uid of a row; another one, with a note, where it was seen before."""
+    uid = unguard_cell(cells["uid"])
+    if not uid:
+        raise table.error(row, "uid", "is empty; every region needs a uid of its own")
+    own = own_uid(cells.get("image", ""), uid, seen)
+    if own != uid:
+        told = table.error(row, "uid", f"{uid!r} was used before; this region is {own!r} now")
+        note("uid", str(told))
+    return own
+
+
+def with_uids(table: Table) -> Table:
+    """Return a table whose every row has a uid: the number of the row where there was none."""
+    has = "uid" in table.columns
+    columns = table.columns if has else (*table.columns, "uid")
+    rows = table.rows if has else tuple((row, (*cells, "")) for row, cells in table.rows)
+    at = columns.index("uid")
+    known = {cells[at] for _, cells in rows}
+    if "" not in known:
+        return replace(table, columns=columns, rows=rows)
+    found = []
+    for row, cells in rows:
+        uid = cells[at]
+        if not uid:
+            uid = next(one for one in _counted(f"{row}") if one not in known)
+        found.append((row, (*cells[:at], uid, *cells[at + 1 :])))
+    note("no uid", f"{table.name}: rows without a uid get the number of their row as one")
+    return replace(table, columns=columns, rows=tuple(found))
+
+
+def _counted(name: str) -> Iterator[str]:
+    """Yield a name, and then the same with numbers behind it."""
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
+
+
+def own_uid(image: str, uid: str, seen: dict[Any, int]) -> str:
+    """Return a uid that no region of an image had before, and count it among those seen.
+
+    >>> seen = {}
+    >>> [own_uid("cat.png", uid, seen) for uid in ("a", "a", "a-2", "a")]
+    ['a', 'a-2', 'a-2-2', 'a-3']
+    """
+    key = (image, uid)
+    count = seen.get(key, 0) + 1
+    own = uid
+    while (image, own) in seen:
+        count += count < 2
+        own = f"{uid}-{count}"
+        count += (image, own) in seen
+    seen[key] = max(count, 1)
+    seen.setdefault((image, own), 1)
+    return own

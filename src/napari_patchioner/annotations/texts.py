@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import same_drawing
+from napari_patchioner.regions import Region, RegionSet, same_drawing
 
-from ._annotation import KINDS, Annotation
-from ._captioned import with_human_caption
-from ._region_text import region_from_text, region_to_text
-from ._wkt import members_cell
+from .notes import leaving_out
+from .record import KINDS, Annotation, with_human_caption
+from .wkt import members_cell, region_from_text, region_to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari_patchioner.regions import Region
 
-    from ._annotation import Source
+    from .record import Source
 
 # The extra that other tools call label, category or classification.
 CLASS = "class"
@@ -37,8 +37,8 @@ _FORMATS_OWN = frozenset(
 _EXTRA = "extra:"
 
 
-def carried(annotation: Annotation) -> dict[str, str]:
-    """Return a record as plain texts, for a format's free places; `annotation_from` reads them.
+def record_texts(annotation: Annotation) -> dict[str, str]:
+    """Return a record as plain texts for the free places of a format; see `annotation_from_texts`.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def carried(annotation: Annotation) -> dict[str, str]:
     dict of str to str
         ``uid, kind, wkt`` (the exact geometry), ``members`` (of sets), ``caption, score, source,
         model`` where there are any, and every extra under its own name, or, where that is one of
-        these, under one that `annotation_from` knows.
+        these, under one that `annotation_from_texts` knows.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def carried(annotation: Annotation) -> dict[str, str]:
         If the region makes no sense, or an extra has no name.
 
     >>> from napari_patchioner.regions import Point
-    >>> carried(Annotation("a", "cat.png", Point(1, 2), "an ear", extra={"plane": "3"}))
+    >>> record_texts(Annotation("a", "cat.png", Point(1, 2), "an ear", extra={"plane": "3"}))
     {'uid': 'a', 'kind': 'point', 'wkt': 'POINT (2.5 1.5)', 'caption': 'an ear', 'plane': '3'}
     """
     if "" in annotation.extra:
@@ -83,15 +83,15 @@ def carried(annotation: Annotation) -> dict[str, str]:
 
 
 def _escaped(name: str) -> str:
-    """Return the name of an extra as one that no format uses; `annotation_from` undoes it."""
+    """Return the name of an extra as one that no format uses; `annotation_from_texts` undoes it."""
     escaped = name in _TAKEN or name in _FORMATS_OWN or name.startswith(_EXTRA)
     return f"{_EXTRA}{name}" if escaped else name
 
 
-def carried_with_image(annotation: Annotation, name: str) -> dict[str, str]:
+def record_texts_with_image(annotation: Annotation, name: str) -> dict[str, str]:
     """Return a record as `carried` does, and its image where the file calls that another name."""
     other = {} if annotation.image == name else {_IMAGE: annotation.image}
-    return {**carried(annotation), **other}
+    return {**record_texts(annotation), **other}
 
 
 def _as_it_is(region: Region) -> Region:
@@ -102,7 +102,7 @@ def _word_for_word(caption: str) -> str:
     return caption
 
 
-def annotation_from(
+def annotation_from_texts(
     carried: Mapping[str, str],
     *,
     drawn: Region | None,
@@ -158,7 +158,7 @@ def annotation_from(
         image=carried.get(_IMAGE, image),
         region=exact if kept or drawn is None else drawn,
         caption=carried.get("caption", ""),
-        score=score_of(carried.get("score", "")),
+        score=parse_score(carried.get("score", "")),
         source=cast("Source", source if source in _SOURCES else ""),
         model=carried.get("model", ""),
         extra={
@@ -200,10 +200,10 @@ def as_extras(entries: Mapping[str, str]) -> dict[str, str]:
     return {f"{name}_" if name in taken else name: text for name, text in entries.items() if name}
 
 
-def score_of(text: str) -> float | None:
+def parse_score(text: str) -> float | None:
     """Return the finite number in a text, or None.
 
-    >>> score_of("0.25"), score_of("high")
+    >>> parse_score("0.25"), parse_score("high")
     (0.25, None)
     """
     try:
@@ -213,11 +213,11 @@ def score_of(text: str) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def unique(annotations: Iterable[Annotation]) -> list[Annotation]:
+def with_unique_uids(annotations: Iterable[Annotation]) -> list[Annotation]:
     """Return records with a uid of its own for each of an image: a copy made elsewhere gets a new.
 
     >>> from napari_patchioner.regions import WholeImage
-    >>> [one.uid for one in unique([Annotation("a", "", WholeImage())] * 3)]
+    >>> [one.uid for one in with_unique_uids([Annotation("a", "", WholeImage())] * 3)]
     ['a', 'a-2', 'a-3']
     """
     found = list(annotations)
@@ -235,3 +235,162 @@ def unique(annotations: Iterable[Annotation]) -> list[Annotation]:
             used.add((one.image, f"{one.uid}-{count}"))
         counts[key] = count
     return found
+
+
+PART = "part_of"
+"""What every shape of a set but the first carries: the uid of the set."""
+
+CLASS = "class"
+"""The extra that holds the class of a region, for formats that sort regions into classes."""
+
+UNSORTED = "region"
+"""The class of a region that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One shape in a foreign file.
+
+    Attributes
+    ----------
+    image : str
+        The image it lies on.
+    uid : str
+        The name to give it, should it not be ours.
+    region : Region or None
+        What is drawn; None where nothing is.
+    caption : str or None
+        What the file says about it; None where it has no place for captions.
+    texts : mapping of str to str
+        What `carried` wrote, or ``{PART: uid}``, or entries of other people.
+    label : str or None
+        The class the file sorts it into; None where it has no classes.
+    """
+
+    image: str
+    uid: str
+    region: Region | None
+    caption: str | None
+    texts: Mapping[str, str] = field(default_factory=dict)
+    label: str | None = None
+
+
+def class_of(annotation: Annotation) -> str:
+    """Return the class a region is sorted into."""
+    return annotation.extra.get(CLASS, "") or UNSORTED
+
+
+def with_class(annotation: Annotation, label: str | None) -> Annotation:
+    """Return the annotation in the class a file names; the same object if that is no news."""
+    if label is None or label == class_of(annotation):
+        return annotation
+    return replace(annotation, extra={**annotation.extra, CLASS: label})
+
+
+def as_one(parts: Sequence[Region], union: bool) -> Region | None:
+    """Return shapes as one region: a set where there are several, None where there are none."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return RegionSet(tuple(parts), union)
+
+
+def shown_as(
+    region: Region, show: Callable[[Region], Region | None], union: bool | None = None
+) -> Region | None:
+    """Return what a format shows for a region, given what it shows for a member."""
+    shown = [part for member in region.parts() if (part := show(member)) is not None]
+    counted = isinstance(region, RegionSet) and region.union
+    return as_one(shown, counted if union is None else union)
+
+
+def gather(
+    shapes: Sequence[Shape],
+    show: Callable[[str, Region], Region | None],
+    told: Callable[[str], str] = str,
+) -> list[Annotation]:
+    """Return the records that shapes make, members of sets put together again.
+
+    Parameters
+    ----------
+    shapes : sequence of Shape
+        In the order of the file.
+    show : callable
+        What the format shows for a member of a region on an image; None if nothing.
+    told : callable
+        What the format says for a caption.
+
+    Returns
+    -------
+    list of Annotation
+        One per record, in the order of their first shapes, every uid once per image.
+
+    Raises
+    ------
+    FormatError
+        Names the region whose record is broken.
+    """
+    return [one for one, _ in gather_with_places(shapes, show, told)]
+
+
+def gather_with_places(
+    shapes: Sequence[Shape],
+    show: Callable[[str, Region], Region | None],
+    told: Callable[[str], str] = str,
+    where: str = "",
+) -> list[tuple[Annotation, tuple[int, ...]]]:
+    """Return the records that shapes make, each with the numbers of its shapes.
+
+    Parameters
+    ----------
+    shapes, show, told
+        As for `gather`.
+    where : str
+        The file. With it, a record that is broken is left out, where notes are taken.
+    """
+    rest: dict[tuple[str, str], list[int]] = {}
+    firsts: list[tuple[int, Shape]] = []
+    known = {(one.image, one.texts.get("uid", "")) for one in shapes if PART not in one.texts}
+    for place, one in enumerate(shapes):
+        key = (one.image, one.texts.get(PART, ""))
+        if PART in one.texts and key in known:
+            rest.setdefault(key, []).append(place)
+        elif PART in one.texts:
+            firsts.append((place, replace(one, texts={})))
+        else:
+            firsts.append((place, one))
+    found: list[tuple[Annotation, tuple[int, ...]]] = []
+    for place, one in firsts:
+        others = rest.pop((one.image, one.texts.get("uid", "")), []) if one.texts else []
+        with leaving_out("region") if where else nullcontext():
+            try:
+                record = _record(one, [shapes[other] for other in others], show, told)
+            except FormatError as error:
+                before = f"{where}: " if where else ""
+                called = one.texts.get("uid", one.uid)
+                raise FormatError(f"{before}region {called!r}: {error}") from error
+            found.append((record, (place, *others)))
+    records = with_unique_uids(one for one, _ in found)
+    return [(one, places) for one, (_, places) in zip(records, found, strict=True)]
+
+
+def _record(
+    first: Shape,
+    others: Sequence[Shape],
+    show: Callable[[str, Region], Region | None],
+    told: Callable[[str], str],
+) -> Annotation:
+    """Return the record that one shape, or the shapes of a set, make."""
+    union = first.texts.get("members", "").startswith("union")
+    parts = [one.region for one in (first, *others) if one.region is not None]
+    said = told(first.texts.get("caption", ""))
+    changed = [one.caption for one in (first, *others) if one.caption not in (None, said)]
+    record = annotation_from_texts(
+        first.texts,
+        drawn=as_one(parts, union),
+        image=first.image,
+        caption=changed[0] if changed and others else first.caption,
+        uid=first.uid,
+        shown=lambda region: shown_as(region, lambda part: show(first.image, part), union),
+        told=told,
+    )
+    return with_class(record, first.label)

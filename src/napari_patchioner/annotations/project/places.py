@@ -12,18 +12,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from contextlib import suppress
 from glob import escape
 from hashlib import blake2b
 from pathlib import Path
 
-from napari_patchioner.annotations._file_names import short_name
-from napari_patchioner.annotations._table import write_bytes
+from napari_patchioner.annotations.files import short_name, write_bytes
 from napari_patchioner.errors import FormatError
 
-from ._project_counts import read_image_path
-from ._project_file import ProjectHead, backup_path, projects_folder, read_head
-from ._project_sweep import sweep
+from .file import ProjectHead, backup_path, projects_folder, read_head, read_image_path
 
 ENDING = ".patchioner.json"
 # What may stand between the name of an image and the ending: other pixels, and a number.
@@ -134,7 +132,7 @@ def image_of_project(project: Path) -> str:
     return ""
 
 
-def strange_project(image_path: str | os.PathLike[str] | None, content: str) -> Path | None:
+def project_of_other_pixels(image_path: str | os.PathLike[str] | None, content: str) -> Path | None:
     """Return a project beside an image that was made on other pixels, to be offered."""
     image = _file(image_path)
     beside = image.with_name(f"{project_stem(image.name)}{ENDING}") if image is not None else None
@@ -246,3 +244,48 @@ def _content(path: Path) -> str | None:
 def _written(path: Path) -> str:
     head = _head(path)
     return head.written if head is not None else ""
+
+
+# Nobody writes a project for so long, not over the slowest network; whoever began was killed.
+ABANDONED_S = 600.0
+# What `tempfile` and a process id add to a name.
+_ADDED = r"\.(?:[a-z0-9_]{8}|\d{1,10})"
+
+
+def sweep(path: Path) -> list[Path]:
+    """Delete what is left of unfinished writings of one file, long after they were begun.
+
+    Only hidden files beside it go whose names a project's writer makes for this very file, and
+    that nobody has touched for ten minutes: a shorter time may be another process at work.
+
+    Parameters
+    ----------
+    path : Path
+        The finished file, whether it exists or not.
+
+    Returns
+    -------
+    list of Path
+        What is gone.
+    """
+    names = [path.name, f"{path.name}.bak", f"{path.name}.damaged"]
+    stems = "|".join(re.escape(name) for one in names for name in (one, short_name(one, 80)))
+    ours = re.compile(rf"\.(?:{stems}){_ADDED}")
+    gone = []
+    with suppress(OSError):
+        for beside in path.parent.iterdir():
+            if ours.fullmatch(beside.name) and _is_abandoned(beside):
+                with suppress(OSError):
+                    beside.unlink()
+                    gone.append(beside)
+    return gone
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        state = path.lstat()
+    except OSError:
+        return False
+    # A second name of an old file is as young as the name.
+    touched = max(state.st_mtime, state.st_ctime)
+    return path.is_file() and not path.is_symlink() and time.time() - touched > ABANDONED_S

@@ -91,7 +91,7 @@ class Notes:
         if self.first_error is None:
             self.first_error = error
         self.left_out += 1
-        self.add(f"{kind} left out", f"{sentence(error)}; left out")
+        self.add(f"{kind} left out", f"{error_message(error)}; left out")
 
     def merge(self, other: Notes) -> None:
         """Add everything that another holds."""
@@ -120,10 +120,10 @@ def _on_one_line(text: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
-def sentence(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """Return what an error says, in words where it is no error of ours.
 
-    >>> sentence(FormatError("a.json: is empty")), sentence(KeyError("id"))
+    >>> error_message(FormatError("a.json: is empty")), error_message(KeyError("id"))
     ('a.json: is empty', "holds something unexpected (KeyError: 'id')")
     """
     if isinstance(error, PatchionerError):
@@ -185,7 +185,9 @@ def leaving_out(kind: str, where: str = "") -> Iterator[None]:
         if isinstance(error, PatchionerError):
             notes.leave_out(kind, error)
         else:
-            told = FormatError(f"{where}: {sentence(error)}" if where else sentence(error))
+            told = FormatError(
+                f"{where}: {error_message(error)}" if where else error_message(error)
+            )
             told.__cause__ = error
             notes.leave_out(kind, told)
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from napari_patchioner.regions import Mask, Point, Polygon, is_tangled, same_drawing
 
-from ._captioned import with_human_caption
-from ._carried import METADATA, annotation_from, carried
-from ._napari_shape import shape_from_region
+from .napari_shapes import shape_from_region
+from .record import with_human_caption
+from .texts import METADATA, annotation_from_texts, record_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.regions import Region
 
-    from ._annotation import Annotation
+    from .record import Annotation
 
 OURS = "napari_patchioner"
 """The key under which an entry of another program holds what is ours: who wrote its caption."""
@@ -336,7 +336,7 @@ def our_texts(was: Annotation, now: Annotation) -> dict[str, str]:
         What it is to say.
     """
     bare = replace(now, extra=news(was, now))
-    texts = carried(bare)
+    texts = record_texts(bare)
     gone = [name for name in was.extra if name != METADATA and not now.extra.get(name, "")]
     gone = [name for name in gone if was.extra[name]]
     if same_drawing(was.region, now.region):
@@ -379,14 +379,14 @@ def with_our_texts(
     region = annotation.region
     if "wkt" in known and "kind" in known:
         exact = {name: known[name] for name in _GEOMETRY if name in known}
-        region = annotation_from(
+        region = annotation_from_texts(
             {"uid": annotation.uid, **exact},
             drawn=region,
             image=annotation.image,
             caption=None,
             shown=shown,
         ).region
-    record = annotation_from(
+    record = annotation_from_texts(
         {"kind": "image", "wkt": "POLYGON EMPTY", "caption": annotation.caption}
         | {name: text for name, text in known.items() if name not in (*_GEOMETRY, "image")}
         | {"uid": annotation.uid or "?"},

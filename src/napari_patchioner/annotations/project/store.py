@@ -8,42 +8,40 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from napari_patchioner.annotations._content_hash import content_hash
+from napari_patchioner.annotations.images import content_hash
 from napari_patchioner.errors import FormatError
 
-from ._project import ProjectImage
-from ._project_counts import read_counts
-from ._project_file import (
+from .file import (
     NewerVersion,
+    ProjectLines,
     ProjectTaken,
     projects_folder,
+    read_counts,
     read_head,
     read_project,
     write_project,
 )
-from ._project_lines import ProjectLines
-from ._project_merge import merge_projects
-from ._project_places import (
+from .places import (
     find_projects,
     home_path,
     image_of_project,
     is_own,
+    project_of_other_pixels,
     project_path,
     projects_of_copies,
     remember_project,
     spare_path,
-    strange_project,
     sweep_projects,
 )
+from .records import ProjectImage, merge_projects
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from napari_patchioner.annotations._content_hash import ArrayLike
+    from napari_patchioner.annotations.images import ArrayLike
 
-    from ._project import Project
-    from ._project_merge import Merged
+    from .records import Merged, Project
 
 # The name of a project's field: checksums of files that all of was taken over.
 ABSORBED = "absorbed"
@@ -71,7 +69,7 @@ class CopyProject:
     there: bool
 
 
-class ProjectShelf:
+class ProjectStore:
     """Where the work on one image is kept. Safe to use from several threads.
 
     A file that this shelf has neither read nor written is never replaced: then the work goes
@@ -148,7 +146,7 @@ class ProjectShelf:
             sweep_projects(self._image_path, content)
             found = find_projects(self._image_path, content)
             if not found:
-                strange = strange_project(self._image_path, content)
+                strange = project_of_other_pixels(self._image_path, content)
                 if strange is not None:
                     self.note = f"{strange.name} was made on other pixels; it is left as it is"
                 copies = projects_of_copies(self._image_path, content)

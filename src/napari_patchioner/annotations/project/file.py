@@ -1,0 +1,681 @@
+"""Project files: whole or not there, checked byte by byte, with the previous one kept.
+
+The first line of a file is its head: format, version, time, content hash of the image, and a
+checksum of all other bytes of the file. The rest is one record per line; together they are JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from napari_patchioner.annotations.fields import Fields
+from napari_patchioner.annotations.files import reading_file, write_bytes
+from napari_patchioner.annotations.record import Source
+from napari_patchioner.decoders import Caption
+from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import charge_file, charge_json, check_plain_file, read_file
+
+from .records import Project, ProjectImage, ProjectRecord, RecordKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+HOME = "NAPARI_PATCHIONER_HOME"
+# Nobody takes so long to write one project; whoever holds the lock longer hangs.
+_PATIENCE_S = 20.0
+_HEAD = re.compile(
+    rb'\{"format": "napari-patchioner project", "version": "(\d{1,6})\.(\d{1,6})", '
+    rb'"written": "([-0-9T:.+Z]{1,40})", "content": "([0-9a-f]{0,64})", '
+    rb'"checksum": "([0-9a-f]{32})",\n'
+)
+_LONGEST_HEAD = 400
+
+
+class NewerVersion(FormatError):
+    """A file that only a newer version of this package can read; it is left alone."""
+
+
+class ProjectTaken(FormatError):
+    """A file that somebody else has written since it was last read or written here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectHead:
+    """What the first line of a project file tells.
+
+    Attributes
+    ----------
+    version : (int, int)
+        Of the format: a reader knows all minor versions of its major one.
+    written : str
+        When, ISO 8601 in UTC.
+    content : str
+        `content_hash` of the image.
+    checksum : str
+        Of all other bytes of the file; two files with the same one are the same.
+    """
+
+    version: tuple[int, int]
+    written: str
+    content: str
+    checksum: str
+
+
+def read_head(path: str | os.PathLike[str]) -> ProjectHead | None:
+    """Return the head of a project file; None where there is no such file.
+
+    Only the first line is read: whether the rest is whole, `read_project` tells.
+
+    Raises
+    ------
+    FormatError
+        If the file is no project, or cannot be read.
+    """
+    path = Path(path)
+    with reading_file(path):
+        if not path.exists():
+            return None
+        check_plain_file(path)
+        with path.open("rb") as file:
+            return _head(path.name, file.read(_LONGEST_HEAD))[0]
+
+
+def read_project(path: str | os.PathLike[str]) -> Project:
+    """Read a project; where the file is damaged, the one before it from ``.bak``.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    Project
+        With a `Project.warning` where the file itself could not be read.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, of a newer version, or damaged with no good ``.bak`` beside it.
+    """
+    path = Path(path)
+    try:
+        return _read(path)
+    except NewerVersion:
+        raise
+    except FormatError as error:
+        try:
+            project = _read(backup_path(path))
+        except FormatError:
+            raise error from None
+        told = f"{error}; the version saved at {project.written}, just before it, is used instead"
+        return replace(project, warning=told)
+
+
+def write_project(
+    path: str | os.PathLike[str],
+    project: Project,
+    *,
+    replaces: str | None = None,
+    lines: ProjectLines | None = None,
+) -> str:
+    """Write a project whole or not at all; the previous good one stays beside it as ``.bak``.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    project : Project
+        What to write; its ``warning`` is not.
+    replaces : str, optional
+        Checksum of the file that may be replaced, empty for none; any, by default.
+    lines : ProjectLines, optional
+        What wrote earlier versions of the project, to write this one faster.
+
+    Returns
+    -------
+    str
+        Checksum of the file now there.
+
+    Raises
+    ------
+    ProjectTaken
+        If another file than the one to be replaced is there.
+    NewerVersion
+        If the file there is of a newer version.
+    FormatError
+        If the file cannot be written; the old one is left as it was.
+    """
+    path = Path(path)
+    found, data = (lines or ProjectLines()).encode(project)
+    # From the look at what is there to the new file in its place, nobody else may come between.
+    with _alone(path):
+        there = _bytes(path)
+        if there is not None:
+            whole = _is_whole(path, there, replaces)
+            # A damaged file is kept, too: a person may still find something in it.
+            _keep(path, backup_path(path) if whole else path.with_name(f"{path.name}.damaged"))
+        write_bytes(path, data)
+    _sync_folder(path.parent)
+    return found
+
+
+def projects_folder() -> Path:
+    """Return the user's own folder of projects, under $NAPARI_PATCHIONER_HOME where that is set."""
+    if home := os.environ.get(HOME):
+        return Path(home).expanduser().resolve() / "projects"
+    from platformdirs import user_data_path
+
+    return user_data_path("napari-patchioner", appauthor=False) / "projects"
+
+
+def backup_path(path: Path) -> Path:
+    """Return where the previous version of a project is kept."""
+    return path.parent / f"{path.name}.bak"
+
+
+def _read(path: Path) -> Project:
+    """Read one file."""
+    with reading_file(path):
+        data = _bytes(path)
+        if data is None:
+            raise FormatError(f"{path}: there is no such project; choose another file")
+        return decode_project(data, path.name)
+
+
+def decode_project(data: bytes, name: str) -> Project:
+    """Return the project in the bytes of a file; `name` is the file's, for messages.
+
+    Raises
+    ------
+    FormatError
+        If they are no whole project of a version this program reads.
+    """
+    head = _checked(name, data)
+    charge_json(data)
+    try:
+        content = json.loads(data, object_hook=unplain)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{name}: is no JSON although its checksum is right") from error
+    given = Fields(content, name)
+    for field in ("format", "version", "written", "content", "checksum"):
+        given.take(field, str)
+    image = image_from_json(given.take("image", dict), head.content, f"{name}: image")
+    records = [
+        record_from_json(value, f"{name}: record {number}")
+        for number, value in enumerate(given.take("records", list), start=1)
+    ]
+    by_uid = {record.uid: record for record in records}
+    if len(by_uid) < len(records):
+        raise given.error("two records have the same uid")
+    check_references(by_uid, name)
+    options, provenance = given.take("options", dict, {}), given.take("provenance", dict, {})
+    return Project(image, tuple(records), options, provenance, head.written, given.rest())
+
+
+def _head(name: str, data: bytes) -> tuple[ProjectHead, re.Match[bytes]]:
+    """Return the head of a file and where it is in it."""
+    found = _HEAD.match(data.replace(b"\r\n", b"\n")) if data else None
+    if found is None:
+        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
+    major, minor, *texts = (text.decode() for text in found.groups())
+    version = int(major), int(minor)
+    if version[0] != VERSION[0]:
+        raise NewerVersion(
+            f"{name}: is of version {major}.{minor}, but this program reads version "
+            f"{VERSION[0]}; update napari-patchioner to open it"
+        )
+    return ProjectHead(version, texts[0], texts[1], texts[2]), found
+
+
+def _checked(name: str, data: bytes) -> ProjectHead:
+    """Return the head of a whole file."""
+    head, found = _head(name, data)
+    # Line ends may have been converted on the way, by mail or version control.
+    data = data.replace(b"\r\n", b"\n")
+    start, end = found.span(5)
+    if checksum(data[:start], data[end:]) != head.checksum:
+        raise FormatError(f"{name}: is damaged, or was edited by hand")
+    return head
+
+
+def _bytes(path: Path) -> bytes | None:
+    """Return what is in a file; None where there is none."""
+    return read_file(path) if path.exists() else None
+
+
+def _is_whole(path: Path, data: bytes, replaces: str | None) -> bool:
+    """Whether the file to be replaced is whole; refuse to replace what is not ours."""
+    try:
+        head = _checked(path.name, data)
+    except NewerVersion:
+        raise
+    except FormatError:
+        return False
+    if replaces is not None and head.checksum != replaces:
+        raise ProjectTaken(f"{path.name}: was written by another window or program")
+    return True
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other windows and programs of this person from writing the same file meanwhile.
+
+    The lock lies in the user's own folder, not to litter the image's. Where nothing can be locked,
+    the check of what is there has to do alone.
+    """
+    from filelock import FileLock, Timeout
+
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):
+            folder = projects_folder() / "locks"
+            folder.mkdir(parents=True, exist_ok=True)
+            name = blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
+            try:
+                held.enter_context(FileLock(folder / f"{name}.lock", timeout=_PATIENCE_S))
+            except Timeout:
+                raise FormatError(
+                    f"{path.name}: another program has been writing it for "
+                    f"{_PATIENCE_S:.0f} seconds; end that program, then save again"
+                ) from None
+        yield
+
+
+def _keep(path: Path, as_: Path) -> None:
+    """Give a file a second name; where the drive knows no links, a copy."""
+    beside = as_.with_name(f".{as_.name}.{os.getpid()}")
+    try:
+        try:
+            os.link(path, beside)
+        except (OSError, NotImplementedError):
+            beside.write_bytes(path.read_bytes())
+        os.replace(beside, as_)
+    except OSError as error:
+        raise FormatError(f"{as_}: cannot be written ({error.strerror or error})") from error
+    finally:
+        # Two names of one file are not told apart by rename, which then leaves both.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name survive a power cut, where folders can be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+_VERDICTS = ("sure", "unsure", "appearance")
+# JSON has no words for these.
+_ODD = "$float"
+_PLAIN_TEXTS = ("layer", "digest", "caption", "source", "model", "problem")
+_FLAGS = ("reviewed", "locked", "rejected", "wanted")
+_OBJECTS = ("origin", "columns")
+_DETAILS = [(one.name, one.default) for one in fields(Caption)[2:]]
+
+
+def plain(value: object) -> Any:
+    """Return a value as JSON can hold it; other people's objects become texts.
+
+    >>> plain({"area": np.float32(0.5), "worst": float("-inf")})
+    {'area': 0.5, 'worst': {'$float': '-inf'}}
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_ODD: repr(float(value))}
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(one) for one in value]
+    text = str(value)
+    return None if text in ("NaT", "<NA>") else text
+
+
+def unplain(value: dict[str, Any]) -> Any:
+    """Undo what `plain` did to odd numbers; for ``json.loads(object_hook=...)``."""
+    odd = value.get(_ODD) if len(value) == 1 else None
+    return float(odd) if odd in ("nan", "inf", "-inf") else value
+
+
+def image_to_json(image: ProjectImage) -> dict[str, Any]:
+    """Return the image of a project as a JSON object, without its content hash."""
+    known = {
+        "name": image.name,
+        "shape": list(image.shape),
+        "dtype": image.dtype,
+        "path": image.path,
+    }
+    return {**plain(dict(image.extra)), **known}
+
+
+def image_from_json(value: object, content: str, where: str) -> ProjectImage:
+    """Return the image of a project."""
+    given = Fields(value, where)
+    return ProjectImage(
+        given.take("name", str),
+        given.items("shape", int, []),
+        given.take("dtype", str, ""),
+        content,
+        given.take("path", str, ""),
+        given.rest(),
+    )
+
+
+def record_to_json(record: ProjectRecord) -> dict[str, Any]:
+    """Return a record as a JSON object, but for `plain`; fields that say nothing are left out."""
+    known: dict[str, Any] = {"uid": record.uid, "kind": record.kind}
+    known |= {name: value for name in _PLAIN_TEXTS if (value := getattr(record, name))}
+    known |= {name: True for name in _FLAGS if getattr(record, name)}
+    if not math.isnan(record.score):
+        known["score"] = float(record.score)
+    if record.vertices is not None:
+        known["shape"] = record.shape_type
+        known["vertices"] = record.vertices.tolist()
+    if record.label is not None:
+        known["label"] = record.label
+    if record.members:
+        known["members"] = list(record.members)
+    if record.plane is not None:
+        axes, index = record.plane
+        known["plane"] = {"axes": list(axes), "index": list(index)}
+    if record.details is not None:
+        known["details"] = _details_to_json(record.details)
+    known |= {name: dict(value) for name in _OBJECTS if (value := getattr(record, name))}
+    return {**record.extra, **known} if record.extra else known
+
+
+def record_from_json(value: object, where: str) -> ProjectRecord:
+    """Return a record."""
+    given = Fields(value, where)
+    uid = given.take("uid", str)
+    given.where = f"{where} ({uid!r})"
+    kind: RecordKind = given.choice("kind", get_args(RecordKind), "shape")
+    shape = kind == "shape"
+    shape_type = given.take("shape", str) if shape else ""
+    vertices = _vertices(given) if shape else None
+    members = given.items("members", str, []) if kind == "group" else ()
+    return ProjectRecord(
+        uid,
+        kind,
+        vertices=vertices,
+        shape_type=shape_type,
+        label=given.take("label", int, None),
+        members=members,
+        plane=_plane(given) if kind == "image" else None,
+        score=float(given.take("score", float, math.nan)),
+        source=given.choice("source", get_args(Source), ""),
+        **{name: given.take(name, str, "") for name in _PLAIN_TEXTS if name != "source"},
+        **{name: given.take(name, bool, False) for name in _FLAGS},
+        details=_details_from_json(given),
+        **{name: given.take(name, dict, {}) for name in _OBJECTS},
+        extra=given.rest(),
+    )
+
+
+def _vertices(given: Fields) -> Any:
+    points = given.items("vertices", list)
+    axes = {len(point) for point in points}
+    numbers = (float, int)
+    if len(axes) != 1 or min(axes) < 2 or not all(type(x) in numbers for p in points for x in p):
+        raise given.error("'vertices' must be points with the same two or more coordinates each")
+    return np.array(points, float)
+
+
+def _plane(given: Fields) -> tuple[tuple[int, int], tuple[int, ...]]:
+    plane = Fields(given.take("plane", dict), f"{given.where}: plane")
+    axes, index = plane.items("axes", int), plane.items("index", int, [])
+    if len(axes) != 2:
+        raise plane.error("'axes' must name two axes")
+    return (axes[0], axes[1]), index
+
+
+def _details_to_json(details: Caption) -> dict[str, Any]:
+    """Return what a model said, without what is said by default."""
+    known: dict[str, Any] = {"text": details.text, "score": float(details.score)}
+    for name, default in _DETAILS:
+        value = getattr(details, name)
+        if value != default:
+            known[name] = value
+    return known
+
+
+def _details_from_json(given: Fields) -> Caption | None:
+    value = given.take("details", dict, None)
+    if value is None:
+        return None
+    said = Fields(value, f"{given.where}: details")
+    return Caption(
+        said.take("text", str),
+        float(said.take("score", float)),
+        float(said.take("log_probability", float, 0.0)),
+        said.items("token_log_probabilities", float, []),
+        said.items("alternatives", str, []),
+        _weighted(said, "neighbours"),
+        _weighted(said, "concepts"),
+        said.choice("verdict", _VERDICTS, "sure"),
+        said.take("problem", str, None),
+    )
+
+
+def _weighted(said: Fields, name: str) -> tuple[tuple[str, float], ...]:
+    """Return pairs of a text and a number."""
+    pairs = said.items(name, list, [])
+    for pair in pairs:
+        if [type(one) for one in pair] not in ([str, float], [str, int]):
+            raise said.error(f"every item of {name!r} must be a text and a number")
+    return tuple((text, float(weight)) for text, weight in pairs)
+
+
+def check_references(records: Mapping[str, ProjectRecord], where: str) -> None:
+    """Raise a FormatError where a group has members that are no shapes of the project."""
+    for record in records.values():
+        for member in record.members:
+            if member not in records or records[member].kind != "shape":
+                raise Fields({}, f"{where}: group {record.uid!r}").error(
+                    f"its member {member!r} is no shape of this project"
+                )
+        if record.kind == "group" and not record.members:
+            raise Fields({}, f"{where}: group {record.uid!r}").error("it has no members")
+
+
+FORMAT = "napari-patchioner project"
+VERSION = (1, 1)
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+class ProjectLines:
+    """Turns the projects of one image into bytes, one after the other.
+
+    A record that is the very same object as last time is not written out again, so that a save
+    costs as much as has changed.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[ProjectRecord, str]] = {}
+
+    def encode(self, project: Project) -> tuple[str, bytes]:
+        """Return the checksum and the bytes of a project file."""
+        written = project.written or datetime.now(UTC).isoformat(timespec="milliseconds")
+        start = (
+            f'{{"format": "{FORMAT}", "version": "{VERSION[0]}.{VERSION[1]}", '
+            f'"written": "{written}", "content": "{project.image.content}", "checksum": "'
+        ).encode()
+        end = f'",\n{self.body(project)}'.encode("ascii")
+        found = checksum(start, end)
+        return found, start + found.encode() + end
+
+    def body(self, project: Project) -> str:
+        """Return all but the head: the same for the same work, whenever it is saved."""
+        body = {
+            **project.extra,
+            "image": image_to_json(project.image),
+            "options": project.options,
+            "provenance": project.provenance,
+        }
+        lead = _encode(plain(body))[1:-1]
+        return f'{lead}, "records": [\n' + ",\n".join(self._records(project)) + "\n]}\n"
+
+    def _records(self, project: Project) -> Iterator[str]:
+        """Yield the line of each record, and forget those that are gone."""
+        before, self._lines = self._lines, {}
+        for record in project.records:
+            known = before.get(record.uid)
+            line = known[1] if known is not None and known[0] is record else _line(record)
+            self._lines[record.uid] = record, line
+            yield line
+
+
+def checksum(start: bytes, end: bytes) -> str:
+    """Return the checksum of the bytes before and after it."""
+    digest = blake2b(start, digest_size=16)
+    digest.update(end)
+    return digest.hexdigest()
+
+
+def _line(record: ProjectRecord) -> str:
+    """Return one record as JSON; most need no help to be plain."""
+    value: dict[str, Any] = record_to_json(record)
+    try:
+        return _encode(value)
+    except (TypeError, ValueError):
+        return _encode(plain(value))
+
+
+_LEAD_END = b', "records": ['
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCounts:
+    """What a project holds, in numbers.
+
+    Attributes
+    ----------
+    regions : int
+        Shapes, points and labels; several captioned together count as well.
+    captions : int
+        Regions and whole planes that have one.
+    to_review : int
+        Those nobody has vouched for: neither a person's text nor accepted or locked.
+    written : str
+        When it was saved, ISO 8601 in UTC.
+    content : str
+        `content_hash` of the image.
+    image_path : str
+        Where the image lay; empty where it is not known.
+    warning : str
+        What had to be done to read it, in one sentence; mostly empty.
+    """
+
+    regions: int
+    captions: int
+    to_review: int
+    written: str
+    content: str
+    image_path: str
+    warning: str = ""
+
+
+def read_counts(path: str | os.PathLike[str]) -> ProjectCounts:
+    """Count what is in a project; where the file is damaged, in the one before it from ``.bak``.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, of a newer version, or damaged with no good ``.bak`` beside it.
+    """
+    path = Path(path)
+    try:
+        return _count(path)
+    except NewerVersion:
+        raise
+    except FormatError as error:
+        try:
+            return _count(backup_path(path), f"{error}; the version before it is used instead")
+        except FormatError:
+            raise error from None
+
+
+def read_image_path(path: str | os.PathLike[str]) -> str:
+    """Return where the image of a project lay, from the first lines of the file.
+
+    Raises
+    ------
+    FormatError
+        If the file is no project.
+    """
+    path = Path(path)
+    with reading_file(path):
+        charge_file(check_plain_file(path))
+        with path.open("rb") as file:
+            lines = [file.readline(), file.readline()]
+        return _image_path(path.name, lines[1])
+
+
+def _count(path: Path, warning: str = "") -> ProjectCounts:
+    with reading_file(path):
+        return _counted(path, warning)
+
+
+def _counted(path: Path, warning: str) -> ProjectCounts:
+    data = _bytes(path)
+    if data is None:
+        raise FormatError(f"{path}: there is no such project")
+    head = _checked(path.name, data)
+    # Line by line: one call for all of a large file would hold up every other thread.
+    _, lead, *lines = data.replace(b"\r\n", b"\n").split(b"\n")
+    regions = captions = to_review = 0
+    for line in lines:
+        if line.startswith(b'{"'):
+            record = _object(path.name, line.rstrip(b","))
+            caption = bool(record.get("caption"))
+            regions += record.get("kind") != "image"
+            captions += caption
+            to_review += not _is_vouched_for(record, caption)
+    return _counts(head, (regions, captions, to_review), _image_path(path.name, lead), warning)
+
+
+def _counts(
+    head: ProjectHead, numbers: tuple[int, int, int], image_path: str, warning: str
+) -> ProjectCounts:
+    return ProjectCounts(*numbers, head.written, head.content, image_path, warning)
+
+
+def _is_vouched_for(record: dict[str, Any], caption: bool) -> bool:
+    """Whether no model may touch its text: a person's, an accepted or a locked one."""
+    persons = caption and record.get("source", "") != "model"
+    return bool(record.get("locked") or record.get("reviewed") or persons)
+
+
+def _image_path(name: str, lead: bytes) -> str:
+    """Return the path in the line between the head and the records."""
+    found = _object(name, b"{" + lead.rstrip().removesuffix(_LEAD_END) + b"}").get("image")
+    path = found.get("path", "") if isinstance(found, dict) else ""
+    return path if isinstance(path, str) else ""
+
+
+def _object(name: str, line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
+    return value
