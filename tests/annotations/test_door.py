@@ -23,7 +23,7 @@ from napari_patchioner.annotations import (
     with_unique_uids,
     write_annotations,
 )
-from napari_patchioner.annotations.formats._coco_drawing import coco_drawing
+from napari_patchioner.annotations.formats.coco import coco_drawing
 from napari_patchioner.annotations.project.file import read_counts, read_image_path
 from napari_patchioner.annotations.rle import encode_runs
 from napari_patchioner.errors import FormatError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
-from napari_patchioner.annotations.formats import _tidy_csv
+from napari_patchioner.annotations.formats import tidy_csv
 from napari_patchioner.batch import Job, Journal, Outcome, Result
 from napari_patchioner.regions import Box, Point, RegionSet
 
@@ -97,9 +97,9 @@ def test_each_line_is_written_before_the_next_region_is_read(journaled, tmp_path
                 read.append(annotation.uid)
                 yield annotation
 
-    encode = _tidy_csv.encode_text
+    encode = tidy_csv.encode_text
     monkeypatch.setattr(
-        _tidy_csv, "encode_text", lambda text: (at_lines.append(len(read)), encode(text))[1]
+        tidy_csv, "encode_text", lambda text: (at_lines.append(len(read)), encode(text))[1]
     )
-    _tidy_csv.write_tidy_csv(tmp_path / "out.csv", Watched())
+    tidy_csv.write_tidy_csv(tmp_path / "out.csv", Watched())
     assert at_lines[-15:] == list(range(1, 16))

@@ -17,7 +17,7 @@ import tifffile
 import zarr
 from PIL import EpsImagePlugin, Image
 
-from napari_patchioner.annotations.formats._html_picture import picture as report_picture
+from napari_patchioner.annotations.formats.html import picture as report_picture
 from napari_patchioner.errors import ImageError, PatchionerError
 from napari_patchioner.images import (
     as_stored,
@@ -210,7 +210,7 @@ def test_a_report_shows_tiffs_of_every_depth(tmp_path, dtype, photometric):
 
 
 def test_a_mask_in_base64_passes_the_same_door(ghostscript):
-    from napari_patchioner.annotations.formats._labelme_shapes import region_of
+    from napari_patchioner.annotations.formats.labelme import region_of
 
     for data in (POSTSCRIPT, png_that_claims(20_000, 20_000), b""):
         shape = {

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from napari_patchioner.annotations.formats._formats import (
+from napari_patchioner.annotations.formats.head import Head, head_of
+from napari_patchioner.annotations.formats.napari_csv import (
+    format_napari_csv,
+    read_napari_csv,
+    write_napari_csv,
+)
+from napari_patchioner.annotations.formats.registry import (
     FORMATS,
     Format,
     files_to_write,
@@ -12,13 +18,7 @@ from napari_patchioner.annotations.formats._formats import (
     read_annotations,
     write_annotations,
 )
-from napari_patchioner.annotations.formats._head import Head, head_of
-from napari_patchioner.annotations.formats._napari_csv import (
-    format_napari_csv,
-    read_napari_csv,
-    write_napari_csv,
-)
-from napari_patchioner.annotations.formats._tidy_csv import (
+from napari_patchioner.annotations.formats.tidy_csv import (
     format_tidy_csv,
     read_tidy_csv,
     write_tidy_csv,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from napari_patchioner.annotations.formats._parquet import parquet_modules
+from napari_patchioner.annotations.formats.parquet import parquet_modules
 from napari_patchioner.errors import FormatError
 from napari_patchioner.locking import WriteLock
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import FORMATS
 from napari_patchioner.annotations.files import write_bytes
-from napari_patchioner.annotations.formats._parquet import parquet_modules, table_of
+from napari_patchioner.annotations.formats.parquet import parquet_modules, table_of
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.errors import FormatError
 

@@ -143,7 +143,10 @@ def _enclosed(points: FloatArray) -> shapely.Geometry:
     faces = shapely.get_parts(shapely.polygonize([shapely.union_all(outline.exterior)]))
     shapely.prepare(outline)
     inside = shapely.contains_properly(outline, shapely.point_on_surface(faces))
-    return shapely.coverage_union_all(faces[inside])
+    try:
+        return shapely.coverage_union_all(faces[inside])
+    except shapely.GEOSException:  # rounding makes faces of a very thin outline overlap
+        return shapely.union_all(faces[inside])
 
 
 def is_flat(vertices: FloatArray) -> bool:

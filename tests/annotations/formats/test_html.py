@@ -20,9 +20,7 @@ from napari_patchioner.annotations import (
     read_annotations,
     write_annotations,
 )
-from napari_patchioner.annotations.formats._html import read, write
-from napari_patchioner.annotations.formats._html_page import SCRIPT
-from napari_patchioner.annotations.formats._html_picture import picture
+from napari_patchioner.annotations.formats.html import SCRIPT, picture, read, write
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, Point, Polygon, RegionSet, WholeImage
 

@@ -18,9 +18,8 @@ from napari_patchioner.annotations import (
     read_annotations,
     write_annotations,
 )
-from napari_patchioner.annotations.formats._imagej import read, write
-from napari_patchioner.annotations.formats._imagej_shapes import region_of, roi_of
-from napari_patchioner.annotations.formats._roi_bytes import decode_roi, encode_roi
+from napari_patchioner.annotations.formats.imagej import read, region_of, roi_of, write
+from napari_patchioner.annotations.formats.roi_bytes import decode_roi, encode_roi
 from napari_patchioner.annotations.notes import Notes, noting
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (

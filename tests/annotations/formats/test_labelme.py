@@ -20,8 +20,8 @@ from napari_patchioner.annotations import (
     with_human_caption,
     write_annotations,
 )
-from napari_patchioner.annotations.formats._bundle import read_bundle, write_bundle
-from napari_patchioner.annotations.formats._labelme import read, write
+from napari_patchioner.annotations.formats.bundle import read_bundle, write_bundle
+from napari_patchioner.annotations.formats.labelme import read, write
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
     Box,

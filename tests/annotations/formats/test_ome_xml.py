@@ -9,7 +9,7 @@ from annotated import IMAGES, annotations, extras, told
 from hypothesis import HealthCheck, given, settings
 
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
-from napari_patchioner.annotations.formats._ome_xml import read, write
+from napari_patchioner.annotations.formats.ome_xml import read, write
 from napari_patchioner.annotations.notes import Notes, noting
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (

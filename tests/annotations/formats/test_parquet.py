@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from napari_patchioner.annotations import Annotation, Notes, read_annotations, write_annotations
-from napari_patchioner.annotations.formats._parquet import table_of
+from napari_patchioner.annotations.formats.parquet import table_of
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, Point, WholeImage
 

@@ -19,7 +19,7 @@ from napari_patchioner.annotations import (
     read_annotations,
     write_annotations,
 )
-from napari_patchioner.annotations.formats._yolo import read, write
+from napari_patchioner.annotations.formats.yolo import read, write
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
     Box,

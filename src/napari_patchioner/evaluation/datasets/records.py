@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeAlias
 
-from napari_patchioner.annotations.formats._json_file import parse_json
+from napari_patchioner.annotations.formats.json_arrays import parse_json
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.regions import Box

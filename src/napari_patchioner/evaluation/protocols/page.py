@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from napari_patchioner.annotations import encode_text, region_from_text, write_bytes
-from napari_patchioner.annotations.formats._html_drawing import shapes_of
+from napari_patchioner.annotations.formats.html import shapes_of
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.evaluation.metrics import METRICS
 from napari_patchioner.images import as_rgb, read_image

@@ -16,16 +16,64 @@ from napari_patchioner.annotations.table import column_name, table_dialect
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, check_plain_file
 
-from ._json_file import comments_before, first_json
-from ._json_file import handing_on as handing_json_on
+from .json_arrays import comments_before, first_json
+from .json_arrays import handing_on as handing_json_on
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
 
 _LENGTH = 65536
 _LINES = (".jsonl", ".ndjson")
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*("(?:[^"\\]|\\.)*")?')
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format for annotations.
+
+    Attributes
+    ----------
+    name : str
+        What the command line calls it.
+    title : str
+        What a person calls it.
+    suffixes : tuple of str
+        Endings of its files; the first is the usual one, and none means a folder.
+    read : callable
+        Turns a file into annotations.
+    write : callable
+        Writes annotations of images to a file and returns those the format cannot hold.
+    knows : callable
+        Whether a file that begins so is of this format.
+    needs : str
+        The extra that installs the library it needs; empty where it needs none.
+    sized : bool
+        Whether ``read`` also takes the images, whose sizes its files may lack.
+    single : bool
+        Whether a file is about one image only, so that several images are several files.
+    any_view : bool
+        Whether it has a place for regions drawn in other views of a stack. The others are about
+        the picture of rows and columns, over which such a region would lie where nobody has
+        drawn it.
+    file_names : callable, optional
+        The files that ``write`` would make in a folder.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    read: Callable[..., list[Annotation]]
+    write: Callable[[Path, Sequence[Annotation], Images], tuple[Annotation, ...]]
+    knows: Callable[[Head], bool]
+    needs: str = ""
+    sized: bool = False
+    single: bool = False
+    any_view: bool = False
+    file_names: Callable[[Path, Sequence[Annotation], Images], Iterable[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,13 +166,13 @@ class Head:
         JSON, the names of fields at its beginning, wherever they stand, with those of their values
         that are texts, so that the reader of its format can say what is wrong.
         """
-        found = self.json
-        if found is None and self._is_json:
+        result = self.json
+        if result is None and self._is_json:
             named = reversed(_NAME.findall(self.text))
             return {name: _text(value) for name, value in named}
-        if isinstance(found, list):
-            found = next((one for one in found if isinstance(one, dict)), None)
-        return found if isinstance(found, dict) else {}
+        if isinstance(result, list):
+            result = next((item for item in result if isinstance(item, dict)), None)
+        return result if isinstance(result, dict) else {}
 
 
 def head_of(path: str | os.PathLike[str]) -> Head:

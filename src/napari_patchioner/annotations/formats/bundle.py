@@ -59,26 +59,7 @@ def is_debris(name: str) -> bool:
 
 
 def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Read the files of a folder (with those within), of a zip, or one file by itself.
-
-    Parameters
-    ----------
-    path : Path
-        The folder, zip or file.
-    wanted : callable
-        Tells by a name, parts separated by ``/``, whether to read a file.
-
-    Returns
-    -------
-    dict of str to bytes
-        By name, in the order of the names, or that of the zip.
-
-    Raises
-    ------
-    FormatError
-        If something cannot be read, or a zip is damaged or too large. A member that is damaged or
-        lies outside the zip is left out, where notes are taken.
-    """
+    """Read the files of a folder (with those within), of a zip, or one file by itself."""
     if path.is_dir():
         return {name: read_file(file) for name, file in _files(path) if wanted(name)}
     if is_zip(path):
@@ -89,13 +70,13 @@ def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
     """Return the plain files of a folder and of those within, in the order of their names."""
-    found = []
+    results = []
     for place, folders, names in os.walk(folder, onerror=_refuse):
         folders.sort()
         charge_records(len(names))
         paths = [Path(place, name) for name in names if not is_debris(name)]
-        found += [(path.relative_to(folder).as_posix(), path) for path in paths if path.is_file()]
-    return sorted(found)
+        results += [(path.relative_to(folder).as_posix(), path) for path in paths if path.is_file()]
+    return sorted(results)
 
 
 def _refuse(error: OSError) -> NoReturn:
@@ -103,32 +84,22 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def first_file(path: Path, wanted: Callable[[str], bool]) -> bytes:
-    """Return the first file of a folder (not of those within) or zip; nothing if there is none.
-
-    Raises
-    ------
-    FormatError
-        As `read_bundle`.
-    """
+    """Return the first file of a folder (not of those within) or zip; nothing if there is none."""
     return next(first_files(path, wanted), b"")
 
 
 def first_files(
     path: Path, wanted: Callable[[str], bool], most: int = _MOST_FIRST
 ) -> Iterator[bytes]:
-    """Yield the first few files of a folder (not of those within) or zip.
-
-    Raises
-    ------
-    FormatError
-        As `read_bundle`.
-    """
+    """Yield the first few files of a folder (not of those within) or zip."""
     if path.is_dir():
         try:
-            found = sorted(one for one in path.iterdir() if wanted(one.name) and one.is_file())
+            results = sorted(
+                item for item in path.iterdir() if wanted(item.name) and item.is_file()
+            )
         except OSError as error:
             _refuse(error)
-        yield from map(read_file, [one for one in found if not is_debris(one.name)][:most])
+        yield from map(read_file, [item for item in results if not is_debris(item.name)][:most])
         return
     for name in sorted(name for name in zip_names(path) if wanted(name))[:most]:
         with noting(Notes()):  # it is told when all are read
@@ -149,7 +120,7 @@ def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Return the wanted members of a zip; nothing is unpacked to the disk."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return {one.filename: data for one, data in _members(path.name, archive, wanted)}
+            return {item.filename: data for item, data in _members(path.name, archive, wanted)}
     except (FormatError, MemoryError):
         raise
     except Exception as error:  # zipfile tells damage by a dozen kinds of errors
@@ -161,23 +132,14 @@ def read_zip(name: str, data: bytes, wanted: Callable[[str], bool]) -> dict[int,
 
     Parameters
     ----------
-    name : str
-        The file, for messages.
     data : bytes
         The whole zip.
-    wanted : callable
-        Tells by a name whether to read a member.
-
-    Raises
-    ------
-    FormatError
-        As `read_bundle`.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            numbers = {id(one): number for number, one in enumerate(archive.infolist())}
-            found = _members(name, archive, wanted)
-            return {numbers[id(one)]: (one.filename, member) for one, member in found}
+            numbers = {id(item): number for number, item in enumerate(archive.infolist())}
+            result = _members(name, archive, wanted)
+            return {numbers[id(item)]: (item.filename, member) for item, member in result}
     except (FormatError, MemoryError):
         raise
     except Exception as error:
@@ -193,26 +155,26 @@ def _members(
     name: str, archive: zipfile.ZipFile, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
     """Yield the wanted members of a zip that can be read; one that cannot is left out."""
-    members = [one for one in archive.infolist() if not one.is_dir()]
+    members = [item for item in archive.infolist() if not item.is_dir()]
     if len(members) > MOST_MEMBERS:
         raise FormatError(f"{name}: holds {len(members)} files, more than {MOST_MEMBERS}; split it")
-    for one in members:
-        if is_debris(one.filename) or not wanted(one.filename):
+    for entry in members:
+        if is_debris(entry.filename) or not wanted(entry.filename):
             continue
         data: bytes | None = None
         with leaving_out("file"):
             try:
-                _check_inside(name, one.filename)
-                data = _member(name, archive, one)
+                _check_inside(name, entry.filename)
+                data = _member(name, archive, entry)
             except (FormatError, MemoryError):
                 raise
             except Exception as error:
                 raise FormatError(
-                    f"{name}: the member {one.filename!r} cannot be read "
+                    f"{name}: the member {entry.filename!r} cannot be read "
                     f"({str(error) or type(error).__name__})"
                 ) from error
         if data is not None:
-            yield one, data
+            yield entry, data
 
 
 def _member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -243,15 +205,8 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:
 
     Parameters
     ----------
-    path : Path
-        A zip where its suffix says so, else a folder, which is made if it is missing.
     files : mapping of str to bytes
         By name within, parts separated by ``/``.
-
-    Raises
-    ------
-    FormatError
-        If the folder cannot be made or a file not written.
     """
     if is_zip(path):
         write_bytes(path, zipped(files))
@@ -304,23 +259,13 @@ def split_zip(data: bytes) -> tuple[list[ZipMember], bytes] | None:
     ----------
     data : bytes
         The whole zip.
-
-    Returns
-    -------
-    tuple of list and bytes, or None
-        None where the zip is laid out in another way than members, directory, end.
-
-    >>> one = zipped({"a.txt": b"a", "b.txt": b"b"})
-    >>> members, comment = split_zip(one)
-    >>> join_zip(members, comment) == one
-    True
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos, at, comment = archive.infolist(), archive.start_dir, archive.comment
     except Exception:  # zipfile tells damage by a dozen kinds of errors
         return None
-    starts = sorted(one.header_offset for one in infos)
+    starts = sorted(item.header_offset for item in infos)
     ends = dict(itertools.pairwise([*starts, at]))
     if len(infos) >= _MOST_SPLIT or len(ends) < len(infos) or (infos and starts[0] != 0):
         return None
@@ -339,25 +284,19 @@ def split_zip(data: bytes) -> tuple[list[ZipMember], bytes] | None:
 
 
 def join_zip(members: Sequence[ZipMember], comment: bytes = b"") -> bytes:
-    """Return a zip of members as they stand; undoes `split_zip`.
-
-    Raises
-    ------
-    FormatError
-        If there are more members, or bytes, than a zip of this kind holds.
-    """
-    start = sum(len(one.local) for one in members)
+    """Return a zip of members as they stand; undoes `split_zip`."""
+    start = sum(len(item.local) for item in members)
     if len(members) >= 2**16 or start >= 2**32:
         raise FormatError("a zip holds fewer than 65,536 regions and 4 GB; split it")
     directory, at = bytearray(), 0
-    for one in members:
-        central = bytearray(one.central)
+    for entry in members:
+        central = bytearray(entry.central)
         struct.pack_into("<I", central, _OFFSET_AT, at)
         directory += central
-        at += len(one.local)
+        at += len(entry.local)
     counts = (len(members), len(members), len(directory), start, len(comment))
     end = struct.pack("<4s4x2H2IH", b"PK\5\6", *counts) + comment
-    return b"".join([*(one.local for one in members), bytes(directory), end])
+    return b"".join([*(item.local for item in members), bytes(directory), end])
 
 
 def zip_member(name: str, data: bytes, like: ZipMember | None = None) -> ZipMember:
@@ -365,12 +304,8 @@ def zip_member(name: str, data: bytes, like: ZipMember | None = None) -> ZipMemb
 
     Parameters
     ----------
-    name : str
-        What to call it.
     data : bytes
         What it holds.
-    like : ZipMember, optional
-        The member it takes the place of, whose rights, date and way of packing it keeps.
     """
     info = zipfile.ZipInfo(name, _NO_TIME)
     info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16

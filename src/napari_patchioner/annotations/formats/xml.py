@@ -27,16 +27,8 @@ def parse_xml(name: str, data: bytes) -> ElementTree.Element:
 
     Parameters
     ----------
-    name : str
-        The file, for messages.
     data : bytes
         Its contents.
-
-    Raises
-    ------
-    FormatError
-        If it is no well-formed XML, or declares a document type: entities are declared there,
-        which can name other files or grow without end.
     """
     builder = ElementTree.TreeBuilder()
     parser = expat.ParserCreate(namespace_separator="}")
@@ -111,41 +103,35 @@ class XmlPlace:
         """Yield itself and all elements in it that have one of the names, as they stand."""
         waiting = [self]
         while waiting:
-            one = waiting.pop()
-            if one.tag in tags:
-                yield one
-            waiting += reversed(one.children)
+            result = waiting.pop()
+            if result.tag in tags:
+                yield result
+            waiting += reversed(result.children)
 
 
 def xml_places(data: bytes) -> XmlPlace:
-    """Return the root of a file that `parse_xml` has read, by where its elements stand.
-
-    Raises
-    ------
-    FormatError
-        If the file is written in an encoding whose tags are not those of ASCII.
-    """
+    """Return the root of a file that `parse_xml` has read, by where its elements stand."""
     parser = expat.ParserCreate(namespace_separator="}")
     top = XmlPlace("", {}, 0, 0)
     opened = [top]
 
     def start(tag: str, fields: dict[str, str]) -> None:
         at = parser.CurrentByteIndex
-        found = _START.match(data, at)
-        if found is None:
+        match = _START.match(data, at)
+        if match is None:
             raise FormatError("is written in an encoding whose tags are not those of ASCII")
         bare = {key.rpartition("}")[2]: text for key, text in fields.items()}
-        one = XmlPlace(tag.rpartition("}")[2], bare, at, found.end())
-        opened[-1].children.append(one)
-        opened.append(one)
+        xml_place = XmlPlace(tag.rpartition("}")[2], bare, at, match.end())
+        opened[-1].children.append(xml_place)
+        opened.append(xml_place)
 
     def end(_: str) -> None:
-        one = opened.pop()
-        if data[one.inner - 2 : one.inner] == b"/>":
-            one.close = one.end = one.inner
+        result = opened.pop()
+        if data[result.inner - 2 : result.inner] == b"/>":
+            result.close = result.end = result.inner
         else:
-            one.close = parser.CurrentByteIndex
-            one.end = data.index(b">", one.close) + 1
+            result.close = parser.CurrentByteIndex
+            result.end = data.index(b">", result.close) + 1
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.Parse(data, True)
@@ -158,9 +144,9 @@ def with_field(tag: bytes, name: str, text: str) -> bytes:
     >>> with_field(b"<a b='1' c='2'/>", "b", "<"), with_field(b"<a b='1'>", "b", "")
     (b'<a c=\'2\' b="&lt;"/>', b'<a>')
     """
-    for found in re.finditer(_FIELD, tag):
-        if found[1] == name.encode():
-            tag = tag[: found.start()] + tag[found.end() :]
+    for results in re.finditer(_FIELD, tag):
+        if results[1] == name.encode():
+            tag = tag[: results.start()] + tag[results.end() :]
             break
     if not text:
         return tag

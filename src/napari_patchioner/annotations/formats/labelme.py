@@ -8,11 +8,15 @@ of several images.
 
 from __future__ import annotations
 
+import base64
+import io
+import math
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from PIL import Image
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import image_name, is_image
@@ -41,13 +45,33 @@ from napari_patchioner.annotations.texts import (
     with_class,
     with_unique_uids,
 )
+from napari_patchioner.annotations.xy import (
+    ellipse_axes,
+    ellipse_from_axes,
+    from_xy,
+    is_sheared,
+    to_xy,
+)
 from napari_patchioner.errors import FormatError
+from napari_patchioner.images import picture_size, read_picture
 from napari_patchioner.limits import BudgetError, charge_records
-from napari_patchioner.regions import RegionSet, same_drawing
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+    same_drawing,
+    upright_box,
+)
 
-from ._bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
-from ._json_file import as_texts, json_as_read, parse_file, parse_json, to_json
-from ._labelme_shapes import TURNED, Size, region_of, shape_of, shown
+from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
+from .head import Format, Head
+from .json_arrays import as_texts, json_as_read, parse_file, parse_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +80,6 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
 
-    from ._head import Head
 
 _OURS = "napari_patchioner"
 _PICTURE = {"imagePath", "imageData", "imageHeight"}
@@ -83,8 +106,8 @@ def _knows_bundle(path: Path) -> bool:
         return False
 
 
-def _is_ours(found: Any) -> bool:
-    return isinstance(found, dict) and "shapes" in found and bool(_PICTURE & set(found))
+def _is_ours(results: Any) -> bool:
+    return isinstance(results, dict) and "shapes" in results and bool(_PICTURE & set(results))
 
 
 def _is_json(name: str) -> bool:
@@ -92,69 +115,52 @@ def _is_json(name: str) -> bool:
 
 
 def read(path: Path) -> list[Annotation]:
-    """Read LabelMe's files.
-
-    Parameters
-    ----------
-    path : Path
-        A JSON, or a folder or zip of them.
-
-    Returns
-    -------
-    list of Annotation
-        Coordinates in ``(row, column)``. Shapes of other people that share a label and a
-        ``group_id`` are one set, counted once where they overlap.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file and the shape.
-    """
+    """Read LabelMe's files."""
     files = read_bundle(Path(path), _is_json)
     parsed = {name: parse_json(data, name) for name, data in files.items()}
     if len(parsed) > 1:
         # Other tables may lie in the same folder.
-        parsed = {name: found for name, found in parsed.items() if _is_ours(found)} or parsed
+        parsed = {name: results for name, results in parsed.items() if _is_ours(results)} or parsed
     annotations: list[Annotation] = []
-    for name, found in parsed.items():
+    for name, result in parsed.items():
         with leaving_out("file", name) if len(parsed) > 1 else nullcontext():
-            annotations += _read_file(name, found, remember_file(files[name]))
+            annotations += _read_file(name, result, remember_file(files[name]))
     return annotations
 
 
-def _read_file(name: str, found: Any, file: str) -> list[Annotation]:
+def _read_file(name: str, results: Any, file: str) -> list[Annotation]:
     """Return the annotations of one image."""
-    if not isinstance(found, dict) or not isinstance(found.get("shapes"), list):
+    if not isinstance(results, dict) or not isinstance(results.get("shapes"), list):
         raise FormatError(f"{name}: is no file of LabelMe; it has no list of 'shapes'")
-    image, size = _image(found), _size(found)
-    around = {key: one for key, one in found.items() if key not in ("shapes", "imageData")}
+    image, size = _image(results), _size(results)
+    around = {key: item for key, item in results.items() if key not in ("shapes", "imageData")}
     about = {"name": name, "fields": around}
     ours: list[Shape] = []
     firsts: dict[str, int] = {}
     records: list[tuple[int, Annotation]] = []
     others: list[int] = []
-    for place, shape in enumerate(found["shapes"]):
+    for place, shape in enumerate(results["shapes"]):
         where = f"{name}: shape {place + 1}"
         with leaving_out("shape", where), _told(where):
             charge_records()
             if _is_record(shape):
-                one = _read_shape(shape, image, str(place))
-                ours.append(one)
-                firsts.setdefault(one.texts.get("uid", ""), place)
+                result = _read_shape(shape, image, str(place))
+                ours.append(result)
+                firsts.setdefault(result.texts.get("uid", ""), place)
             else:
                 _foreign([shape], str(place), image)
                 others.append(place)
-    for places in _grouped(others, found["shapes"]):
-        entries = [found["shapes"][place] for place in places]
+    for places in _grouped(others, results["shapes"]):
+        entries = [results["shapes"][place] for place in places]
         record = _foreign(entries, str(places[0]), image, size)
         key = ",".join(map(str, places))
         records.append((places[0], with_metadata(record, _KIND, file, key, entries, about)))
     with _told(name):
         gathered = gather(ours, lambda _, region: shown(region, size))
-    if not _is_plain(found):
-        gathered = [with_metadata(one, _KIND, file, "", [], about) for one in gathered]
-    records += [(firsts.get(one.uid, len(found["shapes"])), one) for one in gathered]
-    return with_unique_uids(one for _, one in sorted(records, key=lambda pair: pair[0]))
+    if not _is_plain(results):
+        gathered = [with_metadata(item, _KIND, file, "", [], about) for item in gathered]
+    records += [(firsts.get(item.uid, len(results["shapes"])), item) for item in gathered]
+    return with_unique_uids(item for _, item in sorted(records, key=lambda pair: pair[0]))
 
 
 @contextmanager
@@ -169,12 +175,12 @@ def _told(where: str) -> Iterator[None]:
         raise FormatError(f"{where}: {why}") from error
 
 
-def _is_plain(found: dict[str, Any]) -> bool:
+def _is_plain(results: dict[str, Any]) -> bool:
     """Whether there is nothing around the shapes that we would not write ourselves."""
-    return set(found) <= {*_OUR_FIELDS, "shapes"} and (
-        found.get("version"),
-        found.get("flags"),
-        found.get("imageData"),
+    return set(results) <= {*_OUR_FIELDS, "shapes"} and (
+        results.get("version"),
+        results.get("flags"),
+        results.get("imageData"),
     ) == (_VERSION, {}, None)
 
 
@@ -210,17 +216,11 @@ def _foreign(
     ----------
     entries : sequence
         One shape, or all of one label and group: a set, counted once where they overlap.
-    uid, image : str
-        The name of the record, and what it is about.
-    size : tuple of int, optional
-        ``(height, width)`` of the image.
-    ours : bool
-        Whether to heed what is ours.
     """
-    shapes = [_read_shape(one, image, uid) for one in entries]
-    parts = [part for one in shapes if one.region for part in one.region.parts()]
+    shapes = [_read_shape(item, image, uid) for item in entries]
+    parts = [part for item in shapes if item.region for part in item.region.parts()]
     region = parts[0] if len(parts) == 1 else RegionSet(tuple(parts), union=True)
-    caption = next((one.caption for one in shapes if one.caption), "")
+    caption = next((item.caption for item in shapes if item.caption), "")
     first = shapes[0]
     record = annotation_from_texts(first.texts, drawn=region, image=image, caption=caption, uid=uid)
     record = with_class(record, first.label)
@@ -232,16 +232,16 @@ def _foreign(
     )
 
 
-def _image(found: Mapping[str, Any]) -> str:
+def _image(results: Mapping[str, Any]) -> str:
     """Return the image a file is about: as we call it, unless somebody renamed it."""
-    named = str(found.get("imagePath") or "")
-    ours = found.get(_OURS)
+    named = str(results.get("imagePath") or "")
+    ours = results.get(_OURS)
     kept = isinstance(ours, dict) and ours.get("imagePath") == named
     return str(ours.get("image", named)) if kept and isinstance(ours, dict) else named
 
 
-def _size(found: Mapping[str, Any]) -> Size:
-    height, width = found.get("imageHeight"), found.get("imageWidth")
+def _size(results: Mapping[str, Any]) -> Size:
+    height, width = results.get("imageHeight"), results.get("imageWidth")
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
@@ -275,28 +275,7 @@ def _is_plain_value(value: Any) -> bool:
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write LabelMe's files.
-
-    Parameters
-    ----------
-    path : Path
-        A ``.json`` for one image; a ``.zip`` or a folder (a name without an ending) for one JSON
-        per image, named like the image.
-    annotations : sequence of Annotation
-        Regions of any number of images.
-    images : mapping of str to ImageInfo
-        The images, by the name annotations give them. LabelMe wants to know their sizes.
-
-    Returns
-    -------
-    tuple of Annotation
-        Whole images whose size nobody told.
-
-    Raises
-    ------
-    FormatError
-        If one JSON is to hold several images, or a region makes no sense.
-    """
+    """Write LabelMe's files."""
     path = Path(path)
     check_unique(annotations)
     own = _by_image(annotations)
@@ -318,13 +297,13 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         name: _file(image, own[image], images, left_out, folder and folder / name)
         for image, name in names.items()
     }
-    lost = {id(one) for one in left_out}
+    lost = {id(item) for item in left_out}
     # A file without a region would say that somebody has looked and found nothing.
-    empty = [image for image in names if all(id(one) in lost for one in own[image])]
-    files = {name: one for name, one in files.items() if name not in {names[i] for i in empty}}
+    empty = [image for image in names if all(id(item) in lost for item in own[image])]
+    files = {name: item for name, item in files.items() if name not in {names[i] for i in empty}}
     if annotations and not files:
         return tuple(left_out)
-    bundle = {name: one.data for name, one in files.items()}
+    bundle = {name: item.data for name, item in files.items()}
     write_bundle(path, {**_others(path, annotations), **bundle})
     for file in files.values():
         file.remember()
@@ -340,8 +319,8 @@ def file_names(path: Path, annotations: Sequence[Annotation], images: Images) ->
 
 def _by_image(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
     own: dict[str, list[Annotation]] = {}
-    for one in annotations:
-        own.setdefault(one.image, []).append(one)
+    for item in annotations:
+        own.setdefault(item.image, []).append(item)
     return own
 
 
@@ -350,8 +329,8 @@ def _file_names(own: Mapping[str, Sequence[Annotation]], images: Images) -> dict
     stems = file_stems({image: image_name(images, image) for image in own})
     names = {image: f"{stem}.json" for image, stem in stems.items()}
     for image, mine in own.items():
-        known = [found for one in mine if (found := metadata_of(one, _KIND)) is not None]
-        read = {str(found.about.get("name", "")) for found in known}
+        known = [metadata for item in mine if (metadata := metadata_of(item, _KIND)) is not None]
+        read = {str(results.about.get("name", "")) for results in known}
         name = read.pop() if len(read) == 1 else ""
         inside = _is_json(name) and ".." not in name.split("/") and not name.startswith("/")
         if inside and name not in names.values():
@@ -367,7 +346,9 @@ def _others(path: Path, annotations: Sequence[Annotation]) -> dict[str, bytes]:
         files = read_bundle(path, lambda name: True)
     except FormatError:
         return {}
-    known = {found.file for one in annotations if (found := metadata_of(one, _KIND)) is not None}
+    known = {
+        metadata.file for item in annotations if (metadata := metadata_of(item, _KIND)) is not None
+    }
     return files if any(is_file(data, known) for data in files.values()) else {}
 
 
@@ -396,11 +377,11 @@ def _file(
     size = (info.height, info.width) if info is not None else None
     name = image_name(images, image)
     base = base_of(annotations, _KIND, path, parse_file)
-    kept = set() if base is None else {id(one) for place, one in base.records.items() if place}
-    new = [one for one in annotations if id(one) not in kept]
+    kept = set() if base is None else {id(item) for place, item in base.records.items() if place}
+    new = [item for item in annotations if id(item) not in kept]
     shapes: list[dict[str, Any]] = []
     places: dict[str, str] = {}
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "version": _VERSION,
         "flags": {},
         "shapes": shapes,
@@ -415,31 +396,31 @@ def _file(
         if whole is None:
             whole = _from_entries(base)
         shapes += _again(base, whole, size or _size(whole), places)
-        found = {**whole, "shapes": shapes}
+        results = {**whole, "shapes": shapes}
     groups = [
-        one["group_id"]
-        for one in shapes
-        if isinstance(one, dict) and isinstance(one.get("group_id"), int)
+        item["group_id"]
+        for item in shapes
+        if isinstance(item, dict) and isinstance(item.get("group_id"), int)
     ]
     for group, annotation in enumerate(new, start=max(groups, default=-1) + 1):
-        made = _shapes(annotation, size or _size(found), group)
+        made = _shapes(annotation, size or _size(results), group)
         shapes += made
         if not made:
             left_out.append(annotation)
     if base is None:
-        return _Made(encode_text(to_json(found) + "\n"), "", places)
-    return _Made(json_as_read(found, base.data), base.file, places)
+        return _Made(encode_text(to_json(results) + "\n"), "", places)
+    return _Made(json_as_read(results, base.data), base.file, places)
 
 
 def _from_entries(base: Base[Any]) -> dict[str, Any]:
     """Return what the records still hold of a file that is no longer known."""
-    known = {place: metadata_of(one, _KIND) for place, one in base.records.items()}
-    told = {place: found for place, found in known.items() if found is not None}
-    about = next((found.about.get("fields") for found in told.values()), None)
+    known = {place: metadata_of(item, _KIND) for place, item in base.records.items()}
+    told = {place: results for place, results in known.items() if results is not None}
+    about = next((results.about.get("fields") for results in told.values()), None)
     last = max((int(n) for place in told if place for n in place.split(",")), default=-1)
     shapes: list[Any] = [None] * (last + 1)
-    for place, found in told.items():
-        for n, entry in zip(place.split(","), found.entry, strict=False):
+    for place, result in told.items():
+        for n, entry in zip(place.split(","), result.entry, strict=False):
             if place:
                 shapes[int(n)] = entry
     return {**(about if isinstance(about, dict) else {}), "shapes": shapes}
@@ -464,7 +445,7 @@ def _again(
         spread = len(entries) == len(numbers)
         for position, n in enumerate(numbers):
             new[n] = entries[position : position + 1] if spread else entries * (position == 0)
-    sound = [n for n, one in enumerate(shapes) if n not in members and _is_sound(one, image)]
+    sound = [n for n, item in enumerate(shapes) if n not in members and _is_sound(item, image)]
     gone = {n for group in _grouped(sound, shapes) if _is_gone(group, shapes, image) for n in group}
     went: dict[int, int] = {}
     for n, shape in enumerate(shapes):
@@ -497,24 +478,24 @@ def _is_gone(group: Sequence[int], shapes: Sequence[Any], image: str) -> bool:
 
 
 def _updated(
-    entries: Sequence[dict[str, Any]], one: Annotation, image: str, size: Size
+    entries: Sequence[dict[str, Any]], item: Annotation, image: str, size: Size
 ) -> list[dict[str, Any]]:
     """Return shapes with what a record says otherwise; the same where it says the same."""
     was, bare = (_foreign(entries, "", image, size, ours=ours) for ours in (True, False))
-    if same_record(was, one):
+    if same_record(was, item):
         return list(entries)
     new = [dict(entry) for entry in entries]
-    if one.caption != bare.caption:
-        new = [{**entry, "description": one.caption} for entry in new]
-    if class_of(one) != class_of(bare):
-        new = [{**entry, "label": class_of(one)} for entry in new]
-    if not same_drawing(bare.region, one.region):
-        drawn = [made for part in one.region.parts() if (made := shape_of(part, size))]
+    if item.caption != bare.caption:
+        new = [{**entry, "description": item.caption} for entry in new]
+    if class_of(item) != class_of(bare):
+        new = [{**entry, "label": class_of(item)} for entry in new]
+    if not same_drawing(bare.region, item.region):
+        drawn = [made for part in item.region.parts() if (made := shape_of(part, size))]
         if len(drawn) == len(new) == 1 and _still_turned(new[0], drawn[0]):
             drawn[0]["shape_type"] = new[0]["shape_type"]
         rest = [new[n] if n < len(new) else dict(new[0]) for n in range(len(drawn))]
         new = [{**entry, **made} for entry, made in zip(rest, drawn, strict=True)] or new
-    texts = our_texts(bare, one)
+    texts = our_texts(bare, item)
     texts.pop("class", None)
     new[0].pop(_OURS, None)
     new[0] |= {_OURS: texts} if texts else {}
@@ -547,3 +528,121 @@ def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, An
         }
         for place, made in enumerate(fields)
     ]
+
+
+Size: TypeAlias = "tuple[int, int] | None"
+
+_FEWEST = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "points": 1, "mask": 2}
+_FEWEST |= {"polygon": 3, "linestrip": 2, "oriented_rectangle": 4, "rotation": 4}
+_FEWEST |= {"quadrilateral": 4}
+TURNED = ("rotation", "oriented_rectangle")
+"""What programs call a turned rectangle."""
+_MOST_PIXELS = 2**28
+
+
+def region_of(shape: Mapping[str, Any]) -> Region:
+    """Return what a shape shows."""
+    kind = shape.get("shape_type") or "polygon"
+    try:
+        points = np.asarray(shape["points"], float).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FormatError("its 'points' must be pairs of numbers") from error
+    if kind not in _FEWEST:
+        raise FormatError(f"the shape type {kind!r} is unknown; LabelMe has {', '.join(_FEWEST)}")
+    if len(points) < _FEWEST[kind]:
+        raise FormatError(f"a {kind} needs {_FEWEST[kind]} points, but this one has {len(points)}")
+    if not np.isfinite(points).all():
+        raise FormatError("a coordinate is not a finite number")
+    if kind == "mask":
+        return _mask(shape.get("mask"), points)
+    return _outlined(kind, points)
+
+
+def _outlined(kind: str, points: Any) -> Region:
+    """Return the region that points outline, ``x y``."""
+    if kind == "circle":
+        radius = math.dist(*points.tolist()[:2])
+        if not math.isfinite(radius):
+            raise FormatError("a circle is larger than any number")
+        return ellipse_from_axes(points[0], [radius, 0], [0, radius])
+    vertices = from_xy(points)
+    if kind == "rectangle":
+        # Two opposite corners, or all four of them.
+        if len(vertices) == 4 and upright_box(vertices, tolerance=1e-6) is None:
+            return Polygon(vertices)
+        low, high = vertices.min(axis=0).tolist(), vertices.max(axis=0).tolist()
+        return Box(*low, *high)
+    if kind in ("polygon", "quadrilateral", *TURNED):
+        return Polygon(vertices)
+    if kind == "point":
+        return Point(*vertices[0].tolist())
+    return Trace(vertices, connected=kind != "points")
+
+
+def _mask(png: Any, points: Any) -> Mask:
+    """Return the mask in a PNG, its first pixel at the first of the points."""
+    try:
+        data = base64.b64decode(png, validate=True)
+        height, width = picture_size(data)
+        if height * width > _MOST_PIXELS:
+            raise FormatError("the mask is too large to be read")
+        pixels = np.asarray(read_picture(data).convert("L")).astype(bool)
+    except FormatError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise FormatError("its mask is no picture in base64") from error
+    if not pixels.any():
+        raise FormatError("its mask is empty; paint at least one pixel")
+    return Mask(pixels, (int(points[0][1]), int(points[0][0])))
+
+
+def shape_of(region: Region, size: Size) -> dict[str, Any] | None:
+    """Return ``shape_type``, ``points`` and, for masks, ``mask``; None where there is no shape."""
+    if isinstance(region, WholeImage):
+        corner = [size[1], size[0]] if size else None
+        return {"shape_type": "rectangle", "points": [[0, 0], corner]} if corner else None
+    if isinstance(region, Mask):
+        return _mask_shape(region)
+    if isinstance(region, Ellipse):
+        return _ellipse_shape(region)
+    if isinstance(region, Box):
+        corners = [[region.top, region.left], [region.bottom, region.right]]
+        return {"shape_type": "rectangle", "points": to_xy(corners).tolist()}
+    if isinstance(region, Point):
+        return {"shape_type": "point", "points": to_xy([[region.row, region.column]]).tolist()}
+    if isinstance(region, Trace):
+        kind = "linestrip" if len(region.points) > 1 else "point"
+        return {"shape_type": kind, "points": to_xy(region.points).tolist()}
+    if isinstance(region, Polygon):
+        return {"shape_type": "polygon", "points": to_xy(region.vertices).tolist()}
+    return None
+
+
+def _ellipse_shape(ellipse: Ellipse) -> dict[str, Any]:
+    """Return a circle, or the polygon that stands for an ellipse."""
+    centre, along, across = ellipse_axes(ellipse)
+    lengths = np.hypot(*along), np.hypot(*across)
+    if not is_sheared(along, across) and abs(lengths[0] - lengths[1]) <= 1e-9 * lengths[0]:
+        return {"shape_type": "circle", "points": [centre.tolist(), (centre + along).tolist()]}
+    return {"shape_type": "polygon", "points": to_xy(ellipse.outline()).tolist()}
+
+
+def _mask_shape(mask: Mask) -> dict[str, Any]:
+    """Return the PNG of a mask with the first and the last pixel it spans."""
+    pixels = np.asarray(mask.pixels, bool)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
+    (row, column), (height, width) = mask.offset, pixels.shape
+    corners = [[column, row], [column + width - 1, row + height - 1]]
+    png = base64.b64encode(buffer.getvalue()).decode("ascii")
+    points = [[float(x), float(y)] for x, y in corners]
+    return {"shape_type": "mask", "points": points, "mask": png}
+
+
+def shown(region: Region, size: Size) -> Region | None:
+    """Return what a file shows for a region that is no set."""
+    shape = shape_of(region, size)
+    return None if shape is None else region_of(shape)
+
+
+FORMAT = Format("labelme", "LabelMe", (".json",), read, write, knows, file_names=file_names)

@@ -38,6 +38,8 @@ from napari_patchioner.annotations.table import (
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Trace
 
+from .head import Format, Head
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations.napari_shapes import FloatArray
     from napari_patchioner.regions import Region
 
-    from ._head import Head
 
 NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
 _OURS = ("uid", "image", *CAPTION_COLUMNS)
@@ -109,12 +110,12 @@ def parse_napari_csv(table: Table) -> list[Annotation]:
     axes = [place for place, name in enumerate(table.columns) if name.startswith("axis-")]
     seen: dict[Any, int] = {}
     shapes = itertools.groupby(table.rows, key=lambda item: item[1][0].strip())
-    found: list[Annotation] = []
+    results: list[Annotation] = []
     for position, (index, rows) in enumerate(shapes):
         listed = list(rows)
         with leaving_out("shape", f"{table.name}: row {listed[0][0]}"):
-            found.append(_annotation(table, position, index, listed, axes, seen))
-    return found
+            results.append(_annotation(table, position, index, listed, axes, seen))
+    return results
 
 
 def _annotation(
@@ -274,3 +275,6 @@ def write_napari_csv(
     text, left_out = format_napari_csv(annotations)
     write_text(path, text)
     return left_out
+
+
+FORMAT = Format("napari", "napari shapes, one row per vertex", (".csv",), read, write, knows)

@@ -33,6 +33,8 @@ from napari_patchioner.annotations.wkt import members_cell, region_from_text, re
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import RegionSet
 
+from .head import Format, Head
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations.images import Images
     from napari_patchioner.regions import Region
 
-    from ._head import Head
 
 TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
 # Only written where there are sets: what well-known text alone cannot tell about their parts.
@@ -62,12 +63,12 @@ def _is_tidy(columns: Sequence[str]) -> bool:
 
 def _own_names(columns: Sequence[str]) -> tuple[str, ...]:
     """Return the names of columns, those of ours without their capitals."""
-    found = list(columns)
+    results = list(columns)
     for name in (*TIDY_COLUMNS, *CAPTION_COLUMNS):
-        like = [at for at, column in enumerate(found) if column.lower() == name]
-        if like and name not in found:
-            found[like[0]] = name
-    return tuple(found)
+        like = [at for at, column in enumerate(results) if column.lower() == name]
+        if like and name not in results:
+            results[like[0]] = name
+    return tuple(results)
 
 
 def read(path: Path) -> list[Annotation]:
@@ -237,3 +238,6 @@ def write_tidy_csv(
         layout = None
     write_chunks(path, map(encode_text, _lines(annotations, layout)))
     return ()
+
+
+FORMAT = Format("tidy", "Table, one row per region", (".csv",), read, write, knows, any_view=True)

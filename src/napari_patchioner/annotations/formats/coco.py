@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import shapely
 
 from napari_patchioner.annotations.images import ImageInfo, image_name, is_image
 from napari_patchioner.annotations.metadata import (
@@ -25,6 +28,7 @@ from napari_patchioner.annotations.metadata import (
     with_our_texts,
 )
 from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.rle import decode_runs, encode_runs, mask_in_image, runs_in_image
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
     CLASS,
@@ -34,12 +38,21 @@ from napari_patchioner.annotations.texts import (
     record_texts_with_image,
     with_unique_uids,
 )
+from napari_patchioner.annotations.xy import area_of, polygon_of, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import WholeImage, same_drawing
+from napari_patchioner.regions import (
+    Box,
+    Mask,
+    Region,
+    RegionSet,
+    WholeImage,
+    is_tangled,
+    same_drawing,
+)
 
-from ._coco_drawing import coco_drawing, coco_region
-from ._json_file import (
+from .head import Format, Head
+from .json_arrays import (
     as_texts,
     fields_of,
     identifier,
@@ -55,14 +68,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from napari_patchioner.annotations.fields import Fields
     from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
-    from ._coco_drawing import Size
-    from ._head import Head
 
 _ANY_CLASS = "region"
 _KIND = "coco"
@@ -88,10 +101,12 @@ def is_coco(head: Head) -> bool:
 
 def is_captions(head: Head) -> bool:
     """Whether a file is COCO's, and there are captions and no outline."""
-    found = head.fields.get("annotations") if is_coco(head) else None
-    entries = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    outlined = any("bbox" in one or "segmentation" in one for one in entries)
-    return not outlined and any("caption" in one for one in entries)
+    result = head.fields.get("annotations") if is_coco(head) else None
+    entries = (
+        [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
+    )
+    outlined = any("bbox" in entry or "segmentation" in entry for entry in entries)
+    return not outlined and any("caption" in entry for entry in entries)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
@@ -99,18 +114,12 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 
     Records of other programs' files go back into the file they were read from, in which nothing
     else changes.
-
-    Raises
-    ------
-    FormatError
-        If a region makes no sense, two of one image share a uid, or the size of an image is
-        missing that a mask or the whole image needs.
     """
     check_unique(annotations)
-    held = [one for one in annotations if one.region.is_area]
+    held = [annotation for annotation in annotations if annotation.region.is_area]
     write_held(path, held, annotations, images, _entry, classed=True)
     kept = set(map(id, held))
-    return tuple(one for one in annotations if id(one) not in kept)
+    return tuple(annotation for annotation in annotations if id(annotation) not in kept)
 
 
 def write_held(
@@ -122,21 +131,7 @@ def write_held(
     *,
     classed: bool,
 ) -> None:
-    """Write a COCO file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    held, annotations : sequence of Annotation
-        What goes into the file, and all that there is, whose images are listed.
-    images : mapping of str to ImageInfo
-        The images by the names annotations give them.
-    entry_of : callable
-        Returns what the file says about a record, an image's name and its size.
-    classed : bool
-        Whether records have classes.
-    """
+    """Write a COCO file."""
     base = base_of(held, _KIND, path, parse_file)
     if base is None:
         write_json(path, _new_file(held, annotations, images, entry_of, classed=classed))
@@ -155,18 +150,18 @@ def _new_file(
     classed: bool,
 ) -> dict[str, Any]:
     """Return a whole COCO file of our own."""
-    names = dict.fromkeys([*images, *(one.image for one in annotations)])
+    names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
     ids = {name: number for number, name in enumerate(names, start=1)}
     classes = {name: n for n, name in enumerate(dict.fromkeys(map(_class, held)), start=1)}
     classes = classes or {_ANY_CLASS: 1}
     entries = [
         {
             "id": number,
-            "image_id": ids[one.image],
-            **({"category_id": classes[_class(one)]} if classed else {}),
-            **entry_of(one, image_name(images, one.image), _info_size(images.get(one.image))),
+            "image_id": ids[item.image],
+            **({"category_id": classes[_class(item)]} if classed else {}),
+            **entry_of(item, image_name(images, item.image), _info_size(images.get(item.image))),
         }
-        for number, one in enumerate(held, start=1)
+        for number, item in enumerate(held, start=1)
     ]
     listed = [{"id": number, **_image_fields(name, images)} for name, number in ids.items()]
     whole = {"info": _INFO, "licenses": [], "images": listed, "annotations": entries}
@@ -237,16 +232,20 @@ class _Again:
     def _from_entries(self) -> dict[str, Any]:
         """Return what the records still hold of a file that is no longer known."""
         in_order = sorted(self._records.items(), key=lambda pair: (len(pair[0]), pair[0]))
-        told = [(one, metadata_of(one, _KIND)) for _, one in in_order]
-        known = [(one, found) for one, found in told if found is not None]
-        self._records = {str(n): one for n, (one, _) in enumerate(known)}
+        told = [(item, metadata_of(item, _KIND)) for _, item in in_order]
+        known = [(item, results) for item, results in told if results is not None]
+        self._records = {str(n): item for n, (item, _) in enumerate(known)}
         around = {
-            name: {key_of(one["id"]): one for _, found in known if (one := found.about.get(name))}
+            name: {
+                key_of(result["id"]): result
+                for _, results in known
+                if (result := results.about.get(name))
+            }
             for name in ("image", "category")
         }
         return {
             "images": list(around["image"].values()),
-            "annotations": [found.entry for _, found in known],
+            "annotations": [results.entry for _, results in known],
             "categories": list(around["category"].values()),
         }
 
@@ -261,14 +260,14 @@ class _Again:
         places: dict[str, str] = {}
         entries: list[Any] = []
         for place, value in enumerate(self._entries):
-            one = self._records.get(str(place))
-            if one is not None:
-                value = self._updated(value, one, self._known)
+            result = self._records.get(str(place))
+            if result is not None:
+                value = self._updated(value, result, self._known)
             elif self._is_gone(value, here | about[0], about[1]):
                 continue
             places[str(place)] = str(len(entries))
             entries.append(value)
-        entries += [self._new(one) for one in self._base.rest]
+        entries += [self._new(item) for item in self._base.rest]
         whole = {**self._whole, "images": self._kept_images(here, about[1]), "annotations": entries}
         if self._categories or "categories" in self._whole:
             whole["categories"] = self._categories
@@ -277,13 +276,13 @@ class _Again:
     def _images_of(self, held: Sequence[Annotation]) -> tuple[set[str], set[str]]:
         """Return the ids of the images meant, for certain and perhaps."""
         names = {*self._sizes, *(info.name for info in self._sizes.values())}
-        names |= {one.image for one in held}
+        names |= {item.image for item in held}
         named = [(key, name) for key, (name, _) in self._known.images.items()]
         sure: set[str] = set()
         perhaps: set[str] = set()
         for name in names:
-            exact = [key for key, one in named if one == name]
-            alike = exact or [key for key, one in named if is_image(name, one)]
+            exact = [key for key, item in named if item == name]
+            alike = exact or [key for key, item in named if is_image(name, item)]
             perhaps.update(alike)
             sure.update(alike if len(alike) == 1 else [])
         return sure, perhaps
@@ -295,7 +294,9 @@ class _Again:
         if not self._base.in_place and self._base.content is not None:
             meant = here | perhaps
             old = [
-                one for one in old if not isinstance(one, dict) or key_of(one.get("id")) in meant
+                item
+                for item in old
+                if not isinstance(item, dict) or key_of(item.get("id")) in meant
             ]
         return [*old, *added]
 
@@ -310,76 +311,80 @@ class _Again:
             return is_deleted(was.region)
         return not self._base.in_place and image not in perhaps
 
-    def _updated(self, value: dict[str, Any], one: Annotation, known: _Known) -> dict[str, Any]:
+    def _updated(
+        self, value: dict[str, Any], annotation: Annotation, known: _Known
+    ) -> dict[str, Any]:
         """Return an entry with what a record says otherwise; the same where it says the same."""
         has_id = value if "id" in value else {"id": next(self._ids), **value}
         was = _annotation(fields_of(value, ""), known)
-        if same_record(was, one):
+        if same_record(was, annotation):
             return has_id
-        name = one.image
+        name = annotation.image
         size = known.size_of(value) or _info_size(self._sizes.get(name))
         if "wkt" in as_texts(_free(value, "attributes")):
             kept = {key: text for key, text in has_id.items() if key != "score"}
-            new = {**kept, **self._entry_of(one, name, size)}
+            new = {**kept, **self._entry_of(annotation, name, size)}
             if "iscrowd" in value:
                 new["iscrowd"] = value["iscrowd"]
         else:
             bare = _annotation(fields_of(value, ""), known, ours=False)
             new = dict(has_id)
-            if one.caption != bare.caption:
-                new["caption"] = one.caption
-            if not same_drawing(bare.region, one.region):
-                new |= _drawing(one, size)
-            texts = our_texts(bare, one)
+            if annotation.caption != bare.caption:
+                new["caption"] = annotation.caption
+            if not same_drawing(bare.region, annotation.region):
+                new |= _drawing(annotation, size)
+            texts = our_texts(bare, annotation)
             texts.pop(CLASS, None)
             new.pop(OURS, None)
             new |= {OURS: texts} if texts else {}
-        if self._classed and _class(one) != _class(was):
-            new["category_id"] = self._category_of(one)
+        if self._classed and _class(annotation) != _class(was):
+            new["category_id"] = self._category_of(annotation)
         return new
 
-    def _new(self, one: Annotation) -> dict[str, Any]:
+    def _new(self, annotation: Annotation) -> dict[str, Any]:
         """Return the entry of a record that is new in the file."""
-        name = image_name(self._sizes, one.image)
-        ids = {"id": next(self._ids), "image_id": self._image_of(one, name)}
+        name = image_name(self._sizes, annotation.image)
+        ids = {"id": next(self._ids), "image_id": self._image_of(annotation, name)}
         if self._classed:
-            ids["category_id"] = self._category_of(one)
-        found = metadata_of(one, _KIND)
-        if found is not None and isinstance(found.entry, dict):
+            ids["category_id"] = self._category_of(annotation)
+        metadata = metadata_of(annotation, _KIND)
+        if metadata is not None and isinstance(metadata.entry, dict):
             around = {
-                "images": [found.about.get("image")],
-                "categories": [found.about.get("category")],
+                "images": [metadata.about.get("image")],
+                "categories": [metadata.about.get("category")],
             }
             known = _Known({key: [v for v in value if v] for key, value in around.items()}, "")
             try:
-                return {**self._updated(found.entry, one, known), **ids}
+                return {**self._updated(metadata.entry, annotation, known), **ids}
             except FormatError:
                 pass
-        info = self._sizes.get(one.image)
+        info = self._sizes.get(annotation.image)
         return {
             **ids,
-            **self._entry_of(one, name, _info_size(info) or self._known.size_by_name(name)),
+            **self._entry_of(annotation, name, _info_size(info) or self._known.size_by_name(name)),
         }
 
-    def _image_of(self, one: Annotation, name: str) -> Any:
+    def _image_of(self, annotation: Annotation, name: str) -> Any:
         """Return the id of the image of a record, which is listed if it was not."""
         known = [image for image in self._images if isinstance(image, dict)]
-        exact = [image for image in known if image.get("file_name") in (one.image, name)]
-        found = exact or [
+        exact = [image for image in known if image.get("file_name") in (annotation.image, name)]
+        result = exact or [
             image for image in known if is_image(name, str(image.get("file_name", "")))
         ]
-        if found and "id" in found[0]:
-            return found[0]["id"]
+        if result and "id" in result[0]:
+            return result[0]["id"]
         number = next(self._image_ids)
-        about = metadata_of(one, _KIND)
+        about = metadata_of(annotation, _KIND)
         fields = about.about.get("image") if about is not None else None
-        listed = fields if isinstance(fields, dict) else _image_fields(one.image, self._sizes)
+        listed = (
+            fields if isinstance(fields, dict) else _image_fields(annotation.image, self._sizes)
+        )
         self._images = [*self._images, {**listed, "id": number}]
         return number
 
-    def _category_of(self, one: Annotation) -> Any:
+    def _category_of(self, annotation: Annotation) -> Any:
         """Return the id of the class of a record, which is listed if it was not."""
-        name = _class(one)
+        name = _class(annotation)
         for category in self._categories:
             if isinstance(category, dict) and category.get("name") == name and "id" in category:
                 return category["id"]
@@ -389,17 +394,17 @@ class _Again:
 
 
 def _listed(whole: dict[str, Any], name: str) -> list[Any]:
-    found = whole.get(name)
-    return found if isinstance(found, list) else []
+    result = whole.get(name)
+    return result if isinstance(result, list) else []
 
 
 def _ids(entries: Sequence[Any]) -> list[Any]:
-    return [one.get("id") for one in entries if isinstance(one, dict)]
+    return [entry.get("id") for entry in entries if isinstance(entry, dict)]
 
 
 def _free(value: dict[str, Any], name: str) -> dict[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
+    result = value.get(name)
+    return result if isinstance(result, dict) else {}
 
 
 class _Known:
@@ -466,17 +471,11 @@ class _Known:
 
     def size_by_name(self, name: str) -> Size | None:
         """Return ``(height, width)`` of an image by its name, where the file tells."""
-        return next((size for one, size in self.images.values() if one == name), None)
+        return next((size for item, size in self.images.values() if item == name), None)
 
 
 def read(path: Path) -> list[Annotation]:
-    """Read COCO instances or captions; an annotation without any outline is of the whole image.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file and the annotation.
-    """
+    """Read COCO instances or captions; an annotation without any outline is of the whole image."""
     raw = read_json(path)
     whole = fields_of(raw, path.name)
     for name in ("images", "annotations", "categories"):
@@ -485,20 +484,20 @@ def read(path: Path) -> list[Annotation]:
     entries = _listed(raw, "annotations")
     plain, file = _is_plain(raw), remember_file(path.read_bytes())
     numbers = next_ids(_ids(entries))
-    found = []
+    results = []
     for problem in known.problems:
         note("lists", problem)
     for place, value in enumerate(entries):
         where = f"{path.name}: annotation {place + 1}"
         with leaving_out("annotation", where):
             charge_records()
-            one = _annotation(fields_of(value, where), known, tell=partial(note, "outline"))
+            result = _annotation(fields_of(value, where), known, tell=partial(note, "outline"))
             if not (plain and _is_plain_entry(value)):
                 keys = {name: key_of(value.get(f"{name}_id")) for name in known.raw}
                 about = {name: known.raw[name].get(key) for name, key in keys.items()}
-                one = with_metadata(one, _KIND, file, place, value, about)
-            found.append(one if one.uid else replace(one, uid=str(next(numbers))))
-    return with_unique_uids(found)
+                result = with_metadata(result, _KIND, file, place, value, about)
+            results.append(result if result.uid else replace(result, uid=str(next(numbers))))
+    return with_unique_uids(results)
 
 
 def _is_plain(whole: dict[str, Any]) -> bool:
@@ -509,11 +508,11 @@ def _is_plain(whole: dict[str, Any]) -> bool:
         and whole.get("licenses") == []
         and set(whole) <= {"info", "licenses", "annotations", *_OUR_LISTS}
         and all(
-            isinstance(one, dict) and set(one) <= _OUR_LISTS[name] and one.get("id") == number
+            isinstance(item, dict) and set(item) <= _OUR_LISTS[name] and item.get("id") == number
             for name, ones in lists.items()
-            for number, one in enumerate(ones, start=1)
+            for number, item in enumerate(ones, start=1)
         )
-        and not any(one.get("supercategory") for one in lists["categories"])
+        and not any(item.get("supercategory") for item in lists["categories"])
     )
 
 
@@ -524,7 +523,7 @@ def _is_plain_entry(value: dict[str, Any]) -> bool:
         {"uid", "kind", "wkt"} <= set(attributes)
         and set(value) <= _OUR_FIELDS
         and value.get("iscrowd", 0) == 0
-        and all(isinstance(one, str) for one in attributes.values())
+        and all(isinstance(attribute, str) for attribute in attributes.values())
     )
 
 
@@ -566,7 +565,7 @@ def _annotation(
         return coco_region(fields_of(coco_drawing(region, size), entry.where))
 
     try:
-        found = annotation_from_texts(
+        result = annotation_from_texts(
             attributes,
             drawn=drawn,
             image=image,
@@ -578,14 +577,252 @@ def _annotation(
         score = entry.take("score", float, None)
         if "wkt" not in attributes:
             others = {k: v for k, v in entry.rest().items() if k not in ("area", "iscrowd")}
-            found = replace(
-                found, score=score, extra={**as_extras(as_texts(others)), **found.extra}
+            result = replace(
+                result, score=score, extra={**as_extras(as_texts(others)), **result.extra}
             )
-        said = found.extra.get(CLASS) or _ANY_CLASS
+        said = result.extra.get(CLASS) or _ANY_CLASS
         name = said if category == "" else known.classes.get(key_of(category), str(category))
-        found = found if name == said else replace(found, extra={**found.extra, CLASS: name})
+        result = result if name == said else replace(result, extra={**result.extra, CLASS: name})
         if ours and isinstance(texts, dict):
-            found = with_our_texts(found, texts, shown)
+            result = with_our_texts(result, texts, shown)
     except FormatError as error:
         raise entry.error(str(error)) from error
-    return found
+    return result
+
+
+def knows_captions(head: Head) -> bool:
+    """Whether a file is COCO's, and there are captions in sight and no outline."""
+    return is_captions(head)
+
+
+def write_captions(
+    path: Path, annotations: Sequence[Annotation], images: Images
+) -> tuple[Annotation, ...]:
+    """Write the captions of whole images; return all other regions, which have no place here."""
+    check_unique(annotations)
+    held = [annotation for annotation in annotations if isinstance(annotation.region, WholeImage)]
+    write_held(path, held, annotations, images, _caption_entry, classed=False)
+    return tuple(
+        annotation for annotation in annotations if not isinstance(annotation.region, WholeImage)
+    )
+
+
+def _caption_entry(annotation: Annotation, name: str, size: Size | None) -> dict[str, Any]:
+    """Return what the file says about one image."""
+    attributes = record_texts_with_image(annotation, name)
+    attributes.pop(METADATA, None)
+    return {"caption": annotation.caption, "attributes": attributes}
+
+
+Size = tuple[int, int]
+FloatArray: TypeAlias = "npt.NDArray[np.float64]"
+BoolArray: TypeAlias = "npt.NDArray[np.bool_]"
+_AT_ONCE = 2**20
+# Pixels along the sides of a picture in which a tangled outline is filled.
+_TANGLED = 2048
+
+
+def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
+    """Return ``segmentation, bbox, area`` of a region in ``x y``, pixel corners at integers."""
+    kinds = {part.kind for part in region.parts()}
+    if "mask" in kinds:
+        return _runs(region, _known(size))
+    if "image" in kinds:
+        region = region.for_image(*_known(size))
+    members = region.parts()
+    rings = [to_xy(ring) for ring in region.rings()]
+    points = np.concatenate(rings)
+    low, high = points.min(axis=0), points.max(axis=0)
+    if any(map(is_tangled, rings)):
+        area = float(sum(map(_filled_area, rings)))
+    else:
+        # An outline that crosses itself counts as pycocotools fills it.
+        area = float(shapely.area(area_of(RegionSet(members))))
+    return {
+        "segmentation": [ring.ravel().tolist() for ring in rings],
+        "bbox": [*low.tolist(), *(high - low).tolist()],
+        "area": area,
+    }
+
+
+def _filled_area(ring: FloatArray) -> float:
+    """Return about how much an outline encloses that crosses itself too often to be sorted out."""
+    low = ring.min(axis=0)
+    scale = _TANGLED / max(float(np.ptp(ring, axis=0).max()), 1e-9)
+    pixels = _filled([(ring - low) * scale], (_TANGLED, _TANGLED), (0, 0))
+    return float(np.count_nonzero(pixels)) / scale**2
+
+
+def _filled(rings: Sequence[FloatArray], shape: Size, corner: tuple[int, int]) -> BoolArray:
+    """Return the pixels whose centres closed outlines ``(x, y)`` go around oddly often.
+
+    Parameters
+    ----------
+    rings : sequence of ndarray of float, shape (n, 2)
+        Outlines and holes.
+    shape, corner : tuple of int
+        ``(rows, columns)`` of the pixels, and the row and the column of the first.
+    """
+    height, width = shape
+    # True where a row comes to an edge: right of it, all is the other way round.
+    turns = np.zeros((height, width + 1), bool)
+    for ring in rings:
+        points = np.asarray(ring, float) - [corner[1] + 0.5, corner[0] + 0.5]
+        (x, y), (x_next, y_next) = points.T, np.roll(points, -1, axis=0).T
+        first = np.ceil(np.minimum(y, y_next)).clip(0, height).astype(np.int64)
+        count = np.ceil(np.maximum(y, y_next)).clip(0, height).astype(np.int64) - first
+        ends = np.cumsum(count)
+        for start in range(0, int(ends[-1]), _AT_ONCE):
+            met = np.arange(start, min(start + _AT_ONCE, int(ends[-1])))
+            edge = np.searchsorted(ends, met, side="right")
+            row = first[edge] + met - (ends[edge] - count[edge])
+            part = (row - y[edge]) / (y_next[edge] - y[edge])
+            at = np.ceil(x[edge] + part * (x_next[edge] - x[edge])).clip(0, width)
+            np.logical_xor.at(turns, (row, at.astype(np.int64)), True)
+    return np.asarray(np.logical_xor.accumulate(turns, axis=1, out=turns)[:, :width])
+
+
+def _known(size: Size | None) -> Size:
+    if size is None:
+        raise FormatError(
+            "the size of the image is missing, which a mask or the whole image needs here; "
+            "give the image along with its regions"
+        )
+    return size
+
+
+def _runs(region: Region, size: Size) -> dict[str, Any]:
+    """Return the drawing of a mask, or of a set with masks, as runs of the whole image."""
+    mask = region if isinstance(region, Mask) else _painted(region, size)
+    runs = runs_in_image(mask, *size)
+    within = mask_in_image(runs, *size)
+    rows, columns = within.pixels.shape if within else (0, 0)
+    top, left = within.offset if within else (0, 0)
+    return {
+        "segmentation": {"size": list(size), "counts": encode_runs(runs)},
+        "bbox": [float(left), float(top), float(columns), float(rows)],
+        "area": float(runs[1::2].sum()),
+    }
+
+
+def _painted(region: Region, size: Size) -> Mask:
+    """Return the pixels whose centres lie within any area of a set."""
+    region = region.for_image(*size)
+    (low, _, high, _) = region.bounds().coords()
+    top, left = np.floor(low).clip(0, size).astype(int).tolist()
+    bottom, right = np.ceil(high + 1).clip(0, size).astype(int).tolist()
+    if bottom <= top or right <= left:
+        return Mask(np.zeros((1, 1), bool))
+    pixels = np.zeros((bottom - top, right - left), bool)
+    for item in region.parts():
+        if isinstance(item, Mask):
+            _paste(item, pixels, (top, left))
+        else:
+            ring = item.outline()
+            if ring is None:
+                raise FormatError("a set with a mask may hold areas only")
+            pixels |= _filled([to_xy(ring)], pixels.shape, (top, left))
+    return Mask(pixels, (top, left))
+
+
+def _paste(mask: Mask, pixels: BoolArray, corner: tuple[int, int]) -> None:
+    """Add the pixels of a mask to those of a part of the image."""
+    row, column = mask.offset[0] - corner[0], mask.offset[1] - corner[1]
+    own = np.asarray(mask.pixels, bool)[max(-row, 0) :, max(-column, 0) :]
+    result = pixels[max(row, 0) :, max(column, 0) :]
+    height, width = np.minimum(own.shape, result.shape)
+    result[:height, :width] |= own[:height, :width]
+
+
+def coco_region(entry: Fields, tell: Callable[[str], None] = lambda _: None) -> Region | None:
+    """Return the region of an annotation; the whole image where there is no outline at all.
+
+    Returns
+    -------
+    Region or None
+        None for runs without a single pixel.
+    """
+    given = entry.take("bbox", object, [])
+    outlined = entry.take("segmentation", object, [])
+    try:
+        drawn = _outlined(outlined, entry, tell)
+    except FormatError as error:
+        if given == []:
+            raise
+        drawn = _box(given, entry)
+        tell(f"{error}; its box is taken")
+        return drawn
+    if drawn is not None or isinstance(outlined, dict):
+        return drawn
+    return _box(given, entry) if given != [] else WholeImage()
+
+
+def _outlined(outlined: Any, entry: Fields, tell: Callable[[str], None]) -> Region | None:
+    """Return the region that a segmentation shows; None if it is empty."""
+    if isinstance(outlined, dict):
+        return _mask(outlined, entry)
+    if not isinstance(outlined, list):
+        raise entry.error("'segmentation' must be a list of polygons, or runs of pixels")
+    if outlined and all(isinstance(item, int | float) for item in outlined):
+        outlined = [outlined]
+    rings = [(ring, _ring(ring)) for ring in outlined if ring]
+    sound = [points for _, points in rings if points is not None]
+    if len(sound) < len(rings):
+        problem = "a polygon in 'segmentation' must be x1, y1, x2, y2, x3, y3, ..."
+        if not sound:
+            raise entry.error(problem)
+        tell(f"{entry.where}: {problem}; the other polygons are taken")
+    if len(sound) == 1:
+        return polygon_of(sound[0])
+    return RegionSet(tuple(map(polygon_of, sound)), union=True) if sound else None
+
+
+def _box(given: Any, entry: Fields) -> Box:
+    """Return a box from its edges, which may be numbers or texts of numbers."""
+    try:
+        x, y, width, height = (float(edge) for edge in given)
+    except (TypeError, ValueError, OverflowError):
+        x = y = width = height = np.nan
+    if not np.isfinite([x, y, width, height]).all() or min(width, height) < 0:
+        raise entry.error("'bbox' must be x, y, width and height")
+    return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
+
+
+def _ring(ring: Any) -> Any:
+    """Return a ring in ``x y``, shape (n, 2); None if it is none."""
+    try:
+        points = np.array(ring, float)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    flat = points.ndim == 1 and len(points) % 2 == 0
+    pairs = points.ndim == 2 and points.shape[1] == 2
+    if not (flat or pairs) or points.size < 6 or not np.isfinite(points).all():
+        return None
+    return points.reshape(-1, 2)
+
+
+def _mask(runs: dict[str, Any], entry: Fields) -> Mask | None:
+    """Return the mask that runs of a whole image are, counted or as text."""
+    try:
+        height, width = (int(edge) for edge in runs["size"])
+        counts = runs["counts"]
+        lengths = decode_runs(counts) if isinstance(counts, str) else np.array(counts, np.int64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, FormatError):
+            raise entry.error(str(error)) from error
+        raise entry.error("runs in 'segmentation' need 'size' and 'counts'") from error
+    try:
+        return mask_in_image(lengths, height, width)
+    except FormatError as error:
+        raise entry.error(str(error)) from error
+
+
+FORMAT = Format("coco", "COCO instances with captions", (".json",), read, write, knows)
+CAPTIONS_FORMAT = Format(
+    "coco-captions",
+    "COCO captions of whole images",
+    (".json",),
+    read,
+    write_captions,
+    knows_captions,
+)

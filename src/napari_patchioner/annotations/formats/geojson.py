@@ -10,6 +10,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import numpy as np
+import shapely
+from shapely.geometry import mapping, shape
+
 from napari_patchioner.annotations.images import image_size
 from napari_patchioner.annotations.metadata import (
     OURS,
@@ -34,12 +38,22 @@ from napari_patchioner.annotations.texts import (
     record_texts,
     with_unique_uids,
 )
+from napari_patchioner.annotations.xy import area_of, from_xy, region_of_area, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_depth
-from napari_patchioner.regions import same_drawing
+from napari_patchioner.regions import (
+    Ellipse,
+    Point,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+    same_drawing,
+    upright_box,
+)
 
-from ._geojson_shapes import has_whole_image, region_of_geometry, shape_of_region
-from ._json_file import (
+from .head import Format, Head
+from .json_arrays import (
     as_texts,
     fields_of,
     parse_file,
@@ -60,7 +74,6 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
-    from ._head import Head
 
 COLOR = "color"
 LOCKED = "locked"
@@ -101,18 +114,14 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 
     Objects of QuPath and others go back into the file they were read from, in which nothing else
     changes.
-
-    Raises
-    ------
-    FormatError
-        If a region makes no sense, two of one image share a uid, or the size of an image is
-        missing whose whole is annotated.
     """
     check_unique(annotations)
-    used = Counter(one.uid for one in annotations)
+    used = Counter(annotation.uid for annotation in annotations)
     base = base_of(annotations, _KIND, path, parse_file)
     if base is None:
-        features = [_feature(one, images, used[one.uid] > 1) for one in annotations]
+        features = [
+            _feature(annotation, images, used[annotation.uid] > 1) for annotation in annotations
+        ]
         write_json(path, {"type": _COLLECTION, "features": features})
         return ()
     whole, places = _Again(base, images).file()
@@ -135,7 +144,7 @@ class _Again:
             content = self._from_entries()
         listed = _listed(content)
         features = self._objects(listed, "", "")
-        features += [self._new(one) for one in self._base.rest]
+        features += [self._new(item) for item in self._base.rest]
         if isinstance(content, list):
             return features, self._places
         if content.get("type") == _COLLECTION:
@@ -145,11 +154,11 @@ class _Again:
 
     def _from_entries(self) -> dict[str, Any]:
         """Return what the records still hold of a file that is no longer known."""
-        told = {place: metadata_of(one, _KIND) for place, one in self._records.items()}
-        known = {place: found for place, found in told.items() if found is not None}
+        told = {place: metadata_of(record, _KIND) for place, record in self._records.items()}
+        known = {place: results for place, results in told.items() if results is not None}
         self._records = {f"{n}": self._records[place] for n, place in enumerate(known)}
-        about = next((found.about for found in known.values() if found.about), {})
-        features = [found.entry for found in known.values()]
+        about = next((results.about for results in known.values() if results.about), {})
+        features = [results.entry for results in known.values()]
         return {"type": _COLLECTION, **about, "features": features}
 
     def _objects(self, values: Sequence[Any], before: str, now: str, start: int = 0) -> list[Any]:
@@ -157,9 +166,9 @@ class _Again:
         made: list[Any] = []
         for number, value in enumerate(values):
             old, new = f"{before}{number}", f"{now}{start + len(made)}"
-            one = self._records.get(old)
-            inside = value if one is None else self._updated(value, one)
-            if one is None and self._is_gone(value):
+            result = self._records.get(old)
+            inside = value if result is None else self._updated(value, result)
+            if result is None and self._is_gone(value):
                 # What was within an object that was taken out stands by itself.
                 for holder, key in _children(value):
                     count = start + len(made)
@@ -184,24 +193,24 @@ class _Again:
             return False
         return was is not None and is_deleted(was.region)
 
-    def _new(self, one: Annotation) -> dict[str, Any]:
+    def _new(self, annotation: Annotation) -> dict[str, Any]:
         """Return the object of a record that is new in the file."""
-        found = metadata_of(one, _KIND)
-        if found is not None and isinstance(found.entry, dict):
+        result = metadata_of(annotation, _KIND)
+        if result is not None and isinstance(result.entry, dict):
             try:
-                return dict(self._updated(found.entry, one))
+                return dict(self._updated(result.entry, annotation))
             except FormatError:
                 pass
-        return _feature(one, self._images, shared=True)
+        return _feature(annotation, self._images, shared=True)
 
-    def _updated(self, value: Any, one: Annotation) -> Any:
+    def _updated(self, value: Any, annotation: Annotation) -> Any:
         """Return an object with what a record says otherwise; the same where it says the same."""
         was, bare = (_annotation(_fields(value, ""), "", ours=ours) for ours in (True, False))
-        if was is None or bare is None or same_record(was, one):
+        if was is None or bare is None or same_record(was, annotation):
             return value
         value = _as_feature(value)
         old = value["properties"] if isinstance(value.get("properties"), dict) else {}
-        drawn = _feature(one, self._images, shared=False)
+        drawn = _feature(annotation, self._images, shared=False)
         looks = drawn["properties"]
         metadata = dict(old["metadata"]) if isinstance(old.get("metadata"), dict) else {}
         new = dict(old)
@@ -213,9 +222,9 @@ class _Again:
                 new["measurements"] = {**measured, **looks.get("measurements", {})}
             new["metadata"] = {**metadata, **looks["metadata"]}
             return {**value, "geometry": drawn["geometry"], "properties": new}
-        texts = our_texts(bare, one)
-        if one.caption != bare.caption:
-            metadata[_DESCRIPTION] = one.caption
+        texts = our_texts(bare, annotation)
+        if annotation.caption != bare.caption:
+            metadata[_DESCRIPTION] = annotation.caption
         for name, key in ((CLASS, "classification"), (COLOR, "color"), (LOCKED, "isLocked")):
             if name in texts:
                 del texts[name]
@@ -224,7 +233,7 @@ class _Again:
         metadata |= {OURS: to_json(texts)} if texts else {}
         if metadata or "metadata" in old:
             new["metadata"] = metadata
-        if not same_drawing(bare.region, one.region) or PLANE in texts:
+        if not same_drawing(bare.region, annotation.region) or PLANE in texts:
             value = {**value, "geometry": drawn["geometry"]}
         return {**value, "properties": new}
 
@@ -328,35 +337,30 @@ def read(path: Path) -> list[Annotation]:
     """Read GeoJSON, QuPath's or any other in image pixels.
 
     Objects without a geometry are passed over, and noted.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file and the feature.
     """
     raw = read_json(path)
     if isinstance(raw, dict) and str(raw.get("type")) not in _GEOMETRIES | {"Feature"}:
         fields_of(raw, path.name).take("features", list)
     plain, file = _is_plain(raw), remember_file(path.read_bytes())
     around = (
-        {name: one for name, one in raw.items() if name not in ("type", "features")}
+        {name: item for name, item in raw.items() if name not in ("type", "features")}
         if (isinstance(raw, dict) and raw.get("type") == _COLLECTION)
         else {}
     )
-    found: list[Annotation] = []
+    results: list[Annotation] = []
     for number, (place, value) in enumerate(_all_objects(_listed(raw), "", 0), start=1):
         where = f"{path.name}: feature {number}"
         with leaving_out("feature", where):
             charge_records()
-            one = _annotation(_fields(value, where), f"{number}")
-            if one is None:
+            result = _annotation(_fields(value, where), f"{number}")
+            if result is None:
                 note("without geometry", f"{where}: has no geometry; left out")
                 continue
             if not plain:
                 entry = _without_children(value)
-                one = with_metadata(one, _KIND, file, place, entry, around)
-            found.append(one)
-    return with_unique_uids(found)
+                result = with_metadata(result, _KIND, file, place, entry, around)
+            results.append(result)
+    return with_unique_uids(results)
 
 
 def _all_objects(values: Sequence[Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -370,7 +374,7 @@ def _all_objects(values: Sequence[Any], before: str, depth: int) -> Iterator[tup
 
 def _without_children(value: Any) -> Any:
     for holder, key in _children(value):
-        left = {name: one for name, one in holder.items() if name != key}
+        left = {name: item for name, item in holder.items() if name != key}
         value = left if holder is value else {**value, "properties": left}
     return value
 
@@ -380,16 +384,16 @@ def _is_plain(raw: Any) -> bool:
     if not isinstance(raw, dict) or set(raw) != {"type", "features"} or raw["type"] != _COLLECTION:
         return False
     return all(
-        isinstance(one, dict)
-        and set(one) == {"type", "id", "geometry", "properties"}
-        and isinstance(given := one["properties"], dict)
+        isinstance(item, dict)
+        and set(item) == {"type", "id", "geometry", "properties"}
+        and isinstance(given := item["properties"], dict)
         and set(given) <= _OUR_FIELDS
         and given.get("objectType") == "annotation"
         and isinstance(metadata := given.get("metadata"), dict)
         and {"uid", "kind", "wkt"} <= set(metadata)
         and isinstance(measured := given.get("measurements", {}), dict)
         and set(measured) <= {"score"}
-        for one in raw["features"]
+        for item in raw["features"]
     )
 
 
@@ -418,7 +422,7 @@ def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotatio
         return region_of_geometry(shape_of_region(region, size))
 
     try:
-        found = annotation_from_texts(
+        result = annotation_from_texts(
             metadata,
             drawn=region_of_geometry(geometry),
             image=image,
@@ -428,21 +432,21 @@ def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotatio
             tolerance=_ROUNDED,
         )
         if changed is not None:
-            found = with_human_caption(replace(found, caption=f"not {changed}"), changed)
+            result = with_human_caption(replace(result, caption=f"not {changed}"), changed)
         if not is_ours and name is not None:
-            found = replace(found, extra={**found.extra, "name": str(name)})
-        found = _with_looks(_with_plane(found, geometry), given, is_ours=is_ours)
-        return with_our_texts(found, texts, shown) if ours and texts else found
+            result = replace(result, extra={**result.extra, "name": str(name)})
+        result = _with_looks(_with_plane(result, geometry), given, is_ours=is_ours)
+        return with_our_texts(result, texts, shown) if ours and texts else result
     except FormatError as error:
         raise feature.error(str(error)) from error
 
 
 def _texts(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text or "{}")
+        result = json.loads(text or "{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return result if isinstance(result, dict) else {}
 
 
 def _changed(said: str, name: Any, described: str | None, seal: str) -> str | None:
@@ -529,7 +533,106 @@ def _measurements(value: Any) -> dict[str, Any]:
         return value
     items = value if isinstance(value, list) else []
     return {
-        str(one["name"]): one.get("value")
-        for one in items
-        if isinstance(one, dict) and "name" in one
+        str(item["name"]): item.get("value")
+        for item in items
+        if isinstance(item, dict) and "name" in item
     }
+
+
+_ELLIPSE = "isEllipse"
+
+
+def has_whole_image(region: Region) -> bool:
+    """Whether a region is the whole image, or a set with it."""
+    return any(part.kind == "image" for part in region.parts())
+
+
+def shape_of_region(region: Region, size: tuple[int, int] | None) -> dict[str, Any]:
+    """Return a region as a GeoJSON geometry.
+
+    Parameters
+    ----------
+    region : Region
+        Any region. An ellipse is a polygon around it, marked as one where it stands upright; a
+        mask is the edges of its pixels; a set of areas is all they cover.
+    """
+    if isinstance(region, Ellipse) and upright_box(region.corners) is not None:
+        return {**mapping(area_of(region)), _ELLIPSE: True}
+    return dict(mapping(_geometry(region, size)))
+
+
+def _geometry(region: Region, size: tuple[int, int] | None) -> Any:
+    if isinstance(region, WholeImage):
+        return area_of(region.for_image(*(size or (0, 0))))
+    if isinstance(region, Point):
+        return shapely.Point(region.column + 0.5, region.row + 0.5)
+    if isinstance(region, Trace):
+        return _trace(region)
+    if isinstance(region, RegionSet):
+        return _together(region, size)
+    return area_of(region)
+
+
+def _together(region: RegionSet, size: tuple[int, int] | None) -> Any:
+    """Return traces as lines, areas as all they cover, and anything else as a collection."""
+    if all(
+        isinstance(member, Trace) and member.connected and len(member.points) > 1
+        for member in region.members
+    ):
+        return shapely.MultiLineString([_geometry(member, size) for member in region.members])
+    if not any(isinstance(member, Trace | Point | WholeImage) for member in region.members):
+        area = area_of(region)
+        if not area.is_empty:
+            return area
+    return shapely.GeometryCollection([_geometry(member, size) for member in region.members])
+
+
+def _trace(trace: Trace) -> Any:
+    points = to_xy(trace.points)
+    if not trace.connected:
+        return shapely.MultiPoint(points)
+    return shapely.Point(points[0]) if len(points) == 1 else shapely.LineString(points)
+
+
+def region_of_geometry(geometry: dict[str, Any]) -> Region:
+    """Return the region that a GeoJSON geometry shows."""
+    try:
+        result = shape(geometry)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        shapely.errors.ShapelyError,
+    ) as error:
+        raise FormatError("its geometry is no GeoJSON geometry") from error
+    points = shapely.get_coordinates(result)
+    if not len(points):
+        raise FormatError("its geometry is empty")
+    if not np.isfinite(points).all():
+        raise FormatError("a coordinate of its geometry is not a finite number")
+    if geometry.get(_ELLIPSE) is True:
+        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom]]
+        return Ellipse(from_xy(ring))
+    return _region(result)
+
+
+def _region(geometry: Any) -> Region:
+    kind = geometry.geom_type
+    points = from_xy(shapely.get_coordinates(geometry))
+    if kind == "Point":
+        return Point(float(points[0, 0]), float(points[0, 1]))
+    if kind in ("LineString", "LinearRing"):
+        return Trace(points)
+    if kind == "MultiPoint":
+        return Trace(points, connected=False)
+    if kind in ("Polygon", "MultiPolygon"):
+        return region_of_area(geometry)
+    members = [_region(part) for part in shapely.get_parts(geometry) if not part.is_empty]
+    flat = [member.members if isinstance(member, RegionSet) else (member,) for member in members]
+    return RegionSet(tuple(region for part in flat for region in part))
+
+
+FORMAT = Format("geojson", "GeoJSON for QuPath", (".geojson",), read, write, knows, single=True)

@@ -81,13 +81,7 @@ def _piece(length: int, word: int) -> str:
 
 
 def decode_brush(data: Sequence[int], height: int, width: int) -> Mask | None:
-    """Return the opaque pixels of an image of this size, cut to them; None if there are none.
-
-    Raises
-    ------
-    FormatError
-        If the bytes are no such stream, or of an image of another size.
-    """
+    """Return the opaque pixels of an image of this size, cut to them; None if there are none."""
     try:
         bits = np.unpackbits(np.frombuffer(bytes(data), np.uint8)).tobytes()
         opaque = _opaque(bits.translate(_DIGITS).decode("ascii"), height * width * _CHANNELS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,35 +16,29 @@ from napari_patchioner.annotations.table import read_table
 from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import (
-    MOST_CROSSINGS,
-    Polygon,
-    crosses_itself,
-    is_tangled,
-)
+from napari_patchioner.regions import MOST_CROSSINGS, Polygon, crosses_itself, is_tangled
 
 from . import (
-    _coco,
-    _coco_captions,
-    _geojson,
-    _html,
-    _imagej,
-    _label_studio,
-    _labelme,
-    _localized_narratives,
-    _napari_csv,
-    _ome_xml,
-    _parquet,
-    _tidy_csv,
-    _visual_genome,
-    _yolo,
+    coco,
+    geojson,
+    html,
+    imagej,
+    label_studio,
+    labelme,
+    localized_narratives,
+    napari_csv,
+    ome_xml,
+    parquet,
+    tidy_csv,
+    visual_genome,
+    yolo,
 )
-from ._bundle import file_stems, is_debris
-from ._head import Head, handing_on, head_of
+from .bundle import file_stems, is_debris
+from .head import Format, Head, handing_on, head_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -53,88 +47,28 @@ if TYPE_CHECKING:
     from napari_patchioner.regions import Region
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A file format for annotations.
-
-    Attributes
-    ----------
-    name : str
-        What the command line calls it.
-    title : str
-        What a person calls it.
-    suffixes : tuple of str
-        Endings of its files; the first is the usual one, and none means a folder.
-    read : callable
-        Turns a file into annotations.
-    write : callable
-        Writes annotations of images to a file and returns those the format cannot hold.
-    knows : callable
-        Whether a file that begins so is of this format.
-    needs : str
-        The extra that installs the library it needs; empty where it needs none.
-    sized : bool
-        Whether ``read`` also takes the images, whose sizes its files may lack.
-    single : bool
-        Whether a file is about one image only, so that several images are several files.
-    """
-
-    name: str
-    title: str
-    suffixes: tuple[str, ...]
-    read: Callable[..., list[Annotation]]
-    write: Callable[[Path, Sequence[Annotation], Images], tuple[Annotation, ...]]
-    knows: Callable[[Head], bool]
-    needs: str = ""
-    sized: bool = False
-    single: bool = False
-
-    @property
-    def any_view(self) -> bool:
-        """Whether it has a place for regions drawn in other views of a stack.
-
-        The others are about the picture of rows and columns, over which such a region would lie
-        where nobody has drawn it.
-        """
-        return self.name in ("tidy", "parquet")
-
-
-def _format(
-    module: object,
-    name: str,
-    title: str,
-    *suffixes: str,
-    needs: str = "",
-    sized: bool = False,
-    single: bool = False,
-) -> Format:
-    """Return the format that a module with ``read, write, knows`` is."""
-    read, write, knows = (getattr(module, part) for part in ("read", "write", "knows"))
-    return Format(name, title, suffixes, read, write, knows, needs, sized, single)
-
-
 # A file is of the first format that knows it; an ending stands for the first format that has it.
-_ALL = (
-    _format(_tidy_csv, "tidy", "Table, one row per region", ".csv"),
-    _format(_napari_csv, "napari", "napari shapes, one row per vertex", ".csv"),
-    _format(_parquet, "parquet", "Parquet, one row per region", ".parquet", needs="parquet"),
-    _format(_coco, "coco", "COCO instances with captions", ".json"),
-    _format(_coco_captions, "coco-captions", "COCO captions of whole images", ".json"),
-    _format(_geojson, "geojson", "GeoJSON for QuPath", ".geojson", single=True),
-    _format(_visual_genome, "visual-genome", "Visual Genome regions", ".json"),
-    _format(
-        _localized_narratives, "localized-narratives", "Localized Narratives", ".jsonl", sized=True
-    ),
-    _format(_labelme, "labelme", "LabelMe", ".json"),
-    _format(_label_studio, "label-studio", "Label Studio", ".json", sized=True),
-    _format(_yolo, "yolo", "YOLO outlines with a file of captions", sized=True),
-    _format(_html, "html", "Report, a page to read", ".html"),
-    _format(_ome_xml, "ome-xml", "OME-XML regions of interest", ".ome.xml"),
-    _format(_imagej, "imagej", "ImageJ regions of interest", ".zip", ".roi", single=True),
-)
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        tidy_csv.FORMAT,
+        napari_csv.FORMAT,
+        parquet.FORMAT,
+        coco.FORMAT,
+        coco.CAPTIONS_FORMAT,
+        geojson.FORMAT,
+        visual_genome.FORMAT,
+        localized_narratives.FORMAT,
+        labelme.FORMAT,
+        label_studio.FORMAT,
+        yolo.FORMAT,
+        html.FORMAT,
+        ome_xml.FORMAT,
+        imagej.FORMAT,
+    )
+}
 # The ending of files that hold one region each, and are named like it.
 _ALONE = ".roi"
-FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
 
 def read_annotations(
@@ -175,35 +109,37 @@ def read_annotations(
             raise _unknown(head)
         with handing_on(head):
             if form.single and head.path.is_dir():
-                found = _read_folder(form, head.path)
+                results = _read_folder(form, head.path)
             else:
-                found = form.read(head.path, images) if form.sized else form.read(head.path)
-        found = [one for one in found if not _is_left_out(Path(path).name, one, own)]
-        if not found and own.first_error is not None:
+                results = form.read(head.path, images) if form.sized else form.read(head.path)
+        results = [item for item in results if not _is_left_out(Path(path).name, item, own)]
+        if not results and own.first_error is not None:
             raise own.first_error
-        for one in found:
-            if _crosses_itself(one.region):
+        for entry in results:
+            if _crosses_itself(entry.region):
                 note(
                     "outline filled",
-                    f"{Path(path).name}: region {one.uid!r}: its outline crosses itself; it is "
+                    f"{Path(path).name}: region {entry.uid!r}: its outline crosses itself; it is "
                     "filled where it goes around an odd number of times",
                 )
     taken.merge(own)
     if notes is None:
         log_notes(taken)
-    return found
+    return results
 
 
 def _read_folder(form: Format, folder: Path) -> list[Annotation]:
     """Read the files of a folder, each about one image: the one of its name, if it names none."""
-    found: list[Annotation] = []
+    results: list[Annotation] = []
     for file in _files_in(form, folder):
         with leaving_out("file", file.name):
             if not form.knows(head_of(file)):
                 raise FormatError(f"{file.name}: is no file of the format {form.title!r}")
             name = "" if file.suffix.lower() == _ALONE else file.stem
-            found += [one if one.image else replace(one, image=name) for one in form.read(file)]
-    return with_unique_uids(found)
+            results += [
+                item if item.image else replace(item, image=name) for item in form.read(file)
+            ]
+    return with_unique_uids(results)
 
 
 def _files_in(form: Format, folder: Path) -> list[Path]:
@@ -213,8 +149,8 @@ def _files_in(form: Format, folder: Path) -> list[Path]:
     except OSError as error:
         raise FormatError(f"{folder}: cannot be read ({error.strerror or error})") from error
     charge_records(len(files))
-    ours = [one for one in files if one.name.lower().endswith(form.suffixes)]
-    return [one for one in ours if one.is_file() and not is_debris(one.name)]
+    ours = [item for item in files if item.name.lower().endswith(form.suffixes)]
+    return [our for our in ours if our.is_file() and not is_debris(our.name)]
 
 
 def _format_within(folder: Path) -> Format | None:
@@ -234,7 +170,7 @@ def _crosses_itself(region: Region) -> bool:
 def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:
     """Return the outlines that people drew, vertex by vertex."""
     members = region.parts()
-    return [np.asarray(one.vertices, float) for one in members if isinstance(one, Polygon)]
+    return [np.asarray(member.vertices, float) for member in members if isinstance(member, Polygon)]
 
 
 def _is_left_out(file: str, annotation: Annotation, notes: Notes) -> bool:
@@ -255,8 +191,8 @@ def format_of(head: Head) -> Format | None:
         If the file cannot be read, or would take too much.
     """
     with reading_file(head.path):
-        found = next((form for form in FORMATS.values() if form.knows(head)), None)
-        return _format_within(head.path) if found is None and head.path.is_dir() else found
+        result = next((form for form in FORMATS.values() if form.knows(head)), None)
+        return _format_within(head.path) if result is None and head.path.is_dir() else result
 
 
 def _unknown(head: Head) -> FormatError:
@@ -279,8 +215,8 @@ def _no_table(head: Head) -> FormatError:
     try:
         table = read_table(head.path)
         tables: dict[str, tuple[str, ...]] = {
-            "a table of regions": _tidy_csv.TIDY_COLUMNS,
-            "a napari table of shapes": _napari_csv.NAPARI_COLUMNS,
+            "a table of regions": tidy_csv.TIDY_COLUMNS,
+            "a napari table of shapes": napari_csv.NAPARI_COLUMNS,
         }
         shared = {kind: len(set(names) & set(table.columns)) for kind, names in tables.items()}
         likeliest = max(shared, key=lambda kind: shared[kind])
@@ -334,8 +270,10 @@ def write_annotations(
     form = format_named(path, format)
     elsewhere: tuple[Annotation, ...] = ()
     if not form.any_view:
-        elsewhere = tuple(one for one in annotations if other_axes(one) is not None)
-        annotations = [one for one in annotations if other_axes(one) is None]
+        elsewhere = tuple(
+            annotation for annotation in annotations if other_axes(annotation) is not None
+        )
+        annotations = [annotation for annotation in annotations if other_axes(annotation) is None]
     with noting(taken), writing_file(path):
         left_out = _write(form, path, annotations, images or {})
     if notes is None:
@@ -350,7 +288,7 @@ def _write(
     files = _files_of_images(form, path, annotations, images)
     if files is None:
         return form.write(path, annotations, images)
-    folder = next((one.parent for one in files.values()), path)
+    folder = next((item.parent for item in files.values()), path)
     folder.mkdir(exist_ok=True)
     own = _by_image(annotations, images)
     left_out: list[Annotation] = []
@@ -364,7 +302,7 @@ def _write(
         note(
             "files",
             f"{form.title} is about one image a file, so that there are {len(written)} files in "
-            f"{folder}: {', '.join(one.name for one in written)}",
+            f"{folder}: {', '.join(item.name for item in written)}",
         )
     return tuple(left_out)
 
@@ -375,7 +313,9 @@ def _files_of_images(
     """Return the file of each image where there is one for each; None where all are in one."""
     is_file = any(path.name.lower().endswith(suffix) for suffix in form.suffixes)
     in_folder = path.is_dir() or not is_file
-    if not form.single or not (in_folder or len({one.image for one in annotations}) > 1):
+    if not form.single or not (
+        in_folder or len({annotation.image for annotation in annotations}) > 1
+    ):
         return None
     own = _by_image(annotations, images)
     if len(own) == 1 and not path.is_dir():
@@ -414,8 +354,8 @@ def files_to_write(
         If the format is unknown.
     """
     path, form = Path(path), format_named(Path(path), format)
-    if form.name == "labelme":
-        names = _labelme.file_names(path, annotations, images or {})
+    if form.file_names is not None:
+        names = form.file_names(path, annotations, images or {})
         return tuple(path / name for name in names) or (path,)
     files = _files_of_images(form, path, annotations, images or {})
     return (path,) if files is None else tuple(files.values())
@@ -425,13 +365,13 @@ def _by_image(annotations: Sequence[Annotation], images: Images) -> dict[str, li
     """Return the records of each image, which may have several names."""
     own: dict[str, list[Annotation]] = {}
     named: dict[object, str] = {}
-    only = {one.image for one in annotations} - {""}
+    only = {annotation.image for annotation in annotations} - {""}
     if len(only) == 1:  # those that name none can only be about this one
         return {only.pop(): list(annotations)}
-    for one in annotations:
-        info = images.get(one.image)
-        key = info.path if info is not None and info.path is not None else one.image
-        own.setdefault(named.setdefault(key, one.image), []).append(one)
+    for item in annotations:
+        info = images.get(item.image)
+        key = info.path if info is not None and info.path is not None else item.image
+        own.setdefault(named.setdefault(key, item.image), []).append(item)
     return own
 
 
@@ -483,6 +423,8 @@ def format_again(path: Path, target: Path) -> str | None:
 def _named_like(path: Path) -> Iterator[Format]:
     """Yield the formats with the ending of a path, those with the longest ending first."""
     name = path.name.lower()
-    ends = {form.name: [len(s) for s in form.suffixes if name.endswith(s)] for form in _ALL}
+    ends = {
+        form.name: [len(s) for s in form.suffixes if name.endswith(s)] for form in FORMATS.values()
+    }
     named = [form for form in FORMATS.values() if ends[form.name]]
     yield from sorted(named, key=lambda form: -max(ends[form.name]))

@@ -27,7 +27,8 @@ from napari_patchioner.errors import FormatError, pip_install
 from napari_patchioner.limits import charge_bytes, charge_file, charge_records, check_plain_file
 from napari_patchioner.regions import Mask, Region, RegionSet, WholeImage
 
-from ._json_file import parse_json
+from .head import Format, Head
+from .json_arrays import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.record import Annotation
 
-    from ._head import Head
 
 # In the metadata: which columns are extras, whatever their names.
 _EXTRAS = "napari-patchioner extras"
@@ -65,13 +65,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write a Parquet file; every kind of region has a place.
-
-    Raises
-    ------
-    FormatError
-        If pyarrow is missing, a region makes no sense, or two of one image share a uid.
-    """
+    """Write a Parquet file; every kind of region has a place."""
     check_unique(annotations)
     data = io.BytesIO()
     try:
@@ -105,13 +99,6 @@ def parquet_modules() -> tuple[Any, Any]:
 def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = None) -> Any:
     """Return annotations as a pyarrow table.
 
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        Regions of any number of images.
-    extras : sequence of str, optional
-        Names of the extras, for a table that is a part of another; by default all there are.
-
     Returns
     -------
     pyarrow.Table
@@ -121,29 +108,31 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
         name. Which columns are extras is in the metadata.
     """
     arrow, _ = parquet_modules()
-    rows = [{"image": one.image, **record_texts(one)} for one in annotations]
+    rows = [{"image": item.image, **record_texts(item)} for item in annotations]
     held = extra_columns(extra_names(annotations) if extras is None else extras, _TAKEN)
     columns = {
         name: arrow.array([row.get(name, "") for row in rows], arrow.string()) for name in _TEXTS
     }
-    scores = [one.score for one in annotations]
+    scores = [item.score for item in annotations]
     columns["score"] = arrow.array(scores, arrow.float64())
-    edges = [_edges(one.region) for one in annotations]
+    edges = [_edges(item.region) for item in annotations]
     for place, name in enumerate(_EDGES):
         values = [None if edge is None else edge[place] for edge in edges]
         columns[name] = arrow.array(values, arrow.float64())
     for column, name in held.items():
-        columns[column] = arrow.array([one.extra.get(name) for one in annotations], arrow.string())
+        columns[column] = arrow.array(
+            [item.extra.get(name) for item in annotations], arrow.string()
+        )
     return arrow.table(columns).replace_schema_metadata({_EXTRAS: json.dumps(list(held))})
 
 
 def _edges(region: Region) -> list[float] | None:
     """Return ``x, y, width, height`` around a region; None around the whole image."""
     if isinstance(region, RegionSet):
-        found = [edges for one in region.members if (edges := _edges(one)) is not None]
-        if len(found) < len(region.members):
+        results = [edges for member in region.members if (edges := _edges(member)) is not None]
+        if len(results) < len(region.members):
             return None
-        corners = np.array(found)
+        corners = np.array(results)
         points = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]])
     elif isinstance(region, WholeImage):
         return None
@@ -159,16 +148,10 @@ def _edges(region: Region) -> list[float] | None:
 
 
 def read(path: Path) -> list[Annotation]:
-    """Read a Parquet file, or all those in a folder, in the order of their names.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file, the row (from 1) and what is wrong with it.
-    """
+    """Read a Parquet file, or all those in a folder, in the order of their names."""
     files = sorted(_files(path)) if path.is_dir() else [path]
     seen: dict[Any, int] = {}
-    found = []
+    results = []
     for file in files:
         for number, row, extras in _rows(file):
             where = f"{file.name}: row {number}"
@@ -179,8 +162,8 @@ def read(path: Path) -> list[Annotation]:
                     told = f"{where}: the uid {annotation.uid!r} was used before"
                     note("uid", f"{told}; this region is {own!r} now")
                     annotation = replace(annotation, uid=own)
-                found.append(annotation)
-    return found
+                results.append(annotation)
+    return results
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
@@ -188,7 +171,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
     arrow, parquet = parquet_modules()
     charge_file(check_plain_file(path))
     try:
-        texts = [one.name for one in parquet.read_schema(path) if _is_text(one.type)]
+        texts = [item.name for item in parquet.read_schema(path) if _is_text(item.type)]
         yield from _rows_of(parquet.ParquetFile(path, read_dictionary=texts), path.name)
     except FormatError:
         raise
@@ -199,7 +182,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
 
 def _rows_of(file: Any, name: str) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
     with file:
-        missing = [one for one in _REQUIRED if one not in file.schema_arrow.names]
+        missing = [item for item in _REQUIRED if item not in file.schema_arrow.names]
         if missing:
             needed = ", ".join(map(repr, missing))
             raise FormatError(f"{name}: a table of regions needs the columns {needed}")
@@ -220,7 +203,9 @@ def _charge_lists(file: Any) -> None:
     """Charge lists within columns, which a few bytes may make as long as they like."""
     nested = {n for n in range(len(file.schema)) if file.schema.column(n).max_repetition_level}
     groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-    charge_bytes(_BYTES_PER_ITEM * sum(one.column(n).num_values for one in groups for n in nested))
+    charge_bytes(
+        _BYTES_PER_ITEM * sum(item.column(n).num_values for item in groups for n in nested)
+    )
 
 
 def _is_text(kind: Any) -> bool:
@@ -261,7 +246,7 @@ def _extras(schema: Any) -> list[str]:
 
 def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: int) -> Annotation:
     where = f"{file}: row {number}"
-    texts = {name: str(one) for name, one in row.items() if one is not None and one != ""}
+    texts = {name: str(item) for name, item in row.items() if item is not None and item != ""}
     extras = {
         extra_name(column, _TAKEN): str(row[column])
         for column in columns
@@ -278,7 +263,19 @@ def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: 
     if "score" in ours and parse_score(ours["score"]) is None:
         raise FormatError(f"{where}: the score {ours['score']!r} is not a finite number")
     try:
-        found = annotation_from_texts({"wkt": "", **ours}, drawn=None, image=image, caption=None)
-        return replace(found, extra=extras)
+        result = annotation_from_texts({"wkt": "", **ours}, drawn=None, image=image, caption=None)
+        return replace(result, extra=extras)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error
+
+
+FORMAT = Format(
+    "parquet",
+    "Parquet, one row per region",
+    (".parquet",),
+    read,
+    write,
+    knows,
+    needs="parquet",
+    any_view=True,
+)

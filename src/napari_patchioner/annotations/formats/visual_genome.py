@@ -29,7 +29,8 @@ from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Box, Region, same_drawing
 
-from ._json_file import (
+from .head import Format, Head
+from .json_arrays import (
     as_texts,
     fields_of,
     next_ids,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
 
-    from ._head import Head
 
 _KIND = "visual-genome"
 _OUR_FIELDS = {"region_id", "image_id", "x", "y", "width", "height", "phrase", "synsets"}
@@ -61,44 +61,40 @@ def knows(head: Head) -> bool:
     if head.text.strip() == "[]":
         return True
     images = head.json if isinstance(head.json, list) else [head.fields]
-    listed = [one["regions"] for one in images if isinstance(one, dict) and "regions" in one]
-    regions = [one for several in listed if isinstance(several, list) for one in several]
-    phrased = any(isinstance(one, dict) and "phrase" in one for one in regions)
+    listed = [item["regions"] for item in images if isinstance(item, dict) and "regions" in item]
+    regions = [item for several in listed if isinstance(several, list) for item in several]
+    phrased = any(isinstance(region, dict) and "phrase" in region for region in regions)
     return head.is_list and bool(listed) and (phrased or not regions)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write region descriptions; return all that is no box, for which there is no place.
-
-    Raises
-    ------
-    FormatError
-        If two regions of one image share a uid, or a region makes no sense.
-    """
+    """Write region descriptions; return all that is no box, for which there is no place."""
     check_unique(annotations)
-    boxes = [one for one in annotations if isinstance(one.region, Box)]
+    boxes = [annotation for annotation in annotations if isinstance(annotation.region, Box)]
     base = base_of(boxes, _KIND, path, parse_file)
     if base is not None:
         whole, places = _again(base, images)
         remember_file(write_json_as_read(path, whole, base.data), base.file, places)
-        return tuple(one for one in annotations if not isinstance(one.region, Box))
-    names = dict.fromkeys([*images, *(one.image for one in annotations)])
+        return tuple(
+            annotation for annotation in annotations if not isinstance(annotation.region, Box)
+        )
+    names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
     groups: dict[str, list[Annotation]] = {name: [] for name in names}
-    for one in annotations:
-        if isinstance(one.region, Box):
-            groups[one.image].append(one)
+    for item in annotations:
+        if isinstance(item.region, Box):
+            groups[item.image].append(item)
     numbers = _numbers([image_name(images, name) for name in names])
     count, listed = 0, []
     for (name, held), number in zip(groups.items(), numbers, strict=True):
         shown = image_name(images, name)
         regions = [
-            {"region_id": count + n, "image_id": number, **_entry(one, shown)}
-            for n, one in enumerate(held, start=1)
+            {"region_id": count + n, "image_id": number, **_entry(element, shown)}
+            for n, element in enumerate(held, start=1)
         ]
         count += len(held)
         listed.append({"id": number, "image": shown, "regions": regions})
     write_json(path, listed)
-    return tuple(one for one in annotations if not isinstance(one.region, Box))
+    return tuple(annotation for annotation in annotations if not isinstance(annotation.region, Box))
 
 
 def _again(base: Base[Any], images: Images) -> tuple[list[Any], dict[str, str]]:
@@ -106,13 +102,13 @@ def _again(base: Base[Any], images: Images) -> tuple[list[Any], dict[str, str]]:
     content, records = base.content, base.records
     if not isinstance(content, list):
         content, records = _from_entries(records)
-    listed = [one for one in content if isinstance(one, dict)]
+    listed = [item for item in content if isinstance(item, dict)]
     names = {*images, *(info.name for info in images.values())}
-    meant = {id(one) for one in listed if any(is_image(name, _name(one)) for name in names)}
+    meant = {id(item) for item in listed if any(is_image(name, _name(item)) for name in names)}
     ids = next_ids(
-        [entry.get("region_id", entry.get("id")) for one in listed for entry in _regions(one)]
+        [entry.get("region_id", entry.get("id")) for item in listed for entry in _regions(item)]
     )
-    numbers = next_ids([one.get("id", one.get("image_id")) for one in listed])
+    numbers = next_ids([item.get("id", item.get("image_id")) for item in listed])
     whole: list[Any] = []
     places: dict[str, str] = {}
     for at, image in enumerate(content):
@@ -122,23 +118,23 @@ def _again(base: Base[Any], images: Images) -> tuple[list[Any], dict[str, str]]:
             continue
         kept: list[Any] = []
         for place, entry in own:
-            one = records.get(place)
-            if one is None and here and _is_gone(entry):
+            element = records.get(place)
+            if element is None and here and _is_gone(entry):
                 continue
             places[place] = f"{len(whole)}.{len(kept)}"
-            kept.append(entry if one is None else _updated(entry, one))
+            kept.append(entry if element is None else _updated(entry, element))
         changed = isinstance(image, dict) and "regions" in image
         whole.append({**image, "regions": kept} if changed else image)
-    for one in base.rest:
-        name = image_name(images, one.image)
-        found = next((n for n, image in enumerate(whole) if is_image(name, _name(image))), None)
-        if found is None:
-            found = len(whole)
+    for element in base.rest:
+        name = image_name(images, element.image)
+        result = next((n for n, image in enumerate(whole) if is_image(name, _name(image))), None)
+        if result is None:
+            result = len(whole)
             whole.append({"id": next(numbers), "image": name, "regions": []})
-        image = whole[found]
+        image = whole[result]
         number = image.get("id", image.get("image_id"))
-        entry = {"region_id": next(ids), "image_id": number, **_new_entry(one, name)}
-        whole[found] = {**image, "regions": [*_regions(image), entry]}
+        entry = {"region_id": next(ids), "image_id": number, **_new_entry(element, name)}
+        whole[result] = {**image, "regions": [*_regions(image), entry]}
     return whole, places
 
 
@@ -146,23 +142,25 @@ def _from_entries(records: Mapping[str, Annotation]) -> tuple[list[Any], dict[st
     """Return what the records still hold of a file that is no longer known."""
     images: dict[str, dict[str, Any]] = {}
     places: dict[str, Annotation] = {}
-    for one in records.values():
-        found = metadata_of(one, _KIND)
-        if found is None:
+    for record in records.values():
+        metadata = metadata_of(record, _KIND)
+        if metadata is None:
             continue
-        image = images.setdefault(one.image, {**found.about, "regions": []})
-        image["regions"].append(found.entry)
-        places[f"{list(images).index(one.image)}.{len(image['regions']) - 1}"] = one
+        image = images.setdefault(record.image, {**metadata.about, "regions": []})
+        image["regions"].append(metadata.entry)
+        places[f"{list(images).index(record.image)}.{len(image['regions']) - 1}"] = record
     return list(images.values()), places
 
 
 def _regions(image: Any) -> list[Any]:
-    return [one for one in _listed_regions(image) if isinstance(one, dict)]
+    return [
+        listed_region for listed_region in _listed_regions(image) if isinstance(listed_region, dict)
+    ]
 
 
 def _listed_regions(image: Any) -> list[Any]:
-    found = image.get("regions") if isinstance(image, dict) else None
-    return found if isinstance(found, list) else []
+    result = image.get("regions") if isinstance(image, dict) else None
+    return result if isinstance(result, list) else []
 
 
 def _name(image: Any) -> str:
@@ -182,34 +180,34 @@ def _is_gone(entry: Any) -> bool:
         return False
 
 
-def _updated(entry: dict[str, Any], one: Annotation) -> dict[str, Any]:
+def _updated(entry: dict[str, Any], annotation: Annotation) -> dict[str, Any]:
     """Return an entry with what a record says otherwise; the same where it says the same."""
     was, bare = (_annotation(fields_of(entry, ""), "", ours=ours) for ours in (True, False))
-    if same_record(was, one):
+    if same_record(was, annotation):
         return entry
-    moved = {} if same_drawing(bare.region, one.region) else _box_fields(one.region)
+    moved = {} if same_drawing(bare.region, annotation.region) else _box_fields(annotation.region)
     new = {**entry, **moved}
     attributes = entry.get("attributes")
     if isinstance(attributes, dict) and "wkt" in attributes:
-        return {**new, **_entry(one, one.image)}
-    if one.caption != bare.caption:
-        new["phrase"] = one.caption
-    texts = our_texts(bare, one)
+        return {**new, **_entry(annotation, annotation.image)}
+    if annotation.caption != bare.caption:
+        new["phrase"] = annotation.caption
+    texts = our_texts(bare, annotation)
     new.pop(OURS, None)
     return {**new, OURS: texts} if texts else new
 
 
-def _new_entry(one: Annotation, image: str) -> dict[str, Any]:
+def _new_entry(annotation: Annotation, image: str) -> dict[str, Any]:
     """Return the entry of a record that is new in a file, whichever file it came from."""
-    found = metadata_of(one, _KIND)
-    if found is not None and isinstance(found.entry, dict):
+    metadata = metadata_of(annotation, _KIND)
+    if metadata is not None and isinstance(metadata.entry, dict):
         try:
             names = ("region_id", "image_id")
-            entry = _updated(found.entry, one)
+            entry = _updated(metadata.entry, annotation)
             return {name: value for name, value in entry.items() if name not in names}
         except FormatError:
             pass
-    return _entry(one, image)
+    return _entry(annotation, image)
 
 
 def _numbers(names: Sequence[str]) -> list[int]:
@@ -244,33 +242,27 @@ def _box_fields(region: Region) -> dict[str, int]:
 
 
 def read(path: Path) -> list[Annotation]:
-    """Read region descriptions; an image without a name is called by its number.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file, the image and the region.
-    """
+    """Read region descriptions; an image without a name is called by its number."""
     whole = read_json(path)
     if not isinstance(whole, list):
         raise FormatError(f"{path.name}: must be a list of images with regions")
-    file, found = remember_file(path.read_bytes()), []
+    file, result = remember_file(path.read_bytes()), []
     for at, value in enumerate(whole):
         where = f"{path.name}: image {at + 1}"
         with leaving_out("image", where):
             image = fields_of(value, where)
             entries = image.take("regions", list)
-            about = {name: one for name, one in value.items() if name != "regions"}
+            about = {name: item for name, item in value.items() if name != "regions"}
             plain = set(about) <= {"id", "image"}
-            name = _name({key: one for key, one in value.items() if one is not None})
+            name = _name({key: item for key, item in value.items() if item is not None})
             for n, entry in enumerate(entries):
                 with leaving_out("region", f"{where}, region {n + 1}"):
                     charge_records()
-                    one = _annotation(fields_of(entry, f"{where}, region {n + 1}"), name)
+                    element = _annotation(fields_of(entry, f"{where}, region {n + 1}"), name)
                     if not (plain and _is_plain(entry)):
-                        one = with_metadata(one, _KIND, file, f"{at}.{n}", entry, about)
-                    found.append(one)
-    return with_unique_uids(found)
+                        element = with_metadata(element, _KIND, file, f"{at}.{n}", entry, about)
+                    result.append(element)
+    return with_unique_uids(result)
 
 
 def _is_plain(entry: dict[str, Any]) -> bool:
@@ -295,7 +287,7 @@ def _annotation(entry: Fields, image: str, *, ours: bool = True) -> Annotation:
         return _box(fields_of(_box_fields(region), entry.where))
 
     try:
-        found = annotation_from_texts(
+        result = annotation_from_texts(
             as_texts(attributes) if isinstance(attributes, dict) else {},
             drawn=_box(entry),
             image=image,
@@ -303,7 +295,7 @@ def _annotation(entry: Fields, image: str, *, ours: bool = True) -> Annotation:
             uid=str(number),
             shown=shown,
         )
-        return with_our_texts(found, texts, shown) if ours and isinstance(texts, dict) else found
+        return with_our_texts(result, texts, shown) if ours and isinstance(texts, dict) else result
     except FormatError as error:
         told = str(error)
         raise error if told.startswith(entry.where) else entry.error(told) from error
@@ -317,3 +309,6 @@ def _box(entry: Fields) -> Box:
     if not all(map(math.isfinite, (x, y, width, height))):
         raise entry.error("'x', 'y', 'width' and 'height' must be finite numbers")
     return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
+
+
+FORMAT = Format("visual-genome", "Visual Genome regions", (".json",), read, write, knows)

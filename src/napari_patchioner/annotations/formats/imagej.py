@@ -23,8 +23,11 @@ import unicodedata
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
+
+import numpy as np
+import shapely
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.metadata import (
@@ -49,11 +52,31 @@ from napari_patchioner.annotations.texts import (
     parse_score,
     record_texts,
 )
+from napari_patchioner.annotations.xy import (
+    ellipse_axes,
+    ellipse_from_axes,
+    from_xy,
+    is_sheared,
+    mask_from_rings,
+    to_xy,
+)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import read_file
-from napari_patchioner.regions import same_drawing
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+    same_drawing,
+)
 
-from ._bundle import (
+from . import roi_bytes
+from .bundle import (
     is_zip,
     join_zip,
     read_bundle,
@@ -63,8 +86,8 @@ from ._bundle import (
     zip_names,
     zipped,
 )
-from ._imagej_shapes import Size, of_kind, region_of, roi_of, shown
-from ._roi_bytes import (
+from .head import Format, Head
+from .roi_bytes import (
     Roi,
     decode_roi,
     encode_roi,
@@ -78,13 +101,14 @@ from ._roi_bytes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    import numpy.typing as npt
+
     from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
-    from ._bundle import ZipMember
-    from ._head import Head
+    from .bundle import ZipMember
 
 _KIND = "imagej"
 _PREFIX = "patchioner."
@@ -116,24 +140,7 @@ def _is_roi(name: str) -> bool:
 
 
 def read(path: Path) -> list[Annotation]:
-    """Read regions of interest of ImageJ.
-
-    Parameters
-    ----------
-    path : Path
-        A zip of ``.roi`` files, or one of them.
-
-    Returns
-    -------
-    list of Annotation
-        Coordinates in ``(row, column)``. What stands in a rectangle with text is its caption; so is
-        the name of any other region that is not ours, if it reads like a caption.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file and the region.
-    """
+    """Read regions of interest of ImageJ."""
     path = Path(path)
     data = read_file(path)
     members = _members(path, data)
@@ -141,9 +148,9 @@ def read(path: Path) -> list[Annotation]:
     sizes: dict[str, Size] = {}
     records = _records(path.name, members, sizes)
     if _is_as_written(path, data, records, members, sizes):
-        return [one for one, _ in records]
+        return [item for item, _ in records]
     file = remember_file(data)
-    return [_with_rois(one, file, places, members) for one, places in records]
+    return [_with_rois(item, file, places, members) for item, places in records]
 
 
 def _members(path: Path, data: bytes) -> dict[int, tuple[str, bytes]]:
@@ -176,8 +183,8 @@ def _records(
         return shown(region, sizes.get(image))
 
     numbers = list(shapes)
-    found = gather_with_places(list(shapes.values()), show, where=file)
-    return [(one, tuple(numbers[place] for place in places)) for one, places in found]
+    result = gather_with_places(list(shapes.values()), show, where=file)
+    return [(item, tuple(numbers[place] for place in places)) for item, places in result]
 
 
 def _is_as_written(
@@ -192,12 +199,12 @@ def _is_as_written(
     if not all(ours in data for _, data in members.values()):
         return False
     try:
-        made = _rois_of([one for one, _ in records], lambda image: sizes.get(image), [])
+        made = _rois_of([item for item, _ in records], lambda image: sizes.get(image), [])
     except FormatError:
         return False
     if is_zip(path):
         split = split_zip(whole)
-        names = [] if split is None or split[1] else [one.name for one in split[0]]
+        names = [] if split is None or split[1] else [item.name for item in split[0]]
         if names != list(made):
             return False
     if len(made) != len(members):
@@ -225,8 +232,8 @@ def _place(numbers: Iterable[int]) -> str:
 
 def _rois_within(annotation: Annotation) -> list[tuple[str, bytes]]:
     """Return the names and bytes of the ROIs a record was read from; undoes `_with_rois`."""
-    found = metadata_of(annotation, _KIND)
-    entry = found.entry if found is not None else None
+    metadata = metadata_of(annotation, _KIND)
+    entry = metadata.entry if metadata is not None else None
     try:
         return [(str(name), b64decode(data, validate=True)) for name, data in entry or ()]
     except (TypeError, ValueError):  # somebody spoiled it
@@ -323,7 +330,9 @@ def _parsed(properties: str) -> dict[str, str]:
 def _escaped(pattern: re.Pattern[str], text: str) -> str:
     """Return a text with what properties cannot hold as percent and two digits per byte."""
     encode_text(text)
-    return pattern.sub(lambda found: "".join(f"%{one:02X}" for one in found[0].encode()), text)
+    return pattern.sub(
+        lambda results: "".join(f"%{item:02X}" for item in results[0].encode()), text
+    )
 
 
 def _unescaped(text: str) -> str:
@@ -341,27 +350,7 @@ def _repaired(text: str) -> str:
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write a zip that ImageJ's ROI Manager opens.
-
-    Parameters
-    ----------
-    path : Path
-        The zip, or a ``.roi`` for a single region; it is replaced if it exists.
-    annotations : sequence of Annotation
-        Regions of any number of images; ImageJ shows them all on the image it is asked to.
-    images : mapping of str to ImageInfo
-        The images by the name annotations give them; their sizes are needed for whole images.
-
-    Returns
-    -------
-    tuple of Annotation
-        Whole images whose size nobody told.
-
-    Raises
-    ------
-    FormatError
-        If a region makes no sense.
-    """
+    """Write a zip that ImageJ's ROI Manager opens."""
     check_unique(annotations)
     path = Path(path)
     left_out: list[Annotation] = []
@@ -414,17 +403,7 @@ def _only(path: Path, files: Sequence[bytes]) -> bytes:
 
 
 class _Again:
-    """A file that was read, with records put back into it.
-
-    Parameters
-    ----------
-    path : Path
-        Where it goes.
-    base : Base
-        The file, as far as it is known, and the records.
-    size_of : callable
-        Tells the size of an image by its name.
-    """
+    """A file that was read, with records put back into it."""
 
     def __init__(self, path: Path, base: Base[bytes], size_of: Callable[[str], Size]) -> None:
         self.left_out: list[Annotation] = []
@@ -440,19 +419,19 @@ class _Again:
             self._members = read_zip(path.name, content, _is_roi) if known else {}
             was = _records(path.name, self._members, {})
             self._count = len(self._split[0]) if self._split else 1 + max(self._members, default=-1)
-            self._was = {places: one for one, places in was}
+            self._was = {places: item for item, places in was}
             spoiled = []
-            for place, one in base.records.items() if known else ():
+            for place, element in base.records.items() if known else ():
                 numbers = tuple(int(n) for n in place.split() if n.isascii() and n.isdigit())
                 if numbers in self._was:
-                    self._put(place, numbers, one)
+                    self._put(place, numbers, element)
                 else:
-                    spoiled.append(("", one))
+                    spoiled.append(("", element))
             self._claim(spoiled if known else list(base.records.items()))
-            self._claim([("", one) for one in base.rest])
+            self._claim([("", item) for item in base.rest])
             added = {n: self._members[n] for n in self._members if n >= self._count}
-            self._was |= {places: one for one, places in _records(path.name, added, {})}
-        for numbers in [one for one in self._now if one not in self._was]:
+            self._was |= {places: item for item, places in _records(path.name, added, {})}
+        for numbers in [item for item in self._now if item not in self._was]:
             self._rest.append(self._now.pop(numbers))
             for number in numbers:
                 self._members.pop(number, None)
@@ -460,32 +439,32 @@ class _Again:
         # Which of the regions a member is, from 1.
         counts = itertools.accumulate(map(_is_roi, map(self._name_of, range(self._end()))))
         self._ranks = dict(enumerate(counts))
-        self._taken = {one.name for one in self._split[0]} if self._split else set()
+        self._taken = {item.name for item in self._split[0]} if self._split else set()
         self._taken |= {name for name, _ in self._members.values()}
 
-    def _put(self, place: str, numbers: tuple[int, ...], one: Annotation) -> None:
-        self._now[numbers] = one
+    def _put(self, place: str, numbers: tuple[int, ...], item: Annotation) -> None:
+        self._now[numbers] = item
         if place:
             self._origins[place] = numbers
 
     def _claim(self, records: Sequence[tuple[str, Annotation]]) -> None:
         """Find the ROIs of records that do not say where in the file theirs are."""
-        free = {places: one for places, one in self._was.items() if places not in self._now}
+        free = {places: item for places, item in self._was.items() if places not in self._now}
         same = {tuple(self._members[n][1] for n in places): places for places in free}
-        named = {(one.image, one.uid): places for places, one in free.items() if one.image}
-        for place, one in records:
-            own = _rois_within(one)
+        named = {(item.image, item.uid): places for places, item in free.items() if item.image}
+        for place, element in records:
+            own = _rois_within(element)
             key = tuple(data for _, data in own)
-            there = same.get(key) or named.get((one.image, one.uid))
-            if there is not None and there not in self._now:
-                self._put(place, there, one)
+            result = same.get(key) or named.get((element.image, element.uid))
+            if result is not None and result not in self._now:
+                self._put(place, result, element)
             elif own:
                 first = self._end()
                 numbers = tuple(range(first, first + len(own)))
                 self._members |= dict(zip(numbers, own, strict=True))
-                self._put(place, numbers, one)
+                self._put(place, numbers, element)
             else:
-                self._rest.append(one)
+                self._rest.append(element)
 
     def file(self) -> tuple[bytes | None, dict[str, str]]:
         """Return the whole file, and where its regions are by where they were."""
@@ -498,9 +477,9 @@ class _Again:
                 names = [(self._name_of(number), None)] if self._is_kept(number) else []
             places[number] = list(range(len(listed), len(listed) + len(names)))
             listed += [(number, name, data) for name, data in names]
-        for one in self._rest:
-            rois = _rois(one, self._size_of(one.image), len(listed) + 1, self._taken)
-            self.left_out += [] if rois else [one]
+        for item in self._rest:
+            rois = _rois(item, self._size_of(item.image), len(listed) + 1, self._taken)
+            self.left_out += [] if rois else [item]
             for roi in rois:
                 self._taken.add(f"{roi.name}.roi")
                 listed.append((None, f"{roi.name}.roi", encode_roi(roi)))
@@ -527,26 +506,26 @@ class _Again:
         """Return the file of members: new bytes, or those that stand there already."""
         old = self._split[0] if self._split else []
         if not is_zip(self._path):
-            found = [
+            results = [
                 self._members[number or 0][1] if data is None else data
                 for number, _, data in listed
                 if data is not None or number in self._members
             ]
-            return _only(self._path, found)
+            return _only(self._path, results)
         packed: list[ZipMember] = []
-        used: set[str] = {one.name for one in old}
+        used: set[str] = {item.name for item in old}
         for number, name, data in listed:
-            there = old[number] if number is not None and number < len(old) else None
-            if data is None and there is None and number in self._members:
+            result = old[number] if number is not None and number < len(old) else None
+            if data is None and result is None and number in self._members:
                 data = self._members[number][1]
             if data is not None:
                 # What comes from another file than the rest may be called as something there.
-                free = name if there is not None else _free_file(name, used)
+                free = name if result is not None else _free_file(name, used)
                 used.add(free)
-                packed.append(zip_member(free, data, there))
-            elif there is not None:
-                packed.append(there)
-        names = {one.name for one in packed}
+                packed.append(zip_member(free, data, result))
+            elif result is not None:
+                packed.append(result)
+        names = {item.name for item in packed}
         if not (self._split and self._in_place):
             if self._in_place and self._members:
                 note(
@@ -562,8 +541,8 @@ class _Again:
         """Return what takes the places of members: new ones, or nothing; None where as before."""
         made: dict[int, list[tuple[str, bytes | None]]] = {}
         images = {self._was[places].image for places in self._now}
-        for places, one in self._now.items():
-            made |= self._replaced(places, one)
+        for places, item in self._now.items():
+            made |= self._replaced(places, item)
         for places, before in self._was.items():
             gone = before.image in images and is_deleted(before.region)
             if self._in_place and places not in self._now and gone:
@@ -571,21 +550,21 @@ class _Again:
         return made
 
     def _replaced(
-        self, places: tuple[int, ...], one: Annotation
+        self, places: tuple[int, ...], item: Annotation
     ) -> dict[int, list[tuple[str, bytes | None]]]:
         """Return what takes the places of the ROIs of a record; nothing if it says the same."""
-        was, bare = self._was[places], _bare(one)
-        if same_record(was, one) and was.image in ("", one.image):
+        was, bare = self._was[places], _bare(item)
+        if same_record(was, item) and was.image in ("", item.image):
             return {}
         rois = [decode_roi(self._members[number][1]) for number in places]
         called = [_called(roi, self._members[n][0]) for roi, n in zip(rois, places, strict=True)]
-        kept = [name if _is_kept_name(name, was, one) else "" for name in called]
-        size = self._size_of(one.image)
+        kept = [name if _is_kept_name(name, was, item) else "" for name in called]
+        size = self._size_of(item.image)
         first = self._ranks[places[0]]
-        if not same_drawing(was.region, one.region):
+        if not same_drawing(was.region, item.region):
             new = _rois(bare, size, first, self._taken, kept)
             if not new:
-                self.left_out.append(one)
+                self.left_out.append(item)
                 return {}
             made: dict[int, list[tuple[str, bytes | None]]] = {n: [] for n in places}
             for count, roi in enumerate(new):
@@ -599,11 +578,11 @@ class _Again:
             name = kept[count]
             if not name:
                 name = _free_name(_name(bare, first + count), first + count, self._taken)
-            own = {PART: one.uid} if count else texts
-            properties = _properties(own, one.image, name, size) + _kept_lines(roi, was, one)
+            own = {PART: item.uid} if count else texts
+            properties = _properties(own, item.image, name, size) + _kept_lines(roi, was, item)
             new_name = roi.name if kept[count] else name
             data = with_texts(self._members[number][1], new_name, properties)
-            data = _with_looks(data, roi, was, one)
+            data = _with_looks(data, roi, was, item)
             made[number] = [(self._file_name(number, "" if kept[count] else name), data)]
         return made
 
@@ -636,9 +615,9 @@ def _free_file(name: str, taken: Collection[str]) -> str:
     """Return the name of a ROI's file, or another where there is one of that name."""
     stem = name.removesuffix(".roi")
     return next(
-        one
-        for one in itertools.chain([name], (f"{stem}-{count}.roi" for count in itertools.count(2)))
-        if one not in taken
+        item
+        for item in itertools.chain([name], (f"{stem}-{count}.roi" for count in itertools.count(2)))
+        if item not in taken
     )
 
 
@@ -667,16 +646,16 @@ def _kept_lines(roi: Roi, was: Annotation, now: Annotation) -> str:
         for key, name in names.items()
         if now.extra.get(name) != was.extra.get(name)
     }
-    found = ""
+    result = ""
     for line in roi.properties.split("\n"):
         key = _unescaped(line.partition(":")[0].strip(" "))
         if not line.strip() or key in _ABOUT or key.startswith(_PREFIX):
             continue
         if key not in changed:
-            found += f"{line}\n"
+            result += f"{line}\n"
         elif key in now.extra:
-            found += f"{changed[key]}: {_escaped(_IN_TEXT, now.extra[key])}\n"
-    return found
+            result += f"{changed[key]}: {_escaped(_IN_TEXT, now.extra[key])}\n"
+    return result
 
 
 # The attributes of a ROI in which an extra stands.
@@ -718,23 +697,23 @@ def _rois(
 ) -> list[Roi]:
     """Return the regions of interest of an annotation: one, or one per member of a set."""
     annotation = _bare(annotation)
-    rois = [roi for one in annotation.region.parts() if (roi := roi_of(one, size)) is not None]
+    rois = [roi for part in annotation.region.parts() if (roi := roi_of(part, size)) is not None]
     texts = record_texts(annotation)
-    found: list[Roi] = []
+    results: list[Roi] = []
     for place, roi in enumerate(rois):
         name = names[place] if place < len(names) else ""
         if not name:
-            used = {*(f"{one.name}.roi" for one in found)}
+            used = {*(f"{item.name}.roi" for item in results)}
             name = _free_name(_name(annotation, number + place), number + place, taken, used)
         own = {PART: annotation.uid} if place else texts
         properties = _properties(own, annotation.image, name, size) + _foreign(annotation)
-        found.append(_looking(annotation, replace(roi, name=name, properties=properties)))
-    return [_in_plane(annotation, roi) for roi in found]
+        results.append(_looking(annotation, replace(roi, name=name, properties=properties)))
+    return [_in_plane(annotation, roi) for roi in results]
 
 
 def _free_name(name: str, number: int, *taken: Collection[str]) -> str:
     """Return a name of which there is no file yet."""
-    return f"{number:04d} {name}" if any(f"{name}.roi" in one for one in taken) else name
+    return f"{number:04d} {name}" if any(f"{name}.roi" in item for item in taken) else name
 
 
 def _foreign(annotation: Annotation) -> str:
@@ -782,8 +761,8 @@ def _name(annotation: Annotation, number: int) -> str:
 
 def _ascii(text: str) -> str:
     """Return a text without accents; nothing of a script that has no Latin letters."""
-    found = unicodedata.normalize("NFKD", text.translate(_ACCENTS))
-    plain = found.encode("ascii", "ignore").decode("ascii")
+    result = unicodedata.normalize("NFKD", text.translate(_ACCENTS))
+    plain = result.encode("ascii", "ignore").decode("ascii")
     letters = sum(map(str.isalpha, plain)), sum(map(str.isalpha, text))
     return plain if 2 * letters[0] >= letters[1] else ""
 
@@ -794,3 +773,130 @@ def _properties(texts: Mapping[str, str], image: str, name: str, size: Size) -> 
     about = dict(zip(_ABOUT, (image, name, sides), strict=True))
     lines = {f"{_PREFIX}{_escaped(_ESCAPED, key)}": text for key, text in texts.items()}
     return "".join(f"{key}: {_escaped(_IN_TEXT, text)}\n" for key, text in (about | lines).items())
+
+
+Size: TypeAlias = "tuple[int, int] | None"
+_NO_POINTS = np.zeros((0, 2))
+_MOST_POINTS = 65535
+_AREAS = (roi_bytes.POLYGON, roi_bytes.FREEHAND, roi_bytes.TRACED)
+_WAYS = (roi_bytes.POLYLINE, roi_bytes.FREELINE, roi_bytes.ANGLE)
+
+
+def roi_of(region: Region, size: Size) -> Roi | None:
+    """Return the region of interest for a region that is no set; None where there is none."""
+    if isinstance(region, WholeImage):
+        return Roi(roi_bytes.RECTANGLE, np.array([[0, 0], size[::-1]], float)) if size else None
+    if isinstance(region, Box):
+        corners = np.sort([[region.top, region.left], [region.bottom, region.right]], axis=0)
+        return Roi(roi_bytes.RECTANGLE, to_xy(corners))
+    if isinstance(region, Ellipse):
+        return _ellipse(region)
+    if isinstance(region, Polygon):
+        return _polygon(to_xy(region.vertices))
+    if isinstance(region, Mask):
+        return Roi(roi_bytes.RECTANGLE, _NO_POINTS, tuple(map(to_xy, region.rings())))
+    if isinstance(region, Point):
+        return Roi(roi_bytes.POINT, np.array([[region.column, region.row]]))
+    if isinstance(region, Trace) and len(region.points):
+        points = np.asarray(region.points, float)[:, ::-1]
+        many = region.connected and len(points) > 1
+        return Roi(roi_bytes.POLYLINE if many else roi_bytes.POINT, points)
+    return None
+
+
+def of_kind(roi: Roi, old: Roi) -> Roi:
+    """Return a region of interest as one of the kind of another, where that may have its points."""
+    for kinds in (_AREAS, _WAYS):
+        if roi.kind in kinds and old.kind in kinds and not (roi.rings or old.rings or old.subtype):
+            three = old.kind != roi_bytes.ANGLE or len(roi.points) == 3
+            return replace(roi, kind=old.kind) if three else roi
+    return roi
+
+
+def _polygon(vertices: npt.NDArray[np.float64]) -> Roi:
+    if len(vertices) > _MOST_POINTS:
+        return Roi(roi_bytes.RECTANGLE, _NO_POINTS, (vertices,))
+    return Roi(roi_bytes.POLYGON, vertices)
+
+
+def _ellipse(ellipse: Ellipse) -> Roi:
+    """Return an oval, an ellipse by the ends of its longer axis, or a polygon."""
+    centre, along, across = ellipse_axes(ellipse)
+    if is_sheared(along, across):
+        return _polygon(to_xy(ellipse.outline()))
+    if not (along * across).any():
+        half = np.maximum(abs(along), abs(across))
+        return Roi(roi_bytes.OVAL, np.array([centre - half, centre + half]))
+    longer, shorter = sorted((along, across), key=lambda axis: -float(np.hypot(*axis)))
+    ends = np.array([centre - longer, centre + longer])
+    ratio = float(np.hypot(*shorter) / np.hypot(*longer))
+    ring = (to_xy(ellipse.outline()),)
+    return Roi(roi_bytes.FREEHAND, ends, ring, roi_bytes.ELLIPSE, ratio)
+
+
+def region_of(roi: Roi) -> Region:
+    """Return the region that a region of interest shows."""
+    if roi.rings:
+        return _composite(roi)
+    if not len(roi.points):
+        raise FormatError("shows nothing")
+    if not np.isfinite(roi.points).all():
+        raise FormatError("a coordinate is not a finite number")
+    if roi.kind in (roi_bytes.RECTANGLE, roi_bytes.OVAL) or roi.subtype:
+        return _area(roi)
+    if roi.kind in _AREAS:
+        if len(roi.points) < 3:
+            raise FormatError("is a polygon of fewer than 3 vertices")
+        return Polygon(from_xy(roi.points))
+    points = np.ascontiguousarray(roi.points[:, ::-1])
+    if roi.kind == roi_bytes.POINT and len(points) == 1:
+        return Point(*points[0].tolist())
+    return Trace(points, connected=roi.kind != roi_bytes.POINT)
+
+
+def _area(roi: Roi) -> Region:
+    """Return the box or ellipse that two points span."""
+    first, second = roi.points
+    centre = (first + second) / 2
+    if roi.subtype == roi_bytes.ELLIPSE:
+        along = (second - first) / 2
+        return ellipse_from_axes(centre, along, along[::-1] * [-roi.ratio, roi.ratio])
+    if roi.subtype == roi_bytes.TURNED_RECTANGLE:
+        length = float(np.hypot(*(second - first))) or 1.0
+        aside = (second - first)[::-1] * [-1, 1] * (roi.ratio / 2 / length)
+        return Polygon(from_xy([first - aside, second - aside, second + aside, first + aside]))
+    if roi.kind == roi_bytes.OVAL:
+        half = (second - first) / 2
+        return ellipse_from_axes(centre, [half[0], 0], [0, half[1]])
+    (top, left), (bottom, right) = from_xy(roi.points).tolist()
+    return Box(top, left, bottom, right)
+
+
+def _composite(roi: Roi) -> Region:
+    """Return a mask where outlines run along pixels or lie in each other, else polygons."""
+    if not all(np.isfinite(ring).all() for ring in roi.rings):
+        raise FormatError("a coordinate is not a finite number")
+    straight = all(
+        (ring == np.rint(ring)).all() and ((ring == np.roll(ring, 1, axis=0)).any(axis=1)).all()
+        for ring in roi.rings
+    )
+    shells = [shapely.Polygon(ring) for ring in roi.rings]
+    tree = shapely.STRtree(shells)
+    nested = len(tree.query(shells, predicate="contains_properly").T) > 0
+    if straight or nested:
+        mask = mask_from_rings(roi.rings)
+        if mask is not None:
+            return mask
+    parts = tuple(Polygon(from_xy(ring)) for ring in roi.rings)
+    return parts[0] if len(parts) == 1 else RegionSet(parts, union=True)
+
+
+def shown(region: Region, size: Size) -> Region | None:
+    """Return what a region of interest shows for a region that is no set, in single precision."""
+    roi = roi_of(region, size)
+    return None if roi is None else region_of(roi_bytes.decode_roi(roi_bytes.encode_roi(roi)))
+
+
+FORMAT = Format(
+    "imagej", "ImageJ regions of interest", (".zip", ".roi"), read, write, knows, single=True
+)

@@ -50,21 +50,15 @@ _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; what the door has found in it already is not read again.
-
-    Raises
-    ------
-    FormatError
-        If it cannot be read, is not UTF-8, or is no JSON; the sentence names the place.
-    """
-    found = (_handed_on.get() or {}).pop(path, _MISSING)
-    return parse_json(read_file(path), path.name) if found is _MISSING else found
+    """Return what a JSON file holds; what the door has found in it already is not read again."""
+    result = (_handed_on.get() or {}).pop(path, _MISSING)
+    return parse_json(read_file(path), path.name) if result is _MISSING else result
 
 
 @contextmanager
-def handing_on(found: dict[Path, Any]) -> Iterator[None]:
+def handing_on(results: dict[Path, Any]) -> Iterator[None]:
     """Let `read_json` within take what was found in files before; it is taken once, not kept."""
-    token = _handed_on.set(found)
+    token = _handed_on.set(results)
     try:
         yield
     finally:
@@ -91,13 +85,7 @@ def is_comment(line: bytes) -> bool:
 
 
 def first_json(path: Path) -> tuple[Any, bool]:
-    """Return what a JSON file holds and False, or its first line and True if it is one of lines.
-
-    Raises
-    ------
-    FormatError
-        As `read_json`.
-    """
+    """Return what a JSON file holds and False, or its first line and True if it is one of lines."""
     lines = _lines(path)
     blank: list[bytes] = []
     first = b""
@@ -163,13 +151,6 @@ def parse_json(data: str | bytes, where: str) -> Any:
     ----------
     data : str or bytes
         The text; as bytes in UTF-8, or as `decode_text` reads it.
-    where : str
-        The file, or the place in it, for messages.
-
-    Raises
-    ------
-    FormatError
-        If it is no JSON, is not UTF-8, or is nested too deeply.
     """
     text = data if isinstance(data, str) else decode_text(data, where)
     if start := comments_before(text):
@@ -179,10 +160,10 @@ def parse_json(data: str | bytes, where: str) -> Any:
     twice: list[str] = []
 
     def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        results = dict(pairs)
+        if len(results) < len(pairs):
             twice.append(next(name for name, n in Counter(n for n, _ in pairs).items() if n > 1))
-        return found
+        return results
 
     try:
         value = json.loads(text, parse_int=_whole_number, object_pairs_hook=fields)
@@ -211,14 +192,9 @@ def json_as_read(value: Any, before: bytes = b"") -> bytes:
 
     Parameters
     ----------
-    value : object
-        What `parse_json` returned.
     before : bytes
         The file it was read from. Lines, indents, ends of lines, the encoding with its byte order
         mark, escapes, and comments that stand first, are as there; without it all is in one line.
-
-    >>> json_as_read([7, 8]), json_as_read([7, 8], b"[\r\n 7]")
-    (b'[7, 8]\n', b'[\r\n 7,\r\n 8\r\n]')
     """
     encoding, mark = encoding_of(before)
     start = before[mark : mark + _LAYOUT].decode(encoding, "ignore")
@@ -249,18 +225,12 @@ def comments_before(text: str) -> int:
     >>> comments_before("# made by hand\n\n{}"), comments_before(" {}"), comments_before("")
     (16, 0, 0)
     """
-    found = _COMMENTS.match(text)
-    return found.end() if found and found[0].strip() else 0
+    match = _COMMENTS.match(text)
+    return match.end() if match and match[0].strip() else 0
 
 
 def write_json_as_read(path: Path, value: Any, before: bytes = b"") -> bytes:
-    """Write a file of another program again, laid out as it was, and return its bytes.
-
-    Raises
-    ------
-    FormatError
-        If it cannot be written.
-    """
+    """Write a file of another program again, laid out as it was, and return its bytes."""
     data = json_as_read(value, before)
     write_bytes(path, data)
     return data
@@ -305,7 +275,7 @@ def whole_number(text: str) -> int | None:
 def fields_of(value: object, where: str) -> Fields:
     """Return the fields of a JSON object, where null is the same as nothing."""
     if isinstance(value, dict):
-        value = {name: one for name, one in value.items() if one is not None}
+        value = {name: item for name, item in value.items() if item is not None}
     return Fields(value, where)
 
 
@@ -322,8 +292,8 @@ def key_of(value: object) -> str:
 
 def next_ids(known: Collection[object]) -> Iterator[int]:
     """Yield numbers beyond all that are known, from 1 where there are none."""
-    numbers = [one for one in known if isinstance(one, int) and not isinstance(one, bool)]
-    texts = [number for one in known if isinstance(one, str) and (number := whole_number(one))]
+    numbers = [item for item in known if isinstance(item, int) and not isinstance(item, bool)]
+    texts = [number for item in known if isinstance(item, str) and (number := whole_number(item))]
     return count(max([0, *numbers, *texts]) + 1)
 
 

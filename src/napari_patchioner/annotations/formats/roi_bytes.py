@@ -178,8 +178,6 @@ def with_texts(data: bytes, name: str, properties: str) -> bytes:
     ----------
     data : bytes
         A file that `decode_roi` reads.
-    name, properties : str
-        What is to stand there; all else stays as it is.
     """
     made = bytearray(data)
     at = _int(data, 60)
@@ -219,10 +217,6 @@ def with_looks(data: bytes, roi: Roi, names: Collection[str]) -> bytes:
     ----------
     data : bytes
         A file with a second head, as `with_texts` returns it.
-    roi : Roi
-        Where they are taken from.
-    names : collection of str
-        Which: attributes of `Roi` that are no coordinates and no texts.
     """
     made = bytearray(data)
     at = _int(data, 60)
@@ -252,7 +246,7 @@ def like(data: bytes, old: bytes) -> bytes:
         A file that `decode_roi` reads.
     """
     made = bytearray(data)
-    options, was = (struct.unpack_from(">H", one, 50)[0] for one in (data, old))
+    options, was = (struct.unpack_from(">H", item, 50)[0] for item in (data, old))
     struct.pack_into(">H", made, 50, options & ~_SHOWN | was & _SHOWN)
     at, then = _int(data, 60), _int(old, 60)
     if then > 0:
@@ -265,7 +259,7 @@ def own_looks(data: bytes) -> list[str]:
     """Return in words what a ``.roi`` file has that `encode_roi` cannot write."""
     kind, at = data[6], _int(data, 60)
     subtype, options = struct.unpack_from(">HH", data, 48)
-    found = {
+    results = {
         "text": kind == RECTANGLE and subtype == _TEXT,
         "picture": kind == RECTANGLE and subtype == _IMAGE,
         "arrow head": kind == LINE and subtype == _ARROW,
@@ -273,23 +267,23 @@ def own_looks(data: bytes) -> list[str]:
         "spline": bool(options & _SPLINE),
         "counters": at > 0 and len(data) >= at + 52 and _int(data, at + _COUNTERS_AT) > 0,
     }
-    return [name for name, is_there in found.items() if is_there]
+    return [name for name, is_there in results.items() if is_there]
 
 
-def is_alike(one: bytes, other: bytes) -> bool:
+def is_alike(data: bytes, other: bytes) -> bool:
     """Return whether two ``.roi`` files that `encode_roi` may have made say the same.
 
     Numbers that were written as text and read again may differ where nobody sees it.
     """
-    if one == other:
+    if data == other:
         return True
     parts = (slice(0, 8), slice(16, 18), slice(34, 52), slice(56, 64))
-    if len(one) != len(other) or any(one[part] != other[part] for part in parts):
+    if len(data) != len(other) or any(data[part] != other[part] for part in parts):
         return False
-    at = _int(one, 60)
-    if at <= 0 or one[at:] != other[at:]:
+    at = _int(data, 60)
+    if at <= 0 or data[at:] != other[at:]:
         return False
-    first, second = decode_roi(one), decode_roi(other)
+    first, second = decode_roi(data), decode_roi(other)
     pairs = [(first.points, second.points), *zip(first.rings, second.rings, strict=False)]
     return (
         len(first.rings) == len(second.rings)
@@ -303,13 +297,7 @@ def _version(data: bytes) -> int:
 
 
 def decode_roi(data: bytes) -> Roi:
-    """Return the region in the bytes of a ``.roi`` file; undoes `encode_roi`.
-
-    Raises
-    ------
-    FormatError
-        If the bytes are no such file, or are cut off.
-    """
+    """Return the region in the bytes of a ``.roi`` file; undoes `encode_roi`."""
     try:
         return _decoded(data)
     except (struct.error, IndexError, ValueError, OverflowError) as error:
@@ -398,11 +386,11 @@ def _rings(numbers: list[float]) -> tuple[FloatArray, ...]:
 
 def _curve(points: FloatArray) -> FloatArray:
     """Return points along a Bezier curve of any degree, its beginning left out."""
-    found = [points[place] + 0 * _CURVE_STEPS for place in range(len(points))]
-    while len(found) > 1:
-        pairs = itertools.pairwise(found)
-        found = [one + (other - one) * _CURVE_STEPS for one, other in pairs]
-    return np.asarray(found[0])
+    results = [points[place] + 0 * _CURVE_STEPS for place in range(len(points))]
+    while len(results) > 1:
+        pairs = itertools.pairwise(results)
+        results = [item + (other - item) * _CURVE_STEPS for item, other in pairs]
+    return np.asarray(results[0])
 
 
 def _named(data: bytes) -> Roi:

@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from napari_patchioner.annotations.files import decode_text, encoding_of, write_bytes, write_text
-from napari_patchioner.annotations.images import (
-    find_image,
-    find_info,
-    image_name,
-    image_size,
-)
+from napari_patchioner.annotations.images import find_image, find_info, image_name, image_size
 from napari_patchioner.annotations.metadata import (
     OURS,
     base_of,
@@ -45,7 +40,8 @@ from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
 from napari_patchioner.regions import Region, RegionSet, Trace, same_drawing
 
-from ._json_file import (
+from .head import Format, Head
+from .json_arrays import (
     as_texts,
     fields_of,
     is_comment,
@@ -56,18 +52,18 @@ from ._json_file import (
     to_json,
     whole_number,
 )
-from ._trace_times import TIMES, UNIFORM, seconds, times_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from napari_patchioner.annotations.fields import Fields
     from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
 
-    from ._head import Head
 
 _ANNOTATOR, _DATASET, _RECORDING, _TIMED = (
     "annotator_id",
@@ -87,19 +83,12 @@ def knows(head: Head) -> bool:
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write narratives; return all that is no trace, nor a set of traces.
-
-    Raises
-    ------
-    FormatError
-        If the size of an image with traces is missing, two regions of one image share a uid, or
-        the times of a trace do not fit its points.
-    """
+    """Write narratives; return all that is no trace, nor a set of traces."""
     check_unique(annotations)
-    held = [one for one in annotations if _strokes(one.region) is not None]
+    held = [annotation for annotation in annotations if _strokes(annotation.region) is not None]
     base = base_of(held, _KIND, path, _parse)
     if base is None:
-        write_text(path, "".join(f"{to_json(_narrative(one, images))}\n" for one in held))
+        write_text(path, "".join(f"{to_json(_narrative(item, images))}\n" for item in held))
     else:
         lines, places = _again(base, images)
         encoding, mark = encoding_of(base.data)
@@ -108,7 +97,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
             data = base.data[:mark] + data.decode("utf-8", "surrogatepass").encode(encoding)
         write_bytes(path, data)
         remember_file(data, base.file, places)
-    return tuple(one for one in annotations if _strokes(one.region) is None)
+    return tuple(annotation for annotation in annotations if _strokes(annotation.region) is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +137,20 @@ def _again(base: Base[list[_Line]], images: Images) -> tuple[list[bytes], dict[s
     """Return a file that was read, with records put back into it, and where narratives went."""
     content, records = base.content, base.records
     if content is None:
-        known = [(one, metadata_of(one, _KIND)) for one in records.values()]
-        content = [_Line(b"", found.entry) for _, found in known if found is not None]
-        records = {f"{n}": one for n, (one, _) in enumerate(known)}
+        known = [(record, metadata_of(record, _KIND)) for record in records.values()]
+        content = [_Line(b"", results.entry) for _, results in known if results is not None]
+        records = {f"{n}": item for n, (item, _) in enumerate(known)}
         content.append(_Line(b"", None))
     here = {str(content[int(place)].value.get("image_id")) for place in records}
     lines: list[bytes] = []
     places: dict[str, str] = {}
     for n, line in enumerate(content):
-        one = records.get(f"{n}")
+        entry = records.get(f"{n}")
         image = str(line.value.get("image_id")) if isinstance(line.value, dict) else ""
-        if one is None and (image in here or not base.in_place) and _is_gone(line.value):
+        if entry is None and (image in here or not base.in_place) and _is_gone(line.value):
             continue
         places[f"{n}"] = f"{len(lines)}"
-        value = line.value if one is None else _updated(line.value, one, images)
+        value = line.value if entry is None else _updated(line.value, entry, images)
         same = value is line.value and line.raw
         lines.append(line.raw if same or value is None else _bytes(value, line.raw))
     model = next((line.raw for line in content if line.value is not None), b"")
@@ -171,10 +160,10 @@ def _again(base: Base[list[_Line]], images: Images) -> tuple[list[bytes], dict[s
         tail = [lines.pop()]
     elif base.rest and lines and model.endswith(b"\r") and not lines[-1].endswith(b"\r"):
         lines[-1] += b"\r"
-    for one in base.rest:
-        found = metadata_of(one, _KIND)
-        again = found is not None and isinstance(found.entry, dict)
-        value = _updated(found.entry, one, images) if again else _narrative(one, images)  # type: ignore[union-attr]
+    for entry in base.rest:
+        metadata = metadata_of(entry, _KIND)
+        again = metadata is not None and isinstance(metadata.entry, dict)
+        value = _updated(metadata.entry, entry, images) if again else _narrative(entry, images)  # type: ignore[union-attr]
         lines.append(_bytes(value, model))
     return [*lines, *tail], places
 
@@ -192,34 +181,34 @@ def _is_gone(line: Any) -> bool:
         return False
 
 
-def _updated(line: dict[str, Any], one: Annotation, images: Images) -> dict[str, Any]:
+def _updated(line: dict[str, Any], annotation: Annotation, images: Images) -> dict[str, Any]:
     """Return a narrative with what a record says otherwise; the same where it says the same."""
-    info = find_info(images, one.image)
+    info = find_info(images, annotation.image)
     size = (info.height, info.width) if info is not None else (1, 1)
 
     def said(*, ours: bool) -> Annotation:
-        found = _annotation(fields_of(line, ""), 0, lambda _: size, ours=ours)
+        result = _annotation(fields_of(line, ""), 0, lambda _: size, ours=ours)
         # Without a size nobody can tell whether anything was moved.
-        return found if info is not None else replace(found, region=one.region)
+        return result if info is not None else replace(result, region=annotation.region)
 
-    if same_record(said(ours=True), one):
+    if same_record(said(ours=True), annotation):
         return line
     bare = said(ours=False)
     timed = line.get(_TIMED)
     utterances = [dict(first) for first in timed] if isinstance(timed, list) else []
     if _ATTRIBUTES in (utterances[0] if utterances else {}):
-        return _narrative(one, images)
-    texts = our_texts(bare, one)
-    new = {**line, "caption": one.caption}
-    if not same_drawing(bare.region, one.region):
-        points = sum(len(trace.points) for trace in _strokes(one.region) or ())
-        times = one.extra.get(TIMES, "")
+        return _narrative(annotation, images)
+    texts = our_texts(bare, annotation)
+    new = {**line, "caption": annotation.caption}
+    if not same_drawing(bare.region, annotation.region):
+        points = sum(len(trace.points) for trace in _strokes(annotation.region) or ())
+        times = annotation.extra.get(TIMES, "")
         kept = {TIMES: times} if len(times.split()) == points else {}
-        new["traces"] = _narrative(replace(one, extra=kept), images)["traces"]
+        new["traces"] = _narrative(replace(annotation, extra=kept), images)["traces"]
     if not utterances and texts:
         drawn = [point for stroke in new["traces"] for point in stroke]
         when = {"start_time": drawn[0].get("t", 0), "end_time": drawn[-1].get("t", 0)}
-        utterances = [{"utterance": one.caption, **when}]
+        utterances = [{"utterance": annotation.caption, **when}]
     if utterances:
         utterances[0].pop(OURS, None)
         utterances[0] |= {OURS: texts} if texts else {}
@@ -230,7 +219,7 @@ def _updated(line: dict[str, Any], one: Annotation, images: Images) -> dict[str,
 def _strokes(region: Region) -> tuple[Trace, ...] | None:
     """Return the traces that a region consists of; None if it is anything else."""
     members = region.parts()
-    traces = tuple(one for one in members if isinstance(one, Trace))
+    traces = tuple(member for member in members if isinstance(member, Trace))
     return traces if len(traces) == len(members) else None
 
 
@@ -269,7 +258,7 @@ def _timed(
     except ValueError:
         known = whole
     known = _finite(known)
-    usable = isinstance(known, list) and known and all(isinstance(one, dict) for one in known)
+    usable = isinstance(known, list) and known and all(isinstance(item, dict) for item in known)
     first, *rest = known if usable else whole
     return [{**first, **marks}, *rest]
 
@@ -279,27 +268,12 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _finite(item) for name, item in value.items()}
     return list(map(_finite, value)) if isinstance(value, list) else value
 
 
 def read(path: Path, images: Images | None = None) -> list[Annotation]:
-    """Read narratives.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    images : mapping of str to ImageInfo, optional
-        The images by ``image_id``, for narratives that do not tell the size of theirs; else it
-        is read from an image of that name beside the file.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file and the line; also where the size of an image is not
-        known.
-    """
+    """Read narratives."""
     sizes: dict[str, tuple[int, int]] = {}
 
     def find(image: str) -> tuple[int, int]:
@@ -308,17 +282,17 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
             sizes[image] = image_size({image: known} if known is not None else {}, image)
         return sizes[image]
 
-    file, found = remember_file(path.read_bytes()), []
+    file, result = remember_file(path.read_bytes()), []
     for number, text in read_lines(path):
         where = f"{path.name}: line {number}"
         with leaving_out("narrative", where):
             charge_records()
             value = parse_json(text, where)
-            one = _annotation(fields_of(value, where), number, find)
+            item = _annotation(fields_of(value, where), number, find)
             if not _is_plain(value):
-                one = with_metadata(one, _KIND, file, number - 1, value)
-            found.append(one)
-    return with_unique_uids(found)
+                item = with_metadata(item, _KIND, file, number - 1, value)
+            result.append(item)
+    return with_unique_uids(result)
 
 
 def _is_plain(line: dict[str, Any]) -> bool:
@@ -333,7 +307,7 @@ def _annotation(
 ) -> Annotation:
     """Return what a line says, with or without what is ours of it."""
     image = key_of(line.take("image_id", object))
-    timed = [dict(one) for one in line.items(_TIMED, dict, ())]
+    timed = [dict(item) for item in line.items(_TIMED, dict, ())]
     texts = timed[0].pop(OURS, {}) if timed else {}
     marks = fields_of(timed[0] if timed else {}, f"{line.where}: {_TIMED}")
     attributes = as_texts(marks.take(_ATTRIBUTES, dict, {}))
@@ -342,7 +316,7 @@ def _annotation(
     uniform = marks.take(TIMES, str, "") == UNIFORM
     drawn, times = _drawn(line, size)
     try:
-        found = annotation_from_texts(
+        result = annotation_from_texts(
             attributes,
             drawn=drawn,
             image=image,
@@ -351,16 +325,16 @@ def _annotation(
             shown=lambda region: _shown(_strokes(region) or ()),
         )
         if attributes:
-            moved = found.region is drawn and TIMES in found.extra
-            return replace(found, extra={**found.extra, TIMES: times}) if moved else found
+            moved = result.region is drawn and TIMES in result.extra
+            return replace(result, extra={**result.extra, TIMES: times}) if moved else result
         extra = {} if uniform else {TIMES: times}
         extra |= {_TIMED: json_as_read(timed).decode().rstrip("\n")} if timed else {}
         others = {name: line.take(name, object, "") for name in (_DATASET, _ANNOTATOR, _RECORDING)}
         extra |= {name: str(value) for name, value in others.items() if value != ""}
-        found = replace(found, extra={**found.extra, **extra})
+        result = replace(result, extra={**result.extra, **extra})
         if not ours or not isinstance(texts, dict):
-            return found
-        return with_our_texts(found, texts, lambda region: _shown(_strokes(region) or ()))
+            return result
+        return with_our_texts(result, texts, lambda region: _shown(_strokes(region) or ()))
     except FormatError as error:
         raise line.error(str(error)) from error
 
@@ -396,3 +370,39 @@ def _drawn(line: Fields, size: tuple[int, int]) -> tuple[Region, str]:
 
 def _shown(strokes: Sequence[Trace]) -> Region:
     return strokes[0] if len(strokes) == 1 else RegionSet(tuple(strokes))
+
+
+# Seconds from the first point on, apart by spaces; those of all members of a set in a row.
+TIMES = "times"
+UNIFORM = "uniform"
+# As often as the published narratives have a point.
+_STEP = 0.02
+
+
+def times_text(times: Iterable[float]) -> str:
+    """Return times as the text of the extra.
+
+    >>> times_text([0.0, 0.25])
+    '0 0.25'
+    """
+    return " ".join(repr(float(time)).removesuffix(".0") for time in times)
+
+
+def seconds(text: str, points: int) -> tuple[npt.NDArray[np.float64], bool]:
+    """Return a time for each point and whether they were recorded; evenly spaced if not."""
+    if not text.strip():
+        return np.array([place * _STEP for place in range(points)]), False
+    try:
+        times = np.array([float(time) for time in text.split()])
+    except ValueError:
+        times = np.zeros(0)
+    if len(times) != points or not np.isfinite(times).all():
+        raise FormatError(
+            f"the extra {TIMES!r} must be one number of seconds for each of its {points} points"
+        )
+    return times, True
+
+
+FORMAT = Format(
+    "localized-narratives", "Localized Narratives", (".jsonl",), read, write, knows, sized=True
+)

@@ -12,13 +12,18 @@ for byte, but for the ROIs that changed and what is new in it; of older ones the
 
 from __future__ import annotations
 
+import base64
+import bz2
 import re
+import zlib
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.metadata import (
@@ -40,13 +45,31 @@ from napari_patchioner.annotations.texts import (
     shown_as,
     with_unique_uids,
 )
+from napari_patchioner.annotations.xy import (
+    ellipse_axes,
+    ellipse_from_axes,
+    from_xy,
+    mask_from_rings,
+    to_xy,
+)
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import same_drawing
+from napari_patchioner.limits import charge_bytes, charge_pixels
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    Trace,
+    WholeImage,
+    same_drawing,
+)
 
-from ._bundle import read_bundle
-from ._json_file import whole_number
-from ._ome_shapes import SHAPES, Size, as_of_today, element_of, region_of, shown
-from ._xml import (
+from .bundle import read_bundle
+from .head import Format, Head
+from .json_arrays import whole_number
+from .xml import (
     XmlPlace,
     from_pair,
     legal,
@@ -61,11 +84,12 @@ from ._xml import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
+
     from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.record import Annotation
     from napari_patchioner.regions import Region
 
-    from ._head import Head
 
 _SPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{_SPACE} {_SPACE}/ome.xsd"
@@ -102,21 +126,11 @@ def knows(head: Head) -> bool:
 def read(path: Path) -> list[Annotation]:
     """Read the regions of interest in an OME-XML file of any year.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Returns
     -------
     list of Annotation
         One per ROI, coordinates in ``(row, column)``; several shapes are a set, counted once
         where they overlap.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file and the ROI.
     """
     path = Path(path)
     data = read_bundle(path, lambda _: True)[path.name]
@@ -130,42 +144,45 @@ def read(path: Path) -> list[Annotation]:
             f"{path.name}: is not of a year or in an encoding of OME-XML that is written again as "
             "it was; of a result over it, keep a copy: only regions would stay",
         )
-    found = _read_rois(path.name, root)
+    rois = _read_rois(path.name, root)
     if again:
         file = remember_file(data)
-        found = [(at, with_metadata(one, _KIND, file, at, None)) for at, one in found]
-    return with_unique_uids(one for _, one in found)
+        rois = [(at, with_metadata(item, _KIND, file, at, None)) for at, item in rois]
+    return with_unique_uids(item for _, item in rois)
 
 
 def _read_rois(name: str, root: Element) -> list[tuple[int, Annotation]]:
     """Return the regions of a file, and which of its ROIs each is."""
     images = _Images(name, root)
-    notes = {one.get("ID", ""): one for one in root.iter() if one.tag.endswith("Annotation")}
+    notes = {item.get("ID", ""): item for item in root.iter() if item.tag.endswith("Annotation")}
     shared = shared_names(roi.get("Name", "") for roi in root.iter("ROI"))
-    found: list[tuple[int, Annotation]] = []
+    results: list[tuple[int, Annotation]] = []
     for place, roi in enumerate(root.iter("ROI")):
         called = roi.get("ID") or roi.get("Name") or place + 1
         with leaving_out("region", f"{name}: ROI {called}"):
             try:
                 read = _read_roi(roi, str(place), images, notes, shared)
-                found += [(place, one) for one in read]
+                results += [(place, item) for item in read]
             except FormatError as error:
                 raise FormatError(f"{name}: ROI {called}: {error}") from error
-    return found
+    return results
 
 
 def _is_ours(root: Element) -> bool:
     """Whether a file holds nothing that we would not write ourselves."""
-    notes = [one for part in root.iter("StructuredAnnotations") for one in part]
-    if {one.tag for one in root} - {"Image", "StructuredAnnotations", "ROI"}:
+    notes = [item for part in root.iter("StructuredAnnotations") for item in part]
+    if {item.tag for item in root} - {"Image", "StructuredAnnotations", "ROI"}:
         return False
-    if any(one.get("Namespace") != _OURS for one in notes):
+    if any(item.get("Namespace") != _OURS for item in notes):
         return False
     for image in root.iter("Image"):
         pixels = next(image.iter("Pixels"), Element("Pixels"))
-        if set(image.attrib) - {"ID", "Name"} or {one.tag for one in image} - {"Pixels", "ROIRef"}:
+        if set(image.attrib) - {"ID", "Name"} or {item.tag for item in image} - {
+            "Pixels",
+            "ROIRef",
+        }:
             return False
-        if set(pixels.attrib) - _OUR_PIXELS or {one.tag for one in pixels} - {"MetadataOnly"}:
+        if set(pixels.attrib) - _OUR_PIXELS or {pixel.tag for pixel in pixels} - {"MetadataOnly"}:
             return False
         if (pixels.get("Type"), pixels.get("SizeC")) != ("uint8", "1"):
             return False
@@ -187,15 +204,7 @@ def _is_written_again(data: bytes) -> bool:
 
 
 class _Images:
-    """The images of a file: their names and sizes by the ROIs on them.
-
-    Parameters
-    ----------
-    file : str
-        The file, for messages.
-    root : Element
-        The root of the file.
-    """
+    """The images of a file: their names and sizes by the ROIs on them."""
 
     def __init__(self, file: str, root: Element) -> None:
         self._file = file
@@ -257,10 +266,10 @@ def _read_roi(
     def show(region: Region) -> Region | None:
         return shown_as(region, lambda part: shown(part, size), union)
 
-    found = annotation_from_texts(
+    result = annotation_from_texts(
         texts, drawn=drawn, image=image, caption=said, uid=uid, shown=show, told=legal
     )
-    yield _in_plane(found, shapes)
+    yield _in_plane(result, shapes)
 
 
 def _described(
@@ -268,45 +277,45 @@ def _described(
 ) -> str:
     """Return the caption of a ROI of somebody else, and note among the texts what it is called."""
     # What is typed on the picture is a caption whatever it says.
-    typed = [one.get("Text", "") for one in shapes if one.tag == "Label" and one.get("Text")]
-    written = [text for one in shapes if (text := one.get("Text", "")) and not is_name(text, 1)]
+    typed = [item.get("Text", "") for item in shapes if item.tag == "Label" and item.get("Text")]
+    written = [text for item in shapes if (text := item.get("Text", "")) and not is_name(text, 1)]
     description = (roi.findtext("Description") or "").strip()
     name = roi.get("Name", "")
     said = [*typed, *written, description, "" if is_name(name, shared=shared) else name, ""]
-    found = next((text for text in said if text), "") if any(said) else ""
+    result = next((text for text in said if text), "") if any(said) else ""
     others = [name, *(shape.get("Text", "") for shape in shapes)]
-    called = next((text for text in others if text and text != found), "")
+    called = next((text for text in others if text and text != result), "")
     if called:
         texts.setdefault(NAME, called)
-    return found
+    return result
 
 
 def _looks(shapes: Sequence[Element]) -> dict[str, str]:
     """Return what the first shape says besides its geometry."""
     fields = shapes[0].attrib if shapes else {}
-    found = {f"{_LOOK}{name}": fields[name] for name in _LOOKS if name in fields}
+    results = {f"{_LOOK}{name}": fields[name] for name in _LOOKS if name in fields}
     channel = fields.get("TheC", "")
-    return found | ({CHANNEL: channel} if whole_number(channel) is not None else {})
+    return results | ({CHANNEL: channel} if whole_number(channel) is not None else {})
 
 
 def _shapes(element: Element, outer: Mapping[str, str] | None = None) -> list[Element]:
     """Return the shapes of a ROI; in older files they stand within ``Shape`` elements."""
-    found: list[Element] = []
+    results: list[Element] = []
     if element.tag == "ROI" and {"X0", "Y0", "X1", "Y1"} <= set(element.attrib):
-        found.append(_first_rectangle(element))
-    for one in element:
-        if one.tag in SHAPES:
-            one.attrib.update(outer or {})
-            found.append(one)
-        elif one.tag in ("Union", "ShapeGroup", "Shape"):
-            inner = _shapes(one, one.attrib if one.tag == "Shape" else outer)
-            moved = [child for child in one if child.tag == "Transform"]
-            for shape in inner if one.tag == "Shape" else ():
+        results.append(_first_rectangle(element))
+    for item in element:
+        if item.tag in SHAPES:
+            item.attrib.update(outer or {})
+            results.append(item)
+        elif item.tag in ("Union", "ShapeGroup", "Shape"):
+            inner = _shapes(item, item.attrib if item.tag == "Shape" else outer)
+            moved = [child for child in item if child.tag == "Transform"]
+            for shape in inner if item.tag == "Shape" else ():
                 shape.extend(moved)
-            found += inner
-        elif one.tag not in _BESIDE and element.tag != "ROI":
-            raise FormatError(f"the shape {one.tag!r} is unknown")
-    return found
+            results += inner
+        elif item.tag not in _BESIDE and element.tag != "ROI":
+            raise FormatError(f"the shape {item.tag!r} is unknown")
+    return results
 
 
 def _first_rectangle(roi: Element) -> Element:
@@ -325,26 +334,26 @@ def _first_rectangle(roi: Element) -> Element:
 
 def _texts(roi: Element, notes: Mapping[str, Element]) -> dict[str, str]:
     """Return the pairs of the map annotations of a ROI, and what other annotations say."""
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for ref in roi.iter("AnnotationRef"):
-        one = notes.get(ref.get("ID", ""))
-        if one is None:
+        result = notes.get(ref.get("ID", ""))
+        if result is None:
             continue
-        value = one.find("Value")
-        for pair in one.iter("M"):
+        value = result.find("Value")
+        for pair in result.iter("M"):
             key = pair.get("K") or ""
             name, text = from_pair(key, pair.text or "")
-            found |= {name: text} if name else {}
+            results |= {name: text} if name else {}
         said = (value.text or "").strip() if value is not None and not len(value) else ""
         if said:
-            key = one.tag.removesuffix("Annotation").lower()
-            found[key] = f"{found[key]}, {said}" if key in found else said
-    return found
+            key = result.tag.removesuffix("Annotation").lower()
+            results[key] = f"{results[key]}, {said}" if key in results else said
+    return results
 
 
 def _in_plane(annotation: Annotation, shapes: Sequence[Element]) -> Annotation:
     """Return an annotation in the plane its shapes are in, if that is not the one it holds."""
-    fields = next((one.attrib for one in shapes if {"TheZ", "TheT"} & set(one.attrib)), None)
+    fields = next((item.attrib for item in shapes if {"TheZ", "TheT"} & set(item.attrib)), None)
     if fields is None:
         return annotation
     time, depth = (_index(fields.get(name)) for name in ("TheT", "TheZ"))
@@ -366,27 +375,7 @@ def _index(text: str | None) -> int | None:
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write an OME-XML file.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it is replaced if it exists.
-    annotations : sequence of Annotation
-        Regions of any number of images.
-    images : mapping of str to ImageInfo
-        The images by the name annotations give them.
-
-    Returns
-    -------
-    tuple of Annotation
-        Always empty.
-
-    Raises
-    ------
-    FormatError
-        If a region makes no sense.
-    """
+    """Write an OME-XML file."""
     check_unique(annotations)
     base = base_of(annotations, _KIND, path, lambda data: data)
     if base is not None and base.content is not None:
@@ -394,16 +383,16 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         write_bytes(path, data)
         remember_file(data, base.file, places)
         return ()
-    annotations = [_bare(one) for one in annotations]
+    annotations = [_bare(annotation) for annotation in annotations]
     root = Element("OME", {"xmlns": _SPACE, "xmlns:xsi": _INSTANCE, "xsi:schemaLocation": _SCHEMA})
     _add_images(root, annotations, images)
     if annotations:
         notes = SubElement(root, "StructuredAnnotations")
-        for place, one in enumerate(annotations):
-            _add_map(notes, f"{place}", one)
-    for place, one in enumerate(annotations):
-        info = images.get(one.image)
-        _add_roi(root, f"{place}", one, (info.height, info.width) if info else None)
+        for place, item in enumerate(annotations):
+            _add_map(notes, f"{place}", item)
+    for place, item in enumerate(annotations):
+        info = images.get(item.image)
+        _add_roi(root, f"{place}", item, (info.height, info.width) if info else None)
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, "unicode")
     write_bytes(path, encode_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'))
@@ -423,10 +412,6 @@ class _Again:
     ----------
     data : bytes
         The file.
-    in_place : bool
-        Whether it is the file to be written over.
-    images : mapping of str to ImageInfo
-        The images by the names annotations give them.
     """
 
     def __init__(self, data: bytes, in_place: bool, images: Images) -> None:
@@ -436,8 +421,8 @@ class _Again:
         self._shown = list(self._root.iter("Image"))
         named = re.match(rb"<([^\s:>]+:)?OME", data[self._root.start : self._root.inner])
         self._prefix = (named[1] or b"").decode("ascii", "replace") if named else ""
-        kept = [one for part in self._root.iter("StructuredAnnotations") for one in part.children]
-        self._notes = {one.fields.get("ID", ""): one for one in kept}
+        kept = [item for part in self._root.iter("StructuredAnnotations") for item in part.children]
+        self._notes = {item.fields.get("ID", ""): item for item in kept}
         # A number behind which nothing of ours stands in the file yet.
         self._free = count(data.count(_OURS.encode()))
         self._edits: list[tuple[int, int, bytes]] = []
@@ -460,15 +445,15 @@ class _Again:
             elif not self._in_place or (before.image in here and is_deleted(before.region)):
                 gone.add(place)
         self._take_out(gone)
-        for one in rest:
-            self._add(_bare(one))
+        for item in rest:
+            self._add(_bare(item))
         self._place_new()
         left = [place for place in range(len(self._rois)) if place not in gone]
         return spliced(self._data, self._edits), {f"{at}": f"{n}" for n, at in enumerate(left)}
 
     def _bytes(self, element: Element) -> bytes:
-        for one in element.iter():
-            one.tag = f"{self._prefix}{one.tag}"
+        for item in element.iter():
+            item.tag = f"{self._prefix}{item.tag}"
         return xml_bytes(element)
 
     def _insert(self, at: int, new: bytes) -> None:
@@ -486,16 +471,18 @@ class _Again:
                     tag = self._data[shape.start : shape.inner]
                     new = with_field(tag, "Text", "" if number else now.caption)
                     self._edits.append((shape.start, shape.inner, new))
-        refs = [one for one in roi.children if one.tag == "AnnotationRef"]
-        notes = [self._notes.get(one.fields.get("ID", "")) for one in refs]
-        ours = [one for one in notes if one is not None and one.fields.get("Namespace") == _OURS]
+        refs = [item for item in roi.children if item.tag == "AnnotationRef"]
+        notes = [self._notes.get(item.fields.get("ID", "")) for item in refs]
+        ours = [
+            item for item in notes if item is not None and item.fields.get("Namespace") == _OURS
+        ]
         if ours:
             holder = Element("StructuredAnnotations")
             _add_map(holder, ours[0].fields["ID"].partition(":")[2], now)
             self._edits.append((ours[0].start, ours[0].end, self._bytes(holder[0])))
             return
         uid = self._note(now)
-        unions = [one for one in roi.children if one.tag == "Union"]
+        unions = [item for item in roi.children if item.tag == "Union"]
         behind = (refs or unions)[-1].end if refs or unions else roi.close
         self._insert(behind, self._bytes(Element("AnnotationRef", ID=f"Annotation:{uid}")))
 
@@ -513,8 +500,8 @@ class _Again:
         _add_roi(holder, f"{_OURS}:{next(self._free)}", now, self._size(now))
         union = holder[0].find("Union")
         new = b"" if union is None else self._bytes(union)
-        old = [one for one in roi.children if one.tag == "Union"]
-        self._edits += [(one.start, one.end, b"") for one in old]
+        old = [item for item in roi.children if item.tag == "Union"]
+        self._edits += [(item.start, item.end, b"") for item in old]
         self._insert(old[0].start if old else roi.inner, new)
 
     def _size(self, annotation: Annotation) -> Size:
@@ -524,9 +511,9 @@ class _Again:
     def _take_out(self, gone: Collection[int]) -> None:
         """Take ROIs out, and what names them."""
         ids = {self._rois[place].fields.get("ID", "") for place in gone} - {""}
-        refs = [one for one in self._root.iter("ROIRef") if one.fields.get("ID") in ids]
-        for one in [*(self._rois[place] for place in gone), *refs]:
-            self._edits.append((one.start, one.end, b""))
+        refs = [item for item in self._root.iter("ROIRef") if item.fields.get("ID") in ids]
+        for entry in [*(self._rois[place] for place in gone), *refs]:
+            self._edits.append((entry.start, entry.end, b""))
 
     def _add(self, annotation: Annotation) -> None:
         """Add a region that is new in the file."""
@@ -535,24 +522,24 @@ class _Again:
         self._new_rois.append(self._bytes(holder[0]))
         info = self._images.get(annotation.image)
         names = {annotation.image, *([info.name] if info else [])}
-        shown = [one for one in self._shown if one.fields.get("Name") in names]
+        shown = [item for item in self._shown if item.fields.get("Name") in names]
         shown = shown or (self._shown if len(self._shown) == 1 else [])
         if shown and not shown[0].is_bare:
-            inside = [one for one in shown[0].children if one.tag in ("ROIRef", "Pixels")]
+            inside = [item for item in shown[0].children if item.tag in ("ROIRef", "Pixels")]
             at = inside[-1].end if inside else shown[0].close
             self._insert(at, self._bytes(Element("ROIRef", ID=f"ROI:{uid}")))
 
     def _place_new(self) -> None:
         """Put what is new where the schema wants it."""
         root = self._root
-        parts = [one for one in root.children if one.tag == "StructuredAnnotations"]
+        parts = [item for item in root.children if item.tag == "StructuredAnnotations"]
         notes = b"".join(self._new_notes)
         if notes and parts and not parts[-1].is_bare:
             self._insert(parts[-1].close, notes)
         elif notes:
             name = f"{self._prefix}StructuredAnnotations".encode()
             made = b"<" + name + b">" + notes + b"</" + name + b">"
-            first = next((one.start for one in root.children if one.tag == "ROI"), root.close)
+            first = next((item.start for item in root.children if item.tag == "ROI"), root.close)
             start, end = (parts[-1].start, parts[-1].end) if parts else (first, first)
             self._edits.append((start, end, made))
         self._insert(root.close, b"".join(self._new_rois))
@@ -561,8 +548,8 @@ class _Again:
 def _add_images(root: Element, annotations: Sequence[Annotation], images: Images) -> None:
     """Add the images whose sizes are known, with the ROIs on them."""
     own: dict[str, list[int]] = {}
-    for place, one in enumerate(annotations):
-        own.setdefault(one.image, []).append(place)
+    for place, annotation in enumerate(annotations):
+        own.setdefault(annotation.image, []).append(place)
     for number, image in enumerate(name for name in own if name in images):
         info = images[image]
         planes = [time_and_depth(annotations[place]) or (0, 0) for place in own[image]]
@@ -591,8 +578,8 @@ def _add_roi(root: Element, place: str, annotation: Annotation, size: Size) -> N
     name = legal(annotation.extra.get(NAME, ""))
     if name:
         roi.set("Name", name)
-    made = [element_of(one, size) for one in annotation.region.parts()]
-    shapes = [one for one in made if one is not None]
+    made = [element_of(item, size) for item in annotation.region.parts()]
+    shapes = [item for item in made if item is not None]
     plane = time_and_depth(annotation)
     if shapes:
         SubElement(roi, "Union").extend(shapes)
@@ -611,7 +598,288 @@ def _given_looks(annotation: Annotation) -> dict[str, str]:
     """Return the attributes of shapes that a region came with, as far as OME-XML has them."""
     extra = annotation.extra
     texts = {name: extra.get(f"{_LOOK}{name}", "") for name in _LOOKS}
-    found = {name: text for name, text in texts.items() if _LOOKS[name].fullmatch(text)}
+    results = {name: text for name, text in texts.items() if _LOOKS[name].fullmatch(text)}
     channel = extra.get(CHANNEL, "")
     is_channel = whole_number(channel) is not None and int(channel) < 2**31
-    return found | ({"TheC": str(int(channel))} if is_channel else {})
+    return results | ({"TheC": str(int(channel))} if is_channel else {})
+
+
+Size: TypeAlias = "tuple[int, int] | None"
+_MOST_PIXELS = 2**28
+_FARTHEST = 2**31
+_TAGS = {"Rect": "Rectangle", "Circle": "Ellipse", "Text": "Label"}
+_ROUND = ("Ellipse", "Point")
+SHAPES = (
+    *("Rectangle", "Mask", "Ellipse", "Point", "Label", "Line", "Polygon", "Polyline"),
+    *_TAGS,
+)
+"""The elements that are shapes, in any year."""
+
+_SEPARATORS = re.compile(r"[\s,]+")
+_CALL = re.compile(r"(\w*)\s*[(\[]([^)\]]*)[)\]]")
+_TRANSFORM = ("A00", "A01", "A02", "A10", "A11", "A12")
+
+
+def element_of(region: Region, size: Size) -> Element | None:
+    """Return the shape for a region that is no set, without ``ID``; None if it shows nothing."""
+    if isinstance(region, WholeImage):
+        if size is None:
+            return _element("Label", X=0.0, Y=0.0)
+        return _element("Rectangle", X=0.0, Y=0.0, Width=float(size[1]), Height=float(size[0]))
+    if isinstance(region, Box):
+        corners = np.sort([[region.top, region.left], [region.bottom, region.right]], axis=0)
+        (x, y), (right, bottom) = to_xy(corners).tolist()
+        return _element("Rectangle", X=x, Y=y, Width=right - x, Height=bottom - y)
+    if isinstance(region, Ellipse):
+        return _ellipse(region)
+    if isinstance(region, Mask):
+        return _mask(region)
+    if isinstance(region, Polygon):
+        return Element("Polygon", Points=_points(region.vertices))
+    if isinstance(region, Trace) and len(region.points) > 1:
+        return Element("Polyline", Points=_points(region.points))
+    if isinstance(region, Trace | Point):
+        at = [[region.row, region.column]] if isinstance(region, Point) else region.points[:1]
+        return _element("Point", **dict(zip("XY", to_xy(at).ravel().tolist(), strict=False)))
+    return None
+
+
+def _element(tag: str, **numbers: float) -> Element:
+    """Return an element whose attributes are numbers in full precision."""
+    return Element(tag, {name: _exact(number) for name, number in numbers.items()})
+
+
+def _exact(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")
+
+
+def _points(points: npt.ArrayLike) -> str:
+    return " ".join(f"{_exact(x)},{_exact(y)}" for x, y in to_xy(points).tolist())
+
+
+def _ellipse(ellipse: Ellipse) -> Element:
+    """Return an ellipse about its centre, turned (and sheared) by a transform."""
+    centre, along, across = ellipse_axes(ellipse)
+    radii = np.array([np.hypot(*along), np.hypot(*across)])
+    turned = np.stack([along, across], axis=1) / np.where(radii > 0, radii, 1)
+    x, y = centre.tolist()
+    made = _element("Ellipse", X=x, Y=y, RadiusX=float(radii[0]), RadiusY=float(radii[1]))
+    if not np.array_equal(abs(turned), np.eye(2)):
+        numbers = np.column_stack([turned, centre - turned @ centre]).ravel().tolist()
+        made.append(_element("Transform", **dict(zip(_TRANSFORM, numbers, strict=True))))
+    return made
+
+
+def _mask(mask: Mask) -> Element:
+    pixels = np.asarray(mask.pixels, bool)
+    (row, column), (height, width) = mask.offset, pixels.shape
+    made = _element("Mask", X=column, Y=row, Width=width, Height=height)
+    text = base64.b64encode(np.packbits(pixels).tobytes()).decode("ascii")
+    SubElement(made, "BinData", BigEndian="true", Length=str(len(text))).text = text
+    return made
+
+
+def as_of_today(shape: Element) -> Element:
+    """Return a shape of any year with the names and attributes of 2016.
+
+    >>> made = as_of_today(Element("Circle", cx="4", cy="5", r="2", theT="1"))
+    >>> made.tag, made.get("X"), made.get("RadiusY"), made.get("TheT")
+    ('Ellipse', '4', '2', '1')
+    """
+    tag = _TAGS.get(shape.tag, shape.tag)
+    fields = {name[:1].upper() + name[1:]: text for name, text in shape.attrib.items()}
+    for old, new in {"Cx": "X", "Cy": "Y", "Rx": "RadiusX", "Ry": "RadiusY"}.items():
+        if tag in _ROUND and old in fields:
+            fields.setdefault(new, fields.pop(old))
+    if shape.tag == "Circle" and "R" in fields:
+        radius = fields.pop("R")
+        fields |= {"RadiusX": radius, "RadiusY": radius}
+    if tag == "Polyline" and fields.pop("Closed", "").lower() in ("true", "1"):
+        tag = "Polygon"
+    made = Element(tag, fields)
+    made.text = shape.text
+    made.extend(shape)
+    return made
+
+
+def region_of(shape: Element) -> Region:
+    """Return the region a shape shows; see `as_of_today` for those of earlier years."""
+    try:
+        region = _upright(shape)
+        transform = shape.find("Transform")
+        if transform is not None:
+            return _moved(region, _matrix_of(transform.attrib))
+        written = shape.get("Transform", "none").strip()
+        return region if written in ("", "none") else _moved(region, _matrix_from(written))
+    except (KeyError, ValueError, OverflowError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"a {shape.tag} lacks numbers, or they are none") from error
+
+
+def _numbers(shape: Element, *names: str) -> list[float]:
+    numbers = [float(shape.attrib[name]) for name in names]
+    _check_places(numbers)
+    return numbers
+
+
+def _check_places(numbers: npt.ArrayLike) -> None:
+    """Refuse coordinates that are none, or that no image reaches."""
+    if not np.isfinite(numbers).all():
+        raise FormatError("a coordinate is not a finite number")
+    if (abs(np.asarray(numbers, float)) > _FARTHEST).any():
+        raise FormatError("a coordinate lies farther out than any image reaches")
+
+
+def _upright(shape: Element) -> Region:
+    """Return what a shape shows but for its transform."""
+    if shape.tag in ("Rectangle", "Mask"):
+        x, y, width, height = _numbers(shape, "X", "Y", "Width", "Height")
+        if shape.tag == "Mask":
+            return _read_mask(shape, (round(x), round(y)), (round(height), round(width)))
+        (top, left), (bottom, right) = from_xy([[x, y], [x + width, y + height]]).tolist()
+        return Box(top, left, bottom, right)
+    if shape.tag == "Ellipse":
+        x, y, along, across = _numbers(shape, "X", "Y", "RadiusX", "RadiusY")
+        return ellipse_from_axes([x, y], [along, 0], [0, across])
+    if shape.tag in ("Point", "Label"):
+        return Point(*from_xy(_numbers(shape, "X", "Y"))[0].tolist())
+    if shape.tag == "Line":
+        return Trace(from_xy(_numbers(shape, "X1", "Y1", "X2", "Y2")))
+    if shape.tag in ("Polygon", "Polyline"):
+        return _listed(shape)
+    raise FormatError(f"the shape {shape.tag!r} is unknown")
+
+
+def _listed(shape: Element) -> Region:
+    """Return the polygon or trace that a list of points shows."""
+    # Older files say it thrice: points[1,2 3,4] points1[1,2 3,4] points2[1,2 3,4].
+    listed = shape.attrib["Points"]
+    within = re.match(r"\s*points\[([^\]]*)\]", listed)
+    texts = [item for item in _SEPARATORS.split(within[1] if within else listed) if item]
+    fewest = 3 if shape.tag == "Polygon" else 1
+    if len(texts) % 2 or len(texts) < 2 * fewest:
+        raise FormatError(f"a {shape.tag} needs at least {fewest} points of two numbers each")
+    points = np.array(texts, float).reshape(-1, 2)
+    _check_places(points)
+    return Polygon(from_xy(points)) if fewest == 3 else Trace(from_xy(points))
+
+
+def _read_mask(shape: Element, corner: tuple[int, int], size: tuple[int, int]) -> Mask:
+    """Return the pixels of a mask: a bit each or, as some tools write them, a byte each."""
+    count = size[0] * size[1]
+    data = next(shape.iter("BinData"), None)
+    if data is None or min(size) < 1 or not 0 < count <= _MOST_PIXELS:
+        raise FormatError("a Mask has no pixels, or too many")
+    charge_pixels(count)
+    packed = base64.b64decode("".join((data.text or "").split()), validate=True)
+    compression = data.get("Compression", "none")
+    if compression != "none":
+        packed = _unpacked(packed, compression, count)
+    numbers = np.frombuffer(packed, np.uint8)[:count]
+    bits = numbers if len(numbers) == count > 1 else np.unpackbits(numbers, count=count)
+    if len(numbers) < (count + 7) // 8 or not bits.any():
+        raise FormatError("a Mask is empty or cut off")
+    return Mask(bits.reshape(size).astype(bool), corner[::-1])
+
+
+def _unpacked(packed: bytes, compression: str, count: int) -> bytes:
+    """Return at most so many bytes of what is compressed."""
+    charge_bytes(count)
+    try:
+        if compression == "zlib":
+            return zlib.decompressobj().decompress(packed, count)
+        if compression == "bzip2":
+            return bz2.BZ2Decompressor().decompress(packed, count)
+    except (zlib.error, OSError) as error:
+        raise FormatError("a Mask is cut off or damaged") from error
+    raise FormatError("a Mask is compressed in a way that is not read; save it uncompressed")
+
+
+def _matrix_of(transform: Mapping[str, str]) -> npt.NDArray[np.float64]:
+    """Return the matrix of a ``Transform`` element, shape (2, 3)."""
+    return np.array([float(transform[name]) for name in _TRANSFORM]).reshape(2, 3)
+
+
+def _matrix_from(text: str) -> npt.NDArray[np.float64]:
+    """Return the matrix that a transform as SVG writes it stands for, shape (2, 3)."""
+    matrix = np.eye(3)
+    for name, inner in _CALL.findall(text):
+        numbers = [float(item) for item in _SEPARATORS.split(inner.strip())]
+        matrix = matrix @ _step(name, numbers)
+    return matrix[:2]
+
+
+def _step(name: str, numbers: list[float]) -> npt.NDArray[np.float64]:
+    """Return the matrix of one step of a transform, shape (3, 3)."""
+    match name, numbers:
+        case "matrix" | "", [a, b, c, d, e, f]:
+            return np.array([[a, c, e], [b, d, f], [0, 0, 1]])
+        case "translate", [x, *rest]:
+            return np.array([[1, 0, x], [0, 1, rest[0] if rest else 0], [0, 0, 1]])
+        case "scale", [x, *rest]:
+            return np.diag([x, rest[0] if rest else x, 1])
+        case "rotate", [degrees, *centre] if len(centre) in (0, 2):
+            x, y = centre or (0.0, 0.0)
+            cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+            turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+            result, back = np.eye(3), np.eye(3)
+            result[:2, 2], back[:2, 2] = (x, y), (-x, -y)
+            return np.asarray(result @ turn @ back)
+    raise FormatError(f"the transform {name[:40]!r} is not read")
+
+
+def _moved(region: Region, matrix: npt.NDArray[np.float64]) -> Region:
+    """Return a region under an affine transform of ``x y``."""
+    if not np.isfinite(matrix).all():
+        raise FormatError("a transform is not finite")
+    if np.array_equal(matrix, [[1, 0, 0], [0, 1, 0]]):
+        return region
+
+    def move(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        moved = to_xy(points) @ matrix[:, :2].T + matrix[:, 2]
+        _check_places(moved)
+        return from_xy(moved)
+
+    if isinstance(region, Box) and not matrix[[0, 1], [1, 0]].any():
+        (top, left), (bottom, right) = move(
+            [[region.top, region.left], [region.bottom, region.right]]
+        )
+        low, high = np.sort([[top, left], [bottom, right]], axis=0).tolist()
+        return Box(*low, *high)
+    if isinstance(region, Box):
+        sides = [[region.top, region.left], [region.top, region.right]]
+        return Polygon(move([*sides, [region.bottom, region.right], [region.bottom, region.left]]))
+    if isinstance(region, Ellipse):
+        return Ellipse(move(region.corners))
+    if isinstance(region, Point):
+        return Point(*move([[region.row, region.column]])[0].tolist())
+    if isinstance(region, Polygon):
+        return Polygon(move(region.vertices))
+    if isinstance(region, Trace):
+        return Trace(move(region.points))
+    if isinstance(region, Mask):
+        return _moved_mask(region, matrix)
+    raise FormatError("a shape with such a transform cannot be read")
+
+
+def _moved_mask(mask: Mask, matrix: npt.NDArray[np.float64]) -> Mask:
+    """Return a mask elsewhere; its outline is moved unless it stays upright in whole pixels."""
+    whole = np.rint(matrix)
+    if np.array_equal(matrix[:, :2], np.eye(2)) and np.array_equal(matrix, whole):
+        right, down = (int(step) for step in whole[:, 2])
+        return Mask(mask.pixels, (mask.offset[0] + down, mask.offset[1] + right))
+    rings = [to_xy(ring) @ matrix[:, :2].T + matrix[:, 2] for ring in mask.rings()]
+    result = mask_from_rings(rings)
+    if result is None:
+        raise FormatError("a Mask has no pixels, or too many, once its transform moves it")
+    return result
+
+
+def shown(region: Region, size: Size) -> Region | None:
+    """Return what a file shows for a region that is no set."""
+    shape = element_of(region, size)
+    return None if shape is None else region_of(shape)
+
+
+FORMAT = Format("ome-xml", "OME-XML regions of interest", (".ome.xml",), read, write, knows)
