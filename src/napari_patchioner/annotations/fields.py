@@ -25,12 +25,7 @@ _NAMES = {
 class Fields:
     """The fields of one JSON object; each is taken once, and what is left is somebody else's.
 
-    Parameters
-    ----------
-    value : object
-        What should be a JSON object.
-    where : str
-        The file and the place in it, for messages.
+    ``where`` names the file and the place in it, for messages.
     """
 
     def __init__(self, value: object, where: str) -> None:

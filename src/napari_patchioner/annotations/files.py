@@ -1,4 +1,4 @@
-"""The door that every file of annotations comes in by: one budget, and every error one sentence."""
+"""Reading and writing whole files: one budget, every error one sentence, all or nothing written."""
 
 from __future__ import annotations
 
@@ -21,23 +21,29 @@ from .notes import error_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+# Characters of a message; what it names may come from the file, and be of any length.
 _LONGEST = 600
-"""Characters of a sentence; what it names may come from the file, and be of any length."""
+# Most drives allow 255 bytes (or fewer characters). What a project adds to its image's name at
+# most: a dot before, ".0123abcd", a number, the ending, ".damaged", and a process id behind.
+_LONGEST_NAME = 200
+_DIGITS = 10
+# Those of four bytes first: one of them begins like one of two bytes.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 @contextmanager
 def reading_file(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold reading within to the budget of one file, and tell every error in one sentence.
-
-    Raises
-    ------
-    FormatError
-        Names the file; an error that is none of ours is its cause.
-    """
+    """Hold reading within to the budget of one file; every error is a FormatError that names it."""
     shown = os.fsdecode(path)
     name = Path(shown).name or shown
     try:
-        # Numbers that no float holds are found by looking at them; a warning tells nobody anything.
+        # Numbers that no float holds are checked for; a warning helps nobody.
         with file_budget(path), np.errstate(all="ignore"):
             try:
                 yield
@@ -47,23 +53,17 @@ def reading_file(path: str | os.PathLike[str]) -> Iterator[None]:
     except (Cancelled, BudgetError):
         raise
     except Exception as error:
-        told = " ".join(error_message(error).split())
-        told = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
-        if isinstance(error, FormatError) and name in told and told == str(error):
+        message = " ".join(error_message(error).split())
+        message = message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"
+        if isinstance(error, FormatError) and name in message and message == str(error):
             raise
         kind = type(error) if isinstance(error, FormatError) else FormatError
-        raise kind(told if name in told else f"{name}: {told}") from error
+        raise kind(message if name in message else f"{name}: {message}") from error
 
 
 @contextmanager
 def writing_file(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Tell errors of writing within that are none of ours in one sentence.
-
-    Raises
-    ------
-    FormatError
-        If the drive or the memory is full, or the file may not be written.
-    """
+    """Make one sentence of an error of writing: a full drive or memory, missing rights."""
     shown = os.fsdecode(path)
     try:
         yield
@@ -73,23 +73,33 @@ def writing_file(path: str | os.PathLike[str]) -> Iterator[None]:
         raise FormatError(f"{shown}: cannot be written; it {error_message(error)}") from error
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a whole UTF-8 file or nothing: beside it first, then in its place.
+def decode_text(data: bytes, where: str) -> str:
+    r"""Return the text in the bytes of a file, without a byte order mark.
 
-    Parameters
-    ----------
-    path : path-like
-        The file; it is replaced if it exists.
-    text : str
-        Its contents, written as they are (no newline translation).
+    UTF-8; or UTF-16 or UTF-32, as spreadsheets and shells of Windows write it. Anything else is a
+    FormatError, whose message names ``where``: the file, or the place in it.
 
-    Raises
-    ------
-    FormatError
-        If the folder is missing or cannot be written, or the text cannot be stored; the old
-        file is left as it was.
+    >>> decode_text(b"\xff\xfea\x00", "a.csv")
+    'a'
     """
-    write_bytes(path, encode_text(text))
+    encoding, mark = encoding_of(data)
+    try:
+        return data[mark:].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, mark + error.start) + 1
+        place = f" (line {line})" if encoding == "utf-8" else ""
+        advice = "save it as UTF-8 (spreadsheets call it CSV UTF-8)"
+        raise FormatError(f"{where}: is not UTF-8 text{place}; {advice}") from error
+
+
+def encoding_of(data: bytes) -> tuple[str, int]:
+    """Return the encoding of a text by its first bytes, and how long its byte order mark is."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding, len(mark)
+    # Without a mark, the zeros beside the first letters show the encoding.
+    known = 0 in data[:4] and any(data[:4])
+    return json.detect_encoding(data[:4]) if known else "utf-8", 0
 
 
 def encode_text(text: str) -> bytes:
@@ -104,12 +114,17 @@ def encode_text(text: str) -> bytes:
         ) from error
 
 
-def write_bytes(
-    path: str | os.PathLike[str],
-    data: bytes,
-    may_replace: bool = True,
-) -> bool:
-    """Write a whole file or nothing, as `write_text` does; False where there is one to be kept."""
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a whole UTF-8 file or nothing, without newline translation; see `write_bytes`."""
+    write_bytes(path, encode_text(text))
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes, may_replace: bool = True) -> bool:
+    """Write a whole file or nothing: beside it first, then in its place.
+
+    False where there is a file that may not be replaced. Where it cannot be written, the old one
+    is left as it was and a FormatError raised.
+    """
     try:
         _write_beside(Path(path), [data], os.replace if may_replace else _rename_to_new)
     except FormatError as error:
@@ -120,7 +135,7 @@ def write_bytes(
 
 
 def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
-    """Write a whole file or nothing, as `write_text` does, from parts that are made on the way."""
+    """Write a whole file or nothing, as `write_bytes`, from parts that are made on the way."""
     _write_beside(Path(path), chunks, os.replace)
 
 
@@ -149,7 +164,13 @@ def _write_beside(
                 file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
-            _copy_mode(path, beside)
+            try:
+                mode = path.stat().st_mode & 0o777
+            except FileNotFoundError:
+                mask = os.umask(0)
+                os.umask(mask)
+                mode = 0o666 & ~mask
+            os.chmod(beside, mode)
             rename(beside, path)
         except BaseException:
             with suppress(OSError):
@@ -159,83 +180,9 @@ def _write_beside(
         raise FormatError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _copy_mode(path: Path, beside: str) -> None:
-    """Give the new file the rights of the old one, or those of any new file."""
-    try:
-        mode = path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        mode = 0o666 & ~mask
-    os.chmod(beside, mode)
+def short_name(name: str, most: int = _LONGEST_NAME) -> str:
+    """Return a file name of at most so many bytes; a longer one ends in a hash of all of it.
 
-
-# Those of four bytes first: one of them begins like one of two bytes.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-
-
-def decode_text(data: bytes, where: str) -> str:
-    r"""Return the text in the bytes of a file, without a byte order mark.
-
-    Parameters
-    ----------
-    data : bytes
-        UTF-8; or UTF-16 or UTF-32, as spreadsheets and shells of Windows write it.
-    where : str
-        The file, or the place in it, for messages.
-
-    Raises
-    ------
-    FormatError
-        If it is none of these.
-
-    >>> decode_text(b"\xff\xfea\x00", "a.csv")
-    'a'
-    """
-    encoding, mark = encoding_of(data)
-    try:
-        return data[mark:].decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, mark + error.start) + 1
-        place = f" (line {line})" if encoding == "utf-8" else ""
-        advice = "save it as UTF-8 (spreadsheets call it CSV UTF-8)"
-        raise FormatError(f"{where}: is not UTF-8 text{place}; {advice}") from error
-
-
-def encoding_of(data: bytes) -> tuple[str, int]:
-    """Return the encoding of a text by its first bytes, and how long its byte order mark is."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return encoding, len(mark)
-    # Without a mark, the zeros beside the first letters tell.
-    told = json.detect_encoding(data[:4]) if 0 in data[:4] and any(data[:4]) else "utf-8"
-    return told, 0
-
-
-# Most drives allow 255 bytes (or fewer characters). What a project adds to its image's name at
-# most: a dot before, ".0123abcd", a number, the ending, ".damaged", and a process id behind.
-LONGEST = 200
-_DIGITS = 10
-
-
-def short_name(name: str, most: int = LONGEST) -> str:
-    """Return a name of at most so many bytes; one that is longer ends in a hash of all of it.
-
-    Parameters
-    ----------
-    name : str
-        A file name without a folder.
-    most : int
-        How many bytes it may have, 12 at least.
-
-    Examples
-    --------
     >>> short_name("cells.tif")
     'cells.tif'
     >>> short_name("cells" * 100, 20)

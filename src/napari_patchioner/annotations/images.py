@@ -1,4 +1,4 @@
-"""The images annotations are about, for formats that name their sizes or need them."""
+"""The images annotations are about: what files call them, their sizes, and their pixels' hash."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 # Digits of the numbers by which COCO calls its images.
 _PADDED = 12
 _ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+# Arrays above this many bytes are hashed by a sample of their pixels.
+WHOLE_BYTES = 64 * 2**20
+WINDOWS, WINDOW = 48, 256
+# Rows of a whole array hashed at a time, in bytes: a lazy array is never held as a whole.
+_PIECE = 16 * 2**20
+_COLOURS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,7 @@ Images: TypeAlias = Mapping[str, ImageInfo]
 
 
 def image_size(images: Images, image: str) -> tuple[int, int]:
-    """Return ``(height, width)`` of an image, or say that its size is missing.
-
-    Raises
-    ------
-    FormatError
-        If nobody told the size, or it is no size.
+    """Return ``(height, width)`` of an image; a FormatError says where its size is missing.
 
     >>> image_size({"cat.png": ImageInfo("cat.png", 480, 640)}, "cat.png")
     (480, 640)
@@ -68,7 +69,7 @@ def image_size(images: Images, image: str) -> tuple[int, int]:
 
 
 def image_name(images: Images, image: str) -> str:
-    """Return what an image is called in a file: as told, else as the annotations call it."""
+    """Return what an image is called in a file: as given, else as the annotations call it."""
     return images[image].name if image in images else image
 
 
@@ -107,45 +108,26 @@ def find_info(images: Images, name: str) -> ImageInfo | None:
     """Return the image of a name, which may lack its ending or the zeros of its number."""
     if name in images:
         return images[name]
-    found = [one for one in images if is_image(name, one)]
-    found = found or [one for one in images if is_numbered(name, one)]
-    sizes = {(images[one].height, images[one].width) for one in found}
-    return images[found[0]] if len(sizes) == 1 else None
+    matches = [other for other in images if is_image(name, other)]
+    matches = matches or [other for other in images if is_numbered(name, other)]
+    sizes = {(images[other].height, images[other].width) for other in matches}
+    return images[matches[0]] if len(sizes) == 1 else None
 
 
 def find_image(folder: Path, name: str) -> ImageInfo | None:
-    """Return the image of a name near a file of annotations, for formats that tell no size.
+    """Return the image of a name in the folder of a file of annotations, or in its ``images``.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the file lies.
-    name : str
-        A file name, with or without its ending.
-
-    Returns
-    -------
-    ImageInfo or None
-        The image in the folder or its ``images``; None where there is none, or no picture.
+    For formats that state no size; None where there is none, or no picture.
     """
     stems = [name, name.zfill(_PADDED)] if name.isascii() and name.isdecimal() else [name]
-    names = [name, *(f"{stem}{ending}" for stem in stems for ending in _ENDINGS)]
-    paths = [place / one for place in (folder, folder / "images") for one in names if name]
-    for path in paths:
+    names = [name, *(f"{stem}{ending}" for stem in stems for ending in _ENDINGS)] if name else []
+    for path in (parent / file for parent in (folder, folder / "images") for file in names):
         if path.is_file():
             try:
                 return ImageInfo(name, *size_of_file(path), path)
             except ImageError:
                 return None
     return None
-
-
-# Arrays above this many bytes are hashed by a sample of their pixels.
-WHOLE_BYTES = 64 * 2**20
-WINDOWS, WINDOW = 48, 256
-# Rows of a whole array hashed at a time, in bytes: a lazy array is never held as a whole.
-_PIECE = 16 * 2**20
-_COLOURS = 4
 
 
 class ArrayLike(Protocol):
@@ -167,7 +149,7 @@ class ArrayLike(Protocol):
 
 
 def content_hash(pixels: ArrayLike) -> str:
-    """Hash the shape, the type and the pixels of an image.
+    """Hash the shape, the type and the pixels of an image, so that it is known under any name.
 
     Up to 64 MiB every pixel counts. Larger images are hashed by a fixed sample: 48 windows of
     up to 256 x 256 pixels over the two longest axes, with all colours, spread evenly by an
@@ -220,20 +202,16 @@ def _sample(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         min(length, WINDOW) if axis in longest else length if axis >= spatial else 1
         for axis, length in enumerate(shape)
     ]
-    room = [length - size for length, size in zip(shape, sizes, strict=True)]
-    corners = product(*((0, rest) if axis in longest else (0,) for axis, rest in enumerate(room)))
-    steps = _recurrence(len(shape))
+    spare = [length - size for length, size in zip(shape, sizes, strict=True)]
+    corners = product(*((0, rest) if axis in longest else (0,) for axis, rest in enumerate(spare)))
+    # An additive recurrence, whose steps spread points evenly in a box.
+    ratio = 2.0
+    for _ in range(64):
+        ratio = (1 + ratio) ** (1 / (len(shape) + 1))
+    steps = [ratio ** -(axis + 1) for axis in range(len(shape))]
     spread = (
-        [int(rest * ((0.5 + step * number) % 1)) for rest, step in zip(room, steps, strict=True)]
+        [int(rest * ((0.5 + step * number) % 1)) for rest, step in zip(spare, steps, strict=True)]
         for number in range(WINDOWS - 2 ** len(longest))
     )
     for starts in (*corners, *spread):
         yield tuple(slice(a, a + size) for a, size in zip(starts, sizes, strict=True))
-
-
-def _recurrence(axes: int) -> list[float]:
-    """Return the steps of the additive recurrence that spreads points evenly in a box."""
-    ratio = 2.0
-    for _ in range(64):
-        ratio = (1 + ratio) ** (1 / (axes + 1))
-    return [ratio ** -(axis + 1) for axis in range(axes)]

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from napari_patchioner.regions import Mask, Point, Polygon, is_tangled, same_drawing
+from napari_patchioner.regions import Polygon, is_tangled, same_drawing
 
 from .napari_shapes import shape_from_region
 from .record import with_human_caption
 from .texts import METADATA, annotation_from_texts, record_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from napari_patchioner.regions import Region
@@ -32,11 +32,11 @@ OURS = "napari_patchioner"
 """The key under which an entry of another program holds what is ours: who wrote its caption."""
 
 # Bytes of the packed files together; the oldest go first.
-_ROOM = 2**28
+_MOST_BYTES = 2**28
 # Characters of what stands around an entry, if it is to travel with each.
 _LONGEST_ABOUT = 4096
 _GEOMETRY = ("kind", "wkt", "members")
-# No extra has that name.
+# The name of the list of extras that are gone: no extra has it.
 _WITHOUT = ""
 
 
@@ -55,28 +55,21 @@ _files: OrderedDict[str, _File] = OrderedDict()
 def remember_file(data: bytes, parent: str = "", places: Mapping[str, str] | None = None) -> str:
     """Keep the bytes of a file for writing it again, and return its digest.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    parent : str
-        Digest of the file it was made from.
-    places : mapping of str to str, optional
-        Where the entries of the parent are in it.
+    ``parent`` is the digest of the file it was made from, ``places`` where entries of that are.
     """
     digest = _digest(data)
     known = _files.pop(digest, None)
     if known is None or (parent and parent != digest):
         known = _File(zlib.compress(data, 1), parent, places)
     _files[digest] = known
-    while len(_files) > 1 and sum(len(one.packed) for one in _files.values()) > _ROOM:
+    while len(_files) > 1 and sum(len(file.packed) for file in _files.values()) > _MOST_BYTES:
         _files.popitem(last=False)
     return digest
 
 
 def is_file(data: bytes, files: Collection[str]) -> bool:
     """Whether these are the bytes of one of the files of these digests, or made from it."""
-    return any(one in files for one in _line(_digest(data)))
+    return not set(files).isdisjoint(_ancestors(_digest(data)))
 
 
 def forget_files() -> None:
@@ -113,44 +106,39 @@ class Metadata:
 def with_metadata(
     annotation: Annotation, kind: str, file: str, place: object, entry: Any, about: Any = None
 ) -> Annotation:
-    """Return a record with the entry it was read from.
+    """Return a record with the entry it was read from in a format, named in one word.
 
-    Parameters
-    ----------
-    annotation : Annotation
-        The record.
-    kind : str
-        The format, in one word.
-    file, place, entry, about
-        See `Metadata`; an ``about`` that is long is left to the file itself.
+    The others as in `Metadata`; an ``about`` that is long is left to the file itself.
     """
-    told = {"format": kind, "file": file, "place": str(place), "entry": entry}
-    around = json.dumps(about or {}, ensure_ascii=False)
-    if about and len(around) <= _LONGEST_ABOUT:
-        told["about"] = about
-    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    fields = {"format": kind, "file": file, "place": str(place), "entry": entry}
+    if about and len(json.dumps(about, ensure_ascii=False)) <= _LONGEST_ABOUT:
+        fields["about"] = about
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     return replace(annotation, extra={**annotation.extra, METADATA: text})
 
 
-def metadata_of(annotation: Annotation, kind: str) -> Metadata | None:
-    """Return what a record holds of the entry it was read from; None if of no file of the format.
-
-    A text that somebody spoiled is none.
-    """
+def _fields_of(annotation: Annotation) -> dict[str, Any]:
+    """Return what `with_metadata` wrote; nothing of a text that somebody spoiled."""
     text = annotation.extra.get(METADATA, "")
     if not text.startswith("{"):
-        return None
+        return {}
     try:
-        told = json.loads(text)
+        fields: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError):
+        return {}
+    return fields
+
+
+def metadata_of(annotation: Annotation, kind: str) -> Metadata | None:
+    """Return the entry a record was read from; None if it is of no file of the format."""
+    fields = _fields_of(annotation)
+    if fields.get("format") != kind or "entry" not in fields:
         return None
-    if told.get("format") != kind or "entry" not in told:
-        return None
-    about = told.get("about")
+    about = fields.get("about")
     return Metadata(
-        str(told.get("file", "")),
-        str(told.get("place", "")),
-        told["entry"],
+        str(fields.get("file", "")),
+        str(fields.get("place", "")),
+        fields["entry"],
         about if isinstance(about, dict) else {},
     )
 
@@ -160,30 +148,23 @@ def source_format(annotation: Annotation) -> str:
 
     Written in that format again, the file it was read from is kept around it.
     """
-    text = annotation.extra.get(METADATA, "")
-    try:
-        told = json.loads(text) if text.startswith("{") else {}
-    except (ValueError, RecursionError):
-        return ""
-    return str(told.get("format", ""))
+    return str(_fields_of(annotation).get("format", ""))
 
 
 def stated_size(annotation: Annotation) -> tuple[int, int] | None:
     """Return ``(height, width)`` of its image as the file a record was read from states it."""
-    found = metadata_of(annotation, source_format(annotation))
-    about = found.about if found is not None else {}
-    for key, names in (("image", ("height", "width")), ("fields", ("imageHeight", "imageWidth"))):
-        fields = about.get(key)
-        height, width = (fields.get(n) if isinstance(fields, dict) else None for n in names)
-        if isinstance(height, int) and isinstance(width, int):
-            return height, width
+    metadata = metadata_of(annotation, source_format(annotation))
+    if metadata is None:
+        return None
     # Label Studio says it of each result.
-    results = found.entry if found is not None and isinstance(found.entry, list) else []
-    for one in results:
-        height, width = (
-            one.get(f"original_{side}") if isinstance(one, dict) else None
-            for side in ("height", "width")
-        )
+    results = metadata.entry if isinstance(metadata.entry, list) else []
+    stated = [
+        (metadata.about.get("image"), ("height", "width")),
+        (metadata.about.get("fields"), ("imageHeight", "imageWidth")),
+        *((result, ("original_height", "original_width")) for result in results),
+    ]
+    for fields, names in stated:
+        height, width = (fields.get(n) if isinstance(fields, dict) else None for n in names)
         if isinstance(height, int) and isinstance(width, int):
             return height, width
     return None
@@ -227,35 +208,29 @@ def base_of(
     path: Path | None,
     parse: Callable[[bytes], _Parsed],
 ) -> Base[_Parsed] | None:
-    """Return the file that most of the records were read from; None where there is none.
+    """Return the file of a format that most of the records were read from; None if there is none.
 
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        What is to be written.
-    kind : str
-        The format, in one word.
-    path : Path, optional
-        Where to: if a file made from theirs lies there, it is the one.
-    parse : callable
-        Turns the bytes of a file into what it holds.
+    The file at ``path``, where to they are written, if it was made from theirs; ``parse`` turns
+    the bytes of a file into what it holds.
     """
-    known = [metadata_of(one, kind) for one in annotations]
-    files = Counter(one.file for one in known if one is not None)
+    known = [metadata_of(annotation, kind) for annotation in annotations]
+    files = Counter(metadata.file for metadata in known if metadata is not None)
     if not files:
         return None
     file, data = files.most_common(1)[0][0], None
-    there = _bytes_at(path)
-    line = _line(_digest(there)) if there is not None else []
-    in_place = any(one in files for one in line)
-    if in_place:
-        file, data = line[0], there
+    try:
+        replaced = path.read_bytes() if path is not None and path.is_file() else None
+    except OSError:
+        replaced = None
+    in_place = replaced is not None and is_file(replaced, files)
+    if replaced is not None and in_place:
+        file, data = _digest(replaced), replaced
     elif file in _files:
         data = zlib.decompress(_files[file].packed)
     records: dict[str, Annotation] = {}
     rest = []
-    for annotation, one in zip(annotations, known, strict=True):
-        place = None if one is None else _place_in(file, one)
+    for annotation, metadata in zip(annotations, known, strict=True):
+        place = None if metadata is None else _place_in(file, metadata)
         if place is None or place in records:
             rest.append(annotation)
         else:
@@ -264,90 +239,79 @@ def base_of(
     return Base(file, content, in_place, records, rest, data or b"")
 
 
-def _bytes_at(path: Path | None) -> bytes | None:
-    try:
-        return path.read_bytes() if path is not None and path.is_file() else None
-    except OSError:
-        return None
-
-
-def _line(digest: str) -> list[str]:
+def _ancestors(digest: str) -> list[str]:
     """Return a file and those it was made from, the youngest first."""
-    line: list[str] = [digest]
-    while digest in _files and _files[digest].parent not in ("", *line):
+    digests = [digest]
+    while digest in _files and _files[digest].parent not in ("", *digests):
         digest = _files[digest].parent
-        line.append(digest)
-    return line
+        digests.append(digest)
+    return digests
 
 
 def _place_in(file: str, metadata: Metadata) -> str | None:
     """Return where an entry is in a file, which may be made from the one it was read in."""
-    line = _line(file)
-    if metadata.file not in line:
+    digests = _ancestors(file)
+    if metadata.file not in digests:
         return None
     place: str | None = metadata.place
-    for one in reversed(line[: line.index(metadata.file)]):
-        places = _files[one].places or {}
-        place = None if place is None else places.get(place)
+    for digest in reversed(digests[: digests.index(metadata.file)]):
+        place = None if place is None else (_files[digest].places or {}).get(place)
     return place
 
 
 def is_deleted(region: Region) -> bool:
     """Whether a region that is no longer among the records was taken out by a person.
 
-    What napari has no shape for was never in its layers, so that its absence means nothing.
+    What napari has no shape for was never in its layers, so that its absence means nothing; what
+    crosses itself too often was left out in reading.
     """
-    if isinstance(region, Mask | Point):
+    if region.kind in ("mask", "point"):
         return True
-    outlines = [one for one in region.parts() if isinstance(one, Polygon)]
-    # What crosses itself that often was left out in reading.
-    tangled = any(is_tangled(one.vertices) for one in outlines)
+    tangled = any(
+        isinstance(part, Polygon) and is_tangled(part.vertices) for part in region.parts()
+    )
     return shape_from_region(region) is not None and not tangled
 
 
-def same_record(one: Annotation, other: Annotation) -> bool:
+def same_record(record: Annotation, other: Annotation) -> bool:
     """Whether two records say the same, wherever they came from."""
     return (
-        (one.caption, one.source, one.model, one.score)
+        (record.caption, record.source, record.model, record.score)
         == (other.caption, other.source, other.model, other.score)
-        and not news(one, other)
-        and not news(other, one)
-        and same_drawing(one.region, other.region)
+        and not new_extras(record, other)
+        and not new_extras(other, record)
+        and same_drawing(record.region, other.region)
     )
 
 
-def news(was: Annotation, now: Annotation) -> dict[str, str]:
+def new_extras(before: Annotation, after: Annotation) -> dict[str, str]:
     """Return the extras of a record that are not in another, or other there."""
     return {
         name: text
-        for name, text in now.extra.items()
-        if name != METADATA and text != was.extra.get(name, "")
+        for name, text in after.extra.items()
+        if name != METADATA and text != before.extra.get(name, "")
     }
 
 
-def our_texts(was: Annotation, now: Annotation) -> dict[str, str]:
+def our_texts(before: Annotation, after: Annotation) -> dict[str, str]:
     """Return what an entry of another program holds under `OURS`; nothing if nothing is new.
 
-    Parameters
-    ----------
-    was : Annotation
-        What the entry says without it.
-    now : Annotation
-        What it is to say.
+    ``before`` is what the entry says without it, ``after`` what it is to say.
     """
-    bare = replace(now, extra=news(was, now))
-    texts = record_texts(bare)
-    gone = [name for name in was.extra if name != METADATA and not now.extra.get(name, "")]
-    gone = [name for name in gone if was.extra[name]]
-    if same_drawing(was.region, now.region):
-        for name in _GEOMETRY:
-            texts.pop(name, None)
-    if now.caption == was.caption and now.source == was.source:
-        for name in ("caption", "source"):
-            texts.pop(name, None)
-    if now.score == was.score:
-        texts.pop("score", None)
-    texts.pop("uid")
+    texts = record_texts(replace(after, extra=new_extras(before, after)))
+    unchanged = ["uid"]
+    if same_drawing(before.region, after.region):
+        unchanged += _GEOMETRY
+    if after.caption == before.caption and after.source == before.source:
+        unchanged += ["caption", "source"]
+    if after.score == before.score:
+        unchanged.append("score")
+    texts = {name: text for name, text in texts.items() if name not in unchanged}
+    gone = [
+        name
+        for name, text in before.extra.items()
+        if text and name != METADATA and not after.extra.get(name, "")
+    ]
     if gone:
         texts[_WITHOUT] = json.dumps(gone)
     return texts
@@ -356,16 +320,9 @@ def our_texts(was: Annotation, now: Annotation) -> dict[str, str]:
 def with_our_texts(
     annotation: Annotation, texts: Mapping[str, Any], shown: Callable[[Region], Region | None]
 ) -> Annotation:
-    """Return what an entry of another program says with what it holds under `OURS`.
+    """Return what an entry of another program says together with what it holds under `OURS`.
 
-    Parameters
-    ----------
-    annotation : Annotation
-        What the entry says without it.
-    texts : mapping
-        What `our_texts` returned.
-    shown : callable
-        What the format shows of a region.
+    ``annotation`` is what the entry says without, ``shown`` what the format shows of a region.
 
     Raises
     ------
@@ -376,11 +333,12 @@ def with_our_texts(
     if not known:
         return annotation
     gone = _names(known.pop(_WITHOUT, ""))
+    geometry = {name: known.pop(name) for name in _GEOMETRY if name in known}
+    known.pop("image", None)
     region = annotation.region
-    if "wkt" in known and "kind" in known:
-        exact = {name: known[name] for name in _GEOMETRY if name in known}
+    if "wkt" in geometry and "kind" in geometry:
         region = annotation_from_texts(
-            {"uid": annotation.uid, **exact},
+            {"uid": annotation.uid, **geometry},
             drawn=region,
             image=annotation.image,
             caption=None,
@@ -388,27 +346,27 @@ def with_our_texts(
         ).region
     record = annotation_from_texts(
         {"kind": "image", "wkt": "POLYGON EMPTY", "caption": annotation.caption}
-        | {name: text for name, text in known.items() if name not in (*_GEOMETRY, "image")}
+        | known
         | {"uid": annotation.uid or "?"},
         drawn=None,
         image=annotation.image,
         caption=None,
     )
     extra = {name: text for name, text in annotation.extra.items() if name not in gone}
-    score = record.score if "score" in known or record.source else annotation.score
     record = replace(
         record,
         uid=annotation.uid,
         region=region,
-        score=score,
+        score=record.score if "score" in known or record.source else annotation.score,
         extra={**extra, **record.extra},
     )
     return with_human_caption(record, annotation.caption)
 
 
-def _names(text: str) -> Iterable[Hashable]:
+def _names(text: str) -> Collection[str]:
+    """Return the texts of a list written as JSON; none of anything else."""
     try:
         names = json.loads(text or "[]")
     except (ValueError, RecursionError):
         return ()
-    return [one for one in names if isinstance(one, str)] if isinstance(names, list) else ()
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else ()

@@ -1,4 +1,18 @@
-"""Regions as napari shapes, and back."""
+"""Regions as napari shapes and back, and the plane of a stack that a region lies in.
+
+The extra ``"plane"`` holds whole numbers from 0, apart by spaces: the positions along the axes
+before row and column, the last of them next to those. Two things follow.
+
+- A format that names its axes (OME-XML, QuPath's GeoJSON, ImageJ's hyperstacks) and says both, a
+  time and a depth, means both: frame 0 and slice 3 are ``"0 3"``, and not ``"3"``, which leaves
+  the time open. `plane_text` of both numbers keeps both.
+- Such a format says 0 along axes that the image does not have. Whoever goes to the plane of an
+  image with fewer axes leaves out zeros, as `fitted` does: ``"0 3"`` is slice 3 of a stack without
+  times, and ``"2 0"`` frame 2 of a stack without depth.
+
+Older files say ``"3"`` for slice 3 of the first frame. They read as they did: where there are
+more axes than numbers, the last axes are meant, and 0 along the others.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +31,19 @@ if TYPE_CHECKING:
     from .record import Annotation
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+PLANE = "plane"
+CHANNEL = "channel"
+"""The extra that holds which channel, from 0, a region was drawn for; it is captioned on all."""
+
+# Of a region drawn in another view of a stack than the usual one: the two axes it lies along.
+AXES = "axes"
+# Vertices that lie further apart than this, in pixels, are not at one place of an axis.
+FLAT = 0.5
+_PAIR = re.compile(r"(\d+) (\d+)\Z")
+_INDEX = re.compile(r"\d+( \d+)?\Z")
 _SHAPE_TYPES = {"box": "rectangle", "polygon": "polygon", "ellipse": "ellipse", "trace": "path"}
-_FEWEST_VERTICES = {
-    "rectangle": 4,
-    "ellipse": 4,
-    "polygon": 3,
-    "path": 1,
-    "line": 2,
-}
+_FEWEST_VERTICES = {"rectangle": 4, "ellipse": 4, "polygon": 3, "path": 1, "line": 2}
+_Number = TypeVar("_Number", int, float)
 
 
 def region_from_shape(vertices: npt.ArrayLike, shape_type: str) -> Region:
@@ -52,20 +71,6 @@ def region_from_shape(vertices: npt.ArrayLike, shape_type: str) -> Region:
     Box(top=0.0, left=0.0, bottom=2.0, right=4.0)
     """
     points = np.array(vertices, float)
-    _check_vertices(points, shape_type)
-    if shape_type == "rectangle":
-        # napari keeps single precision, so resizing leaves the corners a little off.
-        tolerance = 1e-6 + 5e-7 * float(abs(points).max())
-        return upright_box(points, tolerance=tolerance) or Polygon(points)
-    if shape_type == "ellipse":
-        return Ellipse(points)
-    if shape_type == "polygon":
-        return Polygon(points)
-    return Trace(points)
-
-
-def _check_vertices(points: FloatArray, shape_type: str) -> None:
-    """Refuse vertices from which no region can be made."""
     if shape_type not in _FEWEST_VERTICES:
         known = ", ".join(_FEWEST_VERTICES)
         raise FormatError(f"the shape type {shape_type!r} is unknown; it may be one of {known}")
@@ -78,6 +83,13 @@ def _check_vertices(points: FloatArray, shape_type: str) -> None:
         raise FormatError(f"a {shape_type} needs {amount} vertices, but this one has {len(points)}")
     if not np.isfinite(points).all():
         raise FormatError(f"a vertex of this {shape_type} is not a finite number")
+    if shape_type == "rectangle":
+        # napari keeps single precision, so resizing leaves the corners a little off.
+        tolerance = 1e-6 + 5e-7 * float(abs(points).max())
+        return upright_box(points, tolerance=tolerance) or Polygon(points)
+    if shape_type == "ellipse":
+        return Ellipse(points)
+    return Polygon(points) if shape_type == "polygon" else Trace(points)
 
 
 def shape_from_region(region: Region) -> tuple[str, FloatArray] | None:
@@ -104,23 +116,11 @@ def shape_from_region(region: Region) -> tuple[str, FloatArray] | None:
     return shape_type, np.array(region.coords())
 
 
-PLANE = "plane"
-CHANNEL = "channel"
-"""The extra that holds which channel, from 0, a region was drawn for; it is captioned on all."""
-
-# Of a region drawn in another view of a stack than the usual one: the two axes it lies along.
-AXES = "axes"
-# Vertices that lie further apart than this, in pixels, are not at one place of an axis.
-FLAT = 0.5
-_PAIR = re.compile(r"(\d+) (\d+)\Z")
-_INDEX = re.compile(r"\d+( \d+)?\Z")
-
-
 def time_and_depth(annotation: Annotation) -> tuple[int, int] | None:
     """Return ``(t, z)`` for formats that know two more axes; None where a region is in no plane.
 
     The extra ``"plane"`` holds one whole number (z) or two (t and z). A region of an image with
-    more axes, or between two planes, is in none here; the exact text is carried along.
+    more axes, or between two planes, is in none here; the exact text is kept all the same.
 
     >>> from napari_patchioner.annotations import Annotation
     >>> from napari_patchioner.regions import WholeImage
@@ -141,9 +141,6 @@ def plane_text(time: int | None, depth: int | None) -> str:
     ('0 5', '5', '2 0')
     """
     return f"{depth or 0}" if time is None else f"{time} {depth or 0}"
-
-
-_Number = TypeVar("_Number", int, float)
 
 
 def fitted(plane: Sequence[_Number], axes: int) -> list[_Number] | None:

@@ -1,7 +1,7 @@
 """Notes of reading and writing: what was left out of a file, dropped from it, or guessed.
 
-The door (`read_annotations`, `write_annotations`) hands a `Notes` to whatever reads or writes; the
-readers and writers of formats say what they have to say by two functions:
+`read_annotations` and `write_annotations` hand a `Notes` to whatever reads or writes; the readers
+and writers of formats use two functions:
 
 - ``with leaving_out("region"):`` around the work on one record. An error within is noted under
   ``"region"`` and the record left out; the next one goes on. (An exceeded budget is never passed
@@ -27,11 +27,10 @@ from napari_patchioner.limits import BudgetError, check_budget
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Sentences of one kind that are shown.
 _SHOWN = 5
-"""Sentences of one kind that are shown."""
-
+# Characters of one sentence; what stands in a file may be of any length.
 _LONGEST = 500
-"""Characters of one sentence; what stands in a file may be of any length."""
 
 
 class Notes:
@@ -84,7 +83,8 @@ class Notes:
         self._counts[kind] += 1
         texts = self._texts.setdefault(kind, [])
         if len(texts) < _SHOWN:
-            texts.append(_on_one_line(text))
+            line = " ".join(text.split())
+            texts.append(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…")
 
     def leave_out(self, kind: str, error: Exception) -> None:
         """Add a record that was left out because of an error."""
@@ -104,20 +104,13 @@ class Notes:
 
     def lines(self, most: int = _SHOWN) -> list[str]:
         """Return the sentences, each on one line, at most so many of each kind (up to 5)."""
-        found = []
+        lines = []
         for kind, texts in self._texts.items():
-            shown = texts[:most]
-            found += shown
-            others = self._counts[kind] - len(shown)
+            lines += texts[:most]
+            others = self._counts[kind] - len(texts[:most])
             if others:
-                found.append(f"and {others} more of this kind")
-        return found
-
-
-def _on_one_line(text: str) -> str:
-    """Return a text without breaks of lines, cut where it is very long."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+                lines.append(f"and {others} more of this kind")
+        return lines
 
 
 def error_message(error: BaseException) -> str:
@@ -134,8 +127,8 @@ def error_message(error: BaseException) -> str:
         return "is nested too deeply to be read"
     if isinstance(error, OSError):
         return f"cannot be read ({error.strerror or error})"
-    said = str(error)
-    return f"holds something unexpected ({type(error).__name__}{f': {said}' if said else ''})"
+    text = str(error)
+    return f"holds something unexpected ({type(error).__name__}{f': {text}' if text else ''})"
 
 
 _current: ContextVar[Notes | None] = ContextVar("notes", default=None)
@@ -162,16 +155,14 @@ def note(kind: str, text: str) -> None:
 def leaving_out(kind: str, where: str = "") -> Iterator[None]:
     """Leave out the one record that is read within, if it cannot be read.
 
+    Where nobody takes notes (a reader called by itself), the error goes on.
+
     Parameters
     ----------
     kind : str
         What it is, such as ``"region"`` or ``"image"``.
     where : str
         The file and the record, for errors that do not name them.
-
-    Notes
-    -----
-    Where nobody takes notes (a reader called by itself), the error goes on.
     """
     notes = _current.get()
     try:
@@ -182,14 +173,11 @@ def leaving_out(kind: str, where: str = "") -> Iterator[None]:
         check_budget()
         if notes is None:
             raise
-        if isinstance(error, PatchionerError):
-            notes.leave_out(kind, error)
-        else:
-            told = FormatError(
-                f"{where}: {error_message(error)}" if where else error_message(error)
-            )
-            told.__cause__ = error
-            notes.leave_out(kind, told)
+        if not isinstance(error, PatchionerError):
+            message = error_message(error)
+            cause, error = error, FormatError(f"{where}: {message}" if where else message)
+            error.__cause__ = cause
+        notes.leave_out(kind, error)
 
 
 def log_notes(notes: Notes) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from uuid import uuid4
 
+from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Kind, Region
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = Literal["", "model", "edited", "human"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# A calibrated score is not known better than that, and a table is read by people.
+_DIGITS = 4
 
 
 def new_uid() -> str:
@@ -49,7 +53,7 @@ class Annotation:
         Name of the model that wrote the caption or its draft.
     extra : mapping of str to str
         Anything else that belongs to the record (memory, grid key, options, time, columns of
-        other tools); the formats carry it along.
+        other tools); every format keeps it.
     written : tuple of (Region, str), optional
         The well-known text a table held and the region object read from it, so that a region
         nobody changed is written again letter by letter.
@@ -75,9 +79,14 @@ class Annotation:
         """Whether the caption is a person's, or may be: no model may overwrite it."""
         return self.source in ("edited", "human") or (self.source == "" and self.caption != "")
 
-
-# A calibrated score is not known better than that, and a table is read by people.
-_DIGITS = 4
+    @property
+    def score_text(self) -> str:
+        """The score as files hold it, in full precision; empty where there is none."""
+        if self.score is None:
+            return ""
+        if not math.isfinite(self.score):
+            raise FormatError(f"the score of region {self.uid!r} is not a finite number")
+        return repr(float(self.score))
 
 
 def with_model_caption(

@@ -1,4 +1,10 @@
-"""Comma-separated tables: strict in reading, all or nothing in writing."""
+"""Tables of text and the columns our table formats share: strict in reading, complete in writing.
+
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return
+for a formula. Such a text gets one apostrophe in front. So that no text is mistaken for a guarded
+one, a text that itself begins with apostrophes followed by such a sign gets one more; reading
+takes exactly one away. Every other text, also one like ``'tis``, stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 
     from .record import Annotation, Source
 
+CAPTION_COLUMNS = ("caption", "score", "source", "model")
 # A lasso with thousands of vertices is one long cell; the csv module allows 131,072 characters.
 _LONGEST_CELL = 2**31 - 1
 # Characters in which a header ends.
@@ -32,10 +39,15 @@ _HEADER = 65536
 # A line before the header: a comment, what sets the cells apart, or none.
 _BEFORE_HEADER = re.compile(r"(?:#[^\r\n]*|sep=[,;\t]|[ ,;\t]*)(?:\r\n|\r|\n)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_SAID = re.compile(r"sep=([,;\t])")
+_SEPARATOR = re.compile(r"sep=([,;\t])")
 _COMMA = re.compile(r"\s*[+-]?\d{0,300},\d{1,300}([eE][+-]?\d{1,3})?\s*")
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 # Before a name of a column that no table could hold as it is, and that stands there as JSON.
 _AS_JSON = "json:"
+# Before the name of an extra that would be taken for a column of the format itself.
+_EXTRA = "extra:"
+_SOURCES = ("", "model", "edited", "human")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +111,7 @@ class TableLayout:
 
 
 def table_layout(path: str | os.PathLike[str]) -> TableLayout | None:
-    """Return how the table is laid out that lies somewhere; None where there is none.
-
-    Its cells are not looked at. A table that is not in UTF-8 has none, as none is written so.
-    """
+    """Return how the table in a file is laid out; None where there is none, or not in UTF-8."""
     try:
         check_plain_file(path)
         with open(path, "rb") as file:
@@ -123,16 +132,8 @@ def table_layout(path: str | os.PathLike[str]) -> TableLayout | None:
 def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a table with cells apart by commas, semicolons or tabs, in UTF-8 or as `decode_text`.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    Table
-        Blank lines and empty columns without a name are passed over. Columns that share a name,
-        or have none, get one by their number. Rows of another length than the header are left out.
+    Blank lines and empty columns without a name are passed over. Columns that share a name, or
+    have none, get one by their number. Rows of another length than the header are left out.
 
     Raises
     ------
@@ -144,21 +145,29 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     header = next((cells for _, cells in records if cells), None)
     if header is None:
         raise FormatError(f"{path.name}: the file is empty; a table begins with a row of names")
-    named = _without_empty_end(header)
-    columns = _named_columns(path.name, tuple(column_name(cell) for cell in named))
+    header_cells = _without_empty_end(header)
+    columns = _named_columns(path.name, [column_name(cell) for cell in header_cells])
     rows = []
     for number, cells in records:
         if not cells or cells is header:
             continue
-        with leaving_out("row", f"{path.name}: row {number}"):
-            rows.append((number, _fitted(cells, len(columns), f"{path.name}: row {number}")))
-    unnamed = [at for at, cell in enumerate(named) if not cell.strip()]
-    empty = {at for at in unnamed if not any(cells[at] for _, cells in rows)}
-    if empty:
-        kept = [at for at in range(len(columns)) if at not in empty]
-        columns = tuple(columns[at] for at in kept)
-        rows = [(number, tuple(cells[at] for at in kept)) for number, cells in rows]
-    return Table(path.name, columns, tuple(rows))
+        where = f"{path.name}: row {number}"
+        with leaving_out("row", where):
+            filled = cells if len(cells) <= len(columns) else _without_empty_end(cells)
+            if len(filled) != len(columns) and not len(cells) > len(columns) > len(filled):
+                raise FormatError(
+                    f"{where}: has {len(cells)} cells, but the header has {len(columns)} columns"
+                )
+            rows.append((number, filled + ("",) * (len(columns) - len(filled))))
+    kept = [
+        index
+        for index, cell in enumerate(header_cells)
+        if cell.strip() or any(cells[index] for _, cells in rows)
+    ]
+    if len(kept) < len(columns):
+        columns = [columns[index] for index in kept]
+        rows = [(number, tuple(cells[index] for index in kept)) for number, cells in rows]
+    return Table(path.name, tuple(columns), tuple(rows))
 
 
 def _without_empty_end(cells: tuple[str, ...]) -> tuple[str, ...]:
@@ -169,37 +178,26 @@ def _without_empty_end(cells: tuple[str, ...]) -> tuple[str, ...]:
     return cells[:end]
 
 
-def _fitted(cells: tuple[str, ...], count: int, where: str) -> tuple[str, ...]:
-    """Return as many cells as there are columns; too many may be empty ones only."""
-    found = cells if len(cells) <= count else _without_empty_end(cells)
-    if len(found) != count and not (len(cells) > count > len(found)):
-        raise FormatError(f"{where}: has {len(cells)} cells, but the header has {count} columns")
-    return found + ("",) * (count - len(found))
-
-
-def _named_columns(name: str, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of columns, each once, and say which ones had to be changed."""
-    found: list[str] = []
+def _named_columns(name: str, columns: Sequence[str]) -> list[str]:
+    """Return the names of columns, each once, and note which ones had to be changed."""
+    names: list[str] = []
     for number, column in enumerate(columns, start=1):
         own = column or f"column {number}"
-        if own in found:
+        if own in names:
             own = next(
                 other
-                for count in range(2, len(columns) + 2)
-                if (other := f"{column} ({count})") not in (*columns, *found)
+                for number in range(2, len(columns) + 2)
+                if (other := f"{column} ({number})") not in (*columns, *names)
             )
             note("column", f"{name}: row 1: the column {column!r} appears twice; one is {own!r}")
-        found.append(own)
-    return tuple(found)
+        names.append(own)
+    return names
 
 
 def table_dialect(text: str) -> tuple[str, int]:
     r"""Return what sets the cells of a table apart, and where its header begins.
 
-    Parameters
-    ----------
-    text : str
-        The table, or its beginning. Blank lines and comments may stand before the header.
+    Blank lines and comments may stand before the header.
 
     >>> table_dialect("image;uid;kind;wkt\n"), table_dialect("sep=;\nuid;wkt\n")
     ((';', 0), (';', 6))
@@ -207,12 +205,12 @@ def table_dialect(text: str) -> tuple[str, int]:
     (';', 22)
     """
     start, sign = 0, ""
-    while found := _BEFORE_HEADER.match(text, start):
-        line, start = found[0], found.end()
-        if said := _SAID.match(line):
-            sign = said[1]
+    while match := _BEFORE_HEADER.match(text, start):
+        line, start = match[0], match.end()
+        if separator := _SEPARATOR.match(line):
+            sign = separator[1]
         elif line.startswith("#") and _is_header(line):  # a name of a column begins so
-            start = found.start()
+            start = match.start()
             break
     if sign:
         return sign, start
@@ -240,13 +238,22 @@ def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
             reader = csv.reader(text, strict=True, delimiter=sign)
             for number, cells in enumerate(reader, start=1 + before):
                 charge_records()
-                blank = not any(cells)
-                records.append((number, () if blank else tuple(cells)))
+                records.append((number, tuple(cells) if any(cells) else ()))
     except csv.Error as error:
         raise FormatError(
             f"{path.name}: row {len(records) + 1}: the quoting is broken ({error})"
         ) from error
     return records
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let the csv module read cells of any length for a while."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def number_in(cell: str) -> float:
@@ -263,18 +270,8 @@ def number_in(cell: str) -> float:
     return float(cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell)
 
 
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Let the csv module read cells of any length for a while."""
-    before = csv.field_size_limit(_LONGEST_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
 class _Lines(list[str]):
-    r"""Collects what a csv writer writes, one string per row, rows ended as told.
+    r"""Collects what a csv writer writes, one string per row, rows ended as it is asked.
 
     The writer quotes line feeds and carriage returns only if both end its own rows, hence the
     default ``\\r\\n`` is asked for and replaced.
@@ -304,10 +301,10 @@ def column_name(cell: str) -> str:
     name = unguard_cell(cell.strip())
     if name.startswith(_AS_JSON):
         try:
-            found = json.loads(name.removeprefix(_AS_JSON))
+            value = json.loads(name.removeprefix(_AS_JSON))
         except (ValueError, RecursionError):
             return name
-        return found if isinstance(found, str) else name
+        return value if isinstance(value, str) else name
     return name
 
 
@@ -327,20 +324,16 @@ def table_lines(
     known = layout or TableLayout()
     lines = _Lines(known.end)
     writer = csv.writer(lines, lineterminator="\r\n", delimiter=known.sign)
-    named = [column_cell(column) for column in columns]
-    order = sorted(range(len(named)), key=lambda at: (known.place_of(named[at]), at))
-    writer.writerow([named[at] for at in order])
+    header = [column_cell(column) for column in columns]
+    order = sorted(range(len(header)), key=lambda index: (known.place_of(header[index]), index))
+    writer.writerow([header[index] for index in order])
     if known.before:
         lines.insert(0, known.before)
     for row in rows:
-        writer.writerow([row[at] for at in order])
+        writer.writerow([row[index] for index in order])
         yield from lines
         lines.clear()
     yield from lines
-
-
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 
 
 def guard_cell(text: str) -> str:
@@ -370,47 +363,32 @@ def guard_extra_cell(text: str) -> str:
     return text if _NUMBER.match(text) else guard_cell(text)
 
 
-CAPTION_COLUMNS = ("caption", "score", "source", "model")
-# Before the name of an extra that would be taken for a column of the format itself.
-_EXTRA = "extra:"
-_SOURCES = ("", "model", "edited", "human")
-
-
 def caption_fields(table: Table, row: int, cells: Mapping[str, str]) -> dict[str, Any]:
     """Return caption, score, source and model of a row, as arguments for an Annotation."""
     source = cells.get("source", "").strip().lower()
     if source not in _SOURCES:
         known = "model, edited, human or empty"
         raise table.error(row, "source", f"{source!r} is unknown; it may be {known}")
+    cell = cells.get("score", "").strip()
+    try:
+        score = number_in(cell) if cell else None
+    except ValueError:
+        raise table.error(row, "score", f"{cell!r} is not a number") from None
+    if score is not None and not math.isfinite(score):
+        raise table.error(row, "score", f"{cell!r} is not a finite number")
     return {
         "caption": unguard_cell(cells.get("caption", "")),
-        "score": _score(table, row, cells.get("score", "").strip()),
+        "score": score,
         "source": cast("Source", source),
         "model": unguard_cell(cells.get("model", "")),
     }
 
 
-def _score(table: Table, row: int, cell: str) -> float | None:
-    """Return a score, or None where the cell is empty."""
-    if not cell:
-        return None
-    try:
-        score = number_in(cell)
-    except ValueError:
-        raise table.error(row, "score", f"{cell!r} is not a number") from None
-    if not math.isfinite(score):
-        raise table.error(row, "score", f"{cell!r} is not a finite number")
-    return score
-
-
 def caption_cells(annotation: Annotation) -> list[str]:
     """Return the cells for `CAPTION_COLUMNS`."""
-    score = annotation.score
-    if score is not None and not math.isfinite(score):
-        raise FormatError(f"the score of region {annotation.uid!r} is not a finite number")
     return [
         guard_cell(annotation.caption),
-        "" if score is None else repr(float(score)),
+        annotation.score_text,
         annotation.source,
         guard_cell(annotation.model),
     ]
@@ -425,12 +403,7 @@ def extra_columns(names: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
     """Return the columns for the extras of these names, and the extra that each holds.
 
     An extra whose name a column of the format itself has stands under another one, which
-    `extra_fields` knows.
-
-    Raises
-    ------
-    FormatError
-        If an extra has no name.
+    `extra_fields` knows. An extra without a name has no column.
     """
     columns = {_EXTRA * _is_taken(name, taken) + name: name for name in names}
     if "" in columns:
@@ -475,12 +448,12 @@ def check_unique(annotations: Sequence[Annotation]) -> None:
     seen: set[tuple[str, str]] = set()
     for annotation in annotations:
         key = (annotation.image, annotation.uid)
-        if not annotation.uid or key in seen:
+        if not annotation.uid:
+            raise FormatError(f"a region of image {annotation.image!r} has no uid")
+        if key in seen:
             raise FormatError(
                 f"the uid {annotation.uid!r} appears twice in image {annotation.image!r}; "
                 "every region needs a uid of its own"
-                if annotation.uid
-                else f"a region of image {annotation.image!r} has no uid"
             )
         seen.add(key)
 
@@ -492,34 +465,33 @@ def identity(table: Table, row: int, cells: Mapping[str, str], seen: dict[Any, i
         raise table.error(row, "uid", "is empty; every region needs a uid of its own")
     own = own_uid(cells.get("image", ""), uid, seen)
     if own != uid:
-        told = table.error(row, "uid", f"{uid!r} was used before; this region is {own!r} now")
-        note("uid", str(told))
+        problem = f"{uid!r} was used before; this region is {own!r} now"
+        note("uid", str(table.error(row, "uid", problem)))
     return own
 
 
 def with_uids(table: Table) -> Table:
     """Return a table whose every row has a uid: the number of the row where there was none."""
-    has = "uid" in table.columns
-    columns = table.columns if has else (*table.columns, "uid")
-    rows = table.rows if has else tuple((row, (*cells, "")) for row, cells in table.rows)
-    at = columns.index("uid")
-    known = {cells[at] for _, cells in rows}
+    if "uid" not in table.columns:
+        rows = tuple((row, (*cells, "")) for row, cells in table.rows)
+        table = replace(table, columns=(*table.columns, "uid"), rows=rows)
+    index = table.columns.index("uid")
+    known = {cells[index] for _, cells in table.rows}
     if "" not in known:
-        return replace(table, columns=columns, rows=rows)
-    found = []
-    for row, cells in rows:
-        uid = cells[at]
-        if not uid:
-            uid = next(one for one in _counted(f"{row}") if one not in known)
-        found.append((row, (*cells[:at], uid, *cells[at + 1 :])))
+        return table
+    named = []
+    for row, cells in table.rows:
+        uid = cells[index] or _free_uid(f"{row}", known)
+        named.append((row, (*cells[:index], uid, *cells[index + 1 :])))
     note("no uid", f"{table.name}: rows without a uid get the number of their row as one")
-    return replace(table, columns=columns, rows=tuple(found))
+    return replace(table, rows=tuple(named))
 
 
-def _counted(name: str) -> Iterator[str]:
-    """Yield a name, and then the same with numbers behind it."""
-    yield name
-    yield from (f"{name}-{number}" for number in count(2))
+def _free_uid(name: str, known: set[str]) -> str:
+    """Return a name, or the name with a number behind it, that is not known."""
+    if name not in known:
+        return name
+    return next(uid for number in count(2) if (uid := f"{name}-{number}") not in known)
 
 
 def own_uid(image: str, uid: str, seen: dict[Any, int]) -> str:
@@ -530,12 +502,12 @@ def own_uid(image: str, uid: str, seen: dict[Any, int]) -> str:
     ['a', 'a-2', 'a-2-2', 'a-3']
     """
     key = (image, uid)
-    count = seen.get(key, 0) + 1
+    number = seen.get(key, 0) + 1
     own = uid
     while (image, own) in seen:
-        count += count < 2
-        own = f"{uid}-{count}"
-        count += (image, own) in seen
-    seen[key] = max(count, 1)
+        number += number < 2
+        own = f"{uid}-{number}"
+        number += (image, own) in seen
+    seen[key] = max(number, 1)
     seen.setdefault((image, own), 1)
     return own

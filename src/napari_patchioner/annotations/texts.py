@@ -1,4 +1,4 @@
-"""What a foreign format carries beside its own fields, so that nothing is lost on the way."""
+"""A record as plain texts beside the fields of a foreign format, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,28 +17,34 @@ from .wkt import members_cell, region_from_text, region_to_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from napari_patchioner.regions import Region
-
     from .record import Source
 
-# The extra that other tools call label, category or classification.
+    Show = Callable[[str, Region], Region | None]
+
 CLASS = "class"
-# The extra that holds the entry of another program's file from which a record was read.
+"""The extra that holds the class of a region: what other tools call label or category."""
+
+UNSORTED = "region"
+"""The class of a region that has none."""
+
 METADATA = "metadata"
-_OURS = ("uid", "kind", "wkt", "members", "caption", "score", "source", "model")
-# Names that a table could not tell from its own columns.
+"""The extra that holds the entry of another program's file from which a record was read."""
+
+PART = "part_of"
+"""What every shape of a set but the first has: the uid of the set."""
+
 _IMAGE = "image"
-_TAKEN = frozenset((*_OURS, _IMAGE))
-_SOURCES = ("model", "edited", "human")
+# Names that a table could not tell from its own columns.
+_TAKEN = frozenset(("uid", "kind", "wkt", "members", "caption", "score", "source", "model", _IMAGE))
 # Names that formats give to what they add to these texts; and what makes an extra another name.
 _FORMATS_OWN = frozenset(
-    ("part_of", "image.size", "caption.sha256", "ANNOTATION_DESCRIPTION", "napari_patchioner")
+    (PART, "image.size", "caption.sha256", "ANNOTATION_DESCRIPTION", "napari_patchioner")
 )
 _EXTRA = "extra:"
 
 
 def record_texts(annotation: Annotation) -> dict[str, str]:
-    """Return a record as plain texts for the free places of a format; see `annotation_from_texts`.
+    """Return a record as plain texts for the free places of a format.
 
     Parameters
     ----------
@@ -67,59 +73,47 @@ def record_texts(annotation: Annotation) -> dict[str, str]:
         wkt = region_to_text(annotation.region)
     except FormatError as error:
         raise FormatError(f"region {annotation.uid!r}: {error}") from error
-    score = annotation.score
-    if score is not None and not math.isfinite(score):
-        raise FormatError(f"the score of region {annotation.uid!r} is not a finite number")
-    texts = {
+    optional = {
         "members": members_cell(annotation.region),
         "caption": annotation.caption,
-        "score": "" if score is None else repr(float(score)),
+        "score": annotation.score_text,
         "source": annotation.source,
         "model": annotation.model,
     }
-    said = {name: text for name, text in texts.items() if text}
-    extra = {_escaped(name): text for name, text in annotation.extra.items()}
-    return {"uid": annotation.uid, "kind": annotation.kind, "wkt": wkt, **said, **extra}
-
-
-def _escaped(name: str) -> str:
-    """Return the name of an extra as one that no format uses; `annotation_from_texts` undoes it."""
-    escaped = name in _TAKEN or name in _FORMATS_OWN or name.startswith(_EXTRA)
-    return f"{_EXTRA}{name}" if escaped else name
+    extra = {
+        f"{_EXTRA}{name}"
+        if name in _TAKEN or name in _FORMATS_OWN or name.startswith(_EXTRA)
+        else name: text
+        for name, text in annotation.extra.items()
+    }
+    given = {name: text for name, text in optional.items() if text}
+    return {"uid": annotation.uid, "kind": annotation.kind, "wkt": wkt, **given, **extra}
 
 
 def record_texts_with_image(annotation: Annotation, name: str) -> dict[str, str]:
-    """Return a record as `carried` does, and its image where the file calls that another name."""
+    """Return a record as `record_texts`, and its image where the file calls that another name."""
     other = {} if annotation.image == name else {_IMAGE: annotation.image}
     return {**record_texts(annotation), **other}
 
 
-def _as_it_is(region: Region) -> Region:
-    return region
-
-
-def _word_for_word(caption: str) -> str:
-    return caption
-
-
 def annotation_from_texts(
-    carried: Mapping[str, str],
+    texts: Mapping[str, str],
     *,
     drawn: Region | None,
     image: str,
     caption: str | None,
     uid: str = "",
-    shown: Callable[[Region], Region | None] = _as_it_is,
-    told: Callable[[str], str] = _word_for_word,
+    shown: Callable[[Region], Region | None] = lambda region: region,
+    shown_caption: Callable[[str], str] = str,
     tolerance: float = 1e-3,
 ) -> Annotation:
     """Return the record that a foreign file holds, with what other tools changed in it.
 
     Parameters
     ----------
-    carried : mapping of str to str
-        What `carried` wrote into the file's free places; empty, or other people's entries, where
-        the record is not ours.
+    texts : mapping of str to str
+        What `record_texts` wrote into the file's free places; empty, or other people's entries,
+        where the record is not ours.
     drawn : Region or None
         What the file itself shows; None where it shows nothing (only for records of ours).
     image : str
@@ -132,7 +126,7 @@ def annotation_from_texts(
         Turns an exact region into what the format would show for it. Where that is within
         `tolerance` of ``drawn``, nobody touched the drawing and the exact region is taken; else
         ``drawn`` is. The same region by default.
-    told : callable
+    shown_caption : callable
         Turns a caption into what the format would say for it; as it is by default.
     tolerance : float
         How far, in pixels, other tools move a vertex by rounding it.
@@ -147,34 +141,31 @@ def annotation_from_texts(
     FormatError
         If texts of ours are broken, or a record that is not ours shows nothing.
     """
-    if not _is_ours(carried):
-        return _foreign(carried, drawn, image, caption, uid)
-    exact = region_from_text(carried["wkt"], carried["kind"], carried.get("members", ""))
-    seen = shown(exact)
-    kept = drawn is None or (seen is not None and same_drawing(seen, drawn, tolerance=tolerance))
-    source = carried.get("source", "")
+    if not {"uid", "kind", "wkt"} <= texts.keys() or texts["kind"] not in KINDS:
+        return _foreign(texts, drawn, image, caption, uid)
+    region = region_from_text(texts["wkt"], texts["kind"], texts.get("members", ""))
+    if drawn is not None:
+        expected = shown(region)
+        if expected is None or not same_drawing(expected, drawn, tolerance=tolerance):
+            region = drawn
+    source = texts.get("source", "")
     annotation = Annotation(
-        uid=carried["uid"] or uid,
-        image=carried.get(_IMAGE, image),
-        region=exact if kept or drawn is None else drawn,
-        caption=carried.get("caption", ""),
-        score=parse_score(carried.get("score", "")),
-        source=cast("Source", source if source in _SOURCES else ""),
-        model=carried.get("model", ""),
+        uid=texts["uid"] or uid,
+        image=texts.get(_IMAGE, image),
+        region=region,
+        caption=texts.get("caption", ""),
+        score=parse_score(texts.get("score", "")),
+        source=cast("Source", source if source in ("model", "edited", "human") else ""),
+        model=texts.get("model", ""),
         extra={
             name.removeprefix(_EXTRA): text
-            for name, text in carried.items()
+            for name, text in texts.items()
             if name and name not in _TAKEN
         },
     )
-    if caption is None or caption == told(annotation.caption):
+    if caption is None or caption == shown_caption(annotation.caption):
         return annotation
     return with_human_caption(annotation, caption)
-
-
-def _is_ours(carried: Mapping[str, str]) -> bool:
-    """Whether `carried` wrote these texts."""
-    return all(name in carried for name in ("uid", "kind", "wkt")) and (carried["kind"] in KINDS)
 
 
 def _foreign(
@@ -183,11 +174,11 @@ def _foreign(
     """Return the record of another tool, whose entries become extras, none under our names."""
     if drawn is None:
         raise FormatError("shows no region and holds none")
-    said = caption if caption is not None else entries.get("caption", "")
+    text = caption if caption is not None else entries.get("caption", "")
     extra = as_extras(entries)
-    if extra.get("caption_") == said:
+    if extra.get("caption_") == text:
         del extra["caption_"]
-    return Annotation(uid, image, drawn, said, extra=extra)
+    return Annotation(uid, image, drawn, text, extra=extra)
 
 
 def as_extras(entries: Mapping[str, str]) -> dict[str, str]:
@@ -217,39 +208,29 @@ def with_unique_uids(annotations: Iterable[Annotation]) -> list[Annotation]:
     """Return records with a uid of its own for each of an image: a copy made elsewhere gets a new.
 
     >>> from napari_patchioner.regions import WholeImage
-    >>> [one.uid for one in with_unique_uids([Annotation("a", "", WholeImage())] * 3)]
+    >>> [record.uid for record in with_unique_uids([Annotation("a", "", WholeImage())] * 3)]
     ['a', 'a-2', 'a-3']
     """
-    found = list(annotations)
-    used = {(one.image, one.uid) for one in found}
+    records = list(annotations)
+    used = {(record.image, record.uid) for record in records}
     # How far the copies of a name are counted: to count each from 2 would take for ever.
     counts: dict[tuple[str, str], int] = {}
-    for place, one in enumerate(found):
-        key = (one.image, one.uid)
+    for index, record in enumerate(records):
+        key = (record.image, record.uid)
         count = counts.get(key, 1)
         if key in counts:
             count += 1
-            while (one.image, f"{one.uid}-{count}") in used:
+            while (record.image, f"{record.uid}-{count}") in used:
                 count += 1
-            found[place] = replace(one, uid=f"{one.uid}-{count}")
-            used.add((one.image, f"{one.uid}-{count}"))
+            records[index] = replace(record, uid=f"{record.uid}-{count}")
+            used.add((record.image, f"{record.uid}-{count}"))
         counts[key] = count
-    return found
-
-
-PART = "part_of"
-"""What every shape of a set but the first carries: the uid of the set."""
-
-CLASS = "class"
-"""The extra that holds the class of a region, for formats that sort regions into classes."""
-
-UNSORTED = "region"
-"""The class of a region that has none."""
+    return records
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One shape in a foreign file.
+    """One shape in a foreign file; sets are several, member by member.
 
     Attributes
     ----------
@@ -262,7 +243,7 @@ class Shape:
     caption : str or None
         What the file says about it; None where it has no place for captions.
     texts : mapping of str to str
-        What `carried` wrote, or ``{PART: uid}``, or entries of other people.
+        What `record_texts` wrote, or ``{PART: uid}``, or entries of other people.
     label : str or None
         The class the file sorts it into; None where it has no classes.
     """
@@ -303,87 +284,55 @@ def shown_as(
     return as_one(shown, counted if union is None else union)
 
 
-def gather(
-    shapes: Sequence[Shape],
-    show: Callable[[str, Region], Region | None],
-    told: Callable[[str], str] = str,
-) -> list[Annotation]:
-    """Return the records that shapes make, members of sets put together again.
-
-    Parameters
-    ----------
-    shapes : sequence of Shape
-        In the order of the file.
-    show : callable
-        What the format shows for a member of a region on an image; None if nothing.
-    told : callable
-        What the format says for a caption.
-
-    Returns
-    -------
-    list of Annotation
-        One per record, in the order of their first shapes, every uid once per image.
-
-    Raises
-    ------
-    FormatError
-        Names the region whose record is broken.
-    """
-    return [one for one, _ in gather_with_places(shapes, show, told)]
+def gather(shapes: Sequence[Shape], show: Show) -> list[Annotation]:
+    """Return the records that shapes make; see `gather_with_places`."""
+    return [record for record, _ in gather_with_places(shapes, show)]
 
 
 def gather_with_places(
-    shapes: Sequence[Shape],
-    show: Callable[[str, Region], Region | None],
-    told: Callable[[str], str] = str,
-    where: str = "",
+    shapes: Sequence[Shape], show: Show, where: str = ""
 ) -> list[tuple[Annotation, tuple[int, ...]]]:
-    """Return the records that shapes make, each with the numbers of its shapes.
+    """Return the records that shapes make, sets put together again, and the numbers of the shapes.
 
-    Parameters
-    ----------
-    shapes, show, told
-        As for `gather`.
-    where : str
-        The file. With it, a record that is broken is left out, where notes are taken.
+    In the order of their first shapes, every uid once per image. ``show`` says what the format
+    shows for a member of a region on an image; with ``where``, the file, a broken record is left
+    out where notes are taken.
     """
-    rest: dict[tuple[str, str], list[int]] = {}
+    members: dict[tuple[str, str], list[int]] = {}
     firsts: list[tuple[int, Shape]] = []
-    known = {(one.image, one.texts.get("uid", "")) for one in shapes if PART not in one.texts}
-    for place, one in enumerate(shapes):
-        key = (one.image, one.texts.get(PART, ""))
-        if PART in one.texts and key in known:
-            rest.setdefault(key, []).append(place)
-        elif PART in one.texts:
-            firsts.append((place, replace(one, texts={})))
+    known = {
+        (shape.image, shape.texts.get("uid", "")) for shape in shapes if PART not in shape.texts
+    }
+    for number, shape in enumerate(shapes):
+        key = (shape.image, shape.texts.get(PART, ""))
+        if PART not in shape.texts:
+            firsts.append((number, shape))
+        elif key in known:
+            members.setdefault(key, []).append(number)
         else:
-            firsts.append((place, one))
-    found: list[tuple[Annotation, tuple[int, ...]]] = []
-    for place, one in firsts:
-        others = rest.pop((one.image, one.texts.get("uid", "")), []) if one.texts else []
+            firsts.append((number, replace(shape, texts={})))
+    records, numbers = [], []
+    for number, shape in firsts:
+        key = (shape.image, shape.texts.get("uid", ""))
+        others = members.pop(key, []) if shape.texts else []
         with leaving_out("region") if where else nullcontext():
             try:
-                record = _record(one, [shapes[other] for other in others], show, told)
+                records.append(_record(shape, [shapes[other] for other in others], show))
             except FormatError as error:
-                before = f"{where}: " if where else ""
-                called = one.texts.get("uid", one.uid)
-                raise FormatError(f"{before}region {called!r}: {error}") from error
-            found.append((record, (place, *others)))
-    records = with_unique_uids(one for one, _ in found)
-    return [(one, places) for one, (_, places) in zip(records, found, strict=True)]
+                uid = shape.texts.get("uid", shape.uid)
+                file = f"{where}: " if where else ""
+                raise FormatError(f"{file}region {uid!r}: {error}") from error
+            numbers.append((number, *others))
+    return list(zip(with_unique_uids(records), numbers, strict=True))
 
 
-def _record(
-    first: Shape,
-    others: Sequence[Shape],
-    show: Callable[[str, Region], Region | None],
-    told: Callable[[str], str],
-) -> Annotation:
+def _record(first: Shape, others: Sequence[Shape], show: Show) -> Annotation:
     """Return the record that one shape, or the shapes of a set, make."""
     union = first.texts.get("members", "").startswith("union")
-    parts = [one.region for one in (first, *others) if one.region is not None]
-    said = told(first.texts.get("caption", ""))
-    changed = [one.caption for one in (first, *others) if one.caption not in (None, said)]
+    shapes = (first, *others)
+    parts = [shape.region for shape in shapes if shape.region is not None]
+    written = first.texts.get("caption", "")
+    changed = [shape.caption for shape in shapes if shape.caption not in (None, written)]
     record = annotation_from_texts(
         first.texts,
         drawn=as_one(parts, union),
@@ -391,6 +340,5 @@ def _record(
         caption=changed[0] if changed and others else first.caption,
         uid=first.uid,
         shown=lambda region: shown_as(region, lambda part: show(first.image, part), union),
-        told=told,
     )
     return with_class(record, first.label)

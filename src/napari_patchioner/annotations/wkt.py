@@ -1,10 +1,10 @@
-"""Regions as well-known text, and back.
+"""Regions as text and back, exactly: well-known text, and runs of pixels for masks.
 
 Well-known text is in ``x y`` image pixels with pixel corners at integers, so ``x = column + 0.5``
-and ``y = row + 0.5``. This is the only place where the two meet.
+and ``y = row + 0.5``.
 
 =========  =================================================================================
-kind       well-known text
+kind       text
 =========  =================================================================================
 box        POLYGON, its four corners
 polygon    POLYGON without holes
@@ -14,6 +14,8 @@ trace      LINESTRING (POINT for a single position); MULTIPOINT where the points
 point      POINT
 set        GEOMETRYCOLLECTION of the above (MULTIPOLYGON is read as well)
 image      POLYGON EMPTY (a POLYGON around the whole image and an empty cell are read as well)
+mask       RLE (x y, width height, runs): the corner of its first pixel, its size, and its
+           pixels as COCO writes them (`rle`)
 =========  =================================================================================
 """
 
@@ -40,13 +42,21 @@ from napari_patchioner.regions import (
 )
 
 from .rle import decode_runs, encode_runs, mask_runs, runs_mask
+from .xy import BOX_TOLERANCE, from_xy, to_xy
 
-_EMPTY = "POLYGON EMPTY"
 _PARENTHESES = re.compile("[()]")
 # A GEOMETRYCOLLECTION of MULTIPOLYGONs, and some to spare.
 _DEEPEST = 8
-# What counts as an upright rectangle when a table says "box", in pixels.
-_BOX_TOLERANCE = 1e-6
+_TYPES = {
+    "box": ("Polygon",),
+    "polygon": ("Polygon",),
+    "ellipse": ("Polygon",),
+    "trace": ("LineString", "LinearRing", "MultiPoint", "Point"),
+    "point": ("Point",),
+    "image": ("Polygon", "GeometryCollection"),
+}
+_RLE = re.compile(r"\s*RLE\s*\(\s*(-?\d+) (-?\d+)\s*,\s*(\d+) (\d+)\s*,\s*([0-o]*)\s*\)\s*\Z")
+_COLLECTION = re.compile(r"\s*GEOMETRYCOLLECTION\s*\((.*)\)\s*\Z", re.DOTALL)
 
 
 def region_to_wkt(region: Region) -> str:
@@ -67,53 +77,41 @@ def region_to_wkt(region: Region) -> str:
     FormatError
         If the region is a mask, has too few vertices, or a coordinate is not finite.
 
+    >>> from napari_patchioner.regions import Box
     >>> region_to_wkt(Box(-0.5, -0.5, 1.5, 3.5))
     'POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))'
     """
     if isinstance(region, WholeImage):
-        return _EMPTY
+        return "POLYGON EMPTY"
     if isinstance(region, RegionSet):
         if not region.members:
             raise FormatError("a set needs at least one member, but this one has none")
         return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_wkt, region.members))})"
+    coords = region.coords()
     if isinstance(region, Point):
-        return f"POINT ({_numbers([[region.row, region.column]])})"
+        return f"POINT ({_numbers(coords)})"
     if isinstance(region, Trace):
-        return _trace_to_wkt(region)
-    return f"POLYGON (({_numbers(_ring(region))}))"
-
-
-def _ring(region: Region) -> npt.NDArray[np.float64]:
-    """Return the closed ring of a box, polygon or ellipse, shape (n + 1, 2)."""
-    if region.kind not in ("box", "ellipse", "polygon"):
-        raise FormatError(f"a {region.kind} cannot be written as well-known text")
-    corners = region.coords()
-    if corners.ndim != 2 or len(corners) < 3:
-        raise FormatError(f"a {region.kind} needs at least 3 vertices, but has {len(corners)}")
-    return np.concatenate([corners, corners[:1]])
-
-
-def _trace_to_wkt(trace: Trace) -> str:
-    """Return a trace as LINESTRING, POINT or MULTIPOINT."""
-    if len(trace.points) == 0:
-        raise FormatError("a trace needs at least one point, but this one has none")
-    numbers = _numbers(trace.points)
-    if not trace.connected:
-        return f"MULTIPOINT (({numbers.replace(', ', '), (')}))"
-    return f"{'POINT' if len(trace.points) == 1 else 'LINESTRING'} ({numbers})"
+        if len(coords) == 0:
+            raise FormatError("a trace needs at least one point, but this one has none")
+        numbers = _numbers(coords)
+        if not region.connected:
+            return f"MULTIPOINT (({numbers.replace(', ', '), (')}))"
+        return f"{'POINT' if len(coords) == 1 else 'LINESTRING'} ({numbers})"
+    if isinstance(region, Mask):
+        raise FormatError("a mask cannot be written as well-known text")
+    if coords.ndim != 2 or len(coords) < 3:
+        raise FormatError(f"a {region.kind} needs at least 3 vertices, but has {len(coords)}")
+    return f"POLYGON (({_numbers(np.concatenate([coords, coords[:1]]))}))"
 
 
 def _numbers(points: npt.ArrayLike) -> str:
     """Return ``(row, column)`` points as ``x y`` pairs in full precision."""
-    shifted = np.asarray(points, float) + 0.5
+    shifted = to_xy(points)
     if not np.isfinite(shifted).all():
         raise FormatError("a coordinate is not a finite number")
-    return ", ".join(f"{_exact(x)} {_exact(y)}" for y, x in shifted.tolist())
-
-
-def _exact(number: float) -> str:
-    """Return the shortest text that stands for exactly this number."""
-    return repr(number).removesuffix(".0")
+    # The shortest text that stands for exactly this number.
+    exact = [[repr(number).removesuffix(".0") for number in pair] for pair in shifted.tolist()]
+    return ", ".join(map(" ".join, exact))
 
 
 def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
@@ -145,7 +143,12 @@ def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
     """
     if kind == "image" and not wkt.strip():
         return WholeImage()
-    _check_nesting(wkt)
+    # Text nested more deeply than any region is refused before a parser goes down into it.
+    depth = 0
+    for sign in _PARENTHESES.findall(wkt):
+        depth += 1 if sign == "(" else -1
+        if depth > _DEEPEST:
+            raise FormatError("is well-known text nested too deeply; a set may not hold sets")
     try:
         geometry = shapely.from_wkt(wkt)
     except shapely.errors.ShapelyError as error:
@@ -157,44 +160,10 @@ def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
     return region_from_geometry(geometry, kind, members)
 
 
-def _check_nesting(wkt: str) -> None:
-    """Refuse text nested more deeply than any region, before a parser goes down into it."""
-    depth = 0
-    for sign in _PARENTHESES.findall(wkt):
-        depth += 1 if sign == "(" else -1
-        if depth > _DEEPEST:
-            raise FormatError("is well-known text nested too deeply; a set may not hold sets")
-
-
 def region_from_geometry(geometry: Any, kind: str, members: str = "") -> Region:
     """Return the region of a given kind that a shapely geometry outlines, as `region_from_wkt`."""
     if kind == "set":
         return _set_of(geometry, members)
-    _check_type(geometry, kind)
-    if kind == "image":
-        return WholeImage()
-    if geometry.is_empty:
-        raise FormatError(f"a {kind} may not be empty")
-    points = np.ascontiguousarray(shapely.get_coordinates(geometry)[:, ::-1]) - 0.5
-    if kind == "point":
-        return Point(float(points[0, 0]), float(points[0, 1]))
-    if kind == "trace":
-        return Trace(points, connected=geometry.geom_type != "MultiPoint")
-    return _outlined(geometry, points[:-1], kind)
-
-
-_TYPES = {
-    "box": ("Polygon",),
-    "polygon": ("Polygon",),
-    "ellipse": ("Polygon",),
-    "trace": ("LineString", "LinearRing", "MultiPoint", "Point"),
-    "point": ("Point",),
-    "image": ("Polygon", "GeometryCollection"),
-}
-
-
-def _check_type(geometry: Any, kind: str) -> None:
-    """Refuse a geometry that the kind cannot be."""
     if kind not in _TYPES:
         raise FormatError(
             f"the kind {kind!r} is unknown; it may be one of {', '.join(_TYPES)}, set"
@@ -202,19 +171,25 @@ def _check_type(geometry: Any, kind: str) -> None:
     if geometry.geom_type not in _TYPES[kind]:
         expected = _TYPES[kind][0].upper()
         raise FormatError(f"a {kind} must be a {expected}, not a {geometry.geom_type.upper()}")
-
-
-def _outlined(polygon: Any, corners: npt.NDArray[np.float64], kind: str) -> Region:
-    """Return the box, ellipse or polygon inside an outline."""
-    if len(polygon.interiors):
+    if kind == "image":
+        return WholeImage()
+    if geometry.is_empty:
+        raise FormatError(f"a {kind} may not be empty")
+    points = from_xy(shapely.get_coordinates(geometry))
+    if kind == "point":
+        return Point(float(points[0, 0]), float(points[0, 1]))
+    if kind == "trace":
+        return Trace(points, connected=geometry.geom_type != "MultiPoint")
+    if len(geometry.interiors):
         raise FormatError("a polygon with a hole cannot be read; split it into parts without holes")
+    corners = points[:-1]
     if kind == "polygon":
         return Polygon(corners)
     if kind == "ellipse":
         if len(corners) != 4:
             raise FormatError(f"an ellipse needs the 4 corners around it, but has {len(corners)}")
         return Ellipse(corners)
-    box = upright_box(corners, tolerance=_BOX_TOLERANCE)
+    box = upright_box(corners, tolerance=BOX_TOLERANCE)
     if box is None:
         raise FormatError("a box must be an upright rectangle; call any other outline a polygon")
     return box
@@ -232,20 +207,18 @@ def _set_of(geometry: Any, members: str) -> RegionSet:
             f"the members {members!r} do not fit a set of {len(parts)}; leave the cell empty, or "
             "write 'sum:' or 'union:' and the kind of each"
         )
-    pairs = zip(parts, kinds, strict=True)
-    return RegionSet(tuple(_member(part, kind) for part, kind in pairs), how.strip() == "union")
-
-
-def _member(part: Any, kind: str) -> Region:
-    """Return one member of a set, which may be anything but a set."""
-    if kind == "set":
-        raise FormatError("a set may not hold another set")
-    return region_from_geometry(part, kind)
+    regions = []
+    for part, kind in zip(parts, kinds, strict=True):
+        if kind == "set":
+            raise FormatError("a set may not hold another set")
+        regions.append(region_from_geometry(part, kind))
+    return RegionSet(tuple(regions), how.strip() == "union")
 
 
 def members_cell(region: Region) -> str:
-    """Return what the parts of a set are, which well-known text alone cannot tell.
+    """Return what the parts of a set are, which well-known text alone does not say.
 
+    >>> from napari_patchioner.regions import Box
     >>> members_cell(RegionSet((Box(0, 0, 4, 4), Point(2, 2))))
     'sum: box point'
     """
@@ -256,7 +229,7 @@ def members_cell(region: Region) -> str:
 
 
 def guess_kind(geometry: Any) -> str:
-    """Return the kind that a geometry most likely is, when nothing else tells."""
+    """Return the kind that a geometry most likely is, when nothing else says."""
     if geometry.geom_type == "Polygon":
         if geometry.is_empty:
             return "image"
@@ -266,10 +239,6 @@ def guess_kind(geometry: Any) -> str:
     if geometry.geom_type not in kinds:
         raise FormatError(f"a set may not hold a {geometry.geom_type.upper()}")
     return kinds[geometry.geom_type]
-
-
-_RLE = re.compile(r"\s*RLE\s*\(\s*(-?\d+) (-?\d+)\s*,\s*(\d+) (\d+)\s*,\s*([0-o]*)\s*\)\s*\Z")
-_COLLECTION = re.compile(r"\s*GEOMETRYCOLLECTION\s*\((.*)\)\s*\Z", re.DOTALL)
 
 
 def region_to_text(region: Region) -> str:
@@ -285,22 +254,18 @@ def region_to_text(region: Region) -> str:
     'RLE (20 10, 2 2, 13)'
     """
     if isinstance(region, Mask):
-        return _mask_to_text(region)
-    if isinstance(region, RegionSet) and any(isinstance(one, Mask) for one in region.members):
-        return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_text, region.members))})"
+        if region.pixels.ndim != 2 or not region.pixels.any():
+            raise FormatError("a mask needs at least one pixel, but this one has none")
+        height, width = region.pixels.shape
+        row, column = (int(edge) for edge in region.offset)
+        return f"RLE ({column} {row}, {width} {height}, {encode_runs(mask_runs(region.pixels))})"
+    if any(isinstance(part, Mask) for part in region.parts()):
+        return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_text, region.parts()))})"
     return region_to_wkt(region)
 
 
-def _mask_to_text(mask: Mask) -> str:
-    if mask.pixels.ndim != 2 or not mask.pixels.any():
-        raise FormatError("a mask needs at least one pixel, but this one has none")
-    height, width = mask.pixels.shape
-    row, column = (int(edge) for edge in mask.offset)
-    return f"RLE ({column} {row}, {width} {height}, {encode_runs(mask_runs(mask.pixels))})"
-
-
 def region_from_text(text: str, kind: str, members: str = "") -> Region:
-    """Return the region a text tells of; undoes `region_to_text`.
+    """Return the region a text stands for; undoes `region_to_text`.
 
     Parameters
     ----------
@@ -317,38 +282,33 @@ def region_from_text(text: str, kind: str, members: str = "") -> Region:
         If the text cannot be parsed or does not fit the kind.
     """
     if kind == "mask":
-        return _mask_from_text(text)
+        match = _RLE.match(text)
+        if match is None:
+            raise FormatError("is no mask, such as 'RLE (20 10, 2 2, 13)'")
+        column, row, width, height = (int(number) for number in match.groups()[:4])
+        pixels = runs_mask(decode_runs(match[5]), height, width)
+        if not pixels.any():
+            raise FormatError("a mask needs at least one pixel, but this one has none")
+        return Mask(pixels, (row, column))
     collection = _COLLECTION.match(text) if kind == "set" and "RLE" in text else None
     if collection is None:
         return region_from_wkt(text, kind, members)
     how, _, named = members.partition(":")
-    parts, kinds = _parts(collection[1]), named.split()
+    parts, kinds = _split(collection[1]), named.split()
     if how.strip() not in ("sum", "union") or len(kinds) != len(parts) or "set" in kinds:
         raise FormatError(
             f"the members {members!r} do not fit a set of {len(parts)} with masks; write 'sum:' "
             "or 'union:' and the kind of each"
         )
-    regions = tuple(map(region_from_text, parts, kinds))
-    return RegionSet(regions, how.strip() == "union")
+    return RegionSet(tuple(map(region_from_text, parts, kinds)), how.strip() == "union")
 
 
-def _mask_from_text(text: str) -> Mask:
-    match = _RLE.match(text)
-    if match is None:
-        raise FormatError("is no mask, such as 'RLE (20 10, 2 2, 13)'")
-    column, row, width, height = (int(number) for number in match.groups()[:4])
-    pixels = runs_mask(decode_runs(match[5]), height, width)
-    if not pixels.any():
-        raise FormatError("a mask needs at least one pixel, but this one has none")
-    return Mask(pixels, (row, column))
-
-
-def _parts(inner: str) -> list[str]:
+def _split(inner: str) -> list[str]:
     """Return what stands between the commas that are within no parentheses."""
     parts, depth, start = [], 0, 0
-    for place, sign in enumerate(inner):
+    for index, sign in enumerate(inner):
         depth += (sign == "(") - (sign == ")")
         if sign == "," and depth == 0:
-            parts.append(inner[start:place].strip())
-            start = place + 1
+            parts.append(inner[start:index].strip())
+            start = index + 1
     return [*parts, inner[start:].strip()]

@@ -267,7 +267,7 @@ def _read_roi(
         return shown_as(region, lambda part: shown(part, size), union)
 
     result = annotation_from_texts(
-        texts, drawn=drawn, image=image, caption=said, uid=uid, shown=show, told=legal
+        texts, drawn=drawn, image=image, caption=said, uid=uid, shown=show, shown_caption=legal
     )
     yield _in_plane(result, shapes)
 
