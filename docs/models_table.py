@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_patchioner.models._card import size_text
-from napari_patchioner.models._catalog import presets
+from napari_patchioner.models.catalog import presets
+from napari_patchioner.models.preset import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from napari_patchioner.models._preset import Preset
+    from napari_patchioner.models.preset import Preset
 
 PAGE = Path(__file__).with_name("models.md")
 

@@ -21,8 +21,8 @@ from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import Cancelled, ImageError
 from napari_patchioner.grids import GridStore
-from napari_patchioner.models._embedded import FOLDER
-from napari_patchioner.models._parts import BACKBONES
+from napari_patchioner.models.embedded import FOLDER
+from napari_patchioner.models.parts import BACKBONES
 from napari_patchioner.regions import Box, Point, Trace, WholeImage
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from small_presets import WEIGHTS, contents, prepare, preset
 
 from napari_patchioner._cli._bar import Bar
 from napari_patchioner.cli import main
-from napari_patchioner.models._store import installed, store_folder
+from napari_patchioner.models.store import installed, store_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari_patchioner.models._preset import Preset
+    from napari_patchioner.models.preset import Preset
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
-    monkeypatch.setattr("napari_patchioner.models._stream.WAIT_S", 0.01)
-    monkeypatch.setattr("napari_patchioner.models._catalog.presets", _catalog)
-    monkeypatch.setattr("napari_patchioner.models._install._prepare", prepare)
+    monkeypatch.setattr("napari_patchioner.models.hub.WAIT_S", 0.01)
+    monkeypatch.setattr("napari_patchioner.models.catalog.presets", _catalog)
+    monkeypatch.setattr("napari_patchioner.models.install._prepare", prepare)
     with serve(contents()) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server

@@ -16,8 +16,8 @@ from napari_patchioner.evaluation.datasets.records import read_json
 from napari_patchioner.evaluation.protocols.predictions import read_predictions
 from napari_patchioner.evaluation.protocols.scoring import read_scores
 from napari_patchioner.images import read_image
-from napari_patchioner.models import _sentences
-from napari_patchioner.models._parse import read_preset
+from napari_patchioner.models.catalog import read_preset
+from napari_patchioner.models.prepare import read_sentences
 from napari_patchioner.pyramid import open_image
 
 READERS = [
@@ -28,7 +28,7 @@ READERS = [
     read_predictions,
     read_scores,
     read_image,
-    _sentences.read_sentences,
+    read_sentences,
     read_preset,
     open_image,
     lambda path: convert_hdf5(path, path.with_name("out"), provenance={}),
@@ -46,8 +46,8 @@ def test_pipes_and_devices_are_refused(read, tmp_path):
 
 
 def test_sentences_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(_sentences, "_LARGEST", 1000)
+    monkeypatch.setattr("napari_patchioner.models.prepare._LARGEST", 1000)
     with gzip.open(tmp_path / "a.gz", "wb") as file:
         file.write(b"a\n" * 1000)
     with pytest.raises(ModelError, match="unpacks to more than 1,000 bytes"):
-        _sentences.read_sentences(tmp_path / "a.gz")
+        read_sentences(tmp_path / "a.gz")

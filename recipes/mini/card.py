@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.annotations import encode_text, write_bytes
 from napari_patchioner.evaluation.protocols.page import markdown_table
 from napari_patchioner.images import read_picture
-from napari_patchioner.models._embedded import FOLDER as EMBEDDED
-from napari_patchioner.models._embedded import HEADS, load_embedded
+from napari_patchioner.models.embedded import FOLDER as EMBEDDED
+from napari_patchioner.models.embedded import HEADS, load_embedded
 from napari_patchioner.regions import Box, WholeImage
 
 from .coco_folders import development_images

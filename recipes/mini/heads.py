@@ -14,7 +14,7 @@ from napari_patchioner.bridges._head import ConceptHead, load_imagenet
 from napari_patchioner.bridges.concepts import ConceptBridge
 from napari_patchioner.decoders._concepts import ATTRIBUTES, load_concepts
 from napari_patchioner.evaluation.metrics.mention import mentions
-from napari_patchioner.models._embedded import FOLDER, HEADS, NEAR
+from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR
 
 from .concept_map import concept_index
 from .crossval import FOLDS, folds_of

@@ -16,7 +16,7 @@ import torch
 
 from napari_patchioner.backbones.mini import SIZE
 from napari_patchioner.decoders._concepts import load_concepts
-from napari_patchioner.models._embedded import FOLDER
+from napari_patchioner.models.embedded import FOLDER
 
 from .backbone import write_backbone
 from .coco_folders import development_images

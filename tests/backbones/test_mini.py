@@ -6,7 +6,7 @@ from napari_patchioner.backbones._threads import _cores, spare_core
 from napari_patchioner.backbones.mini import GRID_SIDE, MiniBackbone, grid_shape
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
-from napari_patchioner.models._embedded import FOLDER
+from napari_patchioner.models.embedded import FOLDER
 
 WEIGHTS = FOLDER / "backbone.safetensors"
 GATE = FOLDER / "gate.safetensors"

@@ -45,9 +45,8 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.backbones._projection import Projection
 from napari_patchioner.cli import main
-from napari_patchioner.models._catalog import presets
-from napari_patchioner.models._parse import parse_preset
-from napari_patchioner.models._prepare import prepare
+from napari_patchioner.models.catalog import parse_preset, presets
+from napari_patchioner.models.prepare import prepare
 from napari_patchioner.regions import Box
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ def hub(world: Path) -> Iterator[str]:
             repos.setdefault(f"{owner}/{name}", {})["/".join(rest)] = path.read_bytes()
     with pytest.MonkeyPatch.context() as patch, serve(repos) as server:
         catalog = {name: tiny(name) for name in presets()}
-        patch.setattr("napari_patchioner.models._catalog.presets", lambda: catalog)
+        patch.setattr("napari_patchioner.models.catalog.presets", lambda: catalog)
         yield server.url
 
 

@@ -34,7 +34,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("napari_patchioner.models._stream.WAIT_S", 0.01)
+    monkeypatch.setattr("napari_patchioner.models.hub.WAIT_S", 0.01)
     return tmp_path
 
 

@@ -16,9 +16,8 @@ from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import prefix_gpt_from_decap
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.models import Part, combine
-from napari_patchioner.models._assemble import assemble
-from napari_patchioner.models._preset import Preset
-from napari_patchioner.models._provenance import check_provenance, describe
+from napari_patchioner.models.assemble import assemble, check_provenance, describe
+from napari_patchioner.models.preset import Preset
 from napari_patchioner.regions import Box, WholeImage
 
 if TYPE_CHECKING:

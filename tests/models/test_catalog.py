@@ -10,10 +10,9 @@ from importlib import import_module
 import pytest
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models._catalog import FOLDER, ORDER, presets
-from napari_patchioner.models._parts import KINDS, part_kind
-from napari_patchioner.models._prepare import MAKERS
-from napari_patchioner.models._sentences import SHIPPED, read_sentences
+from napari_patchioner.models.catalog import FOLDER, ORDER, presets
+from napari_patchioner.models.parts import KINDS, part_kind
+from napari_patchioner.models.prepare import MAKERS, SHIPPED, read_sentences
 
 RELEASED = tuple(f"talk2dino-b-{name}" for name in ("decap", "capdec", "viecap", "meacap"))
 # What the four released models need and no more: each gigabyte counts for who downloads it.
@@ -91,7 +90,7 @@ def test_every_kind_of_part_can_be_opened():
 
 def test_reading_the_catalog_loads_nothing_heavy():
     code = (
-        "import sys; from napari_patchioner.models._catalog import presets; presets();"
+        "import sys; from napari_patchioner.models.catalog import presets; presets();"
         "heavy = {'torch', 'transformers', 'h5py', 'qtpy', 'huggingface_hub'} & sys.modules.keys();"
         "assert not heavy, heavy"
     )

@@ -6,7 +6,7 @@ import pytest
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models import available_models, load_model
-from napari_patchioner.models._embedded import FOLDER, HEADS, NEAR, SHARED, load_embedded
+from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR, SHARED, load_embedded
 from napari_patchioner.regions import Box, WholeImage
 
 LARGEST = 45e6

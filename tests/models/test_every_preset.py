@@ -18,9 +18,9 @@ from napari_patchioner.backbones import RegionEncoder
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import pool
-from napari_patchioner.models._assemble import assemble
-from napari_patchioner.models._catalog import ORDER, presets
-from napari_patchioner.models._prepare import prepare
+from napari_patchioner.models.assemble import assemble
+from napari_patchioner.models.catalog import ORDER, presets
+from napari_patchioner.models.prepare import prepare
 from napari_patchioner.regions import (
     Box,
     Mask,

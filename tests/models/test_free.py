@@ -8,13 +8,9 @@ import pytest
 from huggingface_hub import hf_hub_download
 from small_presets import BANK, WEIGHTS, contents, prepare, preset
 
-from napari_patchioner.models._free import forget_half_made
-from napari_patchioner.models._install import install
-from napari_patchioner.models._listing import CONVERTED, files_of
-from napari_patchioner.models._local import cache_folder
-from napari_patchioner.models._preset import PresetFile
-from napari_patchioner.models._remove import remove
-from napari_patchioner.models._store import installed, ours, read_record, store_folder
+from napari_patchioner.models.install import CONVERTED, files_of, forget_half_made, install, remove
+from napari_patchioner.models.preset import PresetFile
+from napari_patchioner.models.store import cache_folder, installed, read_record, store_folder
 
 FILES = contents()
 RAW = len(FILES["some/decoder"][BANK])
@@ -44,8 +40,7 @@ def test_a_converted_download_is_freed_and_the_model_stays_whole(hub):
     files = installed(preset())
     assert files["bank"].read_bytes() == FILES["some/decoder"][BANK][::-1]
     assert (files["vision"] / WEIGHTS).read_bytes() == FILES["some/backbone"][WEIGHTS]
-    assert FILES["some/decoder"][BANK] not in contents_of(cache_folder())
-    assert all(path.exists() for path in ours())
+    assert FILES["some/decoder"][BANK] not in contents_of(store_folder())
     hub.requests.clear()
     assert get() == 0
     assert hub.requests == []
@@ -54,7 +49,7 @@ def test_a_converted_download_is_freed_and_the_model_stays_whole(hub):
 def test_it_is_kept_if_a_person_says_so(hub):
     hub.repos = FILES
     assert get(keep=True) == 0
-    assert FILES["some/decoder"][BANK] in contents_of(cache_folder())
+    assert FILES["some/decoder"][BANK] in contents_of(store_folder())
     assert remove(preset()) >= 2 * RAW
 
 
@@ -107,7 +102,7 @@ def test_nothing_is_freed_for_a_model_that_was_not_made(hub):
 
     with pytest.raises(KeyError):
         install(preset(), prepare=fails)
-    assert FILES["some/decoder"][BANK] in contents_of(cache_folder())
+    assert FILES["some/decoder"][BANK] in contents_of(store_folder())
 
 
 def test_files_of_a_role_that_were_put_together_to_be_converted_are_freed_too(hub):
@@ -135,7 +130,7 @@ def test_files_of_a_role_that_were_put_together_to_be_converted_are_freed_too(hu
 
 def test_a_person_is_told_that_it_was_converted(hub, monkeypatch):
     hub.repos = FILES
-    monkeypatch.setattr("napari_patchioner.models._catalog.presets", lambda: {"small": preset()})
+    monkeypatch.setattr("napari_patchioner.models.catalog.presets", lambda: {"small": preset()})
     before = {name: where for _, name, _, _, where in files_of("small")}
     assert set(before.values()) == {""}
     get()

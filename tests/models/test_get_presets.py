@@ -12,7 +12,7 @@ from tiny_presets import tiny
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models import available_models, get_model, load_model, remove_model
-from napari_patchioner.models._catalog import ORDER
+from napari_patchioner.models.catalog import ORDER
 from napari_patchioner.regions import Box, WholeImage
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hub_server import HubServer
 
-    from napari_patchioner.models._preset import Preset
+    from napari_patchioner.models.preset import Preset
 
 
 def publish(preset: Preset, hub: HubServer, folder: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_preset_comes_through_failures_and_then_needs_no_network(
     name, hub, places, monkeypatch, cut_off
 ):
     preset = tiny(name)
-    monkeypatch.setattr("napari_patchioner.models._catalog.presets", lambda: {name: preset})
+    monkeypatch.setattr("napari_patchioner.models.catalog.presets", lambda: {name: preset})
     folder = places / "given"
     publish(preset, hub, folder)
     options = {"folder": folder} if preset.elsewhere else {}

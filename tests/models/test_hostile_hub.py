@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from filelock import FileLock
 from small_presets import WEIGHTS, contents, prepare, preset
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models._add import add_model
-from napari_patchioner.models._hub import is_safe
-from napari_patchioner.models._install import install
-from napari_patchioner.models._local import cache_folder, cache_name
-from napari_patchioner.models._parse import parse_preset
-from napari_patchioner.models._parts import open_part
-from napari_patchioner.models._preset import Part, PresetFile
-from napari_patchioner.models._remove import remove
-from napari_patchioner.models._store import installed, ours, store_folder
+from napari_patchioner.models.catalog import parse_preset
+from napari_patchioner.models.hub import is_safe
+from napari_patchioner.models.install import add_model, install, remove
+from napari_patchioner.models.parts import open_part
+from napari_patchioner.models.preset import Part, PresetFile
+from napari_patchioner.models.store import installed, store_folder
 
 VISION = "some/backbone"
 
@@ -73,7 +69,7 @@ def test_odd_answers_are_refused_and_nothing_is_written(holding, tmp_path, lie):
     assert len(told) < 1000
     assert holding.fetched() == []
     left = {path for path in tmp_path.rglob("*") if path.is_file()} - set(before)
-    assert {path.name for path in left} <= {"_lock", "_ours.json"}
+    assert {path.name for path in left} <= {"_lock"}
 
 
 @pytest.mark.parametrize("name", ["bank-../../x.h5", "bank-/x.h5", "bank-\\x.h5", "bank-\0.h5"])
@@ -93,8 +89,8 @@ def test_a_glob_never_takes_a_name_that_leaves_its_folder(holding, name):
 def test_a_file_is_not_taken_from_other_than_the_web(holding, address):
     holding.handed_to = address
     sentence(lambda: install(preset(), prepare=prepare))
-    blobs = cache_folder() / cache_name(VISION) / "blobs"
-    assert all(not path.stat().st_size for path in blobs.glob("*"))
+    brought = (store_folder() / "_files").rglob("*")
+    assert all(not path.stat().st_size for path in brought if path.is_file())
 
 
 def test_what_is_sent_beyond_the_stated_size_is_not_taken(holding):
@@ -107,28 +103,11 @@ def test_what_is_sent_beyond_the_stated_size_is_not_taken(holding):
 
 
 def test_two_programs_never_write_one_download(holding):
-    """The lock is the one of the hub's library; whoever waited takes what the other brought."""
-    install(preset(), prepare=prepare)
-    [blob] = {path.resolve() for path in cache_folder().rglob(WEIGHTS)}
-    data = blob.read_bytes()
-    remove(preset())
-    locks = cache_folder() / ".locks" / cache_name(VISION)
-    locks.mkdir(parents=True)
-    other = FileLock(locks / f"{blob.name}.lock", thread_local=False)
-    other.acquire()
-    holding.requests.clear()
-    waiting = threading.Event()
-
-    def progress(fraction, message):
-        if "waiting for another program" in message and not waiting.is_set():
-            waiting.set()
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            blob.write_bytes(data)
-            other.release()
-
-    install(preset(), prepare=prepare, progress=progress)
-    assert waiting.is_set()
-    assert holding.fetched(WEIGHTS) == []
+    """The store is locked for as long as a model is got; whoever waited finds it there."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: install(preset(), prepare=prepare), range(2)))
+    assert len(holding.fetched(WEIGHTS)) == 1
+    assert not list(store_folder().rglob("*.incomplete"))
 
 
 def test_removing_follows_no_link_out_of_the_store(holding, tmp_path):
@@ -143,8 +122,6 @@ def test_removing_follows_no_link_out_of_the_store(holding, tmp_path):
     record = json.loads((tmp_path / "moved" / "installed.json").read_text())
     record["files"][0]["at"] = str(precious / "small" / "thesis.txt")
     (precious / "small" / "installed.json").write_text(json.dumps(record))
-    ledger = [*map(str, ours()), str(precious / "small" / "thesis.txt")]
-    (store_folder() / "_ours.json").write_text(json.dumps(ledger))
     remove(preset())
     assert (precious / "small" / "thesis.txt").read_text() == "mine"
     assert not made.exists()
@@ -165,7 +142,7 @@ clip = {{ path = "{path}" }}
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes differ there")
 @pytest.mark.parametrize("odd", ["itself", "loop", "pipe", "device", "deep", "many"])
 def test_a_folder_with_what_cannot_be_copied_is_not_added(holding, tmp_path, monkeypatch, odd):
-    monkeypatch.setattr("napari_patchioner.models._add._MOST_FILES", 5)
+    monkeypatch.setattr("napari_patchioner.models.install._MOST_FILES", 5)
     folder = tmp_path / "own"
     (folder / "w").mkdir(parents=True)
     (folder / "w" / "a.bin").write_bytes(b"a")
@@ -215,7 +192,7 @@ def test_what_a_part_makes_of_strange_files_is_a_sentence(tmp_path, monkeypatch)
         raise ZeroDivisionError("patch_size")
 
     monkeypatch.setattr("napari_patchioner.bridges.NormalizeBridge.open", broken)
-    monkeypatch.setattr("napari_patchioner.models._parts._check_options", lambda *_: None)
+    monkeypatch.setattr("napari_patchioner.models.parts._check_options", lambda *_: None)
     assert "ZeroDivisionError: patch_size" in sentence(
         lambda: open_part("bridge", Part("normalize", {}, {}), {})
     )

@@ -7,15 +7,14 @@ from dataclasses import replace
 
 import pytest
 from hub_server import sha256
-from huggingface_hub import hf_hub_download, scan_cache_dir
+from huggingface_hub import hf_hub_download
 from small_presets import BANK, CONFIG, VOCAB, WEIGHTS, contents, prepare, preset
 
 from napari_patchioner.errors import Cancelled, ModelError
-from napari_patchioner.models import _stream
-from napari_patchioner.models._install import install
-from napari_patchioner.models._local import cache_folder
-from napari_patchioner.models._preset import PresetFile
-from napari_patchioner.models._store import installed, store_folder
+from napari_patchioner.models.hub import ATTEMPTS
+from napari_patchioner.models.install import install, remove
+from napari_patchioner.models.preset import PresetFile
+from napari_patchioner.models.store import cache_folder, installed, store_folder
 
 VISION = "some/backbone"
 
@@ -37,9 +36,11 @@ def hashed(path, sha, size=0, repo=VISION):
 
 
 def leftovers():
-    """Return the files in the store besides its lock and ledger."""
+    """Return the files in the store besides its lock and what was downloaded."""
     files = [path for path in store_folder().rglob("*") if path.is_file()]
-    return sorted(path.name for path in files if path.name not in ("_lock", "_ours.json"))
+    return sorted(
+        path.name for path in files if "_files" not in path.parts and path.name != "_lock"
+    )
 
 
 def sentence(error):
@@ -60,13 +61,12 @@ def test_everything_comes_and_is_written_down(holding):
     assert not [place for _, place, _ in holding.requests if VOCAB in place or "README" in place]
 
 
-def test_the_cache_is_the_one_of_every_other_program(holding, monkeypatch):
+def test_the_cache_of_other_programs_is_only_read(holding):
+    hf_hub_download(VISION, WEIGHTS, endpoint=holding.url, cache_dir=cache_folder())
+    before = {path: path.lstat().st_mtime_ns for path in cache_folder().rglob("*")}
     get()
-    [info] = [repo for repo in scan_cache_dir(cache_folder()).repos if repo.repo_id == VISION]
-    assert info.nb_files == 2
-    path = hf_hub_download(VISION, WEIGHTS, cache_dir=cache_folder(), local_files_only=True)
-    with open(path, "rb") as file:
-        assert file.read() == holding.repos[VISION][WEIGHTS]
+    remove(preset())
+    assert {path: path.lstat().st_mtime_ns for path in cache_folder().rglob("*")} == before
 
 
 def test_what_the_cache_has_is_not_downloaded_again(holding):
@@ -108,7 +108,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(holding):
 
 
 def test_a_lost_connection_installs_nothing_and_goes_on_next_time(holding):
-    holding.drops[WEIGHTS] = [100_000] + [0] * _stream.ATTEMPTS
+    holding.drops[WEIGHTS] = [100_000] + [0] * ATTEMPTS
     with pytest.raises(ModelError, match="to go on from there") as error:
         get()
     assert f"{VISION}/{WEIGHTS}" in sentence(error)
@@ -128,7 +128,7 @@ def test_a_wrong_hash_deletes_the_file(holding, knows):
         get(wanted)
     assert "deleted" in sentence(error)
     assert leftovers() == []
-    assert [path for path in cache_folder().rglob("*") if path.is_file()] == []
+    assert not [path for path in (store_folder() / "_files").rglob("*") if path.is_file()]
     holding.wrong.clear()
     assert get(wanted)["vision"].read_bytes() == holding.repos[VISION][WEIGHTS]
 
@@ -199,12 +199,12 @@ def test_a_mirror_with_names_of_its_own_will_do(holding):
 
 
 @pytest.mark.parametrize("names", [{"sha": "../../../x"}, {"etag": "../../x", "names_only": True}])
-def test_a_server_cannot_name_places_outside_the_cache(holding, names):
+def test_a_server_cannot_name_places_outside_the_store(holding, names):
     for name, value in names.items():
         setattr(holding, name, value)
     with pytest.raises(ModelError, match="does not answer like a hub"):
         get()
-    assert not cache_folder().exists()
+    assert leftovers() == []
 
 
 def test_a_repository_that_is_not_shown_is_told(holding):
@@ -293,6 +293,7 @@ def test_a_full_disk_is_told_before_anything_comes(holding, monkeypatch):
     usage = type("Usage", (), {"free": 60_000_000})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     assert get() is not None
+    remove(preset())
     wanted = replace(preset("large"), files=preset().files)
     holding.repos = contents(seed=2, size=12_000_000)
     holding.requests.clear()

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from napari_patchioner.models._catalog import presets
-from napari_patchioner.models._parse import parse_preset
-from napari_patchioner.models._parts import KINDS
-from napari_patchioner.models._prepare import MAKERS
+from napari_patchioner.models.catalog import parse_preset, presets
+from napari_patchioner.models.parts import KINDS
+from napari_patchioner.models.prepare import MAKERS
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -11,7 +11,7 @@ import pytest
 import tiny_presets
 from published.presets import write_preset_files
 
-from napari_patchioner.models._install import install
+from napari_patchioner.models.install import install
 
 _CODE = """
 import socket, sys

@@ -17,16 +17,16 @@ from napari_patchioner.bridges import EntityTable, MemoryBank, coco_names
 from napari_patchioner.checkpoints import read_notes
 from napari_patchioner.decoders import PrefixGPT
 from napari_patchioner.errors import Cancelled, ModelError
-from napari_patchioner.models._assemble import assemble
-from napari_patchioner.models._catalog import presets
-from napari_patchioner.models._meacap_memory import read_meacap_memory
-from napari_patchioner.models._prepare import prepare
-from napari_patchioner.models._preset import Conversion, Part, PresetFile
+from napari_patchioner.models.assemble import assemble
+from napari_patchioner.models.catalog import presets
+from napari_patchioner.models.parts import read_meacap_memory
+from napari_patchioner.models.prepare import prepare
+from napari_patchioner.models.preset import Conversion, Part, PresetFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_patchioner.models._preset import Preset
+    from napari_patchioner.models.preset import Preset
 
 RELEASED = [f"talk2dino-b-{name}" for name in ("decap", "capdec", "viecap", "meacap")]
 
@@ -118,7 +118,7 @@ def test_the_packages_own_sentences_are_used_where_nobody_gives_others(
 ):
     few = tmp_path / "few.txt"
     few.write_text("A cat\nA dog\n", encoding="utf-8")
-    monkeypatch.setattr("napari_patchioner.models._sentences.SHIPPED", few)
+    monkeypatch.setattr("napari_patchioner.models.prepare.SHIPPED", few)
     preset = presets()["maskclip-b16"]
     files = prepare(preset, published("maskclip-b16"), tmp_path / "made")
     assert list(MemoryBank.open(files["bank"]).captions) == ["A cat", "A dog"]

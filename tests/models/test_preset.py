@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models._parse import parse_preset, read_preset
-from napari_patchioner.models._preset import Conversion, PresetFile
+from napari_patchioner.models.catalog import parse_preset, read_preset
+from napari_patchioner.models.preset import Conversion, PresetFile
 
 MINIMAL = """
 id = "mine"

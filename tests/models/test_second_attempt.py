@@ -9,10 +9,10 @@ import pytest
 from small_presets import BANK, CONFIG, WEIGHTS, contents, prepare, preset
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models import _add, add_model, available_models, load_model
-from napari_patchioner.models._install import install
-from napari_patchioner.models._preset import PresetFile
-from napari_patchioner.models._store import PRESETS, installed, store_folder
+from napari_patchioner.models import add_model, available_models, load_model
+from napari_patchioner.models.install import install, known_presets
+from napari_patchioner.models.preset import PresetFile
+from napari_patchioner.models.store import PRESETS, installed, store_folder
 
 FILES = contents()
 GOOD, BAD = FILES["some/decoder"][BANK], contents(seed=1)["some/decoder"][BANK]
@@ -176,14 +176,14 @@ def test_a_model_that_cannot_be_read_any_more_gives_way(own):
 def test_a_second_window_that_is_quicker_keeps_its_model(own, places, monkeypatch):
     quicker = shutil.copytree(own, places / "quicker")
     (quicker / "extra" / "notes.txt").write_text("first")
-    known = _add.known_presets
+    known = known_presets
 
     def late():
-        monkeypatch.setattr(_add, "known_presets", known)
+        monkeypatch.setattr("napari_patchioner.models.install.known_presets", known)
         add_model(quicker)
         return {}
 
-    monkeypatch.setattr(_add, "known_presets", late)
+    monkeypatch.setattr("napari_patchioner.models.install.known_presets", late)
     with pytest.raises(ModelError, match="'mine' already"):
         add_model(own)
     assert (store_folder() / PRESETS / "mine" / "extra" / "notes.txt").read_text() == "first"

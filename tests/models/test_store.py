@@ -15,21 +15,18 @@ from small_presets import CONFIG, WEIGHTS, preset
 
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.models import available_models, load_model
-from napari_patchioner.models._card import size_text
-from napari_patchioner.models._listing import bytes_to_get, preset_card
-from napari_patchioner.models._local import cache_folder, cache_name
-from napari_patchioner.models._meter import Meter, patiently
-from napari_patchioner.models._preset import PresetFile
-from napari_patchioner.models._room import need_room
-from napari_patchioner.models._store import (
+from napari_patchioner.models.hub import Meter, patiently
+from napari_patchioner.models.install import bytes_to_get, preset_card
+from napari_patchioner.models.preset import PresetFile, size_text
+from napari_patchioner.models.store import (
     FORMAT,
     Kept,
     Record,
-    claim,
-    disclaim,
+    cache_folder,
+    cache_name,
     installed,
     locked,
-    ours,
+    need_room,
     read_record,
     records,
     store_folder,
@@ -81,18 +78,6 @@ def test_a_record_that_cannot_be_read_is_none(places, text):
     assert read_record("small") is None
     assert records() == []
     assert installed(preset()) is None
-
-
-def test_the_ledger_remembers_and_forgets(places):
-    one, two = places / "one", places / "two"
-    assert ours() == set()
-    for path in (one, two, one):
-        claim(path)
-    assert ours() == {one, two}
-    disclaim({one, places / "three"})
-    assert ours() == {two}
-    (store_folder() / "_ours.json").write_text("{")
-    assert ours() == set()
 
 
 def test_a_store_that_cannot_be_written_is_told(places, monkeypatch):
@@ -187,12 +172,12 @@ def test_loading_may_be_cancelled_before_it_begins(places):
         load_model("mini", progress=cancel)
 
 
-def test_disks_are_asked_for_all_that_goes_there(places, monkeypatch):
+def test_the_disk_is_asked_for_all_that_goes_there(places, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
-    need_room({places / "a": 5e8, places / "b": 4e8})
-    need_room({places: 0})
+    need_room(9e8)
+    need_room(0)
     with pytest.raises(ModelError, match=r"1.1 GB are needed.*1.0 GB are free"):
-        need_room({places / "a": 6e8, places / "b" / "c": 5e8})
+        need_room(1.05e9)
 
 
 @given(st.integers(0, 10**14))

@@ -9,7 +9,7 @@ import pytest
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform
-from napari_patchioner.models._embedded import FOLDER
+from napari_patchioner.models.embedded import FOLDER
 from recipes.mini.card import (
     captioner_for,
     fill_blocks,

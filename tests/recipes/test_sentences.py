@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
-from napari_patchioner.models._sentences import read_sentences
+from napari_patchioner.models.prepare import read_sentences
 from recipes.mini.sentences import choose_sentences, write_sentences
 
 SCENES = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.models._preset import Part, Preset, PresetFile
+from napari_patchioner.models.preset import Part, Preset, PresetFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from published.presets import with_own_sentences
 
-from napari_patchioner.models._catalog import presets
+from napari_patchioner.models.catalog import presets
 
 if TYPE_CHECKING:
-    from napari_patchioner.models._preset import Preset
+    from napari_patchioner.models.preset import Preset
 
 
 def tiny(name: str) -> Preset:

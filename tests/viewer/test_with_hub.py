@@ -28,7 +28,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
     preset = tiny(NAME)
-    monkeypatch.setattr("napari_patchioner.models._catalog.presets", lambda: {NAME: preset})
+    monkeypatch.setattr("napari_patchioner.models.catalog.presets", lambda: {NAME: preset})
     folder = tmp_path / "published"
     write_preset_files(preset, folder)
     repos = {

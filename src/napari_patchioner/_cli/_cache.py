@@ -50,6 +50,6 @@ def _clear(*_: object) -> None:
 
 
 def _text(size: int) -> str:
-    from napari_patchioner.models._card import size_text
+    from napari_patchioner.models.preset import size_text
 
     return size_text(size)

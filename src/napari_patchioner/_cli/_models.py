@@ -13,7 +13,7 @@ from napari_patchioner.models import (
     get_model,
     remove_model,
 )
-from napari_patchioner.models._card import size_text
+from napari_patchioner.models.preset import size_text
 
 from ._bar import Bar
 from ._text import text_table
@@ -85,7 +85,7 @@ def _list(*_: object) -> None:
 
 def _info(arguments: argparse.Namespace, _: object) -> None:
     """Print all that is known of a model."""
-    from napari_patchioner.models._listing import files_of
+    from napari_patchioner.models.install import files_of
 
     card = _card(arguments.id)
     lines = [
@@ -183,7 +183,7 @@ def _card(name: str) -> ModelCard:
     ModelError
         There is none of that id.
     """
-    from napari_patchioner.models._listing import find_preset
+    from napari_patchioner.models.install import find_preset
 
     cards = {card.id: card for card in available_models()}
     if name not in cards:

@@ -170,7 +170,7 @@ def _versions() -> dict[str, str]:
 
 def model_digest(model: str) -> str:
     """Return a digest of what an installed model was made from; empty for an embedded one."""
-    from napari_patchioner.models._store import read_record
+    from napari_patchioner.models.store import read_record
 
     record = read_record(model)
     if record is None:

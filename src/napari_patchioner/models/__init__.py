@@ -5,18 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._card import ModelCard
+from .preset import ModelCard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_patchioner.captioner import Captioner
 
-    from ._add import add_model
-    from ._assemble import combine
-    from ._install import get_model
-    from ._preset import Part
-    from ._remove import remove_model
+    from .assemble import combine
+    from .install import add_model, get_model, remove_model
+    from .preset import Part
 
 __all__ = [
     "ModelCard",
@@ -30,11 +28,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Part": "._preset",
-    "add_model": "._add",
-    "combine": "._assemble",
-    "get_model": "._install",
-    "remove_model": "._remove",
+    "Part": ".preset",
+    "add_model": ".install",
+    "combine": ".assemble",
+    "get_model": ".install",
+    "remove_model": ".install",
 }
 
 
@@ -49,10 +47,10 @@ def available_models() -> list[ModelCard]:
     """Cards of all models, the default first; it opens no model and asks no network.
 
     Those that come inside the package are followed by those of the catalog and by a person's own,
-    whose cards tell whether they are installed and how many bytes are still to get.
+    whose cards say whether they are installed and how many bytes are still to get.
     """
-    from ._embedded import embedded_cards
-    from ._listing import known_presets, preset_card
+    from .embedded import embedded_cards
+    from .install import known_presets, preset_card
 
     return [*embedded_cards(), *map(preset_card, known_presets().values())]
 
@@ -67,7 +65,7 @@ def load_model(
     name : str
         Its id, one of ``[card.id for card in available_models()]``.
     progress : callable, optional
-        Told the fraction done and what is being done; it may raise `Cancelled`.
+        Given the fraction done and what is being done; it may raise `Cancelled`.
 
     Returns
     -------
@@ -78,16 +76,16 @@ def load_model(
     ModelError
         There is no such model, it is not installed, or its files are missing or damaged.
     """
-    from ._embedded import HEADS, load_embedded
+    from .embedded import HEADS, load_embedded
 
     if progress is not None:
         progress(0.0, f"loading {name}")
     if name in HEADS:
         return load_embedded(name)
-    from ._listing import find_preset, installed_files
+    from .install import find_preset, installed_files
 
     preset = find_preset(name)
     files = installed_files(preset)
-    from ._assemble import assemble
+    from .assemble import assemble
 
     return assemble(preset, files, progress)

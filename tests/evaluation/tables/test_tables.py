@@ -23,8 +23,8 @@ from napari_patchioner.evaluation.tables import (
     reproduce,
 )
 from napari_patchioner.models import available_models
-from napari_patchioner.models._assemble import assemble
-from napari_patchioner.models._prepare import prepare
+from napari_patchioner.models.assemble import assemble
+from napari_patchioner.models.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

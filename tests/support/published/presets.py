@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from napari_patchioner.models._preset import Conversion, PresetFile
+from napari_patchioner.models.preset import Conversion, PresetFile
 
 from . import (
     alphaclip,
@@ -31,7 +31,7 @@ from . import (
 )
 
 if TYPE_CHECKING:
-    from napari_patchioner.models._preset import Preset
+    from napari_patchioner.models.preset import Preset
 
 DIM, TEXT_DIM = 32, 24
 OWN = "own_sentences"

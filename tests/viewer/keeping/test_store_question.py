@@ -9,7 +9,7 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QMessageBox
 
 from napari_patchioner.grids import GridStore, cache_folder
-from napari_patchioner.models._card import size_text
+from napari_patchioner.models.preset import size_text
 from napari_patchioner.viewer.preferences import NAME
 from napari_patchioner.viewer.reading.reader import current_store, shared_store
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QMessageBox
 
-from napari_patchioner.models._card import size_text
+from napari_patchioner.models.preset import size_text
 from napari_patchioner.viewer.reading.reader import current_store, shared_store
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from napari_patchioner.models._card import size_text
+from napari_patchioner.models.preset import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -202,13 +202,13 @@ class ModelStore:
 
     def folder(self) -> Path:
         """Return where models are kept."""
-        from napari_patchioner.models._store import store_folder
+        from napari_patchioner.models.store import store_folder
 
         return store_folder()
 
     def by_hand(self, model: str) -> Sequence[str]:
         """Return which files a person has to bring along in a folder, and where they are from."""
-        from napari_patchioner.models._listing import find_preset
+        from napari_patchioner.models.install import find_preset
 
         parts = find_preset(model).elsewhere.values()
         files = (file for part in parts for file in part if not file.repo)
@@ -231,6 +231,6 @@ def _turn(lock: Lock, progress: Report | None, message: str) -> Iterator[None]:
 def shared_library() -> Library:
     """Return the library of this process."""
     from napari_patchioner.models import available_models, load_model
-    from napari_patchioner.models._embedded import HEADS
+    from napari_patchioner.models.embedded import HEADS
 
     return Library(load_model, available_models, ModelStore(), HEADS)

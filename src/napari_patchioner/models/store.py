@@ -6,25 +6,31 @@ else lies there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+from .preset import size_text
 
-    from ._preset import Preset
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from .preset import Preset, PresetFile
 
 FORMAT = "napari-patchioner install 1"
 HOME = "NAPARI_PATCHIONER_HOME"
 RECORD = "installed.json"
 # Names that no model can have.
-FILES, ROLES, PRESETS, LEDGER, LOCK = "_files", "_roles", "_presets", "_ours.json", "_lock"
+FILES, ROLES, PRESETS, LOCK = "_files", "_roles", "_presets", "_lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +105,12 @@ def store_folder() -> Path:
 
 
 def placed(place: str) -> Path:
-    """Return the path that a record tells."""
+    """Return the path that a record names."""
     return store_folder() / place
 
 
-def told(path: Path) -> str:
-    """Return a path as records tell it: relative to the store if inside it."""
+def stored_name(path: Path) -> str:
+    """Return a path as records name it: relative to the store if inside it."""
     store = store_folder()
     return path.relative_to(store).as_posix() if path.is_relative_to(store) else str(path)
 
@@ -112,26 +118,26 @@ def told(path: Path) -> str:
 def installed(preset: Preset) -> dict[str, Path] | None:
     """Return what the parts of a model read, by role; None unless all of it is there.
 
-    Only existence and sizes are looked at: contents were checked when the model was got.
+    Only existence and sizes are checked: contents were checked when the model was got.
     """
     record = read_record(preset.id)
-    if record is None or trouble(preset, record):
+    if record is None or problem_of(preset, record):
         return None
     return {role: placed(place) for role, place in record.roles.items()}
 
 
-def trouble(preset: Preset, record: Record) -> str:
+def problem_of(preset: Preset, record: Record) -> str:
     """Say what is wrong with an installed model, in half a sentence; empty if nothing is."""
     wanted = {(file.repo, file.path) for files in preset.files.values() for file in files}
     if {(file.repo, file.path) for file in record.files} != wanted:
         return "it was made from other files than are asked for now"
     for place, size in record.needed.items():
         try:
-            found = placed(place).stat().st_size
+            result = placed(place).stat().st_size
         except OSError:
             return f"{placed(place)} is missing"
-        if found != size:
-            return f"{placed(place)} has {found} bytes instead of {size}"
+        if result != size:
+            return f"{placed(place)} has {result} bytes instead of {size}"
     return ""
 
 
@@ -171,25 +177,6 @@ def write_record(record: Record) -> None:
     _write_json(store_folder() / record.id / RECORD, content)
 
 
-def ours() -> set[Path]:
-    """Return the files that this package brought here, and that it may delete again."""
-    try:
-        return {Path(path) for path in json.loads((store_folder() / LEDGER).read_text("utf-8"))}
-    except (OSError, ValueError, TypeError):
-        return set()
-
-
-def claim(path: Path) -> None:
-    """Remember that this package brought a file here."""
-    if path not in ours():
-        _write_json(store_folder() / LEDGER, sorted(map(str, {*ours(), path})))
-
-
-def disclaim(gone: set[Path]) -> None:
-    """Forget files that were deleted."""
-    _write_json(store_folder() / LEDGER, sorted(map(str, ours() - gone)))
-
-
 def _write_json(path: Path, content: object) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,13 +187,7 @@ def _write_json(path: Path, content: object) -> None:
 
 @contextmanager
 def locked(tick: Callable[[], object]) -> Iterator[None]:
-    """Keep other windows and programs from changing the store; ``tick`` is called while waiting.
-
-    Raises
-    ------
-    ModelError
-        The store cannot be written.
-    """
+    """Keep other windows and programs from changing the store; ``tick`` is called while waiting."""
     from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
     folder = store_folder()
@@ -229,3 +210,145 @@ def locked(tick: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+MIRROR = "NAPARI_PATCHIONER_MIRROR"
+_CHUNK = 1 << 20
+# A version in the hub's cache is the name of a folder, never a path.
+_VERSION = re.compile(r"[\w-][\w.-]*")
+_fingerprints: dict[tuple[int, ...], tuple[str, str]] = {}
+
+
+def cache_folder() -> Path:
+    """Return the folder in which programs that use the hub keep what they downloaded.
+
+    It is found as the hub's own library finds it, from HF_HUB_CACHE, HF_HOME or XDG_CACHE_HOME,
+    but without importing that library, and as the environment is now.
+    """
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(name):
+            return _expanded(os.environ[name])
+    home = os.environ.get("HF_HOME")
+    if not home:
+        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return _expanded(home) / "hub"
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expandvars(path)).expanduser().resolve()
+
+
+def mirrors() -> list[Path]:
+    """Return the folders that are asked before the network, from NAPARI_PATCHIONER_MIRROR."""
+    return [_expanded(path) for path in os.environ.get(MIRROR, "").split(os.pathsep) if path]
+
+
+def cache_name(repo: str) -> str:
+    """Return the folder of a repository in the hub's cache.
+
+    >>> cache_name("owner/name")
+    'models--owner--name'
+    """
+    return "--".join(["models", *repo.split("/")])
+
+
+def find(folder: Path, file: PresetFile, alone: Collection[str] = ()) -> Path | None:
+    """Find a file in a folder that a person copied together."""
+    for base in _bases(folder, file.repo):
+        result = _match(base, file.path)
+        if result is not None:
+            return result
+    if file.path not in alone:
+        return None
+    return _match(folder, Path(file.path).name)
+
+
+def _bases(folder: Path, repo: str) -> Iterator[Path]:
+    """Yield the folders that may stand for a repository."""
+    if not repo:
+        yield folder
+        return
+    yield folder / repo
+    yield folder / repo.replace("/", "--")
+    yield from snapshots(folder, repo)
+    yield from snapshots(folder / "hub", repo)
+
+
+def snapshots(cache: Path, repo: str) -> Iterator[Path]:
+    """Yield the versions of a repository in a cache of the hub, the current one first."""
+    folder = cache / cache_name(repo)
+    try:
+        current = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        current = ""
+    if _VERSION.fullmatch(current):
+        yield folder / "snapshots" / current
+    try:
+        others = [path for path in (folder / "snapshots").iterdir() if path.name != current]
+    except OSError:
+        return
+    yield from sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _match(base: Path, path: str) -> Path | None:
+    """Return the one file of a folder that a path or glob names."""
+    if not is_glob(path):
+        return base / path if (base / path).is_file() else None
+    if not base.is_dir():
+        return None
+    results = sorted(item for item in base.glob(path) if item.is_file())
+    if len(results) > 1:
+        names = ", ".join(item.name for item in results[:3])
+        raise ModelError(f"{base} holds several files {path} ({names}); leave only the right one.")
+    return results[0] if results else None
+
+
+def is_glob(path: str) -> bool:
+    """Whether a path stands for whatever fits it."""
+    return any(sign in path for sign in "*?[")
+
+
+def fits(pattern: str, path: str) -> bool:
+    """Whether a path is one that a glob stands for; a star does not reach across folders.
+
+    >>> fits("*.pt", "a.pt"), fits("*.pt", "memory/a.pt"), fits("*/a.pt", "memory/a.pt")
+    (True, False, True)
+    """
+    wanted, parts = pattern.split("/"), path.split("/")
+    pairs = zip(parts, wanted, strict=False)
+    return len(wanted) == len(parts) and all(fnmatchcase(part, sign) for part, sign in pairs)
+
+
+def fingerprint(path: Path, tick: Callable[[], object]) -> tuple[str, str]:
+    """Return a file's SHA-256 and its name as a git blob; ``tick`` may raise.
+
+    A file is read once for as long as it stays the same, by whatever name.
+    """
+    state = path.stat()
+    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    if key not in _fingerprints:
+        strong = hashlib.sha256()
+        blob = hashlib.sha1(b"blob %d\0" % state.st_size, usedforsecurity=False)
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                strong.update(chunk)
+                blob.update(chunk)
+                tick()
+        _fingerprints[key] = strong.hexdigest(), blob.hexdigest()
+    return _fingerprints[key]
+
+
+# What is left free beside the files themselves.
+_SPARE = 50e6
+
+
+def need_room(size: float) -> None:
+    """Refuse with a `ModelError` if the disk of the store does not have so many bytes free."""
+    store = store_folder()
+    folder = next(path for path in (store, *store.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if size and size + _SPARE > free:
+        raise ModelError(
+            f"{size_text(size + _SPARE)} are needed on the disk of {folder} but only "
+            f"{size_text(free)} are free; make room, or set {HOME} to a folder on another disk."
+        )

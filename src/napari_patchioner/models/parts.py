@@ -1,18 +1,113 @@
-"""The parts a preset can name: kind to the class that opens it."""
+"""The parts a model is put together of: what each kind reads, and how it is opened."""
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
+from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from ._preset import Part
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_patchioner.bridges import MemoryBridge
+
+    from .preset import Part
+
+
+class Memory:
+    """The projection on a memory bank (DeCap); reads the role ``bank``."""
+
+    @staticmethod
+    def open(
+        files: Mapping[str, Path],
+        *,
+        temperature: float = 0.01,
+        unit: bool = False,
+        normalize: bool = True,
+        top_k: int | None = None,
+        neighbours: int = 5,
+    ) -> MemoryBridge:
+        """Open the bank, a `MemoryBank` folder, under a `MemoryBridge` with these options."""
+        if top_k is not None and top_k < 1:
+            raise ModelError(f"The memory's top_k must be 1 or more, not {top_k}.")
+        from napari_patchioner.bridges import MemoryBank, MemoryBridge
+
+        return MemoryBridge(
+            MemoryBank.open(files["bank"]),
+            temperature=temperature,
+            unit=unit,
+            normalize=normalize,
+            top_k=top_k,
+            neighbours=neighbours,
+        )
+
+
+class Retrieve:
+    """The nearest sentence of a bank is the caption; reads the role ``bank``."""
+
+    @staticmethod
+    def open(files: Mapping[str, Path], *, neighbours: int = 5) -> MemoryBridge:
+        """Open the bank, a `MemoryBank` folder; goes on with the decoder ``quote``."""
+        from napari_patchioner.bridges import MemoryBank, MemoryBridge
+
+        # Only the neighbours matter, so the average is taken of the nearest row alone.
+        bank = MemoryBank.open(files["bank"])
+        return MemoryBridge(bank, top_k=1, neighbours=neighbours, retrieve=True)
+
+
+CAPTIONS, EMBEDDINGS = "memory_captions.json", "memory_clip_embeddings.pt"
+# Rows handed on at once: 25 MB of float32 at 768 columns.
+_CHUNK = 8192
+
+
+def read_meacap_memory(folder: Path) -> Iterator[tuple[list[str], npt.NDArray[np.float32]]]:
+    """Read a published memory in chunks.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``memory_captions.json``, a list of texts, and ``memory_clip_embeddings.pt``, one
+        tensor of shape (captions, dim).
+
+    Yields
+    ------
+    (list of str, ndarray of float32, shape (k, dim))
+    """
+    from napari_patchioner.checkpoints import read_state
+
+    captions = _captions(folder / CAPTIONS)
+    tensors = list(read_state(folder / EMBEDDINGS).values())
+    if len(tensors) != 1 or tensors[0].ndim != 2 or len(tensors[0]) != len(captions):
+        shapes = [tuple(tensor.shape) for tensor in tensors[:3]]
+        raise ModelError(
+            f"{folder / EMBEDDINGS} must hold one vector for each of the {len(captions)} captions "
+            f"beside it but holds {shapes}; get both files again."
+        )
+    for first in range(0, len(captions), _CHUNK):
+        rows = tensors[0][first : first + _CHUNK].float().numpy()
+        yield captions[first : first + _CHUNK], rows
+
+
+def _captions(path: Path) -> list[str]:
+    if os.path.exists(path):
+        check_plain_file(path, ModelError)
+    try:
+        captions = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is missing or damaged; get it again.") from error
+    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
+        raise ModelError(f"{path} must be a list of captions; get it again.")
+    return captions
+
 
 _HERE = "napari_patchioner"
 
@@ -52,8 +147,8 @@ BACKBONES = {
     "regionclip": PartKind("backbones.regionclip:RegionClip", ("weights",), ("merges",)),
 }
 BRIDGES = {
-    "memory": PartKind("models._ready:Memory", ("bank",)),
-    "retrieve": PartKind("models._ready:Retrieve", ("bank",)),
+    "memory": PartKind("models.parts:Memory", ("bank",)),
+    "retrieve": PartKind("models.parts:Retrieve", ("bank",)),
     "normalize": PartKind("bridges:NormalizeBridge"),
     "entities": PartKind("bridges:EntityBridge", ("entities",)),
     "meacap": PartKind("bridges._meacap:MeaCapBridge", ("bank", "parser", "sentences")),
@@ -79,13 +174,7 @@ KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}
 
 
 def part_kind(group: str, kind: str) -> PartKind:
-    """Look a kind up.
-
-    Raises
-    ------
-    ModelError
-        There is none of that name; those there are, are named.
-    """
+    """Return a kind."""
     try:
         return KINDS[group][kind]
     except KeyError:
@@ -94,22 +183,7 @@ def part_kind(group: str, kind: str) -> PartKind:
 
 
 def open_part(group: str, part: Part, files: Mapping[str, Path]) -> Any:
-    """Open one part of a preset.
-
-    Parameters
-    ----------
-    group : {"backbone", "bridge", "decoder"}
-        What it is.
-    part : Part
-        Which one, and from which of the files.
-    files : mapping of str to Path
-        Role in the preset to file or folder.
-
-    Raises
-    ------
-    ModelError
-        A file is missing or does not fit, or the part does not know an option.
-    """
+    """Open one part of a preset."""
     kind = part_kind(group, part.kind)
     if missing := [role for role in part.files.values() if role not in files]:
         raise ModelError(
@@ -132,7 +206,7 @@ def open_part(group: str, part: Part, files: Mapping[str, Path]) -> Any:
 
 
 def shown(value: object) -> str:
-    """Return a value as messages tell it: short, whatever it is."""
+    """Return a value as messages show it: short, whatever it is."""
     try:
         text = repr(value)
     except ValueError:  # a number of thousands of digits
@@ -146,7 +220,7 @@ def _target(target: str) -> Any:
 
 
 def _check_options(function: Any, group: str, part: Part) -> None:
-    """Tell an option the part does not have from an error within it."""
+    """Separate an option the part does not have from an error within it."""
     from inspect import Parameter, signature
 
     known = {
@@ -178,3 +252,41 @@ def _check_options(function: Any, group: str, part: Part) -> None:
                 f"The option {name!r} of the {group} {part.kind!r} must lie between "
                 f"{least_number:g} and {_LARGEST_NUMBER:g}, not at {shown(value)}."
             )
+
+
+_POOLINGS = ("mean", "gaussian", "attention", "cls")
+_OPTIONS: dict[str, tuple[Any, ...] | type] = {
+    "pooling": _POOLINGS,
+    "whole": _POOLINGS,
+    "weighting": ("touch", "area"),
+    "convention": ("paper", "reference"),
+    "variance": float,
+    "max_tokens": int,
+}
+_LARGEST_NUMBER, _MOST_TOKENS = 1e6, 1000
+
+
+def captioner_options(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the further arguments of `Captioner`."""
+    only(entries, set(_OPTIONS), "[options]")
+    for key, value in entries.items():
+        allowed = _OPTIONS[key]
+        if isinstance(allowed, tuple) and value not in allowed:
+            raise ModelError(
+                f"The option {key} must be one of {', '.join(allowed)}, not {shown(value)}."
+            )
+        if allowed is float and not (type(value) in (int, float) and 0 < value < _LARGEST_NUMBER):
+            raise ModelError(f"The option {key} must be a number above 0, not {shown(value)}.")
+        if allowed is int and not (type(value) is int and 0 < value <= _MOST_TOKENS):
+            raise ModelError(
+                f"The option {key} must be a whole number from 1 to {_MOST_TOKENS}, not "
+                f"{shown(value)}."
+            )
+    return dict(entries)
+
+
+def only(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    """Refuse a table with a key that it does not take."""
+    if unknown := sorted(set(table) - known):
+        listed = ", ".join(sorted(known)) or "nothing"
+        raise ModelError(f"The {where} must not have {unknown[0]!r}; it takes: {listed}.")

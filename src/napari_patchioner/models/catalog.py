@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
-from ._parts import part_kind, shown
-from ._preset import Conversion, Part, Preset, PresetFile
+from .parts import captioner_options, only, part_kind
+from .preset import Conversion, Part, Preset, PresetFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 NAME = "preset.toml"
 # Bytes; a preset is a page of text.
@@ -23,16 +26,6 @@ _LARGEST = 1_000_000
 _PARTS = {"backbone", "bridge", "decoder"}
 _KEYS = {"id", "title", "note", "licence", "row", "ram"} | _PARTS
 _KEYS |= {"files", "prepare", "provenance", "options"}
-_POOLINGS = ("mean", "gaussian", "attention", "cls")
-_OPTIONS: dict[str, tuple[Any, ...] | type] = {
-    "pooling": _POOLINGS,
-    "whole": _POOLINGS,
-    "weighting": ("touch", "area"),
-    "convention": ("paper", "reference"),
-    "variance": float,
-    "max_tokens": int,
-}
-_LARGEST_NUMBER, _MOST_TOKENS = 1e6, 1000
 # Windows keeps some names for devices.
 _ID = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9-]{0,63}")
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -40,20 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
-    """Read a preset from its file.
-
-    Parameters
-    ----------
-    path : path
-        A TOML file, or a folder that holds ``preset.toml``.
-    home : Path, optional
-        Folder that files without a ``repo`` lie in; the folder itself where ``path`` is one.
-
-    Raises
-    ------
-    ModelError
-        The file is missing, is not TOML, or says something that is not understood.
-    """
+    """Read a preset from its file."""
     path = Path(path)
     if os.path.isdir(path):
         path, home = path / NAME, path
@@ -79,22 +59,7 @@ def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
 
 
 def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
-    """Read a preset from text.
-
-    Parameters
-    ----------
-    text : str
-        TOML.
-    source : str
-        Where it comes from, for messages.
-    home : Path, optional
-        Folder that files without a ``repo`` lie in.
-
-    Raises
-    ------
-    ModelError
-        It is not TOML, or says something that is not understood.
-    """
+    """Read a preset from text."""
     try:
         return _preset(tomllib.loads(text), home)
     except ModelError as error:
@@ -106,7 +71,7 @@ def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
 
 
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
-    _only(table, _KEYS, "preset")
+    only(table, _KEYS, "preset")
     name = _text(table, "id")
     if not _ID.fullmatch(name):
         raise ModelError(
@@ -143,11 +108,11 @@ def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
 def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:
     entry = _table(table, group, "preset")
     where = f"[{group}]"
-    _only(entry, {"kind", "files", "options"}, where)
+    only(entry, {"kind", "files", "options"}, where)
     kind = _text(entry, "kind", where=where)
     known = part_kind(group, kind)
     files = _table(entry, "files", where)
-    _only(files, {*known.needs, *known.may}, f"files of the {group} {kind!r}")
+    only(files, {*known.needs, *known.may}, f"files of the {group} {kind!r}")
     if lacking := [role for role in known.needs if role not in files]:
         raise ModelError(f"The {group} {kind!r} needs files {lacking[0]!r}; name their role.")
     for role, name in files.items():
@@ -168,7 +133,7 @@ def _files(role: str, entries: object, home: Path | None) -> tuple[PresetFile, .
 
 def _file(role: str, entry: Mapping[str, Any], home: Path | None) -> PresetFile:
     where = f"files {role!r}"
-    _only(entry, {"repo", "path", "size", "about", "sha256", "where"}, where)
+    only(entry, {"repo", "path", "size", "about", "sha256", "where"}, where)
     texts = {
         key: _text(entry, key, required=key == "path", where=where)
         for key in ("repo", "path", "sha256", "where")
@@ -196,12 +161,12 @@ def _inside(path: str, where: str) -> str:
 
 
 def _conversion(role: str, entry: object, files: Mapping[str, Any]) -> Conversion:
-    from ._prepare import MAKERS
+    from .prepare import MAKERS
 
     where = f"[prepare] {role!r}"
     if not isinstance(entry, dict):
         raise ModelError(f"{where} must be a table like {{make = ..., source = ...}}.")
-    _only(entry, {"make", "source", "options"}, where)
+    only(entry, {"make", "source", "options"}, where)
     if role in files:
         raise ModelError(f"The role {role!r} is in both [files] and [prepare]; rename one.")
     make = _text(entry, "make", where=where)
@@ -213,49 +178,18 @@ def _conversion(role: str, entry: object, files: Mapping[str, Any]) -> Conversio
     if MAKERS[make].needs_source and not source:
         raise ModelError(f"{where} needs the role of the file it is made from: source = ....")
     options = _table(entry, "options", where)
-    _only(options, set(MAKERS[make].options), f"options of {where}")
+    only(options, set(MAKERS[make].options), f"options of {where}")
     return Conversion(role, make, source, options)
 
 
 def _provenance(table: Mapping[str, Any]) -> dict[str, str]:
     entries = _table(table, "provenance", "preset")
-    _only(entries, {"projection"}, "[provenance]")
+    only(entries, {"projection"}, "[provenance]")
     stamps = {key: _text(entries, key, where="[provenance]") for key in entries}
     for key, stamp in stamps.items():
         if not _SHA256.fullmatch(stamp):
             raise ModelError(f"The {key} of [provenance] must be 64 hexadecimal digits.")
     return stamps
-
-
-def captioner_options(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the further arguments of `Captioner`.
-
-    Raises
-    ------
-    ModelError
-        One is unknown, or has a value that it cannot have.
-    """
-    _only(entries, set(_OPTIONS), "[options]")
-    for key, value in entries.items():
-        allowed = _OPTIONS[key]
-        if isinstance(allowed, tuple) and value not in allowed:
-            raise ModelError(
-                f"The option {key} must be one of {', '.join(allowed)}, not {shown(value)}."
-            )
-        if allowed is float and not (type(value) in (int, float) and 0 < value < _LARGEST_NUMBER):
-            raise ModelError(f"The option {key} must be a number above 0, not {shown(value)}.")
-        if allowed is int and not (type(value) is int and 0 < value <= _MOST_TOKENS):
-            raise ModelError(
-                f"The option {key} must be a whole number from 1 to {_MOST_TOKENS}, not "
-                f"{shown(value)}."
-            )
-    return dict(entries)
-
-
-def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
-    if unknown := sorted(set(table) - known):
-        listed = ", ".join(sorted(known)) or "nothing"
-        raise ModelError(f"The {where} must not have {unknown[0]!r}; it takes: {listed}.")
 
 
 def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
@@ -281,3 +215,39 @@ def _count(table: Mapping[str, Any], key: str, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ModelError(f"The {key} of the {where} must be a number of bytes, not {value!r}.")
     return value
+
+
+FOLDER = Path(__file__).parent / "presets"
+# The paper's own models, then one for every backbone, in the order people read them.
+ORDER = (
+    "talk2dino-b-decap",
+    "talk2dino-b-capdec",
+    "talk2dino-b-viecap",
+    "talk2dino-b-meacap",
+    "talk2dino-b",
+    "talk2dino-l",
+    "talk2dino-dinov3-b",
+    "talk2dino-dinov3-l",
+    "dinotxt-l",
+    "siglip2-b16",
+    "proxyclip-b16",
+    "proxyclip-b16-dino",
+    "invite-b16",
+    "maskclip-b16",
+    "clip-b32",
+    "clip-b16",
+    "clip-l14",
+    "denseclip-b16",
+    "alphaclip-b16",
+    "regionclip-rn50",
+)
+
+
+@cache
+def presets() -> Mapping[str, Preset]:
+    """Return every preset of this package by its id, the paper's own first."""
+    read = {name: read_preset(FOLDER / f"{name}.toml") for name in ORDER}
+    for name, preset in read.items():
+        if preset.id != name:
+            raise ModelError(f"{name}.toml says its id is {preset.id!r}; reinstall the package.")
+    return MappingProxyType(read)

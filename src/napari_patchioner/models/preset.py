@@ -1,4 +1,4 @@
-"""A model of the catalog, as its TOML file tells it: data, not code."""
+"""What a person should know before choosing a model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,60 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One line of the list of models.
+
+    Attributes
+    ----------
+    id : str
+        What `load_model` is given.
+    title : str
+        What a person reads.
+    licence : str
+        Licence of the weights.
+    size : int
+        Bytes of all files the model reads.
+    note : str
+        How it was made and what it is good for, one sentence.
+    ram : int
+        Bytes of memory it needs while captioning; 0 where nobody has measured.
+    installed : bool
+        Whether it can be loaded right now, without a network.
+    to_get : int
+        Bytes still to be downloaded; 0 once installed.
+    sources : tuple of str
+        Where its files come from, hub ids; empty for the models inside the package.
+    row : str
+        The row of the paper's tables it reproduces, if any.
+    """
+
+    id: str
+    title: str
+    licence: str
+    size: int
+    note: str
+    ram: int = 0
+    installed: bool = True
+    to_get: int = 0
+    sources: tuple[str, ...] = ()
+    row: str = ""
+
+
+def size_text(size: float, unit: str = "") -> str:
+    """Return a number of bytes as a person reads it.
+
+    Parameters
+    ----------
+    unit : {"", "kB", "MB", "GB"}
+        The one to use; what suits the size by default.
+    """
+    steps = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+    unit = unit or next((name for name in ("GB", "MB") if size >= 0.9995 * steps[name]), "kB")
+    value = size / steps[unit]
+    return f"{value:.0f} {unit}" if value >= 99.95 or not size else f"{value:.1f} {unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +79,7 @@ class PresetFile:
     size : int
         Bytes, exactly: a file of another size is refused; 0 where nobody knows before asking.
     about : int
-        Bytes, roughly, to tell a person what is to come.
+        Bytes, roughly, for a person to know what is to come.
     sha256 : str
         Of the file; empty where nobody knows before asking the hub.
     where : str

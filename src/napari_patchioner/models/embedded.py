@@ -10,11 +10,10 @@ import numpy as np
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 
-from ._card import ModelCard
+from .preset import ModelCard
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
 
 FOLDER = Path(__file__).parent / "embedded"
 SHARED = (
@@ -72,20 +71,7 @@ def embedded_cards() -> list[ModelCard]:
 
 
 def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
-    """Put an embedded model together.
-
-    Parameters
-    ----------
-    name : str
-        A key of `HEADS`.
-    folder : Path
-        Where the files are.
-
-    Raises
-    ------
-    ModelError
-        A file is missing or damaged, or files do not belong together.
-    """
+    """Put an embedded model together."""
     from napari_patchioner.backbones.mini import MiniBackbone
     from napari_patchioner.bridges._head import load_head, load_imagenet
     from napari_patchioner.bridges.appearance import AXES
@@ -128,9 +114,9 @@ def _text_embeddings(path: Path, concepts: int) -> npt.NDArray[np.float16]:
     return embeddings
 
 
-def _strangers(one: str, other: str) -> ModelError:
+def _strangers(text: str, other: str) -> ModelError:
     return ModelError(
-        f"{one} and {other} do not belong together; reinstall napari-patchioner to restore them."
+        f"{text} and {other} do not belong together; reinstall napari-patchioner to restore them."
     )
 
 

@@ -1,22 +1,84 @@
-"""Preset and files to a model that captions."""
+"""From the files of a preset to a captioner; files that do not belong together are refused."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 
-from ._parse import captioner_options
-from ._parts import open_part
-from ._preset import Preset
-from ._provenance import check_provenance, stamps
+from .parts import captioner_options, open_part
+from .preset import Preset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from ._preset import Part
+    from .preset import Part
+
+_KEYS = {"projection": "projection", "text": "text encoder"}
+_SHA256_DIGITS = 64
+
+
+def stamps(part: Any) -> Mapping[str, str]:
+    """Return what a part says of where it comes from.
+
+    A backbone and an entity bridge have ``provenance``, a memory bridge has that of its bank, and
+    a decoder the notes of its model.
+    """
+    for path in (("provenance",), ("bank", "provenance"), ("model", "notes"), ("notes",)):
+        value = part
+        for name in path:
+            value = getattr(value, name, None)
+        if isinstance(value, Mapping):
+            return value
+    return {}
+
+
+def check_provenance(
+    parts: Iterable[tuple[str, Mapping[str, str], bool]], vouched: Mapping[str, str]
+) -> None:
+    """Refuse parts that were made behind different projections or text encoders."""
+    (first, said, _), *others = parts
+    for key, noun in _KEYS.items():
+        known = {first: said[key]} if key in said else {}
+        if key in vouched:
+            known["preset"] = vouched[key]
+        for name, stamp, bound in others:
+            if key in stamp:
+                known[name] = stamp[key]
+            elif bound and key == "projection" and key in said and key not in vouched:
+                raise _unstamped(name, first, said[key])
+        _check_same(noun, known)
+
+
+def _unstamped(name: str, first: str, stamp: str) -> ModelError:
+    return ModelError(
+        f"The {name} does not say which projection it was made with, and that of the {first} is "
+        f"{describe(stamp)}; convert the {name} again from its published file, or say in "
+        f"[provenance] which projection it belongs to."
+    )
+
+
+def _check_same(noun: str, known: Mapping[str, str]) -> None:
+    (first, item), *others = known.items() or [("", "")]
+    for name, other in others:
+        if other != item:
+            raise ModelError(
+                f"The {first} and the {name} do not belong together: the {noun} of the {first} is "
+                f"{describe(item)}, that of the {name} is {describe(other)}; get the file that "
+                f"matches, or make the {name} again with this model."
+            )
+
+
+def describe(stamp: str) -> str:
+    """Name a projection or text encoder for a person."""
+    if len(stamp) == _SHA256_DIGITS:
+        from napari_patchioner.backbones._projection import describe_projection
+
+        return describe_projection(stamp)
+    return stamp
 
 
 def assemble(
@@ -28,22 +90,8 @@ def assemble(
 
     Parameters
     ----------
-    preset : Preset
-        What it is made of.
-    files : mapping of str to Path
-        Role to file or folder: what was downloaded, and what `prepare` made of it.
     progress : callable, optional
-        Told the fraction done and what is being read; it may raise `Cancelled`.
-
-    Returns
-    -------
-    Captioner
-
-    Raises
-    ------
-    ModelError
-        A file is missing or damaged, or the parts do not belong together: they were made behind
-        different projections, or one writes vectors of a length the next cannot read.
+        Given the fraction done and what is being read; it may raise `Cancelled`.
     """
     opened = {}
     for done, (group, part) in enumerate(preset.parts.items()):
@@ -127,7 +175,7 @@ def combine(
 
 
 def reads(part: Any) -> int | None:
-    """Tell how long the vectors are that a bridge or decoder reads; None where any will do."""
+    """How long the vectors are that a bridge or decoder reads; None where any will do."""
     for path in (
         ("bank", "dim"),
         ("table", "dim"),
@@ -149,7 +197,7 @@ def _noun(group: str, part: Any) -> str:
 
 
 def _check_dims(opened: Mapping[str, Any]) -> None:
-    """Tell at once what would otherwise fail at the first caption."""
+    """Refuse at once what would otherwise fail at the first caption."""
     dim = opened["backbone"].dim
     for group in ("bridge", "decoder"):
         wanted = reads(opened[group])

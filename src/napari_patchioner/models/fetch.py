@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-from ._hub import Hub, Remote, offline
-from ._local import cache_folder, find, fingerprint, mirrors
-from ._room import need_room
-from ._store import FILES, HOME, claim, placed, records, store_folder
-from ._trouble import Unreachable, disk_trouble, other_file
+from .hub import Hub, Remote, Unreachable, disk_error, offline, other_file
+from .store import (
+    FILES,
+    HOME,
+    cache_folder,
+    find,
+    fingerprint,
+    mirrors,
+    need_room,
+    placed,
+    records,
+    store_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._meter import Meter
-    from ._preset import Preset, PresetFile
+    from .hub import Meter
+    from .preset import Preset, PresetFile
 
 _CHUNK = 1 << 20
 
@@ -71,11 +79,6 @@ class Fetcher:
 
     Parameters
     ----------
-    preset : Preset
-        Whose.
-    folder : Path, optional
-        Stands for the hub, unless some files of the preset are on no hub; then it has to hold
-        only these.
     meter : Meter
         Counts the bytes over all files; may raise to stop.
     """
@@ -93,13 +96,7 @@ class Fetcher:
         self._alone = {file.path for file in self._files if names[Path(file.path).name] == 1}
 
     def fetch(self) -> dict[tuple[str, str], Path]:
-        """Return where each file lies now, by repository and path.
-
-        Raises
-        ------
-        ModelError
-            A file is nowhere, does not come, or is not what it should be.
-        """
+        """Return where each file lies now, by repository and path."""
         if self._folder is not None and not self._folder.is_dir():
             raise ModelError(f"{self._folder} is no folder; name the one that holds the files.")
         steps = [self._plan(file) for file in self._files]
@@ -109,18 +106,18 @@ class Fetcher:
         return {(step.file.repo, step.file.path): self._take(step) for step in steps}
 
     def blame(self, error: ModelError) -> ModelError:
-        """Throw away the copies a model cannot be made of, and tell it of the files they are of.
+        """Throw away the copies a model cannot be made of, and name the files they are of.
 
         A second attempt then takes what the folder holds by then, and so do other models.
         """
-        told = str(error)
+        message = str(error)
         for copy, source in self._sources.items():
-            told = told.replace(str(copy), str(source))
+            message = message.replace(str(copy), str(source))
             if not self._in_use(copy):
                 copy.unlink(missing_ok=True)
         for copy, source in self._sources.items():
-            told = told.replace(str(copy.parent), str(source.parent))
-        return ModelError(told)
+            message = message.replace(str(copy.parent), str(source.parent))
+        return ModelError(message)
 
     def _plan(self, file: PresetFile) -> Step:
         """Decide where a file comes from; the network is asked last."""
@@ -132,63 +129,59 @@ class Fetcher:
         if kept is not None and (file.sha256 or self._in_use(kept)):
             return Step(file, kept)
         for place in filter(None, [self._folder, *mirrors()]):
-            if (found := find(place, file, self._alone)) is not None:
-                if kept is not None and self._same(kept, found):
-                    return Step(file, kept, source=found)
-                return Step(file, found, copy=True, kept=kept)
-        if kept is not None:
-            return Step(file, kept)
+            if (result := find(place, file, self._alone)) is not None:
+                if kept is not None and self._same(kept, result):
+                    return Step(file, kept, source=result)
+                return Step(file, result, copy=True, kept=kept)
         if not file.repo:
-            return Step(file)
+            return Step(file, kept)
         cached = find(cache_folder(), file)
-        known = file.sha256 or not self._network
-        if cached is not None and known and self._is_right(file, cached):
-            return Step(file, cached)
-        return self._ask(file, cached) if self._network else Step(file)
+        if cached is not None and not self._is_right(file, cached):
+            cached = None
+        if not self._network or (cached is not None and file.sha256):
+            return Step(file, kept or cached)
+        return self._ask(file, [path for path in (kept, cached) if path is not None])
 
     def _beside(self, file: PresetFile, home: Path) -> Step:
         """Find a file that came with a preset of a person's own."""
-        found = home / file.path
-        if not found.exists() or (found.is_file() and not self._is_right(file, found)):
+        result = home / file.path
+        if not result.exists() or (result.is_file() and not self._is_right(file, result)):
             raise ModelError(
-                f"{found} is missing or was changed; remove the model {self._preset.id} and add "
+                f"{result} is missing or was changed; remove the model {self._preset.id} and add "
                 "it again."
             )
-        return Step(file, found)
+        return Step(file, result)
 
-    def _ask(self, file: PresetFile, cached: Path | None) -> Step:
-        """Ask the hub; what is in its cache is taken if it is the same, or if nobody answers."""
+    def _ask(self, file: PresetFile, here: list[Path]) -> Step:
+        """Ask the hub; what lies here is taken if it is the same, or if nobody answers."""
         if self._hub is None:
             self._hub = Hub(partial(self._meter.tick, "asking the hub"))
         try:
             remote = self._hub.find(file)
         except Unreachable:
-            if cached is None or file.sha256:
+            if not here:
                 raise
-            return Step(file, cached)
+            return Step(file, here[0])
         check = partial(self._meter.tick, f"checking {file.path}")
-        if cached is not None and remote.fits(cached, check):
-            return Step(file, cached)
-        if remote.blob.is_file() and remote.fits(remote.blob, check):
-            return Step(file, self._hub.link(remote))
-        return Step(file, remote=remote)
+        same = next((path for path in here if remote.fits(path, check)), None)
+        return Step(file, remote=remote) if same is None else Step(file, same)
 
     def _is_right(self, file: PresetFile, path: Path) -> bool:
-        """Tell whether a file has the contents the preset asks for, as far as it says."""
+        """Whether a file has the contents the preset asks for, as far as it says."""
         if file.sha256:
             check = partial(self._meter.tick, f"checking {file.path}")
             return fingerprint(path, check)[0] == file.sha256
         return not file.size or path.stat().st_size == file.size
 
-    def _same(self, one: Path, other: Path) -> bool:
-        """Tell whether two files have the same contents."""
-        if one.stat().st_size != other.stat().st_size:
+    def _same(self, item: Path, other: Path) -> bool:
+        """Whether two files have the same contents."""
+        if item.stat().st_size != other.stat().st_size:
             return False
         check = partial(self._meter.tick, f"checking {other.name}")
-        return fingerprint(one, check) == fingerprint(other, check)
+        return fingerprint(item, check) == fingerprint(other, check)
 
     def _in_use(self, path: Path) -> bool:
-        """Tell whether another installed model reads a file as it is."""
+        """Whether another installed model reads a file as it is."""
         return path.exists() and any(
             placed(file.at) == path and file.size == path.stat().st_size
             for other in records()
@@ -198,7 +191,8 @@ class Fetcher:
 
     def _take(self, step: Step) -> Path:
         if step.remote is not None and self._hub is not None:
-            return self._hub.get(step.remote, self._meter)
+            target = self._own_folder(step.file) / step.remote.path
+            return self._hub.get(step.remote, target, self._meter)
         assert step.here is not None, "missing files were refused before"
         if not step.copy:
             if step.source is not None:
@@ -217,14 +211,13 @@ class Fetcher:
         part = target.with_name(f"{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            claim(target)
             part.unlink(missing_ok=True)
             self._link_or_copy(source.resolve(), part)
             if not self._is_right(file, part):
                 raise self._not_right(file, source, part)
             part.replace(target)
         except OSError as error:
-            raise disk_trouble(error, target.parent, HOME) from error
+            raise disk_error(error, target.parent, HOME) from error
         finally:
             part.unlink(missing_ok=True)
         return target
@@ -245,9 +238,9 @@ class Fetcher:
                 f"{source} has {source.stat().st_size} bytes instead of {file.size}; copy it to "
                 "the folder again."
             )
-        found, _ = fingerprint(part, self._meter.tick)
+        result, _ = fingerprint(part, self._meter.tick)
         done = "nothing was installed"
-        return other_file(str(source), found, file.sha256, done, where=file.where)
+        return other_file(str(source), result, file.sha256, done, where=file.where)
 
     def _own_folder(self, file: PresetFile) -> Path:
         """Return where the store keeps copies of a repository's files."""
@@ -278,15 +271,13 @@ class Fetcher:
 
     def _need_room(self, steps: Iterable[Step]) -> None:
         """Refuse before anything is moved if a disk is too full."""
-        need = {cache_folder(): 0.0, store_folder(): 0.0}
+        need = 0.0
         for step in steps:
+            need += step.size
             if step.remote is not None:
-                part = step.remote.blob.with_name(f"{step.remote.etag}.incomplete")
-                done = part.stat().st_size if part.exists() else 0
-                need[cache_folder()] += step.size - done
-            elif step.copy:
-                need[store_folder()] += step.size
+                part = step.remote.partial(self._own_folder(step.file) / step.remote.path)
+                need -= part.stat().st_size if part.exists() else 0
             if step.file.path.endswith((".h5", ".hdf5")):
                 # A bank is kept in half precision.
-                need[store_folder()] += (step.size or step.file.bytes) / 2
+                need += (step.size or step.file.bytes) / 2
         need_room(need)

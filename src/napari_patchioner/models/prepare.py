@@ -1,25 +1,56 @@
-"""What is made once of the files of a model, before it can caption."""
+"""The sentences that models without a decoder of their own choose from."""
 
 from __future__ import annotations
 
 import gc
+import gzip
+import os
 import shutil
 import tempfile
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 
-from ._parts import open_part
+from .parts import open_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
-    from ._preset import Conversion, Preset
+    from .preset import Conversion, Preset
 
-    Progress: TypeAlias = Callable[[float, str], None]
+_LARGEST = 2**29
+SHIPPED = Path(__file__).parent / "sentences" / "coco_captions.txt.gz"
+
+
+def read_sentences(path: str | Path = SHIPPED) -> list[str]:
+    """Read sentences, one per line."""
+    path = Path(path)
+    if os.path.exists(path) and check_plain_file(path, ModelError) > _LARGEST:
+        raise ModelError(f"{path} is larger than {_LARGEST:,} bytes; split it.")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ModelError(f"{path} unpacks to more than {_LARGEST:,} bytes; split it.")
+        text = data.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{path} cannot be read as text; give a UTF-8 file with one sentence per line."
+        ) from error
+    sentences = list(dict.fromkeys(" ".join(line.split()) for line in text.splitlines()))
+    sentences = [sentence for sentence in sentences if sentence]
+    if not sentences:
+        raise ModelError(f"{path} holds no sentence; write one per line.")
+    return sentences
+
+
+if TYPE_CHECKING:
+    from napari_patchioner.progress import Progress
 
 # Sentences embedded between two reports of progress.
 _BATCH = 256
@@ -31,31 +62,8 @@ def prepare(
     folder: Path,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """Make what a model needs besides the files that were downloaded, and try it on.
-
-    Parameters
-    ----------
-    preset : Preset
-        Its ``conversions`` say what is made.
-    raw : mapping of str to Path
-        Role to file or folder, for every role of ``preset.files``.
-    folder : Path
-        Where the results go. It is written beside and renamed at the end: a folder of that name
-        stays as it was if anything fails, and nothing half-made is left.
-    progress : callable, optional
-        Told the share done and what is being done; it may raise `Cancelled`.
-
-    Returns
-    -------
-    dict of str to Path
-        Role to file or folder: ``raw`` and what was made.
-
-    Raises
-    ------
-    ModelError
-        A file is missing, damaged, not what it should be, or does not belong with the others.
-    """
-    from ._assemble import assemble
+    """Make what a model needs besides the files that were downloaded, and try it on."""
+    from .assemble import assemble
 
     if missing := [role for role in preset.files if role not in raw]:
         raise ModelError(f"The model {preset.id} lacks its files {missing[0]!r}; get it again.")
@@ -67,7 +75,7 @@ def prepare(
         for place, conversion in enumerate(preset.conversions):
             workshop.place = place
             made[conversion.role] = MAKERS[conversion.make].make(workshop, conversion, beside)
-        workshop.tell(1.0, "putting it together")
+        workshop.report(1.0, "putting it together")
         assemble(preset, {**raw, **made})
         # Windows renames no folder while a bank in it is still mapped into memory.
         gc.collect()
@@ -90,7 +98,7 @@ class _Workshop:
     place: int = 0
     _backbone: Any = field(default=None, repr=False)
 
-    def tell(self, share: float, message: str) -> None:
+    def report(self, share: float, message: str) -> None:
         """Report the share of the present step as one of all steps."""
         if self.progress is not None:
             steps = max(len(self.preset.conversions), 1)
@@ -109,7 +117,7 @@ class _Workshop:
     @cached_property
     def stamp(self) -> dict[str, str]:
         """The projection that the published files of this model were made behind."""
-        from ._provenance import check_provenance
+        from .assemble import check_provenance
 
         vouched = dict(self.preset.provenance)
         role = self.preset.backbone.files.get("projection")
@@ -117,14 +125,16 @@ class _Workshop:
             return vouched
         from napari_patchioner.backbones._projection import Projection
 
-        found = {"projection": Projection.open(self.raw[role]).hash}
-        check_provenance([("backbone", found, False)], vouched)
-        return vouched | found
+        results = {"projection": Projection.open(self.raw[role]).hash}
+        check_provenance([("backbone", results, False)], vouched)
+        return vouched | results
 
     def embedded(self, sentences: list[str]) -> Iterator[tuple[list[str], Any]]:
         """Embed sentences batch by batch."""
         for first in range(0, len(sentences), _BATCH):
-            self.tell(first / len(sentences), f"{first:,} of {len(sentences):,} sentences embedded")
+            self.report(
+                first / len(sentences), f"{first:,} of {len(sentences):,} sentences embedded"
+            )
             batch = sentences[first : first + _BATCH]
             yield batch, self.text_tower.embed_text(batch)
 
@@ -134,7 +144,7 @@ def _decoder(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
     from napari_patchioner import decoders
     from napari_patchioner.checkpoints import read_state
 
-    workshop.tell(0.0, "converting the decoder")
+    workshop.report(0.0, "converting the decoder")
     source = workshop.raw[conversion.source]
     build = getattr(decoders, f"prefix_gpt_from_{conversion.make}")
     path = folder / f"{conversion.role}.safetensors"
@@ -151,7 +161,7 @@ def _bank(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
         workshop.raw[conversion.source],
         target,
         provenance=workshop.stamp,
-        progress=workshop.tell,
+        progress=workshop.report,
         **conversion.options,
     )
     return target
@@ -161,9 +171,9 @@ def _captions(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path
     """Rewrite a published MeaCap memory: captions and one tensor of their embeddings."""
     from napari_patchioner.bridges import MemoryBank
 
-    from ._meacap_memory import read_meacap_memory
+    from .parts import read_meacap_memory
 
-    workshop.tell(0.0, "converting the memory")
+    workshop.report(0.0, "converting the memory")
     target = folder / conversion.role
     chunks = read_meacap_memory(workshop.raw[conversion.source])
     MemoryBank.build(target, chunks, provenance=workshop.stamp, **conversion.options)
@@ -178,7 +188,7 @@ def _entities(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path
     names = read_names(source) if source else coco_names()
     tower = workshop.text_tower
     table = EntityTable.build(
-        names, tower.embed_text, tower.provenance, progress=workshop.tell, **conversion.options
+        names, tower.embed_text, tower.provenance, progress=workshop.report, **conversion.options
     )
     return table.save(folder / f"{conversion.role}.safetensors")
 
@@ -186,8 +196,6 @@ def _entities(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path
 def _sentences(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
     """Embed sentences to choose from with the model's own text tower."""
     from napari_patchioner.bridges import MemoryBank
-
-    from ._sentences import SHIPPED, read_sentences
 
     source = workshop.raw[conversion.source] if conversion.source else SHIPPED
     target = folder / conversion.role
