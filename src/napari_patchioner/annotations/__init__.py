@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_patchioner.annotations.formats.head import Head, head_of
+from napari_patchioner.annotations.formats.head import Format, Head, head_of
 from napari_patchioner.annotations.formats.napari_csv import (
     format_napari_csv,
     read_napari_csv,
@@ -10,7 +10,6 @@ from napari_patchioner.annotations.formats.napari_csv import (
 )
 from napari_patchioner.annotations.formats.registry import (
     FORMATS,
-    Format,
     files_to_write,
     format_again,
     format_named,

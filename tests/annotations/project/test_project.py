@@ -384,7 +384,7 @@ def test_a_renamed_or_moved_image_is_known_again(image_file, tmp_path):
     again = shelf(moved)
     assert again.find() is None
     [offered] = again.copies
-    assert (offered.image_path, offered.there) == (str(image_file), False)
+    assert (offered.image_path, offered.image_exists) == (str(image_file), False)
     assert captions(again.take(offered.path)) == ["one"]
     second = again.write(project(box(caption="two")))
     assert second == moved.parent / "renamed.tif.patchioner.json"
@@ -516,7 +516,7 @@ def test_a_copy_of_an_image_goes_on_beside_itself_and_takes_nothing_over_by_itse
     copy = shelf(other)
     assert copy.find() is None
     [offered] = copy.copies
-    assert (offered.path, offered.captions, offered.there) == (first.resolve(), 1, True)
+    assert (offered.path, offered.captions, offered.image_exists) == (first.resolve(), 1, True)
     assert offered.image_path == str(image_file)
     assert captions(copy.take(offered.path, go_on=True)) == ["one"]
     mine = copy.write(project(box(caption="two")))

@@ -160,7 +160,7 @@ def test_a_moved_and_renamed_image_gets_its_work_back(opened, image_file, tmp_pa
     moved = image_file.rename(tmp_path / "renamed.png")
     again, keeper = opened(None, path=moved)
     assert not again.session.records, "what lay elsewhere is asked about first"
-    assert [one.there for one in keeper.copies] == [False]
+    assert [copy.image_exists for copy in keeper.copies] == [False]
     keeper.take_over()
     assert described(again.session) == before
     assert keeper.copies == ()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 
@@ -26,13 +26,15 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_file, charge_json, check_plain_file, read_file
 
-from .records import Project, ProjectImage, ProjectRecord, RecordKind
+from .records import Project, ProjectImage, ProjectRecord, RecordKind, is_protected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-
+Result = TypeVar("Result")
 HOME = "NAPARI_PATCHIONER_HOME"
+FORMAT = "napari-patchioner project"
+VERSION = (1, 1)
 # Nobody takes so long to write one project; whoever holds the lock longer hangs.
 _PATIENCE_S = 20.0
 _HEAD = re.compile(
@@ -41,6 +43,15 @@ _HEAD = re.compile(
     rb'"checksum": "([0-9a-f]{32})",\n'
 )
 _LONGEST_HEAD = 400
+_BEFORE_RECORDS = b', "records": ['
+_VERDICTS = ("sure", "unsure", "appearance")
+# JSON has no words for these.
+_ODD = "$float"
+_PLAIN_TEXTS = ("layer", "digest", "caption", "source", "model", "problem")
+_FLAGS = ("reviewed", "locked", "rejected", "wanted")
+_OBJECTS = ("origin", "columns")
+_DETAILS = [(detail.name, detail.default) for detail in fields(Caption)[2:]]
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 class NewerVersion(FormatError):
@@ -53,7 +64,7 @@ class ProjectTaken(FormatError):
 
 @dataclass(frozen=True, slots=True)
 class ProjectHead:
-    """What the first line of a project file tells.
+    """What the first line of a project file says.
 
     Attributes
     ----------
@@ -73,10 +84,41 @@ class ProjectHead:
     checksum: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectCounts:
+    """What a project holds, in numbers.
+
+    Attributes
+    ----------
+    regions : int
+        Shapes, points and labels; several captioned together count as well.
+    captions : int
+        Regions and whole planes that have one.
+    to_review : int
+        Those nobody has vouched for: neither a person's text nor accepted or locked.
+    written : str
+        When it was saved, ISO 8601 in UTC.
+    content : str
+        `content_hash` of the image.
+    image_path : str
+        Where the image lay; empty where it is not known.
+    warning : str
+        What had to be done to read it, in one sentence; mostly empty.
+    """
+
+    regions: int
+    captions: int
+    to_review: int
+    written: str
+    content: str
+    image_path: str
+    warning: str = ""
+
+
 def read_head(path: str | os.PathLike[str]) -> ProjectHead | None:
     """Return the head of a project file; None where there is no such file.
 
-    Only the first line is read: whether the rest is whole, `read_project` tells.
+    Only the first line is read: whether the rest is whole, `read_project` finds out.
 
     Raises
     ------
@@ -110,18 +152,29 @@ def read_project(path: str | os.PathLike[str]) -> Project:
     FormatError
         If the file is missing, of a newer version, or damaged with no good ``.bak`` beside it.
     """
+    project, error = _with_backup(Path(path), _read)
+    if error is None:
+        return project
+    warning = f"{error}; the version saved at {project.written}, just before it, is used instead"
+    return replace(project, warning=warning)
+
+
+def read_counts(path: str | os.PathLike[str]) -> ProjectCounts:
+    """Count what is in a project, without making records of it; else as `read_project`."""
+    counts, error = _with_backup(Path(path), _count)
+    if error is None:
+        return counts
+    return replace(counts, warning=f"{error}; the version before it is used instead")
+
+
+def read_image_path(path: str | os.PathLike[str]) -> str:
+    """Return where the image of a project lay, from the first lines of the file."""
     path = Path(path)
-    try:
-        return _read(path)
-    except NewerVersion:
-        raise
-    except FormatError as error:
-        try:
-            project = _read(backup_path(path))
-        except FormatError:
-            raise error from None
-        told = f"{error}; the version saved at {project.written}, just before it, is used instead"
-        return replace(project, warning=told)
+    with reading_file(path):
+        charge_file(check_plain_file(path))
+        with path.open("rb") as file:
+            lines = [file.readline(), file.readline()]
+        return _image_path(path.name, lines[1])
 
 
 def write_project(
@@ -159,17 +212,22 @@ def write_project(
         If the file cannot be written; the old one is left as it was.
     """
     path = Path(path)
-    found, data = (lines or ProjectLines()).encode(project)
-    # From the look at what is there to the new file in its place, nobody else may come between.
+    digest, data = (lines or ProjectLines()).encode(project)
+    # Between the check of what is there and the new file in its place, nobody else may come.
     with _alone(path):
-        there = _bytes(path)
-        if there is not None:
-            whole = _is_whole(path, there, replaces)
+        if path.exists():
+            whole = _is_whole(path, read_file(path), replaces)
             # A damaged file is kept, too: a person may still find something in it.
             _keep(path, backup_path(path) if whole else path.with_name(f"{path.name}.damaged"))
         write_bytes(path, data)
-    _sync_folder(path.parent)
-    return found
+    # The new name has to survive a power cut, where folders can be opened.
+    with suppress(OSError):
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    return digest
 
 
 def projects_folder() -> Path:
@@ -186,23 +244,71 @@ def backup_path(path: Path) -> Path:
     return path.parent / f"{path.name}.bak"
 
 
+def _with_backup(path: Path, read: Callable[[Path], Result]) -> tuple[Result, FormatError | None]:
+    """Read a file, or, where it is damaged, its ``.bak``; return the error of the file as well."""
+    try:
+        return read(path), None
+    except NewerVersion:
+        raise
+    except FormatError as error:
+        try:
+            return read(backup_path(path)), error
+        except FormatError:
+            raise error from None
+
+
 def _read(path: Path) -> Project:
     """Read one file."""
     with reading_file(path):
-        data = _bytes(path)
-        if data is None:
+        if not path.exists():
             raise FormatError(f"{path}: there is no such project; choose another file")
-        return decode_project(data, path.name)
+        return decode_project(read_file(path), path.name)
+
+
+def _count(path: Path) -> ProjectCounts:
+    """Count what is in one file."""
+    with reading_file(path):
+        if not path.exists():
+            raise FormatError(f"{path}: there is no such project")
+        data = read_file(path)
+        head = _checked(path.name, data)
+        # Line by line: one call for all of a large file would hold up every other thread.
+        _, lead, *lines = data.replace(b"\r\n", b"\n").split(b"\n")
+        regions = captions = to_review = 0
+        for line in lines:
+            if line.startswith(b'{"'):
+                record = _object(path.name, line.rstrip(b","))
+                regions += record.get("kind") != "image"
+                captions += bool(record.get("caption"))
+                to_review += not is_protected(
+                    record.get("caption", ""),
+                    record.get("source", ""),
+                    bool(record.get("reviewed") or record.get("locked")),
+                )
+        image_path = _image_path(path.name, lead)
+        return ProjectCounts(regions, captions, to_review, head.written, head.content, image_path)
+
+
+def _image_path(name: str, lead: bytes) -> str:
+    """Return the path in the line between the head and the records."""
+    image = _object(name, b"{" + lead.rstrip().removesuffix(_BEFORE_RECORDS) + b"}").get("image")
+    path = image.get("path", "") if isinstance(image, dict) else ""
+    return path if isinstance(path, str) else ""
+
+
+def _object(name: str, line: bytes) -> dict[str, Any]:
+    """Return the JSON object in a line."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
+    return value
 
 
 def decode_project(data: bytes, name: str) -> Project:
-    """Return the project in the bytes of a file; `name` is the file's, for messages.
-
-    Raises
-    ------
-    FormatError
-        If they are no whole project of a version this program reads.
-    """
+    """Return the project in the bytes of a file; `name` is the file's, for messages."""
     head = _checked(name, data)
     charge_json(data)
     try:
@@ -212,48 +318,62 @@ def decode_project(data: bytes, name: str) -> Project:
     given = Fields(content, name)
     for field in ("format", "version", "written", "content", "checksum"):
         given.take(field, str)
-    image = image_from_json(given.take("image", dict), head.content, f"{name}: image")
+    image = Fields(given.take("image", dict), f"{name}: image")
     records = [
-        record_from_json(value, f"{name}: record {number}")
+        _record_from_json(value, f"{name}: record {number}")
         for number, value in enumerate(given.take("records", list), start=1)
     ]
     by_uid = {record.uid: record for record in records}
     if len(by_uid) < len(records):
         raise given.error("two records have the same uid")
-    check_references(by_uid, name)
-    options, provenance = given.take("options", dict, {}), given.take("provenance", dict, {})
-    return Project(image, tuple(records), options, provenance, head.written, given.rest())
+    for record in records:
+        where = f"{name}: group {record.uid!r}"
+        for member in record.members:
+            if member not in by_uid or by_uid[member].kind != "shape":
+                raise FormatError(f"{where}: its member {member!r} is no shape of this project")
+        if record.kind == "group" and not record.members:
+            raise FormatError(f"{where}: it has no members")
+    return Project(
+        ProjectImage(
+            image.take("name", str),
+            image.items("shape", int, []),
+            image.take("dtype", str, ""),
+            head.content,
+            image.take("path", str, ""),
+            image.rest(),
+        ),
+        tuple(records),
+        given.take("options", dict, {}),
+        given.take("provenance", dict, {}),
+        head.written,
+        given.rest(),
+    )
 
 
 def _head(name: str, data: bytes) -> tuple[ProjectHead, re.Match[bytes]]:
     """Return the head of a file and where it is in it."""
-    found = _HEAD.match(data.replace(b"\r\n", b"\n")) if data else None
-    if found is None:
+    match = _HEAD.match(data.replace(b"\r\n", b"\n")) if data else None
+    if match is None:
         raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
-    major, minor, *texts = (text.decode() for text in found.groups())
+    major, minor, *texts = (text.decode() for text in match.groups())
     version = int(major), int(minor)
     if version[0] != VERSION[0]:
         raise NewerVersion(
             f"{name}: is of version {major}.{minor}, but this program reads version "
             f"{VERSION[0]}; update napari-patchioner to open it"
         )
-    return ProjectHead(version, texts[0], texts[1], texts[2]), found
+    return ProjectHead(version, texts[0], texts[1], texts[2]), match
 
 
 def _checked(name: str, data: bytes) -> ProjectHead:
     """Return the head of a whole file."""
-    head, found = _head(name, data)
+    head, match = _head(name, data)
     # Line ends may have been converted on the way, by mail or version control.
     data = data.replace(b"\r\n", b"\n")
-    start, end = found.span(5)
+    start, end = match.span(5)
     if checksum(data[:start], data[end:]) != head.checksum:
         raise FormatError(f"{name}: is damaged, or was edited by hand")
     return head
-
-
-def _bytes(path: Path) -> bytes | None:
-    """Return what is in a file; None where there is none."""
-    return read_file(path) if path.exists() else None
 
 
 def _is_whole(path: Path, data: bytes, replaces: str | None) -> bool:
@@ -310,23 +430,66 @@ def _keep(path: Path, as_: Path) -> None:
             beside.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Have the new name survive a power cut, where folders can be opened."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+class ProjectLines:
+    """Turns the projects of one image into bytes, one after the other.
+
+    A record that is the very same object as last time is not written out again, so that a save
+    costs as much as has changed.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[ProjectRecord, str]] = {}
+
+    def encode(self, project: Project) -> tuple[str, bytes]:
+        """Return the checksum and the bytes of a project file."""
+        written = project.written or datetime.now(UTC).isoformat(timespec="milliseconds")
+        start = (
+            f'{{"format": "{FORMAT}", "version": "{VERSION[0]}.{VERSION[1]}", '
+            f'"written": "{written}", "content": "{project.image.content}", "checksum": "'
+        ).encode()
+        end = f'",\n{self.body(project)}'.encode("ascii")
+        digest = checksum(start, end)
+        return digest, start + digest.encode() + end
+
+    def body(self, project: Project) -> str:
+        """Return all but the head: the same for the same work, whenever it is saved."""
+        image = project.image
+        body = {
+            **project.extra,
+            "image": {
+                **image.extra,
+                "name": image.name,
+                "shape": image.shape,
+                "dtype": image.dtype,
+                "path": image.path,
+            },
+            "options": project.options,
+            "provenance": project.provenance,
+        }
+        before, self._lines = self._lines, {}
+        lines = []
+        for record in project.records:
+            known = before.get(record.uid)
+            line = known[1] if known is not None and known[0] is record else _line(record)
+            self._lines[record.uid] = record, line
+            lines.append(line)
+        return f'{_encode(plain(body))[1:-1]}, "records": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
-_VERDICTS = ("sure", "unsure", "appearance")
-# JSON has no words for these.
-_ODD = "$float"
-_PLAIN_TEXTS = ("layer", "digest", "caption", "source", "model", "problem")
-_FLAGS = ("reviewed", "locked", "rejected", "wanted")
-_OBJECTS = ("origin", "columns")
-_DETAILS = [(one.name, one.default) for one in fields(Caption)[2:]]
+def checksum(start: bytes, end: bytes) -> str:
+    """Return the checksum of the bytes before and after it."""
+    digest = blake2b(start, digest_size=16)
+    digest.update(end)
+    return digest.hexdigest()
+
+
+def _line(record: ProjectRecord) -> str:
+    """Return one record as JSON; most need no help to be plain."""
+    value: dict[str, Any] = record_to_json(record)
+    try:
+        return _encode(value)
+    except (TypeError, ValueError):
+        return _encode(plain(value))
 
 
 def plain(value: object) -> Any:
@@ -342,9 +505,9 @@ def plain(value: object) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, dict):
-        return {str(name): plain(one) for name, one in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     text = str(value)
     return None if text in ("NaT", "<NA>") else text
 
@@ -353,30 +516,6 @@ def unplain(value: dict[str, Any]) -> Any:
     """Undo what `plain` did to odd numbers; for ``json.loads(object_hook=...)``."""
     odd = value.get(_ODD) if len(value) == 1 else None
     return float(odd) if odd in ("nan", "inf", "-inf") else value
-
-
-def image_to_json(image: ProjectImage) -> dict[str, Any]:
-    """Return the image of a project as a JSON object, without its content hash."""
-    known = {
-        "name": image.name,
-        "shape": list(image.shape),
-        "dtype": image.dtype,
-        "path": image.path,
-    }
-    return {**plain(dict(image.extra)), **known}
-
-
-def image_from_json(value: object, content: str, where: str) -> ProjectImage:
-    """Return the image of a project."""
-    given = Fields(value, where)
-    return ProjectImage(
-        given.take("name", str),
-        given.items("shape", int, []),
-        given.take("dtype", str, ""),
-        content,
-        given.take("path", str, ""),
-        given.rest(),
-    )
 
 
 def record_to_json(record: ProjectRecord) -> dict[str, Any]:
@@ -396,13 +535,16 @@ def record_to_json(record: ProjectRecord) -> dict[str, Any]:
     if record.plane is not None:
         axes, index = record.plane
         known["plane"] = {"axes": list(axes), "index": list(index)}
-    if record.details is not None:
-        known["details"] = _details_to_json(record.details)
+    if (details := record.details) is not None:
+        given = {name: getattr(details, name) for name, _ in _DETAILS}
+        known["details"] = {"text": details.text, "score": float(details.score)} | {
+            name: given[name] for name, default in _DETAILS if given[name] != default
+        }
     known |= {name: dict(value) for name in _OBJECTS if (value := getattr(record, name))}
     return {**record.extra, **known} if record.extra else known
 
 
-def record_from_json(value: object, where: str) -> ProjectRecord:
+def _record_from_json(value: object, where: str) -> ProjectRecord:
     """Return a record."""
     given = Fields(value, where)
     uid = given.take("uid", str)
@@ -424,13 +566,14 @@ def record_from_json(value: object, where: str) -> ProjectRecord:
         source=given.choice("source", get_args(Source), ""),
         **{name: given.take(name, str, "") for name in _PLAIN_TEXTS if name != "source"},
         **{name: given.take(name, bool, False) for name in _FLAGS},
-        details=_details_from_json(given),
+        details=_details(given),
         **{name: given.take(name, dict, {}) for name in _OBJECTS},
         extra=given.rest(),
     )
 
 
 def _vertices(given: Fields) -> Any:
+    """Return the points of a shape, (n, ndim)."""
     points = given.items("vertices", list)
     axes = {len(point) for point in points}
     numbers = (float, int)
@@ -440,6 +583,7 @@ def _vertices(given: Fields) -> Any:
 
 
 def _plane(given: Fields) -> tuple[tuple[int, int], tuple[int, ...]]:
+    """Return the axes shown and the position along all others."""
     plane = Fields(given.take("plane", dict), f"{given.where}: plane")
     axes, index = plane.items("axes", int), plane.items("index", int, [])
     if len(axes) != 2:
@@ -447,235 +591,29 @@ def _plane(given: Fields) -> tuple[tuple[int, int], tuple[int, ...]]:
     return (axes[0], axes[1]), index
 
 
-def _details_to_json(details: Caption) -> dict[str, Any]:
-    """Return what a model said, without what is said by default."""
-    known: dict[str, Any] = {"text": details.text, "score": float(details.score)}
-    for name, default in _DETAILS:
-        value = getattr(details, name)
-        if value != default:
-            known[name] = value
-    return known
-
-
-def _details_from_json(given: Fields) -> Caption | None:
+def _details(given: Fields) -> Caption | None:
+    """Return what else a model said."""
     value = given.take("details", dict, None)
     if value is None:
         return None
-    said = Fields(value, f"{given.where}: details")
+    details = Fields(value, f"{given.where}: details")
     return Caption(
-        said.take("text", str),
-        float(said.take("score", float)),
-        float(said.take("log_probability", float, 0.0)),
-        said.items("token_log_probabilities", float, []),
-        said.items("alternatives", str, []),
-        _weighted(said, "neighbours"),
-        _weighted(said, "concepts"),
-        said.choice("verdict", _VERDICTS, "sure"),
-        said.take("problem", str, None),
+        details.take("text", str),
+        float(details.take("score", float)),
+        float(details.take("log_probability", float, 0.0)),
+        details.items("token_log_probabilities", float, []),
+        details.items("alternatives", str, []),
+        _weighted(details, "neighbours"),
+        _weighted(details, "concepts"),
+        details.choice("verdict", _VERDICTS, "sure"),
+        details.take("problem", str, None),
     )
 
 
-def _weighted(said: Fields, name: str) -> tuple[tuple[str, float], ...]:
+def _weighted(details: Fields, name: str) -> tuple[tuple[str, float], ...]:
     """Return pairs of a text and a number."""
-    pairs = said.items(name, list, [])
+    pairs = details.items(name, list, [])
     for pair in pairs:
-        if [type(one) for one in pair] not in ([str, float], [str, int]):
-            raise said.error(f"every item of {name!r} must be a text and a number")
+        if [type(item) for item in pair] not in ([str, float], [str, int]):
+            raise details.error(f"every item of {name!r} must be a text and a number")
     return tuple((text, float(weight)) for text, weight in pairs)
-
-
-def check_references(records: Mapping[str, ProjectRecord], where: str) -> None:
-    """Raise a FormatError where a group has members that are no shapes of the project."""
-    for record in records.values():
-        for member in record.members:
-            if member not in records or records[member].kind != "shape":
-                raise Fields({}, f"{where}: group {record.uid!r}").error(
-                    f"its member {member!r} is no shape of this project"
-                )
-        if record.kind == "group" and not record.members:
-            raise Fields({}, f"{where}: group {record.uid!r}").error("it has no members")
-
-
-FORMAT = "napari-patchioner project"
-VERSION = (1, 1)
-_encode = json.JSONEncoder(allow_nan=False).encode
-
-
-class ProjectLines:
-    """Turns the projects of one image into bytes, one after the other.
-
-    A record that is the very same object as last time is not written out again, so that a save
-    costs as much as has changed.
-    """
-
-    def __init__(self) -> None:
-        self._lines: dict[str, tuple[ProjectRecord, str]] = {}
-
-    def encode(self, project: Project) -> tuple[str, bytes]:
-        """Return the checksum and the bytes of a project file."""
-        written = project.written or datetime.now(UTC).isoformat(timespec="milliseconds")
-        start = (
-            f'{{"format": "{FORMAT}", "version": "{VERSION[0]}.{VERSION[1]}", '
-            f'"written": "{written}", "content": "{project.image.content}", "checksum": "'
-        ).encode()
-        end = f'",\n{self.body(project)}'.encode("ascii")
-        found = checksum(start, end)
-        return found, start + found.encode() + end
-
-    def body(self, project: Project) -> str:
-        """Return all but the head: the same for the same work, whenever it is saved."""
-        body = {
-            **project.extra,
-            "image": image_to_json(project.image),
-            "options": project.options,
-            "provenance": project.provenance,
-        }
-        lead = _encode(plain(body))[1:-1]
-        return f'{lead}, "records": [\n' + ",\n".join(self._records(project)) + "\n]}\n"
-
-    def _records(self, project: Project) -> Iterator[str]:
-        """Yield the line of each record, and forget those that are gone."""
-        before, self._lines = self._lines, {}
-        for record in project.records:
-            known = before.get(record.uid)
-            line = known[1] if known is not None and known[0] is record else _line(record)
-            self._lines[record.uid] = record, line
-            yield line
-
-
-def checksum(start: bytes, end: bytes) -> str:
-    """Return the checksum of the bytes before and after it."""
-    digest = blake2b(start, digest_size=16)
-    digest.update(end)
-    return digest.hexdigest()
-
-
-def _line(record: ProjectRecord) -> str:
-    """Return one record as JSON; most need no help to be plain."""
-    value: dict[str, Any] = record_to_json(record)
-    try:
-        return _encode(value)
-    except (TypeError, ValueError):
-        return _encode(plain(value))
-
-
-_LEAD_END = b', "records": ['
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectCounts:
-    """What a project holds, in numbers.
-
-    Attributes
-    ----------
-    regions : int
-        Shapes, points and labels; several captioned together count as well.
-    captions : int
-        Regions and whole planes that have one.
-    to_review : int
-        Those nobody has vouched for: neither a person's text nor accepted or locked.
-    written : str
-        When it was saved, ISO 8601 in UTC.
-    content : str
-        `content_hash` of the image.
-    image_path : str
-        Where the image lay; empty where it is not known.
-    warning : str
-        What had to be done to read it, in one sentence; mostly empty.
-    """
-
-    regions: int
-    captions: int
-    to_review: int
-    written: str
-    content: str
-    image_path: str
-    warning: str = ""
-
-
-def read_counts(path: str | os.PathLike[str]) -> ProjectCounts:
-    """Count what is in a project; where the file is damaged, in the one before it from ``.bak``.
-
-    Raises
-    ------
-    FormatError
-        If the file is missing, of a newer version, or damaged with no good ``.bak`` beside it.
-    """
-    path = Path(path)
-    try:
-        return _count(path)
-    except NewerVersion:
-        raise
-    except FormatError as error:
-        try:
-            return _count(backup_path(path), f"{error}; the version before it is used instead")
-        except FormatError:
-            raise error from None
-
-
-def read_image_path(path: str | os.PathLike[str]) -> str:
-    """Return where the image of a project lay, from the first lines of the file.
-
-    Raises
-    ------
-    FormatError
-        If the file is no project.
-    """
-    path = Path(path)
-    with reading_file(path):
-        charge_file(check_plain_file(path))
-        with path.open("rb") as file:
-            lines = [file.readline(), file.readline()]
-        return _image_path(path.name, lines[1])
-
-
-def _count(path: Path, warning: str = "") -> ProjectCounts:
-    with reading_file(path):
-        return _counted(path, warning)
-
-
-def _counted(path: Path, warning: str) -> ProjectCounts:
-    data = _bytes(path)
-    if data is None:
-        raise FormatError(f"{path}: there is no such project")
-    head = _checked(path.name, data)
-    # Line by line: one call for all of a large file would hold up every other thread.
-    _, lead, *lines = data.replace(b"\r\n", b"\n").split(b"\n")
-    regions = captions = to_review = 0
-    for line in lines:
-        if line.startswith(b'{"'):
-            record = _object(path.name, line.rstrip(b","))
-            caption = bool(record.get("caption"))
-            regions += record.get("kind") != "image"
-            captions += caption
-            to_review += not _is_vouched_for(record, caption)
-    return _counts(head, (regions, captions, to_review), _image_path(path.name, lead), warning)
-
-
-def _counts(
-    head: ProjectHead, numbers: tuple[int, int, int], image_path: str, warning: str
-) -> ProjectCounts:
-    return ProjectCounts(*numbers, head.written, head.content, image_path, warning)
-
-
-def _is_vouched_for(record: dict[str, Any], caption: bool) -> bool:
-    """Whether no model may touch its text: a person's, an accepted or a locked one."""
-    persons = caption and record.get("source", "") != "model"
-    return bool(record.get("locked") or record.get("reviewed") or persons)
-
-
-def _image_path(name: str, lead: bytes) -> str:
-    """Return the path in the line between the head and the records."""
-    found = _object(name, b"{" + lead.rstrip().removesuffix(_LEAD_END) + b"}").get("image")
-    path = found.get("path", "") if isinstance(found, dict) else ""
-    return path if isinstance(path, str) else ""
-
-
-def _object(name: str, line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged") from error
-    if not isinstance(value, dict):
-        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
-    return value

@@ -1,9 +1,9 @@
 """Where the project of an image is written, and where it is found again.
 
 Beside the image under its name, or in the user's data folder under its content hash. Which image a
-project belongs to is told by where it lies and by the path in it; the content hash alone makes no
-owner, since a copy of an image is another image. An index in the data folder, one small file per
-content hash, tells where projects of these pixels lie, so that the work on an image that was
+project belongs to follows from where it lies and from the path in it; the content hash alone makes
+no owner, since a copy of an image is another image. An index in the data folder, one small file
+per content hash, says where projects of these pixels lie, so that the work on an image that was
 renamed, moved or copied can be offered.
 """
 
@@ -24,10 +24,14 @@ from napari_patchioner.errors import FormatError
 from .file import ProjectHead, backup_path, projects_folder, read_head, read_image_path
 
 ENDING = ".patchioner.json"
+# Nobody writes a project for so long, not over the slowest network; whoever began was killed.
+ABANDONED_S = 600.0
 # What may stand between the name of an image and the ending: other pixels, and a number.
 _BETWEEN = r"(?:\.[0-9a-f]{8})?(?:\.\d+)?"
 # Places that the index holds for one content.
 _INDEXED = 32
+# What `tempfile` and a process id add to a name.
+_ADDED = r"\.(?:[a-z0-9_]{8}|\d{1,10})"
 
 
 def project_stem(image_name: str) -> str:
@@ -135,16 +139,10 @@ def image_of_project(project: Path) -> str:
 def project_of_other_pixels(image_path: str | os.PathLike[str] | None, content: str) -> Path | None:
     """Return a project beside an image that was made on other pixels, to be offered."""
     image = _file(image_path)
-    beside = image.with_name(f"{project_stem(image.name)}{ENDING}") if image is not None else None
-    found = _content(beside) if beside is not None else None
-    return beside if found is not None and found != content else None
-
-
-def sweep_projects(image_path: str | os.PathLike[str] | None, content: str) -> None:
-    """Take away what killed programs have left behind of this image's projects."""
-    places = {project_path(image_path, content), *_near(image_path, content)}
-    for path in (*places, projects_folder() / f"{content}{ENDING}", _entry(content)):
-        sweep(path)
+    if image is None:
+        return None
+    beside = image.with_name(f"{project_stem(image.name)}{ENDING}")
+    return beside if _content(beside) not in (None, content) else None
 
 
 def remember_project(path: str | os.PathLike[str], content: str) -> None:
@@ -155,16 +153,52 @@ def remember_project(path: str | os.PathLike[str], content: str) -> None:
     FormatError
         If the index cannot be written.
     """
-    place, known = _entry(content), _indexed(content)
+    entry, known = _entry(content), _indexed(content)
     path = Path(path).resolve()
     if path in known:
         return
-    kept = [path, *(one for one in known if one.exists())][:_INDEXED]
+    kept = [path, *(other for other in known if other.exists())][:_INDEXED]
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        entry.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FormatError(f"{place.parent}: cannot be made ({error.strerror or error})") from error
-    write_bytes(place, json.dumps({"paths": [str(one) for one in kept]}).encode())
+        raise FormatError(f"{entry.parent}: cannot be made ({error.strerror or error})") from error
+    write_bytes(entry, json.dumps({"paths": [str(other) for other in kept]}).encode())
+
+
+def sweep_projects(image_path: str | os.PathLike[str] | None, content: str) -> None:
+    """Take away what killed programs have left behind of this image's projects."""
+    paths = {project_path(image_path, content), *_near(image_path, content)}
+    for path in (*paths, projects_folder() / f"{content}{ENDING}", _entry(content)):
+        sweep(path)
+
+
+def sweep(path: Path) -> list[Path]:
+    """Delete what is left of unfinished writings of one file; return what is gone.
+
+    Only hidden files beside it go whose names a project's writer makes for this very file, and
+    that nobody has touched for ten minutes: a shorter time may be another process at work.
+    """
+    names = [f"{path.name}{ending}" for ending in ("", ".bak", ".damaged")]
+    stems = "|".join(re.escape(stem) for name in names for stem in (name, short_name(name, 80)))
+    ours = re.compile(rf"\.(?:{stems}){_ADDED}")
+    gone = []
+    with suppress(OSError):
+        for beside in path.parent.iterdir():
+            if ours.fullmatch(beside.name) and _is_abandoned(beside):
+                with suppress(OSError):
+                    beside.unlink()
+                    gone.append(beside)
+    return gone
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        state = path.lstat()
+    except OSError:
+        return False
+    # A second name of an old file is as young as the name.
+    touched = max(state.st_mtime, state.st_ctime)
+    return path.is_file() and not path.is_symlink() and time.time() - touched > ABANDONED_S
 
 
 def _file(image_path: str | os.PathLike[str] | None) -> Path | None:
@@ -184,33 +218,34 @@ def _is_of(project: Path, image_path: str | os.PathLike[str] | None) -> bool:
     return other is not None and _same(other, image)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(path: Path, other: Path) -> bool:
     """Whether two paths lead to the same place, whatever links are on the way."""
-    if one == other:
+    if path == other:
         return True
     try:
-        return one.resolve() == other.resolve()
+        return path.resolve() == other.resolve()
     except (OSError, RuntimeError):
         return False
 
 
 def _known(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
     """Return all projects of these pixels that can be found, the one saved last first."""
-    found = {path.resolve(): path for path in reversed(_indexed(content))}
-    found |= {path.resolve(): path for path in _near(image_path, content)}
-    mine = [path for path in found.values() if _content(path) == content]
-    return sorted(mine, key=_written, reverse=True)
+    paths = {path.resolve(): path for path in reversed(_indexed(content))}
+    paths |= {path.resolve(): path for path in _near(image_path, content)}
+    heads = {path: _head(path) for path in paths.values() if _content(path) == content}
+    written = {path: head.written if head else "" for path, head in heads.items()}
+    return sorted(written, key=written.__getitem__, reverse=True)
 
 
 def _near(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
     """Return all projects beside the image, and those of its content in the user's folder."""
-    found = list(projects_folder().glob(f"{escape(content)}*{ENDING}"))
+    paths = list(projects_folder().glob(f"{escape(content)}*{ENDING}"))
     image = _file(image_path)
     if image is not None:
         for stem in {image.name, project_stem(image.name)}:
             with suppress(OSError):
-                found += image.parent.glob(f"{escape(stem)}*{ENDING}")
-    return found
+                paths += image.parent.glob(f"{escape(stem)}*{ENDING}")
+    return paths
 
 
 def _indexed(content: str) -> list[Path]:
@@ -239,53 +274,3 @@ def _content(path: Path) -> str | None:
     """Return whose project a file is; of its ``.bak`` where its head is damaged."""
     head = _head(path) or _head(backup_path(path))
     return head.content if head is not None else None
-
-
-def _written(path: Path) -> str:
-    head = _head(path)
-    return head.written if head is not None else ""
-
-
-# Nobody writes a project for so long, not over the slowest network; whoever began was killed.
-ABANDONED_S = 600.0
-# What `tempfile` and a process id add to a name.
-_ADDED = r"\.(?:[a-z0-9_]{8}|\d{1,10})"
-
-
-def sweep(path: Path) -> list[Path]:
-    """Delete what is left of unfinished writings of one file, long after they were begun.
-
-    Only hidden files beside it go whose names a project's writer makes for this very file, and
-    that nobody has touched for ten minutes: a shorter time may be another process at work.
-
-    Parameters
-    ----------
-    path : Path
-        The finished file, whether it exists or not.
-
-    Returns
-    -------
-    list of Path
-        What is gone.
-    """
-    names = [path.name, f"{path.name}.bak", f"{path.name}.damaged"]
-    stems = "|".join(re.escape(name) for one in names for name in (one, short_name(one, 80)))
-    ours = re.compile(rf"\.(?:{stems}){_ADDED}")
-    gone = []
-    with suppress(OSError):
-        for beside in path.parent.iterdir():
-            if ours.fullmatch(beside.name) and _is_abandoned(beside):
-                with suppress(OSError):
-                    beside.unlink()
-                    gone.append(beside)
-    return gone
-
-
-def _is_abandoned(path: Path) -> bool:
-    try:
-        state = path.lstat()
-    except OSError:
-        return False
-    # A second name of an old file is as young as the name.
-    touched = max(state.st_mtime, state.st_ctime)
-    return path.is_file() and not path.is_symlink() and time.time() - touched > ABANDONED_S

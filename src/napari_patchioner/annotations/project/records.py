@@ -35,7 +35,7 @@ class ProjectImage:
     path : str
         Where it lay; empty where it is no file.
     extra : mapping
-        Fields of a newer version, carried along.
+        Fields of a newer version, written again.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ProjectRecord:
     columns : mapping
         Feature columns of other people.
     extra : mapping
-        Fields of a newer version, carried along.
+        Fields of a newer version, written again.
     """
 
     uid: str
@@ -113,6 +113,16 @@ class ProjectRecord:
     columns: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def protected(self) -> bool:
+        """Whether no model may touch the text, see `is_protected`."""
+        return is_protected(self.caption, self.source, self.reviewed or self.locked)
+
+
+def is_protected(caption: str, source: str, accepted: bool) -> bool:
+    """Whether no model may touch a text: a person's, or one that is accepted or locked."""
+    return accepted or (bool(caption) and source != "model")
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Project:
@@ -131,7 +141,7 @@ class Project:
     written : str
         When it was saved, ISO 8601 in UTC; filled in by the writer where it is empty.
     extra : mapping
-        Fields of a newer version, carried along.
+        Fields of a newer version, written again.
     warning : str
         What the reader had to do to read it, in one sentence; not saved.
     """
@@ -193,18 +203,12 @@ def merge_projects(mine: Project, other: Project) -> Merged:
 
     A person's text is never replaced, be it by a model's or by another person's; a model's gives
     way to a person's. What describes the very same thing under two uids (a whole plane, a group
-    of the same regions, a point or painted label that both have met) is one record.
-
-    Parameters
-    ----------
-    mine : Project
-        The one that counts in doubt: the newer one.
-    other : Project
-        The other one; it is not changed.
+    of the same regions, a point or painted label that both have met) is one record. In doubt the
+    first one counts, the newer; the other is not changed.
     """
     records = {record.uid: record for record in mine.records}
-    same = {_thing(record): record.uid for record in mine.records}
-    uids = {record.uid: same.get(_thing(record), record.uid) for record in other.records}
+    same = {_subject(record): record.uid for record in mine.records}
+    uids = {record.uid: same.get(_subject(record), record.uid) for record in other.records}
     added, changed, differing = [], [], []
     for theirs in other.records:
         members = tuple(sorted(uids.get(member, member) for member in theirs.members))
@@ -214,10 +218,19 @@ def merge_projects(mine: Project, other: Project) -> Merged:
         if ours is None:
             records[uid] = theirs
             added.append(uid)
-        elif _rank(theirs) > _rank(ours) and _may_take(ours, theirs):
+        elif not ours.protected and (
+            # A person's text stays with a region that was moved, a model's does not.
+            theirs.protected
+            or (
+                theirs.caption
+                and not ours.caption
+                and not ours.rejected
+                and _same_place(ours, theirs)
+            )
+        ):
             records[uid] = replace(ours, **{name: getattr(theirs, name) for name in _TEXT})
             changed.append(uid)
-        elif _rank(theirs) == _rank(ours) == 2 and theirs.caption != ours.caption:
+        elif theirs.protected and ours.protected and theirs.caption != ours.caption:
             differing.append(uid)
     project = replace(
         mine, records=tuple(records.values()), extra={**other.extra, **mine.extra}, written=""
@@ -225,28 +238,14 @@ def merge_projects(mine: Project, other: Project) -> Merged:
     return Merged(project, tuple(added), tuple(changed), tuple(differing))
 
 
-def _rank(record: ProjectRecord) -> int:
-    """Return how much a text weighs: 2 where a person stands for it, 1 where a model does."""
-    written = bool(record.caption)
-    if record.locked or record.reviewed or (written and record.source != "model"):
-        return 2
-    return int(written)
+def _same_place(record: ProjectRecord, other: ProjectRecord) -> bool:
+    """Whether two shapes lie where each other does; true of two that are no shapes."""
+    if record.vertices is None or other.vertices is None:
+        return record.vertices is other.vertices
+    return record.digest == other.digest and np.array_equal(record.vertices, other.vertices)
 
 
-def _may_take(ours: ProjectRecord, theirs: ProjectRecord) -> bool:
-    """Whether a text still belongs to the region; a person's stays with one that was moved."""
-    if _rank(theirs) == 2:
-        return True
-    return not ours.rejected and _same_place(ours, theirs)
-
-
-def _same_place(one: ProjectRecord, other: ProjectRecord) -> bool:
-    if one.vertices is None or other.vertices is None:
-        return one.vertices is other.vertices
-    return one.digest == other.digest and np.array_equal(one.vertices, other.vertices)
-
-
-def _thing(record: ProjectRecord) -> Hashable:
+def _subject(record: ProjectRecord) -> Hashable:
     """Return what a record is about, the same for two people; its uid for what somebody drew."""
     if record.kind == "group":
         return "group", tuple(sorted(record.members))

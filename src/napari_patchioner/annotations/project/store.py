@@ -59,20 +59,20 @@ class CopyProject:
         The image it was made on; empty where that was no file.
     captions : int
         How many captions it holds.
-    there : bool
+    image_exists : bool
         Whether that image is still where it was; if not, it may be this one, moved.
     """
 
     path: Path
     image_path: str
     captions: int
-    there: bool
+    image_exists: bool
 
 
 class ProjectStore:
     """Where the work on one image is kept. Safe to use from several threads.
 
-    A file that this shelf has neither read nor written is never replaced: then the work goes
+    A file that this store has neither read nor written is never replaced: then the work goes
     into another file, and `note` says so. The project of another image is never written into,
     even where its pixels are the same: it is only offered.
 
@@ -111,8 +111,8 @@ class ProjectStore:
         self._name = name
         self._image: ProjectImage | None = None
         self._checksum = ""
-        # Whether it was said that the work lies elsewhere than beside its image.
-        self._told = False
+        # Whether a note said that the work lies elsewhere than beside its image.
+        self._elsewhere_noted = False
         self._lines = ProjectLines()
         self._lock = RLock()
 
@@ -144,16 +144,16 @@ class ProjectStore:
         with self._lock:
             content = self.image.content
             sweep_projects(self._image_path, content)
-            found = find_projects(self._image_path, content)
-            if not found:
-                strange = project_of_other_pixels(self._image_path, content)
-                if strange is not None:
-                    self.note = f"{strange.name} was made on other pixels; it is left as it is"
-                copies = projects_of_copies(self._image_path, content)
-                self.copies = tuple(one for one in map(_copy, copies) if one is not None)
+            paths = find_projects(self._image_path, content)
+            if not paths:
+                other = project_of_other_pixels(self._image_path, content)
+                if other is not None:
+                    self.note = f"{other.name} was made on other pixels; it is left as it is"
+                copies = map(_copy, projects_of_copies(self._image_path, content))
+                self.copies = tuple(copy for copy in copies if copy is not None)
                 return None
-            project = self.take(found[0], go_on=len(found) > 1)
-            self._compare(project, found[1:])
+            project = self.take(paths[0], go_on=len(paths) > 1)
+            self._compare(project, paths[1:])
             return project
 
     def take(self, path: str | os.PathLike[str], *, go_on: bool = False) -> Project:
@@ -197,7 +197,7 @@ class ProjectStore:
             merged = merge_projects(mine, other)
             self._absorbed |= _absorbed(other)
             self._absorb(path)
-            self.others = tuple(one for one in self.others if one != path)
+            self.others = tuple(other for other in self.others if other != path)
             return merged
 
     def leave(self) -> None:
@@ -238,9 +238,9 @@ class ProjectStore:
                 path = self._write_or_spare(home, project)
                 self.note = f"{error}; saved to {path} instead"
             elsewhere = bool(self._image_path) and path.parent == projects_folder()
-            if elsewhere and not self._told and not self.note:
+            if elsewhere and not self._elsewhere_noted and not self.note:
                 self.note = f"nothing can be written beside the image; it is saved to {path}"
-            self._told = elsewhere
+            self._elsewhere_noted = elsewhere
             self.path = path
             return path
 
@@ -270,7 +270,7 @@ class ProjectStore:
             return path
 
     def _compare(self, project: Project, paths: Sequence[Path]) -> None:
-        """See what older projects of the image have that the one found lacks, and tell of it."""
+        """Note what older projects of the image have that this one lacks."""
         news = {}
         for path in paths:
             # One that nobody can read has nothing to offer; it is left alone.
@@ -321,8 +321,8 @@ class ProjectStore:
 
 def _absorbed(project: Project) -> set[str]:
     """Return the checksums of the files that all of is in a project."""
-    found = project.extra.get(ABSORBED, ())
-    return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()
+    digests = project.extra.get(ABSORBED, ())
+    return {d for d in digests if isinstance(d, str)} if isinstance(digests, list) else set()
 
 
 def _copy(path: Path) -> CopyProject | None:
@@ -331,12 +331,12 @@ def _copy(path: Path) -> CopyProject | None:
         counts = read_counts(path)
     except FormatError:
         return None
-    lay = image_of_project(path)
+    image_path = image_of_project(path)
     try:
-        there = bool(lay) and ("://" in lay or Path(lay).exists())
+        exists = bool(image_path) and ("://" in image_path or Path(image_path).exists())
     except OSError:  # a drive that does not answer may have it still
-        there = True
-    return CopyProject(path, lay, counts.captions, there)
+        exists = True
+    return CopyProject(path, image_path, counts.captions, exists)
 
 
 def _plain_path(image_path: str | os.PathLike[str] | None) -> str:

@@ -111,7 +111,7 @@ def question(copies: Sequence[CopyProject]) -> str:
     """Return what to ask about the first of some copies."""
     first, more = copies[0], len(copies) - 1
     place = first.image_path or first.path
-    where = "at" if first.there or not first.image_path else "that is no longer at"
+    where = "at" if first.image_exists or not first.image_path else "that is no longer at"
     others = f" (and of {counted(more, 'other copy', 'other copies')})" if more else ""
     number = counted(first.captions, "caption")
     return f"An identical image {where} {place} has {number}{others}. Take them over?"
