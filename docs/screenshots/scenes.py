@@ -54,16 +54,16 @@ def photograph(folder: Path) -> None:
 def patches(window: Window, folder: Path) -> None:
     """Show the patch grid, and the patches of the lasso with their weights."""
     window.hand.click(335, 500)
-    for switch in (window.dock.panel.look.grid, window.dock.panel.look.patches):
+    for switch in (window.dock.panel.inspect.grid, window.dock.panel.inspect.patches):
         switch.click()
     window.shoot(folder / "patches.png")
-    for switch in (window.dock.panel.look.grid, window.dock.panel.look.patches):
+    for switch in (window.dock.panel.inspect.grid, window.dock.panel.inspect.patches):
         switch.click()
 
 
 def inspected(window: Window, folder: Path) -> None:
     """Hold the cursor still over the spoon, with a brush."""
-    bar = window.dock.panel.look
+    bar = window.dock.panel.inspect
     for switch in (bar.inspect, bar.patches):
         switch.click()
     bar.brush.setValue(1)
@@ -81,11 +81,11 @@ def listed(window: Window, folder: Path) -> None:
     dock.deeds.toggle_list()
     wait(seconds=0.5)
     window.step_back()
-    dock.list_desk.list.search.setText("cup")
+    dock.region_list.list.search.setText("cup")
     wait(seconds=0.3)
-    dock.list_desk.list.step(1)
+    dock.region_list.list.step(1)
     window.shoot(folder / "list.png")
-    dock.list_desk.list.search.clear()
+    dock.region_list.list.search.clear()
     dock.panel.walk.click()
     window.shoot(folder / "review.png")
     dock.deeds.stop_review()
@@ -105,18 +105,18 @@ def points_and_labels(folder: Path) -> None:
     with opened(data.coffee(), "coffee", "light") as window:
         viewer, dock, hand = window.viewer, window.dock, window.hand
         labels = viewer.add_labels(np.zeros(window.image.data.shape[:2], int), name="painted")
-        dock.annotator.sight.sources.follow(labels)
+        dock.annotator.sources.follow(labels)
         viewer.layers.selection.active = labels
         paint_saucer(labels, hand)
         labels.opacity = 0.45
-        dock.look.new_points()
+        dock.inspect.new_points()
         for place in ((60, 70), (150, 280), (370, 40)):
             hand.click(*place)
         window.wait_for_captions(5)
         dock.deeds.toggle_list()
         wait(seconds=0.5)
         window.step_back()
-        dock.list_desk.list.step(1)
+        dock.region_list.list.step(1)
         window.shoot(folder / "points-and-labels.png")
 
 

@@ -19,10 +19,10 @@ from napari.layers import Image, Shapes
 from qtpy.QtCore import QCoreApplication, QTimer
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectStore
-from napari_patchioner.viewer.canvas import table
-from napari_patchioner.viewer.canvas.binding import LayerBinding
 from napari_patchioner.viewer.keeping.autosave import Autosave
 from napari_patchioner.viewer.keeping.snapshot import Snapshots
+from napari_patchioner.viewer.layers import table
+from napari_patchioner.viewer.layers.binding import LayerBinding
 from napari_patchioner.viewer.session.session import Session
 
 PIXELS = np.zeros((64, 64), np.uint8)

@@ -24,7 +24,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == TEXTS, timeout=10000)
     first, second = (session.records[uid] for uid in layer.features["uid"])
     dock.panel.draw.buttons["Select"].click()
-    editor, look = dock.panel.caption.editor, dock.panel.look
+    editor, look = dock.panel.caption.editor, dock.panel.inspect
     window = viewer.window._qt_window
 
     def press(key, modifiers=Qt.KeyboardModifier.NoModifier):
@@ -88,7 +88,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         assert not session.records[second.uid].locked
 
     def forward():
-        dock.list_desk.list.table.select([first.uid])
+        dock.region_list.list.table.select([first.uid])
         layer.selected_data = {0}
         press("N")
         assert annotator.current().uid == second.uid
@@ -99,9 +99,9 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
 
     def toggle_list():
         press("O")
-        until(lambda: dock.list_desk.shown)
+        until(lambda: dock.region_list.shown)
         press("O")
-        until(lambda: not dock.list_desk.shown)
+        until(lambda: not dock.region_list.shown)
 
     def toggle_captions():
         press("H")
@@ -123,16 +123,16 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     def inspect():
         press("J")
         assert look.inspect.isChecked()
-        assert annotator.sight.inspector.on
+        assert annotator.inspector.on
         hand.send(QEvent.Type.MouseMove, 60, 150, NONE)
         until(lambda: "blue" in look.text.text())
 
     def brush():
         press("BracketRight")
         press("BracketRight")
-        assert annotator.sight.inspector.radius == 2
+        assert annotator.inspector.radius == 2
         press("BracketLeft")
-        assert annotator.sight.inspector.radius == 1
+        assert annotator.inspector.radius == 1
 
     def keep():
         shapes = layer.nshapes
@@ -172,7 +172,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     assert session.records[second.uid].locked
     press("J")
     assert not look.inspect.isChecked()
-    assert not annotator.sight.inspector.on
+    assert not annotator.inspector.on
 
 
 def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
@@ -184,7 +184,7 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == TEXTS, timeout=10000)
     uids = list(layer.features["uid"])
     dock.deeds.toggle_list()
-    listed = dock.list_desk.list
+    listed = dock.region_list.list
     qtbot.waitUntil(lambda: len(listed.regions.lines) == 2)
     table = listed.table
     table.setFocus()

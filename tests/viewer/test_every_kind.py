@@ -204,7 +204,7 @@ def test_copies_of_a_turned_layer_and_of_several_have_captions_of_their_own(boxe
 
 def test_labels_painted_by_hand_with_a_hole_and_loose_parts(started, hand, viewer, qtbot):
     layer = viewer.add_labels(np.zeros((120, 180), int), name="cells")
-    started.annotator.sight.sources.follow(layer)
+    started.annotator.sources.follow(layer)
     viewer.layers.selection.active = layer
     layer.selected_label, layer.brush_size, layer.mode = 1, 10, "paint"
     hand.drag([(30, 20), (30, 45), (70, 45), (70, 20), (30, 20)])
@@ -231,7 +231,7 @@ def test_labels_painted_by_hand_with_a_hole_and_loose_parts(started, hand, viewe
 
 
 def test_points_are_put_moved_and_deleted_by_hand(started, hand, qtbot):
-    started.look.new_points()
+    started.inspect.new_points()
     layer = started.viewer.layers.selection.active
     for column in (30, 90, 150):
         hand.click(60, column)

@@ -222,7 +222,7 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
     layers.remove(points)
     layers.selection.active = desk.dock.image
     assert list(desk.annotator.bindings) == ["traces"]
-    assert not desk.annotator.sight.sources.following
+    assert not desk.annotator.sources.following
     mine.name, copies[0].name = name, "another"
     layers.selection.active = mine
     assert list(desk.annotator.bindings) == ["traces"]
@@ -236,7 +236,7 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
     assert list(desk.annotator.points().features["caption"]) == TEXTS[:1]
     assert desk.layer not in (mine, *copies)
     assert (mine.nshapes, copies[0].nshapes, len(copies[1].data)) == (1, 2, 2)
-    assert copies[1] not in desk.annotator.sight.sources.following
+    assert copies[1] not in desk.annotator.sources.following
     assert not any(copy.locked for copy in copies)
     assert len(desk.saved()) == 2
 

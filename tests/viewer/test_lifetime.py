@@ -156,7 +156,7 @@ def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):
 
 
 def test_saved_work_is_followed_when_its_layer_is_chosen(dock, viewer, picture, qtbot):
-    from napari_patchioner.viewer.canvas.layers import ensure_layer
+    from napari_patchioner.viewer.layers.image_layers import ensure_layer
 
     other = viewer.add_image(picture, name="other")
     saved = ensure_layer(viewer, other, "regions")

@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Points
 
 from napari_patchioner.annotations import read_annotations
-from napari_patchioner.viewer.canvas.layers import KEYS
+from napari_patchioner.viewer.layers.image_layers import KEYS
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_region_belongs_to_the_plane_it_is_drawn_on(stack, viewer, guide, qtbo
     stack.refresh()
 
     def listed():
-        table = stack.list_desk.list.regions
+        table = stack.region_list.list.regions
         row = table.row(one.uid)
         return row is not None and axes.replace(" ", ", ") in table.lines[row].plane
 

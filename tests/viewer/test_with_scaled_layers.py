@@ -7,9 +7,9 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_patchioner.grids import FeatureGrid, GridTransform
-from napari_patchioner.viewer.canvas import layers
-from napari_patchioner.viewer.canvas.binding import LayerBinding
-from napari_patchioner.viewer.canvas.geometry import (
+from napari_patchioner.viewer.layers import image_layers
+from napari_patchioner.viewer.layers.binding import LayerBinding
+from napari_patchioner.viewer.layers.geometry import (
     displayed_plane,
     record_plane,
     record_region,
@@ -75,7 +75,7 @@ def check(viewer, image, session):
 
 def bound(viewer, image):
     session = Session()
-    layer = layers.ensure_layer(viewer, image, "regions")
+    layer = image_layers.ensure_layer(viewer, image, "regions")
     return layer, LayerBinding(layer, image, "regions", session, lambda: None), session
 
 

@@ -36,8 +36,8 @@ def new_layers() -> None:
     """Add the layers for regions and traces to the selected image, or the topmost one."""
     from napari.layers import Image
 
-    from .canvas.layers import KEYS, ensure_layer
-    from .canvas.upright import turn_all
+    from napari_patchioner.viewer.layers.image_layers import KEYS, ensure_layer
+    from napari_patchioner.viewer.layers.upright import turn_all
 
     viewer = _viewer()
     if viewer is None:
@@ -66,7 +66,7 @@ def caption_layer() -> None:
     docks = viewer.window._qt_window.findChildren(CaptionDock)
     viewer.layers.selection.active = layer
     for dock in docks:
-        dock.look.caption_layer()
+        dock.inspect.caption_layer()
 
 
 def _viewer() -> napari.Viewer | None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_patchioner.annotations import shape_from_region
+from napari_patchioner.viewer.layers.image_layers import ensure_layer
+from napari_patchioner.viewer.layers.table import COLUMNS
 
-from .canvas.layers import ensure_layer
-from .canvas.table import COLUMNS
 from .commands import show_dock
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.annotations import Annotation
-
-    from .canvas.layers import LayerKey
+    from napari_patchioner.viewer.layers.image_layers import LayerKey
 
 
 def open_demo(

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QScrollBar,
 )
 
-from napari_patchioner.viewer.widgets.draw_bar import TOOLS
+from napari_patchioner.viewer.panels.bars import TOOLS
 
 BOX = np.array([[20.0, 10], [20, 50], [60, 50], [60, 10]])
 
@@ -253,7 +253,7 @@ def test_the_wheel_changes_nothing_that_has_no_focus(dock, viewer, picture, qtbo
     viewer.window._qt_window.resize(1000, 500)
     qtbot.wait(100)
     seen = 0
-    for root in (dock, dock.list_desk.list):
+    for root in (dock, dock.region_list.list):
         for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
             for widget in root.findChildren(kind):
                 if isinstance(widget, QScrollBar):

@@ -13,13 +13,13 @@ from napari_patchioner.annotations import (
     read_tidy_csv,
 )
 from napari_patchioner.decoders import Caption
-from napari_patchioner.viewer.canvas.binding import LayerBinding
-from napari_patchioner.viewer.canvas.layers import ensure_layer
 from napari_patchioner.viewer.export.export import (
     export_csv,
     export_file,
     export_filters,
 )
+from napari_patchioner.viewer.layers.binding import LayerBinding
+from napari_patchioner.viewer.layers.image_layers import ensure_layer
 from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.session.session import Session
 

@@ -16,8 +16,8 @@ from napari_patchioner.annotations import (
     write_annotations,
 )
 from napari_patchioner.regions import Box, Mask, Point
-from napari_patchioner.viewer.canvas.geometry import lies_on
 from napari_patchioner.viewer.export import placing, plugin_io, shapes_csv
+from napari_patchioner.viewer.layers.geometry import lies_on
 
 WORLD = np.array([[20.0, 30], [20, 50], [35, 50], [35, 30]])
 PLACES = {

@@ -287,7 +287,7 @@ def test_the_drawing_tool_goes_along(browser, go, qtbot, viewer):
 
 
 def opened_tool(title):
-    from napari_patchioner.viewer.widgets.draw_bar import TOOLS
+    from napari_patchioner.viewer.panels.bars import TOOLS
 
     return next(tool for tool in TOOLS if tool.title == title)
 

@@ -71,7 +71,7 @@ def labels(values, **facts):
 
 
 def follow(annotator, layer, qtbot, expected):
-    annotator.sight.sources.follow(layer)
+    annotator.sources.follow(layer)
     qtbot.waitUntil(lambda: len(foreign(annotator)) == expected, timeout=5000)
     return foreign(annotator)
 
@@ -211,7 +211,7 @@ def test_layers_that_nothing_waits_for_are_left_alone(desk, qtbot, warned):
     shut(first)
     again = desk(points(PLACES + 3), points(name="others"), labels(squares(), name="cells"))
     qtbot.wait(200)
-    assert again.sight.sources.following == {}
+    assert again.sources.following == {}
     assert warned == []
     shut(again)
     assert len(read_project(again.keeper.path).records) == 3
@@ -222,7 +222,7 @@ def test_a_layer_left_and_followed_again_has_its_captions_at_once(desk, qtbot, w
     layer = first.viewer.add_layer(points())
     write_on(first, follow(first, layer, qtbot, 3))
     before = told_of(first)
-    first.sight.sources.leave(layer)
+    first.sources.leave(layer)
     assert foreign(first) == []
     layer.features = layer.features[[]]
     follow(first, layer, qtbot, 3)
@@ -244,7 +244,7 @@ def test_planes_of_a_stack_that_are_not_seen_again_are_kept(desk, qtbot, warned)
     qtbot.waitUntil(lambda: len(foreign(first)) == 6, timeout=5000)
     for number, record in enumerate(foreign(first)):
         first.session.edit(record.uid, f"text {number}")
-    first.sight.sources.leave(layer)
+    first.sources.leave(layer)
     follow(first, layer, qtbot, 3)
     assert first.keeper.save()
     assert len(read_project(first.keeper.path).records) == 6

@@ -9,10 +9,10 @@ from napari.layers import Image
 from near_sighted import TILE, near_sighted
 
 from napari_patchioner.regions import Box, WholeImage
+from napari_patchioner.viewer.layers.overlays import NAME
 from napari_patchioner.viewer.reading.large import Overview, ShownSize
 from napari_patchioner.viewer.reading.picture import plane_source
 from napari_patchioner.viewer.session.record import Plane
-from napari_patchioner.viewer.sight.overlays import NAME
 
 HEIGHT, WIDTH = 300, 4200
 
@@ -122,7 +122,7 @@ def test_the_patches_on_show_are_those_that_were_looked_at(started, qtbot):
     captioned(started, qtbot)
     layer = started.annotator.layer("regions")
     layer.selected_data = {0}
-    started.panel.look.patches.click()
+    started.panel.appearance.patches.click()
     plan = near_sighted().pyramid(slide()).plan(BOXES[1])
     overlays = started.image._overlays
     qtbot.waitUntil(lambda: NAME in overlays and overlays[NAME].sheet.heat is not None)

@@ -7,7 +7,7 @@ from napari.layers import Image
 
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
-from napari_patchioner.viewer.canvas.geometry import displayed_plane
+from napari_patchioner.viewer.layers.geometry import displayed_plane
 from napari_patchioner.viewer.reading.display_watch import DisplayWatch
 from napari_patchioner.viewer.reading.picture import channels, plane_source, same_look
 from napari_patchioner.viewer.session.record import Plane
@@ -203,7 +203,7 @@ def test_only_visible_channels_that_lie_on_the_image_are_taken(channels_viewer, 
 def test_the_look_says_all_that_is_needed_to_repeat_it(channels_viewer):
     import json
 
-    facts = json.loads(json.dumps(composite(channels_viewer).look))
+    facts = json.loads(json.dumps(composite(channels_viewer).appearance))
     assert facts["axes"] == [0, 1]
     assert [layer["layer"] for layer in facts["layers"]] == ["red", "green"]
     assert facts["layers"][0]["contrast_limits"] == [0, 1]
@@ -228,19 +228,19 @@ CHANGES = {
 
 @pytest.mark.parametrize(("name", "value"), CHANGES.items(), ids=CHANGES)
 def test_a_change_of_the_display_is_another_look(channels_viewer, name, value):
-    before = composite(channels_viewer).look
+    before = composite(channels_viewer).appearance
     setattr(channels_viewer.layers[1], name, value)
-    assert not same_look(before, composite(channels_viewer).look)
+    assert not same_look(before, composite(channels_viewer).appearance)
 
 
 def test_a_name_is_not_part_of_the_look_nor_ones_own_opacity(channels_viewer):
-    before = composite(channels_viewer).look
+    before = composite(channels_viewer).appearance
     channels_viewer.layers[1].name = "renamed"
-    assert same_look(before, composite(channels_viewer).look)
-    alone = plane_source(channels_viewer.layers[0], Plane()).look
+    assert same_look(before, composite(channels_viewer).appearance)
+    alone = plane_source(channels_viewer.layers[0], Plane()).appearance
     channels_viewer.layers[0].opacity = 0.5
-    assert same_look(alone, plane_source(channels_viewer.layers[0], Plane()).look)
-    assert not same_look(before, composite(channels_viewer).look)
+    assert same_look(alone, plane_source(channels_viewer.layers[0], Plane()).appearance)
+    assert not same_look(before, composite(channels_viewer).appearance)
 
 
 # after Start, in the window
@@ -261,8 +261,8 @@ def test_a_change_of_contrast_after_start_is_told(dock, viewer, qtbot):
 def test_following_the_display_it_is_read_again(dock, viewer, captioner, qtbot):
     image = viewer.add_image(np.linspace(0, 1, 4800).reshape(60, 80), contrast_limits=(0, 1))
     dock.panel.source.image.value = image
-    dock.look.fill_menu()
-    actions = {action.text(): action for action in dock.panel.look.menu.actions()}
+    dock.appearance.fill_menu()
+    actions = {action.text(): action for action in dock.panel.appearance.menu.actions()}
     actions["Read again when the display changes"].toggle()
     dock.start()
     qtbot.waitUntil(lambda: captioner.encoded == 1, timeout=5000)

@@ -5,7 +5,7 @@ import pytest
 from looking import Looking
 
 from napari_patchioner.regions import RegionSet, Trace
-from napari_patchioner.viewer.canvas.geometry import record_region
+from napari_patchioner.viewer.layers.geometry import record_region
 from napari_patchioner.viewer.reading.reader import shared_store
 
 

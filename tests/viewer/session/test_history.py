@@ -10,8 +10,7 @@ import pytest
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.session.history import History, Snapshot
-from napari_patchioner.viewer.session.mask import SeenMask
-from napari_patchioner.viewer.session.record import Look, Plane, Record, Row, Seen
+from napari_patchioner.viewer.session.record import Appearance, Plane, Record, Row, Seen, SeenMask
 from napari_patchioner.viewer.session.session import Session
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
@@ -144,8 +143,10 @@ def test_what_a_model_has_in_hand_is_owed_like_what_it_has_not(taken):
 
 def repainted(session, colour):
     """See the shapes again in another colour."""
-    look = Look(1.0, colour, (0.0,) * 4, 0)
-    seen = [Seen(one.shape_type, one.vertices, look=look) for one in session.shapes("regions")]
+    look = Appearance(1.0, colour, (0.0,) * 4, 0)
+    seen = [
+        Seen(one.shape_type, one.vertices, appearance=look) for one in session.shapes("regions")
+    ]
     session.observe("regions", seen, session.table("regions"))
 
 

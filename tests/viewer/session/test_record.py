@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.keeping.snapshot import Snapshots
-from napari_patchioner.viewer.listing.region_filter import line_of
-from napari_patchioner.viewer.session.record import Look, Plane, Record, Row, Seen
+from napari_patchioner.viewer.panels.region_model import line_of
+from napari_patchioner.viewer.session.record import Appearance, Plane, Record, Row, Seen
 from napari_patchioner.viewer.session.session import Session
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
@@ -89,8 +89,8 @@ def test_the_history_takes_every_change_for_one(name):
 
 
 def test_another_look_is_another_record_but_no_step():
-    looks = [Look(1.0, (0.0, 0.0, 0.0, 1.0), (0.0,) * 4, z) for z in (0, 1)]
-    one, other = (Record("a", seen=Seen("rectangle", SQUARE, look=look)) for look in looks)
+    looks = [Appearance(1.0, (0.0, 0.0, 0.0, 1.0), (0.0,) * 4, z) for z in (0, 1)]
+    one, other = (Record("a", seen=Seen("rectangle", SQUARE, appearance=look)) for look in looks)
     assert one.alike(other)
     assert not one.same(other)
 
@@ -169,8 +169,8 @@ class Followers(RuleBasedStateMachine):
         if how == "move":
             shapes[place] = Seen("rectangle", SQUARE + self.count)
         elif how == "paint":
-            look = Look(1.0, (0.0,) * 4, (0.0,) * 4, self.count)
-            shapes[place] = Seen("rectangle", one.vertices, look=look)
+            look = Appearance(1.0, (0.0,) * 4, (0.0,) * 4, self.count)
+            shapes[place] = Seen("rectangle", one.vertices, appearance=look)
         elif how == "drop":
             del shapes[place], rows[place]
         else:

@@ -33,10 +33,9 @@ from shapes_hand import (
 )
 
 from napari_patchioner.decoders import Caption
-from napari_patchioner.viewer.canvas.binding import LayerBinding
-from napari_patchioner.viewer.canvas.layers import KEYS, ensure_layer
-from napari_patchioner.viewer.canvas.table import COLUMNS
-from napari_patchioner.viewer.canvas.undoing import redo, undo
+from napari_patchioner.viewer.layers.binding import LayerBinding, redo, undo
+from napari_patchioner.viewer.layers.image_layers import KEYS, ensure_layer
+from napari_patchioner.viewer.layers.table import COLUMNS
 from napari_patchioner.viewer.session.record import Plane, Request
 from napari_patchioner.viewer.session.session import Session
 

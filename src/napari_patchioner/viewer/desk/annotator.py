@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
+from superqt.utils import QSignalDebouncer
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.canvas import layers, table, undoing
-from napari_patchioner.viewer.canvas.binding import LayerBinding
-from napari_patchioner.viewer.canvas.geometry import displayed_plane, full_shape
-from napari_patchioner.viewer.canvas.picking import Picker, shift_held
+from napari_patchioner.viewer.layers import image_layers, shapes
+from napari_patchioner.viewer.layers.binding import LayerBinding, redo, undo
+from napari_patchioner.viewer.layers.geometry import alignment, displayed_plane, full_shape
+from napari_patchioner.viewer.layers.overlays import Overlays
+from napari_patchioner.viewer.layers.selection import SharedSelection, shift_held
+from napari_patchioner.viewer.layers.sources import Sources
+from napari_patchioner.viewer.panels.inspector import Inspector
+from napari_patchioner.viewer.reading.display_watch import DisplayWatch
 from napari_patchioner.viewer.reading.reader import Reader
 from napari_patchioner.viewer.reading.scribe import Scribe
-from napari_patchioner.viewer.session.session import Session
-from napari_patchioner.viewer.session.steps import counted
-from napari_patchioner.viewer.sight.sight import Sight
+from napari_patchioner.viewer.session.session import Session, counted
 
 from .selection import Selection
 
@@ -23,13 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import napari
+    import numpy as np
+    import numpy.typing as npt
     from napari.utils.events import Event
 
     from napari_patchioner.viewer.reading.library import Library
+    from napari_patchioner.viewer.reading.worker import Progress
     from napari_patchioner.viewer.session.record import Plane, Record
 
 # Long enough for napari to finish what it announced, short enough not to be felt.
 SETTLE_MS = 60
+# A slider of contrast limits is at rest by then.
+DISPLAY_MS = 500
 SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in comes back."
 
 
@@ -85,10 +93,8 @@ class Annotator(QObject):
         self.scribe.told.connect(self.tell)
         self.reader.changed.connect(self.settle)
         self.scribe.written.connect(self._on_written)
-        self._picker = Picker(viewer, self.bindings.values, self.changed.emit, shift_held)
-        self._selection = Selection(
-            self.session, self.bindings, lambda: self.sight.sources, self._picker
-        )
+        self._picker = SharedSelection(viewer, self.bindings.values, self.changed.emit, shift_held)
+        self._selection = Selection(self.session, self.bindings, lambda: self.sources, self._picker)
         self._connections = [
             (viewer.dims.events.point, self.settle),
             (viewer.dims.events.order, self.settle),
@@ -101,30 +107,43 @@ class Annotator(QObject):
         ]
         for emitter, slot in self._connections:
             emitter.connect(slot)
-        self.sight = Sight(self, library)
+        self.sources = Sources(viewer, image, self.session, self.settle, self)
+        self.inspector = Inspector(
+            viewer, image, self.reader, self.scribe, library, self._add_region, self
+        )
+        self.overlays = Overlays(
+            image, self.reader, self.session, self.current, self.scribe.options
+        )
+        self._display_settled = QSignalDebouncer(parent=self)
+        self._display_settled.setTimeout(DISPLAY_MS)
+        self._display_settled.triggered.connect(self.check_display)
+        self._watch = DisplayWatch(viewer, self._display_settled.throttle)
+        self.inspector.moved.connect(self._on_inspected)
+        self.changed.connect(self.overlays.refresh)
+        self.reader.changed.connect(self.inspector.forget)
         self.adopt()
 
     def adopt(self) -> None:
         """Take over the layers that lie on the image already."""
-        for key in layers.KEYS:
-            if layers.find_layer(self.viewer, self.image, key) is not None:
+        for key in image_layers.KEYS:
+            if image_layers.find_layer(self.viewer, self.image, key) is not None:
                 self.layer(key)
-        if layers.find_points(self.viewer, self.image) is not None:
+        if image_layers.find_points(self.viewer, self.image) is not None:
             self.points()
 
-    def layer(self, key: layers.LayerKey) -> napari.layers.Shapes:
+    def layer(self, key: image_layers.LayerKey) -> napari.layers.Shapes:
         """Return the layer for regions or traces, made on first use."""
         if key not in self.bindings:
-            layer = layers.ensure_layer(self.viewer, self.image, key)
+            layer = image_layers.ensure_layer(self.viewer, self.image, key)
             # A layer that is added makes the viewer ask for it before it is returned here.
             if key not in self.bindings:
                 self._bind(layer, key)
         return self.bindings[key].layer
 
-    def _bind(self, layer: napari.layers.Shapes, key: layers.LayerKey) -> None:
+    def _bind(self, layer: napari.layers.Shapes, key: image_layers.LayerKey) -> None:
         # Of a layer on which a shape is half drawn nothing would be read until it is whole, and
         # what is saved of it would be put there once more.
-        table.finish_drawing(layer)
+        shapes.finish_drawing(layer)
         revive = layer.nshapes == 0 and bool(self.session.uids(key))
         self.bindings[key] = LayerBinding(
             layer, self.image, key, self.session, self.settle, revive=revive
@@ -133,17 +152,17 @@ class Annotator(QObject):
 
     def points(self) -> napari.layers.Points:
         """Return the image's own layer for points, made on first use."""
-        own = self.sight.sources.own
+        own = self.sources.own
         if own is not None:
             return own.layer
-        layer = layers.ensure_points(self.viewer, self.image)
-        self.sight.sources.follow(layer, own=True)
-        layers.protect(layer, True)
+        layer = image_layers.ensure_points(self.viewer, self.image)
+        self.sources.follow(layer, own=True)
+        image_layers.protect(layer, True)
         return layer
 
     def owns(self, layer: object) -> bool:
         """Whether a layer is the image or one of its own layers."""
-        own = self.sight.sources.own
+        own = self.sources.own
         lying = [binding.layer for binding in self.bindings.values()]
         lying += [own.layer] if own is not None else []
         return layer is self.image or any(one is layer for one in lying)
@@ -171,7 +190,7 @@ class Annotator(QObject):
         """Read the displayed plane with a model, and caption what has been drawn."""
         if self.reader.active:
             return
-        for key in layers.KEYS:
+        for key in image_layers.KEYS:
             self.layer(key)
         self.scribe.close()
         self.session.restart(rewrite=self.reader.completed, model=model)
@@ -215,14 +234,14 @@ class Annotator(QObject):
     def undo(self) -> None:
         """Take back the newest step: what was drawn, and what was written."""
         with self._picker.still():
-            self.tell(undoing.undo(self.session, self._restorable(), self._revive))
+            self.tell(undo(self.session, self._restorable(), self._revive))
         self.show()
 
     def redo(self) -> None:
         """Do again what was taken back last."""
         self.replaying.emit()
         with self._picker.still():
-            self.tell(undoing.redo(self.session, self._restorable(), self._replay))
+            self.tell(redo(self.session, self._restorable(), self._replay))
         self.show()
 
     def tell(self, message: str) -> None:
@@ -265,6 +284,42 @@ class Annotator(QObject):
             return "Waiting for the image to be read"
         return "Being written…" if self.reader.ready else "Press Start to have it written"
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far the image is read, labels are looked at, or many captions are written."""
+        if self.reader.job is not None:
+            return self.reader.job.progress
+        return self.sources.progress or self.scribe.progress
+
+    def cancel(self) -> None:
+        """Stop what takes long: reading the image, or writing many captions."""
+        (self.reader if self.reader.active else self.scribe).cancel()
+
+    def check_display(self) -> None:
+        """Say, or see to it, that the image no longer looks as it was read."""
+        # One that is hidden behind another is checked when it is shown.
+        if not self.image.visible or not self.reader.stale:
+            return
+        if self.reader.follow:
+            self.reader.close()
+            self.start(self.reader.model)
+        else:
+            self.tell(
+                "The display has changed since the image was read; press Start to read it as it "
+                "looks now."
+            )
+
+    def _add_region(self, shape: str, vertices: npt.NDArray[np.float64]) -> None:
+        """Add a region that was found by inspecting, given in image pixels."""
+        layer = self.layer("regions")
+        with shapes.flat(layer):
+            layer.add(alignment(self.image, layer)(vertices), shape_type=shape)
+
+    def _on_inspected(self) -> None:
+        spot = self.inspector.spot
+        self.overlays.inspected = spot.region if spot is not None else None
+        self.overlays.refresh()
+
     # what a hand in a list does
 
     def select(self, uids: Iterable[str]) -> None:
@@ -295,11 +350,15 @@ class Annotator(QObject):
         """Stop everything and let go of the layers; what is drawn stays."""
         self.finish_drawing()
         self._settled.stop()
-        if (own := self.sight.sources.own) is not None:
-            layers.protect(own.layer, False)
-            layers.release(own.layer, self.image)
+        if (own := self.sources.own) is not None:
+            image_layers.protect(own.layer, False)
+            image_layers.release(own.layer, self.image)
             self.released.emit(own.layer)
-        self.sight.close()
+        self._display_settled.cancel()
+        self._watch.close()
+        self.inspector.close()
+        self.overlays.close()
+        self.sources.close()
         self.reader.close()
         self.scribe.close()
         for key in list(self.bindings):
@@ -311,7 +370,7 @@ class Annotator(QObject):
     def _show(self) -> None:
         for binding in self.bindings.values():
             binding.show()
-        self.sight.sources.show()
+        self.sources.show()
         self.changed.emit()
 
     def _on_written(self) -> None:
@@ -327,7 +386,7 @@ class Annotator(QObject):
             return
         for binding in self.bindings.values():
             binding.sync()
-        self.sight.sources.sync()
+        self.sources.sync()
         self.scribe.work()
         if self.reader.should_read(self.session):
             self.reader.read()
@@ -336,20 +395,20 @@ class Annotator(QObject):
     def _on_layer_inserted(self, event: Event) -> None:
         """Leave copies of our layers to whoever made them: the regions on them are not ours."""
         for one in self._restorable():
-            if layers.is_copy(event.value, one.layer):
-                layers.disown(event.value)
+            if image_layers.is_copy(event.value, one.layer):
+                image_layers.disown(event.value)
 
     def _on_layer_removed(self, event: Event) -> None:
-        own = self.sight.sources.own
+        own = self.sources.own
         lost = own is not None and own.layer is event.value
-        source = self.sight.sources.following.get(event.value)
-        self.sight.sources.leave(event.value, deleted=True)
+        source = self.sources.following.get(event.value)
+        self.sources.leave(event.value, deleted=True)
         if source is not None and self.session.is_away(source.key):
             self._deleted[source.key] = event.value
             self.deleted.emit(source.key)
             self.tell(f"The layer {event.value.name!r} was deleted; Undo brings it back.")
         if lost:
-            layers.release(event.value, self.image)
+            image_layers.release(event.value, self.image)
             self.tell("The layer of points was deleted; Undo brings it back.")
             self.released.emit(event.value)
         for key, binding in list(self.bindings.items()):
@@ -364,18 +423,18 @@ class Annotator(QObject):
         binding = self.bindings.pop(key)
         binding.close()
         self._picker.detach(binding.layer)
-        layers.protect(binding.layer, False)
-        layers.release(binding.layer, self.image)
+        image_layers.protect(binding.layer, False)
+        image_layers.release(binding.layer, self.image)
         self.released.emit(binding.layer)
 
     def _revive(self) -> None:
         """Make layers anew that have shapes again by now; take away what is deleted once more."""
-        for key in layers.KEYS:
+        for key in image_layers.KEYS:
             if self.session.uids(key):
                 self.layer(key)
-        if self.session.uids(layers.POINTS):
+        if self.session.uids(image_layers.POINTS):
             self.points()
-        sources = self.sight.sources
+        sources = self.sources
         for key, layer in list(self._deleted.items()):
             if not self.session.is_away(key):
                 del self._deleted[key]
@@ -394,20 +453,20 @@ class Annotator(QObject):
                 # First, as shapes that go from a layer that is there are deleted for good.
                 self._unbind(key)
                 self.viewer.layers.remove(binding.layer)
-        own = self.sight.sources.own
+        own = self.sources.own
         if own is not None and not self.session.holds(own.key):
             self._leave_points(own.layer)
             self.viewer.layers.remove(own.layer)
 
     def _leave_points(self, layer: napari.layers.Layer) -> None:
-        self.sight.sources.leave(layer, deleted=True)
-        layers.protect(layer, False)
-        layers.release(layer, self.image)
+        self.sources.leave(layer, deleted=True)
+        image_layers.protect(layer, False)
+        image_layers.release(layer, self.image)
         self.released.emit(layer)
 
     def _restorable(self) -> list[Any]:
         """Return what keeps our own layers in step, those that undo can change."""
-        own = self.sight.sources.own
+        own = self.sources.own
         return [*self.bindings.values(), *([own] if own is not None else [])]
 
     def _on_new_pixels(self) -> None:
@@ -429,6 +488,6 @@ class Annotator(QObject):
 
     def _on_renamed(self) -> None:
         for key, binding in self.bindings.items():
-            layers.mark(binding.layer, self.image, key)
-        if (own := self.sight.sources.own) is not None:
-            layers.mark(own.layer, self.image, layers.POINTS)
+            image_layers.mark(binding.layer, self.image, key)
+        if (own := self.sources.own) is not None:
+            image_layers.mark(own.layer, self.image, image_layers.POINTS)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.viewer.canvas._halo import add_halo
-from napari_patchioner.viewer.canvas.canvas_text import TemplateError, checked, show_on, write_on
+from napari_patchioner.viewer.layers.captions import TemplateError, checked, show_on, write_on
+from napari_patchioner.viewer.layers.rendering import add_halo
 from napari_patchioner.viewer.preferences import preference
 
 if TYPE_CHECKING:

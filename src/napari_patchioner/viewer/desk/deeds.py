@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog
 
 from napari_patchioner.annotations import Notes
-from napari_patchioner.viewer.canvas import layers
 from napari_patchioner.viewer.export.export import (
     CSV,
     export_csv,
@@ -17,13 +16,14 @@ from napari_patchioner.viewer.export.export import (
     suggested_path,
 )
 from napari_patchioner.viewer.export.plugin_io import left_out_words
+from napari_patchioner.viewer.layers import image_layers
 
 from .judging import Judging
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_patchioner.viewer.widgets.draw_bar import Tool
+    from napari_patchioner.viewer.panels.bars import Tool
 
 # The plugin and the name of its other dock, which napari opens.
 FOLDER = ("napari-patchioner", "Patch-ioner: folder of images")
@@ -35,13 +35,13 @@ class Deeds(Judging):
     def start(self) -> None:
         """Read the image, with a model that is got first if it is not there."""
         if self.annotator is not None:
-            self._dock.images.bind(layers.KEYS)
+            self._dock.images.bind(image_layers.KEYS)
             self._dock.models.start()
 
     def cancel(self) -> None:
         """Stop reading the image, or getting the model."""
-        if self.annotator is not None and self.annotator.sight.progress is not None:
-            self.annotator.sight.cancel()
+        if self.annotator is not None and self.annotator.progress is not None:
+            self.annotator.cancel()
         else:
             self._dock.models.cancel()
 
@@ -54,7 +54,7 @@ class Deeds(Judging):
                 annotator.tell("Regions are drawn in the 2-D view, which is on display again.")
             if annotator.plane() is not None:
                 self._dock.images.bring_to_light()
-                self._dock.images.bind(layers.KEYS)
+                self._dock.images.bind(image_layers.KEYS)
                 layer = self._layer_for(tool)
                 layer.mode = tool.mode
                 viewer.layers.selection.active = layer
@@ -99,7 +99,7 @@ class Deeds(Judging):
 
     def toggle_list(self) -> None:
         """Show or hide the list of regions."""
-        self._dock.list_desk.toggle()
+        self._dock.region_list.toggle()
 
     def toggle_captions(self) -> None:
         """Show or hide the captions on the image."""

@@ -10,12 +10,12 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_patchioner.viewer.keeping.project_desk import ProjectDesk
-from napari_patchioner.viewer.listing.list_desk import ListDesk
 from napari_patchioner.viewer.models.model_desk import ModelDesk
+from napari_patchioner.viewer.panels import forms
+from napari_patchioner.viewer.panels.inspect import InspectPanel
+from napari_patchioner.viewer.panels.region_list import RegionListDock
 from napari_patchioner.viewer.preferences import preference
 from napari_patchioner.viewer.reading.library import Library, shared_library
-from napari_patchioner.viewer.sight.look_desk import LookDesk
-from napari_patchioner.viewer.widgets import forms
 from napari_patchioner.viewer.widgets.dock_base import DockBase
 
 from .canvas_desk import CanvasDesk
@@ -79,11 +79,11 @@ class CaptionDock(DockBase):
             self.annotators.values,
             self,
         )
-        self.list_desk = ListDesk(self.viewer, self.deeds, self)
+        self.region_list = RegionListDock(self.viewer, self.deeds, lambda: self.annotator, self)
         self._rewrite = QTimer(self)
         self._rewrite.setSingleShot(True)
         self._rewrite.setInterval(REWRITE_MS)
-        self.look = LookDesk(self.viewer, self.panel.look, lambda: self.annotator, self)
+        self.inspect = InspectPanel(self.viewer, self.panel.inspect, lambda: self.annotator, self)
         self.projects = ProjectDesk(self.panel.project, lambda: self.annotator, self)
         self._wire()
         if first := preference("models", "first"):
@@ -100,7 +100,7 @@ class CaptionDock(DockBase):
         self.images.closing.connect(self.projects.dismiss)
         self.models.changed.connect(self.refresh)
         self.models.told.connect(self.tell)
-        self.list_desk.changed.connect(self.refresh)
+        self.region_list.changed.connect(self.refresh)
         self._rewrite.timeout.connect(deeds.write_anew)
         panel.options.changed.connect(self._on_options)
         self.canvas.told.connect(self.tell)
@@ -177,13 +177,13 @@ class CaptionDock(DockBase):
     def refresh(self) -> None:
         """Show the state of the image's annotator."""
         annotator, panel = self.annotator, self.panel
-        self.look.refresh()
-        progress = annotator.sight.progress if annotator else None
+        self.inspect.refresh()
+        progress = annotator.progress if annotator else None
         panel.progress.follow(progress or self.models.progress)
         panel.progress.set_ready(annotator is not None)
         panel.set_ready(annotator is not None)
-        panel.list.setChecked(self.list_desk.shown)
-        self.list_desk.refresh()
+        panel.list.setChecked(self.region_list.shown)
+        self.region_list.refresh()
         if annotator is None:
             panel.show_nothing(self._idle)
             return
@@ -246,8 +246,8 @@ class CaptionDock(DockBase):
         for emitter in (events.inserted, events.removed, events.reordered):
             emitter.disconnect(self.reset_choices)
         self._rewrite.stop()
-        self.list_desk.close()
-        self.look.close()
+        self.region_list.close()
+        self.inspect.close()
         self.models.close()
         self.panel.progress.follow(None)
         self.projects.close()

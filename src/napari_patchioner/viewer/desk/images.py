@@ -13,14 +13,14 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.canvas import covering, keys, layers
-from napari_patchioner.viewer.canvas.geometry import alignment, full_shape, lies_on
-from napari_patchioner.viewer.canvas.upright import turn_all
 from napari_patchioner.viewer.export.export import image_title
 from napari_patchioner.viewer.export.placing import may_mean
-from napari_patchioner.viewer.session.steps import counted
-from napari_patchioner.viewer.sources.source import bring_captions, is_opened
-from napari_patchioner.viewer.widgets import forms
+from napari_patchioner.viewer.layers import image_layers, view
+from napari_patchioner.viewer.layers.geometry import alignment, full_shape, lies_on
+from napari_patchioner.viewer.layers.sources import bring_captions, is_opened
+from napari_patchioner.viewer.layers.upright import turn_all
+from napari_patchioner.viewer.panels import forms, keys
+from napari_patchioner.viewer.session.session import counted
 
 from .annotator import Annotator
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from magicgui.widgets import ComboBox
     from napari.utils.events import Event
 
-    from napari_patchioner.viewer.canvas.binding import LayerBinding
+    from napari_patchioner.viewer.layers.binding import LayerBinding
     from napari_patchioner.viewer.reading.library import Library
 
 
@@ -137,7 +137,7 @@ class Images(QObject):
         """Return the image a person is at: the active one, else the uppermost that is seen."""
         active = self._viewer.layers.selection.active
         seen = [image for image in reversed(images) if image.visible]
-        ours = [image for image in seen if layers.belongs(self._viewer, active, image)]
+        ours = [image for image in seen if image_layers.belongs(self._viewer, active, image)]
         return next(iter((*ours, *seen, *images)), None)
 
     def bind(self, chosen: Iterable[str]) -> None:
@@ -178,9 +178,9 @@ class Images(QObject):
                     "regions are not captioned; choose an image with as many.",
                 )
                 continue
-            if layer not in annotator.sight.sources.offers():
+            if layer not in annotator.sources.offers():
                 continue
-            if layer in annotator.sight.sources.following:
+            if layer in annotator.sources.following:
                 continue
             known = _known(layer, annotator)
             if known and None not in known:
@@ -190,7 +190,7 @@ class Images(QObject):
                     self._needless.append(layer)
                 continue
             try:
-                annotator.sight.sources.follow(layer)
+                annotator.sources.follow(layer)
             except PatchionerError as error:
                 self._tell(annotator, str(error))
             else:
@@ -211,7 +211,7 @@ class Images(QObject):
         names = sorted(_images_named(layer))
         if not names or self.current is None or layer in self._strange:
             return
-        if layers.is_ours(self._viewer, layer):
+        if image_layers.is_ours(self._viewer, layer):
             return
         self._strange.add(layer)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -283,9 +283,9 @@ class Images(QObject):
         if self.current is None:
             return ""
         image = self.current.image
-        if not covering.is_shown(image):
+        if not view.is_shown(image):
             return f"{image.name!r} is captioned, but it is hidden: {_TO_SHOW}."
-        over = covering.covering(self._viewer, image)
+        over = view.covering(self._viewer, image)
         if over:
             return f"{image.name!r} is captioned, but {over[0].name!r} lies over it: {_TO_SHOW}."
         return ""
@@ -298,7 +298,7 @@ class Images(QObject):
 
     def _on_look(self, event: Event) -> None:
         """See whether the image that is captioned is still the one that is seen."""
-        if event.type in covering.EVENTS and not self._closed and not self._following:
+        if event.type in view.EVENTS and not self._closed and not self._following:
             self._follow_eye()
             self.changed.emit()
 
@@ -308,10 +308,10 @@ class Images(QObject):
         if annotator is None or not self.warning():
             return
         before, channels = annotator.image, _channels(annotator.image, self._viewer)
-        seen = covering.uppermost(self._viewer, before)
+        seen = view.uppermost(self._viewer, before)
         busy = any(one.drawing or one.dragging for one in annotator.bindings.values())
         # Channels are looked at one by one, and captioned together.
-        looked_at = any(covering.is_shown(layer) for layer in channels)
+        looked_at = any(view.is_shown(layer) for layer in channels)
         if seen is None or busy or looked_at or seen not in self._choice.choices:
             return
         in_use = annotator.owns(self._viewer.layers.selection.active)
@@ -320,7 +320,7 @@ class Images(QObject):
             if in_use and self.current is not None:
                 self._take_up(self.current)
             for binding in self._bindings_of(seen):
-                layers.raise_above(self._viewer, binding.layer, seen)
+                image_layers.raise_above(self._viewer, binding.layer, seen)
         if self.current is not None:
             self.current.tell(
                 f"{seen.name!r} is what is seen now, so it is the image that is captioned; choose "
@@ -339,7 +339,7 @@ class Images(QObject):
         if not len(drawn) or self.warning():
             return
         spot = layer.data_to_world(np.atleast_2d(drawn[-1]).mean(axis=0))
-        seen = covering.image_at(self._viewer, spot)
+        seen = view.image_at(self._viewer, spot)
         if seen is not None and seen is not image and seen not in _channels(image, self._viewer):
             annotator.tell(
                 f"This is drawn on {seen.name!r} but captioned from {image.name!r}; choose "
@@ -350,7 +350,7 @@ class Images(QObject):
         """Have an image seen and its layers drawn on, whatever lay over it."""
         image = annotator.image
         image.visible = True
-        if not covering.is_shown(image):
+        if not view.is_shown(image):
             image.opacity = 1
         # First, as napari takes the tool away from a layer that is hidden.
         self._take_up(annotator)
@@ -394,7 +394,7 @@ class Images(QObject):
     def _take_up(self, annotator: Annotator) -> None:
         """Turn from the layer of another image to the same one of this, tool and all."""
         active = self._viewer.layers.selection.active
-        if layers.belongs(self._viewer, active, annotator.image):
+        if image_layers.belongs(self._viewer, active, annotator.image):
             return
         bound = [b for image in self.annotators for b in self._bindings_of(image)]
         old = next((b for b in bound if b.layer is active), None)
@@ -434,7 +434,7 @@ class Images(QObject):
         """Turn to the image that was made active, itself or one of its layers."""
         active = self._viewer.layers.selection.active
         images = (image for _, image in choices(self._viewer))
-        found = [image for image in images if layers.belongs(self._viewer, active, image)]
+        found = [image for image in images if image_layers.belongs(self._viewer, active, image)]
         if found and found[0] is not self._choice.value and found[0] in self._choice.choices:
             with self._follow():
                 self._choice.value = found[0]
@@ -471,7 +471,7 @@ class Images(QObject):
         if self.current is not None:
             self.current.adopt()
             self.bind(list(self.current.bindings))
-            own = self.current.sight.sources.own
+            own = self.current.sources.own
             if own is not None:
                 self._hold(own.layer)
 
@@ -499,7 +499,7 @@ def _known(layer: napari.layers.Layer, annotator: Annotator) -> list[Any]:
     if not uids or all(_OUR_UID.fullmatch(uid) for uid in uids):
         return [records.get(uid) for uid in uids]
     if isinstance(layer.data, np.ndarray) and layer.data.shape[1:] != (layer.ndim,):  # labels
-        following = annotator.sight.sources.following
+        following = annotator.sources.following
         is_open = any(one.source.path == layer.source.path for one in following)
         return [records.get(uid) if is_open else None for uid in uids]
     outlines: dict[tuple[int, ...], list[Any]] = {}

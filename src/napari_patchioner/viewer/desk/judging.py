@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_patchioner.viewer.canvas.camera import go_to
+from napari_patchioner.viewer.layers.view import go_to
 from napari_patchioner.viewer.session.review import Review
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Judging:
         """Return the uids of the records meant."""
         if self.annotator is None:
             return []
-        if listed := self._dock.list_desk.selected(self.annotator):
+        if listed := self._dock.region_list.selected(self.annotator):
             return listed
         record = self.annotator.current()
         return [record.uid] if record else self.annotator.selected()
@@ -125,7 +125,7 @@ class Judging:
     def select(self, uids: Iterable[str]) -> None:
         """Select the shapes of records on the canvas."""
         if self.annotator is not None:
-            self.annotator.select(self._dock.list_desk.list.shapes(uids))
+            self.annotator.select(self._dock.region_list.list.shapes(uids))
 
     def go_on(self, by: int = 1) -> None:
         """Go to the next region of the list, or of the review."""
@@ -134,7 +134,7 @@ class Judging:
         if self.review is not None:
             self._turn(self.review.forward() if by > 0 else self.review.back())
         else:
-            self.go_to(self._dock.list_desk.list.step(by))
+            self.go_to(self._dock.region_list.list.step(by))
 
     def go_back(self) -> None:
         """Go to the previous one."""

@@ -10,15 +10,13 @@ from superqt import QCollapsible
 
 from napari_patchioner.viewer.keeping.project_row import ProjectRow
 from napari_patchioner.viewer.models.source_box import SourceBox
-from napari_patchioner.viewer.sight.look_bar import LookBar
-from napari_patchioner.viewer.widgets import forms
-from napari_patchioner.viewer.widgets.buttons import button
-from napari_patchioner.viewer.widgets.caption_box import CaptionBox
-from napari_patchioner.viewer.widgets.draw_bar import DrawBar
-from napari_patchioner.viewer.widgets.help_button import HelpButton
+from napari_patchioner.viewer.panels import forms
+from napari_patchioner.viewer.panels.bars import DrawBar, ReviewBar
+from napari_patchioner.viewer.panels.caption_box import CaptionBox
+from napari_patchioner.viewer.panels.inspect import InspectBar
+from napari_patchioner.viewer.panels.keys import HelpButton
+from napari_patchioner.viewer.widgets.basic import Sentence, button
 from napari_patchioner.viewer.widgets.progress_row import ProgressRow
-from napari_patchioner.viewer.widgets.review_bar import ReviewBar
-from napari_patchioner.viewer.widgets.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +42,7 @@ class Panel(QWidget):
         self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.draw = DrawBar(self)
-        self.look = LookBar(self)
+        self.inspect = InspectBar(self)
         self.caption = CaptionBox("Select a shape to see its caption", parent=self)
         self.whole = CaptionBox("Not captioned yet", lines=2, compact=True, parent=self)
         self.review = ReviewBar(self)
@@ -102,7 +100,7 @@ class Panel(QWidget):
             heading.addWidget(widget)
         layout.addLayout(heading)
         layout.addWidget(self.draw)
-        layout.addWidget(self.look)
+        layout.addWidget(self.inspect)
         layout.addWidget(self.selected)
         layout.addWidget(self.caption)
         layout.addLayout(_row(self.accept, self.reject, self.lock))

@@ -9,10 +9,10 @@ from napari_patchioner.viewer.session.record import is_foreign
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from napari_patchioner.viewer.canvas.binding import LayerBinding
-    from napari_patchioner.viewer.canvas.picking import Picker
+    from napari_patchioner.viewer.layers.binding import LayerBinding
+    from napari_patchioner.viewer.layers.selection import SharedSelection
+    from napari_patchioner.viewer.layers.sources import Sources
     from napari_patchioner.viewer.session.session import Session
-    from napari_patchioner.viewer.sources.source import Sources
 
 
 class Selection:
@@ -29,7 +29,7 @@ class Selection:
         Our layers.
     sources : callable
         Returns the layers of other people that are followed.
-    picker : Picker
+    picker : SharedSelection
         Selects on our layers.
     """
 
@@ -38,7 +38,7 @@ class Selection:
         session: Session,
         bindings: Mapping[str, LayerBinding],
         sources: Callable[[], Sources],
-        picker: Picker,
+        picker: SharedSelection,
     ) -> None:
         self._session, self._bindings = session, bindings
         self._sources, self._picker = sources, picker

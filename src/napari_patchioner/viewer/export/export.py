@@ -18,14 +18,14 @@ from napari_patchioner.annotations import (
     write_tidy_csv,
 )
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.canvas.geometry import (
+from napari_patchioner.viewer.layers.geometry import (
     POINT,
     full_shape,
     own_axes,
     record_plane,
     record_region,
 )
-from napari_patchioner.viewer.session.mask import LABEL, SeenMask
+from napari_patchioner.viewer.session.record import LABEL, SeenMask
 
 from .label_csv import write_labels
 from .shapes_csv import write_shapes

@@ -9,7 +9,7 @@ import numpy as np
 from napari_patchioner.annotations import Annotation, axes_drawn_along, region_from_shape
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Mask, Point, label_boxes
-from napari_patchioner.viewer.canvas.label_plane import LabelPlane
+from napari_patchioner.viewer.layers.labels import LabelPlane
 from napari_patchioner.viewer.session.record import Plane
 
 from .placing import layer_image, pixels_of

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from napari_patchioner.annotations import write_bytes
-from napari_patchioner.viewer.session.mask import SeenMask
+from napari_patchioner.viewer.session.record import SeenMask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

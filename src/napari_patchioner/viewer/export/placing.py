@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.batch import ImageMatcher
-from napari_patchioner.viewer.canvas.geometry import affine_between
-from napari_patchioner.viewer.canvas.layers import placement
+from napari_patchioner.viewer.layers.geometry import affine_between, placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -23,7 +23,7 @@ from napari_patchioner.annotations import (
     write_annotations,
 )
 from napari_patchioner.errors import FormatError
-from napari_patchioner.viewer.canvas.upright import turn_all
+from napari_patchioner.viewer.layers.upright import turn_all
 
 from .from_layers import layer_annotations
 from .placing import image_below, image_named, open_images
@@ -151,7 +151,7 @@ def viewer_images() -> dict[str, ImageInfo]:
 
     A file is called by as many of its folders as tell it from the others.
     """
-    from napari_patchioner.viewer.canvas.geometry import full_shape
+    from napari_patchioner.viewer.layers.geometry import full_shape
 
     by_layer, by_file = {}, {}
     layers = open_images()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.viewer.canvas.geometry import displayed_plane
+from napari_patchioner.viewer.layers.geometry import displayed_plane
 from napari_patchioner.viewer.reading.picture import plane_source
 from napari_patchioner.viewer.reading.reader import current_store
 from napari_patchioner.viewer.reading.worker import look

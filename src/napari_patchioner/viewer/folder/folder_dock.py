@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
-from napari_patchioner.viewer.canvas.keys import FOLDER, key_callback
 from napari_patchioner.viewer.desk.dock import CaptionDock
+from napari_patchioner.viewer.panels.keys import FOLDER, key_callback
 from napari_patchioner.viewer.widgets.dock_base import DockBase
 
 from .browser import Browser

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_patchioner.viewer.widgets.buttons import button
+from napari_patchioner.viewer.widgets.basic import button
 
 from .file_table import FileTable
 

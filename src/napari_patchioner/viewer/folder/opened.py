@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.viewer.canvas.layers import KEYS, find_layer
-from napari_patchioner.viewer.widgets.draw_bar import TOOLS
+from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer
+from napari_patchioner.viewer.panels.bars import TOOLS
 
 if TYPE_CHECKING:
     import napari
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_patchioner.viewer.desk.annotator import Annotator
     from napari_patchioner.viewer.desk.dock import CaptionDock
     from napari_patchioner.viewer.keeping.keeper import Keeper
-    from napari_patchioner.viewer.widgets.draw_bar import Tool
+    from napari_patchioner.viewer.panels.bars import Tool
 
     from ._files import ImageFile
 
@@ -124,7 +124,7 @@ class Opened(QObject):
         """
         viewer, annotator = self._dock.viewer, self.annotator
         if annotator is not None:
-            for layer in annotator.sight.sources.following:
+            for layer in annotator.sources.following:
                 layer.visible = False
         shapes = [find_layer(viewer, self.image, key) for key in KEYS]
         # The image first: that lets go of its shapes.

@@ -12,13 +12,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, projects_folder
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
-from napari_patchioner.viewer.canvas.binding import LayerBinding
-from napari_patchioner.viewer.canvas.layers import POINTS
 from napari_patchioner.viewer.export.export import image_title
+from napari_patchioner.viewer.layers.binding import LayerBinding
+from napari_patchioner.viewer.layers.image_layers import POINTS
+from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.reading.worker import Job, reporting
 from napari_patchioner.viewer.session.record import is_foreign
-from napari_patchioner.viewer.session.steps import counted
-from napari_patchioner.viewer.sources.source import OPENED, layer_key
+from napari_patchioner.viewer.session.session import counted
 
 from .autosave import Autosave, sentence
 from .restore import add, at_home, restore, resume
@@ -283,7 +283,7 @@ class Keeper(QObject):
     def _restore(self, project: Project) -> None:
         """Put saved work on the image, unless there is some already."""
         session, image = self._annotator.session, self._annotator.image
-        there = {layer_key(layer) for layer in self._annotator.sight.sources.offers()}
+        there = {layer_key(layer) for layer in self._annotator.sources.offers()}
         project = replace(project, records=at_home(project.records, image, there))
         left = resume(project, session)
         if left is not None:
@@ -318,7 +318,7 @@ class Keeper(QObject):
         """Fill a layer while nobody follows it, and follow it from then on."""
         annotator = self._annotator
         if key == POINTS:
-            layer, sources = annotator.points(), annotator.sight.sources
+            layer, sources = annotator.points(), annotator.sources
             sources.refill(layer, fill)
             return
         layer = annotator.layer(key)

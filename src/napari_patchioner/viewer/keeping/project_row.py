@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_patchioner.viewer.session.steps import counted
-from napari_patchioner.viewer.widgets.sentence import narrow
+from napari_patchioner.viewer.session.session import counted
+from napari_patchioner.viewer.widgets.basic import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

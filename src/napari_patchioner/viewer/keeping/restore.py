@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_patchioner.errors import FormatError
-from napari_patchioner.viewer.canvas import table
-from napari_patchioner.viewer.canvas.geometry import POINT, alignment
-from napari_patchioner.viewer.canvas.repairs import flat
+from napari_patchioner.viewer.layers import table
+from napari_patchioner.viewer.layers.geometry import POINT, alignment
+from napari_patchioner.viewer.layers.shapes import flat
+from napari_patchioner.viewer.layers.sources import OPENED
 from napari_patchioner.viewer.session.record import OWN_LAYERS, Row, is_foreign
-from napari_patchioner.viewer.sources.source import OPENED
 
 from .snapshot import fill_in, plane_of_record
 

@@ -8,11 +8,11 @@ from napari.layers import Points, Shapes
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.viewer.canvas.geometry import POINT, alignment
-from napari_patchioner.viewer.canvas.table import read_shapes
+from napari_patchioner.viewer.layers.geometry import POINT, alignment
+from napari_patchioner.viewer.layers.shapes import read_shapes
+from napari_patchioner.viewer.layers.sources import layer_key
 from napari_patchioner.viewer.session.record import Seen
-from napari_patchioner.viewer.session.steps import counted
-from napari_patchioner.viewer.sources.source import layer_key
+from napari_patchioner.viewer.session.session import counted
 
 from .restore import restore_groups
 from .snapshot import fill_in
@@ -53,35 +53,35 @@ class Returning(QObject):
             snapshots.keep,
             lambda layer: snapshots.set_aside(layer, self.layers | {layer}),
         )
-        annotator.session.waiting = self.waiting
+        annotator.session.pending = self.waiting
         annotator.changed.connect(self._on_changed)
         annotator.viewer.layers.events.inserted.connect(self._on_inserted)
 
     @property
     def layers(self) -> set[str]:
         """Keys of all layers that are looked at."""
-        followed = self._annotator.sight.sources.following.values()
+        followed = self._annotator.sources.following.values()
         return {*self._annotator.bindings, *(source.key for source in followed)}
 
     def look(self) -> None:
         """Follow the layers there are that captions wait for."""
-        for layer in self._annotator.sight.sources.offers():
+        for layer in self._annotator.sources.offers():
             self._follow(layer)
 
     def close(self) -> None:
         """Hear no more of the annotator and the viewer."""
-        self._annotator.session.waiting = None
+        self._annotator.session.pending = None
         self._annotator.changed.disconnect(self._on_changed)
         self._annotator.viewer.layers.events.inserted.disconnect(self._on_inserted)
 
     # details
 
     def _on_inserted(self, event: Event) -> None:
-        if event.value in self._annotator.sight.sources.offers():
+        if event.value in self._annotator.sources.offers():
             self._follow(event.value)
 
     def _follow(self, layer: napari.layers.Layer) -> None:
-        sources = self._annotator.sight.sources
+        sources = self._annotator.sources
         if layer in sources.following or not self.waiting.records():
             return
         uids: Any = layer.features.get("uid", ())

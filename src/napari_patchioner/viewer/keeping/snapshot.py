@@ -6,8 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_patchioner.annotations import ProjectRecord
-from napari_patchioner.viewer.session.mask import SeenMask
-from napari_patchioner.viewer.session.record import Plane, is_foreign
+from napari_patchioner.viewer.session.record import Plane, SeenMask, is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from napari_patchioner.viewer.widgets import forms
+from napari_patchioner.viewer.panels import forms
 
 from .model_choice import ModelChoice
 from .model_menu import ModelMenu

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_patchioner.errors import ImageError
 from napari_patchioner.pyramid import BIG
-from napari_patchioner.viewer.canvas.geometry import full_shape, lies_on
+from napari_patchioner.viewer.layers.geometry import full_shape, lies_on
 
 from .tones import colours, grey
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.viewer.canvas.geometry import displayed_plane, own_axes, record_plane
+from napari_patchioner.viewer.layers.geometry import displayed_plane, own_axes, record_plane
 from napari_patchioner.viewer.preferences import preference
 
 from .picture import channels, plane_source, same_look

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.viewer.canvas.geometry import own_axes, record_outline
+from napari_patchioner.viewer.layers.geometry import own_axes, record_outline
 
 from .large import Overview
 from .worker import Job, write_captions

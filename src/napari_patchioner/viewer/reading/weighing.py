@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_patchioner.grids import pool_shares
 from napari_patchioner.regions import WholeImage, cover
-from napari_patchioner.viewer.canvas.geometry import untangled
+from napari_patchioner.viewer.layers.geometry import untangled
 
 if TYPE_CHECKING:
     import numpy.typing as npt

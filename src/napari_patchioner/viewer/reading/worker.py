@@ -17,7 +17,7 @@ from napari.qt.threading import GeneratorWorker
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.viewer.canvas.geometry import untangled
+from napari_patchioner.viewer.layers.geometry import untangled
 
 from . import calm
 from .large import LargePlane, Overview

@@ -15,7 +15,7 @@ DEPTH = 200
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Snapshot:
-    """Everything as it was at one moment; snapshots share all records that did not change.
+    """Everything as it was at some moment; snapshots share all records that did not change.
 
     Attributes
     ----------
@@ -29,21 +29,19 @@ class Snapshot:
     order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def taken(self, records: Iterable[Record], order: Mapping[str, Iterable[str]]) -> Snapshot:
-        """Return a snapshot of records as they are now, made of what is here already."""
-        here = {record.uid: record for record in self.records}
+        """Return a snapshot of records as they are now, made of what is in this one already."""
+        before = {record.uid: record for record in self.records}
         kept = []
         for record in records:
-            known = here.get(record.uid)
+            known = before.get(record.uid)
             if known is None or not known.same(record):
                 known = record.frozen()
             else:
                 known.confirm(record)
             kept.append(known)
-        places = {}
-        for layer, uids in order.items():
-            place, known_place = tuple(uids), self.order.get(layer)
-            places[layer] = known_place if known_place == place else place
-        made = Snapshot(tuple(kept), places)
+        uids = {layer: tuple(uids) for layer, uids in order.items()}
+        shared = {k: self.order[k] if self.order.get(k) == v else v for k, v in uids.items()}
+        made = Snapshot(tuple(kept), shared)
         return self if self.same(made) else made
 
     def same(self, other: Snapshot) -> bool:
@@ -52,20 +50,20 @@ class Snapshot:
             len(self.records) == len(other.records)
             and self.order == other.order
             and all(
-                one is two or one.same(two)
-                for one, two in zip(self.records, other.records, strict=True)
+                first is second or first.same(second)
+                for first, second in zip(self.records, other.records, strict=True)
             )
         )
 
     def alike(self, other: Snapshot) -> bool:
         """Whether no step lies between both."""
-        here = {record.uid: record for record in self.records}
+        own = {record.uid: record for record in self.records}
         return (
             len(self.records) == len(other.records)
             and self.order == other.order
             and all(
-                one.uid in here and (one is here[one.uid] or one.alike(here[one.uid]))
-                for one in other.records
+                record.uid in own and (record is own[record.uid] or record.alike(own[record.uid]))
+                for record in other.records
             )
         )
 
@@ -78,11 +76,7 @@ class Snapshot:
     def without(self, layer: str) -> Snapshot:
         """Return this snapshot without the shapes of a layer and the groups they belong to."""
         gone = {record.uid for record in self.records if record.layer == layer}
-        records = (
-            record
-            for record in self.records
-            if record.uid not in gone and gone.isdisjoint(record.members)
-        )
+        records = (r for r in self.records if r.uid not in gone and gone.isdisjoint(r.members))
         return Snapshot(tuple(records), {k: v for k, v in self.order.items() if k != layer})
 
     def extended(self, layer: str, other: Snapshot) -> Snapshot:
@@ -97,15 +91,10 @@ class Snapshot:
 
 
 class History:
-    """What was done, and what it led to.
+    """What was done, and what it led to; at most `depth` steps can be undone.
 
     A step is what makes a difference that can be undone: shapes, texts, marks, and which texts
-    are owed. States between which nothing of it differs are one to whoever walks.
-
-    Parameters
-    ----------
-    depth : int
-        How many steps can be undone.
+    are owed. States between which nothing of it differs are the same to whoever walks.
     """
 
     def __init__(self, depth: int = DEPTH) -> None:
@@ -123,14 +112,8 @@ class History:
     def push(self, state: Snapshot, label: str, key: object = None) -> bool:
         """Take a new state as a step; return whether it is one.
 
-        Parameters
-        ----------
-        state : Snapshot
-            As it is now.
-        label : str
-            What was done, as a noun: "move of 2 shapes".
-        key : object, optional
-            Steps of the same key that follow each other are one step, until `seal`.
+        `label` is what was done, as a noun: "move of 2 shapes". Steps of the same `key` that follow
+        each other are the same step, until `seal`.
         """
         if state.alike(self.now):
             return self.amend(state)
@@ -167,12 +150,12 @@ class History:
         old = {record.uid: record for record in self.now.records}
         changed = [(old[r.uid], r) for r in state.records if r.uid in old and old[r.uid] is not r]
         new = {id(before): after for before, after in changed}
-        for places in (range(self._position - 1, -1, -1), self._later()):
-            for place in places:
-                swapped = self._states[place].swapped(new)
-                if swapped is self._states[place]:
+        for positions in (range(self._position - 1, -1, -1), self._later()):
+            for position in positions:
+                swapped = self._states[position].swapped(new)
+                if swapped is self._states[position]:
                     break
-                self._states[place] = swapped
+                self._states[position] = swapped
         self._states[self._position] = state
         return True
 
@@ -191,29 +174,31 @@ class History:
         self._states = [change(state) for state in self._states]
 
     def clear(self) -> None:
-        """Begin anew with the state there is now."""
+        """Begin anew with the state of now."""
         self._states, self._labels, self._position = [self.now], [""], 0
         self.seal()
 
     def back(self) -> str:
         """Go back one step and return what it was; empty where there is none."""
         while self._position:
-            label, here = self._labels[self._position], self.now
-            self._position -= 1
-            self.seal()
-            if not self.now.alike(here):
+            label = self._labels[self._position]
+            if self._go(self._position - 1):
                 return label
         return ""
 
     def forward(self) -> str:
         """Go forward one step and return what it was; empty where there is none."""
-        for place in self._later():
-            label, here = self._labels[place], self.now
-            self._position = place
-            self.seal()
-            if not self.now.alike(here):
-                return label
+        for position in self._later():
+            if self._go(position):
+                return self._labels[position]
         return ""
+
+    def _go(self, position: int) -> bool:
+        """Go to a state; whether a step lies between it and the one before."""
+        before = self.now
+        self._position = position
+        self.seal()
+        return not self.now.alike(before)
 
     def _drop_empty(self) -> None:
         """Forget the newest step if nothing is left of it: all it wanted is wanted anew."""

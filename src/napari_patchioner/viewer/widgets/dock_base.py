@@ -6,7 +6,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFrame, QScrollArea
 
-from .wheel import WheelGuard
+from .basic import WheelGuard
 
 
 class DockBase(QScrollArea):

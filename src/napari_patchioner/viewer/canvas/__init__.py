@@ -1,1 +1,0 @@
-"""What is on the image: the layers drawn on, their shapes, texts, keys and the camera."""

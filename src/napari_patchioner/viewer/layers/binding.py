@@ -1,0 +1,352 @@
+"""Shapes and points layers kept in step with the session, both ways; undo and redo on them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.viewer.session.record import Seen, is_foreign
+
+from . import shapes, table
+from .geometry import POINT, Follower, alignment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    import napari
+    from napari.utils.events import Event
+
+    from napari_patchioner.viewer.session.session import Session
+
+
+class TableBinding:
+    """Shows the session what happens on a layer, and writes its captions into the table.
+
+    Parameters
+    ----------
+    layer : napari.layers.Shapes or Points
+        The layer to follow. If it is of other people's making, as its key says, drawing on it is
+        no step; only its captions are ours.
+    image : napari.layers.Image
+        The image it lies on.
+    key : str
+        Name of the layer in the session.
+    session : Session
+        What to keep in step.
+    changed : callable
+        Called after something happened that may need captions; it should wait a little before
+        it acts, since napari announces a drawing before it has finished it.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        image: napari.layers.Image,
+        key: str,
+        session: Session,
+        changed: Callable[[], None],
+    ) -> None:
+        self.layer, self.image, self.key = layer, image, key
+        self._session, self._changed = session, changed
+        self._foreign = is_foreign(key)
+        self._writing = False
+        self._follower = Follower(layer, image)
+        if self._foreign:
+            table.keep_theirs(layer)
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (layer.events.data, self._on_data),
+            (layer.events.features, self._on_features),
+        ]
+        if self._selects:
+            self._connections.append((layer.selected_data.events.items_changed, self._on_selected))
+        for emitter, slot in self._connections:
+            emitter.connect(slot)
+
+    @property
+    def _selects(self) -> bool:
+        """Whether a selection on the layer is announced here."""
+        return self._foreign
+
+    @property
+    def progress(self) -> None:
+        """These layers are read at once."""
+
+    @property
+    def dragging(self) -> bool:
+        """Whether a shape is on the move; a point is moved in one go."""
+        return False
+
+    @property
+    def drawing(self) -> bool:
+        """Whether a shape is begun and not finished; a point is put down at once."""
+        return False
+
+    def close(self) -> None:
+        """Stop following the layer; the captions stay in the table."""
+        for emitter, slot in self._connections:
+            emitter.disconnect(slot)
+        self._follower.close()
+
+    def sync(self, *, quiet: bool = False) -> None:
+        """Read the layer and repair its table; `quiet` where what is new is no step."""
+        raise NotImplementedError
+
+    def restore(self) -> None:
+        """Give the layer what the session has gone back to."""
+        raise NotImplementedError
+
+    def selected(self) -> list[str]:
+        """Return the uids of what is selected, in order."""
+        uids = self._session.uids(self.key)
+        return [uids[index] for index in sorted(self.layer.selected_data) if index < len(uids)]
+
+    def select(self, uids: Collection[str]) -> bool:
+        """Select these; whether any is on this layer."""
+        indices = {i for i, uid in enumerate(self._session.uids(self.key)) if uid in uids}
+        if set(self.layer.selected_data) != indices:
+            self.layer.selected_data = indices
+        return bool(indices)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Write on the layer without listening to what it announces."""
+        self._writing = True
+        try:
+            yield
+        finally:
+            self._writing = False
+
+    def _on_data(self, event: Event) -> None:
+        if not str(getattr(event.action, "value", event.action)).endswith("ing"):
+            self._changed()
+
+    def _on_features(self) -> None:
+        if not self._writing:
+            self._changed()
+
+    def _on_selected(self, *_: object) -> None:
+        self._changed()
+
+
+class LayerBinding(TableBinding):
+    """Keeps a Shapes layer in step with the session, both ways.
+
+    Parameters
+    ----------
+    layer, image, key, session, changed
+        As for `TableBinding`.
+    revive : bool
+        The session already knows the shapes of the layer, which is new and empty.
+    """
+
+    def __init__(
+        self,
+        layer: napari.layers.Shapes,
+        image: napari.layers.Image,
+        key: str,
+        session: Session,
+        changed: Callable[[], None],
+        *,
+        revive: bool = False,
+    ) -> None:
+        super().__init__(layer, image, key, session, changed)
+        self._current: list[str] = []
+        self._reader = shapes.LayerReader(layer, image)
+        # What the table says: stamps of the records by uid.
+        self._shown: dict[str, int] = {}
+        if revive:
+            self.restore()
+        else:
+            self.sync()
+
+    @property
+    def dragging(self) -> bool:
+        """Whether a shape is on the move."""
+        return shapes.is_dragging(self.layer)
+
+    @property
+    def drawing(self) -> bool:
+        """Whether a shape is begun and not finished."""
+        return shapes.is_drawing(self.layer)
+
+    def finish(self) -> None:
+        """End a drawing that nobody can go on with, and take it into the session."""
+        if self.drawing:
+            shapes.finish_drawing(self.layer)
+            self.sync()
+
+    def sync(self, *, replaced: bool = False, quiet: bool = False) -> None:
+        """Read the layer and repair its table, unless a shape is being drawn.
+
+        With `replaced`, shapes were changed in place, so that rows may have shifted; with `quiet`,
+        what is new is no step of a person's.
+        """
+        if self._writing or self.drawing:
+            return
+        self._follower.update()
+        news = self._session.observe(
+            self.key,
+            self._reader.shapes(),
+            self._reader.rows(),
+            replaced=replaced,
+            quiet=quiet,
+            foreign=self._foreign,
+        )
+        before, self._current = self._current, self._session.uids(self.key)
+        if replaced and len(self._current) < len(before):
+            # napari selects the next shape when one vanishes.
+            with shapes.same_selection(self.layer, before, self._current):
+                pass
+        if news or not table.has_columns(self.layer):
+            with self._quietly():
+                table.write_rows(self.layer, self._session.table(self.key))
+        self._shown = self._session.stamps(self.key)
+        table.reset_defaults(self.layer)
+        shapes.trim_colours(self.layer)
+        shapes.trim_vertices(self.layer)
+
+    def restore(self) -> None:
+        """Give the layer the shapes and rows that the session has gone back to."""
+        order = self._session.uids(self.key)
+        wanted = dict(zip(order, self._session.shapes(self.key), strict=True))
+        with self._quietly():
+            with shapes.same_selection(self.layer, self._current, order):
+                shapes.write_shapes(self.layer, self._current, wanted)
+                table.write_rows(self.layer, self._session.table(self.key))
+            if {self.layer.edge_color_mode, self.layer.face_color_mode} != {"direct"}:
+                self.layer.refresh_colors()
+            self._current = order
+        self.sync(quiet=True)
+
+    def show(self) -> None:
+        """Write what is new in the session into the table, by uid."""
+        stamps = self._session.stamps(self.key)
+        news = [uid for uid, stamp in stamps.items() if self._shown.get(uid) != stamp]
+        if news:
+            with self._quietly():
+                table.update_rows(self.layer, [self._session.records[uid].row for uid in news])
+            self._shown = stamps
+
+    def select(self, uids: Collection[str]) -> bool:
+        """Select these, in a mode in which napari shows what is selected."""
+        known = self._session.uids(self.key)
+        if not set(known).isdisjoint(uids) and self.layer.mode not in ("select", "direct"):
+            self.layer.mode = "select"
+        return super().select(uids)
+
+    def _on_data(self, event: Event) -> None:
+        """Follow finished changes; before one of them, see how things stand."""
+        action = str(getattr(event.action, "value", event.action))
+        if not action.endswith("ing"):
+            self.sync(replaced=action == "changed")
+            self._changed()
+        elif action != "adding":
+            self.sync()
+
+    def _on_features(self) -> None:
+        """Follow a paste, which is announced in no other way, and edits in other tables."""
+        if not self._writing:
+            if not self.dragging:
+                self.sync()
+            self._changed()
+
+
+class PointsBinding(TableBinding):
+    """Keeps a points layer in step with the session: every point is the patch that it lies in."""
+
+    def __init__(
+        self,
+        layer: napari.layers.Points,
+        image: napari.layers.Image,
+        key: str,
+        session: Session,
+        changed: Callable[[], None],
+    ) -> None:
+        super().__init__(layer, image, key, session, changed)
+        with self._quietly():
+            table.add_columns(layer, len(layer.data))
+            table.reset_defaults(layer)
+        if not len(layer.data) and session.uids(key):
+            self.restore()
+        else:
+            self.sync()
+
+    @property
+    def _selects(self) -> bool:
+        return True
+
+    def sync(self, *, quiet: bool = False) -> None:
+        """Read the points and repair the table; `quiet` where what is new is no step."""
+        if self._writing:
+            return
+        self._follower.update()
+        points = alignment(self.layer, self.image)(self.layer.data)
+        seen = [Seen(POINT, point[None]) for point in points]
+        rows = table.read_rows(self.layer)
+        if self._session.observe(self.key, seen, rows, quiet=quiet, foreign=self._foreign):
+            with self._quietly():
+                table.write_rows(self.layer, self._session.table(self.key))
+
+    def restore(self) -> None:
+        """Give a layer of our own the points and rows that the session has gone back to."""
+        points = [seen.vertices[0] for seen in self._session.shapes(self.key)]
+        with self._quietly():
+            self.layer.selected_data = set()
+            self.layer.data = alignment(self.image, self.layer)(
+                np.reshape(points, (-1, self.image.ndim))
+            )
+            table.write_rows(self.layer, self._session.table(self.key))
+        self.sync(quiet=True)
+
+    def show(self) -> None:
+        """Write the session's captions into the table, by uid."""
+        with self._quietly():
+            table.update_rows(self.layer, self._session.table(self.key))
+
+
+def undo(
+    session: Session,
+    bindings: Collection[TableBinding],
+    revive: Callable[[], None] = lambda: None,
+) -> str:
+    """Take back the newest step, on the layers too; return what was done, as a sentence.
+
+    `bindings` is a live view of the layers; `revive` makes layers that were deleted and have
+    shapes again.
+    """
+    return _travel(session, bindings, revive, back=True)
+
+
+def redo(
+    session: Session,
+    bindings: Collection[TableBinding],
+    revive: Callable[[], None] = lambda: None,
+) -> str:
+    """Do again what was taken back last; see `undo`. `revive` deletes layers once more, too."""
+    return _travel(session, bindings, revive, back=False)
+
+
+def _travel(
+    session: Session,
+    bindings: Collection[TableBinding],
+    revive: Callable[[], None],
+    *,
+    back: bool,
+) -> str:
+    if any(binding.drawing or binding.dragging for binding in bindings):
+        return "Finish the shape at hand first: double-click or press Escape."
+    for binding in bindings:
+        binding.sync()
+    label = session.undo() if back else session.redo()
+    if not label:
+        return f"There is nothing to {'undo' if back else 'redo'}."
+    revive()
+    for binding in bindings:
+        # That of a layer that was deleted once more has nothing to restore.
+        if session.holds(binding.key):
+            binding.restore()
+    session.amend()
+    session.notify()
+    return f"{'Undid' if back else 'Redid'}: {label}"

@@ -1,0 +1,308 @@
+"""Where layers, planes and shapes lie on an image, and the regions that shapes outline."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.annotations import axes_drawn_along, region_from_shape
+from napari_patchioner.errors import RegionError
+from napari_patchioner.regions import Point, Polygon, Region, RegionSet, WholeImage, untangle
+from napari_patchioner.viewer.session.record import Plane, Seen, SeenMask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari
+    import numpy.typing as npt
+
+    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.viewer.session.session import Session
+
+    FloatArray = npt.NDArray[np.float64]
+
+POINT = "point"
+# Vertices of one shape that lie further apart than this, in pixels, are not on one plane.
+_FLAT = 0.5
+_PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units")
+
+
+# layers in the world
+
+
+def placement(image: napari.layers.Image) -> dict[str, Any]:
+    """Return where the image lies in the world, as arguments for a new layer.
+
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> placement(Image(np.zeros((4, 6)), scale=(2, 3)))["scale"].tolist()
+    [2.0, 3.0]
+    """
+    return {
+        "scale": np.array(image.scale),
+        "translate": np.array(image.translate),
+        "rotate": np.array(image.rotate),
+        "shear": np.array(image.shear),
+        "affine": np.array(image.affine.affine_matrix),
+        "units": image.units,
+        "axis_labels": image.axis_labels,
+    }
+
+
+def alignment(
+    layer: napari.layers.Layer, image: napari.layers.Layer
+) -> Callable[[npt.ArrayLike], FloatArray]:
+    """Return the map from one layer's data to another's, through the world.
+
+    For layers that lie exactly on each other it changes no digit.
+    """
+    matrix, origin = affine_between(layer, image)
+    if _is_identity(matrix, origin):
+        return lambda vertices: np.array(vertices, float)
+    return lambda vertices: (np.asarray(vertices, float) @ matrix + origin).round(7)
+
+
+def affine_between(
+    layer: napari.layers.Layer, image: napari.layers.Layer
+) -> tuple[FloatArray, FloatArray]:
+    """Return matrix and origin with ``image_data = layer_data @ matrix + origin``.
+
+    It is measured on a corner and the unit steps from it; rounding of layers that lie exactly
+    on each other is taken out.
+    """
+    steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+    factors = unit_factors(layer.units, image.units)
+    world = [np.asarray(layer.data_to_world(step)) * factors for step in steps]
+    mapped = np.array([image.world_to_data(point) for point in world], float)
+    origin, matrix = mapped[0], mapped[1:] - mapped[0]
+    if np.allclose(matrix, np.eye(layer.ndim), atol=1e-9) and np.allclose(origin, 0, atol=1e-9):
+        return np.eye(layer.ndim), np.zeros(layer.ndim)
+    # Layers that are moved together stay where they are on each other, digit for digit.
+    return matrix.round(11), origin.round(7)
+
+
+def lies_on(layer: napari.layers.Layer, image: napari.layers.Layer) -> bool:
+    """Whether two layers of as many axes have their pixels in the same places."""
+    return bool(layer.ndim == image.ndim and _is_identity(*affine_between(layer, image)))
+
+
+def unit_factors(units: Sequence[Any], others: Sequence[Any]) -> FloatArray:
+    """Return how many of the other units one unit is, axis by axis; 1 where they do not compare.
+
+    >>> from napari.layers import Points
+    >>> unit_factors(Points(ndim=1, units="mm").units, Points(ndim=1, units="um").units).tolist()
+    [1000.0]
+    """
+    from pint import DimensionalityError, get_application_registry
+
+    convert = get_application_registry().convert
+    factors = np.ones(len(units))
+    for axis, (unit, other) in enumerate(zip(units, others, strict=True)):
+        if unit != other:
+            with suppress(DimensionalityError):
+                factors[axis] = round(convert(1.0, unit, other), 12)
+    return factors
+
+
+def _is_identity(matrix: FloatArray, origin: FloatArray) -> bool:
+    return bool(np.array_equal(matrix, np.eye(len(matrix))) and not origin.any())
+
+
+class Follower:
+    """Takes a layer along when its image is calibrated, moved or turned.
+
+    What is on the layer keeps its pixels of the image. A layer that lies exactly on its image goes
+    on to do so; one that lies elsewhere, as labels with pixels of another size, keeps its place on
+    the image. A person may move it by itself, which `update` takes note of.
+    """
+
+    def __init__(self, layer: napari.layers.Layer, image: napari.layers.Image) -> None:
+        self._layer, self._image = layer, image
+        self._working = False
+        self.update()
+        for name in _PLACEMENT:
+            getattr(image.events, name).connect(self._on_placed)
+
+    def close(self) -> None:
+        """Leave the layer where it is from now on."""
+        for name in _PLACEMENT:
+            getattr(self._image.events, name).disconnect(self._on_placed)
+
+    def update(self) -> None:
+        """Take note of how both lie on each other now."""
+        self._map = affine_between(self._layer, self._image)
+
+    def _on_placed(self, *_: object) -> None:
+        """Bring the layer back to where it was on the image, unless somebody has done so."""
+        if self._working or lies_on(self._layer, self._image):
+            return
+        now = affine_between(self._layer, self._image)
+        if all(map(np.allclose, now, self._map)):
+            return
+        self._working = True
+        try:
+            self._place()
+        finally:
+            self._working = False
+
+    def _place(self) -> None:
+        layer, image = self._layer, self._image
+        matrix, origin = self._map
+        if _is_identity(matrix, origin):
+            wanted = placement(image)
+            for name in _PLACEMENT:
+                setattr(layer, name, wanted[name])
+            return
+        layer.units = image.units
+        target = _world_matrix(image) @ _homogeneous(matrix.T, origin)
+        affine = np.asarray(layer.affine.affine_matrix)
+        straight = np.diag(np.diag(target[:-1, :-1]))
+        # Placed by scale and translation alone, it stays so.
+        if (
+            np.allclose(layer.rotate, np.eye(layer.ndim))
+            and not np.any(layer.shear)
+            and np.allclose(target[:-1, :-1], straight)
+            and np.allclose(affine, np.eye(len(affine)))
+        ):
+            layer.scale, layer.translate = np.diag(straight), target[:-1, -1]
+        else:
+            physical = np.linalg.inv(affine) @ _world_matrix(layer)
+            layer.affine = target @ np.linalg.inv(physical)
+
+
+def _world_matrix(layer: napari.layers.Layer) -> FloatArray:
+    """Return the matrix from data to world, shape (ndim + 1, ndim + 1)."""
+    steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+    world = np.array([layer.data_to_world(step) for step in steps], float)
+    return _homogeneous((world[1:] - world[0]).T, world[0])
+
+
+def _homogeneous(linear: FloatArray, origin: FloatArray) -> FloatArray:
+    matrix = np.eye(len(origin) + 1)
+    matrix[:-1, :-1], matrix[:-1, -1] = linear, origin
+    return matrix
+
+
+# planes of an image
+
+
+def full_shape(image: napari.layers.Image) -> tuple[int, ...]:
+    """Return the number of pixels along each axis at full resolution, colours left out."""
+    shape = image.data[0].shape if image.multiscale else image.data.shape
+    return tuple(int(length) for length in shape[: image.ndim])
+
+
+def world_to_image(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image, position: Sequence[float]
+) -> FloatArray:
+    """Return the pixel of an image, along all its axes, at a position in the viewer's world."""
+    lead = viewer.dims.ndim - image.ndim
+    point = np.asarray(position, float)[lead:]
+    if viewer.dims.units is not None:
+        point = point * unit_factors(viewer.dims.units[lead:], image.units)
+    return np.asarray(image.world_to_data(point), float)
+
+
+def displayed_plane(viewer: napari.components.ViewerModel, image: napari.layers.Image) -> Plane:
+    """Return the plane of the image that the viewer shows.
+
+    Raises `RegionError` in the 3-D display, and where the image does not fill both displayed axes.
+    """
+    if viewer.dims.ndisplay != 2:
+        raise RegionError("switch to the 2-D display to caption regions")
+    lead = viewer.dims.ndim - image.ndim
+    rows, columns = (axis - lead for axis in viewer.dims.displayed)
+    if min(rows, columns) < 0:
+        raise RegionError(f"the image {image.name!r} is not spread over the two displayed axes")
+    point = world_to_image(viewer, image, viewer.dims.point)
+    last = np.array(full_shape(image)) - 1
+    others = [axis for axis in range(image.ndim) if axis not in (rows, columns)]
+    index = tuple(int(np.clip(np.round(point[axis]), 0, last[axis])) for axis in others)
+    return Plane((rows, columns), index)
+
+
+def plane_of(seen: Seen, axes: tuple[int, int]) -> Plane | None:
+    """Return the plane a shape lies on when these axes are displayed; None if on no single one."""
+    others = [axis for axis in range(seen.vertices.shape[1]) if axis not in axes]
+    if not others:
+        return Plane(axes, ())
+    along = seen.vertices[:, others]
+    if along.size and np.ptp(along, axis=0).max() > _FLAT:
+        return None
+    return Plane(axes, tuple(int(np.round(value)) for value in along[0]))
+
+
+def record_plane(record: Record, session: Session, axes: tuple[int, int]) -> Plane | None:
+    """Return the plane a record lies on; None where its shapes lie on several."""
+    if record.plane is not None:
+        turned = set(axes) == set(record.plane.axes)
+        return Plane(axes, record.plane.index) if turned else record.plane
+    if record.seen is not None:
+        return plane_of(record.seen, axes)
+    planes = {record_plane(session.records[uid], session, axes) for uid in record.members}
+    return planes.pop() if len(planes) == 1 else None
+
+
+def own_axes(record: Record, session: Session) -> tuple[int, int] | None:
+    """Return the axes a record lies along, in ascending order, whatever is displayed.
+
+    None where it lies on no single plane. A shape that lies on the plane of rows and columns as
+    well as on another one, as a line may, is of that of rows and columns.
+    """
+    drawn = record.plane or (record.seen if isinstance(record.seen, SeenMask) else None)
+    if drawn is not None:
+        low, high = sorted(drawn.axes)
+        return low, high
+    if record.seen is not None:
+        return axes_drawn_along(record.seen.vertices)
+    members = [session.records[uid] for uid in record.members]
+    for axes in dict.fromkeys(own_axes(member, session) for member in members):
+        if axes is not None and record_plane(record, session, axes) is not None:
+            return axes
+    return None
+
+
+# regions
+
+
+def shape_region(seen: Seen, axes: tuple[int, int]) -> Region:
+    """Return the region that a shape outlines, in ``(row, column)`` pixels of its plane."""
+    if isinstance(seen, SeenMask):
+        return seen.mask(axes)
+    vertices = seen.vertices[:, list(axes)]
+    if seen.shape_type == POINT:
+        return Point(*map(float, vertices[0]))
+    return region_from_shape(vertices, seen.shape_type)
+
+
+def record_region(
+    record: Record, session: Session, axes: tuple[int, int], *, union: bool = False
+) -> Region:
+    """Return what a record describes: a shape, several together, or the whole image.
+
+    Of several shapes, patches they share count as often as they are shared (equation 1 of the
+    paper), or once with `union`. Raises `PatchionerError` if a shape outlines no region.
+    """
+    return record_outline(record, session, axes, union=union)()
+
+
+def record_outline(
+    record: Record, session: Session, axes: tuple[int, int], *, union: bool = False
+) -> Callable[[], Region]:
+    """Return what makes the region of `record_region`, now or later and in any thread."""
+    if record.kind == "image":
+        return WholeImage
+    if record.seen is not None:
+        return partial(shape_region, record.seen, axes)
+    shapes = [seen for uid in record.members if (seen := session.records[uid].seen) is not None]
+    return lambda: RegionSet(tuple(shape_region(seen, axes) for seen in shapes), union)
+
+
+def untangled(region: Region) -> Region:
+    """Return a hand-drawn region as it was meant: a lasso may cross its own beginning."""
+    if isinstance(region, RegionSet):
+        return RegionSet(tuple(untangled(member) for member in region.members), region.union)
+    return Polygon(untangle(region.vertices)) if isinstance(region, Polygon) else region

@@ -1,0 +1,291 @@
+"""An image's own layers: for regions, for traces and for points, and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
+
+import numpy as np
+
+from napari_patchioner.annotations import content_hash
+
+from .captions import ON_BRIGHT, ON_DARK, draw_captions
+from .geometry import full_shape, placement
+from .table import BLANK, add_columns, empty_columns, reset_defaults
+
+if TYPE_CHECKING:
+    import napari
+
+LayerKey = Literal["regions", "traces"]
+KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
+POINTS = "points"
+BRIGHT = 0.5
+_OURS = "napari-patchioner"
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Which image a layer lies on, and how to know it again once it was deleted.
+
+    Attributes
+    ----------
+    path : str
+        The file of the image; empty where it is none.
+    content : str
+        Hash of the pixels of a deleted image that was no file.
+    """
+
+    image: ReferenceType[napari.layers.Image]
+    key: str
+    path: str
+    content: str = ""
+
+
+# A name alone says nothing: another image may be opened under the name of one that is gone.
+_OWNERS: WeakKeyDictionary[Any, _Owner] = WeakKeyDictionary()
+# What images have had of ours: other layers that bear its name since are other people's.
+_HAD: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+# Copies of ours, which never are ours, whatever they are called.
+_COPIES: WeakSet[Any] = WeakSet()
+
+
+def layer_name(key: str, image: napari.layers.Image) -> str:
+    """Return what the layer of an image is called."""
+    return f"{key} [{image.name}]"
+
+
+def ensure_layer(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image, key: LayerKey
+) -> napari.layers.Shapes:
+    """Return the image's layer for regions or traces, made where there is none.
+
+    A Shapes layer of the right name and number of axes is taken over with the captions in its
+    features table, so that saved work can be opened again.
+    """
+    layer = find_layer(viewer, image, key)
+    if layer is None:
+        layer = _new_layer(image, key)
+        _own(layer, image, key)
+        viewer.add_layer(layer)
+    else:
+        if not _is_owned(layer, image, key):
+            raise_above(viewer, layer, image)
+        add_columns(layer, layer.nshapes)
+        draw_captions(layer, line_colour(image, key))
+    mark(layer, image, key)
+    reset_defaults(layer)
+    protect(layer, True)
+    return layer
+
+
+def find_layer(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image, key: LayerKey
+) -> napari.layers.Shapes | None:
+    """Return the image's layer for regions or traces, if there is one.
+
+    That of an image that was deleted is taken only by the same image, opened again. A name alone
+    is enough only for an image that has had no such layer, as with saved work.
+    """
+    from napari.layers import Shapes
+
+    named = None
+    for layer in viewer.layers:
+        if isinstance(layer, Shapes) and layer.ndim == image.ndim:
+            if _is_owned(layer, image, key):
+                return layer
+            fits = (layer.metadata.get(_OURS) or layer.name) == layer_name(key, image)
+            if fits and named is None and _is_free(viewer, layer, image, key):
+                named = layer
+    return named
+
+
+def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shapes:
+    """Return an empty layer that lies exactly on the image."""
+    from napari.layers import Shapes
+
+    colour, width = line_colour(image, key), edge_width(image)
+    layer = Shapes(
+        ndim=image.ndim,
+        name=layer_name(key, image),
+        features=empty_columns(),
+        feature_defaults=BLANK,
+        edge_color=colour,
+        face_color="transparent",
+        edge_width=width,
+        opacity=1,
+        **placement(image),
+    )
+    layer.current_edge_color = colour
+    layer.current_face_color = "transparent"
+    layer.current_edge_width = width
+    draw_captions(layer, colour)
+    return layer
+
+
+def ensure_points(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image
+) -> napari.layers.Points:
+    """Return the image's own layer for points to caption, made where there is none."""
+    layer = find_points(viewer, image)
+    if layer is None:
+        from napari.layers import Points
+
+        colour = line_colour(image, "regions")
+        layer = Points(
+            ndim=image.ndim,
+            name=layer_name(POINTS, image),
+            size=6 * edge_width(image),
+            face_color=colour,
+            border_color="white",
+            features=empty_columns(),
+            feature_defaults=BLANK,
+            **placement(image),
+        )
+        draw_captions(layer, colour)
+        # Above the point, not over it.
+        layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
+        _own(layer, image, POINTS)
+        viewer.add_layer(layer)
+    mark(layer, image, POINTS)
+    return layer
+
+
+def find_points(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image
+) -> napari.layers.Points | None:
+    """Return the layer that was made for points on this image, if it is there.
+
+    A layer of other people's making never is: it is captioned only when somebody says so.
+    """
+    from napari.layers import Points
+
+    name = layer_name(POINTS, image)
+    for layer in viewer.layers:
+        if isinstance(layer, Points) and layer.ndim == image.ndim and layer in _OWNERS:
+            named = layer.metadata.get(_OURS) == name and _is_free(viewer, layer, image, POINTS)
+            if named or _is_owned(layer, image, POINTS):
+                return layer
+    return None
+
+
+# whose a layer is
+
+
+def mark(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> None:
+    """Note on a layer which image it belongs to; a renamed layer stays with its image."""
+    name = layer_name(key, image)
+    if layer.name == layer.metadata.get(_OURS):
+        layer.name = name
+    layer.metadata[_OURS] = name
+    _own(layer, image, key)
+
+
+def release(layer: napari.layers.Layer, image: napari.layers.Image) -> None:
+    """Note which image a layer lay on, so that only the same one takes the layer over again."""
+    owner = _OWNERS.get(layer)
+    if owner is not None and not owner.path:
+        _OWNERS[layer] = _Owner(owner.image, owner.key, "", _content(image))
+
+
+def is_ours(viewer: napari.components.ViewerModel, layer: napari.layers.Layer) -> bool:
+    """Whether a layer was made for what is drawn on an image that is in the viewer."""
+    owner = _OWNERS.get(layer)
+    image = owner.image() if owner is not None else None
+    return image is not None and image in viewer.layers
+
+
+def belongs(
+    viewer: napari.components.ViewerModel, layer: object, image: napari.layers.Image
+) -> bool:
+    """Whether a layer is an image or lies on it, if only by its name as in saved work."""
+    own = [image, *(find_layer(viewer, image, key) for key in KEYS), find_points(viewer, image)]
+    return layer is not None and any(layer is candidate for candidate in own)
+
+
+def disown(layer: napari.layers.Layer) -> None:
+    """Make a copy of one of our layers a layer of its own, whose captions are drawn the same."""
+    layer.metadata.pop(_OURS, None)
+    _COPIES.add(layer)
+    translation = layer.text.translation
+    draw_captions(layer, getattr(layer.text.color, "constant", ON_DARK["regions"]))
+    layer.text.translation = translation
+
+
+def is_copy(layer: object, ours: napari.layers.Layer) -> bool:
+    """Whether a layer has been duplicated from one of ours, mark and all."""
+    return (
+        isinstance(layer, type(ours))
+        and layer is not ours
+        and layer.metadata.get(_OURS, "") == ours.metadata.get(_OURS)
+    )
+
+
+def _own(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> None:
+    _OWNERS[layer] = _Owner(ref(image), key, str(image.source.path or ""))
+    _HAD.setdefault(image, set()).add(key)
+
+
+def _is_owned(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> bool:
+    """Whether a layer is known to lie on this very image."""
+    owner = _OWNERS.get(layer)
+    return owner is not None and owner.key == key and owner.image() is image
+
+
+def _is_free(
+    viewer: napari.components.ViewerModel,
+    layer: napari.layers.Layer,
+    image: napari.layers.Image,
+    key: str,
+) -> bool:
+    """Whether a layer of the right name lies on no other image."""
+    owner = _OWNERS.get(layer)
+    if owner is None:
+        return layer not in _COPIES and key not in _HAD.get(image, ())
+    other = owner.image()
+    if owner.key != key or (other is not None and other in viewer.layers):
+        return False
+    path = str(image.source.path or "")
+    if owner.path or path:
+        return owner.path == path
+    return owner.content != "" and owner.content == _content(image)
+
+
+def _content(image: napari.layers.Image) -> str:
+    """Return the hash of pixels in memory; nothing where they would have to be fetched."""
+    data = image.data[0] if image.multiscale else image.data
+    return content_hash(data) if isinstance(data, np.ndarray) else ""
+
+
+# how a layer lies and looks on its image
+
+
+def raise_above(
+    viewer: napari.components.ViewerModel, layer: napari.layers.Layer, image: napari.layers.Image
+) -> None:
+    """Bring a layer above an image that was opened after it, which would hide it."""
+    index, over = viewer.layers.index(layer), viewer.layers.index(image)
+    if index < over:
+        viewer.layers.move(index, over + 1)
+
+
+def protect(layer: napari.layers.Layer, on: bool) -> None:
+    """Guard a layer against deletion by a slip of the hand, where napari can."""
+    if hasattr(layer, "locked"):
+        layer.locked = on
+
+
+def line_colour(image: napari.layers.Image, key: LayerKey) -> str:
+    """Return a colour that shows on an image of this brightness."""
+    small = image.thumbnail / 255
+    # napari pads the thumbnail of an oblong image with black.
+    height, width = np.array(full_shape(image)[-2:]) / max(full_shape(image)[-2:])
+    top, left = (np.array(small.shape[:2]) * (1 - height, 1 - width) / 2).round().astype(int)
+    inner = small[top : len(small) - top, left : small.shape[1] - left, :3]
+    brightness = float(np.median(inner @ (0.299, 0.587, 0.114))) if inner.size else 0.0
+    return (ON_BRIGHT if brightness > BRIGHT else ON_DARK)[key]
+
+
+def edge_width(image: napari.layers.Image) -> float:
+    """Return a line width, in image pixels, that shows on large images and small ones."""
+    return max(round(max(full_shape(image)[-2:]) / 300, 1), 0.2)

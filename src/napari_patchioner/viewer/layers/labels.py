@@ -1,0 +1,454 @@
+"""A labels layer: every label is a region, holes and separate parts included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject
+from superqt.utils import QSignalDebouncer, QSignalThrottler
+
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.regions import label_boxes
+from napari_patchioner.viewer.reading.worker import Job, reporting
+from napari_patchioner.viewer.session.record import Plane, Row, SeenMask
+
+from .geometry import Follower, affine_between, displayed_plane, full_shape
+from .table import COLUMNS, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Mapping
+
+    import napari
+    import numpy.typing as npt
+
+    from napari_patchioner.viewer.reading.worker import Progress
+    from napari_patchioner.viewer.session.session import Session
+
+    FloatArray = npt.NDArray[np.float64]
+    PlacedLabel = tuple[Plane, int]
+    # What the table calls a label: its plane as a text, and its number.
+    TableKey = tuple[str, int]
+
+# Long enough that a stroke of the brush is over, most of the time.
+STROKE_MS = 250
+# A table of thousands of labels is written at most this often.
+TABLE_MS = 400
+LONG_S = 0.5
+# Labels between two checks whether anybody still wants them.
+BATCH = 64
+INDEX, PLANE = "index", "plane"
+
+
+# the labels of a plane
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LabelPlane:
+    """Where the labels of one plane are, and where they lie on the image.
+
+    Attributes
+    ----------
+    data : array_like of int
+        All labels, lazy or not.
+    index : tuple of int or slice
+        What to take of them.
+    turned : bool
+        Whether the rows of the plane are a later axis than its columns.
+    plane : Plane
+        The plane of the image.
+    ndim : int
+        Number of axes of the image.
+    shape : tuple of int
+        ``(height, width)`` of the plane of the image.
+    matrix, origin : ndarray of float, shapes (2, 2) and (2,)
+        ``image = labels @ matrix + origin`` in ``(row, column)`` pixels.
+    """
+
+    data: Any
+    index: tuple[Any, ...]
+    turned: bool
+    plane: Plane
+    ndim: int
+    shape: tuple[int, int]
+    matrix: FloatArray
+    origin: FloatArray
+
+    def read(self) -> npt.NDArray[Any]:
+        """Return the labels of the plane, shape (rows, columns)."""
+        pixels = np.asarray(self.data[self.index])
+        return pixels.T if self.turned else pixels
+
+    def place(
+        self, pixels: npt.NDArray[np.bool_], box: tuple[slice, slice]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_]]:
+        """Return a label's own pixels as pixels of the image, and the first of them.
+
+        The label of a layer with finer or turned pixels is sampled at the middle of each image
+        pixel; one too small to lie under any takes the pixel in its middle.
+        """
+        start = np.array([part.start for part in box], float)
+        if np.array_equal(self.matrix, np.eye(2)) and np.array_equal(
+            self.origin, np.round(self.origin)
+        ):
+            return pixels, np.round(start + self.origin).astype(int)
+        edges = start - 0.5 + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * pixels.shape
+        corners = edges @ self.matrix + self.origin
+        low = np.ceil(corners.min(axis=0)).astype(int)
+        high = np.maximum(np.floor(corners.max(axis=0)).astype(int) + 1, low + 1)
+        rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
+        inverse = np.linalg.inv(self.matrix)
+        cells = np.round((np.stack([rows, columns], -1) - self.origin) @ inverse - start)
+        cells = cells.astype(int)
+        within = ((cells >= 0) & (cells < pixels.shape)).all(axis=-1)
+        sampled = np.zeros(within.shape, bool)
+        sampled[within] = pixels[tuple(cells[within].T)]
+        if not sampled.any():
+            middle = (start + np.argwhere(pixels).mean(axis=0)) @ self.matrix + self.origin
+            return np.ones((1, 1), bool), np.round(middle).astype(int)
+        return sampled, low
+
+
+def seen_labels(
+    plane: LabelPlane,
+    known: Mapping[int, SeenMask],
+    check: Callable[[float], None] = lambda fraction: None,
+) -> dict[int, SeenMask]:
+    """Return every label of a plane by value; those that have not changed are the known ones.
+
+    `check` is called with the fraction that is done now and then, and may raise `Cancelled`.
+    """
+    check(0.0)
+    pixels = plane.read()
+    boxes = label_boxes(pixels)
+    others = [axis for axis in range(plane.ndim) if axis not in plane.plane.axes]
+    labels = {}
+    for count, (value, box) in enumerate(boxes.items()):
+        if count % BATCH == 0:
+            check(count / len(boxes))
+        mask, start = plane.place(pixels[box] == value, box)
+        first = np.zeros(plane.ndim)
+        first[others] = plane.plane.index
+        first[list(plane.plane.axes)] = start
+        old = known.get(value)
+        if (
+            old is not None
+            and np.array_equal(old.vertices[0], first)
+            and np.array_equal(old.pixels, mask)
+        ):
+            labels[value] = old
+        else:
+            labels[value] = SeenMask.of(mask, first, plane.plane.axes, value)
+    return labels
+
+
+@reporting
+def scan_labels(
+    plane: LabelPlane, known: Mapping[int, SeenMask], progress: Progress
+) -> Generator[dict[int, SeenMask], None, None]:
+    """Read a plane in a worker; yield its labels."""
+    yield seen_labels(plane, known, lambda done: progress(done, "looking at the labels"))
+
+
+# the features table: one row per label, or per label and plane in a stack
+#
+# napari finds a row by its column ``index``, the label. In a stack the column ``plane`` says where,
+# and the rows of the plane on display come last, which are the ones napari then shows.
+
+
+def table_key(plane: Plane, value: int) -> TableKey:
+    """Return how the table names a label on a plane.
+
+    >>> from napari_patchioner.viewer.session.record import Plane
+    >>> table_key(Plane((1, 2), (4,)), 7)
+    ('4', 7)
+    """
+    return " ".join(map(str, plane.index)), value
+
+
+def _read_table(layer: napari.layers.Labels) -> dict[TableKey, Row]:
+    """Return the rows of the table by plane and label; those that name no label are left out."""
+    rows = {}
+    for row in read_rows(layer):
+        try:
+            value = int(row.extras[INDEX])
+        except (KeyError, TypeError, ValueError):
+            continue
+        plane = row.extras.get(PLANE, "")
+        rows[plane if isinstance(plane, str) else "", value] = row
+    return rows
+
+
+def _write_table(
+    layer: napari.layers.Labels, rows: Mapping[PlacedLabel, Row], planes: Collection[Plane]
+) -> None:
+    """Replace our columns; rows of planes not seen yet and other people's columns are kept.
+
+    On `planes` labels have been searched for: other rows of theirs are of labels that are gone,
+    unless they are not ours.
+    """
+    import pandas as pd
+
+    searched = {table_key(plane, 0)[0] for plane in planes}
+    merged = {
+        key: row for key, row in _read_table(layer).items() if key[0] not in searched or not row.uid
+    }
+    for label, row in rows.items():
+        key = table_key(*label)
+        merged.pop(key, None)
+        merged[key] = row
+    lines: list[dict[str, Any]] = []
+    for (plane, value), row in merged.items():
+        ours = {INDEX: value, PLANE: plane} | {name: getattr(row, name) for name in COLUMNS}
+        lines.append(ours | {name: cell for name, cell in row.extras.items() if name not in ours})
+    table = pd.DataFrame(lines)
+    if layer.ndim == 2 and PLANE in table:
+        table = table.drop(columns=PLANE)
+    layer.features = table
+
+
+class LabelsBinding(QObject):
+    """Keeps a labels layer in step with the session, both ways.
+
+    Labels are read in a worker, plane by plane as planes are displayed, and again after painting;
+    only those whose pixels have changed are captioned anew.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        The layer to follow; its features table gets our columns.
+    image : napari.layers.Image
+        What the labels lie on.
+    key : str
+        Name of the layer in the session.
+    session : Session
+        What to keep in step.
+    changed : callable
+        Called after something happened that may need captions.
+    viewer : napari.Viewer
+        Which plane is displayed.
+    """
+
+    dragging = False
+
+    def __init__(
+        self,
+        layer: napari.layers.Labels,
+        image: napari.layers.Image,
+        key: str,
+        session: Session,
+        changed: Callable[[], None],
+        viewer: napari.components.ViewerModel,
+    ) -> None:
+        super().__init__()
+        self.layer, self.image, self.key = layer, image, key
+        self.planes: dict[Plane, dict[int, SeenMask]] = {}
+        self._session, self._changed, self._viewer = session, changed, viewer
+        # The labels in the order of their records
+        self._labels: list[PlacedLabel] = []
+        self._written: dict[PlacedLabel, Row] = {}
+        self._erased: dict[str, Row] = {}
+        self._old: set[Plane] = set()
+        self._job: Job | None = None
+        self._since = 0.0
+        self._writing = self._painting = False
+        self._follower = Follower(layer, image)
+        self._stroke = QSignalDebouncer(parent=self)
+        self._stroke.setTimeout(STROKE_MS)
+        self._stroke.triggered.connect(self._on_stroke_over)
+        self._table = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._table.setTimeout(TABLE_MS)
+        self._table.triggered.connect(self._write)
+        events = layer.events
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (events.paint, self._on_painted),
+            (events.labels_update, self._on_painted),
+            (events.data, self._on_painted),
+            (events.features, self._on_features),
+            (events.selected_label, self._on_selected),
+        ]
+        for emitter, slot in self._connections:
+            emitter.connect(slot)
+
+    def close(self) -> None:
+        """Stop following; what is written stays in the table."""
+        for emitter, slot in self._connections:
+            emitter.disconnect(slot)
+        self._connections.clear()
+        self._follower.close()
+        self._stroke.cancel()
+        self._table.flush()
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+        self.deleteLater()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far a reading of the labels is that takes long enough to be watched."""
+        long = self._job is not None and monotonic() - self._since > LONG_S
+        return self._job.progress if self._job is not None and long else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the layer is being painted on, or its labels are being read."""
+        return self._painting or self._job is not None
+
+    def sync(self) -> None:
+        """Read the displayed plane, unless that has been done since it was painted."""
+        if self.busy:
+            return
+        try:
+            plane = displayed_plane(self._viewer, self.image)
+        except PatchionerError:
+            return
+        if plane in self.planes and plane not in self._old:
+            return
+        self._old.discard(plane)
+        labels = self._label_plane(plane)
+        if labels is None:
+            self.planes[plane] = {}
+            return
+        job = Job(scan_labels, labels, dict(self.planes.get(plane, {})), parent=self)
+        job.delivered.connect(partial(self._on_scanned, job, plane))
+        job.ended.connect(partial(self._on_ended, job, plane))
+        self._job, self._since = job, monotonic()
+        job.start()
+
+    def show(self) -> None:
+        """Write the session's captions into the table, soon."""
+        self._table.throttle()
+
+    def selected(self) -> list[str]:
+        """Return the uid of the selected label on the displayed plane."""
+        try:
+            chosen = displayed_plane(self._viewer, self.image), int(self.layer.selected_label)
+        except PatchionerError:
+            return []
+        uids = self._session.uids(self.key)
+        return [uid for uid, label in zip(uids, self._labels, strict=False) if label == chosen]
+
+    def select(self, uids: Collection[str]) -> bool:
+        """Select a label, of several the first; whether any is on this layer."""
+        ours = zip(self._session.uids(self.key), self._labels, strict=False)
+        values = [value for uid, (_, value) in ours if uid in uids]
+        if values and self.layer.selected_label not in values:
+            self.layer.selected_label = values[0]
+        return bool(values)
+
+    def _label_plane(self, plane: Plane) -> LabelPlane | None:
+        """Return where to read the labels of a plane; None where the layer has none on it."""
+        layer = self.layer
+        data = layer.data[0] if layer.multiscale else layer.data
+        self._follower.update()
+        matrix, origin = affine_between(layer, self.image)
+        full = full_shape(self.image)
+        axes = list(plane.axes)
+        others = [axis for axis in range(layer.ndim) if axis not in axes]
+        point = np.array(full, float) / 2
+        point[others] = plane.index
+        cell = np.round((point - origin) @ np.linalg.inv(matrix)).astype(int)
+        if not all(0 <= cell[axis] < data.shape[axis] for axis in others):
+            return None
+        index = tuple(
+            slice(None) if axis in axes else int(cell[axis]) for axis in range(layer.ndim)
+        )
+        # What the other axes add to the displayed ones is the same all over the plane.
+        shift = origin[axes] + cell[others] @ matrix[np.ix_(others, axes)]
+        return LabelPlane(
+            data,
+            index,
+            axes[0] > axes[1],
+            plane,
+            layer.ndim,
+            (full[axes[0]], full[axes[1]]),
+            matrix[np.ix_(axes, axes)],
+            np.asarray(shift, float),
+        )
+
+    def _observe(self) -> None:
+        """Bring the labels of all planes seen so far into the session."""
+        uids = self._session.uids(self.key)
+        ours = dict(zip(self._labels, self._session.table(self.key), strict=False))
+        for (plane, value), uid in zip(self._labels, uids, strict=False):
+            if value not in self.planes[plane]:
+                fingerprint = self._session.records[uid].fingerprint
+                self._erased[fingerprint] = ours[plane, value]
+        placed = [(plane, value) for plane, labels in self.planes.items() for value in labels]
+        seen = [self.planes[plane][value] for plane, value in placed]
+        theirs = _read_table(self.layer)
+        rows = [
+            self._row(label, mask.fingerprint, ours, theirs)
+            for label, mask in zip(placed, seen, strict=True)
+        ]
+        self._session.observe(self.key, seen, rows, foreign=True)
+        self._labels = placed
+        self.show()
+
+    def _row(
+        self,
+        label: PlacedLabel,
+        fingerprint: str,
+        ours: Mapping[PlacedLabel, Row],
+        theirs: Mapping[TableKey, Row],
+    ) -> Row:
+        """Return what a label's row says.
+
+        The table lags behind the session, so it counts only where somebody else has written. A
+        label that comes back as it was erased, as by undo, gets back its text.
+        """
+        row = theirs.get(table_key(*label))
+        if row is not None and row != self._written.get(label):
+            return row
+        if label in ours:
+            return ours[label]
+        return self._erased.pop(fingerprint, Row())
+
+    def _write(self) -> None:
+        rows = dict(zip(self._labels, self._session.table(self.key), strict=True))
+        self._writing = True
+        try:
+            _write_table(self.layer, rows, self.planes)
+        finally:
+            self._writing = False
+        table = _read_table(self.layer)
+        self._written = {label: table[table_key(*label)] for label in rows}
+
+    def _on_scanned(self, job: Job, plane: Plane, labels: dict[int, SeenMask]) -> None:
+        if job is self._job:
+            self.planes[plane] = labels
+            self._observe()
+
+    def _on_ended(self, job: Job, plane: Plane, error: Exception | None) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        if error is not None:
+            # Else the same plane would be tried again at once.
+            self.planes.setdefault(plane, {})
+            show_warning(
+                f"The labels of {self.layer.name!r} could not be looked at "
+                f"({type(error).__name__}: {error}); paint a little to try again."
+            )
+        self._changed()
+
+    def _on_painted(self, *_: Any) -> None:
+        self._painting = True
+        self._stroke.throttle()
+
+    def _on_stroke_over(self) -> None:
+        self._painting = False
+        self._old = set(self.planes)
+        self._changed()
+
+    def _on_features(self, *_: Any) -> None:
+        if not self._writing and self.planes:
+            self._observe()
+            self._changed()
+
+    def _on_selected(self, *_: Any) -> None:
+        self._changed()

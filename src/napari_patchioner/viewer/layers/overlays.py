@@ -1,0 +1,209 @@
+"""The patch grid and the patches of a region, drawn over the image.
+
+They are napari overlays of the image layer, not layers: they lie where the image lies, cannot
+be selected, are in no list, are never saved and go with the image. napari 0.9 has no public
+method for adding one; `attach` and `detach` are the only places that know the private ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components.overlays import SceneOverlay
+from napari.layers.base._base_constants import Blending
+
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.viewer.reading.large import patches_for
+
+from .geometry import record_plane, record_region
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import napari
+    import numpy.typing as npt
+
+    from napari_patchioner.grids import FeatureGrid, GridTransform
+    from napari_patchioner.regions import Region
+    from napari_patchioner.viewer.reading.reader import Reader
+    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.viewer.session.session import Session
+
+    FloatArray = npt.NDArray[np.float64]
+
+NAME = "napari-patchioner"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sheet:
+    """What is drawn over one plane.
+
+    Attributes
+    ----------
+    transform : GridTransform
+        Where the patches lie.
+    lines : bool
+        Whether the borders of the patches are drawn.
+    heat : ndarray of float, shape (rows, columns), optional
+        How much each patch counts; nothing is drawn where it is zero.
+    """
+
+    transform: GridTransform
+    lines: bool = False
+    heat: FloatArray | None = None
+
+    def borders(self) -> FloatArray:
+        """Return both ends of every line, shape (n, 2, 2), in ``(row, column)`` image pixels."""
+        rows, columns = self.transform.grid_shape
+        across = [[(row, 0), (row, columns)] for row in range(rows + 1)]
+        down = [[(0, column), (rows, column)] for column in range(columns + 1)]
+        return self.transform.to_image(np.array(across + down, float))
+
+    def squares(self) -> tuple[FloatArray, FloatArray]:
+        """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
+        heat = np.zeros(self.transform.grid_shape) if self.heat is None else self.heat
+        cells = np.argwhere(heat > 0)
+        around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+        corners = self.transform.to_image(cells[:, None] + around)
+        weights = heat[heat > 0]
+        return corners, weights / weights.max(initial=np.finfo(float).tiny)
+
+
+class PatchOverlay(SceneOverlay):  # type: ignore[misc]
+    """The overlay of one image: a `Sheet`, or nothing."""
+
+    sheet: Any = None
+    blending: Blending = Blending.TRANSLUCENT_NO_DEPTH
+
+
+def attach(image: napari.layers.Image) -> PatchOverlay:
+    """Return the overlay of an image, made on first use."""
+    if NAME not in image._overlays:
+        from .rendering import register
+
+        register(PatchOverlay)
+        image._overlays[NAME] = PatchOverlay()
+    overlay: PatchOverlay = image._overlays[NAME]
+    return overlay
+
+
+def detach(image: napari.layers.Image) -> None:
+    """Take the overlay off an image."""
+    image._overlays.pop(NAME, None)
+
+
+class Overlays:
+    """Decides what is drawn over an image, and keeps it up to date.
+
+    Attributes
+    ----------
+    lines : bool
+        Whether the patch grid is wanted.
+    patches : bool
+        Whether the patches of what is selected, or else under the cursor, are wanted.
+    inspected : Region, optional
+        What lies under the cursor.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        What is drawn over.
+    reader : Reader
+        The grids.
+    session : Session
+        The regions.
+    current : callable
+        Returns the record that is selected, or None.
+    options : mapping
+        How captions are written; its ``pooling`` and ``union`` are heeded.
+    """
+
+    def __init__(
+        self,
+        image: napari.layers.Image,
+        reader: Reader,
+        session: Session,
+        current: Callable[[], Record | None],
+        options: Mapping[str, Any],
+    ) -> None:
+        self.lines = False
+        self.patches = False
+        self.inspected: Region | None = None
+        self._image = image
+        self._reader = reader
+        self._session = session
+        self._current = current
+        self._options = options
+        self._drawn: object = None
+
+    def refresh(self) -> None:
+        """Draw what there is to draw now, if that is not what is drawn."""
+        wanted = self._wanted()
+        if wanted == self._drawn:
+            return
+        self._drawn = wanted
+        displayed = self._reader.here()
+        if wanted is None or displayed is None:
+            detach(self._image)
+            return
+        plane, grid = displayed
+        overlay = attach(self._image)
+        region = self._region(plane.axes) if self.patches else None
+        grid, heat = self._heat(region, grid)
+        overlay.sheet = Sheet(grid.transform, self.lines, heat)
+        if not overlay.visible:
+            overlay.visible = True
+            # Overlays that come late are half a pixel off until napari places its nodes again.
+            self._image.events.translate()
+
+    def close(self) -> None:
+        """Draw nothing any more."""
+        self.lines = self.patches = False
+        self.inspected = self._drawn = None
+        detach(self._image)
+
+    def _wanted(self) -> object:
+        """Return what decides the drawing, comparable; None for nothing."""
+        displayed = self._reader.here() if self.lines or self.patches else None
+        if displayed is None:
+            return None
+        grid = displayed[1]
+        if not self.patches:
+            return id(grid), self.lines
+        record = self._current()
+        about = (record.uid, record.fingerprint) if record is not None else None
+        options = tuple(self._options.get(name) for name in ("pooling", "union", "zoom"))
+        return id(grid), self.lines, about, options, id(self.inspected)
+
+    def _region(self, axes: tuple[int, int]) -> Region | None:
+        """Return the region whose patches are shown: under the cursor before selected."""
+        if self.inspected is not None:
+            return self.inspected
+        record = self._current()
+        displayed = self._reader.here()
+        if record is None or displayed is None:
+            return None
+        try:
+            if record_plane(record, self._session, axes) != displayed[0]:
+                return None
+            union = bool(self._options.get("union"))
+            return record_region(record, self._session, axes, union=union)
+        except PatchionerError:
+            return None
+
+    def _heat(
+        self, region: Region | None, grid: FeatureGrid
+    ) -> tuple[FeatureGrid, FloatArray | None]:
+        """Return the patches that a region is captioned from, and what each contributes."""
+        if region is None:
+            return grid, None
+        pooling = self._options.get("pooling")
+        try:
+            # What is under the cursor is captioned from the overview.
+            near = self.inspected is None
+            closer = patches_for(grid, region, self._options) if near else grid
+            return closer, self._reader.manner.weights(region, closer, pooling)
+        except PatchionerError:
+            return grid, None

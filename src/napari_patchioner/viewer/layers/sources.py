@@ -1,0 +1,288 @@
+"""Layers besides our own whose regions are captioned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+from qtpy.QtCore import QObject
+
+from napari_patchioner.annotations import read_annotations
+from napari_patchioner.errors import FormatError, RegionError
+from napari_patchioner.viewer.export.to_layers import features
+from napari_patchioner.viewer.preferences import NAME
+from napari_patchioner.viewer.session.identity import new_uid
+
+from .image_layers import POINTS, is_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    import napari
+
+    from napari_patchioner.viewer.reading.worker import Progress
+    from napari_patchioner.viewer.session.session import Session
+
+    from .binding import PointsBinding
+
+OPENED = "opened"
+# Of every followed layer, who follows it: two would both write its table.
+_FOLLOWED: WeakKeyDictionary[Any, ReferenceType[Sources]] = WeakKeyDictionary()
+_BROUGHT = "napari-patchioner captions"
+
+
+class Source(Protocol):
+    """One followed layer: brings what lies on it into the session, and shows the captions on it."""
+
+    layer: Any
+    key: str
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far a long reading of the layer is, if one is going on."""
+
+    @property
+    def dragging(self) -> bool:
+        """Whether something on the layer is on the move."""
+
+    def sync(self) -> None:
+        """Bring what is on the layer into the session."""
+
+    def show(self) -> None:
+        """Write the session's captions into the layer's table."""
+
+    def selected(self) -> list[str]:
+        """Return the uids of what is selected on the layer."""
+
+    def select(self, uids: Collection[str]) -> bool:
+        """Select those of these that are on the layer, as far as napari can; whether any is."""
+
+    def close(self) -> None:
+        """Stop following; the captions stay in the table."""
+
+
+class Sources(QObject):
+    """The followed layers of one image.
+
+    Attributes
+    ----------
+    following : dict
+        Sources by layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    image : napari.layers.Image
+        What they lie on.
+    session : Session
+        What they are kept in step with.
+    changed : callable
+        Called when there may be something to caption.
+    parent : QObject, optional
+        The annotator.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        image: napari.layers.Image,
+        session: Session,
+        changed: Callable[[], None],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.following: dict[Any, Source] = {}
+        self._viewer, self._image = viewer, image
+        self._session, self._changed = session, changed
+
+    def offers(self) -> list[napari.layers.Layer]:
+        """Return the layers that could be followed: other people's, with the image's axes."""
+        from napari.layers import Labels, Points, Shapes
+
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, (Labels, Points, Shapes))
+            and layer.ndim == self._image.ndim
+            and (layer in self.following or not is_ours(self._viewer, layer))
+            and not self._is_others(layer)
+        ]
+
+    @property
+    def own(self) -> PointsBinding | None:
+        """The image's own points layer, which comes back with it."""
+        sources: Any = self.following.values()
+        return next((source for source in sources if source.key == POINTS), None)
+
+    def follow(self, layer: napari.layers.Layer, *, own: bool = False, key: str = "") -> Source:
+        """Caption what lies on a layer, and what will.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Shapes, points or labels.
+        own : bool
+            It is the image's own points layer: what is put on it is a step, and comes back.
+        key : str
+            What the session called the layer before it was deleted.
+
+        Raises
+        ------
+        RegionError
+            If it is a layer of another kind, or has other axes than the image.
+        """
+        from napari.layers import Labels, Points, Shapes
+
+        from .binding import LayerBinding, PointsBinding
+        from .labels import LabelsBinding
+
+        if layer in self.following:
+            return self.following[layer]
+        if not isinstance(layer, (Labels, Points, Shapes)):
+            raise RegionError(
+                f"{layer.name!r} is neither a shapes, points nor labels layer; choose one that is"
+            )
+        if layer.ndim != self._image.ndim:
+            raise RegionError(
+                f"{layer.name!r} has {layer.ndim} axes but the image has {self._image.ndim}; "
+                "make a layer with as many"
+            )
+        if self._is_others(layer):
+            raise RegionError(
+                f"what lies on {layer.name!r} is captioned for another image; choose that image"
+            )
+        if not own:
+            bring_captions(layer)
+            if not key:
+                self._rename_namesakes(layer)
+        key = POINTS if own else key or self._key(layer)
+        parts = (layer, self._image, key, self._session, self._changed)
+        source: Source
+        if isinstance(layer, Labels):
+            source = LabelsBinding(*parts, self._viewer)
+        else:
+            source = (PointsBinding if isinstance(layer, Points) else LayerBinding)(*parts)
+        self.following[layer] = source
+        _FOLLOWED[layer] = ref(self)
+        self._changed()
+        return source
+
+    def refill(
+        self, layer: napari.layers.Points, fill: Callable[[napari.layers.Layer], None]
+    ) -> None:
+        """Fill the image's own points layer while nobody follows it, then follow it again."""
+        self.following.pop(layer).close()
+        fill(layer)
+        self.follow(layer, own=True)
+
+    def leave(self, layer: napari.layers.Layer, *, deleted: bool = False) -> None:
+        """Stop following a layer; its captions stay in its table, but not in the session.
+
+        That a layer was deleted is a step, which can be undone.
+        """
+        source = self.following.pop(layer, None)
+        if source is not None:
+            source.close()
+            _FOLLOWED.pop(layer, None)
+            if deleted and (source.key == POINTS or self._session.holds(source.key)):
+                self._session.drop_layer(source.key)
+            elif not self._session.is_away(source.key):
+                self._session.forget(source.key)
+            self._changed()
+
+    def selected(self) -> list[str]:
+        """Return what is selected on a followed layer that is the active one."""
+        source = self.following.get(self._viewer.layers.selection.active)
+        return source.selected() if source is not None else []
+
+    def select(self, uids: Collection[str]) -> napari.layers.Layer | None:
+        """Select regions on all layers; return a layer that has any."""
+        layers = [source.layer for source in self if source.select(uids)]
+        return layers[0] if layers else None
+
+    def __iter__(self) -> Iterator[Source]:
+        """Go through the followed layers."""
+        return iter(list(self.following.values()))
+
+    def sync(self) -> None:
+        """Bring what is on all layers into the session."""
+        for source in self.following.values():
+            if not source.dragging:
+                source.sync()
+
+    def show(self) -> None:
+        """Write the captions into all tables."""
+        for source in self.following.values():
+            source.show()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far a long reading of a layer is, if one is going on."""
+        running = (source.progress for source in self.following.values())
+        return next((progress for progress in running if progress is not None), None)
+
+    def close(self) -> None:
+        """Stop following everything."""
+        for source in self.following.values():
+            source.close()
+            _FOLLOWED.pop(source.layer, None)
+        self.following.clear()
+
+    def _is_others(self, layer: napari.layers.Layer) -> bool:
+        """Whether a layer is followed for another image."""
+        follower = _FOLLOWED.get(layer)
+        return follower is not None and follower() not in (None, self)
+
+    def _rename_namesakes(self, layer: napari.layers.Layer) -> None:
+        """Give regions that are called as others another name; the session takes them for pastes.
+
+        A paste brings no caption along, but what lies on another layer has its own.
+        """
+        uids = layer.features.get("uid")
+        if uids is None:
+            return
+        taken = [str(uid) in self._session.records for uid in uids]
+        if any(taken):
+            pairs = zip(uids, taken, strict=True)
+            layer.features = layer.features.assign(
+                uid=[new_uid() if known else uid for uid, known in pairs]
+            )
+
+    def _key(self, layer: napari.layers.Layer) -> str:
+        """Return a name that no other followed layer has."""
+        taken = {source.key for source in self.following.values()}
+        names = (f"{layer_key(layer)}{'*' * n}" for n in range(len(taken) + 1))
+        return next(name for name in names if name not in taken)
+
+
+def layer_key(layer: napari.layers.Layer) -> str:
+    """Return what a followed layer is called in the session, if no other one has its name.
+
+    What was opened from a file of captions says so: it comes back without the file, too.
+    """
+    kind = type(layer).__name__.lower()
+    return f"{OPENED if is_opened(layer) and kind != 'labels' else kind}:{layer.name}"
+
+
+def is_opened(layer: napari.layers.Layer) -> bool:
+    """Whether a layer was opened from a file of regions and captions."""
+    return bool(layer.source.reader_plugin == NAME or layer.metadata.get(_BROUGHT))
+
+
+def bring_captions(layer: napari.layers.Layer) -> bool:
+    """Take the captions along that napari's own reader leaves in a table of shapes; whether any."""
+    path = str(layer.source.path or "")
+    if not hasattr(layer, "shape_type") or not path.lower().endswith(".csv"):
+        return False
+    if "caption" in layer.features:
+        return False
+    try:
+        annotations = read_annotations(path)
+    except FormatError:
+        return False
+    if len(annotations) != layer.nshapes or not any(item.caption for item in annotations):
+        return False
+    layer.features = layer.features.assign(**features(annotations))
+    layer.metadata[_BROUGHT] = True
+    return True

@@ -1,0 +1,172 @@
+"""The features table of a layer, read for the session and written back."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.viewer.session.record import NO_SCORE, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import napari
+    import numpy.typing as npt
+
+# What each column holds, and what it says where there is nothing to say.
+BLANK = {
+    "uid": "",
+    "caption": "",
+    "score": NO_SCORE,
+    "source": "",
+    "caption_model": "",
+    "reviewed": False,
+}
+COLUMNS = tuple(BLANK)
+_KINDS = {"score": float, "reviewed": bool}
+
+
+def empty_columns(length: int = 0) -> dict[str, npt.NDArray[Any]]:
+    """Return our columns for a new layer, typed."""
+    return {name: _column(name, [BLANK[name]] * length) for name in COLUMNS}
+
+
+def add_columns(layer: napari.layers.Layer, length: int) -> None:
+    """Give a table of so many rows the columns of ours that it lacks."""
+    blank = empty_columns(length)
+    missing = {name: blank[name] for name in COLUMNS if name not in layer.features}
+    if missing:
+        layer.features = layer.features.assign(**missing)
+
+
+def has_columns(layer: napari.layers.Layer) -> bool:
+    """Whether nobody has taken our columns away."""
+    return set(COLUMNS) <= set(layer.features.columns)
+
+
+def keep_theirs(layer: napari.layers.Layer) -> None:
+    """Keep columns of other people that are called like ours, under another name.
+
+    A table without captions knows nothing of us: its score is another score.
+    """
+    features = layer.features
+    taken = [name for name in COLUMNS if name in features]
+    if taken and not {"uid", "caption"} & set(taken):
+        layer.features = features.rename(columns={name: f"{name} (before)" for name in taken})
+
+
+def read_rows(layer: napari.layers.Layer) -> list[Row]:
+    """Return the rows of the features table, however many there are."""
+    return rows_of(*named_columns(layer), len(layer.features))
+
+
+def named_columns(layer: napari.layers.Layer) -> tuple[list[str], list[list[Any]]]:
+    """Return the names of the columns of a features table, and their cells."""
+    features = layer.features
+    names = [str(name) for name in features.columns]
+    return names, [features.iloc[:, index].tolist() for index in range(len(names))]
+
+
+def rows_of(names: Sequence[str], columns: Sequence[Sequence[Any]], length: int) -> list[Row]:
+    """Return the rows of a table given by its columns."""
+    # Column by column: pandas takes several times as long to make the rows itself.
+    cells = zip(*columns, strict=True) if columns else [()] * length
+    return [_row(dict(zip(names, row, strict=True))) for row in cells]
+
+
+def write_rows(layer: napari.layers.Layer, rows: Sequence[Row]) -> None:
+    """Replace the features table; other people's columns are kept."""
+    import pandas as pd
+
+    features = layer.features
+    columns = [name for name in features.columns if name not in COLUMNS]
+    table = pd.DataFrame(
+        {name: [row.extras.get(name) for row in rows] for name in columns}
+        | {name: _column(name, [getattr(row, name) for row in rows]) for name in COLUMNS}
+    )
+    for name in columns:
+        # A category or a whole number stays one, as far as what is missing allows.
+        if table[name].dtype != features[name].dtype:
+            with suppress(TypeError, ValueError):
+                table[name] = table[name].astype(features[name].dtype)
+    layer.features = table[[*COLUMNS, *columns]]
+    reset_defaults(layer)
+
+
+def update_rows(layer: napari.layers.Layer, rows: Iterable[Row]) -> bool:
+    """Write our columns into the rows that carry the same uid; return whether any changed.
+
+    Safe in the middle of a drawing, when the table may not be replaced.
+    """
+    features = layer.features
+    if not has_columns(layer):
+        return False
+    indices = {uid: index for index, uid in enumerate(features["uid"].tolist())}
+    wanted = {indices[row.uid]: row for row in rows if row.uid in indices}
+    known = rows_of(COLUMNS, [features[name].iloc[list(wanted)].tolist() for name in COLUMNS], 0)
+    news = {
+        index: row
+        for (index, row), before in zip(wanted.items(), known, strict=True)
+        if not row.same(before)
+    }
+    if not news:
+        return False
+    # Column by column and in place: cell by cell takes several times as long.
+    for name in COLUMNS[1:]:
+        column = features.columns.get_loc(name)
+        features.iloc[list(news), column] = [getattr(row, name) for row in news.values()]
+    # Text that nobody sees costs as much to lay out; it is made when it is shown again.
+    if layer.text.visible:
+        layer.refresh_text()
+    layer.events.features()
+    return True
+
+
+def reset_defaults(layer: napari.layers.Layer) -> None:
+    """Make sure that the next shape drawn starts blank.
+
+    napari copies the last row into the defaults whenever the features are set, and the next
+    shape would inherit its caption.
+    """
+    defaults = layer.feature_defaults
+    first = {str(name): defaults[name].iloc[0] for name in defaults.columns}
+    texts = ("uid", "caption", "source", "caption_model")
+    if first["reviewed"] or any(first[name] != "" for name in texts):
+        layer.feature_defaults = {**first, **BLANK}
+
+
+def _column(name: str, cells: Sequence[Any]) -> npt.NDArray[Any]:
+    """Return one of our columns, typed."""
+    return np.array(cells, _KINDS.get(name, object))
+
+
+def _row(cells: dict[str, Any]) -> Row:
+    try:
+        score = float(cells.get("score", NO_SCORE))
+    except (TypeError, ValueError):
+        score = NO_SCORE
+    uid, source, model = (
+        # Missing values of numpy and pandas are no texts.
+        value if isinstance(value := cells.get(name), str) else ""
+        for name in ("uid", "source", "caption_model")
+    )
+    caption = cells.get("caption")
+    return Row(
+        uid,
+        caption if isinstance(caption, str) else None,
+        score,
+        source,
+        model,
+        _yes_or_no(cells.get("reviewed")),
+        {name: value for name, value in cells.items() if name not in COLUMNS},
+    )
+
+
+def _yes_or_no(value: object) -> bool | None:
+    """Return a truth value, also where it has been through a file; None for anything else."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
+    is_number = isinstance(value, (bool, int, float, np.bool_, np.number))
+    return bool(value) if is_number and value in (0, 1) else None

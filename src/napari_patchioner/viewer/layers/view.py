@@ -1,0 +1,221 @@
+"""What a person sees: which image where several lie in one place, and the camera over a region."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .geometry import own_axes, record_plane
+
+if TYPE_CHECKING:
+    import napari
+    import numpy.typing as npt
+
+    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.viewer.session.session import Session
+
+    FloatArray = npt.NDArray[np.float64]
+    # Both corners of what a layer takes up of the display, shape (2, 2)
+    Area = FloatArray
+
+# Share of the canvas that a region may fill, and what it is brought to if it is a mere speck.
+MOST, LEAST = 0.9, 0.04
+SMALL = 0.25
+# Events of layers that may change which image is seen.
+EVENTS = frozenset({"visible", "opacity", "blending", "reordered"})
+# Through less than half of the light what lies below is seen better.
+_FAINT = 0.5
+_OPAQUE = "opaque"
+
+
+def go_to(
+    viewer: napari.components.ViewerModel,
+    image: napari.layers.Image,
+    record: Record,
+    session: Session,
+) -> None:
+    """Show the plane of a record and centre the camera on it.
+
+    The zoom stays unless the region would not fit, or would be too small to be seen. One that was
+    drawn in another view of a stack is shown in that view.
+    """
+    dims, lead = viewer.dims, viewer.dims.ndim - image.ndim
+    _turn(viewer, image, record, session)
+    if record.plane is not None:
+        # The camera stays.
+        others = [axis for axis in range(image.ndim) if axis not in record.plane.axes]
+        point = np.zeros(image.ndim)
+        point[others] = record.plane.index
+        corner = image.data_to_world(point)
+        for axis in others:
+            dims.set_point(axis + lead, float(corner[axis]))
+        return
+    members = [session.records.get(uid) for uid in record.members or (record.uid,)]
+    vertices = [member.seen.vertices for member in members if member and member.seen is not None]
+    if not vertices:
+        return
+    world = np.array([image.data_to_world(point) for point in np.concatenate(vertices)], float)
+    for axis in range(image.ndim):
+        if axis + lead not in dims.displayed:
+            dims.set_point(axis + lead, float(np.median(world[:, axis])))
+    _centre(viewer, world[:, [axis - lead for axis in dims.displayed if axis >= lead]])
+
+
+def _turn(
+    viewer: napari.components.ViewerModel,
+    image: napari.layers.Image,
+    record: Record,
+    session: Session,
+) -> None:
+    """Display the axes that a record lies along, where those on display cut through it."""
+    lead = viewer.dims.ndim - image.ndim
+    shown = tuple(axis - lead for axis in viewer.dims.displayed)
+    own = own_axes(record, session)
+    if viewer.dims.ndisplay != 2 or own is None or set(own) == set(shown):
+        return
+    drawn = record.plane is None and min(shown) >= 0
+    if drawn and record_plane(record, session, (shown[0], shown[1])) is not None:
+        return
+    wanted = [axis + lead for axis in own]
+    others = [axis for axis in viewer.dims.order if axis not in wanted]
+    viewer.dims.order = (*others, *wanted)
+
+
+def _centre(viewer: napari.components.ViewerModel, points: FloatArray) -> None:
+    """Centre the camera on points of the displayed axes, and zoom where that is needed."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    camera = viewer.scene.camera
+    camera.center = tuple((low + high) / 2)
+    canvas = np.asarray(viewer.canvas.size, float)
+    fitting = float((canvas / np.maximum(high - low, 1e-9)).min())
+    filled = camera.zoom / fitting
+    if filled > MOST:
+        camera.zoom = MOST * fitting
+    elif filled < LEAST:
+        camera.zoom = SMALL * fitting
+
+
+# which image is seen
+
+
+def is_shown(image: napari.layers.Image) -> bool:
+    """Whether an image is to be seen where nothing covers it."""
+    return bool(image.visible and (image.opacity > 0 or image.blending == _OPAQUE))
+
+
+def covering(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image
+) -> list[napari.layers.Image]:
+    """Return the images that together hide at least half of an image, the uppermost first.
+
+    None in the 3-D display and in the grid, where layers lie beside each other.
+    """
+    area, images = _area(viewer, image), _images(viewer)
+    if area is None or image not in images:
+        return []
+    over, hidden = [], 0.0
+    for layer in images[images.index(image) + 1 :]:
+        shared = _shared(area, _area(viewer, layer)) if _hides(layer) else None
+        if shared:
+            hidden += shared
+            over.append(layer)
+    return over[::-1] if hidden >= _shared(area, area) / 2 else []
+
+
+def uppermost(
+    viewer: napari.components.ViewerModel, image: napari.layers.Image
+) -> napari.layers.Image | None:
+    """Return the image that is seen in the place of one that is not."""
+    over = covering(viewer, image)
+    area = _area(viewer, image)
+    if over or area is None:
+        return next(iter(over), None)
+    for layer in reversed(_images(viewer)):
+        other = _area(viewer, layer)
+        if layer is not image and is_shown(layer) and other is not None:
+            half = _shared(area, area) / 2
+            if _shared(area, other) >= half and not covering(viewer, layer):
+                return layer
+    return None
+
+
+def image_at(
+    viewer: napari.components.ViewerModel, position: npt.ArrayLike
+) -> napari.layers.Image | None:
+    """Return the image that is seen at a world position; None where that is not one alone.
+
+    Of the axes of the viewer, the position has the last ones.
+    """
+    point = np.asarray(position, float)
+    lead = viewer.dims.ndim - len(point)
+    axes = [axis - lead for axis in viewer.dims.displayed]
+    if min(axes) < 0:
+        return None
+    for layer in reversed(_images(viewer)):
+        area = _area(viewer, layer)
+        if area is not None and (area[0] <= point[axes]).all() and (point[axes] <= area[1]).all():
+            if _hides(layer):
+                return layer
+            if is_shown(layer):
+                return None
+    return None
+
+
+def _images(viewer: napari.components.ViewerModel) -> list[Any]:
+    from napari.layers import Image
+
+    return [layer for layer in viewer.layers if type(layer) is Image]
+
+
+def _hides(layer: Any) -> bool:
+    """Whether what lies below an image cannot be seen through it."""
+    if not layer.visible:
+        return False
+    blending = str(layer.blending)
+    if blending == _OPAQUE:
+        return True
+    return (
+        blending.startswith("translucent") and layer.opacity > _FAINT and not _is_see_through(layer)
+    )
+
+
+def _is_see_through(layer: Any) -> bool:
+    """Whether the pixels themselves let light through, as those of a cut-out do."""
+    if not layer.rgb:
+        return bool(np.asarray(layer.colormap.colors)[:, 3].min() < 1)
+    data = layer.data[-1] if layer.multiscale else layer.data
+    # What is not in memory would have to be fetched.
+    if data.shape[-1] < 4 or not isinstance(data, np.ndarray):
+        return False
+    rows, columns = (max(length // 64, 1) for length in data.shape[-3:-1])
+    alpha = data[..., ::rows, ::columns, 3]
+    full = np.iinfo(data.dtype).max if data.dtype.kind in "iu" else 1
+    return bool((alpha < full).mean() > _FAINT / 10)
+
+
+def _area(viewer: napari.components.ViewerModel, layer: Any) -> Area | None:
+    """Return the corners of what a layer takes up of the display; None where it is not on it."""
+    dims = viewer.dims
+    if dims.ndisplay != 2 or viewer.canvas.grid.enabled:
+        return None
+    low, high = layer.extent.world
+    lead = dims.ndim - layer.ndim
+    shown = [axis - lead for axis in dims.displayed]
+    if min(shown) < 0:
+        return None
+    for axis in dims.not_displayed:
+        if axis < lead:
+            continue
+        step = abs(float(layer.extent.step[axis - lead])) / 2
+        if not low[axis - lead] - step <= dims.point[axis] <= high[axis - lead] + step:
+            return None
+    return np.array([low[shown], high[shown]], float)
+
+
+def _shared(area: Area, other: Area | None) -> float:
+    """Return the size of what two areas share."""
+    if other is None:
+        return 0.0
+    low, high = np.maximum(area[0], other[0]), np.minimum(area[1], other[1])
+    return float(np.prod(np.maximum(high - low, 0)))

@@ -1,1 +1,0 @@
-"""All regions of an image in a table: found, judged, reviewed."""

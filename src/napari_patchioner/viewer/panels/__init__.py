@@ -1,0 +1,1 @@
+"""The parts of the docks: the list of regions, the caption, inspecting, options and keys."""

@@ -1,0 +1,246 @@
+"""What there is to say about a caption besides its text; knows no Qt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import (
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPlainTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_patchioner.viewer.widgets.basic import narrow
+
+if TYPE_CHECKING:
+    from napari_patchioner.viewer.session.record import Record
+
+CONCEPTS = 3
+TELLING_WEIGHT = 0.05
+LEAST_SHARE = 0.01
+
+
+def verdict_line(record: Record, waiting: str = "") -> str:
+    """Return who wrote a caption and how far to trust it, in a few words."""
+    line = _authorship(record, waiting)
+    states = ["accepted"] * record.reviewed + ["locked"] * record.locked
+    if not states:
+        return line
+    return ", ".join([line, *states]) if line else ", ".join(states).capitalize()
+
+
+def _authorship(record: Record, waiting: str) -> str:
+    if record.problem and not record.caption:
+        return record.problem[:1].upper() + record.problem[1:]
+    if not record.caption:
+        return waiting if record.owed else ""
+    if record.source == "edited":
+        return "Edited by you"
+    if record.source != "model":
+        return "Written by you"
+    verdict = record.details.verdict if record.details else "sure"
+    if verdict == "appearance":
+        return "By the model: appearance only, no object named"
+    doubt = ", not sure" if verdict == "unsure" else ""
+    score = f", score {record.score:.2f}" if record.score == record.score else ""
+    return f"By the model{f' {record.model}' if record.model else ''}{doubt}{score}"
+
+
+def provenance(record: Record | None) -> str:
+    """Return which model had a hand in a caption, and what it could not do, for a tool tip."""
+    if record is None:
+        return ""
+    draft = {"model": "Written by", "edited": "Edited from a draft by"}.get(record.source)
+    written = f"{draft} the model {record.model}." if draft and record.model else ""
+    problem = getattr(record.details, "problem", None) or ""
+    return "\n".join(part for part in (written, problem) if part) or "Who wrote the caption."
+
+
+def concepts_line(record: Record) -> str:
+    """Return the concepts a model considered, best first.
+
+    Weights spread thinly over many concepts say nothing in per cent and are left out.
+    """
+    concepts = record.details.concepts[:CONCEPTS] if record.details else ()
+    if not concepts:
+        return ""
+    telling = concepts[0][1] >= TELLING_WEIGHT
+    names = [f"{name} {_share(weight)}" if telling else name for name, weight in concepts]
+    return " · ".join(names)
+
+
+def _share(weight: float) -> str:
+    return f"{weight:.0%}" if weight >= LEAST_SHARE else f"<{LEAST_SHARE:.0%}"
+
+
+SHOWN = 3
+
+
+class Wordings(QListWidget):
+    """One line per wording; `picked` tells its place, counted from 0.
+
+    Parameters
+    ----------
+    compact : bool
+        Take no room where there is none to pick.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    picked = Signal(int)
+
+    def __init__(self, *, compact: bool = False, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._compact = compact
+        self._texts: list[str] = []
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
+        self.setAccessibleName("Other wordings")
+        self.setToolTip("Other wordings of the model: click one to take it (keys Ctrl+1, Ctrl+2…).")
+        self._fit(SHOWN)
+        self.itemClicked.connect(self._on_clicked)
+
+    def texts(self) -> list[str]:
+        """Return the wordings in their order."""
+        return list(self._texts)
+
+    def show_record(self, record: Record | None) -> None:
+        """List the other wordings of a caption."""
+        details = record.details if record else None
+        texts = list(details.alternatives) if details else []
+        if texts != self._texts:
+            self._texts = texts
+            self.clear()
+            for place, text in enumerate(texts, start=1):
+                item = QListWidgetItem(f"{place}  {text}", self)
+                item.setToolTip(f"{text}\nClick to take it (key Ctrl+{place}).")
+            if self._compact:
+                self._fit(min(max(len(texts), 1), SHOWN))
+        self.setEnabled(bool(texts))
+        self.setVisible(bool(texts) or not self._compact)
+
+    def _fit(self, lines: int) -> None:
+        """Be as high as so many wordings."""
+        self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 4) + 6)
+
+    def _on_clicked(self, item: QListWidgetItem) -> None:
+        self.picked.emit(self.row(item))
+
+
+class CaptionBox(QWidget):
+    """An editor for one caption, with what the model thought of it.
+
+    Parameters
+    ----------
+    empty : str
+        What to show while there is nothing to edit.
+    lines : int
+        Height of the editor.
+    compact : bool
+        Take no room for what there is nothing to say about.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    edited = Signal(str, str)
+    picked = Signal(str, int)
+    left = Signal()
+
+    def __init__(
+        self,
+        empty: str,
+        *,
+        lines: int = 3,
+        compact: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._compact = compact
+        self._uid = ""
+        self._empty = empty
+        self.editor = QPlainTextEdit(self)
+        self.editor.setTabChangesFocus(True)
+        self.editor.setStyleSheet(
+            "border: 1px solid #6c7480; border-radius: 2px; placeholder-text-color: #8a93a0;"
+        )
+        self.editor.setFixedHeight(self.editor.fontMetrics().lineSpacing() * lines + 14)
+        self.editor.setToolTip(
+            "What you type here is yours: no model will overwrite it.\n"
+            "Enter goes back to the canvas; an emptied caption may be written by the model again."
+        )
+        self.editor.installEventFilter(self)
+        self.editor.textChanged.connect(self._on_text)
+        self.verdict = _line(self, "Who wrote the caption, and how far to trust it.")
+        self.concepts = _line(self, "What the model considered, best first.")
+        self.wordings = Wordings(compact=compact, parent=self)
+        self.wordings.picked.connect(self._on_picked)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (self.editor, self.verdict, self.concepts, self.wordings):
+            layout.addWidget(widget)
+        self.show_record(None)
+
+    def show_record(self, record: Record | None, *, waiting: str = "", empty: str = "") -> None:
+        """Show a caption, or that there is none.
+
+        Parameters
+        ----------
+        record : Record, optional
+            The caption.
+        waiting : str
+            Why a caption that is wanted is not there yet.
+        empty : str
+            What to show where there is no record, instead of the usual.
+        """
+        uid = record.uid if record else ""
+        text = record.caption if record else ""
+        # The person's own spacing stays while they type it.
+        if uid != self._uid or " ".join(self.editor.toPlainText().split()) != text:
+            with signals_blocked(self.editor):
+                self.editor.setPlainText(text)
+        self._uid = uid
+        self.editor.setEnabled(record is not None)
+        self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
+        self.verdict.setText(verdict_line(record, waiting) if record else "")
+        concepts = concepts_line(record) if record else ""
+        below = [concepts] if self._compact and concepts else []
+        self.verdict.setToolTip("\n".join([*below, provenance(record)]))
+        self.concepts.setText("" if self._compact else concepts)
+        self.wordings.show_record(record)
+        for label in (self.verdict, self.concepts):
+            label.setVisible(not self._compact or bool(label.text()))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Let Enter finish the editing."""
+        pressed = watched is self.editor and event.type() == QEvent.Type.KeyPress
+        if pressed and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
+            self.editor.clearFocus()
+            self.left.emit()
+            return True
+        return super().eventFilter(watched, event)
+
+    def _on_text(self) -> None:
+        if self._uid:
+            self.edited.emit(self._uid, self.editor.toPlainText())
+
+    def _on_picked(self, place: int) -> None:
+        if self._uid:
+            self.picked.emit(self._uid, place)
+
+
+def _line(parent: QWidget, tip: str) -> QLabel:
+    label = QLabel(parent)
+    label.setWordWrap(True)
+    narrow(label)
+    label.setToolTip(tip)
+    label.setMinimumHeight(label.fontMetrics().lineSpacing())
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

@@ -1,0 +1,173 @@
+"""The parameter forms, made by magicgui."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
+from qtpy.QtCore import Qt
+
+from napari_patchioner.viewer.layers.captions import CROWD, LINES, TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari
+
+POOLINGS = {
+    "as the model likes": None,
+    "mean over patches": "mean",
+    "centre counts more": "gaussian",
+    "attention": "attention",
+    "class token": "cls",
+}
+LENGTHS = {
+    "as the model likes": None,
+    "label": "label",
+    "phrase": "phrase",
+    "sentence": "sentence",
+}
+# What is not asked for unless somebody chose it, so that any captioner can be asked.
+_WISHES = {
+    "length": None,
+    "temperature": None,
+    "repetition": None,
+    "must": (),
+    "never": (),
+    "union": False,
+    "zoom": False,
+}
+_OWN = "model's own"
+
+
+def image_form(images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]]) -> ComboBox:
+    """Return the question which image.
+
+    Parameters
+    ----------
+    images : callable
+        Returns the image layers by name; asked whenever the choices are reset.
+    """
+    image = ComboBox(name="image", label="Image", choices=images, nullable=False)
+    name_image(image)
+    # Names of layers are as long as those of files.
+    _narrow(image)
+    image.native.view().setTextElideMode(Qt.TextElideMode.ElideMiddle)
+    return image
+
+
+def name_image(image: ComboBox) -> None:
+    """Have the tooltips say the names whole, for which there may be no room."""
+    tip = "The image layer to caption; of a stack, the plane on display."
+    box = image.native
+    image.tooltip = "\n".join(filter(None, (box.currentText(), tip)))
+    for place in range(box.count()):
+        box.setItemData(place, box.itemText(place), Qt.ItemDataRole.ToolTipRole)
+
+
+def options_form() -> Container:
+    """Return the form for how captions are written."""
+    length = ComboBox(name="length", label="Length", choices=list(LENGTHS))
+    length.tooltip = "A label names the thing, a phrase describes it, a sentence tells of it."
+    must = LineEdit(name="must", label="Must say")
+    must.tooltip = "Words or phrases that captions have to hold, with commas between them."
+    never = LineEdit(name="never", label="Must not say")
+    never.tooltip = "Words or phrases that captions may not hold, with commas between them."
+    pooling = ComboBox(name="pooling", label="Region", choices=list(POOLINGS))
+    pooling.tooltip = (
+        "How the patches of a region are put together.\n"
+        "Attention: patches the model looks at count more. Class token: the whole image,\n"
+        "the same for every region. Where a model has neither, it goes its own way."
+    )
+    union = CheckBox(name="union", text="Overlap counts once", value=False)
+    union.tooltip = "Where shapes captioned together overlap: once, or once for every shape."
+    zoom = CheckBox(name="zoom", text="Enlarge what is tiny", value=False)
+    zoom.tooltip = (
+        "Of large images, which are looked at in tiles: what is smaller than a patch of their\n"
+        "finest tiles is looked at once more, enlarged. A caption made so says so in its details."
+    )
+    widgets = [length, must, never, pooling, union, zoom, *_numbers()]
+    return _compact(Container(widgets=widgets, labels=True))
+
+
+def _numbers() -> list[Any]:
+    """Return the questions that are answered by a number."""
+    beams = SpinBox(name="beams", label="Beams", value=4, min=1, max=16)
+    beams.tooltip = "Sentences followed at once: more is slower and a little better."
+    alternatives = SpinBox(name="alternatives", label="Wordings", value=3, min=0, max=9)
+    alternatives.tooltip = "How many other wordings to keep, to be picked by Ctrl+1, Ctrl+2…"
+    longest = SpinBox(name="max_tokens", label="Longest", value=0, min=0, max=77)
+    longest.tooltip = "Longest caption, in words and pieces of words; 0 is as the model likes."
+    heat = FloatSpinBox(name="temperature", label="Temperature", value=0, min=0, max=1, step=0.005)
+    heat.tooltip = (
+        "Of the memory: the smaller, the closer to its nearest sentence; 0 is as the model\n"
+        "likes. Nothing changes where a model has no memory."
+    )
+    repeat = SpinBox(name="repetition", label="No repeats", value=0, min=0, max=9)
+    repeat.tooltip = "No sequence of so many words or pieces comes twice; 0 is as the model likes."
+    for widget in (longest, heat, repeat):
+        widget.native.setSpecialValueText(_OWN)
+    return [beams, alternatives, longest, heat, repeat]
+
+
+def options(form: Container) -> dict[str, Any]:
+    """Return the options as `Captioner.caption` takes them."""
+    given = {
+        "pooling": POOLINGS[form["pooling"].value],
+        "beams": form["beams"].value,
+        "alternatives": form["alternatives"].value,
+        "max_tokens": form["max_tokens"].value or None,
+    }
+    wishes = {
+        "length": LENGTHS[form["length"].value],
+        "temperature": form["temperature"].value or None,
+        "repetition": form["repetition"].value or None,
+        "must": words(form["must"].value),
+        "never": words(form["never"].value),
+        "union": form["union"].value,
+        "zoom": form["zoom"].value,
+    }
+    return given | {name: wish for name, wish in wishes.items() if wish != _WISHES[name]}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words or phrases between commas, each once.
+
+    >>> words("cat,  on a sofa ,, cat")
+    ('cat', 'on a sofa')
+    """
+    parts = (" ".join(part.split()) for part in text.split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def canvas_form() -> Container:
+    """Return the form for how captions are drawn on the image."""
+    visible = CheckBox(name="visible", text="Captions on the image", value=True)
+    visible.tooltip = "Show the captions beside their shapes (key H)."
+    template = LineEdit(name="template", label="Show", value=TEMPLATE)
+    template.tooltip = (
+        "What to write beside a shape; {caption}, {score}, {source} and {caption_model} are\n"
+        "filled in, as in {caption} ({score:.2f})."
+    )
+    lines = SpinBox(name="lines", label="Lines", value=LINES, min=1, max=12)
+    lines.tooltip = "Longer captions are cut with …; the list shows them whole."
+    crowd = SpinBox(name="crowd", label="Shapes", value=CROWD, min=0, max=5000)
+    crowd.tooltip = "With more shapes than these, captions are not drawn: it would be slow."
+    return _compact(Container(widgets=[visible, template, lines, crowd], labels=True))
+
+
+def _narrow(choice: ComboBox) -> None:
+    """Let no long choice make the dock wider."""
+    box = choice.native
+    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(10)
+
+
+def _compact(form: Container) -> Container:
+    """Leave out the margins, and let no long choice make the dock wider."""
+    for widget in form:
+        if isinstance(widget, ComboBox):
+            _narrow(widget)
+    form.native.layout().setContentsMargins(0, 0, 0, 0)
+    form.native.layout().setSpacing(4)
+    return form

@@ -1,0 +1,192 @@
+"""Keys on our layers; none of them means anything to napari 0.9 there.
+
+napari has given 1 to 7 to the modes of Shapes, so other wordings are picked with Control held; in
+the list of regions, which napari's keys do not reach, the digits do it alone.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.metadata import metadata
+from typing import TYPE_CHECKING, NamedTuple
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import napari
+
+
+class Key(NamedTuple):
+    """A key, the deed it does, what that deed is given, and what it is for."""
+
+    key: str
+    deed: str
+    purpose: str
+    given: tuple[object, ...] = ()
+
+
+KEYS = (
+    Key("Q", "caption_again", "Caption the selected shapes again"),
+    Key("G", "caption_together", "Caption them together, as one region"),
+    Key("W", "caption_whole", "Caption the whole plane on display"),
+    Key("C", "write_caption", "Write in the caption; Enter goes back"),
+    Key("Y", "accept", "Accept the caption; in a review, go on to the next"),
+    Key("U", "reject", "Reject the caption"),
+    Key("K", "lock", "Lock: keep all models from it; again to unlock"),
+    Key("N", "go_on", "Next region; in a review, skip to the next"),
+    Key("Shift-N", "go_back", "Previous region"),
+    Key("Control-Z", "undo", "Undo: shapes and captions alike"),
+    Key("Control-Shift-Z", "redo", "Redo"),
+    Key("O", "toggle_list", "Show or hide the list of regions"),
+    Key("H", "toggle_captions", "Show or hide the captions on the image"),
+    *(
+        Key(f"Control-{digit}", "choose", "Take this wording of the model", (digit - 1,))
+        for digit in range(1, 10)
+    ),
+)
+# What napari itself offers and people annotating need most.
+NAPARI = (
+    ("R, E, P, Shift-P", "Box, ellipse, polygon, lasso"),
+    ("T, L, Shift-L", "Freehand trace, line, line of several corners"),
+    ("S, D", "Select shapes; move their corners"),
+    ("A", "Select all shapes of the layer"),
+    ("Delete, 3", "Delete the selected shapes"),
+    ("Z or Space", "Move the image"),
+)
+INSPECTING = (
+    ("J", "Inspect: read what is under the cursor; again to stop"),
+    ("[, ]", "A smaller, a larger brush, while inspecting"),
+    ("Ctrl+click", "Keep the patch or brush under the cursor as a region (Cmd on a Mac)"),
+)
+# On the canvas, whichever layer is active: how many images further in the folder.
+FOLDER = {"PageDown": 1, "PageUp": -1}
+IN_THE_FOLDER = (
+    ("Page Down, Page Up", "Next, previous image of the folder; on the canvas, too"),
+    ("Enter, double-click", "Open the image"),
+    ("Space", "Tick the selected images as done; again to untick"),
+)
+IN_THE_LIST = (
+    ("Up, Down", "Select the region above or below"),
+    ("N, P", "The same, and go there"),
+    ("Enter, double-click", "Go there"),
+    ("F2", "Write in the caption"),
+    ("1 to 9", "Take this wording of the model"),
+    ("A, X, K", "Accept, reject, lock"),
+    ("Q, G", "Caption again, caption together"),
+    ("Delete", "Delete the selected shapes"),
+    ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
+)
+
+
+def bind_keys(layer: napari.layers.Layer, deeds: object) -> None:
+    """Let the keys of a layer do what the dock's buttons do."""
+    for key in KEYS:
+        layer.bind_key(key.key, key_callback(getattr(deeds, key.deed), *key.given), overwrite=True)
+
+
+def free_keys(layer: napari.layers.Layer) -> None:
+    """Give the keys back."""
+    for key in KEYS:
+        layer.bind_key(key.key, None, overwrite=True)
+
+
+def key_callback(action: Callable[..., object], *given: object) -> Callable[[object], None]:
+    """Return what napari may bind to a key: a true function, which is what it asks names of.
+
+    One bound key without a ``__name__``, a `functools.partial` for one, and every key of the
+    window ends with an error.
+    """
+
+    def press(_layer_or_viewer: object) -> None:
+        action(*given)
+
+    return press
+
+
+_TITLES = ("Documentation", "Homepage", "Repository", "Source")
+
+
+class HelpButton(QPushButton):
+    """Opens the table of keys; the window beside it can stay open."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("?", parent)
+        self.setToolTip("Keys, and where to read more.")
+        self.setAccessibleName("Help")
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFixedWidth(30)
+        self.dialog: QDialog | None = None
+        self.clicked.connect(self.open)
+
+    def open(self, *_: object) -> None:
+        """Show the help, or bring it to the front."""
+        if self.dialog is None:
+            self.dialog = _dialog(self)
+        self.dialog.show()
+        self.dialog.raise_()
+
+
+def help_text() -> str:
+    """Return the help as rich text."""
+    parts = [
+        _table("With the canvas", _lines()),
+        _table("While inspecting", INSPECTING),
+        _table("With the list of regions", IN_THE_LIST),
+        _table("With a folder of images", IN_THE_FOLDER),
+        _table("napari's own, with a layer of shapes", NAPARI),
+    ]
+    link = documentation()
+    if link:
+        parts.append(f'<p><a href="{escape(link)}">Guide</a></p>')
+    return "".join(parts)
+
+
+def _lines() -> list[tuple[str, str]]:
+    """Return the keys with their purposes; those of one purpose share a line."""
+    lines: dict[str, list[str]] = {}
+    for key in KEYS:
+        lines.setdefault(key.purpose, []).append(_name(key.key))
+    return [
+        (names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", purpose)
+        for purpose, names in lines.items()
+    ]
+
+
+def documentation() -> str:
+    """Return where the guide is, as the package itself says; empty where it does not."""
+    lines = metadata("napari-patchioner").get_all("Project-URL") or []
+    places = dict(line.split(", ", 1) for line in lines if ", " in line)
+    return next((places[title] for title in _TITLES if title in places), "")
+
+
+def _dialog(parent: QWidget) -> QDialog:
+    dialog = QDialog(parent)
+    dialog.setWindowTitle("Patch-ioner: keys")
+    text = QLabel(help_text())
+    text.setTextFormat(Qt.TextFormat.RichText)
+    text.setOpenExternalLinks(True)
+    text.setContentsMargins(12, 8, 12, 8)
+    scroll = QScrollArea(dialog)
+    scroll.setWidget(text)
+    scroll.setWidgetResizable(True)
+    layout = QVBoxLayout(dialog)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(scroll)
+    dialog.resize(text.sizeHint().width() + 40, 560)
+    return dialog
+
+
+def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    cells = "".join(
+        f'<tr><td style="padding-right: 16px"><b>{escape(key)}</b></td><td>{escape(what)}</td></tr>'
+        for key, what in rows
+    )
+    return f"<h4>{escape(title)}</h4><table>{cells}</table>"
+
+
+def _name(key: str) -> str:
+    """Write a key as it is printed on keyboards."""
+    return key.replace("Control-", "Ctrl+").replace("Shift-", "Shift+")

@@ -1,1 +1,0 @@
-"""Regions on layers of other people's making: points and labels."""

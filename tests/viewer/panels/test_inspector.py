@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.utils.events import Event
+from qtpy.QtCore import QEvent, Qt
+
+from napari_patchioner.viewer.panels.inspector import LARGEST
+
+NONE = Qt.MouseButton.NoButton
+CONTROL = Qt.KeyboardModifier.ControlModifier
+
+
+@pytest.fixture
+def inspecting(started, hand):
+    started.panel.inspect.inspect.click()
+    yield started
+    if started.panel.inspect.inspect.isChecked():
+        started.panel.inspect.inspect.click()
+
+
+@pytest.fixture
+def inspector(inspecting):
+    return inspecting.annotator.inspector
+
+
+def move(viewer, row, column):
+    """Tell of a cursor, as napari does, without going by way of the screen."""
+    event = Event("mouse_move", position=(row, column), modifiers=(), is_dragging=False)
+    for callback in list(viewer.mouse_move_callbacks):
+        callback(viewer, event)
+
+
+@pytest.mark.every_qt
+def test_the_caption_of_the_patch_under_the_cursor_follows_it(inspecting, hand, qtbot):
+    bar = inspecting.panel.inspect
+    for column, colour in ((30, "red"), (90, "green"), (150, "blue")):
+        hand.send(QEvent.Type.MouseMove, 60, column, NONE)
+        qtbot.waitUntil(
+            lambda colour=colour: f"something {colour}" in bar.text.text(), timeout=5000
+        )
+        assert bar.bubble.isVisible()
+        assert bar.bubble.text() == bar.text.text()
+
+
+def test_it_changes_no_record_and_draws_nothing(inspecting, viewer, qtbot):
+    layers = list(viewer.layers)
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: "red" in inspecting.panel.inspect.text.text(), timeout=5000)
+    assert not inspecting.annotator.session.records
+    assert list(viewer.layers) == layers
+    assert all(b.layer.nshapes == 0 for b in inspecting.annotator.bindings.values())
+
+
+def test_it_asks_for_one_short_caption_in_a_worker(inspecting, viewer, captioner, qtbot):
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: captioner.captioned == [1], timeout=5000)
+    assert captioner.asked[-1]["beams"] == 1
+    assert captioner.asked[-1]["max_tokens"] <= 12
+
+
+def test_only_the_newest_place_is_asked_and_old_answers_are_dropped(
+    inspecting, inspector, viewer, captioner, qtbot
+):
+    shown = []
+    inspector.answered.connect(lambda caption: shown.append(caption and caption.text))
+    captioner.hold_captions.clear()
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: len(captioner.asked) == 1, timeout=5000)
+    for column in range(31, 170):
+        move(viewer, 60, column)
+    qtbot.wait(200)
+    assert len(captioner.asked) == 1
+    captioner.hold_captions.set()
+    qtbot.waitUntil(lambda: "something blue" in shown, timeout=5000)
+    assert captioner.captioned == [1, 1]
+    assert shown == ["something blue"]
+
+
+def test_a_place_it_knows_is_not_asked_again(inspecting, inspector, viewer, captioner, qtbot):
+    answers = []
+    inspector.answered.connect(answers.append)
+    for column, count in ((30, 1), (90, 2), (30.3, 2)):
+        before = len(answers)
+        move(viewer, 60, column)
+        qtbot.waitUntil(lambda before=before: len(answers) > before, timeout=5000)
+        assert len(captioner.captioned) == count
+    assert answers[-1].text == "something red"
+
+
+def test_other_options_are_another_question(inspecting, inspector, viewer, captioner, qtbot):
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: captioner.captioned == [1], timeout=5000)
+    inspecting.panel.options["pooling"].value = "mean over patches"
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: captioner.captioned == [1, 1], timeout=5000)
+    assert captioner.asked[-1]["pooling"] == "mean"
+
+
+def test_outside_the_image_it_is_silent(inspecting, inspector, viewer, captioner, qtbot):
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: bool(captioner.captioned), timeout=5000)
+    qtbot.waitUntil(lambda: inspecting.panel.inspect.bubble.isVisible(), timeout=5000)
+    move(viewer, -40, 30)
+    qtbot.waitUntil(lambda: not inspecting.panel.inspect.bubble.isVisible(), timeout=5000)
+    assert inspector.spot is None
+    assert captioner.captioned == [1]
+
+
+def test_the_brush_grows_and_shrinks_within_limits(inspecting, inspector, viewer, qtbot):
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: inspector.spot is not None, timeout=5000)
+    assert type(inspector.spot.region).__name__ == "Point"
+    for _ in range(LARGEST + 3):
+        inspecting.inspect.grow(1)
+    assert inspecting.panel.inspect.brush.value() == inspector.radius == LARGEST
+    qtbot.waitUntil(lambda: type(inspector.spot.region).__name__ == "Ellipse", timeout=5000)
+    taken = inspecting.annotator.reader.manner.cover(inspector.spot.region, inspector.spot.grid)
+    assert np.ptp(taken.rows) >= 2 * LARGEST
+    inspecting.inspect.grow(-LARGEST - 3)
+    assert inspecting.panel.inspect.brush.value() == inspector.radius == 0
+
+
+def test_its_keys_are_there_only_while_it_is_on(inspecting, viewer, qtbot):
+    def bound():
+        return {str(key) for key in viewer.keymap}
+
+    assert {"[", "]"} <= bound()
+    inspecting.panel.inspect.inspect.click()
+    assert not {"[", "]"} & {str(k) for k, v in viewer.keymap.items() if v is not None}
+
+
+def test_a_click_with_control_keeps_the_patch_and_has_it_captioned(inspecting, hand, qtbot):
+    annotator = inspecting.annotator
+    hand.send(QEvent.Type.MouseMove, 60, 90, NONE)
+    hand.click(60, 90, modifiers=CONTROL)
+    layer = annotator.layer("regions")
+    qtbot.waitUntil(lambda: layer.nshapes == 1, timeout=5000)
+    qtbot.waitUntil(lambda: layer.features["caption"].iloc[0] == "something green", timeout=5000)
+    [record] = annotator.session.records.values()
+    _, grid = annotator.reader.here()
+    from napari_patchioner.viewer.layers.geometry import record_region
+
+    region = record_region(record, annotator.session, (0, 1))
+    taken = annotator.reader.manner.cover(region, grid)
+    assert len(taken.indices) == 1
+    assert (abs(taken.rows[0] - 60) <= 1, abs(taken.columns[0] - 90) <= 1) == (True, True)
+
+
+def test_a_plain_click_keeps_nothing(inspecting, hand, qtbot):
+    hand.send(QEvent.Type.MouseMove, 60, 90, NONE)
+    hand.click(60, 90)
+    qtbot.wait(150)
+    assert inspecting.annotator.layer("regions").nshapes == 0
+
+
+def test_switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer, captioner, qtbot):
+    inspecting.panel.inspect.inspect.click()
+    before = len(captioner.asked)
+    assert not viewer.mouse_move_callbacks
+    assert not any(hasattr(f, "__self__") for f in viewer.mouse_drag_callbacks)
+    move(viewer, 60, 30)
+    qtbot.wait(150)
+    assert len(captioner.asked) == before
+    assert not inspecting.panel.inspect.text.isVisible()
+
+
+def test_another_image_is_inspected_when_it_is_chosen(inspecting, viewer, picture, qtbot):
+    old = inspecting.annotator
+    inspecting.panel.source.image.value = viewer.add_image(picture[:, ::-1], name="other way")
+    assert not old.inspector.on
+    assert inspecting.annotator.inspector.on
+    inspecting.start()
+    qtbot.waitUntil(lambda: inspecting.annotator.reader.ready, timeout=5000)
+    move(viewer, 60, 30)
+    qtbot.waitUntil(lambda: "blue" in inspecting.panel.inspect.text.text(), timeout=5000)
+
+
+def test_a_move_of_the_mouse_alone_asks_nothing(inspecting, viewer, captioner):
+    before = len(captioner.asked)
+    for place in range(2000):
+        move(viewer, 60, 30 + place % 50)
+    assert len(captioner.asked) - before <= 1
