@@ -91,5 +91,5 @@ def test_equals_stay_in_the_order_of_drawing():
 def test_kinds_are_said_in_words():
     box = Record("a", seen=Seen("rectangle", np.zeros((4, 2))))
     assert line_of(box).kind == "box"
-    assert kind_of(Record("b", "group", members=("a", "c"))) == "2 together"
+    assert line_of(Record("b", "group", members=("a", "c"))).kind == "2 together"
     assert line_of(Record("c", "image")).kind == "whole image"
