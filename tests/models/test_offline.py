@@ -15,11 +15,11 @@ from napari_patchioner.models.install import install
 
 _CODE = """
 import socket, sys
-from napari_patchioner.models import _catalog
+from napari_patchioner.models import catalog
 from tiny_presets import tiny
 
 preset = tiny(sys.argv[1])
-_catalog.presets = lambda: {preset.id: preset}
+catalog.presets = lambda: {preset.id: preset}
 
 def refuse(*args, **options):
     print("asked the network", args)
