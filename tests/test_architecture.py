@@ -33,6 +33,7 @@ FLOORS = {
     "checkpoints": 1,
     "limits": 0,
     "progress": 0,
+    "parts": 0,
     "errors": 0,
     "locking": 0,
 }

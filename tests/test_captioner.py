@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_patchioner.bridges import Crossing, MemoryBank, MemoryBridge, NormalizeBridge
+from napari_patchioner.bridges import (
+    BridgeOutput,
+    MemoryBank,
+    MemoryBridge,
+    NormalizeBridge,
+    RetrievalBridge,
+)
 from napari_patchioner.captioner import Captioner
-from napari_patchioner.decoders import Caption, QuoteDecoder
+from napari_patchioner.decoders import Caption, CaptionOptions, QuoteDecoder
 from napari_patchioner.errors import Cancelled, ModelError, PatchionerError, RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Box, Mask, Point, Polygon, Trace, WholeImage
@@ -54,11 +60,11 @@ class SpyBridge(NormalizeBridge):
         super().__init__()
         self.asked: list[int] = []
 
-    def cross(self, vectors: npt.NDArray[np.float32], grid: Any, **known: Any) -> Crossing:
+    def project(self, vectors: npt.NDArray[np.float32], grid: Any, **known: Any) -> BridgeOutput:
         self.asked.append(len(vectors))
         if (progress := known.get("progress")) is not None:
             progress(0.5, "crossing")
-        return super().cross(vectors, grid, **known)
+        return super().project(vectors, grid, **known)
 
 
 class ColourDecoder:
@@ -66,14 +72,14 @@ class ColourDecoder:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
-        self.options: dict[str, Any] = {}
+        self.options = CaptionOptions()
 
     def decode(
         self,
         vectors: npt.NDArray[np.float32],
+        options: CaptionOptions,
         *,
         evidence: Sequence[Evidence] | None = None,
-        **options: Any,
     ) -> list[Caption]:
         self.asked.append(len(vectors))
         self.options = options
@@ -150,9 +156,10 @@ def test_together_is_as_one_by_one(captioner: Captioner, picture: npt.NDArray[np
 def test_options_reach_the_decoder(captioner: Captioner, picture: npt.NDArray[np.float32]) -> None:
     grid = captioner.encode(picture)
     captioner.caption(grid, [WholeImage()])
-    assert captioner.decoder.options == {"beams": 4, "alternatives": 3, "max_tokens": 20}
+    assert captioner.decoder.options == CaptionOptions(max_tokens=20)
     captioner.caption(grid, [WholeImage()], beams=1, alternatives=0, max_tokens=5)
-    assert captioner.decoder.options == {"beams": 1, "alternatives": 0, "max_tokens": 5}
+    expected = CaptionOptions(beams=1, alternatives=0, max_tokens=5)
+    assert captioner.decoder.options == expected
 
 
 def test_pooling_may_be_chosen_per_call(
@@ -254,9 +261,9 @@ def test_a_model_has_a_length_of_its_own(picture: npt.NDArray[np.float32]) -> No
     captioner = Captioner(PixelBackbone(), SpyBridge(), ColourDecoder(), name="c", max_tokens=64)
     grid = captioner.encode(picture)
     captioner.caption(grid, [WholeImage()])
-    assert captioner.decoder.options["max_tokens"] == 64
+    assert captioner.decoder.options.max_tokens == 64
     captioner.caption(grid, [WholeImage()], max_tokens=7)
-    assert captioner.decoder.options["max_tokens"] == 7
+    assert captioner.decoder.options.max_tokens == 7
 
 
 def test_progress_is_passed_on_and_may_stop_the_work(
@@ -285,7 +292,7 @@ def test_captions_tell_of_their_progress_and_may_be_stopped(
     assert [message for _, message in told] == [
         "looking again",
         "crossing",
-        "writing",
+        "generating captions",
         "done",
     ]
     assert [done for done, _ in told] == sorted(done for done, _ in told)
@@ -316,9 +323,7 @@ def test_a_sentence_can_be_retrieved_instead_of_written(
     picture: npt.NDArray[np.float32],
 ) -> None:
     bank = MemoryBank.from_arrays(["all red", "all green", "all blue"], np.eye(3))
-    captioner = Captioner(
-        PixelBackbone(), MemoryBridge(bank, retrieve=True), QuoteDecoder(), name="retrieval"
-    )
+    captioner = Captioner(PixelBackbone(), RetrievalBridge(bank), QuoteDecoder(), name="retrieval")
     regions = [box(72, 0, 80, 80), box(0, 0, 20, 20)]
     captions = captioner.caption(captioner.encode(picture), regions)
     assert [caption.text for caption in captions] == ["all blue", "all red"]

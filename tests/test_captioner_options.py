@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_patchioner.bridges import MemoryBank, MemoryBridge, NormalizeBridge
+from napari_patchioner.bridges import MemoryBank, MemoryBridge, NormalizeBridge, RetrievalBridge
 from napari_patchioner.captioner import Captioner
-from napari_patchioner.decoders import Caption, QuoteDecoder, Wishes
+from napari_patchioner.decoders import Caption, CaptionOptions, QuoteDecoder
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Box, RegionSet
@@ -29,14 +29,14 @@ class Backbone:
 
 
 class Echo:
-    """Says the vector it was given, and keeps what was wished."""
+    """Says the vector it was given, and keeps the options."""
 
-    wishes: Wishes | None = None
+    options: CaptionOptions | None = None
 
     def decode(
-        self, vectors: npt.NDArray[np.float32], *, wishes: Wishes | None = None, **_: Any
+        self, vectors: npt.NDArray[np.float32], options: CaptionOptions, **_: Any
     ) -> list[Caption]:
-        self.wishes = wishes
+        self.options = options
         return [Caption(" ".join(f"{value:.3f}" for value in row), 1.0) for row in vectors]
 
 
@@ -82,21 +82,30 @@ def test_a_temperature_must_make_sense(grid: FeatureGrid) -> None:
         captioner(NormalizeBridge(), Echo()).caption(grid, [RED], temperature=-1.0)
 
 
-def test_wishes_reach_the_decoder_where_there_are_any(grid: FeatureGrid) -> None:
+def test_options_reach_the_decoder_whole_or_by_name(grid: FeatureGrid) -> None:
     decoder = Echo()
     model = captioner(NormalizeBridge(), decoder)
     model.caption(grid, [RED], temperature=0.1)
-    assert decoder.wishes is None
-    model.caption(grid, [RED], length="label", must="hot dog", never=["Cat"], repetition=2)
-    assert decoder.wishes == Wishes(length="label", must=("hot dog",), never=("cat",), repetition=2)
+    assert decoder.options is not None
+    assert not decoder.options.constrained
+    asked = CaptionOptions(
+        length="label", must_include=("hot dog",), must_exclude=("cat",), repetition=2, max_tokens=9
+    )
+    model.caption(grid, [RED], asked)
+    assert decoder.options == asked
+    names = {"length": "label", "must": "hot dog", "never": ["Cat"], "repetition": 2}
+    model.caption(grid, [RED], max_tokens=9, **names)
+    assert decoder.options == asked
+    with pytest.raises(TypeError, match="colour"):
+        model.caption(grid, [RED], colour="red")
 
 
 def test_the_whole_memory_is_searched_for_words(grid: FeatureGrid) -> None:
-    model = captioner(MemoryBridge(bank(), retrieve=True, neighbours=1), QuoteDecoder())
+    model = captioner(RetrievalBridge(bank(), neighbours=1), QuoteDecoder())
 
-    def say(**wishes: Any) -> str:
-        [one, other] = model.caption(grid, [RED, MOST_RED], **wishes)
-        assert model.caption(grid, [RED], **wishes)[0].text == one.text
+    def say(**changes: Any) -> str:
+        [one, other] = model.caption(grid, [RED, MOST_RED], **changes)
+        assert model.caption(grid, [RED], **changes)[0].text == one.text
         assert other.neighbours == model.caption(grid, [MOST_RED])[0].neighbours
         return one.text
 

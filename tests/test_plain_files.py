@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_patchioner.bridges._entity_table import read_names
-from napari_patchioner.bridges._hdf5 import convert_hdf5
+from napari_patchioner.bridges import convert_hdf5, read_names
 from napari_patchioner.checkpoints import read_settings, read_state
 from napari_patchioner.errors import ModelError, PatchionerError
 from napari_patchioner.evaluation.datasets.records import read_json

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_patchioner.decoders._concepts import ADJECTIVES, ATTRIBUTES
-from napari_patchioner.decoders._describe import fits, fitting_adjectives, is_plural
+from napari_patchioner.decoders.grounded.vocabulary import (
+    ADJECTIVES,
+    ATTRIBUTES,
+    fits,
+    fitting_adjectives,
+    is_plural,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +172,7 @@ def _partners(writer: Writer) -> list[list[int]]:
         for other in range(len(concepts)):
             if one != other and writer.relation(one, other):
                 partners[one].append(other)
-                if writer.relations.seen_together(concepts[one], concepts[other]):
+                if writer.relations.mentioned_together(concepts[one], concepts[other]):
                     partners[other].append(one)
     return partners
 
@@ -181,7 +186,7 @@ def _rivals(writer: Writer, embeddings: Floats) -> list[list[int]]:
             int(other)
             for other in np.argsort(-alike[one])[1:9]
             if concepts[other].kind == concepts[one].kind
-            and not relations.seen_together(concepts[one], concepts[other])
+            and not relations.mentioned_together(concepts[one], concepts[other])
         ]
         for one in range(len(concepts))
     ]

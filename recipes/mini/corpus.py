@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_patchioner.decoders._concepts import COLOURS
+from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 
 from .vocabulary import pluralize
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_patchioner.decoders._concepts import Concept
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
 
 # What the spelling of a concept usually means in a caption of a photograph, if something else.
 _MEANS = {

@@ -46,6 +46,6 @@ def fold_head(folder: Path, name: str, file_name: str) -> Path:
     Returns
     -------
     Path
-        For `napari_patchioner.bridges._head.load_head`.
+        For `napari_patchioner.bridges.concepts.load_head`.
     """
     return folder / f"head_{name}_fold{fold_of(file_name)}.safetensors"

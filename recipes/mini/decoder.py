@@ -19,8 +19,7 @@ import numpy as np
 import torch
 
 from napari_patchioner.decoders import PrefixGPT, PrefixGPTConfig, caption_loss
-from napari_patchioner.decoders._concepts import ATTRIBUTES
-from napari_patchioner.decoders._words import Words
+from napari_patchioner.decoders.grounded.vocabulary import ATTRIBUTES, Words
 
 from ._bags import BagSampler
 from .corpus import Reader, read_captions
@@ -31,8 +30,8 @@ from .vocabulary import EMBEDDED, read_concepts
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_patchioner.decoders._concepts import Concept
-    from napari_patchioner.decoders._relations import Relations
+    from napari_patchioner.decoders.grounded.relations import Relations
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
 
     from .corpus import Mention
 

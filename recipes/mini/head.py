@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from napari_patchioner.bridges._head import readable
+from napari_patchioner.bridges.concepts import head_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ DEEP = 1280
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reading:
-    """A linear map from readable features to logits.
+    """A linear map from features to logits.
 
     Attributes
     ----------
@@ -50,12 +50,12 @@ class Reading:
 
     def logits(self, features: FloatArray) -> FloatArray:
         """Logits of pooled features, shape (n, outputs)."""
-        return readable(features, DEEP) @ self.weights + self.bias
+        return head_input(features, DEEP) @ self.weights + self.bias
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Basis:
-    """Standardised principal directions of readable features.
+    """Standardised principal directions of features.
 
     Attributes
     ----------
@@ -68,13 +68,13 @@ class Basis:
 
     def __call__(self, features: FloatArray) -> FloatArray:
         """Coordinates of pooled features, shape (n, kept)."""
-        found = (readable(features, DEEP) - self.mean) @ self.directions
+        found = (head_input(features, DEEP) - self.mean) @ self.directions
         return found.astype(np.float32)
 
 
 def find_basis(features: FloatArray, kept: int = DIRECTIONS) -> Basis:
     """Principal directions of standardised features, shape (n, dim)."""
-    rows = readable(features, DEEP)
+    rows = head_input(features, DEEP)
     mean = rows.mean(0)
     deviation = rows.std(0) + 1e-3
     rows = (rows - mean) / deviation

@@ -10,9 +10,8 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from scipy.optimize import isotonic_regression
 
-from napari_patchioner.bridges._head import ConceptHead, load_imagenet
-from napari_patchioner.bridges.concepts import ConceptBridge
-from napari_patchioner.decoders._concepts import ATTRIBUTES, load_concepts
+from napari_patchioner.bridges.concepts import ConceptBridge, ConceptHead, load_imagenet
+from napari_patchioner.decoders.grounded.vocabulary import ATTRIBUTES, load_concepts
 from napari_patchioner.evaluation.metrics.mention import mentions
 from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from napari_patchioner.decoders._concepts import Concept
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
 
     from .head import Reading
 

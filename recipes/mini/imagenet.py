@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_patchioner.decoders._concepts import Concept
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
 
 
 def write_imagenet(path: Path, concepts: Sequence[Concept]) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_patchioner.decoders._describe import GROUNDS, UNIQUE
-from napari_patchioner.decoders._words import PLACES
+from napari_patchioner.decoders.grounded.vocabulary import PLACES, SURROUNDINGS, UNIQUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_patchioner.decoders._relations import Relations
-    from napari_patchioner.decoders._words import Words
+    from napari_patchioner.decoders.grounded.relations import Relations
+    from napari_patchioner.decoders.grounded.vocabulary import Words
 
 # What stands beside a person rather than being carried or used by one.
 _EQUALS = ("person", "animal", "vehicle", "street")
@@ -89,7 +88,7 @@ class Writer:
     def _lateness(self, head: int, thing: int) -> tuple[bool, bool]:
         kind = self.words.concepts[thing].kind
         worn = kind == "clothing"
-        return kind in GROUNDS, not worn and self.relation(head, thing) in PLACES
+        return kind in SURROUNDINGS, not worn and self.relation(head, thing) in PLACES
 
     def _join(self, before: Sequence[int], thing: int, *, last: bool) -> list[int]:
         """Attach one more thing to those named before."""
@@ -121,7 +120,7 @@ class Writer:
         return far not in (near, "of") and (self._is_ground(thing) or near not in PLACES)
 
     def _is_ground(self, thing: int) -> bool:
-        return self.words.concepts[thing].kind in GROUNDS
+        return self.words.concepts[thing].kind in SURROUNDINGS
 
     def _plainest(self, one: int, other: int, *, last: bool) -> str:
         """Join what captions do not join: the last equal by "and", anything else by "with"."""

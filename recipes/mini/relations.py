@@ -6,13 +6,13 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
-from napari_patchioner.decoders._relations import ANYTHING, Relations
-from napari_patchioner.decoders._words import PLACES
+from napari_patchioner.decoders.grounded.relations import ANYTHING, Relations
+from napari_patchioner.decoders.grounded.vocabulary import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
-    from napari_patchioner.decoders._concepts import Concept
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
 
     from .corpus import Mention
 

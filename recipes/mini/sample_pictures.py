@@ -13,7 +13,7 @@ from napari_patchioner.evaluation.metrics.mention import THINGS, named
 from napari_patchioner.regions import Box, WholeImage
 
 if TYPE_CHECKING:
-    from napari_patchioner.decoders._caption import Caption
+    from napari_patchioner.decoders import Caption
     from napari_patchioner.regions import Region
 
     from .trials import Captions

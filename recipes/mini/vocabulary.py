@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import napari_patchioner
-from napari_patchioner.decoders._concepts import Concept
+from napari_patchioner.decoders.grounded.vocabulary import Concept
 
 LIST = Path(__file__).with_name("concepts.txt")
 EMBEDDED = Path(napari_patchioner.__file__).with_name("models") / "embedded"

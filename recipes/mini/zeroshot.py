@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.bridges._head import softmax
+from napari_patchioner.bridges.concepts import softmax
 from napari_patchioner.evaluation.metrics.mention import STUFF, mentions
 
 from .head import fit_reading

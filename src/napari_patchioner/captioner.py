@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .backbones import RegionEncoder
-from .bridges import WishfulBridge
-from .decoders import Wishes
+from .decoders import CaptionOptions
 from .errors import ModelError
 from .grids import grid_key, pool
 from .images import as_rgb
+from .progress import no_progress, part
 from .regions import cover, each, united
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from .backbones import Backbone
     from .bridges import Bridge
-    from .decoders import Caption, Decoder, Length
+    from .decoders import Caption, Decoder, Pooling
     from .grids import FeatureGrid, GridStore
+    from .progress import Progress
     from .pyramid import Pyramid
     from .regions import PatchWeights, Region
-
-Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
 
 
 class Captioner:
@@ -109,7 +108,7 @@ class Captioner:
         self,
         image: npt.ArrayLike,
         *,
-        progress: Callable[[float, str], None] | None = None,
+        progress: Progress | None = None,
         store: GridStore | None = None,
     ) -> FeatureGrid:
         """Look at an image: the one slow step, the same for any number of regions.
@@ -162,19 +161,10 @@ class Captioner:
         self,
         grid: FeatureGrid,
         regions: Sequence[Region],
+        options: CaptionOptions | None = None,
         *,
-        pooling: Pooling | None = None,
-        beams: int = 4,
-        alternatives: int = 3,
-        max_tokens: int | None = None,
-        length: Length | None = None,
-        temperature: float | None = None,
-        repetition: int | None = None,
-        must: Sequence[str] = (),
-        never: Sequence[str] = (),
-        plurals: bool = False,
-        union: bool = False,
-        progress: Callable[[float, str], None] | None = None,
+        progress: Progress | None = None,
+        **changes: Any,
     ) -> list[Caption]:
         """Caption regions of an encoded image, all of them together.
 
@@ -184,31 +174,14 @@ class Captioner:
             From :meth:`encode` of this captioner.
         regions : sequence of Region
             In image pixels, ``(row, column)``.
-        pooling : {"mean", "gaussian", "attention", "cls"}, optional
-            How patches become one vector; the captioner's own by default. Backbones that look
-            again at every region pool nothing.
-        beams : int
-            Sentences followed side by side; 1 is fastest.
-        alternatives : int
-            How many other captions to give where there are any.
-        max_tokens : int, optional
-            Longest caption in tokens; the captioner's own by default.
-        length : {"label", "phrase", "sentence"}, optional
-            Name, phrase or whole sentence; the model's own way by default.
-        temperature : float, optional
-            Of the memory, for this call; the smaller, the closer to its nearest sentence. Nothing
-            changes where there is no memory to average.
-        repetition : int, optional
-            No sequence of so many tokens comes twice in a caption.
-        must, never : sequence of str
-            Words or phrases that captions have to hold, and that they may not hold. A caption
-            without all it must hold says so in its ``problem``.
-        plurals : bool
-            Whether the plurals of these words count as they do.
-        union : bool
-            Whether patches shared by the members of a region set count once.
+        options : CaptionOptions, optional
+            Length of the search and constraints on the text, such as words that captions must
+            include. A caption without all it must include says so in its ``problem``.
         progress : callable, optional
-            Told the share done, 0 to 1, and what is being done; may raise ``Cancelled``.
+            Called with the fraction done, 0 to 1, and a message; may raise ``Cancelled``.
+        **changes
+            Single options by name, which replace those of ``options``: ``beams=1``,
+            ``length="label"``, ``must=["dog"]``, ``never=["cat"]``...
 
         Returns
         -------
@@ -220,44 +193,34 @@ class Captioner:
         RegionError
             If a region lies outside the image or makes no sense; nothing was computed then.
         ModelError
-            If the grid was encoded by another backbone, or a wish makes no sense or is about a
+            If the grid was encoded by another backbone, or an option makes no sense or is about a
             word that the model cannot know.
         """
-        wishes = Wishes(length, temperature, repetition, must, never, plurals)
+        options = (options or CaptionOptions()).changed(changes)
         self._check(grid)
-        if union:
+        if options.union:
             regions = [united(region) for region in regions]
         weights = each(regions, lambda region: self._cover(region, grid))
         if not weights:
             return []
-        tell = progress or (lambda _fraction, _message: None)
-        vectors = self._embed(grid, regions, weights, pooling, tell)
-        crossing = self._bridge(wishes).cross(
+        progress = progress or no_progress
+        vectors = self._embed(grid, regions, weights, options.pooling, part(progress, 0.0, 0.4))
+        output = self.bridge.project(
             vectors,
             grid,
+            options=options,
             patches=np.array([covered.weights.sum() for covered in weights]),
-            progress=lambda done, message: tell(0.4 + 0.3 * done, message),
+            progress=part(progress, 0.4, 0.7),
         )
-        tell(0.7, "writing")
-        captions = self.decoder.decode(
-            crossing.vectors,
-            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
-            beams=beams,
-            alternatives=alternatives,
-            evidence=crossing.evidence,
-            **({"wishes": wishes} if wishes.steer else {}),
-        )
-        tell(1.0, "done")
-        if crossing.neighbours is None:
+        progress(0.7, "generating captions")
+        if options.max_tokens is None:
+            options = replace(options, max_tokens=self.max_tokens)
+        captions = self.decoder.decode(output.vectors, options=options, evidence=output.evidence)
+        progress(1.0, "done")
+        if output.neighbours is None:
             return captions
-        pairs = zip(captions, crossing.neighbours, strict=True)
+        pairs = zip(captions, output.neighbours, strict=True)
         return [replace(caption, neighbours=near) for caption, near in pairs]
-
-    def _bridge(self, wishes: Wishes) -> Bridge:
-        """Let the bridge grant what it can; others know of no wishes."""
-        if wishes == Wishes() or not isinstance(self.bridge, WishfulBridge):
-            return self.bridge
-        return self.bridge.wishing(wishes)
 
     def _check(self, grid: FeatureGrid) -> None:
         """Refuse what another backbone has encoded."""
@@ -278,13 +241,11 @@ class Captioner:
         regions: Sequence[Region],
         weights: list[PatchWeights],
         pooling: Pooling | None,
-        tell: Callable[[float, str], None],
+        progress: Progress,
     ) -> npt.NDArray[np.float32]:
         """One vector per region, shape (n, dim); whole images may be pooled their own way."""
         if isinstance(self.backbone, RegionEncoder):
-            return self.backbone.embed_regions(
-                grid, weights, progress=lambda done, message: tell(0.4 * done, message)
-            )
+            return self.backbone.embed_regions(grid, weights, progress=progress)
         how = pooling or self.pooling
         whole = pooling or self.whole or how
         if whole == how:

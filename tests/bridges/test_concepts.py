@@ -5,9 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.bridges._head import ConceptHead, ImageNetReading, load_head, load_imagenet
 from napari_patchioner.bridges.appearance import AXES
-from napari_patchioner.bridges.concepts import CANDIDATES, UNSURE, ConceptBridge
+from napari_patchioner.bridges.concepts import (
+    CANDIDATES,
+    UNSURE,
+    ConceptBridge,
+    ConceptHead,
+    ImageNetClassifier,
+    load_head,
+    load_imagenet,
+)
 from napari_patchioner.errors import ModelError
 
 NAMES = ("cat", "dog", "cup", "mug", "violin")
@@ -39,7 +46,7 @@ def make_head(**changes):
 def make_imagenet():
     weights = np.zeros((CHANNELS, 2), np.float32)
     weights[0, 1] = 9
-    return ImageNetReading(weights, np.zeros(2, np.float32), np.array([0, 4]))
+    return ImageNetClassifier(weights, np.zeros(2, np.float32), np.array([0, 4]))
 
 
 def make_bridge(**changes):
@@ -60,14 +67,14 @@ def make_vectors(*rows):
 
 
 def test_the_strongest_concept_comes_first():
-    crossing = make_bridge().cross(make_vectors({CHANNELS: 1}, {CHANNELS + 1: 1}), Scene())
-    assert [seen.concepts[0][0] for seen in crossing.evidence] == ["cat", "dog"]
-    assert all(seen.verdict == "sure" for seen in crossing.evidence)
+    output = make_bridge().project(make_vectors({CHANNELS: 1}, {CHANNELS + 1: 1}), Scene())
+    assert [seen.concepts[0][0] for seen in output.evidence] == ["cat", "dog"]
+    assert all(seen.verdict == "sure" for seen in output.evidence)
 
 
 def test_what_is_unlikely_beside_the_first_is_not_listed():
     bridge = make_bridge(mixing=np.array([1, -9, 1], np.float32))
-    [seen] = bridge.cross(make_vectors({CHANNELS: 1}), Scene()).evidence
+    [seen] = bridge.project(make_vectors({CHANNELS: 1}), Scene()).evidence
     assert seen.concepts[0][0] == "cat"
     assert len(seen.concepts) == 3
 
@@ -80,14 +87,14 @@ def test_imagenet_has_its_say_on_fitted_names():
 
 
 def test_what_nothing_speaks_for_is_unsure():
-    [seen] = make_bridge().cross(make_vectors({}), Scene()).evidence
+    [seen] = make_bridge().project(make_vectors({}), Scene()).evidence
     assert seen.verdict == "unsure"
     assert seen.score < UNSURE
 
 
 def test_names_of_one_group_are_not_offered_side_by_side():
     [seen] = (
-        make_bridge().cross(make_vectors({CHANNELS + 2: 1, CHANNELS + 3: 1.1}), Scene()).evidence
+        make_bridge().project(make_vectors({CHANNELS + 2: 1, CHANNELS + 3: 1.1}), Scene()).evidence
     )
     names = [name for name, weight in seen.concepts if weight > 0]
     assert names[0] == "mug"
@@ -97,15 +104,15 @@ def test_names_of_one_group_are_not_offered_side_by_side():
 def test_open_names_come_from_imagenet():
     [seen] = (
         make_bridge(mixing=np.array([1, 3, 1], np.float32))
-        .cross(make_vectors({0: 2}), Scene())
+        .project(make_vectors({0: 2}), Scene())
         .evidence
     )
     assert seen.concepts[0][0] == "violin"
 
 
 def test_no_name_is_given_where_the_image_is_no_photograph():
-    crossing = make_bridge().cross(make_vectors({CHANNELS: 1}), Scene(measures={"photograph": 0.1}))
-    [seen] = crossing.evidence
+    output = make_bridge().project(make_vectors({CHANNELS: 1}), Scene(measures={"photograph": 0.1}))
+    [seen] = output.evidence
     assert seen.verdict == "appearance"
     assert seen.concepts == ()
     assert seen.text
@@ -113,17 +120,17 @@ def test_no_name_is_given_where_the_image_is_no_photograph():
 
 
 def test_the_vector_is_a_unit_mixture_and_then_attributes():
-    crossing = make_bridge().cross(make_vectors({CHANNELS: 1}, {}), Scene())
-    assert crossing.vectors.shape == (2, 6 + 2)
-    assert crossing.vectors.dtype == np.float32
-    assert np.allclose(np.linalg.norm(crossing.vectors[:, :6], axis=1), 1, atol=1e-5)
-    assert crossing.vectors[0, :6].argmax() == 0
+    output = make_bridge().project(make_vectors({CHANNELS: 1}, {}), Scene())
+    assert output.vectors.shape == (2, 6 + 2)
+    assert output.vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(output.vectors[:, :6], axis=1), 1, atol=1e-5)
+    assert output.vectors[0, :6].argmax() == 0
 
 
 def test_no_regions_give_nothing():
-    crossing = make_bridge().cross(make_vectors(), Scene())
-    assert crossing.vectors.shape == (0, 8)
-    assert crossing.evidence == ()
+    output = make_bridge().project(make_vectors(), Scene())
+    assert output.vectors.shape == (0, 8)
+    assert output.evidence == ()
 
 
 @given(st.lists(st.floats(0, 3), min_size=7, max_size=7))
@@ -136,7 +143,7 @@ def test_probabilities_are_a_distribution(values):
 
 
 def test_evidence_lists_at_most_so_many():
-    [seen] = make_bridge().cross(make_vectors({}), Scene()).evidence
+    [seen] = make_bridge().project(make_vectors({}), Scene()).evidence
     assert len(seen.concepts) <= CANDIDATES
 
 
@@ -151,7 +158,7 @@ def test_two_outputs_of_one_concept_add_up():
 def test_the_score_is_calibrated():
     values = np.array([0.2, 0.6], np.float32)
     bridge = make_bridge(score_values=values, mixing=np.array([1, -9, 1], np.float32))
-    [seen] = bridge.cross(make_vectors({CHANNELS: 9}), Scene()).evidence
+    [seen] = bridge.project(make_vectors({CHANNELS: 9}), Scene()).evidence
     assert seen.score == pytest.approx(0.6, abs=0.02)
 
 

@@ -56,13 +56,13 @@ def test_the_likeliest_names_above_the_threshold_are_given(
 ) -> None:
     bridge = EntityBridge(table(), temperature=temperature, top_k=top_k, threshold=threshold)
     regions = 3 * rows(4, seed)
-    crossing = bridge.cross(regions, scene())
-    np.testing.assert_allclose(crossing.vectors, unit_rows(regions), atol=1e-6)
+    output = bridge.project(regions, scene())
+    np.testing.assert_allclose(output.vectors, unit_rows(regions), atol=1e-6)
     logits = unit_rows(regions) @ unit_rows(rows(len(NAMES))).T / temperature
     weights = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(float))
     expected = weights / weights.sum(axis=1, keepdims=True)
-    assert crossing.evidence is not None
-    for seen, probabilities in zip(crossing.evidence, expected, strict=True):
+    assert output.evidence is not None
+    for seen, probabilities in zip(output.evidence, expected, strict=True):
         order = np.argsort(-probabilities)[:top_k]
         names = [NAMES[place] for place in order if probabilities[place] >= threshold]
         assert [name for name, _ in seen.concepts] == names
@@ -82,32 +82,32 @@ def test_entities_of_equal_score_come_in_the_order_of_the_published_code(count: 
     names = [str(index) for index in range(count)]
     bridge = EntityBridge(EntityTable.from_arrays(names, embeddings), top_k=3, threshold=0.1)
 
-    crossing = bridge.cross(np.eye(DIM, dtype=np.float32)[:1], scene())
+    output = bridge.project(np.eye(DIM, dtype=np.float32)[:1], scene())
 
     scores = torch.zeros(count)
     scores[equal] = 1 / 3
-    assert crossing.evidence is not None
-    found = [name for name, _ in crossing.evidence[0].concepts]
+    assert output.evidence is not None
+    found = [name for name, _ in output.evidence[0].concepts]
     assert found == [names[index] for index in scores.topk(3).indices]
     assert sorted(map(int, found)) == equal
 
 
 def test_a_region_that_is_an_entity_is_that_entity() -> None:
-    crossing = EntityBridge(table()).cross(5 * table().embeddings, scene())
-    assert crossing.evidence is not None
-    assert [seen.concepts[0][0] for seen in crossing.evidence] == NAMES
+    output = EntityBridge(table()).project(5 * table().embeddings, scene())
+    assert output.evidence is not None
+    assert [seen.concepts[0][0] for seen in output.evidence] == NAMES
 
 
 def test_nothing_likely_gives_no_names() -> None:
-    crossing = EntityBridge(table(), temperature=100.0).cross(rows(2), scene())
-    assert crossing.evidence is not None
-    assert [seen.concepts for seen in crossing.evidence] == [(), ()]
+    output = EntityBridge(table(), temperature=100.0).project(rows(2), scene())
+    assert output.evidence is not None
+    assert [seen.concepts for seen in output.evidence] == [(), ()]
 
 
 @pytest.mark.parametrize("wrong", [np.ones((2, DIM + 1)), np.ones(DIM), np.full((1, DIM), np.nan)])
 def test_vectors_that_cannot_be_compared_are_refused(wrong: npt.NDArray[np.float64]) -> None:
     with pytest.raises(ModelError, match=r"use the backbone|not finite"):
-        EntityBridge(table()).cross(wrong.astype(np.float32), scene())
+        EntityBridge(table()).project(wrong.astype(np.float32), scene())
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
@@ -257,8 +257,8 @@ def test_a_vocabulary_without_names_is_refused(tmp_path: Path, content: str) -> 
 def test_the_bridge_of_noise_trained_decoders_opens_without_files() -> None:
     vectors = np.array([[3, 4], [0, 0]], np.float32)
     np.testing.assert_allclose(
-        NormalizeBridge.open({}).cross(vectors, scene()).vectors, [[0.6, 0.8], [0, 0]]
+        NormalizeBridge.open({}).project(vectors, scene()).vectors, [[0.6, 0.8], [0, 0]]
     )
     np.testing.assert_array_equal(
-        NormalizeBridge.open({}, unit=False).cross(vectors, scene()).vectors, vectors
+        NormalizeBridge.open({}, unit=False).project(vectors, scene()).vectors, vectors
     )

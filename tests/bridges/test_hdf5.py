@@ -6,9 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_patchioner.bridges import MemoryBank
-from napari_patchioner.bridges import _hdf5 as module
-from napari_patchioner.bridges._hdf5 import convert_hdf5
+from napari_patchioner.bridges import MemoryBank, convert_hdf5
+from napari_patchioner.bridges import hdf5 as module
 from napari_patchioner.errors import Cancelled, ModelError
 
 NOTES = {"projection": "abc"}

@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import meacap
 
-from napari_patchioner.bridges import MemoryBank
-from napari_patchioner.bridges._concepts_of_captions import concepts_of_captions
-from napari_patchioner.bridges._meacap import MeaCapBridge
-from napari_patchioner.bridges._scene_graph import SceneGraph, read_scene_graph
+from napari_patchioner.bridges import (
+    MeaCapBridge,
+    MemoryBank,
+    SceneGraph,
+    concepts_of_captions,
+    read_scene_graph,
+)
 from napari_patchioner.errors import Cancelled, ModelError
 
 if TYPE_CHECKING:
@@ -65,25 +68,25 @@ def towards(*places: int) -> np.ndarray:
 
 
 def test_concepts_come_in_the_order_of_the_captions_with_their_share(bank):
-    crossing = bridge(bank).cross(towards(0, 1, 2, 3, 4)[None], None)
-    (evidence,) = crossing.evidence
+    output = bridge(bank).project(towards(0, 1, 2, 3, 4)[None], None)
+    (evidence,) = output.evidence
     # the puppy counts as a dog; the only bus and the grass of the dogs do not
     assert evidence.concepts == (("grass", 3 / 5), ("black dog", 4 / 5))
-    assert [text for text, _ in crossing.neighbours[0]] == list(GRAPHS)[:5]
+    assert [text for text, _ in output.neighbours[0]] == list(GRAPHS)[:5]
 
 
 def test_fewer_captions_and_fewer_concepts_by_option(bank):
     vector = towards(0, 1, 2, 3, 4)[None]
-    assert bridge(bank, captions=2).cross(vector, None).evidence[0].concepts == ()
-    (evidence,) = bridge(bank, concepts=1).cross(vector, None).evidence
+    assert bridge(bank, captions=2).project(vector, None).evidence[0].concepts == ()
+    (evidence,) = bridge(bank, concepts=1).project(vector, None).evidence
     assert [name for name, _ in evidence.concepts] == ["grass"]
-    (evidence,) = bridge(bank, similarity=1.0).cross(vector, None).evidence
+    (evidence,) = bridge(bank, similarity=1.0).project(vector, None).evidence
     assert dict(evidence.concepts)["black dog"] == 3 / 5
 
 
 def test_vectors_come_out_with_length_one(bank):
     vectors = np.random.default_rng(0).normal(size=(3, bank.dim)).astype(np.float32)
-    crossed = bridge(bank).cross(vectors, None).vectors
+    crossed = bridge(bank).project(vectors, None).vectors
     np.testing.assert_allclose(
         crossed, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), rtol=1e-6
     )
@@ -92,8 +95,8 @@ def test_vectors_come_out_with_length_one(bank):
 def test_a_caption_is_parsed_once(bank):
     meacap_bridge = bridge(bank)
     vectors = np.stack([towards(0, 1, 2, 3, 4), towards(4, 3, 2, 1, 0)])
-    first = meacap_bridge.cross(vectors, None)
-    again = meacap_bridge.cross(vectors[::-1], None)
+    first = meacap_bridge.project(vectors, None)
+    again = meacap_bridge.project(vectors[::-1], None)
     assert sorted(meacap_bridge.parser.asked) == sorted(list(GRAPHS)[:5])
     assert again.evidence == first.evidence[::-1]
 
@@ -101,14 +104,14 @@ def test_a_caption_is_parsed_once(bank):
 def test_reading_may_be_stopped_and_goes_on_where_it_was(bank):
     regions = np.stack([towards(0, 1, 2, 3, 4), towards(5, 4, 3, 2, 1)])
     told: list[tuple[float, str]] = []
-    whole = bridge(bank).cross(
+    whole = bridge(bank).project(
         regions, None, progress=lambda done, message: told.append((done, message))
     )
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert [message for _, message in told] == [
         "comparing with 6 sentences",
-        "reading 6 captions",
-        "reading 6 captions",
+        "parsing 6 captions",
+        "parsing 6 captions",
     ]
 
     def stop(done: float, _message: str) -> None:
@@ -117,17 +120,17 @@ def test_reading_may_be_stopped_and_goes_on_where_it_was(bank):
 
     stopped = bridge(bank)
     with pytest.raises(Cancelled):
-        stopped.cross(regions, None, progress=stop)
+        stopped.project(regions, None, progress=stop)
     assert len(stopped.parser.asked) == 4
-    assert stopped.cross(regions, None).evidence == whole.evidence
+    assert stopped.project(regions, None).evidence == whole.evidence
     assert len(stopped.parser.asked) == 6
 
 
 def test_regions_do_not_meet(bank):
     vectors = np.stack([towards(0, 1, 2, 3, 4), towards(5, 4, 3, 2, 1)])
-    together = bridge(bank).cross(vectors, None).evidence
-    assert together == tuple(bridge(bank).cross(one[None], None).evidence[0] for one in vectors)
-    assert bridge(bank).cross(vectors[:0], None).evidence == ()
+    together = bridge(bank).project(vectors, None).evidence
+    assert together == tuple(bridge(bank).project(one[None], None).evidence[0] for one in vectors)
+    assert bridge(bank).project(vectors[:0], None).evidence == ()
 
 
 def test_nothing_to_read_or_to_name_is_refused(bank):
@@ -200,10 +203,10 @@ def test_places_come_before_relations_and_relations_before_ranks():
 
 
 def test_memory_of_captions_is_bounded(bank, monkeypatch):
-    monkeypatch.setattr("napari_patchioner.bridges._meacap._REMEMBERED", 3)
+    monkeypatch.setattr("napari_patchioner.bridges.meacap._CACHED", 3)
     meacap_bridge = bridge(bank)
-    first = meacap_bridge.cross(towards(0, 1, 2, 3, 4)[None], None)
-    again = meacap_bridge.cross(towards(0, 1, 2, 3, 4)[None], None)
+    first = meacap_bridge.project(towards(0, 1, 2, 3, 4)[None], None)
+    again = meacap_bridge.project(towards(0, 1, 2, 3, 4)[None], None)
     assert again.evidence == first.evidence
     assert len(meacap_bridge.parser.asked) == 10
 
@@ -217,9 +220,9 @@ def test_published_folders_open_and_name_concepts(tmp_path):
     files = meacap.write(tmp_path, dim=6)
     vectors = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     opened = MeaCapBridge.open(files, captions=3)
-    crossing = opened.cross(vectors, None)
-    assert [len(near) for near in crossing.neighbours] == [3] * 4
-    assert crossing.evidence == MeaCapBridge.open(files, captions=3).cross(vectors, None).evidence
+    output = opened.project(vectors, None)
+    assert [len(near) for near in output.neighbours] == [3] * 4
+    assert output.evidence == MeaCapBridge.open(files, captions=3).project(vectors, None).evidence
 
 
 @pytest.mark.parametrize(
@@ -238,7 +241,7 @@ def test_sentences_are_means_of_token_states(tmp_path):
     import torch
     from transformers import BertModel, PreTrainedTokenizerFast
 
-    from napari_patchioner.bridges._sentences import BertSentences
+    from napari_patchioner.bridges.language_models import BertSentences
 
     folder = meacap.write_sentences(tmp_path / "sentences")
     found = BertSentences.open(folder).encode(["a dog", "the red bus is on grass", "x" * 999])
@@ -254,7 +257,7 @@ def test_sentences_are_means_of_token_states(tmp_path):
 
 
 def test_another_model_is_no_sentence_model(tmp_path):
-    from napari_patchioner.bridges._sentences import BertSentences
+    from napari_patchioner.bridges.language_models import BertSentences
 
     with pytest.raises(ModelError, match="not a BERT"):
         BertSentences.open(meacap.write_parser(tmp_path / "parser"))

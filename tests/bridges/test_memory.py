@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.bridges import MemoryBank, MemoryBridge, NormalizeBridge, unit_rows
+from napari_patchioner.bridges import (
+    MemoryBank,
+    MemoryBridge,
+    NormalizeBridge,
+    RetrievalBridge,
+    unit_rows,
+)
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 
@@ -60,7 +66,7 @@ def test_chunks_give_the_softmax_over_all_rows(
 ) -> None:
     bank, queries = rows(n, seed), rows(4, seed + 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_patchioner.bridges._memory._CHUNK", chunk)
+        patch.setattr("napari_patchioner.bridges.memory._CHUNK", chunk)
         projected = MemoryBank.from_arrays(texts(n), bank).project(
             queries, temperature, normalize=False
         )
@@ -73,7 +79,7 @@ def test_nearest_sentences_do_not_depend_on_the_chunks(n: int, chunk: int, k: in
     bank, queries = rows(n), rows(3, 1)
     cosines = unit_rows(queries) @ unit_rows(bank).T
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_patchioner.bridges._memory._CHUNK", chunk)
+        patch.setattr("napari_patchioner.bridges.memory._CHUNK", chunk)
         found = MemoryBank.from_arrays(texts(n), bank).nearest(queries, k)
     for near, row in zip(found, cosines, strict=True):
         best = np.argsort(-row)[:k]
@@ -269,22 +275,22 @@ def test_a_large_bank_needs_little_memory(tmp_path: Path) -> None:
 
 def test_a_memory_bridge_projects_and_names_its_neighbours() -> None:
     bank = MemoryBank.from_arrays(texts(30), rows(30))
-    crossing = MemoryBridge(bank, neighbours=3).cross(rows(4, 1), scene())
-    np.testing.assert_allclose(crossing.vectors, bank.project(rows(4, 1)), atol=1e-6)
-    assert crossing.neighbours == bank.nearest(rows(4, 1), 3)
-    assert crossing.evidence is None
+    output = MemoryBridge(bank, neighbours=3).project(rows(4, 1), scene())
+    np.testing.assert_allclose(output.vectors, bank.project(rows(4, 1)), atol=1e-6)
+    assert output.neighbours == bank.nearest(rows(4, 1), 3)
+    assert output.evidence is None
 
 
 def test_a_bridge_without_neighbours_names_none() -> None:
     bank = MemoryBank.from_arrays(texts(3), rows(3))
-    assert MemoryBridge(bank, neighbours=0).cross(rows(2), scene()).neighbours is None
+    assert MemoryBridge(bank, neighbours=0).project(rows(2), scene()).neighbours is None
 
 
 def test_a_retrieving_bridge_answers_with_the_nearest_sentence() -> None:
     bank = MemoryBank.from_arrays(texts(30), rows(30))
-    crossing = MemoryBridge(bank, retrieve=True, neighbours=4).cross(rows(30)[7:8] * 3, scene())
-    assert crossing.evidence is not None
-    (seen,) = crossing.evidence
+    output = RetrievalBridge(bank, neighbours=4).project(rows(30)[7:8] * 3, scene())
+    assert output.evidence is not None
+    (seen,) = output.evidence
     assert seen.text == "sentence 7"
     assert seen.score == pytest.approx(1.0, abs=1e-6)
     assert len(seen.concepts) == 4
@@ -297,10 +303,10 @@ def test_a_temperature_must_be_above_zero(temperature: float) -> None:
 
 
 def test_the_bridge_of_noise_trained_decoders_only_scales() -> None:
-    crossing = NormalizeBridge().cross(np.array([[3, 4], [0, 0]], np.float32), scene())
-    np.testing.assert_allclose(crossing.vectors, [[0.6, 0.8], [0, 0]])
-    assert crossing.vectors.dtype == np.float32
-    assert crossing.neighbours is None
+    output = NormalizeBridge().project(np.array([[3, 4], [0, 0]], np.float32), scene())
+    np.testing.assert_allclose(output.vectors, [[0.6, 0.8], [0, 0]])
+    assert output.vectors.dtype == np.float32
+    assert output.neighbours is None
 
 
 def test_neighbours_far_off_change_nothing(tmp_path: Path) -> None:
@@ -319,10 +325,10 @@ def test_neighbours_far_off_change_nothing(tmp_path: Path) -> None:
 
 
 def test_every_chunk_is_told_of_and_may_be_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_patchioner.bridges._memory._CHUNK", 4)
+    monkeypatch.setattr("napari_patchioner.bridges.memory._CHUNK", 4)
     bridge = MemoryBridge(MemoryBank.from_arrays(texts(10), rows(10)))
     told: list[tuple[float, str]] = []
-    bridge.cross(rows(2, 1), scene(), progress=lambda done, what: told.append((done, what)))
+    bridge.project(rows(2, 1), scene(), progress=lambda done, what: told.append((done, what)))
     assert told == [(done, "comparing with 10 sentences") for done in (0, 0.4, 0.8)]
 
     def stop(done: float, _what: str) -> None:
@@ -330,4 +336,4 @@ def test_every_chunk_is_told_of_and_may_be_the_last(monkeypatch: pytest.MonkeyPa
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        bridge.cross(rows(2, 1), scene(), progress=stop)
+        bridge.project(rows(2, 1), scene(), progress=stop)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import meacap
 
-from napari_patchioner.bridges._scene_graph import SceneGraph, read_scene_graph
+from napari_patchioner.bridges import SceneGraph, read_scene_graph
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_whatever_a_network_writes_can_be_read(text):
 def test_the_parser_writes_what_the_library_writes(folder):
     from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
-    from napari_patchioner.bridges._factual_parser import FactualParser
+    from napari_patchioner.bridges.language_models import FactualParser
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"), pad_token="<pad>", eos_token="</s>"
@@ -85,12 +85,14 @@ def test_the_parser_writes_what_the_library_writes(folder):
     expected = tokenizer.batch_decode(
         written, skip_special_tokens=True, clean_up_tokenization_spaces=True
     )
-    assert FactualParser.open(folder).write(meacap.CAPTIONS) == [text.strip() for text in expected]
+    assert FactualParser.open(folder).generate(meacap.CAPTIONS) == [
+        text.strip() for text in expected
+    ]
     assert len({len(row.nonzero()) for row in written}) > 1, "all stop at once: no test of it"
 
 
 def test_company_changes_no_graph(folder):
-    from napari_patchioner.bridges._factual_parser import FactualParser
+    from napari_patchioner.bridges.language_models import FactualParser
 
     parser = FactualParser.open(folder)
     together = parser.parse(meacap.CAPTIONS)
@@ -100,7 +102,7 @@ def test_company_changes_no_graph(folder):
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_missing_file_of_the_parser_is_named(folder, name):
-    from napari_patchioner.bridges._factual_parser import FactualParser
+    from napari_patchioner.bridges.language_models import FactualParser
 
     (folder / name).unlink()
     with pytest.raises(ModelError, match=r"get the model again\.$"):
@@ -108,7 +110,7 @@ def test_a_missing_file_of_the_parser_is_named(folder, name):
 
 
 def test_another_model_is_no_parser(folder, tmp_path):
-    from napari_patchioner.bridges._factual_parser import FactualParser
+    from napari_patchioner.bridges.language_models import FactualParser
 
     other = meacap.write_sentences(tmp_path / "other")
     with pytest.raises(ModelError, match="not a T5"):

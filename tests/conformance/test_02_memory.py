@@ -45,7 +45,7 @@ def test_projection_from_disk_in_chunks(
     case: Case, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored, texts = case.inputs["bank"], case.texts_in["texts"]
-    monkeypatch.setattr("napari_patchioner.bridges._memory._CHUNK", 1 + len(stored) // 7)
+    monkeypatch.setattr("napari_patchioner.bridges.memory._CHUNK", 1 + len(stored) // 7)
     parts = np.array_split(np.arange(len(stored)), 5)
     bank = MemoryBank.build(
         tmp_path_factory.mktemp("bank") / "memory",

@@ -25,7 +25,7 @@ from napari_patchioner.grids import FeatureGrid, GridTransform
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_patchioner.bridges import Crossing
+    from napari_patchioner.bridges import BridgeOutput
     from napari_patchioner.decoders import Caption
 
     from .conftest import Case
@@ -65,16 +65,16 @@ def decoder(case: Case, folder: Path, **options: Any) -> ViECapDecoder:
     )
 
 
-def recognised(case: Case, **options: Any) -> Crossing:
+def recognised(case: Case, **options: Any) -> BridgeOutput:
     table = EntityTable.from_arrays(case.texts_in["entities"], case.inputs["entity_embeddings"])
     features = case.inputs["region_features"]
     grid = FeatureGrid(features[None], GridTransform((10, 10), (1, len(features))), "given")
-    return EntityBridge(table, **options).cross(features, grid)
+    return EntityBridge(table, **options).project(features, grid)
 
 
-def named(crossing: Crossing) -> list[list[str]]:
-    assert crossing.evidence is not None
-    return [[name for name, _ in seen.concepts] for seen in crossing.evidence]
+def named(output: BridgeOutput) -> list[list[str]]:
+    assert output.evidence is not None
+    return [[name for name, _ in seen.concepts] for seen in output.evidence]
 
 
 @pytest.mark.cases("06_viecap/mapping_network")
@@ -162,11 +162,11 @@ def test_words_become_the_same_tokens(case: Case, bpe_folder: Path) -> None:
 @pytest.mark.cases("06_viecap/caption")
 @pytest.mark.parametrize("output", GREEDY)
 def test_greedy_captions(case: Case, bpe_folder: Path, output: str) -> None:
-    crossing = recognised(case)
+    output = recognised(case)
     writer = decoder(case, bpe_folder, prompt=GREEDY[output])
     assert list(writer.tokenizer.stops) == case.params["stop_ids"]
-    captions = writer.decode(crossing.vectors, evidence=crossing.evidence)
-    sure = margins(case, writer, crossing, captions) > MARGIN
+    captions = writer.decode(output.vectors, evidence=output.evidence)
+    sure = margins(case, writer, output, captions) > MARGIN
     if output == "soft_first_greedy":
         sure |= case.inputs["min_token_margin_of_soft_first_greedy"] > MARGIN
     texts = np.array([caption.text for caption in captions])
@@ -176,9 +176,9 @@ def test_greedy_captions(case: Case, bpe_folder: Path, output: str) -> None:
 
 @pytest.mark.cases("06_viecap/caption")
 def test_greedy_tokens(case: Case, bpe_folder: Path) -> None:
-    crossing = recognised(case)
+    output = recognised(case)
     writer = decoder(case, bpe_folder)
-    captions = writer.decode(crossing.vectors, evidence=crossing.evidence)
+    captions = writer.decode(output.vectors, evidence=output.evidence)
     sure = case.inputs["min_token_margin_of_soft_first_greedy"] > MARGIN
     ids = case.texts_out["soft_first_greedy_token_ids"]
     for row in np.flatnonzero(sure):
@@ -190,12 +190,12 @@ def test_greedy_tokens(case: Case, bpe_folder: Path) -> None:
 def test_beam_search_captions(case: Case, bpe_folder: Path) -> None:
     [output] = [key for key in case.texts_out if key.startswith("soft_first_beam")]
     expected = case.texts_out[output]
-    crossing = recognised(case)
-    assert crossing.evidence is not None
+    output = recognised(case)
+    assert output.evidence is not None
     some = slice(len(expected))
     captions = decoder(case, bpe_folder).decode(
-        crossing.vectors[some],
-        evidence=crossing.evidence[some],
+        output.vectors[some],
+        evidence=output.evidence[some],
         beams=int(output.removeprefix("soft_first_beam")),
     )
     assert [caption.text for caption in captions] == expected
@@ -211,25 +211,25 @@ def test_perplexities(case: Case, bpe_folder: Path) -> None:
 @pytest.mark.cases("06_viecap/caption")
 def test_one_by_one_as_all_at_once(case: Case, bpe_folder: Path) -> None:
     # The published code pads a batch without a mask; each caption alone is what it should write.
-    crossing = recognised(case)
-    assert crossing.evidence is not None
+    output = recognised(case)
+    assert output.evidence is not None
     writer = decoder(case, bpe_folder)
-    together = writer.decode(crossing.vectors, evidence=crossing.evidence)
+    together = writer.decode(output.vectors, evidence=output.evidence)
     sure = case.inputs["min_token_margin_of_soft_first_greedy"] > MARGIN
     for row in np.flatnonzero(sure):
-        [alone] = writer.decode(crossing.vectors[[row]], evidence=[crossing.evidence[row]])
+        [alone] = writer.decode(output.vectors[[row]], evidence=[output.evidence[row]])
         assert alone.text == together[row].text
         assert alone.log_probability == pytest.approx(together[row].log_probability, abs=1e-4)
 
 
 @torch.inference_mode()
 def margins(
-    case: Case, writer: ViECapDecoder, crossing: Crossing, captions: Sequence[Caption]
+    case: Case, writer: ViECapDecoder, output: BridgeOutput, captions: Sequence[Caption]
 ) -> np.ndarray:
     """Least difference between the best two logits along each caption, read again at once."""
     model, tokens = writer.model, writer.tokenizer
     found = []
-    for vector, names, caption in zip(crossing.vectors, named(crossing), captions, strict=True):
+    for vector, names, caption in zip(output.vectors, named(output), captions, strict=True):
         soft = model.embed_prefix(torch.from_numpy(vector[None]))[0]
         hard = model.tokens(torch.tensor(tokens.encode(hard_prompt(names))))
         said = model.tokens(torch.tensor(tokens.encode(caption.text)))

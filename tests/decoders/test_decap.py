@@ -16,7 +16,7 @@ from napari_patchioner.decoders import (
     PrefixGPT,
     PrefixGPTConfig,
     QuoteDecoder,
-    tell,
+    caption_of,
 )
 from napari_patchioner.errors import ModelError
 
@@ -112,7 +112,7 @@ def test_texts_that_read_the_same_are_told_once() -> None:
         return Hypothesis(tokens, (-0.5,) * len(tokens), -0.5, ended=True)
 
     spoken = {1: "a dog", 2: "a dog", 3: "", 4: "a cat", 5: "a cow"}
-    caption = tell(
+    caption = caption_of(
         [hypothesis(1, 1), *(hypothesis(token) for token in (2, 3, 4, 5))],
         lambda tokens: spoken[tokens[0]],
         alternatives=1,

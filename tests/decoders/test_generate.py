@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from napari_patchioner.decoders import PrefixGPT, PrefixGPTConfig
-from napari_patchioner.decoders._generate import generate
+from napari_patchioner.decoders import PrefixGPT, PrefixGPTConfig, generate
 
 END = 0
 
@@ -280,6 +279,6 @@ def test_many_rows_are_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     torch.manual_seed(0)
     bias = torch.randn(7, 11)
     whole = generate(model, prefix, end=END, max_tokens=5, beams=2, bias=bias)
-    monkeypatch.setattr("napari_patchioner.decoders._generate._LOGITS_AT_ONCE", 2 * 11 * 3)
+    monkeypatch.setattr("napari_patchioner.decoders.search.beam._MAX_LOGITS", 2 * 11 * 3)
     parts = generate(model, prefix, end=END, max_tokens=5, beams=2, bias=bias)
     assert [one[0].tokens for one in whole] == [one[0].tokens for one in parts]

@@ -31,12 +31,12 @@ def published_state(model: PrefixGPT) -> dict[str, Tensor]:
         "norm": "decoder.transformer.ln_f",
     }
     inner = {
-        "norm_mix": "ln_1",
-        "mix": "attn.c_attn",
-        "mix_out": "attn.c_proj",
-        "norm_think": "ln_2",
-        "think": "mlp.c_fc",
-        "think_out": "mlp.c_proj",
+        "norm_attn": "ln_1",
+        "attn": "attn.c_attn",
+        "attn_out": "attn.c_proj",
+        "norm_mlp": "ln_2",
+        "mlp": "mlp.c_fc",
+        "mlp_out": "mlp.c_proj",
     }
     state = {}
     for name, value in model.state_dict().items():

@@ -12,15 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_patchioner.decoders import Evidence, PrefixGPT, PrefixGPTConfig
-from napari_patchioner.decoders import _concepts as vocabulary
-from napari_patchioner.decoders._concepts import ADJECTIVES, ATTRIBUTES, Concept
-from napari_patchioner.decoders._describe import fits
-from napari_patchioner.decoders._relations import Relations
-from napari_patchioner.decoders._words import PLACES, QUANTITIES
-from napari_patchioner.decoders.grounded import GroundedDecoder
+from napari_patchioner.decoders.grounded import GroundedDecoder, vocabulary
+from napari_patchioner.decoders.grounded.relations import Relations
+from napari_patchioner.decoders.grounded.vocabulary import (
+    ADJECTIVES,
+    ATTRIBUTES,
+    PLACES,
+    QUANTITIES,
+    Concept,
+    fits,
+)
 from napari_patchioner.errors import ModelError
 
-EMBEDDED = Path(vocabulary.__file__).parents[1] / "models" / "embedded"
+EMBEDDED = Path(vocabulary.__file__).parents[2] / "models" / "embedded"
 CONCEPTS = [
     Concept("person", "people", False, "person"),
     Concept("surfer", "surfers", False, "person"),

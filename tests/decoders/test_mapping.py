@@ -22,7 +22,7 @@ def written_out(model: MappingNetwork, vector: torch.Tensor) -> torch.Tensor:
     """The mapper's formula for one vector, one head and one place at a time."""
     hidden = torch.cat([model.linear(vector).reshape(-1, 8), model.constants])
     for layer in model.layers:
-        read = functional.layer_norm(hidden, (8,), layer.norm_mix.weight, layer.norm_mix.bias)
+        read = functional.layer_norm(hidden, (8,), layer.norm_attn.weight, layer.norm_attn.bias)
         queries, both = layer.query(read), layer.key_value(read)
         keys, values = both[:, :8], both[:, 8:]
         each = 8 // layer.heads
@@ -32,9 +32,9 @@ def written_out(model: MappingNetwork, vector: torch.Tensor) -> torch.Tensor:
             for place in range(len(hidden)):
                 logits = keys[:, part] @ queries[place, part] / each**0.5
                 mixed[place, part] = logits.softmax(0) @ values[:, part]
-        hidden = hidden + layer.mix_out(mixed)
-        read = functional.layer_norm(hidden, (8,), layer.norm_think.weight, layer.norm_think.bias)
-        hidden = hidden + layer.think_out(layer.think(read).clamp(min=0))
+        hidden = hidden + layer.attn_out(mixed)
+        read = functional.layer_norm(hidden, (8,), layer.norm_mlp.weight, layer.norm_mlp.bias)
+        hidden = hidden + layer.mlp_out(layer.mlp(read).clamp(min=0))
     return hidden[model.projected :]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_patchioner.decoders import PrefixGPT, PrefixGPTConfig, generate, hard_prompt
-from napari_patchioner.decoders._prompt import Prompted, tidy_sentence
+from napari_patchioner.decoders.gpt_decoder import Prompted, tidy_sentence
 
 END = 0
 

@@ -109,7 +109,7 @@ def test_a_head_whose_parts_do_not_fit_is_refused(tmp_path, part, damage):
 
 
 def test_near_names_are_concepts():
-    from napari_patchioner.decoders._concepts import load_concepts
+    from napari_patchioner.decoders.grounded.vocabulary import load_concepts
 
     known = {concept.name for concept in load_concepts(FOLDER / "concepts.json")}
     listed = [name for group in NEAR for name in group]

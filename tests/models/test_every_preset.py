@@ -126,11 +126,11 @@ def test_it_refuses_the_grid_of_another(captioner, grid):
 
 def test_its_bridge_names_the_nearest_sentences_if_it_has_any(captioner, grid):
     weights = [cover(region, grid.transform) for region in regions()]
-    crossing = captioner.bridge.cross(_vectors(captioner, grid, weights), grid)
-    assert crossing.vectors.shape == (len(weights), captioner.backbone.dim)
-    assert np.isfinite(crossing.vectors).all()
-    assert (crossing.neighbours is None) == (not hasattr(captioner.bridge, "bank"))
-    for near in crossing.neighbours or ():
+    output = captioner.bridge.project(_vectors(captioner, grid, weights), grid)
+    assert output.vectors.shape == (len(weights), captioner.backbone.dim)
+    assert np.isfinite(output.vectors).all()
+    assert (output.neighbours is None) == (not hasattr(captioner.bridge, "bank"))
+    for near in output.neighbours or ():
         cosines = [cosine for _, cosine in near]
         assert len(near) == 5
         assert cosines == sorted(cosines, reverse=True)

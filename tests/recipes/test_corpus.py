@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.decoders._words import PLACES, RELATIONS, Words
+from napari_patchioner.decoders.grounded.vocabulary import PLACES, RELATIONS, Words
 from recipes.mini._bags import NAMED, BagSampler
 from recipes.mini.corpus import Mention, Reader
 from recipes.mini.phrases import Writer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.bridges import Crossing
+from napari_patchioner.bridges import BridgeOutput
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError
@@ -37,8 +37,8 @@ class PixelBackbone:
 
 
 class StraightBridge:
-    def cross(self, vectors: np.ndarray, grid: Any, **known: Any) -> Crossing:
-        return Crossing(vectors)
+    def project(self, vectors: np.ndarray, grid: Any, **known: Any) -> BridgeOutput:
+        return BridgeOutput(vectors)
 
 
 class ColourDecoder:

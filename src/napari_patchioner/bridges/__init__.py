@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from ._bridge import Bridge, Crossing, Scene, WishfulBridge
-from ._concepts_of_captions import CaptionConcept, SentenceEncoder, concepts_of_captions
-from ._context import clean_context
-from ._entities import EntityBridge
-from ._entity_table import EntityTable, coco_names, read_names
-from ._meacap import MeaCapBridge
-from ._memory import MemoryBank
-from ._memory_bridge import MemoryBridge
-from ._normalize import NormalizeBridge, unit_rows
-from ._scene_graph import SceneGraph, SceneGraphParser, read_scene_graph
+from .base import Bridge, BridgeOutput, NormalizeBridge, Scene, clean_context, unit_rows
+from .entities import EntityBridge, EntityTable, coco_names, read_names
+from .hdf5 import convert_hdf5
+from .meacap import (
+    CaptionConcept,
+    MeaCapBridge,
+    SceneGraph,
+    SceneGraphParser,
+    SentenceEncoder,
+    concepts_of_captions,
+    read_scene_graph,
+)
+from .memory import MemoryBank, MemoryBridge, RetrievalBridge
+from .registry import BRIDGES
 
 __all__ = [
+    "BRIDGES",
     "Bridge",
+    "BridgeOutput",
     "CaptionConcept",
-    "Crossing",
     "EntityBridge",
     "EntityTable",
     "MeaCapBridge",
     "MemoryBank",
     "MemoryBridge",
     "NormalizeBridge",
+    "RetrievalBridge",
     "Scene",
     "SceneGraph",
     "SceneGraphParser",
     "SentenceEncoder",
-    "WishfulBridge",
     "clean_context",
     "coco_names",
     "concepts_of_captions",
+    "convert_hdf5",
     "read_names",
     "read_scene_graph",
     "unit_rows",

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.decoders import Evidence
+from napari_patchioner.errors import ModelError
 
-from ._bridge import Crossing
 from .appearance import AXES, attributes, describe
+from .base import BridgeOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    import numpy.typing as npt
+    from napari_patchioner.decoders import CaptionOptions
+    from napari_patchioner.progress import Progress
 
-    from ._bridge import Scene
-    from ._head import ConceptHead, ImageNetReading
+    from .base import Scene
 
-    FloatArray = npt.NDArray[np.float32]
+FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 CANDIDATES = 6
 """How many concepts a region's evidence lists at most."""
@@ -27,7 +31,7 @@ CANDIDATES = 6
 SHOWN = 3
 """How many are listed always, for people to see what else was considered."""
 
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 """Beyond those, concepts below this share of the first one's probability are left out."""
 
 PHOTOGRAPH = 0.5
@@ -38,16 +42,21 @@ UNSURE = 0.5
 
 _MIXTURE = 3
 _SHARPNESS = 1.5
+_MIN_PROBABILITY = 1e-3
+_MIN_OPEN = 0.02
+
+# ImageNet's probability that speaks neither for nor against a concept.
+_EVEN = 0.01
 
 
 class ConceptBridge:
-    """Reads off concepts and appearance, and places a region in the space of sentences.
+    """Recognises concepts and appearance, and maps a region to the space of sentences.
 
     Parameters
     ----------
     head : ConceptHead
         Pooled features to concept probabilities.
-    imagenet : ImageNetReading
+    imagenet : ImageNetClassifier
         The classifier the features were made for.
     names : sequence of str
         The concepts, in the order of the head's outputs.
@@ -63,7 +72,7 @@ class ConceptBridge:
     def __init__(
         self,
         head: ConceptHead,
-        imagenet: ImageNetReading,
+        imagenet: ImageNetClassifier,
         names: Sequence[str],
         embeddings: npt.NDArray[np.floating],
         words: Sequence[str],
@@ -74,16 +83,19 @@ class ConceptBridge:
         self._names = tuple(names)
         self._embeddings = _unit(np.asarray(embeddings, np.float32))
         self._words = tuple(words)
-        self._group = _group_of(self._names, groups)
+        index = {name: position for position, name in enumerate(self._names)}
+        members = [[index[name] for name in group if name in index] for group in groups]
+        self._groups = [group for group in members if len(group) > 1]
 
-    def cross(
+    def project(
         self,
         vectors: npt.NDArray[np.float32],
         grid: Scene,
         *,
+        options: CaptionOptions | None = None,
         patches: npt.NDArray[np.float64] | None = None,
-        progress: Callable[[float, str], None] | None = None,
-    ) -> Crossing:
+        progress: Progress | None = None,
+    ) -> BridgeOutput:
         """Name what is in each region and measure how it looks.
 
         Parameters
@@ -97,7 +109,7 @@ class ConceptBridge:
 
         Returns
         -------
-        Crossing
+        BridgeOutput
             ``vectors`` are ``[text vector | attribute strengths]``; one Evidence per region.
         """
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
@@ -121,7 +133,7 @@ class ConceptBridge:
         strengths = np.array(
             [[words.get(word, 0.0) for word in self._words] for words in measured], np.float32
         ).reshape(len(vectors), len(self._words))
-        return Crossing(
+        return BridgeOutput(
             np.concatenate([self._text_vectors(probabilities), strengths], axis=1),
             evidence=tuple(evidence),
         )
@@ -131,13 +143,10 @@ class ConceptBridge:
         return self._head.probabilities(features, self._imagenet, len(self._names))
 
     def named(self, features: FloatArray) -> FloatArray:
-        """Probability of every concept, shape (n, len(names)), near-synonyms merged."""
-        return self._merged(self.probabilities(features))
-
-    def _merged(self, probabilities: FloatArray) -> FloatArray:
-        """Give each group's probability to its most probable member."""
+        """Merge near-synonyms: a group's share goes to its most probable member."""
+        probabilities = self.probabilities(features)
         merged = probabilities.copy()
-        for members in self._group:
+        for members in self._groups:
             part = probabilities[:, members]
             merged[:, members] = 0
             rows = np.arange(len(part))
@@ -146,7 +155,7 @@ class ConceptBridge:
 
     def _evidence(self, row: FloatArray, words: dict[str, float], score: float) -> Evidence:
         best = np.argsort(-row, kind="stable")[:CANDIDATES]
-        likely = row[best] >= LEAST_SHARE * row[best[0]]
+        likely = row[best] >= MIN_SHARE * row[best[0]]
         best = best[likely | (np.arange(len(best)) < SHOWN)]
         return Evidence(
             concepts=tuple((self._names[index], float(row[index])) for index in best),
@@ -162,12 +171,176 @@ class ConceptBridge:
         return _unit(np.einsum("nk,nkd->nd", shares, self._embeddings[best]))
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class ImageNetClassifier:
+    """The published ImageNet classifier, its classes grouped under concepts.
+
+    Attributes
+    ----------
+    weights : ndarray of float32, shape (channels, classes)
+    bias : ndarray of float32, shape (classes,)
+    groups : ndarray of int64, shape (classes,)
+        The concept each class belongs to.
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+    groups: npt.NDArray[np.int64]
+
+    def probabilities(self, deep: FloatArray, concepts: int) -> FloatArray:
+        """Probability of every concept, zero where it has no class, shape (n, concepts)."""
+        classes = softmax(deep @ self.weights + self.bias)
+        grouped = np.zeros((concepts, len(deep)), np.float32)
+        np.add.at(grouped, self.groups, classes.T)
+        return grouped.T
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ConceptHead:
+    """Concept probabilities of pooled features.
+
+    Logits of the concepts fitted on development images are a linear function plus
+    ``prior`` times the log-probability that ImageNet gives them: the fewer images showed a
+    concept, the more ImageNet counts. Of the other concepts, those it finds likely have
+    ``open_prior`` times that log-probability plus ``open_offset``. The softmax of both at
+    ``temperature`` is the answer.
+
+    Attributes
+    ----------
+    weights : ndarray of float32, shape (dim, fitted)
+        Reads the square root of deep features, and middle features as they are.
+    bias : ndarray of float32, shape (fitted,)
+    labels : ndarray of int64, shape (fitted,)
+        The concept each fitted output stands for.
+    prior : ndarray of float32, shape (fitted,)
+        Weight of ImageNet's probability in each fitted output.
+    mixing : ndarray of float32, shape (3,)
+        ``open_prior, open_offset, temperature``.
+    score_steps, score_values : ndarray of float32
+        Calibration: probability of the first concept to probability of being right.
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+    labels: npt.NDArray[np.int64]
+    prior: FloatArray
+    mixing: FloatArray
+    score_steps: FloatArray
+    score_values: FloatArray
+
+    @property
+    def dim(self) -> int:
+        """Length of the features it reads."""
+        return len(self.weights)
+
+    def probabilities(
+        self, features: FloatArray, imagenet: ImageNetClassifier, concepts: int
+    ) -> FloatArray:
+        """Probabilities of all concepts.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, dim)
+            Pooled ``[deep | middle]``.
+        imagenet : ImageNetClassifier
+            The deep features' own classifier.
+        concepts : int
+            How many concepts there are.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, concepts)
+            Each row sums to one.
+        """
+        deep = len(imagenet.weights)
+        known = np.log(imagenet.probabilities(features[:, :deep], concepts) + _MIN_PROBABILITY)
+        open_prior, open_offset, temperature = self.mixing
+        # Hundreds of names with a trace of probability each must not drown the likely ones.
+        logits = np.where(
+            known > np.log(_MIN_OPEN), open_prior * known + open_offset, -np.inf
+        ).astype(np.float32)
+        logits[:, self.labels] = -np.inf
+        fitted = head_input(features, deep) @ self.weights + self.bias
+        fitted += self.prior * (known[:, self.labels] - np.log(_EVEN))
+        fitted = np.log(np.maximum(softmax(fitted), 1e-9))
+        # Two categories may be one concept, so their logits add up as probabilities do.
+        np.logaddexp.at(logits.T, self.labels, fitted.T)
+        return softmax(logits / temperature)
+
+    def calibrated(self, probabilities: FloatArray) -> FloatArray:
+        """Probability that the first concept is right, from its raw probability, shape (n,)."""
+        return np.interp(probabilities, self.score_steps, self.score_values).astype(np.float32)
+
+
+def head_input(features: FloatArray, deep: int) -> FloatArray:
+    """Features as the head reads them: square roots prevent a few strong channels from ruling."""
+    return np.concatenate([np.sqrt(np.maximum(features[:, :deep], 0)), features[:, deep:]], axis=1)
+
+
+def load_head(path: Path, model: str | None = None) -> ConceptHead:
+    """Read a head, of a certain model if its id is given, from a safetensors file."""
+    from safetensors import safe_open
+
+    head = ConceptHead(**_read(path, [field.name for field in fields(ConceptHead)]))
+    outputs = head.weights.shape[-1:]
+    parts = (head.bias, head.labels, head.prior)
+    if head.weights.ndim != 2 or any(part.shape != outputs for part in parts):
+        raise _damaged(path)
+    if head.mixing.shape != (3,) or head.score_steps.shape != head.score_values.shape:
+        raise _damaged(path)
+    with safe_open(path, "np") as file:
+        owner = (file.metadata() or {}).get("model")
+    if model is not None and owner != model:
+        raise ModelError(
+            f"{path} belongs to {owner or 'no model'}, not to {model}; reinstall napari-patchioner "
+            "to restore it."
+        )
+    return head
+
+
+def load_imagenet(path: Path) -> ImageNetClassifier:
+    """Read the ImageNet classifier from a safetensors file."""
+    classifier = ImageNetClassifier(
+        **_read(path, [field.name for field in fields(ImageNetClassifier)])
+    )
+    classes = classifier.weights.shape[-1:]
+    if (
+        classifier.weights.ndim != 2
+        or not classifier.bias.shape == classifier.groups.shape == classes
+    ):
+        raise _damaged(path)
+    return classifier
+
+
+def _read(path: Path, names: list[str]) -> dict[str, npt.NDArray[Any]]:
+    """Tensors of a file, all finite: integers as 64 bits, the others as float32."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(path)
+        read = {
+            name: tensors[name].astype(np.int64 if tensors[name].dtype.kind == "i" else np.float32)
+            for name in names
+        }
+    except (OSError, SafetensorError, KeyError) as error:
+        raise _damaged(path) from error
+    if not all(np.isfinite(tensor).all() for tensor in read.values()):
+        raise _damaged(path)
+    return read
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"{path} is missing or damaged; reinstall napari-patchioner to restore it.")
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Softmax over the last axis."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    normalised: FloatArray = shifted / shifted.sum(-1, keepdims=True)
+    return normalised
+
+
 def _unit(rows: FloatArray) -> FloatArray:
     unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return unit
-
-
-def _group_of(names: Sequence[str], groups: Sequence[Sequence[str]]) -> list[list[int]]:
-    index = {name: position for position, name in enumerate(names)}
-    found = [[index[name] for name in group if name in index] for group in groups]
-    return [members for members in found if len(members) > 1]

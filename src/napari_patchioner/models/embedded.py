@@ -73,11 +73,10 @@ def embedded_cards() -> list[ModelCard]:
 def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     """Put an embedded model together."""
     from napari_patchioner.backbones.mini import MiniBackbone
-    from napari_patchioner.bridges._head import load_head, load_imagenet
     from napari_patchioner.bridges.appearance import AXES
-    from napari_patchioner.bridges.concepts import ConceptBridge
-    from napari_patchioner.decoders._concepts import ATTRIBUTES, load_concepts
+    from napari_patchioner.bridges.concepts import ConceptBridge, load_head, load_imagenet
     from napari_patchioner.decoders.grounded import GroundedDecoder
+    from napari_patchioner.decoders.grounded.vocabulary import ATTRIBUTES, load_concepts
 
     concepts = load_concepts(folder / "concepts.json")
     embeddings = _text_embeddings(folder / "text.safetensors", len(concepts))

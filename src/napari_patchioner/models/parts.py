@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.bridges import BRIDGES
+from napari_patchioner.decoders import DECODERS
 from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
 from napari_patchioner.limits import check_plain_file
+from napari_patchioner.parts import PartKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,50 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from napari_patchioner.bridges import MemoryBridge
-
     from .preset import Part
-
-
-class Memory:
-    """The projection on a memory bank (DeCap); reads the role ``bank``."""
-
-    @staticmethod
-    def open(
-        files: Mapping[str, Path],
-        *,
-        temperature: float = 0.01,
-        unit: bool = False,
-        normalize: bool = True,
-        top_k: int | None = None,
-        neighbours: int = 5,
-    ) -> MemoryBridge:
-        """Open the bank, a `MemoryBank` folder, under a `MemoryBridge` with these options."""
-        if top_k is not None and top_k < 1:
-            raise ModelError(f"The memory's top_k must be 1 or more, not {top_k}.")
-        from napari_patchioner.bridges import MemoryBank, MemoryBridge
-
-        return MemoryBridge(
-            MemoryBank.open(files["bank"]),
-            temperature=temperature,
-            unit=unit,
-            normalize=normalize,
-            top_k=top_k,
-            neighbours=neighbours,
-        )
-
-
-class Retrieve:
-    """The nearest sentence of a bank is the caption; reads the role ``bank``."""
-
-    @staticmethod
-    def open(files: Mapping[str, Path], *, neighbours: int = 5) -> MemoryBridge:
-        """Open the bank, a `MemoryBank` folder; goes on with the decoder ``quote``."""
-        from napari_patchioner.bridges import MemoryBank, MemoryBridge
-
-        # Only the neighbours matter, so the average is taken of the nearest row alone.
-        bank = MemoryBank.open(files["bank"])
-        return MemoryBridge(bank, top_k=1, neighbours=neighbours, retrieve=True)
 
 
 CAPTIONS, EMBEDDINGS = "memory_captions.json", "memory_clip_embeddings.pt"
@@ -112,25 +71,6 @@ def _captions(path: Path) -> list[str]:
 _HERE = "napari_patchioner"
 
 
-@dataclass(frozen=True, slots=True)
-class PartKind:
-    """One kind of part.
-
-    Attributes
-    ----------
-    target : str
-        ``module:name`` of something with ``open(files, **options)``.
-    needs : tuple of str
-        Roles that ``open`` cannot do without.
-    may : tuple of str
-        Roles it reads where they are given.
-    """
-
-    target: str
-    needs: tuple[str, ...] = ()
-    may: tuple[str, ...] = ()
-
-
 BACKBONES = {
     "talk2dino": PartKind(
         "backbones.talk2dino:Talk2DINO", ("vision",), ("projection", "text", "merges")
@@ -145,19 +85,6 @@ BACKBONES = {
     "siglip2": PartKind("backbones.siglip2:SigLip2", ("folder",)),
     "alphaclip": PartKind("backbones.alphaclip:AlphaClip", ("alpha",), ("clip",)),
     "regionclip": PartKind("backbones.regionclip:RegionClip", ("weights",), ("merges",)),
-}
-BRIDGES = {
-    "memory": PartKind("models.parts:Memory", ("bank",)),
-    "retrieve": PartKind("models.parts:Retrieve", ("bank",)),
-    "normalize": PartKind("bridges:NormalizeBridge"),
-    "entities": PartKind("bridges:EntityBridge", ("entities",)),
-    "meacap": PartKind("bridges._meacap:MeaCapBridge", ("bank", "parser", "sentences")),
-}
-DECODERS = {
-    "decap": PartKind("decoders:DeCapDecoder", ("weights", "merges")),
-    "viecap": PartKind("decoders:ViECapDecoder", ("weights", "tokenizer")),
-    "clipcap": PartKind("decoders:ClipCapDecoder", ("weights", "tokenizer")),
-    "quote": PartKind("decoders:QuoteDecoder"),
 }
 # Values that fit an option, by the name of its type.
 _TYPES: dict[str, Callable[[object], bool]] = {

@@ -154,7 +154,7 @@ def _decoder(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
 
 def _bank(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
     """Rewrite a published HDF5 memory bank as a folder of this package."""
-    from napari_patchioner.bridges._hdf5 import convert_hdf5
+    from napari_patchioner.bridges import convert_hdf5
 
     target = folder / conversion.role
     convert_hdf5(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import torch
 
 from napari_patchioner.bridges import unit_rows
-from napari_patchioner.bridges._published import read_config
+from napari_patchioner.bridges.language_models import read_config
 from napari_patchioner.checkpoints import fit, read_state
-from napari_patchioner.decoders._gpt2_bpe import Gpt2Tokenizer
+from napari_patchioner.decoders import Gpt2Tokenizer
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_patchioner.decoders import Caption, Hypothesis, tell
+from napari_patchioner.decoders import Caption, Hypothesis, caption_of
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class Magic:
             reading = ahead._replace(logits=ahead.logits[best : best + 1], past=past)
         ended = tokens[-1] == self.language.end
         hypothesis = Hypothesis(tuple(tokens), tuple(sure), sum(sure) / len(sure), ended)
-        return tell([hypothesis], lambda some: " ".join(self.language.text(list(some)).split()))
+        return caption_of(
+            [hypothesis], lambda some: " ".join(self.language.text(list(some)).split())
+        )
 
     def _fits(self, guide: Guide, tokens: list[int], candidates: list[int]) -> Tensor:
         """How well the text would fit the picture with each candidate, weighted."""

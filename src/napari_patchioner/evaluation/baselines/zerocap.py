@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_patchioner.decoders import Caption, generate, tell
+from napari_patchioner.decoders import Caption, caption_of, generate
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
@@ -199,7 +199,9 @@ class ZeroCap:
         )
         cosines = guide.cosines([self._text(hypothesis.tokens) for hypothesis in result])
         order = cosines.argsort(descending=True, stable=True).tolist()
-        return tell([result[place] for place in order], self._text, alternatives=len(order) - 1)
+        return caption_of(
+            [result[place] for place in order], self._text, alternatives=len(order) - 1
+        )
 
     def logits(self, tokens: Tensor, guide: Guide, *, first: bool) -> Tensor:
         """Guide the next token: logits, (n, tokens) to (n, vocabulary)."""

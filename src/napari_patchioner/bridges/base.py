@@ -1,0 +1,185 @@
+"""What every bridge between image and text can do, and the bridge that only normalises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_patchioner.decoders import CaptionOptions, Evidence
+    from napari_patchioner.progress import Progress
+
+Neighbours: TypeAlias = tuple[tuple[str, float], ...]
+
+
+class Scene(Protocol):
+    """What a bridge may know of the whole image; a ``FeatureGrid`` is such a scene."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(rows, columns)`` of patches."""
+
+    @property
+    def measures(self) -> Mapping[str, float]:
+        """Facts about the whole image, such as how likely it is a photograph."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BridgeOutput:
+    """Region embeddings on the text side of the modality gap.
+
+    Attributes
+    ----------
+    vectors : ndarray of float32, shape (n, d)
+        What the decoder reads, one row per region.
+    evidence : tuple of Evidence, optional
+        What was recognised in each region.
+    neighbours : tuple of tuple of (str, float), optional
+        For each region its nearest memory sentences and their cosine similarity, best first.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    evidence: tuple[Evidence, ...] | None = None
+    neighbours: tuple[Neighbours, ...] | None = None
+
+
+class Bridge(Protocol):
+    """Takes pooled patch embeddings to where the decoder was trained."""
+
+    def project(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        options: CaptionOptions | None = None,
+        patches: npt.NDArray[np.float64] | None = None,
+        progress: Progress | None = None,
+    ) -> BridgeOutput:
+        """Project all regions of one image at once.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (n, dim)
+            Pooled embeddings.
+        grid : Scene
+            The image they come from.
+        options : CaptionOptions, optional
+            What is asked of the captions; a memory reads its temperature and words.
+        patches : ndarray of float, shape (n,), optional
+            How many patches each region holds: the sum of its weights.
+        progress : callable, optional
+            Called with the fraction done and a message; may raise ``Cancelled``.
+        """
+
+
+class NormalizeBridge:
+    """Only scales to length one, as decoders trained with noise expect (CapDec, CLOSE).
+
+    Parameters
+    ----------
+    unit : bool
+        False hands the vectors on as they are: for a ClipCap trained on embeddings of any length,
+        and for what the published code does where a model has no memory.
+    """
+
+    def __init__(self, *, unit: bool = True) -> None:
+        self.unit = unit
+
+    @classmethod
+    def open(cls, files: Mapping[str, Path], *, unit: bool = True) -> NormalizeBridge:
+        """Return a bridge; it needs no files."""
+        return cls(unit=unit)
+
+    def project(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        options: CaptionOptions | None = None,
+        patches: npt.NDArray[np.float64] | None = None,
+        progress: Progress | None = None,
+    ) -> BridgeOutput:
+        """Scale each row of ``vectors``, shape (n, dim), to length one where ``unit`` is set."""
+        return BridgeOutput(unit_rows(vectors) if self.unit else np.asarray(vectors, np.float32))
+
+
+def unit_rows(vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Scale every vector, along the last axis, to length one; zeros stay zero.
+
+    Examples
+    --------
+    >>> unit_rows([[3.0, 4.0], [0.0, 0.0]]).tolist()
+    [[0.6..., 0.8...], [0.0, 0.0]]
+    """
+    rows = np.asarray(vectors, np.float32)
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+def checked_unit_rows(
+    vectors: npt.NDArray[np.float32], dim: int, holder: str
+) -> npt.NDArray[np.float32]:
+    """Scale regions to length one; ModelError if they cannot be compared with the ``holder``."""
+    rows = np.asarray(vectors, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise ModelError(
+            f"{holder} vectors of length {dim} but what is compared with them has the shape "
+            f"{rows.shape}; use the backbone they were made for."
+        )
+    if not np.isfinite(rows).all():
+        raise ModelError("A region's embedding is not finite; encode the image again.")
+    return unit_rows(rows)
+
+
+def clean_context(
+    vectors: npt.ArrayLike,
+    context: npt.ArrayLike,
+    *,
+    how: Literal["orthogonal", "contrastive"] = "orthogonal",
+    strength: float = 1.0,
+) -> npt.NDArray[np.float32]:
+    """Weaken in region vectors what the whole image says.
+
+    Parameters
+    ----------
+    vectors : array_like, shape (..., d)
+        Region or patch vectors.
+    context : array_like, shape (d,)
+        The vector of the whole image, in the same space.
+    how : {"orthogonal", "contrastive"}
+        Take away the share along the context, ``v - strength <v, c> / |c|^2 c``, or damp each
+        component by it, ``v * (1 - strength c)``.
+    strength : float
+        How much of it, 0 to 1.
+
+    Returns
+    -------
+    ndarray of float32, shape (..., d)
+
+    Raises
+    ------
+    ModelError
+        If the lengths differ or ``how`` is unknown.
+    """
+    rows, whole = np.asarray(vectors, np.float32), np.asarray(context, np.float32)
+    if whole.shape != rows.shape[-1:]:
+        raise ModelError(
+            f"The context has shape {whole.shape} where the vectors have {rows.shape}; "
+            "take both from the same model."
+        )
+    if how == "contrastive":
+        return np.asarray(rows * (1 - strength * whole), np.float32)
+    if how != "orthogonal":
+        raise ModelError(f"Context cleaning is 'orthogonal' or 'contrastive', not {how!r}.")
+    square = max(float(whole @ whole), float(np.finfo(np.float32).tiny))
+    along = rows @ whole / square
+    return np.asarray(rows - strength * along[..., None] * whole, np.float32)

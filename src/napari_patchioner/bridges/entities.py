@@ -1,0 +1,344 @@
+"""The bridge that recognises regions by a vocabulary (ViECap's entities), and the vocabulary."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_patchioner.decoders import Evidence
+from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
+from napari_patchioner.progress import no_progress
+
+from .base import BridgeOutput, checked_unit_rows, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from napari_patchioner.decoders import CaptionOptions
+    from napari_patchioner.progress import Progress
+
+    from .base import Scene
+
+TEMPLATES = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+"""The sentences a name is put into, letter by letter as published ("a origami")."""
+
+_COCO = Path(__file__).parent / "coco_entities.txt"
+_PICKLES = (".pickle", ".pkl", ".p")
+# Names embedded between two calls of progress.
+_BATCH = 4
+
+
+class EntityTable:
+    """A vocabulary and an embedding of every name in the space of the regions.
+
+    Made by :meth:`build`, :meth:`open` or :meth:`from_arrays`.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The vocabulary.
+    embeddings : ndarray of float32, shape (names, dim)
+        Of unit length.
+    provenance : mapping of str to str
+        What made the embeddings, such as the hash of a projection.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        embeddings: npt.NDArray[np.float32],
+        provenance: Mapping[str, str],
+    ) -> None:
+        self.names = tuple(names)
+        self.embeddings = embeddings
+        self.provenance = provenance
+
+    @classmethod
+    def build(
+        cls,
+        names: Iterable[str],
+        embed_text: Callable[[Sequence[str]], npt.NDArray[np.float32]],
+        provenance: Mapping[str, str] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> EntityTable:
+        """Embed a vocabulary, every name in the seven published sentences.
+
+        Parameters
+        ----------
+        names : iterable of str
+            The vocabulary, such as :func:`coco_names`.
+        embed_text : callable
+            Sentences to embeddings, shape (n, dim), of any length: a text tower's ``embed_text``.
+        provenance : mapping of str to str, optional
+            What made the embeddings.
+        progress : callable, optional
+            Called with the fraction done, 0 to 1, and a message; may raise ``Cancelled``.
+
+        Raises
+        ------
+        ModelError
+            There are no names.
+        """
+        names, progress = list(names), progress or no_progress
+        parts = []
+        for start in range(0, len(names), _BATCH):
+            progress(start / len(names), f"Embedding {len(names)} names")
+            batch = names[start : start + _BATCH]
+            texts = [template.format(name) for name in batch for template in TEMPLATES]
+            parts.append(ensemble(np.reshape(embed_text(texts), (len(batch), len(TEMPLATES), -1))))
+        return cls.from_arrays(names, np.concatenate(parts) if parts else [], provenance)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        names: Sequence[str],
+        embeddings: npt.ArrayLike,
+        provenance: Mapping[str, str] | None = None,
+    ) -> EntityTable:
+        """Hold names and their embeddings, shape (names, dim), which are scaled to length one.
+
+        Raises
+        ------
+        ModelError
+            There are no names, not one vector for each, or numbers that are not finite.
+        """
+        vectors = np.asarray(embeddings, np.float32)
+        if not len(names):
+            raise ModelError("The vocabulary has no names; give at least one.")
+        if vectors.ndim != 2 or len(vectors) != len(names):
+            raise ModelError(
+                f"A vocabulary of {len(names)} names came with embeddings of shape "
+                f"{vectors.shape}; give one row per name."
+            )
+        if not np.isfinite(vectors).all():
+            raise ModelError("The embeddings of the vocabulary are not finite; build them again.")
+        return cls(names, unit_rows(vectors), dict(provenance or {}))
+
+    def save(self, path: str | Path) -> Path:
+        """Write names, embeddings and provenance to one safetensors file."""
+        import torch
+
+        from napari_patchioner.checkpoints import write_state
+
+        notes = dict(self.provenance) | {"entities": json.dumps(self.names)}
+        return write_state(path, {"embeddings": torch.from_numpy(self.embeddings)}, **notes)
+
+    @classmethod
+    def open(cls, path: str | Path) -> EntityTable:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ModelError
+            The file is missing, damaged or no such table. Published ``.pickle`` tables are never
+            opened, since a pickle can run code.
+        """
+        from napari_patchioner.checkpoints import read_notes, read_state
+
+        path = Path(path)
+        if path.suffix in _PICKLES:
+            raise ModelError(
+                f"{path} is a pickle, which could run code on this computer, and was not opened; "
+                "build the table from its names with the model's text tower."
+            )
+        state = read_state(path) if path.suffix == ".safetensors" else {}
+        if "embeddings" not in state:
+            raise ModelError(f"{path} is no entity table; build one with the model's text tower.")
+        notes = read_notes(path)
+        try:
+            names = [str(name) for name in json.loads(notes.pop("entities"))]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"{path} names no entities; build the table with the model's text tower."
+            ) from error
+        return cls.from_arrays(names, state["embeddings"].float().numpy(), notes)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def dim(self) -> int:
+        """Length of one embedding."""
+        return int(self.embeddings.shape[1])
+
+
+def ensemble(features: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Average embeddings, shape (names, sentences, dim), of names in several sentences.
+
+    Each is scaled to length one (after the projection, where there is one), their mean again.
+    """
+    return unit_rows(unit_rows(features).mean(axis=1))
+
+
+def coco_names() -> list[str]:
+    """Return the 80 COCO categories, the vocabulary of the released models, in order of letters."""
+    return read_names(_COCO)
+
+
+def read_names(path: str | Path) -> list[str]:
+    """Read a vocabulary.
+
+    Parameters
+    ----------
+    path : path
+        A text file with one name per line; or JSON: a list of names, an object whose keys are
+        names, or Visual Genome's dictionaries, whose ``object_count`` has the names.
+
+    Returns
+    -------
+    list of str
+        In lower case, each once, in order of letters, as the published code has them.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read or has no names.
+    """
+    path = Path(path)
+    if os.path.exists(path):
+        check_plain_file(path, ModelError)
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = _json_names(json.loads(text)) if path.suffix == ".json" else text.splitlines()
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"The vocabulary in {path} cannot be read; give a text file with a name on each line."
+        ) from error
+    names = sorted({name.lower().strip() for name in lines} - {""})
+    if not names:
+        raise ModelError(f"{path} holds no names; give a text file with a name on each line.")
+    return names
+
+
+def _json_names(content: Any) -> list[str]:
+    if isinstance(content, dict):
+        content = list(content.get("object_count", content))
+    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
+        raise ValueError("neither a list of names nor an object with names for keys")
+    return content
+
+
+class EntityBridge:
+    """Names the entities nearest to each region; the vectors are only scaled to length one.
+
+    The probabilities are ``softmax(cos(v, E) / temperature)`` over the vocabulary; of the best
+    ``top_k`` those before the first below ``threshold`` are named (Fei et al., "Transferable
+    Decoding with Visual Entities for Zero-Shot Image Captioning", ICCV 2023). At the published
+    threshold of 0.4 that is two at most, and often none.
+
+    Parameters
+    ----------
+    table : EntityTable
+        The vocabulary in the space of the regions.
+    temperature : float
+        The smaller, the surer.
+    top_k : int
+        Most entities to name.
+    threshold : float
+        Least probability of an entity.
+
+    Raises
+    ------
+    ModelError
+        If the temperature is not above zero.
+    """
+
+    def __init__(
+        self,
+        table: EntityTable,
+        *,
+        temperature: float = 0.01,
+        top_k: int = 3,
+        threshold: float = 0.4,
+    ) -> None:
+        if not temperature > 0:
+            raise ModelError(f"The temperature of entities must be above 0, not {temperature}.")
+        self.table = table
+        self.temperature = temperature
+        self.top_k = top_k
+        self.threshold = threshold
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        temperature: float = 0.01,
+        top_k: int = 3,
+        threshold: float = 0.4,
+    ) -> EntityBridge:
+        """Open a bridge from files.
+
+        Parameters
+        ----------
+        files : mapping of str to path
+            ``entities``: what `EntityTable.save` wrote.
+        temperature, top_k, threshold
+            As for the class.
+
+        Raises
+        ------
+        ModelError
+            The table is missing or damaged.
+        """
+        table = EntityTable.open(files["entities"])
+        return cls(table, temperature=temperature, top_k=top_k, threshold=threshold)
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """What made the embeddings of the vocabulary."""
+        return self.table.provenance
+
+    def project(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        options: CaptionOptions | None = None,
+        patches: npt.NDArray[np.float64] | None = None,
+        progress: Progress | None = None,
+    ) -> BridgeOutput:
+        """Recognise every region, shape (n, dim); the evidence names its entities, best first."""
+        import torch
+
+        unit = checked_unit_rows(vectors, self.table.dim, "The entities have")
+        probabilities = torch.from_numpy(self._probabilities(unit))
+        evidence = []
+        for row in probabilities:
+            best, indices = row.topk(min(self.top_k, len(row)))
+            concepts = tuple(
+                (self.table.names[index], score)
+                for index, score in zip(indices.tolist(), best.tolist(), strict=True)
+                if score >= self.threshold
+            )
+            evidence.append(Evidence(concepts=concepts, score=float(row.max())))
+        return BridgeOutput(unit, tuple(evidence))
+
+    def probabilities(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probability of every name for every region, shape (n, names)."""
+        return self._probabilities(checked_unit_rows(vectors, self.table.dim, "The entities have"))
+
+    def _probabilities(self, unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        # torch's product, softmax and top-k, so that entities of equal score come in the order
+        # that the published code gives them.
+        import torch
+
+        table = torch.from_numpy(self.table.embeddings)
+        logits = torch.from_numpy(unit) @ table.T / self.temperature
+        return logits.softmax(dim=-1).numpy()

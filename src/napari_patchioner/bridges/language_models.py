@@ -1,0 +1,209 @@
+"""The two language models behind MeaCap: a scene graph parser and a sentence encoder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_patchioner.checkpoints import fit, read_settings, read_state
+from napari_patchioner.decoders import generate
+from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
+
+from .base import unit_rows
+from .meacap import read_scene_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    from tokenizers import Tokenizer
+    from torch import Tensor
+
+    from .meacap import SceneGraph
+
+# Four times GPT-2 XL's.
+_MAX_WEIGHTS = 6 * 10**9
+# Bytes; the largest published ones have a quarter of that.
+_MAX_TOKENIZER = 2**27
+_PROMPT = "Generate Scene Graph: "
+# In tokens; the published 128 of the output count the start token.
+_LONGEST_GRAPH, _GRAPHS_AT_ONCE = 128, 32
+_LONGEST_SENTENCE, _SENTENCES_AT_ONCE = 256, 128
+_TABLES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+# Left in old files by old library versions.
+_IGNORE = ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",)
+# Spaces that the published decoding takes out.
+_SPACED = (" .", " ?", " !", " ,", " n't", " 'm", " 's", " 've", " 're")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read ``config.json`` of a network; ModelError if it asks for more than one ever needs."""
+    return read_settings(folder / "config.json", _MAX_WEIGHTS)
+
+
+def read_tokenizer(folder: Path, *, longest: int, padding: str) -> Tokenizer:
+    """Read ``tokenizer.json``; long texts are cut, others padded to the longest of a batch."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if os.path.exists(path) and check_plain_file(path, ModelError) > _MAX_TOKENIZER:
+        raise ModelError(f"{path} is too large to be a tokenizer; get the model again.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise ModelError(f"{path} is missing or damaged; get the model again.") from error
+    pad_id = tokenizer.token_to_id(padding)
+    if pad_id is None:
+        raise ModelError(f"{path} has no token {padding}; it belongs to another model.")
+    tokenizer.enable_truncation(longest)
+    # Published files may ask for a fixed length, which would only cost time.
+    tokenizer.enable_padding(pad_id=pad_id, pad_token=padding, length=None)
+    return tokenizer
+
+
+class FactualParser:
+    """Parses captions to scene graphs with ``flan-t5-base-VG-factual-sg`` (Li et al. 2023).
+
+    The network generates the graph as text, greedily, up to 128 tokens. It is a T5 of 250 million
+    parameters, 1 GB in memory, and takes about a second per caption on one processor core: by
+    far the slowest part of MeaCap, so parse a caption once.
+    """
+
+    def __init__(self, model: Any, tokenizer: Tokenizer) -> None:
+        self._model = _T5(model)
+        self._tokenizer = tokenizer
+        self._end = int(model.config.eos_token_id)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> FactualParser:
+        """Open a folder in the form of the Hugging Face hub."""
+        folder = Path(folder)
+        config = read_config(folder)
+        if config.get("model_type") != "t5":
+            raise ModelError(
+                f"{folder} is not a T5 scene graph parser; use "
+                "lizhuang144/flan-t5-base-VG-factual-sg."
+            )
+        from transformers import T5Config, T5ForConditionalGeneration
+
+        with torch.device("meta"):
+            model = T5ForConditionalGeneration(T5Config(**config))
+        state = read_state(folder)
+        if "shared.weight" in state:
+            # Tables that were one in training may be left out of the file.
+            state = dict.fromkeys(_TABLES, state["shared.weight"]) | state
+        tokenizer = read_tokenizer(folder, longest=_LONGEST_GRAPH, padding="<pad>")
+        return cls(fit(model, state, source=folder, ignore=_IGNORE), tokenizer)
+
+    def parse(self, captions: Sequence[str]) -> list[SceneGraph]:
+        """Parse captions, many at a time; one graph each."""
+        return [read_scene_graph(text) for text in self.generate(captions)]
+
+    def generate(self, captions: Sequence[str]) -> list[str]:
+        """Return the graphs as the network gives them: ``( a , is , b ) , ( a , on , c )``."""
+        texts: list[str] = []
+        for start in range(0, len(captions), _GRAPHS_AT_ONCE):
+            batch = captions[start : start + _GRAPHS_AT_ONCE]
+            encoded = self._tokenizer.encode_batch([_PROMPT + caption for caption in batch])
+            tokens = torch.tensor([encoding.ids for encoding in encoded])
+            rows = generate(self._model, tokens, end=self._end, max_tokens=_LONGEST_GRAPH - 1)
+            texts += [self._tokenizer.decode(best.tokens) for best, *_ in rows]
+        for spaced in _SPACED:
+            texts = [text.replace(spaced, spaced[1:]) for text in texts]
+        return [text.strip() for text in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class _T5Cache:
+    """The encoded prefixes, and the decoder's own cache."""
+
+    states: Tensor  # (n, tokens, width)
+    mask: Tensor  # (n, tokens)
+    past: Any
+
+
+class _T5:
+    """T5 as the generation loop sees it; a prefix is a row of token ids to encode."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._padding = int(model.config.pad_token_id)
+        self.vocab_size = int(model.config.vocab_size)
+
+    def start(self, prefix: Tensor) -> tuple[Tensor, _T5Cache]:
+        """Encode the prefixes; the output begins with the padding token."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        mask = (prefix != self._padding).long()
+        states = self._model.encoder(input_ids=prefix, attention_mask=mask).last_hidden_state
+        past = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        begin = prefix.new_full(prefix.shape[:1], self._padding)
+        return self.step(begin, _T5Cache(states, mask, past))
+
+    def step(self, tokens: Tensor, cache: _T5Cache) -> tuple[Tensor, _T5Cache]:
+        """Add one more token per row."""
+        # By position, for the cache's argument has two names: past_key_values, cache since 5.24.
+        out = self._model(
+            None,  # input_ids: they are encoded already
+            cache.mask,
+            tokens[:, None],
+            None,  # decoder_attention_mask: nothing is padded
+            (cache.states,),
+            cache.past,
+            use_cache=True,
+        )
+        return out.logits[:, -1], cache
+
+    def reorder(self, cache: _T5Cache, rows: Tensor) -> _T5Cache:
+        """Take rows of everything."""
+        cache.past.reorder_cache(rows)
+        return _T5Cache(cache.states[rows], cache.mask[rows], cache.past)
+
+
+class BertSentences:
+    """Embeds texts by the mean of BERT's last states, scaled to length one.
+
+    all-MiniLM-L6-v2 (Reimers and Gurevych 2019; Apache-2.0), which MeaCap compares concepts
+    with, works so. A text beyond 256 tokens is cut.
+    """
+
+    def __init__(self, model: Any, tokenizer: Tokenizer) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def open(cls, folder: str | Path) -> BertSentences:
+        """Open a folder in the form of the Hugging Face hub."""
+        folder = Path(folder)
+        config = read_config(folder)
+        if config.get("model_type") != "bert":
+            raise ModelError(
+                f"{folder} is not a BERT sentence model; "
+                "use sentence-transformers/all-MiniLM-L6-v2."
+            )
+        from transformers import BertConfig, BertModel
+
+        model = BertModel(BertConfig(**config), add_pooling_layer=False)
+        ignore = ("pooler.*", "embeddings.position_ids")
+        longest = min(_LONGEST_SENTENCE, int(model.config.max_position_embeddings))
+        tokenizer = read_tokenizer(folder, longest=longest, padding="[PAD]")
+        return cls(fit(model, read_state(folder), source=folder, ignore=ignore), tokenizer)
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embed texts as rows of length one, shape (len(texts), dim)."""
+        parts = [np.empty((0, int(self._model.config.hidden_size)), np.float32)]
+        for start in range(0, len(texts), _SENTENCES_AT_ONCE):
+            encoded = self._tokenizer.encode_batch(list(texts[start : start + _SENTENCES_AT_ONCE]))
+            tokens = torch.tensor([encoding.ids for encoding in encoded])
+            mask = torch.tensor([encoding.attention_mask for encoding in encoded])
+            states = self._model(input_ids=tokens, attention_mask=mask).last_hidden_state
+            weights = mask[:, :, None].float()
+            parts.append(np.asarray((states * weights).sum(1) / weights.sum(1).clamp_min(1e-9)))
+        return unit_rows(np.concatenate(parts))

@@ -1,0 +1,394 @@
+"""MeaCap's bridge: retrieve captions, keep the concepts that they agree upon."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from napari_patchioner.decoders import Evidence
+from napari_patchioner.errors import ModelError
+from napari_patchioner.progress import no_progress, part
+
+from .base import BridgeOutput, unit_rows
+from .memory import MemoryBank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_patchioner.decoders import CaptionOptions
+    from napari_patchioner.progress import Progress
+
+    from .base import Scene
+
+    BoolArray = npt.NDArray[np.bool_]
+
+_MODELS = {
+    "parser": ("scene graph parser", "lizhuang144/flan-t5-base-VG-factual-sg, 1 GB"),
+    "sentences": ("sentence model", "sentence-transformers/all-MiniLM-L6-v2, 90 MB"),
+}
+# A few MB; more than a session's captions, fewer than a memory's.
+_CACHED = 16384
+# Captions parsed between two calls of progress, some seconds' work.
+_BATCH = 4
+_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMBERS = {str(number): word for number, word in enumerate(_WORDS, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class SceneGraph:
+    """The graph of one caption; everything once, in the order of mention.
+
+    Attributes
+    ----------
+    nodes : tuple of str
+        The things that are named.
+    attributes : tuple of (str, str)
+        A node and what it is: ``("dog", "black")``.
+    relations : tuple of (str, str, str)
+        Two nodes and what links them: ``("dog", "catch", "ball")``.
+    """
+
+    nodes: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    relations: tuple[tuple[str, str, str], ...] = ()
+
+
+class SceneGraphParser(Protocol):
+    """Parses captions."""
+
+    def parse(self, captions: Sequence[str]) -> list[SceneGraph]:
+        """Return one graph per caption."""
+
+
+class SentenceEncoder(Protocol):
+    """Compares words and sentences by their meaning."""
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embed texts as rows of length one, shape (len(texts), dim)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionConcept:
+    """Something that enough captions name.
+
+    Attributes
+    ----------
+    node : str
+        Its name in the scene graphs.
+    phrase : str
+        The name, after an attribute where enough captions agree on it.
+    count : int
+        How many captions name it, those that name something alike counted once more each.
+    position : float
+        Where in a caption it stands, 0 to 1: the mean over the captions in which its name stands
+        behind the first letter; 1 if there is none.
+    """
+
+    node: str
+    phrase: str
+    count: int
+    position: float
+
+
+class MeaCapBridge:
+    """Names the concepts that a region's nearest captions agree upon (MeaCap, the InvLM variant).
+
+    The nearest captions of the memory are parsed to scene graphs; nodes that mean the same are
+    counted together, those that more than two captions name stay, with an attribute if three
+    captions agree on it, in the order in which the captions name them (Zeng et al., "MeaCap:
+    Memory-Augmented Zero-shot Image Captioning", CVPR 2024). A ``ViECapDecoder`` generates the
+    sentence: it reads the concepts as its hard prompt and the vector, scaled to length one, as
+    its soft prompt.
+
+    Retrieval is one pass over the memory. The parser, a T5 of 250 million parameters, generates
+    some tens of tokens for every caption it has not parsed yet, up to five per region: about a
+    second per caption on one processor core, and most of the time taken. A caption is parsed
+    once for as long as the bridge caches it, thousands of others later.
+
+    Parameters
+    ----------
+    bank : MemoryBank
+        The captions.
+    parser : SceneGraphParser
+        Parses captions.
+    sentences : SentenceEncoder
+        Compares the names of nodes.
+    captions : int
+        How many of the nearest captions to parse.
+    concepts : int
+        How many concepts to name at most.
+    similarity : float
+        Nodes whose cosine is above this mean the same.
+
+    Raises
+    ------
+    ModelError
+        If there would be nothing to parse or to name.
+    """
+
+    def __init__(
+        self,
+        bank: MemoryBank,
+        parser: SceneGraphParser,
+        sentences: SentenceEncoder,
+        *,
+        captions: int = 5,
+        concepts: int = 4,
+        similarity: float = 0.55,
+    ) -> None:
+        if captions < 1 or concepts < 1:
+            raise ModelError("MeaCap must read at least one caption and name at least one concept.")
+        self.bank = bank
+        self.parser = parser
+        self.sentences = sentences
+        self.captions, self.concepts, self.similarity = captions, concepts, similarity
+        self._graphs: dict[str, SceneGraph] = {}
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        captions: int = 5,
+        concepts: int = 4,
+        similarity: float = 0.55,
+    ) -> MeaCapBridge:
+        """Open the memory and the two language models.
+
+        Parameters
+        ----------
+        files : mapping of str to Path
+            ``bank``, the folder of a memory; ``parser`` and ``sentences``, folders in the form
+            of the Hugging Face hub with a ``tokenizer.json``.
+        captions, concepts, similarity
+            See the class.
+
+        Raises
+        ------
+        ModelError
+            A folder is missing (the message names what to get), damaged, or of another model.
+        """
+        for role, (name, source) in _MODELS.items():
+            folder = files.get(role)
+            if folder is None or not folder.is_dir():
+                where = "" if folder is None else f" in {folder}"
+                raise ModelError(
+                    f"MeaCap needs a {name}, which is not there{where}: "
+                    f"get {source}, and give its folder as '{role}'."
+                )
+        bank = MemoryBank.open(files["bank"])
+        from .language_models import BertSentences, FactualParser
+
+        return cls(
+            bank,
+            FactualParser.open(files["parser"]),
+            BertSentences.open(files["sentences"]),
+            captions=captions,
+            concepts=concepts,
+            similarity=similarity,
+        )
+
+    def project(
+        self,
+        vectors: npt.NDArray[np.float32],
+        grid: Scene,
+        *,
+        options: CaptionOptions | None = None,
+        patches: npt.NDArray[np.float64] | None = None,
+        progress: Progress | None = None,
+    ) -> BridgeOutput:
+        """Scale each row of ``vectors``, shape (n, dim), to length one and name its concepts.
+
+        A concept's weight is the share of the captions parsed that name it.
+        """
+        unit, progress = unit_rows(vectors), progress or no_progress
+        neighbours = self.bank.nearest(unit, self.captions, progress=part(progress, 0.0, 0.1))
+        if len(self._graphs) > _CACHED:
+            self._graphs.clear()
+        captions = dict.fromkeys(caption for near in neighbours for caption, _ in near)
+        new = [caption for caption in captions if caption not in self._graphs]
+        for start in range(0, len(new), _BATCH):
+            progress(0.1 + 0.9 * start / len(new), f"parsing {len(new)} captions")
+            batch = new[start : start + _BATCH]
+            self._graphs.update(zip(batch, self.parser.parse(batch), strict=True))
+        evidence = tuple(self._evidence([caption for caption, _ in near]) for near in neighbours)
+        return BridgeOutput(unit, evidence, neighbours)
+
+    def _evidence(self, captions: list[str]) -> Evidence:
+        """Find what the captions of one region agree upon."""
+        concepts = concepts_of_captions(
+            captions,
+            [self._graphs[caption] for caption in captions],
+            self.sentences,
+            similarity=self.similarity,
+        )
+        shares = [(item.phrase, min(item.count / len(captions), 1.0)) for item in concepts]
+        return Evidence(concepts=tuple(shares[: self.concepts]))
+
+
+def concepts_of_captions(
+    captions: Sequence[str],
+    graphs: Sequence[SceneGraph],
+    encoder: SentenceEncoder,
+    *,
+    similarity: float = 0.55,
+    more_than: int = 2,
+    attribute_count: int = 3,
+) -> tuple[CaptionConcept, ...]:
+    """Find what captions agree upon: the filter of MeaCap (Zeng et al., CVPR 2024).
+
+    Nodes are ranked by how many captions have them, those mentioned earlier first among equals.
+    A node takes in the nodes that are like it, unless a better ranked node is like it already.
+
+    Parameters
+    ----------
+    captions : sequence of str
+        The nearest captions of a memory.
+    graphs : sequence of SceneGraph
+        One per caption.
+    encoder : SentenceEncoder
+        Compares the names of nodes.
+    similarity : float
+        Names whose cosine is above this are alike.
+    more_than : int
+        A node stays if its count is above this.
+    attribute_count : int
+        An attribute goes before the name if at least as many captions have it; the first such.
+
+    Returns
+    -------
+    tuple of CaptionConcept
+        By their position in the captions; among equals by rank, a node being followed by those
+        it is related to.
+
+    Notes
+    -----
+    Two particulars of the published code are kept, because they decide which words come out: a
+    node that is like others, but like none that took nodes in, stays with its own count; its
+    attributes are added up with theirs all the same, in the order of the ranks.
+    """
+    ranked = Counter(node for graph in graphs for node in graph.nodes).most_common()
+    if not ranked:
+        return ()
+    names = [name for name, _ in ranked]
+    vectors = encoder.encode(names)
+    # Which names are alike, shape (n, n); none is like itself.
+    alike = np.asarray(vectors @ vectors.T > similarity)
+    np.fill_diagonal(alike, False)
+    first = alike.any(axis=1) & ~np.tril(alike).any(axis=1)
+    taken: BoolArray = np.any(alike[first], axis=0)
+    own = np.array([count for _, count in ranked])
+    counts = np.where(first, own + alike @ own, own)
+    attributes, related = _gathered(names, graphs, alike)
+    kept = [rank for rank in np.flatnonzero(~taken).tolist() if counts[rank] > more_than]
+    # For every node taken in, the best ranked node like it that stays.
+    homes: dict[str, str] = {}
+    for rank, like in _pairs(alike & ~taken):
+        if taken[rank]:
+            homes.setdefault(names[rank], names[like])
+    concepts: dict[str, CaptionConcept] = {}
+    for rank in kept:
+        name = names[rank]
+        agreed = [word for word, count in attributes[rank].items() if count >= attribute_count]
+        phrase = f"{agreed[0]} {name}" if agreed else name
+        position = relative_position(name, captions)
+        concepts[name] = CaptionConcept(name, phrase, int(counts[rank]), position)
+    order = dict.fromkeys(
+        name
+        for rank in kept
+        for name in (names[rank], *(homes.get(other, other) for other in related[rank]))
+        if name in concepts
+    )
+    return tuple(sorted((concepts[name] for name in order), key=lambda concept: concept.position))
+
+
+def relative_position(name: str, captions: Sequence[str]) -> float:
+    """Return where captions name something, 0 to 1; those that begin with it do not count.
+
+    Examples
+    --------
+    >>> relative_position("dog", ["A dog.", "dog", "A cat and a dog."])
+    0.541...
+    """
+    positions = [caption.find(name) / len(caption) for caption in captions if caption]
+    inside = [position for position in positions if position > 0]
+    return float(np.mean(inside)) if inside else 1.0
+
+
+def _gathered(
+    names: Sequence[str], graphs: Sequence[SceneGraph], alike: BoolArray
+) -> tuple[list[Counter[str]], list[dict[str, None]]]:
+    """Attributes and related nodes of every node, with those of the nodes like it."""
+    rank_of = {name: rank for rank, name in enumerate(names)}
+    attributes: list[Counter[str]] = [Counter() for _ in names]
+    related: list[dict[str, None]] = [{} for _ in names]
+    for graph in graphs:
+        for node, attribute in graph.attributes:
+            attributes[rank_of[node]][attribute] += 1
+        for subject, _, other in graph.relations:
+            related[rank_of[subject]][other] = None
+    for rank, like in _pairs(alike):
+        attributes[rank].update(attributes[like])
+        related[rank].update(related[like])
+    return attributes, related
+
+
+def _pairs(alike: BoolArray) -> Iterator[tuple[int, int]]:
+    """Pairs of ranks, row by row."""
+    yield from zip(*(ranks.tolist() for ranks in np.nonzero(alike)), strict=True)
+
+
+def read_scene_graph(text: str) -> SceneGraph:
+    """Read a graph in the notation of the FACTUAL parsers.
+
+    Parameters
+    ----------
+    text : str
+        ``( subject , predicate , object ) , ( ... )``. The predicate ``is`` gives an attribute,
+        and so do pairs; a digit from 2 to 9 as the third part becomes a word. Where a fact has
+        more than three parts the inner ones are the predicate. A single name is a graph of one
+        node if it stands alone, and nothing otherwise.
+
+    Returns
+    -------
+    SceneGraph
+        Empty parts are left out, as are the facts they leave without a subject.
+
+    Examples
+    --------
+    >>> graph = read_scene_graph("( pigs, is, 2), (pigs, fly on, sky )")
+    >>> graph.nodes, graph.attributes, graph.relations
+    (('pigs', 'sky'), (('pigs', 'two'),), (('pigs', 'fly on', 'sky'),))
+    """
+    for sign in "(),":
+        text = text.replace(sign, f" {sign} ")
+    facts = [
+        tuple(
+            " ".join(item.split()) for item in segment.replace("(", "").replace(")", "").split(",")
+        )
+        for segment in " ".join(text.split()).split(") , (")
+    ]
+    nodes: dict[str, None] = {}
+    attributes: dict[tuple[str, str], None] = {}
+    relations: dict[tuple[str, str, str], None] = {}
+    for fact in facts:
+        if len(fact) == 1 and len(facts) > 1:
+            continue
+        subject, *middle, last = fact if len(fact) > 1 else (*fact, "")
+        if len(fact) == 3:
+            last = _NUMBERS.get(last, last)
+        is_attribute = not middle or middle == ["is"]
+        nodes |= dict.fromkeys(filter(None, [subject] if is_attribute else [subject, last]))
+        if not (subject and last):
+            continue
+        if is_attribute:
+            attributes[subject, last] = None
+        else:
+            relations[subject, " ".join(middle), last] = None
+    return SceneGraph(tuple(nodes), tuple(attributes), tuple(relations))

@@ -1,0 +1,106 @@
+"""Captions, the evidence for them, and what every decoder can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from .options import CaptionOptions
+
+Verdict: TypeAlias = Literal["sure", "unsure", "appearance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption of one region.
+
+    Attributes
+    ----------
+    text : str
+        The sentence or phrase.
+    score : float
+        How far to trust it, 0 to 1: a calibrated probability where the model has one, else
+        the geometric mean of the token probabilities.
+    log_probability : float
+        Mean log-probability of the tokens, the end token included.
+    token_log_probabilities : tuple of float
+        One per token.
+    alternatives : tuple of str
+        Other captions, best first.
+    neighbours : tuple of (str, float)
+        Nearest memory sentences and their cosine similarity, best first.
+    concepts : tuple of (str, float)
+        Names the model considered for the region and their weights, best first.
+    verdict : {"sure", "unsure", "appearance"}
+        Whether the text names something, hedges, or only describes what can be measured.
+    problem : str, optional
+        Which constraint could not be met, in a sentence or two for people.
+    """
+
+    text: str
+    score: float
+    log_probability: float = 0.0
+    token_log_probabilities: tuple[float, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    neighbours: tuple[tuple[str, float], ...] = ()
+    concepts: tuple[tuple[str, float], ...] = ()
+    verdict: Verdict = "sure"
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was recognised in one region, for decoders that may name nothing else.
+
+    Attributes
+    ----------
+    concepts : tuple of (str, float)
+        Candidate names and their probabilities, best first.
+    attributes : mapping of str to float
+        Measured adjectives (``"red"``, ``"striped"``, ``"plural"``...) and their strength, 0 to 1.
+    score : float
+        Calibrated probability that the first concept is right.
+    verdict : {"sure", "unsure", "appearance"}
+        What the caption may be: a name, a hedge, or a description of the appearance.
+    text : str, optional
+        A ready description that replaces decoding, where words come from measurement alone.
+    """
+
+    concepts: tuple[tuple[str, float], ...] = ()
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    score: float = 0.0
+    verdict: Verdict = "sure"
+    text: str | None = None
+
+
+class Decoder(Protocol):
+    """Generates captions from vectors."""
+
+    def decode(
+        self,
+        vectors: npt.NDArray[np.float32],
+        options: CaptionOptions | None = None,
+        *,
+        evidence: Sequence[Evidence] | None = None,
+        **changes: Any,
+    ) -> list[Caption]:
+        """Caption every row of ``vectors``, shape (n, d), all rows together.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (n, d)
+            What a bridge made of the pooled embeddings.
+        options : CaptionOptions, optional
+            Length of the search and constraints on the text; the decoder's own by default. A
+            caption that does not hold all of ``must_include`` says so in its ``problem``.
+        evidence : sequence of Evidence, optional
+            What was recognised in each region, for decoders that read it.
+        **changes
+            Single options by name, which replace those of ``options``.
+        """

@@ -1,0 +1,127 @@
+"""The ClipCap decoder: a vector becomes a soft prompt for GPT-2, and nothing else is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .bpe import Gpt2Tokenizer
+from .gpt import MapperConfig
+from .gpt_decoder import PromptDecoder
+from .published import PublishedGpt, mapper_names, open_prefix_gpt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from .caption import Evidence
+    from .gpt import PrefixGPT
+
+
+class ClipCapDecoder(PromptDecoder):
+    """Captions vectors with GPT-2; a caption ends with its first full stop.
+
+    Greedy and beam search are those of the ClipCap authors; Patch-ioner's evaluation draws tokens
+    at random instead (nucleus sampling, p = 0.8), which no two runs repeat and which is left out.
+
+    Parameters
+    ----------
+    model : PrefixGPT
+        GPT-2 with ClipCap's MLP or transformer mapper; moved to evaluation mode.
+    tokenizer : Gpt2Tokenizer
+        GPT-2's.
+    tidy : bool
+        Close gaps before punctuation; False gives the words as the published code spells them.
+
+    Raises
+    ------
+    ModelError
+        If the model knows fewer tokens than the tokenizer.
+    """
+
+    default_tokens = 67
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        heads: int = 12,
+        mapper_heads: int = 8,
+        tidy: bool = True,
+    ) -> ClipCapDecoder:
+        """Open a decoder from files.
+
+        Parameters
+        ----------
+        files : mapping of str to path
+            ``weights``: the published checkpoint (keys ``clip_project.*`` and ``gpt.*``), or what
+            `PrefixGPT.save` wrote. ``tokenizer``: a folder with GPT-2's ``vocab.json`` and
+            ``merges.txt``.
+        heads, mapper_heads : int
+            Attention heads of GPT-2 and of a transformer mapper, which a checkpoint does not state.
+        tidy
+            As for the class.
+
+        Raises
+        ------
+        ModelError
+            A file is missing, damaged, or does not fit.
+        """
+        model = open_prefix_gpt(
+            files["weights"],
+            lambda state, source: prefix_gpt_from_clipcap(
+                state, heads=heads, mapper_heads=mapper_heads, source=source
+            ),
+        )
+        return cls(model, Gpt2Tokenizer(files["tokenizer"]), tidy=tidy)
+
+    def _ends(self) -> tuple[int, ...]:
+        return (self.tokenizer.stop,)
+
+    def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
+        return list(self.model.embed_prefix(vectors))
+
+
+def prefix_gpt_from_clipcap(
+    state: Mapping[str, Tensor],
+    *,
+    heads: int = 12,
+    mapper_heads: int = 8,
+    source: object = "The ClipCap checkpoint",
+) -> PrefixGPT:
+    """Build a decoder from the state dictionary of a published ClipCap checkpoint.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Keys ``gpt.*`` and either ``clip_project.model.{0,2}.*`` (MLP) or
+        ``clip_project.{linear,prefix_const,transformer}.*``.
+    heads, mapper_heads : int
+        Attention heads of GPT-2 and of a transformer mapper, which the weights do not state.
+    source : object
+        Where the weights came from, for messages.
+
+    Returns
+    -------
+    PrefixGPT
+        In evaluation mode, single precision, without gradients.
+
+    Raises
+    ------
+    ModelError
+        Weights are missing, left over, of another shape or not finite; they are named.
+    """
+    names = (
+        ("clip_project.model.0.{kind}", "prefix.0.{kind}"),
+        ("clip_project.model.2.{kind}", "prefix.2.{kind}"),
+        *mapper_names("clip_project"),
+    )
+    published = PublishedGpt(state, gpt="gpt", prefix=names, source=source)
+    if "prefix.constants" in published.state:
+        return published.build_with_mapper(heads, mapper_heads)
+    hidden, dim = published.shape("prefix.0.weight")
+    numbers, _ = published.shape("prefix.2.weight")
+    mapper = MapperConfig("mlp", hidden=hidden)
+    return published.build(heads=heads, dim=dim, numbers=numbers, mapper=mapper)

@@ -1,0 +1,145 @@
+"""The DeCap prefix decoder: one linear layer, a small GPT-2, CLIP's word pieces."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .bpe import ClipTokenizer
+from .gpt_decoder import GptDecoder
+from .published import PublishedGpt, open_prefix_gpt
+from .search.beam import SearchOptions
+from .search.constraints import caption_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from .caption import Caption, Evidence
+    from .gpt import PrefixGPT
+    from .options import CaptionOptions
+
+# CLIP's word pieces leave "a dog , a child 's toy".
+_LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)|(?<=\() ")
+
+
+class DeCapDecoder(GptDecoder):
+    """Captions vectors in CLIP's or Talk2DINO's text space.
+
+    Behind a memory bridge it is DeCap. CapDec and CLOSE are the same decoder trained on noisy
+    text embeddings: put it behind a `NormalizeBridge`, which only scales to length one.
+
+    Parameters
+    ----------
+    model : PrefixGPT
+        The trained decoder; moved to evaluation mode.
+    tokenizer : ClipTokenizer
+        CLIP's. The model's vocabulary may be larger (GPT-2's 50,257 in published decoders):
+        the ids above are never generated.
+    length_penalty : float
+        0 compares sentences by the sum of log-probabilities, 1 by their mean.
+    tidy : bool
+        Close the gaps CLIP's word pieces leave before punctuation; False gives the words as the
+        published code spells them.
+
+    Raises
+    ------
+    ModelError
+        If the model knows fewer tokens than the tokenizer.
+    """
+
+    tokenizer: ClipTokenizer
+
+    def __init__(
+        self,
+        model: PrefixGPT,
+        tokenizer: ClipTokenizer,
+        *,
+        length_penalty: float = 1.0,
+        tidy: bool = True,
+    ) -> None:
+        super().__init__(model, tokenizer, tidy=tidy)
+        self.search = SearchOptions(length_penalty=length_penalty)
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        heads: int = 4,
+        length_penalty: float = 1.0,
+        tidy: bool = True,
+    ) -> DeCapDecoder:
+        """Open a decoder from files.
+
+        Parameters
+        ----------
+        files : mapping of str to path
+            ``weights``: the published checkpoint (keys ``decoder.transformer.*`` and
+            ``clip_project.model.0.*``), or what `PrefixGPT.save` wrote. ``merges``: CLIP's
+            ``bpe_simple_vocab_16e6.txt.gz`` or ``merges.txt``.
+        heads : int
+            Attention heads, which a checkpoint does not state.
+        length_penalty, tidy
+            As for the class.
+
+        Raises
+        ------
+        ModelError
+            A file is missing, damaged, or does not fit.
+        """
+        model = open_prefix_gpt(
+            files["weights"],
+            lambda state, source: prefix_gpt_from_decap(state, heads=heads, source=source),
+        )
+        tokenizer = ClipTokenizer(files["merges"])
+        return cls(model, tokenizer, length_penalty=length_penalty, tidy=tidy)
+
+    def _decode(
+        self, vectors: Tensor, evidence: Sequence[Evidence] | None, options: CaptionOptions
+    ) -> list[Caption]:
+        max_tokens = self.default_tokens if options.max_tokens is None else options.max_tokens
+        max_tokens = min(max_tokens, self.model.longest)
+        return caption_rows(self.model, vectors, self._token_text, options, max_tokens)
+
+    def _ends(self) -> tuple[int, ...]:
+        return (self.tokenizer.end,)
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        """Spell the tokens before the end, without the start token or the final stop."""
+        special = (self.tokenizer.start, self.tokenizer.end)
+        text = self.tokenizer.decode(token for token in tokens if token not in special)
+        return (_LOOSE.sub("", text) if self.tidy else text).strip(" .")
+
+
+def prefix_gpt_from_decap(
+    state: Mapping[str, Tensor], *, heads: int = 4, source: object = "The DeCap checkpoint"
+) -> PrefixGPT:
+    """Build a decoder from the state dictionary of a published DeCap checkpoint.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Keys ``decoder.transformer.*`` and ``clip_project.model.0.*``. ``decoder.lm_head.weight``
+        may be present and is not read: the architecture ties it to the token embedding.
+    heads : int
+        Attention heads, which the weights do not state; the published decoders have 4.
+    source : object
+        Where the weights came from, for messages.
+
+    Returns
+    -------
+    PrefixGPT
+        In evaluation mode, single precision, without gradients.
+
+    Raises
+    ------
+    ModelError
+        Weights are missing, left over, of another shape or not finite; they are named.
+    """
+    names = (("clip_project.model.0.{kind}", "prefix.{kind}"),)
+    published = PublishedGpt(state, gpt="decoder", prefix=names, source=source)
+    numbers, dim = published.shape("prefix.weight")
+    return published.build(heads=heads, dim=dim, numbers=numbers)

@@ -1,0 +1,244 @@
+"""What the published decoders share: a GPT that goes on from a prompt, and a tokenizer."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_patchioner.errors import ModelError
+
+from .options import CaptionOptions
+from .search.automaton import Spelling
+from .search.beam import SearchOptions
+from .search.constraints import TokenText, caption_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from .bpe import Gpt2Tokenizer
+    from .caption import Caption, Evidence
+    from .gpt import Cache, PrefixGPT
+
+DEFAULTS = CaptionOptions(beams=1, alternatives=0)
+"""What a decoder does unless it is asked for something else."""
+
+_GAP = re.compile(r"\s+(?=[,.;:!?)])")
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back."""
+
+    size: int
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text."""
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Text of token ids."""
+
+    def pieces(self) -> list[bytes]:
+        """Return what each token adds to a text."""
+
+
+class GptDecoder(ABC):
+    """Captions vectors with a `PrefixGPT`; subclasses say what is read before the caption.
+
+    ``rows_at_once`` sentences are under way at the same time. ``tidy=False`` gives the words as
+    the published code spells them.
+    """
+
+    default_tokens: ClassVar[int] = 30
+    sentences_at_once: ClassVar[int] = 2**30
+    search = SearchOptions()
+
+    def __init__(self, model: PrefixGPT, tokenizer: Tokenizer, *, tidy: bool = True) -> None:
+        if model.vocab_size < tokenizer.size:
+            raise ModelError(
+                f"The decoder knows {model.vocab_size} tokens and its tokenizer {tokenizer.size}; "
+                "use the tokenizer the decoder was trained with."
+            )
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.tidy = tidy
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """What the decoder was trained behind, such as the hash of a projection."""
+        return self.model.notes
+
+    def decode(
+        self,
+        vectors: npt.NDArray[np.float32],
+        options: CaptionOptions | None = None,
+        *,
+        evidence: Sequence[Evidence] | None = None,
+        **changes: Any,
+    ) -> list[Caption]:
+        """Caption every row of ``vectors``, shape (n, d); see :class:`Decoder`.
+
+        Captions are no longer than the model has positions for.
+        """
+        options = (options or DEFAULTS).changed(changes)
+        weight = self.model.tokens.weight
+        inputs = torch.as_tensor(vectors, dtype=weight.dtype, device=weight.device)
+        size = max(1, self.sentences_at_once // options.beams)
+        captions: list[Caption] = []
+        for start in range(0, len(inputs), size):
+            rows = slice(start, start + size)
+            captions += self._decode(inputs[rows], evidence and evidence[rows], options)
+        return captions
+
+    @abstractmethod
+    def _decode(
+        self, vectors: Tensor, evidence: Sequence[Evidence] | None, options: CaptionOptions
+    ) -> list[Caption]:
+        """Caption a few rows."""
+
+    @abstractmethod
+    def _text(self, tokens: Sequence[int]) -> str:
+        """Clean text of a sentence."""
+
+    @abstractmethod
+    def _ends(self) -> tuple[int, ...]:
+        """Tokens that end a sentence."""
+
+    def _encode_inside(self, phrase: str) -> list[int]:
+        """Tokens of a phrase within a sentence."""
+        return self.tokenizer.encode(phrase)
+
+    @cached_property
+    def _token_text(self) -> TokenText:
+        """How this decoder spells and searches."""
+        bias = None
+        if self.model.vocab_size > self.tokenizer.size:
+            # What the tokenizer cannot spell is forbidden.
+            bias = self.model.tokens.weight.new_zeros(self.model.vocab_size)
+            bias[self.tokenizer.size :] = -torch.inf
+        return TokenText(
+            spelling=Spelling(self.tokenizer.pieces(), self.model.vocab_size),
+            ends=self._ends(),
+            encode=self._encode_inside,
+            text_of=self._text,
+            search=self.search,
+            bias=bias,
+        )
+
+
+class PromptDecoder(GptDecoder):
+    """What ViECap and ClipCap share: a prompt, GPT-2, and a full stop at the end.
+
+    With several beams, finished sentences compete with the others as in ClipCap's search.
+    """
+
+    # GPT-2 small caches 6 MB for each of 86 positions.
+    sentences_at_once = 64
+    search = SearchOptions(endings="compete")
+    tokenizer: Gpt2Tokenizer
+
+    @abstractmethod
+    def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
+        """Embedded prompts, each of shape (length, width)."""
+
+    @torch.inference_mode()
+    def _decode(
+        self, vectors: Tensor, evidence: Sequence[Evidence] | None, options: CaptionOptions
+    ) -> list[Caption]:
+        prompted = Prompted(self.model, self._prompts(vectors, evidence))
+        room = self.model.config.positions - prompted.longest + 1
+        if room < 1:
+            raise ModelError(
+                f"A prompt of {prompted.longest} tokens leaves the decoder no room for a caption; "
+                "use a vocabulary of shorter names."
+            )
+        rows = torch.arange(len(vectors), device=vectors.device)
+        max_tokens = min(options.max_tokens or self.default_tokens, room)
+        return caption_rows(prompted, rows, self._token_text, options, max_tokens)
+
+    @torch.inference_mode()
+    def perplexity(self, texts: Sequence[str]) -> list[float]:
+        """How surprising GPT-2 finds texts by themselves, without any prompt; lower is better.
+
+        The exponential of the mean loss of every token but the first; not a number for a text of
+        one token. The published code gives this as a score.
+        """
+        perplexities = []
+        for text in texts:
+            tokens = torch.tensor([self.tokenizer.encode(text)], dtype=torch.long)
+            tokens = tokens[:, : self.model.config.positions].to(self.model.tokens.weight.device)
+            hidden, _ = self.model.run(self.model.tokens(tokens))
+            logits = self.model.head(hidden[0, :-1])
+            perplexities.append(float(functional.cross_entropy(logits, tokens[0, 1:]).exp()))
+        return perplexities
+
+    def _encode_inside(self, phrase: str) -> list[int]:
+        return self.tokenizer.encode(f" {phrase}")
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        if self.tidy:
+            return tidy_sentence(self.tokenizer.decode(tokens, special=False))
+        return self.tokenizer.decode(tokens)
+
+
+class Prompted:
+    """A GPT whose rows each go on from a prompt of their own, of shape (length, width).
+
+    Rows of different lengths are padded in front; no position attends to the padding and positions
+    count from behind it, so that a row gets the caption it would get alone.
+    """
+
+    def __init__(self, model: PrefixGPT, prompts: Sequence[Tensor]) -> None:
+        self.model = model
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=prompts[0].device)
+        self.longest = int(lengths.max())
+        self.padding = self.longest - lengths
+        self.embedded = torch.stack(
+            [functional.pad(prompt, (0, 0, self.longest - len(prompt), 0)) for prompt in prompts]
+        )
+        self.vocab_size = model.vocab_size
+
+    def start(self, prefix: Tensor) -> tuple[Tensor, tuple[Cache, Tensor | None]]:
+        """Logits of the first token after the prompts numbered ``prefix``, shape (n,)."""
+        padding = self.padding[prefix] if bool(self.padding[prefix].any()) else None
+        hidden, cache = self.model.run(self.embedded[prefix], padding=padding)
+        return self.model.head(hidden[:, -1]), (cache, padding)
+
+    def step(
+        self, tokens: Tensor, cache: tuple[Cache, Tensor | None]
+    ) -> tuple[Tensor, tuple[Cache, Tensor | None]]:
+        """Logits after one more token each, ``tokens`` of shape (n,)."""
+        past, padding = cache
+        hidden, past = self.model.run(self.model.tokens(tokens)[:, None], past, padding)
+        return self.model.head(hidden[:, -1]), (past, padding)
+
+    def reorder(
+        self, cache: tuple[Cache, Tensor | None], rows: Tensor
+    ) -> tuple[Cache, Tensor | None]:
+        """Take the given rows of the cache, in that order, repeats allowed."""
+        past, padding = cache
+        return self.model.reorder(past, rows), None if padding is None else padding[rows]
+
+
+def tidy_sentence(text: str) -> str:
+    """Return a sentence as people write it: no gaps before punctuation, no lone full stop.
+
+    Control characters and bytes that are no letters are left out.
+
+    Examples
+    --------
+    >>> tidy_sentence(" A dog on a  beach .")
+    'A dog on a beach.'
+    >>> tidy_sentence(".")
+    ''
+    """
+    readable = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    tidy = _GAP.sub("", readable.replace("\ufffd", ""))
+    return tidy if any(letter.isalnum() for letter in tidy) else ""

@@ -1,0 +1,417 @@
+"""Captions in which every name and adjective has evidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_patchioner.decoders.caption import Caption, Evidence, Verdict
+from napari_patchioner.decoders.gpt import PrefixGPT
+from napari_patchioner.decoders.options import CaptionOptions
+from napari_patchioner.decoders.search.automaton import Spelling
+from napari_patchioner.decoders.search.beam import SearchOptions, caption_of, generate
+from napari_patchioner.decoders.search.constraints import (
+    TokenText,
+    caption_rows,
+    constrained_search,
+    missing_words,
+)
+from napari_patchioner.errors import ModelError
+
+from .grammar import GroundedGrammar
+from .relations import Grounds, Relations, Selection
+from .texts import hedge, name_with_article, with_length, without_words
+from .vocabulary import (
+    ADJECTIVES,
+    ATTRIBUTES,
+    END,
+    PLACES,
+    QUANTITIES,
+    Concept,
+    Words,
+    load_concepts,
+    load_embeddings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from napari_patchioner.decoders.search.beam import Hypothesis
+
+    Floats = npt.NDArray[np.float32]
+
+DEFAULTS = CaptionOptions(beams=4, alternatives=0, max_tokens=30)
+"""What the decoder does unless it is asked for something else."""
+
+CLOSENESS = 5.0
+"""What similarity to the region counts against one unit of mean log-probability."""
+
+DETAIL = 0.3
+"""What each measured adjective or number counts, and each place people agree on."""
+
+COMPANY = 1.0
+"""What each thing counts that has grounds and is named."""
+
+MEASURED_BIAS = 2.0
+"""Log-odds added to measured adjectives and numbers, so that beams do not lose them."""
+
+MIN_SHARE = 0.05
+"""A candidate below this share of the first one's probability is no alternative caption."""
+
+STILL_SURE = 0.5
+"""With this share of what is left a name needs no hedge after a better one was excluded."""
+
+# More than there ever are: they are counted once the excluded ones are gone.
+_ALL = 99
+
+
+class GroundedDecoder:
+    """Captions regions with names and adjectives that have evidence, and with no others.
+
+    Parameters
+    ----------
+    model : PrefixGPT
+        Reads ``[text vector | attribute strengths]``, generates tokens of the vocabulary.
+    concepts : sequence of Concept
+        What can be named.
+    embeddings : ndarray of float32, shape (concepts, d)
+        Their text embeddings, of unit length.
+    relations : Relations
+        Which plain relations hold between which things.
+
+    Raises
+    ------
+    ModelError
+        If the parts do not belong together.
+    """
+
+    def __init__(
+        self,
+        model: PrefixGPT,
+        concepts: Sequence[Concept],
+        embeddings: Floats,
+        relations: Relations,
+    ) -> None:
+        self.model = model
+        self.words = Words(concepts)
+        self.embeddings = np.asarray(embeddings, np.float32)
+        self.selection = Selection(self.words, relations, self.embeddings)
+        self.grammar = GroundedGrammar(self.words, relations)
+        self._concepts = {concept.name: concept for concept in concepts}
+        measured = [self.words.id(word) for word in (*ADJECTIVES, *QUANTITIES)]
+        self._details = {*measured, *(self.words.id(word) for word in PLACES)}
+        bias = torch.zeros(len(self.words))
+        bias[measured] = MEASURED_BIAS
+        spelling, ends = Spelling(self.words.pieces()), (self.words.id(END),)
+        self._plain = TokenText(spelling, ends, self.words.encode, self.words.text)
+        self._grounded = replace(self._plain, bias=bias, goal_length_penalty=1.0)
+        dim = self.embeddings.shape[1] + len(ATTRIBUTES)
+        if len(self.words) != model.vocab_size or dim != model.config.prefix_dim:
+            raise ModelError(
+                f"The decoder knows {model.vocab_size} tokens and reads vectors of length "
+                f"{model.config.prefix_dim}, but these concepts make {len(self.words)} and {dim}; "
+                "use files that were made together."
+            )
+
+    @classmethod
+    def open(cls, folder: str | Path) -> GroundedDecoder:
+        """Read ``concepts.json``, ``text.safetensors``, ``decoder.json``, ``decoder.safetensors``.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing, damaged, or made with other concepts than the rest.
+        """
+        folder = Path(folder)
+        concepts = load_concepts(folder / "concepts.json")
+        embeddings = load_embeddings(folder / "text.safetensors")
+        try:
+            record = json.loads((folder / "decoder.json").read_text("utf8"))
+            trained_with, relations = record["concepts"], Relations.from_json(record["relations"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{folder / 'decoder.json'} cannot be read ({error}); install the package again."
+            ) from error
+        if trained_with != [concept.name for concept in concepts]:
+            raise ModelError(
+                f"The decoder in {folder} was trained with other concepts; train it again."
+            )
+        return cls(PrefixGPT.open(folder / "decoder.safetensors"), concepts, embeddings, relations)
+
+    def decode(
+        self,
+        vectors: Floats,
+        options: CaptionOptions | None = None,
+        *,
+        evidence: Sequence[Evidence] | None = None,
+        **changes: Any,
+    ) -> list[Caption]:
+        """Caption every row, all rows together; see :class:`Decoder`.
+
+        For a region that is "sure" the caption is a phrase that names its first concept and
+        nothing without evidence; where it is "unsure" a hedge; else the evidence's own text.
+        Without evidence the language model may generate anything it knows.
+
+        Excluded names are ruled out before anything is chosen, and the rest is as probable as it
+        is without them. Required words are taken on a person's word and named beside what was
+        recognised, or alone. A label is a name alone; a sentence says no more than a phrase.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (n, d + attributes)
+            Unit mixture of concept embeddings, then attribute strengths in the order of
+            ``ATTRIBUTES``.
+        options, evidence, **changes
+            As for :class:`Decoder`; a token is a word or a name.
+
+        Raises
+        ------
+        ModelError
+            If there is not one evidence per row, or a required word is not in the vocabulary.
+        """
+        options = (options or DEFAULTS).changed(changes)
+        options = replace(options, beams=max(options.beams, 1))
+        vectors = np.asarray(vectors, np.float32)
+        if evidence is not None and len(evidence) != len(vectors):
+            raise ModelError(
+                f"There are {len(vectors)} vectors but {len(evidence)} evidences; give one each."
+            )
+        max_tokens = 30 if options.max_tokens is None else options.max_tokens
+        max_tokens = min(max_tokens, self.model.longest)
+        if evidence is None:
+            inputs = torch.from_numpy(vectors)
+            return caption_rows(self.model, inputs, self._plain, options, max_tokens)
+        return self._decode(vectors, evidence, options, max_tokens)
+
+    def _decode(
+        self,
+        vectors: Floats,
+        evidence: Sequence[Evidence],
+        options: CaptionOptions,
+        max_tokens: int,
+    ) -> list[Caption]:
+        """Caption rows with evidence; what cannot include the required words goes without them."""
+        required = [self.words.encode(phrase) for phrase in options.must_include]
+        permitted = [_permitted(item, options) for item in evidence]
+        attempts = [self._attempts(item, options, required) for item in permitted]
+        hypotheses: list[list[Hypothesis]] = [[] for _ in permitted]
+        for turn in range(max(map(len, attempts), default=0)):
+            rows = [
+                row
+                for row, grounds in enumerate(attempts)
+                if len(grounds) > turn and not hypotheses[row]
+            ]
+            if rows:
+                grounds = [attempts[row][turn] for row in rows]
+                results = self._search(vectors[rows], grounds, options, max_tokens)
+                for row, result in zip(rows, results, strict=True):
+                    hypotheses[row] = result
+        captions = [
+            self._caption(item, vector, sentences, options, required)
+            for item, vector, sentences in zip(permitted, vectors, hypotheses, strict=True)
+        ]
+        failed = [row for row, caption in enumerate(captions) if caption is None]
+        if failed and options.must_include:
+            without = replace(options, must_include=())
+            spare = self._decode(
+                vectors[failed], [evidence[r] for r in failed], without, max_tokens
+            )
+            for row, caption in zip(failed, spare, strict=True):
+                problem = caption.problem or missing_words(options)
+                captions[row] = replace(caption, problem=problem)
+        problem = "Nothing can be said of this region without these words; take one back."
+        return [
+            Caption("", item.score, concepts=item.concepts[:3], verdict="unsure", problem=problem)
+            if caption is None
+            else replace(caption, concepts=item.concepts[:3])
+            for item, caption in zip(evidence, captions, strict=True)
+        ]
+
+    def _attempts(
+        self, evidence: Evidence, options: CaptionOptions, required: list[list[int]]
+    ) -> list[Grounds]:
+        """Find what may be named, to be tried in turn; a label is not searched for."""
+        if options.length == "label":
+            return []
+        # A phrase is generated where the region is sure, or has no text of its own.
+        appearance = evidence.verdict == "appearance" and evidence.text is None
+        free = appearance or evidence.verdict == "sure"
+        grounds = self.selection.grounds(evidence) if free else None
+        if options.must_include:
+            return self._required_grounds(grounds, evidence, required)
+        return [] if grounds is None else [grounds]
+
+    def _required_grounds(
+        self, grounds: Grounds | None, evidence: Evidence, required: list[list[int]]
+    ) -> list[Grounds]:
+        """Grounds that allow what is required: beside what was recognised, then by itself."""
+        words = self.words
+        tokens = [token for phrase in required for token in phrase]
+        things = tuple(dict.fromkeys(self._concepts_of(tokens)))
+        attributes = dict(evidence.attributes)
+        attributes |= {
+            words.tokens[token]: 1.0
+            for token in tokens
+            if words.tokens[token] in ADJECTIVES and token < words.function_words
+        }
+        plurals = set(words.plurals) - set(words.names)
+        if not {*plurals, *map(words.id, QUANTITIES)}.isdisjoint(tokens):
+            attributes["plural"] = 1.0
+        attempts = []
+        if grounds is not None:
+            both = tuple(dict.fromkeys([*grounds.things, *things]))
+            heads = tuple(dict.fromkeys([*grounds.heads, *things]))
+            attempts.append(Grounds(both, heads, attributes))
+        if things:
+            attempts.append(Grounds(things, things, attributes))
+        return attempts
+
+    def _search(
+        self,
+        vectors: Floats,
+        grounds: Sequence[Grounds],
+        options: CaptionOptions,
+        max_tokens: int,
+    ) -> list[list[Hypothesis]]:
+        """Whole phrases that keep to their grounds and satisfy the options."""
+        inputs, text, beams = torch.from_numpy(vectors), self._grounded, options.beams
+
+        def grammar(rows: Tensor, tokens: Tensor) -> Tensor:
+            return self.grammar.mask(grounds, rows, tokens)
+
+        if options.constrained:
+            # The model spells "a orange", before articles are made to agree.
+            include, exclude = (
+                [re.sub(r"\ban (?=\w)", "a ", phrase) for phrase in phrases]
+                for phrases in (options.must_include, options.must_exclude)
+            )
+            spelt = replace(options, must_include=include, must_exclude=exclude)
+            results = constrained_search(
+                self.model, inputs, text, spelt, max_tokens, grammar=grammar, keep_all=True
+            )
+        else:
+            search = SearchOptions(max_tokens=max_tokens, beams=beams, keep=beams)
+            results = generate(
+                self.model, inputs, search, end=text.ends, bias=text.bias, constrain=grammar
+            )
+        return [
+            [h for h in row if h.ended and options.satisfied_by(self.words.text(h.tokens))]
+            for row in results
+        ]
+
+    def _caption(
+        self,
+        evidence: Evidence,
+        vector: Floats,
+        hypotheses: Sequence[Hypothesis],
+        options: CaptionOptions,
+        required: list[list[int]],
+    ) -> Caption | None:
+        """Choose among what was generated and what needs no search; None where nothing will do."""
+        concepts = self._concepts_of(token for phrase in required for token in phrase)
+        basis = evidence
+        if hypotheses or (options.length == "label" and concepts):
+            names = tuple((self.words.concepts[concept].name, 0.0) for concept in concepts)
+            known = evidence.concepts or tuple(dict(names).items())
+            basis = replace(evidence, concepts=known, verdict="sure", text=None)
+        caption = self._compose(basis, vector, hypotheses)
+        texts = [caption.text, *caption.alternatives]
+        measured = basis.verdict == "appearance" and basis.text is not None
+        if measured and options.excludes(caption.text):
+            excluded = [word for p in options.must_exclude for word in options.spellings(p)]
+            texts = [without_words(caption.text, excluded) or "", *texts]
+        elif options.length == "label" and basis.verdict == "sure":
+            texts = [self._required_label(basis, required), *texts]
+        # The few words that make a sentence of it may be excluded themselves.
+        forms = ((with_length(text, options.length, measured=measured), text) for text in texts)
+        good = (next((f for f in pair if f and options.satisfied_by(f)), None) for pair in forms)
+        distinct = [text for text in dict.fromkeys(good) if text]
+        if not distinct:
+            return None
+        text, *others = distinct
+        alternatives = tuple(others[: options.alternatives])
+        return replace(caption, text=text, alternatives=alternatives, verdict=evidence.verdict)
+
+    def _compose(
+        self, evidence: Evidence, vector: Floats, hypotheses: Sequence[Hypothesis]
+    ) -> Caption:
+        """Rank the phrases generated and the candidates; all others become alternatives."""
+        concepts = evidence.concepts[:3]
+        others = [
+            name_with_article(name, self._concepts)
+            for name, weight in concepts
+            if weight >= MIN_SHARE * concepts[0][1]
+        ]
+        if evidence.verdict == "appearance" and evidence.text is not None:
+            caption = Caption(text=evidence.text, score=evidence.score)
+        elif evidence.verdict == "unsure" or not concepts:
+            caption = Caption(text=hedge(concepts, self._concepts), score=evidence.score)
+        elif not hypotheses:
+            caption = Caption(text=others[0], score=evidence.score)
+        else:
+            weights = {self.selection.index.get(name, -1): p for name, p in evidence.concepts}
+            ranked = sorted(hypotheses, key=lambda h: -self._merit(h, vector, weights))
+            distinct = {frozenset(self._concepts_of(h.tokens)): h for h in reversed(ranked)}
+            ranked = [h for h in ranked if h in distinct.values()]
+            caption = caption_of(ranked, self.words.text, alternatives=len(ranked))
+        texts = dict.fromkeys([*caption.alternatives, *others])
+        texts.pop(caption.text, None)
+        return replace(caption, score=evidence.score, alternatives=tuple(texts)[:_ALL])
+
+    def _merit(self, hypothesis: Hypothesis, vector: Floats, weights: dict[int, float]) -> float:
+        """Likelihood of a phrase, and how near what it names is to the region's vector."""
+        names = self._concepts_of(hypothesis.tokens)
+        bag = np.array([weights.get(name, 0.0) for name in names]) @ self.embeddings[names]
+        region = vector[: len(bag)]
+        size = float(np.linalg.norm(bag) * np.linalg.norm(region))
+        mean = sum(hypothesis.log_probabilities) / len(hypothesis.tokens)
+        details = sum(token in self._details for token in hypothesis.tokens)
+        close = float(bag @ region) / size if size else 0.0
+        return mean + DETAIL * details + COMPANY * len(names) + CLOSENESS * close
+
+    def _concepts_of(self, tokens: Iterable[int]) -> list[int]:
+        """Concepts that tokens name, in their order."""
+        concepts = [int(self.words.concept_of[token]) for token in tokens]
+        return [concept for concept in concepts if concept >= 0]
+
+    def _required_label(self, evidence: Evidence, required: list[list[int]]) -> str:
+        """Name a region: what must be named, or else what was recognised."""
+        phrases = [" ".join(self.words.tokens[token] for token in phrase) for phrase in required]
+        is_name = [bool(self._concepts_of(phrase)) for phrase in required]
+        names = [phrase for phrase, name in zip(phrases, is_name, strict=True) if name]
+        adjectives = [phrase for phrase, name in zip(phrases, is_name, strict=True) if not name]
+        if not names and evidence.concepts:
+            names = [evidence.concepts[0][0]]
+        return " ".join([*adjectives, " and ".join(names)]).strip()
+
+
+def _permitted(evidence: Evidence, options: CaptionOptions) -> Evidence:
+    """Return evidence without what may not be named, as probable as the rest now is."""
+    if not options.must_exclude:
+        return evidence
+    left = [concept for concept in evidence.concepts if not options.excludes(concept[0])]
+    attributes = {
+        word: strength
+        for word, strength in evidence.attributes.items()
+        if word not in ADJECTIVES or not options.excludes(word)
+    }
+    evidence = replace(evidence, attributes=attributes)
+    if len(left) == len(evidence.concepts):
+        return evidence
+    gone = sum(weight for name, weight in evidence.concepts if options.excludes(name))
+    rest = max(1.0 - gone, 1e-6)
+    shares = tuple((name, min(weight / rest, 1.0)) for name, weight in left)
+    if evidence.concepts[0] in left or evidence.verdict == "appearance":
+        return replace(evidence, concepts=shares)
+    best = shares[0][1] if shares else 0.0
+    verdict: Verdict = "sure" if best >= STILL_SURE else "unsure"
+    return replace(evidence, concepts=shares, score=best, verdict=verdict)

@@ -1,0 +1,102 @@
+"""Hedges where the model is not sure, and names and sentences made of phrases."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .vocabulary import UNIQUE, correct_articles, with_article
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_patchioner.decoders.options import Length
+
+    from .vocabulary import Concept
+
+FAR_BEHIND = 0.5
+"""A second candidate below this share of the first is not worth mentioning."""
+
+_HEDGE, _UNKNOWN = "not sure: maybe ", "not sure what this is"
+# A description without these is no description.
+_FUNCTION_WORDS = "a an one few several many and of on with in around"
+_NOUNS = "background area texture lines line spots spot meshwork gaps"
+_NEEDED = frozenset(f"{_FUNCTION_WORDS} {_NOUNS}".split())
+_TAIL = re.compile(r",| (?:on|of|with|around) ")
+_ARTICLE = re.compile(r"^(?:an?|the) ")
+
+
+def hedge(candidates: Sequence[tuple[str, float]], concepts: Mapping[str, Concept]) -> str:
+    """Say what a region may hold, without claiming it; unknown names take an article.
+
+    Examples
+    --------
+    >>> hedge([("bottle", 0.2), ("vase", 0.18)], {})
+    'not sure: maybe a bottle or a vase'
+    >>> hedge([("orange", 0.2), ("vase", 0.05)], {})
+    'not sure: maybe an orange'
+    >>> hedge([], {})
+    'not sure what this is'
+    """
+    if not candidates:
+        return _UNKNOWN
+    best = candidates[0][1]
+    likely = [name for name, weight in candidates[:2] if weight >= FAR_BEHIND * best]
+    return _HEDGE + " or ".join(name_with_article(name, concepts) for name in likely)
+
+
+def name_with_article(name: str, concepts: Mapping[str, Concept]) -> str:
+    """Return a name with the article it takes."""
+    if name in UNIQUE:
+        return f"the {name}"
+    concept = concepts.get(name)
+    return with_article(name, mass=concept is not None and concept.mass)
+
+
+def with_length(text: str, length: Length | None, *, measured: bool = False) -> str:
+    """Make a name or a sentence of a phrase, hedge or (``measured``) description.
+
+    Examples
+    --------
+    >>> with_length("a brown dog", "sentence"), with_length("several dogs", "sentence")
+    ('There is a brown dog.', 'There are several dogs.')
+    >>> with_length("not sure: maybe a bottle or a vase", "label")
+    'maybe a bottle'
+    >>> with_length("a striped texture of red and white", "label", measured=True)
+    'a striped texture'
+    """
+    if length == "label":
+        if measured:
+            return _TAIL.split(text)[0]
+        if text.startswith(_HEDGE):
+            return f"maybe {text.removeprefix(_HEDGE).split(' or ')[0]}"
+        return text if text == _UNKNOWN else _ARTICLE.sub("", text)
+    if length != "sentence":
+        return text
+    if measured:
+        return f"This shows {text}."
+    if text == _UNKNOWN:
+        return "It is not clear what this is."
+    if text.startswith(_HEDGE):
+        return f"This may be {text.removeprefix(_HEDGE)}."
+    if text.startswith("the "):
+        return f"This is {text}."
+    return f"There {'are' if text.startswith('several ') else 'is'} {text}."
+
+
+def without_words(text: str, words: Sequence[str]) -> str | None:
+    """Take adjectives out of a description; None where it would fall apart.
+
+    Examples
+    --------
+    >>> without_words("many small purple spots on a red and white background", ["red", "small"])
+    'many purple spots on a white background'
+    >>> without_words("many purple spots", ["spots"]) is None
+    True
+    """
+    for word in words:
+        if _NEEDED.intersection(word.split()):
+            return None
+        pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
+        text = re.sub(rf"{pattern} and | and {pattern}|{pattern} ?", "", text, flags=re.IGNORECASE)
+    return " ".join(correct_articles(text.split())) or None

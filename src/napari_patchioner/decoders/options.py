@@ -1,0 +1,250 @@
+"""What a caller asks of captions, and whether a text satisfies it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Length: TypeAlias = Literal["label", "phrase", "sentence"]
+Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
+LENGTHS = ("label", "phrase", "sentence")
+MAX_WORDS = 8
+"""Longest phrase that a caption can be asked to include."""
+
+_SHORT_NAMES = {"must": "must_include", "never": "must_exclude"}
+_PARTS = re.compile(r"\w+|[^\w\s]")
+_EDGES = re.compile(r"^\W+|\W+$")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionOptions:
+    """How regions are captioned; constraints are off by default.
+
+    Words count as words, whatever their case: "cat" is in "A cat's bed" but not in "cathedral".
+    Several words may be given as one phrase ("hot dog").
+
+    Attributes
+    ----------
+    beams : int
+        Sentences followed side by side; 1 is fastest.
+    alternatives : int
+        How many other captions to give where there are any.
+    max_tokens : int, optional
+        Longest caption in tokens, the end token included; the model's own by default.
+    pooling : {"mean", "gaussian", "attention", "cls"}, optional
+        How patches become one vector; the captioner's own by default. Backbones that encode
+        every region by itself pool nothing.
+    union : bool
+        Whether patches shared by the members of a region set count once.
+    temperature : float, optional
+        Of the memory; the smaller, the closer to its nearest sentence. Nothing changes where
+        there is no memory to average.
+    length : {"label", "phrase", "sentence"}, optional
+        A name with hardly a word more, a phrase, or a whole sentence; the model's own by default.
+    repetition : int, optional
+        No sequence of so many tokens occurs twice in a caption; 1 forbids every repeated
+        token, 3 is mild.
+    must_include : sequence of str
+        Words that a caption has to hold, in any order.
+    must_exclude : sequence of str
+        Words that it may not hold.
+    plurals : bool
+        Whether ``must_exclude`` forbids the plurals of its words too, and ``must_include`` is
+        satisfied by them.
+
+    Raises
+    ------
+    ModelError
+        If an option makes no sense, or one word has to be both included and excluded.
+    """
+
+    beams: int = 4
+    alternatives: int = 3
+    max_tokens: int | None = None
+    pooling: Pooling | None = None
+    union: bool = False
+    temperature: float | None = None
+    length: Length | None = None
+    repetition: int | None = None
+    must_include: Sequence[str] = ()
+    must_exclude: Sequence[str] = ()
+    plurals: bool = False
+
+    def __post_init__(self) -> None:
+        if self.length is not None and self.length not in LENGTHS:
+            raise ModelError(f"A length is one of {', '.join(LENGTHS)}, not {self.length!r}.")
+        temperature = self.temperature
+        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
+            raise ModelError(f"The memory's temperature must be above 0, not {temperature}.")
+        if self.repetition is not None and self.repetition < 1:
+            raise ModelError(
+                f"Repetition counts tokens that may not come twice, from 1 on, "
+                f"not {self.repetition}."
+            )
+        object.__setattr__(self, "must_include", _phrases(self.must_include))
+        object.__setattr__(self, "must_exclude", _phrases(self.must_exclude))
+        for phrase in self.must_include:
+            if self.excludes(phrase):
+                raise ModelError(
+                    f"A caption cannot hold {phrase!r} and be without "
+                    f"{listed(self.must_exclude)}; take one of them back."
+                )
+            if len(phrase.split()) > MAX_WORDS:
+                raise ModelError(
+                    f"{phrase!r} is longer than {MAX_WORDS} words; ask for single words."
+                )
+
+    def changed(self, changes: Mapping[str, Any]) -> CaptionOptions:
+        """Return these options with some replaced; ``must`` and ``never`` are short names."""
+        if not changes:
+            return self
+        return replace(self, **{_SHORT_NAMES.get(name, name): changes[name] for name in changes})
+
+    @property
+    def constrained(self) -> bool:
+        """Whether anything is asked of the text itself."""
+        return bool(self.length or self.repetition or self.must_include or self.must_exclude)
+
+    def spellings(self, phrase: str) -> tuple[str, ...]:
+        """Return a phrase, and its plurals where they count."""
+        return _spellings(phrase, self.plurals)
+
+    def excludes(self, text: str) -> bool:
+        """Whether a text holds a word that it may not."""
+        return any(_holds(text, phrase, self.plurals) for phrase in self.must_exclude)
+
+    def missing(self, text: str) -> tuple[str, ...]:
+        """Words that have to be in a text and are not."""
+        return tuple(
+            phrase for phrase in self.must_include if not _holds(text, phrase, self.plurals)
+        )
+
+    def satisfied_by(self, text: str) -> bool:
+        """Whether a text holds all that it must and nothing that it may not."""
+        return not self.excludes(text) and not self.missing(text)
+
+    def punctuated(self, text: str) -> str:
+        """Give a text the capital and full stop of a sentence, or take a stop away.
+
+        Examples
+        --------
+        >>> CaptionOptions(length="sentence").punctuated("a dog")
+        'A dog.'
+        >>> CaptionOptions(length="label").punctuated("A dog.")
+        'A dog'
+        """
+        if self.length is None or not text:
+            return text
+        if self.length == "sentence":
+            stop = "" if text.endswith((".", "!", "?")) else "."
+            return text[0].upper() + text[1:] + stop
+        return text.rstrip(" .")
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """Join quoted phrases for a message: "'a', 'b' and 'c'"."""
+    *others, last = [f"'{phrase}'" for phrase in phrases]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def split_phrase(phrase: str) -> list[tuple[str, bool]]:
+    """Split a phrase into words and marks, each with whether white space must precede it.
+
+    Examples
+    --------
+    >>> split_phrase("hot t-shirt")
+    [('hot', False), ('t', True), ('-', False), ('shirt', False)]
+    """
+    parts = _PARTS.findall(phrase)
+    is_word = [part[0].isalnum() or part[0] == "_" for part in parts]
+    return list(zip(parts, [False, *(a and b for a, b in pairwise(is_word))], strict=True))
+
+
+def _spellings(phrase: str, plurals: bool) -> tuple[str, ...]:
+    return (phrase, *plural_forms(phrase)) if plurals else (phrase,)
+
+
+def _holds(text: str, phrase: str, plurals: bool) -> bool:
+    """Whether a text holds a phrase; most are ruled out by a part that they lack."""
+    lower = text.lower()
+    return any(
+        part in lower and pattern.search(text) is not None
+        for part, pattern in _patterns(phrase, plurals)
+    )
+
+
+@lru_cache(maxsize=512)
+def _patterns(phrase: str, plurals: bool) -> list[tuple[str, re.Pattern[str]]]:
+    """For each spelling its longest part, and what finds it as words of its own."""
+    patterns = []
+    for spelling in _spellings(phrase, plurals):
+        # Gaps around marks do not count ("t - shirt").
+        pattern = "".join(
+            (r"\s+" if apart else r"\s*" if index else "") + re.escape(part)
+            for index, (part, apart) in enumerate(split_phrase(spelling))
+        )
+        longest = max(_PARTS.findall(spelling), key=len)
+        patterns.append((longest, re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE)))
+    return patterns
+
+
+def _phrases(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Clean phrases, each once; a lone string is a single phrase."""
+    clean: dict[str, None] = {}
+    for phrase in [given] if isinstance(given, str) else given:
+        plain = _EDGES.sub("", " ".join(phrase.lower().split()))
+        if not plain:
+            raise ModelError(f"{phrase!r} holds no word; give words to ask for.")
+        clean[plain] = None
+    return tuple(clean)
+
+
+_IRREGULAR = {
+    "child": "children",
+    "foot": "feet",
+    "goose": "geese",
+    "man": "men",
+    "mouse": "mice",
+    "ox": "oxen",
+    "person": "people",
+    "tooth": "teeth",
+    "woman": "women",
+}
+_PLURAL_ENDINGS = {"f": "ves", "fe": "ves", "us": "i", "um": "a", "is": "es"}
+
+
+def plural_forms(phrase: str) -> tuple[str, ...]:
+    """Return what may be the plural of a phrase: that of its last word, in several spellings.
+
+    Examples
+    --------
+    >>> plural_forms("fire truck"), plural_forms("fireman"), plural_forms("knife")
+    (('fire trucks',), ('firemen', 'firemans'), ('knives', 'knifes'))
+    >>> plural_forms("city"), plural_forms("bus")
+    (('cities',), ('bi', 'buses'))
+    """
+    *before, word = phrase.split(" ")
+    forms = [
+        word[: -len(end)] + plural
+        for end, plural in _IRREGULAR.items()
+        if word == end or (len(end) > 2 and word.endswith(end))
+    ]
+    if word.endswith("y") and word[-2:-1] in "bcdfghjklmnpqrstvwxz":
+        forms.append(f"{word[:-1]}ies")
+    else:
+        if word.endswith(("s", "x", "z", "ch", "sh", "o")):
+            forms.append(f"{word}es")
+        if not word.endswith(("s", "x", "z", "ch", "sh")):
+            forms.append(f"{word}s")
+        endings = _PLURAL_ENDINGS.items()
+        forms = [*(word[: -len(e)] + form for e, form in endings if word.endswith(e)), *forms]
+    return tuple(dict.fromkeys(" ".join([*before, form]) for form in forms))

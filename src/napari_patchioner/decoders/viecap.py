@@ -1,0 +1,219 @@
+"""The ViECap decoder: GPT-2 reads what was recognised in words and the vector in soft tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+
+from napari_patchioner.errors import ModelError
+
+from .bpe import Gpt2Tokenizer
+from .gpt_decoder import DEFAULTS, PromptDecoder
+from .published import PublishedGpt, mapper_names, open_prefix_gpt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from .caption import Caption, Evidence
+    from .gpt import PrefixGPT
+    from .options import CaptionOptions
+
+Prompt: TypeAlias = Literal["soft-hard", "hard-soft", "soft", "hard"]
+_PROMPTS = ("soft-hard", "hard-soft", "soft", "hard")
+
+
+class ViECapDecoder(PromptDecoder):
+    """Captions unit vectors with the names of what was recognised in each region.
+
+    The vector becomes soft tokens; the names, best first, become "There are dog, park in image.",
+    or "There are something in image." where there are none. MeaCap's concepts go the same way.
+    A caption ends with its first full stop.
+
+    Parameters
+    ----------
+    model : PrefixGPT
+        GPT-2 with a `MappingNetwork`; moved to evaluation mode.
+    tokenizer : Gpt2Tokenizer
+        GPT-2's.
+    prompt : {"soft-hard", "hard-soft", "soft", "hard"}
+        What is read before the caption, in this order; the first is how the released decoders
+        were trained.
+    tidy : bool
+        Close gaps before punctuation; False gives the words as the published code spells them.
+
+    Raises
+    ------
+    ModelError
+        If the model knows fewer tokens than the tokenizer, or the prompt is unknown.
+    """
+
+    default_tokens = 64
+
+    def __init__(
+        self,
+        model: PrefixGPT,
+        tokenizer: Gpt2Tokenizer,
+        *,
+        prompt: Prompt = "soft-hard",
+        tidy: bool = True,
+    ) -> None:
+        super().__init__(model, tokenizer, tidy=tidy)
+        if prompt not in _PROMPTS:
+            raise ModelError(f"A prompt is one of {', '.join(_PROMPTS)}, not {prompt!r}.")
+        self.prompt: Prompt = prompt
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        heads: int = 12,
+        mapper_heads: int = 8,
+        prompt: Prompt = "soft-hard",
+        tidy: bool = True,
+    ) -> ViECapDecoder:
+        """Open a decoder from files.
+
+        Parameters
+        ----------
+        files : mapping of str to path
+            ``weights``: the published checkpoint (keys ``mapping_network.*`` and ``gpt.*``), or
+            what `PrefixGPT.save` wrote. ``tokenizer``: a folder with GPT-2's ``vocab.json`` and
+            ``merges.txt``.
+        heads, mapper_heads : int
+            Attention heads of GPT-2 and of the mapper, which a checkpoint does not state.
+        prompt, tidy
+            As for the class.
+
+        Raises
+        ------
+        ModelError
+            A file is missing, damaged, or does not fit.
+        """
+        model = open_prefix_gpt(
+            files["weights"],
+            lambda state, source: prefix_gpt_from_viecap(
+                state, heads=heads, mapper_heads=mapper_heads, source=source
+            ),
+        )
+        return cls(model, Gpt2Tokenizer(files["tokenizer"]), prompt=prompt, tidy=tidy)
+
+    def decode(
+        self,
+        vectors: npt.NDArray[np.float32],
+        options: CaptionOptions | None = None,
+        *,
+        evidence: Sequence[Evidence] | None = None,
+        **changes: Any,
+    ) -> list[Caption]:
+        """Caption every row of ``vectors``, shape (n, d); see :class:`Decoder`.
+
+        The evidence's ``concepts`` are the names and come back as those of the caption. Excluded
+        names are left out of the prompt, too, and required words lead it.
+
+        Raises
+        ------
+        ModelError
+            The evidence is not one per vector, or the vectors have another length.
+        """
+        options = (options or DEFAULTS).changed(changes)
+        if evidence is None:
+            return super().decode(vectors, options)
+        if len(evidence) != len(vectors):
+            raise ModelError(
+                f"There are {len(vectors)} regions but evidence of {len(evidence)}; "
+                "give one for each."
+            )
+        required = tuple((phrase, 1.0) for phrase in options.must_include)
+        named = [
+            replace(
+                item,
+                concepts=(
+                    *required,
+                    *(concept for concept in item.concepts if not options.excludes(concept[0])),
+                ),
+            )
+            for item in evidence
+        ]
+        captions = super().decode(vectors, options, evidence=named)
+        return [
+            replace(caption, concepts=tuple(item.concepts), verdict=item.verdict)
+            for caption, item in zip(captions, evidence, strict=True)
+        ]
+
+    def _ends(self) -> tuple[int, ...]:
+        return self.tokenizer.stops
+
+    def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
+        """Soft and hard prompts in the chosen order."""
+        if self.prompt == "soft":
+            return list(self.model.embed_prefix(vectors))
+        concepts = [()] * len(vectors) if evidence is None else [item.concepts for item in evidence]
+        device = self.model.tokens.weight.device
+        hard: list[Tensor] = []
+        for names in concepts:
+            tokens = self.tokenizer.encode(hard_prompt([name for name, _ in names]))
+            hard.append(self.model.tokens(torch.tensor(tokens, device=device)))
+        if self.prompt == "hard":
+            return hard
+        pairs = zip(self.model.embed_prefix(vectors), hard, strict=True)
+        soft_first = self.prompt == "soft-hard"
+        return [torch.cat([soft, words] if soft_first else [words, soft]) for soft, words in pairs]
+
+
+def hard_prompt(names: Sequence[str]) -> str:
+    """Return the words ViECap puts before a caption.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What was recognised, surest first.
+
+    Examples
+    --------
+    >>> hard_prompt(["dog", "park"])
+    'There are dog, park in image.'
+    >>> hard_prompt([])
+    'There are something in image.'
+    """
+    return f"There are {', '.join(names) or 'something'} in image."
+
+
+def prefix_gpt_from_viecap(
+    state: Mapping[str, Tensor],
+    *,
+    heads: int = 12,
+    mapper_heads: int = 8,
+    source: object = "The ViECap checkpoint",
+) -> PrefixGPT:
+    """Build a decoder from the state dictionary of a published ViECap checkpoint.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Keys ``mapping_network.{linear,prefix_const,transformer}.*`` and ``gpt.*``.
+    heads, mapper_heads : int
+        Attention heads of GPT-2 and of the mapper, which the weights do not state.
+    source : object
+        Where the weights came from, for messages.
+
+    Returns
+    -------
+    PrefixGPT
+        In evaluation mode, single precision, without gradients.
+
+    Raises
+    ------
+    ModelError
+        Weights are missing, left over, of another shape or not finite; they are named.
+    """
+    names = mapper_names("mapping_network")
+    published = PublishedGpt(state, gpt="gpt", prefix=names, source=source)
+    return published.build_with_mapper(heads, mapper_heads)
