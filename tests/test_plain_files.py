@@ -14,10 +14,9 @@ from napari_patchioner.errors import ModelError, PatchionerError
 from napari_patchioner.evaluation.datasets.records import read_json
 from napari_patchioner.evaluation.protocols.predictions import read_predictions
 from napari_patchioner.evaluation.protocols.scoring import read_scores
-from napari_patchioner.images import read_image
+from napari_patchioner.images import open_image, read_image
 from napari_patchioner.models.catalog import read_preset
 from napari_patchioner.models.prepare import read_sentences
-from napari_patchioner.pyramid import open_image
 
 READERS = [
     read_names,

@@ -27,7 +27,7 @@ from napari_patchioner.batch import _regions as drawings
 from napari_patchioner.batch._folder import file_stamp
 from napari_patchioner.batch._source import read_source
 from napari_patchioner.cli import main
-from napari_patchioner.pyramid import StoredImage
+from napari_patchioner.images import StoredImage
 from napari_patchioner.regions import Box, Point, WholeImage
 
 BIG = 64

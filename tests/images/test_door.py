@@ -23,6 +23,7 @@ from napari_patchioner.images import (
     as_stored,
     file_orientation,
     image_size,
+    open_image,
     picture_size,
     read_image,
     read_picture,
@@ -30,7 +31,6 @@ from napari_patchioner.images import (
     upright,
     upright_points,
 )
-from napari_patchioner.pyramid import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path

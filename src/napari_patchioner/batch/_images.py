@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.pyramid import is_zarr
+from napari_patchioner.images import is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

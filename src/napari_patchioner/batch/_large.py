@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from napari_patchioner.annotations import Annotation
     from napari_patchioner.captioner import Captioner
-    from napari_patchioner.pyramid import Plan, Pyramid, StoredImage
+    from napari_patchioner.images import StoredImage
+    from napari_patchioner.pyramid import Plan, Pyramid
 
 # Tiles are kept for regions nearby, not for another day.
 _STORE_BYTES = 256 * 2**20
@@ -112,7 +113,7 @@ class _Work:
             else:
                 sound.append(place)
         regions = [self.annotations[place].region for place in sound]
-        for plan, members in pyramid.looks(regions, zoom=zoom):
+        for plan, members in pyramid.plans(regions, zoom=zoom):
             self._look(pyramid, plan, [sound[member] for member in members], index)
 
     def _look(
@@ -122,7 +123,7 @@ class _Work:
         usual = {name: value for name, value in self.options.items() if name != "zoom"}
         found = [self.annotations[place] for place in places]
         try:
-            grid = pyramid.look(plan)
+            grid = pyramid.encode(plan)
         except ImageError as error:
             for place in places:
                 self._blame(place, error)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner import images
 from napari_patchioner.errors import ImageError
-from napari_patchioner.pyramid import open_image
+from napari_patchioner.images import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.images import read_image
-from napari_patchioner.pyramid import BIG, StoredImage, open_image
+from napari_patchioner.images import StoredImage, open_image, read_image
+from napari_patchioner.pyramid import BIG
 
 if TYPE_CHECKING:
     from pathlib import Path

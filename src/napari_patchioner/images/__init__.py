@@ -1,45 +1,44 @@
-"""The one door for pictures: raster files and bytes to upright pixels, within a budget."""
+"""The one door for pictures: files and arrays to RGB, whole or in parts, within a budget."""
 
 from __future__ import annotations
 
-from ._picture import (
-    FORMATS,
-    MOST_BYTES,
-    MOST_PIXELS,
-    check_image_file,
-    open_picture_file,
-    picture_size,
-    quietly,
-    read_picture,
+from ._levels import Level, Levels, Shrunk
+from ._orientation import as_stored, upright, upright_points
+from ._picture import FORMATS, MOST_PIXELS, picture_size, read_picture
+from ._read import (
+    file_orientation,
+    image_size,
+    open_image,
+    open_levels,
+    read_image,
+    read_preview,
+    read_samples,
 )
-from ._read import file_orientation, image_size, read_image, read_preview, read_samples
-from ._rgb import CHANNEL_COLOURS, as_rgb, is_composite, own_limits
-from ._tiff import check_packed, is_tiff, open_tiff_file, tiff_orientation
-from ._upright import as_stored, upright, upright_points
+from ._rgb import ChannelView, Composite, as_rgb
+from ._stored import StoredImage
+from ._zarr import is_zarr
 
 __all__ = [
-    "CHANNEL_COLOURS",
     "FORMATS",
-    "MOST_BYTES",
     "MOST_PIXELS",
+    "ChannelView",
+    "Composite",
+    "Level",
+    "Levels",
+    "Shrunk",
+    "StoredImage",
     "as_rgb",
     "as_stored",
-    "check_image_file",
-    "check_packed",
     "file_orientation",
     "image_size",
-    "is_composite",
-    "is_tiff",
-    "open_picture_file",
-    "open_tiff_file",
-    "own_limits",
+    "is_zarr",
+    "open_image",
+    "open_levels",
     "picture_size",
-    "quietly",
     "read_image",
     "read_picture",
     "read_preview",
     "read_samples",
-    "tiff_orientation",
     "upright",
     "upright_points",
 ]

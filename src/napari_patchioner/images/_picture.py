@@ -1,40 +1,31 @@
-"""What Pillow opens: an allow-list of raster formats, within a budget of pixels."""
+"""What Pillow opens: an allow-list of raster formats, within a budget of pixels and of time."""
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
+import time
 import warnings
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.limits import check_plain_file
+from napari_patchioner.limits import BudgetError, check_plain_file
 
-from ._clock import TimedBytes, TimedFile, timed
-from ._upright import ORIENTATION, SIDEWAYS, as_orientation
+from ._orientation import ORIENTATION, SIDEWAYS, as_orientation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _typeshed import WriteableBuffer
     from PIL.Image import Image
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes"
 
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "TIFF",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "DIB",
-    "PPM",
-    "JPEG2000",
-    "AVIF",
-    "TGA",
-)
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "TGA")
 """What is opened, whatever a file is called.
 
 Each is decoded within this process. None of them is handed to another program, as PostScript is to
@@ -54,6 +45,128 @@ _HELD = {"WEBP": 12, "AVIF": 12, "JPEG2000": 12}
 _SMALL_MODES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 # A JPEG in several passes does little for many of its bytes, and much for a few.
 _JPEG_BLOCK = 2048
+_TOO_LARGE = (
+    f"is too large to be read whole (more than {MOST_PIXELS:,} pixels); "
+    "save it as a TIFF in tiles or as OME-Zarr"
+)
+
+# Computing time to read any picture; and for each so many pixels and bytes one second more.
+_SECONDS = 4.0
+_PIXELS_PER_SECOND = 40e6
+_BYTES_PER_SECOND = 25e6
+
+
+class Clock:
+    """The computing time that a picture has left, in the thread that made the clock."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._name = name
+        self._allowed = _SECONDS + count / _BYTES_PER_SECOND
+        # Not the clock on the wall: a busy machine is no reason to refuse a picture.
+        self._started = time.thread_time()
+
+    def allow(self, pixels: int) -> None:
+        """Allow for so many pixels."""
+        self._allowed += pixels / _PIXELS_PER_SECOND
+
+    @property
+    def is_up(self) -> bool:
+        """Whether reading took too long."""
+        return time.thread_time() - self._started > self._allowed
+
+    def error(self) -> BudgetError:
+        """Return what to raise when reading took too long."""
+        return BudgetError(
+            f"{self._name}: takes more than {self._allowed:.0f} seconds to read; "
+            "save it anew, as PNG or TIFF"
+        )
+
+    def check(self) -> None:
+        """Raise a BudgetError if reading took too long."""
+        if self.is_up:
+            raise self.error()
+
+
+_current: ContextVar[Clock | None] = ContextVar("clock", default=None)
+
+
+@contextmanager
+def timed(source: Source, name: str = "") -> Iterator[Clock]:
+    """Limit the time of reading a picture, with files that check the clock; for ``with``.
+
+    Within another ``with`` for the same thread, it takes its place. A BudgetError is raised if
+    reading took too long, even if the decoder made another error of that, or none.
+    """
+    if isinstance(source, bytes):
+        clock = Clock(name or "picture", len(source))
+    else:
+        clock = Clock(name or os.fsdecode(source), os.stat(source).st_size)
+    token = _current.set(clock)
+    try:
+        yield clock
+    except Exception as error:
+        if clock.is_up:
+            raise clock.error() from error
+        raise
+    finally:
+        _current.reset(token)
+
+
+def _check_clock() -> None:
+    """Raise a BudgetError if there is a clock, and the time is up."""
+    clock = _current.get()
+    if clock is not None:
+        clock.check()
+
+
+class TimedFile(io.BufferedReader):
+    """A plain file whose readers are stopped when reading it takes too long.
+
+    Decoders ask for a file piece by piece, so that each piece is the moment to check the clock.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as any file."""
+        _check_clock()
+        return super().read(size)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read as any file."""
+        _check_clock()
+        return super().readinto(buffer)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move as in any file."""
+        _check_clock()
+        return super().seek(offset, whence)
+
+
+class TimedBytes(io.BytesIO):
+    """The contents of a file, as `TimedFile`."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as any file."""
+        _check_clock()
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move as in any file."""
+        _check_clock()
+        return super().seek(offset, whence)
+
+
+class Reopened:
+    """A path that tifffile opens, and opens again, as a `TimedFile`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path, self.mode = os.path.realpath(os.fsdecode(path)), "rb"
+
+    def open(self) -> TimedFile:
+        """Return the open file."""
+        return TimedFile(self.path)
 
 
 @contextmanager
@@ -128,12 +241,6 @@ def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
         raise ImageError(f"{name}: cannot be read as an image ({brief(error)})") from error
 
 
-_TOO_LARGE = (
-    f"is too large to be read whole (more than {MOST_PIXELS:,} pixels); "
-    "save it as a TIFF in tiles or as OME-Zarr"
-)
-
-
 def _check_size(picture: Image, name: str, file: TimedFile | TimedBytes) -> None:
     """Raise if a picture is empty, or larger than may be read."""
     width, height = picture.size
@@ -148,10 +255,10 @@ def _check_size(picture: Image, name: str, file: TimedFile | TimedBytes) -> None
             "save it as a TIFF in tiles or as OME-Zarr"
         )
     # Some decoders read the whole file first, however little of it is the picture.
-    here = file.tell()
+    position = file.tell()
     if picture.format != "TIFF" and file.seek(0, os.SEEK_END) > MOST_BYTES:
         raise ImageError(f"{name}: is larger than {MOST_BYTES:,} bytes")
-    file.seek(here)
+    file.seek(position)
 
 
 def _bytes_per_pixel(picture: Image, file: TimedFile | TimedBytes) -> float:
@@ -160,7 +267,7 @@ def _bytes_per_pixel(picture: Image, file: TimedFile | TimedBytes) -> float:
     layers: list[tuple[int, ...]] = getattr(picture, "layer", None) or []
     if layers and _has_passes(picture, file, len(layers)):
         # All coefficients are kept until the last pass, two bytes each.
-        across, down = (max(layer[place] for layer in layers) for place in (1, 2))
+        across, down = (max(layer[axis] for layer in layers) for axis in (1, 2))
         held += 2 * sum(layer[1] * layer[2] for layer in layers) / (across * down)
     return held + _HELD.get(picture.format or "", 0)
 
@@ -168,15 +275,15 @@ def _bytes_per_pixel(picture: Image, file: TimedFile | TimedBytes) -> float:
 def _has_passes(picture: Image, file: TimedFile | TimedBytes, count: int) -> bool:
     """Whether a JPEG of so many components, opened just now, comes in several passes.
 
-    Its decoder is then told to look up from its work more often.
+    Its decoder is then made to read its file, and so to check the clock, more often.
     """
     picture.decodermaxblock = _JPEG_BLOCK  # type: ignore[attr-defined]
     if picture.info.get("progressive"):
         return True
-    here = file.tell()
-    file.seek(max(0, here - 6 - 2 * count))
+    position = file.tell()
+    file.seek(max(0, position - 6 - 2 * count))
     header = file.read(3)
-    file.seek(here)
+    file.seek(position)
     # The header of the first pass was just read; it names all components, or others come later.
     return header != bytes((0, 6 + 2 * count, count))
 
@@ -217,21 +324,9 @@ def picture_size(source: Source, name: str = "") -> tuple[int, int]:
     """
     with open_picture_file(source, name) as picture:
         width, height = picture.size
-        # Of a TIFF Pillow tells the size the right way up.
+        # Of a TIFF Pillow gives the size the right way up.
         turned = picture.format != "TIFF" and picture_orientation(picture) >= SIDEWAYS
         return (width, height) if turned else (height, width)
-
-
-def stored_orientation(source: Source) -> int:
-    """Return how the pixels of a file are turned, 1 to 8 as in EXIF; 1 where nothing says so.
-
-    Raises
-    ------
-    ImageError
-        As `open_picture_file`.
-    """
-    with open_picture_file(source) as picture:
-        return picture_orientation(picture)
 
 
 def picture_orientation(picture: Image) -> int:

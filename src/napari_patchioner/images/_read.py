@@ -1,8 +1,10 @@
-"""Pictures from files as arrays, the right way up."""
+"""Pictures from files: whole as arrays, the right way up, or opened to be read in parts."""
 
 from __future__ import annotations
 
 import os
+import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -10,26 +12,40 @@ import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError
 
+from ._orientation import SIDEWAYS, upright
 from ._picture import (
     brief,
+    check_image_file,
     open_picture_file,
     picture_orientation,
     picture_size,
     quietly,
     read_picture,
-    stored_orientation,
 )
-from ._tiff import check_packed, check_whole, open_tiff_file, starts_as_tiff, tiff_orientation
-from ._upright import SIDEWAYS, upright
+from ._stored import StoredImage, guess_axes, reason
+from ._tiff import (
+    BLACK_IS_ZERO,
+    RGB,
+    WHITE_IS_ZERO,
+    check_packed,
+    check_whole,
+    is_tiff,
+    open_tiff,
+    open_tiff_file,
+    tiff_orientation,
+)
+from ._zarr import is_zarr, open_zarr
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from tifffile import TiffFile
 
+    from ._levels import Levels
+
 AnyArray: TypeAlias = npt.NDArray[Any]
 
-# How a TIFF says what its samples mean.
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_NPY = b"\x93NUMPY"
+_GRAY_OR_RGB = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
 _PLAIN_MODES = ("L", "RGB", "RGBA", "I", "F")
 # Pixels that go from Pillow to numpy at a time.
 _PART = 2**21
@@ -55,21 +71,31 @@ def read_image(path: str | os.PathLike[str]) -> AnyArray:
     ImageError
         If the file is missing, damaged, too large, no picture, or a stack of several planes.
     """
-    array = _read_tiff(path) if starts_as_tiff(path) else None
+    array = _read_tiff(path) if is_tiff(_start(path)) else None
     if array is None:
         array = np.ascontiguousarray(_read_plain(path))
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return ``(height, width)`` of a picture that stands upright, without reading its pixels.
+    """Return ``(height, width)`` of an upright image, from its header alone.
+
+    Parameters
+    ----------
+    path : path-like
+        A file as for `open_image`, or a zarr folder.
 
     Raises
     ------
     ImageError
-        As `read_image`.
+        As `open_image`.
     """
-    size = _tiff_size(path) if starts_as_tiff(path) else None
+    if os.path.isdir(path) and is_zarr(Path(path)):
+        return open_zarr(Path(path)).shape
+    start = _start(path)
+    if start.startswith(_NPY):
+        return _open_npy(Path(path)).shape
+    size = _tiff_size(path) if is_tiff(start) else None
     return picture_size(path) if size is None else size
 
 
@@ -81,7 +107,7 @@ def file_orientation(path: str | os.PathLike[str]) -> int:
     ImageError
         As `read_image`.
     """
-    if starts_as_tiff(path):
+    if is_tiff(_start(path)):
         try:
             with quietly(), open_tiff_file(path) as tiff:
                 return tiff_orientation(tiff)
@@ -89,11 +115,12 @@ def file_orientation(path: str | os.PathLike[str]) -> int:
             raise ImageError(
                 f"{os.fsdecode(path)}: cannot be read as a TIFF ({brief(error)})"
             ) from error
-    return stored_orientation(path)
+    with open_picture_file(path) as picture:
+        return picture_orientation(picture)
 
 
 def read_preview(path: str | os.PathLike[str], long_side: int) -> Image | None:
-    """Return a picture to show beside a text: upright, of eight bits, no longer than told.
+    """Return a picture to show beside a text: upright, of eight bits, no longer than asked for.
 
     Parameters
     ----------
@@ -111,7 +138,7 @@ def read_preview(path: str | os.PathLike[str], long_side: int) -> Image | None:
     from PIL import Image
 
     try:
-        array = _tiff_preview(path, long_side) if starts_as_tiff(path) else None
+        array = _tiff_preview(path, long_side) if is_tiff(_start(path)) else None
         array = _read_plain(path) if array is None else array
         shown = Image.fromarray(np.ascontiguousarray(_eight_bits(array)))
     except Exception:  # decoders raise anything on damaged files, and a report is whole without
@@ -139,7 +166,7 @@ def read_samples(path: str | os.PathLike[str]) -> AnyArray:
     ImageError
         As `read_image`, but for stacks.
     """
-    if not starts_as_tiff(path):
+    if not is_tiff(_start(path)):
         return np.array(read_picture(path))
     try:
         with quietly(), open_tiff_file(path) as tiff:
@@ -206,7 +233,7 @@ def _read_tiff(path: str | os.PathLike[str]) -> AnyArray | None:
     try:
         with quietly(), open_tiff_file(path) as tiff:
             page, series = tiff.pages.first, tiff.series[0]
-            if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+            if page.photometric not in _GRAY_OR_RGB:
                 return None
             check_whole(path, series.shape, series.dtype)
             check_packed(path, series.pages)
@@ -236,7 +263,7 @@ def _channels_last(array: AnyArray) -> AnyArray:
 
 def _upright(array: AnyArray, tiff: TiffFile) -> AnyArray:
     """Return a TIFF's samples the right way up and with black as zero."""
-    if tiff.pages.first.photometric == _WHITE_IS_ZERO:
+    if tiff.pages.first.photometric == WHITE_IS_ZERO:
         array = _inverted(array)
     return upright(array, tiff_orientation(tiff))
 
@@ -250,10 +277,10 @@ def _tiff_preview(path: str | os.PathLike[str], long_side: int) -> AnyArray | No
     """Return gray or RGB samples of a TIFF in a size at hand; None where Pillow should try."""
     try:
         with quietly(), open_tiff_file(path) as tiff:
-            if tiff.pages.first.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+            if tiff.pages.first.photometric not in _GRAY_OR_RGB:
                 return None
             levels = tiff.series[0].levels
-            large = [one for one in levels if max(one.shape) >= long_side]
+            large = [level for level in levels if max(level.shape) >= long_side]
             level = (large or levels[:1])[-1]
             check_whole(path, level.shape, level.dtype)
             check_packed(path, level.pages)
@@ -284,3 +311,85 @@ def _eight_bits(array: AnyArray) -> npt.NDArray[np.uint8]:
     low, high = np.percentile(samples, (0.5, 99.5))
     spread = (samples - low) / (high - low if high > low else 1)
     return np.asarray(np.clip(spread, 0, 1) * 255, np.uint8)
+
+
+def open_levels(path: str | os.PathLike[str], plane: str = "") -> Levels:
+    """Open an image in all its sizes, of which only what is looked at is read.
+
+    Parameters
+    ----------
+    path : path-like
+        A TIFF (in tiles or strips, with smaller copies, OME-TIFF), the folder of an OME-Zarr
+        image or of a zarr array, a ``.npy`` file; any other image is read whole.
+    plane : str
+        Which plane of a stack: one whole number for each of its axes. The first by default.
+
+    Returns
+    -------
+    Levels
+        For `Captioner.pyramid`. The file stays open as long as they are there.
+
+    Raises
+    ------
+    ImageError
+        The image is missing, damaged or none, or a library to read it is.
+    RegionError
+        The stack has no such plane.
+
+    Examples
+    --------
+    >>> load_model("mini").pyramid(open_levels("slide.ome.tif"))  # doctest: +SKIP
+    """
+    image = open_image(path)
+    try:
+        levels = image.levels(image.find(plane))
+    except BaseException:
+        image.closing()
+        raise
+    weakref.finalize(levels, image.closing)
+    return levels
+
+
+def open_image(path: str | os.PathLike[str]) -> StoredImage:
+    """Open an image with all its planes and sizes; to be closed, as by ``with``.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `open_levels`.
+
+    Raises
+    ------
+    ImageError
+        As `open_levels`.
+    """
+    path = Path(path)
+    if os.path.isdir(path):
+        if is_zarr(path):
+            return open_zarr(path)
+        raise ImageError(f"{path}: is a folder, and no zarr image")
+    start = _start(path)
+    if start.startswith(_NPY):
+        return _open_npy(path)
+    image = open_tiff(path) if is_tiff(start) else None
+    return StoredImage.of(read_image(path), path) if image is None else image
+
+
+def _start(path: str | os.PathLike[str]) -> bytes:
+    """Return the first bytes of a plain file, which say what it is, whatever its name."""
+    check_image_file(path)
+    try:
+        with open(path, "rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise ImageError(
+            f"{os.fsdecode(path)}: cannot be read ({error.strerror or error})"
+        ) from error
+
+
+def _open_npy(path: Path) -> StoredImage:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be read as an array ({reason(error)})") from error
+    return StoredImage(path, [array], guess_axes(array.shape, path))

@@ -1,7 +1,8 @@
-"""Arrays of any kind as 8-bit RGB."""
+"""Arrays of any kind as 8-bit RGB: contrast, transparency, and channels laid over one another."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,11 @@ _MOST_CHANNELS = 12
 # Red, green and blue of the channels' light, as napari has them by default.
 _TWO = ((1, 0, 1), (0, 1, 0))
 CHANNEL_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))
+# The range of values is taken of all of an image up to this side; else of samples, in rows and
+# columns of so many.
+_SMALL = 2048
+_SAMPLES = 8
+_SAMPLE_SIDE = 128
 
 
 def as_rgb(
@@ -188,3 +194,137 @@ def _over_white(pixels: npt.NDArray[np.uint8], alpha: AnyArray) -> npt.NDArray[n
     share = np.clip(alpha, 0, full).astype(np.float32) / np.float32(full)
     mixed: AnyArray = 255 - (255 - pixels.astype(np.float32)) * share
     return np.rint(mixed).astype(np.uint8)
+
+
+def brightness_range(data: Any) -> Any:
+    """Return the values to show as black and as white, the same for every part of an image.
+
+    Of a large image, shape (height, width) or (height, width, channels), only samples are read.
+    Returns one pair, a list with one for each of several channels, or None where values are shown
+    as they are: bytes and booleans.
+    """
+    dtype = np.dtype(data.dtype)
+    if dtype == np.uint8 or dtype.kind not in "uif":
+        return None
+    samples = [
+        sample[..., :3] if sample.shape[2] == 4 else sample
+        for sample in (np.atleast_3d(part) for part in _samples(data))
+    ]
+    if not is_composite(samples[0].shape[2]):
+        return _limits(samples)
+    return [_limits([part[..., [number]] for part in samples]) for number in range(data.shape[2])]
+
+
+def _limits(samples: list[AnyArray]) -> tuple[float, float]:
+    """Return the limits of values that were found in several places."""
+    finite = [part[np.isfinite(part)] for part in samples]
+    finite = [part for part in finite if part.size]
+    if not finite:
+        return 0.0, 1.0
+    shape = (1, 2, samples[0].shape[2])
+    edges = np.full(shape, min(part.min() for part in finite), samples[0].dtype)
+    edges[:, 1] = max(part.max() for part in finite)
+    return own_limits(edges)
+
+
+def _samples(data: Any) -> list[AnyArray]:
+    """All of a small image, or squares of a large one, evenly spread."""
+    if max(data.shape[:2]) <= _SMALL:
+        return [np.asarray(data[:, :])]
+    down, across = (
+        sorted(set(np.linspace(0, max(0, side - _SAMPLE_SIDE), _SAMPLES).astype(int).tolist()))
+        for side in map(int, data.shape[:2])
+    )
+    side = _SAMPLE_SIDE
+    return [
+        np.asarray(data[row : row + side, column : column + side])
+        for row in down
+        for column in across
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """How a channel is shown.
+
+    Attributes
+    ----------
+    colour : tuple of float
+        Red, green and blue of its brightest, 0 to 1.
+    limits : (low, high), optional
+        Values shown as black and as brightest; its own least and greatest by default.
+    shown : bool
+        Whether it is shown at all.
+    """
+
+    colour: tuple[float, float, float]
+    limits: tuple[float, float] | None = None
+    shown: bool = True
+
+
+class Composite:
+    """A picture in colours, made where it is read from channels laid over one another as light.
+
+    ``data`` has the shape (height, width, channels); ``views`` has an entry for each channel.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, data: Any, views: Sequence[ChannelView]) -> None:
+        self._data, self._views = data, views
+        self.shape = (*data.shape[:2], 3)
+
+    def __getitem__(self, window: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
+        channels = np.asarray(self._data[window])
+        light = np.zeros((*channels.shape[:2], 3), np.float32)
+        for number, view in enumerate(self._views):
+            if view.shown:
+                gray = _gray(channels[..., number], view.limits)
+                light += gray * np.array(view.colour, np.float32)
+        return np.asarray(np.rint(np.minimum(light, 255)), np.uint8)
+
+
+def _gray(values: AnyArray, limits: tuple[float, float] | None) -> AnyArray:
+    if min(values.shape) >= 2:
+        return as_rgb(values, limits)[..., :1]
+    # A single row or column is no picture, but may be a part of one.
+    doubled = np.repeat(np.repeat(values, 2, axis=0), 2, axis=1)
+    return as_rgb(doubled, limits)[::2, ::2, :1]
+
+
+def channel_views(
+    data: Any, stated: Sequence[ChannelView] | None, channels: int
+) -> tuple[ChannelView, ...] | None:
+    """Return how channels are shown; None where they are as any picture with so many is.
+
+    ``data`` is the image, shape (height, width, channels), best a small one, from which the range
+    of each channel is found where the file has ``stated`` none. An ImageError if there are too
+    many channels to be shown together.
+    """
+    if channels > _MOST_CHANNELS:
+        raise ImageError(
+            f"the image has {channels} channels, more than the {_MOST_CHANNELS} that can be shown "
+            "on top of one another; give regions the number of a channel in 'plane'"
+        )
+    if stated is not None and len(stated) == channels:
+        views = tuple(stated)
+    elif channels == 3 or is_composite(channels):
+        return None
+    else:
+        colours = [CHANNEL_COLOURS[n % len(CHANNEL_COLOURS)] for n in range(channels)]
+        views = tuple(map(ChannelView, colours))
+    return tuple(
+        replace(view, limits=view.limits or brightness_range(_Channel(data, number)))
+        for number, view in enumerate(views)
+    )
+
+
+class _Channel:
+    """One of several channels."""
+
+    def __init__(self, data: Any, number: int) -> None:
+        self._data, self._number = data, number
+        self.shape, self.dtype = data.shape[:2], data.dtype
+
+    def __getitem__(self, window: tuple[slice, slice]) -> AnyArray:
+        return np.asarray(np.asarray(self._data[window])[..., self._number])

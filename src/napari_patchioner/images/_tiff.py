@@ -1,4 +1,4 @@
-"""What tifffile opens, after what its header claims has been looked at."""
+"""What tifffile opens, after what its header claims has been checked; parts of it, read lazily."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import lzma
 import math
 import os
 import zlib
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.errors import ImageError
-from napari_patchioner.limits import check_plain_file
+from napari_patchioner.errors import ImageError, pip_install
+from napari_patchioner.limits import BudgetError, check_plain_file
 
-from ._clock import Reopened, timed
-from ._picture import MOST_BYTES, MOST_HELD, brief, check_image_file, quietly
-from ._upright import ORIENTATION, as_orientation
+from ._orientation import ORIENTATION, as_orientation
+from ._picture import (
+    MOST_BYTES,
+    MOST_HELD,
+    MOST_PIXELS,
+    Reopened,
+    brief,
+    check_image_file,
+    quietly,
+    timed,
+)
+from ._stored import CHANNEL, COLUMN, ROW, SAMPLE, StoredImage, piece_bytes, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
     from xml.etree.ElementTree import Element
 
-    from tifffile import TiffFile
-
+    from tifffile import TiffFile, TiffPageSeries
 
 # By the numbers of their packing (deflate has two, then LZMA): what unpacks it, and how many bytes
 # may come out of one at most.
@@ -35,8 +45,22 @@ _UNPACKERS: dict[int, tuple[Any, int]] = {
 _MANY_PIECES, _TINY_PIECE = 2**16, 2**12
 # Of an image that is described in OME-XML.
 _MOST_PLANES = 10**7
-# Pieces that can only unpack to so many bytes are let through without a look.
+# Pieces that can only unpack to so many bytes are let through without a check.
 _HARMLESS = 2**29
+
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
+"""How a TIFF says what its samples mean."""
+
+_YCBCR = 6
+# Of these tifffile makes RGB while it unpacks them.
+_JPEGS = (6, 7, 33003, 33004, 33005, 34712)
+_ZSTDS = (34926, 50000)
+# Letters for axes that nobody has named.
+_NAMELESS = "qi"
+_MOST_CHECKED = 64
+# Pieces larger than this, in bytes, are held whole instead of unpacked anew for every part.
+LARGE_PIECE = 2**28
 
 
 def is_tiff(start: bytes) -> bool:
@@ -44,26 +68,8 @@ def is_tiff(start: bytes) -> bool:
     return start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def starts_as_tiff(path: str | os.PathLike[str]) -> bool:
-    """Whether a plain file is a TIFF, whatever its name; an ImageError if it is no plain file."""
-    check_image_file(path)
-    try:
-        with open(path, "rb") as file:
-            return is_tiff(file.read(4))
-    except OSError as error:
-        raise ImageError(
-            f"{os.fsdecode(path)}: cannot be read ({error.strerror or error})"
-        ) from error
-
-
 def open_tiff_file(path: str | os.PathLike[str]) -> TiffFile:
-    """Open a TIFF of which only the header is read; to be closed, as by ``with``.
-
-    Raises
-    ------
-    ImageError
-        It is no plain file, or no TIFF.
-    """
+    """Open a TIFF of which only the header is read; to be closed, as by ``with``."""
     import tifffile
 
     check_image_file(path)
@@ -83,7 +89,7 @@ def open_tiff_file(path: str | os.PathLike[str]) -> TiffFile:
         except ImageError:
             tiff.close()
             raise
-        except Exception:  # whoever asks for them again is told
+        except Exception:  # raised again to whoever asks for them
             if clock.is_up:
                 tiff.close()
                 raise
@@ -193,3 +199,117 @@ def check_whole(path: object, shape: tuple[int, ...], dtype: Any) -> None:
         )
     if count < 1:
         raise ImageError(f"{path}: has no pixels")
+
+
+def open_tiff(path: Path) -> StoredImage | None:
+    """Open a TIFF; None if its pixels have to be read whole to be understood.
+
+    That is the case of palettes, CMYK, images that lie on their side and the like. An ImageError
+    names what would read parts of it and is not installed.
+    """
+    with quietly(), ExitStack() as stack:
+        try:
+            tiff = stack.enter_context(open_tiff_file(path))
+        except BudgetError:
+            raise
+        except ImageError:  # damaged; whoever reads it whole will say how
+            return None
+        axes = _readable_axes(path, tiff)
+        if axes is None:
+            return None
+        series = tiff.series[0]
+        try:
+            arrays = [_array(path, level) for level in series.levels if level.axes == series.axes]
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{path}: cannot be read as a TIFF ({reason(error)})") from error
+        image = StoredImage(path, arrays, axes, closing=tiff.close)
+        stack.pop_all()
+        return image
+
+
+def _readable_axes(path: Path, tiff: TiffFile) -> str | None:
+    """Return the letters of the axes; None where the pixels have to be read whole."""
+    try:
+        page, series = tiff.pages.first, tiff.series[0]
+        is_colour = page.photometric in (BLACK_IS_ZERO, RGB) or (
+            page.photometric == _YCBCR and page.compression in _JPEGS
+        )
+        axes = _axes(series)
+        is_plain = is_colour and tiff_orientation(tiff) == 1
+        if not axes or not is_plain or not _can_be_unpacked(path, series):
+            return None
+        for level in series.levels:
+            # Of a long stack, no more than can be checked at opening.
+            check_packed(path, level.pages[:_MOST_CHECKED])
+        return axes
+    except ImageError:
+        raise
+    except Exception:  # damaged, or made in a way only Pillow knows
+        return None
+
+
+def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
+    """Whether what unpacks the pixels is installed; Pillow may have it, for small images."""
+    from tifffile import COMPRESSION, TIFF
+
+    page = series.keyframe
+    if page.compression in TIFF.DECOMPRESSORS and page.predictor in TIFF.UNPREDICTORS:
+        try:
+            if page.compression in _ZSTDS:
+                TIFF.DECOMPRESSORS[page.compression](b"")
+        except ImportError:  # only later versions of Python have it as well
+            pass
+        except Exception:  # nothing to unpack
+            return True
+        else:
+            return True
+    if page.imagelength * page.imagewidth > MOST_PIXELS:
+        packing = COMPRESSION(page.compression).name
+        raise ImageError(
+            f"{path}: to unpack it ({packing}) imagecodecs is needed; run: "
+            f"{pip_install('imagecodecs')}"
+        )
+    return False
+
+
+def _axes(series: TiffPageSeries) -> str | None:
+    """Return the letters of the axes; None where there are no rows and columns."""
+    axes, shape = series.axes.lower(), series.shape
+    if len(set(axes)) != len(axes) or not {ROW, COLUMN} <= set(axes):
+        return None
+    # Three or four nameless planes, or three named channels, are the colours of one picture.
+    count = shape[0] if SAMPLE not in axes and len(axes) == 3 and shape[2] not in (3, 4) else 0
+    if (axes[0] in _NAMELESS and count in (3, 4)) or (axes[0] == CHANNEL and count == 3):
+        return SAMPLE + axes[1:]
+    return axes
+
+
+def _array(path: Path, level: TiffPageSeries) -> Any:
+    """Return a level as an array that is read in parts."""
+    if level.dataoffset is not None:
+        kind = np.dtype(level.keyframe.parent.byteorder + level.dtype.char)
+        return np.memmap(path, kind, "r", level.dataoffset, level.shape)
+    try:
+        import zarr
+    except ImportError:
+        raise ImageError(
+            f"{path}: to read parts of such a TIFF zarr is needed; run: {pip_install('zarr')}"
+        ) from None
+    array = zarr.open_array(level.aszarr(level=0), mode="r")
+    return Held(array) if piece_bytes(array) > LARGE_PIECE else array
+
+
+class Held:
+    """An array that lies on disk in pieces so large that it is read once and kept."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self._pixels: Any = None
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, window: Any) -> Any:
+        if self._pixels is None:
+            self._pixels = self._array[...]
+        return self._pixels[window]

@@ -13,8 +13,7 @@ import numpy as np
 
 from napari_patchioner.batch._images import IMAGE_SUFFIXES
 from napari_patchioner.errors import ImageError, PatchionerError
-from napari_patchioner.images import upright
-from napari_patchioner.pyramid import is_zarr, open_image
+from napari_patchioner.images import is_zarr, open_image, upright
 from napari_patchioner.viewer.layers.upright import CHECKED, sideways
 
 if TYPE_CHECKING:

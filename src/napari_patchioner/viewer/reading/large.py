@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.grids import FeatureGrid
-from napari_patchioner.pyramid import Levels
+from napari_patchioner.images import Levels
 from napari_patchioner.regions import WholeImage
 
 if TYPE_CHECKING:

@@ -144,7 +144,7 @@ def test_a_region_takes_the_patches_it_would_take_of_the_whole_grid(region, weig
     plan = pyramid.plan(region)
     if plan.block is None:
         return
-    view = pyramid.look(plan).transform
+    view = pyramid.encode(plan).transform
     rows, columns = pyramid.planner.tiling(plan.level).down, pyramid.planner.tiling(plan.level)
     shape = (rows.cells, columns.across.cells)
     extent = (0.0, 0.0, shape[0] * plan.patch[0], shape[1] * plan.patch[1])
@@ -163,7 +163,7 @@ def test_a_region_takes_the_patches_it_would_take_of_the_whole_grid(region, weig
 def test_where_patches_lie_is_known_without_looking(region, zoom, across):
     pyramid = tiled(IMAGE, patches_across=across)
     plan = pyramid.plan(region, zoom=zoom)
-    view, seen = pyramid.planner.view(plan), pyramid.look(plan).transform
+    view, seen = pyramid.planner.view(plan), pyramid.encode(plan).transform
     if view is None:
         assert plan.level == -1
     else:
@@ -235,7 +235,7 @@ def test_levels_at_hand_are_taken_rather_than_made():
     pyramid = tiled([fine, coarse], patches_across=2)
     plan = pyramid.plan(Box(20, 20, 40, 40))
     assert plan.patch == pytest.approx((2 * PATCH, 2 * PATCH), rel=0.02)
-    pyramid.look(plan)
+    pyramid.encode(plan)
     assert coarse.read
     assert not fine.read
 
@@ -304,7 +304,7 @@ def test_what_is_measured_of_the_image_is_not_that_of_a_few_tiles(zoom):
 
 
 def test_no_large_image_is_read_whole_for_what_is_measured_of_it(monkeypatch):
-    monkeypatch.setattr("napari_patchioner.pyramid._look._MOST_JUDGED", 1000 * 1200 - 1)
+    monkeypatch.setattr("napari_patchioner.pyramid._MOST_MEASURED", 1000 * 1200 - 1)
     watched = Watched(picture(1000, 1200))
     pyramid = near_sighted(measured=True).pyramid(watched, big=0, overlap=2, patches_across=2)
     grid = pyramid.grid(Box(500, 600, 510, 610))
@@ -371,7 +371,7 @@ def test_deep_values_are_as_bright_in_every_tile():
 
 def test_limits_say_what_is_black_and_white():
     image = np.full((HEIGHT, WIDTH), 1000, np.uint16)
-    from napari_patchioner.pyramid import Levels
+    from napari_patchioner.images import Levels
 
     pyramid = tiled(Levels(image, contrast_limits=(0, 2000)), patches_across=2)
     assert pyramid.grid(Box(20, 20, 31, 31)).embeddings[0, 0, 0] == 128
@@ -431,7 +431,7 @@ def test_the_enlarged_window_stays_in_the_image(place):
     top, left, height, width = plan.window
     assert 0 <= top <= place[0] < top + height <= HEIGHT
     assert 0 <= left <= place[1] < left + width <= WIDTH
-    assert pyramid.look(plan).transform.extent == plan.window
+    assert pyramid.encode(plan).transform.extent == plan.window
 
 
 def test_what_is_large_enough_is_not_enlarged():

@@ -13,10 +13,7 @@ from near_sighted import near_sighted
 from PIL import Image
 
 from napari_patchioner.errors import ImageError, RegionError
-from napari_patchioner.images import as_rgb
-from napari_patchioner.pyramid import Levels, open_image, open_levels
-from napari_patchioner.pyramid._stored import StoredImage
-from napari_patchioner.pyramid._tiff import Held
+from napari_patchioner.images import Levels, StoredImage, as_rgb, open_image, open_levels
 from napari_patchioner.regions import Box, WholeImage
 
 HEIGHT, WIDTH = 200, 312
@@ -306,12 +303,12 @@ def test_a_plain_tiff_is_mapped_and_needs_no_zarr(tmp_path, monkeypatch):
 
 
 def test_one_piece_as_large_as_the_image_is_unpacked_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_patchioner.pyramid._tiff.LARGE_PIECE", 1000)
+    monkeypatch.setattr("napari_patchioner.images._tiff.LARGE_PIECE", 1000)
     pixels = picture((HEIGHT, WIDTH))
     tifffile.imwrite(tmp_path / "a.tif", pixels, compression="zlib", rowsperstrip=HEIGHT)
     levels = open_levels(tmp_path / "a.tif")
     held = levels.given[0].data.data
-    assert isinstance(held, Held)
+    assert not isinstance(held, zarr.Array)
     np.testing.assert_array_equal(levels.given[0].read(5, 6, 7, 8), pixels[5:12, 6:14])
     held._array = None
     np.testing.assert_array_equal(levels.given[0].read(50, 60, 7, 8), pixels[50:57, 60:68])

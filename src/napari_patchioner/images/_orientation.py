@@ -59,7 +59,7 @@ def upright(array: AnyArray, orientation: int) -> AnyArray:
 def upright_points(
     points: npt.ArrayLike, orientation: int, shape: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Return where places of stored pixels are in the upright picture.
+    """Return where points of stored pixels are in the upright picture.
 
     Parameters
     ----------
@@ -75,14 +75,14 @@ def upright_points(
     >>> upright_points([[0, 2]], 6, (3, 1)).tolist()
     [[2.0, 0.0]]
     """
-    places = np.array(points, float).reshape(-1, 2)
+    moved = np.array(points, float).reshape(-1, 2)
     if orientation >= SIDEWAYS:
-        places = places[:, ::-1].copy()
+        moved = moved[:, ::-1].copy()
     if orientation in (3, 4, 7, 8):
-        places[:, 0] = shape[0] - 1 - places[:, 0]
+        moved[:, 0] = shape[0] - 1 - moved[:, 0]
     if orientation in (2, 3, 6, 7):
-        places[:, 1] = shape[1] - 1 - places[:, 1]
-    return places
+        moved[:, 1] = shape[1] - 1 - moved[:, 1]
+    return moved
 
 
 def as_stored(array: AnyArray, orientation: int) -> AnyArray:

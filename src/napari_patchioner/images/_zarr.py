@@ -9,17 +9,15 @@ import numpy as np
 
 from napari_patchioner.errors import ImageError, pip_install
 
-from ._guess import guess_axes
-from ._lights import Light
-from ._stored import CHANNEL, COLUMN, ROW, StoredImage, brief, piece_bytes
+from ._rgb import ChannelView
+from ._stored import CHANNEL, COLUMN, ROW, StoredImage, guess_axes, piece_bytes, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-"""Files that tell a folder is a zarr array or group."""
-
+# Files that only a zarr array or group has.
+_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 # What OME-Zarr says of axes before it had names for them.
 _OLD_AXES = "tczyx"
 # Smaller copies of an image.
@@ -31,40 +29,32 @@ _AXIS_LETTERS = {"channel": CHANNEL, "time": "t"}
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a zarr array or group."""
-    return any((path / name).is_file() for name in MARKS)
+    return any((path / name).is_file() for name in _MARKS)
 
 
 def open_zarr(path: Path) -> StoredImage:
-    """Open a zarr folder.
-
-    Raises
-    ------
-    ImageError
-        It holds no image, or zarr is not installed.
-    """
+    """Open a zarr folder; an ImageError if it holds no image, or zarr is not installed."""
     try:
         import zarr
     except ImportError:
         raise ImageError(f"{path}: to read it zarr is needed; run: {pip_install('zarr')}") from None
-    from ._zarr_folder import ZarrFolder
+    from ._zarr_store import ZarrFolder
 
     folder = ZarrFolder(path)
     try:
         root = zarr.open(folder, mode="r")
-        image = _from_array(path, root) if isinstance(root, zarr.Array) else _from_group(path, root)
+        if isinstance(root, zarr.Array):
+            image = StoredImage(path, [root], _axes_of(root, path))
+        else:
+            image = _from_group(path, root)
         for array in image.arrays:
             folder.admit(array)
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError(f"{path}: cannot be read as zarr ({brief(error)})") from error
+        raise ImageError(f"{path}: cannot be read as zarr ({reason(error)})") from error
     image.arrays = [FewPieces(array) for array in image.arrays]
     return image
-
-
-def _from_array(path: Path, array: Any) -> StoredImage:
-    """Open a plain array."""
-    return StoredImage(path, [array], _axes_of(array, path))
 
 
 def _from_group(path: Path, group: Any) -> StoredImage:
@@ -87,8 +77,8 @@ def _from_group(path: Path, group: Any) -> StoredImage:
         if len({array.ndim for array in arrays}) > 1:
             raise ImageError(f"{path}: its sizes have different axes; it is damaged")
         axes = _ome_axes(scales.get("axes"), arrays[0].ndim)
-        return StoredImage(path, arrays, axes, _ome_lights(about.get("omero")))
-    arrays = sorted((array for _, array in group.arrays()), key=lambda one: -max(one.shape))
+        return StoredImage(path, arrays, axes, _ome_channels(about.get("omero")))
+    arrays = sorted((array for _, array in group.arrays()), key=lambda array: -max(array.shape))
     if not arrays:
         raise ImageError(f"{path}: holds no image; name a folder in it that does")
     if len({array.ndim for array in arrays}) > 1:
@@ -99,13 +89,7 @@ def _from_group(path: Path, group: Any) -> StoredImage:
 
 
 class FewPieces:
-    """An array that is read few pieces at a time, as zarr unpacks several at once.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        As zarr opens it.
-    """
+    """A zarr array that is read few pieces at a time, as zarr unpacks several at once."""
 
     def __init__(self, array: Any) -> None:
         self._array = array
@@ -170,9 +154,9 @@ def _ome_axes(axes: Any, count: int) -> str:
     return "".join(letters)
 
 
-def _ome_lights(omero: Any) -> tuple[Light, ...] | None:
+def _ome_channels(omero: Any) -> tuple[ChannelView, ...] | None:
     """Return how the file says its channels are shown."""
-    found = []
+    views = []
     for channel in (omero or {}).get("channels", ()):
         colour = str(channel.get("color", "")).lstrip("#")
         if len(colour) < 6:
@@ -183,7 +167,5 @@ def _ome_lights(omero: Any) -> tuple[Light, ...] | None:
         limits = None
         if low is not None and high is not None and low < high:
             limits = float(low), float(high)
-        found.append(Light((red, green, blue), limits, bool(channel.get("active", True))))
-    if not any(light.shown for light in found):
-        return None
-    return tuple(found)
+        views.append(ChannelView((red, green, blue), limits, bool(channel.get("active", True))))
+    return tuple(views) if any(view.shown for view in views) else None

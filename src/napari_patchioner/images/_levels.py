@@ -1,4 +1,4 @@
-"""The sizes in which a large image is at hand, each read only where it is looked at."""
+"""A large image in all its sizes, read in parts; missing sizes are made while they are read."""
 
 from __future__ import annotations
 
@@ -11,18 +11,98 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.images import as_rgb
+from napari_patchioner.progress import no_progress
 
-from ._range import brightness_range
-from ._shrunk import Shrunk
+from ._rgb import as_rgb, brightness_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+
+    from napari_patchioner.progress import Progress
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
+# Side of the squares in which a large image is averaged; chunks of usual sizes fit into it.
+_BLOCK = 2048
 # Neighbouring levels farther apart than this have others made up between them.
 _FARTHEST = 4.0
+
+
+class Shrunk:
+    """An array in which each pixel is the mean of a square of another array.
+
+    Parameters
+    ----------
+    data : array_like
+        The large image, ``(height, width)`` or ``(height, width, channels)``.
+    factor : int
+        Pixels along the square. At the far edges a square may be cut off.
+    """
+
+    def __init__(self, data: Any, factor: int) -> None:
+        self._data = data
+        self.factor = factor
+        height, width = (-(-int(side) // factor) for side in data.shape[:2])
+        self.shape: tuple[int, ...] = (height, width, *data.shape[2:])
+        self.dtype = np.dtype(data.dtype)
+
+    def __getitem__(self, window: tuple[slice, slice]) -> AnyArray:
+        return self.read(*window)
+
+    def read(self, rows: slice, columns: slice, progress: Progress = no_progress) -> AnyArray:
+        """Read a window, a square of the large image at a time."""
+        rows, columns = (
+            slice(*window.indices(side)[:2])
+            for window, side in zip((rows, columns), self.shape[:2], strict=True)
+        )
+        shape = (rows.stop - rows.start, columns.stop - columns.start, *self.shape[2:])
+        pixels = np.empty(shape, self.dtype)
+        parts = [(down, across) for down in self._parts(rows) for across in self._parts(columns)]
+        for done, (down, across) in enumerate(parts):
+            progress(done / len(parts), "")
+            large = tuple(
+                slice(part.start * self.factor, part.stop * self.factor) for part in (down, across)
+            )
+            small = tuple(
+                slice(part.start - window.start, part.stop - window.start)
+                for part, window in ((down, rows), (across, columns))
+            )
+            pixels[small] = _mean(np.asarray(self._data[large]), self.factor)
+        return pixels
+
+    def _parts(self, window: slice) -> Iterator[slice]:
+        """Cut a window at places that do not depend on where it begins, so as to meet chunks."""
+        step = max(1, _BLOCK // self.factor)
+        start = window.start
+        while start < window.stop:
+            stop = min((start // step + 1) * step, window.stop)
+            yield slice(start, stop)
+            start = stop
+
+
+def _mean(pixels: AnyArray, factor: int) -> AnyArray:
+    """Average squares; those at the far edges may be smaller, values that are NaN do not count."""
+    sums, counts = pixels, np.ones((1,) * pixels.ndim)
+    kind = pixels.dtype.kind
+    if kind == "f" and np.isnan(pixels).any():
+        counts = ~np.isnan(pixels)
+        sums = np.where(counts, pixels, 0)
+    wide = np.float64 if kind == "f" else np.int64
+    for axis in (0, 1):
+        starts = np.arange(0, pixels.shape[axis], factor)
+        sums = np.add.reduceat(sums, starts, axis=axis, dtype=wide)
+        if counts.shape[axis] == 1:
+            ends = np.append(starts[1:], pixels.shape[axis])
+            shape = [1] * pixels.ndim
+            shape[axis] = len(starts)
+            counts = counts * (ends - starts).reshape(shape)
+        else:
+            counts = np.add.reduceat(counts, starts, axis=axis, dtype=np.int64)
+    with np.errstate(invalid="ignore"):
+        means = sums / counts
+    if kind == "f":
+        return means.astype(pixels.dtype)
+    return np.asarray(means >= 0.5 if kind == "b" else np.rint(means).astype(pixels.dtype))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,21 +132,13 @@ class Level:
         return max(self.shape)
 
     def read(
-        self,
-        top: int,
-        left: int,
-        height: int,
-        width: int,
-        tell: Callable[[float], None] | None = None,
+        self, top: int, left: int, height: int, width: int, progress: Progress = no_progress
     ) -> AnyArray:
-        """Read a window; what of it lies outside is filled with the image mirrored at its edge.
-
-        ``tell`` hears the share that has been read, if reading is more than one step.
-        """
+        """Read a window; what of it lies outside is filled with the image mirrored at its edge."""
         rows = slice(max(0, top), min(self.shape[0], top + height))
         columns = slice(max(0, left), min(self.shape[1], left + width))
         if isinstance(self.data, Shrunk):
-            pixels = self.data.read(rows, columns, tell)
+            pixels = self.data.read(rows, columns, progress)
         else:
             pixels = np.asarray(self.data[rows, columns])
         around = [
@@ -79,7 +151,7 @@ class Level:
 
 
 class Levels:
-    """A large image in all its sizes, from the full one to one that a model sees at once.
+    """A large image in all its sizes, from the full one to one that a model takes in at once.
 
     Parameters
     ----------
@@ -105,8 +177,8 @@ class Levels:
         )
         self.shape: tuple[int, int] = self.given[0].shape
         self._limits = contrast_limits
-        self._asked = contrast_limits is not None
-        self._seen: dict[object, dict[tuple[int, int, int], str]] = {}
+        self._has_limits = contrast_limits is not None
+        self._keys: dict[object, dict[tuple[int, int, int], str]] = {}
 
     def down_to(self, side: int) -> tuple[Level, ...]:
         """All levels, others made up where there is a gap, down to one less than two sides long.
@@ -116,19 +188,19 @@ class Levels:
         side : int
             Pixels that a model takes in at once.
         """
-        found: list[Level] = []
+        levels: list[Level] = []
         for level, after in zip(self.given, (*self.given[1:], None), strict=True):
-            found.append(level)
+            levels.append(level)
             factor = 2
             while _gap(level, factor, after, side):
                 scale = (level.scale[0] * factor, level.scale[1] * factor)
-                found.append(Level(Shrunk(level.data, factor), scale))
+                levels.append(Level(Shrunk(level.data, factor), scale))
                 factor *= 2
-        return tuple(found)
+        return tuple(levels)
 
-    def seen(self, how: object) -> dict[tuple[int, int, int], str]:
-        """Return the keys of what was seen of this image so far, by place; ``how`` it was seen."""
-        return self._seen.setdefault(how, {})
+    def keys(self, how: object) -> dict[tuple[int, int, int], str]:
+        """Return the keys of the grids of this image, by place; ``how`` it was encoded."""
+        return self._keys.setdefault(how, {})
 
     def as_is(self, pixels: AnyArray) -> AnyArray:
         """Return all pixels of the image as they are, unless contrast limits were given."""
@@ -136,8 +208,8 @@ class Levels:
 
     def rgb(self, pixels: AnyArray) -> npt.NDArray[np.uint8]:
         """Return pixels that were read as 8-bit colours, the same way all over the image."""
-        if not self._asked:
-            self._limits, self._asked = brightness_range(self.given[-1].data), True
+        if not self._has_limits:
+            self._limits, self._has_limits = brightness_range(self.given[-1].data), True
         return as_rgb(pixels, self._limits)
 
 

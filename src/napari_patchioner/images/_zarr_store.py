@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 # Files that say what is in the folder, and how large each may be.
-_ABOUT = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"))
-_MOST_ABOUT = 2**23
+_METADATA = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"))
+_MOST_METADATA = 2**23
 # Entries of a folder in which images are looked for.
 _MOST_ENTRIES = 2**12
 # Bytes of a piece, unpacked; several are held at the same time.
 _MOST_PIECE = 2**29
 # Pieces of one file of a sharded array.
 _MOST_INNER = 2**18
-# How many bytes are seen at once of what is unpacked only to count it.
+# How many bytes are held at once of what is unpacked only to count it.
 _COUNTED = 2**20
-# Pieces that can only unpack to so many bytes are let through without a look.
+# Pieces that can only unpack to so many bytes are let through without a check.
 _HARMLESS = 2**26
 _DEFLATED = 1032
 
@@ -93,13 +93,6 @@ class _Packing:
 class ZarrFolder(Store):
     """A zarr folder from which nothing is read but plain files that lie within it.
 
-    Parameters
-    ----------
-    root : Path
-        The folder; it may be a link.
-
-    Notes
-    -----
     What describes the folder may be read at once, pieces only of arrays that were given to
     `admit`. Whatever is wrong with a file is raised as an ImageError that names it.
     """
@@ -111,13 +104,7 @@ class ZarrFolder(Store):
         self._sound: set[str] = set()
 
     def admit(self, array: Array[Any]) -> None:
-        """Let pieces of an array be read.
-
-        Raises
-        ------
-        ImageError
-            It is no picture, or packed in a way that is not read.
-        """
+        """Let pieces of an array be read, if it is a picture and packed in a known way."""
         path = os.path.join(self._root, array.path) if array.path else self._root
         self._packings[f"{array.path}/" if array.path else ""] = _packing(array, path)
 
@@ -154,8 +141,8 @@ class ZarrFolder(Store):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return the bytes of a file or of a part of it; None if there is none."""
-        found = await asyncio.to_thread(self._read, key, byte_range)
-        return None if found is None else prototype.buffer.from_bytes(found)
+        data = await asyncio.to_thread(self._read, key, byte_range)
+        return None if data is None else prototype.buffer.from_bytes(data)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -225,15 +212,15 @@ class ZarrFolder(Store):
         path = self._find(key)
         if path is None:
             return None
-        if key.rpartition("/")[2] in _ABOUT:
-            return _read_about(path, part)
+        if key.rpartition("/")[2] in _METADATA:
+            return _read_metadata(path, part)
         packing = self._packing_of(key)
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             if size > packing.stored:
                 raise ImageError(f"{path}: is larger than a piece of its array can be")
             if not packing.inner:
-                _check_piece(path, _reader(file, 0, size), size, packing)
+                _check_piece(path, file, 0, size, packing)
             elif path not in self._sound:
                 _check_shard(path, file, size, packing)
                 self._sound.add(path)
@@ -242,7 +229,7 @@ class ZarrFolder(Store):
 
     def _packing_of(self, key: str) -> _Packing:
         """Return how the array is packed that a piece belongs to."""
-        prefix = max((one for one in self._packings if key.startswith(one)), key=len, default=None)
+        prefix = max(filter(key.startswith, self._packings), key=len, default=None)
         if prefix is None:
             raise ImageError(f"{self._root}: {key!r} belongs to no array in it")
         return self._packings[prefix]
@@ -266,12 +253,12 @@ def _span(part: ByteRequest | None, size: int) -> tuple[int, int]:
     return start, min(max(start, stop), size)
 
 
-def _read_about(path: str, part: ByteRequest | None) -> bytes:
+def _read_metadata(path: str, part: ByteRequest | None) -> bytes:
     """Return what a file says of an array or group, without what it repeats of others."""
     with open(path, "rb") as file:
-        data = file.read(_MOST_ABOUT + 1)
-    if len(data) > _MOST_ABOUT:
-        raise ImageError(f"{path}: is larger than {_MOST_ABOUT:,} bytes, which is no image's")
+        data = file.read(_MOST_METADATA + 1)
+    if len(data) > _MOST_METADATA:
+        raise ImageError(f"{path}: is larger than {_MOST_METADATA:,} bytes, which is no image's")
     if b'"consolidated_metadata"' in data:
         about = json.loads(data)
         about.pop("consolidated_metadata", None)
@@ -285,8 +272,8 @@ def _packing(array: Array[Any], path: str) -> _Packing:
         raise ImageError(f"{path}: holds values of the type {array.dtype}, which are no pixels")
     about: dict[str, Any] = dict(array.metadata.to_dict())
     if about["zarr_format"] == 2:
-        codecs = [(one["id"], one) for one in about.get("filters") or ()]
-        codecs += [(one["id"], one) for one in [about.get("compressor")] if one]
+        codecs = [(codec["id"], codec) for codec in about.get("filters") or ()]
+        codecs += [(codec["id"], codec) for codec in [about.get("compressor")] if codec]
     else:
         codecs = _named(about["codecs"])
     size = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
@@ -316,15 +303,15 @@ def _packing(array: Array[Any], path: str) -> _Packing:
 def _named(codecs: Iterable[Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return codecs of zarr 3 by their names, with their settings."""
     return [
-        (str(one["name"]).removeprefix("numcodecs."), dict(one.get("configuration") or {}))
-        for one in codecs
+        (str(codec["name"]).removeprefix("numcodecs."), dict(codec.get("configuration") or {}))
+        for codec in codecs
     ]
 
 
 def _unpacked(path: str, codecs: list[tuple[str, dict[str, Any]]], size: int) -> tuple[int, str]:
     """Return to how many bytes a piece unpacks, and by what."""
     codecs = [(name, about) for name, about in codecs if name not in ("bytes", "endian")]
-    # Only a checksum may come after what packs, and only at the end, where nothing is looked at.
+    # Only a checksum may come after what packs, and only at the end, where nothing is checked.
     while codecs and codecs[-1][0] == "crc32c" and codecs[-1][1].get("location") in (None, "end"):
         codecs.pop()
     packer = codecs.pop()[0] if codecs and codecs[-1][0] in _PACKERS else ""
@@ -353,18 +340,19 @@ def _check_shard(path: str, file: io.BufferedReader, size: int, packing: _Packin
     for begin, count in places.tolist():
         if begin + count > size:
             raise ImageError(f"{path}: is cut off")
-        _check_piece(path, _reader(file, begin, count), count, packing)
+        _check_piece(path, file, begin, count, packing)
 
 
-def _reader(file: io.BufferedReader, begin: int, most: int) -> Callable[[int], bytes]:
-    """Return what reads the first bytes of a piece in a file."""
-    return lambda count: _read_at(file, begin, min(count, most))
-
-
-def _check_piece(path: str, read: Callable[[int], bytes], size: int, packing: _Packing) -> None:
+def _check_piece(
+    path: str, file: io.BufferedReader, begin: int, size: int, packing: _Packing
+) -> None:
     """Raise an ImageError if a piece of so many bytes unpacks to more than it should."""
     if not packing.packer:
         return
+
+    def read(count: int) -> bytes:
+        return _read_at(file, begin, min(count, size))
+
     if _unpacked_bytes(packing.packer, read, size, packing.most) > packing.most:
         raise ImageError(f"{path}: unpacks to more than its size; it is damaged")
 
@@ -387,8 +375,8 @@ def _unpacked_bytes(packer: str, read: Callable[[int], bytes], size: int, most: 
         return count
     data, count = io.BytesIO(read(size)), 0
     with gzip.open(data) if packer == "gzip" else bz2.open(data) as file:
-        while count <= most and (found := len(file.read(_COUNTED))):
-            count += found
+        while count <= most and (length := len(file.read(_COUNTED))):
+            count += length
     return count
 
 

@@ -10,32 +10,47 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError, RegionError, pip_install
-from napari_patchioner.images import MOST_BYTES
 
 from ._levels import Levels
-from ._lights import Lights, lights_for
+from ._picture import MOST_BYTES, brief
+from ._rgb import Composite, channel_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
-    from ._lights import Light
+    from ._rgb import ChannelView
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
 ROW, COLUMN, SAMPLE, CHANNEL = "y", "x", "s", "c"
-# Pieces larger than this, in bytes, are held whole instead of unpacked anew for every part.
-LARGE_PIECE = 2**28
 # What no scanner makes: what claims more is damaged.
 _MOST_PIXELS, _MOST_SIDE = 2**37, 2**24
-
 # So many pieces take long to go through, unless they are of some size, of which a plane is a part.
 _MANY_PIECES, _TINY_PIECE, _TINY_PART = 2**16, 2**12, 2**10
+# A last axis this short, behind two longer ones, holds what belongs to one pixel.
+_MOST_CHANNELS = 12
+_STACK = "abdefghijklmnopqruvwtz"
+
+
+def guess_axes(shape: Sequence[int], path: Path) -> str:
+    """Return a letter for each axis: rows and columns last, or before colours or channels.
+
+    >>> from pathlib import Path
+    >>> [guess_axes(shape, Path()) for shape in [(40, 60), (40, 60, 3), (40, 60, 2), (5, 40, 60)]]
+    ['yx', 'yxs', 'yxc', 'zyx']
+    """
+    if len(shape) < 2 or min(shape) < 1 or len(shape) > len(_STACK):
+        raise ImageError(f"{path}: an array of the shape {tuple(shape)} is no picture")
+    last = "yx"
+    if len(shape) > 2 and shape[-1] <= _MOST_CHANNELS < min(shape[-3:-1]):
+        last = "yxs" if shape[-1] in (1, 3, 4) else "yxc"
+    count = len(shape) - len(last)
+    return _STACK[len(_STACK) - count :] + last
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Flat:
+class _Plane:
     """One plane of an array of more axes, rows first, read where it is indexed.
 
     Attributes
@@ -43,18 +58,17 @@ class Flat:
     data : array_like
         The array, lazy or not.
     axes : str
-        A letter for each of its axes: ``y``, ``x``, ``s`` for the colours of a pixel, ``c`` for
-        channels, any other for a stack.
+        A letter for each of its axes, as in `StoredImage`.
     index : mapping of str to int
         Position along each axis but those of the plane.
-    where : str
+    path : Path
         What to name if it cannot be read.
     """
 
     data: Any
     axes: str
     index: dict[str, int]
-    where: str
+    path: Path
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,16 +94,15 @@ class Flat:
         except ImageError:
             raise
         except Exception as error:  # decoders and file systems raise anything
-            raise ImageError(f"{self.where}: a part of it cannot be read ({brief(error)})") from (
-                error
-            )
+            why = reason(error)
+            raise ImageError(f"{self.path}: a part of it cannot be read ({why})") from error
         left = [axis for axis in self.axes if axis not in self.index]
         return pixels.transpose([left.index(axis) for axis in self._kept])
 
 
 @dataclass(eq=False, slots=True)
 class StoredImage:
-    """An image in a file or a folder, of which only what is looked at is read.
+    """An image in a file or a folder, of which only the parts that are asked for are read.
 
     A context manager, which lets go of the file.
 
@@ -102,7 +115,7 @@ class StoredImage:
     axes : str
         A letter for each axis: ``y``, ``x``, ``s`` for the colours of a pixel, ``c`` for channels
         that are shown on top of one another, any other for an axis of a stack.
-    lights : sequence of Light, optional
+    channels : sequence of ChannelView, optional
         How the file says its channels are shown.
     closing : callable
         Lets go of the file.
@@ -111,7 +124,7 @@ class StoredImage:
     path: Path
     arrays: Sequence[Any]
     axes: str
-    lights: tuple[Light, ...] | None = None
+    channels: tuple[ChannelView, ...] | None = None
     closing: Callable[[], object] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
@@ -122,12 +135,8 @@ class StoredImage:
             sides = " x ".join(map(str, sizes[0]))
             raise ImageError(f"{self.path}: claims {sides} pixels, more than an image has")
         for array in self.arrays:
-            if getattr(array, "chunks", None) and piece_bytes(array) > MOST_BYTES:
-                raise ImageError(
-                    f"{self.path}: lies in pieces of more than {MOST_BYTES:,} bytes; save it in "
-                    "smaller ones"
-                )
-        self._check_pieces()
+            if getattr(array, "chunks", None):
+                self._check_pieces(array)
         # A level that is no smaller than the one before says nothing new.
         self.arrays = [
             array
@@ -138,12 +147,7 @@ class StoredImage:
     def __enter__(self) -> StoredImage:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.closing()
 
     @classmethod
@@ -193,12 +197,16 @@ class StoredImage:
         if self.is_flat or not plane.split():
             return first
         numbers = _numbers(plane)
-        named = self._axes_named(numbers, stack, lengths)
+        named = self._axes_named(numbers, stack)
         if named is None:
-            numbers = self._fitted(numbers, stack)
-            named = self._axes_named(numbers, stack, lengths)
-        there = zip(named or (), numbers, strict=False)
-        if named is None or not all(0 <= number < lengths[axis] for axis, number in there):
+            # Zeros that are too many go, those that are missing come.
+            if len(numbers) < len(stack):
+                numbers = [0] * (len(stack) - len(numbers)) + numbers
+            while len(numbers) > len(stack) and 0 in numbers:
+                numbers.remove(0)
+            named = self._axes_named(numbers, stack)
+        pairs = zip(named or (), numbers, strict=False)
+        if named is None or not all(0 <= number < lengths[axis] for axis, number in pairs):
             parts = ", ".join(f"{lengths[a]} along {a}" for a in self.axes if a not in "yxs")
             raise RegionError(f"there is no plane {plane!r} in the image, which has {parts}")
         return first | dict(zip(named, numbers, strict=True))
@@ -211,71 +219,59 @@ class StoredImage:
         ImageError
             It has too many channels to show them together.
         """
-        index = self._whole_index(self.find("") if index is None else index)
-        flats = [self._flat(array, index) for array in self.arrays]
-        if CHANNEL not in self.axes:
-            return Levels(flats)
-        if CHANNEL in index:
-            told = self.lights[index[CHANNEL]].limits if self.lights else None
-            return Levels(flats, contrast_limits=told)
-        lights = lights_for(flats[-1], self.lights, flats[0].shape[2])
-        return Levels(flats if lights is None else [Lights(flat, lights) for flat in flats])
-
-    def _whole_index(self, index: dict[str, int]) -> dict[str, int]:
-        """Leave out what is no choice: the only channel, and how transparent a gray pixel is."""
         lengths = self.lengths
+        # The only channel is no choice, nor is how transparent a gray pixel is.
         only = {axis: 0 for axis in CHANNEL if lengths.get(axis) == 1}
         only |= {axis: 0 for axis in SAMPLE if lengths.get(axis) == 2}
-        return only | index
+        index = only | (self.find("") if index is None else index)
+        planes = [self._plane(array, index) for array in self.arrays]
+        if CHANNEL not in self.axes:
+            return Levels(planes)
+        if CHANNEL in index:
+            limits = self.channels[index[CHANNEL]].limits if self.channels else None
+            return Levels(planes, contrast_limits=limits)
+        views = channel_views(planes[-1], self.channels, planes[0].shape[2])
+        return Levels(planes if views is None else [Composite(plane, views) for plane in planes])
 
-    def _flat(self, array: Any, index: dict[str, int]) -> Flat:
+    def _plane(self, array: Any, index: dict[str, int]) -> _Plane:
         """Return a plane of a level, whose stack may be smaller as well."""
-        here, full = {}, self.arrays[0].shape
+        own, full = {}, self.arrays[0].shape
         for axis, position in index.items():
             number = self.axes.index(axis)
             length = int(array.shape[number])
-            here[axis] = min(int(position * length / full[number]), length - 1)
-        return Flat(array, self.axes, here, str(self.path))
+            own[axis] = min(int(position * length / full[number]), length - 1)
+        return _Plane(array, self.axes, own, self.path)
 
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self.axes.index(ROW)]), int(array.shape[self.axes.index(COLUMN)])
 
-    def _check_pieces(self) -> None:
-        """Raise an ImageError if a plane lies in too many pieces that are too small."""
-        for array in self.arrays:
-            chunks = getattr(array, "chunks", None)
-            if not chunks:
-                continue
-            sides = [
-                (int(side), min(int(side), int(chunk)))
-                for axis, side, chunk in zip(self.axes, array.shape, chunks, strict=True)
-                if axis in (ROW, COLUMN, SAMPLE, CHANNEL)
-            ]
-            count = math.prod(-(-side // chunk) for side, chunk in sides)
-            seen = math.prod(chunk for _, chunk in sides)
-            if count > _MANY_PIECES and (math.prod(chunks) < _TINY_PIECE or seen < _TINY_PART):
-                raise ImageError(
-                    f"{self.path}: lies in {count:,} pieces of {seen:,} values each; save it in "
-                    "larger ones"
-                )
+    def _check_pieces(self, array: Any) -> None:
+        """Raise an ImageError if pieces are too large, or a plane lies in too many small ones."""
+        if piece_bytes(array) > MOST_BYTES:
+            raise ImageError(
+                f"{self.path}: lies in pieces of more than {MOST_BYTES:,} bytes; save it in "
+                "smaller ones"
+            )
+        sides = [
+            (int(side), min(int(side), int(chunk)))
+            for axis, side, chunk in zip(self.axes, array.shape, array.chunks, strict=True)
+            if axis in (ROW, COLUMN, SAMPLE, CHANNEL)
+        ]
+        count = math.prod(-(-side // chunk) for side, chunk in sides)
+        size = math.prod(chunk for _, chunk in sides)
+        if count > _MANY_PIECES and (math.prod(array.chunks) < _TINY_PIECE or size < _TINY_PART):
+            raise ImageError(
+                f"{self.path}: lies in {count:,} pieces of {size:,} values each; save it in "
+                "larger ones"
+            )
 
-    def _axes_named(
-        self, numbers: Sequence[int], stack: list[str], lengths: dict[str, int]
-    ) -> list[str] | None:
+    def _axes_named(self, numbers: Sequence[int], stack: list[str]) -> list[str] | None:
         """Return the axes that so many numbers are about."""
         all_axes = [axis for axis in self.axes if axis not in (ROW, COLUMN, SAMPLE)]
+        lengths = self.lengths
         ways = [stack, all_axes]
         ways += [[axis for axis in way if lengths[axis] > 1] for way in ways]
         return next((way for way in ways if len(way) == len(numbers)), None)
-
-    def _fitted(self, numbers: list[int], stack: list[str]) -> list[int]:
-        """Return the numbers of a plane without zeros that are too many, or with those missing."""
-        if len(numbers) < len(stack):
-            return [0] * (len(stack) - len(numbers)) + numbers
-        found = list(numbers)
-        while len(found) > len(stack) and 0 in found:
-            found.remove(0)
-        return found
 
 
 def _numbers(plane: str) -> list[int]:
@@ -290,13 +286,10 @@ def _numbers(plane: str) -> list[int]:
 
 def piece_bytes(array: Any) -> int:
     """Bytes of the pieces in which an array is stored."""
-    count: int = math.prod(array.chunks)
-    return count * int(np.dtype(array.dtype).itemsize)
+    return int(math.prod(array.chunks)) * int(np.dtype(array.dtype).itemsize)
 
 
-def brief(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return the first line of what went wrong, and what to install if that is all."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    if "imagecodecs" in text:
-        return f"{text}; run: {pip_install('imagecodecs')}"
-    return text
+    text = brief(error)
+    return f"{text}; run: {pip_install('imagecodecs')}" if "imagecodecs" in text else text

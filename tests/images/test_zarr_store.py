@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.pyramid import open_levels
+from napari_patchioner.images import open_levels
 
 SIDE = 96
 CHUNK = 64
@@ -292,7 +292,7 @@ def test_usual_codecs_are_read(tmp_path, options):
 
 
 def test_a_window_over_many_large_pieces_is_put_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_patchioner.pyramid._zarr._AT_ONCE", CHUNK * CHUNK)
+    monkeypatch.setattr("napari_patchioner.images._zarr._AT_ONCE", CHUNK * CHUNK)
     pixels, _ = plain(tmp_path / "a.zarr")
     level = open_levels(tmp_path / "a.zarr").given[0]
     np.testing.assert_array_equal(level.read(0, 0, SIDE, SIDE), pixels)
