@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .registry import METRICS, Captioned, Metric, Places, Scored, open_tools
+from .metric import Captioned, Metric, Places, Scored
+from .registry import METRICS, open_tools
 
 __all__ = ["METRICS", "Captioned", "Metric", "Places", "Scored", "open_tools"]

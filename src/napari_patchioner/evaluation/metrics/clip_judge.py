@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from .registry import Captioned
+    from .metric import Captioned
 
     FloatArray = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from napari_patchioner.errors import ModelError, pip_install
 
-from .registry import Scored
+from .metric import Scored
 from .tokens import tokenize_captions, tokenize_references
 
 if TYPE_CHECKING:
