@@ -35,8 +35,6 @@ from napari_patchioner.annotations.project.places import (
     find_projects,
     project_of_other_pixels,
     project_path,
-    remember_project,
-    spare_path,
 )
 from napari_patchioner.annotations.project.records import Project, ProjectImage, ProjectRecord
 from napari_patchioner.annotations.project.store import CopyProject, ProjectStore
@@ -53,7 +51,7 @@ from .napari_shapes import (
 )
 from .notes import Notes, leaving_out, note, noting
 from .record import KINDS, Annotation, Source, new_uid, with_human_caption, with_model_caption
-from .texts import annotation_from_texts, record_texts, with_unique_uids
+from .texts import with_unique_uids
 from .wkt import region_from_text, region_from_wkt, region_to_text, region_to_wkt
 
 __all__ = [
@@ -74,7 +72,6 @@ __all__ = [
     "ProjectStore",
     "ProjectTaken",
     "Source",
-    "annotation_from_texts",
     "axes_drawn_along",
     "content_hash",
     "encode_text",
@@ -103,17 +100,14 @@ __all__ = [
     "read_napari_csv",
     "read_project",
     "read_tidy_csv",
-    "record_texts",
     "region_from_shape",
     "region_from_text",
     "region_from_wkt",
     "region_to_text",
     "region_to_wkt",
-    "remember_project",
     "shape_from_region",
     "short_name",
     "source_format",
-    "spare_path",
     "stated_size",
     "with_human_caption",
     "with_model_caption",

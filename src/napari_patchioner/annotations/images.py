@@ -31,16 +31,9 @@ _COLOURS = 4
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a file of annotations may say about an image.
+    """What a file of annotations may say about an image: its name there and its size in pixels.
 
-    Attributes
-    ----------
-    name : str
-        What the image is called in the file.
-    height, width : int
-        Its size in pixels.
-    path : Path or None
-        Where it lies, for formats that hold the picture itself.
+    ``path`` is where it lies, for formats that hold the picture itself.
     """
 
     name: str

@@ -83,18 +83,9 @@ def _digest(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Where a record was read, and the entry it was read from.
+    """Where a record was read (digest of the file, place as its format counts) and from what.
 
-    Attributes
-    ----------
-    file : str
-        Digest of the file.
-    place : str
-        Where the entry is in it, as its format counts.
-    entry : object
-        The entry as it was.
-    about : mapping
-        What stands around the entry: its image, its category, the fields of the file.
+    ``about`` is what stands around the entry: its image, its category, the fields of the file.
     """
 
     file: str
@@ -177,21 +168,10 @@ _Parsed = TypeVar("_Parsed")
 class Base(Generic[_Parsed]):
     """The file that records go back into.
 
-    Attributes
-    ----------
-    file : str
-        Its digest.
-    content : object, optional
-        What it holds; None where it is no longer known, and only the entries are.
-    in_place : bool
-        Whether it is the file to be written over, so that all in it stays which is not of the
-        records.
-    records : dict of str to Annotation
-        The records by the place of their entries in it.
-    rest : list of Annotation
-        Records that are new in it.
-    data : bytes
-        Its bytes, if they are still known: it may be laid out in lines.
+    ``content`` is what it holds; None where it is no longer known, and only the entries are.
+    ``in_place`` says that it is the file to be written over, so that all in it stays which is not
+    of the records; ``records`` are by the place of their entries, ``rest`` is new in it; ``data``
+    are its bytes, if they are still known: it may be laid out in lines.
     """
 
     file: str
@@ -323,11 +303,6 @@ def with_our_texts(
     """Return what an entry of another program says together with what it holds under `OURS`.
 
     ``annotation`` is what the entry says without, ``shown`` what the format shows of a region.
-
-    Raises
-    ------
-    FormatError
-        If the texts are broken.
     """
     known = {str(name): text for name, text in texts.items() if isinstance(text, str)}
     if not known:

@@ -94,19 +94,11 @@ def _without_number(name: str) -> str:
 def is_name(text: str, fewest: int = 2, shared: Collection[str] = ()) -> bool:
     """Return whether what a program calls a region is a mere name, or nothing, and no caption.
 
-    A caption has at least two words of letters (or a few signs of a script without spaces) and is
-    no name that programs make up: numbers, identifiers, kinds of objects with a number or a class.
-    Two or three plain words of which the first is capital and no article are a name if they call a
-    part, such as a cell, or several regions.
-
-    Parameters
-    ----------
-    text : str
-        What stands there.
-    fewest : int
-        Words that a caption has at least: 1 for a place where people write comments.
-    shared : collection of str
-        What several regions of the file are called, as `shared_names` returned it.
+    A caption has at least two words of letters (``fewest``, 1 for a place where people write
+    comments; or a few signs of a script without spaces) and is no name that programs make up:
+    numbers, identifiers, kinds of objects with a number or a class. Two or three plain words of
+    which the first is capital and no article are a name if they call a part, such as a cell, or
+    several regions of the file (``shared``, from `shared_names`).
 
     >>> [is_name(text) for text in ("a cat", "roi_1", "0123-0456", "Annotation (Tumor)", "Cell 7")]
     [False, True, True, True, True]

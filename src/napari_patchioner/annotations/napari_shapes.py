@@ -95,16 +95,8 @@ def region_from_shape(vertices: npt.ArrayLike, shape_type: str) -> Region:
 def shape_from_region(region: Region) -> tuple[str, FloatArray] | None:
     """Return ``(shape_type, vertices)`` for napari, or None where napari has no such shape.
 
-    Parameters
-    ----------
-    region : Region
-        Boxes, polygons, ellipses and traces of two points or more have a shape; points, sets,
-        masks and the whole image have none.
-
-    Returns
-    -------
-    tuple of (str, ndarray of shape (n, 2)) or None
-        The vertices are ``(row, column)``, pixel centres at integers.
+    Boxes, polygons, ellipses and traces of two points or more have one: vertices of shape (n, 2),
+    ``(row, column)``, pixel centres at integers. Points, sets, masks and the whole image have none.
 
     >>> from napari_patchioner.regions import WholeImage
     >>> shape_from_region(WholeImage()) is None
@@ -146,17 +138,8 @@ def plane_text(time: int | None, depth: int | None) -> str:
 def fitted(plane: Sequence[_Number], axes: int) -> list[_Number] | None:
     """Return the position along so many axes that the numbers of a plane mean.
 
-    Parameters
-    ----------
-    plane : sequence of int or float
-        The numbers in the extra ``"plane"``.
-    axes : int
-        How many axes an image has before row and column.
-
-    Returns
-    -------
-    list of int or float, or None
-        One number per axis; None if the plane lies elsewhere along axes that are not there.
+    ``axes`` is how many an image has before row and column. None if the plane lies elsewhere along
+    axes that are not there.
 
     >>> fitted([0, 3], 1), fitted([2, 0], 1), fitted([3], 2), fitted([2, 5], 1)
     ([3], [2], [0, 3], None)
@@ -172,16 +155,8 @@ def fitted(plane: Sequence[_Number], axes: int) -> list[_Number] | None:
 def axes_drawn_along(vertices: npt.ArrayLike) -> tuple[int, int] | None:
     """Return the two axes of a stack that a shape lies along, the usual ones where it can.
 
-    Parameters
-    ----------
-    vertices : array_like of float, shape (n, ndim)
-        In image pixels, all axes.
-
-    Returns
-    -------
-    tuple of int, optional
-        The last two axes, which show rows and columns, unless the shape leaves their plane; None
-        where it lies on no plane at all.
+    The last two axes, which show rows and columns, unless the vertices, shape (n, ndim), leave
+    their plane; None where they lie on no plane at all.
 
     >>> axes_drawn_along([[4, 0, 0], [4, 0, 9], [4, 5, 9]])
     (1, 2)

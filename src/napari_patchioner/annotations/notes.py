@@ -155,14 +155,8 @@ def note(kind: str, text: str) -> None:
 def leaving_out(kind: str, where: str = "") -> Iterator[None]:
     """Leave out the one record that is read within, if it cannot be read.
 
-    Where nobody takes notes (a reader called by itself), the error goes on.
-
-    Parameters
-    ----------
-    kind : str
-        What it is, such as ``"region"`` or ``"image"``.
-    where : str
-        The file and the record, for errors that do not name them.
+    ``kind`` is what it is, such as ``"region"``; ``where`` the file and the record, for errors that
+    do not name them. Where nobody takes notes (a reader called by itself), the error goes on.
     """
     notes = _current.get()
     try:

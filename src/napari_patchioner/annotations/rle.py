@@ -43,13 +43,7 @@ def mask_runs(pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 def runs_mask(
     runs: Sequence[int] | npt.NDArray[np.int64], height: int, width: int
 ) -> npt.NDArray[np.bool_]:
-    """Return the mask, shape (height, width), that runs make; undoes `mask_runs`.
-
-    Raises
-    ------
-    FormatError
-        If the runs do not fill the mask exactly.
-    """
+    """Return the mask, shape (height, width), that runs make exactly; undoes `mask_runs`."""
     lengths = _filling(runs, height, width)
     charge_pixels(height * width)
     inside = np.arange(len(lengths)) % 2 == 1
@@ -95,13 +89,7 @@ def encode_runs(runs: Sequence[int] | npt.NDArray[np.int64]) -> str:
 
 
 def decode_runs(text: str) -> npt.NDArray[np.int64]:
-    """Return the runs in COCO's text; undoes `encode_runs`.
-
-    Raises
-    ------
-    FormatError
-        If the text is no such text.
-    """
+    """Return the runs in COCO's text; undoes `encode_runs`."""
     digits = np.frombuffer(text.encode("latin-1", "replace"), np.uint8).astype(np.int64) - _ZERO
     ends = np.flatnonzero((digits & 32) == 0)
     if (digits < 0).any() or (digits > 63).any() or (len(digits) and not len(ends)):
@@ -152,13 +140,7 @@ def runs_in_image(mask: Mask, height: int, width: int) -> npt.NDArray[np.int64]:
 def mask_in_image(
     runs: Sequence[int] | npt.NDArray[np.int64], height: int, width: int
 ) -> Mask | None:
-    """Return the pixels that runs over a whole image hold, cut to size; None if there are none.
-
-    Raises
-    ------
-    FormatError
-        If the runs do not fill the image exactly.
-    """
+    """Return the pixels that runs over a whole image hold, cut to size; None if there are none."""
     lengths = _filling(runs, height, width)
     ends = np.cumsum(lengths)
     starts, stops = (ends - lengths)[1::2], ends[1::2]

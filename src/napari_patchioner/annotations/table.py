@@ -52,17 +52,7 @@ _SOURCES = ("", "model", "edited", "human")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The cells of a table, as text.
-
-    Attributes
-    ----------
-    name : str
-        File name, for messages.
-    columns : tuple of str
-        The header.
-    rows : tuple of (int, tuple of str)
-        Row number as a spreadsheet counts (the header is row 1) and the cells.
-    """
+    """The cells of a table as text; rows with their numbers as a spreadsheet counts (header: 1)."""
 
     name: str
     columns: tuple[str, ...]
@@ -86,16 +76,8 @@ class Table:
 class TableLayout:
     """How a table is laid out, whatever is in it.
 
-    Attributes
-    ----------
-    before : str
-        What stands before the header: a byte order mark, comments, blank lines.
-    sign : str
-        What sets its cells apart.
-    end : str
-        What ends its rows.
-    columns : tuple of str
-        Its header.
+    ``before`` is what stands before the header: a byte order mark, comments, blank lines; ``sign``
+    sets cells apart, ``end`` ends rows, ``columns`` is the header.
     """
 
     before: str = ""
@@ -134,11 +116,6 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
     Blank lines and empty columns without a name are passed over. Columns that share a name, or
     have none, get one by their number. Rows of another length than the header are left out.
-
-    Raises
-    ------
-    FormatError
-        If the file cannot be read, is not UTF-8 or is empty.
     """
     path = Path(path)
     records = _read_records(path)
@@ -258,11 +235,6 @@ def _long_cells() -> Iterator[None]:
 
 def number_in(cell: str) -> float:
     """Return the number in a cell, which may have a decimal comma, as beside semicolons.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
 
     >>> number_in("0.75"), number_in("0,75")
     (0.75, 0.75)

@@ -46,22 +46,9 @@ _EXTRA = "extra:"
 def record_texts(annotation: Annotation) -> dict[str, str]:
     """Return a record as plain texts for the free places of a format.
 
-    Parameters
-    ----------
-    annotation : Annotation
-        The record; its image is not among the texts, since every format names that itself.
-
-    Returns
-    -------
-    dict of str to str
-        ``uid, kind, wkt`` (the exact geometry), ``members`` (of sets), ``caption, score, source,
-        model`` where there are any, and every extra under its own name, or, where that is one of
-        these, under one that `annotation_from_texts` knows.
-
-    Raises
-    ------
-    FormatError
-        If the region makes no sense, or an extra has no name.
+    ``uid, kind, wkt`` (the exact geometry), ``members`` (of sets), ``caption, score, source,
+    model`` where there are any, and every extra under its own name, or, where that is one of these,
+    under one that `annotation_from_texts` knows. Not its image: every format names that itself.
 
     >>> from napari_patchioner.regions import Point
     >>> record_texts(Annotation("a", "cat.png", Point(1, 2), "an ear", extra={"plane": "3"}))
@@ -109,37 +96,23 @@ def annotation_from_texts(
 ) -> Annotation:
     """Return the record that a foreign file holds, with what other tools changed in it.
 
+    A caption another tool changed has the source ``"edited"`` or ``"human"``.
+
     Parameters
     ----------
     texts : mapping of str to str
-        What `record_texts` wrote into the file's free places; empty, or other people's entries,
-        where the record is not ours.
-    drawn : Region or None
-        What the file itself shows; None where it shows nothing (only for records of ours).
-    image : str
-        The image the file names.
-    caption : str or None
-        What the file itself says; None where it has no place for captions.
-    uid : str
-        The name to give a record that is not ours.
+        What `record_texts` wrote; empty, or other people's entries, where the record is not ours.
+    drawn, caption
+        What the file itself shows and says; None where it shows nothing (only for records of
+        ours), or has no place for captions.
+    image, uid : str
+        The image the file names, and the name to give a record that is not ours.
     shown : callable
         Turns an exact region into what the format would show for it. Where that is within
-        `tolerance` of ``drawn``, nobody touched the drawing and the exact region is taken; else
-        ``drawn`` is. The same region by default.
+        `tolerance` pixels of ``drawn``, nobody touched the drawing and the exact region is taken;
+        else ``drawn`` is. The same region by default.
     shown_caption : callable
         Turns a caption into what the format would say for it; as it is by default.
-    tolerance : float
-        How far, in pixels, other tools move a vertex by rounding it.
-
-    Returns
-    -------
-    Annotation
-        A caption another tool changed has the source ``"edited"`` or ``"human"``.
-
-    Raises
-    ------
-    FormatError
-        If texts of ours are broken, or a record that is not ours shows nothing.
     """
     if not {"uid", "kind", "wkt"} <= texts.keys() or texts["kind"] not in KINDS:
         return _foreign(texts, drawn, image, caption, uid)
@@ -232,20 +205,9 @@ def with_unique_uids(annotations: Iterable[Annotation]) -> list[Annotation]:
 class Shape:
     """One shape in a foreign file; sets are several, member by member.
 
-    Attributes
-    ----------
-    image : str
-        The image it lies on.
-    uid : str
-        The name to give it, should it not be ours.
-    region : Region or None
-        What is drawn; None where nothing is.
-    caption : str or None
-        What the file says about it; None where it has no place for captions.
-    texts : mapping of str to str
-        What `record_texts` wrote, or ``{PART: uid}``, or entries of other people.
-    label : str or None
-        The class the file sorts it into; None where it has no classes.
+    ``uid`` is the name to give it, should it not be ours; ``region`` and ``caption`` are None where
+    the file shows nothing or has no place for captions; ``texts`` what `record_texts` wrote, or
+    ``{PART: uid}``, or entries of other people; ``label`` the class the file sorts it into.
     """
 
     image: str

@@ -60,17 +60,7 @@ _COLLECTION = re.compile(r"\s*GEOMETRYCOLLECTION\s*\((.*)\)\s*\Z", re.DOTALL)
 
 
 def region_to_wkt(region: Region) -> str:
-    """Return a region as well-known text.
-
-    Parameters
-    ----------
-    region : Region
-        Any region but a mask.
-
-    Returns
-    -------
-    str
-        ``x y`` image pixels, pixel corners at integers; numbers in full precision.
+    """Return a region other than a mask as well-known text, numbers in full precision.
 
     Raises
     ------
@@ -265,21 +255,9 @@ def region_to_text(region: Region) -> str:
 
 
 def region_from_text(text: str, kind: str, members: str = "") -> Region:
-    """Return the region a text stands for; undoes `region_to_text`.
+    """Return the region of a kind that a text stands for; undoes `region_to_text`.
 
-    Parameters
-    ----------
-    text : str
-        ``x y`` image pixels, pixel corners at integers.
-    kind : str
-        What the region is, one of `KINDS`.
-    members : str
-        What the parts of a set are, as `members_cell` writes it.
-
-    Raises
-    ------
-    FormatError
-        If the text cannot be parsed or does not fit the kind.
+    As `region_from_wkt`, with masks.
     """
     if kind == "mask":
         match = _RLE.match(text)

@@ -70,10 +70,7 @@ def is_sheared(along: FloatArray, across: FloatArray) -> bool:
 def area_of(region: Region) -> Any:
     """Return the area of a region as a shapely geometry in ``x y``.
 
-    Raises
-    ------
-    FormatError
-        If the region, or a member of a set, is no area (a point, a trace, the whole image).
+    A point, a trace and the whole image, or a set with one, have none: that is a FormatError.
     """
     if isinstance(region, RegionSet):
         return shapely.union_all([_member_area(member) for member in region.members])
@@ -102,11 +99,6 @@ def region_of_area(geometry: Any) -> Region:
 
     Holes along the edges of pixels make a mask; any others are joined to the outline by a cut
     without width. Several polygons without holes are a set whose shared parts count once.
-
-    Raises
-    ------
-    FormatError
-        If there is no polygon, or a coordinate is not finite.
     """
     parts = [part for part in shapely.get_parts(geometry) if not part.is_empty]
     if not parts:
@@ -161,14 +153,9 @@ def _pixel_mask(polygons: Sequence[Any]) -> Mask | None:
 
 
 def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
-    """Return the pixels whose centres lie within an odd number of rings.
+    """Return the pixels whose centres lie within an odd number of rings ``x y``, (n, 2) each.
 
     None if there are none, or the rings go far too far.
-
-    Parameters
-    ----------
-    rings : sequence of array_like, each of shape (n, 2)
-        ``x y``, pixel corners at integers.
     """
     corners = [np.asarray(ring, float) for ring in rings]
     ends = np.concatenate([[ring.min(axis=0), ring.max(axis=0)] for ring in corners])

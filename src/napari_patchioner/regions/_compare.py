@@ -22,12 +22,8 @@ _RINGS = ("box", "polygon", "ellipse")
 def upright_box(corners: npt.ArrayLike, *, tolerance: float = 1e-9) -> Box | None:
     """Return the box with these four corners, or None where they are not an upright rectangle.
 
-    Parameters
-    ----------
-    corners : array_like of float, shape (n, 2)
-        ``(row, column)`` of the corners in either direction around, starting anywhere.
-    tolerance : float
-        How far, in pixels, a corner may lie from where it belongs.
+    ``(row, column)`` of the corners in either direction around, starting anywhere, each at most so
+    many pixels from where it belongs.
 
     >>> upright_box([[2, 3], [0, 3], [0, 1], [2, 1]])
     Box(top=0.0, left=1.0, bottom=2.0, right=3.0)
@@ -47,15 +43,10 @@ def upright_box(corners: npt.ArrayLike, *, tolerance: float = 1e-9) -> Box | Non
 
 
 def same_drawing(region: Region, other: Region, *, tolerance: float = TOLERANCE) -> bool:
-    """Return whether two regions show the same thing.
+    """Return whether two regions show the same thing, but for vertices off by so many pixels.
 
-    Parameters
-    ----------
-    region, other : Region
-        A box and a polygon around it, or rings that begin elsewhere or run the other way, are the
-        same; a polygon and an ellipse with the same corners are not.
-    tolerance : float
-        How far, in pixels, a vertex may be off.
+    A box and a polygon around it, or rings that begin elsewhere or run the other way, are the same;
+    a polygon and an ellipse with the same corners are not.
 
     >>> from napari_patchioner.regions import Polygon
     >>> same_drawing(Box(0, 0, 1, 2), Polygon(np.array([[1.0, 0], [1, 2], [0, 2], [0, 0]])))

@@ -105,25 +105,7 @@ def cover(
 
 
 def each(regions: Sequence[Region], work: Callable[[Region], Result]) -> list[Result]:
-    """Do the same with every region; an error says which one was at fault.
-
-    Parameters
-    ----------
-    regions : sequence of Region
-        In the order that errors count them in.
-    work : callable
-        Takes a region; may raise ``RegionError``.
-
-    Returns
-    -------
-    list
-        What came of each, in the same order.
-
-    Raises
-    ------
-    RegionError
-        As ``work`` does, with the number of the region unless it is the only one.
-    """
+    """Return what work on each region gives; a RegionError says which of several was at fault."""
     results = []
     for number, region in enumerate(regions, start=1):
         try:

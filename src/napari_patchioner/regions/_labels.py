@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,21 +16,13 @@ _LARGEST_LISTED = 1_000_000
 
 
 def label_boxes(labels: npt.NDArray[Any]) -> dict[int, LabelBox]:
-    """Return the bounding box of each label but the background, 0.
-
-    Parameters
-    ----------
-    labels : ndarray of int or bool, shape (height, width)
-        The number painted at each pixel.
-
-    Returns
-    -------
-    dict of int to (slice, slice)
-        Rows and columns, by label in rising order.
+    """Return rows and columns of the box around each label of a plane but 0, in rising order.
 
     >>> label_boxes(np.array([[0, 7], [0, 7]]))
     {7: (slice(0, 2, None), slice(1, 2, None))}
     """
+    from scipy.ndimage import find_objects
+
     if not labels.size:
         return {}
     if labels.dtype.kind == "b" or labels.dtype.itemsize < 4:

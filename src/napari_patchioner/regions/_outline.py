@@ -26,12 +26,8 @@ _EDGES_FIRST = 4
 def is_tangled(vertices: npt.ArrayLike) -> bool:
     """Return whether an outline crosses itself so often that nobody can have drawn it.
 
-    What it encloses would take minutes and gigabytes to find out.
-
-    Parameters
-    ----------
-    vertices : array_like of float, shape (n, 2)
-        ``(row, column)`` of the corners in image pixels; the last joins the first.
+    What it encloses would take minutes and gigabytes to find out. Vertices of shape (n, 2); the
+    last joins the first.
 
     >>> is_tangled([[0, 0], [20, 20], [20, 0], [0, 20]])
     False
@@ -57,10 +53,7 @@ def is_tangled(vertices: npt.ArrayLike) -> bool:
 def crosses_itself(vertices: npt.ArrayLike) -> bool:
     """Return whether an outline crosses itself; one that only touches itself does not.
 
-    Parameters
-    ----------
-    vertices : array_like of float, shape (n, 2)
-        ``(row, column)`` of the corners in image pixels; the last joins the first.
+    Vertices of shape (n, 2); the last joins the first.
 
     >>> crosses_itself([[0, 0], [20, 20], [20, 0], [0, 20]])
     True
@@ -82,16 +75,8 @@ def crosses_itself(vertices: npt.ArrayLike) -> bool:
 def outline_rings(vertices: FloatArray) -> list[tuple[float, FloatArray]]:
     """Return the rings, none of which crosses itself, whose areas make what an outline encloses.
 
-    Returns
-    -------
-    list of (float, ndarray of float, shape (n, 2))
-        1 or, for holes, -1, and the vertices; the outline itself where it does not cross itself.
-        Else what is within an odd number of turns, as pycocotools fills it.
-
-    Raises
-    ------
-    RegionError
-        If it is tangled.
+    With 1 or, for holes, -1, and their vertices; the outline itself where it does not cross itself.
+    Else what is within an odd number of turns, as pycocotools fills it.
     """
     if not crosses_itself(vertices):
         return [(1.0, vertices)]
@@ -106,22 +91,9 @@ def outline_rings(vertices: FloatArray) -> list[tuple[float, FloatArray]]:
 
 
 def enclosed(points: npt.ArrayLike) -> shapely.Geometry:
-    """Return what an outline encloses: where it goes around an odd number of times.
+    """Return what an outline encloses, as polygons: where it goes around an odd number of times.
 
-    Parameters
-    ----------
-    points : array_like of float, shape (n, 2)
-        The corners; the last joins the first.
-
-    Returns
-    -------
-    shapely.Geometry
-        Polygons, in the coordinates of the corners.
-
-    Raises
-    ------
-    RegionError
-        If the outline is tangled.
+    Corners of shape (n, 2); the last joins the first. A tangled outline is a RegionError.
 
     >>> enclosed([[0, 0], [20, 20], [20, 0], [0, 20]]).area
     200.0

@@ -54,13 +54,10 @@ class Region:
         return self
 
     def coords(self) -> FloatArray:
-        """Return the points that define the region.
+        """Return the points that define it, shape (n, 2); none of masks, sets and whole images.
 
-        Returns
-        -------
-        ndarray of float, shape (n, 2)
-            The corners of a box or of the rectangle around an ellipse, in order around it; the
-            vertices of a polygon, the points of a trace, the point. None for other kinds.
+        The corners of a box or of the rectangle around an ellipse, in order around it; the vertices
+        of a polygon, the points of a trace, the point.
 
         >>> Box(0, 1, 2, 3).coords().tolist()
         [[0.0, 1.0], [0.0, 3.0], [2.0, 3.0], [2.0, 1.0]]
@@ -74,28 +71,16 @@ class Region:
     def rings(self, *, holes: bool = True) -> list[FloatArray]:
         """Return the closed outlines of an area, each of shape (n, 2); none for other kinds.
 
-        Parameters
-        ----------
-        holes : bool
-            Return the outlines of the holes in a mask as well: a pixel within an odd number of
-            rings belongs to it.
+        With those of the holes in a mask, a pixel within an odd number of rings belongs to it.
         """
         outline = self.outline()
         return [] if outline is None else [outline]
 
     def bounds(self) -> Box:
-        """Return the smallest box around the region.
+        """Return the smallest box around the region, of no height or width around a point.
 
-        Returns
-        -------
-        Box
-            In image pixels; of no height or width around a point or a straight line.
-
-        Raises
-        ------
-        RegionError
-            The region has no points, they are not finite, or it is a whole image, whose size
-            only the image knows.
+        A region without points, with points that are not finite, and a whole image, whose size
+        only the image knows, have none: that is a RegionError.
 
         >>> Trace(np.array([[3.0, 9.0], [5.0, 2.0]])).bounds()
         Box(top=3.0, left=2.0, bottom=5.0, right=9.0)

@@ -66,16 +66,9 @@ class ProjectTaken(FormatError):
 class ProjectHead:
     """What the first line of a project file says.
 
-    Attributes
-    ----------
-    version : (int, int)
-        Of the format: a reader knows all minor versions of its major one.
-    written : str
-        When, ISO 8601 in UTC.
-    content : str
-        `content_hash` of the image.
-    checksum : str
-        Of all other bytes of the file; two files with the same one are the same.
+    The minor version of the format, when it was saved (ISO 8601 in UTC), `content_hash` of the
+    image, and the checksum of all other bytes of the file: two files with the same one are the
+    same.
     """
 
     version: tuple[int, int]
@@ -88,22 +81,10 @@ class ProjectHead:
 class ProjectCounts:
     """What a project holds, in numbers.
 
-    Attributes
-    ----------
-    regions : int
-        Shapes, points and labels; several captioned together count as well.
-    captions : int
-        Regions and whole planes that have one.
-    to_review : int
-        Those nobody has vouched for: neither a person's text nor accepted or locked.
-    written : str
-        When it was saved, ISO 8601 in UTC.
-    content : str
-        `content_hash` of the image.
-    image_path : str
-        Where the image lay; empty where it is not known.
-    warning : str
-        What had to be done to read it, in one sentence; mostly empty.
+    ``regions`` are shapes, points and labels; several captioned together count as well.
+    ``captions`` counts whole planes, too; ``to_review`` what nobody has vouched for: neither a
+    person's text nor accepted or locked. ``content`` is the `content_hash` of the image,
+    ``image_path`` where it lay, and ``warning`` what had to be done to read the file, mostly empty.
     """
 
     regions: int
@@ -119,11 +100,6 @@ def read_head(path: str | os.PathLike[str]) -> ProjectHead | None:
     """Return the head of a project file; None where there is no such file.
 
     Only the first line is read: whether the rest is whole, `read_project` finds out.
-
-    Raises
-    ------
-    FormatError
-        If the file is no project, or cannot be read.
     """
     path = Path(path)
     with reading_file(path):

@@ -46,22 +46,10 @@ def project_stem(image_name: str) -> str:
 def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Path:
     """Return where a project is best written.
 
-    Parameters
-    ----------
-    image_path : path-like, optional
-        The image; None where it is no file.
-    content : str
-        Its `content_hash`.
+    ``image.tif.patchioner.json`` beside ``image.tif``; with the first digits of the content hash in
+    it where that name is taken by other pixels; in the user's data folder where there is no image
+    file or its folder cannot be written, see `home_path`.
 
-    Returns
-    -------
-    Path
-        ``image.tif.patchioner.json`` beside ``image.tif``; with the first digits of the content
-        hash in it where that name is taken by other pixels; in the user's data folder where
-        there is no image file or its folder cannot be written, see `home_path`.
-
-    Examples
-    --------
     >>> project_path(None, "0123abcd").name
     '0123abcd.patchioner.json'
     """
@@ -146,13 +134,7 @@ def project_of_other_pixels(image_path: str | os.PathLike[str] | None, content: 
 
 
 def remember_project(path: str | os.PathLike[str], content: str) -> None:
-    """Note in the index where a project of these pixels lies.
-
-    Raises
-    ------
-    FormatError
-        If the index cannot be written.
-    """
+    """Note in the index where a project of these pixels lies."""
     entry, known = _entry(content), _indexed(content)
     path = Path(path).resolve()
     if path in known:

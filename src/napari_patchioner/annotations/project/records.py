@@ -22,20 +22,9 @@ RecordKind: TypeAlias = Literal["shape", "group", "image"]
 class ProjectImage:
     """Which image a project is about.
 
-    Attributes
-    ----------
-    name : str
-        What it is called: a file name, or a layer's name.
-    shape : tuple of int
-        Of its pixels at full resolution, colours included.
-    dtype : str
-        Type of its pixels.
-    content : str
-        Its `content_hash`; empty where it is not known.
-    path : str
-        Where it lay; empty where it is no file.
-    extra : mapping
-        Fields of a newer version, written again.
+    Its name (of a file or a layer), ``shape`` and type of its pixels at full resolution, colours
+    included, their `content_hash` and its path, empty where not known, and fields of a newer
+    version.
     """
 
     name: str
@@ -173,18 +162,10 @@ _TEXT = (
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Merged:
-    """What came of a merge.
+    """What came of a merge: all of both, and the uids of records the other project changed.
 
-    Attributes
-    ----------
-    project : Project
-        All of both.
-    added : tuple of str
-        Uids of the records that only the other project had.
-    changed : tuple of str
-        Uids of those that have its text now.
-    differing : tuple of str
-        Uids of those that people have written different texts for; the first project's stays.
+    ``added`` only the other had, ``changed`` have its text now; for ``differing`` people have
+    written different texts, and the first project's stays.
     """
 
     project: Project

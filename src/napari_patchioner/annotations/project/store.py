@@ -51,16 +51,8 @@ ABSORBED = "absorbed"
 class CopyProject:
     """Work on another image with the very same pixels, which a person may take over.
 
-    Attributes
-    ----------
-    path : Path
-        The project.
-    image_path : str
-        The image it was made on; empty where that was no file.
-    captions : int
-        How many captions it holds.
-    image_exists : bool
-        Whether that image is still where it was; if not, it may be this one, moved.
+    ``image_path`` is empty where that was no file; where it no longer exists, it may be this one,
+    moved.
     """
 
     path: Path
@@ -133,13 +125,8 @@ class ProjectStore:
     def find(self) -> Project | None:
         """Return the work saved for this image; None if there is none.
 
-        Work on copies of the image, of which one may be the image before it was moved, is noted
-        in `copies`.
-
-        Raises
-        ------
-        FormatError
-            If there is some that cannot be read; it is left alone.
+        Work on copies of the image, of which one may be the image before it was moved, is noted in
+        `copies`. What cannot be read is a FormatError, and left alone.
         """
         with self._lock:
             content = self.image.content
@@ -159,17 +146,7 @@ class ProjectStore:
     def take(self, path: str | os.PathLike[str], *, go_on: bool = False) -> Project:
         """Read a project, and go on in its file if that is where this image's work belongs.
 
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        go_on : bool
-            Go on in it wherever it lies, if it is a project of this very image.
-
-        Raises
-        ------
-        FormatError
-            If it cannot be read.
+        With ``go_on``, go on in it wherever it lies, if it is a project of this very image.
         """
         with self._lock:
             path = Path(path)
@@ -184,13 +161,7 @@ class ProjectStore:
             return project
 
     def merge(self, mine: Project, path: str | os.PathLike[str]) -> Merged:
-        """Add to the work at hand what another project has; that file stays as it is.
-
-        Raises
-        ------
-        FormatError
-            If it cannot be read.
-        """
+        """Add to the work at hand what another project has; that file stays as it is."""
         with self._lock:
             path = Path(path)
             other = read_project(path)
@@ -215,13 +186,7 @@ class ProjectStore:
                 self._checksum = head.checksum if head is not None else ""
 
     def write(self, project: Project) -> Path:
-        """Write the work and return where it is now.
-
-        Raises
-        ------
-        FormatError
-            If it can be written neither beside the image nor in the user's data folder.
-        """
+        """Write the work and return where: beside the image, else in the user's folder."""
         with self._lock:
             content = self.image.content
             extra = {**project.extra, ABSORBED: sorted(self._absorbed)} if self._absorbed else {}
@@ -245,13 +210,7 @@ class ProjectStore:
             return path
 
     def set_aside(self, project: Project) -> Path:
-        """Write what the work at hand has no longer into a file of its own, to be merged again.
-
-        Raises
-        ------
-        FormatError
-            If it can be written neither beside the image nor in the user's data folder.
-        """
+        """Write what the work at hand has no longer into a file of its own, to be merged again."""
         with self._lock:
             content = self.image.content
             project = replace(project, image=self.image)
