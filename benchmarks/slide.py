@@ -198,7 +198,7 @@ def one_overlap(captioner, picture: np.ndarray, whole: np.ndarray, overlap: int)
     height, width = picture.shape[:2]
     grid = pyramid.grid(Box(-0.5, -0.5, height - 0.5, width - 0.5))
     near = at_seams(pyramid.planner.tiling(0), grid.shape)
-    deep = slice(0, captioner.backbone._network.channels)
+    deep = slice(0, captioner.backbone.networks[0].channels)
     text = ""
     for part in (slice(None), deep):
         cosines = cosine(grid.embeddings[..., part], whole[..., part])

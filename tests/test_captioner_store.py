@@ -14,7 +14,7 @@ import pytest
 from published import alphaclip, clip, denseclip, dino, dinotxt, regionclip, siglip2, talk2dino
 
 from napari_patchioner import load_model
-from napari_patchioner.backbones import Backbone, RegionEncoder
+from napari_patchioner.backbones import BACKBONES, Backbone, RegionEncoder
 from napari_patchioner.backbones.mini import MiniBackbone
 from napari_patchioner.bridges import NormalizeBridge
 from napari_patchioner.captioner import Captioner
@@ -22,7 +22,6 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import Cancelled, ImageError
 from napari_patchioner.grids import GridStore
 from napari_patchioner.models.embedded import FOLDER
-from napari_patchioner.models.parts import BACKBONES
 from napari_patchioner.regions import Box, Point, Trace, WholeImage
 
 if TYPE_CHECKING:

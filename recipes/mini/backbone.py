@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 
-from napari_patchioner.backbones._efficientnet import EfficientNetLite, fold_batch_norm
+from napari_patchioner.backbones.efficientnet import EfficientNetLite, fold_batch_norm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

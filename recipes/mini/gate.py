@@ -10,9 +10,9 @@ import skimage.data
 from PIL import Image
 from safetensors.numpy import save_file
 
-from napari_patchioner.backbones._dense import dense
 from napari_patchioner.backbones.appearance import appearance_axes
 from napari_patchioner.backbones.gate import distance, score, summary
+from napari_patchioner.backbones.mini import dense
 from napari_patchioner.images import as_rgb, read_picture
 
 from ._painted import FAMILIES
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.backbones._efficientnet import EfficientNetLite
+    from napari_patchioner.backbones.efficientnet import EfficientNetLite
 
     Vectors = npt.NDArray[np.float32]
     Picture = npt.NDArray[np.uint8]

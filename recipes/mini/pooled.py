@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.backbones._resample import interpolation
-from napari_patchioner.backbones.mini import SIZE, grid_shape
+from napari_patchioner.backbones.mini import SIZE, grid_shape, interpolation
 
 from .coco_folders import development_images
 from .features import read_features

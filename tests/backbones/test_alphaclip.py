@@ -12,9 +12,8 @@ from published import alphaclip, clip
 from skimage.data import chelsea
 
 from napari_patchioner.backbones import RegionEncoder, TextTower
-from napari_patchioner.backbones._alphaclip_mask import normalised, pixel_masks
-from napari_patchioner.backbones._clip_text import ClipText
-from napari_patchioner.backbones.alphaclip import AlphaClip
+from napari_patchioner.backbones.alphaclip import AlphaClip, normalised, pixel_masks
+from napari_patchioner.backbones.clip_text import ClipText
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
 from napari_patchioner.grids import GridTransform
 from napari_patchioner.regions import Box, PatchWeights, Point, RegionSet, Trace, WholeImage, cover
@@ -56,9 +55,9 @@ def weights(grid):
 
 @pytest.fixture
 def passes(backbone):
-    """Pictures in every call of the network."""
+    """Pictures in every pass of the network."""
     counted = []
-    hook = backbone._network.register_forward_pre_hook(
+    hook = backbone.blocks[0].register_forward_pre_hook(
         lambda _module, inputs: counted.append(len(inputs[0]))
     )
     yield counted
@@ -120,9 +119,12 @@ def test_a_region_is_what_the_network_sees_inside_its_mask(backbone, grid, weigh
     cells = weights[0].dense()
     for row, column in np.argwhere(cells):
         mask[..., 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 1
-    seen = backbone._network(torch.from_numpy(grid.picture)[None], (mask - 0.5) / 0.26)
+    tower = backbone.vision
+    tokens = tower.start(torch.from_numpy(grid.picture)[None], masks=(mask - 0.5) / 0.26)
+    for layer in tower.layers:
+        tokens = tower.attend(layer, tokens)
     ours = backbone.embed_regions(grid, weights[:1])
-    np.testing.assert_allclose(ours, seen.projected[:, 0], atol=1e-5)
+    np.testing.assert_allclose(ours, tower.finish(tokens[:, 0]), atol=1e-5)
 
 
 def test_masks_left_as_they_are(files, picture):
@@ -192,12 +194,19 @@ def test_whatever_changes_a_grid_changes_the_name(files, tmp_path):
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("name", ["conv1_alpha.weight", "ln_pre.bias", "conv1.weight"])
-def test_a_missing_weight_is_named(files, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("conv1_alpha.weight", "conv1_alpha.weight"),
+        ("ln_pre.bias", "pre_layrnorm.bias"),
+        ("conv1.weight", "patch_embedding.weight"),
+    ],
+)
+def test_a_missing_weight_is_named(files, tmp_path, name, told):
     state = torch.load(files["alpha"], weights_only=True)
     del state[name]
     torch.save(state, tmp_path / "alpha.pth")
-    with pytest.raises(ModelError, match=name):
+    with pytest.raises(ModelError, match=told):
         AlphaClip.open({"alpha": tmp_path / "alpha.pth"})
 
 
@@ -244,7 +253,7 @@ def test_progress_may_stop_the_second_look(backbone, grid, weights, passes):
     assert (min(shares) > 0, shares[-1]) == (True, 1)
     # After every layer of every batch.
     assert len(shares) == 2 * len(passes)
-    assert {message for _, message in told} == {"looking again at 20 regions"}
+    assert {message for _, message in told} == {"encoding 20 regions"}
     before = len(passes)
 
     def cancel(_fraction, _message):

@@ -5,10 +5,8 @@ import pytest
 from published import clip as published
 
 from napari_patchioner.backbones import TextTower
-from napari_patchioner.backbones._preprocess import CLIP, Preprocessing
-from napari_patchioner.backbones.clip import ClipDense
-from napari_patchioner.backbones.invite import Invite
-from napari_patchioner.backbones.maskclip import MaskClip
+from napari_patchioner.backbones.base import CLIP, Preprocessing
+from napari_patchioner.backbones.clip import ClipDense, Invite, MaskClip
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
 
 KINDS = [ClipDense, MaskClip, Invite]

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import clip as published
 
-from napari_patchioner.backbones._clip_layout import hugging_face
-from napari_patchioner.backbones._clip_positions import WAYS, resample_positions
-from napari_patchioner.backbones._clip_vision import ClipVision
+from napari_patchioner.backbones.clip_vit import POSITIONS, ClipVision, resample_positions
+from napari_patchioner.backbones.clip_weights import hugging_face
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import ModelError
 
@@ -114,7 +113,8 @@ def test_linear_in_projections_and_file_sizes_of_openai():
     linear["input_resolution"] = torch.tensor(32)
     linear["visual.conv1_alpha.weight"] = torch.ones(1)
     translated = hugging_face(linear)
-    assert translated.keys() - expected.keys() == {"visual.conv1_alpha.weight"}
+    extra = {"vision_model.embeddings.alpha_embedding.weight"}
+    assert translated.keys() - expected.keys() == extra
     assert all(torch.equal(translated[name], expected[name]) for name in expected)
 
 
@@ -125,7 +125,7 @@ def test_a_mixture_of_layouts_is_refused():
         hugging_face(both)
 
 
-@given(grids, st.sampled_from(WAYS), st.floats(-3, 3))
+@given(grids, st.sampled_from(POSITIONS), st.floats(-3, 3))
 def test_the_same_position_everywhere_stays(grid, way, value):
     table = torch.full((1 + 16, 2), value)
     resampled = resample_positions(table, grid, way)
@@ -133,7 +133,7 @@ def test_the_same_position_everywhere_stays(grid, way, value):
     np.testing.assert_allclose(resampled, value, atol=1e-5)
 
 
-@given(grids, st.sampled_from(WAYS))
+@given(grids, st.sampled_from(POSITIONS))
 def test_rows_and_columns_are_not_mixed_up(grid, way):
     square = torch.randn(4, 4, 3, generator=torch.Generator().manual_seed(1))
     first = torch.zeros(1, 3)
@@ -143,7 +143,7 @@ def test_rows_and_columns_are_not_mixed_up(grid, way):
     np.testing.assert_allclose(upright[1:].unflatten(0, grid), across.transpose(0, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", POSITIONS)
 def test_the_own_grid_stays_as_it_is(way):
     table = torch.randn(17, 3)
     assert torch.equal(resample_positions(table, (4, 4), way), table)

@@ -8,8 +8,8 @@ from published import clip, denseclip
 from skimage.data import chelsea
 
 from napari_patchioner.backbones import TextTower
-from napari_patchioner.backbones._clip_text import ClipText
-from napari_patchioner.backbones._preprocess import CLIP, Preprocessing
+from napari_patchioner.backbones.base import CLIP, Preprocessing
+from napari_patchioner.backbones.clip_text import ClipText
 from napari_patchioner.backbones.denseclip import DenseClip
 from napari_patchioner.errors import Cancelled, ModelError
 
@@ -127,12 +127,18 @@ def test_whatever_changes_a_grid_changes_the_name(files, tmp_path):
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("name", ["backbone.ln_post.weight", "backbone.proj"])
-def test_a_missing_weight_is_named(files, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("backbone.ln_post.weight", "post_layernorm.weight"),
+        ("backbone.proj", "visual_projection.weight"),
+    ],
+)
+def test_a_missing_weight_is_named(files, tmp_path, name, told):
     content = torch.load(files["weights"], weights_only=True)
     del content["state_dict"][name]
     torch.save(content, tmp_path / "less.pth")
-    with pytest.raises(ModelError, match=name.removeprefix("backbone.")):
+    with pytest.raises(ModelError, match=told):
         DenseClip.open({"weights": tmp_path / "less.pth"})
 
 

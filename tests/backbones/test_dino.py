@@ -10,7 +10,8 @@ import torch
 from published import clip, dino
 from torch.nn import functional
 
-from napari_patchioner.backbones._dino import DinoVision
+from napari_patchioner.backbones.base import block_progress
+from napari_patchioner.backbones.dino_vit import DinoVision
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.grids import class_attention
@@ -136,14 +137,14 @@ def test_tokens_are_those_of_metas_network(kind, vision, shape):
     image = pixels(vision, *shape)
     tokens, qkv = meta_forward(state, image, kind)
 
-    looked = vision.look(image)
+    ours = vision.encode(image)
 
     heads = vision.global_tokens
     close = {"atol": 2e-5, "rtol": 1e-4}
-    torch.testing.assert_close(looked.cls, tokens[0], **close)
-    torch.testing.assert_close(looked.registers, tokens[1:heads], **close)
-    torch.testing.assert_close(looked.patches, tokens[heads:].reshape(*shape, WIDTH), **close)
-    torch.testing.assert_close(looked.qkv, qkv, **close)
+    torch.testing.assert_close(ours.cls, tokens[0], **close)
+    torch.testing.assert_close(ours.registers, tokens[1:heads], **close)
+    torch.testing.assert_close(ours.patches, tokens[heads:].reshape(*shape, WIDTH), **close)
+    torch.testing.assert_close(ours.qkv, qkv, **close)
 
 
 @pytest.mark.parametrize("layout", ["hub", "hub-folder"])
@@ -152,7 +153,7 @@ def test_metas_layout_and_hugging_faces_are_one(kind, folder, vision, layout):
         dino.write(folder / layout, kind=kind, layout=layout, dim=WIDTH)["vision"]
     )
     image = pixels(vision)
-    ours, theirs = vision.look(image), other.look(image)
+    ours, theirs = vision.encode(image), other.encode(image)
 
     # DINO's folder has an epsilon of 1e-12 in its norms where Meta's code has 1e-6.
     torch.testing.assert_close(theirs.patches, ours.patches, atol=1e-5, rtol=1e-5)
@@ -170,28 +171,28 @@ def test_gated_networks(kind, tmp_path):
     tokens, _ = meta_forward(state, image, kind, gated=True)
 
     patches = tokens[vision.global_tokens :].reshape(3, 3, WIDTH)
-    torch.testing.assert_close(vision.look(image).patches, patches, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(vision.encode(image).patches, patches, atol=2e-5, rtol=1e-4)
 
 
 def test_attention_of_the_class_token(vision):
-    looked = vision.look(pixels(vision, 2, 4))
-    how = vision.attention(looked)
+    tokens = vision.encode(pixels(vision, 2, 4))
+    how = vision.attention(tokens)
 
     assert how.shape == (2, 4)
     assert how.sum() == pytest.approx(1, abs=1e-6)
-    flat = class_attention(looked.qkv.numpy(), HEADS, vision.global_tokens)
+    flat = class_attention(tokens.qkv.numpy(), HEADS, vision.global_tokens)
     np.testing.assert_allclose(how.ravel(), flat, rtol=1e-6)
 
 
 def test_attention_as_the_published_code_splits_it(vision):
-    looked = vision.look(pixels(vision, 2, 4))
-    reference = vision.attention(looked, "reference")
+    tokens = vision.encode(pixels(vision, 2, 4))
+    reference = vision.attention(tokens, "reference")
 
-    flat = class_attention(looked.qkv.numpy(), 16, vision.global_tokens, scale=0.125)
+    flat = class_attention(tokens.qkv.numpy(), 16, vision.global_tokens, scale=0.125)
     np.testing.assert_allclose(reference.ravel(), flat, rtol=1e-6)
     assert reference.sum() == pytest.approx(1, abs=1e-6)
     # The average over heads is all that is left of them: another temperature.
-    ours = np.log(vision.attention(looked).astype(float))
+    ours = np.log(vision.attention(tokens).astype(float))
     theirs = np.log(reference.astype(float))
     np.testing.assert_allclose(theirs - theirs.mean(), (ours - ours.mean()) * HEADS / 16, atol=1e-5)
 
@@ -199,10 +200,10 @@ def test_attention_as_the_published_code_splits_it(vision):
 def test_the_small_network_keeps_its_heads(tmp_path):
     file = dino.write(tmp_path, layout="hub", dim=384, layers=1)["vision"]
     vision = DinoVision.open(file)
-    looked = vision.look(pixels(vision))
+    tokens = vision.encode(pixels(vision))
 
     assert vision.heads == 6
-    np.testing.assert_array_equal(vision.attention(looked, "reference"), vision.attention(looked))
+    np.testing.assert_array_equal(vision.attention(tokens, "reference"), vision.attention(tokens))
 
 
 @pytest.mark.parametrize("layout", ["hf", "hub"])
@@ -276,31 +277,32 @@ def test_other_weights_have_another_name(vision, kind, tmp_path):
     assert other.name.rpartition("-")[0] == vision.name.rpartition("-")[0]
 
 
-def test_looking_tells_of_every_block_and_can_be_stopped(vision):
-    shares = []
-    vision.look(pixels(vision), tell=shares.append)
-    assert shares == [0.5, 1.0]
+def test_blocks_are_passed_in_order(vision):
+    fractions = []
 
-    def stop(_share):
-        raise Cancelled
+    def stop(fraction, _message):
+        fractions.append(fraction)
+        if fraction == 1 and len(fractions) > 2:
+            raise Cancelled
 
-    with pytest.raises(Cancelled):
-        vision.look(pixels(vision), tell=stop)
-    shares.clear()
-    vision.look(pixels(vision))
-    assert shares == []
+    with block_progress(vision.blocks, stop, "on", (0.0, 1.0)):
+        vision.encode(pixels(vision))
+        with pytest.raises(Cancelled):
+            vision.encode(pixels(vision))
+    assert fractions == [0.5, 1.0] * 2
 
 
-def test_two_looks_at_once_hear_themselves(vision):
-    one, other = pixels(vision), pixels(vision, seed=1)
-    expected = vision.look(one).qkv
-    second = Thread(target=vision.look, args=(other,))
+def test_two_threads_record_their_own_projections(vision):
+    first, other = pixels(vision), pixels(vision, seed=1)
+    expected = vision.encode(first).qkv
+    second = Thread(target=vision.encode, args=(other,))
 
-    def interrupt(share):
-        if share == 1:
+    def interrupt(fraction, _message):
+        if fraction == 1:
             second.start()
-            second.join(timeout=0.2)
+            second.join(timeout=20)
 
-    heard = vision.look(one, tell=interrupt).qkv
+    with block_progress(vision.blocks, interrupt, "on", (0.0, 1.0)):
+        qkv = vision.encode(first).qkv
     second.join()
-    torch.testing.assert_close(heard, expected)
+    torch.testing.assert_close(qkv, expected)

@@ -8,10 +8,9 @@ from skimage.data import chelsea
 from torch.nn import functional
 
 from napari_patchioner.backbones import TextTower
-from napari_patchioner.backbones._dino import DinoVision
-from napari_patchioner.backbones._dinotxt_towers import DinoText, VisionHead
-from napari_patchioner.backbones._preprocess import Preprocessing
-from napari_patchioner.backbones.dinotxt import DinoTxt
+from napari_patchioner.backbones.base import Preprocessing
+from napari_patchioner.backbones.dino_vit import DinoVision
+from napari_patchioner.backbones.dinotxt import DinoText, DinoTxt, VisionHead
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 
@@ -30,9 +29,9 @@ def backbone(files):
 
 
 @pytest.fixture(scope="module")
-def looked(files):
+def own(files):
     pixels = Preprocessing(SIZE, 14)(chelsea()).pixels
-    return DinoVision.open(files["vision"]).look(pixels)
+    return DinoVision.open(files["vision"]).encode(pixels)
 
 
 def linear(state, name, tokens):
@@ -83,8 +82,8 @@ def text_forward(state, ids):
     return end @ state["head.linear_projection.weight"].T
 
 
-def test_patches_go_through_the_head(backbone, looked):
-    tokens = torch.cat([looked.cls[None], looked.registers, looked.patches.flatten(0, 1)])
+def test_patches_go_through_the_head(backbone, own):
+    tokens = torch.cat([own.cls[None], own.registers, own.patches.flatten(0, 1)])
     refined = head_forward(dinotxt.head_state(dim=DIM), tokens)
 
     grid = backbone.encode(chelsea())
@@ -97,12 +96,12 @@ def test_patches_go_through_the_head(backbone, looked):
     assert grid.attention.sum() == pytest.approx(1, abs=1e-6)
 
 
-def test_without_the_head_they_are_dinos(files, looked):
+def test_without_the_head_they_are_dinos(files, own):
     files = {role: path for role, path in files.items() if role != "head"}
     backbone = DinoTxt.open(files, size=SIZE, head=False)
     grid = backbone.encode(chelsea())
-    np.testing.assert_array_equal(grid.embeddings, looked.patches)
-    np.testing.assert_array_equal(grid.cls, looked.cls)
+    np.testing.assert_array_equal(grid.embeddings, own.patches)
+    np.testing.assert_array_equal(grid.cls, own.cls)
     assert grid.backbone == backbone.name
 
 

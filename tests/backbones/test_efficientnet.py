@@ -4,15 +4,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.backbones._efficientnet import (
+from napari_patchioner.backbones.efficientnet import (
     STRIDE,
     EfficientNetLite,
-    _InvertedBottleneck,
-    _layer_names,
-    _SameConv,
+    InvertedBottleneck,
+    SameConv,
     fold_batch_norm,
 )
-from napari_patchioner.backbones._resample import interpolation, resample
+from napari_patchioner.backbones.mini import interpolation, resample
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +38,12 @@ def test_the_second_variant_has_the_published_size():
 @given(st.sampled_from([(3, 1), (3, 2), (5, 1), (5, 2)]), st.integers(6, 17), st.integers(6, 17))
 def test_same_padding_divides_the_size_by_the_stride(shape, height, width):
     kernel, stride = shape
-    output = _SameConv(2, 4, kernel, stride=stride)(torch.zeros(1, 2, height, width))
+    output = SameConv(2, 4, kernel, stride=stride)(torch.zeros(1, 2, height, width))
     assert output.shape[2:] == (-(-height // stride), -(-width // stride))
 
 
 def test_same_padding_of_an_even_size_is_on_the_far_side():
-    layer = _SameConv(1, 1, 3, stride=2)
+    layer = SameConv(1, 1, 3, stride=2)
     layer.weight.data = torch.zeros(1, 1, 3, 3)
     layer.weight.data[0, 0, 0, 0] = 1
     layer.bias.data = torch.zeros(1)
@@ -53,7 +52,7 @@ def test_same_padding_of_an_even_size_is_on_the_far_side():
 
 
 def test_a_block_that_keeps_its_shape_adds_its_input():
-    block = _InvertedBottleneck(8, 8, 3, 1, 6)
+    block = InvertedBottleneck(8, 8, 3, 1, 6)
     for parameter in block.parameters():
         parameter.data.zero_()
     features = torch.randn(1, 8, 4, 4)
@@ -89,8 +88,12 @@ def test_every_layer_has_a_published_name(network):
     for name in ours:
         parts = name.split(".")
         key = f"_blocks.{parts[1]}._{parts[2]}_conv" if len(parts) > 1 else f"_conv_{parts[0]}"
-        published[f"{key}.weight"] = None
-    assert set(_layer_names(published)) == ours
+        published[f"{key}.weight"] = torch.ones(1, 1, 1, 1)
+        place = f"_blocks.{parts[1]}." if len(parts) > 1 else ""
+        for number in range(3):
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                published[f"{place}_bn{number}.{part}"] = torch.ones(1)
+    assert {name.rsplit(".", 1)[0] for name in fold_batch_norm(published)} == ours
 
 
 @given(st.integers(1, 9), st.integers(1, 12))

@@ -29,8 +29,8 @@ def look(backbone, image):
     if not isinstance(backbone, RegionClip):
         return backbone.encode(image).embeddings
     # Its attention pool lets every place look at all others; what it pools is local.
-    pixels = backbone._prepare(image).pixels
-    return backbone._network.places(pixels)[0].permute(1, 2, 0).numpy()
+    pixels = backbone.preprocessing(image).pixels
+    return backbone.network.cells(pixels)[0].permute(1, 2, 0).numpy()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

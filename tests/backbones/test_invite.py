@@ -5,8 +5,7 @@ import pytest
 import torch
 from published import clip as published
 
-from napari_patchioner.backbones.clip import ClipDense
-from napari_patchioner.backbones.invite import Invite
+from napari_patchioner.backbones.clip import ClipDense, Invite
 from napari_patchioner.errors import ModelError
 
 
@@ -39,7 +38,7 @@ def test_layers_before_still_mix(files, pixels):
 @pytest.mark.parametrize("last", [1, 2])
 def test_as_tokens_that_pass_the_last_layers_alone(files, pixels, last):
     plain, invite = ClipDense.open(files), Invite.open(files, last=last)
-    tower = plain._vision
+    tower = plain.vision
     tokens = tower.start(pixels)
     for place, layer in enumerate(tower.layers):
         if place < len(tower.layers) - last:

@@ -6,9 +6,7 @@ import torch
 from published import clip as published
 from torch.nn import functional
 
-from napari_patchioner.backbones.clip import ClipDense
-from napari_patchioner.backbones.invite import Invite
-from napari_patchioner.backbones.maskclip import MaskClip
+from napari_patchioner.backbones.clip import ClipDense, Invite, MaskClip
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def test_without_residual_only_values_are_left(tmp_path, pixels):
         return functional.layer_norm(values, weight.shape, weight, bias)
 
     block = "transformer.resblocks.0"
-    entering = norm(backbone._vision.start(pixels), f"{block}.ln_1")
+    entering = norm(backbone.vision.start(pixels), f"{block}.ln_1")
     values = functional.linear(
         entering,
         state[f"visual.{block}.attn.in_proj_weight"][64:],

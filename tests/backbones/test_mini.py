@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_patchioner.backbones._threads import _cores, spare_core
+from napari_patchioner.backbones.base import available_cores, spare_core
 from napari_patchioner.backbones.mini import GRID_SIDE, MiniBackbone, grid_shape
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
@@ -117,6 +117,6 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 def test_a_core_is_left_to_the_window():
     before = torch.get_num_threads()
     with spare_core():
-        assert 1 <= torch.get_num_threads() <= max(1, _cores() - 1)
+        assert 1 <= torch.get_num_threads() <= max(1, available_cores() - 1)
         assert torch.get_num_threads() <= before
     assert torch.get_num_threads() == before

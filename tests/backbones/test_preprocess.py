@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_patchioner.backbones._preprocess import CLIP, HALF, IMAGENET, Preprocessing
+from napari_patchioner.backbones.base import CLIP, HALF, IMAGENET, Preprocessing
 
 
 def unnormalised(pixels, normalisation):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from napari_patchioner.backbones._progress import counting, telling
+from napari_patchioner.backbones.base import block_progress
+from napari_patchioner.backbones.text import TextEncoder
 from napari_patchioner.errors import Cancelled
 
 ONE = torch.ones(1, 2)
@@ -19,7 +20,7 @@ def network():
 
 def test_every_block_once_within_its_span(network):
     told = []
-    with telling(network, lambda share, message: told.append((share, message)), "on", (0.5, 0.9)):
+    with block_progress(network, lambda *report: told.append(report), "on", (0.5, 0.9)):
         network(ONE)
     assert told == [(pytest.approx(0.5 + 0.1 * done), "on") for done in (1, 2, 3, 4)]
     network(ONE)
@@ -27,7 +28,7 @@ def test_every_block_once_within_its_span(network):
 
 
 def test_nobody_to_tell(network):
-    with telling(network, None, "on"):
+    with block_progress(network, None, "on"):
         network(ONE)
         assert not any(block._forward_hooks for block in network)
 
@@ -40,7 +41,7 @@ def test_an_exception_ends_the_pass_and_leaves_nothing_behind(network):
         if share >= 0.5:
             raise Cancelled
 
-    with pytest.raises(Cancelled), telling(network, stop, "on"):
+    with pytest.raises(Cancelled), block_progress(network, stop, "on", (0, 1)):
         network(ONE)
     assert passed == []
     network(ONE)
@@ -49,7 +50,7 @@ def test_an_exception_ends_the_pass_and_leaves_nothing_behind(network):
 
 def test_another_thread_is_not_told_of(network):
     told = []
-    with telling(network, lambda share, _message: told.append(share), "on"):
+    with block_progress(network, lambda share, _message: told.append(share), "on"):
         other = Thread(target=network, args=(ONE,))
         other.start()
         other.join()
@@ -58,9 +59,36 @@ def test_another_thread_is_not_told_of(network):
     assert len(told) == 4
 
 
+def test_by_default_something_is_left_after_the_last_block(network):
+    fractions = []
+    with block_progress(network, lambda fraction, _message: fractions.append(fraction), "on"):
+        network(ONE)
+    assert fractions == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+class Lengths(TextEncoder):
+    """Embeds every text as its length, in batches of two."""
+
+    dim, batch = 2, 2
+
+    def __init__(self, network):
+        self.network, self.blocks = network, list(network)
+
+    def frame(self, text):
+        return [1] * len(text)
+
+    def forward(self, tokens):
+        self.network(ONE)
+        return tokens.sum(1, keepdim=True).float().expand(-1, 2)
+
+
 def test_sentences_are_counted_from_before_the_first_block(network):
     told = []
-    with counting(network, lambda share, message: told.append((share, message)), 20, 10, 40):
-        network(ONE)
-    assert [message for _, message in told] == ["20 of 40 sentences"] * 5
-    assert [share for share, _ in told] == pytest.approx([0.5, 0.5625, 0.625, 0.6875, 0.75])
+    texts = ["a", "long", "xx", "bee"]
+    vectors = Lengths(network).embed(texts, progress=lambda *report: told.append(report))
+    assert vectors[:, 0].tolist() == [1, 4, 2, 3]
+    messages = ["0 of 4 sentences"] * 5 + ["2 of 4 sentences"] * 5 + ["4 sentences"]
+    assert [message for _, message in told] == messages
+    steps = [0, 0.125, 0.25, 0.375, 0.5]
+    fractions = [*steps, *(0.5 + step for step in steps), 1]
+    assert [fraction for fraction, _ in told] == pytest.approx(fractions)

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from published import clip as published_clip
 from published import dino as published_dino
 
-from napari_patchioner.backbones._clip_vision import ClipVision
-from napari_patchioner.backbones._preprocess import CLIP, IMAGENET, Preprocessing
-from napari_patchioner.backbones._proxy_attention import proxy_attention, to_grid
-from napari_patchioner.backbones.proxyclip import ProxyClip
+from napari_patchioner.backbones.base import CLIP, IMAGENET, Preprocessing
+from napari_patchioner.backbones.clip_vit import ClipVision
+from napari_patchioner.backbones.proxyclip import ProxyClip, proxy_attention, to_grid
 from napari_patchioner.errors import Cancelled, ModelError
 
 GUIDES = {"vit": 8, "dinov2_with_registers": 14}
@@ -108,7 +107,7 @@ def test_a_grid_of_37_by_37(clip, guides, picture, kind):
 def test_guided_by_what_the_guide_sees(clip, guides, picture, kind):
     backbone = ProxyClip.open(clip | {"guide": guides[kind]}, size=84, layout="aspect")
     pixels = Preprocessing(84, GUIDES[kind], "aspect", IMAGENET)(picture).pixels
-    seen = backbone._guide.look(pixels).patches.permute(2, 0, 1)[None]
+    seen = backbone.guide.encode(pixels).patches.permute(2, 0, 1)[None]
     stretched = torch.nn.functional.interpolate(
         pixels, [round(side / 8) * 8 for side in pixels.shape[2:]], mode="bilinear", antialias=True
     )
@@ -125,7 +124,7 @@ def test_each_network_its_own_colours(files, picture):
         Preprocessing(32, 8, "square", statistics)(picture).pixels
         for statistics in (IMAGENET, CLIP)
     )
-    seen = backbone._guide.look(pixels).patches.permute(2, 0, 1)[None]
+    seen = backbone.guide.encode(pixels).patches.permute(2, 0, 1)[None]
     mixed = torch.nn.functional.normalize(backbone.mix(own, seen)[0], dim=-1)
     grid = backbone.encode(picture)
     np.testing.assert_allclose(grid.embeddings.reshape(mixed.shape), mixed, atol=1e-4)
@@ -141,7 +140,9 @@ def clip_sees(monkeypatch):
     monkeypatch.setattr(
         ClipVision,
         "start",
-        lambda self, pixels, way: seen.append(tuple(pixels.shape[2:])) or start(self, pixels, way),
+        lambda self, pixels, *more: (
+            seen.append(tuple(pixels.shape[2:])) or start(self, pixels, *more)
+        ),
     )
     return seen
 

@@ -9,9 +9,8 @@ from scipy.special import softmax
 from skimage.data import chelsea
 
 from napari_patchioner.backbones import TextTower
-from napari_patchioner.backbones._clip_text import ClipText
-from napari_patchioner.backbones._regionclip_resnet import read_resnet
-from napari_patchioner.backbones.regionclip import RegionClip
+from napari_patchioner.backbones.clip_text import ClipText
+from napari_patchioner.backbones.regionclip import RegionClip, read_resnet
 from napari_patchioner.errors import Cancelled, ModelError
 
 TEXTS = ["A cat looks up.", "grey fur"]
@@ -59,7 +58,7 @@ def test_the_pooled_picture_is_openais(state, network, pixels):
 
 @torch.inference_mode()
 def test_a_place_is_the_attention_pool_queried_there(state, network, pixels):
-    features = network.places(pixels)[0].flatten(1).T.numpy().astype(float)
+    features = network.cells(pixels)[0].flatten(1).T.numpy().astype(float)
     weights = {
         name.removeprefix("attnpool."): value.numpy().astype(float)
         for name, value in state.items()

@@ -11,9 +11,8 @@ from safetensors.torch import load_file, save_file
 from skimage.data import chelsea
 
 from napari_patchioner.backbones import TextTower
-from napari_patchioner.backbones._preprocess import HALF, Preprocessing
-from napari_patchioner.backbones._siglip2_text import SigLip2Tokenizer
-from napari_patchioner.backbones.siglip2 import SigLip2
+from napari_patchioner.backbones.base import HALF, Preprocessing
+from napari_patchioner.backbones.siglip2 import SigLip2, SigLip2Tokenizer
 from napari_patchioner.errors import Cancelled, ModelError
 
 TEXTS = ["a cat looks up.", "grey fur"]

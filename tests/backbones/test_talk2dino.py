@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from skimage.data import chelsea
 
 from napari_patchioner.backbones import TextTower
-from napari_patchioner.backbones._clip_text import ClipText
-from napari_patchioner.backbones._dino import DinoVision
-from napari_patchioner.backbones._preprocess import Preprocessing
-from napari_patchioner.backbones._projection import Projection
+from napari_patchioner.backbones.base import Preprocessing
+from napari_patchioner.backbones.clip_text import ClipText
+from napari_patchioner.backbones.dino_vit import DinoVision
+from napari_patchioner.backbones.projection import Projection
 from napari_patchioner.backbones.talk2dino import Talk2DINO
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
@@ -44,13 +44,13 @@ def grid(backbone, picture):
 
 def test_a_photograph_becomes_patches(files, backbone, grid, picture):
     prepared = Preprocessing(SIZE, 14)(picture)
-    looked = DinoVision.open(files["vision"]).look(prepared.pixels)
+    tokens = DinoVision.open(files["vision"]).encode(prepared.pixels)
 
     assert grid.shape == (5, 5)
     assert grid.dim == backbone.dim == 32
     assert grid.transform.image_shape == picture.shape[:2]
-    np.testing.assert_array_equal(grid.embeddings, looked.patches)
-    np.testing.assert_array_equal(grid.cls, looked.cls)
+    np.testing.assert_array_equal(grid.embeddings, tokens.patches)
+    np.testing.assert_array_equal(grid.cls, tokens.cls)
     assert grid.attention.shape == (5, 5)
     assert grid.attention.sum() == pytest.approx(1, abs=1e-6)
     assert grid.backbone == backbone.name

@@ -11,13 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_patchioner.backbones._clip_layout import hugging_face
-from napari_patchioner.backbones._clip_positions import resample_positions
-from napari_patchioner.backbones._clip_text import ClipText
-from napari_patchioner.backbones._clip_vision import ClipVision
-from napari_patchioner.backbones.clip import ClipDense
-from napari_patchioner.backbones.invite import Invite
-from napari_patchioner.backbones.maskclip import MaskClip
+from napari_patchioner.backbones.clip import ClipDense, Invite, MaskClip
+from napari_patchioner.backbones.clip_text import ClipText
+from napari_patchioner.backbones.clip_vit import ClipVision, resample_positions
+from napari_patchioner.backbones.clip_weights import hugging_face
 from napari_patchioner.backbones.proxyclip import ProxyClip
 from napari_patchioner.decoders import ClipTokenizer
 
@@ -149,7 +146,7 @@ def test_one_naming_in_another(case: Case) -> None:
 
 def proxy(case: Case, beta: float, gamma: float) -> ProxyClip:
     """A ProxyCLIP whose guide's features are given."""
-    guide = SimpleNamespace(name="given", patch_size=1)
+    guide = SimpleNamespace(name="given", patch_size=1, network=torch.nn.Module(), blocks=[])
     return ProxyClip(vision(case), guide, size=64, beta=beta, gamma=gamma)  # type: ignore[arg-type]
 
 

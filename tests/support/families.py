@@ -56,8 +56,8 @@ FAMILIES = {
     "dino-v1": Family("dino:Dino", 8, lambda f, n: dino.write(f, kind="vit", layers=n)),
     "dinotxt": Family("dinotxt:DinoTxt", 14, lambda f, n: dinotxt.write(f, layers=n)),
     "clip": Family("clip:ClipDense", 8, lambda f, n: clip.write(f, layers=n)),
-    "maskclip": Family("maskclip:MaskClip", 8, lambda f, n: clip.write(f, layers=n)),
-    "invite": Family("invite:Invite", 8, lambda f, n: clip.write(f, layers=n)),
+    "maskclip": Family("clip:MaskClip", 8, lambda f, n: clip.write(f, layers=n)),
+    "invite": Family("clip:Invite", 8, lambda f, n: clip.write(f, layers=n)),
     # Squares by its reference convention are a little askew, as published.
     "proxyclip": Family("proxyclip:ProxyClip", 14, _guided, {"convention": "paper"}),
     "denseclip": Family("denseclip:DenseClip", 16, lambda f, n: denseclip.write(f, layers=n)),

@@ -1,43 +1,46 @@
-"""AlphaCLIP (Sun et al. 2024): CLIP with a fourth channel that says where to look."""
+"""AlphaCLIP (Sun et al. 2024): CLIP with a fourth channel, a mask of the region."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from napari_patchioner.checkpoints import read_state, rename
+from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid, class_attention, grid_key
+from napari_patchioner.grids import FeatureGrid, class_attention
 
-from ._alphaclip_mask import normalised, pixel_masks
-from ._lazy_text import LazyText, WithText
-from ._openai_vit import OpenAIVision, read_vision
-from ._preprocess import CLIP, Preprocessing
-from ._progress import silent
-from ._threads import spare_core
+from .base import Features, block_progress, spare_core
+from .clip import ClipBackbone
+from .clip_text import text_of_folder
+from .clip_vit import ClipVision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
+    from torch import Tensor
 
+    from napari_patchioner.progress import Progress
     from napari_patchioner.regions import PatchWeights
 
-    from ._alphaclip_mask import Alpha
-    from ._openai_vit import Tokens
-    from ._preprocess import Layout, Prepared
-    from ._progress import Progress
+    from .base import Layout
+    from .text import LazyText
+
+Alpha: TypeAlias = Literal["official", "reference"]
+FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 _BATCH = 8
 _DETAILS = (4, 2, 1)
+_MEAN, _DEVIATION = 0.5, 0.26
 
 
-class AlphaClip(WithText):
-    """A CLIP that looks again at every region, with the region as its mask.
+class AlphaClip(ClipBackbone):
+    """A CLIP that encodes the picture again for every region, with the region as its mask.
 
     The mask goes through a convolution of its own (``conv1_alpha``) and is added to the patch
     embeddings; the region's vector is the projected class token of that pass. The whole picture
@@ -54,15 +57,12 @@ class AlphaClip(WithText):
 
     Parameters
     ----------
-    network : OpenAIVision
+    vision : ClipVision
         With AlphaCLIP's second convolution.
     text : LazyText, optional
         The text tower, CLIP's own.
-    size : int, optional
-        Side of the picture in pixels; what the weights were trained with by default. Positions are
-        resampled (bicubic) for any other.
-    layout : {"square", "aspect", "crop"}
-        See `Preprocessing`.
+    size, layout
+        See `ClipBackbone`.
     alpha : {"official", "reference"}
         Masks scaled to ``(mask - 0.5) / 0.26`` as AlphaCLIP was trained, or left at 0 and 1 as the
         published Patch-ioner does.
@@ -76,9 +76,11 @@ class AlphaClip(WithText):
         The network has no second convolution, or an option is none of those above.
     """
 
+    kind = "alphaclip"
+
     def __init__(
         self,
-        network: OpenAIVision,
+        vision: ClipVision,
         text: LazyText | None = None,
         *,
         size: int | None = None,
@@ -86,21 +88,23 @@ class AlphaClip(WithText):
         alpha: Alpha = "official",
         detail: int | None = None,
     ) -> None:
-        sizes = network.sizes
-        if not sizes.alpha:
+        if not vision.reads_masks:
             raise ModelError(
                 "These weights are a plain CLIP without conv1_alpha.weight; choose AlphaCLIP's."
             )
         if alpha not in ("official", "reference"):
             raise ModelError(f"The option alpha must be official or reference, not {alpha!r}.")
-        self._network, self._alpha = network, alpha
-        self._detail = _cells(sizes.patch_size, detail)
-        self.dim = sizes.dim
-        self.patch_size = sizes.patch_size // self._detail
-        self.input_size = size or sizes.side * sizes.patch_size
-        self._prepare = Preprocessing(self.input_size, sizes.patch_size, layout, CLIP)
-        super().__init__(text)
-        self.name = f"alphaclip/{network.name}/{self.input_size}/{layout}/{alpha}/{self._detail}"
+        patch = vision.patch_size
+        if detail is None:
+            detail = next(cells for cells in _DETAILS if patch % cells == 0)
+        if detail < 1 or patch % detail:
+            raise ModelError(
+                f"The option detail must divide the patch size {patch}, which {detail} does not."
+            )
+        super().__init__(vision, text, size=size or None, layout=layout)
+        self._alpha, self._detail = alpha, detail
+        self.patch_size = patch // detail
+        self.name = f"alphaclip/{vision.weights_name}/{self.input_size}/{layout}/{alpha}/{detail}"
 
     @classmethod
     def open(
@@ -121,46 +125,48 @@ class AlphaClip(WithText):
             ``"alpha"``: AlphaCLIP's visual weights (``clip_b16_grit1m_fultune_8xe.pth`` and its
             kin), by OpenAI's names with or without ``visual.``; ``"clip"``, optional: the
             folder of the CLIP it was trained from, for its text tower.
-        heads : int, optional
-            Attention heads; one per 64 channels by default.
         size, layout, alpha, detail
             See the class.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or of another network.
+        heads : int, optional
+            Attention heads; one per 64 channels by default.
         """
-        state = rename(read_state(files["alpha"]), [(r"visual\.(.*)", r"\1")])
-        network = read_vision(state, source=files["alpha"], heads=heads)
-        text = LazyText.of_folder(files["clip"]) if "clip" in files else None
-        return cls(network, text, size=size, layout=layout, alpha=alpha, detail=detail)
+        state = rename(read_state(files["alpha"]), [(r"(?:visual\.)?(.*)", r"visual.\1")])
+        vision = ClipVision.from_state(state, source=files["alpha"], heads=heads)
+        text = None
+        if "clip" in files:
+            text = text_of_folder(files["clip"])
+            if text is None:
+                raise ModelError(
+                    f"{files['clip']} holds no text tower; choose the folder of a whole CLIP."
+                )
+        return cls(vision, text, size=size, layout=layout, alpha=alpha, detail=detail)
 
-    def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
-        """Look at an image once, with all of it inside the mask.
+    def forward(self, pixels: Tensor) -> Features:
+        """All tokens with everything inside the mask."""
+        hidden = self._masked(pixels, np.ones((1, 1, *pixels.shape[2:]), np.float32))
+        qkv = to_numpy(self.vision.qkv(self.vision.layers[-1], hidden)[0])
+        tokens = self._last(hidden)[0]
+        attention = class_attention(qkv, self.vision.heads, 1)
+        return Features(tokens[1:], attention, cls=tokens[0], picture=pixels[0])
 
-        Parameters
-        ----------
-        image : array_like, shape (height, width) or (height, width, channels)
-            Gray, RGB or RGBA.
-        progress : callable, optional
-            Called with the share done and a message; may raise ``Cancelled``.
+    def encode(
+        self, image: npt.ArrayLike, *, progress: Progress | None = None, key: str = ""
+    ) -> FeatureGrid:
+        """Encode an image with all of it inside the mask, and lay every patch out as cells."""
+        grid = super().encode(image, progress=progress, key=key)
+        rows, columns = grid.shape
 
-        Returns
-        -------
-        FeatureGrid
-            Every token through the last layer norm and the projection; ``cls`` is the whole
-            image's vector and ``picture`` what :meth:`embed_regions` looks at.
-        """
-        tell = progress or silent
-        tell(0.0, "reading the image")
-        prepared = self._prepare(image)
-        height, width = prepared.pixels.shape[2:]
-        whole = np.ones((1, 1, height, width), np.float32)
-        with self._network.telling(progress, f"looking at {self.input_size} pixels"):
-            tokens = self._look(prepared.pixels, whole)
-        tell(1.0, "done")
-        return self._grid(prepared, tokens)
+        def cells(plane: FloatArray) -> FloatArray:
+            return plane.repeat(self._detail, axis=0).repeat(self._detail, axis=1)
+
+        assert grid.attention is not None
+        shape = (rows * self._detail, columns * self._detail)
+        return replace(
+            grid,
+            embeddings=cells(grid.embeddings),
+            transform=replace(grid.transform, grid_shape=shape),
+            attention=cells(grid.attention / np.float32(self._detail**2)),
+        )
 
     def embed_regions(
         self,
@@ -168,8 +174,8 @@ class AlphaClip(WithText):
         weights: Sequence[PatchWeights],
         *,
         progress: Progress | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Look at the picture again, once per region.
+    ) -> FloatArray:
+        """Encode the picture again, once per region.
 
         Parameters
         ----------
@@ -178,73 +184,76 @@ class AlphaClip(WithText):
         weights : sequence of PatchWeights
             The regions on that grid.
         progress : callable, optional
-            Called with the share done and a message; may raise ``Cancelled``.
+            Called with the fraction done and a message; may raise ``Cancelled``.
 
         Returns
         -------
         ndarray of float32, shape (n, dim)
             Class tokens, not normalised.
-
-        Raises
-        ------
-        ModelError
-            The grid has no picture, or a region was covered on another grid.
         """
         if grid.picture is None:
-            raise ModelError("The grid has no picture to look at again; encode the image again.")
+            raise ModelError("The grid has no picture to encode again; encode the image again.")
         for region in weights:
             if region.grid_shape != grid.shape:
                 raise ModelError(
                     f"A region on a grid of {region.grid_shape} does not fit one of {grid.shape}; "
                     f"cover it with this grid's transform."
                 )
-        picture = torch.from_numpy(grid.picture)[None]
+        picture = self.placement.put(torch.from_numpy(grid.picture)[None])
         height, width = grid.picture.shape[1:]
         rows = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(weights), _BATCH):
             masks = pixel_masks(weights[start : start + _BATCH], (height, width))
             span = (start / len(weights), (start + len(masks)) / len(weights))
-            message = f"looking again at {len(weights)} regions"
-            with self._network.telling(progress, message, span):
-                tokens = self._look(picture.expand(len(masks), -1, -1, -1), masks)
-            rows.append(tokens.projected[:, 0].numpy())
+            message = f"encoding {len(weights)} regions"
+            with (
+                spare_core(),
+                torch.inference_mode(),
+                block_progress(self.blocks, progress, message, span),
+            ):
+                hidden = self._masked(picture.expand(len(masks), -1, -1, -1), masks)
+                rows.append(to_numpy(self._last(hidden)[:, 0]))
         return np.concatenate(rows)
 
-    @torch.inference_mode()
-    def _look(self, pixels: torch.Tensor, masks: npt.NDArray[np.float32]) -> Tokens:
+    def _masked(self, pixels: Tensor, masks: FloatArray) -> Tensor:
+        """Tokens as they enter the last layer, of pixels with masks from 0 to 1."""
         alpha = torch.from_numpy(normalised(masks, self._alpha))
-        with spare_core():
-            tokens: Tokens = self._network(pixels, alpha)
-        return tokens
-
-    def _grid(self, prepared: Prepared, tokens: Tokens) -> FeatureGrid:
-        rows, columns = prepared.transform.grid_shape
-        patches = tokens.projected[0, 1:].numpy().reshape(rows, columns, self.dim)
-        attention = class_attention(tokens.qkv[0].numpy(), self._network.sizes.heads, 1)
-        cells = attention.reshape(rows, columns) / np.float32(self._detail**2)
-        return FeatureGrid(
-            embeddings=self._finer(patches),
-            transform=replace(
-                prepared.transform, grid_shape=(rows * self._detail, columns * self._detail)
-            ),
-            key=grid_key(prepared.rgb, self.name),
-            attention=self._finer(cells),
-            cls=tokens.projected[0, 0].numpy(),
-            backbone=self.name,
-            picture=prepared.pixels[0].numpy(),
-        )
-
-    def _finer(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Repeat every patch as cells."""
-        return plane.repeat(self._detail, axis=0).repeat(self._detail, axis=1)
+        return self._before_last(pixels, self.placement.put(alpha))
 
 
-def _cells(patch_size: int, detail: int | None) -> int:
-    """Check the number of cells along a patch, or choose it."""
-    if detail is None:
-        return next(cells for cells in _DETAILS if patch_size % cells == 0)
-    if detail < 1 or patch_size % detail:
-        raise ModelError(
-            f"The option detail must divide the patch size {patch_size}, which {detail} does not."
-        )
-    return detail
+def pixel_masks(weights: Sequence[PatchWeights], shape: tuple[int, int]) -> FloatArray:
+    """Paint regions on a picture of (height, width) pixels, to (n, 1, height, width).
+
+    Masks go from 0, outside, to 1, inside. What counts more than once, as in a trace or in
+    overlapping boxes, is in the mask once; a share of a cell is a half-transparent one.
+    """
+    masks = np.zeros((len(weights), 1, *shape), np.float32)
+    for mask, region in zip(masks, weights, strict=True):
+        rows, columns = region.grid_shape
+        cell = np.ones((shape[0] // rows, shape[1] // columns))
+        mask[0] = np.kron(region.dense().clip(0, 1), cell)
+    return masks
+
+
+def normalised(masks: FloatArray, alpha: Alpha) -> FloatArray:
+    """Scale masks from 0 to 1 as the alpha channel wants them, see `AlphaClip`."""
+    return masks if alpha == "reference" else (masks - np.float32(_MEAN)) / np.float32(_DEVIATION)
+
+
+def reference_box_mask(boxes: npt.ArrayLike, cells: int, cell_size: float) -> FloatArray:
+    """Paint boxes as the published Patch-ioner does, for comparison only.
+
+    Boxes, shape (n, 4), are ``(x, y, width, height)`` in pixels of the resized picture, corners at
+    integers. Both ends are rounded down to cells and the far one is exclusive, so a box within one
+    cell gives an empty mask; the published code uses cells of one pixel, where that hardly matters.
+
+    >>> reference_box_mask([[0, 0, 2, 1], [2, 2, 0.5, 0.5]], cells=3, cell_size=1)
+    array([[1., 1., 0.],
+           [0., 0., 0.],
+           [0., 0., 0.]], dtype=float32)
+    """
+    corners = np.asarray(boxes, float).reshape(-1, 2, 2).cumsum(axis=1)
+    mask = np.zeros((cells, cells), np.float32)
+    for (left, top), (right, bottom) in np.floor_divide(corners, cell_size).astype(int):
+        mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = 1
+    return mask

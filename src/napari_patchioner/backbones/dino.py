@@ -4,24 +4,76 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._dino import DinoVision, check_attention
-from ._dino_grid import encode, native_size
-from ._preprocess import Preprocessing
+from napari_patchioner.errors import ModelError
+
+from .base import Backbone, Features, Preprocessing
+from .dino_vit import DinoVision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy.typing as npt
+    from torch import Tensor
 
-    from napari_patchioner.grids import FeatureGrid
+    from .base import Layout
+    from .dino_vit import Attention, Tokens
 
-    from ._dino import Attention
-    from ._preprocess import Layout
-    from ._progress import Progress
+# Side of the square input: 37 patches of 14 pixels as in the paper, else 32 patches.
+_NATIVE = {14: 518, 16: 512}
 
 
-class Dino:
+class DinoBackbone(Backbone):
+    """What backbones on a DINO share.
+
+    A patch embedding is DINO's patch token after the final layer norm, as it is (registers and
+    class token left out); ``attention`` of a grid is the class token's in the last block, averaged
+    over heads before the softmax; ``cls`` is the class token.
+
+    Parameters
+    ----------
+    vision : DinoVision
+        Any DINO.
+    kind : str
+        First part of the name.
+    size : int, optional
+        Side of the square, long side (``layout="aspect"``) or short side (``"crop"``), in pixels.
+    layout : {"square", "aspect", "crop"}
+        Squash, keep the aspect ratio, or cut out the middle square.
+    attention : {"paper", "reference"}
+        The network's own heads, or the 16 that Patch-ioner splits ViT-B in.
+    """
+
+    def __init__(
+        self,
+        vision: DinoVision,
+        kind: str,
+        *,
+        size: int | None = None,
+        layout: Layout = "square",
+        attention: Attention = "paper",
+    ) -> None:
+        if attention not in ("paper", "reference"):
+            raise ModelError(f"The attention must be paper or reference, not {attention!r}.")
+        self.vision, self._attention = vision, attention
+        self.networks, self.blocks = [vision.network], vision.blocks
+        self.dim, self.patch_size = vision.dim, vision.patch_size
+        self.input_size = size or _NATIVE.get(vision.patch_size, 32 * vision.patch_size)
+        self.preprocessing = Preprocessing(self.input_size, self.patch_size, layout)
+        ending = "" if attention == "paper" else "/attention-reference"
+        self.name = f"{kind}/{self.input_size}/{layout}{ending}"
+
+    def forward(self, pixels: Tensor) -> Features:
+        """DINO's tokens, refined where a subclass does so."""
+        tokens = self.vision.encode(pixels)
+        patches, cls = self.refine(tokens)
+        return Features(patches, self.vision.attention(tokens, self._attention), cls=cls)
+
+    def refine(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Return patches, shape (rows, columns, dim), and class token, shape (dim,)."""
+        return tokens.patches, tokens.cls
+
+
+class Dino(DinoBackbone):
     """DINO patch embeddings, without text in their space.
 
     The grids are those of `Talk2DINO`, number for number: its projection acts on text only, so a
@@ -30,40 +82,7 @@ class Dino:
     37 patches (DINOv2), or of 512 pixels, 32 by 32 patches (DINOv3).
 
     DINOv2 is under Apache-2.0, DINOv3 under a licence of its own.
-
-    Parameters
-    ----------
-    vision : DinoVision
-        DINOv2 with registers or DINOv3.
-    size : int, optional
-        Side of the square, long side (``layout="aspect"``) or short side (``"crop"``), in pixels.
-    layout : {"square", "aspect", "crop"}
-        Squash, keep the aspect ratio, or cut out the middle square.
-    attention : {"paper", "reference"}
-        The network's own heads, or the 16 that Patch-ioner splits ViT-B in.
-
-    Attributes
-    ----------
-    name, dim, patch_size, input_size
-        See `Backbone`.
     """
-
-    def __init__(
-        self,
-        vision: DinoVision,
-        *,
-        size: int | None = None,
-        layout: Layout = "square",
-        attention: Attention = "paper",
-    ) -> None:
-        check_attention(attention)
-        self._vision, self._attention = vision, attention
-        self.dim, self.patch_size = vision.dim, vision.patch_size
-        self.input_size = size or native_size(vision.patch_size)
-        self._preprocessing = Preprocessing(self.input_size, self.patch_size, layout)
-        self.provenance: dict[str, str] = {}
-        ending = "" if attention == "paper" else "/attention-reference"
-        self.name = f"dino/{vision.name}/{self.input_size}/{layout}{ending}"
 
     @classmethod
     def open(
@@ -74,30 +93,6 @@ class Dino:
         layout: Layout = "square",
         attention: Attention = "paper",
     ) -> Dino:
-        """Open a DINO from disk.
-
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``"vision"``: folder of a DINO, or its weights alone.
-        size, layout, attention
-            See `Dino`.
-
-        Raises
-        ------
-        ModelError
-            A file is missing or damaged, or an option is unknown.
-        """
+        """Open a DINO from disk: ``files["vision"]`` is its folder, or its weights alone."""
         vision = DinoVision.open(files["vision"])
-        return cls(vision, size=size, layout=layout, attention=attention)
-
-    def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
-        """Look at an image once; see `Backbone.encode`."""
-        return encode(
-            image,
-            self._vision,
-            self._preprocessing,
-            self.name,
-            attention=self._attention,
-            progress=progress,
-        )
+        return cls(vision, f"dino/{vision.name}", size=size, layout=layout, attention=attention)

@@ -33,9 +33,9 @@ def photograph_probability(
 ) -> float:
     """How likely an image is an everyday photograph, from 0 to 1; below 0.5 it is not one.
 
-    Two judges add up: a linear classifier that has seen painted microscopy, drawings and
-    noise, and the distance from the photographs the model knows, which also counts against
-    pictures nobody thought of.
+    Two scores add up: a linear classifier that has seen painted microscopy, drawings and noise,
+    and the distance from the photographs the model knows, which also counts against pictures
+    nobody thought of.
 
     Parameters
     ----------
@@ -45,11 +45,6 @@ def photograph_probability(
         Appearance axes of the same image, 40 patches along its long side.
     parameters : mapping of str to ndarray
         From `load_gate`.
-
-    Returns
-    -------
-    float
-        Probability that the image is like the photographs the model was made for.
     """
     log_odds = score(summary(features_mean, axes_grid), parameters)
     return float(1 / (1 + np.exp(-np.clip(log_odds, -_LIMIT, _LIMIT))))
@@ -64,28 +59,18 @@ def summary(
 
 
 def score(vector: npt.NDArray[np.float32], parameters: Parameters) -> float:
-    """Weigh both judges; positive for photographs.
+    """Add both scores of a `summary`, shape (d,); positive for photographs.
 
-    Parameters
-    ----------
-    vector : ndarray, shape (d,)
-        From `summary`.
-    parameters : mapping of str to ndarray
-        ``centre (d,)``, ``spread (d,)``, ``weight (d,)``, ``bias (1,)``, ``basis (d, r)``,
-        ``scale (r + 1,)``, ``distance (2,)`` (a usual distance, and the cost beyond it).
+    The parameters are ``centre (d,)``, ``spread (d,)``, ``weight (d,)``, ``bias (1,)``,
+    ``basis (d, r)``, ``scale (r + 1,)`` and ``distance (2,)`` (a usual distance, and the cost
+    beyond it).
     """
-    z = _standardised(vector, parameters)
+    z = (vector - parameters["centre"]) / parameters["spread"]
+    z = np.asarray(np.clip(z, -_FARTHEST, _FARTHEST), np.float32)
     usual, cost = parameters["distance"]
     # However sure the classifier is, it cannot vouch for what lies far from all photographs.
     linear = min(_SUREST, float(z @ parameters["weight"] + parameters["bias"][0]))
     return linear - float(cost * max(0.0, distance(z, parameters) - usual))
-
-
-def _standardised(
-    vector: npt.NDArray[np.float32], parameters: Parameters
-) -> npt.NDArray[np.float32]:
-    z = (vector - parameters["centre"]) / parameters["spread"]
-    return np.asarray(np.clip(z, -_FARTHEST, _FARTHEST), np.float32)
 
 
 def distance(z: npt.NDArray[np.float32], parameters: Parameters) -> float:
@@ -97,27 +82,15 @@ def distance(z: npt.NDArray[np.float32], parameters: Parameters) -> float:
 
 
 def load_gate(path: Path) -> Parameters:
-    """Read the gate from a safetensors file, see `score` for what it holds.
-
-    Raises
-    ------
-    ModelError
-        The file is missing, damaged or of another kind.
-    """
+    """Read the gate from a safetensors file; raises ``ModelError`` where it is damaged."""
+    message = f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
     try:
         parameters = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise _damaged(path) from error
-    if not _whole(parameters):
-        raise _damaged(path)
-    return parameters
-
-
-def _whole(parameters: Parameters) -> bool:
-    """Whether all parts are there, of shapes that fit one another, and finite."""
+        raise ModelError(message) from error
     basis = parameters.get("basis", np.zeros(0))
     if basis.ndim != 2:
-        return False
+        raise ModelError(message)
     dim, rank = basis.shape
     shapes = {
         **dict.fromkeys(("centre", "spread", "weight"), (dim,)),
@@ -126,10 +99,8 @@ def _whole(parameters: Parameters) -> bool:
         "scale": (rank + 1,),
         "distance": (2,),
     }
-    return {name: part.shape for name, part in parameters.items()} == shapes and all(
+    if {name: part.shape for name, part in parameters.items()} != shapes or not all(
         np.isfinite(part).all() for part in parameters.values()
-    )
-
-
-def _damaged(path: Path) -> ModelError:
-    return ModelError(f"{path} is missing or damaged; reinstall napari-patchioner to restore it.")
+    ):
+        raise ModelError(message)
+    return parameters

@@ -1,34 +1,30 @@
-"""ProxyCLIP: CLIP's values, mixed by the attention of a DINO (Lan et al. 2024)."""
+"""ProxyCLIP (Lan et al. 2024): CLIP's values, mixed by the attention of a DINO."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid, grid_key
 
-from ._clip_backbone import ClipBackbone, clip_parts
-from ._dino import DinoVision
-from ._preprocess import CLIP, IMAGENET, Preprocessing
-from ._progress import silent
-from ._proxy_attention import proxy_attention, to_grid
-from ._threads import spare_core
+from .base import CLIP, IMAGENET, Features, Preprocessing
+from .clip import ClipBackbone, clip_parts
+from .dino_vit import DinoVision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy.typing as npt
     from torch import Tensor
 
-    from ._clip_vision import ClipVision
-    from ._lazy_text import LazyText
-    from ._preprocess import Layout
-    from ._progress import Progress
+    from .base import Layout
+    from .clip_vit import ClipVision
+    from .text import LazyText
+
+Convention: TypeAlias = Literal["reference", "paper"]
 
 _SIDE = 37
 
@@ -38,15 +34,16 @@ class ProxyClip(ClipBackbone):
 
     The layers before the last are CLIP's. There the values of the patches are resized to the
     guide's grid, mixed (see `proxy_attention`) and projected, without residual connection, MLP
-    and class token; the result has unit length. Grid at the default size: 37 x 37 for any guide,
-    which is 296 pixels for DINO with patches of 8 and 518 for DINOv2. A patch attends to all
-    others, so memory grows with the square of the grid.
+    and class token; the result has unit length. The attention map is the guide's, and there is no
+    class token. Grid at the default size: 37 x 37 for any guide, which is 296 pixels for DINO with
+    patches of 8 and 518 for DINOv2. A patch attends to all others, so memory grows with the square
+    of the grid.
 
     Patch-ioner's code normalises the picture for both networks as for the guide, by ImageNet's
     statistics, and so does ``convention="reference"``, the default; with ``"paper"`` CLIP gets
     its own, as in the code of ProxyCLIP's authors.
 
-    CLIP sees what the guide sees: where its own patches would leave some pixels over, the picture
+    CLIP gets what the guide gets: where its own patches would leave some pixels over, the picture
     is first stretched to whole ones, but for squares by the reference convention, where up to a
     patch is left over as published.
 
@@ -58,20 +55,16 @@ class ProxyClip(ClipBackbone):
     vision : ClipVision
         CLIP's vision tower.
     guide : DinoVision
-        Tells which patches are alike.
-    text : LazyText, optional
-        The text tower of the same CLIP.
-    size : int, optional
-        As for other backbones; 37 patches of the guide by default.
-    layout : {"square", "aspect", "crop"}
-        See `Preprocessing`.
+        Decides which patches are alike.
+    text, size, layout
+        See `ClipBackbone`; 37 patches of the guide by default.
     beta, gamma : float
         See `proxy_attention`.
     convention : {"reference", "paper"}
         Whose statistics normalise the picture for CLIP.
     """
 
-    kind: ClassVar[str] = "proxyclip"
+    kind = "proxyclip"
 
     def __init__(
         self,
@@ -83,7 +76,7 @@ class ProxyClip(ClipBackbone):
         layout: Layout = "square",
         beta: float = 1.2,
         gamma: float = 3.0,
-        convention: Literal["reference", "paper"] = "reference",
+        convention: Convention = "reference",
     ) -> None:
         size = _SIDE * guide.patch_size if size is None else int(size)
         super().__init__(vision, text, size=size, layout=layout, positions="offset")
@@ -91,12 +84,14 @@ class ProxyClip(ClipBackbone):
             raise ModelError(f"The convention must be reference or paper, not {convention!r}.")
         if size < vision.patch_size:
             raise ModelError(f"{size} pixels have no room for a patch of {vision.patch_size}.")
-        self._guide, self._beta, self._gamma = guide, float(beta), float(gamma)
+        self.guide, self._beta, self._gamma = guide, float(beta), float(gamma)
         self._convention = convention
         # The published code knows squares only, and loses up to a patch of CLIP at the far edges.
         self._whole_patches = convention == "paper" or layout != "square"
+        self.networks = [vision.network, guide.network]
+        self.blocks = [*guide.blocks, *vision.blocks[:-1]]
         self.patch_size = guide.patch_size
-        self._prepare = Preprocessing(size, guide.patch_size, layout, IMAGENET)
+        self.preprocessing = Preprocessing(size, guide.patch_size, layout, IMAGENET)
         self.name += f"-{guide.name}-{self._beta:g}-{self._gamma:g}-{convention}"
 
     @classmethod
@@ -108,89 +103,25 @@ class ProxyClip(ClipBackbone):
         layout: Layout = "square",
         beta: float = 1.2,
         gamma: float = 3.0,
-        convention: Literal["reference", "paper"] = "reference",
+        convention: Convention = "reference",
     ) -> ProxyClip:
-        """Open a CLIP and its guide.
+        """Open a CLIP, as for `ClipDense.open`, and its guide.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``clip``: a folder with ``config.json``, ``model.safetensors`` (or
-            ``pytorch_model.bin``) and, for text, ``merges.txt``. ``guide``: any DINO, see
-            `DinoVision.open`.
-        size, layout, beta, gamma, convention
-            See the class.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not belong to the others.
+        ``files["guide"]`` is any DINO, see `DinoVision.open`.
         """
         vision, text = clip_parts(files["clip"])
-        return cls(
-            vision,
-            DinoVision.open(files["guide"]),
-            text,
-            size=size,
-            layout=layout,
-            beta=beta,
-            gamma=gamma,
-            convention=convention,
-        )
+        guide = DinoVision.open(files["guide"])
+        options = {"size": size, "layout": layout, "convention": convention}
+        return cls(vision, guide, text, beta=beta, gamma=gamma, **options)
 
-    def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
-        """Look at an image once, with both networks.
-
-        Parameters
-        ----------
-        image : array_like, shape (height, width) or (height, width, channels)
-            Gray, RGB or RGBA.
-        progress : callable, optional
-            Called with the share done and a message; may raise ``Cancelled``.
-
-        Returns
-        -------
-        FeatureGrid
-            Patch embeddings of unit length in the space CLIP shares with text; the attention
-            map is the guide's, and there is no class token.
-
-        Raises
-        ------
-        ImageError
-            The array is not a picture.
-        """
-        tell = progress or silent
-        tell(0.0, "reading the image")
-        prepared = self._prepare(image)
-        looked = self._guide.look(
-            prepared.pixels, tell=lambda share: tell(share / 2, "asking the guide")
-        )
-        features = looked.patches.permute(2, 0, 1)[None]
-        with spare_core():
-            mixed = self.mix(
-                self._for_clip(prepared.pixels),
-                features,
-                tell=lambda share: tell((1 + share) / 2, "looking at the image"),
-            )
-        unit = functional.normalize(mixed[0], dim=1).numpy()
-        tell(1.0, "done")
-        return FeatureGrid(
-            embeddings=unit.reshape(*prepared.transform.grid_shape, self.dim),
-            transform=prepared.transform,
-            key=grid_key(prepared.rgb, self.name),
-            attention=self._guide.attention(looked),
-            backbone=self.name,
-        )
+    def forward(self, pixels: Tensor) -> Features:
+        """Encode with both networks."""
+        guided = self.guide.encode(pixels)
+        mixed = self.mix(self._for_clip(pixels), guided.patches.permute(2, 0, 1)[None])
+        return Features(functional.normalize(mixed[0], dim=1), self.guide.attention(guided))
 
     @torch.inference_mode()
-    def mix(
-        self,
-        pixels: Tensor,
-        features: Tensor,
-        *,
-        over_batch: bool = False,
-        tell: Callable[[float], None] | None = None,
-    ) -> Tensor:
+    def mix(self, pixels: Tensor, features: Tensor, *, over_batch: bool = False) -> Tensor:
         """Mix CLIP's values by a guide's features.
 
         Parameters
@@ -201,42 +132,76 @@ class ProxyClip(ClipBackbone):
             The guide's, of the same pictures.
         over_batch : bool
             See `proxy_attention`.
-        tell : callable, optional
-            Called with the share done; may raise ``Cancelled``.
 
         Returns
         -------
         Tensor, shape (batch, rows * columns, dim)
             Projected, row-major over the guide's grid, not normalised.
         """
-        report = tell or (lambda _share: None)
-        hidden = self._before_last(pixels, lambda share, _message: report(share))
-        last = self._vision.layers[-1]
+        hidden = self._before_last(pixels)
+        last = self.vision.layers[-1]
         values = last.self_attn.v_proj(last.layer_norm1(hidden[:, 1:]))
         rows, columns = features.shape[-2:]
-        values = to_grid(values, self._vision.grid_shape(pixels), (rows, columns))
+        values = to_grid(values, self.vision.grid_shape(pixels), (rows, columns))
         weights = proxy_attention(
             features, beta=self._beta, gamma=self._gamma, over_batch=over_batch
         )
-        return self._vision.finish(last.self_attn.out_proj(weights @ values))
+        return self.vision.finish(last.self_attn.out_proj(weights @ values))
 
     def _for_clip(self, pixels: Tensor) -> Tensor:
         """Pixels normalised for the guide, as CLIP gets them."""
         if self._whole_patches:
-            pixels = _in_whole_patches(pixels, self._vision.patch_size)
+            # Stretched a little where patches would not cover all of them, so that grids agree.
+            patch = self.vision.patch_size
+            sides = [max(1, round(side / patch)) * patch for side in pixels.shape[2:]]
+            if sides != list(pixels.shape[2:]):
+                pixels = functional.interpolate(pixels, sides, mode="bilinear", antialias=True)
         if self._convention == "reference":
             return pixels
         (mean, std), (own_mean, own_std) = (
-            torch.from_numpy(np.array(both, np.float32)).reshape(2, 3, 1, 1)
+            torch.from_numpy(np.array(both, np.float32)).reshape(2, 3, 1, 1).to(pixels)
             for both in (IMAGENET, CLIP)
         )
         renormalised: Tensor = (pixels * std + mean - own_mean) / own_std
         return renormalised
 
 
-def _in_whole_patches(pixels: Tensor, patch_size: int) -> Tensor:
-    """Stretch pixels a little where patches would not cover all of them, so that grids agree."""
-    sides = [max(1, round(side / patch_size)) * patch_size for side in pixels.shape[2:]]
-    if sides == list(pixels.shape[2:]):
-        return pixels
-    return functional.interpolate(pixels, sides, mode="bilinear", antialias=True)
+def proxy_attention(
+    features: Tensor, *, beta: float = 1.2, gamma: float = 3.0, over_batch: bool = False
+) -> Tensor:
+    """Attention weights from how alike a guide finds two patches.
+
+    ``A = softmax(gamma * (S - beta * mean(S)))`` with S the cosine similarities, where negative
+    logits count as minus infinity.
+
+    Parameters
+    ----------
+    features : Tensor, shape (batch, channels, rows, columns)
+        The guide's patch features.
+    beta, gamma : float
+        Threshold as a multiple of the mean similarity, and scale.
+    over_batch : bool
+        Take the mean over the whole batch, as Patch-ioner's code does: an image's result then
+        depends on the others. ProxyCLIP's authors have since mended it.
+
+    Returns
+    -------
+    Tensor, shape (batch, patches, patches)
+        Every row sums to one. Where no similarity passes the threshold, as in a blank image
+        (where the published code has only NaN), the threshold is left out.
+    """
+    unit = functional.normalize(features.flatten(2), dim=1)
+    similarity = torch.einsum("bcm,bcn->bmn", unit, unit)
+    mean = similarity.mean() if over_batch else similarity.mean((1, 2), keepdim=True)
+    logits = (similarity - mean * beta) * gamma
+    kept = logits >= 0
+    logits = logits.masked_fill(~kept & kept.any(dim=2, keepdim=True), -torch.inf)
+    return logits.softmax(dim=2)
+
+
+def to_grid(values: Tensor, grid_shape: tuple[int, int], guide_shape: tuple[int, int]) -> Tensor:
+    """Resize a map of values, (batch, patches, width), from CLIP's grid to the guide's."""
+    batch, _, width = values.shape
+    maps = values.transpose(1, 2).reshape(batch, width, *grid_shape)
+    resized = functional.interpolate(maps, guide_shape, mode="bilinear", align_corners=False)
+    return resized.flatten(2).transpose(1, 2)

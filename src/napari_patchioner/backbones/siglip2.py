@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch.nn import functional
 
-from napari_patchioner.checkpoints import tensors_sha256
+from napari_patchioner.checkpoints import fit, read_settings, read_state, tensors_sha256
+from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid, grid_key
+from napari_patchioner.limits import check_plain_file
 
-from ._preprocess import HALF, Preprocessing
-from ._progress import silent, telling
-from ._siglip2_folder import open_folder
-from ._threads import spare_core
+from .base import HALF, Features, Preprocessing
+from .clip_weights import below
+from .text import LazyText, TextBackbone, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    import numpy as np
-    import numpy.typing as npt
     from torch import Tensor
 
-    from ._preprocess import Layout
-    from ._progress import Progress
-    from ._siglip2_text import SigLip2Text
+    from .base import Layout
 
 Way: TypeAlias = Literal["head", "raw", "mlp"]
+
 _WAYS = ("head", "raw", "mlp")
+# Bytes of the tokenizer; the published one has a quarter of that.
+_MOST_TOKENIZER = 2**27
 
 
-class SigLip2:
+class SigLip2(TextBackbone):
     """SigLIP 2's patch tokens, and its pooled picture as the class token.
 
     SigLIP 2 matches text with one vector per picture: a learned probe attends to all patch tokens,
-    and what it gathers goes through a small MLP (``cls`` here; ``attention`` is how much the probe
-    looks at each patch). The patch tokens themselves, after the last layer norm, were never
-    trained to match text. Three ways to make a patch embedding of them are in the published
-    Patch-ioner; which one its released model was run with is not known:
+    and what it gathers goes through a small MLP (``cls`` here; ``attention`` is the probe's). The
+    patch tokens themselves, after the last layer norm, were never trained to match text. Three
+    ways to make a patch embedding of them are in the published Patch-ioner; which one its released
+    model was run with is not known:
 
     - ``"head"``, the default, pools each patch alone. The probe has nothing to choose, so the
       patch passes the head's value and output projections and its MLP: the vector a picture would
       have whose patches were all like this one. Of the three this alone lies where text was trained
       to lie, as MaskCLIP's value path does for CLIP.
-    - ``"raw"`` takes the tokens as they are, as that code does unless told otherwise.
+    - ``"raw"`` takes the tokens as they are, as that code does unless asked otherwise.
     - ``"mlp"`` adds the pooling head's MLP to them.
 
     At its default size (``siglip2-base-patch16-512``) the picture is squashed to 512 x 512 pixels:
@@ -56,11 +56,8 @@ class SigLip2:
     ----------
     tower : SiglipVisionTransformer
         With its weights.
-    load_text : callable
-        Opens the text tower, called when text is embedded for the first time: its 256,000 word
-        pieces take 800 MB, which captions do not need.
-    text_name : str
-        Of the text tower.
+    text : LazyText
+        The text tower, whose 256,000 word pieces take 800 MB that captions do not need.
     size : int, optional
         Side of the picture in pixels; what the weights were trained with by default. Positions are
         resampled (bicubic) for any other.
@@ -68,27 +65,12 @@ class SigLip2:
         See `Preprocessing`.
     tokens : {"head", "raw", "mlp"}
         See above.
-
-    Attributes
-    ----------
-    name : str
-        Tells apart whatever changes a grid.
-    dim, patch_size, input_size : int
-        See `Backbone`.
-    provenance : mapping of str to str
-        ``"text"`` names the text tower.
-
-    Raises
-    ------
-    ModelError
-        An option is none of those above.
     """
 
     def __init__(
         self,
         tower: Any,
-        load_text: Callable[[], SigLip2Text],
-        text_name: str,
+        text: LazyText,
         *,
         size: int | None = None,
         layout: Layout = "square",
@@ -97,16 +79,15 @@ class SigLip2:
         if tokens not in _WAYS:
             raise ModelError(f"The tokens must be {', '.join(_WAYS)}, not {tokens!r}.")
         config = tower.config
-        self._tower, self._load_text, self._tokens = tower, load_text, tokens
-        self._text: SigLip2Text | None = None
+        self._tower, self._tokens = tower, tokens
+        self.networks, self.blocks = [tower], list(tower.encoder.layers)
         self.dim, self.patch_size = int(config.hidden_size), int(config.patch_size)
         self.input_size = int(size or config.image_size)
-        self._prepare = Preprocessing(self.input_size, self.patch_size, layout, HALF)
-        self.provenance: Mapping[str, str] = {"text": text_name}
-        print_of = tensors_sha256({"probe": tower.head.probe})[:8]
-        self.name = (
-            f"siglip2/{self.dim}w{self.patch_size}-{print_of}/{self.input_size}/{layout}/{tokens}"
-        )
+        self.preprocessing = Preprocessing(self.input_size, self.patch_size, layout, HALF)
+        fingerprint = tensors_sha256({"probe": tower.head.probe})[:8]
+        sizes = f"{self.dim}w{self.patch_size}-{fingerprint}/{self.input_size}"
+        self.name = f"siglip2/{sizes}/{layout}/{tokens}"
+        self.set_text(text)
 
     @classmethod
     def open(
@@ -119,93 +100,70 @@ class SigLip2:
     ) -> SigLip2:
         """Open a model from a folder in the form of the Hugging Face hub.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``"folder"``: ``config.json``, ``model.safetensors`` and, to embed text,
-            ``tokenizer.json`` of a SigLIP 2 with a fixed size such as
-            ``google/siglip2-base-patch16-512``.
-        size, layout, tokens
-            See the class.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not belong to the others.
+        ``files["folder"]`` holds ``config.json``, ``model.safetensors`` and, to embed text,
+        ``tokenizer.json`` of a SigLIP 2 with a fixed size such as
+        ``google/siglip2-base-patch16-512``. Raises ``ModelError`` where a file is missing, damaged,
+        or does not belong to the others.
         """
-        tower, load_text, text_name = open_folder(Path(files["folder"]))
-        return cls(tower, load_text, text_name, size=size, layout=layout, tokens=tokens)
+        from transformers import SiglipModel
 
-    def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
-        """Look at an image once.
+        folder = Path(files["folder"])
+        config = _read_config(folder)
+        state = read_state(folder)
+        with torch.device("meta"):
+            model = SiglipModel(config)
 
-        Parameters
-        ----------
-        image : array_like, shape (height, width) or (height, width, channels)
-            Gray, RGB or RGBA.
-        progress : callable, optional
-            Called with the share done and a message; may raise ``Cancelled``.
+        def fill(tower: Any, name: str) -> Any:
+            own = below(state, f"{name}.")
+            return fit(tower, own, source=folder, ignore=("*position_ids",))
 
-        Returns
-        -------
-        FeatureGrid
-            Embeddings as they are, not normalised.
-        """
-        tell = progress or silent
-        tell(0.0, "resizing the image")
-        prepared = self._prepare(image)
-        shape = prepared.transform.grid_shape
-        message = f"looking at {self.input_size} pixels"
-        with spare_core(), torch.inference_mode():
-            with telling(self._tower.encoder.layers, progress, message):
-                tokens = self._look(prepared.pixels)
-            pooled = self._tower.head(tokens)[0]
-            attention = self._attention(tokens)
-            patches = self._through(tokens[0])
-        tell(1.0, "done")
-        return FeatureGrid(
-            embeddings=patches.numpy().reshape(*shape, self.dim),
-            transform=prepared.transform,
-            key=grid_key(prepared.rgb, self.name),
-            attention=attention.numpy().reshape(shape),
-            cls=pooled.numpy(),
-            backbone=self.name,
-        )
+        vision, text = fill(model.vision_model, "vision_model"), model.text_model
+        head = state.get("text_model.head.weight")
+        if head is None:
+            raise ModelError(f"{folder} holds no text_model.head.weight; get the whole SigLIP 2.")
 
-    def embed_text(
-        self, texts: Sequence[str], *, progress: Progress | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Embed sentences, shape (n, dim), not normalised; they match pooled pictures."""
-        if self._text is None:
-            self._text = self._load_text()
-        return self._text.embed(texts, progress=progress)
+        def load_text() -> SigLip2Text:
+            length = config.text_config.max_position_embeddings
+            tokenizer = SigLip2Tokenizer(folder / "tokenizer.json", length)
+            return SigLip2Text(fill(text, "text_model"), tokenizer)
 
-    def _look(self, pixels: Tensor) -> Tensor:
-        """Patch tokens after the last layer norm, shape (1, rows * columns, dim)."""
-        embeddings = self._tower.embeddings
+        name = f"siglip2-text-{len(head)}-{tensors_sha256({'head.weight': head})[:8]}"
+        lazy = LazyText(load_text, name=name)
+        return cls(vision, lazy, size=size, layout=layout, tokens=tokens)
+
+    def forward(self, pixels: Tensor) -> Features:
+        """Patch tokens after the last layer norm, made patch embeddings."""
+        embeddings, head = self._tower.embeddings, self._tower.head
         patches = embeddings.patch_embedding(pixels)
         positions = _resampled(embeddings.position_embedding.weight, patches.shape[2:])
         hidden = patches.flatten(2).transpose(1, 2) + positions
         hidden = self._tower.encoder(inputs_embeds=hidden).last_hidden_state
-        tokens: Tensor = self._tower.post_layernorm(hidden)
-        return tokens
-
-    def _through(self, tokens: Tensor) -> Tensor:
-        """Patch tokens, shape (patches, dim), made patch embeddings."""
-        head = self._tower.head
-        if self._tokens == "raw":
-            return tokens
+        tokens = self._tower.post_layernorm(hidden)
+        attention = head.attention(head.probe, tokens, tokens)[1]
+        features = tokens[0]
         if self._tokens == "mlp":
-            added: Tensor = tokens + head.mlp(head.layernorm(tokens))
-            return added
-        alone: Tensor = head(tokens[:, None])
-        return alone
+            features = features + head.mlp(head.layernorm(features))
+        elif self._tokens == "head":
+            features = head(features[:, None])
+        shares = to_numpy(attention[0] / attention.sum())
+        return Features(features, shares, cls=head(tokens)[0])
 
-    def _attention(self, tokens: Tensor) -> Tensor:
-        """How much the probe looks at each patch, the mean over heads, shape (1, patches)."""
-        head = self._tower.head
-        weights: Tensor = head.attention(head.probe, tokens, tokens)[1]
-        return weights[0] / weights.sum()
+
+def _read_config(folder: Path) -> Any:
+    """Read ``config.json`` of a model with a fixed size."""
+    from transformers import SiglipConfig
+
+    path = folder / "config.json"
+    content = read_settings(path)
+    if content.get("model_type") != "siglip":
+        raise ModelError(
+            f"{path} describes a {content.get('model_type')!r}, not a siglip of a fixed size; "
+            f"choose a model such as siglip2-base-patch16-512."
+        )
+    try:
+        return SiglipConfig(**content)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path} is no configuration of a SigLIP 2; get it again.") from error
 
 
 def _resampled(positions: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -216,3 +174,60 @@ def _resampled(positions: Tensor, shape: tuple[int, int]) -> Tensor:
     plane = positions.T.reshape(1, -1, side, side)
     plane = functional.interpolate(plane, tuple(shape), mode="bicubic", align_corners=False)
     return plane[0].flatten(1).T
+
+
+class SigLip2Tokenizer:
+    """Gemma's word pieces as SigLIP 2 was trained with them.
+
+    Lower case, no start token, an end token that is kept when a text is cut, and padding on the
+    right up to the full ``length``, which the tower attends to. Raises ``ModelError`` where the
+    ``tokenizer.json`` is missing, damaged, or has no end or padding token.
+    """
+
+    def __init__(self, path: Path, length: int) -> None:
+        from tokenizers import Tokenizer
+
+        if os.path.exists(path) and check_plain_file(path, ModelError) > _MOST_TOKENIZER:
+            raise ModelError(f"{path} is too large to be a tokenizer; get the model again.")
+        try:
+            self._pieces = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        # The library raises plain exceptions for what it cannot parse.
+        except Exception as error:
+            raise ModelError(f"{path} is missing or damaged; get the model again.") from error
+        self._pieces.no_padding()
+        self._pieces.no_truncation()
+        end, padding = (self._pieces.token_to_id(name) for name in ("<eos>", "<pad>"))
+        if end is None or padding is None:
+            raise ModelError(f"{path} has no <eos> or no <pad>; choose SigLIP 2's tokenizer.json.")
+        self._end, self._padding, self._length = end, padding, length
+
+    def frame(self, text: str) -> list[int]:
+        """Token ids of a text, always of the same length."""
+        ids = self._pieces.encode(text.lower(), add_special_tokens=False).ids
+        framed = [*ids[: self._length - 1], self._end]
+        return framed + [self._padding] * (self._length - len(framed))
+
+
+class SigLip2Text(TextEncoder):
+    """Sentences to vectors of the space of SigLIP 2's pooled pictures.
+
+    A text's vector is the last token of the tower, end or padding, after the final layer norm
+    and a linear layer; it is not normalised.
+    """
+
+    batch = 32
+
+    def __init__(self, tower: Any, tokenizer: SigLip2Tokenizer) -> None:
+        self.network, self.blocks = tower, list(tower.encoder.layers)
+        self.dim = int(tower.head.weight.shape[0])
+        self._tokenizer = tokenizer
+
+    def frame(self, text: str) -> list[int]:
+        """Token ids of the full length."""
+        return self._tokenizer.frame(text)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embed token ids of the full length."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        pooled: Tensor = self.network(input_ids=tokens, position_ids=positions).pooler_output
+        return pooled

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_patchioner.checkpoints import read_state
+from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 
-from ._dino import DinoVision, check_attention
-from ._dino_grid import encode, native_size
-from ._preprocess import Preprocessing
-from ._talk2dino_parts import read_parts
+from .clip_text import ClipText
+from .dino import DinoBackbone
+from .dino_vit import DinoVision
+from .projection import Projection
+from .text import LazyText, TextBackbone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
-    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.progress import Progress
 
-    from ._clip_text import ClipText
-    from ._dino import Attention
-    from ._preprocess import Layout
-    from ._progress import Progress
-    from ._projection import Projection
+    from .base import Layout
+    from .dino_vit import Attention
+
+# Of the class that Talk2DINO is published with: DINO by Meta's names, the projection, and CLIP by
+# OpenAI's names; the temperature of the training loss counts no more.
+_PREFIXES = {"vision": "model.", "projection": "proj.", "text": "clip_model."}
+_UNUSED = ("logit_scale",)
 
 
-class Talk2DINO:
+class Talk2DINO(DinoBackbone, TextBackbone):
     r"""DINO patch embeddings, and text embeddings projected among them.
 
-    A patch embedding is DINO's patch token after the final layer norm, as it is (registers and
-    class token left out); a text embedding is :math:`\psi(t)` of a CLIP ViT-B/16 text embedding
-    :math:`t`, see `Projection`. Compare them by cosine. ``attention`` of a grid is the
-    class token's attention in the last block, averaged over heads before the softmax; ``cls`` is
-    the class token.
+    A text embedding is :math:`\psi(t)` of a CLIP ViT-B/16 text embedding :math:`t`, see
+    `Projection`. Compare it with patches by cosine.
 
     At its default size the whole picture is squashed into a square of 518 pixels, 37 by 37
     patches (DINOv2, patches of 14 pixels), or of 512 pixels, 32 by 32 patches (DINOv3, patches of
@@ -49,37 +52,24 @@ class Talk2DINO:
     vision : DinoVision
         DINOv2 with registers or DINOv3.
     projection : Projection
-        Trained for that DINO.
-    load_text : callable, optional
-        Opens CLIP's text tower, called when text is embedded for the first time.
-    size : int, optional
-        Side of the square, long side (``layout="aspect"``) or short side (``"crop"``), in pixels.
-    layout : {"square", "aspect", "crop"}
-        Squash, keep the aspect ratio, or cut out the middle square.
-    attention : {"paper", "reference"}
-        The network's own heads, or the 16 that Patch-ioner splits ViT-B in.
-
-    Attributes
-    ----------
-    name : str
-        Tells apart whatever changes a grid.
-    dim, patch_size, input_size : int
-        See `Backbone`.
-    provenance : mapping of str to str
-        ``"projection"``: hash of the projection, which memory banks, entity tables and decoders
-        of this space must share.
-
-    Raises
-    ------
-    ModelError
-        The projection was made for a DINO of another width, or an option is unknown.
+        Trained for that DINO; its hash is the provenance, which memory banks, entity tables and
+        decoders of this space must share.
+    text : LazyText, optional
+        CLIP's text tower.
+    size, layout, attention
+        See `DinoBackbone`.
     """
+
+    no_text = (
+        "This Talk2DINO was opened without a text tower; "
+        "add the folder of CLIP ViT-B/16 (openai/clip-vit-base-patch16) as its text."
+    )
 
     def __init__(
         self,
         vision: DinoVision,
         projection: Projection,
-        load_text: Callable[[], ClipText] | None = None,
+        text: LazyText | None = None,
         *,
         size: int | None = None,
         layout: Layout = "square",
@@ -90,15 +80,11 @@ class Talk2DINO:
                 f"{projection.label} maps to {projection.dim} numbers where {vision.name} has "
                 f"{vision.dim}; choose the projection of the same DINO."
             )
-        self._vision, self._projection, self._load_text = vision, projection, load_text
-        check_attention(attention)
-        self._attention = attention
-        self.dim, self.patch_size = vision.dim, vision.patch_size
-        self.input_size = size or native_size(vision.patch_size)
-        self._preprocessing = Preprocessing(self.input_size, self.patch_size, layout)
+        kind = f"talk2dino/{vision.name}"
+        super().__init__(vision, kind, size=size, layout=layout, attention=attention)
+        self._projection = projection
+        self.set_text(text)
         self.provenance = {"projection": projection.hash}
-        ending = "" if attention == "paper" else "/attention-reference"
-        self.name = f"talk2dino/{vision.name}/{self.input_size}/{layout}{ending}"
 
     @classmethod
     def open(
@@ -120,56 +106,61 @@ class Talk2DINO:
             only to embed text. ``"merges"``: CLIP's word pieces, for the text tower of a whole
             Talk2DINO; looked for in installed packages by default.
         size, layout, attention
-            See `Talk2DINO`.
+            See `DinoBackbone`.
 
         Raises
         ------
         ModelError
             A file is missing, damaged, or does not belong to the others.
         """
-        parts = read_parts(files)
-        return cls(
-            DinoVision.from_state(parts.vision, source=parts.source),
-            parts.projection,
-            parts.load_text,
-            size=size,
-            layout=layout,
-            attention=attention,
-        )
-
-    def encode(self, image: npt.ArrayLike, *, progress: Progress | None = None) -> FeatureGrid:
-        """Look at an image once; see `Backbone.encode`."""
-        return encode(
-            image,
-            self._vision,
-            self._preprocessing,
-            self.name,
-            attention=self._attention,
-            progress=progress,
-        )
+        if "vision" not in files:
+            raise ModelError("Talk2DINO needs a DINO; give its folder or file as vision.")
+        source = Path(files["vision"])
+        state = read_state(source)
+        parts = _parts(state, source)
+        if "projection" in files:
+            projection = Projection.open(files["projection"])
+        elif parts["projection"]:
+            projection = Projection(parts["projection"], source=source)
+        else:
+            raise ModelError(
+                "Talk2DINO needs a projection; give its file, such as vitb_mlp_infonce.pth."
+            )
+        text = None
+        if "text" in files:
+            text = LazyText(partial(ClipText.open, Path(files["text"])))
+        elif parts["text"]:
+            # CLIP's own vision side comes along and would stay in memory.
+            tower = {k: v for k, v in parts["text"].items() if not k.startswith("visual.")}
+            merges = files.get("merges")
+            text = LazyText(
+                lambda: ClipText.from_state(tower, ClipTokenizer(merges), source=source)
+            )
+        vision = DinoVision.from_state(parts["vision"] or state, source=source)
+        return cls(vision, projection, text, size=size, layout=layout, attention=attention)
 
     def embed_text(
         self, texts: Sequence[str], *, progress: Progress | None = None
     ) -> npt.NDArray[np.float32]:
-        """Embed sentences among the patches; the text tower is opened at the first call.
+        """Embed sentences among the patches, shape (n, dim), not normalised."""
+        return self._projection(super().embed_text(texts, progress=progress))
 
-        Returns
-        -------
-        ndarray of float32, shape (n, dim)
-            Not normalised.
 
-        Raises
-        ------
-        ModelError
-            No text tower was given, or it is not the one of the projection.
-        """
-        return self._projection(self._text.embed(texts, progress=progress))
-
-    @cached_property
-    def _text(self) -> ClipText:
-        if self._load_text is None:
-            raise ModelError(
-                "This Talk2DINO was opened without a text tower; "
-                "add the folder of CLIP ViT-B/16 (openai/clip-vit-base-patch16) as its text."
-            )
-        return self._load_text()
+def _parts(state: Mapping[str, Tensor], source: Path) -> dict[str, dict[str, Tensor]]:
+    """Take a whole published Talk2DINO apart; empty parts where it is a DINO alone."""
+    parts: dict[str, dict[str, Tensor]] = {role: {} for role in _PREFIXES}
+    if not any(name.startswith(_PREFIXES["projection"]) for name in state):
+        return parts
+    others = []
+    for name, value in state.items():
+        role = next((role for role, prefix in _PREFIXES.items() if name.startswith(prefix)), None)
+        if role is not None:
+            parts[role][name.removeprefix(_PREFIXES[role])] = value
+        elif name not in _UNUSED:
+            others.append(name)
+    if others:
+        raise ModelError(
+            f"{source} holds {', '.join(others[:4])} besides the parts of a Talk2DINO; "
+            f"choose the published file."
+        )
+    return parts

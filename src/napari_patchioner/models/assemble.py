@@ -75,7 +75,7 @@ def _check_same(noun: str, known: Mapping[str, str]) -> None:
 def describe(stamp: str) -> str:
     """Name a projection or text encoder for a person."""
     if len(stamp) == _SHA256_DIGITS:
-        from napari_patchioner.backbones._projection import describe_projection
+        from napari_patchioner.backbones.projection import describe_projection
 
         return describe_projection(stamp)
     return stamp

@@ -7,11 +7,11 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.backbones import BACKBONES
 from napari_patchioner.bridges import BRIDGES
 from napari_patchioner.decoders import DECODERS
 from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
 from napari_patchioner.limits import check_plain_file
-from napari_patchioner.parts import PartKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+    from napari_patchioner.parts import PartKind
 
     from .preset import Part
 
@@ -71,21 +73,6 @@ def _captions(path: Path) -> list[str]:
 _HERE = "napari_patchioner"
 
 
-BACKBONES = {
-    "talk2dino": PartKind(
-        "backbones.talk2dino:Talk2DINO", ("vision",), ("projection", "text", "merges")
-    ),
-    "dino": PartKind("backbones.dino:Dino", ("vision",)),
-    "dinotxt": PartKind("backbones.dinotxt:DinoTxt", ("vision",), ("head", "text", "merges")),
-    "clip": PartKind("backbones.clip:ClipDense", ("clip",)),
-    "maskclip": PartKind("backbones.maskclip:MaskClip", ("clip",)),
-    "invite": PartKind("backbones.invite:Invite", ("clip",)),
-    "proxyclip": PartKind("backbones.proxyclip:ProxyClip", ("clip", "guide")),
-    "denseclip": PartKind("backbones.denseclip:DenseClip", ("weights",), ("merges", "clip")),
-    "siglip2": PartKind("backbones.siglip2:SigLip2", ("folder",)),
-    "alphaclip": PartKind("backbones.alphaclip:AlphaClip", ("alpha",), ("clip",)),
-    "regionclip": PartKind("backbones.regionclip:RegionClip", ("weights",), ("merges",)),
-}
 # Values that fit an option, by the name of its type.
 _TYPES: dict[str, Callable[[object], bool]] = {
     "int": lambda value: type(value) is int,

@@ -123,7 +123,7 @@ class _Workshop:
         role = self.preset.backbone.files.get("projection")
         if role is None:
             return vouched
-        from napari_patchioner.backbones._projection import Projection
+        from napari_patchioner.backbones.projection import Projection
 
         results = {"projection": Projection.open(self.raw[role]).hash}
         check_provenance([("backbone", results, False)], vouched)

@@ -37,17 +37,14 @@ class EfficientNetLite(nn.Module):
     Batch normalisation is folded into the convolutions (see `fold_batch_norm`), padding is
     TensorFlow's "same", activations are ReLU6, and there is no squeeze-and-excitation.
 
-    Parameters
-    ----------
-    variant : int
-        0 to 4, the published width and depth scalings.
+    ``variant`` is 0 to 4, the published width and depth scalings.
     """
 
     def __init__(self, variant: int = 2) -> None:
         super().__init__()
         width, depth = _SCALING[variant]
-        self.stem = _SameConv(3, _STEM_CHANNELS, 3, stride=2)
-        blocks: list[_InvertedBottleneck] = []
+        self.stem = SameConv(3, _STEM_CHANNELS, 3, stride=2)
+        blocks: list[InvertedBottleneck] = []
         starts: list[int] = []
         channels = _STEM_CHANNELS
         for stage, (repeats, kernel, stride, expansion, outputs) in enumerate(_STAGES):
@@ -57,14 +54,14 @@ class EfficientNetLite(nn.Module):
             starts.append(len(blocks))
             for repeat in range(repeats if fixed else math.ceil(repeats * depth)):
                 step = stride if repeat == 0 else 1
-                blocks.append(_InvertedBottleneck(channels, outputs, kernel, step, expansion))
+                blocks.append(InvertedBottleneck(channels, outputs, kernel, step, expansion))
                 channels = outputs
         self.blocks = nn.ModuleList(blocks)
         self._late = tuple(starts[-2:])
         first, second = (blocks[start].depthwise.in_channels for start in self._late)
         expansion = _STAGES[-1][3]
         self.middle_channels = first // expansion + first + second // expansion + channels
-        self.head = _SameConv(channels, _HEAD_CHANNELS, 1)
+        self.head = SameConv(channels, _HEAD_CHANNELS, 1)
         self.channels = _HEAD_CHANNELS
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,7 +82,7 @@ class EfficientNetLite(nn.Module):
         """
         features = functional.relu6(self.stem(images))
         kept: list[torch.Tensor] = []
-        for index, block in enumerate(cast("Iterable[_InvertedBottleneck]", self.blocks)):
+        for index, block in enumerate(cast("Iterable[InvertedBottleneck]", self.blocks)):
             hidden = block.widen(features)
             if index in self._late:
                 kept.append(features)
@@ -93,16 +90,13 @@ class EfficientNetLite(nn.Module):
                 kept.append(hidden.sqrt())
             features = block.narrow(features, hidden)
         kept.append(features)
-        return functional.relu6(self.head(features)), _at_one_stride(kept)
+        # All at the finest of their strides.
+        size = kept[0].shape[-2:]
+        middle = [functional.interpolate(plane, size=size, mode="nearest") for plane in kept]
+        return functional.relu6(self.head(features)), torch.cat(middle, 1)
 
 
-def _at_one_stride(maps: list[torch.Tensor]) -> torch.Tensor:
-    """Stack feature maps at the finest of their strides."""
-    size = maps[0].shape[-2:]
-    return torch.cat([functional.interpolate(one, size=size, mode="nearest") for one in maps], 1)
-
-
-class _SameConv(nn.Conv2d):
+class SameConv(nn.Conv2d):
     """A convolution with TensorFlow's asymmetric "same" padding."""
 
     def __init__(
@@ -112,6 +106,7 @@ class _SameConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, groups=groups)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pad and convolve."""
         if self.stride[0] > 1:
             height, width = features.shape[-2:]
             top, bottom = self._padding(height)
@@ -125,18 +120,19 @@ class _SameConv(nn.Conv2d):
         return total // 2, total - total // 2
 
 
-class _InvertedBottleneck(nn.Module):
+class InvertedBottleneck(nn.Module):
     """Expand, filter each channel, project; add the input where shapes allow."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        self.expand = _SameConv(inputs, hidden, 1) if expansion != 1 else None
-        self.depthwise = _SameConv(hidden, hidden, kernel, stride=stride, groups=hidden)
-        self.project = _SameConv(hidden, outputs, 1)
+        self.expand = SameConv(inputs, hidden, 1) if expansion != 1 else None
+        self.depthwise = SameConv(hidden, hidden, kernel, stride=stride, groups=hidden)
+        self.project = SameConv(hidden, outputs, 1)
         self.skip = stride == 1 and inputs == outputs
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Widen and narrow."""
         return self.narrow(features, self.widen(features))
 
     def widen(self, features: torch.Tensor) -> torch.Tensor:
@@ -150,20 +146,22 @@ class _InvertedBottleneck(nn.Module):
 
 
 def fold_batch_norm(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Turn published EfficientNet-Lite weights into those of `EfficientNetLite`.
+    """Turn published weights into those of `EfficientNetLite`, the classifier left out.
 
-    Parameters
-    ----------
-    published : mapping of str to Tensor
-        The state dict of the PyTorch port (names such as ``_blocks.0._depthwise_conv.weight``).
-
-    Returns
-    -------
-    dict of str to Tensor
-        A state dict for `EfficientNetLite`; the classifier is left out.
+    They are the state dict of the PyTorch port, with names such as
+    ``_blocks.0._depthwise_conv.weight``.
     """
+    # Our name of every convolution: its published name and that of its normalisation.
+    names = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
+    layers = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
+    blocks = {int(key.split(".")[1]) for key in published if key.startswith("_blocks.")}
+    for block in sorted(blocks):
+        for layer, norm in layers.items():
+            convolution = f"_blocks.{block}._{layer}_conv"
+            if f"{convolution}.weight" in published:
+                names[f"blocks.{block}.{layer}"] = (convolution, f"_blocks.{block}.{norm}")
     folded: dict[str, torch.Tensor] = {}
-    for name, (convolution, norm) in _layer_names(published).items():
+    for name, (convolution, norm) in names.items():
         scale = published[f"{norm}.weight"] / torch.sqrt(
             published[f"{norm}.running_var"] + _BATCH_NORM_EPSILON
         )
@@ -174,19 +172,7 @@ def fold_batch_norm(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Te
     return folded
 
 
-def _layer_names(published: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, str]]:
-    """Our name of every convolution: its published name and that of its normalisation."""
-    names = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
-    layers = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
-    blocks = {int(key.split(".")[1]) for key in published if key.startswith("_blocks.")}
-    for block in sorted(blocks):
-        for layer, norm in layers.items():
-            convolution = f"_blocks.{block}._{layer}_conv"
-            if f"{convolution}.weight" in published:
-                names[f"blocks.{block}.{layer}"] = (convolution, f"_blocks.{block}.{norm}")
-    return names
-
-
 def _round_channels(channels: float, divisor: int = 8) -> int:
+    """Round to a multiple of the divisor that is not much less."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -47,29 +47,10 @@ class Projection:
     other, so their hash goes into everything made behind them. The weights come without a
     licence.
 
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        ``linear_layer.*`` and ``hidden_layers.0.*`` (or ``linear_layer2.*``, an older name), with
-        or without the ``proj.`` of a whole Talk2DINO.
-    source : path
-        Where they came from, for messages.
-
-    Attributes
-    ----------
-    text_dim, dim : int
-        Length of a text embedding and of a patch embedding.
-    hash : str
-        SHA-256 of the four weights; the same in whatever file they come.
-
-    Raises
-    ------
-    ModelError
-        Weights are missing, left over or of another shape; they are named.
-
-    References
-    ----------
-    Barsellotti et al., "Talking to DINO", ICCV 2025.
+    The state holds ``linear_layer.*`` and ``hidden_layers.0.*`` (or ``linear_layer2.*``, an older
+    name), with or without the ``proj.`` of a whole Talk2DINO. ``text_dim`` and ``dim`` are the
+    lengths of a text embedding and of a patch embedding, ``hash`` the SHA-256 of the four weights,
+    the same in whatever file they come.
     """
 
     def __init__(self, state: Mapping[str, Tensor], *, source: object) -> None:
@@ -88,7 +69,9 @@ class Projection:
     def open(cls, path: str | Path) -> Projection:
         """Open a published projection, a ``.pth`` or ``.safetensors`` file or a folder."""
         path = Path(path)
-        return cls(projection_of(read_state(path)), source=path)
+        state = read_state(path)
+        inside = {name: value for name, value in state.items() if name.startswith("proj.")}
+        return cls(inside or state, source=path)
 
     @property
     def label(self) -> str:
@@ -97,23 +80,7 @@ class Projection:
 
     @torch.inference_mode()
     def __call__(self, texts: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Map text embeddings.
-
-        Parameters
-        ----------
-        texts : array_like, shape (n, text_dim)
-            CLIP's, not normalised.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, dim)
-            In the space of the patches, not normalised.
-
-        Raises
-        ------
-        ModelError
-            The embeddings have another length than the projection reads.
-        """
+        """Map text embeddings, shape (n, text_dim), to (n, dim); neither is normalised."""
         rows = np.array(texts, np.float32, ndmin=2)
         if rows.shape[1] != self.text_dim:
             raise ModelError(
@@ -136,12 +103,6 @@ class _Layers(nn.Module):
     def forward(self, texts: Tensor) -> Tensor:
         mapped: Tensor = self.hidden_layers[0](self.linear_layer(texts).tanh())
         return mapped
-
-
-def projection_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a projection's weights, out of a whole Talk2DINO where they are part of one."""
-    inside = {name: value for name, value in state.items() if name.startswith("proj.")}
-    return inside or dict(state)
 
 
 def describe_projection(digest: str) -> str:

@@ -1,0 +1,99 @@
+"""Where networks run and in which precision: chosen here, for all parts of a model alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+    from torch import nn
+
+    Placed = TypeVar("Placed", torch.Tensor, nn.Module)
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""What can be asked for: the fastest there is, the processor, an Nvidia GPU, an Apple GPU."""
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""Precisions of networks; half precision changes embeddings in the third digit."""
+
+_GPUS = {"cuda": "Nvidia GPU", "mps": "Apple GPU"}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device of this computer and a precision, see `choose`."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def put(self, value: Placed) -> Placed:
+        """Return a network or tensor on this device; whole numbers keep their type."""
+        if self == CPU:
+            return value
+        import torch
+
+        if isinstance(value, torch.Tensor) and not value.is_floating_point():
+            return value.to(self.device)
+        return value.to(self.device, getattr(torch, self.dtype))
+
+
+CPU = Placement()
+"""Where every network runs unless something else is asked for."""
+
+
+def choose(device: str = "cpu", dtype: str = "float32") -> Placement:
+    """Choose a device and a precision.
+
+    Parameters
+    ----------
+    device : {"cpu", "auto", "cuda", "mps"}
+        ``"auto"`` takes the GPU where there is one.
+    dtype : {"float32", "bfloat16", "float16"}
+        Half precision takes half the memory of the GPU.
+
+    Raises
+    ------
+    ModelError
+        There is no such device in this computer, or it cannot compute in that precision.
+
+    Examples
+    --------
+    >>> choose()
+    Placement(device='cpu', dtype='float32')
+    """
+    if device not in DEVICES:
+        raise ModelError(f"The device must be {', '.join(DEVICES)}, not {device!r}.")
+    if dtype not in DTYPES:
+        raise ModelError(f"The dtype must be {', '.join(DTYPES)}, not {dtype!r}.")
+    if device == "auto":
+        device = next((name for name in _GPUS if _is_available(name)), "cpu")
+    elif device in _GPUS and not _is_available(device):
+        raise ModelError(
+            f"PyTorch finds no {_GPUS[device]} in this computer, so it cannot run on {device}; "
+            f"choose the device cpu."
+        )
+    if (device, dtype) == ("cpu", "float16"):
+        raise ModelError("The cpu does not compute in float16; choose the dtype float32.")
+    return Placement(device, dtype)
+
+
+def _is_available(device: str) -> bool:
+    """Whether PyTorch can use a GPU of this kind."""
+    import torch
+
+    return torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
+
+
+def to_numpy(value: Any) -> npt.NDArray[np.float32]:
+    """Return a tensor of any device and precision, or an array, as an array of float32."""
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        return value
+    array: npt.NDArray[np.float32] = value.float().cpu().numpy()
+    return array
