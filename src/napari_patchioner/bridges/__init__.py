@@ -5,17 +5,10 @@ from __future__ import annotations
 from .base import Bridge, BridgeOutput, NormalizeBridge, Scene, clean_context, unit_rows
 from .entities import EntityBridge, EntityTable, coco_names, read_names
 from .hdf5 import convert_hdf5
-from .meacap import (
-    CaptionConcept,
-    MeaCapBridge,
-    SceneGraph,
-    SceneGraphParser,
-    SentenceEncoder,
-    concepts_of_captions,
-    read_scene_graph,
-)
+from .meacap import CaptionConcept, MeaCapBridge, SentenceEncoder, concepts_of_captions
 from .memory import MemoryBank, MemoryBridge, RetrievalBridge
 from .registry import BRIDGES
+from .scene_graph import SceneGraph, SceneGraphParser, read_scene_graph
 
 __all__ = [
     "BRIDGES",

@@ -92,39 +92,21 @@ def describe(
 ) -> list[str]:
     """Describe regions in plain words that only state what was measured.
 
-    Parameters
-    ----------
-    axes : ndarray, shape (n, len(AXES))
-        Appearance axes averaged over each region.
-    patches : array_like, shape (n,) or scalar
-        Number of patches in each region (the sum of the coverage weights); with the density
-        of spots it says how many there are.
-    scale : float
-        Side of one patch in pixels of an image whose long side is 640: ``640 / max(grid.shape)``.
-
-    Returns
-    -------
-    list of str
-        One noun phrase per region, such as ``"many small dark purple round spots on a pale
-        pink background"``. Never the name of an object.
+    ``axes`` (n, len(AXES)) are averaged over each region; ``patches``, the number of patches in
+    each (the sum of the coverage weights), says with the density of spots how many there are;
+    ``scale`` is the side of a patch in pixels of an image whose long side is 640. The result is a
+    noun phrase per region, such as ``"many small dark purple round spots on a pale pink
+    background"``, never the name of an object.
     """
     counts = np.broadcast_to(np.asarray(patches, float), (len(axes),))
     return [_describe(row, count, scale) for row, count in zip(axes, counts, strict=True)]
 
 
 def attributes(axes: npt.NDArray[np.float32]) -> list[dict[str, float]]:
-    """Adjectives that most pixels of each region support.
+    """Adjectives that most pixels of each region support, and their strength, 0 to 1.
 
-    Parameters
-    ----------
-    axes : ndarray, shape (n, len(AXES))
-        Appearance axes averaged over each region.
-
-    Returns
-    -------
-    list of dict of str to float
-        Strength, 0 to 1, of each colour term, ``dark``, ``bright``, ``smooth``, ``striped``,
-        ``grainy``, ``textured`` and ``spotted``; adjectives with no support are left out.
+    Of ``axes`` (n, len(AXES)), averaged over each region: colour terms, ``dark``, ``bright``,
+    ``smooth``, ``striped``, ``grainy``, ``textured`` and ``spotted``.
     """
     return [_adjectives(row) for row in axes]
 

@@ -47,17 +47,9 @@ _TINTED = 2.0
 
 
 def colour_shares(lab: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Share the membership of colours among the basic terms.
+    """Memberships of colours, Oklab times 100, shape (..., 3), in the basic terms, shape (..., 11).
 
-    Parameters
-    ----------
-    lab : array_like, shape (..., 3)
-        Oklab times 100.
-
-    Returns
-    -------
-    ndarray of float32, shape (..., 11)
-        Memberships in the order of ``COLOURS``; they sum to one.
+    They are in the order of ``COLOURS`` and sum to one.
     """
     light, green_red, blue_yellow = np.moveaxis(np.asarray(lab, np.float32), -1, 0)
     chroma = np.hypot(green_red, blue_yellow)

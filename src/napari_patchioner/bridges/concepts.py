@@ -96,21 +96,11 @@ class ConceptBridge:
         patches: npt.NDArray[np.float64] | None = None,
         progress: Progress | None = None,
     ) -> BridgeOutput:
-        """Name what is in each region and measure how it looks.
+        """Name what is in each region and measure its appearance.
 
-        Parameters
-        ----------
-        vectors : ndarray of float32, shape (n, dim)
-            Pooled ``[features | appearance axes]``.
-        grid : Scene
-            ``measures["photograph"]`` decides whether anything is named at all.
-        patches : ndarray of float, shape (n,), optional
-            Patches each region holds, so that spots can be counted.
-
-        Returns
-        -------
-        BridgeOutput
-            ``vectors`` are ``[text vector | attribute strengths]``; one Evidence per region.
+        ``vectors`` (n, dim) are pooled ``[features | appearance axes]``; ``measures["photograph"]``
+        of the grid decides whether anything is named at all; with ``patches`` (n,) spots can be
+        counted. The output's vectors are ``[text vector | attribute strengths]``.
         """
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
         measured = attributes(axes)
@@ -175,12 +165,8 @@ class ConceptBridge:
 class ImageNetClassifier:
     """The published ImageNet classifier, its classes grouped under concepts.
 
-    Attributes
-    ----------
-    weights : ndarray of float32, shape (channels, classes)
-    bias : ndarray of float32, shape (classes,)
-    groups : ndarray of int64, shape (classes,)
-        The concept each class belongs to.
+    ``weights`` (channels, classes), ``bias`` (classes,), ``groups`` (classes,): each class's
+    concept.
     """
 
     weights: FloatArray
@@ -205,19 +191,10 @@ class ConceptHead:
     ``open_prior`` times that log-probability plus ``open_offset``. The softmax of both at
     ``temperature`` is the answer.
 
-    Attributes
-    ----------
-    weights : ndarray of float32, shape (dim, fitted)
-        Reads the square root of deep features, and middle features as they are.
-    bias : ndarray of float32, shape (fitted,)
-    labels : ndarray of int64, shape (fitted,)
-        The concept each fitted output stands for.
-    prior : ndarray of float32, shape (fitted,)
-        Weight of ImageNet's probability in each fitted output.
-    mixing : ndarray of float32, shape (3,)
-        ``open_prior, open_offset, temperature``.
-    score_steps, score_values : ndarray of float32
-        Calibration: probability of the first concept to probability of being right.
+    ``weights`` (dim, fitted) read the square root of deep features, and middle features as they
+    are; ``labels`` (fitted,) are the concepts of the outputs; ``mixing`` holds ``open_prior,
+    open_offset, temperature``; ``score_steps`` and ``score_values`` calibrate the probability of
+    the first concept to that of being right.
     """
 
     weights: FloatArray
@@ -236,21 +213,9 @@ class ConceptHead:
     def probabilities(
         self, features: FloatArray, imagenet: ImageNetClassifier, concepts: int
     ) -> FloatArray:
-        """Probabilities of all concepts.
+        """Probabilities of all concepts, shape (n, concepts); each row sums to one.
 
-        Parameters
-        ----------
-        features : ndarray of float32, shape (n, dim)
-            Pooled ``[deep | middle]``.
-        imagenet : ImageNetClassifier
-            The deep features' own classifier.
-        concepts : int
-            How many concepts there are.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, concepts)
-            Each row sums to one.
+        ``features`` (n, dim) are pooled ``[deep | middle]``.
         """
         deep = len(imagenet.weights)
         known = np.log(imagenet.probabilities(features[:, :deep], concepts) + _MIN_PROBABILITY)

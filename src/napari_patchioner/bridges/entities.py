@@ -79,21 +79,8 @@ class EntityTable:
     ) -> EntityTable:
         """Embed a vocabulary, every name in the seven published sentences.
 
-        Parameters
-        ----------
-        names : iterable of str
-            The vocabulary, such as :func:`coco_names`.
-        embed_text : callable
-            Sentences to embeddings, shape (n, dim), of any length: a text tower's ``embed_text``.
-        provenance : mapping of str to str, optional
-            What made the embeddings.
-        progress : callable, optional
-            Called with the fraction done, 0 to 1, and a message; may raise ``Cancelled``.
-
-        Raises
-        ------
-        ModelError
-            There are no names.
+        ``embed_text`` turns sentences into embeddings, shape (n, dim), of any length: a text
+        tower's.
         """
         names, progress = list(names), progress or no_progress
         parts = []
@@ -111,13 +98,7 @@ class EntityTable:
         embeddings: npt.ArrayLike,
         provenance: Mapping[str, str] | None = None,
     ) -> EntityTable:
-        """Hold names and their embeddings, shape (names, dim), which are scaled to length one.
-
-        Raises
-        ------
-        ModelError
-            There are no names, not one vector for each, or numbers that are not finite.
-        """
+        """Hold names and their embeddings, shape (names, dim), which are scaled to length one."""
         vectors = np.asarray(embeddings, np.float32)
         if not len(names):
             raise ModelError("The vocabulary has no names; give at least one.")
@@ -143,11 +124,7 @@ class EntityTable:
     def open(cls, path: str | Path) -> EntityTable:
         """Read what :meth:`save` wrote.
 
-        Raises
-        ------
-        ModelError
-            The file is missing, damaged or no such table. Published ``.pickle`` tables are never
-            opened, since a pickle can run code.
+        Published ``.pickle`` tables are never opened, since a pickle can run code.
         """
         from napari_patchioner.checkpoints import read_notes, read_state
 
@@ -192,23 +169,10 @@ def coco_names() -> list[str]:
 
 
 def read_names(path: str | Path) -> list[str]:
-    """Read a vocabulary.
+    """Read a vocabulary: in lower case, each name once, in order of letters, as published.
 
-    Parameters
-    ----------
-    path : path
-        A text file with one name per line; or JSON: a list of names, an object whose keys are
-        names, or Visual Genome's dictionaries, whose ``object_count`` has the names.
-
-    Returns
-    -------
-    list of str
-        In lower case, each once, in order of letters, as the published code has them.
-
-    Raises
-    ------
-    ModelError
-        The file cannot be read or has no names.
+    The file is text with one name per line; or JSON: a list of names, an object whose keys are
+    names, or Visual Genome's dictionaries, whose ``object_count`` has the names.
     """
     path = Path(path)
     if os.path.exists(path):
@@ -283,20 +247,7 @@ class EntityBridge:
         top_k: int = 3,
         threshold: float = 0.4,
     ) -> EntityBridge:
-        """Open a bridge from files.
-
-        Parameters
-        ----------
-        files : mapping of str to path
-            ``entities``: what `EntityTable.save` wrote.
-        temperature, top_k, threshold
-            As for the class.
-
-        Raises
-        ------
-        ModelError
-            The table is missing or damaged.
-        """
+        """Open ``entities``, what `EntityTable.save` wrote; the options are those of the class."""
         table = EntityTable.open(files["entities"])
         return cls(table, temperature=temperature, top_k=top_k, threshold=threshold)
 

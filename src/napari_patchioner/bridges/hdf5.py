@@ -65,16 +65,6 @@ def convert_hdf5(
         Length the embeddings must have.
     progress : callable, optional
         Called with the fraction done and how many captions that is; may raise `Cancelled`.
-
-    Returns
-    -------
-    MemoryBank
-
-    Raises
-    ------
-    ModelError
-        The file is not HDF5, is cut short, holds no such pair of datasets, or they do not fit
-        each other or ``dim``.
     """
     source = Path(source)
     with _opened(source) as (embeddings, texts):

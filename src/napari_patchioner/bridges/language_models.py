@@ -16,7 +16,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
 from .base import unit_rows
-from .meacap import read_scene_graph
+from .scene_graph import read_scene_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-    from .meacap import SceneGraph
+    from .scene_graph import SceneGraph
 
 # Four times GPT-2 XL's.
 _MAX_WEIGHTS = 6 * 10**9

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_patchioner.progress import Progress
 
     from .base import Scene
+    from .scene_graph import SceneGraph, SceneGraphParser
 
     BoolArray = npt.NDArray[np.bool_]
 
@@ -36,34 +37,6 @@ _MODELS = {
 _CACHED = 16384
 # Captions parsed between two calls of progress, some seconds' work.
 _BATCH = 4
-_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
-_NUMBERS = {str(number): word for number, word in enumerate(_WORDS, 2)}
-
-
-@dataclass(frozen=True, slots=True)
-class SceneGraph:
-    """The graph of one caption; everything once, in the order of mention.
-
-    Attributes
-    ----------
-    nodes : tuple of str
-        The things that are named.
-    attributes : tuple of (str, str)
-        A node and what it is: ``("dog", "black")``.
-    relations : tuple of (str, str, str)
-        Two nodes and what links them: ``("dog", "catch", "ball")``.
-    """
-
-    nodes: tuple[str, ...] = ()
-    attributes: tuple[tuple[str, str], ...] = ()
-    relations: tuple[tuple[str, str, str], ...] = ()
-
-
-class SceneGraphParser(Protocol):
-    """Parses captions."""
-
-    def parse(self, captions: Sequence[str]) -> list[SceneGraph]:
-        """Return one graph per caption."""
 
 
 class SentenceEncoder(Protocol):
@@ -159,20 +132,11 @@ class MeaCapBridge:
         concepts: int = 4,
         similarity: float = 0.55,
     ) -> MeaCapBridge:
-        """Open the memory and the two language models.
+        """Open the memory and the two language models; the options are those of the class.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``bank``, the folder of a memory; ``parser`` and ``sentences``, folders in the form
-            of the Hugging Face hub with a ``tokenizer.json``.
-        captions, concepts, similarity
-            See the class.
-
-        Raises
-        ------
-        ModelError
-            A folder is missing (the message names what to get), damaged, or of another model.
+        ``bank`` is the folder of a memory; ``parser`` and ``sentences`` are folders in the form of
+        the Hugging Face hub with a ``tokenizer.json``; the message of the ModelError names what to
+        get.
         """
         for role, (name, source) in _MODELS.items():
             folder = files.get(role)
@@ -342,53 +306,3 @@ def _gathered(
 def _pairs(alike: BoolArray) -> Iterator[tuple[int, int]]:
     """Pairs of ranks, row by row."""
     yield from zip(*(ranks.tolist() for ranks in np.nonzero(alike)), strict=True)
-
-
-def read_scene_graph(text: str) -> SceneGraph:
-    """Read a graph in the notation of the FACTUAL parsers.
-
-    Parameters
-    ----------
-    text : str
-        ``( subject , predicate , object ) , ( ... )``. The predicate ``is`` gives an attribute,
-        and so do pairs; a digit from 2 to 9 as the third part becomes a word. Where a fact has
-        more than three parts the inner ones are the predicate. A single name is a graph of one
-        node if it stands alone, and nothing otherwise.
-
-    Returns
-    -------
-    SceneGraph
-        Empty parts are left out, as are the facts they leave without a subject.
-
-    Examples
-    --------
-    >>> graph = read_scene_graph("( pigs, is, 2), (pigs, fly on, sky )")
-    >>> graph.nodes, graph.attributes, graph.relations
-    (('pigs', 'sky'), (('pigs', 'two'),), (('pigs', 'fly on', 'sky'),))
-    """
-    for sign in "(),":
-        text = text.replace(sign, f" {sign} ")
-    facts = [
-        tuple(
-            " ".join(item.split()) for item in segment.replace("(", "").replace(")", "").split(",")
-        )
-        for segment in " ".join(text.split()).split(") , (")
-    ]
-    nodes: dict[str, None] = {}
-    attributes: dict[tuple[str, str], None] = {}
-    relations: dict[tuple[str, str, str], None] = {}
-    for fact in facts:
-        if len(fact) == 1 and len(facts) > 1:
-            continue
-        subject, *middle, last = fact if len(fact) > 1 else (*fact, "")
-        if len(fact) == 3:
-            last = _NUMBERS.get(last, last)
-        is_attribute = not middle or middle == ["is"]
-        nodes |= dict.fromkeys(filter(None, [subject] if is_attribute else [subject, last]))
-        if not (subject and last):
-            continue
-        if is_attribute:
-            attributes[subject, last] = None
-        else:
-            relations[subject, " ".join(middle), last] = None
-    return SceneGraph(tuple(nodes), tuple(attributes), tuple(relations))

@@ -85,24 +85,13 @@ class MemoryBank:
             What made the embeddings.
         dtype : {"float16", "float32"}
             Precision on disk.
-
-        Raises
-        ------
-        ModelError
-            If the folder exists, a chunk does not fit, or there are no captions.
         """
         write_bank(Path(folder), chunks, provenance or {}, dtype)
         return cls.open(folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> MemoryBank:
-        """Open a bank written by :meth:`build`, without reading its embeddings.
-
-        Raises
-        ------
-        ModelError
-            If a file is missing, cut short, or belongs to another bank.
-        """
+        """Open a bank written by :meth:`build`, without reading its embeddings."""
         rows, captions, lengths, meta = read_bank(Path(folder))
         return cls(rows, captions, meta.get("provenance", {}), meta.get("sha256", ""), lengths)
 
@@ -116,14 +105,7 @@ class MemoryBank:
     ) -> MemoryBank:
         """Hold a small bank in RAM, such as a list of sentences a person typed.
 
-        Parameters
-        ----------
-        captions : sequence of str
-            The texts.
-        embeddings : array_like, shape (rows, dim)
-            Their vectors; rows of zeros are left out with their text.
-        provenance : mapping of str to str, optional
-            What made the embeddings.
+        Rows of zeros in ``embeddings``, shape (rows, dim), are left out with their text.
         """
         rows, texts = usable_rows(captions, embeddings, np.float32)
         if not texts:
@@ -373,20 +355,7 @@ class MemoryBridge:
         top_k: int | None = None,
         neighbours: int = 5,
     ) -> MemoryBridge:
-        """Open a bridge from files.
-
-        Parameters
-        ----------
-        files : mapping of str to path
-            ``bank``: the folder of a `MemoryBank`.
-        temperature, unit, normalize, top_k, neighbours
-            As for the class.
-
-        Raises
-        ------
-        ModelError
-            The bank is missing or damaged, or an option makes no sense.
-        """
+        """Open ``bank``, the folder of a `MemoryBank`; the options are those of the class."""
         return cls(
             MemoryBank.open(files["bank"]),
             temperature=temperature,
@@ -451,12 +420,7 @@ class RetrievalBridge:
     ) -> BridgeOutput:
         """Find the nearest sentences of all regions, shape (n, dim), in one pass.
 
-        Only sentences that hold all required words and no excluded word are quoted.
-
-        Raises
-        ------
-        ModelError
-            If no sentence of the memory will do.
+        Only sentences that satisfy the options are quoted; ModelError if there is none.
         """
         # The vector is that of the nearest sentence.
         projected, neighbours = self.bank.recall(

@@ -54,11 +54,6 @@ class ClipTokenizer:
     merges : path, optional
         The published ``bpe_simple_vocab_16e6.txt.gz``, or a ``merges.txt`` with the same lines;
         searched for in installed packages by default.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing or is not CLIP's list of merges.
     """
 
     def __init__(self, merges: str | Path | None = None) -> None:
@@ -96,12 +91,7 @@ class ClipTokenizer:
     def decode(self, tokens: Iterable[int]) -> str:
         """Text of token ids, special tokens included, a space after every word.
 
-        Bytes that are no UTF-8 become U+FFFD.
-
-        Raises
-        ------
-        ModelError
-            If an id is not one of the tokenizer's.
+        Bytes that are no UTF-8 become U+FFFD; an unknown id is a ModelError.
         """
         ids = list(tokens)
         if unknown := [token for token in ids if not 0 <= token < self.size]:
@@ -131,11 +121,6 @@ class Gpt2Tokenizer:
     ----------
     folder : path
         Holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``.
-
-    Raises
-    ------
-    ModelError
-        The files are missing, damaged or do not belong together.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -173,13 +158,7 @@ class Gpt2Tokenizer:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Iterable[int], *, special: bool = True) -> str:
-        """Text of token ids; ``special=False`` leaves out the mark at the end of a document.
-
-        Raises
-        ------
-        ModelError
-            If an id is not one of the tokenizer's.
-        """
+        """Text of token ids; ``special=False`` leaves out the mark at the end of a document."""
         ids = [int(token) for token in tokens]
         if unknown := [token for token in ids if not 0 <= token < self.size]:
             raise ModelError(

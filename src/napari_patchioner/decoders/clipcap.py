@@ -51,23 +51,11 @@ class ClipCapDecoder(PromptDecoder):
         mapper_heads: int = 8,
         tidy: bool = True,
     ) -> ClipCapDecoder:
-        """Open a decoder from files.
+        """Open ``weights``, published or from `PrefixGPT.save`, and ``tokenizer``, GPT-2's folder.
 
-        Parameters
-        ----------
-        files : mapping of str to path
-            ``weights``: the published checkpoint (keys ``clip_project.*`` and ``gpt.*``), or what
-            `PrefixGPT.save` wrote. ``tokenizer``: a folder with GPT-2's ``vocab.json`` and
-            ``merges.txt``.
-        heads, mapper_heads : int
-            Attention heads of GPT-2 and of a transformer mapper, which a checkpoint does not state.
-        tidy
-            As for the class.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not fit.
+        ``heads`` and ``mapper_heads`` are the attention heads of GPT-2 and of a transformer mapper,
+        which a published checkpoint does not state. ModelError if a file is missing, damaged or
+        does not fit.
         """
         model = open_prefix_gpt(
             files["weights"],
@@ -93,25 +81,8 @@ def prefix_gpt_from_clipcap(
 ) -> PrefixGPT:
     """Build a decoder from the state dictionary of a published ClipCap checkpoint.
 
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        Keys ``gpt.*`` and either ``clip_project.model.{0,2}.*`` (MLP) or
-        ``clip_project.{linear,prefix_const,transformer}.*``.
-    heads, mapper_heads : int
-        Attention heads of GPT-2 and of a transformer mapper, which the weights do not state.
-    source : object
-        Where the weights came from, for messages.
-
-    Returns
-    -------
-    PrefixGPT
-        In evaluation mode, single precision, without gradients.
-
-    Raises
-    ------
-    ModelError
-        Weights are missing, left over, of another shape or not finite; they are named.
+    Its keys are ``gpt.*`` and either ``clip_project.model.{0,2}.*`` (MLP) or
+    ``clip_project.{linear,prefix_const,transformer}.*``; see :func:`prefix_gpt_from_decap`.
     """
     names = (
         ("clip_project.model.0.{kind}", "prefix.0.{kind}"),

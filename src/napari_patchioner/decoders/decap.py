@@ -72,23 +72,11 @@ class DeCapDecoder(GptDecoder):
         length_penalty: float = 1.0,
         tidy: bool = True,
     ) -> DeCapDecoder:
-        """Open a decoder from files.
+        """Open ``weights``, published or from `PrefixGPT.save`, and ``merges``, CLIP's word pieces.
 
-        Parameters
-        ----------
-        files : mapping of str to path
-            ``weights``: the published checkpoint (keys ``decoder.transformer.*`` and
-            ``clip_project.model.0.*``), or what `PrefixGPT.save` wrote. ``merges``: CLIP's
-            ``bpe_simple_vocab_16e6.txt.gz`` or ``merges.txt``.
-        heads : int
-            Attention heads, which a checkpoint does not state.
-        length_penalty, tidy
-            As for the class.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not fit.
+        ``heads`` is the number of attention heads, which a published checkpoint does not state; the
+        other options are those of the class. ModelError if a file is missing, damaged or does not
+        fit.
         """
         model = open_prefix_gpt(
             files["weights"],
@@ -119,20 +107,10 @@ def prefix_gpt_from_decap(
 ) -> PrefixGPT:
     """Build a decoder from the state dictionary of a published DeCap checkpoint.
 
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        Keys ``decoder.transformer.*`` and ``clip_project.model.0.*``. ``decoder.lm_head.weight``
-        may be present and is not read: the architecture ties it to the token embedding.
-    heads : int
-        Attention heads, which the weights do not state; the published decoders have 4.
-    source : object
-        Where the weights came from, for messages.
-
-    Returns
-    -------
-    PrefixGPT
-        In evaluation mode, single precision, without gradients.
+    Its keys are ``decoder.transformer.*`` and ``clip_project.model.0.*``;
+    ``decoder.lm_head.weight`` may be present and is not read, as the architecture ties it to the
+    token embedding. The weights do not state the number of ``heads``; ``source`` is where they came
+    from, for messages.
 
     Raises
     ------

@@ -140,17 +140,8 @@ class PrefixGPT(nn.Module):
     def forward(self, prefix_vectors: Tensor, tokens: Tensor) -> Tensor:
         """Logits at every position of given captions, for training.
 
-        Parameters
-        ----------
-        prefix_vectors : Tensor, shape (n, prefix_dim)
-            What the captions are generated from.
-        tokens : Tensor of int64, shape (n, t)
-            The captions.
-
-        Returns
-        -------
-        Tensor, shape (n, t + 1, vocab_size)
-            Position 0 (the last prefix token) predicts token 0; the last what would follow.
+        ``prefix_vectors`` (n, prefix_dim) and ``tokens`` (n, t) become (n, t + 1, vocab_size):
+        position 0 (the last prefix token) predicts token 0; the last what would follow.
         """
         embedded = torch.cat([self.embed_prefix(prefix_vectors), self.tokens(tokens)], dim=1)
         hidden, _ = self.run(embedded)
@@ -176,22 +167,11 @@ class PrefixGPT(nn.Module):
     ) -> tuple[Tensor, Cache]:
         """Hidden states of embedded tokens that follow what the cache holds.
 
-        Parameters
-        ----------
-        embedded : Tensor, shape (n, t, width)
-            Soft or token embeddings, positions not yet added.
-        cache : tuple of (keys, values), optional
-            What an earlier call returned, each of shape (n, heads, past, width / heads).
-        padding : Tensor of int64, shape (n,), optional
-            How many positions at the start of each row hold nothing: no other position attends to
-            them, and positions count from behind them.
-
-        Returns
-        -------
-        hidden : Tensor, shape (n, t, width)
-            After the last layer norm.
-        cache : tuple of (keys, values)
-            The same with these tokens added.
+        ``embedded`` (n, t, width) are soft or token embeddings without positions; ``cache`` is what
+        an earlier call returned, keys and values (n, heads, past, width / heads) of every layer;
+        ``padding`` (n,) says how many positions at the start of each row hold nothing: no other
+        position attends to them, and positions count from behind them. Returned are the states
+        after the last layer norm, of the same shape, and the cache with these tokens added.
         """
         past = cache[0][0].shape[2] if cache else 0
         positions = torch.arange(past, past + embedded.shape[1], device=embedded.device)
@@ -232,13 +212,7 @@ class PrefixGPT(nn.Module):
 
     @classmethod
     def open(cls, path: str | Path) -> PrefixGPT:
-        """Read what :meth:`save` wrote, ready to decode; half precision becomes single.
-
-        Raises
-        ------
-        ModelError
-            If the file is missing, damaged or not such a decoder.
-        """
+        """Read what :meth:`save` wrote, ready to decode; half precision becomes single."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -270,21 +244,9 @@ def caption_loss(
 ) -> Tensor:
     """Cross-entropy of captions under teacher forcing, as DeCap is trained.
 
-    Parameters
-    ----------
-    logits : Tensor, shape (n, t + 1, vocab)
-        What ``PrefixGPT.forward`` gave for ``tokens``; the last position predicts nothing.
-    tokens : Tensor of int64, shape (n, t)
-        The captions, padded with ``padding``, which does not count.
-    padding : int
-        The token that is not learnt.
-    label_smoothing : float
-        Share of probability spread over all tokens.
-
-    Returns
-    -------
-    Tensor
-        A scalar, the mean over the tokens that count.
+    ``logits`` (n, t + 1, vocab) are those of ``PrefixGPT.forward`` for ``tokens`` (n, t), padded
+    with ``padding``, which does not count; ``label_smoothing`` is the share of probability spread
+    over all tokens. The result is a scalar, the mean over the tokens that count.
     """
     return functional.cross_entropy(
         logits[:, :-1].flatten(0, 1),
@@ -370,22 +332,8 @@ def _prefix(config: PrefixGPTConfig) -> nn.Module:
 class MappingNetwork(nn.Module):
     """ClipCap's transformer mapper, as ViECap uses it.
 
-    The vector becomes ``projected`` tokens, learned constants are put behind them, and what the
-    transformer makes of the constants is the soft prompt.
-
-    Parameters
-    ----------
-    dim : int
-        Length of a vector.
-    tokens, width : int
-        How many soft tokens it becomes, and their length.
-    config : MapperConfig
-        The other sizes.
-
-    Raises
-    ------
-    ModelError
-        The width cannot be split into the heads.
+    A vector of length ``dim`` becomes ``projected`` tokens, learned constants are put behind them,
+    and what the transformer makes of the constants is the soft prompt, shape (tokens, width).
     """
 
     def __init__(self, dim: int, tokens: int, width: int, config: MapperConfig) -> None:

@@ -35,16 +35,10 @@ class QuoteDecoder:
         evidence: Sequence[Evidence] | None = None,
         **changes: Any,
     ) -> list[Caption]:
-        """Quote one text per region; see :class:`Decoder`.
+        """Quote a text per region; see :class:`Decoder`.
 
-        Of the texts that were retrieved, the nearest that holds what it must and nothing that it
-        may not is quoted. Nothing is rewritten: options other than these words and
-        ``alternatives`` have no effect.
-
-        Raises
-        ------
-        ModelError
-            If a region comes without a text, or without one that satisfies the options.
+        Of the texts that were retrieved, the nearest that satisfies the options is quoted, and it
+        is a ModelError if none does. Nothing is rewritten: only words and ``alternatives`` matter.
         """
         options = (options or CaptionOptions(alternatives=0)).changed(changes)
         if evidence is None or len(evidence) != len(vectors):

@@ -79,23 +79,11 @@ class ViECapDecoder(PromptDecoder):
         prompt: Prompt = "soft-hard",
         tidy: bool = True,
     ) -> ViECapDecoder:
-        """Open a decoder from files.
+        """Open ``weights``, published or from `PrefixGPT.save`, and ``tokenizer``, GPT-2's folder.
 
-        Parameters
-        ----------
-        files : mapping of str to path
-            ``weights``: the published checkpoint (keys ``mapping_network.*`` and ``gpt.*``), or
-            what `PrefixGPT.save` wrote. ``tokenizer``: a folder with GPT-2's ``vocab.json`` and
-            ``merges.txt``.
-        heads, mapper_heads : int
-            Attention heads of GPT-2 and of the mapper, which a checkpoint does not state.
-        prompt, tidy
-            As for the class.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not fit.
+        ``heads`` and ``mapper_heads`` are the attention heads of GPT-2 and of the mapper, which a
+        published checkpoint does not state. ModelError if a file is missing, damaged or does not
+        fit.
         """
         model = open_prefix_gpt(
             files["weights"],
@@ -115,13 +103,8 @@ class ViECapDecoder(PromptDecoder):
     ) -> list[Caption]:
         """Caption every row of ``vectors``, shape (n, d); see :class:`Decoder`.
 
-        The evidence's ``concepts`` are the names and come back as those of the caption. Excluded
-        names are left out of the prompt, too, and required words lead it.
-
-        Raises
-        ------
-        ModelError
-            The evidence is not one per vector, or the vectors have another length.
+        The evidence's ``concepts``, one evidence per vector, are the names and come back as those
+        of the caption. Excluded names are left out of the prompt, too, and required words lead it.
         """
         options = (options or DEFAULTS).changed(changes)
         if evidence is None:
@@ -169,19 +152,12 @@ class ViECapDecoder(PromptDecoder):
 
 
 def hard_prompt(names: Sequence[str]) -> str:
-    """Return the words ViECap puts before a caption.
-
-    Parameters
-    ----------
-    names : sequence of str
-        What was recognised, surest first.
+    """Return the words ViECap puts before a caption, of the names recognised, surest first.
 
     Examples
     --------
-    >>> hard_prompt(["dog", "park"])
-    'There are dog, park in image.'
-    >>> hard_prompt([])
-    'There are something in image.'
+    >>> hard_prompt(["dog", "park"]), hard_prompt([])
+    ('There are dog, park in image.', 'There are something in image.')
     """
     return f"There are {', '.join(names) or 'something'} in image."
 
@@ -195,24 +171,8 @@ def prefix_gpt_from_viecap(
 ) -> PrefixGPT:
     """Build a decoder from the state dictionary of a published ViECap checkpoint.
 
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        Keys ``mapping_network.{linear,prefix_const,transformer}.*`` and ``gpt.*``.
-    heads, mapper_heads : int
-        Attention heads of GPT-2 and of the mapper, which the weights do not state.
-    source : object
-        Where the weights came from, for messages.
-
-    Returns
-    -------
-    PrefixGPT
-        In evaluation mode, single precision, without gradients.
-
-    Raises
-    ------
-    ModelError
-        Weights are missing, left over, of another shape or not finite; they are named.
+    Its keys are ``mapping_network.{linear,prefix_const,transformer}.*`` and ``gpt.*``; see
+    :func:`prefix_gpt_from_decap`.
     """
     names = mapper_names("mapping_network")
     published = PublishedGpt(state, gpt="gpt", prefix=names, source=source)

@@ -87,11 +87,6 @@ class GroundedDecoder:
         Their text embeddings, of unit length.
     relations : Relations
         Which plain relations hold between which things.
-
-    Raises
-    ------
-    ModelError
-        If the parts do not belong together.
     """
 
     def __init__(
@@ -124,13 +119,7 @@ class GroundedDecoder:
 
     @classmethod
     def open(cls, folder: str | Path) -> GroundedDecoder:
-        """Read ``concepts.json``, ``text.safetensors``, ``decoder.json``, ``decoder.safetensors``.
-
-        Raises
-        ------
-        ModelError
-            If a file is missing, damaged, or made with other concepts than the rest.
-        """
+        """Read ``concepts.json``, ``text.safetensors`` and ``decoder.{json,safetensors}``."""
         folder = Path(folder)
         concepts = load_concepts(folder / "concepts.json")
         embeddings = load_embeddings(folder / "text.safetensors")
@@ -157,26 +146,16 @@ class GroundedDecoder:
     ) -> list[Caption]:
         """Caption every row, all rows together; see :class:`Decoder`.
 
-        For a region that is "sure" the caption is a phrase that names its first concept and
-        nothing without evidence; where it is "unsure" a hedge; else the evidence's own text.
-        Without evidence the language model may generate anything it knows.
+        ``vectors`` (n, d + attributes) are unit mixtures of concept embeddings, then attribute
+        strengths in the order of ``ATTRIBUTES``. For a region that is "sure" the caption is a
+        phrase that names its first concept and nothing without evidence; where it is "unsure" a
+        hedge; else the evidence's own text. Without evidence the language model may generate
+        anything it knows.
 
-        Excluded names are ruled out before anything is chosen, and the rest is as probable as it
-        is without them. Required words are taken on a person's word and named beside what was
-        recognised, or alone. A label is a name alone; a sentence says no more than a phrase.
-
-        Parameters
-        ----------
-        vectors : ndarray of float32, shape (n, d + attributes)
-            Unit mixture of concept embeddings, then attribute strengths in the order of
-            ``ATTRIBUTES``.
-        options, evidence, **changes
-            As for :class:`Decoder`; a token is a word or a name.
-
-        Raises
-        ------
-        ModelError
-            If there is not one evidence per row, or a required word is not in the vocabulary.
+        Excluded names are ruled out before anything is chosen, and the rest is as probable as it is
+        without them. Required words are taken on a person's word and named beside what was
+        recognised, or alone; ModelError if the vocabulary lacks them. A label is a name alone; a
+        sentence says no more than a phrase.
         """
         options = (options or DEFAULTS).changed(changes)
         options = replace(options, beams=max(options.beams, 1))

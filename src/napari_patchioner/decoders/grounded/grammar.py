@@ -35,13 +35,6 @@ class GroundedGrammar:
     A name may be used once; a place ("on", "in") must be one that people name for the two
     things; adjectives and number come with the first name; a phrase ends after a name, and not
     before the first thing of its grounds was named.
-
-    Parameters
-    ----------
-    words : Words
-        The vocabulary.
-    relations : Relations
-        Which places hold between which things.
     """
 
     def __init__(self, words: Words, relations: Relations) -> None:
@@ -56,20 +49,10 @@ class GroundedGrammar:
         self._end = words.id(END)
 
     def mask(self, grounds: Sequence[Grounds], rows: Tensor, tokens: Tensor) -> Tensor:
-        """Which tokens may come next, for the generation loop.
+        """Which tokens may come next, shape (m, vocab), for the generation loop.
 
-        Parameters
-        ----------
-        grounds : sequence of Grounds
-            One per region.
-        rows : Tensor of int64, shape (m,)
-            The region each sentence is about.
-        tokens : Tensor of int64, shape (m, t)
-            The sentences so far.
-
-        Returns
-        -------
-        Tensor of bool, shape (m, vocab)
+        ``grounds`` has an item per region, ``rows`` (m,) is the region each sentence is about,
+        ``tokens`` (m, t) are the sentences so far.
         """
         allowed = torch.zeros(len(rows), len(self.words), dtype=torch.bool)
         known: dict[tuple[int, ...], list[int]] = {}

@@ -51,17 +51,10 @@ _HELD = ("sport", "instrument", "tool", "clothing", "appliance", "container", "p
 class Relations:
     """A table learned from text: "a boat" is "on" "the water".
 
-    Attributes
-    ----------
-    pairs : mapping
-        ``(name, name) -> relation``.
-    kinds : mapping
-        ``(kind, name) -> relation``, where the pair itself is too rare; the kind may be
-        `ANYTHING`.
-    determiners : mapping
-        ``name -> "a", "the" or ""``: what stands before the name after a relation of place.
-    together : frozenset of (str, str)
-        Names that people mention side by side, in alphabetical order.
+    ``pairs`` maps (name, name) to a relation, ``kinds`` (kind, name) where the pair itself is too
+    rare, the kind may be `ANYTHING`; ``determiners`` says what stands before a name after a
+    relation of place ("a", "the" or ""); ``together`` holds names that people mention side by side,
+    alphabetically.
     """
 
     pairs: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -104,34 +97,20 @@ class Relations:
 
 
 class Grounds(NamedTuple):
-    """What was recognised in one region.
-
-    Attributes
-    ----------
-    things : tuple of int
-        Concepts that may be named; the first must be.
-    heads : tuple of int
-        Those of them that the phrase may begin with.
-    attributes : mapping
-        Measured strengths.
-    """
+    """What was recognised in a region."""
 
     things: tuple[int, ...]
+    """Concepts that may be named; the first must be."""
     heads: tuple[int, ...]
+    """Those of them that the phrase may begin with."""
     attributes: Mapping[str, float]
+    """Measured strengths."""
 
 
 class Selection:
     """Chooses which candidates of a region are shown together, and which only compete.
 
-    Parameters
-    ----------
-    words : Words
-        The vocabulary.
-    relations : Relations
-        Which things people mention together.
-    embeddings : ndarray of float32, shape (concepts, d)
-        Of unit length.
+    ``embeddings`` (concepts, d) of unit length say which concepts are alike.
     """
 
     def __init__(

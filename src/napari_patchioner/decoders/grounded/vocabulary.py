@@ -55,20 +55,10 @@ _CONSONANT_SOUNDS = ("uni", "use", "usu", "uri", "ute", "euro", "one")
 class Concept:
     """A thing the embedded model can name.
 
-    Attributes
-    ----------
-    name : str
-        The noun as a caption has it, singular where it can be counted.
-    plural : str
-        Its plural; the name itself where there is none.
-    mass : bool
-        Whether it goes without an article ("grass", "skis").
-    kind : str
-        The group it belongs to: "person", "animal", "food"...
-    synonyms : tuple of str
-        Other words for it: known in text, never generated.
-    imagenet : tuple of int
-        The ImageNet-1k classes it stands for.
+    ``name`` is the noun as a caption has it, singular where it can be counted, ``plural`` the name
+    itself where there is none; ``mass`` says whether it goes without an article ("grass", "skis");
+    ``kind`` is its group ("person", "animal"...); ``synonyms`` are known in text, never generated;
+    ``imagenet`` are the ImageNet-1k classes it stands for.
     """
 
     name: str
@@ -80,13 +70,7 @@ class Concept:
 
 
 def load_concepts(path: Path) -> list[Concept]:
-    """Read ``concepts.json``.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing or not a list of concepts.
-    """
+    """Read ``concepts.json``."""
     try:
         records = json.loads(path.read_text("utf8"))
         return [
@@ -127,11 +111,6 @@ class Words:
     names is a constraint on single tokens. The order is fixed: padding, end, determiners,
     quantities, relations, adjectives, then a name and, where it differs, a plural for each
     concept.
-
-    Parameters
-    ----------
-    concepts : sequence of Concept
-        What can be named.
     """
 
     def __init__(self, concepts: Sequence[Concept]) -> None:

@@ -167,21 +167,11 @@ def caption_of(
     *,
     alternatives: int = 0,
 ) -> Caption:
-    """Make a caption of the sentences generated for one region.
+    """Make a caption of the sentences generated for one region, best first, at least one.
 
-    Parameters
-    ----------
-    hypotheses : sequence of Hypothesis
-        Best first, at least one.
-    text_of : callable
-        Token ids, end token included, to clean text.
-    alternatives : int
-        How many of the others to give; texts that read the same count once, empty ones never.
-
-    Returns
-    -------
-    Caption
-        Scored by the geometric mean of its token probabilities.
+    It is scored by the geometric mean of its token probabilities. ``text_of`` turns token ids, end
+    token included, into clean text. ``alternatives`` counts the others: texts that read the same
+    count once, empty ones never.
     """
     best = hypotheses[0]
     mean = sum(best.log_probabilities) / len(best.log_probabilities)

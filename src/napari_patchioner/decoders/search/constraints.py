@@ -46,25 +46,12 @@ MIN_BEAMS = 4
 
 @dataclass(frozen=True)
 class TokenText:
-    """How one decoder spells and searches.
+    """How a decoder spells and searches.
 
-    Attributes
-    ----------
-    spelling : Spelling
-        Of its vocabulary.
-    ends : sequence of int
-        Tokens that end a sentence.
-    encode : callable
-        A phrase within a sentence, to tokens.
-    text_of : callable
-        Tokens to clean text.
-    search : SearchOptions
-        Length penalty and endings; the rest is set for each call.
-    goal_length_penalty : float
-        Length penalty where words are asked for: they cost every sentence, and a mean would favour
-        long ones, in which that shows less.
-    bias : Tensor, optional
-        As for `generate`.
+    ``encode`` turns a phrase within a sentence to tokens, ``text_of`` tokens to clean text;
+    ``search`` sets length penalty and endings, the rest is set for each call. With required words
+    the length penalty is at most ``goal_length_penalty``: they cost every sentence, and a mean
+    would favour long ones, in which that shows less.
     """
 
     spelling: Spelling
