@@ -8,6 +8,7 @@ stay as they were: what is ours of them has a key of its own, and the file aroun
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import shapely
 
-from napari_patchioner.annotations.images import ImageInfo, image_name, is_image
+from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.metadata import (
     OURS,
+    Base,
     base_of,
     is_deleted,
     metadata_of,
@@ -32,10 +34,12 @@ from napari_patchioner.annotations.rle import decode_runs, encode_runs, mask_in_
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
     CLASS,
-    METADATA,
+    UNSORTED,
     annotation_from_texts,
     as_extras,
-    record_texts_with_image,
+    as_one,
+    class_of,
+    with_class,
     with_unique_uids,
 )
 from napari_patchioner.annotations.xy import area_of, polygon_of, to_xy
@@ -51,17 +55,20 @@ from napari_patchioner.regions import (
     same_drawing,
 )
 
+from .entries import Size, known_entries, known_size, naming, own_texts, with_ours
 from .head import Format, Head
 from .json_arrays import (
     as_texts,
+    dict_in,
     fields_of,
     identifier,
     key_of,
+    list_in,
     next_ids,
     parse_file,
     read_json,
     write_json,
-    write_json_as_read,
+    write_json_again,
 )
 
 if TYPE_CHECKING:
@@ -71,13 +78,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.annotations.fields import Fields
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
-    from napari_patchioner.regions import Region
 
 
 _ANY_CLASS = "region"
+FloatArray: TypeAlias = "npt.NDArray[np.float64]"
+BoolArray: TypeAlias = "npt.NDArray[np.bool_]"
+_AT_ONCE = 2**20
+# Pixels along the sides of a picture in which a tangled outline is filled.
+_TANGLED = 2048
 _KIND = "coco"
 _INFO = {"description": "Captioned regions", "version": "1.0"}
 _OUR_FIELDS = {"id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd"}
@@ -88,23 +97,25 @@ _OUR_LISTS = {
 }
 
 
+def _ignore(_: str) -> None:
+    """Note nothing."""
+
+
 def knows(head: Head) -> bool:
     """Whether a file is COCO's, and not captions alone."""
-    return is_coco(head) and not is_captions(head)
+    return _is_coco(head) and not knows_captions(head)
 
 
-def is_coco(head: Head) -> bool:
+def _is_coco(head: Head) -> bool:
     """Whether a file holds images, and annotations, categories or licenses of them."""
     others = {"annotations", "categories", "licenses"}
     return not head.is_list and "images" in head.fields and bool(others & set(head.fields))
 
 
-def is_captions(head: Head) -> bool:
-    """Whether a file is COCO's, and there are captions and no outline."""
-    result = head.fields.get("annotations") if is_coco(head) else None
-    entries = (
-        [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
-    )
+def knows_captions(head: Head) -> bool:
+    """Whether a file is COCO's, and holds captions and no outline."""
+    listed = list_in(head.fields, "annotations") if _is_coco(head) else []
+    entries = [entry for entry in listed if isinstance(entry, dict)]
     outlined = any("bbox" in entry or "segmentation" in entry for entry in entries)
     return not outlined and any("caption" in entry for entry in entries)
 
@@ -115,63 +126,64 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     Records of other programs' files go back into the file they were read from, in which nothing
     else changes.
     """
-    check_unique(annotations)
     held = [annotation for annotation in annotations if annotation.region.is_area]
-    write_held(path, held, annotations, images, _entry, classed=True)
-    kept = set(map(id, held))
-    return tuple(annotation for annotation in annotations if id(annotation) not in kept)
+    return _write(path, held, annotations, images, classed=True)
 
 
-def write_held(
+def write_captions(
+    path: Path, annotations: Sequence[Annotation], images: Images
+) -> tuple[Annotation, ...]:
+    """Write the captions of whole images; return all other regions, which have no place here."""
+    held = [annotation for annotation in annotations if isinstance(annotation.region, WholeImage)]
+    return _write(path, held, annotations, images, classed=False)
+
+
+def _write(
     path: Path,
     held: Sequence[Annotation],
     annotations: Sequence[Annotation],
     images: Images,
-    entry_of: Callable[[Annotation, str, Size | None], dict[str, Any]],
     *,
     classed: bool,
-) -> None:
-    """Write a COCO file."""
+) -> tuple[Annotation, ...]:
+    """Write instances, or (not ``classed``) captions alone; return what is not held."""
+    check_unique(annotations)
     base = base_of(held, _KIND, path, parse_file)
     if base is None:
-        write_json(path, _new_file(held, annotations, images, entry_of, classed=classed))
-        return
-    whole, places = _Again(base, images, entry_of, classed).file(held)
-    data = write_json_as_read(path, whole, base.data)
-    remember_file(data, base.file, places)
+        write_json(path, _new_file(held, annotations, images, classed=classed))
+    else:
+        write_json_again(path, *_Again(base, images, classed).file(held))
+    kept = set(map(id, held))
+    return tuple(annotation for annotation in annotations if id(annotation) not in kept)
 
 
 def _new_file(
-    held: Sequence[Annotation],
-    annotations: Sequence[Annotation],
-    images: Images,
-    entry_of: Callable[[Annotation, str, Size | None], dict[str, Any]],
-    *,
-    classed: bool,
+    held: Sequence[Annotation], annotations: Sequence[Annotation], images: Images, *, classed: bool
 ) -> dict[str, Any]:
     """Return a whole COCO file of our own."""
     names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
     ids = {name: number for number, name in enumerate(names, start=1)}
-    classes = {name: n for n, name in enumerate(dict.fromkeys(map(_class, held)), start=1)}
-    classes = classes or {_ANY_CLASS: 1}
+    classes = {name: n for n, name in enumerate(dict.fromkeys(map(class_of, held)), start=1)}
+    classes = classes or {UNSORTED: 1}
     entries = [
         {
             "id": number,
-            "image_id": ids[item.image],
-            **({"category_id": classes[_class(item)]} if classed else {}),
-            **entry_of(item, image_name(images, item.image), _info_size(images.get(item.image))),
+            "image_id": ids[annotation.image],
+            **({"category_id": classes[class_of(annotation)]} if classed else {}),
+            **_entry(
+                annotation,
+                image_name(images, annotation.image),
+                known_size(images, annotation.image),
+                classed=classed,
+            ),
         }
-        for number, item in enumerate(held, start=1)
+        for number, annotation in enumerate(held, start=1)
     ]
     listed = [{"id": number, **_image_fields(name, images)} for name, number in ids.items()]
     whole = {"info": _INFO, "licenses": [], "images": listed, "annotations": entries}
     if classed:
         whole["categories"] = [_category(number, name) for name, number in classes.items()]
     return whole
-
-
-def _class(annotation: Annotation) -> str:
-    return annotation.extra.get(CLASS, "") or _ANY_CLASS
 
 
 def _category(number: object, name: str) -> dict[str, Any]:
@@ -184,121 +196,99 @@ def _image_fields(name: str, images: Images) -> dict[str, Any]:
     return {**size, "file_name": image_name(images, name)}
 
 
-def _info_size(info: ImageInfo | None) -> Size | None:
-    return (info.height, info.width) if info else None
-
-
-def _entry(annotation: Annotation, name: str, size: Size | None) -> dict[str, Any]:
-    """Return what COCO says about one region."""
+def _entry(
+    annotation: Annotation, name: str, size: Size | None, *, classed: bool
+) -> dict[str, Any]:
+    """Return what COCO says about one region, or about the whole image."""
+    attributes = own_texts(annotation, name)
+    if not classed:
+        return {"caption": annotation.caption, "attributes": attributes}
     score = {} if annotation.score is None else {"score": annotation.score}
-    attributes = record_texts_with_image(annotation, name)
-    attributes.pop(METADATA, None)
     said = {"caption": annotation.caption, **score, "attributes": attributes}
     return {**_drawing(annotation, size), "iscrowd": 0, **said}
 
 
 def _drawing(annotation: Annotation, size: Size | None) -> dict[str, Any]:
-    try:
+    with naming(f"region {annotation.uid!r} of image {annotation.image!r}"):
         return coco_drawing(annotation.region, size)
-    except FormatError as error:
-        raise FormatError(
-            f"region {annotation.uid!r} of image {annotation.image!r}: {error}"
-        ) from error
 
 
 class _Again:
     """A file that was read, with records put back into it."""
 
-    def __init__(
-        self,
-        base: Base[Any],
-        images: Images,
-        entry_of: Callable[[Annotation, str, Size | None], dict[str, Any]],
-        classed: bool,
-    ) -> None:
-        self._base, self._sizes = base, images
-        self._entry_of, self._classed = entry_of, classed
+    def __init__(self, base: Base[Any], images: Images, classed: bool) -> None:
+        self._base, self._sizes, self._classed = base, images, classed
         self._records = base.records
         content = base.content if isinstance(base.content, dict) else self._from_entries()
         self._whole: dict[str, Any] = dict(content)
         self._known = _Known(self._whole, "")
-        self._images = _listed(self._whole, "images")
-        self._categories = _listed(self._whole, "categories")
-        self._entries = _listed(self._whole, "annotations")
-        self._ids = next_ids(_ids(self._entries))
-        self._image_ids = next_ids(_ids(self._images))
-        self._category_ids = next_ids(_ids(self._categories))
+        self._images = list_in(self._whole, "images")
+        self._categories = list_in(self._whole, "categories")
+        self._entries = list_in(self._whole, "annotations")
+        lists = (self._entries, self._images, self._categories)
+        self._ids, self._image_ids, self._category_ids = (next_ids(_ids(each)) for each in lists)
 
     def _from_entries(self) -> dict[str, Any]:
         """Return what the records still hold of a file that is no longer known."""
-        in_order = sorted(self._records.items(), key=lambda pair: (len(pair[0]), pair[0]))
-        told = [(item, metadata_of(item, _KIND)) for _, item in in_order]
-        known = [(item, results) for item, results in told if results is not None]
-        self._records = {str(n): item for n, (item, _) in enumerate(known)}
-        around = {
-            name: {
-                key_of(result["id"]): result
-                for _, results in known
-                if (result := results.about.get(name))
+        in_order = dict(sorted(self._records.items(), key=lambda pair: (len(pair[0]), pair[0])))
+        known = known_entries(in_order, _KIND)
+        self._records = {str(n): record for n, (_, record, _) in enumerate(known)}
+        images, categories = (
+            {
+                key_of(fields["id"]): fields
+                for _, _, metadata in known
+                if (fields := metadata.about.get(name))
             }
             for name in ("image", "category")
-        }
+        )
         return {
-            "images": list(around["image"].values()),
-            "annotations": [results.entry for _, results in known],
-            "categories": list(around["category"].values()),
+            "images": list(images.values()),
+            "annotations": [metadata.entry for _, _, metadata in known],
+            "categories": list(categories.values()),
         }
 
-    def file(self, held: Sequence[Annotation]) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the whole file, and where its entries are by where they were."""
+    def file(self, held: Sequence[Annotation]) -> tuple[dict[str, Any], Base[Any], dict[str, str]]:
+        """Return the whole file, its base, and where its entries are by where they were."""
         here = {
             key_of(self._entries[int(place)].get("image_id"))
             for place in self._records
             if int(place) < len(self._entries)
         }
-        about = self._images_of(held)
+        sure, perhaps = self._images_of(held)
         places: dict[str, str] = {}
         entries: list[Any] = []
         for place, value in enumerate(self._entries):
-            result = self._records.get(str(place))
-            if result is not None:
-                value = self._updated(value, result, self._known)
-            elif self._is_gone(value, here | about[0], about[1]):
+            record = self._records.get(str(place))
+            if record is not None:
+                value = self._updated(value, record, self._known)
+            elif self._is_gone(value, here | sure, perhaps):
                 continue
             places[str(place)] = str(len(entries))
             entries.append(value)
-        entries += [self._new(item) for item in self._base.rest]
-        whole = {**self._whole, "images": self._kept_images(here, about[1]), "annotations": entries}
+        entries += map(self._new, self._base.rest)
+        old = list_in(self._whole, "images")
+        added = self._images[len(old) :]
+        if not self._base.in_place and self._base.content is not None:
+            meant = here | perhaps
+            old = [i for i in old if not isinstance(i, dict) or key_of(i.get("id")) in meant]
+        whole = {**self._whole, "images": [*old, *added], "annotations": entries}
         if self._categories or "categories" in self._whole:
             whole["categories"] = self._categories
-        return whole, places
+        return whole, self._base, places
 
     def _images_of(self, held: Sequence[Annotation]) -> tuple[set[str], set[str]]:
         """Return the ids of the images meant, for certain and perhaps."""
         names = {*self._sizes, *(info.name for info in self._sizes.values())}
-        names |= {item.image for item in held}
-        named = [(key, name) for key, (name, _) in self._known.images.items()]
+        names |= {annotation.image for annotation in held}
         sure: set[str] = set()
         perhaps: set[str] = set()
+        listed = self._known.images
         for name in names:
-            exact = [key for key, item in named if item == name]
-            alike = exact or [key for key, item in named if is_image(name, item)]
+            alike = [key for key, (other, _) in listed.items() if other == name]
+            alike = alike or [key for key, (other, _) in listed.items() if is_image(name, other)]
             perhaps.update(alike)
             sure.update(alike if len(alike) == 1 else [])
         return sure, perhaps
-
-    def _kept_images(self, here: set[str], perhaps: set[str]) -> list[Any]:
-        """Return the images of the file: those that the records are about, or all in place."""
-        added = self._images[len(_listed(self._whole, "images")) :]
-        old = _listed(self._whole, "images")
-        if not self._base.in_place and self._base.content is not None:
-            meant = here | perhaps
-            old = [
-                item
-                for item in old
-                if not isinstance(item, dict) or key_of(item.get("id")) in meant
-            ]
-        return [*old, *added]
 
     def _is_gone(self, value: Any, here: set[str], perhaps: set[str]) -> bool:
         """Whether an entry without a record was taken out, or is of no image that is meant."""
@@ -319,11 +309,10 @@ class _Again:
         was = _annotation(fields_of(value, ""), known)
         if same_record(was, annotation):
             return has_id
-        name = annotation.image
-        size = known.size_of(value) or _info_size(self._sizes.get(name))
-        if "wkt" in as_texts(_free(value, "attributes")):
-            kept = {key: text for key, text in has_id.items() if key != "score"}
-            new = {**kept, **self._entry_of(annotation, name, size)}
+        size = known.size_of(value) or known_size(self._sizes, annotation.image)
+        if "wkt" in as_texts(dict_in(value, "attributes")):
+            kept = {key: field for key, field in has_id.items() if key != "score"}
+            new = {**kept, **_entry(annotation, annotation.image, size, classed=self._classed)}
             if "iscrowd" in value:
                 new["iscrowd"] = value["iscrowd"]
         else:
@@ -335,9 +324,8 @@ class _Again:
                 new |= _drawing(annotation, size)
             texts = our_texts(bare, annotation)
             texts.pop(CLASS, None)
-            new.pop(OURS, None)
-            new |= {OURS: texts} if texts else {}
-        if self._classed and _class(annotation) != _class(was):
+            new = with_ours(new, texts)
+        if self._classed and class_of(annotation) != class_of(was):
             new["category_id"] = self._category_of(annotation)
         return new
 
@@ -349,42 +337,34 @@ class _Again:
             ids["category_id"] = self._category_of(annotation)
         metadata = metadata_of(annotation, _KIND)
         if metadata is not None and isinstance(metadata.entry, dict):
-            around = {
-                "images": [metadata.about.get("image")],
-                "categories": [metadata.about.get("category")],
-            }
-            known = _Known({key: [v for v in value if v] for key, value in around.items()}, "")
-            try:
-                return {**self._updated(metadata.entry, annotation, known), **ids}
-            except FormatError:
-                pass
-        info = self._sizes.get(annotation.image)
-        return {
-            **ids,
-            **self._entry_of(annotation, name, _info_size(info) or self._known.size_by_name(name)),
-        }
+            image, category = (metadata.about.get(key) for key in ("image", "category"))
+            around = {"images": [image] * bool(image), "categories": [category] * bool(category)}
+            with suppress(FormatError):
+                return {**self._updated(metadata.entry, annotation, _Known(around, "")), **ids}
+        size = known_size(self._sizes, annotation.image) or next(
+            (size for other, size in self._known.images.values() if other == name), None
+        )
+        return {**ids, **_entry(annotation, name, size, classed=self._classed)}
 
     def _image_of(self, annotation: Annotation, name: str) -> Any:
         """Return the id of the image of a record, which is listed if it was not."""
         known = [image for image in self._images if isinstance(image, dict)]
-        exact = [image for image in known if image.get("file_name") in (annotation.image, name)]
-        result = exact or [
+        alike = [image for image in known if image.get("file_name") in (annotation.image, name)]
+        alike = alike or [
             image for image in known if is_image(name, str(image.get("file_name", "")))
         ]
-        if result and "id" in result[0]:
-            return result[0]["id"]
+        if alike and "id" in alike[0]:
+            return alike[0]["id"]
         number = next(self._image_ids)
-        about = metadata_of(annotation, _KIND)
-        fields = about.about.get("image") if about is not None else None
-        listed = (
-            fields if isinstance(fields, dict) else _image_fields(annotation.image, self._sizes)
-        )
-        self._images = [*self._images, {**listed, "id": number}]
+        metadata = metadata_of(annotation, _KIND)
+        fields = dict_in(metadata.about, "image") if metadata is not None else None
+        fields = fields or _image_fields(annotation.image, self._sizes)
+        self._images = [*self._images, {**fields, "id": number}]
         return number
 
     def _category_of(self, annotation: Annotation) -> Any:
         """Return the id of the class of a record, which is listed if it was not."""
-        name = _class(annotation)
+        name = class_of(annotation)
         for category in self._categories:
             if isinstance(category, dict) and category.get("name") == name and "id" in category:
                 return category["id"]
@@ -393,18 +373,8 @@ class _Again:
         return number
 
 
-def _listed(whole: dict[str, Any], name: str) -> list[Any]:
-    result = whole.get(name)
-    return result if isinstance(result, list) else []
-
-
 def _ids(entries: Sequence[Any]) -> list[Any]:
     return [entry.get("id") for entry in entries if isinstance(entry, dict)]
-
-
-def _free(value: dict[str, Any], name: str) -> dict[str, Any]:
-    result = value.get(name)
-    return result if isinstance(result, dict) else {}
 
 
 class _Known:
@@ -420,6 +390,8 @@ class _Known:
         Ids that several images have, and why that is a problem.
     problems : list of str
         What is wrong with the lists.
+    raw : dict of str to dict
+        The images and the categories as they stand there.
     """
 
     def __init__(self, whole: dict[str, Any], where: str) -> None:
@@ -428,16 +400,13 @@ class _Known:
         self.doubtful: dict[str, str] = {}
         self.problems: list[str] = []
         self.raw: dict[str, dict[str, Any]] = {"image": {}, "category": {}}
-        for place, value in enumerate(_listed(whole, "images"), start=1):
-            self._read(self._image, value, f"{where}: image {place}")
-        for place, value in enumerate(_listed(whole, "categories"), start=1):
-            self._read(self._category, value, f"{where}: category {place}")
-
-    def _read(self, read: Callable[[Fields, Any], None], value: Any, where: str) -> None:
-        try:
-            read(fields_of(value, where), value)
-        except FormatError as error:
-            self.problems.append(str(error))
+        readers = {"image": ("images", self._image), "category": ("categories", self._category)}
+        for kind, (name, read) in readers.items():
+            for place, value in enumerate(list_in(whole, name), start=1):
+                try:
+                    read(fields_of(value, f"{where}: {kind} {place}"), value)
+                except FormatError as error:
+                    self.problems.append(str(error))
 
     def _image(self, image: Fields, value: Any) -> None:
         key = key_of(identifier(image, "id"))
@@ -466,12 +435,8 @@ class _Known:
         self.raw["category"][key] = value
 
     def size_of(self, entry: dict[str, Any]) -> Size | None:
-        """Return ``(height, width)`` of the image of an entry, where the file tells."""
+        """Return ``(height, width)`` of the image of an entry, where the file states it."""
         return self.images.get(key_of(entry.get("image_id")), ("", None))[1]
-
-    def size_by_name(self, name: str) -> Size | None:
-        """Return ``(height, width)`` of an image by its name, where the file tells."""
-        return next((size for item, size in self.images.values() if item == name), None)
 
 
 def read(path: Path) -> list[Annotation]:
@@ -481,36 +446,36 @@ def read(path: Path) -> list[Annotation]:
     for name in ("images", "annotations", "categories"):
         whole.take(name, list, [])
     known = _Known(raw, path.name)
-    entries = _listed(raw, "annotations")
+    entries = list_in(raw, "annotations")
     plain, file = _is_plain(raw), remember_file(path.read_bytes())
     numbers = next_ids(_ids(entries))
-    results = []
+    records = []
     for problem in known.problems:
         note("lists", problem)
     for place, value in enumerate(entries):
         where = f"{path.name}: annotation {place + 1}"
         with leaving_out("annotation", where):
             charge_records()
-            result = _annotation(fields_of(value, where), known, tell=partial(note, "outline"))
+            record = _annotation(fields_of(value, where), known, warn=partial(note, "outline"))
             if not (plain and _is_plain_entry(value)):
                 keys = {name: key_of(value.get(f"{name}_id")) for name in known.raw}
                 about = {name: known.raw[name].get(key) for name, key in keys.items()}
-                result = with_metadata(result, _KIND, file, place, value, about)
-            results.append(result if result.uid else replace(result, uid=str(next(numbers))))
-    return with_unique_uids(results)
+                record = with_metadata(record, _KIND, file, place, value, about)
+            records.append(record if record.uid else replace(record, uid=str(next(numbers))))
+    return with_unique_uids(records)
 
 
 def _is_plain(whole: dict[str, Any]) -> bool:
     """Whether there is nothing around the annotations that we would not write ourselves."""
-    lists = {name: _listed(whole, name) for name in _OUR_LISTS}
+    lists = {name: list_in(whole, name) for name in _OUR_LISTS}
     return (
         whole.get("info") == _INFO
         and whole.get("licenses") == []
         and set(whole) <= {"info", "licenses", "annotations", *_OUR_LISTS}
         and all(
             isinstance(item, dict) and set(item) <= _OUR_LISTS[name] and item.get("id") == number
-            for name, ones in lists.items()
-            for number, item in enumerate(ones, start=1)
+            for name, items in lists.items()
+            for number, item in enumerate(items, start=1)
         )
         and not any(item.get("supercategory") for item in lists["categories"])
     )
@@ -518,7 +483,7 @@ def _is_plain(whole: dict[str, Any]) -> bool:
 
 def _is_plain_entry(value: dict[str, Any]) -> bool:
     """Whether there is nothing in an annotation that we would not write ourselves."""
-    attributes = _free(value, "attributes")
+    attributes = dict_in(value, "attributes")
     return (
         {"uid", "kind", "wkt"} <= set(attributes)
         and set(value) <= _OUR_FIELDS
@@ -538,11 +503,7 @@ def _size(image: Fields) -> Size | None:
 
 
 def _annotation(
-    entry: Fields,
-    known: _Known,
-    *,
-    ours: bool = True,
-    tell: Callable[[str], None] = lambda _: None,
+    entry: Fields, known: _Known, *, ours: bool = True, warn: Callable[[str], None] = _ignore
 ) -> Annotation:
     """Return what an entry says, with or without what it holds of ours."""
     number = identifier(entry, "id", "")
@@ -557,15 +518,15 @@ def _annotation(
     free = entry.take("attributes", object, {})
     attributes = as_texts(free) if isinstance(free, dict) else {}
     texts = entry.take(OURS, object, {})
-    drawn, caption = coco_region(entry, tell), entry.take("caption", str, None)
+    drawn, caption = coco_region(entry, warn), entry.take("caption", str, None)
 
     def shown(region: Region) -> Region | None:
         if isinstance(region, WholeImage) and isinstance(drawn, WholeImage):
             return drawn
         return coco_region(fields_of(coco_drawing(region, size), entry.where))
 
-    try:
-        result = annotation_from_texts(
+    with naming(entry.where):
+        record = annotation_from_texts(
             attributes,
             drawn=drawn,
             image=image,
@@ -577,59 +538,26 @@ def _annotation(
         score = entry.take("score", float, None)
         if "wkt" not in attributes:
             others = {k: v for k, v in entry.rest().items() if k not in ("area", "iscrowd")}
-            result = replace(
-                result, score=score, extra={**as_extras(as_texts(others)), **result.extra}
-            )
-        said = result.extra.get(CLASS) or _ANY_CLASS
-        name = said if category == "" else known.classes.get(key_of(category), str(category))
-        result = result if name == said else replace(result, extra={**result.extra, CLASS: name})
-        if ours and isinstance(texts, dict):
-            result = with_our_texts(result, texts, shown)
-    except FormatError as error:
-        raise entry.error(str(error)) from error
-    return result
-
-
-def knows_captions(head: Head) -> bool:
-    """Whether a file is COCO's, and there are captions in sight and no outline."""
-    return is_captions(head)
-
-
-def write_captions(
-    path: Path, annotations: Sequence[Annotation], images: Images
-) -> tuple[Annotation, ...]:
-    """Write the captions of whole images; return all other regions, which have no place here."""
-    check_unique(annotations)
-    held = [annotation for annotation in annotations if isinstance(annotation.region, WholeImage)]
-    write_held(path, held, annotations, images, _caption_entry, classed=False)
-    return tuple(
-        annotation for annotation in annotations if not isinstance(annotation.region, WholeImage)
-    )
-
-
-def _caption_entry(annotation: Annotation, name: str, size: Size | None) -> dict[str, Any]:
-    """Return what the file says about one image."""
-    attributes = record_texts_with_image(annotation, name)
-    attributes.pop(METADATA, None)
-    return {"caption": annotation.caption, "attributes": attributes}
-
-
-Size = tuple[int, int]
-FloatArray: TypeAlias = "npt.NDArray[np.float64]"
-BoolArray: TypeAlias = "npt.NDArray[np.bool_]"
-_AT_ONCE = 2**20
-# Pixels along the sides of a picture in which a tangled outline is filled.
-_TANGLED = 2048
+            extra = {**as_extras(as_texts(others)), **record.extra}
+            record = replace(record, score=score, extra=extra)
+        if category != "":
+            label = known.classes.get(key_of(category), str(category))
+            record = with_class(record, label)
+        return with_our_texts(record, texts, shown) if ours and isinstance(texts, dict) else record
 
 
 def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
     """Return ``segmentation, bbox, area`` of a region in ``x y``, pixel corners at integers."""
     kinds = {part.kind for part in region.parts()}
-    if "mask" in kinds:
-        return _runs(region, _known(size))
-    if "image" in kinds:
-        region = region.for_image(*_known(size))
-    members = region.parts()
+    if kinds & {"mask", "image"}:
+        if size is None:
+            raise FormatError(
+                "the size of the image is missing, which a mask or the whole image needs here; "
+                "give the image along with its regions"
+            )
+        if "mask" in kinds:
+            return _runs(region, size)
+        region = region.for_image(*size)
     rings = [to_xy(ring) for ring in region.rings()]
     points = np.concatenate(rings)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -637,7 +565,7 @@ def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
         area = float(sum(map(_filled_area, rings)))
     else:
         # An outline that crosses itself counts as pycocotools fills it.
-        area = float(shapely.area(area_of(RegionSet(members))))
+        area = float(shapely.area(area_of(RegionSet(region.parts()))))
     return {
         "segmentation": [ring.ravel().tolist() for ring in rings],
         "bbox": [*low.tolist(), *(high - low).tolist()],
@@ -682,15 +610,6 @@ def _filled(rings: Sequence[FloatArray], shape: Size, corner: tuple[int, int]) -
     return np.asarray(np.logical_xor.accumulate(turns, axis=1, out=turns)[:, :width])
 
 
-def _known(size: Size | None) -> Size:
-    if size is None:
-        raise FormatError(
-            "the size of the image is missing, which a mask or the whole image needs here; "
-            "give the image along with its regions"
-        )
-    return size
-
-
 def _runs(region: Region, size: Size) -> dict[str, Any]:
     """Return the drawing of a mask, or of a set with masks, as runs of the whole image."""
     mask = region if isinstance(region, Mask) else _painted(region, size)
@@ -714,56 +633,49 @@ def _painted(region: Region, size: Size) -> Mask:
     if bottom <= top or right <= left:
         return Mask(np.zeros((1, 1), bool))
     pixels = np.zeros((bottom - top, right - left), bool)
-    for item in region.parts():
-        if isinstance(item, Mask):
-            _paste(item, pixels, (top, left))
+    for part in region.parts():
+        ring = part.outline()
+        if isinstance(part, Mask):
+            row, column = part.offset[0] - top, part.offset[1] - left
+            own = np.asarray(part.pixels, bool)[max(-row, 0) :, max(-column, 0) :]
+            target = pixels[max(row, 0) :, max(column, 0) :]
+            height, width = np.minimum(own.shape, target.shape)
+            target[:height, :width] |= own[:height, :width]
+        elif ring is None:
+            raise FormatError("a set with a mask may hold areas only")
         else:
-            ring = item.outline()
-            if ring is None:
-                raise FormatError("a set with a mask may hold areas only")
             pixels |= _filled([to_xy(ring)], pixels.shape, (top, left))
     return Mask(pixels, (top, left))
 
 
-def _paste(mask: Mask, pixels: BoolArray, corner: tuple[int, int]) -> None:
-    """Add the pixels of a mask to those of a part of the image."""
-    row, column = mask.offset[0] - corner[0], mask.offset[1] - corner[1]
-    own = np.asarray(mask.pixels, bool)[max(-row, 0) :, max(-column, 0) :]
-    result = pixels[max(row, 0) :, max(column, 0) :]
-    height, width = np.minimum(own.shape, result.shape)
-    result[:height, :width] |= own[:height, :width]
-
-
-def coco_region(entry: Fields, tell: Callable[[str], None] = lambda _: None) -> Region | None:
+def coco_region(entry: Fields, warn: Callable[[str], None] = _ignore) -> Region | None:
     """Return the region of an annotation; the whole image where there is no outline at all.
 
-    Returns
-    -------
-    Region or None
-        None for runs without a single pixel.
+    None for runs without a single pixel. Of an outline that makes no sense, which is noted by
+    ``warn``, the rest or the box is taken.
     """
     given = entry.take("bbox", object, [])
     outlined = entry.take("segmentation", object, [])
     try:
-        drawn = _outlined(outlined, entry, tell)
+        drawn = _outlined(outlined, entry, warn)
     except FormatError as error:
         if given == []:
             raise
         drawn = _box(given, entry)
-        tell(f"{error}; its box is taken")
+        warn(f"{error}; its box is taken")
         return drawn
     if drawn is not None or isinstance(outlined, dict):
         return drawn
     return _box(given, entry) if given != [] else WholeImage()
 
 
-def _outlined(outlined: Any, entry: Fields, tell: Callable[[str], None]) -> Region | None:
+def _outlined(outlined: Any, entry: Fields, warn: Callable[[str], None]) -> Region | None:
     """Return the region that a segmentation shows; None if it is empty."""
     if isinstance(outlined, dict):
         return _mask(outlined, entry)
     if not isinstance(outlined, list):
         raise entry.error("'segmentation' must be a list of polygons, or runs of pixels")
-    if outlined and all(isinstance(item, int | float) for item in outlined):
+    if outlined and all(isinstance(number, int | float) for number in outlined):
         outlined = [outlined]
     rings = [(ring, _ring(ring)) for ring in outlined if ring]
     sound = [points for _, points in rings if points is not None]
@@ -771,10 +683,8 @@ def _outlined(outlined: Any, entry: Fields, tell: Callable[[str], None]) -> Regi
         problem = "a polygon in 'segmentation' must be x1, y1, x2, y2, x3, y3, ..."
         if not sound:
             raise entry.error(problem)
-        tell(f"{entry.where}: {problem}; the other polygons are taken")
-    if len(sound) == 1:
-        return polygon_of(sound[0])
-    return RegionSet(tuple(map(polygon_of, sound)), union=True) if sound else None
+        warn(f"{entry.where}: {problem}; the other polygons are taken")
+    return as_one([polygon_of(points) for points in sound], union=True)
 
 
 def _box(given: Any, entry: Fields) -> Box:
@@ -803,18 +713,11 @@ def _ring(ring: Any) -> Any:
 
 def _mask(runs: dict[str, Any], entry: Fields) -> Mask | None:
     """Return the mask that runs of a whole image are, counted or as text."""
-    try:
+    with naming(entry.where, "runs in 'segmentation' need 'size' and 'counts'"):
         height, width = (int(edge) for edge in runs["size"])
         counts = runs["counts"]
         lengths = decode_runs(counts) if isinstance(counts, str) else np.array(counts, np.int64)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise entry.error(str(error)) from error
-        raise entry.error("runs in 'segmentation' need 'size' and 'counts'") from error
-    try:
         return mask_in_image(lengths, height, width)
-    except FormatError as error:
-        raise entry.error(str(error)) from error
 
 
 FORMAT = Format("coco", "COCO instances with captions", (".json",), read, write, knows)

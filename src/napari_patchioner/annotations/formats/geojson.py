@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -14,11 +16,11 @@ import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
-from napari_patchioner.annotations.images import image_size
+from napari_patchioner.annotations.images import Images, image_size
 from napari_patchioner.annotations.metadata import (
     OURS,
+    Base,
     base_of,
-    is_deleted,
     metadata_of,
     our_texts,
     remember_file,
@@ -28,11 +30,10 @@ from napari_patchioner.annotations.metadata import (
 )
 from napari_patchioner.annotations.napari_shapes import PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import leaving_out, note
-from napari_patchioner.annotations.record import with_human_caption
+from napari_patchioner.annotations.record import Annotation, with_human_caption
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
     CLASS,
-    METADATA,
     annotation_from_texts,
     as_extras,
     record_texts,
@@ -52,16 +53,19 @@ from napari_patchioner.regions import (
     upright_box,
 )
 
+from .entries import Size, known_entries, naming, was_deleted, with_ours, without_metadata
 from .head import Format, Head
 from .json_arrays import (
     as_texts,
+    dict_in,
     fields_of,
+    list_in,
     parse_file,
     read_json,
     to_json,
     whole_number,
     write_json,
-    write_json_as_read,
+    write_json_again,
 )
 
 if TYPE_CHECKING:
@@ -69,10 +73,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_patchioner.annotations.fields import Fields
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Base
-    from napari_patchioner.annotations.record import Annotation
-    from napari_patchioner.regions import Region
 
 
 COLOR = "color"
@@ -124,8 +124,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         ]
         write_json(path, {"type": _COLLECTION, "features": features})
         return ()
-    whole, places = _Again(base, images).file()
-    remember_file(write_json_as_read(path, whole, base.data), base.file, places)
+    write_json_again(path, *_Again(base, images).file())
     return ()
 
 
@@ -137,83 +136,64 @@ class _Again:
         self._places: dict[str, str] = {}
         self._records = base.records
 
-    def file(self) -> tuple[Any, dict[str, str]]:
-        """Return the whole file, and where its objects are by where they were."""
+    def file(self) -> tuple[Any, Base[Any], dict[str, str]]:
+        """Return the whole file, its base, and where its objects are by where they were."""
         content = self._base.content
-        if content is None:
-            content = self._from_entries()
-        listed = _listed(content)
-        features = self._objects(listed, "", "")
-        features += [self._new(item) for item in self._base.rest]
-        if isinstance(content, list):
-            return features, self._places
-        if content.get("type") == _COLLECTION:
-            return {**content, "features": features}, self._places
-        alone = len(features) == 1
-        return features[0] if alone else {"type": _COLLECTION, "features": features}, self._places
-
-    def _from_entries(self) -> dict[str, Any]:
-        """Return what the records still hold of a file that is no longer known."""
-        told = {place: metadata_of(record, _KIND) for place, record in self._records.items()}
-        known = {place: results for place, results in told.items() if results is not None}
-        self._records = {f"{n}": self._records[place] for n, place in enumerate(known)}
-        about = next((results.about for results in known.values() if results.about), {})
-        features = [results.entry for results in known.values()]
-        return {"type": _COLLECTION, **about, "features": features}
+        if content is None:  # what the records still hold of a file that is no longer known
+            known = known_entries(self._records, _KIND)
+            self._records = {f"{n}": record for n, (_, record, _) in enumerate(known)}
+            about = next((metadata.about for _, _, metadata in known if metadata.about), {})
+            features = [metadata.entry for _, _, metadata in known]
+            content = {"type": _COLLECTION, **about, "features": features}
+        features = self._objects(_listed(content), "", "")
+        features += map(self._new, self._base.rest)
+        whole: Any = features
+        if isinstance(content, dict) and content.get("type") == _COLLECTION:
+            whole = {**content, "features": features}
+        elif not isinstance(content, list):
+            alone = len(features) == 1
+            whole = features[0] if alone else {"type": _COLLECTION, "features": features}
+        return whole, self._base, self._places
 
     def _objects(self, values: Sequence[Any], before: str, now: str, start: int = 0) -> list[Any]:
         """Return objects, and those within them, with what is new."""
         made: list[Any] = []
         for number, value in enumerate(values):
             old, new = f"{before}{number}", f"{now}{start + len(made)}"
-            result = self._records.get(old)
-            inside = value if result is None else self._updated(value, result)
-            if result is None and self._is_gone(value):
-                # What was within an object that was taken out stands by itself.
+            record = self._records.get(old)
+            if record is None and was_deleted(partial(_read_object, value)):
+                # What was within an object that was deleted stands by itself.
                 for holder, key in _children(value):
                     count = start + len(made)
                     made += self._objects(holder[key], f"{old}.{key}.", now, count)
                 continue
             self._places[old] = new
-            made.append(self._with_children(inside, old, new))
+            value = value if record is None else self._updated(value, record)
+            for holder, key in _children(value):
+                objects = self._objects(holder[key], f"{old}.{key}.", f"{new}.{key}.")
+                changed = {**holder, key: objects}
+                value = changed if holder is value else {**value, "properties": changed}
+            made.append(value)
         return made
-
-    def _with_children(self, value: Any, old: str, new: str) -> Any:
-        for holder, key in _children(value):
-            objects = self._objects(holder[key], f"{old}.{key}.", f"{new}.{key}.")
-            changed = {**holder, key: objects}
-            value = changed if holder is value else {**value, "properties": changed}
-        return value
-
-    def _is_gone(self, value: Any) -> bool:
-        """Whether an object without a record was taken out by a person."""
-        try:
-            was = _annotation(_fields(value, ""), "")
-        except FormatError:
-            return False
-        return was is not None and is_deleted(was.region)
 
     def _new(self, annotation: Annotation) -> dict[str, Any]:
         """Return the object of a record that is new in the file."""
-        result = metadata_of(annotation, _KIND)
-        if result is not None and isinstance(result.entry, dict):
-            try:
-                return dict(self._updated(result.entry, annotation))
-            except FormatError:
-                pass
+        metadata = metadata_of(annotation, _KIND)
+        if metadata is not None and isinstance(metadata.entry, dict):
+            with suppress(FormatError):
+                return dict(self._updated(metadata.entry, annotation))
         return _feature(annotation, self._images, shared=True)
 
     def _updated(self, value: Any, annotation: Annotation) -> Any:
         """Return an object with what a record says otherwise; the same where it says the same."""
-        was, bare = (_annotation(_fields(value, ""), "", ours=ours) for ours in (True, False))
+        was, bare = (_read_object(value, ours=ours) for ours in (True, False))
         if was is None or bare is None or same_record(was, annotation):
             return value
         value = _as_feature(value)
-        old = value["properties"] if isinstance(value.get("properties"), dict) else {}
+        old = dict_in(value, "properties")
         drawn = _feature(annotation, self._images, shared=False)
         looks = drawn["properties"]
-        metadata = dict(old["metadata"]) if isinstance(old.get("metadata"), dict) else {}
-        new = dict(old)
+        metadata = dict_in(old, "metadata")
         if "wkt" in metadata:
             gone = [name for name in ("name", "isLocked") if name not in looks]
             new = {name: text for name, text in old.items() if name not in gone} | looks
@@ -222,14 +202,15 @@ class _Again:
                 new["measurements"] = {**measured, **looks.get("measurements", {})}
             new["metadata"] = {**metadata, **looks["metadata"]}
             return {**value, "geometry": drawn["geometry"], "properties": new}
+        new = dict(old)
         texts = our_texts(bare, annotation)
         if annotation.caption != bare.caption:
-            metadata[_DESCRIPTION] = annotation.caption
+            metadata = {**metadata, _DESCRIPTION: annotation.caption}
         for name, key in ((CLASS, "classification"), (COLOR, "color"), (LOCKED, "isLocked")):
             if name in texts:
                 del texts[name]
                 new[key] = looks.get(key, False if name == LOCKED else None)
-        metadata.pop(OURS, None)
+        metadata = with_ours(metadata, {})
         metadata |= {OURS: to_json(texts)} if texts else {}
         if metadata or "metadata" in old:
             new["metadata"] = metadata
@@ -241,16 +222,13 @@ class _Again:
 def _listed(value: Any) -> list[Any]:
     """Return the objects of a file that is a collection, a list, or one object by itself."""
     if isinstance(value, dict) and value.get("type") == _COLLECTION:
-        value = value.get("features")
-        return value if isinstance(value, list) else []
+        return list_in(value, "features")
     return value if isinstance(value, list) else [value]
 
 
 def _children(value: Any) -> list[tuple[dict[str, Any], str]]:
     """Return where the objects within an object stand: what holds them, and under which name."""
-    if not isinstance(value, dict):
-        return []
-    holders = [value, value.get("properties")]
+    holders = [value, value.get("properties")] if isinstance(value, dict) else []
     return [
         (holder, key)
         for holder in holders
@@ -267,21 +245,24 @@ def _as_feature(value: dict[str, Any]) -> dict[str, Any]:
     return {"type": "Feature", "geometry": value, "properties": {}}
 
 
+def _read_object(value: Any, *, ours: bool = True) -> Annotation | None:
+    return _annotation(_fields(value, ""), "", ours=ours)
+
+
 def _fields(value: Any, where: str) -> Fields:
     return fields_of(_as_feature(value) if isinstance(value, dict) else value, where)
 
 
 def _feature(annotation: Annotation, images: Images, shared: bool) -> dict[str, Any]:
     """Return one region as QuPath's Feature."""
-    metadata = record_texts(annotation)
-    metadata.pop(METADATA, None)
+    metadata = record_texts(without_metadata(annotation))
     if annotation.caption:
         metadata[_SEAL] = _seal(annotation.caption)
         metadata[_DESCRIPTION] = annotation.caption
     if annotation.image:
         metadata[_IMAGE] = annotation.image
     size = None
-    if has_whole_image(annotation.region):
+    if any(part.kind == "image" for part in annotation.region.parts()):
         size = image_size(images, annotation.image)
         metadata[_SIZE] = f"{size[0]} {size[1]}"
     geometry = shape_of_region(annotation.region, size)
@@ -300,7 +281,7 @@ def _looks(annotation: Annotation) -> dict[str, Any]:
     """Return what QuPath itself shows of a record."""
     looks: dict[str, Any] = {}
     if annotation.caption:
-        looks["name"] = short_name(annotation.caption)
+        looks["name"] = _short_name(annotation.caption)
     if _HEX.match(annotation.extra.get(COLOR, "")):
         looks["color"] = list(bytes.fromhex(annotation.extra[COLOR][1:]))
     if annotation.extra.get(CLASS):
@@ -312,23 +293,17 @@ def _looks(annotation: Annotation) -> dict[str, Any]:
     return looks
 
 
-def short_name(caption: str) -> str:
-    r"""Return what fits in a list of objects: one line, cut with an ellipsis.
-
-    >>> short_name("a cat,\nasleep")
-    'a cat, asleep'
-    """
+def _short_name(caption: str) -> str:
+    """Return what fits in a list of objects: one line, cut with an ellipsis."""
     line = " ".join(caption.split())
     return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
 
 
 def _uuid(annotation: Annotation, shared: bool) -> str:
     """Return the UUID that a uid is, or one that is always the same for it."""
-    try:
-        if not shared:
+    if not shared:
+        with suppress(ValueError):
             return str(UUID(annotation.uid))
-    except ValueError:
-        pass
     text = f"{annotation.image}\0{annotation.uid}".encode("utf-8", "backslashreplace")
     return str(uuid5(NAMESPACE_URL, text.decode("utf-8")))
 
@@ -342,25 +317,26 @@ def read(path: Path) -> list[Annotation]:
     if isinstance(raw, dict) and str(raw.get("type")) not in _GEOMETRIES | {"Feature"}:
         fields_of(raw, path.name).take("features", list)
     plain, file = _is_plain(raw), remember_file(path.read_bytes())
-    around = (
-        {name: item for name, item in raw.items() if name not in ("type", "features")}
-        if (isinstance(raw, dict) and raw.get("type") == _COLLECTION)
-        else {}
-    )
-    results: list[Annotation] = []
+    around = {}
+    if isinstance(raw, dict) and raw.get("type") == _COLLECTION:
+        around = {name: field for name, field in raw.items() if name not in ("type", "features")}
+    records: list[Annotation] = []
     for number, (place, value) in enumerate(_all_objects(_listed(raw), "", 0), start=1):
         where = f"{path.name}: feature {number}"
         with leaving_out("feature", where):
             charge_records()
-            result = _annotation(_fields(value, where), f"{number}")
-            if result is None:
+            record = _annotation(_fields(value, where), f"{number}")
+            if record is None:
                 note("without geometry", f"{where}: has no geometry; left out")
                 continue
             if not plain:
-                entry = _without_children(value)
-                result = with_metadata(result, _KIND, file, place, entry, around)
-            results.append(result)
-    return with_unique_uids(results)
+                entry = value
+                for holder, key in _children(value):
+                    left = {name: field for name, field in holder.items() if name != key}
+                    entry = left if holder is entry else {**entry, "properties": left}
+                record = with_metadata(record, _KIND, file, place, entry, around)
+            records.append(record)
+    return with_unique_uids(records)
 
 
 def _all_objects(values: Sequence[Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -370,13 +346,6 @@ def _all_objects(values: Sequence[Any], before: str, depth: int) -> Iterator[tup
         yield f"{before}{number}", value
         for holder, key in _children(value):
             yield from _all_objects(holder[key], f"{before}{number}.{key}.", depth + 1)
-
-
-def _without_children(value: Any) -> Any:
-    for holder, key in _children(value):
-        left = {name: item for name, item in holder.items() if name != key}
-        value = left if holder is value else {**value, "properties": left}
-    return value
 
 
 def _is_plain(raw: Any) -> bool:
@@ -410,19 +379,23 @@ def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotatio
     geometry = feature.take("geometry", dict, None)
     if geometry is None:
         return None
-    texts = _texts(metadata.pop(OURS, ""))
+    texts: Any = {}
+    with suppress(ValueError, RecursionError):
+        texts = json.loads(metadata.pop(OURS, "{}"))
     is_ours, image = "wkt" in metadata, metadata.pop(_IMAGE, "")
     name = given.rest().pop("name", None)
     described = metadata.pop(_DESCRIPTION, None)
     said, seal = metadata.get("caption", ""), metadata.pop(_SEAL, "") if is_ours else ""
     changed = _changed(said, name, described, seal) if is_ours else None
-    size = _size(metadata.pop(_SIZE, "") if is_ours else "")
+    # An impossible size where there is none.
+    sides = [whole_number(side) for side in metadata.pop(_SIZE, "").split()] if is_ours else []
+    size = (sides[0] or 0, sides[1] or 0) if len(sides) == 2 and None not in sides else (0, 0)
 
     def shown(region: Region) -> Region | None:
         return region_of_geometry(shape_of_region(region, size))
 
-    try:
-        result = annotation_from_texts(
+    with naming(feature.where):
+        record = annotation_from_texts(
             metadata,
             drawn=region_of_geometry(geometry),
             image=image,
@@ -432,21 +405,12 @@ def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotatio
             tolerance=_ROUNDED,
         )
         if changed is not None:
-            result = with_human_caption(replace(result, caption=f"not {changed}"), changed)
+            record = with_human_caption(replace(record, caption=f"not {changed}"), changed)
         if not is_ours and name is not None:
-            result = replace(result, extra={**result.extra, "name": str(name)})
-        result = _with_looks(_with_plane(result, geometry), given, is_ours=is_ours)
-        return with_our_texts(result, texts, shown) if ours and texts else result
-    except FormatError as error:
-        raise feature.error(str(error)) from error
-
-
-def _texts(text: str) -> dict[str, Any]:
-    try:
-        result = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return result if isinstance(result, dict) else {}
+            record = replace(record, extra={**record.extra, "name": str(name)})
+        record = _with_looks(_with_plane(record, geometry), given, is_ours=is_ours)
+        own = ours and isinstance(texts, dict)
+        return with_our_texts(record, texts, shown) if own and texts else record
 
 
 def _changed(said: str, name: Any, described: str | None, seal: str) -> str | None:
@@ -461,20 +425,11 @@ def _changed(said: str, name: Any, described: str | None, seal: str) -> str | No
         return described
     if not sealed and described:
         return described
-    return str(name) if sealed and name is not None and name != short_name(said) else None
+    return str(name) if sealed and name is not None and name != _short_name(said) else None
 
 
 def _seal(caption: str) -> str:
     return sha256(caption.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Return ``(height, width)``; an impossible size where there is none."""
-    numbers = [whole_number(number) for number in text.split()]
-    match numbers:
-        case [int(height), int(width)]:
-            return height, width
-    return 0, 0
 
 
 def _with_plane(annotation: Annotation, geometry: dict[str, Any]) -> Annotation:
@@ -531,10 +486,9 @@ def _measurements(value: Any) -> dict[str, Any]:
     """Return measurements by name; older files list them."""
     if isinstance(value, dict):
         return value
-    items = value if isinstance(value, list) else []
     return {
         str(item["name"]): item.get("value")
-        for item in items
+        for item in (value if isinstance(value, list) else [])
         if isinstance(item, dict) and "name" in item
     }
 
@@ -542,81 +496,61 @@ def _measurements(value: Any) -> dict[str, Any]:
 _ELLIPSE = "isEllipse"
 
 
-def has_whole_image(region: Region) -> bool:
-    """Whether a region is the whole image, or a set with it."""
-    return any(part.kind == "image" for part in region.parts())
-
-
-def shape_of_region(region: Region, size: tuple[int, int] | None) -> dict[str, Any]:
+def shape_of_region(region: Region, size: Size | None) -> dict[str, Any]:
     """Return a region as a GeoJSON geometry.
 
-    Parameters
-    ----------
-    region : Region
-        Any region. An ellipse is a polygon around it, marked as one where it stands upright; a
-        mask is the edges of its pixels; a set of areas is all they cover.
+    An ellipse is a polygon around it, marked as one where it stands upright; a mask is the edges
+    of its pixels; a set of areas is all they cover.
     """
     if isinstance(region, Ellipse) and upright_box(region.corners) is not None:
         return {**mapping(area_of(region)), _ELLIPSE: True}
     return dict(mapping(_geometry(region, size)))
 
 
-def _geometry(region: Region, size: tuple[int, int] | None) -> Any:
-    if isinstance(region, WholeImage):
-        return area_of(region.for_image(*(size or (0, 0))))
-    if isinstance(region, Point):
-        return shapely.Point(region.column + 0.5, region.row + 0.5)
-    if isinstance(region, Trace):
-        return _trace(region)
-    if isinstance(region, RegionSet):
-        return _together(region, size)
+def _geometry(region: Region, size: Size | None) -> Any:
+    match region:
+        case WholeImage():
+            return area_of(region.for_image(*(size or (0, 0))))
+        case Point():
+            return shapely.Point(to_xy(region.coords())[0])
+        case Trace():
+            points = to_xy(region.points)
+            if not region.connected:
+                return shapely.MultiPoint(points)
+            return shapely.Point(points[0]) if len(points) == 1 else shapely.LineString(points)
+        case RegionSet():
+            return _together(region, size)
     return area_of(region)
 
 
-def _together(region: RegionSet, size: tuple[int, int] | None) -> Any:
+def _together(region: RegionSet, size: Size | None) -> Any:
     """Return traces as lines, areas as all they cover, and anything else as a collection."""
-    if all(
-        isinstance(member, Trace) and member.connected and len(member.points) > 1
-        for member in region.members
-    ):
-        return shapely.MultiLineString([_geometry(member, size) for member in region.members])
-    if not any(isinstance(member, Trace | Point | WholeImage) for member in region.members):
+    members = region.members
+    if all(isinstance(each, Trace) and each.connected and len(each.points) > 1 for each in members):
+        return shapely.MultiLineString([_geometry(member, size) for member in members])
+    if not any(isinstance(member, Trace | Point | WholeImage) for member in members):
         area = area_of(region)
         if not area.is_empty:
             return area
-    return shapely.GeometryCollection([_geometry(member, size) for member in region.members])
-
-
-def _trace(trace: Trace) -> Any:
-    points = to_xy(trace.points)
-    if not trace.connected:
-        return shapely.MultiPoint(points)
-    return shapely.Point(points[0]) if len(points) == 1 else shapely.LineString(points)
+    return shapely.GeometryCollection([_geometry(member, size) for member in members])
 
 
 def region_of_geometry(geometry: dict[str, Any]) -> Region:
     """Return the region that a GeoJSON geometry shows."""
+    broken = (ValueError, TypeError, KeyError, AttributeError, IndexError)
     try:
-        result = shape(geometry)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        IndexError,
-        shapely.errors.ShapelyError,
-    ) as error:
+        drawn = shape(geometry)
+    except (*broken, shapely.errors.ShapelyError) as error:
         raise FormatError("its geometry is no GeoJSON geometry") from error
-    points = shapely.get_coordinates(result)
+    points = shapely.get_coordinates(drawn)
     if not len(points):
         raise FormatError("its geometry is empty")
     if not np.isfinite(points).all():
         raise FormatError("a coordinate of its geometry is not a finite number")
     if geometry.get(_ELLIPSE) is True:
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-        ring = [[left, top], [right, top], [right, bottom], [left, bottom]]
-        return Ellipse(from_xy(ring))
-    return _region(result)
+        return Ellipse(from_xy([[left, top], [right, top], [right, bottom], [left, bottom]]))
+    return _region(drawn)
 
 
 def _region(geometry: Any) -> Region:

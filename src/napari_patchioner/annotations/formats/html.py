@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.images import image_name
+from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.notes import leaving_out
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import annotation_from_texts, record_texts
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.record import Annotation
 
 

@@ -31,6 +31,7 @@ import shapely
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.metadata import (
+    Base,
     base_of,
     is_deleted,
     metadata_of,
@@ -77,6 +78,7 @@ from napari_patchioner.regions import (
 
 from . import roi_bytes
 from .bundle import (
+    ZipMember,
     is_zip,
     join_zip,
     read_bundle,
@@ -104,11 +106,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
-    from napari_patchioner.regions import Region
 
-    from .bundle import ZipMember
 
 _KIND = "imagej"
 _PREFIX = "patchioner."

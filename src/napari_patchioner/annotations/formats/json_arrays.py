@@ -19,6 +19,7 @@ from napari_patchioner.annotations.files import (
     write_bytes,
     write_text,
 )
+from napari_patchioner.annotations.metadata import Base, remember_file
 from napari_patchioner.annotations.notes import note
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import (
@@ -94,37 +95,29 @@ def first_json(path: Path) -> tuple[Any, bool]:
             first = line
             break
         blank.append(line)
+    value, error = _parsed(first, path.name)
+    if error is None:
+        return value, any(line.strip() and not is_comment(line) for line in lines)
+    rest = list(lines)
+    value, error = _parsed(b"".join([*blank, first, *rest]), path.name)
+    if error is None:
+        return value, False
+    # The first of the next lines that is a JSON object by itself, if any is.
+    starts = (line for line in rest[:_BROKEN_LINES] if line.lstrip().startswith(b"{"))
+    whole = next((value for line in starts if (value := _parsed(line, "")[0]) is not None), None)
+    if not isinstance(whole, dict) or first.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
+        raise error
+    return whole, True
+
+
+def _parsed(data: bytes, where: str) -> tuple[Any, FormatError | None]:
+    """Return what a JSON text holds, or why it is none."""
     try:
-        value = parse_json(first, path.name)
+        return parse_json(data, where), None
     except BudgetError:
         raise
-    except FormatError:
-        rest = list(lines)
-        try:
-            return parse_json(b"".join([*blank, first, *rest]), path.name), False
-        except BudgetError:
-            raise
-        except FormatError:
-            whole = _first_object(rest)
-            if whole is None or first.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
-                raise
-            return whole, True
-    return value, any(line.strip() and not is_comment(line) for line in lines)
-
-
-def _first_object(lines: list[bytes]) -> dict[str, Any] | None:
-    """Return the first of the next lines that is a JSON object by itself; None if none is."""
-    for line in lines[:_BROKEN_LINES]:
-        if not line.lstrip().startswith(b"{"):
-            continue
-        try:
-            value = parse_json(line, "")
-        except BudgetError:
-            raise
-        except FormatError:
-            continue
-        return value if isinstance(value, dict) else None
-    return None
+    except FormatError as error:
+        return None, error
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -145,28 +138,25 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def parse_json(data: str | bytes, where: str) -> Any:
-    """Return what a JSON text holds.
-
-    Parameters
-    ----------
-    data : str or bytes
-        The text; as bytes in UTF-8, or as `decode_text` reads it.
-    """
+    """Return what a JSON text holds; bytes are in UTF-8, or as `decode_text` reads them."""
     text = data if isinstance(data, str) else decode_text(data, where)
     if start := comments_before(text):
-        # As many lines as before, so that errors tell the right one.
+        # As many lines as before, so that errors name the right one.
         text = "\n" * text.count("\n", 0, start) + text[start:]
     charge_json(text)
     twice: list[str] = []
 
     def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        results = dict(pairs)
-        if len(results) < len(pairs):
+        value = dict(pairs)
+        if len(value) < len(pairs):
             twice.append(next(name for name, n in Counter(n for n, _ in pairs).items() if n > 1))
-        return results
+        return value
+
+    def whole_or_infinite(text: str) -> float:
+        return int(text) if len(text) < _LONGEST_NUMBER else float(text)
 
     try:
-        value = json.loads(text, parse_int=_whole_number, object_pairs_hook=fields)
+        value = json.loads(text, parse_int=whole_or_infinite, object_pairs_hook=fields)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise FormatError(f"{where}: is broken JSON at {place} ({error.msg})") from error
@@ -177,24 +167,16 @@ def parse_json(data: str | bytes, where: str) -> Any:
     return value
 
 
-def _whole_number(text: str) -> float:
-    """Return a whole number; one that no computer counts to is infinite, as large fractions are."""
-    return int(text) if len(text) < _LONGEST_NUMBER else float(text)
-
-
 def parse_file(data: bytes) -> Any:
     """Return what the bytes of a file hold that was read before."""
     return parse_json(data, "")
 
 
 def json_as_read(value: Any, before: bytes = b"") -> bytes:
-    r"""Return a value as JSON, which may hold what only some programs read: NaN.
+    """Return a value as JSON, which may hold what only some programs read: NaN.
 
-    Parameters
-    ----------
-    before : bytes
-        The file it was read from. Lines, indents, ends of lines, the encoding with its byte order
-        mark, escapes, and comments that stand first, are as there; without it all is in one line.
+    Lines, indents, ends of lines, the encoding with its byte order mark, escapes, and comments
+    that stand first, are as in the file ``before``; without one, all is in one line.
     """
     encoding, mark = encoding_of(before)
     start = before[mark : mark + _LAYOUT].decode(encoding, "ignore")
@@ -203,13 +185,11 @@ def json_as_read(value: Any, before: bytes = b"") -> bytes:
     indented = _INDENTED.match(opening)
     spaces = _COLON.match(opening)
     colon = spaces[1] if spaces else ": "
-    comma = "," if indented or colon == ":" else ", "
-    escaped = before.isascii() and b"\\u" in before
     text = json.dumps(
         value,
-        ensure_ascii=escaped,
+        ensure_ascii=before.isascii() and b"\\u" in before,
         indent=indented[1] if indented else None,
-        separators=(comma, colon),
+        separators=("," if indented or colon == ":" else ", ", colon),
     )
     end = re.search(r"\s*\Z", before[-_LAYOUT:].decode(encoding, "ignore")) if before else None
     text = text.replace("\n", "\r\n") if "\r\n" in opening else text
@@ -229,16 +209,30 @@ def comments_before(text: str) -> int:
     return match.end() if match and match[0].strip() else 0
 
 
-def write_json_as_read(path: Path, value: Any, before: bytes = b"") -> bytes:
-    """Write a file of another program again, laid out as it was, and return its bytes."""
-    data = json_as_read(value, before)
+def write_json_again(
+    path: Path, value: Any, base: Base[Any], places: Mapping[str, str] | None
+) -> None:
+    """Write a file of another program again, laid out as it was; entries went to ``places``."""
+    data = json_as_read(value, base.data)
     write_bytes(path, data)
-    return data
+    remember_file(data, base.file, places)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all; text stays readable in any language."""
     write_text(path, to_json(value) + "\n")
+
+
+def list_in(value: Any, name: str) -> list[Any]:
+    """Return the list in a field; an empty one in the place of anything else."""
+    items = value.get(name) if isinstance(value, dict) else None
+    return items if isinstance(items, list) else []
+
+
+def dict_in(value: Any, name: str) -> dict[str, Any]:
+    """Return the object in a field; an empty one in the place of anything else."""
+    fields = value.get(name) if isinstance(value, dict) else None
+    return fields if isinstance(fields, dict) else {}
 
 
 def to_json(value: Any) -> str:
@@ -285,9 +279,7 @@ def key_of(value: object) -> str:
     >>> key_of("7"), key_of(7), key_of(7.0)
     ('7', '7', '7')
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def next_ids(known: Collection[object]) -> Iterator[int]:
@@ -297,9 +289,9 @@ def next_ids(known: Collection[object]) -> Iterator[int]:
     return count(max([0, *numbers, *texts]) + 1)
 
 
-def identifier(fields: Fields, name: str, default: object = None) -> Any:
+def identifier(fields: Fields, name: str, *default: object) -> Any:
     """Return a number or a text by which records name each other; an error where it is neither."""
-    value = fields.take(name, object) if default is None else fields.take(name, object, default)
+    value = fields.take(name, object, *default)
     if not isinstance(value, str | int | float):
         raise fields.error(f"{name!r} must be a number or a text")
     return value

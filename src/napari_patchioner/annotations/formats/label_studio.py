@@ -25,9 +25,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from napari_patchioner.annotations.files import write_bytes
-from napari_patchioner.annotations.images import image_name, image_size
+from napari_patchioner.annotations.images import Images, image_name, image_size
 from napari_patchioner.annotations.metadata import (
     OURS,
+    Base,
     base_of,
     is_deleted,
     metadata_of,
@@ -37,7 +38,6 @@ from napari_patchioner.annotations.metadata import (
     with_metadata,
     with_our_texts,
 )
-from napari_patchioner.annotations.metadata import OURS as _OURS
 from napari_patchioner.annotations.notes import Notes, leaving_out, noting
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
@@ -81,8 +81,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
 
 
@@ -618,12 +616,12 @@ class _Pictures:
         self._data, self._images = data, images
         self.sizes: dict[str, Size] = {}
         texts = {
-            name: entry for name, entry in data.items() if isinstance(entry, str) and name != _OURS
+            name: entry for name, entry in data.items() if isinstance(entry, str) and name != OURS
         }
         usual = {name: texts[name] for name in _USUAL if name in texts}
         shown = {name: entry for name, entry in texts.items() if _PICTURE.search(_path_of(entry))}
         self._single = shown or dict(list((usual or texts).items())[:1])
-        if not isinstance(data.get(_OURS), str) and len(usual) == 1 and len(shown) < 2:
+        if not isinstance(data.get(OURS), str) and len(usual) == 1 and len(shown) < 2:
             self._single = usual
         self._lists = {
             name: entry
@@ -633,8 +631,8 @@ class _Pictures:
 
     def of(self, item: _Item) -> str:
         """Return the image that results are about."""
-        if isinstance(self._data.get(_OURS), str):
-            return str(self._data[_OURS])
+        if isinstance(self._data.get(OURS), str):
+            return str(self._data[OURS])
         return self._called(self._written(item))
 
     def _written(self, item: _Item) -> str:
@@ -820,7 +818,7 @@ def _our_texts(item: _Item) -> dict[str, str]:
     """Return what the results hold of ours."""
     for result in item:
         meta = result.get("meta")
-        ours = meta.get(_OURS) if isinstance(meta, dict) else None
+        ours = meta.get(OURS) if isinstance(meta, dict) else None
         if isinstance(ours, dict):
             return {str(key): str(text) for key, text in ours.items()}
     return {}

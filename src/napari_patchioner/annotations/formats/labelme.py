@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.images import image_name, is_image
+from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.metadata import (
+    Base,
     base_of,
     is_deleted,
     is_file,
@@ -76,8 +77,6 @@ from .json_arrays import as_texts, json_as_read, parse_file, parse_json, to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
 
 

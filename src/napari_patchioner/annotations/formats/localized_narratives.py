@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from napari_patchioner.annotations.files import decode_text, encoding_of, write_bytes, write_text
-from napari_patchioner.annotations.images import find_image, find_info, image_name, image_size
+from napari_patchioner.annotations.images import (
+    Images,
+    find_image,
+    find_info,
+    image_name,
+    image_size,
+)
 from napari_patchioner.annotations.metadata import (
     OURS,
+    Base,
     base_of,
     is_deleted,
     metadata_of,
@@ -60,8 +67,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.annotations.fields import Fields
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from napari_patchioner.annotations.files import write_text
 from napari_patchioner.annotations.napari_shapes import (
     AXES,
+    FloatArray,
     axes_drawn_along,
     region_from_shape,
     shape_from_region,
@@ -36,7 +37,7 @@ from napari_patchioner.annotations.table import (
     unguard_cell,
 )
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import Trace
+from napari_patchioner.regions import Region, Trace
 
 from .head import Format, Head
 
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.napari_shapes import FloatArray
-    from napari_patchioner.regions import Region
 
 
 NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")

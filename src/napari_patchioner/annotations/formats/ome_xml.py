@@ -88,7 +88,6 @@ if TYPE_CHECKING:
 
     from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.record import Annotation
-    from napari_patchioner.regions import Region
 
 
 _SPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"

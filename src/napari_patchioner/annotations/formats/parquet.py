@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.notes import leaving_out, note
-from napari_patchioner.annotations.record import KINDS
+from napari_patchioner.annotations.record import KINDS, Annotation
 from napari_patchioner.annotations.table import (
     check_unique,
     extra_columns,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.record import Annotation
 
 
 # In the metadata: which columns are extras, whatever their names.

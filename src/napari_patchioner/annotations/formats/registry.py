@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_patchioner.annotations.files import reading_file, writing_file
-from napari_patchioner.annotations.images import image_name
+from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.napari_shapes import other_axes
 from napari_patchioner.annotations.notes import Notes, leaving_out, log_notes, note, noting
 from napari_patchioner.annotations.table import read_table
 from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import MOST_CROSSINGS, Polygon, crosses_itself, is_tangled
+from napari_patchioner.regions import MOST_CROSSINGS, Polygon, Region, crosses_itself, is_tangled
 
 from . import (
     coco,
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.annotations.images import Images
     from napari_patchioner.annotations.record import Annotation
-    from napari_patchioner.regions import Region
 
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.

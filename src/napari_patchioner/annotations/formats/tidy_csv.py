@@ -31,7 +31,7 @@ from napari_patchioner.annotations.table import (
 )
 from napari_patchioner.annotations.wkt import members_cell, region_from_text, region_to_text
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import RegionSet
+from napari_patchioner.regions import Region, RegionSet
 
 from .head import Format, Head
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_patchioner.annotations.images import Images
-    from napari_patchioner.regions import Region
 
 
 TIDY_COLUMNS = ("image", "uid", "kind", "wkt")

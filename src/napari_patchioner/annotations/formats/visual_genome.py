@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.annotations.images import image_name, is_image
+from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.metadata import (
     OURS,
+    Base,
     base_of,
-    is_deleted,
     metadata_of,
     our_texts,
     remember_file,
@@ -20,25 +22,26 @@ from napari_patchioner.annotations.metadata import (
 from napari_patchioner.annotations.notes import leaving_out
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
-    METADATA,
     annotation_from_texts,
-    record_texts_with_image,
     with_unique_uids,
 )
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Box, Region, same_drawing
 
+from .entries import known_entries, naming, own_texts, was_deleted, with_ours
 from .head import Format, Head
 from .json_arrays import (
     as_texts,
+    dict_in,
     fields_of,
+    list_in,
     next_ids,
     parse_file,
     read_json,
     whole_number,
     write_json,
-    write_json_as_read,
+    write_json_again,
 )
 
 if TYPE_CHECKING:
@@ -46,8 +49,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_patchioner.annotations.fields import Fields
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Base
     from napari_patchioner.annotations.record import Annotation
 
 
@@ -74,26 +75,20 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     base = base_of(boxes, _KIND, path, parse_file)
     if base is not None:
         whole, places = _again(base, images)
-        remember_file(write_json_as_read(path, whole, base.data), base.file, places)
-        return tuple(
-            annotation for annotation in annotations if not isinstance(annotation.region, Box)
-        )
-    names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
-    groups: dict[str, list[Annotation]] = {name: [] for name in names}
-    for item in annotations:
-        if isinstance(item.region, Box):
-            groups[item.image].append(item)
-    numbers = _numbers([image_name(images, name) for name in names])
-    count, listed = 0, []
-    for (name, held), number in zip(groups.items(), numbers, strict=True):
-        shown = image_name(images, name)
-        regions = [
-            {"region_id": count + n, "image_id": number, **_entry(element, shown)}
-            for n, element in enumerate(held, start=1)
-        ]
-        count += len(held)
-        listed.append({"id": number, "image": shown, "regions": regions})
-    write_json(path, listed)
+        write_json_again(path, whole, base, places)
+    else:
+        names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
+        numbers = _numbers([image_name(images, name) for name in names])
+        count, listed = 0, []
+        for name, number in zip(names, numbers, strict=True):
+            shown = image_name(images, name)
+            regions = [
+                {"region_id": n, "image_id": number, **_entry(box, shown)}
+                for n, box in enumerate((b for b in boxes if b.image == name), start=count + 1)
+            ]
+            count += len(regions)
+            listed.append({"id": number, "image": shown, "regions": regions})
+        write_json(path, listed)
     return tuple(annotation for annotation in annotations if not isinstance(annotation.region, Box))
 
 
@@ -102,50 +97,51 @@ def _again(base: Base[Any], images: Images) -> tuple[list[Any], dict[str, str]]:
     content, records = base.content, base.records
     if not isinstance(content, list):
         content, records = _from_entries(records)
-    listed = [item for item in content if isinstance(item, dict)]
+    listed = [image for image in content if isinstance(image, dict)]
     names = {*images, *(info.name for info in images.values())}
-    meant = {id(item) for item in listed if any(is_image(name, _name(item)) for name in names)}
+    meant = {id(image) for image in listed if any(is_image(name, _name(image)) for name in names)}
     ids = next_ids(
-        [entry.get("region_id", entry.get("id")) for item in listed for entry in _regions(item)]
+        [entry.get("region_id", entry.get("id")) for image in listed for entry in _regions(image)]
     )
-    numbers = next_ids([item.get("id", item.get("image_id")) for item in listed])
+    numbers = next_ids([image.get("id", image.get("image_id")) for image in listed])
     whole: list[Any] = []
     places: dict[str, str] = {}
     for at, image in enumerate(content):
-        own = [(f"{at}.{n}", entry) for n, entry in enumerate(_listed_regions(image))]
+        own = [(f"{at}.{n}", entry) for n, entry in enumerate(list_in(image, "regions"))]
         here = any(place in records for place, _ in own)
         if not (here or base.in_place or base.content is None or id(image) in meant):
             continue
         kept: list[Any] = []
         for place, entry in own:
-            element = records.get(place)
-            if element is None and here and _is_gone(entry):
+            record = records.get(place)
+            if record is None and here and was_deleted(partial(_read_entry, entry)):
                 continue
             places[place] = f"{len(whole)}.{len(kept)}"
-            kept.append(entry if element is None else _updated(entry, element))
+            kept.append(entry if record is None else _updated(entry, record))
         changed = isinstance(image, dict) and "regions" in image
         whole.append({**image, "regions": kept} if changed else image)
-    for element in base.rest:
-        name = image_name(images, element.image)
-        result = next((n for n, image in enumerate(whole) if is_image(name, _name(image))), None)
-        if result is None:
-            result = len(whole)
+    for record in base.rest:
+        name = image_name(images, record.image)
+        index = next((n for n, image in enumerate(whole) if is_image(name, _name(image))), None)
+        if index is None:
+            index = len(whole)
             whole.append({"id": next(numbers), "image": name, "regions": []})
-        image = whole[result]
+        image = whole[index]
         number = image.get("id", image.get("image_id"))
-        entry = {"region_id": next(ids), "image_id": number, **_new_entry(element, name)}
-        whole[result] = {**image, "regions": [*_regions(image), entry]}
+        entry = {"region_id": next(ids), "image_id": number, **_new_entry(record, name)}
+        whole[index] = {**image, "regions": [*_regions(image), entry]}
     return whole, places
+
+
+def _read_entry(entry: Any, *, ours: bool = True) -> Annotation:
+    return _annotation(fields_of(entry, ""), "", ours=ours)
 
 
 def _from_entries(records: Mapping[str, Annotation]) -> tuple[list[Any], dict[str, Annotation]]:
     """Return what the records still hold of a file that is no longer known."""
     images: dict[str, dict[str, Any]] = {}
     places: dict[str, Annotation] = {}
-    for record in records.values():
-        metadata = metadata_of(record, _KIND)
-        if metadata is None:
-            continue
+    for _, record, metadata in known_entries(records, _KIND):
         image = images.setdefault(record.image, {**metadata.about, "regions": []})
         image["regions"].append(metadata.entry)
         places[f"{list(images).index(record.image)}.{len(image['regions']) - 1}"] = record
@@ -153,14 +149,7 @@ def _from_entries(records: Mapping[str, Annotation]) -> tuple[list[Any], dict[st
 
 
 def _regions(image: Any) -> list[Any]:
-    return [
-        listed_region for listed_region in _listed_regions(image) if isinstance(listed_region, dict)
-    ]
-
-
-def _listed_regions(image: Any) -> list[Any]:
-    result = image.get("regions") if isinstance(image, dict) else None
-    return result if isinstance(result, list) else []
+    return [entry for entry in list_in(image, "regions") if isinstance(entry, dict)]
 
 
 def _name(image: Any) -> str:
@@ -172,41 +161,27 @@ def _name(image: Any) -> str:
     return name if isinstance(name, str) else str(number)
 
 
-def _is_gone(entry: Any) -> bool:
-    """Whether an entry without a record was taken out by a person."""
-    try:
-        return is_deleted(_annotation(fields_of(entry, ""), "").region)
-    except FormatError:
-        return False
-
-
 def _updated(entry: dict[str, Any], annotation: Annotation) -> dict[str, Any]:
     """Return an entry with what a record says otherwise; the same where it says the same."""
-    was, bare = (_annotation(fields_of(entry, ""), "", ours=ours) for ours in (True, False))
+    was, bare = (_read_entry(entry, ours=ours) for ours in (True, False))
     if same_record(was, annotation):
         return entry
     moved = {} if same_drawing(bare.region, annotation.region) else _box_fields(annotation.region)
     new = {**entry, **moved}
-    attributes = entry.get("attributes")
-    if isinstance(attributes, dict) and "wkt" in attributes:
+    if "wkt" in dict_in(entry, "attributes"):
         return {**new, **_entry(annotation, annotation.image)}
     if annotation.caption != bare.caption:
         new["phrase"] = annotation.caption
-    texts = our_texts(bare, annotation)
-    new.pop(OURS, None)
-    return {**new, OURS: texts} if texts else new
+    return with_ours(new, our_texts(bare, annotation))
 
 
 def _new_entry(annotation: Annotation, image: str) -> dict[str, Any]:
     """Return the entry of a record that is new in a file, whichever file it came from."""
     metadata = metadata_of(annotation, _KIND)
     if metadata is not None and isinstance(metadata.entry, dict):
-        try:
-            names = ("region_id", "image_id")
+        with suppress(FormatError):
             entry = _updated(metadata.entry, annotation)
-            return {name: value for name, value in entry.items() if name not in names}
-        except FormatError:
-            pass
+            return {k: value for k, value in entry.items() if k not in ("region_id", "image_id")}
     return _entry(annotation, image)
 
 
@@ -223,13 +198,8 @@ def _entry(annotation: Annotation, image: str) -> dict[str, Any]:
         **_box_fields(annotation.region),
         "phrase": annotation.caption,
         "synsets": [],
-        "attributes": _attributes(annotation, image),
+        "attributes": own_texts(annotation, image),
     }
-
-
-def _attributes(annotation: Annotation, image: str) -> dict[str, str]:
-    texts = record_texts_with_image(annotation, image)
-    return {name: text for name, text in texts.items() if name != METADATA}
 
 
 def _box_fields(region: Region) -> dict[str, int]:
@@ -246,33 +216,30 @@ def read(path: Path) -> list[Annotation]:
     whole = read_json(path)
     if not isinstance(whole, list):
         raise FormatError(f"{path.name}: must be a list of images with regions")
-    file, result = remember_file(path.read_bytes()), []
+    file, records = remember_file(path.read_bytes()), []
     for at, value in enumerate(whole):
         where = f"{path.name}: image {at + 1}"
         with leaving_out("image", where):
-            image = fields_of(value, where)
-            entries = image.take("regions", list)
-            about = {name: item for name, item in value.items() if name != "regions"}
+            entries = fields_of(value, where).take("regions", list)
+            about = {name: field for name, field in value.items() if name != "regions"}
             plain = set(about) <= {"id", "image"}
-            name = _name({key: item for key, item in value.items() if item is not None})
+            name = _name({key: field for key, field in value.items() if field is not None})
             for n, entry in enumerate(entries):
                 with leaving_out("region", f"{where}, region {n + 1}"):
                     charge_records()
-                    element = _annotation(fields_of(entry, f"{where}, region {n + 1}"), name)
+                    record = _annotation(fields_of(entry, f"{where}, region {n + 1}"), name)
                     if not (plain and _is_plain(entry)):
-                        element = with_metadata(element, _KIND, file, f"{at}.{n}", entry, about)
-                    result.append(element)
-    return with_unique_uids(result)
+                        record = with_metadata(record, _KIND, file, f"{at}.{n}", entry, about)
+                    records.append(record)
+    return with_unique_uids(records)
 
 
 def _is_plain(entry: dict[str, Any]) -> bool:
     """Whether there is nothing in an entry that we would not write ourselves."""
-    attributes = entry.get("attributes")
     return (
         set(entry) <= _OUR_FIELDS
         and entry.get("synsets") == []
-        and isinstance(attributes, dict)
-        and {"uid", "kind", "wkt"} <= set(attributes)
+        and {"uid", "kind", "wkt"} <= set(dict_in(entry, "attributes"))
     )
 
 
@@ -286,19 +253,17 @@ def _annotation(entry: Fields, image: str, *, ours: bool = True) -> Annotation:
     def shown(region: Region) -> Box:
         return _box(fields_of(_box_fields(region), entry.where))
 
-    try:
-        result = annotation_from_texts(
+    drawn, caption = _box(entry), entry.take("phrase", str, "")
+    with naming(entry.where):
+        record = annotation_from_texts(
             as_texts(attributes) if isinstance(attributes, dict) else {},
-            drawn=_box(entry),
+            drawn=drawn,
             image=image,
-            caption=entry.take("phrase", str, ""),
+            caption=caption,
             uid=str(number),
             shown=shown,
         )
-        return with_our_texts(result, texts, shown) if ours and isinstance(texts, dict) else result
-    except FormatError as error:
-        told = str(error)
-        raise error if told.startswith(entry.where) else entry.error(told) from error
+        return with_our_texts(record, texts, shown) if ours and isinstance(texts, dict) else record
 
 
 def _box(entry: Fields) -> Box:

@@ -32,8 +32,8 @@ import shapely
 import yaml
 
 from napari_patchioner.annotations.files import encode_text
-from napari_patchioner.annotations.images import image_name, image_size
-from napari_patchioner.annotations.metadata import metadata_of, with_metadata
+from napari_patchioner.annotations.images import Images, image_name, image_size
+from napari_patchioner.annotations.metadata import Metadata, metadata_of, with_metadata
 from napari_patchioner.annotations.notes import leaving_out
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
@@ -65,8 +65,6 @@ from .json_arrays import parse_json, whole_number
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.metadata import Metadata
     from napari_patchioner.annotations.record import Annotation
 
 

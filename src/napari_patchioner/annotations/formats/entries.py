@@ -1,0 +1,99 @@
+"""What formats do alike with records, and with the entries of other programs they came from."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from napari_patchioner.annotations.metadata import OURS, is_deleted, metadata_of
+from napari_patchioner.annotations.texts import METADATA, record_texts_with_image
+from napari_patchioner.annotations.xy import to_xy
+from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import BudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.metadata import Metadata
+    from napari_patchioner.annotations.record import Annotation
+    from napari_patchioner.regions import Box
+
+Size: TypeAlias = tuple[int, int]
+"""``(height, width)`` of an image in pixels."""
+
+
+@contextmanager
+def naming(where: str, why: str = "") -> Iterator[None]:
+    """Name the file and the place in it in every error within; with ``why``, also in others'."""
+    try:
+        yield
+    except BudgetError:
+        raise
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        if not why:
+            raise
+        raise FormatError(f"{where}: {why}") from error
+
+
+def known_size(images: Images, image: str) -> Size | None:
+    """Return the size of an image, where it is known."""
+    info = images.get(image)
+    return (info.height, info.width) if info is not None else None
+
+
+def by_image(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
+    """Return the records of each image, in the order of their first records."""
+    own: dict[str, list[Annotation]] = {}
+    for annotation in annotations:
+        own.setdefault(annotation.image, []).append(annotation)
+    return own
+
+
+def corners_xy(box: Box) -> npt.NDArray[np.float64]:
+    """Return the lowest and the highest corner of a box, ``x y``, shape (2, 2)."""
+    return to_xy(np.sort(box.coords()[[0, 2]], axis=0))
+
+
+def without_metadata(annotation: Annotation) -> Annotation:
+    """Return a record without the entry it was read from."""
+    extra = {name: text for name, text in annotation.extra.items() if name != METADATA}
+    return replace(annotation, extra=extra)
+
+
+def own_texts(annotation: Annotation, image: str) -> dict[str, str]:
+    """Return what a record holds, and its image where the file calls that another name."""
+    return record_texts_with_image(without_metadata(annotation), image)
+
+
+def with_ours(entry: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return an entry of another program that holds these texts of ours, and no others."""
+    rest = {name: value for name, value in entry.items() if name != OURS}
+    return {**rest, OURS: texts} if texts else rest
+
+
+def known_entries(
+    records: Mapping[str, Annotation], kind: str
+) -> list[tuple[str, Annotation, Metadata]]:
+    """Return place, record and entry of those that still hold the entry they were read from."""
+    return [
+        (place, record, metadata)
+        for place, record in records.items()
+        if (metadata := metadata_of(record, kind)) is not None
+    ]
+
+
+def was_deleted(read: Callable[[], Annotation | None]) -> bool:
+    """Whether an entry without a record, as it reads, was deleted by a person."""
+    try:
+        was = read()
+    except FormatError:
+        return False
+    return was is not None and is_deleted(was.region)
