@@ -12,7 +12,7 @@ from napari.utils.shortcuts import default_shortcuts
 
 from napari_patchioner.viewer.desk.deeds import Deeds
 from napari_patchioner.viewer.panels import keys
-from napari_patchioner.viewer.panels.keys import _lines, documentation, help_text
+from napari_patchioner.viewer.panels.keys import canvas_keys, documentation, help_text
 
 # What napari offers with other layers only.
 OTHERS = (
@@ -50,7 +50,7 @@ def test_no_key_is_given_twice():
 
 @pytest.mark.parametrize("key", keys.KEYS, ids=NAMES)
 def test_every_key_does_a_deed_and_stands_in_the_help(key):
-    assert callable(getattr(Deeds, key.deed))
+    assert callable(getattr(Deeds, key.action))
     assert key.purpose in help_text()
 
 
@@ -67,7 +67,7 @@ def test_keys_are_given_and_given_back():
     keys.bind_keys(layer, deeds)
     for binding in list(layer.keymap):
         layer.keymap[binding](layer)
-    assert set(deeds.calls) == {(key.deed, *key.given) for key in keys.KEYS}
+    assert set(deeds.calls) == {(key.action, *key.arguments) for key in keys.KEYS}
     keys.free_keys(layer)
     assert not layer.keymap
 
@@ -78,5 +78,5 @@ def test_the_help_says_where_to_read_more():
 
 def test_the_guide_has_every_key():
     guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text(encoding="utf-8")
-    for key, purpose in [*_lines(), *keys.INSPECTING, *keys.IN_THE_LIST, *keys.IN_THE_FOLDER]:
+    for key, purpose in [*canvas_keys(), *keys.INSPECTING, *keys.IN_THE_LIST, *keys.IN_THE_FOLDER]:
         assert f"| {key} | {purpose} |" in guide

@@ -196,8 +196,8 @@ class CaptionDock(DockBase):
         record = annotator.session.records.get(chosen[0]) if len(chosen) == 1 else None
         panel.selected.setText(annotator.heading(chosen))
         panel.lock.setChecked(record is not None and record.locked)
-        panel.caption.show_record(record, waiting=waiting, empty=annotator.hint())
-        panel.whole.show_record(annotator.current_whole(), waiting=waiting)
+        panel.caption.show_record(record, pending=waiting, empty=annotator.hint())
+        panel.whole.show_record(annotator.current_whole(), pending=waiting)
         active = self.viewer.layers.selection.active
         key = next((k for k, b in annotator.bindings.items() if b.layer is active), "")
         panel.draw.show_mode(key, str(active.mode) if key else "")

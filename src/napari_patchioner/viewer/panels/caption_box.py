@@ -1,4 +1,4 @@
-"""What there is to say about a caption besides its text; knows no Qt."""
+"""A caption that can be read, judged and corrected, with the model's alternatives."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ if TYPE_CHECKING:
     from napari_patchioner.viewer.session.record import Record
 
 CONCEPTS = 3
-TELLING_WEIGHT = 0.05
+# Of concepts whose best weight is below this, the weights say nothing.
+SPREAD_WEIGHT = 0.05
 LEAST_SHARE = 0.01
+# Alternatives that are shown without scrolling
+SHOWN = 3
 
 
-def verdict_line(record: Record, waiting: str = "") -> str:
+def verdict_line(record: Record, pending: str = "") -> str:
     """Return who wrote a caption and how far to trust it, in a few words."""
-    line = _authorship(record, waiting)
+    line = _authorship(record, pending)
     states = ["accepted"] * record.reviewed + ["locked"] * record.locked
     if not states:
         return line
     return ", ".join([line, *states]) if line else ", ".join(states).capitalize()
 
 
-def _authorship(record: Record, waiting: str) -> str:
+def _authorship(record: Record, pending: str) -> str:
     if record.problem and not record.caption:
         return record.problem[:1].upper() + record.problem[1:]
     if not record.caption:
-        return waiting if record.owed else ""
+        return pending if record.owed else ""
     if record.source == "edited":
         return "Edited by you"
     if record.source != "model":
@@ -52,12 +55,12 @@ def _authorship(record: Record, waiting: str) -> str:
 
 
 def provenance(record: Record | None) -> str:
-    """Return which model had a hand in a caption, and what it could not do, for a tool tip."""
+    """Return which model had a part in a caption, and what it could not do, for a tool tip."""
     if record is None:
         return ""
     draft = {"model": "Written by", "edited": "Edited from a draft by"}.get(record.source)
     written = f"{draft} the model {record.model}." if draft and record.model else ""
-    problem = getattr(record.details, "problem", None) or ""
+    problem = (record.details.problem if record.details else None) or ""
     return "\n".join(part for part in (written, problem) if part) or "Who wrote the caption."
 
 
@@ -69,27 +72,16 @@ def concepts_line(record: Record) -> str:
     concepts = record.details.concepts[:CONCEPTS] if record.details else ()
     if not concepts:
         return ""
-    telling = concepts[0][1] >= TELLING_WEIGHT
-    names = [f"{name} {_share(weight)}" if telling else name for name, weight in concepts]
-    return " · ".join(names)
+    if concepts[0][1] < SPREAD_WEIGHT:
+        return " · ".join(name for name, _ in concepts)
+    shares = (f"{w:.0%}" if w >= LEAST_SHARE else f"<{LEAST_SHARE:.0%}" for _, w in concepts)
+    return " · ".join(f"{name} {share}" for (name, _), share in zip(concepts, shares, strict=True))
 
 
-def _share(weight: float) -> str:
-    return f"{weight:.0%}" if weight >= LEAST_SHARE else f"<{LEAST_SHARE:.0%}"
+class Wordings(QListWidget):  # type: ignore[misc]
+    """The model's alternatives, one line each; `picked` gives the index, counted from 0.
 
-
-SHOWN = 3
-
-
-class Wordings(QListWidget):
-    """One line per wording; `picked` tells its place, counted from 0.
-
-    Parameters
-    ----------
-    compact : bool
-        Take no room where there is none to pick.
-    parent : QWidget, optional
-        As for any widget.
+    `compact` takes no room where there is none to pick.
     """
 
     picked = Signal(int)
@@ -105,36 +97,33 @@ class Wordings(QListWidget):
         self.setAccessibleName("Other wordings")
         self.setToolTip("Other wordings of the model: click one to take it (keys Ctrl+1, Ctrl+2…).")
         self._fit(SHOWN)
-        self.itemClicked.connect(self._on_clicked)
+        self.itemClicked.connect(lambda item: self.picked.emit(self.row(item)))
 
     def texts(self) -> list[str]:
-        """Return the wordings in their order."""
+        """Return the alternatives in their order."""
         return list(self._texts)
 
     def show_record(self, record: Record | None) -> None:
-        """List the other wordings of a caption."""
+        """List the alternatives of a caption."""
         details = record.details if record else None
         texts = list(details.alternatives) if details else []
         if texts != self._texts:
             self._texts = texts
             self.clear()
-            for place, text in enumerate(texts, start=1):
-                item = QListWidgetItem(f"{place}  {text}", self)
-                item.setToolTip(f"{text}\nClick to take it (key Ctrl+{place}).")
+            for number, text in enumerate(texts, start=1):
+                item = QListWidgetItem(f"{number}  {text}", self)
+                item.setToolTip(f"{text}\nClick to take it (key Ctrl+{number}).")
             if self._compact:
                 self._fit(min(max(len(texts), 1), SHOWN))
         self.setEnabled(bool(texts))
         self.setVisible(bool(texts) or not self._compact)
 
     def _fit(self, lines: int) -> None:
-        """Be as high as so many wordings."""
+        """Be as high as so many alternatives."""
         self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 4) + 6)
 
-    def _on_clicked(self, item: QListWidgetItem) -> None:
-        self.picked.emit(self.row(item))
 
-
-class CaptionBox(QWidget):
+class CaptionBox(QWidget):  # type: ignore[misc]
     """An editor for one caption, with what the model thought of it.
 
     Parameters
@@ -188,17 +177,11 @@ class CaptionBox(QWidget):
             layout.addWidget(widget)
         self.show_record(None)
 
-    def show_record(self, record: Record | None, *, waiting: str = "", empty: str = "") -> None:
+    def show_record(self, record: Record | None, *, pending: str = "", empty: str = "") -> None:
         """Show a caption, or that there is none.
 
-        Parameters
-        ----------
-        record : Record, optional
-            The caption.
-        waiting : str
-            Why a caption that is wanted is not there yet.
-        empty : str
-            What to show where there is no record, instead of the usual.
+        `pending` says why a caption that is wanted has not come yet; `empty` stands where there is
+        no record, instead of the usual.
         """
         uid = record.uid if record else ""
         text = record.caption if record else ""
@@ -209,7 +192,7 @@ class CaptionBox(QWidget):
         self._uid = uid
         self.editor.setEnabled(record is not None)
         self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
-        self.verdict.setText(verdict_line(record, waiting) if record else "")
+        self.verdict.setText(verdict_line(record, pending) if record else "")
         concepts = concepts_line(record) if record else ""
         below = [concepts] if self._compact and concepts else []
         self.verdict.setToolTip("\n".join([*below, provenance(record)]))
@@ -225,15 +208,15 @@ class CaptionBox(QWidget):
             self.editor.clearFocus()
             self.left.emit()
             return True
-        return super().eventFilter(watched, event)
+        return bool(super().eventFilter(watched, event))
 
     def _on_text(self) -> None:
         if self._uid:
             self.edited.emit(self._uid, self.editor.toPlainText())
 
-    def _on_picked(self, place: int) -> None:
+    def _on_picked(self, index: int) -> None:
         if self._uid:
-            self.picked.emit(self._uid, place)
+            self.picked.emit(self._uid, index)
 
 
 def _line(parent: QWidget, tip: str) -> QLabel:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FloatSpinBox,
+    LineEdit,
+    SpinBox,
+)
 from qtpy.QtCore import Qt
 
 from napari_patchioner.viewer.layers.captions import CROWD, LINES, TEMPLATE
@@ -27,8 +34,8 @@ LENGTHS = {
     "phrase": "phrase",
     "sentence": "sentence",
 }
-# What is not asked for unless somebody chose it, so that any captioner can be asked.
-_WISHES = {
+# Options that are left out unless somebody chose another value, so that any captioner can be asked.
+_DEFAULTS = {
     "length": None,
     "temperature": None,
     "repetition": None,
@@ -37,17 +44,13 @@ _WISHES = {
     "union": False,
     "zoom": False,
 }
-_OWN = "model's own"
+_MODELS_OWN = "model's own"
 
 
-def image_form(images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]]) -> ComboBox:
-    """Return the question which image.
-
-    Parameters
-    ----------
-    images : callable
-        Returns the image layers by name; asked whenever the choices are reset.
-    """
+def image_form(
+    images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]],
+) -> ComboBox:
+    """Return the question which image; `images` returns the layers by name at every reset."""
     image = ComboBox(name="image", label="Image", choices=images, nullable=False)
     name_image(image)
     # Names of layers are as long as those of files.
@@ -61,11 +64,11 @@ def name_image(image: ComboBox) -> None:
     tip = "The image layer to caption; of a stack, the plane on display."
     box = image.native
     image.tooltip = "\n".join(filter(None, (box.currentText(), tip)))
-    for place in range(box.count()):
-        box.setItemData(place, box.itemText(place), Qt.ItemDataRole.ToolTipRole)
+    for index in range(box.count()):
+        box.setItemData(index, box.itemText(index), Qt.ItemDataRole.ToolTipRole)
 
 
-def options_form() -> Container:
+def options_form() -> Container[Any]:
     """Return the form for how captions are written."""
     length = ComboBox(name="length", label="Length", choices=list(LENGTHS))
     length.tooltip = "A label names the thing, a phrase describes it, a sentence tells of it."
@@ -86,12 +89,6 @@ def options_form() -> Container:
         "Of large images, which are looked at in tiles: what is smaller than a patch of their\n"
         "finest tiles is looked at once more, enlarged. A caption made so says so in its details."
     )
-    widgets = [length, must, never, pooling, union, zoom, *_numbers()]
-    return _compact(Container(widgets=widgets, labels=True))
-
-
-def _numbers() -> list[Any]:
-    """Return the questions that are answered by a number."""
     beams = SpinBox(name="beams", label="Beams", value=4, min=1, max=16)
     beams.tooltip = "Sentences followed at once: more is slower and a little better."
     alternatives = SpinBox(name="alternatives", label="Wordings", value=3, min=0, max=9)
@@ -105,29 +102,30 @@ def _numbers() -> list[Any]:
     )
     repeat = SpinBox(name="repetition", label="No repeats", value=0, min=0, max=9)
     repeat.tooltip = "No sequence of so many words or pieces comes twice; 0 is as the model likes."
-    for widget in (longest, heat, repeat):
-        widget.native.setSpecialValueText(_OWN)
-    return [beams, alternatives, longest, heat, repeat]
+    for number in (longest, heat, repeat):
+        number.native.setSpecialValueText(_MODELS_OWN)
+    widgets = [length, must, never, pooling, union, zoom]
+    return _compact([*widgets, beams, alternatives, longest, heat, repeat])
 
 
-def options(form: Container) -> dict[str, Any]:
+def options(form: Container[Any]) -> dict[str, Any]:
     """Return the options as `Captioner.caption` takes them."""
-    given = {
-        "pooling": POOLINGS[form["pooling"].value],
-        "beams": form["beams"].value,
-        "alternatives": form["alternatives"].value,
-        "max_tokens": form["max_tokens"].value or None,
+    values = {widget.name: widget.value for widget in form}
+    chosen = {
+        "length": LENGTHS[values["length"]],
+        "temperature": values["temperature"] or None,
+        "repetition": values["repetition"] or None,
+        "must": words(values["must"]),
+        "never": words(values["never"]),
+        "union": values["union"],
+        "zoom": values["zoom"],
     }
-    wishes = {
-        "length": LENGTHS[form["length"].value],
-        "temperature": form["temperature"].value or None,
-        "repetition": form["repetition"].value or None,
-        "must": words(form["must"].value),
-        "never": words(form["never"].value),
-        "union": form["union"].value,
-        "zoom": form["zoom"].value,
-    }
-    return given | {name: wish for name, wish in wishes.items() if wish != _WISHES[name]}
+    return {
+        "pooling": POOLINGS[values["pooling"]],
+        "beams": values["beams"],
+        "alternatives": values["alternatives"],
+        "max_tokens": values["max_tokens"] or None,
+    } | {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -140,7 +138,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
-def canvas_form() -> Container:
+def canvas_form() -> Container[Any]:
     """Return the form for how captions are drawn on the image."""
     visible = CheckBox(name="visible", text="Captions on the image", value=True)
     visible.tooltip = "Show the captions beside their shapes (key H)."
@@ -153,7 +151,7 @@ def canvas_form() -> Container:
     lines.tooltip = "Longer captions are cut with …; the list shows them whole."
     crowd = SpinBox(name="crowd", label="Shapes", value=CROWD, min=0, max=5000)
     crowd.tooltip = "With more shapes than these, captions are not drawn: it would be slow."
-    return _compact(Container(widgets=[visible, template, lines, crowd], labels=True))
+    return _compact([visible, template, lines, crowd])
 
 
 def _narrow(choice: ComboBox) -> None:
@@ -163,9 +161,10 @@ def _narrow(choice: ComboBox) -> None:
     box.setMinimumContentsLength(10)
 
 
-def _compact(form: Container) -> Container:
-    """Leave out the margins, and let no long choice make the dock wider."""
-    for widget in form:
+def _compact(widgets: list[Any]) -> Container[Any]:
+    """Return a form without margins, in which no long choice makes the dock wider."""
+    form = Container(widgets=widgets, labels=True)
+    for widget in widgets:
         if isinstance(widget, ComboBox):
             _narrow(widget)
     form.native.layout().setContentsMargins(0, 0, 0, 0)

@@ -1,6 +1,6 @@
-"""Keys on our layers; none of them means anything to napari 0.9 there.
+"""Keys on our layers, none of which means anything to napari 0.9 on them, and the help on keys.
 
-napari has given 1 to 7 to the modes of Shapes, so other wordings are picked with Control held; in
+napari has given 1 to 7 to the modes of Shapes, so alternatives are picked with Control held; in
 the list of regions, which napari's keys do not reach, the digits do it alone.
 """
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Key(NamedTuple):
-    """A key, the deed it does, what that deed is given, and what it is for."""
+    """A key, the name of its action, what it is for, and the arguments of the action."""
 
     key: str
-    deed: str
+    action: str
     purpose: str
-    given: tuple[object, ...] = ()
+    arguments: tuple[object, ...] = ()
 
 
 KEYS = (
@@ -79,12 +79,15 @@ IN_THE_LIST = (
     ("Delete", "Delete the selected shapes"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
 )
+# Names of the package's links, the guide first
+_LINKS = ("Documentation", "Homepage", "Repository", "Source")
 
 
-def bind_keys(layer: napari.layers.Layer, deeds: object) -> None:
+def bind_keys(layer: napari.layers.Layer, actions: object) -> None:
     """Let the keys of a layer do what the dock's buttons do."""
     for key in KEYS:
-        layer.bind_key(key.key, key_callback(getattr(deeds, key.deed), *key.given), overwrite=True)
+        action = key_callback(getattr(actions, key.action), *key.arguments)
+        layer.bind_key(key.key, action, overwrite=True)
 
 
 def free_keys(layer: napari.layers.Layer) -> None:
@@ -93,7 +96,7 @@ def free_keys(layer: napari.layers.Layer) -> None:
         layer.bind_key(key.key, None, overwrite=True)
 
 
-def key_callback(action: Callable[..., object], *given: object) -> Callable[[object], None]:
+def key_callback(action: Callable[..., object], *arguments: object) -> Callable[[object], None]:
     """Return what napari may bind to a key: a true function, which is what it asks names of.
 
     One bound key without a ``__name__``, a `functools.partial` for one, and every key of the
@@ -101,15 +104,12 @@ def key_callback(action: Callable[..., object], *given: object) -> Callable[[obj
     """
 
     def press(_layer_or_viewer: object) -> None:
-        action(*given)
+        action(*arguments)
 
     return press
 
 
-_TITLES = ("Documentation", "Homepage", "Repository", "Source")
-
-
-class HelpButton(QPushButton):
+class HelpButton(QPushButton):  # type: ignore[misc]
     """Opens the table of keys; the window beside it can stay open."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -132,7 +132,7 @@ class HelpButton(QPushButton):
 def help_text() -> str:
     """Return the help as rich text."""
     parts = [
-        _table("With the canvas", _lines()),
+        _table("With the canvas", canvas_keys()),
         _table("While inspecting", INSPECTING),
         _table("With the list of regions", IN_THE_LIST),
         _table("With a folder of images", IN_THE_FOLDER),
@@ -144,11 +144,12 @@ def help_text() -> str:
     return "".join(parts)
 
 
-def _lines() -> list[tuple[str, str]]:
-    """Return the keys with their purposes; those of one purpose share a line."""
+def canvas_keys() -> list[tuple[str, str]]:
+    """Return the keys, as keyboards name them, with their purposes; a line for each purpose."""
     lines: dict[str, list[str]] = {}
     for key in KEYS:
-        lines.setdefault(key.purpose, []).append(_name(key.key))
+        name = key.key.replace("Control-", "Ctrl+").replace("Shift-", "Shift+")
+        lines.setdefault(key.purpose, []).append(name)
     return [
         (names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", purpose)
         for purpose, names in lines.items()
@@ -156,10 +157,10 @@ def _lines() -> list[tuple[str, str]]:
 
 
 def documentation() -> str:
-    """Return where the guide is, as the package itself says; empty where it does not."""
+    """Return the address of the guide, as the package itself says; empty where it does not."""
     lines = metadata("napari-patchioner").get_all("Project-URL") or []
-    places = dict(line.split(", ", 1) for line in lines if ", " in line)
-    return next((places[title] for title in _TITLES if title in places), "")
+    links = dict(line.split(", ", 1) for line in lines if ", " in line)
+    return next((links[title] for title in _LINKS if title in links), "")
 
 
 def _dialog(parent: QWidget) -> QDialog:
@@ -185,8 +186,3 @@ def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
         for key, what in rows
     )
     return f"<h4>{escape(title)}</h4><table>{cells}</table>"
-
-
-def _name(key: str) -> str:
-    """Write a key as it is printed on keyboards."""
-    return key.replace("Control-", "Ctrl+").replace("Shift-", "Shift+")

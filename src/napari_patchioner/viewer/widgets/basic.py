@@ -1,9 +1,8 @@
-"""A text of several lines that fits into any width."""
+"""Small widgets of one purpose each: buttons, long texts, and a wheel that only scrolls."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
@@ -18,21 +17,26 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
-# A place where a line may be broken, which nobody sees.
+# A position where a line may be broken, which nobody sees.
 _BREAK = "\u200b"
 _LONG, _PIECE = 16, 8
+# What a wheel would change.
+_KINDS = (QComboBox, QAbstractSpinBox, QAbstractSlider)
 
 
-class Sentence(QLabel):
-    """Breaks names that are longer than a line, where a label would grow as wide as they are.
+def button(title: str, tip: str, *, checkable: bool = False) -> QPushButton:
+    """Return a button that does not take the keyboard away from the canvas."""
+    made = QPushButton(title)
+    made.setToolTip(tip)
+    made.setCheckable(checkable)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return made
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
+
+class Sentence(QLabel):  # type: ignore[misc]
+    """A text of several lines that fits into any width.
+
+    Names that are longer than a line are broken, where a label would grow as wide as they are.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -48,7 +52,7 @@ class Sentence(QLabel):
 
     def text(self) -> str:
         """Return the text as it was given."""
-        return super().text().replace(_BREAK, "")
+        return str(super().text()).replace(_BREAK, "")
 
 
 def narrow(label: QLabel) -> None:
@@ -58,41 +62,14 @@ def narrow(label: QLabel) -> None:
 
 def _broken(word: re.Match[str]) -> str:
     text = word.group()
-    return _BREAK.join(text[place : place + _PIECE] for place in range(0, len(text), _PIECE))
+    return _BREAK.join(text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
 
 
-def button(title: str, tip: str, *, checkable: bool = False) -> QPushButton:
-    """Return a button.
-
-    Parameters
-    ----------
-    title : str
-        What it says.
-    tip : str
-        What it does, and the key that does the same.
-    checkable : bool
-        Whether it stays pressed.
-    """
-    made = QPushButton(title)
-    made.setToolTip(tip)
-    made.setCheckable(checkable)
-    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    return made
-
-
-# What a wheel would change.
-_KINDS = (QComboBox, QAbstractSpinBox, QAbstractSlider)
-
-
-class WheelGuard(QObject):
+class WheelGuard(QObject):  # type: ignore[misc]
     """Keeps the wheel from all lists, numbers and sliders in a widget that do not have the focus.
 
-    Nor does it give them the focus; what is around them scrolls instead.
-
-    Parameters
-    ----------
-    root : QWidget
-        The widget; what it comes to hold later is looked after, too.
+    Nor does it give them the focus; what is around them scrolls instead. What the widget `root`
+    comes to hold later is guarded, too.
     """
 
     def __init__(self, root: QWidget) -> None:
@@ -100,40 +77,36 @@ class WheelGuard(QObject):
         self._root = root
         self._known: set[QWidget] = set()
         root.installEventFilter(self)
-        self._look()
+        self._guard_new()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Hand the wheel on to what is around."""
+        """Pass the wheel on to what is around."""
         kind = event.type()
         if watched is self._root:
             if kind in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
-                self._look()
+                self._guard_new()
         elif kind == QEvent.Type.Wheel and not watched.hasFocus():
-            self._hand_on(watched, event)
+            around = watched.parentWidget()
+            while around is not None and not isinstance(around, QAbstractScrollArea):
+                around = around.parentWidget()
+            if around is None:
+                event.ignore()
+            else:
+                QApplication.sendEvent(around.viewport(), event.clone())
+                event.accept()
             return True
         return False
 
-    def _hand_on(self, widget: QWidget, event: QEvent) -> None:
-        """Scroll the innermost area that a widget lies in, if there is one."""
-        around = widget.parentWidget()
-        while around is not None and not isinstance(around, QAbstractScrollArea):
-            around = around.parentWidget()
-        if around is None:
-            event.ignore()
-        else:
-            QApplication.sendEvent(around.viewport(), event.clone())
-            event.accept()
-
-    def _look(self) -> None:
-        """Look after what is new."""
-        found = {
+    def _guard_new(self) -> None:
+        """Guard widgets that have been added."""
+        widgets = {
             widget
             for kind in _KINDS
             for widget in self._root.findChildren(kind)
             if not isinstance(widget, QScrollBar)
         }
-        for widget in found - self._known:
+        for widget in widgets - self._known:
             if widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
                 widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             widget.installEventFilter(self)
-        self._known = found
+        self._known = widgets

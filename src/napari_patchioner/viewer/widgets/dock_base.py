@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QKeyEvent, QKeySequence
+from qtpy.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea
 
 from .basic import WheelGuard
 
 
-class DockBase(QScrollArea):
+class DockBase(QScrollArea):  # type: ignore[misc]
     """Scrolls up and down only; calls `shut_down` when its dock or its window is closed."""
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class DockBase(QScrollArea):
             if self._docked and self.parent() is None:
                 self.shut_down()
             self._docked = self.parent() is not None
-        return super().event(event)
+        return bool(super().event(event))
 
-    def showEvent(self, event: QEvent) -> None:
+    def showEvent(self, event: QShowEvent) -> None:
         """Watch for the end of the window, and be wide enough to scroll only up and down."""
         self.window().installEventFilter(self)
         if self._guard is None:
@@ -55,7 +55,7 @@ class DockBase(QScrollArea):
         self._widen()
         super().showEvent(event)
 
-    def resizeEvent(self, event: QEvent) -> None:
+    def resizeEvent(self, event: QResizeEvent) -> None:
         """Stay wide enough once the bar is there."""
         super().resizeEvent(event)
         self._widen()
@@ -78,9 +78,9 @@ class DockBase(QScrollArea):
             return True
         if event.type() == QEvent.Type.DeferredDelete and watched is not self:
             self.shut_down()
-        return super().eventFilter(watched, event)
+        return bool(super().eventFilter(watched, event))
 
-    def closeEvent(self, event: QEvent) -> None:
+    def closeEvent(self, event: QCloseEvent) -> None:
         """Stop when it stands alone and is closed."""
         self.shut_down()
         super().closeEvent(event)

@@ -1,9 +1,9 @@
-"""Start, Cancel, and how far the reading has come."""
+"""Start, Cancel, and how far a piece of work has come."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
@@ -11,16 +11,21 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 if TYPE_CHECKING:
     from napari.utils.progress import progress
 
-    from napari_patchioner.viewer.reading.worker import Progress
-
 POLL_MS = 80
 ACTIVITY_STEP = 10
 
 
-class ProgressRow(QWidget):
+class Followed(Protocol):
+    """How far a worker has come, as it notes it down itself."""
+
+    fraction: float
+    message: str
+
+
+class ProgressRow(QWidget):  # type: ignore[misc]
     """A button that starts and cancels, and a bar beside it; napari's activity dock follows.
 
-    The worker only writes down how far it is. Looking at that from a timer keeps the worker
+    The worker only notes down how far it is. Reading that from a timer keeps the worker
     away from Qt, and a fast worker from flooding the window with events.
     """
 
@@ -34,7 +39,7 @@ class ProgressRow(QWidget):
         self.button.clicked.connect(self._on_clicked)
         self.bar = QProgressBar(self)
         self.bar.setRange(0, 100)
-        self._progress: Progress | None = None
+        self._progress: Followed | None = None
         self._activity: progress | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
@@ -45,11 +50,13 @@ class ProgressRow(QWidget):
         layout.addWidget(self.bar, 1)
         self.follow(None)
 
-    def follow(self, source: Progress | None) -> None:
-        """Show this progress from now on; None where nothing is being read."""
+    def follow(self, source: Followed | None) -> None:
+        """Show this progress from now on; None where nothing is going on."""
         if source is self._progress and source is not None:
             return
-        self._close_activity()
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
         self._progress = source
         self.button.setText("Start" if source is None else "Cancel")
         self.button.setToolTip(
@@ -81,18 +88,13 @@ class ProgressRow(QWidget):
         value = round(100 * self._progress.fraction)
         self.bar.setValue(value)
         self.bar.setToolTip(message)
-        room = self.bar.width() - 8
+        width = self.bar.width() - 8
         self.bar.setFormat(
-            self.bar.fontMetrics().elidedText(message, Qt.TextElideMode.ElideRight, room)
+            self.bar.fontMetrics().elidedText(message, Qt.TextElideMode.ElideRight, width)
         )
-        # napari's own bar works off all events at every change, so it is told of few.
+        # napari's own bar works off all events at every change, so it is updated seldom.
         if activity is not None and value >= activity.n + ACTIVITY_STEP:
             activity.update(value - activity.n)
-
-    def _close_activity(self) -> None:
-        if self._activity is not None:
-            self._activity.close()
-            self._activity = None
 
     def _on_clicked(self) -> None:
         (self.start if self._progress is None else self.cancel).emit()
