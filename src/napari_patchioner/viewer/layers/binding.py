@@ -22,23 +22,7 @@ if TYPE_CHECKING:
 
 
 class TableBinding:
-    """Shows the session what happens on a layer, and writes its captions into the table.
-
-    Parameters
-    ----------
-    layer : napari.layers.Shapes or Points
-        The layer to follow. If it is of other people's making, as its key says, drawing on it is
-        no step; only its captions are ours.
-    image : napari.layers.Image
-        The image it lies on.
-    key : str
-        Name of the layer in the session.
-    session : Session
-        What to keep in step.
-    changed : callable
-        Called after something happened that may need captions; it should wait a little before
-        it acts, since napari announces a drawing before it has finished it.
-    """
+    """Shows the session what happens on a layer, and writes its captions into the table."""
 
     def __init__(
         self,
@@ -135,8 +119,6 @@ class LayerBinding(TableBinding):
 
     Parameters
     ----------
-    layer, image, key, session, changed
-        As for `TableBinding`.
     revive : bool
         The session already knows the shapes of the layer, which is new and empty.
     """

@@ -216,21 +216,6 @@ class LabelsBinding(QObject):
 
     Labels are read in a worker, plane by plane as planes are displayed, and again after painting;
     only those whose pixels have changed are captioned anew.
-
-    Parameters
-    ----------
-    layer : napari.layers.Labels
-        The layer to follow; its features table gets our columns.
-    image : napari.layers.Image
-        What the labels lie on.
-    key : str
-        Name of the layer in the session.
-    session : Session
-        What to keep in step.
-    changed : callable
-        Called after something happened that may need captions.
-    viewer : napari.Viewer
-        Which plane is displayed.
     """
 
     dragging = False

@@ -105,19 +105,6 @@ class Overlays:
         Whether the patches of what is selected, or else under the cursor, are wanted.
     inspected : Region, optional
         What lies under the cursor.
-
-    Parameters
-    ----------
-    image : napari.layers.Image
-        What is drawn over.
-    reader : Reader
-        The grids.
-    session : Session
-        The regions.
-    current : callable
-        Returns the record that is selected, or None.
-    options : mapping
-        How captions are written; its ``pooling`` and ``union`` are heeded.
     """
 
     def __init__(

@@ -24,17 +24,6 @@ class SharedSelection:
 
     Holding Shift adds to the selection, as napari has it within one layer.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer of the layers.
-    bindings : callable
-        Returns the bound layers.
-    changed : callable
-        Called when the selection has changed.
-    shift : callable
-        Whether Shift is held.
-
     Attributes
     ----------
     pressed : callable

@@ -68,19 +68,6 @@ class Sources(QObject):
     ----------
     following : dict
         Sources by layer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the layers are.
-    image : napari.layers.Image
-        What they lie on.
-    session : Session
-        What they are kept in step with.
-    changed : callable
-        Called when there may be something to caption.
-    parent : QObject, optional
-        The annotator.
     """
 
     def __init__(
@@ -116,22 +103,7 @@ class Sources(QObject):
         return next((source for source in sources if source.key == POINTS), None)
 
     def follow(self, layer: napari.layers.Layer, *, own: bool = False, key: str = "") -> Source:
-        """Caption what lies on a layer, and what will.
-
-        Parameters
-        ----------
-        layer : napari.layers.Layer
-            Shapes, points or labels.
-        own : bool
-            It is the image's own points layer: what is put on it is a step, and comes back.
-        key : str
-            What the session called the layer before it was deleted.
-
-        Raises
-        ------
-        RegionError
-            If it is a layer of another kind, or has other axes than the image.
-        """
+        """Caption what lies on a layer, and what will."""
         from napari.layers import Labels, Points, Shapes
 
         from .binding import LayerBinding, PointsBinding

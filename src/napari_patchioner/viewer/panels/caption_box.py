@@ -124,19 +124,7 @@ class Wordings(QListWidget):  # type: ignore[misc]
 
 
 class CaptionBox(QWidget):  # type: ignore[misc]
-    """An editor for one caption, with what the model thought of it.
-
-    Parameters
-    ----------
-    empty : str
-        What to show while there is nothing to edit.
-    lines : int
-        Height of the editor.
-    compact : bool
-        Take no room for what there is nothing to say about.
-    parent : QWidget, optional
-        As for any widget.
-    """
+    """An editor for one caption, with what the model thought of it."""
 
     edited = Signal(str, str)
     picked = Signal(str, int)

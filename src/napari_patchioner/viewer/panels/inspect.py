@@ -199,19 +199,7 @@ class InspectedImage(Protocol):
 
 
 class InspectPanel(QObject):  # type: ignore[misc]
-    """Keeps the switches of an `InspectBar` and the chosen image in step.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Gets the keys for the brush while inspecting.
-    bar : InspectBar
-        The switches.
-    current : callable
-        Returns the chosen image, or None.
-    parent : QObject, optional
-        The dock.
-    """
+    """Keeps the switches of an `InspectBar` and the chosen image in step."""
 
     def __init__(
         self,

@@ -65,20 +65,8 @@ class Inspector(QObject):  # type: ignore[misc]
 
     Parameters
     ----------
-    viewer : napari.Viewer
-        Whose cursor is followed.
-    image : napari.layers.Image
-        The inspected image.
-    reader : Reader
-        The grids.
-    scribe : Scribe
-        Whose options are used, with fewer beams and a shorter caption.
-    library : Library
-        Where models come from.
     keep : callable
         Takes a shape type and its vertices in image pixels when the person wants to keep a spot.
-    parent : QObject, optional
-        Whoever shows the captions.
     """
 
     moved = Signal()

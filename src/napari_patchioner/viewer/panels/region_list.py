@@ -367,17 +367,6 @@ class RegionListDock(QObject):  # type: ignore[misc]
     """Docks the list of regions in the window, and keeps it in step with the image at hand.
 
     The list is made on first use; closing its dock keeps it for the next time.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Whose window it is docked in.
-    actions : Actions
-        What is done with the regions.
-    current : callable
-        Returns the image at hand, or None.
-    parent : QObject, optional
-        The dock.
     """
 
     changed = Signal()

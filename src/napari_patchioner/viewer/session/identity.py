@@ -39,8 +39,6 @@ def identify(
         The shapes as they are now.
     rows : sequence of str
         The uid in each row of the features table; may be longer or shorter than the shapes.
-    taken : collection of str
-        Uids that live elsewhere.
     shuffled : bool
         The rows are known not to follow the shapes.
     """

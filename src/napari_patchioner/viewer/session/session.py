@@ -281,14 +281,8 @@ class Session:
 
         Parameters
         ----------
-        layer : str
-            Key of the layer.
         shapes, rows : sequence
             Its finished shapes and the rows of its features table, which may not match.
-        replaced : bool
-            Shapes were changed in place, so that a new count means rows have shifted.
-        quiet : bool
-            What is new is no step of a person's.
         foreign : bool
             The shapes are not ours to bring back, so that to draw them is no step.
         """
