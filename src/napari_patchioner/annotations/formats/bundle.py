@@ -128,13 +128,7 @@ def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
 
 
 def read_zip(name: str, data: bytes, wanted: Callable[[str], bool]) -> dict[int, tuple[str, bytes]]:
-    """Return the wanted members of a zip by their numbers in it, which may share a name.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole zip.
-    """
+    """Return the wanted members of a zip by their numbers in it, which may share a name."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             numbers = {id(item): number for number, item in enumerate(archive.infolist())}
@@ -201,13 +195,7 @@ def _check_inside(name: str, member: str) -> None:
 
 
 def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a zip (whole or not at all) or a folder (each file whole or not at all).
-
-    Parameters
-    ----------
-    files : mapping of str to bytes
-        By name within, parts separated by ``/``.
-    """
+    """Write files into a zip (whole or not at all) or a folder (each file whole or not at all)."""
     if is_zip(path):
         write_bytes(path, zipped(files))
         return
@@ -255,10 +243,7 @@ class ZipMember:
 def split_zip(data: bytes) -> tuple[list[ZipMember], bytes] | None:
     """Return the members of a zip, in the order of its directory, and its comment.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole zip.
+    None where the zip is laid out in another way than members, directory, end.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -300,13 +285,7 @@ def join_zip(members: Sequence[ZipMember], comment: bytes = b"") -> bytes:
 
 
 def zip_member(name: str, data: bytes, like: ZipMember | None = None) -> ZipMember:
-    """Return a member for a zip.
-
-    Parameters
-    ----------
-    data : bytes
-        What it holds.
-    """
+    """Return a member for a zip; with ``like``, its rights, date and way of packing are kept."""
     info = zipfile.ZipInfo(name, _NO_TIME)
     info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
     if like is not None:

@@ -13,7 +13,7 @@ import json
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from napari_patchioner.images import read_preview
 from napari_patchioner.regions import Ellipse, Mask, Point, Region, Trace, WholeImage
 
 from .bundle import read_bundle
+from .entries import known_size, naming
 from .head import Format, Head
 from .json_arrays import parse_json
 from .xml import legal
@@ -53,10 +54,8 @@ def knows(head: Head) -> bool:
 class _Records(HTMLParser):
     """Finds the JSON in a report."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.text = ""
-        self._within = False
+    text = ""
+    _within = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note where the JSON begins."""
@@ -75,47 +74,26 @@ class _Records(HTMLParser):
 def read(path: Path) -> list[Annotation]:
     """Read the regions in a report."""
     path = Path(path)
-    data = read_bundle(path, lambda _: True)[path.name]
     finder = _Records()
-    finder.feed(data.decode("utf-8", "replace"))
+    finder.feed(read_bundle(path, lambda _: True)[path.name].decode("utf-8", "replace"))
     if not finder.text.strip():
         raise FormatError(f"{path.name}: is no report of regions")
     records = parse_json(finder.text, path.name)
+    damaged = "the regions in the report are damaged"
     if not isinstance(records, list):
-        raise FormatError(f"{path.name}: the regions in the report are damaged")
-    results = []
+        raise FormatError(f"{path.name}: {damaged}")
+    annotations = []
     for number, record in enumerate(records, start=1):
-        with leaving_out("region", f"{path.name}: region {number}"):
-            results.append(_annotation(record, f"{path.name}: region {number}"))
-    return results
-
-
-def _annotation(record: Any, where: str) -> Annotation:
-    """Return the region that a record in a report holds."""
-    try:
-        return annotation_from_texts(
-            {str(key): str(text) for key, text in record["region"].items()},
-            drawn=None,
-            image=str(record["image"]),
-            caption=None,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"{where}: the regions in the report are damaged") from error
-    except FormatError as error:
-        raise FormatError(f"{where}: {error}") from error
+        where = f"{path.name}: region {number}"
+        with leaving_out("region", where), naming(where, damaged):
+            texts = {str(key): str(text) for key, text in record["region"].items()}
+            image = str(record["image"])
+            annotations.append(annotation_from_texts(texts, drawn=None, image=image, caption=None))
+    return annotations
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write a report.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        Regions of any number of images, numbered in this order.
-    images : mapping of str to ImageInfo
-        The images by the name annotations give them. Where there is a path, the picture stands in
-        the report, at most 1,600 pixels wide and high.
-    """
+    """Write a report: regions numbered in this order, and pictures of images that have a path."""
     check_unique(annotations)
     own: dict[str, list[tuple[int, Annotation]]] = {}
     for number, annotation in enumerate(annotations, start=1):
@@ -124,7 +102,8 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         json.dumps({"image": item.image, "region": record_texts(item)}) for item in annotations
     ]
     sections = [_section(image, mine, images) for image, mine in own.items()]
-    counted = f"{_count(len(annotations), 'region')} in {_count(len(own), 'image')}"
+    counts = {"region": len(annotations), "image": len(own)}
+    counted = " in ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in counts.items())
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -150,10 +129,6 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     return ()
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
 def _safe(records: Sequence[str]) -> str:
     """Return JSON in which nothing can end the element it stands in."""
     text = "[" + ",\n".join(records) + "]"
@@ -163,7 +138,7 @@ def _safe(records: Sequence[str]) -> str:
 def _section(image: str, own: Sequence[tuple[int, Annotation]], images: Images) -> str:
     """Return the part of the page about one image."""
     info = images.get(image)
-    size = (info.height, info.width) if info else None
+    size = known_size(images, image)
     seen = picture(info.path) if info else None
     name = escape(legal(image_name(images, image))) or "Image"
     about = f"{size[1]:,} × {size[0]:,} pixels" if size else "size not known"
@@ -357,14 +332,8 @@ def _group(number: int, annotation: Annotation, frame: _Frame, unit: float) -> s
 def shapes_of(region: Region, frame: _Frame, unit: float) -> str:
     """Return the drawing of a region as SVG elements.
 
-    Parameters
-    ----------
-    region : Region
-        In ``(row, column)`` image pixels.
-    frame : tuple of float
-        Left, top, width and height of the picture, pixel corners at integers.
-    unit : float
-        Twice the radius of a dot.
+    The frame is left, top, width and height of the picture, pixel corners at integers; ``unit``
+    is twice the radius of a dot.
     """
     return "".join(_shape(part, frame, unit) for part in region.parts())
 

@@ -22,8 +22,9 @@ import re
 import unicodedata
 from base64 import b64decode, b64encode
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import numpy as np
@@ -46,7 +47,6 @@ from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
     CLASS,
-    METADATA,
     PART,
     Shape,
     gather_with_places,
@@ -88,6 +88,7 @@ from .bundle import (
     zip_names,
     zipped,
 )
+from .entries import Size, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
 from .roi_bytes import (
     Roi,
@@ -163,20 +164,16 @@ def _records(
     """Return the records of a file with the numbers of their members, and note sizes of images."""
     rois: dict[int, Roi] = {}
     for number, (name, data) in members.items():
-        with leaving_out("region", f"{file}: {name!r}"):
-            try:
-                rois[number] = decode_roi(data)
-            except FormatError as error:
-                raise FormatError(f"{file}: {name!r}: {error}") from error
+        where = f"{file}: {name!r}"
+        with leaving_out("region", where), naming(where):
+            rois[number] = decode_roi(data)
     shared = shared_names(_called(roi, members[number][0]) for number, roi in rois.items())
     shapes: dict[int, Shape] = {}
     for number, roi in rois.items():
         name = members[number][0]
-        with leaving_out("region", f"{file}: {name!r}"):
-            try:
-                shapes[number] = _shape(roi, name.removesuffix(".roi"), sizes, shared)
-            except FormatError as error:
-                raise FormatError(f"{file}: {name!r}: {error}") from error
+        where = f"{file}: {name!r}"
+        with leaving_out("region", where), naming(where):
+            shapes[number] = _shape(roi, name.removesuffix(".roi"), sizes, shared)
 
     def show(image: str, region: Region) -> Region | None:
         return shown(region, sizes.get(image))
@@ -198,7 +195,7 @@ def _is_as_written(
     if not all(ours in data for _, data in members.values()):
         return False
     try:
-        made = _rois_of([item for item, _ in records], lambda image: sizes.get(image), [])
+        made = _rois_of([record for record, _ in records], sizes.get, [])
     except FormatError:
         return False
     if is_zip(path):
@@ -227,6 +224,11 @@ def _with_rois(
 
 def _place(numbers: Iterable[int]) -> str:
     return " ".join(map(str, numbers))
+
+
+def _unread(annotation: Annotation) -> Annotation:
+    """Return a record without the ROIs it was read from."""
+    return without_metadata(annotation) if source_format(annotation) == _KIND else annotation
 
 
 def _rois_within(annotation: Annotation) -> list[tuple[str, bytes]]:
@@ -354,10 +356,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     path = Path(path)
     left_out: list[Annotation] = []
 
-    def size_of(image: str) -> Size:
-        info = images.get(image)
-        return (info.height, info.width) if info else None
-
+    size_of = partial(known_size, images)
     base = base_of(annotations, _KIND, path, bytes)
     if base is not None:
         again = _Again(path, base, size_of)
@@ -379,7 +378,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 
 def _rois_of(
     annotations: Sequence[Annotation],
-    size_of: Callable[[str], Size],
+    size_of: Callable[[str], Size | None],
     left_out: list[Annotation],
 ) -> dict[str, bytes]:
     """Return the files of records by their names, and note of which there are none."""
@@ -404,7 +403,9 @@ def _only(path: Path, files: Sequence[bytes]) -> bytes:
 class _Again:
     """A file that was read, with records put back into it."""
 
-    def __init__(self, path: Path, base: Base[bytes], size_of: Callable[[str], Size]) -> None:
+    def __init__(
+        self, path: Path, base: Base[bytes], size_of: Callable[[str], Size | None]
+    ) -> None:
         self.left_out: list[Annotation] = []
         self._path, self._in_place, self._size_of = path, base.in_place, size_of
         content = base.content or b""
@@ -552,7 +553,7 @@ class _Again:
         self, places: tuple[int, ...], item: Annotation
     ) -> dict[int, list[tuple[str, bytes | None]]]:
         """Return what takes the places of the ROIs of a record; nothing if it says the same."""
-        was, bare = self._was[places], _bare(item)
+        was, bare = self._was[places], _unread(item)
         if same_record(was, item) and was.image in ("", item.image):
             return {}
         rois = [decode_roi(self._members[number][1]) for number in places]
@@ -620,14 +621,6 @@ def _free_file(name: str, taken: Collection[str]) -> str:
     )
 
 
-def _bare(annotation: Annotation) -> Annotation:
-    """Return a record without the ROIs it was read from."""
-    if source_format(annotation) != _KIND:
-        return annotation
-    extra = {name: text for name, text in annotation.extra.items() if name != METADATA}
-    return replace(annotation, extra=extra)
-
-
 def _is_kept_name(called: str, was: Annotation, now: Annotation) -> bool:
     """Return whether a ROI is called as before: by a name that is no caption, or the same one."""
     name = now.extra.get(NAME, "")
@@ -689,13 +682,13 @@ def _others(path: Path) -> dict[str, bytes]:
 
 def _rois(
     annotation: Annotation,
-    size: Size,
+    size: Size | None,
     number: int,
     taken: Collection[str],
     names: Sequence[str] = (),
 ) -> list[Roi]:
     """Return the regions of interest of an annotation: one, or one per member of a set."""
-    annotation = _bare(annotation)
+    annotation = _unread(annotation)
     rois = [roi for part in annotation.region.parts() if (roi := roi_of(part, size)) is not None]
     texts = record_texts(annotation)
     results: list[Roi] = []
@@ -766,7 +759,7 @@ def _ascii(text: str) -> str:
     return plain if 2 * letters[0] >= letters[1] else ""
 
 
-def _properties(texts: Mapping[str, str], image: str, name: str, size: Size) -> str:
+def _properties(texts: Mapping[str, str], image: str, name: str, size: Size | None) -> str:
     """Return texts as the lines of properties that ImageJ keeps."""
     sides = f"{size[0]} {size[1]}" if size else ""
     about = dict(zip(_ABOUT, (image, name, sides), strict=True))
@@ -774,32 +767,32 @@ def _properties(texts: Mapping[str, str], image: str, name: str, size: Size) -> 
     return "".join(f"{key}: {_escaped(_IN_TEXT, text)}\n" for key, text in (about | lines).items())
 
 
-Size: TypeAlias = "tuple[int, int] | None"
 _NO_POINTS = np.zeros((0, 2))
 _MOST_POINTS = 65535
 _AREAS = (roi_bytes.POLYGON, roi_bytes.FREEHAND, roi_bytes.TRACED)
 _WAYS = (roi_bytes.POLYLINE, roi_bytes.FREELINE, roi_bytes.ANGLE)
 
 
-def roi_of(region: Region, size: Size) -> Roi | None:
+def roi_of(region: Region, size: Size | None) -> Roi | None:
     """Return the region of interest for a region that is no set; None where there is none."""
-    if isinstance(region, WholeImage):
-        return Roi(roi_bytes.RECTANGLE, np.array([[0, 0], size[::-1]], float)) if size else None
-    if isinstance(region, Box):
-        corners = np.sort([[region.top, region.left], [region.bottom, region.right]], axis=0)
-        return Roi(roi_bytes.RECTANGLE, to_xy(corners))
-    if isinstance(region, Ellipse):
-        return _ellipse(region)
-    if isinstance(region, Polygon):
-        return _polygon(to_xy(region.vertices))
-    if isinstance(region, Mask):
-        return Roi(roi_bytes.RECTANGLE, _NO_POINTS, tuple(map(to_xy, region.rings())))
-    if isinstance(region, Point):
-        return Roi(roi_bytes.POINT, np.array([[region.column, region.row]]))
-    if isinstance(region, Trace) and len(region.points):
-        points = np.asarray(region.points, float)[:, ::-1]
-        many = region.connected and len(points) > 1
-        return Roi(roi_bytes.POLYLINE if many else roi_bytes.POINT, points)
+    match region:
+        case WholeImage():
+            corners = np.array([[0, 0], size[::-1]], float) if size else None
+            return None if corners is None else Roi(roi_bytes.RECTANGLE, corners)
+        case Box():
+            return Roi(roi_bytes.RECTANGLE, corners_xy(region))
+        case Ellipse():
+            return _ellipse(region)
+        case Polygon():
+            return _polygon(to_xy(region.vertices))
+        case Mask():
+            return Roi(roi_bytes.RECTANGLE, _NO_POINTS, tuple(map(to_xy, region.rings())))
+        case Point():
+            return Roi(roi_bytes.POINT, region.coords()[:, ::-1])
+        case Trace() if len(region.points):
+            points = np.asarray(region.points, float)[:, ::-1]
+            many = region.connected and len(points) > 1
+            return Roi(roi_bytes.POLYLINE if many else roi_bytes.POINT, points)
     return None
 
 
@@ -890,7 +883,7 @@ def _composite(roi: Roi) -> Region:
     return parts[0] if len(parts) == 1 else RegionSet(parts, union=True)
 
 
-def shown(region: Region, size: Size) -> Region | None:
+def shown(region: Region, size: Size | None) -> Region | None:
     """Return what a region of interest shows for a region that is no set, in single precision."""
     roi = roi_of(region, size)
     return None if roi is None else region_of(roi_bytes.decode_roi(roi_bytes.encode_roi(roi)))

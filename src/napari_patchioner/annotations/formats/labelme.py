@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 import io
 import math
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,7 @@ from PIL import Image
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.metadata import (
+    OURS,
     Base,
     base_of,
     is_deleted,
@@ -35,10 +37,11 @@ from napari_patchioner.annotations.metadata import (
 from napari_patchioner.annotations.notes import leaving_out
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
-    METADATA,
+    CLASS,
     PART,
     Shape,
     annotation_from_texts,
+    as_one,
     class_of,
     gather,
     record_texts,
@@ -71,42 +74,38 @@ from napari_patchioner.regions import (
 )
 
 from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
+from .entries import Size, by_image, known_entries, known_size, naming, with_ours, without_metadata
 from .head import Format, Head
-from .json_arrays import as_texts, json_as_read, parse_file, parse_json, to_json
+from .json_arrays import as_texts, dict_in, json_as_read, parse_file, parse_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_patchioner.annotations.record import Annotation
 
 
-_OURS = "napari_patchioner"
 _PICTURE = {"imagePath", "imageData", "imageHeight"}
 _KIND = "labelme"
 _VERSION = "5.5.0"
-_OUR_FIELDS = ("version", "flags", "imagePath", "imageData", "imageHeight", "imageWidth", _OURS)
-_SHAPE_KEYS = ("label", "points", "group_id", "shape_type", "flags", "description", "mask", _OURS)
+_OUR_FIELDS = ("version", "flags", "imagePath", "imageData", "imageHeight", "imageWidth", OURS)
+_SHAPE_KEYS = ("label", "points", "group_id", "shape_type", "flags", "description", "mask", OURS)
 
 
 def knows(head: Head) -> bool:
-    """Return whether a file is LabelMe's, or a folder or zip holds only such files."""
-    if head.path.is_dir() or head.suffix == ".zip":
-        return _knows_bundle(head.path)
-    return "shapes" in head.fields and bool(_PICTURE & set(head.fields))
-
-
-def _knows_bundle(path: Path) -> bool:
+    """Return whether a file is LabelMe's, or a folder or zip holds such files."""
+    if not head.path.is_dir() and head.suffix != ".zip":
+        return _is_ours(head.fields)
     try:
         # Other tables may lie in the same folder.
-        return any(_is_ours(parse_json(data, "")) for data in first_files(path, _is_json))
+        return any(_is_ours(parse_json(data, "")) for data in first_files(head.path, _is_json))
     except BudgetError:
         raise
     except FormatError:
         return False
 
 
-def _is_ours(results: Any) -> bool:
-    return isinstance(results, dict) and "shapes" in results and bool(_PICTURE & set(results))
+def _is_ours(value: Any) -> bool:
+    return isinstance(value, dict) and "shapes" in value and bool(_PICTURE & set(value))
 
 
 def _is_json(name: str) -> bool:
@@ -119,74 +118,59 @@ def read(path: Path) -> list[Annotation]:
     parsed = {name: parse_json(data, name) for name, data in files.items()}
     if len(parsed) > 1:
         # Other tables may lie in the same folder.
-        parsed = {name: results for name, results in parsed.items() if _is_ours(results)} or parsed
+        parsed = {name: value for name, value in parsed.items() if _is_ours(value)} or parsed
     annotations: list[Annotation] = []
-    for name, result in parsed.items():
+    for name, value in parsed.items():
         with leaving_out("file", name) if len(parsed) > 1 else nullcontext():
-            annotations += _read_file(name, result, remember_file(files[name]))
+            annotations += _read_file(name, value, remember_file(files[name]))
     return annotations
 
 
-def _read_file(name: str, results: Any, file: str) -> list[Annotation]:
+def _read_file(name: str, whole: Any, file: str) -> list[Annotation]:
     """Return the annotations of one image."""
-    if not isinstance(results, dict) or not isinstance(results.get("shapes"), list):
+    if not isinstance(whole, dict) or not isinstance(whole.get("shapes"), list):
         raise FormatError(f"{name}: is no file of LabelMe; it has no list of 'shapes'")
-    image, size = _image(results), _size(results)
-    around = {key: item for key, item in results.items() if key not in ("shapes", "imageData")}
+    image, size = _image(whole), _size(whole)
+    around = {key: field for key, field in whole.items() if key not in ("shapes", "imageData")}
     about = {"name": name, "fields": around}
     ours: list[Shape] = []
     firsts: dict[str, int] = {}
     records: list[tuple[int, Annotation]] = []
     others: list[int] = []
-    for place, shape in enumerate(results["shapes"]):
+    for place, shape in enumerate(whole["shapes"]):
         where = f"{name}: shape {place + 1}"
-        with leaving_out("shape", where), _told(where):
+        with leaving_out("shape", where), naming(where, "its fields do not fit its type"):
             charge_records()
             if _is_record(shape):
-                result = _read_shape(shape, image, str(place))
-                ours.append(result)
-                firsts.setdefault(result.texts.get("uid", ""), place)
+                part = _read_shape(shape, image, str(place))
+                ours.append(part)
+                firsts.setdefault(part.texts.get("uid", ""), place)
             else:
                 _foreign([shape], str(place), image)
                 others.append(place)
-    for places in _grouped(others, results["shapes"]):
-        entries = [results["shapes"][place] for place in places]
+    for places in _grouped(others, whole["shapes"]):
+        entries = [whole["shapes"][place] for place in places]
         record = _foreign(entries, str(places[0]), image, size)
         key = ",".join(map(str, places))
         records.append((places[0], with_metadata(record, _KIND, file, key, entries, about)))
-    with _told(name):
+    with naming(name, "its fields do not fit its type"):
         gathered = gather(ours, lambda _, region: shown(region, size))
-    if not _is_plain(results):
-        gathered = [with_metadata(item, _KIND, file, "", [], about) for item in gathered]
-    records += [(firsts.get(item.uid, len(results["shapes"])), item) for item in gathered]
-    return with_unique_uids(item for _, item in sorted(records, key=lambda pair: pair[0]))
+    if not _is_plain(whole):
+        gathered = [with_metadata(record, _KIND, file, "", [], about) for record in gathered]
+    records += [(firsts.get(record.uid, len(whole["shapes"])), record) for record in gathered]
+    return with_unique_uids(record for _, record in sorted(records, key=lambda pair: pair[0]))
 
 
-@contextmanager
-def _told(where: str) -> Iterator[None]:
-    """Name the file and the shape in every error within."""
-    try:
-        yield
-    except BudgetError:
-        raise
-    except (FormatError, TypeError, ValueError, KeyError, AttributeError) as error:
-        why = error if isinstance(error, FormatError) else "its fields do not fit its type"
-        raise FormatError(f"{where}: {why}") from error
-
-
-def _is_plain(results: dict[str, Any]) -> bool:
+def _is_plain(whole: dict[str, Any]) -> bool:
     """Whether there is nothing around the shapes that we would not write ourselves."""
-    return set(results) <= {*_OUR_FIELDS, "shapes"} and (
-        results.get("version"),
-        results.get("flags"),
-        results.get("imageData"),
-    ) == (_VERSION, {}, None)
+    fields = [whole.get(name) for name in ("version", "flags", "imageData")]
+    return set(whole) <= {*_OUR_FIELDS, "shapes"} and fields == [_VERSION, {}, None]
 
 
 def _is_record(shape: Any) -> bool:
     """Whether a shape is of a record of ours, or a part of one."""
-    ours = shape.get(_OURS) if isinstance(shape, dict) else None
-    return isinstance(ours, dict) and ({"uid", "wkt"} <= set(ours) or PART in ours)
+    ours = dict_in(shape, OURS)
+    return {"uid", "wkt"} <= set(ours) or PART in ours
 
 
 def _grouped(places: Sequence[int], shapes: Sequence[Any]) -> list[list[int]]:
@@ -207,23 +191,20 @@ def _grouped(places: Sequence[int], shapes: Sequence[Any]) -> list[list[int]]:
 
 
 def _foreign(
-    entries: Sequence[Any], uid: str, image: str, size: Size = None, *, ours: bool = True
+    entries: Sequence[Any], uid: str, image: str, size: Size | None = None, *, ours: bool = True
 ) -> Annotation:
     """Return what shapes of other people say, with or without what is ours of them.
 
-    Parameters
-    ----------
-    entries : sequence
-        One shape, or all of one label and group: a set, counted once where they overlap.
+    One shape, or all of one label and group: a set, counted once where they overlap.
     """
-    shapes = [_read_shape(item, image, uid) for item in entries]
-    parts = [part for item in shapes if item.region for part in item.region.parts()]
-    region = parts[0] if len(parts) == 1 else RegionSet(tuple(parts), union=True)
-    caption = next((item.caption for item in shapes if item.caption), "")
-    first = shapes[0]
-    record = annotation_from_texts(first.texts, drawn=region, image=image, caption=caption, uid=uid)
-    record = with_class(record, first.label)
-    texts = entries[0].get(_OURS)
+    shapes = [_read_shape(entry, image, uid) for entry in entries]
+    parts = [part for shape in shapes if shape.region for part in shape.region.parts()]
+    caption = next((shape.caption for shape in shapes if shape.caption), "")
+    record = annotation_from_texts(
+        shapes[0].texts, drawn=as_one(parts, union=True), image=image, caption=caption, uid=uid
+    )
+    record = with_class(record, shapes[0].label)
+    texts = entries[0].get(OURS)
     if not ours or not isinstance(texts, dict):
         return record
     return with_our_texts(
@@ -231,16 +212,14 @@ def _foreign(
     )
 
 
-def _image(results: Mapping[str, Any]) -> str:
+def _image(whole: Mapping[str, Any]) -> str:
     """Return the image a file is about: as we call it, unless somebody renamed it."""
-    named = str(results.get("imagePath") or "")
-    ours = results.get(_OURS)
-    kept = isinstance(ours, dict) and ours.get("imagePath") == named
-    return str(ours.get("image", named)) if kept and isinstance(ours, dict) else named
+    named, ours = str(whole.get("imagePath") or ""), dict_in(whole, OURS)
+    return str(ours.get("image", named)) if ours.get("imagePath") == named else named
 
 
-def _size(results: Mapping[str, Any]) -> Size:
-    height, width = results.get("imageHeight"), results.get("imageWidth")
+def _size(whole: Mapping[str, Any]) -> Size | None:
+    height, width = whole.get("imageHeight"), whole.get("imageWidth")
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
@@ -248,36 +227,28 @@ def _read_shape(shape: Any, image: str, uid: str) -> Shape:
     """Return one shape of a file."""
     if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
         raise FormatError("has no list of 'points'")
-    ours = shape.get(_OURS)
     texts = _entries(shape)
-    if isinstance(ours, dict) and _is_record(shape):
-        texts = {str(key): str(text) for key, text in ours.items()}
+    if _is_record(shape):
+        texts = {str(key): str(text) for key, text in shape[OURS].items()}
     caption, label = str(shape.get("description") or ""), str(shape.get("label") or "")
     return Shape(image, uid, region_of(shape), caption, texts, label or None)
 
 
 def _entries(shape: Mapping[str, Any]) -> dict[str, str]:
     """Return what other people say about a shape beside what LabelMe knows itself."""
-    flags, attributes = shape.get("flags"), shape.get("attributes")
-    texts = {}
-    if isinstance(flags, dict):
-        texts = {str(key): str(bool(value)).lower() for key, value in flags.items()}
+    texts = {str(key): str(bool(value)).lower() for key, value in dict_in(shape, "flags").items()}
     rest = {key: value for key, value in shape.items() if key not in _SHAPE_KEYS}
-    texts |= {key: str(value) for key, value in rest.items() if _is_plain_value(value)}
-    if isinstance(attributes, dict):
-        texts |= as_texts(attributes)
-    return texts
-
-
-def _is_plain_value(value: Any) -> bool:
-    return isinstance(value, str | int | float)
+    texts |= {
+        key: str(value) for key, value in rest.items() if isinstance(value, str | int | float)
+    }
+    return texts | as_texts(dict_in(shape, "attributes"))
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write LabelMe's files."""
     path = Path(path)
     check_unique(annotations)
-    own = _by_image(annotations)
+    own = by_image(annotations)
     left_out: list[Annotation] = []
     if _is_json(path.name):
         if not all(is_image(next(iter(own)), image) for image in own):
@@ -286,26 +257,24 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
                 "write to a folder or a .zip instead"
             )
         image = next(iter(own), next(iter(images), ""))
-        made = _file(image, annotations, images, left_out, path)
-        write_bytes(path, made.data)
-        made.remember()
+        data, remember = _file(image, annotations, images, left_out, path)
+        write_bytes(path, data)
+        remember()
         return tuple(left_out)
-    names = _file_names(own, images)
     folder = None if is_zip(path) else path
-    files = {
-        name: _file(image, own[image], images, left_out, folder and folder / name)
-        for image, name in names.items()
-    }
-    lost = {id(item) for item in left_out}
-    # A file without a region would say that somebody has looked and found nothing.
-    empty = [image for image in names if all(id(item) in lost for item in own[image])]
-    files = {name: item for name, item in files.items() if name not in {names[i] for i in empty}}
+    files = {}
+    for image, name in _file_names(own, images).items():
+        count = len(left_out)
+        made = _file(image, own[image], images, left_out, folder and folder / name)
+        # A file without a region would say that somebody has looked and seen nothing.
+        if len(left_out) - count < len(own[image]):
+            files[name] = made
     if annotations and not files:
         return tuple(left_out)
-    bundle = {name: item.data for name, item in files.items()}
+    bundle = {name: data for name, (data, _) in files.items()}
     write_bundle(path, {**_others(path, annotations), **bundle})
-    for file in files.values():
-        file.remember()
+    for _, remember in files.values():
+        remember()
     return tuple(left_out)
 
 
@@ -313,23 +282,16 @@ def file_names(path: Path, annotations: Sequence[Annotation], images: Images) ->
     """Return the names of the files that `write` makes in a folder; none where it makes one."""
     if _is_json(path.name) or is_zip(path):
         return []
-    return list(_file_names(_by_image(annotations), images).values())
-
-
-def _by_image(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
-    own: dict[str, list[Annotation]] = {}
-    for item in annotations:
-        own.setdefault(item.image, []).append(item)
-    return own
+    return list(_file_names(by_image(annotations), images).values())
 
 
 def _file_names(own: Mapping[str, Sequence[Annotation]], images: Images) -> dict[str, str]:
     """Return the name of the file of each image: the one it was read from, or one like its own."""
     stems = file_stems({image: image_name(images, image) for image in own})
     names = {image: f"{stem}.json" for image, stem in stems.items()}
-    for image, mine in own.items():
-        known = [metadata for item in mine if (metadata := metadata_of(item, _KIND)) is not None]
-        read = {str(results.about.get("name", "")) for results in known}
+    for image, records in own.items():
+        known = [metadata for record in records if (metadata := metadata_of(record, _KIND))]
+        read = {str(metadata.about.get("name", "")) for metadata in known}
         name = read.pop() if len(read) == 1 else ""
         inside = _is_json(name) and ".." not in name.split("/") and not name.startswith("/")
         if inside and name not in names.values():
@@ -342,26 +304,11 @@ def _others(path: Path, annotations: Sequence[Annotation]) -> dict[str, bytes]:
     if not is_zip(path) or not path.is_file():
         return {}
     try:
-        files = read_bundle(path, lambda name: True)
+        files = read_bundle(path, lambda _: True)
     except FormatError:
         return {}
-    known = {
-        metadata.file for item in annotations if (metadata := metadata_of(item, _KIND)) is not None
-    }
+    known = {metadata.file for record in annotations if (metadata := metadata_of(record, _KIND))}
     return files if any(is_file(data, known) for data in files.values()) else {}
-
-
-class _Made(NamedTuple):
-    """The bytes of a file, and what it was made from."""
-
-    data: bytes
-    base: str = ""
-    places: Mapping[str, str] | None = None
-
-    def remember(self) -> None:
-        """Keep it for being written again, if it is of other people."""
-        if self.base:
-            remember_file(self.data, self.base, self.places)
 
 
 def _file(
@@ -370,63 +317,62 @@ def _file(
     images: Images,
     left_out: list[Annotation],
     path: Path | None,
-) -> _Made:
-    """Return the JSON of one image; what it cannot hold is added to ``left_out``."""
-    info = images.get(image)
-    size = (info.height, info.width) if info is not None else None
-    name = image_name(images, image)
+) -> tuple[bytes, Callable[[], object]]:
+    """Return the JSON of one image, and what to call once it is written.
+
+    What it cannot hold is added to ``left_out``.
+    """
+    size, name = known_size(images, image), image_name(images, image)
     base = base_of(annotations, _KIND, path, parse_file)
     kept = set() if base is None else {id(item) for place, item in base.records.items() if place}
-    new = [item for item in annotations if id(item) not in kept]
-    shapes: list[dict[str, Any]] = []
     places: dict[str, str] = {}
-    results: dict[str, Any] = {
-        "version": _VERSION,
-        "flags": {},
-        "shapes": shapes,
-        "imagePath": name,
-        "imageData": None,
-        "imageHeight": info.height if info else None,
-        "imageWidth": info.width if info else None,
-        _OURS: {"image": image, "imagePath": name},
-    }
-    if base is not None:
-        whole = base.content if isinstance(base.content, dict) else None
-        if whole is None:
-            whole = _from_entries(base)
-        shapes += _again(base, whole, size or _size(whole), places)
-        results = {**whole, "shapes": shapes}
+    if base is None:
+        whole: dict[str, Any] = {
+            "version": _VERSION,
+            "flags": {},
+            "shapes": [],
+            "imagePath": name,
+            "imageData": None,
+            "imageHeight": size[0] if size else None,
+            "imageWidth": size[1] if size else None,
+            OURS: {"image": image, "imagePath": name},
+        }
+    else:
+        whole = base.content if isinstance(base.content, dict) else _from_entries(base)
+        whole = {**whole, "shapes": _again(base, whole, size or _size(whole), places)}
+    shapes = whole["shapes"]
     groups = [
-        item["group_id"]
-        for item in shapes
-        if isinstance(item, dict) and isinstance(item.get("group_id"), int)
+        shape["group_id"]
+        for shape in shapes
+        if isinstance(shape, dict) and isinstance(shape.get("group_id"), int)
     ]
+    new = [annotation for annotation in annotations if id(annotation) not in kept]
     for group, annotation in enumerate(new, start=max(groups, default=-1) + 1):
-        made = _shapes(annotation, size or _size(results), group)
+        made = _shapes(annotation, size or _size(whole), group)
         shapes += made
         if not made:
             left_out.append(annotation)
     if base is None:
-        return _Made(encode_text(to_json(results) + "\n"), "", places)
-    return _Made(json_as_read(results, base.data), base.file, places)
+        return encode_text(to_json(whole) + "\n"), lambda: None
+    data = json_as_read(whole, base.data)
+    return data, partial(remember_file, data, base.file, places)
 
 
 def _from_entries(base: Base[Any]) -> dict[str, Any]:
     """Return what the records still hold of a file that is no longer known."""
-    known = {place: metadata_of(item, _KIND) for place, item in base.records.items()}
-    told = {place: results for place, results in known.items() if results is not None}
-    about = next((results.about.get("fields") for results in told.values()), None)
-    last = max((int(n) for place in told if place for n in place.split(",")), default=-1)
+    known = [(place, metadata) for place, _, metadata in known_entries(base.records, _KIND)]
+    about = next((dict_in(metadata.about, "fields") for _, metadata in known), {})
+    last = max((int(n) for place, _ in known if place for n in place.split(",")), default=-1)
     shapes: list[Any] = [None] * (last + 1)
-    for place, result in told.items():
-        for n, entry in zip(place.split(","), result.entry, strict=False):
+    for place, metadata in known:
+        for n, entry in zip(place.split(","), metadata.entry, strict=False):
             if place:
                 shapes[int(n)] = entry
-    return {**(about if isinstance(about, dict) else {}), "shapes": shapes}
+    return {**about, "shapes": shapes}
 
 
 def _again(
-    base: Base[Any], whole: Mapping[str, Any], size: Size, places: dict[str, str]
+    base: Base[Any], whole: Mapping[str, Any], size: Size | None, places: dict[str, str]
 ) -> list[Any]:
     """Return the shapes of a file that was read, with what its records say otherwise.
 
@@ -435,25 +381,26 @@ def _again(
     shapes = whole["shapes"]
     image = _image(whole)
     made: list[Any] = []
-    of_records = {int(place.split(",")[0]): place for place in base.records if place}
-    members = {int(n) for place in base.records if place for n in place.split(",")}
+    numbers_at = {place: [int(n) for n in place.split(",")] for place in base.records if place}
+    members = {n for numbers in numbers_at.values() for n in numbers}
     new: dict[int, Any] = {}
-    for place in of_records.values():
-        numbers = [int(n) for n in place.split(",")]
+    for place, numbers in numbers_at.items():
         entries = _updated([shapes[n] for n in numbers], base.records[place], image, size)
         spread = len(entries) == len(numbers)
         for position, n in enumerate(numbers):
             new[n] = entries[position : position + 1] if spread else entries * (position == 0)
-    sound = [n for n, item in enumerate(shapes) if n not in members and _is_sound(item, image)]
-    gone = {n for group in _grouped(sound, shapes) if _is_gone(group, shapes, image) for n in group}
+    sound = [n for n, shape in enumerate(shapes) if n not in members and _is_sound(shape, image)]
+    gone: set[int] = set()
+    for group in _grouped(sound, shapes):
+        if is_deleted(_foreign([shapes[n] for n in group], "", image).region):
+            gone.update(group)
     went: dict[int, int] = {}
     for n, shape in enumerate(shapes):
         if shape is None or n in gone or (n not in members and _is_record(shape)):
             continue
         went[n] = len(made)
         made += new.get(n, [shape])
-    for place in of_records.values():
-        numbers = [int(n) for n in place.split(",")]
+    for place, numbers in numbers_at.items():
         start, count = went[numbers[0]], sum(len(new[n]) for n in numbers)
         apart = [went[n] for n in numbers] if count == len(numbers) else range(start, start + count)
         places[place] = ",".join(map(str, apart))
@@ -471,34 +418,27 @@ def _is_sound(shape: Any, image: str) -> bool:
     return True
 
 
-def _is_gone(group: Sequence[int], shapes: Sequence[Any], image: str) -> bool:
-    """Whether shapes without a record were taken out by a person."""
-    return is_deleted(_foreign([shapes[n] for n in group], "", image).region)
-
-
 def _updated(
-    entries: Sequence[dict[str, Any]], item: Annotation, image: str, size: Size
+    entries: Sequence[dict[str, Any]], record: Annotation, image: str, size: Size | None
 ) -> list[dict[str, Any]]:
     """Return shapes with what a record says otherwise; the same where it says the same."""
     was, bare = (_foreign(entries, "", image, size, ours=ours) for ours in (True, False))
-    if same_record(was, item):
+    if same_record(was, record):
         return list(entries)
     new = [dict(entry) for entry in entries]
-    if item.caption != bare.caption:
-        new = [{**entry, "description": item.caption} for entry in new]
-    if class_of(item) != class_of(bare):
-        new = [{**entry, "label": class_of(item)} for entry in new]
-    if not same_drawing(bare.region, item.region):
-        drawn = [made for part in item.region.parts() if (made := shape_of(part, size))]
+    if record.caption != bare.caption:
+        new = [{**entry, "description": record.caption} for entry in new]
+    if class_of(record) != class_of(bare):
+        new = [{**entry, "label": class_of(record)} for entry in new]
+    if not same_drawing(bare.region, record.region):
+        drawn = [made for part in record.region.parts() if (made := shape_of(part, size))]
         if len(drawn) == len(new) == 1 and _still_turned(new[0], drawn[0]):
             drawn[0]["shape_type"] = new[0]["shape_type"]
         rest = [new[n] if n < len(new) else dict(new[0]) for n in range(len(drawn))]
         new = [{**entry, **made} for entry, made in zip(rest, drawn, strict=True)] or new
-    texts = our_texts(bare, item)
-    texts.pop("class", None)
-    new[0].pop(_OURS, None)
-    new[0] |= {_OURS: texts} if texts else {}
-    return new
+    texts = our_texts(bare, record)
+    texts.pop(CLASS, None)
+    return [with_ours(new[0], texts), *new[1:]]
 
 
 def _still_turned(entry: Mapping[str, Any], drawn: Mapping[str, Any]) -> bool:
@@ -509,10 +449,9 @@ def _still_turned(entry: Mapping[str, Any], drawn: Mapping[str, Any]) -> bool:
     return bool(np.allclose(np.add(points[0], points[2]), np.add(points[1], points[3]), atol=1e-3))
 
 
-def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, Any]]:
+def _shapes(annotation: Annotation, size: Size | None, group: int) -> list[dict[str, Any]]:
     """Return the shapes of one annotation: one, or one per member of a set."""
-    texts = record_texts(annotation)
-    texts.pop(METADATA, None)
+    texts = record_texts(without_metadata(annotation))
     fields = [made for part in annotation.region.parts() if (made := shape_of(part, size))]
     return [
         {
@@ -523,13 +462,11 @@ def _shapes(annotation: Annotation, size: Size, group: int) -> list[dict[str, An
             "shape_type": made["shape_type"],
             "flags": {},
             "mask": made.get("mask"),
-            _OURS: {PART: annotation.uid} if place else texts,
+            OURS: {PART: annotation.uid} if place else texts,
         }
         for place, made in enumerate(fields)
     ]
 
-
-Size: TypeAlias = "tuple[int, int] | None"
 
 _FEWEST = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "points": 1, "mask": 2}
 _FEWEST |= {"polygon": 3, "linestrip": 2, "oriented_rectangle": 4, "rotation": 4}
@@ -595,50 +532,40 @@ def _mask(png: Any, points: Any) -> Mask:
     return Mask(pixels, (int(points[0][1]), int(points[0][0])))
 
 
-def shape_of(region: Region, size: Size) -> dict[str, Any] | None:
+def shape_of(region: Region, size: Size | None) -> dict[str, Any] | None:
     """Return ``shape_type``, ``points`` and, for masks, ``mask``; None where there is no shape."""
-    if isinstance(region, WholeImage):
-        corner = [size[1], size[0]] if size else None
-        return {"shape_type": "rectangle", "points": [[0, 0], corner]} if corner else None
-    if isinstance(region, Mask):
-        return _mask_shape(region)
-    if isinstance(region, Ellipse):
-        return _ellipse_shape(region)
-    if isinstance(region, Box):
-        corners = [[region.top, region.left], [region.bottom, region.right]]
-        return {"shape_type": "rectangle", "points": to_xy(corners).tolist()}
-    if isinstance(region, Point):
-        return {"shape_type": "point", "points": to_xy([[region.row, region.column]]).tolist()}
-    if isinstance(region, Trace):
-        kind = "linestrip" if len(region.points) > 1 else "point"
-        return {"shape_type": kind, "points": to_xy(region.points).tolist()}
-    if isinstance(region, Polygon):
-        return {"shape_type": "polygon", "points": to_xy(region.vertices).tolist()}
-    return None
+    kind, points = "polygon", region.outline()
+    match region:
+        case WholeImage():
+            corners = [[0, 0], [size[1], size[0]]] if size else None
+            return {"shape_type": "rectangle", "points": corners} if corners else None
+        case Mask():
+            pixels = np.asarray(region.pixels, bool)
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
+            # The first and the last pixel it spans.
+            first = np.array(region.offset[::-1], float)
+            last = first + pixels.shape[::-1] - 1
+            png = base64.b64encode(buffer.getvalue()).decode("ascii")
+            ends = [first.tolist(), last.tolist()]
+            return {"shape_type": "mask", "points": ends, "mask": png}
+        case Ellipse():
+            centre, along, across = ellipse_axes(region)
+            lengths = np.hypot(*along), np.hypot(*across)
+            if not is_sheared(along, across) and abs(np.subtract(*lengths)) <= 1e-9 * lengths[0]:
+                ends = [centre.tolist(), (centre + along).tolist()]
+                return {"shape_type": "circle", "points": ends}
+        case Box():
+            kind, points = "rectangle", region.coords()[[0, 2]]
+        case Point() | Trace():
+            points = region.coords()
+            kind = "linestrip" if len(points) > 1 else "point"
+        case RegionSet():
+            return None
+    return {"shape_type": kind, "points": to_xy(points).tolist()}
 
 
-def _ellipse_shape(ellipse: Ellipse) -> dict[str, Any]:
-    """Return a circle, or the polygon that stands for an ellipse."""
-    centre, along, across = ellipse_axes(ellipse)
-    lengths = np.hypot(*along), np.hypot(*across)
-    if not is_sheared(along, across) and abs(lengths[0] - lengths[1]) <= 1e-9 * lengths[0]:
-        return {"shape_type": "circle", "points": [centre.tolist(), (centre + along).tolist()]}
-    return {"shape_type": "polygon", "points": to_xy(ellipse.outline()).tolist()}
-
-
-def _mask_shape(mask: Mask) -> dict[str, Any]:
-    """Return the PNG of a mask with the first and the last pixel it spans."""
-    pixels = np.asarray(mask.pixels, bool)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
-    (row, column), (height, width) = mask.offset, pixels.shape
-    corners = [[column, row], [column + width - 1, row + height - 1]]
-    png = base64.b64encode(buffer.getvalue()).decode("ascii")
-    points = [[float(x), float(y)] for x, y in corners]
-    return {"shape_type": "mask", "points": points, "mask": png}
-
-
-def shown(region: Region, size: Size) -> Region | None:
+def shown(region: Region, size: Size | None) -> Region | None:
     """Return what a file shows for a region that is no set."""
     shape = shape_of(region, size)
     return None if shape is None else region_of(shape)

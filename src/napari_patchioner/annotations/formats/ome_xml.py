@@ -19,7 +19,7 @@ import zlib
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -38,7 +38,6 @@ from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_te
 from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
-    METADATA,
     annotation_from_texts,
     as_one,
     record_texts,
@@ -67,6 +66,7 @@ from napari_patchioner.regions import (
 )
 
 from .bundle import read_bundle
+from .entries import Size, by_image, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import whole_number
 from .xml import (
@@ -82,7 +82,7 @@ from .xml import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -123,14 +123,7 @@ def knows(head: Head) -> bool:
 
 
 def read(path: Path) -> list[Annotation]:
-    """Read the regions of interest in an OME-XML file of any year.
-
-    Returns
-    -------
-    list of Annotation
-        One per ROI, coordinates in ``(row, column)``; several shapes are a set, counted once
-        where they overlap.
-    """
+    """Read the regions in an OME-XML file of any year, one per ROI; several shapes are a set."""
     path = Path(path)
     data = read_bundle(path, lambda _: True)[path.name]
     root = parse_xml(path.name, data)
@@ -158,12 +151,10 @@ def _read_rois(name: str, root: Element) -> list[tuple[int, Annotation]]:
     results: list[tuple[int, Annotation]] = []
     for place, roi in enumerate(root.iter("ROI")):
         called = roi.get("ID") or roi.get("Name") or place + 1
-        with leaving_out("region", f"{name}: ROI {called}"):
-            try:
-                read = _read_roi(roi, str(place), images, notes, shared)
-                results += [(place, item) for item in read]
-            except FormatError as error:
-                raise FormatError(f"{name}: ROI {called}: {error}") from error
+        where = f"{name}: ROI {called}"
+        with leaving_out("region", where), naming(where):
+            record = _read_roi(roi, str(place), images, notes, shared)
+            results += [(place, record)] if record is not None else []
     return results
 
 
@@ -207,8 +198,8 @@ class _Images:
 
     def __init__(self, file: str, root: Element) -> None:
         self._file = file
-        self._of: dict[str, tuple[str, Size]] = {}
-        self._within: dict[int, tuple[str, Size]] = {}
+        self._of: dict[str, tuple[str, Size | None]] = {}
+        self._within: dict[int, tuple[str, Size | None]] = {}
         images = list(root.iter("Image"))
         for image in images:
             # Where there are several, an image without a name is not any image.
@@ -222,7 +213,7 @@ class _Images:
         )
         self._several = len(images) > 1
 
-    def of(self, roi: Element) -> tuple[str, Size]:
+    def of(self, roi: Element) -> tuple[str, Size | None]:
         """Return the name and the size of the image a ROI is on."""
         named = self._of.get(roi.get("ID", "")) or self._within.get(id(roi))
         if named is None and self._several:
@@ -234,7 +225,7 @@ class _Images:
         return named or self._only
 
 
-def _size(image: Element) -> Size:
+def _size(image: Element) -> Size | None:
     pixels = next(image.iter("Pixels"), None)
     sides = [pixels.get(n, "") if pixels is not None else "" for n in ("SizeY", "SizeX")]
     height, width = (whole_number(side) for side in sides)
@@ -247,8 +238,8 @@ def _read_roi(
     images: _Images,
     notes: Mapping[str, Element],
     shared: Collection[str],
-) -> Iterator[Annotation]:
-    """Yield the annotation of one ROI, if it shows anything."""
+) -> Annotation | None:
+    """Return the annotation of one ROI, if it shows anything."""
     shapes = [as_of_today(shape) for shape in _shapes(roi)]
     texts = _texts(roi, notes)
     named, size = images.of(roi)
@@ -260,7 +251,7 @@ def _read_roi(
     union = not texts.get("members", "").startswith("sum")
     drawn = as_one([region_of(shape) for shape in shapes], union)
     if drawn is None and "wkt" not in texts:
-        return
+        return None
 
     def show(region: Region) -> Region | None:
         return shown_as(region, lambda part: shown(part, size), union)
@@ -268,7 +259,7 @@ def _read_roi(
     result = annotation_from_texts(
         texts, drawn=drawn, image=image, caption=said, uid=uid, shown=show, shown_caption=legal
     )
-    yield _in_plane(result, shapes)
+    return _in_plane(result, shapes)
 
 
 def _described(
@@ -382,7 +373,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         write_bytes(path, data)
         remember_file(data, base.file, places)
         return ()
-    annotations = [_bare(annotation) for annotation in annotations]
+    annotations = [without_metadata(annotation) for annotation in annotations]
     root = Element("OME", {"xmlns": _SPACE, "xmlns:xsi": _INSTANCE, "xsi:schemaLocation": _SCHEMA})
     _add_images(root, annotations, images)
     if annotations:
@@ -390,28 +381,15 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         for place, item in enumerate(annotations):
             _add_map(notes, f"{place}", item)
     for place, item in enumerate(annotations):
-        info = images.get(item.image)
-        _add_roi(root, f"{place}", item, (info.height, info.width) if info else None)
+        _add_roi(root, f"{place}", item, known_size(images, item.image))
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, "unicode")
     write_bytes(path, encode_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'))
     return ()
 
 
-def _bare(annotation: Annotation) -> Annotation:
-    """Return a record without the entry it was read from."""
-    extra = {name: text for name, text in annotation.extra.items() if name != METADATA}
-    return replace(annotation, extra=extra)
-
-
 class _Again:
-    """A file of another program, whose bytes stay but for what changed in its regions.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    """
+    """A file of another program, whose bytes stay but for what changed in its regions."""
 
     def __init__(self, data: bytes, in_place: bool, images: Images) -> None:
         self._data, self._in_place, self._images = data, in_place, images
@@ -440,12 +418,14 @@ class _Again:
             now = records.get(f"{place}")
             if now is not None:
                 if not same_record(before, replace(now, uid=before.uid)):
-                    self._update(self._rois[place], before, _bare(replace(now, uid=before.uid)))
+                    self._update(
+                        self._rois[place], before, without_metadata(replace(now, uid=before.uid))
+                    )
             elif not self._in_place or (before.image in here and is_deleted(before.region)):
                 gone.add(place)
         self._take_out(gone)
         for item in rest:
-            self._add(_bare(item))
+            self._add(without_metadata(item))
         self._place_new()
         left = [place for place in range(len(self._rois)) if place not in gone]
         return spliced(self._data, self._edits), {f"{at}": f"{n}" for n, at in enumerate(left)}
@@ -496,16 +476,12 @@ class _Again:
     def _draw(self, roi: XmlPlace, now: Annotation) -> None:
         """Let the shapes of a ROI be those of a record."""
         holder = Element("OME")
-        _add_roi(holder, f"{_OURS}:{next(self._free)}", now, self._size(now))
+        _add_roi(holder, f"{_OURS}:{next(self._free)}", now, known_size(self._images, now.image))
         union = holder[0].find("Union")
         new = b"" if union is None else self._bytes(union)
         old = [item for item in roi.children if item.tag == "Union"]
         self._edits += [(item.start, item.end, b"") for item in old]
         self._insert(old[0].start if old else roi.inner, new)
-
-    def _size(self, annotation: Annotation) -> Size:
-        info = self._images.get(annotation.image)
-        return (info.height, info.width) if info else None
 
     def _take_out(self, gone: Collection[int]) -> None:
         """Take ROIs out, and what names them."""
@@ -517,7 +493,7 @@ class _Again:
     def _add(self, annotation: Annotation) -> None:
         """Add a region that is new in the file."""
         holder, uid = Element("OME"), self._note(annotation)
-        _add_roi(holder, uid, annotation, self._size(annotation))
+        _add_roi(holder, uid, annotation, known_size(self._images, annotation.image))
         self._new_rois.append(self._bytes(holder[0]))
         info = self._images.get(annotation.image)
         names = {annotation.image, *([info.name] if info else [])}
@@ -546,20 +522,19 @@ class _Again:
 
 def _add_images(root: Element, annotations: Sequence[Annotation], images: Images) -> None:
     """Add the images whose sizes are known, with the ROIs on them."""
-    own: dict[str, list[int]] = {}
-    for place, annotation in enumerate(annotations):
-        own.setdefault(annotation.image, []).append(place)
+    places = {id(annotation): place for place, annotation in enumerate(annotations)}
+    own = by_image(annotations)
     for number, image in enumerate(name for name in own if name in images):
         info = images[image]
-        planes = [time_and_depth(annotations[place]) or (0, 0) for place in own[image]]
+        planes = [time_and_depth(annotation) or (0, 0) for annotation in own[image]]
         made = SubElement(root, "Image", ID=f"Image:{number}", Name=legal(info.name))
         sizes = {"SizeX": info.width, "SizeY": info.height, "SizeC": 1}
         sizes |= {"SizeT": 1 + max(t for t, _ in planes), "SizeZ": 1 + max(z for _, z in planes)}
         about = {"ID": f"Pixels:{number}", "DimensionOrder": "XYZCT", "Type": "uint8"}
         pixels = SubElement(made, "Pixels", about | {name: str(n) for name, n in sizes.items()})
         SubElement(pixels, "MetadataOnly")
-        for place in own[image]:
-            SubElement(made, "ROIRef", ID=f"ROI:{place}")
+        for annotation in own[image]:
+            SubElement(made, "ROIRef", ID=f"ROI:{places[id(annotation)]}")
 
 
 def _add_map(notes: Element, place: str, annotation: Annotation) -> None:
@@ -571,7 +546,7 @@ def _add_map(notes: Element, place: str, annotation: Annotation) -> None:
         SubElement(value, "M", K=key).text = held
 
 
-def _add_roi(root: Element, place: str, annotation: Annotation, size: Size) -> None:
+def _add_roi(root: Element, place: str, annotation: Annotation, size: Size | None) -> None:
     """Add the shapes of a region."""
     roi = SubElement(root, "ROI", ID=f"ROI:{place}")
     name = legal(annotation.extra.get(NAME, ""))
@@ -603,7 +578,6 @@ def _given_looks(annotation: Annotation) -> dict[str, str]:
     return results | ({"TheC": str(int(channel))} if is_channel else {})
 
 
-Size: TypeAlias = "tuple[int, int] | None"
 _MOST_PIXELS = 2**28
 _FARTHEST = 2**31
 _TAGS = {"Rect": "Rectangle", "Circle": "Ellipse", "Text": "Label"}
@@ -619,27 +593,28 @@ _CALL = re.compile(r"(\w*)\s*[(\[]([^)\]]*)[)\]]")
 _TRANSFORM = ("A00", "A01", "A02", "A10", "A11", "A12")
 
 
-def element_of(region: Region, size: Size) -> Element | None:
+def element_of(region: Region, size: Size | None) -> Element | None:
     """Return the shape for a region that is no set, without ``ID``; None if it shows nothing."""
-    if isinstance(region, WholeImage):
-        if size is None:
-            return _element("Label", X=0.0, Y=0.0)
-        return _element("Rectangle", X=0.0, Y=0.0, Width=float(size[1]), Height=float(size[0]))
-    if isinstance(region, Box):
-        corners = np.sort([[region.top, region.left], [region.bottom, region.right]], axis=0)
-        (x, y), (right, bottom) = to_xy(corners).tolist()
-        return _element("Rectangle", X=x, Y=y, Width=right - x, Height=bottom - y)
-    if isinstance(region, Ellipse):
-        return _ellipse(region)
-    if isinstance(region, Mask):
-        return _mask(region)
-    if isinstance(region, Polygon):
-        return Element("Polygon", Points=_points(region.vertices))
-    if isinstance(region, Trace) and len(region.points) > 1:
-        return Element("Polyline", Points=_points(region.points))
-    if isinstance(region, Trace | Point):
-        at = [[region.row, region.column]] if isinstance(region, Point) else region.points[:1]
-        return _element("Point", **dict(zip("XY", to_xy(at).ravel().tolist(), strict=False)))
+    match region:
+        case WholeImage():
+            if size is None:
+                return _element("Label", X=0.0, Y=0.0)
+            return _element("Rectangle", X=0.0, Y=0.0, Width=float(size[1]), Height=float(size[0]))
+        case Box():
+            (x, y), (right, bottom) = corners_xy(region).tolist()
+            return _element("Rectangle", X=x, Y=y, Width=right - x, Height=bottom - y)
+        case Ellipse():
+            return _ellipse(region)
+        case Mask():
+            return _mask(region)
+        case Polygon():
+            return Element("Polygon", Points=_points(region.vertices))
+        case Point() | Trace():
+            if len(region.coords()) > 1:
+                return Element("Polyline", Points=_points(region.coords()))
+            return _element(
+                "Point", **dict(zip("XY", to_xy(region.coords()).ravel(), strict=False))
+            )
     return None
 
 
@@ -707,7 +682,8 @@ def region_of(shape: Element) -> Region:
         region = _upright(shape)
         transform = shape.find("Transform")
         if transform is not None:
-            return _moved(region, _matrix_of(transform.attrib))
+            numbers = [float(transform.attrib[name]) for name in _TRANSFORM]
+            return _moved(region, np.array(numbers).reshape(2, 3))
         written = shape.get("Transform", "none").strip()
         return region if written in ("", "none") else _moved(region, _matrix_from(written))
     except (KeyError, ValueError, OverflowError) as error:
@@ -795,11 +771,6 @@ def _unpacked(packed: bytes, compression: str, count: int) -> bytes:
     raise FormatError("a Mask is compressed in a way that is not read; save it uncompressed")
 
 
-def _matrix_of(transform: Mapping[str, str]) -> npt.NDArray[np.float64]:
-    """Return the matrix of a ``Transform`` element, shape (2, 3)."""
-    return np.array([float(transform[name]) for name in _TRANSFORM]).reshape(2, 3)
-
-
 def _matrix_from(text: str) -> npt.NDArray[np.float64]:
     """Return the matrix that a transform as SVG writes it stands for, shape (2, 3)."""
     matrix = np.eye(3)
@@ -840,25 +811,20 @@ def _moved(region: Region, matrix: npt.NDArray[np.float64]) -> Region:
         _check_places(moved)
         return from_xy(moved)
 
-    if isinstance(region, Box) and not matrix[[0, 1], [1, 0]].any():
-        (top, left), (bottom, right) = move(
-            [[region.top, region.left], [region.bottom, region.right]]
-        )
-        low, high = np.sort([[top, left], [bottom, right]], axis=0).tolist()
-        return Box(*low, *high)
-    if isinstance(region, Box):
-        sides = [[region.top, region.left], [region.top, region.right]]
-        return Polygon(move([*sides, [region.bottom, region.right], [region.bottom, region.left]]))
-    if isinstance(region, Ellipse):
-        return Ellipse(move(region.corners))
-    if isinstance(region, Point):
-        return Point(*move([[region.row, region.column]])[0].tolist())
-    if isinstance(region, Polygon):
-        return Polygon(move(region.vertices))
-    if isinstance(region, Trace):
-        return Trace(move(region.points))
-    if isinstance(region, Mask):
-        return _moved_mask(region, matrix)
+    match region:
+        case Box() if not matrix[[0, 1], [1, 0]].any():
+            low, high = np.sort(move(region.coords()[[0, 2]]), axis=0).tolist()
+            return Box(*low, *high)
+        case Box() | Polygon():
+            return Polygon(move(region.coords()))
+        case Ellipse():
+            return Ellipse(move(region.corners))
+        case Point():
+            return Point(*move(region.coords())[0].tolist())
+        case Trace():
+            return Trace(move(region.points))
+        case Mask():
+            return _moved_mask(region, matrix)
     raise FormatError("a shape with such a transform cannot be read")
 
 
@@ -875,7 +841,7 @@ def _moved_mask(mask: Mask, matrix: npt.NDArray[np.float64]) -> Mask:
     return result
 
 
-def shown(region: Region, size: Size) -> Region | None:
+def shown(region: Region, size: Size | None) -> Region | None:
     """Return what a file shows for a region that is no set."""
     shape = element_of(region, size)
     return None if shape is None else region_of(shape)

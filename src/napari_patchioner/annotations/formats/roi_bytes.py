@@ -172,13 +172,7 @@ def _second_head(roi: Roi, end: int) -> bytes:
 
 
 def with_texts(data: bytes, name: str, properties: str) -> bytes:
-    """Return the bytes of a ``.roi`` file with another name and other properties in them.
-
-    Parameters
-    ----------
-    data : bytes
-        A file that `decode_roi` reads.
-    """
+    """Return the bytes of a ``.roi`` file with another name and other properties in them."""
     made = bytearray(data)
     at = _int(data, 60)
     if at <= 0:
@@ -211,13 +205,7 @@ def with_texts(data: bytes, name: str, properties: str) -> bytes:
 
 
 def with_looks(data: bytes, roi: Roi, names: Collection[str]) -> bytes:
-    """Return the bytes of a ``.roi`` file with some of the looks and positions of another region.
-
-    Parameters
-    ----------
-    data : bytes
-        A file with a second head, as `with_texts` returns it.
-    """
+    """Return a ``.roi`` file, as `with_texts` returns it, with some looks of another region."""
     made = bytearray(data)
     at = _int(data, 60)
     places = {"stroke": 40, "fill": 44, "place": 56}
@@ -236,15 +224,7 @@ def with_looks(data: bytes, roi: Roi, names: Collection[str]) -> bytes:
 
 
 def like(data: bytes, old: bytes) -> bytes:
-    """Return the bytes of a ``.roi`` file with the labels and the opacity of another one.
-
-    Parameters
-    ----------
-    data : bytes
-        A file that `encode_roi` made.
-    old : bytes
-        A file that `decode_roi` reads.
-    """
+    """Return a ``.roi`` file that `encode_roi` made with the labels and the opacity of another."""
     made = bytearray(data)
     options, was = (struct.unpack_from(">H", item, 50)[0] for item in (data, old))
     struct.pack_into(">H", made, 50, options & ~_SHOWN | was & _SHOWN)
