@@ -66,7 +66,6 @@ from napari_patchioner.regions import (
     Point,
     Polygon,
     Region,
-    RegionSet,
     Trace,
     WholeImage,
     same_drawing,
@@ -560,9 +559,7 @@ def shape_of(region: Region, size: Size | None) -> dict[str, Any] | None:
         case Point() | Trace():
             points = region.coords()
             kind = "linestrip" if len(points) > 1 else "point"
-        case RegionSet():
-            return None
-    return {"shape_type": kind, "points": to_xy(points).tolist()}
+    return None if points is None else {"shape_type": kind, "points": to_xy(points).tolist()}
 
 
 def shown(region: Region, size: Size | None) -> Region | None:

@@ -11,6 +11,7 @@ import json
 import math
 from codecs import BOM_UTF8
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -27,7 +28,6 @@ from napari_patchioner.annotations.metadata import (
     OURS,
     Base,
     base_of,
-    is_deleted,
     metadata_of,
     our_texts,
     remember_file,
@@ -47,6 +47,7 @@ from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
 from napari_patchioner.regions import Region, RegionSet, Trace, same_drawing
 
+from .entries import Size, known_entries, naming, was_deleted
 from .head import Format, Head
 from .json_arrays import (
     as_texts,
@@ -142,17 +143,17 @@ def _again(base: Base[list[_Line]], images: Images) -> tuple[list[bytes], dict[s
     """Return a file that was read, with records put back into it, and where narratives went."""
     content, records = base.content, base.records
     if content is None:
-        known = [(record, metadata_of(record, _KIND)) for record in records.values()]
-        content = [_Line(b"", results.entry) for _, results in known if results is not None]
-        records = {f"{n}": item for n, (item, _) in enumerate(known)}
-        content.append(_Line(b"", None))
+        known = known_entries(records, _KIND)
+        content = [*(_Line(b"", metadata.entry) for _, _, metadata in known), _Line(b"", None)]
+        records = {f"{n}": record for n, (_, record, _) in enumerate(known)}
     here = {str(content[int(place)].value.get("image_id")) for place in records}
     lines: list[bytes] = []
     places: dict[str, str] = {}
     for n, line in enumerate(content):
         entry = records.get(f"{n}")
         image = str(line.value.get("image_id")) if isinstance(line.value, dict) else ""
-        if entry is None and (image in here or not base.in_place) and _is_gone(line.value):
+        missing = entry is None and (image in here or not base.in_place)
+        if missing and was_deleted(partial(_read_line, line.value)):
             continue
         places[f"{n}"] = f"{len(lines)}"
         value = line.value if entry is None else _updated(line.value, entry, images)
@@ -173,32 +174,24 @@ def _again(base: Base[list[_Line]], images: Images) -> tuple[list[bytes], dict[s
     return [*lines, *tail], places
 
 
+def _read_line(line: Any, size: Size = (1, 1), *, ours: bool = True) -> Annotation:
+    return _annotation(fields_of(line, ""), 0, lambda _: size, ours=ours)
+
+
 def _bytes(value: Any, before: bytes) -> bytes:
     """Return a line that says a narrative, laid out as the one before it."""
     return json_as_read(value, before) if before else json_as_read(value).rstrip(b"\n")
-
-
-def _is_gone(line: Any) -> bool:
-    """Whether a narrative without a record was taken out by a person."""
-    try:
-        return is_deleted(_annotation(fields_of(line, ""), 0, lambda _: (1, 1)).region)
-    except FormatError:
-        return False
 
 
 def _updated(line: dict[str, Any], annotation: Annotation, images: Images) -> dict[str, Any]:
     """Return a narrative with what a record says otherwise; the same where it says the same."""
     info = find_info(images, annotation.image)
     size = (info.height, info.width) if info is not None else (1, 1)
-
-    def said(*, ours: bool) -> Annotation:
-        result = _annotation(fields_of(line, ""), 0, lambda _: size, ours=ours)
-        # Without a size nobody can tell whether anything was moved.
-        return result if info is not None else replace(result, region=annotation.region)
-
-    if same_record(said(ours=True), annotation):
+    was, bare = (_read_line(line, size, ours=ours) for ours in (True, False))
+    if info is None:  # without a size nobody can say whether anything was moved
+        was, bare = (replace(record, region=annotation.region) for record in (was, bare))
+    if same_record(was, annotation):
         return line
-    bare = said(ours=False)
     timed = line.get(_TIMED)
     utterances = [dict(first) for first in timed] if isinstance(timed, list) else []
     if _ATTRIBUTES in (utterances[0] if utterances else {}):
@@ -233,10 +226,8 @@ def _narrative(annotation: Annotation, images: Images) -> dict[str, Any]:
     attributes = record_texts_with_image(annotation, name)
     size = image_size(images, annotation.image)
     strokes = [to_xy(trace.points) / size[::-1] for trace in _strokes(annotation.region) or ()]
-    try:
+    with naming(f"region {annotation.uid!r}"):
         times, recorded = seconds(attributes.get(TIMES, ""), sum(map(len, strokes)))
-    except FormatError as error:
-        raise FormatError(f"region {annotation.uid!r}: {error}") from error
     rows = np.column_stack([np.concatenate(strokes), times]).tolist()
     points = iter([dict(zip("xyt", row, strict=True)) for row in rows])
     how = {} if recorded else {TIMES: UNIFORM}
@@ -316,39 +307,38 @@ def _annotation(
     texts = timed[0].pop(OURS, {}) if timed else {}
     marks = fields_of(timed[0] if timed else {}, f"{line.where}: {_TIMED}")
     attributes = as_texts(marks.take(_ATTRIBUTES, dict, {}))
-    told = marks.items(_SIZE, int, ())
-    size = (told[0], told[1]) if len(told) == 2 else _size(line, find, image)
+    sides = marks.items(_SIZE, int, ())
+    if len(sides) == 2:
+        size = (sides[0], sides[1])
+    else:
+        with naming(line.where):
+            size = find(image)
     uniform = marks.take(TIMES, str, "") == UNIFORM
     drawn, times = _drawn(line, size)
-    try:
-        result = annotation_from_texts(
+
+    def shown(region: Region) -> Region:
+        return _shown(_strokes(region) or ())
+
+    with naming(line.where):
+        record = annotation_from_texts(
             attributes,
             drawn=drawn,
             image=image,
             caption=line.take("caption", str, None),
             uid=str(number),
-            shown=lambda region: _shown(_strokes(region) or ()),
+            shown=shown,
         )
         if attributes:
-            moved = result.region is drawn and TIMES in result.extra
-            return replace(result, extra={**result.extra, TIMES: times}) if moved else result
+            moved = record.region is drawn and TIMES in record.extra
+            return replace(record, extra={**record.extra, TIMES: times}) if moved else record
         extra = {} if uniform else {TIMES: times}
         extra |= {_TIMED: json_as_read(timed).decode().rstrip("\n")} if timed else {}
         others = {name: line.take(name, object, "") for name in (_DATASET, _ANNOTATOR, _RECORDING)}
         extra |= {name: str(value) for name, value in others.items() if value != ""}
-        result = replace(result, extra={**result.extra, **extra})
+        record = replace(record, extra={**record.extra, **extra})
         if not ours or not isinstance(texts, dict):
-            return result
-        return with_our_texts(result, texts, lambda region: _shown(_strokes(region) or ()))
-    except FormatError as error:
-        raise line.error(str(error)) from error
-
-
-def _size(line: Fields, find: Callable[[str], tuple[int, int]], image: str) -> tuple[int, int]:
-    try:
-        return find(image)
-    except FormatError as error:
-        raise line.error(str(error)) from error
+            return record
+        return with_our_texts(record, texts, shown)
 
 
 _BEYOND_ALL = 1e100

@@ -39,11 +39,12 @@ from napari_patchioner.annotations.table import (
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, Trace
 
+from .entries import naming
 from .head import Format, Head
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_patchioner.annotations.images import Images
@@ -61,16 +62,6 @@ _OWN = (*NAPARI_COLUMNS, *_OURS, _CONNECTED)
 def knows(head: Head) -> bool:
     """Whether a file is napari's table of shapes."""
     return set(NAPARI_COLUMNS) <= set(head.columns)
-
-
-def read(path: Path) -> list[Annotation]:
-    """Read napari's table of shapes, as `read_napari_csv` does."""
-    return read_napari_csv(path)
-
-
-def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write napari's table of shapes, as `write_napari_csv` does; the images are not needed."""
-    return write_napari_csv(path, annotations)
 
 
 def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
@@ -95,11 +86,7 @@ def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     FormatError
         One sentence that names the file, the row (the header is row 1) and the column.
     """
-    return parse_napari_csv(read_table(path))
-
-
-def parse_napari_csv(table: Table) -> list[Annotation]:
-    """Return the annotations in a table, as `read_napari_csv` does."""
+    table = read_table(path)
     table.require(NAPARI_COLUMNS, "a napari table of shapes")
     if table.columns[:2] != ("index", "shape-type"):
         raise FormatError(
@@ -108,13 +95,13 @@ def parse_napari_csv(table: Table) -> list[Annotation]:
         )
     axes = [place for place, name in enumerate(table.columns) if name.startswith("axis-")]
     seen: dict[Any, int] = {}
-    shapes = itertools.groupby(table.rows, key=lambda item: item[1][0].strip())
-    results: list[Annotation] = []
+    shapes = itertools.groupby(table.rows, key=lambda row: row[1][0].strip())
+    annotations: list[Annotation] = []
     for position, (index, rows) in enumerate(shapes):
         listed = list(rows)
         with leaving_out("shape", f"{table.name}: row {listed[0][0]}"):
-            results.append(_annotation(table, position, index, listed, axes, seen))
-    return results
+            annotations.append(_annotation(table, position, index, listed, axes, seen))
+    return annotations
 
 
 def _annotation(
@@ -211,10 +198,17 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
     loose = (_CONNECTED,) if any(_is_loose(annotation.region) for annotation, _ in held) else ()
     rows: list[list[str | int]] = []
     for index, (annotation, (shape_type, vertices)) in enumerate(held):
-        told = [_LOOSE if _is_loose(annotation.region) else ""] * len(loose)
-        ours = _our_cells(annotation, told, extras)
+        with naming(f"region {annotation.uid!r}"):
+            region_from_shape(vertices, shape_type)
+        ours = [
+            *(guard_cell(annotation.uid), guard_cell(annotation.image)),
+            *caption_cells(annotation),
+            *[_LOOSE if _is_loose(annotation.region) else ""] * len(loose),
+            *extra_cells(annotation, extras),
+        ]
         rows += [
-            [*cells, *ours] for cells in _vertex_cells(annotation, index, shape_type, vertices)
+            [index, shape_type, place, repr(row), repr(column), *ours]
+            for place, (row, column) in enumerate(vertices.tolist())
         ]
     text = format_table((*NAPARI_COLUMNS, *_OURS, *loose, *extras), rows)
     return text, tuple(annotation for annotation, shape in pairs if shape is None)
@@ -223,26 +217,6 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
 def _is_loose(region: Region) -> bool:
     """Whether a region is a trace whose points are not connected."""
     return isinstance(region, Trace) and not region.connected
-
-
-def _our_cells(annotation: Annotation, told: Sequence[str], extras: Mapping[str, str]) -> list[str]:
-    """Return what stands after napari's columns in every row of a shape."""
-    names = [guard_cell(annotation.uid), guard_cell(annotation.image)]
-    return [*names, *caption_cells(annotation), *told, *extra_cells(annotation, extras)]
-
-
-def _vertex_cells(
-    annotation: Annotation, index: int, shape_type: str, vertices: FloatArray
-) -> list[list[str | int]]:
-    """Return napari's cells of one shape, one row per vertex."""
-    try:
-        region_from_shape(vertices, shape_type)
-    except FormatError as error:
-        raise FormatError(f"region {annotation.uid!r}: {error}") from error
-    return [
-        [index, shape_type, place, repr(row), repr(column)]
-        for place, (row, column) in enumerate(vertices.tolist())
-    ]
 
 
 def write_napari_csv(
@@ -276,4 +250,10 @@ def write_napari_csv(
     return left_out
 
 
-FORMAT = Format("napari", "napari shapes, one row per vertex", (".csv",), read, write, knows)
+def _write(path: Path, annotations: Sequence[Annotation], _: Images) -> tuple[Annotation, ...]:
+    return write_napari_csv(path, annotations)
+
+
+FORMAT = Format(
+    "napari", "napari shapes, one row per vertex", (".csv",), read_napari_csv, _write, knows
+)

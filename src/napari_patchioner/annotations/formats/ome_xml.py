@@ -102,7 +102,7 @@ _IMAGE = "image"
 _BESIDE = ("ChannelRef", "Transform", "Description", "AnnotationRef", "PlaneRef", "MaskPixels")
 # What a shape of 2016 may say besides its geometry, and how; it goes back as it came.
 _NUMBER, _INTEGER = re.compile(r"-?\d{1,9}(\.\d{1,9})?"), re.compile(r"-?\d{1,10}")
-_LOOKS = {
+_STYLES = {
     "FillColor": _INTEGER,
     "FillRule": re.compile("EvenOdd|NonZero"),
     "StrokeColor": _INTEGER,
@@ -113,7 +113,7 @@ _LOOKS = {
     "FontStyle": re.compile("Bold|BoldItalic|Italic|Normal"),
     "Locked": re.compile("true|false"),
 }
-_LOOK = "ome:"
+_STYLE = "ome:"
 _ROOT = re.compile(r"<(\w+:)?OME[\s>]")
 
 
@@ -283,7 +283,7 @@ def _described(
 def _looks(shapes: Sequence[Element]) -> dict[str, str]:
     """Return what the first shape says besides its geometry."""
     fields = shapes[0].attrib if shapes else {}
-    results = {f"{_LOOK}{name}": fields[name] for name in _LOOKS if name in fields}
+    results = {f"{_STYLE}{name}": fields[name] for name in _STYLES if name in fields}
     channel = fields.get("TheC", "")
     return results | ({CHANNEL: channel} if whole_number(channel) is not None else {})
 
@@ -571,8 +571,8 @@ def _add_roi(root: Element, place: str, annotation: Annotation, size: Size | Non
 def _given_looks(annotation: Annotation) -> dict[str, str]:
     """Return the attributes of shapes that a region came with, as far as OME-XML has them."""
     extra = annotation.extra
-    texts = {name: extra.get(f"{_LOOK}{name}", "") for name in _LOOKS}
-    results = {name: text for name, text in texts.items() if _LOOKS[name].fullmatch(text)}
+    texts = {name: extra.get(f"{_STYLE}{name}", "") for name in _STYLES}
+    results = {name: text for name, text in texts.items() if _STYLES[name].fullmatch(text)}
     channel = extra.get(CHANNEL, "")
     is_channel = whole_number(channel) is not None and int(channel) < 2**31
     return results | ({"TheC": str(int(channel))} if is_channel else {})

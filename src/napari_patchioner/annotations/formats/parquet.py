@@ -27,6 +27,7 @@ from napari_patchioner.errors import FormatError, pip_install
 from napari_patchioner.limits import charge_bytes, charge_file, charge_records, check_plain_file
 from napari_patchioner.regions import Mask, Region, RegionSet, WholeImage
 
+from .entries import naming
 from .head import Format, Head
 from .json_arrays import parse_json
 
@@ -158,8 +159,8 @@ def read(path: Path) -> list[Annotation]:
                 annotation = _annotation(row, extras, file.name, number)
                 own = own_uid(annotation.image, annotation.uid, seen)
                 if own != annotation.uid:
-                    told = f"{where}: the uid {annotation.uid!r} was used before"
-                    note("uid", f"{told}; this region is {own!r} now")
+                    before = f"{where}: the uid {annotation.uid!r} was used before"
+                    note("uid", f"{before}; this region is {own!r} now")
                     annotation = replace(annotation, uid=own)
                 results.append(annotation)
     return results
@@ -261,11 +262,9 @@ def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: 
         raise FormatError(f"{where}: the kind {row['kind']!r} is unknown; it may be one of {known}")
     if "score" in ours and parse_score(ours["score"]) is None:
         raise FormatError(f"{where}: the score {ours['score']!r} is not a finite number")
-    try:
-        result = annotation_from_texts({"wkt": "", **ours}, drawn=None, image=image, caption=None)
-        return replace(result, extra=extras)
-    except FormatError as error:
-        raise FormatError(f"{where}: {error}") from error
+    with naming(where):
+        record = annotation_from_texts({"wkt": "", **ours}, drawn=None, image=image, caption=None)
+        return replace(record, extra=extras)
 
 
 FORMAT = Format(

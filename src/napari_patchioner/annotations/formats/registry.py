@@ -72,7 +72,7 @@ _ALONE = ".roi"
 def read_annotations(
     path: str | os.PathLike[str], images: Images | None = None, *, notes: Notes | None = None
 ) -> list[Annotation]:
-    """Read annotations from a file of any known format, told by its contents.
+    """Read annotations from a file of any known format, problem by its contents.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def read_annotations(
         if not results and own.first_error is not None:
             raise own.first_error
         for entry in results:
-            if _crosses_itself(entry.region):
+            if any(map(crosses_itself, _outlines(entry.region))):
                 note(
                     "outline filled",
                     f"{Path(path).name}: region {entry.uid!r}: its outline crosses itself; it is "
@@ -160,11 +160,6 @@ def _format_within(folder: Path) -> Format | None:
     return None
 
 
-def _crosses_itself(region: Region) -> bool:
-    """Whether an outline of a region crosses itself."""
-    return any(map(crosses_itself, _outlines(region)))
-
-
 def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:
     """Return the outlines that people drew, vertex by vertex."""
     members = region.parts()
@@ -175,8 +170,8 @@ def _is_left_out(file: str, annotation: Annotation, notes: Notes) -> bool:
     """Whether nobody could tell what the outline of a record encloses; noted if so."""
     if not any(map(is_tangled, _outlines(annotation.region))):
         return False
-    told = f"its outline crosses itself more than {MOST_CROSSINGS:,} times; draw it again"
-    notes.leave_out("outline", FormatError(f"{file}: region {annotation.uid!r}: {told}"))
+    problem = f"its outline crosses itself more than {MOST_CROSSINGS:,} times; draw it again"
+    notes.leave_out("outline", FormatError(f"{file}: region {annotation.uid!r}: {problem}"))
     return True
 
 

@@ -33,6 +33,7 @@ from napari_patchioner.annotations.wkt import members_cell, region_from_text, re
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet
 
+from .entries import naming
 from .head import Format, Head
 
 if TYPE_CHECKING:
@@ -70,16 +71,6 @@ def _own_names(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(results)
 
 
-def read(path: Path) -> list[Annotation]:
-    """Read a tidy table, as `read_tidy_csv` does."""
-    return read_tidy_csv(path)
-
-
-def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write a tidy table, as `write_tidy_csv` does; the images are not needed."""
-    return write_tidy_csv(path, annotations)
-
-
 def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     """Read a tidy table.
 
@@ -100,11 +91,7 @@ def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     FormatError
         One sentence that names the file, the row (the header is row 1) and the column.
     """
-    return parse_tidy_csv(read_table(path))
-
-
-def parse_tidy_csv(table: Table) -> list[Annotation]:
-    """Return the annotations in a table, as `read_tidy_csv` does."""
+    table = read_table(path)
     table = replace(table, columns=_own_names(table.columns))
     table.require([name for name in TIDY_COLUMNS if name != "uid"], "a table of regions")
     table = with_uids(table)
@@ -181,32 +168,20 @@ def _lines(annotations: Sequence[Annotation], layout: TableLayout | None = None)
     named = any(isinstance(annotation.region, RegionSet) for annotation in annotations)
     extras = extra_columns(extra_names(annotations), _KNOWN)
     columns = (*TIDY_COLUMNS, *CAPTION_COLUMNS, *([_MEMBERS] if named else []), *extras)
-    rows = (
-        [
-            *_region_cells(annotation),
+
+    def cells(annotation: Annotation) -> list[str]:
+        region, wkt = annotation.written or (None, "")
+        if region is not annotation.region:  # else as it was read
+            with naming(f"region {annotation.uid!r}"):
+                wkt = region_to_text(annotation.region)
+        return [
+            *(guard_cell(annotation.image), guard_cell(annotation.uid), annotation.kind, wkt),
             *caption_cells(annotation),
             *([members_cell(annotation.region)] if named else []),
             *extra_cells(annotation, extras),
         ]
-        for annotation in annotations
-    )
-    yield from table_lines(columns, rows, layout)
 
-
-def _region_cells(annotation: Annotation) -> list[str]:
-    """Return the cells for `TIDY_COLUMNS`."""
-    try:
-        wkt = _wkt(annotation)
-    except FormatError as error:
-        raise FormatError(f"region {annotation.uid!r}: {error}") from error
-    return [guard_cell(annotation.image), guard_cell(annotation.uid), annotation.kind, wkt]
-
-
-def _wkt(annotation: Annotation) -> str:
-    """Return the well-known text a region was read from, or make it."""
-    if annotation.written is not None and annotation.written[0] is annotation.region:
-        return annotation.written[1]
-    return region_to_text(annotation.region)
+    yield from table_lines(columns, map(cells, annotations), layout)
 
 
 def write_tidy_csv(
@@ -239,4 +214,16 @@ def write_tidy_csv(
     return ()
 
 
-FORMAT = Format("tidy", "Table, one row per region", (".csv",), read, write, knows, any_view=True)
+def _write(path: Path, annotations: Sequence[Annotation], _: Images) -> tuple[Annotation, ...]:
+    return write_tidy_csv(path, annotations)
+
+
+FORMAT = Format(
+    "tidy",
+    "Table, one row per region",
+    (".csv",),
+    read_tidy_csv,
+    _write,
+    knows,
+    any_view=True,
+)

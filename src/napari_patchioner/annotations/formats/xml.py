@@ -23,13 +23,7 @@ _START = re.compile(rb"<[^\s/>]+(?:" + _FIELD + rb")*\s*/?>")
 
 
 def parse_xml(name: str, data: bytes) -> ElementTree.Element:
-    """Return the root of an XML file.
-
-    Parameters
-    ----------
-    data : bytes
-        Its contents.
-    """
+    """Return the root of an XML file."""
     builder = ElementTree.TreeBuilder()
     parser = expat.ParserCreate(namespace_separator="}")
     parser.buffer_text = True
@@ -101,12 +95,12 @@ class XmlPlace:
 
     def iter(self, *tags: str) -> Iterator[XmlPlace]:
         """Yield itself and all elements in it that have one of the names, as they stand."""
-        waiting = [self]
-        while waiting:
-            result = waiting.pop()
+        pending = [self]
+        while pending:
+            result = pending.pop()
             if result.tag in tags:
                 yield result
-            waiting += reversed(result.children)
+            pending += reversed(result.children)
 
 
 def xml_places(data: bytes) -> XmlPlace:

@@ -19,7 +19,6 @@ tools changed are recognised by the text, else by what they enclose.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, replace
@@ -60,7 +59,7 @@ from napari_patchioner.regions import (
 
 from .bundle import file_stems, first_file, is_zip, read_bundle, write_bundle, zip_names
 from .head import Format, Head
-from .json_arrays import parse_json, whole_number
+from .json_arrays import parse_json, to_json, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -94,7 +93,7 @@ def knows(head: Head) -> bool:
 
 def _is_label(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    is_text = name.lower().endswith(".txt") and not _is_list_of_classes(name)
+    is_text = name.lower().endswith(".txt") and PurePosixPath(name).name != _CLASSES
     return is_text and "labels" in parts[:-1]
 
 
@@ -156,13 +155,11 @@ def _classes(files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[int, 
             if (number := whole_number(str(key)[:20])) is not None
             and not isinstance(label, list | dict)
         }
-    listed = next((data for name, data in files.items() if _is_list_of_classes(name)), b"")
+    listed = next(
+        (data for name, data in files.items() if PurePosixPath(name).name == _CLASSES), b""
+    )
     labels = listed.decode("utf-8-sig", "replace").rstrip().splitlines()
     return {number: label.strip() for number, label in enumerate(labels)}
-
-
-def _is_list_of_classes(name: str) -> bool:
-    return PurePosixPath(name).name == _CLASSES
 
 
 _Records = tuple[list[tuple[int, dict[str, Any]]], tuple[int, int] | None]
@@ -201,7 +198,10 @@ class _Pictures:
         for name in images:
             self._stems.setdefault(name, name)
             self._stems.setdefault(PurePosixPath(name).stem, name)
-        self._told: dict[str, str] | None = None
+        self._by_name: dict[str, str] = {}
+        if any(PurePosixPath(label).stem not in self._stems for label in labels):
+            named = images.items()
+            self._by_name = {PurePosixPath(info.name).stem: name for name, info in named}
         counts = Counter(PurePosixPath(name).stem for name in labels)
         self._twice = {stem for stem, count in counts.items() if count > 1}
 
@@ -212,7 +212,7 @@ class _Pictures:
         # Of two images with one name, the folder tells which is meant.
         if stem in self._twice and file is not None:
             return file.relative_to(self._path).as_posix(), _size_of(file)
-        name = self._stems.get(stem) or self._by_told_name(stem)
+        name = self._stems.get(stem) or self._by_name.get(stem)
         if name is not None:
             return name, image_size(self._images, name)
         if file is not None:
@@ -221,11 +221,6 @@ class _Pictures:
             f"{label}: the size of its image is missing; put the image into the folder "
             f"{'/'.join(_picture_parts(label)) or 'images'!r}, or give it along"
         )
-
-    def _by_told_name(self, stem: str) -> str | None:
-        if self._told is None:
-            self._told = {PurePosixPath(item.name).stem: key for key, item in self._images.items()}
-        return self._told.get(stem)
 
     def _beside(self, label: str) -> Path | None:
         """Return the image in the tree of images that runs beside that of text files."""
@@ -262,22 +257,22 @@ def _read_image(
     written = [parse_lines(_CAPTIONS, "\n".join(about["lines"]).encode()) for _, about in records]
     own, new = match(lines, written)
     results: list[tuple[int, Annotation]] = []
-    for (place, about), before, now in zip(records, written, own, strict=True):
+    for (place, record), before, now in zip(records, written, own, strict=True):
         if before and not now:
             continue  # another tool deleted it
         drawn = as_one([line.region(size) for line in now], union=True)
         kept = annotation_from_texts(
-            about["texts"],
+            record["texts"],
             drawn=drawn,
-            image=about["image"],
+            image=record["image"],
             caption=None,
             shown=lambda region: shown(region, size),
         )
         label = classes.get(now[0].number) if now else None
         if len(now) == 1 and metadata_of(kept, _KIND) is not None:
             # Another tool may have written it anew since.
-            told = {"names": _told(classes, now[0])}
-            kept = with_metadata(kept, _KIND, "", name, now[0].text, told)
+            about = {"names": _named_classes(classes, now[0])}
+            kept = with_metadata(kept, _KIND, "", name, now[0].text, about)
         results.append((place, with_class(kept, label)))
     last = records[-1][0] if records else 0
     image = records[0][1]["image"] if records else image
@@ -291,12 +286,14 @@ def _read_image(
         result = annotation_from_texts(
             texts, drawn=line.region(size), image=image, caption=None, uid=f"{line.place}"
         )
-        result = with_metadata(result, _KIND, "", name, line.text, {"names": _told(classes, line)})
+        result = with_metadata(
+            result, _KIND, "", name, line.text, {"names": _named_classes(classes, line)}
+        )
         results.append((last, replace(result, score=line.confidence)))
     return results
 
 
-def _told(classes: Mapping[int, str], line: Line) -> dict[str, str]:
+def _named_classes(classes: Mapping[int, str], line: Line) -> dict[str, str]:
     """Return the names of classes that go along with a line: of very many, its own."""
     named = {str(number): label for number, label in classes.items()}
     own = str(line.number)
@@ -333,7 +330,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         lines = _kept_line(entry, read_as, number, size) or lines_of(entry.region, number, size)
         texts[file].append(Written(tuple(lines), str(read_as.entry) if read_as else None))
         about = {"image": entry.image, "file": file, "height": size[0], "width": size[1]}
-        records.append(_json({**about, "lines": lines, "region": record_texts(entry)}))
+        records.append(to_json({**about, "lines": lines, "region": record_texts(entry)}) + "\n")
     old = set() if is_zip(path) or foreign else _leftovers(path) - set(texts)
     if foreign:
         records = [*_records_of_others(value.get(_CAPTIONS, b""), set(texts)), *records]
@@ -366,9 +363,9 @@ def _numbered(
 ) -> dict[int, str]:
     """Return the names of the classes by number, those of the data set first as they were."""
     results: dict[int, str] = {}
-    told = [item.about.get("names") for item in known]
+    kept = [metadata.about.get("names") for metadata in known]
     listed = _classes(present, _about(present)) if known else {}
-    for given in (listed, *told):
+    for given in (listed, *kept):
         for number, name in given.items() if isinstance(given, dict) else ():
             free = whole_number(str(number)) is not None and int(number) not in results
             if free and name not in results.values():
@@ -428,7 +425,8 @@ def _yaml_file(
                 return {}
             text = yaml.safe_dump({**about, "names": names}, allow_unicode=True, sort_keys=False)
             return {name: encode_text(text)}
-    if foreign and any(map(_is_list_of_classes, present)) and _classes(present, {}) == names:
+    lists = any(PurePosixPath(name).name == _CLASSES for name in present)
+    if foreign and lists and _classes(present, {}) == names:
         return {}
     ours = {"train": "images", "val": "images", "names": names}
     text = yaml.safe_dump(ours, allow_unicode=True, sort_keys=False)
@@ -445,10 +443,6 @@ def _leftovers(path: Path) -> set[str]:
     except FormatError:
         return set()
     return {name for name in names if re.fullmatch(r"labels/[^/\\:]+\.txt", name)}
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 KeypointShape: TypeAlias = "tuple[int, int] | None"
@@ -498,15 +492,7 @@ class Line:
 
 
 def parse_lines(name: str, data: bytes, shape: KeypointShape = None) -> list[Line]:
-    """Return the lines of a text file: outlines, or boxes by centre and size.
-
-    Parameters
-    ----------
-    data : bytes
-        What it holds.
-    shape : tuple of int, optional
-        How many keypoints there are, and how many numbers each has.
-    """
+    """Return the lines of a text file: outlines, or boxes by centre and size."""
     results = []
     text_of_file = data.decode("utf-8", "replace").removeprefix("\ufeff")
     for place, text in enumerate(text_of_file.splitlines(), start=1):
@@ -545,18 +531,17 @@ def in_place(data: bytes, written: Sequence[Written]) -> bytes:
 
     Blank lines, lines that cannot be read, ends of lines and a byte order mark stay; lines of
     which no region is left go, and new ones come last.
-
-    Parameters
-    ----------
-    data : bytes
-        The file as it is; nothing where there is none.
     """
     # What is no UTF-8 comes back as it was.
     whole = data.decode("utf-8", "surrogateescape")
     mark = whole[: whole.startswith("\ufeff")]
     old = whole[len(mark) :].splitlines(keepends=True)
     end = _end(old[0]) if old else "\n"
-    units = _units(written)
+    # What has a place of its own: a line that was read, or each line of a region.
+    units: list[Written] = []
+    for each in written:
+        lines = [Written((line,), line.strip()) for line in each.lines]
+        units += lines if each.before is None else [each]
     of_line = _places(old, units)
     parts = []
     for place, raw in enumerate(old):
@@ -576,32 +561,21 @@ def in_place(data: bytes, written: Sequence[Written]) -> bytes:
     return (mark + "".join([*parts, *new])).encode("utf-8", "surrogateescape")
 
 
-def _units(written: Sequence[Written]) -> list[Written]:
-    """Return what has a place of its own: a line that was read, or each line of a region."""
-    units = []
-    for item in written:
-        if item.before is not None:
-            units.append(item)
-        else:
-            units += [Written((line,), line.strip()) for line in item.lines]
-    return units
-
-
 def _places(old: Sequence[str], units: Sequence[Written]) -> dict[int, Written]:
     """Return which lines of a file stand for what: those that are alike, then those read before."""
-    waiting: dict[str, deque[int]] = defaultdict(deque)
+    unmatched: dict[str, deque[int]] = defaultdict(deque)
     for place, raw in enumerate(old):
-        waiting[raw.strip()].append(place)
+        unmatched[raw.strip()].append(place)
     results: dict[int, Written] = {}
     rest = []
     for unit in units:
-        same = waiting.get(unit.lines[0].strip()) if unit.lines else None
+        same = unmatched.get(unit.lines[0].strip()) if unit.lines else None
         if same:
             results[same.popleft()] = unit
         else:
             rest.append(unit)
     for unit in rest:
-        if same := waiting.get(unit.before or ""):
+        if same := unmatched.get(unit.before or ""):
             results[same.popleft()] = unit
     return results
 
@@ -710,12 +684,12 @@ def match(
     lines: Sequence[Line], written: Sequence[Sequence[Line]]
 ) -> tuple[list[list[Line]], list[Line]]:
     """Tell which lines are those that were written, though other tools may have changed them."""
-    waiting: dict[str, deque[Line]] = defaultdict(deque)
+    unmatched: dict[str, deque[Line]] = defaultdict(deque)
     for line in lines:
-        waiting[line.text].append(line)
+        unmatched[line.text].append(line)
     flat = [(at, line) for at, of in enumerate(written) for line in of]
-    results = {id(line): waiting[line.text].popleft() for _, line in flat if waiting[line.text]}
-    rest = [line for queue in waiting.values() for line in queue]
+    results = {id(line): unmatched[line.text].popleft() for _, line in flat if unmatched[line.text]}
+    rest = [line for queue in unmatched.values() for line in queue]
     lost = [line for _, line in flat if id(line) not in results]
     results |= _rounded(lost, rest)
     taken = {id(line) for line in results.values()}
@@ -731,10 +705,10 @@ def match(
 
 def _rounded(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
     """Return for lines that were written the lines that differ from them by rounding alone."""
-    waiting: dict[bytes, deque[Line]] = defaultdict(deque)
+    unmatched: dict[bytes, deque[Line]] = defaultdict(deque)
     for line in rest:
-        waiting[_rough(line)].append(line)
-    return {id(line): waiting[_rough(line)].popleft() for line in lost if waiting[_rough(line)]}
+        unmatched[_rough(line)].append(line)
+    return {id(line): unmatched[_rough(line)].popleft() for line in lost if unmatched[_rough(line)]}
 
 
 def _rough(line: Line) -> bytes:
