@@ -61,22 +61,18 @@ def is_debris(name: str) -> bool:
 def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Read the files of a folder (with those within), of a zip, or one file by itself."""
     if path.is_dir():
-        return {name: read_file(file) for name, file in _files(path) if wanted(name)}
+        # The plain files, in the order of their names.
+        files: list[tuple[str, Path]] = []
+        for place, folders, names in os.walk(path, onerror=_refuse):
+            folders.sort()
+            charge_records(len(names))
+            paths = [Path(place, name) for name in names if not is_debris(name)]
+            files += [(file.relative_to(path).as_posix(), file) for file in paths if file.is_file()]
+        return {name: read_file(file) for name, file in sorted(files) if wanted(name)}
     if is_zip(path):
         charge_file(check_plain_file(path))
         return _unzipped(path, wanted)
     return {path.name: read_file(path)}
-
-
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Return the plain files of a folder and of those within, in the order of their names."""
-    results = []
-    for place, folders, names in os.walk(folder, onerror=_refuse):
-        folders.sort()
-        charge_records(len(names))
-        paths = [Path(place, name) for name in names if not is_debris(name)]
-        results += [(path.relative_to(folder).as_posix(), path) for path in paths if path.is_file()]
-    return sorted(results)
 
 
 def _refuse(error: OSError) -> NoReturn:
@@ -118,31 +114,27 @@ def zip_names(path: Path) -> list[str]:
 
 def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Return the wanted members of a zip; nothing is unpacked to the disk."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {item.filename: data for item, data in _members(path.name, archive, wanted)}
-    except (FormatError, MemoryError):
-        raise
-    except Exception as error:  # zipfile tells damage by a dozen kinds of errors
-        raise _damaged(path.name, error) from error
+    return dict(_numbered_members(path.name, path, wanted).values())
 
 
 def read_zip(name: str, data: bytes, wanted: Callable[[str], bool]) -> dict[int, tuple[str, bytes]]:
     """Return the wanted members of a zip by their numbers in it, which may share a name."""
+    return _numbered_members(name, io.BytesIO(data), wanted)
+
+
+def _numbered_members(
+    name: str, file: Path | io.BytesIO, wanted: Callable[[str], bool]
+) -> dict[int, tuple[str, bytes]]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            numbers = {id(item): number for number, item in enumerate(archive.infolist())}
-            result = _members(name, archive, wanted)
-            return {numbers[id(item)]: (item.filename, member) for item, member in result}
+        with zipfile.ZipFile(file) as archive:
+            numbers = {id(entry): number for number, entry in enumerate(archive.infolist())}
+            members = _members(name, archive, wanted)
+            return {numbers[id(entry)]: (entry.filename, data) for entry, data in members}
     except (FormatError, MemoryError):
         raise
-    except Exception as error:
-        raise _damaged(name, error) from error
-
-
-def _damaged(name: str, error: Exception) -> FormatError:
-    why = str(error) or type(error).__name__
-    return FormatError(f"{name}: is no zip that can be read ({why})")
+    except Exception as error:  # zipfile tells damage by a dozen kinds of errors
+        why = str(error) or type(error).__name__
+        raise FormatError(f"{name}: is no zip that can be read ({why})") from error
 
 
 def _members(
@@ -158,7 +150,10 @@ def _members(
         data: bytes | None = None
         with leaving_out("file"):
             try:
-                _check_inside(name, entry.filename)
+                inside = PurePosixPath(entry.filename.replace("\\", "/"))
+                outside = inside.is_absolute() or ".." in inside.parts or not inside.parts
+                if outside or _DRIVE.match(entry.filename):
+                    raise FormatError(f"{name}: the member {entry.filename!r} lies outside the zip")
                 data = _member(name, archive, entry)
             except (FormatError, MemoryError):
                 raise
@@ -184,14 +179,6 @@ def _member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> byt
             charge_bytes(len(part))
             parts.append(part)
     return b"".join(parts)
-
-
-def _check_inside(name: str, member: str) -> None:
-    """Refuse a member that would lie outside its zip."""
-    parts = PurePosixPath(member.replace("\\", "/"))
-    outside = parts.is_absolute() or ".." in parts.parts or not parts.parts
-    if outside or _DRIVE.match(member):
-        raise FormatError(f"{name}: the member {member!r} lies outside the zip")
 
 
 def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:

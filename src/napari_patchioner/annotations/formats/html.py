@@ -101,6 +101,15 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     records = [
         json.dumps({"image": item.image, "region": record_texts(item)}) for item in annotations
     ]
+    # JSON in which nothing can end the element it stands in.
+    data = "[" + ",\n".join(records) + "]"
+    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    # What the page may load: its own pictures and style, and this one script.
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
     sections = [_section(image, mine, images) for image, mine in own.items()]
     counts = {"region": len(annotations), "image": len(own)}
     counted = " in ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in counts.items())
@@ -109,7 +118,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 <head>
 <meta charset="utf-8">
 {_GENERATOR}
-<meta http-equiv="Content-Security-Policy" content="{policy()}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Captions of {counted}</title>
 <style>{STYLE}</style>
@@ -119,7 +128,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 <input id="search" type="search" placeholder="Search" aria-label="Search" hidden>
 <p id="count" role="status"></p></header>
 {"".join(sections)}<script type="application/json" id="{_MARK}">
-{_safe(records)}
+{data}
 </script>
 <script>{SCRIPT}</script>
 </body>
@@ -127,12 +136,6 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 """
     write_bytes(path, encode_text(page))
     return ()
-
-
-def _safe(records: Sequence[str]) -> str:
-    """Return JSON in which nothing can end the element it stands in."""
-    text = "[" + ",\n".join(records) + "]"
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _section(image: str, own: Sequence[tuple[int, Annotation]], images: Images) -> str:
@@ -246,15 +249,6 @@ for (const row of rows) {
   group.addEventListener("click", () => row.scrollIntoView({ block: "center" }));
 }
 """
-
-
-def policy() -> str:
-    """Return what the page may load: its own pictures and style, and this one script."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
-    return (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
 
 
 # Told apart by most people who see few colours; light, because a shadow sets them off.

@@ -143,19 +143,19 @@ def read(path: Path) -> list[Annotation]:
     """Read regions of interest of ImageJ."""
     path = Path(path)
     data = read_file(path)
-    members = _members(path, data)
-    _note_others(path)
+    # The regions, unread, by their numbers in the zip.
+    members = {0: (path.name, data)}
+    if is_zip(path):
+        members = read_zip(path.name, data, _is_roi)
+    for name in zip_names(path):
+        if not _is_roi(name) and not name.endswith("/"):
+            note("no region", f"{path.name}: {name!r} is no region of ImageJ; it was not read")
     sizes: dict[str, Size] = {}
     records = _records(path.name, members, sizes)
     if _is_as_written(path, data, records, members, sizes):
         return [item for item, _ in records]
     file = remember_file(data)
     return [_with_rois(item, file, places, members) for item, places in records]
-
-
-def _members(path: Path, data: bytes) -> dict[int, tuple[str, bytes]]:
-    """Return the regions of a file, unread, by their numbers in the zip."""
-    return read_zip(path.name, data, _is_roi) if is_zip(path) else {0: (path.name, data)}
 
 
 def _records(
@@ -241,13 +241,6 @@ def _rois_within(annotation: Annotation) -> list[tuple[str, bytes]]:
         return []
 
 
-def _note_others(path: Path) -> None:
-    """Say which members of a zip are no regions."""
-    others = [name for name in zip_names(path) if not _is_roi(name) and not name.endswith("/")]
-    for name in others:
-        note("no region", f"{path.name}: {name!r} is no region of ImageJ; it was not read")
-
-
 def _called(roi: Roi, file: str) -> str:
     """Return what a region is called by itself, else by its file."""
     return _repaired(roi.name or file.removesuffix(".roi"))
@@ -313,13 +306,10 @@ def _moved(texts: dict[str, str], roi: Roi) -> dict[str, str]:
     if PART in texts or not (roi.time or depth):
         return texts
     time = roi.time - 1 if roi.time > 0 else None
-    at = time, (max(depth, 1) - 1 if depth else None)
-    return texts if texts.get(PLANE) in _spellings(*at) else {**texts, PLANE: plane_text(*at)}
-
-
-def _spellings(time: int | None, depth: int | None) -> tuple[str, ...]:
-    """Return how a plane may be written."""
-    return (plane_text(time or 0, depth), *([] if time else [plane_text(None, depth)]))
+    at = max(depth, 1) - 1 if depth else None
+    # A plane may be written in two ways where the time is the first.
+    known = [plane_text(time or 0, at), *([] if time else [plane_text(None, at)])]
+    return texts if texts.get(PLANE) in known else {**texts, PLANE: plane_text(time, at)}
 
 
 def _parsed(properties: str) -> dict[str, str]:
@@ -474,7 +464,9 @@ class _Again:
         for number in range(self._end()):
             names = made.get(number)
             if names is None:
-                names = [(self._name_of(number), None)] if self._is_kept(number) else []
+                # A member of which nothing is said stays: all do in the file itself.
+                kept = self._in_place or number in self._kept
+                names = [(self._name_of(number), None)] if kept else []
             places[number] = list(range(len(listed), len(listed) + len(names)))
             listed += [(number, name, data) for name, data in names]
         for item in self._rest:
@@ -488,10 +480,6 @@ class _Again:
             for place, numbers in self._origins.items()
         }
         return (self._packed(listed) if listed else None), moved
-
-    def _is_kept(self, number: int) -> bool:
-        """Whether a member of which nothing is said stays: all do in the file itself."""
-        return self._in_place or number in self._kept
 
     def _end(self) -> int:
         """Return the number behind the last member."""
@@ -691,6 +679,12 @@ def _rois(
     annotation = _unread(annotation)
     rois = [roi for part in annotation.region.parts() if (roi := roi_of(part, size)) is not None]
     texts = record_texts(annotation)
+    # The properties of somebody else that it came with.
+    keys = annotation.extra.get(_PROPERTIES, "").split()
+    others = {key: annotation.extra.get(_unescaped(key)) for key in keys}
+    foreign = "".join(
+        f"{key}: {_escaped(_IN_TEXT, text)}\n" for key, text in others.items() if text is not None
+    )
     results: list[Roi] = []
     for place, roi in enumerate(rois):
         name = names[place] if place < len(names) else ""
@@ -698,7 +692,7 @@ def _rois(
             used = {*(f"{item.name}.roi" for item in results)}
             name = _free_name(_name(annotation, number + place), number + place, taken, used)
         own = {PART: annotation.uid} if place else texts
-        properties = _properties(own, annotation.image, name, size) + _foreign(annotation)
+        properties = _properties(own, annotation.image, name, size) + foreign
         results.append(_looking(annotation, replace(roi, name=name, properties=properties)))
     return [_in_plane(annotation, roi) for roi in results]
 
@@ -706,14 +700,6 @@ def _rois(
 def _free_name(name: str, number: int, *taken: Collection[str]) -> str:
     """Return a name of which there is no file yet."""
     return f"{number:04d} {name}" if any(f"{name}.roi" in item for item in taken) else name
-
-
-def _foreign(annotation: Annotation) -> str:
-    """Return the properties of somebody else that a region came with."""
-    keys = annotation.extra.get(_PROPERTIES, "").split()
-    texts = {key: annotation.extra.get(_unescaped(key)) for key in keys}
-    lines = {key: text for key, text in texts.items() if text is not None}
-    return "".join(f"{key}: {_escaped(_IN_TEXT, text)}\n" for key, text in lines.items())
 
 
 def _looking(annotation: Annotation, roi: Roi) -> Roi:

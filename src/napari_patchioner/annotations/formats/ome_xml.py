@@ -247,7 +247,11 @@ def _read_roi(
     said = next((shape.get("Text", "") for shape in shapes if shape.get("Text")), "")
     if "wkt" not in texts:
         said = _described(roi, shapes, texts, shared)
-        texts |= {**_looks(shapes), **texts}
+        fields = shapes[0].attrib if shapes else {}
+        styles = {f"{_STYLE}{name}": fields[name] for name in _STYLES if name in fields}
+        channel = fields.get("TheC", "")
+        styles |= {CHANNEL: channel} if whole_number(channel) is not None else {}
+        texts |= {**styles, **texts}
     union = not texts.get("members", "").startswith("sum")
     drawn = as_one([region_of(shape) for shape in shapes], union)
     if drawn is None and "wkt" not in texts:
@@ -278,14 +282,6 @@ def _described(
     if called:
         texts.setdefault(NAME, called)
     return result
-
-
-def _looks(shapes: Sequence[Element]) -> dict[str, str]:
-    """Return what the first shape says besides its geometry."""
-    fields = shapes[0].attrib if shapes else {}
-    results = {f"{_STYLE}{name}": fields[name] for name in _STYLES if name in fields}
-    channel = fields.get("TheC", "")
-    return results | ({CHANNEL: channel} if whole_number(channel) is not None else {})
 
 
 def _shapes(element: Element, outer: Mapping[str, str] | None = None) -> list[Element]:
@@ -722,22 +718,17 @@ def _upright(shape: Element) -> Region:
     if shape.tag == "Line":
         return Trace(from_xy(_numbers(shape, "X1", "Y1", "X2", "Y2")))
     if shape.tag in ("Polygon", "Polyline"):
-        return _listed(shape)
+        # Older files say it thrice: points[1,2 3,4] points1[1,2 3,4] points2[1,2 3,4].
+        listed = shape.attrib["Points"]
+        within = re.match(r"\s*points\[([^\]]*)\]", listed)
+        texts = [text for text in _SEPARATORS.split(within[1] if within else listed) if text]
+        fewest = 3 if shape.tag == "Polygon" else 1
+        if len(texts) % 2 or len(texts) < 2 * fewest:
+            raise FormatError(f"a {shape.tag} needs at least {fewest} points of two numbers each")
+        points = np.array(texts, float).reshape(-1, 2)
+        _check_places(points)
+        return Polygon(from_xy(points)) if fewest == 3 else Trace(from_xy(points))
     raise FormatError(f"the shape {shape.tag!r} is unknown")
-
-
-def _listed(shape: Element) -> Region:
-    """Return the polygon or trace that a list of points shows."""
-    # Older files say it thrice: points[1,2 3,4] points1[1,2 3,4] points2[1,2 3,4].
-    listed = shape.attrib["Points"]
-    within = re.match(r"\s*points\[([^\]]*)\]", listed)
-    texts = [item for item in _SEPARATORS.split(within[1] if within else listed) if item]
-    fewest = 3 if shape.tag == "Polygon" else 1
-    if len(texts) % 2 or len(texts) < 2 * fewest:
-        raise FormatError(f"a {shape.tag} needs at least {fewest} points of two numbers each")
-    points = np.array(texts, float).reshape(-1, 2)
-    _check_places(points)
-    return Polygon(from_xy(points)) if fewest == 3 else Trace(from_xy(points))
 
 
 def _read_mask(shape: Element, corner: tuple[int, int], size: tuple[int, int]) -> Mask:

@@ -108,46 +108,33 @@ class Roi:
 
 def encode_roi(roi: Roi) -> bytes:
     """Return a region as the bytes of a ``.roi`` file."""
-    low, high = _bounds(roi)
+    ends = np.concatenate(roi.rings) if roi.rings else roi.points
+    low, high = np.floor(ends.min(axis=0)), np.ceil(ends.max(axis=0))
     listed = roi.rings[0] if roi.subtype else roi.points
     many = roi.kind in _LISTS and (roi.subtype or not roi.rings)
     if many and len(listed) > _MOST_POINTS:
         raise FormatError(f"ImageJ holds at most {_MOST_POINTS} points, not {len(listed)}")
     body, special, ratio = b"", b"\0" * 16, b"\0\0\0\0"
     path = _path(() if roi.subtype else roi.rings)
-    if many:
-        body = _coordinates(listed, low)
+    if many:  # whole numbers from a corner, then exact ones
+        whole = np.clip(np.rint(listed - low), 0, 65535).astype(">u2")
+        body = whole.T.tobytes() + listed.T.astype(">f4").tobytes()
     elif not roi.rings:
         special = struct.pack(">4f", *roi.points[0], *(roi.points[1] - roi.points[0]))
     if roi.subtype:
         special, ratio = struct.pack(">4f", *roi.points.ravel()), struct.pack(">f", roi.ratio)
     exact = 0 if len(path) else _SUBPIXEL
     body += path.astype(">f4").tobytes()
+    # 16 bits each, at the border where they do not fit.
+    corners = np.clip([*low[::-1], *high[::-1]], _LOWEST, 60535).astype(int) & 0xFFFF
     version = _VERSION if roi.group < 256 else _VERSION_OF_LARGE_GROUPS
     head = struct.pack(
         _HEAD,
-        *(_MAGIC, version, roi.kind, *_short(low[::-1]), *_short(high[::-1])),
+        *(_MAGIC, version, roi.kind, *corners.tolist()),
         *(len(listed) if many else 0, special, round(roi.width) & 0x7FFF, len(path)),
         *(roi.stroke, roi.fill, roi.subtype, exact, ratio, roi.place, 64 + len(body)),
     )
     return head + body + _second_head(roi, 128 + len(body))
-
-
-def _bounds(roi: Roi) -> tuple[FloatArray, FloatArray]:
-    """Return the whole pixels around a region: lowest and highest ``x y``."""
-    points = np.concatenate(roi.rings) if roi.rings else roi.points
-    return np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
-
-
-def _short(numbers: FloatArray) -> list[int]:
-    """Return numbers as 16 bits, at the border where they do not fit."""
-    return [int(number) & 0xFFFF for number in np.clip(numbers, _LOWEST, 60535).tolist()]
-
-
-def _coordinates(points: FloatArray, low: FloatArray) -> bytes:
-    """Return points as whole numbers from a corner, then exactly."""
-    whole = np.clip(np.rint(points - low), 0, 65535).astype(np.uint16)
-    return whole.T.astype(">u2").tobytes() + points.T.astype(">f4").tobytes()
 
 
 def _path(rings: tuple[FloatArray, ...]) -> npt.NDArray[np.float64]:
@@ -302,7 +289,10 @@ def _decoded(data: bytes) -> Roi:
     if roi.kind in (RECTANGLE, OVAL):
         since = _version(data) >= _SUBPIXEL_CORNERS_FROM
         text = _text_within(data) if roi.kind == RECTANGLE and subtype == _TEXT else ""
-        return replace(roi, points=_corners(data, exact and since), text=text)
+        if not (exact and since):
+            return replace(roi, points=_box(data), text=text)
+        x, y, width, height = struct.unpack_from(">4f", data, 18)
+        return replace(roi, points=np.array([[x, y], [x + width, y + height]]), text=text)
     turned = roi.kind == FREEHAND and subtype in (ELLIPSE, TURNED_RECTANGLE)
     if roi.kind == LINE or turned:
         ends = np.array(struct.unpack_from(">4f", data, 18)).reshape(2, 2)
@@ -333,14 +323,6 @@ def _box(data: bytes) -> FloatArray:
     numbers = np.array(struct.unpack_from(">4h", data, 8), float)
     numbers[numbers < _LOWEST] += 65536
     return numbers.reshape(2, 2)[:, ::-1]
-
-
-def _corners(data: bytes, exact: bool) -> FloatArray:
-    """Return the outer corners of a rectangle or an oval."""
-    if not exact:
-        return _box(data)
-    x, y, width, height = struct.unpack_from(">4f", data, 18)
-    return np.array([[x, y], [x + width, y + height]])
 
 
 def _rings(numbers: list[float]) -> tuple[FloatArray, ...]:
@@ -383,22 +365,19 @@ def _named(data: bytes) -> Roi:
         return bare
     channel, depth, time, name_at, name_length = struct.unpack_from(">4x5i", data, at)
     exact, more_at, more_length = struct.unpack_from(">f2i", data, at + 36)
+    group, more = data[at + _GROUP_AT], at + _LARGE_GROUP_AT
+    if not group and _version(data) >= _VERSION_OF_LARGE_GROUPS and more + 2 <= len(data):
+        group = int(struct.unpack_from(">H", data, more)[0])
     return replace(
         bare,
         width=float(exact) if np.isfinite(exact) and exact > 0 else bare.width,
-        group=data[at + _GROUP_AT] or _large_group(data, at + _LARGE_GROUP_AT),
+        group=group,
         channel=channel,
         depth=depth,
         time=time,
         name=_text(data, name_at, name_length),
         properties=_text(data, more_at, more_length),
     )
-
-
-def _large_group(data: bytes, at: int) -> int:
-    """Return the number of a group beyond 255, for which there is another place."""
-    known = _version(data) >= _VERSION_OF_LARGE_GROUPS and at + 2 <= len(data)
-    return int(struct.unpack_from(">H", data, at)[0]) if known else 0
 
 
 def _text(data: bytes, at: int, length: int) -> str:
