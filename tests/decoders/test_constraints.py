@@ -171,7 +171,7 @@ def test_a_lone_string_is_one_word_and_not_its_letters() -> None:
         {"must": ["one two three four five six seven eight nine"]},
     ],
 )
-def test_senseless_wishes_are_refused(senseless: dict[str, object]) -> None:
+def test_senseless_options_are_refused(senseless: dict[str, object]) -> None:
     with pytest.raises(ModelError):
         CaptionOptions().changed(senseless)
 
@@ -188,12 +188,12 @@ letters = [b"", b" ", b"a", b"b", b"ab", b" a", b"-", b"'", b".", b"B", b"\n ", 
 )
 def test_tokens_hold_what_their_text_holds(phrases: list[str], tokens: list[list[int]]) -> None:
     spelt = [phrase for phrase in phrases if any(letter in "ab" for letter in phrase)]
-    wishes = CaptionOptions(must_exclude=spelt or ["a"])
-    finder = Finder(wishes.must_exclude, Spelling(letters))
+    constraints = CaptionOptions(must_exclude=spelt or ["a"])
+    finder = Finder(constraints.must_exclude, Spelling(letters))
     states = finder.run(np.array(tokens))
     for row, state in zip(tokens, states, strict=True):
         text = b"".join(letters[token] for token in row).decode()
-        assert wishes.excludes(text) == (state == finder.matched or bool(finder.open[state]))
+        assert constraints.excludes(text) == (state == finder.matched or bool(finder.open[state]))
 
 
 # The laws, for language models that mean nothing.
@@ -217,32 +217,32 @@ all_kinds = st.builds(
 
 
 @settings(max_examples=60, deadline=None)
-@given(wishes=all_kinds, seed=st.integers(0, 50), beams=st.integers(1, 4))
+@given(constraints=all_kinds, seed=st.integers(0, 50), beams=st.integers(1, 4))
 def test_unwanted_words_never_appear_and_wanted_ones_where_nothing_is_said(
-    wishes: CaptionOptions, seed: int, beams: int
+    constraints: CaptionOptions, seed: int, beams: int
 ) -> None:
-    for caption in write(tiny_gpt(seed=seed), prefixes(3, seed), wishes, beams=beams):
+    for caption in write(tiny_gpt(seed=seed), prefixes(3, seed), constraints, beams=beams):
         for text in (caption.text, *caption.alternatives):
-            assert not wishes.excludes(text)
+            assert not constraints.excludes(text)
             if caption.problem is None:
-                assert wishes.satisfied_by(text)
+                assert constraints.satisfied_by(text)
         texts = [caption.text, *caption.alternatives]
         assert len({text.casefold() for text in texts}) == len(texts)
 
 
 @settings(max_examples=25, deadline=None)
-@given(wishes=all_kinds, seed=st.integers(0, 50))
-def test_a_region_in_company_is_as_alone(wishes: CaptionOptions, seed: int) -> None:
+@given(constraints=all_kinds, seed=st.integers(0, 50))
+def test_a_region_in_company_is_as_alone(constraints: CaptionOptions, seed: int) -> None:
     model, prefix = tiny_gpt(seed=seed), prefixes(4, seed)
-    together = write(model, prefix, wishes)
+    together = write(model, prefix, constraints)
     for row, caption in enumerate(together):
-        (alone,) = write(model, prefix[row : row + 1], wishes)
+        (alone,) = write(model, prefix[row : row + 1], constraints)
         assert (alone.text, alone.problem) == (caption.text, caption.problem)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 200), beams=st.sampled_from([1, 2, 4]))
-def test_a_wish_that_changes_nothing_changes_nothing(seed: int, beams: int) -> None:
+def test_a_constraint_that_changes_nothing_changes_nothing(seed: int, beams: int) -> None:
     model, prefix = tiny_gpt(seed=seed), prefixes(3, seed)
     plain = generate(model, prefix, end=END, max_tokens=9, beams=beams)
     steering = ConstraintBias(
@@ -276,11 +276,11 @@ def test_no_passage_is_repeated(seed: int, length: int, beams: int) -> None:
 @pytest.mark.parametrize("must", [["dog"], ["hot dog"], ["dog", "cat"]])
 def test_enough_beams_find_the_best_caption_with_the_words(seed: int, must: list[str]) -> None:
     model, prefix, longest = tiny_gpt(seed=seed), prefixes(1, seed), 4
-    wishes, best = CaptionOptions(must_include=must), {}
+    constraints, best = CaptionOptions(must_include=must), {}
     for length in range(1, longest + 1):
         for tokens in itertools.product(range(1, len(PIECES)), repeat=length - (length < longest)):
             written = (*tokens, END) if length < longest else tokens
-            if wishes.satisfied_by(text_of(written)):
+            if constraints.satisfied_by(text_of(written)):
                 best[written] = 0.0
     written = list(best)
     with torch.inference_mode():
@@ -288,10 +288,10 @@ def test_enough_beams_find_the_best_caption_with_the_words(seed: int, must: list
             logits = model(prefix, torch.tensor([one]))[0, :-1].log_softmax(-1)
             best[one] = float(logits[range(len(one)), list(one)].sum()) / len(one) ** 0.7
     whole = {one: score for one, score in best.items() if one[-1] == END} or best
-    (caption,) = write(model, prefix, wishes, max_tokens=longest, beams=700)
+    (caption,) = write(model, prefix, constraints, max_tokens=longest, beams=700)
     # Sentences of the full length may end with the end token, too.
     for tokens in itertools.product(range(1, len(PIECES)), repeat=longest - 1):
-        if wishes.satisfied_by(text_of(tokens)):
+        if constraints.satisfied_by(text_of(tokens)):
             with torch.inference_mode():
                 one = (*tokens, END)
                 logits = model(prefix, torch.tensor([one]))[0, :-1].log_softmax(-1)
@@ -304,16 +304,16 @@ def test_enough_beams_find_the_best_caption_with_the_words(seed: int, must: list
 
 
 @pytest.mark.parametrize("beams", [1, 4])
-def test_what_cannot_fit_is_left_out_and_said(beams: int) -> None:
+def test_what_cannot_fit_is_left_out_and_reported(beams: int) -> None:
     model, prefix = tiny_gpt(), prefixes(2)
-    wishes = CaptionOptions(must_include=["hot dog", "cat", "cathedral"])
+    constraints = CaptionOptions(must_include=["hot dog", "cat", "cathedral"])
     plain = generate(model, prefix, end=END, max_tokens=3, beams=beams)
-    captions = write(model, prefix, wishes, max_tokens=3, beams=beams)
+    captions = write(model, prefix, constraints, max_tokens=3, beams=beams)
     for caption, found in zip(captions, plain, strict=True):
         assert caption.problem is not None
         assert "'hot dog', 'cat' and 'cathedral'" in caption.problem
         assert caption.text == caption_of(found, text_of).text
-    assert all(one.problem is None for one in write(model, prefix, wishes, max_tokens=9))
+    assert all(one.problem is None for one in write(model, prefix, constraints, max_tokens=9))
 
 
 def test_lengths_are_a_name_a_phrase_and_a_sentence() -> None:
@@ -399,7 +399,7 @@ def vectors(n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_no_wish_is_no_change(decoder: DeCapDecoder, beams: int) -> None:
+def test_no_constraint_is_no_change(decoder: DeCapDecoder, beams: int) -> None:
     options = {"max_tokens": 8, "beams": beams, "alternatives": 2}
     plain = decoder.decode(vectors(3), **options)
     assert decoder.decode(vectors(3), None, **options) == plain
@@ -412,12 +412,12 @@ def test_decoders_leave_out_and_put_in(decoder: DeCapDecoder, beams: int) -> Non
     texts = [caption.text for caption in decoder.decode(vectors(3), **options)]
     words = {word.strip(".,!?'\"").lower() for text in texts for word in text.split()}
     never = sorted(word for word in words if word.isalnum() and word.isascii())[:5]
-    wishes = CaptionOptions(must_include=["dog", "red bus"], must_exclude=never)
-    assert any(wishes.excludes(text) for text in texts) == bool(never)
-    for caption in decoder.decode(vectors(3), wishes, **options):
-        assert not wishes.excludes(caption.text)
+    constraints = CaptionOptions(must_include=["dog", "red bus"], must_exclude=never)
+    assert any(constraints.excludes(text) for text in texts) == bool(never)
+    for caption in decoder.decode(vectors(3), constraints, **options):
+        assert not constraints.excludes(caption.text)
         assert caption.problem is None
-        assert all(wishes.satisfied_by(text) for text in (caption.text, *caption.alternatives))
+        assert all(constraints.satisfied_by(text) for text in (caption.text, *caption.alternatives))
 
 
 def test_names_that_may_not_be_written_are_not_prompted(tmp_path: Path) -> None:
@@ -445,9 +445,9 @@ NEAR = Evidence(
 )
 
 
-def quote(**wishes: object) -> Caption:
+def quote(**constraints: object) -> Caption:
     (caption,) = QuoteDecoder().decode(
-        np.zeros((1, 2), np.float32), evidence=[NEAR], alternatives=2, **wishes
+        np.zeros((1, 2), np.float32), evidence=[NEAR], alternatives=2, **constraints
     )
     return caption
 

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from napari_patchioner.decoders import PrefixGPT, PrefixGPTConfig, prefix_gpt_from_decap
 from napari_patchioner.errors import ModelError
@@ -100,6 +102,21 @@ def test_a_saved_decoder_opens_the_same(tmp_path: Path) -> None:
     assert again.notes == {"trained_on": "sentences"}
     assert not again.training
     torch.testing.assert_close(again.start(prefix)[0], model.start(prefix)[0])
+
+
+def test_a_file_of_the_first_version_opens_under_its_old_names(tmp_path: Path) -> None:
+    model = gpt(2)
+    model.save(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", "pt") as file:
+        notes = file.metadata()
+        old = {
+            name.replace("attn", "mix").replace("mlp", "think"): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+        }
+    save_file(old, tmp_path / "old.safetensors", notes)
+    again = PrefixGPT.open(tmp_path / "old.safetensors").state_dict()
+    assert "blocks.0.mix.weight" in old
+    assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
 
 
 def test_half_precision_is_read_as_single(tmp_path: Path) -> None:

@@ -28,17 +28,17 @@ def decoder() -> GroundedDecoder:
     return GroundedDecoder.open(EMBEDDED)
 
 
-def captions(decoder: GroundedDecoder, *seen: Evidence, **wishes: object) -> list[Caption]:
+def captions(decoder: GroundedDecoder, *seen: Evidence, **constraints: object) -> list[Caption]:
     rows = np.zeros((len(seen), decoder.embeddings.shape[1] + len(ATTRIBUTES)), np.float32)
     for row, one in zip(rows, seen, strict=True):
         for name, weight in one.concepts:
             row[: -len(ATTRIBUTES)] += weight * decoder.embeddings[decoder.selection.index[name]]
         row[-len(ATTRIBUTES) :] = [one.attributes.get(name, 0.0) for name in ATTRIBUTES]
-    return decoder.decode(rows, evidence=seen, alternatives=3, **wishes)
+    return decoder.decode(rows, evidence=seen, alternatives=3, **constraints)
 
 
-def texts(decoder: GroundedDecoder, *seen: Evidence, **wishes: object) -> list[str]:
-    return [caption.text for caption in captions(decoder, *seen, **wishes)]
+def texts(decoder: GroundedDecoder, *seen: Evidence, **constraints: object) -> list[str]:
+    return [caption.text for caption in captions(decoder, *seen, **constraints)]
 
 
 def test_a_label_is_the_name_only(decoder: GroundedDecoder) -> None:
@@ -89,7 +89,9 @@ def test_what_must_be_there_is_named_beside_what_was_seen(decoder: GroundedDecod
     assert texts(decoder, VASE, must=["red bus"], length="label") == ["red bus"]
 
 
-def test_a_word_that_cannot_be_said_there_is_left_out_and_told(decoder: GroundedDecoder) -> None:
+def test_a_word_that_cannot_be_said_there_is_left_out_and_reported(
+    decoder: GroundedDecoder,
+) -> None:
     for caption, plain in zip(
         captions(decoder, VASE, CELLS, must=["brown"]), captions(decoder, VASE, CELLS), strict=True
     ):
@@ -117,7 +119,7 @@ def test_an_unknown_word_is_an_error(decoder: GroundedDecoder, word: str, messag
     length=st.sampled_from([None, "label", "phrase", "sentence"]),
     repetition=st.sampled_from([None, 1, 2]),
 )
-def test_wishes_are_granted_or_the_caption_tells(
+def test_constraints_are_met_or_the_caption_says_so(
     decoder: GroundedDecoder,
     must: list[str],
     never: list[str],
@@ -125,10 +127,10 @@ def test_wishes_are_granted_or_the_caption_tells(
     repetition: int | None,
 ) -> None:
     asked = {"must": must, "never": never, "length": length, "repetition": repetition}
-    wishes = CaptionOptions().changed(asked)
+    constraints = CaptionOptions().changed(asked)
     together = captions(decoder, *ALL, **asked)
     for one, caption in zip(ALL, together, strict=True):
         for text in (caption.text, *caption.alternatives):
-            assert not wishes.excludes(text)
-            assert caption.problem is not None or wishes.satisfied_by(text)
+            assert not constraints.excludes(text)
+            assert caption.problem is not None or constraints.satisfied_by(text)
         assert captions(decoder, one, **asked)[0].text == caption.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,12 +19,12 @@ from .search.beam import SearchOptions
 from .search.constraints import TokenText, caption_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
 
-    from .bpe import Gpt2Tokenizer
+    from .bpe import ClipTokenizer, Gpt2Tokenizer
     from .caption import Caption, Evidence
     from .gpt import Cache, PrefixGPT
 
@@ -34,25 +34,10 @@ DEFAULTS = CaptionOptions(beams=1, alternatives=0)
 _GAP = re.compile(r"\s+(?=[,.;:!?)])")
 
 
-class Tokenizer(Protocol):
-    """Text to token ids and back."""
-
-    size: int
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text."""
-
-    def decode(self, tokens: Iterable[int]) -> str:
-        """Text of token ids."""
-
-    def pieces(self) -> list[bytes]:
-        """Return what each token adds to a text."""
-
-
 class GptDecoder(ABC):
     """Captions vectors with a `PrefixGPT`; subclasses say what is read before the caption.
 
-    ``rows_at_once`` sentences are under way at the same time. ``tidy=False`` gives the words as
+    ``sentences_at_once`` are under way at the same time. ``tidy=False`` gives the words as
     the published code spells them.
     """
 
@@ -60,7 +45,11 @@ class GptDecoder(ABC):
     sentences_at_once: ClassVar[int] = 2**30
     search = SearchOptions()
 
-    def __init__(self, model: PrefixGPT, tokenizer: Tokenizer, *, tidy: bool = True) -> None:
+    tokenizer: ClipTokenizer | Gpt2Tokenizer
+
+    def __init__(
+        self, model: PrefixGPT, tokenizer: ClipTokenizer | Gpt2Tokenizer, *, tidy: bool = True
+    ) -> None:
         if model.vocab_size < tokenizer.size:
             raise ModelError(
                 f"The decoder knows {model.vocab_size} tokens and its tokenizer {tokenizer.size}; "
