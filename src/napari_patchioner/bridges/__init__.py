@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from napari_patchioner.parts import PartKind
+
 from .base import Bridge, BridgeOutput, NormalizeBridge, Scene, clean_context, unit_rows
 from .entities import EntityBridge, EntityTable, coco_names, read_names
 from .hdf5 import convert_hdf5
 from .meacap import CaptionConcept, MeaCapBridge, SentenceEncoder, concepts_of_captions
 from .memory import MemoryBank, MemoryBridge, RetrievalBridge
-from .registry import BRIDGES
 from .scene_graph import SceneGraph, SceneGraphParser, read_scene_graph
 
 __all__ = [
@@ -34,3 +35,12 @@ __all__ = [
     "read_scene_graph",
     "unit_rows",
 ]
+
+BRIDGES = {
+    "memory": PartKind("bridges:MemoryBridge", ("bank",)),
+    "retrieve": PartKind("bridges:RetrievalBridge", ("bank",)),
+    "normalize": PartKind("bridges:NormalizeBridge"),
+    "entities": PartKind("bridges:EntityBridge", ("entities",)),
+    "meacap": PartKind("bridges:MeaCapBridge", ("bank", "parser", "sentences")),
+}
+"""The bridges that a preset can name."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from napari_patchioner.parts import PartKind
+
 from .caption import Caption, Decoder, Evidence
 from .options import CaptionOptions, Length, Pooling
 from .quote import QuoteDecoder
-from .registry import DECODERS
 
 if TYPE_CHECKING:
     from .bpe import ClipTokenizer, Gpt2Tokenizer
@@ -52,6 +53,14 @@ __all__ = [
     "prefix_gpt_from_decap",
     "prefix_gpt_from_viecap",
 ]
+
+DECODERS = {
+    "decap": PartKind("decoders:DeCapDecoder", ("weights", "merges")),
+    "viecap": PartKind("decoders:ViECapDecoder", ("weights", "tokenizer")),
+    "clipcap": PartKind("decoders:ClipCapDecoder", ("weights", "tokenizer")),
+    "quote": PartKind("decoders:QuoteDecoder"),
+}
+"""The decoders that a preset can name."""
 
 _LAZY = {
     "bpe": ("ClipTokenizer", "Gpt2Tokenizer"),
