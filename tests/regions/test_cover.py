@@ -19,6 +19,8 @@ from napari_patchioner.regions import (
     Trace,
     WholeImage,
     cover,
+    each,
+    united,
 )
 
 SHAPES = [(37, 37), (480, 640), (640, 480), (1000, 300), (31, 2000), (7, 5), (1, 1)]
@@ -296,3 +298,29 @@ def test_an_outline_that_crosses_itself_is_filled_as_pycocotools_fills_it():
             assert inside[middle] == expected[middle] == 0
     everything = RegionSet((Polygon(star), Box(-0.5, -0.5, 2.5, 2.5)), union=True)
     assert cover(everything, transform, weighting="area").dense().sum() > inside.sum() > 0
+
+
+def right_half(region: Point) -> float:
+    if region.column < 5:
+        raise RegionError("Too far left.")
+    return region.column
+
+
+def test_the_work_is_done_in_order() -> None:
+    assert each([Point(0, 7), Point(0, 5)], right_half) == [7, 5]  # type: ignore[arg-type]
+
+
+def test_the_one_at_fault_is_told_by_its_number() -> None:
+    with pytest.raises(RegionError, match=r"^Region 2 of 3: Too far left\.$"):
+        each([Point(0, 7), Point(0, 1), Point(0, 2)], right_half)  # type: ignore[arg-type]
+
+
+def test_the_only_one_needs_no_number() -> None:
+    with pytest.raises(RegionError, match=r"^Too far left\.$"):
+        each([Point(0, 1)], right_half)  # type: ignore[arg-type]
+
+
+def test_only_sets_are_united() -> None:
+    box = Box(0, 0, 1, 1)
+    assert united(box) is box
+    assert united(RegionSet((box, box))).union  # type: ignore[union-attr]

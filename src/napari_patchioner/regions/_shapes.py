@@ -56,8 +56,7 @@ class Region:
     def coords(self) -> FloatArray:
         """Return the points that define it, shape (n, 2); none of masks, sets and whole images.
 
-        The corners of a box or of the rectangle around an ellipse, in order around it; the vertices
-        of a polygon, the points of a trace, the point.
+        The corners of a box or of the rectangle around an ellipse, in order around it.
 
         >>> Box(0, 1, 2, 3).coords().tolist()
         [[0.0, 1.0], [0.0, 3.0], [2.0, 3.0], [2.0, 1.0]]
@@ -66,7 +65,7 @@ class Region:
 
     def outline(self) -> FloatArray | None:
         """Return the vertices around a box, polygon or ellipse, shape (n, 2); None for others."""
-        return None
+        return self.coords() if self.kind in ("box", "polygon") else None
 
     def rings(self, *, holes: bool = True) -> list[FloatArray]:
         """Return the closed outlines of an area, each of shape (n, 2); none for other kinds.
@@ -129,10 +128,6 @@ class Box(Region):
         top, left, bottom, right = self.top, self.left, self.bottom, self.right
         return np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
 
-    def outline(self) -> FloatArray:
-        """Return the corners from the top left one around, shape (4, 2)."""
-        return self.coords()
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Polygon(Region):
@@ -150,10 +145,6 @@ class Polygon(Region):
     def coords(self) -> FloatArray:
         """Return the vertices, shape (n, 2)."""
         return np.asarray(self.vertices, float)
-
-    def outline(self) -> FloatArray:
-        """Return the vertices, shape (n, 2)."""
-        return self.coords()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -297,7 +288,7 @@ class RegionSet(Region):
 
     def for_image(self, height: int, width: int) -> RegionSet:
         """Return the set with a box around all pixels in place of the whole image."""
-        return replace(self, members=tuple(one.for_image(height, width) for one in self.members))
+        return replace(self, members=tuple(part.for_image(height, width) for part in self.members))
 
     def rings(self, *, holes: bool = True) -> list[FloatArray]:
         """Return the outlines of all members."""
