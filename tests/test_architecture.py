@@ -15,8 +15,6 @@ PACKAGE = Path(napari_patchioner.__file__).parent
 FLOORS = {
     "viewer": 5,
     "cli": 5,
-    "_cli": 5,
-    "demo": 5,
     "__main__": 5,
     "batch": 4,
     "evaluation": 4,

@@ -38,7 +38,8 @@ def test_a_reader_that_leaves_causes_no_traceback() -> None:
 
 def test_the_command_line_loads_neither_napari_nor_torch() -> None:
     code = (
-        "import sys, napari_patchioner.cli as cli, napari_patchioner._cli, napari_patchioner.demo\n"
+        "import sys\n"
+        "from napari_patchioner.cli import caption, demo, models\n"
         "print([m for m in ('napari', 'qtpy', 'torch', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -70,7 +71,7 @@ def test_an_interrupt_while_modules_are_imported_is_told_as_any_other() -> None:
         "from napari_patchioner.cli import main\n"
         "class Interrupted:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'napari_patchioner._cli':\n"
+        "        if name == 'napari_patchioner.cli.baseline':\n"
         "            raise KeyboardInterrupt\n"
         "assert 'numpy' not in sys.modules\n"
         "sys.meta_path.insert(0, Interrupted())\n"

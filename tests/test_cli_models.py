@@ -13,8 +13,8 @@ from hub_server import HubServer, serve
 from PIL import Image
 from small_presets import WEIGHTS, contents, prepare, preset
 
-from napari_patchioner._cli._bar import Bar
 from napari_patchioner.cli import main
+from napari_patchioner.cli.shared import Bar
 from napari_patchioner.models.store import installed, store_folder
 
 if TYPE_CHECKING:

@@ -10,9 +10,6 @@ import pytest
 from PIL import Image
 
 import napari_patchioner.viewer
-from napari_patchioner._cli._overlay import overlay_png
-from napari_patchioner._cli._samples import SAMPLES
-from napari_patchioner._cli._text import text_table
 from napari_patchioner.annotations import (
     Annotation,
     read_annotations,
@@ -20,8 +17,10 @@ from napari_patchioner.annotations import (
     shape_from_region,
 )
 from napari_patchioner.cli import main
+from napari_patchioner.cli.demo import has_display
+from napari_patchioner.cli.samples import SAMPLES, overlay_png
+from napari_patchioner.cli.shared import text_table
 from napari_patchioner.decoders import Caption
-from napari_patchioner.demo import has_display
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import RegionSet, Trace, cover
 

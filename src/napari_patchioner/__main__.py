@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .cli import main
+from napari_patchioner.cli import main
 
 # Worker processes import this module again, and must not run it again.
 if __name__ == "__main__":

@@ -176,13 +176,11 @@ def test_captions_lost_with_their_worker_are_made_again(pictures, no_workers):
 
 
 def test_workers_that_never_come_are_waited_for_and_told(pictures, no_workers, monkeypatch):
-    from napari_patchioner.batch import _cluster_news
-
-    monkeypatch.setattr(_cluster_news, "_TELL_AFTER_S", 0.1)
+    monkeypatch.setattr(cluster, "_NOTIFY_AFTER_S", 0.1)
     told = []
     plan = Plan(find_images([pictures(3)]), "whole")
     with pytest.raises(PatchionerError, match=r"there were no workers at tcp.* for 2 s; start"):
-        captions(on(no_workers, plan, tell=told.append, patience=2))
+        captions(on(no_workers, plan, notify=told.append, patience=2))
     assert [one.split(" at ")[0] for one in told] == ["there are no workers"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import colours
 import pyarrow.dataset
@@ -10,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from napari_patchioner.annotations import Annotation, read_annotations
-from napari_patchioner.batch import Dataset, Job, Outcome, _dataset
+from napari_patchioner.batch import Dataset, Job, Outcome
 from napari_patchioner.cli import main
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Point, WholeImage
@@ -32,9 +33,12 @@ def caption(pictures, tmp_path, monkeypatch, capsys):
     return run
 
 
+MODULE = "napari_patchioner.batch._dataset"
+
+
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(_dataset, "_IMAGES", 4)
+    monkeypatch.setattr(f"{MODULE}._IMAGES", 4)
 
 
 def job(folder, name, caption="a cat", status="done", **extra):
@@ -158,11 +162,11 @@ def test_parts_are_written_in_time(tmp_path, monkeypatch):
     dataset = Dataset(tmp_path / "out", SETTINGS)
     dataset.add(*job(tmp_path, "x.png"), "1")
     assert parts(tmp_path / "out") == []
-    monkeypatch.setattr(_dataset, "_SECONDS", 0.0)
+    monkeypatch.setattr(f"{MODULE}._SECONDS", 0.0)
     dataset.add(*job(tmp_path, "y.png"), "1")
     assert parts(tmp_path / "out") == ["part-00000.parquet"]
-    monkeypatch.setattr(_dataset, "_SECONDS", 1e9)
-    monkeypatch.setattr(_dataset, "_REGIONS", 4)
+    monkeypatch.setattr(f"{MODULE}._SECONDS", 1e9)
+    monkeypatch.setattr(f"{MODULE}._REGIONS", 4)
     dataset.add(*job(tmp_path, "z.png"), "1")
     assert len(parts(tmp_path / "out")) == 1
     dataset.add(*job(tmp_path, "w.png"), "1")
@@ -190,8 +194,6 @@ def test_all_parts_get_the_same_columns_in_the_end(tmp_path):
 @pytest.mark.parametrize("at", ["write_bytes", "check_unique", "table_of"])
 def test_an_interruption_at_any_point_loses_nothing_and_doubles_nothing(tmp_path, monkeypatch, at):
     """The second write, of the new part, or the first, of the old one, may be cut off."""
-    from napari_patchioner.batch import _parts
-
     for when in (1, 2):
         out = tmp_path / f"{at}{when}"
         dataset = Dataset(out, SETTINGS)
@@ -200,7 +202,7 @@ def test_an_interruption_at_any_point_loses_nothing_and_doubles_nothing(tmp_path
         dataset.flush()
         dataset.add(*job(tmp_path, "x.png", "new"), "2")
         dataset.add(*job(tmp_path, "z.png", "new"), "1")
-        interrupt_after(monkeypatch, _parts, at, when)
+        interrupt_after(monkeypatch, sys.modules[MODULE], at, when)
         with pytest.raises(KeyboardInterrupt):
             dataset.flush()
         monkeypatch.undo()

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from napari_patchioner.annotations import Annotation
 from napari_patchioner.batch import Job, Journal, Outcome
-from napari_patchioner.batch._entries import outcome_from_json, outcome_to_json
-from napari_patchioner.batch._sealed import seal, unseal
+from napari_patchioner.batch._journal import outcome_from_json, outcome_to_json, seal, unseal
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, Point, RegionSet, WholeImage
 

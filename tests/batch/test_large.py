@@ -23,9 +23,9 @@ from PIL import Image
 
 from napari_patchioner.annotations import Annotation, region_to_text, write_annotations
 from napari_patchioner.batch import Job, Plan, find_images, run, work
-from napari_patchioner.batch import _regions as drawings
 from napari_patchioner.batch._folder import file_stamp
-from napari_patchioner.batch._source import read_source
+from napari_patchioner.batch._job import read_source
+from napari_patchioner.batch._plan import GridDrawing, LabelDrawing
 from napari_patchioner.cli import main
 from napari_patchioner.images import StoredImage
 from napari_patchioner.regions import Box, Point, WholeImage
@@ -196,8 +196,8 @@ def test_a_damaged_piece_costs_only_the_regions_that_need_it(tmp_path):
 
 def test_equal_boxes_on_a_large_image(tmp_path):
     content = pixels()
-    outcome = told(write_tiff(tmp_path / "a.tif", content), [], drawing=drawings.GridDrawing(3))
-    regions = [one.region for one in drawings.GridDrawing(3).draw("a.tif", HEIGHT, WIDTH)]
+    outcome = told(write_tiff(tmp_path / "a.tif", content), [], drawing=GridDrawing(3))
+    regions = [one.region for one in GridDrawing(3).draw("a.tif", HEIGHT, WIDTH)]
     pyramid = near_sighted.near_sighted().pyramid(content, big=BIG)
     assert captions(outcome) == [one.text for one in pyramid.caption(regions)]
 
@@ -207,11 +207,11 @@ def test_labels_of_a_large_image_are_captioned_until_they_are_too_many(tmp_path,
     labels = np.zeros((HEIGHT, WIDTH), np.uint16)
     labels[20:60, 30:80] = 7
     Image.fromarray(labels).save(tmp_path / "labels.png")
-    drawing = drawings.LabelDrawing((tmp_path / "labels.png",))
+    drawing = LabelDrawing((tmp_path / "labels.png",))
     outcome = told(path, [], drawing=drawing)
     assert [one.uid for one in outcome.annotations] == ["7"]
     assert outcome.annotations[0].caption == captions(told(path, [Box(19.5, 29.5, 59.5, 79.5)]))[0]
-    monkeypatch.setattr(drawings, "MOST_LABELLED", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr("napari_patchioner.batch._plan._MOST_LABELLED", HEIGHT * WIDTH - 1)
     refused = told(path, [], drawing=drawing)
     assert refused.status == "failed"
     assert "200 by 312 pixels, too many for a label image" in refused.why

@@ -13,8 +13,7 @@ from PIL import Image
 
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
 from napari_patchioner.batch import Job, Plan, find_images, work
-from napari_patchioner.batch._job import is_open
-from napari_patchioner.batch._regions import GridDrawing
+from napari_patchioner.batch._plan import GridDrawing
 from napari_patchioner.errors import FormatError, ModelError
 from napari_patchioner.regions import Box, Mask, WholeImage
 
@@ -165,7 +164,7 @@ def test_what_is_kept(pictures, tmp_path, only_empty, written):
         if (new.caption, new.source, new.extra) != (old.caption, old.source, old.extra)
     ]
     assert changed == written
-    assert [one.uid for one in before if is_open(one, only_empty)] == written
+    assert [one.uid for one in before if next(iter(plan)).is_open_region(one)] == written
 
 
 def test_jobs_and_outcomes_pickle_and_work_needs_nothing_else(pictures):

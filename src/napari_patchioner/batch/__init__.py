@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ._captions import caption_image
 from ._dataset import Dataset
+from ._find import find_images
 from ._folder import Tally, caption_folder
-from ._images import find_images
-from ._job import Job, Outcome, work
+from ._job import Job, Outcome, caption_image, work
 from ._journal import Journal
 from ._match import ImageMatcher
 from ._plan import Plan

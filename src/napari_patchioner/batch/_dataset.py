@@ -2,28 +2,175 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from napari_patchioner.annotations.formats.parquet import parquet_modules
+from napari_patchioner.annotations import FORMATS
+from napari_patchioner.annotations.files import write_bytes
+from napari_patchioner.annotations.formats.parquet import parquet_modules, table_of
+from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.errors import FormatError
 from napari_patchioner.locking import WriteLock
 
-from ._parts import SUFFIX, Part, entry_of, read_part, rows_of
+from ._journal import check_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ._job import Job, Outcome
-    from ._parts import Entry
+    from napari_patchioner.annotations import Annotation
 
+    from ._job import Job, Outcome, Status
+
+_FORMAT = "napari-patchioner part 1"
+_NOTE = b"napari-patchioner part"
+_SUFFIX = ".parquet"
 # A part is written once it holds so many images or regions, or when its first one is so old.
 _IMAGES, _REGIONS, _SECONDS = 500, 20_000, 30.0
-# Columns of every part, so that parts look alike to readers that go by the first.
+# Columns of every part, so that parts are alike to readers that go by the first.
 _EXTRAS = ("origin", "problem")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image of a part.
+
+    Attributes
+    ----------
+    key : str
+        Tells the image from all others: its path.
+    stamp : str
+        Tells the image file from later versions of it.
+    image, status, why, seconds, height, width
+        See `Outcome`.
+    regions : int
+        How many rows are of this image.
+    """
+
+    key: str
+    stamp: str
+    image: str
+    status: Status
+    why: str
+    seconds: float
+    height: int
+    width: int
+    regions: int
+
+    @classmethod
+    def of(cls, key: str, stamp: str, outcome: Outcome) -> Entry:
+        """Return what a footer says of an outcome."""
+        return cls(
+            key,
+            stamp,
+            outcome.image,
+            outcome.status,
+            outcome.why,
+            round(outcome.seconds, 4),
+            outcome.height,
+            outcome.width,
+            len(outcome.annotations),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of a dataset: its rows are those of its images, one after the other.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    settings : mapping of str to str
+        What the captions depend on besides the images.
+    entries : tuple of Entry
+        The images, in the order of the rows.
+    extras : tuple of str
+        Names of the columns of extras.
+    """
+
+    path: Path
+    settings: Mapping[str, str]
+    entries: tuple[Entry, ...]
+    extras: tuple[str, ...]
+
+    def write(self, rows: Sequence[Annotation]) -> None:
+        """Write the file, whole or not at all, in the place of an older one."""
+        write_bytes(self.path, self._bytes(rows))
+
+    def write_new(self, rows: Sequence[Annotation]) -> bool:
+        """Write the file, whole or not at all; False where there is one, which stays."""
+        return write_bytes(self.path, self._bytes(rows), False)
+
+    def _bytes(self, rows: Sequence[Annotation]) -> bytes:
+        check_unique(rows)
+        note = {
+            "format": _FORMAT,
+            "settings": dict(self.settings),
+            "extras": list(self.extras),
+            "images": [asdict(entry) for entry in self.entries],
+        }
+        data = io.BytesIO()
+        try:
+            table = table_of(rows, self.extras)
+            table = table.replace_schema_metadata(
+                {**table.schema.metadata, _NOTE: json.dumps(note)}
+            )
+            parquet_modules()[1].write_table(table, data, compression="zstd")
+        except UnicodeEncodeError as error:
+            raise FormatError(f"a text is no Unicode, so no table can hold it ({error})") from error
+        return data.getvalue()
+
+    def rows(self) -> list[Annotation]:
+        """Read all regions."""
+        return FORMATS["parquet"].read(self.path)
+
+    def without(self, keys: set[str]) -> Part:
+        """Write the file anew without these images; delete it where no other is left."""
+        kept, rows, place = [], [], 0
+        all_rows = self.rows()
+        for entry in self.entries:
+            if entry.key not in keys:
+                kept.append(entry)
+                rows += all_rows[place : place + entry.regions]
+            place += entry.regions
+        left = replace(self, entries=tuple(kept))
+        if kept:
+            left.write(rows)
+        else:
+            self.path.unlink(missing_ok=True)
+        return left
+
+
+def read_part(path: Path) -> Part:
+    """Read which images a part holds, and nothing of its rows."""
+    arrow, parquet = parquet_modules()
+    try:
+        schema = parquet.read_schema(path)
+        note = json.loads(schema.metadata[_NOTE])
+        if note["format"] != _FORMAT:
+            raise ValueError(note["format"])
+        entries = tuple(Entry(**image) for image in note["images"])
+        extras = tuple(note["extras"])
+    except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
+        raise FormatError(
+            f"{path}: is damaged, or no part of a run; move it elsewhere and its images are "
+            "captioned again"
+        ) from error
+    return Part(path, note["settings"], entries, extras)
+
+
+def rows_of(path: Path) -> int:
+    """Return how many rows a part has, from its footer."""
+    arrow, parquet = parquet_modules()
+    try:
+        return int(parquet.read_metadata(path).num_rows)
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        raise FormatError(f"{path}: is damaged, or no part of a run") from error
 
 
 class Dataset:
@@ -52,7 +199,7 @@ class Dataset:
         self.path = path
         self._settings = dict(settings)
         self._parts: dict[Path, Part] = {}
-        self._found: dict[str, tuple[Path, Entry]] = {}
+        self._entries: dict[str, tuple[Path, Entry]] = {}
         self._pending: dict[str, tuple[str, Outcome]] = {}
         self._begun = 0.0
         self._next = path
@@ -69,23 +216,9 @@ class Dataset:
             raise
 
     def _begin(self, resume: bool) -> None:
-        """Find the parts of an earlier run."""
+        """Find the parts of an earlier run; refuse a folder of something else."""
         files = self._files()
-        self._check(files, resume)
-        for file in files:
-            self._note(self._own(read_part(file)))
-
-    def _files(self) -> list[Path]:
-        """Return all files in the folder but hidden ones."""
-        try:
-            return sorted(one for one in self.path.iterdir() if not one.name.startswith("."))
-        except OSError as error:
-            why = error.strerror or error
-            raise FormatError(f"{self.path}: cannot be read ({why})") from error
-
-    def _check(self, files: list[Path], resume: bool) -> None:
-        """Refuse a folder of something else, and one of an earlier run that is not to go on."""
-        other = next((file for file in files if file.suffix != SUFFIX), None)
+        other = next((file for file in files if file.suffix != _SUFFIX), None)
         if other is not None:
             raise FormatError(
                 f"{self.path}: holds other files, such as {other.name}; name a folder of its own"
@@ -95,32 +228,33 @@ class Dataset:
                 f"{self.path}: holds what an earlier run has done; add --resume to go on with "
                 "it, or delete the folder to begin anew"
             )
+        for file in files:
+            part = read_part(file)
+            check_settings(self.path, part.settings, self._settings, "folder")
+            self._note(part)
 
-    def _own(self, part: Part) -> Part:
-        """Refuse a part that was made otherwise."""
-        for name in {**part.settings, **self._settings}:
-            before, value = part.settings.get(name, ""), self._settings.get(name, "")
-            if before != value:
-                raise FormatError(
-                    f"{self.path}: was begun with other {name} ({before or 'none'}, now "
-                    f"{value or 'none'}); use the same, or delete the folder to begin anew"
-                )
-        return part
+    def _files(self) -> list[Path]:
+        """Return all files in the folder but hidden ones."""
+        try:
+            return sorted(path for path in self.path.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            why = error.strerror or error
+            raise FormatError(f"{self.path}: cannot be read ({why})") from error
 
     def _note(self, part: Part) -> None:
         """Remember which images a part holds."""
         self._parts[part.path] = part
         for entry in part.entries:
-            if entry.key in self._found:
-                first = self._found[entry.key][0]
+            if entry.key in self._entries:
+                first = self._entries[entry.key][0]
                 raise FormatError(
                     f"{part.path}: {entry.image} is in {first.name} as well; delete one of both, "
                     "and what only that one holds is captioned again"
                 )
-            self._found[entry.key] = (part.path, entry)
+            self._entries[entry.key] = (part.path, entry)
 
     def __len__(self) -> int:
-        return len(self._found.keys() | self._pending.keys())
+        return len(self._entries.keys() | self._pending.keys())
 
     def knows(self, job: Job, stamp: str) -> bool:
         """Whether the image was captioned, not in vain, and has not changed since."""
@@ -128,25 +262,13 @@ class Dataset:
         if key in self._pending:
             known, outcome = self._pending[key]
             return known == stamp and outcome.status != "failed"
-        entry = self._found[key][1] if key in self._found else None
+        entry = self._entries[key][1] if key in self._entries else None
         return entry is not None and entry.stamp == stamp and entry.status != "failed"
 
-    def add(self, job: Job, outcome: Outcome, stamp: str) -> Outcome:
+    def add(self, job: Job, outcome: Outcome, stamp: str) -> None:
         """Keep an outcome; it is on the disk once its part is.
 
-        Parameters
-        ----------
-        job : Job
-            What was done.
-        outcome : Outcome
-            What came of it.
-        stamp : str
-            Tells the image file from later versions of it.
-
-        Returns
-        -------
-        Outcome
-            The same.
+        ``stamp`` tells the image file from later versions of it.
 
         Raises
         ------
@@ -157,10 +279,9 @@ class Dataset:
         if not self._pending:
             self._begun, self._next = now, self._free()
         self._pending[str(job.path)] = (stamp, outcome)
-        regions = sum(len(one.annotations) for _, one in self._pending.values())
+        regions = sum(len(pending.annotations) for _, pending in self._pending.values())
         if len(self._pending) >= _IMAGES or regions >= _REGIONS or now - self._begun >= _SECONDS:
             self.flush()
-        return outcome
 
     def flush(self) -> None:
         """Write what was added since the last part as one more part.
@@ -175,19 +296,19 @@ class Dataset:
         """
         if not self._pending:
             return
-        self._forget(self._pending.keys() & self._found.keys())
+        self._forget(self._pending.keys() & self._entries.keys())
         kept = sorted(self._pending.items())
-        rows = [one for _, (_, outcome) in kept for one in outcome.annotations]
+        rows = [annotation for _, (_, outcome) in kept for annotation in outcome.annotations]
         part = Part(
             self._next,
             self._settings,
-            tuple(entry_of(key, stamp, outcome) for key, (stamp, outcome) in kept),
+            tuple(Entry.of(key, stamp, outcome) for key, (stamp, outcome) in kept),
             tuple(dict.fromkeys([*_EXTRAS, *(name for row in rows for name in row.extra)])),
         )
         while not part.write_new(rows):
             # Either it was written before an interruption, or another program took the name.
-            there = read_part(part.path)
-            if {entry.key for entry in there.entries} <= self._pending.keys():
+            written = read_part(part.path)
+            if {entry.key for entry in written.entries} <= self._pending.keys():
                 part.write(rows)
                 break
             self._next = self._free()
@@ -197,17 +318,17 @@ class Dataset:
 
     def _forget(self, keys: set[str]) -> None:
         """Take images out of the parts that hold them."""
-        for path in {self._found[key][0] for key in keys}:
+        for path in {self._entries[key][0] for key in keys}:
             if path.exists():
                 self._parts[path] = read_part(path).without(keys)
             if not path.exists():
                 self._parts.pop(path, None)
         for key in keys:
-            del self._found[key]
+            del self._entries[key]
 
     def _free(self) -> Path:
         """Return a path for one more part."""
-        paths = (self.path / f"part-{number:05}{SUFFIX}" for number in count(len(self._parts)))
+        paths = (self.path / f"part-{number:05}{_SUFFIX}" for number in count(len(self._parts)))
         return next(path for path in paths if not path.exists())
 
     def finish(self) -> int:
@@ -225,11 +346,11 @@ class Dataset:
                 alike = Part(path, part.settings, part.entries, extras)
                 alike.write(part.rows())
                 self._parts[path] = alike
-        count = sum(entry.regions for _, entry in self._found.values())
-        there = sum(map(rows_of, self._files()))
-        if there != count:
+        count = sum(entry.regions for _, entry in self._entries.values())
+        rows = sum(map(rows_of, self._files()))
+        if rows != count:
             raise FormatError(
-                f"{self.path}: holds {there} regions where this run has made {count}; another "
+                f"{self.path}: holds {rows} regions where this run has made {count}; another "
                 "program has changed it, so repeat the command with --resume, which adds what is "
                 "missing"
             )

@@ -1,4 +1,4 @@
-"""Captioning many images: what was done before is kept, what comes is kept at once."""
+"""Captioning many images: outcomes of earlier runs are kept, new ones are kept at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from . import cluster
 from .local import load_installed, run
@@ -17,18 +17,12 @@ if TYPE_CHECKING:
 
     from napari_patchioner.captioner import Captioner
 
+    from ._dataset import Dataset
     from ._job import Job, Outcome
+    from ._journal import Journal
     from ._plan import Plan
 
-
-class Keeper(Protocol):
-    """Keeps outcomes, and knows those of earlier runs: a `Journal` or a `Dataset`."""
-
-    def knows(self, job: Job, stamp: str) -> bool:
-        """Whether the image was captioned, not in vain, and has not changed since."""
-
-    def add(self, job: Job, outcome: Outcome, stamp: str) -> Outcome:
-        """Keep an outcome."""
+_MOST_FAILURES = 20
 
 
 @dataclass(slots=True)
@@ -45,7 +39,7 @@ class Tally:
         Images of this run, by what came of them.
     regions : int
         Regions of the images of this run.
-    trouble : list of (str, str)
+    failures : list of (str, str)
         The first images that failed, and why.
     """
 
@@ -55,7 +49,7 @@ class Tally:
     skipped: int = 0
     failed: int = 0
     regions: int = 0
-    trouble: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -70,30 +64,27 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Images a second that were looked at."""
+        """Images a second that were encoded."""
         return (self.done + self.failed) / max(self.seconds, 1e-9)
 
     def count(self, outcome: Outcome) -> None:
         """Count one more image."""
         setattr(self, outcome.status, getattr(self, outcome.status) + 1)
         self.regions += len(outcome.annotations)
-        if outcome.status == "failed" and len(self.trouble) < MOST_TROUBLE:
-            self.trouble.append((outcome.image, outcome.why))
-
-
-MOST_TROUBLE = 20
+        if outcome.status == "failed" and len(self.failures) < _MOST_FAILURES:
+            self.failures.append((outcome.image, outcome.why))
 
 
 def caption_folder(
     plan: Plan,
-    journal: Keeper,
+    journal: Journal | Dataset,
     model: str,
     *,
     workers: int = 1,
     threads: int = 1,
     load: Callable[[str], Captioner] = load_installed,
     scheduler: str | None = None,
-    tell: Callable[[str], object] = lambda _: None,
+    notify: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Tally]:
     """Caption the images of a plan that a journal does not know yet.
 
@@ -105,7 +96,7 @@ def caption_folder(
         Gets every outcome as it comes.
     model, workers, threads, load
         As for `local.run`.
-    scheduler, tell
+    scheduler, notify
         As for `cluster.run`, which captions in its place where a scheduler is named.
 
     Yields
@@ -131,12 +122,14 @@ def caption_folder(
                 yield job
 
     yield tally
-    found = (
+    results = (
         run(left(), model, workers=workers, threads=threads, load=load)
         if scheduler is None
-        else cluster.run(left(), model, scheduler=scheduler, threads=threads, load=load, tell=tell)
+        else cluster.run(
+            left(), model, scheduler=scheduler, threads=threads, load=load, notify=notify
+        )
     )
-    with closing(found) as outcomes:
+    with closing(results) as outcomes:
         for job, outcome in outcomes:
             journal.add(job, outcome, stamps.pop(job.path))
             tally.count(outcome)
@@ -145,17 +138,14 @@ def caption_folder(
 
 
 def file_stamp(path: Path) -> str:
-    """Return what tells an image from its later versions; empty where it cannot be seen."""
+    """Return what tells an image from its later versions; empty where it cannot be read."""
+    paths = [path]
+    if path.is_dir():  # a folder that is an image: all files in it
+        paths += [Path(parent, name) for parent, _, names in os.walk(path) for name in names]
     try:
-        states = [one.stat() for one in _files(path)]
+        states = [file.stat() for file in paths]
     except OSError:
         return ""
-    size, newest = sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)
+    size = sum(state.st_size for state in states)
+    newest = max(state.st_mtime_ns for state in states)
     return f"{size} {newest}" + (f" {len(states)}" if len(states) > 1 else "")
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the file an image is in; of a folder that is an image, all files in it."""
-    if not path.is_dir():
-        return [path]
-    return [path, *(Path(place, name) for place, _, names in os.walk(path) for name in names)]

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from napari_patchioner.errors import ImageError, ModelError, PatchionerError
+from napari_patchioner.annotations import other_axes, with_model_caption
+from napari_patchioner.errors import ImageError, ModelError, PatchionerError, RegionError
+from napari_patchioner.grids import GridStore
+from napari_patchioner.images import StoredImage, open_image, read_image
 from napari_patchioner.pyramid import BIG
+from napari_patchioner.regions import cover
 
-from ._captions import caption_image
-from ._large import caption_stored
-from ._sizes import image_size
-from ._source import opened, read_source
+from ._find import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from napari_patchioner.annotations import Annotation
     from napari_patchioner.captioner import Captioner
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.pyramid import Plan
 
-    from ._regions import Drawing
-    from ._source import Source
+    from ._plan import Drawing
 
-    Reader: TypeAlias = Callable[[Path], Source]
-    Captioning: TypeAlias = Callable[..., tuple[list[Annotation], str]]
-
-_LEAST = 2
-"""Pixels of the shorter side of what can be captioned."""
+    Source: TypeAlias = npt.NDArray[Any] | StoredImage | None
+    """Pixels; an image that had to be read whole; or None for one that is read in parts."""
 
 Status: TypeAlias = Literal["done", "skipped", "failed"]
+
+PREVIOUS = "previous_caption"
+"""Extra that holds a person's caption where a model's has taken its place."""
+
+# Pixels of the shorter side of what can be captioned.
+_LEAST = 2
+_TIFF = (".tif", ".tiff")
+# Tiles are kept for regions nearby, not for another day.
+_STORE_BYTES = 256 * 2**20
+_YES = ("true", "1", "yes")
+_ACCEPTED = (*_YES, "accepted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +69,11 @@ class Job:
         Whether captions by a model stay as well.
     options : mapping of str to object
         How to caption: keywords of `Captioner.caption`, and ``"zoom"``: whether regions smaller
-        than a patch are looked at enlarged.
+        than a patch are enlarged.
     big : int
-        Long side, in pixels, up to which the image is looked at in one pass.
+        Long side, in pixels, up to which the image is encoded in one pass.
     overwrite : bool
-        Whether captions by people, accepted ones and those of unknown source are written anew as
+        Whether captions by people, accepted ones and those of unknown source are replaced as
         well, the old text kept as the extra ``"previous_caption"``; what is locked stays.
     """
 
@@ -74,9 +89,24 @@ class Job:
     @property
     def is_open(self) -> bool:
         """Whether there may be something to caption, so that the image has to be read."""
-        return self.drawing is not None or any(
-            is_open(one, self.only_empty, self.overwrite) for one in self.regions
-        )
+        return self.drawing is not None or any(map(self.is_open_region, self.regions))
+
+    def is_open_region(self, annotation: Annotation) -> bool:
+        """Whether the model may caption a region."""
+        if is_locked(annotation):
+            return False
+        if self.overwrite:
+            return True
+        if annotation.is_human:
+            return False
+        if annotation.caption and annotation.extra.get("reviewed", "").lower() in _ACCEPTED:
+            return False
+        return not (self.only_empty and annotation.caption)
+
+
+def is_locked(annotation: Annotation) -> bool:
+    """Whether a person has locked a region, so that it stays whatever the options."""
+    return annotation.extra.get("locked", "").lower() in _YES
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +139,27 @@ class Outcome:
     width: int = 0
 
 
-def work(captioner: Captioner, job: Job, *, read: Reader | None = None) -> Outcome:
+def failure(job: Job, why: str) -> Outcome:
+    """Return the outcome of a job that came to nothing: its regions as they were."""
+    return Outcome(job.image, "failed", job.regions, why)
+
+
+def skipped(job: Job) -> Outcome:
+    """Return the outcome of a job in which nothing is left to caption."""
+    return Outcome(job.image, "skipped", job.regions, "", 0.0, *size_of(job.path))
+
+
+def reason(error: Exception) -> str:
+    """Return what went wrong, in one line."""
+    if isinstance(error, PatchionerError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def work(
+    captioner: Captioner, job: Job, *, read: Callable[[Path], Source] | None = None
+) -> Outcome:
     """Caption one image; nothing about the image or its regions is ever raised.
 
     Parameters
@@ -119,7 +169,7 @@ def work(captioner: Captioner, job: Job, *, read: Reader | None = None) -> Outco
     job : Job
         The image and what to caption of it.
     read : callable, optional
-        Reads the image; `read_source` by default.
+        Reads the image.
 
     Returns
     -------
@@ -129,7 +179,7 @@ def work(captioner: Captioner, job: Job, *, read: Reader | None = None) -> Outco
     Raises
     ------
     ModelError
-        The model cannot do what the options ask, for this image or any other.
+        The model cannot do what the options say, for this image or any other.
     """
     started = time.perf_counter()
     try:
@@ -141,39 +191,35 @@ def work(captioner: Captioner, job: Job, *, read: Reader | None = None) -> Outco
     return replace(outcome, seconds=time.perf_counter() - started)
 
 
-def failure(job: Job, why: str) -> Outcome:
-    """Return the outcome of a job that came to nothing: its regions as they were."""
-    return Outcome(job.image, "failed", job.regions, why)
+def read_source(path: Path, big: int = BIG) -> Source:
+    """Read an image as far as that is done before its turn; no file stays open."""
+    with open_image(path) as image:
+        if max(image.shape) > big or not image.is_flat:
+            return image if image.is_in_memory else None
+        if image.is_in_memory or path.suffix.lower() not in _TIFF:
+            return np.asarray(image.levels().given[0].data[:, :])
+    return read_image(path)
 
 
-def skipped(job: Job) -> Outcome:
-    """Return the outcome of a job in which nothing is left to caption."""
-    height, width = image_size(job.path)
-    return Outcome(job.image, "skipped", job.regions, "", 0.0, height, width)
-
-
-def reason(error: Exception) -> str:
-    """Return what went wrong, in one line."""
-    if isinstance(error, PatchionerError):
-        return str(error)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _captioned(captioner: Captioner, job: Job, read: Reader | None) -> Outcome:
+def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | None) -> Outcome:
     if not job.is_open:
         return skipped(job)
     source = read_source(job.path, job.big) if read is None else read(job.path)
-    if isinstance(source, np.ndarray) and not job.options.get("zoom"):
-        usual = {name: value for name, value in job.options.items() if name != "zoom"}
-        return _outcome(job, source.shape[:2], partial(caption_image, captioner, source), usual)
-    with opened(source, job.path) as image:
-        piecewise = partial(caption_stored, captioner, image, big=job.big)
-        return _outcome(job, image.shape, piecewise, job.options)
+    if isinstance(source, np.ndarray):
+        if not job.options.get("zoom"):
+            options = {name: value for name, value in job.options.items() if name != "zoom"}
+            caption = partial(caption_image, captioner, source, options=options)
+            return _outcome(job, source.shape[:2], caption)
+        source = StoredImage.of(source, job.path)
+    with source or open_image(job.path) as image:
+        caption = partial(caption_stored, captioner, image, options=job.options, big=job.big)
+        return _outcome(job, image.shape, caption)
 
 
 def _outcome(
-    job: Job, shape: tuple[int, ...], caption: Captioning, options: Mapping[str, Any]
+    job: Job,
+    shape: tuple[int, ...],
+    caption: Callable[[list[Annotation]], tuple[list[Annotation], str]],
 ) -> Outcome:
     """Caption what may be captioned of an image of this size."""
     height, width = shape
@@ -182,21 +228,18 @@ def _outcome(
             f"an image must be at least {_LEAST} by {_LEAST} pixels, but this one is {height} by "
             f"{width}"
         )
-    regions = job.regions
+    regions = list(job.regions)
     if job.drawing is not None:
         regions += job.drawing.draw(job.image, height, width)
-    places = [
-        place for place, one in enumerate(regions) if is_open(one, job.only_empty, job.overwrite)
-    ]
-    given = [_without_caption(regions[place]) for place in places]
-    said, why = caption(given, options)
-    found = list(regions)
-    for place, before, annotation in zip(places, given, said, strict=True):
+    rows = [row for row, region in enumerate(regions) if job.is_open_region(region)]
+    bare = [_without_caption(regions[row]) for row in rows]
+    captioned, why = caption(bare)
+    for row, before, after in zip(rows, bare, captioned, strict=True):
         # A person's text stays where the model has none to take its place.
-        if annotation is not before and (annotation.caption or not regions[place].is_human):
-            found[place] = annotation
-    status: Status = "failed" if why else "done" if places else "skipped"
-    return Outcome(job.image, status, tuple(found), why, 0.0, height, width)
+        if after is not before and (after.caption or not regions[row].is_human):
+            regions[row] = after
+    status: Status = "failed" if why else "done" if rows else "skipped"
+    return Outcome(job.image, status, tuple(regions), why, 0.0, height, width)
 
 
 def _without_caption(annotation: Annotation) -> Annotation:
@@ -208,36 +251,156 @@ def _without_caption(annotation: Annotation) -> Annotation:
     return replace(annotation, caption="", score=None, source="", model="", extra=extra)
 
 
-def is_open(annotation: Annotation, only_empty: bool, overwrite: bool = False) -> bool:
-    """Whether a model may caption a region.
+def caption_image(
+    captioner: Captioner,
+    image: npt.ArrayLike,
+    annotations: Sequence[Annotation],
+    options: Mapping[str, Any] | None = None,
+) -> tuple[list[Annotation], str]:
+    """Caption regions of one image, which is encoded once.
 
     Parameters
     ----------
-    annotation : Annotation
-        The region.
-    only_empty : bool
-        Whether a caption by a model stays, too.
-    overwrite : bool
-        Whether a caption by a person goes, and one that was accepted.
+    captioner : Captioner
+        The model.
+    image : array_like, shape (height, width) or (height, width, channels)
+        The picture; it is not even encoded where there are no regions.
+    annotations : sequence of Annotation
+        Its regions. What a person wrote stays as it is.
+    options : mapping of str to object, optional
+        Keywords of `Captioner.caption`.
+
+    Returns
+    -------
+    annotations : list of Annotation
+        In the same order; regions at fault as they were.
+    why : str
+        What is wrong with the regions at fault, each named by its uid; empty if there are none.
+
+    Raises
+    ------
+    ImageError, ModelError
+        In one sentence.
     """
-    if is_locked(annotation):
-        return False
-    if overwrite:
-        return True
-    if annotation.is_human:
-        return False
-    if annotation.caption and (annotation.extra.get("reviewed", "").lower() in _ACCEPTED):
-        return False
-    return not (only_empty and annotation.caption)
+    options = options or {}
+    if not annotations:
+        return [], ""
+    grid = captioner.encode(image)
+    faults: dict[int, str] = {}
+    try:
+        captions = captioner.caption(grid, [region.region for region in annotations], **options)
+    except RegionError:
+        for row, annotation in enumerate(annotations):
+            try:
+                cover(annotation.region, grid.transform)
+            except RegionError as error:
+                faults[row] = f"region {annotation.uid!r}: {error}"
+        if not faults:
+            raise
+        sound = [region.region for row, region in enumerate(annotations) if row not in faults]
+        captions = captioner.caption(grid, sound, **options)
+    left = iter(captions)
+    captioned = [
+        region if row in faults else _with_caption(captioner, grid, region, next(left), options)
+        for row, region in enumerate(annotations)
+    ]
+    return captioned, "; ".join(faults.values())
 
 
-def is_locked(annotation: Annotation) -> bool:
-    """Whether a person has locked a region, so that it stays whatever is asked."""
-    return annotation.extra.get("locked", "").lower() in _YES
+def caption_stored(
+    captioner: Captioner,
+    image: StoredImage,
+    annotations: Sequence[Annotation],
+    options: Mapping[str, Any] | None = None,
+    *,
+    big: int = BIG,
+) -> tuple[list[Annotation], str]:
+    """Caption regions of an image of any size, each at the resolution its size asks for.
+
+    Only what the regions need is read; the extra ``"plane"`` of each says where in a stack it
+    lies. Returns as `caption_image`; the ``origin`` of a caption says what it was made from.
+    """
+    options = dict(options or {})
+    zoom = bool(options.get("zoom"))
+    usual = {name: value for name, value in options.items() if name != "zoom"}
+    captioned = list(annotations)
+    faults: dict[int, Exception] = {}
+    unread: list[ImageError] = []
+    planes: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
+    for row, annotation in enumerate(annotations):
+        try:
+            planes[tuple(_plane_of(image, annotation).items())].append(row)
+        except RegionError as error:
+            faults[row] = error
+    for index, rows in planes.items():
+        store = GridStore(ram_bytes=_STORE_BYTES)
+        pyramid = captioner.pyramid(image.levels(dict(index)), store=store, big=big)
+        sound = []
+        for row in rows:
+            try:
+                pyramid.plan(annotations[row].region, zoom=zoom)
+            except RegionError as error:
+                faults[row] = error
+            else:
+                sound.append(row)
+        for plan, members in pyramid.plans([annotations[row].region for row in sound], zoom=zoom):
+            group = [sound[member] for member in members]
+            try:
+                grid = pyramid.encode(plan)
+            except ImageError as error:  # the fault of these regions alone
+                faults |= dict.fromkeys(group, error)
+                unread += [error] * len(group)
+                continue
+            regions = [annotations[row].region for row in group]
+            captions = captioner.caption(grid, regions, **usual)
+            for row, caption in zip(group, captions, strict=True):
+                details = _details(image, plan, annotations[row], dict(index), big)
+                captioned[row] = _with_caption(
+                    captioner, grid, annotations[row], caption, options, details
+                )
+    if annotations and len(unread) == len(annotations):
+        raise unread[0]
+    texts = [f"region {annotations[row].uid!r}: {faults[row]}" for row in sorted(faults)]
+    return captioned, "; ".join(texts)
 
 
-PREVIOUS = "previous_caption"
-"""Extra that holds a person's caption where a model's has taken its place."""
+def _plane_of(image: StoredImage, annotation: Annotation) -> dict[str, int]:
+    """Return the position of a region along the axes of a stack."""
+    if (axes := other_axes(annotation)) is not None:
+        raise RegionError(
+            f"it lies along the axes {axes[0]} and {axes[1]} of the stack; caption it "
+            "in the window, where that view is displayed"
+        )
+    return image.find(annotation.extra.get("plane", ""))
 
-_YES = ("true", "1", "yes")
-_ACCEPTED = (*_YES, "accepted")
+
+def _details(
+    image: StoredImage, plan: Plan, annotation: Annotation, index: dict[str, int], big: int
+) -> dict[str, str]:
+    """Return what a caption was made from, where that is not the image as a whole."""
+    notes = dict(plan.notes) if max(image.shape) > big or plan.window is not None else {}
+    lengths = image.lengths
+    chosen = [f"{axis} {position}" for axis, position in index.items() if lengths[axis] > 1]
+    if chosen:
+        first = "" if annotation.extra.get("plane", "").strip() else " (the first)"
+        notes["plane"] = f"{', '.join(chosen)}{first}"
+    return notes
+
+
+def _with_caption(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    annotation: Annotation,
+    caption: Caption,
+    options: Mapping[str, Any],
+    details: Mapping[str, str] | None = None,
+) -> Annotation:
+    """Return the region with its caption and what that was made from."""
+    made_from = {"grid": grid.key, "looked": dict(details or {}), "options": dict(options)}
+    origin = {"model": captioner.name} | {name: part for name, part in made_from.items() if part}
+    extra = {name: text for name, text in annotation.extra.items() if name != "problem"}
+    extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)
+    if caption.problem:
+        extra["problem"] = caption.problem
+    bare = replace(annotation, extra=extra)
+    return with_model_caption(bare, caption, model=captioner.name)

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from contextlib import suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from napari_patchioner.annotations import Annotation, region_from_text, region_to_text
+from napari_patchioner.annotations.wkt import members_cell
 from napari_patchioner.errors import FormatError
 from napari_patchioner.locking import WriteLock
 
-from ._entries import outcome_from_json, outcome_to_json
-from ._sealed import begins_sealed, seal, sealed_entries, unseal
+from ._job import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
-    from ._job import Job, Outcome
+    from ._job import Job
 
 _FORMAT = "napari-patchioner batch 1"
 # What a power failure may cost; what a killed process has handed over is never lost.
 _SYNC_S = 2.0
+
+
+def check_settings(
+    path: Path, before: Mapping[str, str], settings: Mapping[str, str], kind: str
+) -> None:
+    """Refuse a file or folder of outcomes that was begun with other settings."""
+    for name in {**before, **settings}:
+        old, new = before.get(name, ""), settings.get(name, "")
+        if old != new:
+            raise FormatError(
+                f"{path}: was begun with other {name} ({old or 'none'}, now {new or 'none'}); use "
+                f"the same, or delete the {kind} to begin anew"
+            )
 
 
 class Journal:
@@ -52,12 +69,14 @@ class Journal:
         self, path: Path, settings: Mapping[str, str], *, resume: bool = False, wanted: str = ""
     ) -> None:
         self.path = path
-        self._found: dict[str, tuple[int, str, str, int]] = {}
+        self._lines: dict[str, tuple[int, str, str, int]] = {}
         self._synced = time.monotonic()
         self._file = -1
         self._lock = WriteLock(path, wanted)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        flags |= 0 if resume else os.O_EXCL
         try:
-            self._file = os.open(path, _flags(resume), 0o666)
+            self._file = os.open(path, flags, 0o666)
             self._end = os.fstat(self._file).st_size
             self._begin(dict(settings))
         except FileExistsError:
@@ -68,7 +87,7 @@ class Journal:
             ) from None
         except OSError as error:
             self.close()
-            raise self._trouble(error) from error
+            raise self._unwritable(error) from error
         except BaseException:
             self.close()
             raise
@@ -92,13 +111,7 @@ class Journal:
                     f"{self.path}: is no journal of this version, or its first line is damaged; "
                     "delete the file to begin anew"
                 )
-            for name in {**head["settings"], **settings}:
-                before, value = head["settings"].get(name, ""), settings.get(name, "")
-                if before != value:
-                    raise FormatError(
-                        f"{self.path}: was begun with other {name} ({before or 'none'}, now "
-                        f"{value or 'none'}); use the same, or delete the file to begin anew"
-                    )
+            check_settings(self.path, head["settings"], settings, "file")
             for offset, entry in entries:
                 self._note(offset, entry)
         return True
@@ -111,22 +124,10 @@ class Journal:
         if torn:
             self._write(b"\n")
 
-    def add(self, job: Job, outcome: Outcome, stamp: str) -> Outcome:
+    def add(self, job: Job, outcome: Outcome, stamp: str) -> None:
         """Keep an outcome, so that it outlives this process.
 
-        Parameters
-        ----------
-        job : Job
-            What was done.
-        outcome : Outcome
-            What came of it.
-        stamp : str
-            Tells the image file from later versions of it.
-
-        Returns
-        -------
-        Outcome
-            The same.
+        ``stamp`` tells the image file from later versions of it.
 
         Raises
         ------
@@ -135,24 +136,23 @@ class Journal:
         """
         entry = {"key": str(job.path), "stamp": stamp, **outcome_to_json(outcome)}
         self._note(self._append(entry), entry)
-        return outcome
 
     def _note(self, offset: int, entry: dict[str, Any]) -> None:
         """Remember where a line is and what can be asked without reading it."""
         known = entry["stamp"], entry["status"], len(entry["regions"])
-        self._found[entry["key"]] = (offset, *known)
+        self._lines[entry["key"]] = (offset, *known)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._lines)
 
     def knows(self, job: Job, stamp: str) -> bool:
         """Whether the image was captioned, not in vain, and has not changed since."""
-        found = self._found.get(str(job.path))
-        return found is not None and found[1] == stamp and found[2] != "failed"
+        line = self._lines.get(str(job.path))
+        return line is not None and line[1] == stamp and line[2] != "failed"
 
     def regions(self, job: Job) -> int:
         """Return how many regions came of a job."""
-        return self._found.get(str(job.path), (0, "", "", 0))[3]
+        return self._lines.get(str(job.path), (0, "", "", 0))[3]
 
     def outcome(self, job: Job) -> Outcome | None:
         """Return what came of a job, read from disk; None if nothing did yet.
@@ -163,12 +163,12 @@ class Journal:
             It is no longer there: something else has changed or deleted the file.
         """
         key = str(job.path)
-        found = self._found.get(key)
-        if found is None:
+        line = self._lines.get(key)
+        if line is None:
             return None
         try:
             with self.path.open("rb") as file:
-                file.seek(found[0])
+                file.seek(line[0])
                 entry = unseal(file.readline())
         except OSError as error:
             raise FormatError(
@@ -197,7 +197,7 @@ class Journal:
                 self._end += count
                 data = data[count:]
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._unwritable(error) from error
 
     def sync(self) -> None:
         """Make sure that all of it is on the disk."""
@@ -223,11 +223,112 @@ class Journal:
                 os.fsync(file)
             os.close(file)
 
-    def _trouble(self, error: OSError) -> FormatError:
+    def _unwritable(self, error: OSError) -> FormatError:
         return FormatError(f"{self.path}: cannot be written ({error.strerror or error})")
 
 
-def _flags(resume: bool) -> int:
-    """Return how to open the file: only a resumed one may be there already."""
-    fresh = 0 if resume else os.O_EXCL
-    return os.O_WRONLY | os.O_APPEND | os.O_CREAT | fresh | getattr(os, "O_BINARY", 0)
+_TEXTS = ("uid", "image", "caption", "source", "model")
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as a JSON object."""
+    return {
+        "image": outcome.image,
+        "status": outcome.status,
+        "why": outcome.why,
+        "seconds": round(outcome.seconds, 4),
+        "size": [outcome.height, outcome.width],
+        "regions": [_annotation_to_json(annotation) for annotation in outcome.annotations],
+    }
+
+
+def outcome_from_json(entry: dict[str, Any]) -> Outcome:
+    """Return the outcome that `outcome_to_json` wrote."""
+    return Outcome(
+        entry["image"],
+        entry["status"],
+        tuple(map(_annotation_from_json, entry["regions"])),
+        entry["why"],
+        entry["seconds"],
+        *entry["size"],
+    )
+
+
+def _annotation_to_json(annotation: Annotation) -> dict[str, Any]:
+    """Return a record as a JSON object; fields that say nothing are left out."""
+    known: dict[str, Any] = {
+        name: text for name in _TEXTS if (text := getattr(annotation, name)) != ""
+    }
+    written = annotation.written
+    if written is not None and written[0] is annotation.region:
+        known |= {"wkt": written[1], "written": True}
+    else:
+        known["wkt"] = region_to_text(annotation.region)
+    known["kind"] = annotation.kind
+    if members := members_cell(annotation.region):
+        known["members"] = members
+    if annotation.score is not None:
+        known["score"] = annotation.score
+    if annotation.extra:
+        known["extra"] = dict(annotation.extra)
+    return known
+
+
+def _annotation_from_json(known: dict[str, Any]) -> Annotation:
+    region = region_from_text(known["wkt"], known["kind"], known.get("members", ""))
+    return Annotation(
+        **{name: known.get(name, "") for name in _TEXTS},
+        region=region,
+        score=known.get("score"),
+        extra=known.get("extra", {}),
+        written=(region, known["wkt"]) if known.get("written") else None,
+    )
+
+
+_BEFORE, _BETWEEN, _AFTER = b'{"seal": "', b'", "entry": ', b"}"
+_DIGITS = 16
+_HEAD = len(_BEFORE) + _DIGITS + len(_BETWEEN)
+
+
+def seal(entry: object) -> bytes:
+    r"""Return an entry as one line, its end included; `unseal` undoes it.
+
+    >>> seal({"a": 1})
+    b'{"seal": "165b44bb3d3e0923", "entry": {"a": 1}}\n'
+    """
+    text = json.dumps(entry).encode("ascii")
+    return _BEFORE + _digest(text) + _BETWEEN + text + _AFTER + b"\n"
+
+
+def unseal(line: bytes) -> Any:
+    """Return the entry of a line; None where the line is not whole or not ours.
+
+    >>> unseal(seal([1, 2])), unseal(seal([1, 2])[:-3])
+    ([1, 2], None)
+    """
+    line = line.rstrip(b"\r\n")
+    text = line[_HEAD : -len(_AFTER)]
+    if line != _BEFORE + _digest(text) + _BETWEEN + text + _AFTER:
+        return None
+    return json.loads(text)
+
+
+def sealed_entries(file: BinaryIO) -> Iterator[tuple[int, Any]]:
+    """Yield the offset and the entry of every whole line from the file's position on."""
+    offset = file.tell()
+    for line in file:
+        entry = unseal(line)
+        if entry is not None:
+            yield offset, entry
+        offset += len(line)
+
+
+def begins_sealed(path: Path) -> bool:
+    """Whether a file begins as a sealed line does, be it cut off."""
+    with path.open("rb") as file:
+        start = file.read(len(_BEFORE))
+    return _BEFORE.startswith(start.rstrip(b"\n"))
+
+
+def _digest(text: bytes) -> bytes:
+    return blake2b(text, digest_size=_DIGITS // 2).hexdigest().encode("ascii")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from napari_patchioner.annotations import is_numbered
+from napari_patchioner.annotations import ImageInfo, is_numbered
 from napari_patchioner.errors import FormatError
 
-from ._images import absolute
+from ._find import absolute, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WHOLE = re.compile(r"[A-Za-z]:[\\/]|[\\/]")
@@ -56,7 +58,7 @@ class ImageMatcher:
             name, stem = _plain(path.name), _plain(path.stem)
             for end in {name, stem, name.casefold(), stem.casefold()}:
                 self._ends[end].append(position)
-        self._found: dict[str, _Match | None] = {}
+        self._matches: dict[str, _Match | None] = {}
 
     def find(self, name: str) -> int | None:
         """Return the position of the image that is meant, or None where it was not given.
@@ -80,9 +82,9 @@ class ImageMatcher:
         FormatError
             If several images could be meant by a name, or several names by an image.
         """
-        found = {name: match for name in dict.fromkeys(names) if (match := self._match(name))}
+        results = {name: match for name in dict.fromkeys(names) if (match := self._match(name))}
         rivals: dict[int, list[str]] = defaultdict(list)
-        for name, match in found.items():
+        for name, match in results.items():
             rivals[match.place].append(name)
         return {name: place for place, own in rivals.items() for name in self._best(own, place)}
 
@@ -101,11 +103,11 @@ class ImageMatcher:
         return best
 
     def _match(self, name: str) -> _Match | None:
-        if name not in self._found:
-            self._found[name] = self._look_up(name)
-        return self._found[name]
+        if name not in self._matches:
+            self._matches[name] = self._apply_rules(name)
+        return self._matches[name]
 
-    def _look_up(self, name: str) -> _Match | None:
+    def _apply_rules(self, name: str) -> _Match | None:
         """Apply the rules in their order."""
         spellings = [_plain_path(name)] if _ADDRESS.match(name) else [name, unquote(name)]
         for spelling in dict.fromkeys(spellings):
@@ -153,7 +155,7 @@ class ImageMatcher:
         """Return where a name leads, from here and from the table."""
         folders = [Path()] if self._near is None else [Path(), self._near]
         names = dict.fromkeys([name, name.replace("\\", "/")])
-        return [absolute(folder / one) for folder in folders for one in names]
+        return [absolute(folder / item) for folder in folders for item in names]
 
     def _is_elsewhere(self, name: str) -> bool:
         """Whether a name leads to a file that exists, or was in a folder that exists.
@@ -219,14 +221,14 @@ def _parts(name: str) -> tuple[str, ...]:
     >>> _parts(r"..\scans\.\d1\..\d2\a.png")
     ('scans', 'd2', 'a.png')
     """
-    found: list[str] = []
+    parts: list[str] = []
     text = _plain_path(name) if _ADDRESS.match(name) else name
     for part in re.split(r"[\\/]", _plain(text)):
         if part == "..":
-            found = found[:-1]
-        elif part not in ("", ".") and not (part[1:] == ":" and not found):
-            found.append(part)
-    return tuple(found)
+            parts = parts[:-1]
+        elif part not in ("", ".") and not (part[1:] == ":" and not parts):
+            parts.append(part)
+    return tuple(parts)
 
 
 def _folded(parts: tuple[str, ...]) -> tuple[str, ...]:
@@ -234,20 +236,42 @@ def _folded(parts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_plain(part).casefold() for part in parts)
 
 
-def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
     """Return how many of the last parts of two paths are the same."""
     count = 0
-    for first, second in zip(reversed(one), reversed(other), strict=False):
-        if first != second:
+    for own, other in zip(reversed(first), reversed(second), strict=False):
+        if own != other:
             break
         count += 1
     return count
 
 
-def common_parts(one: Path, other: Path) -> int:
+def common_parts(first: Path, second: Path) -> int:
     """Return how many folders two files have in common, counted from the files up.
 
     >>> common_parts(Path("/a/mouse/s1/x.png"), Path("/b/mouse/s1/x.tif"))
     2
     """
-    return _common_end(one.parts[:-1], other.parts[:-1])
+    return _common_end(first.parts[:-1], second.parts[:-1])
+
+
+class KnownImages(Mapping[str, ImageInfo]):
+    """Images as `read_annotations` wants them, for formats that cannot be read without sizes."""
+
+    def __init__(self, paths: Sequence[Path], matcher: ImageMatcher) -> None:
+        self._paths, self._matcher = paths, matcher
+        self._known: dict[str, ImageInfo] = {}
+
+    def __getitem__(self, name: str) -> ImageInfo:
+        if name not in self._known:
+            place = self._matcher.find(name)
+            if place is None:
+                raise KeyError(name)
+            self._known[name] = ImageInfo(name, *size_of(self._paths[place]), self._paths[place])
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.name for path in self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from napari_patchioner.annotations import (
     Annotation,
@@ -18,28 +20,129 @@ from napari_patchioner.annotations import (
     source_format,
     stated_size,
 )
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, ImageError
+from napari_patchioner.images import read_samples
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.pyramid import BIG
-from napari_patchioner.regions import WholeImage
+from napari_patchioner.regions import Box, Mask, WholeImage, label_boxes
 
-from ._images import absolute
+from ._find import absolute, size_of
 from ._job import Job, is_locked
-from ._known_images import KnownImages
-from ._labels import LABEL_SUFFIXES
-from ._match import ImageMatcher, common_parts
-from ._regions import Drawing, GridDrawing, LabelDrawing
-from ._sizes import image_size
+from ._match import ImageMatcher, KnownImages, common_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
+
 WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
+_LABEL_SUFFIXES = (".png", ".tif", ".tiff")
+# Pixels of the largest image whose label image is read; 8192 by 8192.
+_MOST_LABELLED = 2**26
 _MOST_CELLS = 256
+# Characters that are shown of a name.
 _LONGEST = 80
-"""Characters that are shown of a name."""
+# Regions of an image that are asked how large it is; others say the same.
 _MOST_ASKED = 20
-"""Regions of an image that are asked how large it is; others say the same."""
+
+
+def read_labels(path: Path) -> npt.NDArray[Any]:
+    """Read a PNG or TIFF of numbers, shape (height, width); of a palette the indices."""
+    labels = read_samples(path)
+    if labels.ndim != 2 or labels.dtype.kind not in "bui":
+        raise ImageError(
+            f"{path}: a label image holds one whole number per pixel, but this one has the shape "
+            f"{labels.shape} of {labels.dtype}; save the labels and not their colours"
+        )
+    return labels
+
+
+class Drawing(Protocol):
+    """Makes the regions of an image once its size is known; picklable."""
+
+    def draw(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return the regions of the image of this name and size."""
+
+    def sample(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return a region of the kind that `draw` makes, without reading anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridDrawing:
+    """Equal boxes side by side, named by row and column from 1: ``r1c1``, ``r1c2``, ...
+
+    Attributes
+    ----------
+    count : int
+        Boxes along each side.
+
+    >>> [box.uid for box in GridDrawing(2).draw("cat.png", 8, 8)]
+    ['r1c1', 'r1c2', 'r2c1', 'r2c2']
+    """
+
+    count: int
+
+    def draw(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return ``count * count`` boxes that cover the image."""
+        rows = (np.linspace(0, height, self.count + 1) - 0.5).tolist()
+        columns = (np.linspace(0, width, self.count + 1) - 0.5).tolist()
+        return tuple(
+            Annotation(
+                f"r{row + 1}c{column + 1}",
+                image,
+                Box(rows[row], columns[column], rows[row + 1], columns[column + 1]),
+            )
+            for row in range(self.count)
+            for column in range(self.count)
+        )
+
+    def sample(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return one box."""
+        return GridDrawing(1).draw(image, height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDrawing:
+    """The labels of a label image, each a mask named by its number.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        The label image; none or several where the folder does not say which it is.
+    """
+
+    paths: tuple[Path, ...]
+
+    def draw(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return one mask per label, 0 being the background."""
+        if not self.paths:
+            raise ImageError(
+                "there is no label image of the same name (.png, .tif or .tiff), or only in "
+                "another folder"
+            )
+        if len(self.paths) > 1:
+            raise ImageError(
+                f"the label image may be {self.paths[0]} or {self.paths[1]}; keep one of them"
+            )
+        if height * width > _MOST_LABELLED:
+            raise ImageError(
+                f"the image has {height} by {width} pixels, too many for a label image, which is "
+                "read whole; give the outlines in a file instead, such as GeoJSON"
+            )
+        labels = read_labels(self.paths[0])
+        if labels.shape != (height, width):
+            raise ImageError(
+                f"{self.paths[0].name}: the label image has {labels.shape[0]} by "
+                f"{labels.shape[1]} pixels but the image {height} by {width}"
+            )
+        return tuple(
+            Annotation(str(value), image, Mask(labels[box] == value, (box[0].start, box[1].start)))
+            for value, box in label_boxes(labels).items()
+        )
+
+    def sample(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return the mask of one pixel."""
+        return (Annotation("1", image, Mask(np.ones((1, 1), bool), (0, 0))),)
 
 
 class Plan:
@@ -59,9 +162,9 @@ class Plan:
     options : mapping of str to object, optional
         How to caption: keywords of `Captioner.caption`, and ``"zoom"``; see `Job`.
     big : int
-        Long side, in pixels, up to which an image is looked at in one pass.
+        Long side, in pixels, up to which an image is encoded in one pass.
     overwrite : bool
-        Whether captions by people are written anew as well; see `Job`.
+        Whether captions by people are replaced as well; see `Job`.
 
     Attributes
     ----------
@@ -134,7 +237,7 @@ class Plan:
         """How many regions that are not locked keep captions by people, or of unknown source."""
         if self._overwrite:
             return 0
-        return self._count(lambda one: one.is_human and not is_locked(one))
+        return self._count(lambda region: region.is_human and not is_locked(region))
 
     @property
     def locked(self) -> int:
@@ -142,8 +245,8 @@ class Plan:
         return self._count(is_locked)
 
     def _count(self, counts: Callable[[Annotation], bool]) -> int:
-        own = sum(counts(one) for ones in self._own.values() for one in ones)
-        return own + sum(map(counts, self._everywhere)) * len(self)
+        total = sum(counts(region) for own in self._own.values() for region in own)
+        return total + sum(map(counts, self._everywhere)) * len(self)
 
     def _prepare(self) -> None:
         """Read what there is to read about regions before the first image."""
@@ -169,8 +272,8 @@ class Plan:
         """Note images of another size than the file states, whose regions may lie elsewhere."""
         for place, own in self._own.items():
             first = own[:_MOST_ASKED]
-            stated = next((size for one in first if (size := stated_size(one))), None)
-            size = image_size(self._paths[place]) if stated else (0, 0)
+            stated = next((size for region in first if (size := stated_size(region))), None)
+            size = size_of(self._paths[place]) if stated else (0, 0)
             if stated and all(size) and tuple(size) != stated:
                 self.notes.add(
                     "other size",
@@ -182,7 +285,7 @@ class Plan:
         """Give each region of a file to its image."""
         own = defaultdict(list)
         sources = set()
-        places = matcher.assign(one.image for one in annotations if one.image)
+        places = matcher.assign(region.image for region in annotations if region.image)
         for annotation in annotations:
             if not annotation.image:
                 self._everywhere.append(annotation)
@@ -194,12 +297,11 @@ class Plan:
             else:
                 own[place].append(annotation)
         self._own = dict(own)
-        some = next((one for ones in own.values() for one in ones), None)
-        for one in [some] if some is not None else self._everywhere[:1]:
-            sources.add(source_format(one))
+        first = next(iter(own.values()), self._everywhere)[:1]
+        sources.update(map(source_format, first))
         self.source = sources.pop() if len(sources) == 1 else ""
         if annotations and not own and not self._everywhere:
-            named = next(one.image for one in annotations)
+            named = annotations[0].image
             raise FormatError(
                 f"{Path(self._regions).name}: no region belongs to "
                 f"{' or '.join(self._names[:3])}; its regions are about {_shown(named)}, which has "
@@ -208,7 +310,7 @@ class Plan:
 
     def _job(self, place: int) -> Job:
         name = self._names[place]
-        everywhere = (replace(one, image=name) for one in self._everywhere)
+        everywhere = (replace(region, image=name) for region in self._everywhere)
         return Job(
             name,
             absolute(self._paths[place]),
@@ -228,12 +330,12 @@ class Plan:
         below = len(self._labels_folder.parts)
         # Labels of another folder are those of another image.
         candidates = [
-            one
-            for one in self._labels.get(path.stem, [])
-            if not one.parts[below:-1] or folders & set(one.parts[below:-1])
+            labels
+            for labels in self._labels.get(path.stem, [])
+            if not labels.parts[below:-1] or folders & set(labels.parts[below:-1])
         ]
-        shared = [common_parts(absolute(path), one) for one in candidates]
-        nearest = [one for one, n in zip(candidates, shared, strict=True) if n == max(shared)]
+        shared = [common_parts(absolute(path), labels) for labels in candidates]
+        nearest = [labels for labels, n in zip(candidates, shared, strict=True) if n == max(shared)]
         return LabelDrawing(tuple(nearest))
 
 
@@ -251,16 +353,16 @@ def _label_images(folder: Path | None) -> dict[str, list[Path]]:
     """Return the label images in a folder and the folders in it, by name without the ending."""
     if folder is None or not folder.is_dir():
         raise FormatError(f"--regions labels:{folder or ''}: there is no such folder")
-    found: dict[str, list[Path]] = defaultdict(list)
-    for place, folders, names in os.walk(folder.resolve()):
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for parent, folders, names in os.walk(folder.resolve()):
         folders.sort()
         for name in sorted(names):
-            path = Path(place, name)
-            if path.suffix.lower() in LABEL_SUFFIXES and not name.startswith("."):
-                found[path.stem].append(path)
-    if not found:
+            path = Path(parent, name)
+            if path.suffix.lower() in _LABEL_SUFFIXES and not name.startswith("."):
+                by_stem[path.stem].append(path)
+    if not by_stem:
         raise FormatError(f"--regions labels:{folder}: holds no label image (.png, .tif, .tiff)")
-    return dict(found)
+    return dict(by_stem)
 
 
 def _shown(name: str) -> str:
@@ -281,9 +383,6 @@ def _digest(path: Path) -> str:
 def _names(paths: Sequence[Path]) -> list[str]:
     """Return what to call each image in a table: its file name, or its path if that is shared."""
     shared = Counter(path.name for path in paths)
-    return [_text(path.name if shared[path.name] == 1 else str(path)) for path in paths]
-
-
-def _text(name: str) -> str:
-    """Return a file name as Unicode that any file can hold; bytes that are none are spelled out."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    names = [path.name if shared[path.name] == 1 else str(path) for path in paths]
+    # Any file can hold Unicode; bytes that are none are spelled out.
+    return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]

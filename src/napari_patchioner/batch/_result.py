@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,16 +24,14 @@ from napari_patchioner.errors import FormatError, ImageError
 from napari_patchioner.limits import BudgetError
 from napari_patchioner.regions import WholeImage
 
-from ._known_images import KnownImages
-from ._match import ImageMatcher
-from ._sizes import image_size
+from ._find import size_of
+from ._match import ImageMatcher, KnownImages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ._job import Job, Outcome
     from ._journal import Journal
-    from ._regions import Drawing
 
 # Formats that go through the regions and hold none of them.
 _STREAMED = ("tidy", "parquet")
@@ -70,6 +69,8 @@ class Result(Sequence[Annotation]):
 
     def __init__(self, jobs: Iterable[Job], journal: Journal) -> None:
         self._jobs, self._journal = jobs, journal
+        # How many there were when they were last gone through.
+        self._last_count = 0
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Yield what came of each job, in the order of the jobs."""
@@ -79,8 +80,11 @@ class Result(Sequence[Annotation]):
                 yield job, outcome
 
     def __iter__(self) -> Iterator[Annotation]:
+        count = 0
         for _, outcome in self.outcomes():
             yield from outcome.annotations
+            count += len(outcome.annotations)
+        self._last_count = count
 
     def __len__(self) -> int:
         return sum(map(self._journal.regions, self._jobs))
@@ -93,19 +97,18 @@ class Result(Sequence[Annotation]):
         if isinstance(place, slice):
             return list(self)[place]
         place += len(self) if place < 0 else 0
-        found = list(islice(self, place, place + 1)) if place >= 0 else []
-        if not found:
+        if place < 0 or (region := next(islice(self, place, None), None)) is None:
             raise IndexError("there are not so many regions")
-        return found[0]
+        return region
 
     def images(self) -> dict[str, ImageInfo]:
         """Return all images of known size, by every name that regions give them."""
-        found: dict[str, ImageInfo] = {}
+        images: dict[str, ImageInfo] = {}
         for job, outcome in self.outcomes():
             if outcome.height and outcome.width:
-                for name in {job.image, *(one.image for one in outcome.annotations)}:
-                    found[name] = ImageInfo(name, outcome.height, outcome.width, job.path)
-        return found
+                for name in {job.image, *(annotation.image for annotation in outcome.annotations)}:
+                    images[name] = ImageInfo(name, outcome.height, outcome.width, job.path)
+        return images
 
     def write(
         self,
@@ -147,10 +150,10 @@ class Result(Sequence[Annotation]):
                 notes.add("as it was", f"{path}: stays as it is, since there is nothing to caption")
             return 0, ()
         if form.name in _STREAMED:
-            counted = _Counted(self)
-            write_annotations(path, counted, {}, form.name, notes=notes)
-            self._check(path, counted.last)
-            return counted.last, ()
+            write_annotations(path, self, {}, form.name, notes=notes)
+            count = self._last_count
+            self._check(path, count)
+            return count, ()
         held = list(self)
         self._check(path, len(held))
         images = self.images()
@@ -164,12 +167,12 @@ class Result(Sequence[Annotation]):
         try:
             left_out = write_annotations(path, held, images, form.name, notes=notes)
         except FormatError:
-            sized = [one for one in held if one.image in images]
+            sized = [region for region in held if region.image in images]
             if in_place or len(sized) == len(held):
                 raise
             if not sized:
                 return 0, tuple(held)
-            unsized = tuple(one for one in held if one.image not in images)
+            unsized = tuple(region for region in held if region.image not in images)
             written = write_annotations(path, sized, images, form.name, notes=notes)
             left_out = (*written, *unsized)
         return len(held) - len(left_out), left_out
@@ -221,7 +224,7 @@ def check_format(
     if in_place:
         _refuse_loss(path, left_out)
     if regions and len(left_out) == len(regions):
-        kinds = ", ".join(sorted({_KINDS.get(one.kind, one.kind) for one in left_out}))
+        kinds = ", ".join(sorted({_KINDS.get(region.kind, region.kind) for region in left_out}))
         raise FormatError(
             f"{path.name}: the format {form.title!r} has no place for what is to be captioned "
             f"({kinds}); choose another with --format or by the ending of --out"
@@ -252,59 +255,54 @@ def check_people(
     images: dict[str, ImageInfo] = {}
     paths: list[Path] = []
     for job in jobs:
-        own = job.regions if job.drawing is None else (*job.regions, _any_region(job))
+        own = list(job.regions)
+        if job.drawing is not None:  # in place of those that will be drawn
+            own.append(Annotation("", job.image, WholeImage()))
         regions += own
         paths.append(job.path)
-        for name in {job.image, *(one.image for one in own)}:
+        for name in {job.image, *(region.image for region in own)}:
             images[name] = ImageInfo(name, 1, 1, job.path)
     # Where few of the images turn out to have regions, one file is written after all.
     files = dict.fromkeys((path, *files_to_write(path, regions, images, format_name)))
     if in_place and path.is_dir() and format_named(path, format_name).single:
         _check_names(path, list(files)[1:], format_name)
     ours = path.resolve() if in_place else None
-    kept = {(one.uid, one.caption) for one in regions if one.is_human}
+    kept = {(region.uid, region.caption) for region in regions if region.is_human}
     for file in files:
         if not file.exists() or (ours and ours in (file.resolve(), *file.resolve().parents)):
             continue
-        if file.is_dir() and len(files) > 1:  # its files are looked at one by one
+        if file.is_dir() and len(files) > 1:  # its files are read one by one
             continue
         lost = [
-            one.caption
-            for one in _held(file, paths)
-            if one.is_human and one.caption and (one.uid, one.caption) not in kept
+            region.caption
+            for region in _held(file, paths)
+            if region.is_human and region.caption and (region.uid, region.caption) not in kept
         ]
         if lost:
             count = f"{len(lost)} caption{'s' * (len(lost) > 1)} of people"
+            shown = lost[0] if len(lost[0]) <= _LONGEST else f"{lost[0][:_LONGEST]}…"
             raise FormatError(
-                f"{file}: is there already and holds {count}, such as {_short(lost[0])!r}, which "
+                f"{file}: is there already and holds {count}, such as {shown!r}, which "
                 "would be lost; move it away, or name another file with --out"
             )
 
 
 def _check_names(folder: Path, files: Sequence[Path], format_name: str | None) -> None:
     """Refuse to write files of one image each again where they would get other names."""
-    there = [
-        one
-        for one in sorted(folder.iterdir())
-        if one.name.lower().endswith(format_named(folder, format_name).suffixes)
+    suffixes = format_named(folder, format_name).suffixes
+    others = [
+        file.name
+        for file in sorted(folder.iterdir())
+        if file.name.lower().endswith(suffixes)
+        and not all(is_image(region.image or file.name, file.name) for region in _held(file, []))
     ]
-    strange = [
-        one.name
-        for one in there
-        if not all(is_image(known.image or one.name, one.name) for known in _held(one, []))
-    ]
-    strange += [one.name for one in files if not one.exists()]
-    if strange:
+    others += [file.name for file in files if not file.exists()]
+    if others:
         raise FormatError(
             f"{folder}: its files are not named like the images that their regions belong to "
-            f"({strange[0]}), and would be doubled under other names; name another folder with "
+            f"({others[0]}), and would be doubled under other names; name another folder with "
             "--out"
         )
-
-
-def _any_region(job: Job) -> Annotation:
-    """Return a region in place of those that will be drawn."""
-    return Annotation("", job.image, WholeImage())
 
 
 def _held(file: Path, paths: Sequence[Path]) -> list[Annotation]:
@@ -321,10 +319,6 @@ def _held(file: Path, paths: Sequence[Path]) -> list[Annotation]:
         return []
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
 def _first_regions(
     jobs: Iterable[Job], *, drawn: bool = False
 ) -> tuple[list[Annotation], dict[str, ImageInfo]]:
@@ -335,30 +329,21 @@ def _first_regions(
     regions: list[Annotation] = []
     images: dict[str, ImageInfo] = {}
     for job in islice(jobs, _MOST_IMAGES):
-        height, width = image_size(job.path)
+        height, width = size_of(job.path)
         if not height or not width:
             continue
         own = list(job.regions)
         if job.drawing is not None:
-            own += _drawn(job, job.drawing, height, width, whole=drawn)
-        for name in {job.image, *(one.image for one in own)}:
+            draw = job.drawing.draw if drawn else job.drawing.sample
+            with suppress(ImageError):
+                own += draw(job.image, height, width)
+        for name in {job.image, *(region.image for region in own)}:
             images[name] = ImageInfo(name, height, width, job.path)
         regions += own
         alike = bool(own) and job.drawing is not None and len(images) > 1
         if len(regions) >= _MOST_REGIONS or (alike and not drawn):
             break
     return regions, images
-
-
-def _drawn(
-    job: Job, drawing: Drawing, height: int, width: int, *, whole: bool
-) -> tuple[Annotation, ...]:
-    """Return a region of the kind that is drawn on an image, or all of them."""
-    try:
-        make = drawing.draw if whole else drawing.sample
-        return make(job.image, height, width)
-    except ImageError:
-        return ()
 
 
 def _refuse_loss(path: Path, left_out: Sequence[Annotation]) -> None:
@@ -369,28 +354,3 @@ def _refuse_loss(path: Path, left_out: Sequence[Annotation]) -> None:
             f"{left_out[0].image} ({left_out[0].kind}), since this format cannot hold them; name "
             "another file with --out"
         )
-
-
-class _Counted(Sequence[Annotation]):
-    """Regions, and how many there were when they were last gone through."""
-
-    def __init__(self, result: Result) -> None:
-        self._result = result
-        self.last = 0
-
-    def __iter__(self) -> Iterator[Annotation]:
-        count = 0
-        for one in self._result:
-            count += 1
-            yield one
-        self.last = count
-
-    def __len__(self) -> int:
-        return len(self._result)
-
-    @overload
-    def __getitem__(self, place: int) -> Annotation: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Annotation]: ...
-    def __getitem__(self, place: int | slice) -> Annotation | list[Annotation]:
-        return self._result[place]

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import pickle
 import queue
+import time
 import uuid
+import warnings
 from collections import deque
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import PatchionerError, pip_install
 
-from ._cluster_client import connected
-from ._cluster_news import News
-from ._cluster_work import Call, Order
+from ._cluster_worker import Call, RunSettings, files_of, software
 from ._job import failure, reason, skipped
 from .local import load_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from ._cluster_work import Answer
+    from ._cluster_worker import Answer
     from ._job import Job, Outcome
     from .local import Loader
 
+_ANSWERS_WITHIN_S = 5
+# What these log of lost connections is said in a sentence of our own.
+_LOGGERS = ("distributed", "distributed.client")
+# Enough that no worker waits for the next image, and few enough to hold.
+_PREFETCH = 4
+_ASK_AGAIN_S = 1.0
+_NOTIFY_AFTER_S = 3.0
 _TICK_S = 0.5
 _FETCH_S = 5.0
 # So many images in a row at which workers died: it is not the images.
@@ -41,7 +52,7 @@ def run(
     scheduler: str,
     threads: int = 1,
     load: Loader = load_installed,
-    tell: Callable[[str], object] = lambda _: None,
+    notify: Callable[[str], object] = lambda _: None,
     patience: float = 300.0,
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Caption images on a cluster; yields what came of each as soon as it is known.
@@ -53,7 +64,7 @@ def run(
     Parameters
     ----------
     jobs : iterable of Job
-        Taken one at a time, a few ahead of what is done.
+        Taken one at a time, a few more than are done.
     model : str
         Id of the model.
     scheduler : str
@@ -62,9 +73,9 @@ def run(
         Threads of each worker while it computes. See `local.run`.
     load : callable
         Loads the model by its id; it pickles.
-    tell : callable
-        Gets, in a sentence, what a person should know meanwhile: versions that differ, workers
-        that are waited for.
+    notify : callable
+        Called with a sentence that a person should read meanwhile: versions that differ, no
+        workers.
     patience : float
         Seconds to wait for workers where there are none.
 
@@ -79,13 +90,15 @@ def run(
         No scheduler answers, or no longer; a worker cannot load the model or has another version
         of this package; there are no workers, or they die again and again.
     """
-    with connected(scheduler, tell) as client:
-        order = Order(model, threads, _pickled(load))
-        flight = _Flight(client, order, News(client, scheduler, model, tell, patience))
+    with _connected(scheduler, notify) as client:
+        settings = RunSettings(model, threads, _pickled(load))
+        submissions = _Submissions(
+            client, settings, _Monitor(client, scheduler, model, notify, patience)
+        )
         try:
-            yield from flight.run(jobs)
+            yield from submissions.run(jobs)
         finally:
-            flight.cancel()
+            submissions.cancel()
 
 
 def _pickled(thing: object) -> bytes:
@@ -94,15 +107,171 @@ def _pickled(thing: object) -> bytes:
     return pickled
 
 
-class _Flight:
+@contextmanager
+def _connected(scheduler: str, notify: Callable[[str], object]) -> Iterator[Any]:
+    """Yield a client of a scheduler; all that it submitted is forgotten in the end."""
+    try:
+        library = import_module("distributed")
+    except ImportError as error:
+        raise PatchionerError(
+            "a cluster needs dask.distributed, which is not installed; run: "
+            f"{pip_install('distributed')}"
+        ) from error
+    address = _address(scheduler)
+    loggers = [(logger, logger.level) for logger in map(logging.getLogger, _LOGGERS)]
+    for logger, _ in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        client = _connect(library, address, notify)
+        try:
+            yield client
+        finally:
+            client.close()
+    finally:
+        for logger, level in loggers:
+            logger.setLevel(level)
+
+
+def _connect(library: Any, address: str, notify: Callable[[str], object]) -> Any:
+    """Return a client, having notified of versions that differ there."""
+    mismatch = import_module("distributed.versions").VersionMismatchWarning
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", mismatch)
+            # A client of a name that cannot be understood complains again when it is collected.
+            import_module("distributed.comm").resolve_address(address)
+            client = library.Client(
+                address,
+                timeout=_ANSWERS_WITHIN_S,
+                set_as_default=False,
+                name="napari-patchioner",
+            )
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise PatchionerError(
+            f"no dask scheduler answers at {address} ({why}); start one with 'dask scheduler' "
+            "and name the address that it prints"
+        ) from error
+    for warning in caught:
+        if issubclass(warning.category, mismatch):
+            notify(f"the cluster has other versions than this computer:\n{warning.message}")
+    return client
+
+
+def _address(scheduler: str) -> str:
+    """Return the address itself, or the one that a scheduler has written into a file."""
+    path = Path(scheduler)
+    if not path.is_file():
+        return scheduler
+    try:
+        return str(json.loads(path.read_text("utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PatchionerError(
+            f"{scheduler}: does not hold a scheduler's address; name the file that "
+            "'dask scheduler --scheduler-file' writes, or an address"
+        ) from error
+
+
+class _Monitor:
+    """Asks a scheduler how it is, and notifies of what is unusual."""
+
+    def __init__(
+        self,
+        client: Any,
+        scheduler: str,
+        model: str,
+        notify: Callable[[str], object],
+        patience: float,
+    ) -> None:
+        self._client, self._scheduler, self._notify = client, scheduler, notify
+        self._patience = patience
+        self._files, self._here = files_of(model), software(model)
+        self._notified: set[str] = set()
+        self._window = 0
+        self._asked = float("-inf")
+        self._last_workers = time.monotonic()
+
+    def check(self) -> None:
+        """Raise a PatchionerError if the scheduler is gone."""
+        if self._client.status != "running":
+            raise PatchionerError(
+                f"the connection to the scheduler {self._scheduler} was lost; see whether it "
+                "still runs, then go on with --resume"
+            )
+
+    def window(self) -> int:
+        """Return how many images may be on their way."""
+        now = time.monotonic()
+        if now - self._asked >= _ASK_AGAIN_S:
+            self._asked = now
+            self._window = sum(max(_PREFETCH, 2 * threads) for threads in self._threads())
+            self._watch(now)
+        return self._window
+
+    def _threads(self) -> list[int]:
+        """Return how many threads each worker has."""
+        self.check()
+        try:
+            return list(self._client.nthreads().values())
+        except Exception as error:
+            raise PatchionerError(
+                f"the scheduler {self._scheduler} answers no longer ({error}); go on with --resume"
+            ) from error
+
+    def _watch(self, now: float) -> None:
+        """Notify that there are no workers, and give up in the end."""
+        if self._window:
+            self._last_workers = now
+        waited = now - self._last_workers
+        if waited > _NOTIFY_AFTER_S:
+            self._notify_once(
+                f"there are no workers at {self._scheduler}; waiting for them, up to "
+                f"{self._patience:g} s"
+            )
+        if waited > self._patience:
+            raise PatchionerError(
+                f"there were no workers at {self._scheduler} for {self._patience:g} s; start "
+                f"some with 'dask worker {self._scheduler}', then go on with --resume"
+            )
+
+    def compare(self, answer: Answer) -> None:
+        """Notify of how a worker's software differs from this computer's."""
+        versions = answer.software
+        # The model need not be installed here: then all workers have to be alike.
+        if not self._here[self._files]:
+            self._here[self._files] = versions[self._files]
+        elif versions[self._files] != self._here[self._files]:
+            raise PatchionerError(
+                f"worker {answer.worker}: the {self._files} are others than elsewhere; get the "
+                "model again there ('napari-patchioner models remove', then 'get')"
+            )
+        other = [
+            f"{name} {versions[name]} (here {version})"
+            for name, version in self._here.items()
+            if versions[name] != version
+        ]
+        if other:
+            machine = answer.worker.rpartition(" ")[2]
+            self._notify_once(
+                f"workers on {machine} have {', '.join(other)}; captions may differ from those "
+                "made here"
+            )
+
+    def _notify_once(self, text: str) -> None:
+        if text not in self._notified:
+            self._notified.add(text)
+            self._notify(text)
+
+
+class _Submissions:
     """The images that are on their way to workers and back."""
 
-    def __init__(self, client: Any, order: Order, news: News) -> None:
-        self._client, self._order, self._news = client, order, news
+    def __init__(self, client: Any, settings: RunSettings, monitor: _Monitor) -> None:
+        self._client, self._settings, self._monitor = client, settings, monitor
         self._keys = map(f"caption-{uuid.uuid4().hex}-{{}}".format, count())
         self._first: Job | None = None
-        self._away: dict[str, tuple[Job, Any]] = {}
-        self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._submitted: dict[str, tuple[Job, Any]] = {}
+        self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Images at which workers died. Others that were there with them may be at fault, so each
         # is tried once more in the end, when it is on its way alone.
         self._suspects: deque[Job] = deque()
@@ -113,41 +282,41 @@ class _Flight:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with what came of it."""
-        waiting = iter(jobs)
+        rest = iter(jobs)
         while True:
-            for job in self._take_off(waiting):
+            for job in self._submit(rest):
                 yield job, skipped(job)
             if self._all_done:
                 return
-            found = self._land()
-            if found is not None:
-                yield found
+            result = self._receive()
+            if result is not None:
+                yield result
 
     def cancel(self) -> None:
         """Give up all that is on its way."""
-        futures = [future for _, future in self._away.values()]
-        self._away.clear()
+        futures = [future for _, future in self._submitted.values()]
+        self._submitted.clear()
         if futures and self._client.status == "running":
             self._client.cancel(futures, force=True)
 
-    def _take_off(self, waiting: Iterator[Job]) -> Iterator[Job]:
-        """Send images while there is room; yield those that need nobody to look at them."""
+    def _submit(self, rest: Iterator[Job]) -> Iterator[Job]:
+        """Send images while there is room; yield those that need none."""
         while True:
-            job = self._first = self._first or self._next(waiting)
+            job = self._first = self._first or self._next(rest)
             if job is None:
-                self._all_done = not self._away
+                self._all_done = not self._submitted
                 return
             if job.is_open:
-                if len(self._away) >= self._news.window():
+                if len(self._submitted) >= self._monitor.window():
                     return
                 self._send(job)
             else:
                 yield job
             self._first = None
 
-    def _next(self, waiting: Iterator[Job]) -> Job | None:
-        job = next(waiting, None)
-        if job is None and self._suspects and not self._away:
+    def _next(self, rest: Iterator[Job]) -> Job | None:
+        job = next(rest, None)
+        if job is None and self._suspects and not self._submitted:
             if not self._alone:
                 self._alone, self._died = True, 0
             return self._suspects.popleft()
@@ -155,35 +324,35 @@ class _Flight:
 
     def _send(self, job: Job) -> None:
         """Let a worker unpickle, and so caption, an image."""
-        call = _pickled(Call(self._order, job))
+        call = _pickled(Call(self._settings, job))
         future = self._client.submit(pickle.loads, call, key=next(self._keys), pure=False)
-        self._away[future.key] = (job, future)
-        self._most = max(self._most, len(self._away))
-        future.add_done_callback(self._landed.put)
+        self._submitted[future.key] = (job, future)
+        self._most = max(self._most, len(self._submitted))
+        future.add_done_callback(self._finished.put)
 
-    def _land(self) -> tuple[Job, Outcome] | None:
-        """Return what the next image that is back has brought; None if that takes a while."""
-        self._news.check()
+    def _receive(self) -> tuple[Job, Outcome] | None:
+        """Return what came of the next image; None if that takes a while."""
+        self._monitor.check()
         try:
-            future = self._landed.get(timeout=_TICK_S)
+            future = self._finished.get(timeout=_TICK_S)
         except queue.Empty:
             return None
-        job, _ = self._away[future.key]
+        job, _ = self._submitted[future.key]
         try:
             answer = future.result(timeout=_FETCH_S)
         except TimeoutError:  # the worker that held it has died; another makes it again
-            future.add_done_callback(self._landed.put)
+            future.add_done_callback(self._finished.put)
             return None
         except (ImportError, AttributeError) as error:
             raise PatchionerError(
                 f"a worker cannot understand what it is to do ({reason(error)}); install "
-                f"napari-patchioner {self._order.version} there"
+                f"napari-patchioner {self._settings.version} there"
             ) from error
         except (Exception, CancelledError) as error:
-            self._news.check()
-            del self._away[future.key]
+            self._monitor.check()
+            del self._submitted[future.key]
             return self._suspect(job, error)
-        del self._away[future.key]
+        del self._submitted[future.key]
         return job, self._outcome(job, answer)
 
     def _outcome(self, job: Job, answer: Answer) -> Outcome:
@@ -191,7 +360,7 @@ class _Flight:
         if isinstance(answer.result, PatchionerError):
             raise answer.result
         self._died = 0
-        self._news.hear(answer)
+        self._monitor.compare(answer)
         if answer.result.status == "failed" and answer.missing and os.path.exists(answer.missing):
             return replace(
                 answer.result,

@@ -1,26 +1,42 @@
-"""Jobs on this machine: in this process, or in several."""
+"""Jobs on this machine: in this process, or in a pool of worker processes."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import chain, pairwise
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from ._crew import Crew
-from ._job import skipped, work
-from ._source import read_source
-from ._torch_threads import torch_threads
+from napari_patchioner.errors import PatchionerError
+
+from ._job import failure, read_source, reason, skipped, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
+    from multiprocessing.connection import Connection
 
     from napari_patchioner.captioner import Captioner
 
     from ._job import Job, Outcome
 
     Loader = Callable[[str], Captioner]
+
+# A process that dies may have been unlucky; an image at which a second one dies is at fault.
+_TRIES = 2
+# So many images in a row at which processes died: it is not the images.
+_HOPELESS = 3
+_DIED = (
+    "the process that captioned it died, twice; the image may need more memory than there is, "
+    "so try fewer workers"
+)
 
 
 def load_installed(model: str) -> Captioner:
@@ -43,7 +59,7 @@ def run(
     Parameters
     ----------
     jobs : iterable of Job
-        Taken one at a time, a few ahead of what is done.
+        Taken one at a time, a few more than are done.
     model : str
         Id of the model.
     workers : int
@@ -63,16 +79,37 @@ def run(
     Raises
     ------
     ModelError
-        The model cannot be loaded, or cannot do what the options ask.
+        The model cannot be loaded, or cannot do what the options say.
     PatchionerError
         Processes die again and again.
     """
     if workers == 1:
         with torch_threads(threads) as limit:
-            yield from _here(jobs, _Lazy(model, limit, load))
+            yield from _run_here(jobs, _Lazy(model, limit, load))
         return
-    with Crew(model, workers, threads, load) as crew:
-        yield from crew.run(jobs)
+    with _Pool(model, workers, threads, load) as pool:
+        yield from pool.run(jobs)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[Callable[[], None]]:
+    """Yield what limits torch once a model has loaded it; the limit ends with the block."""
+    before = []
+
+    def limit() -> None:
+        if "torch" in sys.modules:
+            import torch
+
+            before.append(torch.get_num_threads())
+            torch.set_num_threads(count)
+
+    try:
+        yield limit
+    finally:
+        if before:
+            import torch
+
+            torch.set_num_threads(before[0])
 
 
 class _Lazy:
@@ -89,26 +126,156 @@ class _Lazy:
         return self._captioner
 
 
-def _here(jobs: Iterable[Job], captioner: _Lazy) -> Generator[tuple[Job, Outcome], None, None]:
+def _run_here(jobs: Iterable[Job], captioner: _Lazy) -> Generator[tuple[Job, Outcome], None, None]:
     """Caption in this process while the next image is read."""
     with ThreadPoolExecutor(1, "reading") as reader:
-        for (job, ahead), _ in pairwise(chain(_reading(jobs, reader), [(None, None)])):
-            if job is None:
-                return
-            if ahead is None:
+
+        def read() -> Iterator[tuple[Job, Future[Any] | None] | None]:
+            for job in jobs:
+                yield job, reader.submit(read_source, job.path, job.big) if job.is_open else None
+            yield None
+
+        for item, _ in pairwise(read()):
+            assert item is not None  # only the last one is
+            job, source = item
+            if source is None:
                 yield job, skipped(job)
             else:
-                yield job, work(captioner(), job, read=partial(_result, ahead))
+                yield job, work(captioner(), job, read=lambda _, source=source: source.result())
 
 
-def _reading(
-    jobs: Iterable[Job], reader: ThreadPoolExecutor
-) -> Iterator[tuple[Job | None, Future[Any] | None]]:
-    """Yield jobs and the pixels to come of those that need to be looked at."""
-    for job in jobs:
-        yield job, reader.submit(read_source, job.path, job.big) if job.is_open else None
+class _Worker:
+    """A process and the job that it captions."""
+
+    def __init__(self, context: Any, arguments: tuple[Any, ...]) -> None:
+        self.pipe, other_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other_end, *arguments), daemon=True)
+        self.job: Job | None = None
+        self.tries = 0
+        with _no_interrupts():
+            self.process.start()
+        other_end.close()
+
+    def send(self, job: Job, tries: int) -> None:
+        """Send a job; should the process have died, that shows when its answer is received."""
+        self.job, self.tries = job, tries
+        with suppress(OSError):
+            self.pipe.send(job)
+
+    def end(self) -> None:
+        """End the process; the job that it captions is lost."""
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
 
 
-def _result(ahead: Future[Any], _: object) -> Any:
-    """Return what was read ahead of time, or raise what was wrong with it."""
-    return ahead.result()
+class _Pool:
+    """Processes that caption side by side, each with a model of its own; ends them on leaving."""
+
+    def __init__(self, model: str, size: int, threads: int, load: Loader) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._arguments = (load, model, threads)
+        self._size = size
+        self._workers: dict[Connection, _Worker] = {}
+        self._retries: deque[tuple[Job, int]] = deque()
+        self._died = 0
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.end()
+        self._workers.clear()
+
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome], None, None]:
+        """Yield each job with what came of it, in the order in which they are finished."""
+        rest = iter(jobs)
+        while True:
+            for job in self._submit(rest):
+                yield job, skipped(job)
+            busy: list[Any] = [pipe for pipe, worker in self._workers.items() if worker.job]
+            if not busy:
+                return
+            for pipe in wait(busy):
+                result = self._receive(self._workers[pipe])  # type: ignore[index]
+                if result is not None:
+                    yield result
+
+    def _submit(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        """Give every free process a job; yield the jobs that need none."""
+        while True:
+            free = next((worker for worker in self._workers.values() if not worker.job), None)
+            if free is None and len(self._workers) >= self._size:
+                return
+            job, tries = self._retries.popleft() if self._retries else (next(jobs, None), 0)
+            if job is None:
+                return
+            if not job.is_open:
+                yield job
+                continue
+            if free is None:
+                free = _Worker(self._context, self._arguments)
+                self._workers[free.pipe] = free
+            free.send(job, tries)
+
+    def _receive(self, worker: _Worker) -> tuple[Job, Outcome] | None:
+        """Return what a process has finished; None where it died and the job is tried again."""
+        job = worker.job
+        assert job is not None
+        try:
+            answer = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._retry(worker, job)
+        if isinstance(answer, Exception):
+            raise answer
+        worker.job = None
+        self._died = 0
+        return job, answer
+
+    def _retry(self, worker: _Worker, job: Job) -> tuple[Job, Outcome] | None:
+        """Let another process try the job of one that died, once."""
+        del self._workers[worker.pipe]
+        worker.end()
+        if worker.tries + 1 < _TRIES:
+            self._retries.append((job, worker.tries + 1))
+            return None
+        self._died += 1
+        if self._died == _HOPELESS:
+            raise PatchionerError(
+                f"processes died at {_HOPELESS} images in a row, exit status "
+                f"{worker.process.exitcode}; there may be too little memory for so many workers"
+            )
+        return job, failure(job, _DIED)
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Let processes begun meanwhile ignore Ctrl+C, which goes to all of a terminal's processes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(pipe: Connection, load: Loader, model: str, threads: int) -> None:
+    """Caption what comes through the pipe until it is closed; runs in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Nothing but the parent writes to standard output.
+    with suppress(OSError, ValueError):
+        os.dup2(sys.stderr.fileno(), 1)
+    with suppress(EOFError, OSError), torch_threads(threads) as limit:
+        captioner = _Lazy(model, limit, load)
+        while True:
+            job = pipe.recv()
+            try:
+                answer: object = work(captioner(), job)
+            except PatchionerError as error:
+                answer = error
+            except Exception as error:
+                answer = PatchionerError(reason(error))
+            pipe.send(answer)

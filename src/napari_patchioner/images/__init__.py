@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._levels import Level, Levels, Shrunk
 from ._orientation import as_stored, upright, upright_points
-from ._picture import FORMATS, MOST_PIXELS, picture_size, read_picture
+from ._picture import FORMATS, IMAGE_SUFFIXES, MOST_PIXELS, picture_size, read_picture
 from ._read import (
     file_orientation,
     image_size,
@@ -20,6 +20,7 @@ from ._zarr import is_zarr
 
 __all__ = [
     "FORMATS",
+    "IMAGE_SUFFIXES",
     "MOST_PIXELS",
     "ChannelView",
     "Composite",

@@ -32,6 +32,15 @@ Each is decoded within this process. None of them is handed to another program, 
 Ghostscript, and none is a mere container for which a plugin might be registered.
 """
 
+# fmt: off
+IMAGE_SUFFIXES = frozenset((
+    ".avif", ".bif", ".bmp", ".btf", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
+    ".jpg", ".lsm", ".ndpi", ".npy", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qptiff",
+    ".scn", ".svs", ".tga", ".tif", ".tiff", ".webp",
+))
+# fmt: on
+"""Endings by which a file in a folder is taken for an image."""
+
 MOST_PIXELS = 178_956_970
 """Pixels of a picture that is read whole; larger ones are read in parts, from TIFF or zarr."""
 
@@ -207,12 +216,6 @@ def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
     ------
     PIL.Image.Image
         As it is stored, its pixels not yet decoded, no larger than `MOST_PIXELS`.
-
-    Raises
-    ------
-    ImageError
-        There is no such file, or none that is a picture; it is damaged or too large. Whatever
-        goes wrong while it is open is raised as this as well.
     """
     from PIL import Image, UnidentifiedImageError
 

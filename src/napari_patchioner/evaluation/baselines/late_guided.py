@@ -48,9 +48,12 @@ class Picture:
     ----------
     rgb : ndarray of uint8, shape (height, width, 3)
         The colours.
+    key : str
+        Empty: no grid is kept of it.
     """
 
     rgb: npt.NDArray[np.uint8]
+    key: str = ""
 
     @property
     def transform(self) -> GridTransform:

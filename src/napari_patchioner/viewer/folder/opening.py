@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.batch._images import IMAGE_SUFFIXES
 from napari_patchioner.errors import ImageError, PatchionerError
-from napari_patchioner.images import is_zarr, open_image, upright
+from napari_patchioner.images import IMAGE_SUFFIXES, is_zarr, open_image, upright
 from napari_patchioner.viewer.layers.upright import CHECKED, sideways
 
 if TYPE_CHECKING:

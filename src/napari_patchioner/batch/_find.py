@@ -9,22 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.images import is_zarr
+from napari_patchioner.images import IMAGE_SUFFIXES, image_size, is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# fmt: off
-IMAGE_SUFFIXES = frozenset((
-    ".avif", ".bif", ".bmp", ".btf", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
-    ".jpg", ".lsm", ".ndpi", ".npy", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qptiff",
-    ".scn", ".svs", ".tga", ".tif", ".tiff", ".webp",
-))
-# fmt: on
-"""Endings by which a file in a folder is taken for an image."""
-
-ZARR = ".zarr"
-"""Ending by which a folder is taken for an image, as it is if it holds what zarr keeps there."""
+# Ending by which a folder is taken for an image, as it is if it holds what zarr keeps in one.
+_ZARR = ".zarr"
 
 
 def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
@@ -49,11 +40,11 @@ def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = Fa
     ImageError
         Nothing is found at all, or nothing where a folder or a pattern is named.
     """
-    found: dict[str, Path] = {}
+    by_path: dict[str, Path] = {}
     for name in given:
         for path in _meant(os.fspath(name), recursive):
-            found.setdefault(str(absolute(path)), path)
-    paths = list(found.values())
+            by_path.setdefault(str(absolute(path)), path)
+    paths = list(by_path.values())
     if not any(map(os.path.exists, paths)):
         raise ImageError(f"{paths[0]}: there is no such image" if paths else "no image was named")
     return paths
@@ -83,8 +74,8 @@ def _meant(name: str, recursive: bool) -> list[Path]:
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]
     any_ending = bool(path.suffix) and not glob.has_magic(path.suffix)
-    matches = map(Path, sorted({os.path.normpath(one) for one in _expanded(name)}))
-    paths = [one for one in matches if _matches(one, any_ending)]
+    matches = map(Path, sorted({os.path.normpath(path) for path in _expanded(name)}))
+    paths = [path for path in matches if _matches(path, any_ending)]
     if not paths:
         raise ImageError(f"{name}: no image matches")
     return paths
@@ -95,22 +86,14 @@ def _expanded(pattern: str) -> Iterator[str]:
     pattern = pattern.replace("/", os.sep)
     head, stars, tail = f"{os.sep}{pattern}".partition(f"{os.sep}**{os.sep}")
     if not stars:
-        yield from glob.glob(pattern, recursive=True) if "**" not in pattern else _below(pattern)
-        return
+        head, _, last = f"{os.sep}{pattern}".rpartition(os.sep)
+        if last != "**":
+            yield from glob.glob(pattern)
+            return
+        tail = "*"
     for base in glob.glob(head[1:] + os.sep) if head else [os.curdir]:
-        for place in _folders(base, set()):
-            yield from _expanded(os.path.join(glob.escape(place), tail))
-
-
-def _below(pattern: str) -> Iterator[str]:
-    """Yield what a pattern stands for that has no ``**`` but at its end, or within a name."""
-    head, _, last = pattern.rpartition(os.sep)
-    if last != "**":
-        yield from glob.glob(pattern)
-        return
-    for base in glob.glob(head + os.sep) if head else [os.curdir]:
-        for place in _folders(base, set()):
-            yield from glob.glob(os.path.join(glob.escape(place), "*"))
+        for folder in _folders(base, set()):
+            yield from _expanded(os.path.join(glob.escape(folder), tail))
 
 
 def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
@@ -118,7 +101,7 @@ def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
     try:
         state = os.stat(folder)
         inside = sorted(
-            one.path for one in os.scandir(folder) if one.name[:1] != "." and one.is_dir()
+            entry.path for entry in os.scandir(folder) if entry.name[:1] != "." and entry.is_dir()
         )
     except OSError:
         return
@@ -126,13 +109,13 @@ def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
         return
     seen.add((state.st_dev, state.st_ino))
     yield folder
-    for one in inside:
-        yield from _folders(one, seen)
+    for path in inside:
+        yield from _folders(path, seen)
 
 
 def _matches(path: Path, any_ending: bool) -> bool:
     """Whether something that a pattern names is an image, and no piece of one."""
-    if any(parent.suffix.lower() == ZARR for parent in path.parents):
+    if any(parent.suffix.lower() == _ZARR for parent in path.parents):
         return False
     if path.is_file():
         return any_ending or _is_image(path.name)
@@ -142,16 +125,24 @@ def _matches(path: Path, any_ending: bool) -> bool:
 def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
     """Yield the images in a folder, in no order."""
     for place, folders, names in os.walk(folder):
-        inside = [Path(place, one) for one in folders if not one.startswith(".")]
+        inside = [Path(place, name) for name in folders if not name.startswith(".")]
         images = {path.name for path in inside if _is_zarr(path)}
         yield from (Path(place, name) for name in images)
-        folders[:] = [one.name for one in inside if recursive and one.name not in images]
+        folders[:] = [path.name for path in inside if recursive and path.name not in images]
         yield from (Path(place, name) for name in names if _is_image(name))
 
 
 def _is_zarr(folder: Path) -> bool:
-    return folder.suffix.lower() == ZARR or is_zarr(folder)
+    return folder.suffix.lower() == _ZARR or is_zarr(folder)
 
 
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return ``(height, width)`` of an image as it is captioned; zeros if unknown."""
+    try:
+        return image_size(path)
+    except ImageError:
+        return 0, 0

@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import FormatError, PatchionerError
 from napari_patchioner.locking import WriteLock
 
-from ._bar import Bar
-from ._demo import make_folder
-from ._keeping import check_folder
-from ._numbers import positive
-from ._telling import say
+from .shared import Bar, check_folder, make_folder, positive, say
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_patchioner.captioner import Captioner
-    from napari_patchioner.evaluation.datasets import Dataset, Sample
+    from napari_patchioner.evaluation.datasets import Dataset
     from napari_patchioner.evaluation.protocols import Evaluation, Prediction
 
 TASKS = ("image", "dense", "region-set", "trace")
@@ -76,13 +72,15 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
 def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> str:
     from napari_patchioner.evaluation.datasets import open_dataset
     from napari_patchioner.evaluation.metrics import Places, open_tools
-    from napari_patchioner.evaluation.protocols import evaluate
+    from napari_patchioner.evaluation.protocols import check_metrics, evaluate
 
     names = _names(arguments.metrics)
     make_folder(arguments.out)
     check_folder(arguments.out)
     if arguments.table:
-        _check_table(arguments.table)
+        if arguments.table.exists() and not arguments.table.is_file():
+            raise FormatError(f"{arguments.table}: is no file; name a CSV file by --table")
+        check_folder(arguments.table.parent)
     dataset = open_dataset(
         arguments.task,
         arguments.data,
@@ -90,7 +88,14 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
         split=arguments.split,
         skip_missing=arguments.skip_missing,
     )
-    _check_metrics(arguments.task, names, dataset.samples())
+    samples = list(dataset.samples())
+    check_metrics(
+        arguments.task,
+        names,
+        say,
+        regions_of_images=list(Counter(sample.image for sample in samples).values()),
+        has_categories=any(sample.extra.get("category") for sample in samples),
+    )
     tools = open_tools(arguments.task, names, say, Places(arguments.clip, arguments.pac))
     lock = WriteLock(arguments.out / PREDICTIONS, str(arguments.out))
     try:
@@ -112,20 +117,6 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
         lock.release()
 
 
-def _check_metrics(task: str, names: Sequence[str], samples: Iterable[Sample]) -> None:
-    """Refuse or tell metrics that the data set gives no value."""
-    from napari_patchioner.evaluation.protocols import check_metrics
-
-    listed = list(samples)
-    check_metrics(
-        task,
-        names,
-        say,
-        regions_of_images=list(Counter(one.image for one in listed).values()),
-        has_categories=any(one.extra.get("category") for one in listed),
-    )
-
-
 def _check_reads_text(captioner: Captioner) -> None:
     """Refuse the metric for which the model has to read its own captions, where it cannot."""
     embed = getattr(captioner.backbone, "embed_text", None)
@@ -138,13 +129,6 @@ def _check_reads_text(captioner: Captioner) -> None:
         else:
             return
     raise FormatError(f"the metric 'self_retrieval' cannot be had here: {why}; leave it out")
-
-
-def _check_table(path: Path) -> None:
-    """Refuse a table of runs that could not be written in the end."""
-    if path.exists() and not path.is_file():
-        raise FormatError(f"{path}: is no file; name a CSV file by --table")
-    check_folder(path.parent)
 
 
 def _publish(
@@ -164,7 +148,10 @@ def _publish(
     )
 
     out = arguments.out
-    paths = {image: dataset.find(image) for image in {one.image for one in done.predictions}}
+    paths = {
+        image: dataset.find(image)
+        for image in {prediction.image for prediction in done.predictions}
+    }
     scored = score_predictions(
         done.predictions, arguments.task, metrics=names, tools=tools, paths=paths
     )
@@ -182,16 +169,12 @@ def _publish(
     write_page(out / PAGE, scores, done.predictions, dataset.find)
     for table in filter(None, (out / TABLE, arguments.table)):
         append_row(table, out.name, scores)
-    _tell(done.missing, done.failed, out)
-    return markdown(scored)
-
-
-def _tell(missing: Sequence[str], failed: dict[str, str], out: Path) -> None:
-    if missing:
-        say(f"{len(missing)} images are not in the folder and were left out")
-    for name, why in failed.items():
+    if done.missing:
+        say(f"{len(done.missing)} images are not in the folder and were left out")
+    for name, why in done.failed.items():
         say(f"{name}: {why}")
     say(f"wrote {out / PREDICTIONS}, {SCORES}, {PAGE}, {TABLE}")
+    return markdown(scored)
 
 
 def _names(text: str | None) -> list[str]:
@@ -216,37 +199,40 @@ def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
     from napari_patchioner.evaluation.metrics import Places, open_tools
     from napari_patchioner.evaluation.protocols import check_metrics, compare_runs, differences
 
-    (asked, one), (other_asked, other) = _side(first), _side(second)
-    if asked["task"] != other_asked["task"]:
+    (run, predictions), (other_run, others) = _side(first), _side(second)
+    task = run["task"]
+    if task != other_run["task"]:
         raise FormatError(
-            f"{first} is {asked['task']} captioning but {second} is {other_asked['task']} "
+            f"{first} is {task} captioning but {second} is {other_run['task']} "
             "captioning; compare runs of one task"
         )
     names = _names(arguments.metrics)
     check_metrics(
-        asked["task"],
+        task,
         names,
         say,
-        regions_of_images=list(Counter(p.image for p in one).values()),
-        has_categories=any(p.category for p in one),
-        reads_text=any(p.found is not None for p in one),
+        regions_of_images=list(Counter(prediction.image for prediction in predictions).values()),
+        has_categories=any(prediction.category for prediction in predictions),
+        reads_text=any(prediction.found is not None for prediction in predictions),
     )
-    tools = open_tools(asked["task"], names, say, Places(arguments.clip, arguments.pac))
+    tools = open_tools(task, names, say, Places(arguments.clip, arguments.pac))
     folder = ImageFolder(arguments.images) if arguments.images else None
-    paths = {name: folder.find(name) for name in {p.image for p in one}} if folder else {}
-    found = compare_runs(one, other, asked["task"], metrics=names, tools=tools, paths=paths)
-    return differences(found, (first, second))
+    images = {prediction.image for prediction in predictions}
+    paths = {image: folder.find(image) for image in images} if folder else {}
+    scores = compare_runs(predictions, others, task, metrics=names, tools=tools, paths=paths)
+    return differences(scores, (first, second))
 
 
 def _side(run: str) -> tuple[dict[str, Any], list[Prediction]]:
+    """Return the settings and the captions of a run, DIR or DIR:VARIANT."""
     from napari_patchioner.evaluation.protocols import VARIANTS, read_predictions
 
     folder, colon, variant = run.rpartition(":")
     if not colon or variant not in VARIANTS:
         folder, variant = run, "model"
-    asked, predictions = read_predictions(Path(folder) / PREDICTIONS)
-    own = [one for one in predictions if one.variant == variant]
+    settings, predictions = read_predictions(Path(folder) / PREDICTIONS)
+    own = [prediction for prediction in predictions if prediction.variant == variant]
     if not own:
-        known = ", ".join(dict.fromkeys(one.variant for one in predictions))
+        known = ", ".join(dict.fromkeys(prediction.variant for prediction in predictions))
         raise FormatError(f"{folder}: has no captions from {variant}; it has {known}")
-    return asked, own
+    return settings, own

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ._batch import BatchRun, run_batch
-from ._numbers import up_to
-from ._telling import say
+from .caption import BatchRun, run_batch
+from .shared import say, up_to
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +43,7 @@ def _run(arguments: argparse.Namespace, _: object) -> int:
     def load(method: str) -> Captioner:
         from napari_patchioner.evaluation.baselines import open_baseline
 
-        opened = open_baseline(
+        baseline = open_baseline(
             arguments.method,
             arguments.clip,
             arguments.gpt2,
@@ -52,8 +51,16 @@ def _run(arguments: argparse.Namespace, _: object) -> int:
             max_tokens=arguments.max_tokens,
             progress=lambda number, total: say(f"  {method}: region {number} of {total}"),
         )
-        # It has the doors that captioning files goes through: name, encode and caption.
-        return cast("Captioner", opened)
+        # It has what captioning files needs: name, encode and caption.
+        return cast("Captioner", baseline)
 
-    asked = (arguments.images, arguments.regions, arguments.method, arguments.out, load)
-    return run_batch(BatchRun(*asked, resume=arguments.resume))
+    return run_batch(
+        BatchRun(
+            arguments.images,
+            arguments.regions,
+            arguments.method,
+            arguments.out,
+            load,
+            resume=arguments.resume,
+        )
+    )

@@ -7,20 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models import (
-    add_model,
-    available_models,
-    get_model,
-    remove_model,
-)
+from napari_patchioner.models import add_model, available_models, get_model, remove_model
 from napari_patchioner.models.preset import size_text
 
-from ._bar import Bar
-from ._text import text_table
+from .shared import Bar, say, text_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
     from typing import TextIO
 
     from napari_patchioner.models import ModelCard
@@ -58,29 +51,19 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     add.set_defaults(run=_add)
 
 
-def models_table(cards: Sequence[ModelCard]) -> str:
-    """Return the models as a table in plain text, one line each."""
-    rows = [
-        [card.id, card.title, _short(card.licence), _amount(card.size), state(card)]
-        for card in cards
-    ]
-    return text_table(["id", "what", "licence", "size", "state"], rows)
-
-
-def state(card: ModelCard) -> str:
+def _state(card: ModelCard) -> str:
     """Say whether a model is installed, or what is still to come."""
     if card.installed:
         return "installed"
     return f"{size_text(card.to_get)} to get" if card.to_get else "to get"
 
 
-def _say(text: str) -> None:
-    """Tell a person something without touching the output."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def _list(*_: object) -> None:
-    print(models_table(available_models()))
+    rows = [
+        [card.id, card.title, _short(card.licence), _amount(card.size), _state(card)]
+        for card in available_models()
+    ]
+    print(text_table(["id", "what", "licence", "size", "state"], rows))
 
 
 def _info(arguments: argparse.Namespace, _: object) -> None:
@@ -96,7 +79,7 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
         ("size", _amount(card.size)),
         ("memory", _amount(card.ram)),
         ("paper", card.row),
-        ("state", state(card)),
+        ("state", _state(card)),
         ("from", ", ".join(card.sources)),
     ]
     print("\n".join(f"{name:<8} {text}" for name, text in lines if text))
@@ -112,28 +95,22 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
     """Download a model after asking."""
     card = _card(arguments.id)
     if card.installed:
-        _say(f"{card.id} is installed already")
+        say(f"{card.id} is installed already")
         return
     if arguments.folder is None:
-        _say(f"{card.id}: {state(card)} from {', '.join(card.sources)}; licence: {card.licence}")
+        say(f"{card.id}: {_state(card)} from {', '.join(card.sources)}; licence: {card.licence}")
         if not arguments.yes and not _agreed(card.id):
-            _say("nothing was downloaded")
+            say("nothing was downloaded")
             return
     with Bar() as bar:
         freed = get_model(card.id, folder=arguments.folder, progress=bar, keep=arguments.keep)
     if freed:
-        _say(f"{size_text(freed)} of published files were converted and are free again")
-    _say(f"{card.id} is installed; caption with: napari-patchioner caption --model {card.id} ...")
+        say(f"{size_text(freed)} of published files were converted and are free again")
+    say(f"{card.id} is installed; caption with: napari-patchioner caption --model {card.id} ...")
 
 
 def _agreed(name: str) -> bool:
-    """Ask a person; the question goes where the progress goes.
-
-    Raises
-    ------
-    ModelError
-        There is nobody to ask.
-    """
+    """Ask a person; the question goes where the progress goes."""
     if not _is_terminal(sys.stdin):
         raise ModelError(
             f"nobody is there to agree to this download, so nothing was downloaded; to agree "
@@ -160,7 +137,7 @@ def _is_terminal(stdin: TextIO | None) -> bool:
 def _remove(arguments: argparse.Namespace, _: object) -> None:
     """Delete a model."""
     freed = remove_model(arguments.id)
-    _say(f"{arguments.id} is removed; {size_text(freed)} are free again")
+    say(f"{arguments.id} is removed; {size_text(freed)} are free again")
 
 
 def _add(arguments: argparse.Namespace, _: object) -> None:
@@ -168,7 +145,7 @@ def _add(arguments: argparse.Namespace, _: object) -> None:
     with Bar() as bar:
         preset = add_model(arguments.folder, progress=bar)
     next_step = _card(preset.id)
-    _say(
+    say(
         f"{preset.id} is added and installed"
         if next_step.installed
         else f"{preset.id} is added; get it with: napari-patchioner models get {preset.id}"
@@ -176,13 +153,7 @@ def _add(arguments: argparse.Namespace, _: object) -> None:
 
 
 def _card(name: str) -> ModelCard:
-    """Return what is known of a model.
-
-    Raises
-    ------
-    ModelError
-        There is none of that id.
-    """
+    """Return what is known of a model."""
     from napari_patchioner.models.install import find_preset
 
     cards = {card.id: card for card in available_models()}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.grids import GridStore, cache_folder
+from napari_patchioner.models.preset import size_text
+
+from .shared import say
 
 if TYPE_CHECKING:
     import argparse
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands of ``cache``; without one, its size is told."""
+    """Add the sub-commands of ``cache``; without one, its size is printed."""
     parser.set_defaults(run=_info)
     commands = parser.add_subparsers(metavar="WHAT")
     commands.add_parser("info", help="where it is and how much it holds").set_defaults(run=_info)
@@ -24,22 +26,17 @@ def _info(*_: object) -> None:
     """Print where grids are kept and how much they take."""
     store = GridStore(cache_folder())
     size = store.size()
-    print(f"folder  {cache_folder()}\nimages  {size.disk_grids}\nsize    {_text(size.disk_bytes)}")
+    print(f"folder  {cache_folder()}\nimages  {size.disk_grids}")
+    print(f"size    {size_text(size.disk_bytes)}")
     if store.trouble:
         raise PatchionerError(store.trouble)
 
 
 def _clear(*_: object) -> None:
-    """Delete all grids on disk.
-
-    Raises
-    ------
-    PatchionerError
-        Some are still there.
-    """
+    """Delete all grids on disk."""
     store = GridStore(cache_folder())
     freed, left = store.clear(), store.size()
-    print(f"{_text(freed.disk_bytes)} are free again", file=sys.stderr, flush=True)
+    say(f"{size_text(freed.disk_bytes)} are free again")
     if store.trouble:
         raise PatchionerError(store.trouble)
     if left.disk_grids:
@@ -47,9 +44,3 @@ def _clear(*_: object) -> None:
             f"{left.disk_grids} files in {cache_folder()} could not be deleted; close other "
             f"programs that use them, or make the folder writable."
         )
-
-
-def _text(size: int) -> str:
-    from napari_patchioner.models.preset import size_text
-
-    return size_text(size)

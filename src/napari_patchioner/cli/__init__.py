@@ -7,20 +7,18 @@ import itertools
 import os
 import sys
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-# Nothing heavy here: Ctrl+C while the rest is imported is to be told as any other.
-from . import __version__
-from .errors import PatchionerError
+# Nothing heavy here: Ctrl+C while the rest is imported gets its message as any other.
+from napari_patchioner import __version__
+from napari_patchioner.errors import PatchionerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from _typeshed import SupportsWrite
 
-    from .captioner import Captioner
+    from napari_patchioner.captioner import Captioner
 
     Loader = Callable[[str], Captioner]
 
@@ -42,8 +40,8 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
     Returns
     -------
     int
-        Exit status: 0, 1 if some images could not be captioned, 2 after an error told in one
-        sentence, 130 after Ctrl+C.
+        Exit status: 0, 1 if some images could not be captioned, 2 after an error, with a message
+        of one sentence, 130 after Ctrl+C.
     """
     _open_closed()
     try:
@@ -73,18 +71,18 @@ def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if wrong := next((text for text in given if "\0" in text), None):
         raise PatchionerError(f"the argument {wrong[:80]!r} holds a NUL, which no name can")
-    if (empty := _empty_one(given)) is not None:
+    if (empty := _empty_argument(given)) is not None:
         raise PatchionerError(f"{empty} is empty; name what it stands for, or leave it out")
     arguments = _parser().parse_args(given)
     if load is None:
-        from .batch.local import load_installed
+        from napari_patchioner.batch.local import load_installed
 
         load = load_installed
     status: int | None = arguments.run(arguments, load)
     return status or 0
 
 
-def _empty_one(given: Sequence[str]) -> str | None:
+def _empty_argument(given: Sequence[str]) -> str | None:
     """Return what to call an argument without a single letter, as a variable of a shell may be."""
     for before, text in itertools.pairwise(["", *given]):
         if not text:
@@ -108,7 +106,7 @@ def _discard(stream: TextIO) -> None:
 
 
 def _say(text: str) -> None:
-    """Tell a person something, if anybody can be told."""
+    """Print a message to a person, if anybody reads it."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -116,7 +114,7 @@ def _say(text: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a wrong argument in one sentence, and no help that nobody could read."""
+    """Answers a wrong argument with one sentence, and no help that nobody could read."""
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         """Print help or a sentence; argparse itself would not mind a full drive."""
@@ -136,22 +134,21 @@ def _line(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
-    from ._cli import (
-        add_baseline,
-        add_cache,
-        add_caption,
-        add_evaluate,
-        add_models,
-        add_reproduce,
-    )
+    from .baseline import add_baseline
+    from .cache import add_cache
+    from .caption import add_caption
+    from .demo import add_demo
+    from .evaluate import add_evaluate
+    from .models import add_models
+    from .reproduce import add_reproduce
 
     parser = _Parser(
         prog="napari-patchioner",
-        description="Caption regions of images: one look at an image, then a sentence per region.",
+        description="Caption regions of images: one pass per image, then a sentence per region.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_demo(commands.add_parser("demo", help="caption sample pictures, then open napari"))
+    add_demo(commands.add_parser("demo", help="caption sample pictures, then open napari"))
     add_caption(commands.add_parser("caption", help="caption regions of image files"))
     baseline = "caption crops with a slow method to compare with, for research"
     add_baseline(commands.add_parser("baseline", help=baseline))
@@ -162,25 +159,3 @@ def _parser() -> argparse.ArgumentParser:
     add_models(commands.add_parser("models", help="list, get, remove and add models"))
     add_cache(commands.add_parser("cache", help="what is kept of images read before; clear it"))
     return parser
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``demo``."""
-    parser.add_argument(
-        "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write (demo)"
-    )
-    parser.add_argument("--no-viewer", action="store_true", help="do not open napari at the end")
-    parser.add_argument("--model", default="mini", help="id of the model (mini)")
-    parser.set_defaults(run=_run_demo)
-
-
-def _run_demo(arguments: argparse.Namespace, load: Loader) -> None:
-    """Caption the samples, print the table, write the files and open napari."""
-    from ._cli import say
-    from .demo import demo
-
-    demo(arguments.out, partial(load, arguments.model), say, viewer=not arguments.no_viewer)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 from napari_patchioner.errors import FormatError
 from napari_patchioner.locking import WriteLock
 
-from ._bar import Bar
-from ._demo import make_folder
-from ._keeping import check_folder
-from ._numbers import positive
-from ._telling import say
+from .shared import Bar, check_folder, make_folder, positive, say
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +53,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
             cells = reproduce(table, bench, load, models=models, progress=bar)
     finally:
         lock.release()
-    for why in dict.fromkeys(f"{one.row}: {one.why}" for one in cells if one.why):
+    for why in dict.fromkeys(f"{cell.row}: {cell.why}" for cell in cells if cell.why):
         say(why)
     print(print_table(table, cells))
-    return int(any(one.why for one in cells))
+    return int(any(cell.why for cell in cells))

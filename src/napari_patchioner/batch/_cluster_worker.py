@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner import __version__
 from napari_patchioner.errors import PatchionerError
 
-from ._job import reason, work
-from ._source import read_source
-from ._torch_threads import torch_threads
+from ._job import read_source, reason, work
+from .local import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +36,7 @@ _MOST_MODELS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunSettings:
     """What all images of a run have in common.
 
     Attributes
@@ -86,57 +85,57 @@ class Call:
     A scheduler passes its pickle on unread, so it needs neither this package nor the job's parts.
     """
 
-    def __init__(self, order: Order, job: Job) -> None:
-        self._order, self._job = order, job
+    def __init__(self, settings: RunSettings, job: Job) -> None:
+        self._settings, self._job = settings, job
 
-    def __reduce__(self) -> tuple[Any, tuple[Order, Job]]:
-        return answer, (self._order, self._job)
+    def __reduce__(self) -> tuple[Any, tuple[RunSettings, Job]]:
+        return answer, (self._settings, self._job)
 
 
-def answer(order: Order, job: Job) -> Answer:
+def answer(settings: RunSettings, job: Job) -> Answer:
     """Caption one image with the model of this process; nothing is ever raised."""
     where = _place()
-    if order.version != __version__:
+    if settings.version != __version__:
         return Answer(
             PatchionerError(
                 f"worker {where} has napari-patchioner {__version__} but this computer "
-                f"{order.version}; install the same version on both"
+                f"{settings.version}; install the same version on both"
             )
         )
     try:
-        result: Outcome | PatchionerError = _captioned(order, job)
+        result: Outcome | PatchionerError = _captioned(settings, job)
     except PatchionerError as error:
         result = PatchionerError(f"worker {where}: {error}")
     except Exception as error:  # a model may fail to load in any way
         result = PatchionerError(f"worker {where}: {reason(error)}")
     missing = None if isinstance(result, PatchionerError) else _missing(job)
-    return Answer(result, missing, where, software(order.model))
+    return Answer(result, missing, where, software(settings.model))
 
 
 _computing = threading.Lock()
-_models: OrderedDict[tuple[Order, str], Captioner] = OrderedDict()
+_models: OrderedDict[tuple[RunSettings, str], Captioner] = OrderedDict()
 
 
-def _captioned(order: Order, job: Job) -> Outcome:
+def _captioned(settings: RunSettings, job: Job) -> Outcome:
     """Read an image, then wait for the model: a process computes one image at a time."""
-    ahead: Future[Any] = Future()
+    source: Future[Any] = Future()
     try:
-        ahead.set_result(read_source(job.path, job.big))
+        source.set_result(read_source(job.path, job.big))
     except Exception as error:
-        ahead.set_exception(error)
-    with _computing, torch_threads(order.threads) as limit:
-        captioner = _captioner(order)
+        source.set_exception(error)
+    with _computing, torch_threads(settings.threads) as limit:
+        captioner = _captioner(settings)
         limit()
-        return work(captioner, job, read=lambda _: ahead.result())
+        return work(captioner, job, read=lambda _: source.result())
 
 
-def _captioner(order: Order) -> Captioner:
-    """Return the model of an order, loaded once; the one that was not asked for longest goes."""
-    key = (order, model_digest(order.model))
+def _captioner(settings: RunSettings) -> Captioner:
+    """Return the model of a run, loaded once; the least recently used one goes."""
+    key = (settings, model_digest(settings.model))
     if key not in _models:
         while len(_models) >= _MOST_MODELS:
             _models.popitem(last=False)
-        _models[key] = pickle.loads(order.load)(order.model)  # noqa: S301
+        _models[key] = pickle.loads(settings.load)(settings.model)  # noqa: S301
     _models.move_to_end(key)
     return _models[key]
 
@@ -153,19 +152,19 @@ def software(model: str) -> dict[str, str]:
 
 
 def files_of(model: str) -> str:
-    """Return under which name `software` tells the digest of a model's files."""
+    """Return under which name `software` gives the digest of a model's files."""
     return f"files of the model {model!r}"
 
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in _SOFTWARE:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
 def model_digest(model: str) -> str:

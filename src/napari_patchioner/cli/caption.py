@@ -1,0 +1,450 @@
+"""The sub-command ``caption``: a run over image files, what is kept of it, what it says."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from napari_patchioner.annotations import FORMATS, Notes, format_again, format_named
+from napari_patchioner.batch import (
+    Dataset,
+    Journal,
+    Plan,
+    Result,
+    Tally,
+    caption_folder,
+    check_format,
+    check_people,
+    find_images,
+)
+from napari_patchioner.errors import FormatError, PatchionerError
+
+from .shared import Bar, above_zero, check_folder, print_exactly, say, up_to
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+    from napari_patchioner.captioner import Captioner
+
+AnyJournal: TypeAlias = Journal | Dataset
+STDOUT = "-"
+_ENDS_OF_FOLDERS = ("/", os.sep)
+_DONE, _SOME_FAILED = 0, 1
+_OPTIONS = (
+    "length",
+    "beams",
+    "max_tokens",
+    "pooling",
+    "temperature",
+    "repetition",
+    "must",
+    "never",
+    "plurals",
+    "union",
+    "zoom",
+)
+
+
+def add_caption(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``caption``."""
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, zarr images, folders, or patterns in quotes such as 'scans/**/*.png'",
+    )
+    parser.add_argument(
+        "--regions",
+        required=True,
+        metavar="FILE|whole|grid:N|labels:DIR",
+        help="a file of regions, in which those without an image go with every image; the word "
+        "whole; N by N boxes on each image; or a folder of label images of the same names",
+    )
+    parser.add_argument("--model", default="mini", help="id of the model (mini)")
+    parser.add_argument(
+        "--out",
+        default="-",
+        metavar="FILE|FOLDER/",
+        help="file to write, its format by its ending, or a folder for Parquet files written "
+        "as results come; standard output by default",
+    )
+    parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
+    _add_running(parser.add_argument_group("running"))
+    _add_options(parser.add_argument_group("wording"))
+    parser.set_defaults(run=_run)
+
+
+def _add_running(group: Any) -> None:
+    """Add what says which images are captioned, and where."""
+    group.add_argument(
+        "-r", "--recursive", action="store_true", help="search folders within folders as well"
+    )
+    group.add_argument(
+        "--resume", action="store_true", help="go on with a run that was stopped, if there is one"
+    )
+    group.add_argument(
+        "--only-empty",
+        action="store_true",
+        help="keep captions that are there, by a model or a person; a person's always stay",
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="caption what has a caption by a person, or of unknown source, as well; the old text "
+        "is kept beside the new one where the format can; locked regions stay",
+    )
+    group.add_argument(
+        "--workers", type=up_to(256), default=1, metavar="N", help="processes, a model in each (1)"
+    )
+    group.add_argument(
+        "--threads", type=up_to(256), default=1, metavar="N", help="threads of each process (1)"
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="caption on a dask cluster: the address of its scheduler, or the file it wrote",
+    )
+
+
+def _add_options(group: Any) -> None:
+    """Add what `Captioner.caption` offers."""
+    group.add_argument("--length", choices=("label", "phrase", "sentence"), help="how long")
+    group.add_argument("--beams", type=up_to(64), metavar="N", help="sentences side by side (4)")
+    group.add_argument("--max-tokens", type=up_to(1000), metavar="N", help="longest caption")
+    group.add_argument(
+        "--pooling",
+        choices=("mean", "gaussian", "attention", "cls"),
+        help="how patches become one vector; the model's own way by default",
+    )
+    group.add_argument("--temperature", type=above_zero, metavar="T", help="of the memory")
+    group.add_argument(
+        "--repetition", type=up_to(1000), metavar="N", help="no N tokens come twice in a caption"
+    )
+    words = {"action": "append", "metavar": "WORD", "default": []}
+    group.add_argument("--must", **words, help="a word captions have to hold; may be repeated")
+    group.add_argument("--never", **words, help="a word captions may not hold; may be repeated")
+    group.add_argument(
+        "--plurals", action="store_true", help="the plurals of these words count as they do"
+    )
+    group.add_argument(
+        "--union", action="store_true", help="patches shared by the parts of a set count once"
+    )
+    group.add_argument("--zoom", action="store_true", help="enlarge regions smaller than a patch")
+
+
+def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int:
+    """Caption and write one file; return the exit status."""
+    given = {name: getattr(arguments, name) for name in _OPTIONS}
+    return run_batch(
+        BatchRun(
+            arguments.images,
+            arguments.regions,
+            arguments.model,
+            arguments.out,
+            load,
+            recursive=arguments.recursive,
+            format_name=arguments.format,
+            resume=arguments.resume,
+            only_empty=arguments.only_empty,
+            overwrite=arguments.overwrite,
+            workers=arguments.workers,
+            threads=arguments.threads,
+            scheduler=arguments.scheduler,
+            options={name: value for name, value in given.items() if value},
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """The arguments of a run; see `find_images`, `Plan`, `local.run` and `cluster.run`.
+
+    ``out`` is the file or folder to write, or ``"-"``; its format, if not named, goes by its
+    ending, and is a tidy table on standard output.
+    """
+
+    images: Sequence[str]
+    regions: str
+    model: str
+    out: str
+    load: Callable[[str], Captioner]
+    recursive: bool = False
+    format_name: str | None = None
+    resume: bool = False
+    only_empty: bool = False
+    overwrite: bool = False
+    workers: int = 1
+    threads: int = 1
+    scheduler: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_batch(run: BatchRun) -> int:
+    """Caption images and write one file; return 0, or 1 if some images failed."""
+    if run.out != STDOUT:
+        return _run_into(run, Path(run.out), run.format_name)
+    if run.resume:
+        raise FormatError("--resume goes on with a file; name one with --out")
+    with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
+        target = Path(folder) / "captions"
+        named = "tidy" if run.format_name is None else run.format_name
+        status = _run_into(run, target, named)
+        print_exactly(target.read_bytes())
+    return status
+
+
+def _run_into(run: BatchRun, target: Path, format_name: str | None) -> int:
+    """Caption images and write the result; what was done is kept until all is."""
+    if run.scheduler is not None and run.workers > 1:
+        raise PatchionerError("--workers are processes here; with --scheduler, leave it out")
+    if run.only_empty and run.overwrite:
+        raise PatchionerError(
+            "--only-empty keeps captions that are there, --overwrite replaces them; leave one out"
+        )
+    if format_name is None and run.out != STDOUT:
+        format_name = format_again(Path(run.regions), target)
+    _check_target(run.out, target, format_name)
+    paths = find_images(run.images, recursive=run.recursive)
+    plan = Plan(
+        paths,
+        run.regions,
+        only_empty=run.only_empty,
+        options=run.options,
+        overwrite=run.overwrite,
+    )
+    for line in plan.notes.lines():
+        say(line)
+    in_place = run.out != STDOUT and _same_file(run.regions, target)
+    stays = in_place and _is_kept(plan, target, format_name)
+    if plan.notes.left_out and in_place and not stays:
+        lost = plan.notes.left_out
+        raise FormatError(
+            f"{run.out}: {lost} record{'s' * (lost > 1)} of it could not be read and would be "
+            "lost; name another file with --out"
+        )
+    if plan.left_out:
+        others = f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images"
+        if in_place and not stays:
+            raise FormatError(
+                f"{run.out}: holds {others}, which would be lost; name those images too "
+                "(perhaps with --recursive), or another file with --out"
+            )
+        say(f"{others} {'stay as they are' if stays else 'left out'}")
+    _check_result(plan, run.out, target, format_name, in_place=in_place)
+    settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
+    journal = _journal_of(run.out, target, format_name, settings, run.resume)
+    try:
+        tally = _caption(run, plan, journal)
+        say(_summary(tally))
+        if plan.of_people and not run.only_empty:
+            say(_left_to_people(plan.of_people))
+        if plan.locked == 1:
+            say("1 region is locked and stayed as it was")
+        elif plan.locked:
+            say(f"{plan.locked} regions are locked and stayed as they were")
+        _write_result(plan, journal, target, format_name, shown=run.out, in_place=in_place)
+    except (PatchionerError, KeyboardInterrupt):
+        _keep_what_is_done(journal, shown=run.out)
+        raise
+    if tally.failed:
+        journal.close()
+        _say_failures(tally, journal, run)
+        return _SOME_FAILED
+    if isinstance(journal, Dataset):
+        journal.close()
+    else:  # everything is in the result
+        journal.delete()
+    return _DONE
+
+
+def _left_to_people(count: int) -> str:
+    """Say how many captions by people stay.
+
+    >>> _left_to_people(1)
+    '1 region has a caption of a person and was left; --overwrite captions it too'
+    """
+    if count == 1:
+        return "1 region has a caption of a person and was left; --overwrite captions it too"
+    return f"{count} regions have captions of people and were left; --overwrite captions them too"
+
+
+def _same_file(regions: str, target: Path) -> bool:
+    """Whether the regions are read from what is to be written."""
+    try:
+        return target.exists() and Path(regions).resolve() == target.resolve()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_kept(plan: Plan, target: Path, format_name: str | None) -> bool:
+    """Whether what is in the file and not captioned stays in it when it is written again."""
+    source, form = FORMATS.get(plan.source), format_named(target, format_name)
+    if form.single and target.is_dir() and not plan.notes.left_out:
+        return True  # files of other images are not written
+    return source is not None and form.read is source.read
+
+
+def _caption(run: BatchRun, plan: Plan, journal: AnyJournal) -> Tally:
+    """Caption what is left, and show how far it is."""
+    tally = Tally(len(plan))
+    with Bar() as bar:
+        for tally in caption_folder(
+            plan,
+            journal,
+            run.model,
+            workers=run.workers,
+            threads=run.threads,
+            load=run.load,
+            scheduler=run.scheduler,
+            notify=bar.say,
+        ):
+            bar(tally.finished / tally.total, _message(tally))
+    return tally
+
+
+def _message(tally: Tally) -> str:
+    """Return how far a run is, in a few words."""
+    parts = [f"{tally.finished} of {tally.total} images"]
+    if tally.failed:
+        parts.append(f"{tally.failed} failed")
+    if tally.done:
+        parts.append(f"{tally.rate:.3g} per second")
+        left = (tally.total - tally.finished) * tally.seconds / (tally.finished - tally.kept)
+        parts.append(f"{_duration(left)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in hours, minutes and seconds.
+
+    >>> _duration(3725)
+    '1:02:05'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _summary(tally: Tally) -> str:
+    """Return what was done, in one line."""
+    kept = f", {tally.kept} from before" if tally.kept else ""
+    return (
+        f"{tally.done} done{kept}, {tally.skipped} skipped, {tally.failed} failed; "
+        f"{_duration(tally.seconds)}, {tally.rate:.3g} images per second"
+    )
+
+
+def _say_failures(tally: Tally, journal: AnyJournal, run: BatchRun) -> None:
+    """Say which images failed, and how to try them again."""
+    for image, why in tally.failures:
+        say(f"  {why}" if image in why else f"  {image}: {why}")
+    if tally.failed > len(tally.failures):
+        say(f"  and {tally.failed - len(tally.failures)} more")
+    if run.out != STDOUT:
+        say(
+            "to try those again, repeat the command with --resume; all else is kept in "
+            f"{journal.path}"
+        )
+
+
+def _check_target(out: str, path: Path, format_name: str | None) -> None:
+    """Refuse a file or folder that could not be written, before any work is done."""
+    form = format_named(path, format_name) if not _is_dataset(out, format_name) else None
+    foldered = form is None or not form.suffixes or form.single or format_name == "labelme"
+    if path.is_dir() and not foldered:
+        raise FormatError(f"{path}: is a folder; name a file to write")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FormatError(
+            f"{path}: is a device or a pipe and no file; name a file, or leave --out out for "
+            "standard output"
+        )
+    check_folder(path.parent)
+
+
+def _check_result(
+    plan: Plan, out: str, path: Path, format_name: str | None, *, in_place: bool
+) -> None:
+    """Refuse, before any work, a format that cannot hold the result, and to lose people's work."""
+    if _is_dataset(out, format_name):
+        return
+    is_folder = check_format(plan, path, format_name, in_place=in_place)
+    if is_folder and out == STDOUT:
+        raise FormatError(f"{format_name} makes a folder; name one with --out")
+    many = format_named(path, format_name).single
+    if not is_folder and path.is_dir() and not many:
+        raise FormatError(f"{path}: is a folder; name a file to write")
+    if is_folder and path.is_file():
+        raise FormatError(
+            f"{path}: is a file, but {format_name} makes a folder of a name without an ending of "
+            "its own; name a folder"
+        )
+    check_people(plan, path, format_name, in_place=in_place)
+
+
+def _is_dataset(out: str, format_name: str | None) -> bool:
+    """Whether a folder of Parquet files is asked for."""
+    is_folder = out.endswith(_ENDS_OF_FOLDERS) or (out != STDOUT and Path(out).is_dir())
+    return is_folder and format_name in (None, "parquet")
+
+
+def _journal_of(
+    out: str, path: Path, format_name: str | None, settings: Mapping[str, str], resume: bool
+) -> AnyJournal:
+    """Return what keeps the outcomes: the result itself if it is a folder, or else a journal."""
+    if _is_dataset(out, format_name):
+        return Dataset(path, settings, resume=resume)
+    part = path.with_name(f"{path.name}.part")
+    return Journal(part, settings, resume=resume, wanted="" if out == STDOUT else str(path))
+
+
+def _write_result(
+    plan: Plan,
+    journal: AnyJournal,
+    target: Path,
+    format_name: str | None,
+    *,
+    shown: str,
+    in_place: bool,
+) -> None:
+    """Write the result and say what it holds."""
+    notes = Notes()
+    if isinstance(journal, Dataset):
+        count = journal.finish()
+    else:
+        if shown.endswith(_ENDS_OF_FOLDERS) and format_named(target, format_name).single:
+            target.mkdir(exist_ok=True)
+        count, left_out = Result(plan, journal).write(
+            target, format_name, in_place=in_place, notes=notes
+        )
+        for line in notes.lines():
+            say(line)
+        if not count and (left_out or not target.exists()):
+            say(f"{shown}: was not written, since no image could be read")
+            return
+        if left_out:
+            verb = "are" if len(left_out) > 1 else "is"
+            say(
+                f"{len(left_out)} of {count + len(left_out)} regions {verb} left out, which this "
+                f"format cannot hold, such as {left_out[0].uid!r} of {left_out[0].image} "
+                f"({left_out[0].kind})"
+            )
+    if shown != STDOUT:
+        total = f"{count} region{'s' * (count != 1)}"
+        say(f"{total} in these files" if notes.count("files") else f"{target}: {total}")
+
+
+def _keep_what_is_done(journal: AnyJournal, shown: str) -> None:
+    """Keep what is done and say how to go on, after something has stopped the run."""
+    if not len(journal):
+        journal.delete()
+        return
+    journal.close()
+    if shown != STDOUT:
+        say(
+            f"stopped: {len(journal)} images are kept in {journal.path}; the same command with "
+            "--resume goes on from there"
+        )

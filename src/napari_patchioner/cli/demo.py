@@ -1,0 +1,119 @@
+"""The sub-command ``demo``: sample pictures in, captions out, then napari with all of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_patchioner.annotations import (
+    Annotation,
+    write_bytes,
+    write_napari_csv,
+    write_tidy_csv,
+)
+from napari_patchioner.batch import caption_image
+from napari_patchioner.errors import PatchionerError, RegionError
+
+from .samples import SAMPLES, overlay_png
+from .shared import make_folder, say, text_table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_patchioner.captioner import Captioner
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``demo``."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write (demo)"
+    )
+    parser.add_argument("--no-viewer", action="store_true", help="do not open napari at the end")
+    parser.add_argument("--model", default="mini", help="id of the model (mini)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> None:
+    """Caption the sample pictures, print the table, write the files, and open napari."""
+    images, annotations = _caption_samples(arguments.out, partial(load, arguments.model))
+    print(_captions_table(annotations))
+    say(f"Written to {arguments.out}: captions.csv, overlay.png and shapes-*.csv for napari")
+    if arguments.no_viewer:
+        return
+    try:
+        import_module("qtpy.QtWidgets")
+    except (ImportError, RuntimeError) as error:  # none is installed, or none can be loaded
+        raise PatchionerError(
+            "napari opens only with a Qt binding: run pip install PyQt6, or use demo --no-viewer"
+        ) from error
+    if not has_display():
+        say("There is no display, so napari stays closed")
+        return
+    viewer: Any = import_module("napari_patchioner.viewer")
+    viewer.open_demo(images, annotations)
+
+
+def has_display() -> bool:
+    """Return whether a window could be opened and seen."""
+    if os.environ.get("QT_QPA_PLATFORM", "") in ("offscreen", "minimal"):
+        return False
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _caption_samples(
+    folder: Path, load: Callable[[], Captioner]
+) -> tuple[dict[str, npt.NDArray[np.uint8]], list[Annotation]]:
+    """Caption the sample pictures and write what came of it.
+
+    The folder gets ``captions.csv``, ``overlay.png`` and, for each picture, ``shapes-NAME.csv``
+    that plain napari opens.
+    """
+    make_folder(folder)
+    captioner = load()
+    images: dict[str, npt.NDArray[np.uint8]] = {}
+    annotations: list[Annotation] = []
+    for sample in SAMPLES:
+        picture = sample.picture()
+        say(
+            f"{sample.name}: {picture.shape[1]} x {picture.shape[0]} pixels, "
+            f"{len(sample.regions)} regions"
+        )
+        images[sample.name] = picture
+        drawn = [
+            Annotation(f"{sample.name}-{number}", sample.name, region)
+            for number, region in enumerate(sample.regions, start=1)
+        ]
+        captioned, why = caption_image(captioner, picture, drawn)
+        if why:
+            raise RegionError(why)
+        annotations += captioned
+    # All is ready before the first file is touched.
+    overlay = overlay_png(images, annotations)
+    write_tidy_csv(folder / "captions.csv", annotations)
+    for name in images:
+        own = [annotation for annotation in annotations if annotation.image == name]
+        write_napari_csv(folder / f"shapes-{name}.csv", own)
+    write_bytes(folder / "overlay.png", overlay)
+    return images, annotations
+
+
+def _captions_table(annotations: Sequence[Annotation]) -> str:
+    """Return captions as a table in plain text; the numbers are those in the overlay."""
+    rows: list[list[str]] = []
+    counted: dict[str, int] = {}
+    for item in annotations:
+        number = counted[item.image] = counted.get(item.image, 0) + 1
+        score = "" if item.score is None else f"{item.score:.2f}"
+        image = item.image if number == 1 else ""
+        rows.append([image, str(number), item.kind, score, item.caption])
+    return text_table(["image", "no", "region", "score", "caption"], rows)

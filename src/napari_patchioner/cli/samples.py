@@ -1,0 +1,249 @@
+"""The pictures of the demonstration, regions drawn on them, and a picture of what came of it."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    Point,
+    Polygon,
+    Region,
+    RegionSet,
+    Trace,
+    WholeImage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from napari_patchioner.annotations import Annotation
+
+# Okabe and Ito's colours, told apart by colour-blind people; the two darkest are left out.
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
+_PANEL, _MARGIN, _FONT_SIZE, _WRAP = 460, 16, 17, 44
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture of `skimage.data` and what to caption in it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the function in `skimage.data`.
+    regions : tuple of Region
+        In ``(row, column)`` image pixels.
+    """
+
+    name: str
+    regions: tuple[Region, ...]
+
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """Return the picture, shape (height, width, 3); it is read from the installed package."""
+        from skimage import data
+
+        picture: npt.NDArray[Any] = getattr(data, self.name)()
+        return np.asarray(picture, np.uint8)
+
+
+def _ellipse(top: float, left: float, bottom: float, right: float) -> Ellipse:
+    """Return an upright ellipse by its edges."""
+    return Ellipse(np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float))
+
+
+def _polygon(*corners: tuple[float, float]) -> Polygon:
+    """Return a polygon by its corners."""
+    return Polygon(np.array(corners, float))
+
+
+def _lasso(row: float, column: float, height: float, width: float) -> Polygon:
+    """Return an unsteady loop, as a hand draws it, around a place."""
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    radius = 0.5 + 0.03 * np.sin(5 * angle) + 0.02 * np.cos(11 * angle)
+    loop = [row + height * radius * np.sin(angle), column + width * radius * np.cos(angle)]
+    return Polygon(np.stack(loop, axis=1))
+
+
+def _trace(*points: tuple[float, float]) -> Trace:
+    """Return a pen stroke through these points, recorded every few pixels."""
+    stops = np.array(points, float)
+    place = np.linspace(0, len(stops) - 1, 12 * (len(stops) - 1) + 1)
+    known = np.arange(len(stops))
+    stroke = [np.interp(place, known, stops[:, axis]) for axis in (0, 1)]
+    return Trace(np.stack(stroke, axis=1))
+
+
+SAMPLES = (
+    Sample(
+        "astronaut",
+        (
+            Box(12, 22, 510, 362),
+            Box(2, 352, 290, 462),
+            _polygon((0, 0), (0, 58), (95, 64), (205, 98), (230, 82), (320, 22), (470, 0)),
+            _ellipse(342, 278, 560, 504),
+            _lasso(102, 228, 178, 150),
+            _trace((300, 60), (260, 110), (330, 120), (290, 175), (430, 90), (460, 190)),
+            Point(125, 222),
+            RegionSet(
+                (
+                    _ellipse(346, 132, 424, 210),
+                    _polygon((338, 278), (344, 330), (378, 326), (370, 280)),
+                )
+            ),
+            WholeImage(),
+        ),
+    ),
+    Sample(
+        "chelsea",
+        (
+            Box(0, 28, 298, 360),
+            RegionSet((_ellipse(82, 134, 150, 208), _ellipse(106, 296, 166, 346))),
+            _lasso(245, 265, 50, 66),
+            _trace((60, 250), (120, 250), (170, 240), (215, 255)),
+            WholeImage(),
+        ),
+    ),
+    Sample(
+        "coffee",
+        (
+            Box(14, 172, 262, 412),
+            _ellipse(112, 200, 204, 372),
+            _polygon((66, 404), (70, 424), (240, 400), (322, 372), (318, 330), (236, 340)),
+            _trace((20, 330), (60, 470), (150, 560), (330, 580)),
+            WholeImage(),
+        ),
+    ),
+    Sample(
+        "immunohistochemistry",
+        (
+            Box(0, 0, 200, 250),
+            _ellipse(300, 252, 506, 382),
+            _lasso(270, 230, 90, 150),
+            Point(400, 160),
+            WholeImage(),
+        ),
+    ),
+)
+
+
+def overlay_png(
+    images: Mapping[str, npt.NDArray[np.uint8]], annotations: Sequence[Annotation]
+) -> bytes:
+    """Return a PNG that shows each image with its regions, numbered, beside their captions.
+
+    Parameters
+    ----------
+    images : mapping of str to ndarray of uint8, shape (height, width, 3)
+        Pictures by name.
+    annotations : sequence of Annotation
+        Their regions, told apart by ``image``.
+
+    Returns
+    -------
+    bytes
+        One picture above the other.
+    """
+    sheets = [
+        _sheet(picture, [item for item in annotations if item.image == name])
+        for name, picture in images.items()
+    ]
+    width = max(sheet.width for sheet in sheets)
+    page = Image.new("RGB", (width, sum(sheet.height for sheet in sheets)), "white")
+    top = 0
+    for sheet in sheets:
+        page.paste(sheet, (0, top))
+        top += sheet.height
+    file = BytesIO()
+    page.save(file, "PNG")
+    return file.getvalue()
+
+
+def _sheet(picture: npt.NDArray[np.uint8], annotations: Sequence[Annotation]) -> Image.Image:
+    """Return one picture with its regions, and the captions beside it."""
+    font = ImageFont.load_default(_FONT_SIZE)
+    scores = ["" if a.score is None else f"  ({a.score:.2f})" for a in annotations]
+    texts = [
+        textwrap.wrap(f"{annotation.caption}{score}", _WRAP) or [""]
+        for annotation, score in zip(annotations, scores, strict=True)
+    ]
+    line = _FONT_SIZE + 5
+    panel_height = sum(len(text) * line + 8 for text in texts) + _MARGIN
+    height, width = picture.shape[:2]
+    size = (width + _PANEL + 3 * _MARGIN, max(height, panel_height) + 2 * _MARGIN)
+    sheet = Image.new("RGB", size, "white")
+    drawn = Image.fromarray(picture)
+    draw = ImageDraw.Draw(drawn)
+    legend = ImageDraw.Draw(sheet)
+    top = 2 * _MARGIN
+    for number, (item, text) in enumerate(zip(annotations, texts, strict=True), start=1):
+        colour = COLOURS[(number - 1) % len(COLOURS)]
+        _draw_region(draw, item.region, colour, drawn.size)
+        _draw_tag(draw, _tag_place(item.region), number, colour, drawn.size)
+        _draw_tag(legend, (width + 2 * _MARGIN + 12, top + line / 2), number, colour, size)
+        for row, words in enumerate(text):
+            place = (width + 2 * _MARGIN + 34, top + row * line)
+            legend.text(place, words, fill="black", font=font)
+        top += len(text) * line + 8
+    sheet.paste(drawn, (_MARGIN, _MARGIN))
+    return sheet
+
+
+def _draw_region(draw: Any, region: Region, colour: str, size: tuple[int, int]) -> None:
+    """Draw the outline of a region, dark beneath and coloured above, so that it shows anywhere."""
+    for part in region.parts():
+        if isinstance(part, Point):
+            y, x = part.row, part.column
+            draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=colour, outline="black", width=2)
+            continue
+        line = [(x, y) for y, x in _line(part, size).tolist()]
+        for width, paint in ((5, "black"), (3, colour)):
+            draw.line(line, fill=paint, width=width, joint="curve")
+
+
+def _line(region: Region, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return the line to draw for a region, shape (n, 2); the frame for the whole image."""
+    if isinstance(region, Trace):
+        return region.coords()
+    outline = region.outline(90) if isinstance(region, Ellipse) else region.outline()
+    if outline is None:
+        right, bottom = size[0] - 3.0, size[1] - 3.0
+        outline = np.array([[2, 2], [2, right], [bottom, right], [bottom, 2]])
+    return np.concatenate([outline, outline[:1]])
+
+
+def _tag_place(region: Region) -> tuple[float, float]:
+    """Return where the number of a region goes, as ``(x, y)``."""
+    region = region.parts()[0]
+    if isinstance(region, Point):
+        return region.column + 16, region.row
+    if isinstance(region, Trace):
+        y, x = region.coords()[0]
+    elif isinstance(region, Ellipse):
+        outline = region.outline(90)
+        y, x = outline[np.argmin(outline[:, 0])]
+    elif (corners := region.outline()) is not None:
+        y, x = corners[np.argmin(corners.sum(axis=1))]
+    else:
+        return 1e9, 0.0
+    return float(x), float(y)
+
+
+def _draw_tag(
+    draw: Any, place: tuple[float, float], number: int, colour: str, size: tuple[int, int]
+) -> None:
+    """Draw a numbered disc, kept inside the picture."""
+    x = min(max(place[0], 13), size[0] - 14)
+    y = min(max(place[1], 13), size[1] - 14)
+    draw.ellipse((x - 11, y - 11, x + 11, y + 11), fill=colour, outline="black", width=1)
+    font = ImageFont.load_default(14)
+    draw.text((x, y), str(number), fill="black", font=font, anchor="mm")
