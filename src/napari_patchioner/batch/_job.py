@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.pyramid import Plan
 
-    from ._plan import Drawing
-
     Source: TypeAlias = npt.NDArray[Any] | StoredImage | None
     """Pixels; an image that had to be read whole; or None for one that is read in parts."""
 
@@ -49,6 +47,16 @@ _TIFF = (".tif", ".tiff")
 _STORE_BYTES = 256 * 2**20
 _YES = ("true", "1", "yes")
 _ACCEPTED = (*_YES, "accepted")
+
+
+class Drawing(Protocol):
+    """Makes the regions of an image once its size is known; picklable."""
+
+    def draw(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return the regions of the image of this name and size."""
+
+    def sample(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
+        """Return a region of the kind that `draw` makes, without reading anything."""
 
 
 @dataclass(frozen=True, slots=True)

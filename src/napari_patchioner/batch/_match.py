@@ -74,7 +74,7 @@ class ImageMatcher:
     def assign(self, names: Iterable[str]) -> dict[str, int]:
         """Return the positions of the images that the names of one table mean.
 
-        Names that end alike but come from different folders are told apart: what only ends as an
+        Names that end alike but come from different folders are kept apart: what only ends as an
         image does is not about it if another name fits better.
 
         Raises

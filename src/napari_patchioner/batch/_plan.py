@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from ._job import Drawing
+
 WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
 _LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 # Pixels of the largest image whose label image is read; 8192 by 8192.
@@ -55,16 +57,6 @@ def read_labels(path: Path) -> npt.NDArray[Any]:
             f"{labels.shape} of {labels.dtype}; save the labels and not their colours"
         )
     return labels
-
-
-class Drawing(Protocol):
-    """Makes the regions of an image once its size is known; picklable."""
-
-    def draw(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
-        """Return the regions of the image of this name and size."""
-
-    def sample(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
-        """Return a region of the kind that `draw` makes, without reading anything."""
 
 
 @dataclass(frozen=True, slots=True)

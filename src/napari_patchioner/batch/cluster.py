@@ -376,7 +376,7 @@ class _Submissions:
         if self._died >= (_HOPELESS if self._alone else 2 * max(self._most, _HOPELESS)):
             raise PatchionerError(
                 f"workers died at {self._died} images in a row; they may have too little memory, "
-                "which their logs tell"
+                "which their logs say"
             )
         if not self._alone:
             self._suspects.append(job)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.annotations import Annotation
 
-# Okabe and Ito's colours, told apart by colour-blind people; the two darkest are left out.
+# Okabe and Ito's colours, distinct to colour-blind people; the two darkest are left out.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
 _PANEL, _MARGIN, _FONT_SIZE, _WRAP = 460, 16, 17, 44
 
@@ -67,7 +67,7 @@ def _polygon(*corners: tuple[float, float]) -> Polygon:
 
 
 def _lasso(row: float, column: float, height: float, width: float) -> Polygon:
-    """Return an unsteady loop, as a hand draws it, around a place."""
+    """Return an unsteady loop, as drawn by hand, around a place."""
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     radius = 0.5 + 0.03 * np.sin(5 * angle) + 0.02 * np.cos(11 * angle)
     loop = [row + height * radius * np.sin(angle), column + width * radius * np.cos(angle)]
@@ -146,7 +146,7 @@ def overlay_png(
     images : mapping of str to ndarray of uint8, shape (height, width, 3)
         Pictures by name.
     annotations : sequence of Annotation
-        Their regions, told apart by ``image``.
+        Their regions, each with the name of its ``image``.
 
     Returns
     -------

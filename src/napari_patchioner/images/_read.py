@@ -274,7 +274,7 @@ def _inverted(array: AnyArray) -> AnyArray:
 
 
 def _tiff_preview(path: str | os.PathLike[str], long_side: int) -> AnyArray | None:
-    """Return gray or RGB samples of a TIFF in a size at hand; None where Pillow should try."""
+    """Return gray or RGB samples of a TIFF in a size that it has; None where Pillow should try."""
     try:
         with quietly(), open_tiff_file(path) as tiff:
             if tiff.pages.first.photometric not in _GRAY_OR_RGB:
@@ -314,7 +314,7 @@ def _eight_bits(array: AnyArray) -> npt.NDArray[np.uint8]:
 
 
 def open_levels(path: str | os.PathLike[str], plane: str = "") -> Levels:
-    """Open an image in all its sizes, of which only what is looked at is read.
+    """Open an image in all its sizes, of which only what is needed is read.
 
     Parameters
     ----------
