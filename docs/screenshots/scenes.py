@@ -81,11 +81,11 @@ def listed(window: Window, folder: Path) -> None:
     dock.deeds.toggle_list()
     wait(seconds=0.5)
     window.step_back()
-    dock.region_list.list.search.setText("cup")
+    dock.region_list.regions.search.setText("cup")
     wait(seconds=0.3)
-    dock.region_list.list.step(1)
+    dock.region_list.regions.step(1)
     window.shoot(folder / "list.png")
-    dock.region_list.list.search.clear()
+    dock.region_list.regions.search.clear()
     dock.panel.walk.click()
     window.shoot(folder / "review.png")
     dock.deeds.stop_review()
@@ -116,7 +116,7 @@ def points_and_labels(folder: Path) -> None:
         dock.deeds.toggle_list()
         wait(seconds=0.5)
         window.step_back()
-        dock.region_list.list.step(1)
+        dock.region_list.regions.step(1)
         window.shoot(folder / "points-and-labels.png")
 
 

@@ -88,7 +88,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         assert not session.records[second.uid].locked
 
     def forward():
-        dock.region_list.list.table.select([first.uid])
+        dock.region_list.regions.table.select([first.uid])
         layer.selected_data = {0}
         press("N")
         assert annotator.current().uid == second.uid
@@ -184,7 +184,7 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == TEXTS, timeout=10000)
     uids = list(layer.features["uid"])
     dock.deeds.toggle_list()
-    listed = dock.region_list.list
+    listed = dock.region_list.regions
     qtbot.waitUntil(lambda: len(listed.regions.lines) == 2)
     table = listed.table
     table.setFocus()

@@ -85,7 +85,7 @@ def test_a_region_belongs_to_the_plane_it_is_drawn_on(stack, viewer, guide, qtbo
     stack.refresh()
 
     def listed():
-        table = stack.region_list.list.regions
+        table = stack.region_list.regions.regions
         row = table.row(one.uid)
         return row is not None and axes.replace(" ", ", ") in table.lines[row].plane
 

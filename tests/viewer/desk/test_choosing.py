@@ -253,7 +253,7 @@ def test_the_wheel_changes_nothing_that_has_no_focus(dock, viewer, picture, qtbo
     viewer.window._qt_window.resize(1000, 500)
     qtbot.wait(100)
     seen = 0
-    for root in (dock, dock.region_list.list):
+    for root in (dock, dock.region_list.regions):
         for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
             for widget in root.findChildren(kind):
                 if isinstance(widget, QScrollBar):

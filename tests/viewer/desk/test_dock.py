@@ -53,7 +53,7 @@ def test_nothing_is_clipped_on_a_small_screen_and_everything_says_what_it_is_for
     assert viewer.window._qt_window.height() <= 800
     assert dock.widget().minimumSizeHint().width() <= dock.viewport().width()
     assert not dock.horizontalScrollBar().isVisible()
-    buttons = [*dock.findChildren(QPushButton), *dock.region_list.list.findChildren(QPushButton)]
+    buttons = [*dock.findChildren(QPushButton), *dock.region_list.regions.findChildren(QPushButton)]
     assert buttons
     silent = [one.text() for one in buttons if not one.toolTip() and not _is_heading(one)]
     assert silent == []
@@ -76,7 +76,7 @@ def test_the_guide_names_buttons_and_menus_as_they_stand_there(dock, viewer):
     pages = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("guide", "projects"))]
     said = {name for page in pages for name in NAMED.findall(page.read_text(encoding="utf-8"))}
     dock.panel.inspect.menu.aboutToShow.emit()
-    widgets = [dock, dock.region_list.list]
+    widgets = [dock, dock.region_list.regions]
     buttons = [b for w in widgets for b in w.findChildren(QAbstractButton)]
     actions = [a for w in widgets for menu in w.findChildren(QMenu) for a in menu.actions()]
     shown = {one.text().split(" (")[0].strip() for one in (*buttons, *actions)}

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from napari.layers import Image, Shapes
 from shapes_hand import OUTLINES, SQUARE, copy, drag_vertex, move, paste, remove
 
-from napari_patchioner.viewer.layers.shapes import LayerReader, read_shapes
+from napari_patchioner.viewer.layers.shapes import LayerReader
 from napari_patchioner.viewer.layers.table import empty_columns, read_rows
 
 IMAGE = Image(np.zeros((200, 200)))
@@ -32,7 +32,7 @@ def reader_of(layer):
 
 
 def anew(layer):
-    return read_shapes(layer, IMAGE)
+    return LayerReader(layer, IMAGE).shapes()
 
 
 def told(shapes):

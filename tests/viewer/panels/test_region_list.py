@@ -31,14 +31,14 @@ def drawn(started, qtbot):
     qtbot.waitUntil(lambda: all(regions.features["caption"]) and all(traces.features["caption"]))
     regions.selected_data, traces.selected_data = set(), set()
     started.deeds.toggle_list()
-    listed = started.region_list.list
+    listed = started.region_list.regions
     qtbot.waitUntil(lambda: len(listed.regions.lines) == 4)
     return started
 
 
 def listed(dock):
-    dock.region_list.list.refresh()
-    return dock.region_list.list
+    dock.region_list.regions.refresh()
+    return dock.region_list.regions
 
 
 def click(table, row, column=0, button=Qt.MouseButton.LeftButton, keys=None):
@@ -227,7 +227,7 @@ def test_closing_the_list_keeps_it_for_the_next_time(drawn, qtbot):
     drawn.viewer.window.remove_dock_widget(regions)
     assert not drawn.region_list.shown
     drawn.deeds.toggle_list()
-    assert drawn.region_list.list is regions
+    assert drawn.region_list.regions is regions
     qtbot.waitUntil(lambda: drawn.region_list.shown, timeout=3000)
     qtbot.waitUntil(drawn.panel.list.isChecked, timeout=3000)
     drawn.deeds.toggle_list()

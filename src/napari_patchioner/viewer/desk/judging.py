@@ -125,7 +125,7 @@ class Judging:
     def select(self, uids: Iterable[str]) -> None:
         """Select the shapes of records on the canvas."""
         if self.annotator is not None:
-            self.annotator.select(self._dock.region_list.list.shapes(uids))
+            self.annotator.select(self._dock.region_list.regions.shapes(uids))
 
     def go_on(self, by: int = 1) -> None:
         """Go to the next region of the list, or of the review."""
@@ -134,7 +134,7 @@ class Judging:
         if self.review is not None:
             self._turn(self.review.forward() if by > 0 else self.review.back())
         else:
-            self.go_to(self._dock.region_list.list.step(by))
+            self.go_to(self._dock.region_list.regions.step(by))
 
     def go_back(self) -> None:
         """Go to the previous one."""

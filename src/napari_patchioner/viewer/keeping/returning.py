@@ -9,7 +9,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.viewer.layers.geometry import POINT, alignment
-from napari_patchioner.viewer.layers.shapes import read_shapes
+from napari_patchioner.viewer.layers.shapes import LayerReader
 from napari_patchioner.viewer.layers.sources import layer_key
 from napari_patchioner.viewer.session.record import Seen
 from napari_patchioner.viewer.session.session import counted
@@ -91,7 +91,7 @@ class Returning(QObject):
     def _places(self, layer: napari.layers.Layer) -> list[Seen]:
         """Return the points or shapes of a layer; nothing where it has labels."""
         if isinstance(layer, Shapes):
-            return read_shapes(layer, self._annotator.image)
+            return LayerReader(layer, self._annotator.image).shapes()
         if not isinstance(layer, Points):
             return []
         places = alignment(layer, self._annotator.image)(layer.data)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_patchioner.annotations import new_uid
 from napari_patchioner.viewer.layers.geometry import POINT
-from napari_patchioner.viewer.session.identity import new_uid
 from napari_patchioner.viewer.session.record import LABEL, SeenMask, is_foreign
 
 from .snapshot import fill_in

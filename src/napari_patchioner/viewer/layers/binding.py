@@ -15,43 +15,52 @@ from .geometry import POINT, Follower, alignment
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    import napari
+    from napari.layers import Image
     from napari.utils.events import Event
 
     from napari_patchioner.viewer.session.session import Session
 
 
 class TableBinding:
-    """Shows the session what happens on a layer, and writes its captions into the table."""
+    """Shows the session what happens on a layer, and writes its captions into the table.
+
+    If the layer is of other people's making, as its key says, drawing on it is no step; only its
+    captions are ours. `changed` is called after something happened that may need captions; it
+    should wait a little, since napari announces a drawing before it has finished it. With `revive`
+    the session already knows what was on the layer, which is new and empty.
+    """
 
     def __init__(
         self,
         layer: Any,
-        image: napari.layers.Image,
+        image: Image,
         key: str,
         session: Session,
         changed: Callable[[], None],
+        *,
+        revive: bool = False,
     ) -> None:
         self.layer, self.image, self.key = layer, image, key
         self._session, self._changed = session, changed
         self._foreign = is_foreign(key)
         self._writing = False
         self._follower = Follower(layer, image)
-        if self._foreign:
-            table.keep_theirs(layer)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (layer.events.data, self._on_data),
             (layer.events.features, self._on_features),
         ]
-        if self._selects:
-            self._connections.append((layer.selected_data.events.items_changed, self._on_selected))
+        if self._foreign:
+            table.keep_theirs(layer)
+        self._prepare()
         for emitter, slot in self._connections:
             emitter.connect(slot)
+        if revive:
+            self.restore()
+        else:
+            self.sync()
 
-    @property
-    def _selects(self) -> bool:
-        """Whether a selection on the layer is announced here."""
-        return self._foreign
+    def _prepare(self) -> None:
+        """Get ready to follow the layer."""
 
     @property
     def progress(self) -> None:
@@ -115,33 +124,17 @@ class TableBinding:
 
 
 class LayerBinding(TableBinding):
-    """Keeps a Shapes layer in step with the session, both ways.
+    """Keeps a Shapes layer in step with the session, both ways."""
 
-    Parameters
-    ----------
-    revive : bool
-        The session already knows the shapes of the layer, which is new and empty.
-    """
-
-    def __init__(
-        self,
-        layer: napari.layers.Shapes,
-        image: napari.layers.Image,
-        key: str,
-        session: Session,
-        changed: Callable[[], None],
-        *,
-        revive: bool = False,
-    ) -> None:
-        super().__init__(layer, image, key, session, changed)
+    def _prepare(self) -> None:
         self._current: list[str] = []
-        self._reader = shapes.LayerReader(layer, image)
+        self._reader = shapes.LayerReader(self.layer, self.image)
         # What the table says: stamps of the records by uid.
         self._shown: dict[str, int] = {}
-        if revive:
-            self.restore()
-        else:
-            self.sync()
+        if self._foreign:
+            self._connections.append(
+                (self.layer.selected_data.events.items_changed, self._on_selected)
+            )
 
     @property
     def dragging(self) -> bool:
@@ -238,26 +231,10 @@ class LayerBinding(TableBinding):
 class PointsBinding(TableBinding):
     """Keeps a points layer in step with the session: every point is the patch that it lies in."""
 
-    def __init__(
-        self,
-        layer: napari.layers.Points,
-        image: napari.layers.Image,
-        key: str,
-        session: Session,
-        changed: Callable[[], None],
-    ) -> None:
-        super().__init__(layer, image, key, session, changed)
-        with self._quietly():
-            table.add_columns(layer, len(layer.data))
-            table.reset_defaults(layer)
-        if not len(layer.data) and session.uids(key):
-            self.restore()
-        else:
-            self.sync()
-
-    @property
-    def _selects(self) -> bool:
-        return True
+    def _prepare(self) -> None:
+        table.add_columns(self.layer, len(self.layer.data))
+        table.reset_defaults(self.layer)
+        self._connections.append((self.layer.selected_data.events.items_changed, self._on_selected))
 
     def sync(self, *, quiet: bool = False) -> None:
         """Read the points and repair the table; `quiet` where what is new is no step."""

@@ -12,9 +12,9 @@ from napari.layers.utils.string_encoding import FormatStringEncoding
 from pydantic import Field
 
 if TYPE_CHECKING:
-    import napari
     import numpy.typing as npt
     import pandas as pd
+    from napari.layers import Layer, Shapes
 
 # From the palette of Okabe and Ito, which people tell apart whatever colours they see: bright ones
 # for dark images, dark ones for bright images.
@@ -36,12 +36,7 @@ class TemplateError(ValueError):
 class CaptionText(FormatStringEncoding):  # type: ignore[misc]
     """The captions, wrapped and shortened for the canvas; the table keeps them whole.
 
-    Attributes
-    ----------
-    format : str
-        What to write of each shape, as in ``"{caption} ({score:.2f})"``.
-    lines : int
-        How many short lines a caption may take.
+    `format` is what to write of each shape, as in ``"{caption} ({score:.2f})"``, in so many lines.
     """
 
     format: str = TEMPLATE
@@ -107,7 +102,7 @@ def shortened(caption: str, lines: int = LINES) -> str:
     return "\n".join(wrapped)
 
 
-def draw_captions(layer: napari.layers.Layer, colour: str) -> None:
+def draw_captions(layer: Layer, colour: str) -> None:
     """Have the captions of shapes or points drawn on the canvas."""
     layer.text = {"color": colour, "size": 9, "anchor": "upper_left"}
     # Given inside the dict, napari would copy it as a plain format string.
@@ -116,7 +111,7 @@ def draw_captions(layer: napari.layers.Layer, colour: str) -> None:
 
 
 def write_on(
-    layer: napari.layers.Shapes,
+    layer: Shapes,
     *,
     template: str = TEMPLATE,
     lines: int = LINES,
@@ -133,12 +128,12 @@ def write_on(
     show_on(layer, visible, crowd)
 
 
-def has_text(layer: napari.layers.Layer) -> bool:
+def has_text(layer: Layer) -> bool:
     """Whether somebody has had something written beside the shapes or points of a layer."""
     return getattr(layer.text.string, "constant", None) != ""
 
 
-def show_on(layer: napari.layers.Shapes, visible: bool, crowd: int = CROWD) -> bool:
+def show_on(layer: Shapes, visible: bool, crowd: int = CROWD) -> bool:
     """Show or hide the captions of a layer; return whether they are hidden for being too many."""
     crowded = visible and getattr(layer, "nshapes", len(layer.features)) > crowd
     shown = visible and not crowded

@@ -16,8 +16,9 @@ from napari_patchioner.viewer.session.record import Plane, Seen, SeenMask
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import napari
     import numpy.typing as npt
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
 
     from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
@@ -33,7 +34,7 @@ _PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units")
 # layers in the world
 
 
-def placement(image: napari.layers.Image) -> dict[str, Any]:
+def placement(image: Image) -> dict[str, Any]:
     """Return where the image lies in the world, as arguments for a new layer.
 
     >>> import numpy as np
@@ -52,9 +53,7 @@ def placement(image: napari.layers.Image) -> dict[str, Any]:
     }
 
 
-def alignment(
-    layer: napari.layers.Layer, image: napari.layers.Layer
-) -> Callable[[npt.ArrayLike], FloatArray]:
+def alignment(layer: Layer, image: Layer) -> Callable[[npt.ArrayLike], FloatArray]:
     """Return the map from one layer's data to another's, through the world.
 
     For layers that lie exactly on each other it changes no digit.
@@ -65,9 +64,7 @@ def alignment(
     return lambda vertices: (np.asarray(vertices, float) @ matrix + origin).round(7)
 
 
-def affine_between(
-    layer: napari.layers.Layer, image: napari.layers.Layer
-) -> tuple[FloatArray, FloatArray]:
+def affine_between(layer: Layer, image: Layer) -> tuple[FloatArray, FloatArray]:
     """Return matrix and origin with ``image_data = layer_data @ matrix + origin``.
 
     It is measured on a corner and the unit steps from it; rounding of layers that lie exactly
@@ -84,7 +81,7 @@ def affine_between(
     return matrix.round(11), origin.round(7)
 
 
-def lies_on(layer: napari.layers.Layer, image: napari.layers.Layer) -> bool:
+def lies_on(layer: Layer, image: Layer) -> bool:
     """Whether two layers of as many axes have their pixels in the same places."""
     return bool(layer.ndim == image.ndim and _is_identity(*affine_between(layer, image)))
 
@@ -98,7 +95,7 @@ def unit_factors(units: Sequence[Any], others: Sequence[Any]) -> FloatArray:
     """
     from pint import DimensionalityError, get_application_registry
 
-    convert = get_application_registry().convert
+    convert = get_application_registry().convert  # type: ignore[no-untyped-call]
     factors = np.ones(len(units))
     for axis, (unit, other) in enumerate(zip(units, others, strict=True)):
         if unit != other:
@@ -119,7 +116,7 @@ class Follower:
     the image. A person may move it by itself, which `update` takes note of.
     """
 
-    def __init__(self, layer: napari.layers.Layer, image: napari.layers.Image) -> None:
+    def __init__(self, layer: Layer, image: Image) -> None:
         self._layer, self._image = layer, image
         self._working = False
         self.update()
@@ -173,7 +170,7 @@ class Follower:
             layer.affine = target @ np.linalg.inv(physical)
 
 
-def _world_matrix(layer: napari.layers.Layer) -> FloatArray:
+def _world_matrix(layer: Layer) -> FloatArray:
     """Return the matrix from data to world, shape (ndim + 1, ndim + 1)."""
     steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
     world = np.array([layer.data_to_world(step) for step in steps], float)
@@ -189,15 +186,13 @@ def _homogeneous(linear: FloatArray, origin: FloatArray) -> FloatArray:
 # planes of an image
 
 
-def full_shape(image: napari.layers.Image) -> tuple[int, ...]:
+def full_shape(image: Image) -> tuple[int, ...]:
     """Return the number of pixels along each axis at full resolution, colours left out."""
     shape = image.data[0].shape if image.multiscale else image.data.shape
     return tuple(int(length) for length in shape[: image.ndim])
 
 
-def world_to_image(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image, position: Sequence[float]
-) -> FloatArray:
+def world_to_image(viewer: ViewerModel, image: Image, position: Sequence[float]) -> FloatArray:
     """Return the pixel of an image, along all its axes, at a position in the viewer's world."""
     lead = viewer.dims.ndim - image.ndim
     point = np.asarray(position, float)[lead:]
@@ -206,7 +201,7 @@ def world_to_image(
     return np.asarray(image.world_to_data(point), float)
 
 
-def displayed_plane(viewer: napari.components.ViewerModel, image: napari.layers.Image) -> Plane:
+def displayed_plane(viewer: ViewerModel, image: Image) -> Plane:
     """Return the plane of the image that the viewer shows.
 
     Raises `RegionError` in the 3-D display, and where the image does not fill both displayed axes.

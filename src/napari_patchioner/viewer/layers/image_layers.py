@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
+from napari.layers import Image, Layer, Points, Shapes
 
 from napari_patchioner.annotations import content_hash
 
@@ -15,7 +16,7 @@ from .geometry import full_shape, placement
 from .table import BLANK, add_columns, empty_columns, reset_defaults
 
 if TYPE_CHECKING:
-    import napari
+    from napari.components import ViewerModel
 
 LayerKey = Literal["regions", "traces"]
 KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
@@ -28,15 +29,10 @@ _OURS = "napari-patchioner"
 class _Owner:
     """Which image a layer lies on, and how to know it again once it was deleted.
 
-    Attributes
-    ----------
-    path : str
-        The file of the image; empty where it is none.
-    content : str
-        Hash of the pixels of a deleted image that was no file.
+    By its file, or where it is none, by the hash of its pixels.
     """
 
-    image: ReferenceType[napari.layers.Image]
+    image: ReferenceType[Image]
     key: str
     path: str
     content: str = ""
@@ -50,14 +46,12 @@ _HAD: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 _COPIES: WeakSet[Any] = WeakSet()
 
 
-def layer_name(key: str, image: napari.layers.Image) -> str:
+def layer_name(key: str, image: Image) -> str:
     """Return what the layer of an image is called."""
     return f"{key} [{image.name}]"
 
 
-def ensure_layer(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image, key: LayerKey
-) -> napari.layers.Shapes:
+def ensure_layer(viewer: ViewerModel, image: Image, key: LayerKey) -> Shapes:
     """Return the image's layer for regions or traces, made where there is none.
 
     A Shapes layer of the right name and number of axes is taken over with the captions in its
@@ -79,16 +73,12 @@ def ensure_layer(
     return layer
 
 
-def find_layer(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image, key: LayerKey
-) -> napari.layers.Shapes | None:
+def find_layer(viewer: ViewerModel, image: Image, key: LayerKey) -> Shapes | None:
     """Return the image's layer for regions or traces, if there is one.
 
     That of an image that was deleted is taken only by the same image, opened again. A name alone
     is enough only for an image that has had no such layer, as with saved work.
     """
-    from napari.layers import Shapes
-
     named = None
     for layer in viewer.layers:
         if isinstance(layer, Shapes) and layer.ndim == image.ndim:
@@ -100,10 +90,8 @@ def find_layer(
     return named
 
 
-def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shapes:
+def _new_layer(image: Image, key: LayerKey) -> Shapes:
     """Return an empty layer that lies exactly on the image."""
-    from napari.layers import Shapes
-
     colour, width = line_colour(image, key), edge_width(image)
     layer = Shapes(
         ndim=image.ndim,
@@ -123,14 +111,10 @@ def _new_layer(image: napari.layers.Image, key: LayerKey) -> napari.layers.Shape
     return layer
 
 
-def ensure_points(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image
-) -> napari.layers.Points:
+def ensure_points(viewer: ViewerModel, image: Image) -> Points:
     """Return the image's own layer for points to caption, made where there is none."""
     layer = find_points(viewer, image)
     if layer is None:
-        from napari.layers import Points
-
         colour = line_colour(image, "regions")
         layer = Points(
             ndim=image.ndim,
@@ -151,15 +135,11 @@ def ensure_points(
     return layer
 
 
-def find_points(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image
-) -> napari.layers.Points | None:
+def find_points(viewer: ViewerModel, image: Image) -> Points | None:
     """Return the layer that was made for points on this image, if it is there.
 
     A layer of other people's making never is: it is captioned only when somebody says so.
     """
-    from napari.layers import Points
-
     name = layer_name(POINTS, image)
     for layer in viewer.layers:
         if isinstance(layer, Points) and layer.ndim == image.ndim and layer in _OWNERS:
@@ -172,7 +152,7 @@ def find_points(
 # whose a layer is
 
 
-def mark(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> None:
+def mark(layer: Layer, image: Image, key: str) -> None:
     """Note on a layer which image it belongs to; a renamed layer stays with its image."""
     name = layer_name(key, image)
     if layer.name == layer.metadata.get(_OURS):
@@ -181,29 +161,27 @@ def mark(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> No
     _own(layer, image, key)
 
 
-def release(layer: napari.layers.Layer, image: napari.layers.Image) -> None:
+def release(layer: Layer, image: Image) -> None:
     """Note which image a layer lay on, so that only the same one takes the layer over again."""
     owner = _OWNERS.get(layer)
     if owner is not None and not owner.path:
         _OWNERS[layer] = _Owner(owner.image, owner.key, "", _content(image))
 
 
-def is_ours(viewer: napari.components.ViewerModel, layer: napari.layers.Layer) -> bool:
+def is_ours(viewer: ViewerModel, layer: Layer) -> bool:
     """Whether a layer was made for what is drawn on an image that is in the viewer."""
     owner = _OWNERS.get(layer)
     image = owner.image() if owner is not None else None
     return image is not None and image in viewer.layers
 
 
-def belongs(
-    viewer: napari.components.ViewerModel, layer: object, image: napari.layers.Image
-) -> bool:
+def belongs(viewer: ViewerModel, layer: object, image: Image) -> bool:
     """Whether a layer is an image or lies on it, if only by its name as in saved work."""
     own = [image, *(find_layer(viewer, image, key) for key in KEYS), find_points(viewer, image)]
     return layer is not None and any(layer is candidate for candidate in own)
 
 
-def disown(layer: napari.layers.Layer) -> None:
+def disown(layer: Layer) -> None:
     """Make a copy of one of our layers a layer of its own, whose captions are drawn the same."""
     layer.metadata.pop(_OURS, None)
     _COPIES.add(layer)
@@ -212,7 +190,7 @@ def disown(layer: napari.layers.Layer) -> None:
     layer.text.translation = translation
 
 
-def is_copy(layer: object, ours: napari.layers.Layer) -> bool:
+def is_copy(layer: object, ours: Layer) -> bool:
     """Whether a layer has been duplicated from one of ours, mark and all."""
     return (
         isinstance(layer, type(ours))
@@ -221,21 +199,21 @@ def is_copy(layer: object, ours: napari.layers.Layer) -> bool:
     )
 
 
-def _own(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> None:
+def _own(layer: Layer, image: Image, key: str) -> None:
     _OWNERS[layer] = _Owner(ref(image), key, str(image.source.path or ""))
     _HAD.setdefault(image, set()).add(key)
 
 
-def _is_owned(layer: napari.layers.Layer, image: napari.layers.Image, key: str) -> bool:
+def _is_owned(layer: Layer, image: Image, key: str) -> bool:
     """Whether a layer is known to lie on this very image."""
     owner = _OWNERS.get(layer)
     return owner is not None and owner.key == key and owner.image() is image
 
 
 def _is_free(
-    viewer: napari.components.ViewerModel,
-    layer: napari.layers.Layer,
-    image: napari.layers.Image,
+    viewer: ViewerModel,
+    layer: Layer,
+    image: Image,
     key: str,
 ) -> bool:
     """Whether a layer of the right name lies on no other image."""
@@ -251,7 +229,7 @@ def _is_free(
     return owner.content != "" and owner.content == _content(image)
 
 
-def _content(image: napari.layers.Image) -> str:
+def _content(image: Image) -> str:
     """Return the hash of pixels in memory; nothing where they would have to be fetched."""
     data = image.data[0] if image.multiscale else image.data
     return content_hash(data) if isinstance(data, np.ndarray) else ""
@@ -260,22 +238,20 @@ def _content(image: napari.layers.Image) -> str:
 # how a layer lies and looks on its image
 
 
-def raise_above(
-    viewer: napari.components.ViewerModel, layer: napari.layers.Layer, image: napari.layers.Image
-) -> None:
+def raise_above(viewer: ViewerModel, layer: Layer, image: Image) -> None:
     """Bring a layer above an image that was opened after it, which would hide it."""
     index, over = viewer.layers.index(layer), viewer.layers.index(image)
     if index < over:
         viewer.layers.move(index, over + 1)
 
 
-def protect(layer: napari.layers.Layer, on: bool) -> None:
+def protect(layer: Layer, on: bool) -> None:
     """Guard a layer against deletion by a slip of the hand, where napari can."""
     if hasattr(layer, "locked"):
         layer.locked = on
 
 
-def line_colour(image: napari.layers.Image, key: LayerKey) -> str:
+def line_colour(image: Image, key: LayerKey) -> str:
     """Return a colour that shows on an image of this brightness."""
     small = image.thumbnail / 255
     # napari pads the thumbnail of an oblong image with black.
@@ -286,6 +262,6 @@ def line_colour(image: napari.layers.Image, key: LayerKey) -> str:
     return (ON_BRIGHT if brightness > BRIGHT else ON_DARK)[key]
 
 
-def edge_width(image: napari.layers.Image) -> float:
+def edge_width(image: Image) -> float:
     """Return a line width, in image pixels, that shows on large images and small ones."""
     return max(round(max(full_shape(image)[-2:]) / 300, 1), 0.2)

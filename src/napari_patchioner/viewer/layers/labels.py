@@ -23,8 +23,9 @@ from .table import COLUMNS, read_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping
 
-    import napari
     import numpy.typing as npt
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
 
     from napari_patchioner.viewer.reading.worker import Progress
     from napari_patchioner.viewer.session.session import Session
@@ -49,32 +50,18 @@ INDEX, PLANE = "index", "plane"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LabelPlane:
-    """Where the labels of one plane are, and where they lie on the image.
+    """Where the labels of one plane are, and where they lie on the image."""
 
-    Attributes
-    ----------
-    data : array_like of int
-        All labels, lazy or not.
-    index : tuple of int or slice
-        What to take of them.
-    turned : bool
-        Whether the rows of the plane are a later axis than its columns.
-    plane : Plane
-        The plane of the image.
-    ndim : int
-        Number of axes of the image.
-    shape : tuple of int
-        ``(height, width)`` of the plane of the image.
-    matrix, origin : ndarray of float, shapes (2, 2) and (2,)
-        ``image = labels @ matrix + origin`` in ``(row, column)`` pixels.
-    """
-
+    # All labels, lazy or not, and what to take of them
     data: Any
     index: tuple[Any, ...]
+    # Whether the rows of the plane are a later axis than its columns
     turned: bool
     plane: Plane
+    # Number of axes of the image, (height, width) of its plane
     ndim: int
     shape: tuple[int, int]
+    # Shapes (2, 2) and (2,): image = labels @ matrix + origin, in (row, column) pixels
     matrix: FloatArray
     origin: FloatArray
 
@@ -170,7 +157,7 @@ def table_key(plane: Plane, value: int) -> TableKey:
     return " ".join(map(str, plane.index)), value
 
 
-def _read_table(layer: napari.layers.Labels) -> dict[TableKey, Row]:
+def _read_table(layer: Labels) -> dict[TableKey, Row]:
     """Return the rows of the table by plane and label; those that name no label are left out."""
     rows = {}
     for row in read_rows(layer):
@@ -183,9 +170,7 @@ def _read_table(layer: napari.layers.Labels) -> dict[TableKey, Row]:
     return rows
 
 
-def _write_table(
-    layer: napari.layers.Labels, rows: Mapping[PlacedLabel, Row], planes: Collection[Plane]
-) -> None:
+def _write_table(layer: Labels, rows: Mapping[PlacedLabel, Row], planes: Collection[Plane]) -> None:
     """Replace our columns; rows of planes not seen yet and other people's columns are kept.
 
     On `planes` labels have been searched for: other rows of theirs are of labels that are gone,
@@ -211,7 +196,7 @@ def _write_table(
     layer.features = table
 
 
-class LabelsBinding(QObject):
+class LabelsBinding(QObject):  # type: ignore[misc]
     """Keeps a labels layer in step with the session, both ways.
 
     Labels are read in a worker, plane by plane as planes are displayed, and again after painting;
@@ -222,12 +207,12 @@ class LabelsBinding(QObject):
 
     def __init__(
         self,
-        layer: napari.layers.Labels,
-        image: napari.layers.Image,
+        layer: Labels,
+        image: Image,
         key: str,
         session: Session,
         changed: Callable[[], None],
-        viewer: napari.components.ViewerModel,
+        viewer: ViewerModel,
     ) -> None:
         super().__init__()
         self.layer, self.image, self.key = layer, image, key

@@ -22,8 +22,8 @@ from .geometry import record_plane, record_region
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import napari
     import numpy.typing as npt
+    from napari.layers import Image
 
     from napari_patchioner.grids import FeatureGrid, GridTransform
     from napari_patchioner.regions import Region
@@ -38,20 +38,11 @@ NAME = "napari-patchioner"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sheet:
-    """What is drawn over one plane.
-
-    Attributes
-    ----------
-    transform : GridTransform
-        Where the patches lie.
-    lines : bool
-        Whether the borders of the patches are drawn.
-    heat : ndarray of float, shape (rows, columns), optional
-        How much each patch counts; nothing is drawn where it is zero.
-    """
+    """What is drawn over one plane: the borders of patches, and how much each patch counts."""
 
     transform: GridTransform
     lines: bool = False
+    # Shape (rows, columns); nothing is drawn where it is zero
     heat: FloatArray | None = None
 
     def borders(self) -> FloatArray:
@@ -78,7 +69,7 @@ class PatchOverlay(SceneOverlay):  # type: ignore[misc]
     blending: Blending = Blending.TRANSLUCENT_NO_DEPTH
 
 
-def attach(image: napari.layers.Image) -> PatchOverlay:
+def attach(image: Image) -> PatchOverlay:
     """Return the overlay of an image, made on first use."""
     if NAME not in image._overlays:
         from .rendering import register
@@ -89,7 +80,7 @@ def attach(image: napari.layers.Image) -> PatchOverlay:
     return overlay
 
 
-def detach(image: napari.layers.Image) -> None:
+def detach(image: Image) -> None:
     """Take the overlay off an image."""
     image._overlays.pop(NAME, None)
 
@@ -97,19 +88,13 @@ def detach(image: napari.layers.Image) -> None:
 class Overlays:
     """Decides what is drawn over an image, and keeps it up to date.
 
-    Attributes
-    ----------
-    lines : bool
-        Whether the patch grid is wanted.
-    patches : bool
-        Whether the patches of what is selected, or else under the cursor, are wanted.
-    inspected : Region, optional
-        What lies under the cursor.
+    `lines` says whether the patch grid is wanted, `patches` whether the patches of what is selected
+    are, or else of what lies under the cursor: `inspected`.
     """
 
     def __init__(
         self,
-        image: napari.layers.Image,
+        image: Image,
         reader: Reader,
         session: Session,
         current: Callable[[], Record | None],

@@ -14,8 +14,9 @@ from vispy.color import get_colormap
 from vispy.scene.visuals import Compound, Line, Mesh
 
 if TYPE_CHECKING:
-    import napari
     import numpy.typing as npt
+    from napari.layers import Layer
+    from napari.viewer import Viewer
 
     from .overlays import Sheet
 
@@ -118,7 +119,7 @@ class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
         return flipped
 
 
-def add_halo(viewer: napari.Viewer, layer: napari.layers.Layer) -> bool:
+def add_halo(viewer: Viewer, layer: Layer) -> bool:
     """Draw a dark rim around bright captions of a layer and a bright one around dark captions.
 
     napari has no setting for it; where its own shader has changed nothing is done. Returns whether
@@ -150,7 +151,7 @@ def add_halo(viewer: napari.Viewer, layer: napari.layers.Layer) -> bool:
     return True
 
 
-def delete_in_own_context(viewer: napari.viewer.Viewer) -> None:
+def delete_in_own_context(viewer: Viewer) -> None:
     """Have the canvas of a viewer made current before layers go; once is enough, more do no harm.
 
     What a removed layer was drawn with must be deleted where it was made. On the removal of layers

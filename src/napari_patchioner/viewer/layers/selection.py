@@ -13,7 +13,8 @@ from .shapes import is_dragging
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    import napari
+    from napari.components import ViewerModel
+    from napari.layers import Layer, Shapes
     from napari.utils.events import Event
 
     from .binding import LayerBinding
@@ -24,15 +25,12 @@ class SharedSelection:
 
     Holding Shift adds to the selection, as napari has it within one layer.
 
-    Attributes
-    ----------
-    pressed : callable
-        Called at every click on a shape that is to be the only one selected.
+    `pressed` is called at every click on a shape that is to be the only one selected.
     """
 
     def __init__(
         self,
-        viewer: napari.components.ViewerModel,
+        viewer: ViewerModel,
         bindings: Callable[[], Iterable[LayerBinding]],
         changed: Callable[[], None],
         shift: Callable[[], bool],
@@ -43,9 +41,9 @@ class SharedSelection:
         self._shift = shift
         self.pressed: Callable[[], None] = changed
         self._working = False
-        self._slots: dict[napari.layers.Shapes, Callable[..., None]] = {}
+        self._slots: dict[Shapes, Callable[..., None]] = {}
 
-    def attach(self, layer: napari.layers.Shapes) -> None:
+    def attach(self, layer: Shapes) -> None:
         """Follow a layer."""
         if layer in self._slots:
             return
@@ -57,7 +55,7 @@ class SharedSelection:
         self._slots[layer] = items_changed
         layer.selected_data.events.items_changed.connect(items_changed)
 
-    def detach(self, layer: napari.layers.Shapes) -> None:
+    def detach(self, layer: Shapes) -> None:
         """Stop following a layer."""
         if self._on_press in layer.mouse_drag_callbacks:
             layer.mouse_drag_callbacks.remove(self._on_press)
@@ -65,8 +63,8 @@ class SharedSelection:
 
     def select(
         self,
-        chosen: Mapping[napari.layers.Shapes, set[int]],
-        elsewhere: napari.layers.Layer | None = None,
+        chosen: Mapping[Shapes, set[int]],
+        elsewhere: Layer | None = None,
     ) -> None:
         """Select these shapes of each layer, and make one that has some the active layer.
 
@@ -110,7 +108,7 @@ class SharedSelection:
             self._working = False
         self._changed()
 
-    def _on_press(self, layer: napari.layers.Shapes, event: Event) -> Iterator[None]:
+    def _on_press(self, layer: Shapes, event: Event) -> Iterator[None]:
         """Select what is clicked and nothing else, on whichever layer it lies."""
         if layer.mode not in ("select", "direct"):
             return
@@ -134,7 +132,7 @@ class SharedSelection:
         if several and layer.mode == "select" and not (moved or is_dragging(layer)):
             layer.selected_data = {clicked}
 
-    def _turn_to_other(self, layer: napari.layers.Shapes, event: Event, adds: bool) -> None:
+    def _turn_to_other(self, layer: Shapes, event: Event, adds: bool) -> None:
         """Turn to the other layer where the click meets a shape only on it, or select nothing."""
         for binding in self._bindings() if layer.mode == "select" else ():
             other = binding.layer
@@ -151,7 +149,7 @@ class SharedSelection:
                 self._clear_others(layer)
                 self.pressed()
 
-    def _on_items(self, layer: napari.layers.Shapes, added: Collection[int]) -> None:
+    def _on_items(self, layer: Shapes, added: Collection[int]) -> None:
         """Drop the selection on the other layer unless Shift is held."""
         if self._working:
             return
@@ -163,7 +161,7 @@ class SharedSelection:
             self._working = False
         self._changed()
 
-    def _clear_others(self, layer: napari.layers.Shapes) -> None:
+    def _clear_others(self, layer: Shapes) -> None:
         for binding in self._bindings():
             if binding.layer is not layer and binding.layer.selected_data:
                 binding.layer.selected_data = set()

@@ -17,8 +17,8 @@ from .table import named_columns, rows_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import napari
     import numpy.typing as npt
+    from napari.layers import Image, Shapes
 
     from napari_patchioner.viewer.session.record import Row
 
@@ -26,21 +26,7 @@ if TYPE_CHECKING:
 # reading
 
 
-def read_shapes(layer: napari.layers.Shapes, image: napari.layers.Image) -> list[Seen]:
-    """Return all shapes of a layer as they lie on the image."""
-    to_image = alignment(layer, image)
-    appearances = _appearances(layer, range(layer.nshapes))
-    return [
-        Seen(kind, to_image(vertices), drawn=np.array(vertices), appearance=appearance)
-        for kind, vertices, appearance in zip(
-            layer.shape_type, layer.data, appearances, strict=True
-        )
-    ]
-
-
-def _appearances(
-    layer: napari.layers.Shapes, indices: Sequence[int]
-) -> Sequence[Appearance | None]:
+def _appearances(layer: Shapes, indices: Sequence[int]) -> Sequence[Appearance | None]:
     """Return how the shapes of these numbers are drawn, as far as napari knows."""
     width, edge, face, z = layer.edge_width, layer.edge_color, layer.face_color, layer.z_index
     if min(map(len, (width, edge, face, z))) < layer.nshapes:
@@ -58,7 +44,7 @@ class LayerReader:
     place.
     """
 
-    def __init__(self, layer: napari.layers.Shapes, image: napari.layers.Image) -> None:
+    def __init__(self, layer: Shapes, image: Image) -> None:
         self._layer = layer
         self._image = image
         self._seen: list[Seen] = []
@@ -149,7 +135,7 @@ class LayerReader:
         return same
 
 
-def _style(layer: napari.layers.Shapes) -> npt.NDArray[np.float64]:
+def _style(layer: Shapes) -> npt.NDArray[np.float64]:
     """Return how each shape is drawn, shape (n, 10); of no width where napari does not know."""
     parts = [layer.edge_width, layer.z_index, *np.transpose(layer.edge_color)]
     parts += [*np.transpose(layer.face_color)]
@@ -169,9 +155,7 @@ def _surely_same(new: Any, old: Any) -> bool:
 # writing
 
 
-def write_shapes(
-    layer: napari.layers.Shapes, current: Sequence[str], wanted: Mapping[str, Seen]
-) -> bool:
+def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen]) -> bool:
     """Make the shapes of a layer, given by uid, those that are wanted; whether any had to change.
 
     Shapes that stay keep their appearance of now; those that come back look as they did. The rows
@@ -201,9 +185,7 @@ def write_shapes(
 
 
 @contextmanager
-def same_selection(
-    layer: napari.layers.Shapes, before: Sequence[str], after: Sequence[str]
-) -> Iterator[None]:
+def same_selection(layer: Shapes, before: Sequence[str], after: Sequence[str]) -> Iterator[None]:
     """Select the same shapes, given by uid, after they were written, as far as they are left.
 
     Without shapes to select meanwhile, napari draws no box around what is gone.
@@ -215,7 +197,7 @@ def same_selection(
 
 
 def _append(
-    layer: napari.layers.Shapes,
+    layer: Shapes,
     shapes: Mapping[str, Seen],
     appearances: Mapping[str, Appearance | None],
 ) -> list[str]:
@@ -231,9 +213,7 @@ def _append(
     return [uid for uids in alone for uid in uids]
 
 
-def _add(
-    layer: napari.layers.Shapes, shapes: Sequence[Seen], appearances: Sequence[Appearance | None]
-) -> None:
+def _add(layer: Shapes, shapes: Sequence[Seen], appearances: Sequence[Appearance | None]) -> None:
     """Add shapes; colours that follow the table are left to napari."""
     style: dict[str, Any] = {}
     known = [appearance for appearance in appearances if appearance is not None]
@@ -248,7 +228,7 @@ def _add(
     layer.add([(shape.outline, shape.shape_type) for shape in shapes], **style)
 
 
-def _arrange(layer: napari.layers.Shapes, current: Sequence[str], wanted: Sequence[str]) -> bool:
+def _arrange(layer: Shapes, current: Sequence[str], wanted: Sequence[str]) -> bool:
     """Bring shapes into another order; they keep their triangles, which are dear to compute."""
     indices = {uid: index for index, uid in enumerate(current)}
     order = [indices[uid] for uid in wanted if uid in indices]
@@ -264,7 +244,7 @@ def _arrange(layer: napari.layers.Shapes, current: Sequence[str], wanted: Sequen
 
 
 def _write_anew(
-    layer: napari.layers.Shapes,
+    layer: Shapes,
     current: Sequence[str],
     wanted: Mapping[str, Seen],
     changed: Sequence[str],
@@ -282,7 +262,7 @@ def _write_anew(
     return stay < max(len(current), len(wanted))
 
 
-def _can_arrange(layer: napari.layers.Shapes) -> bool:
+def _can_arrange(layer: Shapes) -> bool:
     """Whether shapes can be changed where they are, for which napari 0.9 has no public method."""
     view = getattr(layer, "_data_view", None)
     methods = ("shapes", "edit", "remove_all", "add", "_update_z_order")
@@ -296,7 +276,7 @@ def _is_drawn(shape: Seen, kind: str, vertices: Any) -> bool:
 # what napari 0.9 does not offer, or leaves behind
 
 
-def is_drawing(layer: napari.layers.Shapes) -> bool:
+def is_drawing(layer: Shapes) -> bool:
     """Whether a shape is being drawn and not finished, so that the last one is only half there.
 
     napari has no public name for it (napari PR 9275); without it nothing is lost but time.
@@ -304,19 +284,19 @@ def is_drawing(layer: napari.layers.Shapes) -> bool:
     return bool(getattr(layer, "_is_creating", False))
 
 
-def finish_drawing(layer: napari.layers.Shapes) -> None:
+def finish_drawing(layer: Shapes) -> None:
     """End a drawing the way Escape does: what has corners enough stays, the rest goes."""
     finish = getattr(layer, "_finish_drawing", None)
     if is_drawing(layer) and finish is not None:
         finish()
 
 
-def is_dragging(layer: napari.layers.Shapes) -> bool:
+def is_dragging(layer: Shapes) -> bool:
     """Whether a shape or vertex is being moved."""
     return bool(getattr(layer, "_is_moving", False))
 
 
-def trim_colours(layer: napari.layers.Shapes) -> None:
+def trim_colours(layer: Shapes) -> None:
     """Drop the colours of shapes that are gone, which napari 0.9 keeps like the rows.
 
     Left in place, they turn all shapes white at the next ``layer.data = ...``. No public setter
@@ -329,7 +309,7 @@ def trim_colours(layer: napari.layers.Shapes) -> None:
             setattr(view, name, colours[: layer.nshapes])
 
 
-def trim_vertices(layer: napari.layers.Shapes) -> None:
+def trim_vertices(layer: Shapes) -> None:
     """Drop the spare vertices of shapes that have lost some, as all drawn by clicks have.
 
     napari keeps copies of the first vertex in their place, finds them when that vertex is
@@ -350,7 +330,7 @@ def trim_vertices(layer: napari.layers.Shapes) -> None:
 
 
 @contextmanager
-def flat(layer: napari.layers.Shapes) -> Iterator[None]:
+def flat(layer: Shapes) -> Iterator[None]:
     """Let shapes with two axes be added while the viewer displays three.
 
     napari makes the new ones for three axes, cannot put lines and paths of them beside those it

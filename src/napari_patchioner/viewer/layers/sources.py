@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
+from napari.layers import Image, Labels, Layer, Points, Shapes
 from qtpy.QtCore import QObject
 
-from napari_patchioner.annotations import read_annotations
+from napari_patchioner.annotations import new_uid, read_annotations
 from napari_patchioner.errors import FormatError, RegionError
 from napari_patchioner.viewer.export.to_layers import features
 from napari_patchioner.viewer.preferences import NAME
-from napari_patchioner.viewer.session.identity import new_uid
 
 from .image_layers import POINTS, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    import napari
+    from napari.viewer import Viewer
 
     from napari_patchioner.viewer.reading.worker import Progress
     from napari_patchioner.viewer.session.session import Session
@@ -31,62 +31,41 @@ _FOLLOWED: WeakKeyDictionary[Any, ReferenceType[Sources]] = WeakKeyDictionary()
 _BROUGHT = "napari-patchioner captions"
 
 
-class Source(Protocol):
+class _Source(Protocol):
     """One followed layer: brings what lies on it into the session, and shows the captions on it."""
 
     layer: Any
     key: str
 
     @property
-    def progress(self) -> Progress | None:
-        """How far a long reading of the layer is, if one is going on."""
-
+    def progress(self) -> Progress | None: ...
     @property
-    def dragging(self) -> bool:
-        """Whether something on the layer is on the move."""
-
-    def sync(self) -> None:
-        """Bring what is on the layer into the session."""
-
-    def show(self) -> None:
-        """Write the session's captions into the layer's table."""
-
-    def selected(self) -> list[str]:
-        """Return the uids of what is selected on the layer."""
-
-    def select(self, uids: Collection[str]) -> bool:
-        """Select those of these that are on the layer, as far as napari can; whether any is."""
-
-    def close(self) -> None:
-        """Stop following; the captions stay in the table."""
+    def dragging(self) -> bool: ...
+    def sync(self) -> None: ...
+    def show(self) -> None: ...
+    def selected(self) -> list[str]: ...
+    def select(self, uids: Collection[str]) -> bool: ...
+    def close(self) -> None: ...
 
 
-class Sources(QObject):
-    """The followed layers of one image.
-
-    Attributes
-    ----------
-    following : dict
-        Sources by layer.
-    """
+class Sources(QObject):  # type: ignore[misc]
+    """The followed layers of one image; `following` holds them by layer."""
 
     def __init__(
         self,
-        viewer: napari.Viewer,
-        image: napari.layers.Image,
+        viewer: Viewer,
+        image: Image,
         session: Session,
         changed: Callable[[], None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.following: dict[Any, Source] = {}
+        self.following: dict[Any, _Source] = {}
         self._viewer, self._image = viewer, image
         self._session, self._changed = session, changed
 
-    def offers(self) -> list[napari.layers.Layer]:
+    def offers(self) -> list[Layer]:
         """Return the layers that could be followed: other people's, with the image's axes."""
-        from napari.layers import Labels, Points, Shapes
-
         return [
             layer
             for layer in self._viewer.layers
@@ -102,10 +81,8 @@ class Sources(QObject):
         sources: Any = self.following.values()
         return next((source for source in sources if source.key == POINTS), None)
 
-    def follow(self, layer: napari.layers.Layer, *, own: bool = False, key: str = "") -> Source:
+    def follow(self, layer: Layer, *, own: bool = False, key: str = "") -> _Source:
         """Caption what lies on a layer, and what will."""
-        from napari.layers import Labels, Points, Shapes
-
         from .binding import LayerBinding, PointsBinding
         from .labels import LabelsBinding
 
@@ -130,25 +107,26 @@ class Sources(QObject):
                 self._rename_namesakes(layer)
         key = POINTS if own else key or self._key(layer)
         parts = (layer, self._image, key, self._session, self._changed)
-        source: Source
+        source: _Source
         if isinstance(layer, Labels):
             source = LabelsBinding(*parts, self._viewer)
+        elif isinstance(layer, Points):
+            revive = not len(layer.data) and bool(self._session.uids(key))
+            source = PointsBinding(*parts, revive=revive)
         else:
-            source = (PointsBinding if isinstance(layer, Points) else LayerBinding)(*parts)
+            source = LayerBinding(*parts)
         self.following[layer] = source
         _FOLLOWED[layer] = ref(self)
         self._changed()
         return source
 
-    def refill(
-        self, layer: napari.layers.Points, fill: Callable[[napari.layers.Layer], None]
-    ) -> None:
+    def refill(self, layer: Points, fill: Callable[[Layer], None]) -> None:
         """Fill the image's own points layer while nobody follows it, then follow it again."""
         self.following.pop(layer).close()
         fill(layer)
         self.follow(layer, own=True)
 
-    def leave(self, layer: napari.layers.Layer, *, deleted: bool = False) -> None:
+    def leave(self, layer: Layer, *, deleted: bool = False) -> None:
         """Stop following a layer; its captions stay in its table, but not in the session.
 
         That a layer was deleted is a step, which can be undone.
@@ -168,12 +146,12 @@ class Sources(QObject):
         source = self.following.get(self._viewer.layers.selection.active)
         return source.selected() if source is not None else []
 
-    def select(self, uids: Collection[str]) -> napari.layers.Layer | None:
+    def select(self, uids: Collection[str]) -> Layer | None:
         """Select regions on all layers; return a layer that has any."""
         layers = [source.layer for source in self if source.select(uids)]
         return layers[0] if layers else None
 
-    def __iter__(self) -> Iterator[Source]:
+    def __iter__(self) -> Iterator[_Source]:
         """Go through the followed layers."""
         return iter(list(self.following.values()))
 
@@ -201,12 +179,12 @@ class Sources(QObject):
             _FOLLOWED.pop(source.layer, None)
         self.following.clear()
 
-    def _is_others(self, layer: napari.layers.Layer) -> bool:
+    def _is_others(self, layer: Layer) -> bool:
         """Whether a layer is followed for another image."""
         follower = _FOLLOWED.get(layer)
         return follower is not None and follower() not in (None, self)
 
-    def _rename_namesakes(self, layer: napari.layers.Layer) -> None:
+    def _rename_namesakes(self, layer: Layer) -> None:
         """Give regions that are called as others another name; the session takes them for pastes.
 
         A paste brings no caption along, but what lies on another layer has its own.
@@ -221,14 +199,14 @@ class Sources(QObject):
                 uid=[new_uid() if known else uid for uid, known in pairs]
             )
 
-    def _key(self, layer: napari.layers.Layer) -> str:
+    def _key(self, layer: Layer) -> str:
         """Return a name that no other followed layer has."""
         taken = {source.key for source in self.following.values()}
         names = (f"{layer_key(layer)}{'*' * n}" for n in range(len(taken) + 1))
         return next(name for name in names if name not in taken)
 
 
-def layer_key(layer: napari.layers.Layer) -> str:
+def layer_key(layer: Layer) -> str:
     """Return what a followed layer is called in the session, if no other one has its name.
 
     What was opened from a file of captions says so: it comes back without the file, too.
@@ -237,12 +215,12 @@ def layer_key(layer: napari.layers.Layer) -> str:
     return f"{OPENED if is_opened(layer) and kind != 'labels' else kind}:{layer.name}"
 
 
-def is_opened(layer: napari.layers.Layer) -> bool:
+def is_opened(layer: Layer) -> bool:
     """Whether a layer was opened from a file of regions and captions."""
     return bool(layer.source.reader_plugin == NAME or layer.metadata.get(_BROUGHT))
 
 
-def bring_captions(layer: napari.layers.Layer) -> bool:
+def bring_captions(layer: Layer) -> bool:
     """Take the captions along that napari's own reader leaves in a table of shapes; whether any."""
     path = str(layer.source.path or "")
     if not hasattr(layer, "shape_type") or not path.lower().endswith(".csv"):

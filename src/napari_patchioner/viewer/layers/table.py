@@ -12,8 +12,8 @@ from napari_patchioner.viewer.session.record import NO_SCORE, Row
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import napari
     import numpy.typing as npt
+    from napari.layers import Layer
 
 # What each column holds, and what it says where there is nothing to say.
 BLANK = {
@@ -33,7 +33,7 @@ def empty_columns(length: int = 0) -> dict[str, npt.NDArray[Any]]:
     return {name: _column(name, [BLANK[name]] * length) for name in COLUMNS}
 
 
-def add_columns(layer: napari.layers.Layer, length: int) -> None:
+def add_columns(layer: Layer, length: int) -> None:
     """Give a table of so many rows the columns of ours that it lacks."""
     blank = empty_columns(length)
     missing = {name: blank[name] for name in COLUMNS if name not in layer.features}
@@ -41,12 +41,12 @@ def add_columns(layer: napari.layers.Layer, length: int) -> None:
         layer.features = layer.features.assign(**missing)
 
 
-def has_columns(layer: napari.layers.Layer) -> bool:
+def has_columns(layer: Layer) -> bool:
     """Whether nobody has taken our columns away."""
     return set(COLUMNS) <= set(layer.features.columns)
 
 
-def keep_theirs(layer: napari.layers.Layer) -> None:
+def keep_theirs(layer: Layer) -> None:
     """Keep columns of other people that are called like ours, under another name.
 
     A table without captions knows nothing of us: its score is another score.
@@ -57,12 +57,12 @@ def keep_theirs(layer: napari.layers.Layer) -> None:
         layer.features = features.rename(columns={name: f"{name} (before)" for name in taken})
 
 
-def read_rows(layer: napari.layers.Layer) -> list[Row]:
+def read_rows(layer: Layer) -> list[Row]:
     """Return the rows of the features table, however many there are."""
     return rows_of(*named_columns(layer), len(layer.features))
 
 
-def named_columns(layer: napari.layers.Layer) -> tuple[list[str], list[list[Any]]]:
+def named_columns(layer: Layer) -> tuple[list[str], list[list[Any]]]:
     """Return the names of the columns of a features table, and their cells."""
     features = layer.features
     names = [str(name) for name in features.columns]
@@ -76,7 +76,7 @@ def rows_of(names: Sequence[str], columns: Sequence[Sequence[Any]], length: int)
     return [_row(dict(zip(names, row, strict=True))) for row in cells]
 
 
-def write_rows(layer: napari.layers.Layer, rows: Sequence[Row]) -> None:
+def write_rows(layer: Layer, rows: Sequence[Row]) -> None:
     """Replace the features table; other people's columns are kept."""
     import pandas as pd
 
@@ -95,7 +95,7 @@ def write_rows(layer: napari.layers.Layer, rows: Sequence[Row]) -> None:
     reset_defaults(layer)
 
 
-def update_rows(layer: napari.layers.Layer, rows: Iterable[Row]) -> bool:
+def update_rows(layer: Layer, rows: Iterable[Row]) -> bool:
     """Write our columns into the rows that carry the same uid; return whether any changed.
 
     Safe in the middle of a drawing, when the table may not be replaced.
@@ -124,7 +124,7 @@ def update_rows(layer: napari.layers.Layer, rows: Iterable[Row]) -> bool:
     return True
 
 
-def reset_defaults(layer: napari.layers.Layer) -> None:
+def reset_defaults(layer: Layer) -> None:
     """Make sure that the next shape drawn starts blank.
 
     napari copies the last row into the defaults whenever the features are set, and the next

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
+from napari.layers import Image, Labels, Points, Shapes
 
 from napari_patchioner.errors import ImageError
 from napari_patchioner.images import (
@@ -27,8 +28,8 @@ from .geometry import lies_on
 if TYPE_CHECKING:
     import os
 
-    import napari
     import numpy.typing as npt
+    from napari.components import ViewerModel
 
 CHECKED = "napari-patchioner: upright"
 """In the metadata of image layers whose orientation has been checked."""
@@ -72,14 +73,12 @@ def _apart(pixels: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> 
     return float(np.nan_to_num(np.abs(pixels - others)).mean())
 
 
-def turn_upright(viewer: napari.components.ViewerModel, image: napari.layers.Image) -> bool:
+def turn_upright(viewer: ViewerModel, image: Image) -> bool:
     """Turn a photograph that lies on its side, and with it what was drawn on it by hand.
 
     Layers read from files are left alone: files speak of the upright image. Returns whether
     anything was turned.
     """
-    from napari.layers import Labels, Points, Shapes
-
     source = image.source.path
     if not source or image.ndim != 2 or image.multiscale or CHECKED in image.metadata:
         return False
@@ -115,10 +114,8 @@ def turn_upright(viewer: napari.components.ViewerModel, image: napari.layers.Ima
     return True
 
 
-def turn_all(viewer: napari.components.ViewerModel | None) -> list[str]:
+def turn_all(viewer: ViewerModel | None) -> list[str]:
     """Turn every photograph that lies on its side; return their names."""
-    from napari.layers import Image
-
     if viewer is None:
         return []
     images = [layer for layer in viewer.layers if type(layer) is Image]

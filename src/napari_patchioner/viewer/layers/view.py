@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 
 from .geometry import own_axes, record_plane
 
 if TYPE_CHECKING:
-    import napari
     import numpy.typing as npt
+    from napari.components import ViewerModel
 
     from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
@@ -30,8 +31,8 @@ _OPAQUE = "opaque"
 
 
 def go_to(
-    viewer: napari.components.ViewerModel,
-    image: napari.layers.Image,
+    viewer: ViewerModel,
+    image: Image,
     record: Record,
     session: Session,
 ) -> None:
@@ -63,8 +64,8 @@ def go_to(
 
 
 def _turn(
-    viewer: napari.components.ViewerModel,
-    image: napari.layers.Image,
+    viewer: ViewerModel,
+    image: Image,
     record: Record,
     session: Session,
 ) -> None:
@@ -82,7 +83,7 @@ def _turn(
     viewer.dims.order = (*others, *wanted)
 
 
-def _centre(viewer: napari.components.ViewerModel, points: FloatArray) -> None:
+def _centre(viewer: ViewerModel, points: FloatArray) -> None:
     """Centre the camera on points of the displayed axes, and zoom where that is needed."""
     low, high = points.min(axis=0), points.max(axis=0)
     camera = viewer.scene.camera
@@ -99,14 +100,12 @@ def _centre(viewer: napari.components.ViewerModel, points: FloatArray) -> None:
 # which image is seen
 
 
-def is_shown(image: napari.layers.Image) -> bool:
+def is_shown(image: Image) -> bool:
     """Whether an image is to be seen where nothing covers it."""
     return bool(image.visible and (image.opacity > 0 or image.blending == _OPAQUE))
 
 
-def covering(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image
-) -> list[napari.layers.Image]:
+def covering(viewer: ViewerModel, image: Image) -> list[Image]:
     """Return the images that together hide at least half of an image, the uppermost first.
 
     None in the 3-D display and in the grid, where layers lie beside each other.
@@ -123,9 +122,7 @@ def covering(
     return over[::-1] if hidden >= _shared(area, area) / 2 else []
 
 
-def uppermost(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image
-) -> napari.layers.Image | None:
+def uppermost(viewer: ViewerModel, image: Image) -> Image | None:
     """Return the image that is seen in the place of one that is not."""
     over = covering(viewer, image)
     area = _area(viewer, image)
@@ -140,9 +137,7 @@ def uppermost(
     return None
 
 
-def image_at(
-    viewer: napari.components.ViewerModel, position: npt.ArrayLike
-) -> napari.layers.Image | None:
+def image_at(viewer: ViewerModel, position: npt.ArrayLike) -> Image | None:
     """Return the image that is seen at a world position; None where that is not one alone.
 
     Of the axes of the viewer, the position has the last ones.
@@ -162,9 +157,7 @@ def image_at(
     return None
 
 
-def _images(viewer: napari.components.ViewerModel) -> list[Any]:
-    from napari.layers import Image
-
+def _images(viewer: ViewerModel) -> list[Any]:
     return [layer for layer in viewer.layers if type(layer) is Image]
 
 
@@ -194,7 +187,7 @@ def _is_see_through(layer: Any) -> bool:
     return bool((alpha < full).mean() > _FAINT / 10)
 
 
-def _area(viewer: napari.components.ViewerModel, layer: Any) -> Area | None:
+def _area(viewer: ViewerModel, layer: Any) -> Area | None:
     """Return the corners of what a layer takes up of the display; None where it is not on it."""
     dims = viewer.dims
     if dims.ndisplay != 2 or viewer.canvas.grid.enabled:

@@ -19,7 +19,7 @@ from napari_patchioner.viewer.layers.captions import CROWD, LINES, TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import napari
+    from napari.layers import Image
 
 POOLINGS = {
     "as the model likes": None,
@@ -48,7 +48,7 @@ _MODELS_OWN = "model's own"
 
 
 def image_form(
-    images: Callable[[Any], Sequence[tuple[str, napari.layers.Image]]],
+    images: Callable[[Any], Sequence[tuple[str, Image]]],
 ) -> ComboBox:
     """Return the question which image; `images` returns the layers by name at every reset."""
     image = ComboBox(name="image", label="Image", choices=images, nullable=False)

@@ -29,7 +29,7 @@ from .keys import key_callback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import napari
+    from napari.viewer import Viewer
 
     from napari_patchioner.decoders import Caption
     from napari_patchioner.viewer.layers.overlays import Overlays
@@ -58,19 +58,7 @@ READING = {
 
 
 class InspectBar(QWidget):  # type: ignore[misc]
-    """Three switches, the brush, and a menu with what is captioned besides.
-
-    Attributes
-    ----------
-    inspect, grid, patches : QPushButton
-        The switches.
-    brush : QSlider
-        Radius of the brush, in patches.
-    menu : QMenu
-        Filled when it is opened.
-    text : QLabel
-        What is said about the patch under the cursor.
-    """
+    """Three switches, the brush, and a menu with what is captioned besides."""
 
     changed = Signal()
 
@@ -170,7 +158,7 @@ class Bubble(QLabel):  # type: ignore[misc]
             self.raise_()
 
 
-class InspectedImage(Protocol):
+class _InspectedImage(Protocol):
     """An image that can be inspected, and whose layers can be captioned."""
 
     image: Any
@@ -179,23 +167,12 @@ class InspectedImage(Protocol):
     overlays: Overlays
     sources: Sources
 
-    def owns(self, layer: object) -> bool:
-        """Whether a layer is the image or one of its own layers."""
-
-    def points(self) -> Any:
-        """Return the image's own layer for points, made on first use."""
-
-    def undo(self) -> None:
-        """Take back the newest step."""
-
-    def redo(self) -> None:
-        """Do it again."""
-
-    def tell(self, message: str) -> None:
-        """Show a sentence in the dock."""
-
-    def check_display(self) -> None:
-        """Say, or see to it, that the image no longer looks as it was read."""
+    def owns(self, layer: object) -> bool: ...
+    def points(self) -> Any: ...
+    def undo(self) -> None: ...
+    def redo(self) -> None: ...
+    def tell(self, message: str) -> None: ...
+    def check_display(self) -> None: ...
 
 
 class InspectPanel(QObject):  # type: ignore[misc]
@@ -203,15 +180,15 @@ class InspectPanel(QObject):  # type: ignore[misc]
 
     def __init__(
         self,
-        viewer: napari.Viewer,
+        viewer: Viewer,
         bar: InspectBar,
-        current: Callable[[], InspectedImage | None],
+        current: Callable[[], _InspectedImage | None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         delete_in_own_context(viewer)
         self._viewer, self._bar, self._chosen = viewer, bar, current
-        self._current: InspectedImage | None = None
+        self._current: _InspectedImage | None = None
         bar.changed.connect(self.apply)
         viewer.bind_key(INSPECT, key_callback(bar.inspect.toggle), overwrite=True)
         # On the image, too: the layer that had these keys may be what was deleted.

@@ -18,9 +18,10 @@ from napari_patchioner.viewer.reading.worker import Job, glance
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    import napari
     import numpy.typing as npt
+    from napari.layers import Image
     from napari.utils.events import Event
+    from napari.viewer import Viewer
 
     from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
@@ -54,19 +55,8 @@ class Inspector(QObject):  # type: ignore[misc]
     One question is with a worker at any time. What the cursor passed meanwhile is never asked;
     an answer about a patch it has left is remembered but not shown.
 
-    Attributes
-    ----------
-    on : bool
-        Whether it follows the cursor.
-    radius : int
-        Of the brush, in patches; 0 is the one patch under the cursor.
-    spot : Spot, optional
-        What is under the cursor.
-
-    Parameters
-    ----------
-    keep : callable
-        Takes a shape type and its vertices in image pixels when the person wants to keep a spot.
+    It uses the options of the caption queue, with fewer beams and a shorter caption. `keep` takes
+    a shape type and its vertices in image pixels when the person wants to keep a spot.
     """
 
     moved = Signal()
@@ -75,8 +65,8 @@ class Inspector(QObject):  # type: ignore[misc]
 
     def __init__(
         self,
-        viewer: napari.Viewer,
-        image: napari.layers.Image,
+        viewer: Viewer,
+        image: Image,
         reader: Reader,
         scribe: Scribe,
         library: Library,
@@ -85,6 +75,7 @@ class Inspector(QObject):  # type: ignore[misc]
     ) -> None:
         super().__init__(parent)
         self.on = False
+        # Of the brush, in patches; 0 is the one patch under the cursor.
         self.radius = 0
         self.spot: Spot | None = None
         self._viewer, self._image, self._library = viewer, image, library

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QScrollArea, QVBoxLayou
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import napari
+    from napari.layers import Layer
 
 
 class Key(NamedTuple):
@@ -83,14 +83,14 @@ IN_THE_LIST = (
 _LINKS = ("Documentation", "Homepage", "Repository", "Source")
 
 
-def bind_keys(layer: napari.layers.Layer, actions: object) -> None:
+def bind_keys(layer: Layer, actions: object) -> None:
     """Let the keys of a layer do what the dock's buttons do."""
     for key in KEYS:
         action = key_callback(getattr(actions, key.action), *key.arguments)
         layer.bind_key(key.key, action, overwrite=True)
 
 
-def free_keys(layer: napari.layers.Layer) -> None:
+def free_keys(layer: Layer) -> None:
     """Give the keys back."""
     for key in KEYS:
         layer.bind_key(key.key, None, overwrite=True)

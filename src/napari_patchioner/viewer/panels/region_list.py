@@ -37,7 +37,7 @@ from .region_model import CAPTION, COLUMNS, ONLY, FilterError, RegionFilter, Reg
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import napari
+    from napari.viewer import Viewer
     from qtpy.QtGui import QHideEvent, QKeyEvent, QShowEvent
 
     from napari_patchioner.viewer.session.session import Session
@@ -352,15 +352,14 @@ class RegionList(QWidget):  # type: ignore[misc]
         self.selected.emit(uids)
 
 
-class ListedImage(Protocol):
+class _ListedImage(Protocol):
     """An image whose regions can be listed."""
 
     viewer: Any
     image: Any
     session: Session
 
-    def selected(self) -> list[str]:
-        """Return the uids of what is selected on the canvas."""
+    def selected(self) -> list[str]: ...
 
 
 class RegionListDock(QObject):  # type: ignore[misc]
@@ -373,9 +372,9 @@ class RegionListDock(QObject):  # type: ignore[misc]
 
     def __init__(
         self,
-        viewer: napari.Viewer,
+        viewer: Viewer,
         actions: Any,
-        current: Callable[[], ListedImage | None],
+        current: Callable[[], _ListedImage | None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -383,7 +382,7 @@ class RegionListDock(QObject):  # type: ignore[misc]
         self._list: RegionList | None = None
 
     @property
-    def list(self) -> RegionList:
+    def regions(self) -> RegionList:
         """The list of regions, which may be hidden."""
         if self._list is None:
             self._list = made = RegionList()
@@ -404,7 +403,7 @@ class RegionListDock(QObject):  # type: ignore[misc]
 
     def toggle(self) -> None:
         """Show the list below the image, or hide it."""
-        made = self.list
+        made = self.regions
         dock = made.parent()
         if dock is None:
             dock = self._viewer.window.add_dock_widget(
@@ -431,7 +430,7 @@ class RegionListDock(QObject):  # type: ignore[misc]
             axes = current.image.ndim - 2, current.image.ndim - 1
         self._list.show_session(current.session, axes, current.selected())
 
-    def selected(self, current: ListedImage) -> list[str]:
+    def selected(self, current: _ListedImage) -> list[str]:
         """Return what is selected in the list, as long as the canvas does not say otherwise."""
         if self._list is None or not self.shown:
             return []

@@ -47,19 +47,10 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True)
 class RegionFilter:
-    """Which regions to list; raises `FilterError` where the text is to be a pattern and is none.
+    """Which regions to list: those whose caption holds a text or matches a regular expression.
 
-    Attributes
-    ----------
-    text : str
-        What the caption must hold; upper and lower case are the same.
-    pattern : bool
-        Whether the text is a regular expression.
-    only : str
-        One of the values of `ONLY`.
+    Upper and lower case are the same. Raises `FilterError` where the pattern is none.
 
-    Examples
-    --------
     >>> from napari_patchioner.viewer.session.record import Record
     >>> RegionFilter("CAT").keep([Record("a", caption="a cat"), Record("b")])
     ['a']

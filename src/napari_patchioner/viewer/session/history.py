@@ -15,17 +15,11 @@ DEPTH = 200
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Snapshot:
-    """Everything as it was at some moment; snapshots share all records that did not change.
+    """Everything as it was at some moment; snapshots share all records that did not change."""
 
-    Attributes
-    ----------
-    records : tuple of Record
-        Copies that nobody changes any more.
-    order : mapping of str to tuple of str
-        The uids on each layer, in the order of its shapes.
-    """
-
+    # Copies that nobody changes any more
     records: tuple[Record, ...] = ()
+    # The uids on each layer, in the order of its shapes
     order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def taken(self, records: Iterable[Record], order: Mapping[str, Iterable[str]]) -> Snapshot:

@@ -65,18 +65,13 @@ def same_cells(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 class Plane(NamedTuple):
-    """One displayed plane of an image.
+    """One displayed plane of an image: the axes of its rows and columns, and where it lies.
 
-    Attributes
-    ----------
-    axes : tuple of int
-        Image axes shown as rows and as columns.
-    index : tuple of int
-        Position along each other axis, in ascending order of the axes.
+    `index` is the position along each other axis, in ascending order of the axes.
     """
 
     axes: tuple[int, int] = (0, 1)
-    index: tuple[int, ...] = ()
+    index: tuple[int, ...] = ()  # type: ignore[assignment]
 
     @property
     def upright(self) -> Plane:
@@ -87,28 +82,17 @@ class Plane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a layer's features table.
-
-    Attributes
-    ----------
-    uid, source, caption_model : str
-        As in the table, missing values as empty strings.
-    caption : str, optional
-        None where the table has no text, not even an empty one.
-    score : float
-        NaN where there is none.
-    reviewed : bool, optional
-        None where the table says neither yes nor no.
-    extras : mapping
-        Columns that belong to other people; kept untouched.
-    """
+    """One row of a layer's features table, missing values as empty strings."""
 
     uid: str = ""
+    # None where the table has no text, not even an empty one
     caption: str | None = ""
     score: float = NO_SCORE
     source: str = ""
     caption_model: str = ""
+    # None where the table says neither yes nor no
     reviewed: bool | None = False
+    # Columns that belong to other people; kept untouched
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def same(self, other: Row) -> bool:
@@ -123,17 +107,7 @@ class Row:
 
 
 class Appearance(NamedTuple):
-    """How a shape is drawn.
-
-    Attributes
-    ----------
-    edge_width : float
-        In data units.
-    edge_color, face_color : tuple of float
-        Red, green, blue and opacity, 0 to 1.
-    z_index : int
-        Shapes of higher number cover others.
-    """
+    """How a shape is drawn: width in data units, colours as RGBA from 0 to 1."""
 
     edge_width: float
     edge_color: tuple[float, ...]
@@ -143,23 +117,12 @@ class Appearance(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Seen:
-    """One finished shape as it lies on the image.
-
-    Attributes
-    ----------
-    shape_type : str
-        What napari calls it: rectangle, ellipse, polygon, path or line.
-    vertices : ndarray of float, shape (n, ndim)
-        In image pixels, pixel centres at integers, all axes of the image.
-    drawn : ndarray of float, shape (n, ndim), optional
-        The same in the coordinates of the layer, digit for digit; where it is not given, the
-        layer lies exactly on the image.
-    appearance : Appearance, optional
-        How it is drawn.
-    """
+    """One finished shape as it lies on the image, of one of napari's shape types."""
 
     shape_type: str
+    # Shape (n, ndim), in image pixels, pixel centres at integers, all axes of the image
     vertices: npt.NDArray[np.float64]
+    # The same in the coordinates of the layer, digit for digit; None: it lies exactly on the image
     drawn: npt.NDArray[Any] | None = field(default=None, kw_only=True)
     appearance: Appearance | None = field(default=None, kw_only=True)
     _digest: str = field(default="", init=False, repr=False)
@@ -215,25 +178,15 @@ class Seen:
 class SeenMask(Seen):
     """The pixels of one label on one plane of the image.
 
-    Attributes
-    ----------
-    shape_type : str
-        `LABEL`; napari has no shape like it.
-    vertices : ndarray of float, shape (2, ndim)
-        First and last pixel of its bounding box, in image pixels, all axes of the image.
-    pixels : ndarray of bool, shape (height, width)
-        The label within its bounding box.
-    axes : tuple of int
-        Image axes of the rows and the columns of `pixels`.
-    value : int
-        The label.
-    digest : str
-        Of the pixels and their position, but not of the value.
+    Its vertices are the first and the last pixel of its bounding box.
     """
 
+    # The label within its bounding box, shape (height, width)
     pixels: npt.NDArray[np.bool_]
+    # Image axes of the rows and the columns of the pixels
     axes: tuple[int, int]
     value: int
+    # Of the pixels and their position, but not of the value
     digest: str
 
     @property
@@ -271,71 +224,43 @@ class SeenMask(Seen):
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """A caption and everything that goes with it; the table of a layer only mirrors it.
-
-    Attributes
-    ----------
-    uid : str
-        Its name for life.
-    kind : {"shape", "group", "image"}
-        What the caption describes: one shape, several together, or a whole plane.
-    fingerprint : str
-        Of the geometry it describes now.
-    caption, score, source, model
-        The text, the model's trust in it, who wrote it, and which model wrote it or its draft.
-    details : Caption, optional
-        What else the model said: alternatives and concepts.
-    problem : str
-        Why there is no caption, in one sentence.
-    layer : str
-        Key of the layer the shape lies on.
-    seen : Seen, optional
-        The shape.
-    members : tuple of str
-        The shapes of a group.
-    plane : Plane, optional
-        The plane that a whole-image caption describes.
-    wanted : bool
-        Whether a model should caption it when it can.
-    asked : bool
-        Whether a model is at it: only then an answer counts.
-    reviewed : bool
-        Whether a person accepted the text.
-    locked : bool
-        Whether no model may touch it, not even where there is no text.
-    rejected : bool
-        Whether a person refused the text; then only they may ask for another.
-    origin : mapping
-        What a model made the text or its draft from, so that it can be made again: grid, display
-        and options, as plain values.
-    extras : mapping
-        Other people's feature columns.
-    stamp : int
-        Another number after every change, never used before: two records of the same stamp are the
-        same, so that only what has changed needs to be compared. Mappings are exchanged and
-        never changed in place, which no stamp would show.
-    """
+    """A caption and everything that goes with it; the table of a layer only mirrors it."""
 
     uid: str
+    # What the caption describes: one shape, several together, or a whole plane
     kind: Kind = "shape"
+    # Of the geometry it describes now
     fingerprint: str = ""
     caption: str = ""
+    # The model's trust in the text
     score: float = NO_SCORE
     source: str = ""
+    # Which model wrote the text or its draft, and what else it said: alternatives, concepts
     model: str = ""
     details: Caption | None = None
+    # Why there is no caption, in one sentence
     problem: str = ""
     layer: str = ""
+    # The shape, the uids of the shapes of a group, or the plane
     seen: Seen | None = None
     members: tuple[str, ...] = ()
     plane: Plane | None = None
+    # Whether a model should caption it when it can, or is at it: only then an answer counts
     wanted: bool = False
     asked: bool = False
+    # Whether a person accepted the text
     reviewed: bool = False
+    # Whether no model may touch it, not even where there is no text
     locked: bool = False
+    # Whether a person refused the text; then only they may ask for another
     rejected: bool = False
+    # What a model made the text or its draft from, as plain values, so that it can be made again
     origin: Mapping[str, Any] = field(default_factory=dict)
+    # Other people's feature columns
     extras: Mapping[str, Any] = field(default_factory=dict)
+    # Another number after every change, never used before: records of the same stamp are the same,
+    # so that only what has changed needs to be compared. Mappings are exchanged and never changed
+    # in place, which no stamp would show.
     stamp: int = field(default=0, init=False, repr=False)
     _row: tuple[int, Row] | None = field(default=None, init=False, repr=False)
 

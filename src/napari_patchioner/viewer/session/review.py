@@ -18,11 +18,6 @@ class Review:
     """Walks through the doubtful captions of an image, in an order settled at the start.
 
     Regions of the session that are deleted meanwhile are left out.
-
-    Attributes
-    ----------
-    uids : tuple of str
-        What there was to review at the start.
     """
 
     def __init__(self, session: Session) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_patchioner.annotations import new_uid
+
 from .history import History
-from .identity import identify, new_uid
 from .record import SOURCES, Record, Request, Row, Seen, same_cells
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
     from .history import Snapshot
     from .record import Plane
+
+
+# Share of their boxes that a shape and a vanished one have in common if they are the same
+LEAST_OVERLAP = 0.3
 
 
 def counted(number: int | Sized, noun: str, many: str = "") -> str:
@@ -279,12 +284,10 @@ class Session:
     ) -> bool:
         """Take in the state of a layer; return whether its table must be rewritten with `table`.
 
-        Parameters
-        ----------
-        shapes, rows : sequence
-            Its finished shapes and the rows of its features table, which may not match.
-        foreign : bool
-            The shapes are not ours to bring back, so that to draw them is no step.
+        The shapes are the finished ones; the rows of the features table may not match them. With
+        `replaced`, shapes were changed in place, so that a new count means rows have shifted; with
+        `quiet`, what is new is no step of a person's; `foreign` shapes are not ours to bring back,
+        so that to draw them is no step.
         """
         news = self.amend()
         fresh = layer not in self._order
@@ -622,3 +625,59 @@ def _adopt(uid: str, layer: str, shape: Seen, row: Row) -> Record:
     record.locked = str(row.extras.get("locked", "")).lower() == "true"
     record.wanted = not record.caption and not record.locked
     return record
+
+
+# which shape is which, whatever napari did to the order of rows
+
+
+def identify(
+    known: Mapping[str, Seen],
+    shapes: Sequence[Seen],
+    rows: Sequence[str],
+    *,
+    taken: Collection[str] = (),
+    shuffled: bool = False,
+) -> list[str | None]:
+    """Return the uid of each shape, None for a new one, no uid twice.
+
+    Geometry is trusted before the table: napari moves rows against shapes (a triangle losing
+    a vertex, ``layer.data = fewer``), and a paste repeats a uid, but no tool swaps outlines.
+
+    `known` are the shapes of this layer as they were last seen, by uid; `rows` the uid in each row
+    of the features table, as many or not; `taken` uids that live elsewhere. With `shuffled`, the
+    rows are known not to follow the shapes.
+    """
+    row_uids = [rows[index] if index < len(rows) else "" for index in range(len(shapes))]
+    names: list[str | None] = [None] * len(shapes)
+    claimed = set(taken)
+    # Shapes that have not changed get back their uid, before others those whose row says the same.
+    unclaimed: dict[str, list[str]] = {}
+    for uid, seen in known.items():
+        if uid not in claimed:
+            unclaimed.setdefault(seen.fingerprint, []).append(uid)
+    candidates = [unclaimed.get(shape.fingerprint, []) for shape in shapes]
+    for index, uids in enumerate(candidates):
+        if row_uids[index] in uids:
+            uids.remove(row_uids[index])
+            names[index] = row_uids[index]
+    for index, uids in enumerate(candidates):
+        if names[index] is None and uids:
+            names[index] = uids.pop(0)
+    claimed |= {name for name in names if name is not None}
+    for index, name in enumerate(names):
+        if name is not None:
+            continue
+        uid = row_uids[index]
+        if shuffled and (uid in known or not uid):
+            uid = _nearest(shapes[index], known, claimed)
+        if uid and uid not in claimed:
+            names[index] = uid
+            claimed.add(uid)
+    return names
+
+
+def _nearest(shape: Seen, known: Mapping[str, Seen], claimed: Collection[str]) -> str:
+    """Return the missing shape that covers most of the same area, or an empty string."""
+    missing = [(shape.overlap(seen), uid) for uid, seen in known.items() if uid not in claimed]
+    overlap, uid = max(missing, default=(0.0, ""))
+    return uid if overlap >= LEAST_OVERLAP else ""
