@@ -45,6 +45,7 @@ class PixelBackbone:
         image: npt.ArrayLike,
         *,
         progress: Callable[[float, str], None] | None = None,
+        key: str = "",
     ) -> FeatureGrid:
         self.passes += 1
         if progress is not None:

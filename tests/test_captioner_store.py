@@ -196,7 +196,7 @@ def test_a_disk_that_cannot_be_used_is_no_obstacle(mini: Captioner, tmp_path: Pa
     store = GridStore(tmp_path / "file", ram_bytes=0)
     fresh = words(mini, mini.encode(SEEN))
     assert words(mini, mini.encode(SEEN, store=store)) == fresh
-    assert store.trouble
+    assert store.error_message
 
 
 REOPEN = """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.grids._grid import FeatureGrid
+    from napari_patchioner.grids import FeatureGrid
 
     from .coco_folders import LabelledImage
     from .scores import Scores

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.decoders import Caption
-    from napari_patchioner.grids._grid import FeatureGrid
+    from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.regions import Region
 
     from .coco_folders import LabelledImage

@@ -1,4 +1,4 @@
-"""The door: look at an image once, then caption regions of it as often as you like."""
+"""The door: encode an image once, then caption regions of it as often as you like."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from .backbones import RegionEncoder
 from .decoders import CaptionOptions
+from .devices import CPU, Placeable
 from .errors import ModelError
 from .grids import grid_key, pool
 from .images import as_rgb
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .backbones import Backbone
     from .bridges import Bridge
     from .decoders import Caption, Decoder, Pooling
+    from .devices import Placement
     from .grids import FeatureGrid, GridStore
     from .progress import Progress
     from .pyramid import Pyramid
@@ -88,9 +90,24 @@ class Captioner:
         self.variance = variance
         self.whole: Pooling | None = whole
         self.max_tokens = max_tokens
+        self.placement = CPU
+
+    def place(self, placement: Placement) -> None:
+        """Move the networks of all parts to another device or precision.
+
+        Parameters
+        ----------
+        placement : Placement
+            From `devices.choose`. What is no network, such as the search of a memory bank, stays
+            on the processor.
+        """
+        for model_part in (self.backbone, self.bridge, self.decoder):
+            if isinstance(model_part, Placeable):
+                model_part.place(placement)
+        self.placement = placement
 
     def key(self, image: npt.ArrayLike) -> str:
-        """Return the key of the grid that :meth:`encode` would make, without looking.
+        """Return the key of the grid that :meth:`encode` would make, without encoding.
 
         Parameters
         ----------
@@ -111,16 +128,16 @@ class Captioner:
         progress: Progress | None = None,
         store: GridStore | None = None,
     ) -> FeatureGrid:
-        """Look at an image: the one slow step, the same for any number of regions.
+        """Encode an image: the one slow step, the same for any number of regions.
 
         Parameters
         ----------
         image : array_like, shape (height, width) or (height, width, channels)
             One plane, gray, RGB or RGBA.
         progress : callable, optional
-            Told the share done, 0 to 1, and what is being done; may raise ``Cancelled``.
+            Called with the fraction done, 0 to 1, and a message; may raise ``Cancelled``.
         store : GridStore, optional
-            Searched before anything is looked at, and given what was seen.
+            Searched before anything is encoded, and given the new grid.
 
         Returns
         -------
@@ -132,18 +149,22 @@ class Captioner:
         ImageError
             If the array is not a picture.
         """
-        known = store.get(self.key(image)) if store is not None else None
-        if known is not None:
+        if store is None:
+            return self.backbone.encode(image, progress=progress)
+        # Converted and hashed once, for the store and the backbone alike.
+        rgb = as_rgb(image)
+        key = grid_key(rgb, self.backbone.name)
+        grid = store.get(key)
+        if grid is not None:
             if progress is not None:
                 progress(1.0, "the image was read before")
-            return known
-        grid = self.backbone.encode(image, progress=progress)
-        if store is not None:
-            store.put(grid)
+            return grid
+        grid = self.backbone.encode(rgb, progress=progress, key=key)
+        store.put(grid)
         return grid
 
     def pyramid(self, levels: Any, **options: Any) -> Pyramid:
-        """Look at a large image piece by piece, as closely as each region asks for.
+        """Encode a large image piece by piece, as finely as each region asks for.
 
         Parameters
         ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from .errors import ModelError
 
@@ -40,6 +40,14 @@ class Placement:
         if isinstance(value, torch.Tensor) and not value.is_floating_point():
             return value.to(self.device)
         return value.to(self.device, getattr(torch, self.dtype))
+
+
+@runtime_checkable
+class Placeable(Protocol):
+    """A part of a model with networks, which move to another device."""
+
+    def place(self, placement: Placement) -> None:
+        """Run there from now on."""
 
 
 CPU = Placement()

@@ -53,7 +53,7 @@ def test_a_full_disk_is_what_the_system_says(tmp_path, monkeypatch):
     def full(*_, **__):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("napari_patchioner.checkpoints._write.save_file", full)
+    monkeypatch.setattr("napari_patchioner.checkpoints.weights.save_file", full)
     with pytest.raises(OSError, match="No space left") as error:
         write_state(tmp_path / "a.safetensors", {"w": torch.zeros(2)})
     assert error.value.errno == 28

@@ -16,7 +16,7 @@ from stored_grids import assert_same, key_of, make
 from napari_patchioner.grids import (
     GridStore,
 )
-from napari_patchioner.grids._grid_file import grid_from_bytes, grid_to_bytes
+from napari_patchioner.grids.grid_file import grid_from_bytes, grid_to_bytes
 
 
 def test_files_of_others_are_left_alone_and_abandoned_ones_swept(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_clearing_while_another_process_writes_is_no_trouble(
         meanwhile.setattr(Path, "replace", cleared_before)
         store.put(make())
     assert store.size().disk_grids == 0
-    assert not store.trouble
+    assert not store.error_message
 
 
 def test_a_folder_of_a_grids_name_is_told_and_no_obstacle(tmp_path: Path) -> None:
@@ -64,20 +64,20 @@ def test_a_folder_of_a_grids_name_is_told_and_no_obstacle(tmp_path: Path) -> Non
     assert store.get(key_of(0)) is None
     store.put(make())
     assert store.get(key_of(0)) is not None
-    assert str(tmp_path) in store.trouble
+    assert str(tmp_path) in store.error_message
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_place_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     told: list[str] = []
-    store = GridStore(tmp_path / "file" / "cache", tell=told.append)
+    store = GridStore(tmp_path / "file" / "cache", on_error=told.append)
     assert store.get(key_of(0)) is None
     assert not told, "that there is nothing yet is no trouble"
     for number in range(3):
         store.put(make(number))
         assert_same(store.get(key_of(number)), make(number))
-    assert told == [store.trouble]
+    assert told == [store.error_message]
     assert "cannot be written" in told[0]
     assert "NAPARI_PATCHIONER_CACHE" in told[0]
     assert store.clear().ram_grids == 3
@@ -92,9 +92,9 @@ def test_a_folder_that_can_only_be_read_is_still_read(tmp_path: Path) -> None:
             pytest.skip("this user may write everywhere")
         store = GridStore(folder)
         assert_same(store.get(key_of(0)), make())
-        assert not store.trouble
+        assert not store.error_message
         store.put(make(1))
-        assert "cannot be written" in store.trouble
+        assert "cannot be written" in store.error_message
     finally:
         folder.chmod(0o700)
 
@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up_while_writing(tmp_path: Path) -> None:
     import resource
 
     told: list[str] = []
-    store = GridStore(tmp_path, tell=told.append)
+    store = GridStore(tmp_path, on_error=told.append)
     store.put(make(0))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
@@ -139,7 +139,7 @@ for number in np.random.default_rng(seed).integers(0, 8, 150):
     else:
         assert (found.embeddings == number).all()
         hits += 1
-assert not store.trouble, store.trouble
+assert not store.error_message, store.error_message
 print(hits)
 """
 

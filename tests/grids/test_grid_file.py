@@ -20,7 +20,7 @@ from napari_patchioner.grids import (
     GridTransform,
     grid_key,
 )
-from napari_patchioner.grids._grid_file import DamagedError, grid_from_bytes, grid_to_bytes
+from napari_patchioner.grids.grid_file import DamagedError, grid_from_bytes, grid_to_bytes
 
 FLOATS = st.floats(width=32)
 
@@ -124,7 +124,7 @@ def test_foreign_files_are_misses_and_replaced(name: str, tmp_path: Path) -> Non
     path = tmp_path / f"{grid.key}.safetensors"
     path.write_bytes(foreign_files()[name])
     told: list[str] = []
-    store = GridStore(tmp_path, tell=told.append)
+    store = GridStore(tmp_path, on_error=told.append)
     assert store.get(grid.key) is None
     assert not path.exists()
     store.put(grid)
@@ -140,7 +140,7 @@ def test_other_versions_are_misses(
 ) -> None:
     grid = make()
     with monkeypatch.context() as other:
-        other.setattr(f"napari_patchioner.grids._grid_file.{name}", value)
+        other.setattr(f"napari_patchioner.grids.grid_file.{name}", value)
         GridStore(tmp_path).put(grid)
         assert_same(GridStore(tmp_path).get(grid.key), grid)
     assert GridStore(tmp_path).get(grid.key) is None

@@ -20,7 +20,7 @@ from napari_patchioner.grids import (
     StoreSize,
     cache_folder,
 )
-from napari_patchioner.grids._grid_file import grid_to_bytes
+from napari_patchioner.grids.grid_file import grid_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,7 +169,7 @@ def test_threads_may_share_a_store(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         hits = list(pool.map(work, range(4)))
     assert all(hits)
-    assert not store.trouble
+    assert not store.error_message
 
 
 def test_the_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

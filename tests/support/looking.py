@@ -18,7 +18,7 @@ class Looking(Captioner):
         super().__init__(backbone, None, None, name="colours")
         self.colours = colours
 
-    def look(self, image, *, progress=None):
+    def look(self, image, *, progress=None, key=""):
         key = grid_key(as_rgb(image), "colours")
         return replace(self.colours.encode(image, progress=progress), key=key, backbone="colours")
 

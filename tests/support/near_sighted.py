@@ -27,7 +27,7 @@ class NearSighted:
         self.name = f"near-sighted/{reach}/{side}"
         self.seen: list[tuple[int, ...]] = []
 
-    def encode(self, image, *, progress=None):
+    def encode(self, image, *, progress=None, key=""):
         if progress is not None:
             progress(0.5, "looking")
         rgb = as_rgb(image)

@@ -55,25 +55,10 @@ class AlphaClip(ClipBackbone):
     laid out as 4 x 4 equal cells, because masks may be finer than patches. The network and
     published weights are under Apache-2.0.
 
-    Parameters
-    ----------
-    vision : ClipVision
-        With AlphaCLIP's second convolution.
-    text : LazyText, optional
-        The text tower, CLIP's own.
-    size, layout
-        See `ClipBackbone`.
-    alpha : {"official", "reference"}
-        Masks scaled to ``(mask - 0.5) / 0.26`` as AlphaCLIP was trained, or left at 0 and 1 as the
-        published Patch-ioner does.
-    detail : int, optional
-        Cells of the grid along one side of a patch, a divisor of its pixels; by default 4, or 2
-        for patches of 14 pixels.
-
-    Raises
-    ------
-    ModelError
-        The network has no second convolution, or an option is none of those above.
+    The vision tower has AlphaCLIP's second convolution, the text tower is CLIP's own. ``alpha`` is
+    ``"official"``: masks scaled to ``(mask - 0.5) / 0.26`` as AlphaCLIP was trained, or
+    ``"reference"``: left at 0 and 1 as the published Patch-ioner does. ``detail`` is the number of
+    cells along one side of a patch, a divisor of its pixels; by default 4, or 2 for patches of 14.
     """
 
     kind = "alphaclip"
@@ -119,16 +104,10 @@ class AlphaClip(ClipBackbone):
     ) -> AlphaClip:
         """Open a published checkpoint.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``"alpha"``: AlphaCLIP's visual weights (``clip_b16_grit1m_fultune_8xe.pth`` and its
-            kin), by OpenAI's names with or without ``visual.``; ``"clip"``, optional: the
-            folder of the CLIP it was trained from, for its text tower.
-        size, layout, alpha, detail
-            See the class.
-        heads : int, optional
-            Attention heads; one per 64 channels by default.
+        ``files["alpha"]`` are AlphaCLIP's visual weights (``clip_b16_grit1m_fultune_8xe.pth`` and
+        its kin), by OpenAI's names with or without ``visual.``; ``files["clip"]``, optional, the
+        folder of the CLIP it was trained from, for its text tower. ``heads`` are one per 64
+        channels by default.
         """
         state = rename(read_state(files["alpha"]), [(r"(?:visual\.)?(.*)", r"visual.\1")])
         vision = ClipVision.from_state(state, source=files["alpha"], heads=heads)
@@ -175,21 +154,9 @@ class AlphaClip(ClipBackbone):
         *,
         progress: Progress | None = None,
     ) -> FloatArray:
-        """Encode the picture again, once per region.
+        """Encode the picture of a grid from :meth:`encode` again, once per region.
 
-        Parameters
-        ----------
-        grid : FeatureGrid
-            From :meth:`encode`.
-        weights : sequence of PatchWeights
-            The regions on that grid.
-        progress : callable, optional
-            Called with the fraction done and a message; may raise ``Cancelled``.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, dim)
-            Class tokens, not normalised.
+        Returns class tokens, shape (n, dim), not normalised; ``progress`` may raise ``Cancelled``.
         """
         if grid.picture is None:
             raise ModelError("The grid has no picture to encode again; encode the image again.")

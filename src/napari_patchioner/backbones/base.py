@@ -109,8 +109,8 @@ class Preprocessing:
             cropped = picture.crop((left, top, left + self.size, top + self.size))
             return np.asarray(cropped)[:rows, :columns]
         # Of a strip only what is covered is made: all of it, resized, may be larger than memory.
-        top, left, height, width = transform.extent
-        box = (left, top, min(left + width, picture.width), min(top + height, picture.height))
+        y, x, high, wide = transform.extent
+        box = (x, y, min(x + wide, picture.width), min(y + high, picture.height))
         return np.asarray(picture.resize((columns, rows), Image.Resampling.BICUBIC, box=box))
 
 

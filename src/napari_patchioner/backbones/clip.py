@@ -31,19 +31,9 @@ if TYPE_CHECKING:
 class ClipBackbone(TextBackbone):
     """Dense tokens of CLIP; what subclasses change is how tokens pass the layers.
 
-    Parameters
-    ----------
-    vision : ClipVision
-        The vision tower.
-    text : LazyText, optional
-        The text tower of the same CLIP.
-    size : int, optional
-        Side of the square, long side (``"aspect"``) or short side (``"crop"``), in input pixels;
-        by default what the tower was trained with.
-    layout : {"square", "aspect", "crop"}
-        See `Preprocessing`.
-    positions : {"bicubic", "antialias", "offset", "bilinear"}
-        How position embeddings reach another size, see `resample_positions`.
+    ``size`` is the side of the square, long side (``"aspect"``) or short side (``"crop"``) in input
+    pixels, by default what the tower was trained with; ``layout`` is as of `Preprocessing`,
+    ``positions`` as of `resample_positions`.
     """
 
     kind: ClassVar[str]

@@ -37,22 +37,10 @@ class ClipVision:
     All its tensors of tokens have the shape (batch, 1 + rows * columns, width), the class token
     first, the patches row-major.
 
-    Parameters
-    ----------
-    network : CLIPVisionModelWithProjection
-        With its weights; AlphaCLIP's has a second convolution, for masks.
-    class_twice : bool
-        Add the class embedding to the class token a second time, as DenseCLIP was trained.
-
-    Attributes
-    ----------
-    dim, width, patch_size, input_size, heads : int
-        Length of a projected token and of a token, side of a patch and of the pictures it was
-        trained with in pixels, attention heads of a layer.
-    reads_masks : bool
-        Whether there is AlphaCLIP's second convolution.
-    name : str
-        Tells apart towers whose tokens differ; the same for the same weights in any layout.
+    ``network`` is a CLIPVisionModelWithProjection with its weights; AlphaCLIP's has a second
+    convolution, for masks (``reads_masks``). ``class_twice`` adds the class embedding to the class
+    token a second time, as DenseCLIP was trained. ``name`` tells apart towers whose tokens differ,
+    and is the same for the same weights in any layout.
     """
 
     def __init__(self, network: Any, *, class_twice: bool = False) -> None:

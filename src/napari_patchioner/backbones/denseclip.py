@@ -67,20 +67,13 @@ class DenseClip(ClipBackbone):
     ) -> DenseClip:
         """Open a published checkpoint.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``"weights"``: a ViT segmentation checkpoint, with its vision tower under
-            ``backbone.`` and its text tower under ``text_encoder.``; ``"merges"``, to embed
-            text: CLIP's word pieces; ``"clip"``, optional: a CLIP folder or file whose positions
-            make room for longer texts. DenseCLIP keeps 13 of CLIP's 77 and never trained its text
-            tower, so the others belong to it too; without them texts are cut to as many tokens as
-            the checkpoint has positions.
-        size, layout
-            See `ClipBackbone`.
-        convention : {"paper", "reference"}
-            DenseCLIP adds the class embedding to the class token twice, the published Patch-ioner
-            once.
+        ``files["weights"]`` is a ViT segmentation checkpoint, with its vision tower under
+        ``backbone.`` and its text tower under ``text_encoder.``; ``files["merges"]``, to embed
+        text, CLIP's word pieces; ``files["clip"]``, optional, a CLIP folder or file whose positions
+        make room for longer texts. DenseCLIP keeps 13 of CLIP's 77 and never trained its text
+        tower, so the others belong to it too; without them texts are cut to as many tokens as the
+        checkpoint has positions. By the ``"paper"`` convention the class embedding is added to the
+        class token twice, by the ``"reference"``, the published Patch-ioner's, once.
         """
         if convention not in ("paper", "reference"):
             raise ModelError(f"The convention must be paper or reference, not {convention!r}.")

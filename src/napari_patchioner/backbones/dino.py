@@ -29,18 +29,9 @@ class DinoBackbone(Backbone):
     class token left out); ``attention`` of a grid is the class token's in the last block, averaged
     over heads before the softmax; ``cls`` is the class token.
 
-    Parameters
-    ----------
-    vision : DinoVision
-        Any DINO.
-    kind : str
-        First part of the name.
-    size : int, optional
-        Side of the square, long side (``layout="aspect"``) or short side (``"crop"``), in pixels.
-    layout : {"square", "aspect", "crop"}
-        Squash, keep the aspect ratio, or cut out the middle square.
-    attention : {"paper", "reference"}
-        The network's own heads, or the 16 that Patch-ioner splits ViT-B in.
+    ``kind`` is the first part of the name. ``size`` is the side of the square, long side
+    (``layout="aspect"``) or short side (``"crop"``) in pixels; ``attention`` is ``"paper"``: with
+    the network's own heads, or ``"reference"``: the 16 that Patch-ioner splits ViT-B in.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -48,16 +48,8 @@ class DinoTxt(DinoBackbone, TextBackbone):
     At its default size the whole picture is squashed into a square of 518 pixels, 37 by 37
     patches of 1024 numbers. DINOv2 and DINO.txt are under Apache-2.0.
 
-    Parameters
-    ----------
-    vision : DinoVision
-        DINOv2 ViT-L/14 with registers.
-    head : VisionHead, optional
-        None leaves the tokens as they are.
-    text : LazyText, optional
-        The text tower.
-    size, layout, attention
-        See `DinoBackbone`; ViT-L's own heads are Patch-ioner's 16.
+    Without a head (None) the tokens stay as they are. ``attention="reference"`` is no other than
+    ``"paper"``: ViT-L's own heads are Patch-ioner's 16.
     """
 
     no_text = "This DINO.txt was opened without a text tower; add its text encoder file as text."
@@ -101,22 +93,10 @@ class DinoTxt(DinoBackbone, TextBackbone):
     ) -> DinoTxt:
         """Open a DINO.txt from disk.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``"vision"``: DINOv2 ViT-L/14 with registers, a folder or Meta's file. ``"head"``:
-            file of the vision head, needed unless ``head=False``. ``"text"``: file of the text
-            tower, needed only to embed text. ``"merges"``: CLIP's word pieces, for the text tower;
-            looked for in installed packages by default.
-        head : bool
-            Whether tokens go through the vision head.
-        size, layout, attention
-            See `DinoBackbone`.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not belong to the others.
+        ``files["vision"]`` is DINOv2 ViT-L/14 with registers, a folder or Meta's file; ``"head"``
+        the file of the vision head, needed unless ``head=False``; ``"text"`` the file of the text
+        tower, needed only to embed text; ``"merges"`` CLIP's word pieces, for the text tower,
+        looked for in installed packages by default.
         """
         needed = {"vision": "DINOv2 ViT-L/14 with registers"}
         needed |= {"head": "the vision head"} if head else {}
@@ -191,7 +171,7 @@ class VisionHead(nn.Module):
 class DinoText(TextEncoder):
     """Sentences to DINO.txt vectors: a half for the class token, then one for the patches."""
 
-    def __init__(self, network: _TextTower, tokenizer: ClipTokenizer) -> None:
+    def __init__(self, network: Any, tokenizer: ClipTokenizer) -> None:
         self.network, self._tokenizer = network, tokenizer
         self._context = len(network.backbone.positional_embedding)
         self.dim = network.head.linear_projection.weight.shape[0]

@@ -37,14 +37,9 @@ def photograph_probability(
     and the distance from the photographs the model knows, which also counts against pictures
     nobody thought of.
 
-    Parameters
-    ----------
-    features_mean : ndarray, shape (1280,)
-        Mean over the grid of the EfficientNet-Lite2 head features (long side 640, stride 32).
-    axes_grid : ndarray, shape (rows, columns, len(AXES))
-        Appearance axes of the same image, 40 patches along its long side.
-    parameters : mapping of str to ndarray
-        From `load_gate`.
+    ``features_mean``, shape (1280,), is the mean over the grid of the EfficientNet-Lite2 head
+    features (long side 640, stride 32); ``axes_grid``, shape (rows, columns, len(AXES)), are the
+    appearance axes of the same image, 40 patches along its long side.
     """
     log_odds = score(summary(features_mean, axes_grid), parameters)
     return float(1 / (1 + np.exp(-np.clip(log_odds, -_LIMIT, _LIMIT))))

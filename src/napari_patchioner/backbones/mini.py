@@ -44,17 +44,8 @@ class MiniBackbone(Backbone):
     interpolated to the common grid, so that one weighted mean over patches pools them together.
     ``measures`` of a grid has ``"photograph"``, how likely the image is one.
 
-    Parameters
-    ----------
-    weights : Path
-        The folded float16 weights, a safetensors file.
-    gate : Path
-        What separates photographs from other pictures, a safetensors file.
-
-    Raises
-    ------
-    ModelError
-        A file is missing, damaged or belongs to another network.
+    ``weights`` are the folded float16 weights, ``gate`` what separates photographs from other
+    pictures, both safetensors files; raises ``ModelError`` where one is missing or damaged.
     """
 
     patch_size = 16
@@ -97,25 +88,11 @@ def dense(
     long_side: int,
     placement: Placement = CPU,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Deep and middle features of an image at one size.
+    """Deep and middle features of an image, shape (height, width, 3), at one size.
 
-    Parameters
-    ----------
-    network : EfficientNetLite
-        In channels-last memory format for speed.
-    image : ndarray of uint8, shape (height, width, 3)
-        Resized so that both sides are multiples of the stride.
-    long_side : int
-        About so many pixels, a multiple of 32.
-    placement : Placement
-        Where the network runs.
-
-    Returns
-    -------
-    deep : ndarray of float32, shape (rows, columns, 1280)
-        Stride 32.
-    middle : ndarray of float32, shape (2 * rows, 2 * columns, middle_channels)
-        Stride 16.
+    It is resized so that its long side has about so many pixels and both sides are multiples of the
+    stride. Returns arrays of shape (rows, columns, 1280), stride 32, and (2 * rows, 2 * columns,
+    middle_channels), stride 16.
     """
     height, width = image.shape[:2]
     scale = long_side / max(height, width)

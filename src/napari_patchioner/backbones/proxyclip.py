@@ -50,18 +50,7 @@ class ProxyClip(ClipBackbone):
     ProxyCLIP's code is under the NTU S-Lab licence 1.0, for non-commercial use; CLIP's weights
     are under the MIT licence, the guide's under its own.
 
-    Parameters
-    ----------
-    vision : ClipVision
-        CLIP's vision tower.
-    guide : DinoVision
-        Decides which patches are alike.
-    text, size, layout
-        See `ClipBackbone`; 37 patches of the guide by default.
-    beta, gamma : float
-        See `proxy_attention`.
-    convention : {"reference", "paper"}
-        Whose statistics normalise the picture for CLIP.
+    ``beta`` and ``gamma`` are as of `proxy_attention`.
     """
 
     kind = "proxyclip"
@@ -111,8 +100,16 @@ class ProxyClip(ClipBackbone):
         """
         vision, text = clip_parts(files["clip"])
         guide = DinoVision.open(files["guide"])
-        options = {"size": size, "layout": layout, "convention": convention}
-        return cls(vision, guide, text, beta=beta, gamma=gamma, **options)
+        return cls(
+            vision,
+            guide,
+            text,
+            size=size,
+            layout=layout,
+            beta=beta,
+            gamma=gamma,
+            convention=convention,
+        )
 
     def forward(self, pixels: Tensor) -> Features:
         """Encode with both networks."""

@@ -50,18 +50,7 @@ class RegionClip(TextBackbone):
     1024 numbers each. The 7 x 7 positions are resampled (bilinear; how the published Patch-ioner
     does it is not known). RegionCLIP's code and weights are under Apache-2.0, CLIP's under MIT.
 
-    Parameters
-    ----------
-    network : ModifiedResNet
-        The visual tower.
-    text : LazyText, optional
-        The checkpoint's text tower.
-    size : int
-        Side of the picture in pixels.
-    layout : {"square", "aspect", "crop"}
-        See `Preprocessing`.
-    normalize : bool
-        Unit length for every cell and for ``cls``.
+    ``normalize`` gives every cell and ``cls`` unit length.
     """
 
     patch_size = STRIDE
@@ -95,15 +84,10 @@ class RegionClip(TextBackbone):
     ) -> RegionClip:
         """Open a published checkpoint.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``"weights"``: RegionCLIP's pretraining checkpoint, with the visual tower under
-            ``backbone.`` and the text tower under ``lang_encoder.`` (its teacher and its region
-            proposals are left out), or OpenAI's CLIP RN50, with ``visual.`` and bare names;
-            ``"merges"``, to embed text: CLIP's word pieces.
-        size, layout, normalize
-            See the class.
+        ``files["weights"]`` is RegionCLIP's pretraining checkpoint, with the visual tower under
+        ``backbone.`` and the text tower under ``lang_encoder.`` (its teacher and its region
+        proposals are left out), or OpenAI's CLIP RN50, with ``visual.`` and bare names;
+        ``files["merges"]``, to embed text, CLIP's word pieces.
         """
         path = files["weights"]
         visual, words = _towers(read_state(path), path)

@@ -52,19 +52,9 @@ class SigLip2(TextBackbone):
     At its default size (``siglip2-base-patch16-512``) the picture is squashed to 512 x 512 pixels:
     32 x 32 patches of 16, 768 numbers each. Code and weights are under Apache-2.0.
 
-    Parameters
-    ----------
-    tower : SiglipVisionTransformer
-        With its weights.
-    text : LazyText
-        The text tower, whose 256,000 word pieces take 800 MB that captions do not need.
-    size : int, optional
-        Side of the picture in pixels; what the weights were trained with by default. Positions are
-        resampled (bicubic) for any other.
-    layout : {"square", "aspect", "crop"}
-        See `Preprocessing`.
-    tokens : {"head", "raw", "mlp"}
-        See above.
+    ``tower`` is a SiglipVisionTransformer with its weights. The text tower is opened when it is
+    needed: its 256,000 word pieces take 800 MB, which captions do not need. For another ``size``
+    than the weights were trained with, positions are resampled (bicubic).
     """
 
     def __init__(

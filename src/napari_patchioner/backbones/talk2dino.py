@@ -47,17 +47,8 @@ class Talk2DINO(DinoBackbone, TextBackbone):
     DINOv2 is under Apache-2.0, DINOv3 under a licence of its own, CLIP under MIT; the projection
     comes without a licence.
 
-    Parameters
-    ----------
-    vision : DinoVision
-        DINOv2 with registers or DINOv3.
-    projection : Projection
-        Trained for that DINO; its hash is the provenance, which memory banks, entity tables and
-        decoders of this space must share.
-    text : LazyText, optional
-        CLIP's text tower.
-    size, layout, attention
-        See `DinoBackbone`.
+    The projection was trained for that DINO; its hash is the provenance, which memory banks, entity
+    tables and decoders of this space must share.
     """
 
     no_text = (
@@ -97,21 +88,11 @@ class Talk2DINO(DinoBackbone, TextBackbone):
     ) -> Talk2DINO:
         """Open a Talk2DINO from disk.
 
-        Parameters
-        ----------
-        files : mapping of str to Path
-            ``"vision"``: folder of a DINO, its weights alone, or a whole published Talk2DINO
-            (``Talk2DINO-ViTB``, ``Talk2DINO-ViTL``), which needs no other file.
-            ``"projection"``: file of the projection. ``"text"``: folder of CLIP ViT-B/16, needed
-            only to embed text. ``"merges"``: CLIP's word pieces, for the text tower of a whole
-            Talk2DINO; looked for in installed packages by default.
-        size, layout, attention
-            See `DinoBackbone`.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or does not belong to the others.
+        ``files["vision"]`` is the folder of a DINO, its weights alone, or a whole published
+        Talk2DINO (``Talk2DINO-ViTB``, ``Talk2DINO-ViTL``), which needs no other file;
+        ``"projection"`` the file of the projection; ``"text"`` the folder of CLIP ViT-B/16, needed
+        only to embed text; ``"merges"`` CLIP's word pieces, for the text tower of a whole
+        Talk2DINO, looked for in installed packages by default.
         """
         if "vision" not in files:
             raise ModelError("Talk2DINO needs a DINO; give its folder or file as vision.")

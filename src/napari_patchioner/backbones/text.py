@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class TextEncoder(ABC):
     """
 
     dim: int
-    network: nn.Module
+    network: Any
     blocks: Sequence[nn.Module]
     batch = 64
     placement = CPU

@@ -39,11 +39,11 @@ _DIED = (
 )
 
 
-def load_installed(model: str) -> Captioner:
-    """Load a model by its id; torch is imported only now."""
+def load_installed(model: str, device: str = "cpu") -> Captioner:
+    """Load a model by its id to a device, see `devices.choose`; torch is imported only now."""
     from napari_patchioner.models import load_model
 
-    return load_model(model)
+    return load_model(model, device=device)
 
 
 def run(

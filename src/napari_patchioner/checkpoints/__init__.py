@@ -1,4 +1,4 @@
-"""The one door through which weights come in: nothing in them is ever executed.
+"""How weights are read: nothing in them is ever executed.
 
 torch is loaded on first use.
 """
@@ -8,14 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._hash import file_sha256, tensors_sha256
-from ._settings import check_settings, read_settings
+from .hashes import file_sha256, tensors_sha256
+from .settings import check_settings, read_settings
 
 if TYPE_CHECKING:
-    from ._fit import fit
-    from ._read import State, read_state
-    from ._rename import rename
-    from ._write import read_notes, write_state
+    from .read import State, read_state
+    from .weights import fit, read_notes, rename, write_state
 
 __all__ = [
     "State",
@@ -31,12 +29,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "State": "._read",
-    "fit": "._fit",
-    "read_notes": "._write",
-    "read_state": "._read",
-    "rename": "._rename",
-    "write_state": "._write",
+    "State": ".read",
+    "fit": ".weights",
+    "read_notes": ".weights",
+    "read_state": ".read",
+    "rename": ".weights",
+    "write_state": ".weights",
 }
 
 

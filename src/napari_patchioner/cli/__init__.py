@@ -7,10 +7,12 @@ import itertools
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 # Nothing heavy here: Ctrl+C while the rest is imported gets its message as any other.
 from napari_patchioner import __version__
+from napari_patchioner.devices import CPU, DEVICES, choose
 from napari_patchioner.errors import PatchionerError
 
 if TYPE_CHECKING:
@@ -77,7 +79,9 @@ def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
     if load is None:
         from napari_patchioner.batch.local import load_installed
 
-        load = load_installed
+        device: str = getattr(arguments, "device", CPU.device)
+        choose(device)  # What is wrong with it is said before the work begins.
+        load = partial(load_installed, device=device)
     status: int | None = arguments.run(arguments, load)
     return status or 0
 
@@ -149,13 +153,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_demo(commands.add_parser("demo", help="caption sample pictures, then open napari"))
-    add_caption(commands.add_parser("caption", help="caption regions of image files"))
+    caption = commands.add_parser("caption", help="caption regions of image files")
+    add_caption(caption)
     baseline = "caption crops with a slow method to compare with, for research"
     add_baseline(commands.add_parser("baseline", help=baseline))
-    evaluate = "score a model on a published data set, or compare two runs"
-    add_evaluate(commands.add_parser("evaluate", help=evaluate))
+    scores = "score a model on a published data set, or compare two runs"
+    evaluate = commands.add_parser("evaluate", help=scores)
+    add_evaluate(evaluate)
     table = "run a table of the paper, and print it beside its published numbers"
-    add_reproduce(commands.add_parser("reproduce", help=table))
+    reproduce = commands.add_parser("reproduce", help=table)
+    add_reproduce(reproduce)
+    for command in (caption, evaluate, reproduce):
+        command.add_argument(
+            "--device",
+            choices=DEVICES,
+            default=CPU.device,
+            help="where networks run; auto takes the GPU where there is one (cpu)",
+        )
     add_models(commands.add_parser("models", help="list, get, remove and add models"))
     add_cache(commands.add_parser("cache", help="what is kept of images read before; clear it"))
     return parser

@@ -28,8 +28,8 @@ def _info(*_: object) -> None:
     size = store.size()
     print(f"folder  {cache_folder()}\nimages  {size.disk_grids}")
     print(f"size    {size_text(size.disk_bytes)}")
-    if store.trouble:
-        raise PatchionerError(store.trouble)
+    if store.error_message:
+        raise PatchionerError(store.error_message)
 
 
 def _clear(*_: object) -> None:
@@ -37,8 +37,8 @@ def _clear(*_: object) -> None:
     store = GridStore(cache_folder())
     freed, left = store.clear(), store.size()
     say(f"{size_text(freed.disk_bytes)} are free again")
-    if store.trouble:
-        raise PatchionerError(store.trouble)
+    if store.error_message:
+        raise PatchionerError(store.error_message)
     if left.disk_grids:
         raise PatchionerError(
             f"{left.disk_grids} files in {cache_folder()} could not be deleted; close other "

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_patchioner.devices import Placement
+
     from .bpe import ClipTokenizer, Gpt2Tokenizer
     from .caption import Caption, Evidence
     from .gpt import Cache, PrefixGPT
@@ -58,6 +60,10 @@ class GptDecoder(ABC):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.tidy = tidy
+
+    def place(self, placement: Placement) -> None:
+        """Run on another device or in another precision."""
+        placement.put(self.model)
 
     @property
     def provenance(self) -> Mapping[str, str]:

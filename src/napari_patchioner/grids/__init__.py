@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from ._class_attention import class_attention
-from ._grid import FeatureGrid
-from ._key import grid_key
-from ._pool import pool, pool_shares
-from ._stitch import derived_key, stitch
-from ._store import GridStore, StoreSize, cache_folder
-from ._tiles import Block, Strip, Tiling
-from ._transform import GridTransform
+from .grid import FeatureGrid, GridTransform, derived_key, grid_key
+from .pooling import class_attention, pool, pool_shares
+from .store import GridStore, StoreSize, cache_folder
+from .tiles import Block, Strip, Tiling, stitch
 
 __all__ = [
     "Block",

@@ -56,7 +56,11 @@ def available_models() -> list[ModelCard]:
 
 
 def load_model(
-    name: str = "mini", progress: Callable[[float, str], object] | None = None
+    name: str = "mini",
+    progress: Callable[[float, str], object] | None = None,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
 ) -> Captioner:
     """Load a model.
 
@@ -66,6 +70,11 @@ def load_model(
         Its id, one of ``[card.id for card in available_models()]``.
     progress : callable, optional
         Given the fraction done and what is being done; it may raise `Cancelled`.
+    device : {"cpu", "auto", "cuda", "mps"}
+        Where its networks run: on the processor, on an Nvidia GPU or on an Apple GPU; ``"auto"``
+        takes the GPU where there is one.
+    dtype : {"float32", "bfloat16", "float16"}
+        Their precision; half precision takes half the memory of the GPU.
 
     Returns
     -------
@@ -74,18 +83,24 @@ def load_model(
     Raises
     ------
     ModelError
-        There is no such model, it is not installed, or its files are missing or damaged.
+        There is no such model or device, it is not installed, or its files are missing or
+        damaged.
     """
+    from napari_patchioner.devices import CPU, choose
+
     from .embedded import HEADS, load_embedded
 
+    placement = choose(device, dtype)
     if progress is not None:
         progress(0.0, f"loading {name}")
     if name in HEADS:
-        return load_embedded(name)
-    from .install import find_preset, installed_files
+        captioner = load_embedded(name)
+    else:
+        from .assemble import assemble
+        from .install import find_preset, installed_files
 
-    preset = find_preset(name)
-    files = installed_files(preset)
-    from .assemble import assemble
-
-    return assemble(preset, files, progress)
+        preset = find_preset(name)
+        captioner = assemble(preset, installed_files(preset), progress)
+    if placement != CPU:
+        captioner.place(placement)
+    return captioner

@@ -39,7 +39,7 @@ _REFUSALS = (
     "unsupported GLOBAL",
 )
 # What a download may bring instead of weights, by its first bytes.
-_STRANGERS = {
+_OTHER_FILES = {
     b"version https://git-lfs": "a pointer to the file that Git LFS keeps elsewhere",
     b"<!doctype": "a web page",
     b"<html": "a web page",
@@ -86,18 +86,19 @@ def _file_of(path: Path) -> Path:
 
 
 def _read_file(path: Path) -> State:
-    _refuse_stranger(path)
+    """Read one file of either kind."""
+    _refuse_other_files(path)
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
-def _refuse_stranger(path: Path) -> None:
-    """Tell what is there where it is plainly no file of weights."""
+def _refuse_other_files(path: Path) -> None:
+    """Say what is there where it is plainly no file of weights."""
     try:
         with path.open("rb") as file:
             start = file.read(64).lstrip().lower()
     except OSError as error:
         raise _damaged(path, error) from error
-    for first, what in _STRANGERS.items():
+    for first, what in _OTHER_FILES.items():
         if start.startswith(first):
             raise ModelError(f"{path} is {what}, not a file of weights; get the file itself.")
 
@@ -135,7 +136,7 @@ def _read_torch(path: Path) -> State:
     try:
         mapped = zipfile.is_zipfile(path)
         if mapped:
-            _refuse_strange_zip(path)
+            _refuse_other_zips(path)
         with warnings.catch_warnings():
             # Of a pickle's protocol, which says nothing to a person; what follows does.
             warnings.simplefilter("ignore")
@@ -143,7 +144,8 @@ def _read_torch(path: Path) -> State:
     except ModelError:
         raise
     except pickle.UnpicklingError as error:
-        if not (_forbidden(error) or _is_late_pickle(path)):
+        refused = any(sign in str(error) for sign in _REFUSALS)
+        if not (refused or _is_late_pickle(path)):
             # What torch says is a page of advice to load the file without this check.
             raise _damaged(path, ValueError("it is no table of weights")) from error
         raise ModelError(
@@ -163,20 +165,15 @@ def _read_torch(path: Path) -> State:
     return state
 
 
-def _forbidden(error: pickle.UnpicklingError) -> bool:
-    """Tell objects that torch refuses from bytes it cannot read."""
-    return any(sign in str(error) for sign in _REFUSALS)
-
-
 def _is_late_pickle(path: Path) -> bool:
-    """Tell a pickle of a protocol that torch neither writes nor reads (it uses 2)."""
+    """Whether this is a pickle of a protocol that torch neither writes nor reads (it uses 2)."""
     with path.open("rb") as file:
         start = file.read(2)
     return len(start) == 2 and start[0] == 0x80 and start[1] > 2
 
 
-def _refuse_strange_zip(path: Path) -> None:
-    """Tell a compiled program, or what is packed, from a table of weights."""
+def _refuse_other_zips(path: Path) -> None:
+    """Refuse a compiled program, or what is packed."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     # torch packs nothing; and what is packed may unpack to anything.

@@ -1,10 +1,21 @@
-"""Overlapping tiles over a grid of patches, each patch owned by one of them."""
+"""Overlapping tiles over a grid of patches, each patch owned by one, and one grid of theirs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
 
-from napari_patchioner.errors import PatchionerError
+import numpy as np
+
+from napari_patchioner.errors import ModelError, PatchionerError
+
+from .grid import FeatureGrid, derived_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .grid import GridTransform
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +135,85 @@ class Tiling:
             self.down.owned(block.bottom - 1)[1],
             self.across.owned(block.right - 1)[1],
         )
+
+
+def stitch(
+    tiling: Tiling,
+    block: Block,
+    tile: Callable[[int, int], FeatureGrid],
+    transform: GridTransform,
+) -> FeatureGrid:
+    """Put the patches that some tiles own side by side.
+
+    Parameters
+    ----------
+    tiling : Tiling
+        Where tiles lie and what they own.
+    block : Block
+        Which of them are wanted.
+    tile : callable
+        Gives the grid of the tile in a row and column of tiles; asked once for each, so that no
+        more than one of them need be in memory.
+    transform : GridTransform
+        Of the patches that the block owns.
+
+    Returns
+    -------
+    FeatureGrid
+        Each patch as the one tile that owns it has it. Attention, which sums to one in each tile,
+        sums to one again; the class token and the measures are means over the patches.
+        The key depends on which tiles these are, and how they overlap.
+
+    Raises
+    ------
+    ModelError
+        A tile has not the patches that it should have.
+    """
+    top, left, bottom, right = tiling.patches(block)
+    shape = bottom - top, right - left
+    keys: list[object] = []
+    whole: FeatureGrid | None = None
+    measures: dict[str, float] = {}
+    for row, column in product(range(block.top, block.bottom), range(block.left, block.right)):
+        grid = tile(row, column)
+        wanted = tiling.down.side, tiling.across.side
+        if grid.shape != wanted:
+            # Its patches would be put in the wrong place.
+            raise ModelError(
+                f"A tile came back with {grid.shape[0]} x {grid.shape[1]} patches instead of "
+                f"{wanted[0]} x {wanted[1]}; this model cannot encode a large image piece by piece."
+            )
+        rows, columns = tiling.down.owned(row), tiling.across.owned(column)
+        own = _span(rows, tiling.down.start(row)), _span(columns, tiling.across.start(column))
+        target = _span(rows, top), _span(columns, left)
+        part = grid.embeddings[own]
+        share = part.shape[0] * part.shape[1] / (shape[0] * shape[1])
+        if whole is None:
+            whole = FeatureGrid(
+                np.empty((*shape, grid.dim), np.float32),
+                transform,
+                key="",
+                attention=None if grid.attention is None else np.empty(shape, np.float32),
+                cls=None if grid.cls is None else np.zeros_like(grid.cls),
+                backbone=grid.backbone,
+            )
+        whole.embeddings[target] = part
+        if whole.attention is not None and grid.attention is not None:
+            whole.attention[target] = grid.attention[own]
+        if whole.cls is not None and grid.cls is not None:
+            np.add(whole.cls, np.float32(share) * grid.cls, out=whole.cls)
+        for name, value in grid.measures.items():
+            measures[name] = measures.get(name, 0.0) + share * value
+        keys.append((grid.key, target[0].start, target[1].start, part.shape[:2]))
+    if whole is None:
+        raise ModelError("There are no tiles to put together: choose a region of the image.")
+    attention = whole.attention
+    if attention is not None and attention.sum() > 0:
+        attention = attention / attention.sum()
+    overlaps = ("overlap", tiling.down.overlap, tiling.across.overlap)
+    key = derived_key("stitched", overlaps, *keys)
+    return replace(whole, key=key, attention=attention, measures=measures)
+
+
+def _span(patches: tuple[int, int], start: int) -> slice:
+    return slice(patches[0] - start, patches[1] - start)

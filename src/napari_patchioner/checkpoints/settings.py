@@ -1,4 +1,4 @@
-"""The settings beside weights, looked at before a network is made of them."""
+"""The settings beside weights, checked before a network is made of them."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def check_settings(
     settings: dict[str, Any], source: object, most_weights: int = MOST_WEIGHTS
 ) -> None:
     """Raise a ModelError for sizes of which no network can be made, here or in its parts."""
-    waiting: list[dict[str, Any]] = [settings]
-    while waiting:
-        part = waiting.pop()
+    parts: list[dict[str, Any]] = [settings]
+    while parts:
+        part = parts.pop()
         for name, value in part.items():
             if isinstance(value, dict):
-                waiting.append(value)
+                parts.append(value)
             elif name in _MOST and value is not None:
                 _check_size(name, value, source)
         width = _first(part, _WIDTHS, 0)
@@ -111,6 +111,6 @@ def _check_size(name: str, value: Any, source: object) -> None:
 
 
 def _first(part: dict[str, Any], names: tuple[str, ...], otherwise: int) -> int:
-    """Return the first size that is there."""
-    found = [part[name] for name in names if isinstance(part.get(name), int | float)]
-    return int(found[0]) if found else otherwise
+    """Return the first of these sizes that a part has."""
+    sizes = (part[name] for name in names if isinstance(part.get(name), int | float))
+    return int(next(sizes, otherwise))

@@ -1,4 +1,4 @@
-"""A feature grid as one file that vouches for every byte of itself."""
+"""A feature grid as one file with a digest of every byte of itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from safetensors.numpy import load, save
 
 from napari_patchioner import __version__
 
-from ._grid import FeatureGrid
-from ._transform import GridTransform
+from .grid import FeatureGrid, GridTransform
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -45,11 +44,7 @@ def grid_to_bytes(grid: FeatureGrid) -> bytes:
 
     Its metadata hold ``notes`` (all that is no array, and the version of this package, as JSON)
     and ``digest``, 64 hexadecimal digits: BLAKE2b of the whole file with zeros in their place.
-
-    Parameters
-    ----------
-    grid : FeatureGrid
-        Any; every field comes back exactly.
+    Every field comes back exactly.
     """
     transform = grid.transform
     notes = {
@@ -64,65 +59,51 @@ def grid_to_bytes(grid: FeatureGrid) -> bytes:
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in grid_arrays(grid).items()}
     data = save(arrays, {"notes": json.dumps(notes), "digest": _BLANK.decode()})
-    start, stop = _place(data)
+    start, stop = _digest_span(data)
     return b"".join([data[:start], _digest(data, start, stop), data[stop:]])
 
 
 def grid_from_bytes(data: bytes, key: str) -> FeatureGrid:
-    """Return the grid of a file.
+    """Return the grid of a whole file that has this key.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    key : str
-        Of the grid that is wanted.
-
-    Raises
-    ------
-    DamagedError
-        A byte is not what was written, the grid is another one, or another version of this
-        package wrote it, whose backbones may see an image differently.
+    Raises ``DamagedError`` where a byte is not what was written, the grid is another one, or
+    another version of this package wrote it, whose backbones may encode an image differently.
     """
-    start, stop = _place(data)
+    start, stop = _digest_span(data)
     if data[start:stop] != _digest(data, start, stop):
         raise DamagedError("The digest is not that of the contents.")
     try:
         notes = json.loads(json.loads(data[8 : _header_end(data)])["__metadata__"]["notes"])
         if [notes[name] for name in ("format", "version", "key")] != [FORMAT, __version__, key]:
             raise OtherVersionError("The file is of another version or another grid.")
-        return _grid(notes, load(data))
+        window = notes["window"]
+        transform = GridTransform(
+            tuple(notes["image_shape"]), tuple(notes["grid_shape"]), window and tuple(window)
+        )
+        return FeatureGrid(
+            transform=transform,
+            key=notes["key"],
+            measures=notes["measures"],
+            backbone=notes["backbone"],
+            **load(data),
+        )
     except OtherVersionError:
         raise
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise DamagedError(f"The file is no grid: {error}") from error
 
 
-def _grid(notes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> FeatureGrid:
-    window = notes["window"]
-    transform = GridTransform(
-        tuple(notes["image_shape"]), tuple(notes["grid_shape"]), window and tuple(window)
-    )
-    return FeatureGrid(
-        transform=transform,
-        key=notes["key"],
-        measures=notes["measures"],
-        backbone=notes["backbone"],
-        **arrays,
-    )
-
-
 def _header_end(data: bytes) -> int:
     return 8 + int.from_bytes(data[:8], "little")
 
 
-def _place(data: bytes) -> tuple[int, int]:
+def _digest_span(data: bytes) -> tuple[int, int]:
     """Find the digest, which safetensors puts anywhere in the header."""
     # Within the notes its name would have backslashes before the quotation marks.
-    found = _DIGEST.search(data, 8, min(len(data), _header_end(data)))
-    if found is None:
+    match = _DIGEST.search(data, 8, min(len(data), _header_end(data)))
+    if match is None:
         raise DamagedError("The file has no digest.")
-    return found.span(1)
+    return match.span(1)
 
 
 def _digest(data: bytes, start: int, stop: int) -> bytes:

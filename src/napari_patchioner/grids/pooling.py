@@ -1,4 +1,4 @@
-"""One vector per region from the patches it takes."""
+"""One vector per region from the patches it covers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.regions import PatchWeights
 
-    from ._grid import FeatureGrid
+    from .grid import FeatureGrid
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
@@ -73,7 +73,11 @@ def pool(
     if not weights:
         return np.zeros((0, grid.dim), np.float32)
     if how == "cls":
-        return _class_tokens(grid, len(weights))
+        if grid.cls is None:
+            raise PatchionerError(
+                "This model gives no class token: choose mean or gaussian pooling instead."
+            )
+        return np.tile(np.asarray(grid.cls, np.float32), (len(weights), 1))
     values = [pool_shares(region, grid, how, variance=variance) for region in weights]
     indices = np.concatenate([region.indices for region in weights])
     used, columns = np.unique(indices, return_inverse=True)
@@ -82,15 +86,6 @@ def pool(
     # Only the patches in use are widened: double precision costs little and keeps long sums exact.
     patches = grid.embeddings.reshape(-1, grid.dim)[used].astype(np.float64)
     return np.asarray(matrix @ patches, np.float32)
-
-
-def _class_tokens(grid: FeatureGrid, regions: int) -> npt.NDArray[np.float32]:
-    """Repeat the class token for every region."""
-    if grid.cls is None:
-        raise PatchionerError(
-            "This model gives no class token: choose mean or gaussian pooling instead."
-        )
-    return np.tile(np.asarray(grid.cls, np.float32), (regions, 1))
 
 
 def pool_shares(
@@ -113,23 +108,30 @@ def pool_shares(
         Summing to one.
     """
     if how == "mean" or not region.members:
-        return _weighed(region, grid, how, variance)
+        return _part_shares(region, grid, how, variance)
     shares = np.zeros(len(region.indices))
     for member in region.members:
         where = np.searchsorted(region.indices, member.indices)
-        shares[where] += member.total * _weighed(member, grid, how, variance)
+        shares[where] += member.total * _part_shares(member, grid, how, variance)
     return np.asarray(shares / shares.sum())
 
 
-def _weighed(region: PatchWeights, grid: FeatureGrid, how: Pooling, variance: float) -> FloatArray:
+def _part_shares(
+    region: PatchWeights, grid: FeatureGrid, how: Pooling, variance: float
+) -> FloatArray:
     """Return the shares of one part without members, summing to one."""
-    if how == "mean":
-        factors = np.ones(len(region.indices))
-    elif how == "gaussian":
+    factors: FloatArray = np.ones(len(region.indices))
+    if how == "gaussian":
         factors = _bell(region, variance)
     elif how == "attention":
-        factors = _attended(region, grid)
-    else:
+        if grid.attention is None:
+            raise PatchionerError(
+                "This model gives no attention map: choose mean or gaussian pooling instead."
+            )
+        attention = grid.attention.reshape(-1)[region.indices].astype(np.float64)
+        # Where it is zero all over the region, all patches count the same.
+        factors = attention if attention.sum() > 0 else factors
+    elif how != "mean":
         raise PatchionerError(f"Unknown pooling {how!r}: use mean, gaussian, attention or cls.")
     shares = region.weights * factors
     return np.asarray(shares / shares.sum())
@@ -152,11 +154,44 @@ def _centred(cells: npt.NDArray[np.int64]) -> FloatArray:
     return np.asarray((2 * cells - low - high) / max(high - low, 1))
 
 
-def _attended(region: PatchWeights, grid: FeatureGrid) -> FloatArray:
-    """Look up the attention; where it is zero all over the region, attend evenly."""
-    if grid.attention is None:
-        raise PatchionerError(
-            "This model gives no attention map: choose mean or gaussian pooling instead."
-        )
-    factors = grid.attention.reshape(-1)[region.indices].astype(np.float64)
-    return factors if factors.sum() > 0 else np.ones_like(factors)
+def class_attention(
+    qkv: npt.NDArray[np.floating],
+    heads: int,
+    global_tokens: int,
+    *,
+    scale: float | None = None,
+    per_head: bool = False,
+) -> npt.NDArray[np.float32]:
+    """Attention of the class token over the patches, from the last block's projections.
+
+    The logits are averaged over the heads first and the softmax runs over the patches alone, as
+    in the published code (which splits ViT-B in 16 heads, not its 12).
+
+    Parameters
+    ----------
+    qkv : ndarray of float, shape (tokens, 3 * dim)
+        Queries, keys and values side by side; the class token comes first.
+    heads : int
+        Number of attention heads.
+    global_tokens : int
+        Class token and registers, which are no patches.
+    scale : float, optional
+        Factor of the dot products; ``1 / sqrt(dim / heads)`` by default.
+    per_head : bool
+        One map per head instead of their mean.
+
+    Returns
+    -------
+    ndarray of float32, shape (patches,) or (heads, patches)
+        Each map sums to one.
+    """
+    dim = qkv.shape[1] // 3
+    query = qkv[0, :dim].reshape(heads, -1).astype(np.float64)
+    keys = qkv[global_tokens:, dim : 2 * dim].reshape(-1, heads, dim // heads).astype(np.float64)
+    if scale is None:
+        scale = (dim // heads) ** -0.5
+    logits = scale * np.einsum("hd,phd->hp", query, keys)
+    if not per_head:
+        logits = logits.mean(axis=0)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)

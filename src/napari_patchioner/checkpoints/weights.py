@@ -1,0 +1,205 @@
+"""Weights under a network's own names: renamed, loaded into it, and written to a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from torch import Tensor
+
+Module = TypeVar("Module", bound=nn.Module)
+_NAMED = 4
+
+
+def fit(
+    module: Module,
+    state: Mapping[str, Tensor],
+    *,
+    source: object,
+    ignore: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> Module:
+    """Load weights into a network, all of them or none.
+
+    Parameters
+    ----------
+    module : Module
+        Receives the weights in single precision; may live on the ``meta`` device.
+    state : mapping of str to Tensor
+        Weights under the module's own names.
+    source : path
+        Where they came from, for the message.
+    ignore : sequence of str
+        Globs of names that may come along unused, such as buffers of old library versions.
+    optional : sequence of str
+        Globs of names that may be missing.
+
+    Returns
+    -------
+    Module
+        The same, in evaluation mode, without gradients.
+
+    Raises
+    ------
+    ModelError
+        Weights are missing, left over, of another shape or type, or not finite; they are named,
+        and the module is as it was.
+    """
+    wanted = module.state_dict()
+    used = {name: state[name] for name in wanted if name in state}
+    missing = [name for name in wanted if name not in state and not _any(name, optional)]
+    unexpected = [name for name in state if name not in wanted and not _any(name, ignore)]
+    misshaped = [
+        f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
+        for name, value in used.items()
+        if value.shape != wanted[name].shape
+    ]
+    mistyped = [
+        f"{name} {_kind(value)} instead of {_kind(wanted[name])}"
+        for name, value in used.items()
+        if not _alike(value, wanted[name])
+    ]
+    report = [
+        _list("missing", missing),
+        _list("unexpected", unexpected),
+        _list("of another shape", misshaped),
+        _list("of another type", mistyped),
+    ]
+    if parts := [part for part in report if part]:
+        raise ModelError(f"{source} does not fit: {'; '.join(parts)}. Choose the matching file.")
+    for name, value in used.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ModelError(f"{source} holds numbers that are not finite in {name}; get it again.")
+    single = {
+        name: value.float() if value.is_floating_point() else value for name, value in used.items()
+    }
+    module.load_state_dict(single, strict=False, assign=True)
+    # Counters beside the weights, which no file holds, would keep a network on the meta device.
+    for part in module.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            if buffer.is_meta:
+                setattr(part, name, None)
+    return module.eval().requires_grad_(False)
+
+
+def _alike(value: Tensor, wanted: Tensor) -> bool:
+    """Whether weights can stand in for others: any precision, but no packed or sparse form."""
+    same = value.is_floating_point() == wanted.is_floating_point()
+    return same and not value.is_complex() and value.layout == torch.strided
+
+
+def _kind(value: Tensor) -> str:
+    dense = "" if value.layout == torch.strided else " sparse"
+    return str(value.dtype).removeprefix("torch.") + dense
+
+
+def _any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _list(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{what}: {', '.join(names[:_NAMED])}{more}"
+
+
+def rename(
+    state: Mapping[str, Tensor], rules: Iterable[tuple[str, str | None]]
+) -> dict[str, Tensor]:
+    r"""Rename weights.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        The weights under the names of their file.
+    rules : iterable of (pattern, replacement)
+        Regular expressions that match a whole name; the first that does decides. A replacement
+        of None drops the weight. Names no rule matches stay as they are.
+
+    Raises
+    ------
+    ModelError
+        Two weights would get one name.
+
+    Examples
+    --------
+    >>> rename({"linear_layer2.bias": None}, [(r"linear_layer2\.(.*)", r"hidden_layers.0.\1")])
+    {'hidden_layers.0.bias': None}
+    """
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        new: str | None = name
+        for pattern, replacement in compiled:
+            if match := pattern.fullmatch(name):
+                new = None if replacement is None else match.expand(replacement)
+                break
+        if new is None:
+            continue
+        if new in renamed:
+            raise ModelError(f"Two weights of the file are both {new}; it mixes two layouts.")
+        renamed[new] = value
+    return renamed
+
+
+def write_state(path: str | Path, state: Mapping[str, Tensor], **notes: str) -> Path:
+    """Write weights and notes on them to one safetensors file; an older file stays until then.
+
+    Parameters
+    ----------
+    path : path
+        Where it goes.
+    state : mapping of str to Tensor
+        The weights.
+    **notes : str
+        What to remember of them, such as the hash of the projection they were made behind.
+
+    Raises
+    ------
+    OSError
+        It cannot be written there, for instance because the disk is full.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Names that share storage are written once each: safetensors refuses shared memory.
+    tensors = {name: value.detach().contiguous().clone() for name, value in state.items()}
+    try:
+        save_file(tensors, beside, metadata=dict(notes))
+        beside.replace(path)
+    except SafetensorError as error:
+        # The library wraps what the system said in words of its own.
+        number = re.search(r"os error (\d+)", str(error))
+        code = int(number[1]) if number else None
+        raise (OSError(code, os.strerror(code)) if code else OSError(str(error))) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """Return the notes of a safetensors file, empty where it has none.
+
+    Raises
+    ------
+    ModelError
+        The file is missing or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} is missing or damaged; get it again.") from error
