@@ -48,9 +48,9 @@ _FILLED = 0.6
 def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> Plane:
     """Measure colour, texture, spots and lines in every patch of an image.
 
-    The grid of ``(rows, columns)`` covers the whole image, shape (height, width, 3), evenly. Returns
-    an array of shape (rows, columns, len(AXES)) of additive statistics: their mean over any patches
-    describes the region they make up.
+    The grid of ``(rows, columns)`` covers the whole image, shape (height, width, 3), evenly.
+    Returns an array of shape (rows, columns, len(AXES)) of additive statistics: their mean over
+    any patches describes the region they make up.
     """
     side = max(2, round(LONG_SIDE / max(grid_shape)))
     shape = (grid_shape[0] * side, grid_shape[1] * side)
