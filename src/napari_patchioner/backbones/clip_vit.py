@@ -228,7 +228,8 @@ def resample_positions(
         raise ModelError(f"{len(table)} positions are no class token and a square grid.")
     if grid_shape == (side, side):
         return table
-    square = table[1:].T.reshape(1, -1, side, side).contiguous()
+    # PyTorch antialiases in single precision only.
+    square = table[1:].float().T.reshape(1, -1, side, side).contiguous()
     rows, columns = grid_shape
     if way == "offset":
         factors = ((rows + _OFFSET) / side, (columns + _OFFSET) / side)
@@ -240,4 +241,4 @@ def resample_positions(
     else:
         mode = "bilinear" if way == "bilinear" else "bicubic"
         new = functional.interpolate(square, grid_shape, mode=mode, antialias=way == "antialias")
-    return torch.cat([table[:1], new.flatten(2)[0].T])
+    return torch.cat([table[:1], new.flatten(2)[0].T.to(table.dtype)])

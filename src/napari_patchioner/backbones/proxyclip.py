@@ -152,7 +152,11 @@ class ProxyClip(ClipBackbone):
             patch = self.vision.patch_size
             sides = [max(1, round(side / patch)) * patch for side in pixels.shape[2:]]
             if sides != list(pixels.shape[2:]):
-                pixels = functional.interpolate(pixels, sides, mode="bilinear", antialias=True)
+                # PyTorch antialiases in single precision only.
+                wide = functional.interpolate(
+                    pixels.float(), sides, mode="bilinear", antialias=True
+                )
+                pixels = wide.to(pixels.dtype)
         if self._convention == "reference":
             return pixels
         (mean, std), (own_mean, own_std) = (
