@@ -137,9 +137,9 @@ def cut(ring: FloatArray, edges: FloatArray) -> FloatArray:
                 if depth >= 0:
                     kept.append(vertex)
                 if (depth >= 0) != (depth_after >= 0):
-                    crossing = vertex + (after - vertex) * (depth / (depth - depth_after))
-                    crossing[axis] = edge
-                    kept.append(crossing)
+                    met = vertex + (after - vertex) * (depth / (depth - depth_after))
+                    met[axis] = edge
+                    kept.append(met)
             ring = np.array(kept).reshape(-1, 2)
     return ring
 
