@@ -98,7 +98,7 @@ def first_files(
         yield from map(read_file, [item for item in results if not is_debris(item.name)][:most])
         return
     for name in sorted(name for name in zip_names(path) if wanted(name))[:most]:
-        with noting(Notes()):  # it is told when all are read
+        with noting(Notes()):  # it is noted when all are read
             members = _unzipped(path, name.__eq__)
         yield from members.values()
 

@@ -1,4 +1,4 @@
-"""A file as its format is told from: how it begins and, of JSON, all that it holds."""
+"""A format, and what it is recognised by: how a file begins and, of JSON, all that it holds."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Head:
-    """A file whose format is to be told.
+    """A file whose format is to be recognised.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ class Head:
 
 
 def head_of(path: str | os.PathLike[str]) -> Head:
-    """Return a file as its format is told from.
+    """Return what the format of a file is recognised by.
 
     Raises
     ------

@@ -6,7 +6,7 @@ hold caption, exact geometry and all else. Properties are lines of ASCII: all el
 percent and two digits per byte of UTF-8, since ImageJ reads properties as Latin-1 and writes what
 it has read as UTF-8. The name is ASCII for a like reason.
 
-A region that somebody named keeps its name. Names that are no captions (`_region_names`) are the
+A region that somebody named keeps its name. Names that are no captions (`names`) are the
 extra ``"name"``; QuPath's name and class of an object, which it hands on as properties, and its
 measurements are extras, too.
 
@@ -405,18 +405,18 @@ class _Again:
         self._rest: list[Annotation] = []
         self._now: dict[tuple[int, ...], Annotation] = {}
         self._origins: dict[str, tuple[int, ...]] = {}
-        with noting(Notes()):  # all that was told when the file was read
+        with noting(Notes()):  # all was noted when the file was read
             self._members = read_zip(path.name, content, _is_roi) if known else {}
             was = _records(path.name, self._members, {})
             self._count = len(self._split[0]) if self._split else 1 + max(self._members, default=-1)
             self._was = {places: item for item, places in was}
             spoiled = []
-            for place, element in base.records.items() if known else ():
+            for place, record in base.records.items() if known else ():
                 numbers = tuple(int(n) for n in place.split() if n.isascii() and n.isdigit())
                 if numbers in self._was:
-                    self._put(place, numbers, element)
+                    self._put(place, numbers, record)
                 else:
-                    spoiled.append(("", element))
+                    spoiled.append(("", record))
             self._claim(spoiled if known else list(base.records.items()))
             self._claim([("", item) for item in base.rest])
             added = {n: self._members[n] for n in self._members if n >= self._count}
@@ -442,19 +442,19 @@ class _Again:
         free = {places: item for places, item in self._was.items() if places not in self._now}
         same = {tuple(self._members[n][1] for n in places): places for places in free}
         named = {(item.image, item.uid): places for places, item in free.items() if item.image}
-        for place, element in records:
-            own = _rois_within(element)
+        for place, record in records:
+            own = _rois_within(record)
             key = tuple(data for _, data in own)
-            result = same.get(key) or named.get((element.image, element.uid))
+            result = same.get(key) or named.get((record.image, record.uid))
             if result is not None and result not in self._now:
-                self._put(place, result, element)
+                self._put(place, result, record)
             elif own:
                 first = self._end()
                 numbers = tuple(range(first, first + len(own)))
                 self._members |= dict(zip(numbers, own, strict=True))
-                self._put(place, numbers, element)
+                self._put(place, numbers, record)
             else:
-                self._rest.append(element)
+                self._rest.append(record)
 
     def file(self) -> tuple[bytes | None, dict[str, str]]:
         """Return the whole file, and where its regions are by where they were."""

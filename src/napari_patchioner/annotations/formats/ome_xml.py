@@ -2,10 +2,10 @@
 
 The caption is the ``Text`` of the first shape; all OME has no place for stands in a map annotation
 of the ROI. The plane is ``TheZ`` and ``TheT``. Images stand in the file with their sizes, without
-pixels; of an image whose size nobody told, only the regions do.
+pixels; of an image without a known size, only the regions do.
 
 In files of others, a shape's ``Text`` and the ROI's ``Description`` are captions, and so is its
-``Name`` where it reads like one (`_region_names`). What else shapes and ROIs say (colours, widths,
+``Name`` where it reads like one (`names`). What else shapes and ROIs say (colours, widths,
 channels, annotations) are extras, and goes back. Such a file of 2015 or 2016 is written again byte
 for byte, but for the ROIs that changed and what is new in it; of older ones the regions alone.
 """
@@ -406,7 +406,7 @@ class _Again:
         self, records: Mapping[str, Annotation], rest: Sequence[Annotation]
     ) -> tuple[bytes, dict[str, str]]:
         """Return the file with the records in it, and where its ROIs are by where they were."""
-        with noting(Notes()):  # all that was told when the file was read
+        with noting(Notes()):  # all was noted when the file was read
             was = dict(_read_rois("", parse_xml("", self._data)))
         here = {was[int(place)].image for place in records if int(place) in was}
         gone = set()

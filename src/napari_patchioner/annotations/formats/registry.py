@@ -110,20 +110,24 @@ def read_annotations(
                 results = _read_folder(form, head.path)
             else:
                 results = form.read(head.path, images) if form.sized else form.read(head.path)
-        results = [item for item in results if not _is_left_out(Path(path).name, item, own)]
-        if not results and own.first_error is not None:
+        records = []
+        for record in results:
+            outlines = _outlines(record.region)
+            where = f"{Path(path).name}: region {record.uid!r}: its outline crosses itself"
+            if any(map(is_tangled, outlines)):  # nobody could say what it encloses
+                problem = f"{where} more than {MOST_CROSSINGS:,} times; draw it again"
+                own.leave_out("outline", FormatError(problem))
+                continue
+            records.append(record)
+            if any(map(crosses_itself, outlines)):
+                filled = "it is filled where it goes around an odd number of times"
+                note("outline filled", f"{where}; {filled}")
+        if not records and own.first_error is not None:
             raise own.first_error
-        for entry in results:
-            if any(map(crosses_itself, _outlines(entry.region))):
-                note(
-                    "outline filled",
-                    f"{Path(path).name}: region {entry.uid!r}: its outline crosses itself; it is "
-                    "filled where it goes around an odd number of times",
-                )
     taken.merge(own)
     if notes is None:
         log_notes(taken)
-    return results
+    return records
 
 
 def _read_folder(form: Format, folder: Path) -> list[Annotation]:
@@ -134,8 +138,9 @@ def _read_folder(form: Format, folder: Path) -> list[Annotation]:
             if not form.knows(head_of(file)):
                 raise FormatError(f"{file.name}: is no file of the format {form.title!r}")
             name = "" if file.suffix.lower() == _ALONE else file.stem
+            records = form.read(file)
             results += [
-                item if item.image else replace(item, image=name) for item in form.read(file)
+                record if record.image else replace(record, image=name) for record in records
             ]
     return with_unique_uids(results)
 
@@ -147,32 +152,14 @@ def _files_in(form: Format, folder: Path) -> list[Path]:
     except OSError as error:
         raise FormatError(f"{folder}: cannot be read ({error.strerror or error})") from error
     charge_records(len(files))
-    ours = [item for item in files if item.name.lower().endswith(form.suffixes)]
-    return [our for our in ours if our.is_file() and not is_debris(our.name)]
-
-
-def _format_within(folder: Path) -> Format | None:
-    """Return the format of one file an image that the first such file in a folder is of."""
-    for form in FORMATS.values():
-        files = _files_in(form, folder)[:1] if form.single else []
-        if any(form.knows(head_of(file)) for file in files):
-            return form
-    return None
+    named = [file for file in files if file.name.lower().endswith(form.suffixes)]
+    return [file for file in named if file.is_file() and not is_debris(file.name)]
 
 
 def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:
     """Return the outlines that people drew, vertex by vertex."""
     members = region.parts()
     return [np.asarray(member.vertices, float) for member in members if isinstance(member, Polygon)]
-
-
-def _is_left_out(file: str, annotation: Annotation, notes: Notes) -> bool:
-    """Whether nobody could tell what the outline of a record encloses; noted if so."""
-    if not any(map(is_tangled, _outlines(annotation.region))):
-        return False
-    problem = f"its outline crosses itself more than {MOST_CROSSINGS:,} times; draw it again"
-    notes.leave_out("outline", FormatError(f"{file}: region {annotation.uid!r}: {problem}"))
-    return True
 
 
 def format_of(head: Head) -> Format | None:
@@ -184,8 +171,15 @@ def format_of(head: Head) -> Format | None:
         If the file cannot be read, or would take too much.
     """
     with reading_file(head.path):
-        result = next((form for form in FORMATS.values() if form.knows(head)), None)
-        return _format_within(head.path) if result is None and head.path.is_dir() else result
+        form = next((form for form in FORMATS.values() if form.knows(head)), None)
+        if form is None and head.path.is_dir():
+            # Of one file an image: the format that the first such file in the folder is of.
+            single = (form for form in FORMATS.values() if form.single)
+            firsts = ((form, _files_in(form, head.path)[:1]) for form in single)
+            form = next(
+                (form for form, files in firsts for f in files if form.knows(head_of(f))), None
+            )
+        return form
 
 
 def _unknown(head: Head) -> FormatError:
@@ -281,7 +275,7 @@ def _write(
     files = _files_of_images(form, path, annotations, images)
     if files is None:
         return form.write(path, annotations, images)
-    folder = next((item.parent for item in files.values()), path)
+    folder = next((file.parent for file in files.values()), path)
     folder.mkdir(exist_ok=True)
     own = _by_image(annotations, images)
     left_out: list[Annotation] = []
@@ -295,7 +289,7 @@ def _write(
         note(
             "files",
             f"{form.title} is about one image a file, so that there are {len(written)} files in "
-            f"{folder}: {', '.join(item.name for item in written)}",
+            f"{folder}: {', '.join(file.name for file in written)}",
         )
     return tuple(left_out)
 

@@ -77,6 +77,7 @@ _MOST_CLASSES = 100
 """Names of classes that go along with every line of other people."""
 
 _OUR_FIELDS = {"path", "train", "val", "names"}
+_LABEL = re.compile(r"([^/\\:]+/)*[^/\\:]+\.txt")
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
@@ -206,7 +207,7 @@ class _Pictures:
         self._twice = {stem for stem, count in counts.items() if count > 1}
 
     def find(self, label: str) -> tuple[str, tuple[int, int]]:
-        """Return the image a text file is about and its size, as told, or as it lies there."""
+        """Return the image a text file is about and its size, as given, or as it lies there."""
         stem = PurePosixPath(label).stem
         file = self._beside(label)
         # Of two images with one name, the folder tells which is meant.
@@ -315,7 +316,9 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     )
     labels = {
         image: result.place
-        if (result := foreign.get(image)) is not None and _is_safe_label(result.place)
+        if (result := foreign.get(image)) is not None
+        and _LABEL.fullmatch(result.place)
+        and ".." not in result.place.split("/")
         else f"labels/{stem}.txt"
         for image, stem in stems.items()
     }
@@ -404,11 +407,6 @@ def _records_of_others(data: bytes, written: Collection[str]) -> list[str]:
         if isinstance(record, dict) and record.get("file") not in written:
             results.append(f"{line}\n")
     return results
-
-
-def _is_safe_label(name: str) -> bool:
-    """Return whether a text file lies within a data set."""
-    return bool(re.fullmatch(r"([^/\\:]+/)*[^/\\:]+\.txt", name)) and ".." not in name.split("/")
 
 
 def _yaml_file(
@@ -645,19 +643,13 @@ def _points(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def lines_of(region: Region, number: int, size: tuple[int, int]) -> list[str]:
     """Return the lines for a region of a class: the parts of its area within the image."""
     lines = []
-    for ring in _rings(region, size):
-        fractions = np.clip(to_xy(ring) / size[::-1], 0, 1)
-        lines.append(" ".join([str(number), *map(repr, fractions.ravel().tolist())]) + "\n")
-    return lines
-
-
-def _rings(region: Region, size: tuple[int, int]) -> list[npt.NDArray[np.float64]]:
-    """Return the outlines of a region within the image, ``(row, column)``."""
-    rings = []
     for member in region.parts():
-        outlines = member.for_image(*size).rings(holes=False)
-        rings += [part for ring in outlines for part in _cut(ring, size)]
-    return rings
+        for outline in member.for_image(*size).rings(holes=False):
+            for ring in _cut(outline, size):
+                fractions = np.clip(to_xy(ring) / size[::-1], 0, 1)
+                numbers = map(repr, fractions.ravel().tolist())
+                lines.append(" ".join([str(number), *numbers]) + "\n")
+    return lines
 
 
 def _cut(ring: npt.NDArray[np.float64], size: tuple[int, int]) -> list[npt.NDArray[np.float64]]:
