@@ -169,7 +169,7 @@ def test_a_layer_pushed_aside_keeps_its_shapes_where_they_are_drawn():
 def test_without_the_private_word_for_editing_in_place_it_works_as_well(monkeypatch):
     from napari_patchioner.viewer.layers import shapes
 
-    monkeypatch.setattr(shapes, "_can_arrange", lambda layer: False)
+    monkeypatch.setattr(shapes, "ARRANGING", ("no such method",))
     layer, session, bindings = bound()
     layer.add([SQUARE + 20 * place for place in range(4)], shape_type="rectangle")
     answer(session, bindings)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from napari_patchioner.viewer.session.record import Row
 
 
+# Of the view of a Shapes layer
+ARRANGING = ("shapes", "edit", "remove_all", "add", "_update_z_order")
+
+
 # reading
 
 
@@ -166,7 +170,9 @@ def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, See
         outlines = dict(zip(current, zip(layer.shape_type, layer.data, strict=True), strict=True))
         kept = [uid for uid in current if uid in wanted]
         changed = [uid for uid in kept if not _is_drawn(wanted[uid], *outlines[uid])]
-        if not _can_arrange(layer):
+        # Shapes can be changed where they are only by what napari 0.9 has no public names for.
+        view = getattr(layer, "_data_view", None)
+        if not all(hasattr(view, name) for name in ARRANGING):
             return _write_anew(layer, current, wanted, changed)
         new = {uid: shape for uid, shape in wanted.items() if uid not in outlines}
         if len(kept) < len(current):
@@ -260,13 +266,6 @@ def _write_anew(
         layer.remove(list(range(stay, len(current))))
     _append(layer, new, {uid: appearances.get(uid, seen.appearance) for uid, seen in new.items()})
     return stay < max(len(current), len(wanted))
-
-
-def _can_arrange(layer: Shapes) -> bool:
-    """Whether shapes can be changed where they are, for which napari 0.9 has no public method."""
-    view = getattr(layer, "_data_view", None)
-    methods = ("shapes", "edit", "remove_all", "add", "_update_z_order")
-    return all(hasattr(view, method) for method in methods)
 
 
 def _is_drawn(shape: Seen, kind: str, vertices: Any) -> bool:

@@ -68,7 +68,7 @@ class Inspector(QObject):  # type: ignore[misc]
         viewer: Viewer,
         image: Image,
         reader: Reader,
-        scribe: Scribe,
+        queue: Scribe,
         library: Library,
         keep: Callable[[str, npt.NDArray[np.float64]], None],
         parent: QObject | None = None,
@@ -79,7 +79,7 @@ class Inspector(QObject):  # type: ignore[misc]
         self.radius = 0
         self.spot: Spot | None = None
         self._viewer, self._image, self._library = viewer, image, library
-        self._reader, self._scribe, self._keep = reader, scribe, keep
+        self._reader, self._queue, self._keep = reader, queue, keep
         self._position: tuple[float, ...] | None = None
         self._job: Job | None = None
         self._known: OrderedDict[tuple[Any, ...], Caption] = OrderedDict()
@@ -187,12 +187,12 @@ class Inspector(QObject):  # type: ignore[misc]
             taken = self._reader.manner.cover(region, grid)
         except PatchionerError:
             return None
-        how = (self._reader.model, repr(sorted(self._scribe.options.items())))
+        how = (self._reader.model, repr(sorted(self._queue.options.items())))
         name = (*how, grid.key, taken.indices.tobytes(), taken.weights.tobytes())
         return Spot(plane, grid, region, name)
 
     def _ask(self, spot: Spot) -> None:
-        options = self._scribe.options_for([spot.grid])
+        options = self._queue.options_for([spot.grid])
         longest = options.get("max_tokens") or SHORT
         options |= {"beams": 1, "alternatives": 0, "max_tokens": min(longest, SHORT)}
         if options.get("length") == "sentence":

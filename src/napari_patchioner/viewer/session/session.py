@@ -669,15 +669,11 @@ def identify(
             continue
         uid = row_uids[index]
         if shuffled and (uid in known or not uid):
-            uid = _nearest(shapes[index], known, claimed)
+            # The missing shape that covers most of the same area
+            missing = [(shapes[index].overlap(known[u]), u) for u in known if u not in claimed]
+            overlap, uid = max(missing, default=(0.0, ""))
+            uid = uid if overlap >= LEAST_OVERLAP else ""
         if uid and uid not in claimed:
             names[index] = uid
             claimed.add(uid)
     return names
-
-
-def _nearest(shape: Seen, known: Mapping[str, Seen], claimed: Collection[str]) -> str:
-    """Return the missing shape that covers most of the same area, or an empty string."""
-    missing = [(shape.overlap(seen), uid) for uid, seen in known.items() if uid not in claimed]
-    overlap, uid = max(missing, default=(0.0, ""))
-    return uid if overlap >= LEAST_OVERLAP else ""
