@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from napari_patchioner.captioner import Captioner
 
@@ -141,7 +142,11 @@ def _run_here(jobs: Iterable[Job], captioner: _Lazy) -> Generator[tuple[Job, Out
             if source is None:
                 yield job, skipped(job)
             else:
-                yield job, work(captioner(), job, read=lambda _, source=source: source.result())
+
+                def ready(_: Path, source: Future[Any] = source) -> Any:
+                    return source.result()
+
+                yield job, work(captioner(), job, read=ready)
 
 
 class _Worker:

@@ -168,6 +168,11 @@ MEDDLING = {
     "more rows": put(lambda count: pd.DataFrame({"foo": range(count + 2)})),
     "one of ours": put(lambda count: pd.DataFrame({"score": [0.1] * count, "foo": 1})),
     "wrong kinds": put(lambda count: pd.DataFrame({"caption": [1.5] * count, "uid": None})),
+    "numbers for names": put(lambda count: pd.DataFrame({0: range(count), "0": 7})),
+    "tuples for names": put(lambda count: pd.DataFrame({("a", "b"): range(count)})),
+    "ours under numbers": lambda layer: setattr(
+        layer, "features", layer.features.rename(columns={"caption": 0})
+    ),
     "nothing": put(lambda count: {}),
     "empty": put(lambda count: None),
     "another index": renumbered,
@@ -210,6 +215,18 @@ def test_whatever_other_code_does_to_the_layer_nothing_is_lost(meddle):
         assert len(layer.features["foo"]) == 3
     # What napari does at every drawing.
     assert len(layer._view_text) == 3
+
+
+def test_columns_of_other_code_named_by_numbers_keep_their_values():
+    layer, _, binding = bound()
+    layer.add([SQUARE, SQUARE + 20], shape_type="rectangle")
+    binding.sync()
+    layer.features = pd.DataFrame({0: [1, 2], "0": [3, 4]})
+    binding.sync()
+    layer.add(SQUARE + 50, shape_type="rectangle")
+    binding.sync()
+    assert layer.features["0"].tolist()[:2] == [1, 2]
+    assert layer.features["0 (2)"].tolist()[:2] == [3, 4]
 
 
 def test_a_duplicate_is_made_and_is_nobodys_business_but_its_owners():

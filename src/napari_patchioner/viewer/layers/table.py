@@ -42,8 +42,9 @@ def add_columns(layer: Layer, length: int) -> None:
 
 
 def has_columns(layer: Layer) -> bool:
-    """Whether nobody has taken our columns away."""
-    return set(COLUMNS) <= set(layer.features.columns)
+    """Whether nobody has taken our columns away, or put another of the same name beside one."""
+    columns = layer.features.columns
+    return set(COLUMNS) <= set(columns) and columns.is_unique
 
 
 def keep_theirs(layer: Layer) -> None:
@@ -63,9 +64,9 @@ def read_rows(layer: Layer) -> list[Row]:
 
 
 def named_columns(layer: Layer) -> tuple[list[str], list[list[Any]]]:
-    """Return the names of the columns of a features table, and their cells."""
+    """Return the names of the columns of a features table, each another text, and their cells."""
     features = layer.features
-    names = [str(name) for name in features.columns]
+    names = _names(features.columns)
     return names, [features.iloc[:, index].tolist() for index in range(len(names))]
 
 
@@ -81,6 +82,8 @@ def write_rows(layer: Layer, rows: Sequence[Row]) -> None:
     import pandas as pd
 
     features = layer.features
+    # Other code names columns by numbers or tuples, too; our records have texts.
+    features = features.set_axis(_names(features.columns), axis=1)
     columns = [name for name in features.columns if name not in COLUMNS]
     table = pd.DataFrame(
         {name: [row.extras.get(name) for row in rows] for name in columns}
@@ -131,10 +134,22 @@ def reset_defaults(layer: Layer) -> None:
     shape would inherit its caption.
     """
     defaults = layer.feature_defaults
-    first = {str(name): defaults[name].iloc[0] for name in defaults.columns}
+    first = {name: defaults[name].iloc[0] for name in defaults.columns}
     texts = ("uid", "caption", "source", "caption_model")
     if first["reviewed"] or any(first[name] != "" for name in texts):
         layer.feature_defaults = {**first, **BLANK}
+
+
+def _names(columns: Iterable[object]) -> list[str]:
+    """Return names of columns as texts, of which no two are the same."""
+    names: list[str] = []
+    for column in columns:
+        name, count = str(column), 1
+        while name in names:
+            count += 1
+            name = f"{column} ({count})"
+        names.append(name)
+    return names
 
 
 def _column(name: str, cells: Sequence[Any]) -> npt.NDArray[Any]:
