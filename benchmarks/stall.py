@@ -24,7 +24,7 @@ import numpy as np
 import skimage.data
 from qtpy.QtCore import QEventLoop, QTimer
 
-from napari_patchioner.viewer.desk.dock import CaptionDock
+from napari_patchioner.viewer.dock import CaptionDock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ def main() -> None:
         dock = CaptionDock(viewer)
         viewer.window.add_dock_widget(dock)
         if options.list:
-            dock.list_desk.toggle()
+            dock.region_list.toggle()
         try:
             captioning(dock, options.regions)
             if options.shapes:
@@ -104,18 +104,18 @@ def captioning(dock: CaptionDock, regions: int) -> None:
     probe = Probe()
     probe.rest(3)
     idle = probe.rest(3)
-    tell("nothing", idle, idle)
+    report("nothing", idle, idle)
     dock.start()
-    annotator = dock.annotator
-    tell("reading the image", probe.during(lambda: not annotator.reader.active, 300), idle)
+    controller = dock.controller
+    report("reading the image", probe.during(lambda: not controller.encoder.active, 300), idle)
     probe.rest(1)
-    records = annotator.session.records
-    annotator.layer("regions").add_rectangles(boxes(regions))
+    records = controller.session.records
+    controller.layer("regions").add_rectangles(boxes(regions))
     done = lambda: len(records) >= regions and all(r.caption for r in records.values())  # noqa: E731
     before = time.process_time()
     gaps = probe.during(done, 600)
     work, took = time.process_time() - before, sum(gap.wall for gap in gaps)
-    tell(f"captioning {regions} regions", gaps, idle)
+    report(f"captioning {regions} regions", gaps, idle)
     print(
         f"{regions / took:.1f} captions per second of the clock, "
         f"{regions / work:.1f} per second of processor time (all threads)",
@@ -125,15 +125,15 @@ def captioning(dock: CaptionDock, regions: int) -> None:
 
 def editing(dock: CaptionDock, shapes: int) -> None:
     """Draw one more shape among many, move one, and take both back."""
-    annotator = dock.annotator
-    annotator.let_go()
-    layer = annotator.layer("regions")
+    controller = dock.controller
+    controller.forget_grids()
+    layer = controller.layer("regions")
     layer.add_rectangles(boxes(shapes)[layer.nshapes :])
     Probe().rest(3)
-    tell_work(f"drawing 1 of {shapes}", lambda: layer.add_rectangles(boxes(1)))
-    tell_work(f"moving 1 of {shapes}", lambda: move(layer))
-    tell_work("undoing the move", annotator.undo)
-    tell_work("undoing the drawing", annotator.undo)
+    report_work(f"drawing 1 of {shapes}", lambda: layer.add_rectangles(boxes(1)))
+    report_work(f"moving 1 of {shapes}", lambda: move(layer))
+    report_work("undoing the move", controller.undo)
+    report_work("undoing the drawing", controller.undo)
 
 
 def move(layer: napari.layers.Shapes) -> None:
@@ -152,7 +152,7 @@ def boxes(count: int) -> list[np.ndarray]:
     return [np.stack([low, low + side]) for low, side in zip(corners, sides, strict=True)]
 
 
-def tell(what: str, gaps: list[Gap], idle: list[Gap]) -> None:
+def report(what: str, gaps: list[Gap], idle: list[Gap]) -> None:
     """Print the longest gap and how many were felt, on the clock and of the thread's own time."""
     longest, usual = max(gap.wall for gap in gaps), max(gap.wall for gap in idle)
     own = max(gap.cpu for gap in gaps)
@@ -165,7 +165,7 @@ def tell(what: str, gaps: list[Gap], idle: list[Gap]) -> None:
     )
 
 
-def tell_work(what: str, work: Callable[[], object]) -> None:
+def report_work(what: str, work: Callable[[], object]) -> None:
     """Print how long something takes that is done at once."""
     start = _now()
     work()

@@ -12,7 +12,7 @@ IN_THE_BOX = (270, 180)
 
 def captions(dock) -> list[str]:
     """Return the captions of all shapes."""
-    records = dock.annotator.session.records.values()
+    records = dock.controller.session.records.values()
     return [record.caption for record in records if record.kind == "shape"]
 
 

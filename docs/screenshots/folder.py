@@ -66,7 +66,7 @@ def gone_through(window: Window, root: Path, pictures: Path) -> None:
     browser.step(1)
     come(browser, "pets/cat.png")
     draw(window, [loop(160, 230, 110, 130)])
-    wait(lambda: browser.ahead.ready, 60, needed=True)
+    wait(lambda: browser.prefetcher.ready, 60, needed=True)
     wait(seconds=1)
     window.shoot(pictures / "folder.png")
     dock.shut_down()
@@ -77,15 +77,15 @@ def come(browser: Browser, name: str) -> None:
     if browser.opened is None:
         browser.go(browser.listing.find(name))
     wait(lambda: browser.opened is not None and browser.opened.file.name == name, 20, needed=True)
-    wait(lambda: browser.opened.annotator.reader.ready, 120, needed=True)
+    wait(lambda: browser.opened.controller.encoder.ready, 120, needed=True)
 
 
 def draw(window: Window, loops: list) -> None:
     """Draw with the lasso, and wait for what is said of it."""
-    annotator = window.dock.annotator
-    window.image = annotator.image
+    controller = window.dock.controller
+    window.image = controller.image
     window.step_back()
-    hand = hand_for(window.viewer, annotator.image)
+    hand = hand_for(window.viewer, controller.image)
     for places in loops:
         use(window.dock, "Lasso")
         hand.drag(places)

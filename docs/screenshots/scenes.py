@@ -78,7 +78,7 @@ def inspected(window: Window, folder: Path) -> None:
 def listed(window: Window, folder: Path) -> None:
     """List what holds a word, then review the doubtful ones."""
     dock = window.dock
-    dock.deeds.toggle_list()
+    dock.image_actions.toggle_list()
     wait(seconds=0.5)
     window.step_back()
     dock.region_list.regions.search.setText("cup")
@@ -88,8 +88,8 @@ def listed(window: Window, folder: Path) -> None:
     dock.region_list.regions.search.clear()
     dock.panel.walk.click()
     window.shoot(folder / "review.png")
-    dock.deeds.stop_review()
-    dock.deeds.toggle_list()
+    dock.image_actions.stop_review()
+    dock.image_actions.toggle_list()
     wait(seconds=0.3)
 
 
@@ -105,7 +105,7 @@ def points_and_labels(folder: Path) -> None:
     with opened(data.coffee(), "coffee", "light") as window:
         viewer, dock, hand = window.viewer, window.dock, window.hand
         labels = viewer.add_labels(np.zeros(window.image.data.shape[:2], int), name="painted")
-        dock.annotator.sources.follow(labels)
+        dock.controller.sources.follow(labels)
         viewer.layers.selection.active = labels
         paint_saucer(labels, hand)
         labels.opacity = 0.45
@@ -113,7 +113,7 @@ def points_and_labels(folder: Path) -> None:
         for place in ((60, 70), (150, 280), (370, 40)):
             hand.click(*place)
         window.wait_for_captions(5)
-        dock.deeds.toggle_list()
+        dock.image_actions.toggle_list()
         wait(seconds=0.5)
         window.step_back()
         dock.region_list.regions.step(1)

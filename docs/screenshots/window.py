@@ -62,7 +62,7 @@ class Window:
     def read(self) -> None:
         """Press Start and wait."""
         self.dock.panel.progress.button.click()
-        wait(lambda: not self.dock.annotator.reader.active, 120, needed=True)
+        wait(lambda: not self.dock.controller.encoder.active, 120, needed=True)
 
     def describe(self) -> None:
         """Have the whole image captioned."""
@@ -71,7 +71,7 @@ class Window:
 
     def wait_for_captions(self, count: int) -> None:
         """Wait until so many regions have captions, and say which."""
-        records = self.dock.annotator.session.records
+        records = self.dock.controller.session.records
 
         def written() -> bool:
             return len(records) == count and all(r.caption for r in records.values())

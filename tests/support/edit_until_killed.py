@@ -19,10 +19,10 @@ from napari.layers import Image, Shapes
 from qtpy.QtCore import QCoreApplication, QTimer
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectStore
-from napari_patchioner.viewer.keeping.autosave import Autosave
-from napari_patchioner.viewer.keeping.snapshot import Snapshots
 from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.binding import LayerBinding
+from napari_patchioner.viewer.project.autosave import Autosave
+from napari_patchioner.viewer.project.snapshot import Snapshots
 from napari_patchioner.viewer.session.session import Session
 
 PIXELS = np.zeros((64, 64), np.uint8)
@@ -67,11 +67,11 @@ class Hand:
     def edit(self) -> None:
         """Draw, move, delete or write."""
         uids = self.session.uids(KEY)
-        deed = self.random.integers(10) if uids else 0
-        if deed == 0 and len(uids) < MOST_SHAPES:
+        action = self.random.integers(10) if uids else 0
+        if action == 0 and len(uids) < MOST_SHAPES:
             corner = self.random.uniform(0, 50, 2)
             self.layer.add_rectangles([[corner, corner + 9]])
-        elif deed == 1 and len(uids) > 1:
+        elif action == 1 and len(uids) > 1:
             # Not the one written last: its text tells how far a file has come.
             place = int(self.random.choice([p for p, u in enumerate(uids) if u != self.last]))
             # It may be saved before the text below is there.

@@ -1,4 +1,4 @@
-"""A hub on this computer: as much of the Hugging Face hub's protocol as its library speaks.
+"""A hub on this computer: as much of the Hugging Face hub's protocol as its registry speaks.
 
 Files of a repository are told by ``/api/models/REPO`` and come from ``/REPO/resolve/REV/PATH``,
 where large ones (Git LFS) are handed on to a second address, as the real hub does. Switches make
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = place.strip("/").split("/")
         with suppress(ConnectionError):
             if parts[:2] == ["api", "models"]:
-                self._tell("/".join(parts[2:4]))
+                self._show_message("/".join(parts[2:4]))
             elif parts[0] == "lfs":
                 self._file("/".join(parts[1:3]), "/".join(parts[3:]), direct=True)
             elif "resolve" in parts:
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._refuse(404, "RepoNotFound")
 
-    def _tell(self, repo: str) -> None:
+    def _show_message(self, repo: str) -> None:
         if self._refused(repo):
             return
         siblings = [

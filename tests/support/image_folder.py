@@ -24,6 +24,7 @@ def settle(browser, qtbot, name):
     )
     opened = browser.opened
     qtbot.waitUntil(
-        lambda: opened.keeper.found and opened.annotator.reader.ready, timeout=PATIENCE_MS
+        lambda: opened.project_file.searched and opened.controller.encoder.ready,
+        timeout=PATIENCE_MS,
     )
     return opened

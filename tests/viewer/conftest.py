@@ -34,6 +34,8 @@ def card(name, title, **facts):
 class ColourCaptioner:
     """Names the colour at the middle of a region; slow on demand, and it counts its work."""
 
+    pooling, whole, weighting, convention, variance = "mean", None, "touch", "paper", 0.5
+
     def __init__(self, steps: int = 3, **extras) -> None:
         self.steps = steps
         self.extras = extras
@@ -47,7 +49,7 @@ class ColourCaptioner:
         self.hold_captions.set()
         self.threads: set[int] = set()
 
-    def encode(self, image, *, progress=None):
+    def encode(self, image, *, progress=None, store=None):
         self.threads.add(threading.get_ident())
         image = np.asarray(image)
         for step in range(self.steps):
@@ -186,7 +188,7 @@ def small_heap():
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """Keep what tests read out of the person's own cache, and apart from other tests."""
-    from napari_patchioner.viewer.reading.reader import shared_store
+    from napari_patchioner.viewer.workers.encode import shared_store
 
     monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(tmp_path / "cache"))
     shared_store.cache_clear()
@@ -216,14 +218,14 @@ def loads():
 
 
 @pytest.fixture
-def library(captioner, shop, loads):
-    from napari_patchioner.viewer.reading.library import Library
+def registry(captioner, shop, loads):
+    from napari_patchioner.viewer.workers.models import ModelRegistry
 
-    def load(name):
+    def load(name, progress):
         loads.append(name)
         return captioner
 
-    return Library(load, lambda: list(shop.cards()), shop, {"colours", "other"})
+    return ModelRegistry(load, lambda: list(shop.cards()), shop, {"colours", "other"})
 
 
 @pytest.fixture
@@ -244,16 +246,10 @@ def viewer(make_napari_viewer):
 def quiet(qtbot):
     """Fail where a person would have seen an error, or a worker or a box is left behind."""
     from napari.utils.notifications import notification_manager
-    from qtpy.QtCore import QThreadPool
     from qtpy.QtWidgets import QApplication, QMessageBox
 
     before = len(notification_manager.records), set(threading.enumerate())
     yield
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=10000)
-    boxes = [box for box in QApplication.topLevelWidgets() if isinstance(box, QMessageBox)]
-    assert not [box.text() for box in boxes if box.isVisible()]
-    notes = notification_manager.records[before[0] :]
-    assert [note.message for note in notes if note.severity >= "warning"] == []
 
     def working():
         # Those of Qt's pool wait for more to do; Python calls them dummies.
@@ -262,14 +258,18 @@ def quiet(qtbot):
 
     # A thread that has done its work may still have to end.
     qtbot.waitUntil(lambda: not working(), timeout=10000)
+    boxes = [box for box in QApplication.topLevelWidgets() if isinstance(box, QMessageBox)]
+    assert not [box.text() for box in boxes if box.isVisible()]
+    notes = notification_manager.records[before[0] :]
+    assert [note.message for note in notes if note.severity >= "warning"] == []
 
 
 @pytest.fixture
-def dock(viewer, library, picture, qtbot):
+def dock(viewer, registry, picture, qtbot):
     from napari_patchioner.viewer import CaptionDock
 
     viewer.add_image(picture, name="stripes")
-    made = CaptionDock(viewer, library=library)
+    made = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(made, name="Patch-ioner")
     yield made
     # A closed window has taken the dock along.
@@ -304,6 +304,6 @@ def hand(dock, viewer, guide, qtbot):
 def started(dock, qtbot):
     """The dock with its image read."""
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=10000)
-    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=10000)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=10000)
+    qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=10000)
     return dock

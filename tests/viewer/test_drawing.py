@@ -9,7 +9,7 @@ from qtpy.QtTest import QTest
 
 
 def shown(dock, key="regions"):
-    return list(dock.annotator.layer(key).features["caption"])
+    return list(dock.controller.layer(key).features["caption"])
 
 
 def until_captioned(dock, qtbot, key="regions", count=1):
@@ -51,7 +51,7 @@ def test_every_tool_makes_a_captioned_shape(started, hand, guide, qtbot):
         "something green",
     ]
     assert shown(started, "traces") == ["something red"]
-    kinds = started.annotator.layer("regions").shape_type
+    kinds = started.controller.layer("regions").shape_type
     assert kinds == ["rectangle", "polygon", "polygon", "ellipse"]
 
 
@@ -105,7 +105,7 @@ def test_another_wording_can_be_picked(started, hand, qtbot):
     qtbot.waitUntil(lambda: wordings.count() == 2, timeout=5000)
     wordings.itemClicked.emit(wordings.item(0))
     assert shown(started) == ["a red thing"]
-    assert (started.annotator.current().source, started.annotator.current().reviewed) == (
+    assert (started.controller.current().source, started.controller.current().reviewed) == (
         "model",
         True,
     )
@@ -119,7 +119,7 @@ def test_an_aborted_polygon_leaves_no_row(started, hand, viewer, qtbot):
     hand.click(20, 70)
     QTest.keyClick(hand.canvas, Qt.Key.Key_Escape)
     qtbot.wait(300)
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     assert len(layer.features) == layer.nshapes == 1
     draw_box(started, hand, 20, 130, 60, 170)
     until_captioned(started, qtbot, count=2)
@@ -136,14 +136,14 @@ def test_a_pasted_shape_is_captioned_where_it_ends_up(started, hand, qtbot):
     hand.drag([(40, 30), (40, 150)])
     until_captioned(started, qtbot, count=2)
     qtbot.waitUntil(lambda: shown(started) == ["something red", "something blue"], timeout=10000)
-    assert started.annotator.layer("regions").features["uid"].is_unique
+    assert started.controller.layer("regions").features["uid"].is_unique
 
 
 def test_deleting_while_captioning_moves_no_caption(started, hand, captioner, qtbot):
     captioner.hold_captions.clear()
     draw_box(started, hand)
     draw_box(started, hand, 20, 130, 60, 170)
-    qtbot.waitUntil(lambda: started.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: started.controller.queue.active, timeout=5000)
     use(started, "Select")
     hand.click(40, 30)
     QTest.keyClick(hand.canvas, Qt.Key.Key_Delete)
@@ -159,7 +159,7 @@ def test_a_triangle_that_loses_a_vertex_is_gone_with_its_row(started, hand, qtbo
     hand.double_click(60, 30)
     draw_box(started, hand, 20, 130, 60, 170)
     until_captioned(started, qtbot, count=2)
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     layer.selected_data = {0}
     layer.mode = "vertex_remove"
     hand.click(*layer.data[0][0])
@@ -174,7 +174,7 @@ def test_several_shapes_as_one_region(started, hand, qtbot):
     until_captioned(started, qtbot, count=2)
     use(started, "Select")
     hand.click(40, 30)
-    started.annotator.layer("regions").selected_data = {0, 1}
+    started.controller.layer("regions").selected_data = {0, 1}
     started.panel.together.click()
     editor = started.panel.caption.editor
     qtbot.waitUntil(lambda: editor.toPlainText().count("something") == 2, timeout=5000)
@@ -186,7 +186,7 @@ def test_the_whole_image_has_its_own_place(started, qtbot):
     started.panel.describe.click()
     editor = started.panel.whole.editor
     qtbot.waitUntil(lambda: editor.toPlainText() == "something green", timeout=5000)
-    assert started.annotator.layer("regions").nshapes == 0
+    assert started.controller.layer("regions").nshapes == 0
 
 
 def test_a_click_finds_a_shape_on_the_other_layer(started, viewer, hand, qtbot):
@@ -196,13 +196,13 @@ def test_a_click_finds_a_shape_on_the_other_layer(started, viewer, hand, qtbot):
     until_captioned(started, qtbot, "traces")
     use(started, "Select")
     hand.click(40, 30)
-    assert viewer.layers.selection.active is started.annotator.layer("regions")
-    assert started.annotator.current().layer == "regions"
-    assert started.annotator.layer("traces").selected_data == set()
+    assert viewer.layers.selection.active is started.controller.layer("regions")
+    assert started.controller.current().layer == "regions"
+    assert started.controller.layer("traces").selected_data == set()
 
 
 def test_a_shape_outside_the_image_says_so(started, qtbot):
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     box = np.array([[300, 300], [300, 340], [340, 340], [340, 300]])
     layer.add(box, shape_type="rectangle")
     layer.selected_data = {0}

@@ -16,11 +16,11 @@ TEXTS = ["something red", "something green"]
 
 @pytest.mark.every_qt
 def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot):
-    dock, annotator, session = started, started.annotator, started.annotator.session
+    dock, controller, session = started, started.controller, started.controller.session
     for corners in BOXES:
         dock.panel.draw.buttons["Box"].click()
         hand.drag(corners)
-    layer = annotator.layer("regions")
+    layer = controller.layer("regions")
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == TEXTS, timeout=10000)
     first, second = (session.records[uid] for uid in layer.features["uid"])
     dock.panel.draw.buttons["Select"].click()
@@ -58,7 +58,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         assert session.records[first.uid].caption == "mine"
         # Where nobody has the focus, the window hands keys on to the canvas.
         assert window.focusWidget() is not editor
-        annotator.undo()
+        controller.undo()
         assert session.records[first.uid].caption == TEXTS[0]
 
     def accept():
@@ -70,7 +70,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         layer.selected_data = {1}
         press("U")
         assert (second.caption, second.rejected) == ("", True)
-        annotator.undo()
+        controller.undo()
 
     def lock():
         layer.selected_data = {1}
@@ -91,11 +91,11 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         dock.region_list.regions.table.select([first.uid])
         layer.selected_data = {0}
         press("N")
-        assert annotator.current().uid == second.uid
+        assert controller.current().uid == second.uid
 
     def back():
         press("N", SHIFT)
-        assert annotator.current().uid == first.uid
+        assert controller.current().uid == first.uid
 
     def toggle_list():
         press("O")
@@ -123,16 +123,16 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     def inspect():
         press("J")
         assert look.inspect.isChecked()
-        assert annotator.inspector.on
+        assert controller.inspector.on
         hand.send(QEvent.Type.MouseMove, 60, 150, NONE)
         until(lambda: "blue" in look.text.text())
 
     def brush():
         press("BracketRight")
         press("BracketRight")
-        assert annotator.inspector.radius == 2
+        assert controller.inspector.radius == 2
         press("BracketLeft")
-        assert annotator.inspector.radius == 1
+        assert controller.inspector.radius == 1
 
     def keep():
         shapes = layer.nshapes
@@ -172,18 +172,18 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     assert session.records[second.uid].locked
     press("J")
     assert not look.inspect.isChecked()
-    assert not annotator.inspector.on
+    assert not controller.inspector.on
 
 
 def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
-    dock, annotator, session = started, started.annotator, started.annotator.session
-    layer = annotator.layer("regions")
+    dock, controller, session = started, started.controller, started.controller.session
+    layer = controller.layer("regions")
     for (top, left), (bottom, right) in BOXES:
         box = [(top, left), (top, right), (bottom, right), (bottom, left)]
         layer.add(np.array(box), shape_type="rectangle")
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == TEXTS, timeout=10000)
     uids = list(layer.features["uid"])
-    dock.deeds.toggle_list()
+    dock.image_actions.toggle_list()
     listed = dock.region_list.regions
     qtbot.waitUntil(lambda: len(listed.regions.lines) == 2)
     table = listed.table
@@ -204,9 +204,9 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
 
     def up_and_down():
         press("Down")
-        assert annotator.selected() == [uids[1]]
+        assert controller.selected() == [uids[1]]
         press("Up")
-        assert annotator.selected() == [uids[0]]
+        assert controller.selected() == [uids[0]]
 
     def go_along():
         press("N")

@@ -14,7 +14,7 @@ Key = Qt.Key
 
 
 def shown(dock, key="regions"):
-    return list(dock.annotator.layer(key).features["caption"])
+    return list(dock.controller.layer(key).features["caption"])
 
 
 def until(qtbot, dock, captions, key="regions"):
@@ -29,7 +29,7 @@ def until(qtbot, dock, captions, key="regions"):
 
 def check(dock, key="regions"):
     """One row and one uid for each shape, and every caption is that of its own place."""
-    layer = dock.annotator.layer(key)
+    layer = dock.controller.layer(key)
     assert len(layer.features) == layer.nshapes
     assert layer.features["uid"].is_unique
     for vertices, caption in zip(layer.data, layer.features["caption"], strict=True):
@@ -69,8 +69,8 @@ def test_lines_of_all_kinds_by_key_and_click(started, hand, qtbot):
         hand.move(20 + column % 8, column)
     hand.click(20, 170)
     until(qtbot, started, "red green blue", "traces")
-    assert started.annotator.layer("traces").shape_type == ["line", "path", "path"]
-    kinds = {record.kind for record in started.annotator.session.records.values()}
+    assert started.controller.layer("traces").shape_type == ["line", "path", "path"]
+    kinds = {record.kind for record in started.controller.session.records.values()}
     assert kinds == {"shape"}
 
 
@@ -81,14 +81,14 @@ def test_a_click_where_a_drag_was_meant_is_no_trouble(started, hand, qtbot):
     hand.key(Key.Key_Escape)
     qtbot.wait(300)
     for key in ("regions", "traces"):
-        layer = started.annotator.layer(key)
+        layer = started.controller.layer(key)
         assert len(layer.features) == layer.nshapes
     box(started, hand, 130)
     qtbot.waitUntil(lambda: shown(started)[-1:] == ["something blue"], timeout=5000)
 
 
 def test_polygons_broken_off_leave_nothing_of_another_shape(boxes, hand, viewer, qtbot):
-    layer = boxes.annotator.layer("regions")
+    layer = boxes.controller.layer("regions")
     ways = {
         "escape": lambda: hand.key(Key.Key_Escape),
         "mode": lambda: use(boxes, "Box"),
@@ -108,7 +108,7 @@ def test_polygons_broken_off_leave_nothing_of_another_shape(boxes, hand, viewer,
         use(boxes, "Select")
         qtbot.wait(150)
         assert len(layer.features) == layer.nshapes >= before, way
-        uids = boxes.annotator.session.uids("regions")
+        uids = boxes.controller.session.uids("regions")
         assert list(layer.features["uid"]) == uids, way
         assert shown(boxes)[:3] == ["something red", "something green", "something blue"], way
     box(boxes, hand, 10, top=70)
@@ -129,19 +129,19 @@ def test_corners_are_moved_added_and_taken_away(started, hand, qtbot):
         hand.drag([corner, (corner[0], corner[1] + 120)])
     until(qtbot, started, "blue blue")
     hand.key(Key.Key_1)
-    uids = list(started.annotator.layer("regions").features["uid"])
+    uids = list(started.controller.layer("regions").features["uid"])
     for corner in [(20, 170), (60, 170)]:
         hand.click(*corner)
     qtbot.wait(300)
     assert shown(started) == ["something blue"]
-    assert list(started.annotator.layer("regions").features["uid"]) == uids[1:]
+    assert list(started.controller.layer("regions").features["uid"]) == uids[1:]
     hand.key(Key.Key_Z, CONTROL)
     until(qtbot, started, "blue blue")
-    assert list(started.annotator.layer("regions").features["uid"]) == uids
+    assert list(started.controller.layer("regions").features["uid"]) == uids
 
 
 def test_a_box_is_turned_and_sized_by_its_handles(boxes, hand, qtbot):
-    layer = boxes.annotator.layer("regions")
+    layer = boxes.controller.layer("regions")
     use(boxes, "Select")
     hand.click(40, 90)
     assert layer.selected_data == {1}
@@ -167,7 +167,7 @@ def test_several_are_picked_with_shift_moved_and_captioned_as_one(boxes, hand, q
     use(boxes, "Select")
     hand.click(40, 30)
     hand.click(40, 90, SHIFT)
-    assert boxes.annotator.layer("regions").selected_data == {0, 1}
+    assert boxes.controller.layer("regions").selected_data == {0, 1}
     hand.key(Key.Key_G)
     editor = boxes.panel.caption.editor
     qtbot.waitUntil(lambda: editor.toPlainText().count("something") == 2, timeout=5000)
@@ -189,11 +189,11 @@ def test_several_are_picked_with_shift_moved_and_captioned_as_one(boxes, hand, q
 def test_copies_of_a_turned_layer_and_of_several_have_captions_of_their_own(boxes, hand, qtbot):
     use(boxes, "Select")
     hand.key(Key.Key_A)
-    assert boxes.annotator.layer("regions").selected_data == {0, 1, 2}
+    assert boxes.controller.layer("regions").selected_data == {0, 1, 2}
     hand.key(Key.Key_C, CONTROL)
     hand.key(Key.Key_V, CONTROL)
     hand.key(Key.Key_V, CONTROL)
-    layer = boxes.annotator.layer("regions")
+    layer = boxes.controller.layer("regions")
     for count, act in ((9, None), (6, (Key.Key_Delete,)), (9, (Key.Key_Z, CONTROL))):
         if act:
             hand.key(*act)
@@ -204,7 +204,7 @@ def test_copies_of_a_turned_layer_and_of_several_have_captions_of_their_own(boxe
 
 def test_labels_painted_by_hand_with_a_hole_and_loose_parts(started, hand, viewer, qtbot):
     layer = viewer.add_labels(np.zeros((120, 180), int), name="cells")
-    started.annotator.sources.follow(layer)
+    started.controller.sources.follow(layer)
     viewer.layers.selection.active = layer
     layer.selected_label, layer.brush_size, layer.mode = 1, 10, "paint"
     hand.drag([(30, 20), (30, 45), (70, 45), (70, 20), (30, 20)])
@@ -219,7 +219,7 @@ def test_labels_painted_by_hand_with_a_hole_and_loose_parts(started, hand, viewe
         )
 
     qtbot.waitUntil(lambda: captions() == {1: "something red", 2: "something blue"}, timeout=10000)
-    ring = next(r.seen for r in started.annotator.session.records.values() if r.seen.value == 1)
+    ring = next(r.seen for r in started.controller.session.records.values() if r.seen.value == 1)
     assert not ring.pixels[50 - 25, 33 - 15]
     assert ring.pixels.sum() == (np.asarray(layer.data) == 1).sum()
     qtbot.waitUntil(
@@ -245,7 +245,7 @@ def test_points_are_put_moved_and_deleted_by_hand(started, hand, qtbot):
     )
     hand.key(Key.Key_Delete)
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == wanted[1:], timeout=5000)
-    qtbot.waitUntil(lambda: len(started.annotator.session.records) == 2, timeout=5000)
+    qtbot.waitUntil(lambda: len(started.controller.session.records) == 2, timeout=5000)
 
 
 def test_typing_in_the_caption_while_another_shape_is_captioned(boxes, hand, captioner, qtbot):
@@ -253,12 +253,12 @@ def test_typing_in_the_caption_while_another_shape_is_captioned(boxes, hand, cap
     use(boxes, "Select")
     hand.click(40, 30)
     hand.drag([(40, 30), (80, 150)])
-    qtbot.waitUntil(lambda: boxes.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: boxes.controller.queue.active, timeout=5000)
     hand.key(Key.Key_C)
     editor = boxes.panel.caption.editor
     QTest.keyClicks(editor, "my own words")
     captioner.hold_captions.set()
-    qtbot.waitUntil(lambda: not boxes.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: not boxes.controller.queue.active, timeout=5000)
     qtbot.wait(200)
     assert shown(boxes) == ["my own words", "something green", "something blue"]
     assert editor.toPlainText() == "my own words"

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.usefixtures("quiet")
 Key, CONTROL = Qt.Key, Qt.KeyboardModifier.ControlModifier
 
 
-def shown(annotator):
-    return list(annotator.layer("regions").features["caption"])
+def shown(controller):
+    return list(controller.layer("regions").features["caption"])
 
 
 def box(dock, hand, left):
@@ -30,20 +30,20 @@ def test_another_image_is_chosen_while_the_first_is_read(
 ):
     reading(dock, captioner, qtbot)
     box(dock, hand, 10)
-    first = dock.annotator
+    first = dock.controller
     other = viewer.add_image(picture[:, ::-1], name="mirrored")
     assert dock.image is other
     hand = guide.Hand(viewer, other)
     box(dock, hand, 10)
-    second = dock.annotator
+    second = dock.controller
     assert second is not first
     dock.panel.progress.button.click()
     captioner.hold.set()
-    for annotator, captions in ((first, ["something red"]), (second, ["something blue"])):
-        qtbot.waitUntil(lambda a=annotator, c=captions: shown(a) == c, timeout=10000)
+    for controller, captions in ((first, ["something red"]), (second, ["something blue"])):
+        qtbot.waitUntil(lambda a=controller, c=captions: shown(a) == c, timeout=10000)
     viewer.layers.selection.active = first.image
     hand.click(40, 30)
-    assert dock.annotator is first
+    assert dock.controller is first
     assert captioner.encoded == 2
 
 
@@ -57,7 +57,7 @@ def test_the_image_goes_in_the_middle_of_a_polygon_while_it_is_read(
     hand.click(80, 110)
     viewer.layers.remove(dock.image)
     captioner.hold.set()
-    assert dock.annotator is None
+    assert dock.controller is None
     assert not dock.panel.draw.isEnabled()
     hand.key(Key.Key_Escape)
     qtbot.wait(200)
@@ -69,7 +69,7 @@ def test_shapes_come_go_and_move_while_captions_are_made(started, hand, captione
     captioner.hold_captions.clear()
     for left in (10, 70, 130):
         box(started, hand, left)
-    qtbot.waitUntil(lambda: started.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: started.controller.queue.active, timeout=5000)
     started.panel.draw.buttons["Select"].click()
     hand.click(40, 90)
     hand.key(Key.Key_Delete)
@@ -79,16 +79,16 @@ def test_shapes_come_go_and_move_while_captions_are_made(started, hand, captione
     hand.drag([(40, 150), (40, 90)])
     captioner.hold_captions.set()
     wanted = ["something blue", "something green", "something red"]
-    qtbot.waitUntil(lambda: sorted(shown(started.annotator)) == wanted, timeout=10000)
-    layer = started.annotator.layer("regions")
-    for corners, caption in zip(layer.data, shown(started.annotator), strict=True):
+    qtbot.waitUntil(lambda: sorted(shown(started.controller)) == wanted, timeout=10000)
+    layer = started.controller.layer("regions")
+    for corners, caption in zip(layer.data, shown(started.controller), strict=True):
         colour = ("red", "green", "blue")[int(corners[:, 1].mean() // 60)]
         assert caption == f"something {colour}"
 
 
 def test_undo_while_a_shape_is_dragged_and_captioned(started, hand, captioner, qtbot):
     box(started, hand, 10)
-    qtbot.waitUntil(lambda: shown(started.annotator) == ["something red"], timeout=5000)
+    qtbot.waitUntil(lambda: shown(started.controller) == ["something red"], timeout=5000)
     started.panel.draw.buttons["Select"].click()
     hand.click(40, 30)
     captioner.hold_captions.clear()
@@ -97,21 +97,21 @@ def test_undo_while_a_shape_is_dragged_and_captioned(started, hand, captioner, q
         hand.send(QEvent.Type.MouseMove, 40, column)
     qtbot.wait(150)
     hand.key(Key.Key_Z, CONTROL)
-    assert started.annotator.message.startswith("Finish the shape")
+    assert started.controller.message.startswith("Finish the shape")
     hand.release(40, 150)
-    qtbot.waitUntil(lambda: started.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: started.controller.queue.active, timeout=5000)
     hand.key(Key.Key_Z, CONTROL)
     captioner.hold_captions.set()
-    qtbot.waitUntil(lambda: not started.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: not started.controller.queue.active, timeout=5000)
     qtbot.wait(200)
-    assert shown(started.annotator) == ["something red"]
-    assert abs(started.annotator.layer("regions").data[0][:, 1].mean() - 30) < 1
+    assert shown(started.controller) == ["something red"]
+    assert abs(started.controller.layer("regions").data[0][:, 1].mean() - 30) < 1
 
 
 def test_the_window_is_closed_while_captions_are_made(started, hand, viewer, captioner, qtbot):
     captioner.hold_captions.clear()
     box(started, hand, 10)
-    qtbot.waitUntil(lambda: started.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: started.controller.queue.active, timeout=5000)
     viewer.close()
     captioner.hold_captions.set()
     qtbot.wait(200)

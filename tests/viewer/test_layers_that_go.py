@@ -10,7 +10,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 
 from napari_patchioner.annotations import read_project
-from napari_patchioner.viewer.keeping import autosave
+from napari_patchioner.viewer.project import autosave
 
 BOXES = ([(20, 10), (60, 50)], [(20, 70), (60, 110)], [(20, 130), (60, 170)], [(80, 10), (110, 50)])
 TEXTS = ["something red", "something green", "something blue", "something red"]
@@ -29,12 +29,12 @@ def image_file(tmp_path, picture):
 
 
 @pytest.fixture
-def desk(viewer, library, image_file, guide, qtbot):
+def desk(viewer, registry, image_file, guide, qtbot):
     """The dock on an image from a file, and a hand to draw with."""
     from napari_patchioner.viewer import CaptionDock
 
     viewer.open(image_file)
-    dock = CaptionDock(viewer, library=library)
+    dock = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(dock, name="Patch-ioner")
     viewer.window._qt_window.resize(1280, 800)
     qtbot.wait(200)
@@ -50,7 +50,7 @@ class Desk:
 
     def start(self):
         self.dock.panel.progress.button.click()
-        self.until(lambda: self.annotator.reader.ready and not self.annotator.reader.active)
+        self.until(lambda: self.controller.encoder.ready and not self.controller.encoder.active)
 
     def draw(self, box):
         self.viewer.reset_view()
@@ -62,7 +62,7 @@ class Desk:
 
     def begin(self, boxes=BOXES[:1]):
         """Start, draw, and wait until all is captioned and saved."""
-        self.until(lambda: self.keeper.found)
+        self.until(lambda: self.project_file.searched)
         self.start()
         for box in boxes:
             self.draw(box)
@@ -72,23 +72,23 @@ class Desk:
         self.qtbot.waitUntil(done, timeout=10000)
 
     @property
-    def annotator(self):
-        return self.dock.annotator
+    def controller(self):
+        return self.dock.controller
 
     @property
-    def keeper(self):
-        return self.dock.projects.keepers[self.annotator]
+    def project_file(self):
+        return self.dock.projects.files[self.controller]
 
     @property
     def layer(self):
-        return self.annotator.layer("regions")
+        return self.controller.layer("regions")
 
     def captions(self):
         return list(self.layer.features["caption"])
 
     def saved(self):
-        assert self.keeper.save()
-        return sorted(record.caption for record in read_project(self.keeper.path).records)
+        assert self.project_file.save()
+        return sorted(record.caption for record in read_project(self.project_file.path).records)
 
     def above(self, layer):
         layers = list(self.viewer.layers)
@@ -125,12 +125,12 @@ def test_what_is_half_drawn_when_its_image_goes_is_finished_and_nothing_doubled(
 ):
     desk.begin()
     half_draw(desk)
-    path = desk.keeper.path
+    path = desk.project_file.path
     desk.viewer.layers.remove(desk.dock.image)
     kinds = sorted(record.shape_type for record in read_project(path).records)
     assert kinds == ["polygon", "rectangle"]
     desk.viewer.open(image_file)
-    desk.until(lambda: desk.keeper.found)
+    desk.until(lambda: desk.project_file.searched)
     desk.start()
     desk.until(lambda: desk.layer.nshapes == 2 and all(desk.captions()))
     assert [kind for kind, _ in outlines(desk.layer)] == ["rectangle", "polygon"]
@@ -138,26 +138,28 @@ def test_what_is_half_drawn_when_its_image_goes_is_finished_and_nothing_doubled(
     half_draw(desk, [(20, 70)])
     desk.viewer.layers.remove(desk.dock.image)
     desk.viewer.open(image_file)
-    desk.until(lambda: desk.keeper.found)
+    desk.until(lambda: desk.project_file.searched)
     assert len(desk.saved()) == desk.layer.nshapes == 2
 
 
-def test_what_is_half_drawn_when_the_dock_closes_is_finished_and_saved(quiet, desk, library, qtbot):
+def test_what_is_half_drawn_when_the_dock_closes_is_finished_and_saved(
+    quiet, desk, registry, qtbot
+):
     from napari_patchioner.viewer import CaptionDock
 
     desk.begin()
     half_draw(desk)
-    path, layer = desk.keeper.path, desk.layer
+    path, layer = desk.project_file.path, desk.layer
     desk.dock.shut_down()
     assert len(read_project(path).records) == 2
     before = outlines(layer)
-    again = CaptionDock(desk.viewer, library=library)
+    again = CaptionDock(desk.viewer, registry=registry)
     try:
-        [keeper] = again.projects.keepers.values()
-        qtbot.waitUntil(lambda: keeper.found, timeout=10000)
-        assert again.annotator.layer("regions") is layer
+        [project_file] = again.projects.files.values()
+        qtbot.waitUntil(lambda: project_file.searched, timeout=10000)
+        assert again.controller.layer("regions") is layer
         assert outlines(layer) == before
-        assert len(again.annotator.session.records) == 2
+        assert len(again.controller.session.records) == 2
     finally:
         again.shut_down()
         again.deleteLater()
@@ -190,7 +192,7 @@ def test_a_deleted_layer_is_a_step_and_what_was_on_it_is_never_lost(quiet, desk)
     desk.draw(BOXES[3])
     desk.until(lambda: desk.captions() == TEXTS[3:])
     assert desk.saved() == TEXTS[3:]
-    [aside] = desk.keeper.others
+    [aside] = desk.project_file.others
     assert sorted(record.caption for record in read_project(aside).records) == sorted(TEXTS[:3])
     assert any("Merge" in note.message for note in notification_manager.records)
     desk.dock.panel.undo.click()
@@ -204,7 +206,7 @@ def test_a_deleted_layer_is_a_step_and_what_was_on_it_is_never_lost(quiet, desk)
 def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quiet, desk):
     desk.begin()
     layers, name = desk.viewer.layers, desk.layer.name
-    points = desk.annotator.points()
+    points = desk.controller.points()
     points.add([40.0, 30.0])
     desk.until(lambda: list(points.features["caption"]) == TEXTS[:1])
     copies = []
@@ -221,11 +223,11 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
     layers.remove(desk.layer)
     layers.remove(points)
     layers.selection.active = desk.dock.image
-    assert list(desk.annotator.bindings) == ["traces"]
-    assert not desk.annotator.sources.following
+    assert list(desk.controller.bindings) == ["traces"]
+    assert not desk.controller.sources.following
     mine.name, copies[0].name = name, "another"
     layers.selection.active = mine
-    assert list(desk.annotator.bindings) == ["traces"]
+    assert list(desk.controller.bindings) == ["traces"]
     mine.name, copies[0].name = "mine", name
     layers.selection.active = copies[0]
     copies[0].add([[80.0, 10], [110, 50]], shape_type="rectangle")
@@ -233,47 +235,47 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
     desk.dock.panel.undo.click()
     desk.dock.panel.undo.click()
     assert desk.captions() == TEXTS[:1]
-    assert list(desk.annotator.points().features["caption"]) == TEXTS[:1]
+    assert list(desk.controller.points().features["caption"]) == TEXTS[:1]
     assert desk.layer not in (mine, *copies)
     assert (mine.nshapes, copies[0].nshapes, len(copies[1].data)) == (1, 2, 2)
-    assert copies[1] not in desk.annotator.sources.following
+    assert copies[1] not in desk.controller.sources.following
     assert not any(copy.locked for copy in copies)
     assert len(desk.saved()) == 2
 
 
 def test_a_deletion_done_again_deletes_the_layer_and_the_file_keeps_what_was_on_it(quiet, desk):
     desk.begin(BOXES[:2])
-    desk.annotator.points().add([40.0, 30.0])
-    points = desk.annotator.points()
+    desk.controller.points().add([40.0, 30.0])
+    points = desk.controller.points()
     desk.until(lambda: list(points.features["caption"]) == TEXTS[:1])
     everything = desk.saved()
     names = {layer.name for layer in (desk.layer, points)}
     for layer in (desk.layer, points):
         desk.viewer.layers.remove(layer)
-    undo, redo = desk.annotator.undo, desk.annotator.redo
+    undo, redo = desk.controller.undo, desk.controller.redo
 
     def walk(step):
-        while "There is nothing" not in desk.annotator.message:
+        while "There is nothing" not in desk.controller.message:
             step()
-        desk.annotator.tell("")
+        desk.controller.show_message("")
 
     def shown():
         return names & {layer.name for layer in desk.viewer.layers}
 
     for _ in range(2):
         walk(undo)
-        assert desk.layer.nshapes == len(desk.annotator.points().data) == 0
+        assert desk.layer.nshapes == len(desk.controller.points().data) == 0
         # Quicker than anything is saved.
         walk(redo)
         assert not shown()
-        assert list(desk.annotator.bindings) == ["traces"]
-        assert not desk.annotator.session.records
+        assert list(desk.controller.bindings) == ["traces"]
+        assert not desk.controller.session.records
         assert desk.saved() == everything
         undo()
         undo()
         assert shown() == names
         assert desk.captions() == TEXTS[:2]
-        assert list(desk.annotator.points().features["caption"]) == TEXTS[:1]
+        assert list(desk.controller.points().features["caption"]) == TEXTS[:1]
         assert desk.saved() == everything
 
 
@@ -281,10 +283,10 @@ def test_all_layers_cleared_and_the_file_opened_twice(quiet, desk, image_file, q
     desk.begin()
     orphans = [desk.layer]
     desk.viewer.layers.clear()
-    assert desk.annotator is None
+    assert desk.controller is None
     assert not orphans[0].keymap, "its keys would do something to another image"
     desk.viewer.open(image_file)
-    desk.until(lambda: desk.keeper.found)
+    desk.until(lambda: desk.project_file.searched)
     assert desk.captions() == TEXTS[:1]
     desk.begin(BOXES[1:2])
     assert desk.saved() == sorted(TEXTS[:2])
@@ -295,28 +297,28 @@ def test_all_layers_cleared_and_the_file_opened_twice(quiet, desk, image_file, q
     desk.begin(BOXES[2:3])
     assert desk.captions() == TEXTS[:3]
     desk.saved()
-    last = desk.keeper.path
+    last = desk.project_file.path
     desk.dock.panel.source.image.value = first
     assert desk.captions() == before
     desk.draw(BOXES[3])
     desk.until(lambda: desk.captions() == [*before, TEXTS[3]])
     assert desk.saved() == sorted([*before, TEXTS[3]])
-    assert desk.keeper.path != last, "neither writes over the other"
+    assert desk.project_file.path != last, "neither writes over the other"
     assert len(read_project(last).records) == 3
 
 
 def test_another_image_takes_nothing_over_and_new_pixels_go_on(
-    quiet, desk, image_file, picture, library
+    quiet, desk, image_file, picture, registry
 ):
     from napari_patchioner.viewer import CaptionDock
 
     desk.begin()
     desk.saved()
-    old, project = desk.layer, desk.keeper.path
+    old, project = desk.layer, desk.project_file.path
     desk.viewer.layers.remove(desk.dock.image)
     desk.viewer.add_image(picture[:, ::-1], name="stripes")
-    desk.until(lambda: desk.keeper.found)
-    assert desk.annotator.bindings == {}, "what lay on an image of the same name is not its own"
+    desk.until(lambda: desk.project_file.searched)
+    assert desk.controller.bindings == {}, "what lay on an image of the same name is not its own"
     desk.begin()
     assert desk.layer is not old
     assert desk.captions() == ["something blue"]
@@ -333,18 +335,18 @@ def test_another_image_takes_nothing_over_and_new_pixels_go_on(
     desk.dock.image.data = np.ascontiguousarray(picture)
     desk.begin(BOXES[2:3])
     assert desk.captions()[-1] == "something blue"
-    earlier = desk.annotator
+    earlier = desk.controller
     desk.dock.image.data = np.concatenate([picture, picture])
-    assert desk.annotator is not earlier
+    assert desk.controller is not earlier
     desk.begin([[(140, 10), (160, 50)]])
     assert desk.captions()[-1] == "something red"
     assert desk.saved() == sorted(desk.captions())
     assert [record.caption for record in read_project(project).records] == TEXTS[:1]
 
     # A second dock in the same window: the first one saves, and gives way.
-    other = CaptionDock(desk.viewer, library=library)
+    other = CaptionDock(desk.viewer, registry=registry)
     desk.viewer.window.add_dock_widget(other, name="second")
-    assert desk.dock.annotators == {}
+    assert desk.dock.controllers == {}
     desk.dock = other
     desk.begin(BOXES[3:])
     assert desk.captions()[-1] == "something red"

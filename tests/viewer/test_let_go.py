@@ -20,16 +20,16 @@ def test_images_that_are_gone_leave_no_grid_layer_or_session(dock, viewer, pictu
 
     def go_through(number):
         image = viewer.add_image(picture[:40, :60].copy(), name=f"image {number}")
-        annotator = dock.annotator
-        assert annotator.image is image
+        controller = dock.controller
+        assert controller.image is image
         dock.start()
-        layer = annotator.layer("regions")
+        layer = controller.layer("regions")
         layer.add(BOX, shape_type="rectangle")
         qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
-        [grid] = annotator.reader.grids.values()
-        watch(annotator=annotator, session=annotator.session, reader=annotator.reader)
+        [grid] = controller.encoder.grids.values()
+        watch(controller=controller, session=controller.session, reader=controller.encoder)
         watch(grid=grid.embeddings, image=image, layer=layer)
-        for one in [image, *(binding.layer for binding in annotator.bindings.values())]:
+        for one in [image, *(binding.layer for binding in controller.bindings.values())]:
             viewer.layers.remove(one)
 
     for number in range(IMAGES):

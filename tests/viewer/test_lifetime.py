@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QThreadPool, QTimer
+from qtpy.QtCore import QTimer
 
 BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
 
@@ -21,11 +21,14 @@ def reading(dock, captioner, qtbot):
 
 
 def idle(qtbot):
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=10000)
+    def running():
+        return [t for t in threading.enumerate() if t.name.startswith("patchioner-")]
+
+    qtbot.waitUntil(lambda: not running(), timeout=10000)
 
 
 def test_work_is_done_off_the_gui_thread(started, captioner, qtbot):
-    started.annotator.layer("regions").add(BOX, shape_type="rectangle")
+    started.controller.layer("regions").add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: bool(captioner.captioned), timeout=5000)
     assert threading.get_ident() not in captioner.threads
 
@@ -38,7 +41,7 @@ def test_the_window_stays_responsive_while_reading(dock, captioner, qtbot):
     timer.start(20)
     qtbot.waitUntil(lambda: len(ticks) > 15, timeout=20000)
     timer.stop()
-    assert dock.annotator.reader.active
+    assert dock.controller.encoder.active
     captioner.hold.set()
     idle(qtbot)
 
@@ -47,17 +50,17 @@ def test_cancel_stops_reading_and_start_reads_again(dock, captioner, qtbot):
     reading(dock, captioner, qtbot)
     assert dock.panel.progress.button.text() == "Cancel"
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
     assert dock.panel.progress.button.text() == "Start"
     assert "ancelled" in dock.panel.status.text()
     assert captioner.encoded == 0
     captioner.hold.set()
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
 
 
 def test_the_image_is_read_once_for_any_number_of_shapes(started, captioner, qtbot):
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     for shift in range(20):
         layer.add(BOX + shift, shape_type="rectangle")
     qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
@@ -77,9 +80,9 @@ def test_progress_is_shown_in_the_dock_and_in_naparis_activity(dock, captioner, 
 
 def test_the_image_is_deleted_while_it_is_read(dock, viewer, captioner, qtbot):
     reading(dock, captioner, qtbot)
-    layer = dock.annotator.layer("regions")
+    layer = dock.controller.layer("regions")
     viewer.layers.remove(dock.image)
-    assert dock.annotator is None
+    assert dock.controller is None
     idle(qtbot)
     assert layer in viewer.layers
     assert not layer.locked
@@ -88,15 +91,15 @@ def test_the_image_is_deleted_while_it_is_read(dock, viewer, captioner, qtbot):
 
 def test_a_layer_is_deleted_while_it_is_captioned(started, viewer, captioner, qtbot):
     captioner.hold_captions.clear()
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     layer.add(BOX, shape_type="rectangle")
-    qtbot.waitUntil(lambda: started.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: started.controller.queue.active, timeout=5000)
     viewer.layers.remove(layer)
     captioner.hold_captions.set()
     idle(qtbot)
     qtbot.wait(100)
-    assert started.annotator.session.records == {}
-    assert started.annotator.layer("regions") is not layer
+    assert started.controller.session.records == {}
+    assert started.controller.layer("regions") is not layer
 
 
 def test_the_window_is_closed_while_the_image_is_read(dock, viewer, captioner, qtbot):
@@ -109,25 +112,25 @@ def test_the_window_is_closed_while_the_image_is_read(dock, viewer, captioner, q
 
 def test_the_dock_is_closed_while_the_image_is_read(dock, viewer, captioner, qtbot):
     reading(dock, captioner, qtbot)
-    layer = dock.annotator.layer("regions")
+    layer = dock.controller.layer("regions")
     viewer.window.remove_dock_widget(dock)
     idle(qtbot)
-    assert dock.annotators == {}
+    assert dock.controllers == {}
     assert layer in viewer.layers
     layer.add(BOX, shape_type="rectangle")
     qtbot.wait(200)
     assert list(layer.features["caption"]) == [""]
 
 
-def test_a_model_that_cannot_be_loaded_says_so(dock, library, qtbot):
+def test_a_model_that_cannot_be_loaded_says_so(dock, registry, qtbot):
     from napari_patchioner.errors import ModelError
 
     def broken(name):
         raise ModelError(f"the model {name!r} is damaged; install it again")
 
-    library._load = broken
+    registry._load = broken
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
     assert dock.panel.status.text() == "The model 'colours' is damaged; install it again"
     assert dock.panel.progress.button.text() == "Start"
 
@@ -135,23 +138,23 @@ def test_a_model_that_cannot_be_loaded_says_so(dock, library, qtbot):
 def test_new_pixels_ask_for_a_new_reading(started, picture, qtbot):
     started.image.data = 255 - picture
     assert "Start" in started.panel.status.text()
-    assert not started.annotator.reader.ready
+    assert not started.controller.encoder.ready
 
 
 def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):
-    started.annotator.layer("regions").add(BOX, shape_type="rectangle")
-    first = started.annotator
+    started.controller.layer("regions").add(BOX, shape_type="rectangle")
+    first = started.controller
     qtbot.waitUntil(lambda: bool(first.layer("regions").features["caption"][0]), timeout=5000)
     second = viewer.add_image(picture[:, ::-1], name="mirrored")
     assert started.image is second
     started.panel.progress.button.click()
-    other = started.annotator
+    other = started.controller
     assert other is not first
     other.layer("regions").add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: bool(other.layer("regions").features["caption"][0]), timeout=5000)
     assert list(other.layer("regions").features["caption"]) == ["something blue"]
     viewer.layers.selection.active = first.layer("regions")
-    assert started.annotator is first
+    assert started.controller is first
     assert list(first.layer("regions").features["caption"]) == ["something red"]
 
 
@@ -164,7 +167,7 @@ def test_saved_work_is_followed_when_its_layer_is_chosen(dock, viewer, picture, 
     assert dock.image.name == "stripes"
     viewer.layers.selection.active = saved
     assert dock.image is other
-    assert dock.annotator.layer("regions") is saved
+    assert dock.controller.layer("regions") is saved
 
 
 def test_another_plane_is_read_when_something_is_drawn_on_it(viewer, dock, picture, qtbot):
@@ -172,8 +175,8 @@ def test_another_plane_is_read_when_something_is_drawn_on_it(viewer, dock, pictu
     dock.panel.source.image.value = stack
     viewer.dims.set_point(0, 0)
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
-    layer = dock.annotator.layer("regions")
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
+    layer = dock.controller.layer("regions")
     for plane in (0, 1):
         viewer.dims.set_point(0, plane)
         layer.add(np.insert(BOX, 0, plane, axis=1), shape_type="rectangle")
@@ -187,13 +190,13 @@ import napari, numpy as np
 from qtpy.QtCore import QTimer
 from napari_patchioner.models import ModelCard
 from napari_patchioner.viewer import CaptionDock
-from napari_patchioner.viewer.reading.library import Library
+from napari_patchioner.viewer.workers.models import ModelRegistry
 
 card = ModelCard("endless", "Endless", "CC0", 0, "")
 
 class Endless:
     reading = False
-    def encode(self, image, *, progress=None):
+    def encode(self, image, *, progress=None, store=None):
         while True:
             time.sleep(0.01)
             try:
@@ -205,7 +208,7 @@ class Endless:
 
 viewer = napari.Viewer(show=True)
 viewer.add_image(np.zeros((50, 60)))
-dock = CaptionDock(viewer, library=Library(lambda name: Endless(), lambda: [card]))
+dock = CaptionDock(viewer, registry=ModelRegistry(lambda name, progress: Endless(), lambda: [card]))
 viewer.window.add_dock_widget(dock)
 
 def close():
@@ -242,9 +245,9 @@ def test_napari_ends_when_its_window_is_closed_while_the_image_is_read(qapp):
 def test_a_qt_that_ends_the_process_is_named(monkeypatch, version, python, warned):
     import qtpy
 
-    from napari_patchioner.viewer.desk import qt_trouble
+    from napari_patchioner.viewer import dock as dock_module
 
     monkeypatch.setattr(qtpy, "PYSIDE6", True)
     monkeypatch.setattr(qtpy, "PYSIDE_VERSION", version)
-    monkeypatch.setattr(qt_trouble.sys, "version_info", python)
-    assert bool(qt_trouble.qt_trouble()) is warned
+    monkeypatch.setattr(dock_module.sys, "version_info", python)
+    assert bool(dock_module.qt_warning()) is warned

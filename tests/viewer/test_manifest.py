@@ -27,9 +27,9 @@ def test_npe2_validates_it():
 
 @pytest.mark.parametrize("key", ["astronaut", "immunohistochemistry"])
 def test_samples_ship_with_scikit_image(key):
-    from napari_patchioner.viewer import samples
+    from napari_patchioner.viewer import plugin
 
-    [(pixels, meta, kind)] = getattr(samples, key)()
+    [(pixels, meta, kind)] = getattr(plugin, key)()
     assert kind == "image"
     assert meta["name"] == key
     assert np.asarray(pixels).shape == (512, 512, 3)
@@ -65,7 +65,7 @@ def test_the_docks_menu_opens_a_folder(plugin, make_napari_viewer):
 
 
 def test_new_layers_lie_on_the_selected_image(make_napari_viewer):
-    from napari_patchioner.viewer.commands import new_layers
+    from napari_patchioner.viewer.plugin import new_layers
 
     viewer = make_napari_viewer()
     new_layers()

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_patchioner.annotations import Annotation
 from napari_patchioner.regions import Box, Trace, WholeImage
-from napari_patchioner.viewer.opening import load, show_demo
+from napari_patchioner.viewer.plugin import load, show_demo
 
 
 @pytest.mark.every_qt

@@ -30,16 +30,16 @@ def test_a_script_gets_the_defaults(npe2pm, plugin_settings):
     assert preference("captions", "lines") == DEFAULTS["captions"]["lines"]
 
 
-def test_what_is_set_is_what_the_dock_begins_with(settings, viewer, library, picture):
+def test_what_is_set_is_what_the_dock_begins_with(settings, viewer, registry, picture):
     settings.captions.lines = 1
     settings.captions.visible = False
     settings.models.first = "other"
     viewer.add_image(picture, name="stripes")
-    dock = CaptionDock(viewer, library=library)
+    dock = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(dock)
     assert dock.panel.canvas["lines"].value == 1
     assert dock.panel.source.model.value == "other"
     dock.panel.draw.buttons["Box"].click()
-    text = dock.annotator.layer("regions").text
+    text = dock.controller.layer("regions").text
     assert (text.visible, text.string.lines) == (False, 1)
     dock.shut_down()

@@ -11,22 +11,22 @@ BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
 
 
 def table(dock):
-    features = dock.annotator.layer("regions").features
+    features = dock.controller.layer("regions").features
     return list(zip(features["caption"], features["source"], strict=True))
 
 
 def press_start(dock, qtbot, model="colours"):
     dock.panel.source.model.value = model
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
-    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=5000)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
     settle(dock, qtbot)
 
 
 def settle(dock, qtbot):
     """Wait longer than it takes to hand out what is wanted."""
     qtbot.wait(200)
-    qtbot.waitUntil(lambda: not dock.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.controller.queue.active, timeout=5000)
 
 
 def cancel_a_start(dock, captioner, qtbot, model="colours"):
@@ -36,7 +36,7 @@ def cancel_a_start(dock, captioner, qtbot, model="colours"):
     dock.panel.progress.button.click()
     qtbot.waitUntil(captioner.reached.is_set, timeout=5000)
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: not dock.annotator.reader.active, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
     captioner.hold.set()
 
 
@@ -54,7 +54,7 @@ def saved(dock, viewer):
             "source": ["model", "human", ""],
         },
     )
-    assert set(dock.annotator.session.records) == {"a", "b", "c"}
+    assert set(dock.controller.session.records) == {"a", "b", "c"}
     return dock
 
 
@@ -77,12 +77,12 @@ def test_so_does_a_start_after_a_cancelled_first_one(saved, captioner, qtbot):
     assert table(saved) == KEPT
 
 
-def test_so_does_a_start_after_a_failed_first_one(saved, library, monkeypatch, qtbot):
+def test_so_does_a_start_after_a_failed_first_one(saved, registry, monkeypatch, qtbot):
     def broken(_name):
         raise ModelError("damaged")
 
     with monkeypatch.context() as patched:
-        patched.setattr(library, "_load", broken)
+        patched.setattr(registry, "_load", broken)
         saved.panel.progress.button.click()
         qtbot.waitUntil(lambda: saved.panel.status.text() == "Damaged", timeout=5000)
     press_start(saved, qtbot)
@@ -105,14 +105,14 @@ def test_a_start_that_was_cancelled_in_between_changes_nothing_of_that(saved, ca
 
 
 def test_another_model_rewrites_what_the_first_one_wrote(started, captioner, qtbot):
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     layer.add([BOX, np.add(BOX, [0, 60])], shape_type="rectangle")
     qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=5000)
-    started.annotator.edit(layer.features["uid"][1], "mine")
+    started.controller.edit(layer.features["uid"][1], "mine")
     before = sum(captioner.captioned)
     press_start(started, qtbot, "other")
     assert sum(captioner.captioned) == before + 1
-    records = started.annotator.session.records.values()
+    records = started.controller.session.records.values()
     assert sorted((r.caption, r.model) for r in records) == [
         ("mine", "colours"),
         ("something red", "other"),
@@ -120,7 +120,7 @@ def test_another_model_rewrites_what_the_first_one_wrote(started, captioner, qtb
 
 
 def test_new_pixels_make_a_model_write_anew(started, picture, qtbot):
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     layer.add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: table(started) == [("something red", "model")], timeout=5000)
     started.image.data = picture[:, ::-1]

@@ -11,12 +11,12 @@ from napari_patchioner.viewer.layers.image_layers import KEYS
 
 
 @pytest.fixture
-def stack(viewer, library, picture, qtbot):
+def stack(viewer, registry, picture, qtbot):
     """Return the dock on a stack of 40 planes, red, green and blue from left to right."""
     from napari_patchioner.viewer import CaptionDock
 
     viewer.add_image(np.stack([picture[:80]] * 40), name="stack")
-    made = CaptionDock(viewer, library=library)
+    made = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(made, name="Patch-ioner")
     viewer.window._qt_window.resize(1280, 800)
     qtbot.wait(200)
@@ -26,11 +26,11 @@ def stack(viewer, library, picture, qtbot):
 
 def captioned(dock, qtbot, count):
     def done():
-        texts = dock.annotator.layer("regions").features["caption"].tolist()
+        texts = dock.controller.layer("regions").features["caption"].tolist()
         return len(texts) == count and all(texts)
 
     qtbot.waitUntil(done, timeout=10000)
-    return dock.annotator.layer("regions").features["caption"].tolist()
+    return dock.controller.layer("regions").features["caption"].tolist()
 
 
 @pytest.mark.parametrize("turn", ["order", "roll", "transpose"])
@@ -50,15 +50,15 @@ def test_a_region_belongs_to_the_plane_it_is_drawn_on(stack, viewer, guide, qtbo
     viewer.reset_view()
     qtbot.wait(100)
     stack.panel.progress.button.click()
-    qtbot.waitUntil(lambda: stack.annotator.reader.ready, timeout=10000)
+    qtbot.waitUntil(lambda: stack.controller.encoder.ready, timeout=10000)
     stack.panel.draw.buttons["Box"].click()
     # Rows and columns of the display, red in all three views.
     ends = {0: (10, 30), 1: (10, 30), 2: (20, 50)}
     (top, bottom), (left, right) = ends[shown[0]], ends[shown[1]]
     hand.drag([(top, left), (bottom, right)])
     assert captioned(stack, qtbot, 1) == ["something red"]
-    stack.deeds.caption_whole()
-    qtbot.waitUntil(lambda: bool(stack.annotator.current_whole().caption), timeout=10000)
+    stack.image_actions.caption_whole()
+    qtbot.waitUntil(lambda: bool(stack.controller.current_whole().caption), timeout=10000)
 
     stack.export_csv(tmp_path / "out.csv")
     one, whole = read_annotations(tmp_path / "out.regions.csv")
@@ -71,16 +71,16 @@ def test_a_region_belongs_to_the_plane_it_is_drawn_on(stack, viewer, guide, qtbo
     axes = "" if across == 0 else f"{low} {high}"
     assert one.extra.get("axes", "") == whole.extra.get("axes", "") == axes
     assert len(read_annotations(tmp_path / "out.csv")) == 1
-    stack.deeds.export(tmp_path / "out.geojson", "geojson")
-    assert ("no place for 1 box" in stack.annotator.message) == bool(axes)
+    stack.image_actions.export(tmp_path / "out.geojson", "geojson")
+    assert ("no place for 1 box" in stack.controller.message) == bool(axes)
 
     # From elsewhere, the list leads back to it.
     viewer.dims.order = (0, 1, 2)
     viewer.dims.set_point((0, 1), (30, 60))
-    stack.deeds.toggle_list()
-    stack.deeds.go_to(one.uid)
+    stack.image_actions.toggle_list()
+    stack.image_actions.go_to(one.uid)
     assert set(viewer.dims.displayed) == {low, high}
-    assert stack.annotator.selected() == [one.uid]
+    assert stack.controller.selected() == [one.uid]
     viewer.dims.order = (0, 1, 2)
     stack.refresh()
 
@@ -94,9 +94,9 @@ def test_a_region_belongs_to_the_plane_it_is_drawn_on(stack, viewer, guide, qtbo
 
 def test_the_3d_view_is_for_looking_and_a_tool_brings_back_the_other(stack, viewer, qtbot):
     stack.panel.progress.button.click()
-    qtbot.waitUntil(lambda: "eady" in stack.annotator.message, timeout=10000)
+    qtbot.waitUntil(lambda: "eady" in stack.controller.message, timeout=10000)
     for key in KEYS:
-        stack.annotator.layer(key)
+        stack.controller.layer(key)
     viewer.dims.ndisplay = 3
     assert "3-D view is for looking" in stack.panel.status.text()
     viewer.dims.ndisplay = 2
@@ -116,14 +116,14 @@ def test_where_the_image_is_a_line_there_is_nothing_to_draw_on(dock, viewer):
     viewer.dims.order = (1, 0, 2)
     dock.panel.draw.buttons["Box"].click()
     assert "not spread over the two displayed axes" in dock.panel.status.text()
-    assert all(binding.layer.mode == "pan_zoom" for binding in dock.annotator.bindings.values())
+    assert all(binding.layer.mode == "pan_zoom" for binding in dock.controller.bindings.values())
 
 
 def test_a_region_on_several_planes_says_so_and_no_file_holds_it(stack, viewer, qtbot, tmp_path):
-    annotator = stack.annotator
-    layer = annotator.layer("regions")
+    controller = stack.controller
+    layer = controller.layer("regions")
     layer.add(np.array([[5, 10, 10], [5, 10, 40], [2, 40, 40]], float), shape_type="polygon")
-    session = annotator.session
+    session = controller.session
 
     def said():
         return [record.problem for record in session.records.values()]
@@ -134,8 +134,8 @@ def test_a_region_on_several_planes_says_so_and_no_file_holds_it(stack, viewer, 
     layer.add(np.array([[3, 10, 10], [3, 10, 40], [3, 40, 40]], float), shape_type="polygon")
     qtbot.waitUntil(lambda: len(said()) == 2, timeout=5000)
     for write in (
-        lambda: stack.deeds.export_csv(tmp_path / "out.csv"),
-        lambda: stack.deeds.export(tmp_path / "out.geojson", "geojson"),
+        lambda: stack.image_actions.export_csv(tmp_path / "out.csv"),
+        lambda: stack.image_actions.export(tmp_path / "out.geojson", "geojson"),
     ):
         write()
         assert "1 region left out" in stack.panel.status.text()
@@ -149,10 +149,10 @@ def test_a_region_on_several_planes_says_so_and_no_file_holds_it(stack, viewer, 
     assert said() == ["", ""]
 
     # The plane has one caption, whichever way its axes are turned.
-    stack.deeds.caption_whole()
+    stack.image_actions.caption_whole()
     viewer.dims.order = (0, 2, 1)
-    stack.deeds.caption_whole()
+    stack.image_actions.caption_whole()
     whole = [record for record in session.records.values() if record.kind == "image"]
     assert len(whole) == 1
     qtbot.waitUntil(lambda: bool(whole[0].caption), timeout=10000)
-    assert annotator.current_whole() is whole[0]
+    assert controller.current_whole() is whole[0]

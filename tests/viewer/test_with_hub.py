@@ -12,7 +12,7 @@ from published.presets import write_preset_files
 from qtpy.QtWidgets import QFileDialog
 from tiny_presets import tiny
 
-from napari_patchioner.viewer.reading.library import shared_library
+from napari_patchioner.viewer.workers.models import shared_registry
 
 NAME = "clip-b16"
 BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
@@ -48,10 +48,10 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def library(hub):
-    shared_library.cache_clear()
-    yield shared_library()
-    shared_library.cache_clear()
+def registry(hub):
+    shared_registry.cache_clear()
+    yield shared_registry()
+    shared_registry.cache_clear()
 
 
 def test_a_published_model_is_got_stopped_resumed_and_used(dock, hub, qtbot, tmp_path, monkeypatch):
@@ -69,18 +69,18 @@ def test_a_published_model_is_got_stopped_resumed_and_used(dock, hub, qtbot, tmp
     assert not (tmp_path / "store" / NAME).exists()
     hub.pause = 0
     progress.button.click()
-    dock.annotator.layer("regions").add(BOX, shape_type="rectangle")
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
+    dock.controller.layer("regions").add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=120_000)
     # Stopped within a file, its rest is asked for; stopped between two, none comes a second time.
     whole = Counter(place for way, place, asked in hub.requests if way == "GET" and not asked)
     files = [count for place, count in whole.items() if "/resolve/" in place]
     assert any(hub.fetched()) or max(files) == 1, "the second download began anew"
-    features = dock.annotator.layer("regions").features
+    features = dock.controller.layer("regions").features
     qtbot.waitUntil(lambda: bool(features["caption"][0]), timeout=30_000)
     assert choice.currentText().endswith("— installed")
-    assert dock.library.loaded == (NAME,)
+    assert dock.registry.loaded == (NAME,)
     dock.panel.source.menu.remove.trigger()
     dock.models.question.yes.click()
     qtbot.waitUntil(lambda: "freed" in dock.panel.status.text(), timeout=10_000)
     assert "to get" in choice.currentText()
-    assert dock.library.loaded == ()
+    assert dock.registry.loaded == ()

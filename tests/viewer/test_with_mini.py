@@ -9,13 +9,13 @@ from skimage import data
 
 from napari_patchioner.annotations import read_napari_csv, read_tidy_csv
 from napari_patchioner.models import available_models
-from napari_patchioner.viewer.models.model_choice import ID
-from napari_patchioner.viewer.reading.library import shared_library
+from napari_patchioner.viewer.panels.model_list import ID
+from napari_patchioner.viewer.workers.models import shared_registry
 
 
 @pytest.fixture
-def library():
-    return shared_library()
+def registry():
+    return shared_registry()
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def picture():
 
 def test_draw_read_correct_and_export(dock, hand, guide, qtbot, tmp_path):
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=120_000)
     guide.draw_all(dock, hand)
     qtbot.waitUntil(
         lambda: len(guide.captions(dock)) == 4 and all(guide.captions(dock)), timeout=60_000
@@ -56,9 +56,9 @@ def check_files(folder, captions):
     ]
 
 
-def test_the_window_answers_while_the_model_reads(dock, library, qtbot, monkeypatch):
+def test_the_window_answers_while_the_model_reads(dock, registry, qtbot, monkeypatch):
     ticks, during = [], []
-    with library.using("mini") as model:
+    with registry.using("mini") as model:
         plainly = model.backbone.encode
 
     def encode(*arguments, **options):
@@ -72,7 +72,7 @@ def test_the_window_answers_while_the_model_reads(dock, library, qtbot, monkeypa
     timer.timeout.connect(lambda: ticks.append(1))
     timer.start(1)
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=120_000)
     timer.stop()
     # However long the passes through the network take, the window's turn comes in between.
     assert during
@@ -108,5 +108,5 @@ def test_every_model_is_listed_and_a_paper_size_one_asks_first(dock, monkeypatch
     assert not list(tmp_path.iterdir())
     choice.value = "mini"
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=120_000)
-    assert dock.annotator.reader.model == "mini"
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=120_000)
+    assert dock.controller.encoder.model == "mini"

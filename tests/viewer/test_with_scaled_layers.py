@@ -16,9 +16,9 @@ from napari_patchioner.viewer.layers.geometry import (
     unit_factors,
     world_to_image,
 )
-from napari_patchioner.viewer.reading.picture import plane_source
-from napari_patchioner.viewer.reading.weighing import Manner
 from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.workers.patches import RegionPooling
+from napari_patchioner.viewer.workers.plane import plane_source
 
 PATCH = 8
 CELL = (2, 4)
@@ -69,7 +69,7 @@ def check(viewer, image, session):
     grid = FeatureGrid(np.ones((*grid_shape, 1), np.float32), transform, "k")
     [record] = session.records.values()
     assert record_plane(record, session, plane.axes) == plane
-    taken = Manner().cover(record_region(record, session, plane.axes), grid)
+    taken = RegionPooling().cover(record_region(record, session, plane.axes), grid)
     assert taken.indices.tolist() == [CELL[0] * grid_shape[1] + CELL[1]]
 
 
@@ -179,11 +179,11 @@ def test_a_shapes_layer_in_another_unit_is_followed():
 
 
 @pytest.mark.parametrize("place", [{}, {"scale": (2, 3), "rotate": 25}], ids=["plain", "turned"])
-def test_the_hand_draws_what_it_sees(viewer, library, guide, qtbot, place):
+def test_the_hand_draws_what_it_sees(viewer, registry, guide, qtbot, place):
     from napari_patchioner.viewer import CaptionDock
 
     image = viewer.add_image(painted(SHAPE), contrast_limits=(0, 1), name="patch", **place)
-    dock = CaptionDock(viewer, library=library)
+    dock = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(dock)
     viewer.window._qt_window.resize(1280, 800)
     qtbot.wait(200)
@@ -196,6 +196,6 @@ def test_the_hand_draws_what_it_sees(viewer, library, guide, qtbot, place):
     for corner in corners[:-1]:
         hand.click(*corner)
     hand.double_click(*corners[-1])
-    qtbot.waitUntil(lambda: bool(dock.annotator.session.records), timeout=5000)
-    check(viewer, image, dock.annotator.session)
+    qtbot.waitUntil(lambda: bool(dock.controller.session.records), timeout=5000)
+    check(viewer, image, dock.controller.session)
     dock.shut_down()

@@ -6,21 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .desk.dock import CaptionDock
-    from .folder.folder_dock import FolderDock
-    from .opening import open_demo
+    from .dock import CaptionDock
+    from .folder.dock import FolderDock
+    from .plugin import open_demo
 
 __all__ = ["CaptionDock", "FolderDock", "open_demo"]
 
-_HOMES = {
-    "CaptionDock": ".desk.dock",
-    "FolderDock": ".folder.folder_dock",
-    "open_demo": ".opening",
-}
+_MODULES = {"CaptionDock": ".dock", "FolderDock": ".folder.dock", "open_demo": ".plugin"}
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from the module it lives in, so that napari starts without Qt here."""
-    if name not in _HOMES:
+    """Import a public name from its module, so that napari starts without Qt here."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    return getattr(import_module(_MODULES[name], __name__), name)

@@ -10,7 +10,7 @@ from image_folder import paint, settle
 
 from napari_patchioner.errors import Cancelled
 from napari_patchioner.grids import grid_key
-from napari_patchioner.viewer.keeping import autosave
+from napari_patchioner.viewer.project import autosave
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +56,10 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def place(viewer, library, qtbot):
+def place(viewer, registry, qtbot):
     from napari_patchioner.viewer import FolderDock
 
-    made = FolderDock(viewer, library=library)
+    made = FolderDock(viewer, registry=registry)
     viewer.window.add_dock_widget(made, name="Folder", area="left")
     yield made
     # A closed window has taken the dock along.

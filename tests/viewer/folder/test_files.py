@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchioner.errors import Cancelled, ImageError
-from napari_patchioner.viewer.folder._files import list_images, natural
+from napari_patchioner.viewer.folder.files import list_images, natural
 
 ENDINGS = {".png", ".tif", ".zarr"}
 
@@ -55,13 +55,13 @@ def test_it_can_be_stopped_between_two_folders(tmp_path):
     make(tmp_path, "a.png", "deep/b.png")
     told = []
 
-    def tell(name):
+    def progress(_fraction, name):
         told.append(name)
         if len(told) == 2:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        listed(tmp_path, tell=tell)
+        listed(tmp_path, progress=progress)
     assert told == [tmp_path.name, "deep"]
 
 

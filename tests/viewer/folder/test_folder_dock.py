@@ -14,21 +14,23 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
 
 from napari_patchioner.annotations import read_project
-from napari_patchioner.viewer.folder import opening
-from napari_patchioner.viewer.folder.file_table import DONE, NAME, STATUS
+from napari_patchioner.viewer.folder.dock import DONE, NAME, STATUS
+from napari_patchioner.viewer.workers import prefetch
 
 BOX = np.array([[5, 5], [5, 50], [30, 50], [30, 5]])
 
 
 def captioned(opened, qtbot):
-    layer = opened.annotator.layer("regions")
+    layer = opened.controller.layer("regions")
     layer.add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
 
 
 def ready(browser, qtbot):
     """Wait until the next image has been looked at."""
-    qtbot.waitUntil(lambda: browser.ahead.ready and not browser.ahead.active, timeout=10000)
+    qtbot.waitUntil(
+        lambda: browser.prefetcher.ready and not browser.prefetcher.active, timeout=10000
+    )
 
 
 def status(browser, name):
@@ -46,7 +48,7 @@ def test_the_next_image_and_only_that_is_read_ahead(quiet, browser, go, qtbot, c
     ready(browser, qtbot)
     qtbot.waitUntil(lambda: status(browser, "i2.png") == "read", timeout=5000)
     assert captioner.seen == [1, 2]
-    assert place.panel.ahead.text() == "next: ready"
+    assert place.panel.next_state.text() == "next: ready"
     browser.step(1)
     assert browser.opened.file.name == "i2.png", "its pixels were at hand"
     settle(browser, qtbot, "i2.png")
@@ -64,12 +66,12 @@ def test_work_is_saved_when_the_next_image_opens_and_comes_back(
     below = go("sub/i1.png")
     assert viewer.layers[0].name == "i1"
     assert len(viewer.layers) == 3
-    assert below.annotator.layer("regions").nshapes == 0
+    assert below.controller.layer("regions").nshapes == 0
     captioned(below, qtbot)
     captioned(below, qtbot)
     back = go("i1.png")
-    assert back.annotator.layer("regions").nshapes == 1
-    assert list(back.annotator.layer("regions").features["caption"]) == ["something green"]
+    assert back.controller.layer("regions").nshapes == 1
+    assert list(back.controller.layer("regions").features["caption"]) == ["something green"]
     qtbot.waitUntil(lambda: "2 regions" in status(browser, "sub/i1.png"), timeout=5000)
     assert status(browser, "i1.png") == "1 region, 1 caption, 1 to review"
     for name, regions in (("i1.png", 1), ("sub/i1.png", 2)):
@@ -78,7 +80,7 @@ def test_work_is_saved_when_the_next_image_opens_and_comes_back(
 
 def test_what_was_drawn_last_is_in_the_file_however_quick_one_goes_on(browser, go, qtbot, folder):
     opened = go("i1.png")
-    opened.annotator.layer("regions").add(BOX, shape_type="rectangle")
+    opened.controller.layer("regions").add(BOX, shape_type="rectangle")
     browser.step(1)
     settle(browser, qtbot, "i2.png")
     assert len(read_project(folder / "i1.png.patchioner.json").records) == 1
@@ -88,7 +90,7 @@ def test_what_is_half_drawn_when_the_page_is_turned_is_finished_and_saved(
     quiet, browser, go, qtbot, folder, viewer, guide
 ):
     opened = go("i1.png")
-    layer = opened.annotator.layer("regions")
+    layer = opened.controller.layer("regions")
     viewer.layers.selection.active = layer
     layer.mode = "add_polygon"
     viewer.reset_view()
@@ -100,7 +102,7 @@ def test_what_is_half_drawn_when_the_page_is_turned_is_finished_and_saved(
     settle(browser, qtbot, "i2.png")
     [saved] = read_project(folder / "i1.png.patchioner.json").records
     assert saved.shape_type == "polygon"
-    assert go("i1.png").annotator.layer("regions").nshapes == 1
+    assert go("i1.png").controller.layer("regions").nshapes == 1
 
 
 def test_jumping_through_ten_images_opens_the_last_one_only(quiet, browser, folder, qtbot, viewer):
@@ -126,7 +128,7 @@ def test_reading_ahead_stops_when_one_goes_elsewhere(quiet, browser, go, qtbot, 
     # Read before: no encoder is asked for it. The one after it is new.
     browser.step(1)
     qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
-    assert browser.ahead.file.name == "i10.png"
+    assert browser.prefetcher.file.name == "i10.png"
     browser.go(browser.listing.find("sub/i1.png"))
     qtbot.waitUntil(lambda: captioner.cancelled == 1, timeout=10000)
     captioner.hold.set()
@@ -139,12 +141,12 @@ def test_reading_ahead_gives_way_to_the_image_at_hand(quiet, browser, go, qtbot,
     captioner.reached.clear()
     captioner.hold.clear()
     qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
-    assert browser.ahead.active
+    assert browser.prefetcher.active
     captioner.hold_captions.clear()
-    opened.annotator.layer("regions").add(BOX, shape_type="rectangle")
+    opened.controller.layer("regions").add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: captioner.cancelled == 1, timeout=10000)
     assert opened.busy
-    assert not browser.ahead.active
+    assert not browser.prefetcher.active
     captioner.hold.set()
     captioner.hold_captions.set()
     ready(browser, qtbot)
@@ -170,7 +172,7 @@ def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot
     (folder / "i2.png").write_bytes(b"no picture")
     (folder / "i10.png").unlink()
     go("i1.png")
-    qtbot.waitUntil(lambda: not browser.ahead.active, timeout=5000)
+    qtbot.waitUntil(lambda: not browser.prefetcher.active, timeout=5000)
     message = place.panel.message
     browser.step(1)
     settle(browser, qtbot, "sub/i1.png")
@@ -200,7 +202,7 @@ def test_an_image_whose_project_is_damaged_or_taken_opens(quiet, browser, go, qt
     (folder / "i10.png.patchioner.json").mkdir()
     torn = project.read_bytes()
     told = []
-    browser.told.connect(told.append)
+    browser.messaged.connect(told.append)
     opened = go("i1.png")
     assert any("is damaged" in sentence for sentence in told)
     captioned(opened, qtbot)
@@ -218,8 +220,8 @@ def test_work_that_cannot_be_saved_keeps_the_image_open_if_the_person_wants(
     opened = go("i1.png")
     captioned(opened, qtbot)
     projects = opened._dock.projects
-    monkeypatch.setattr(projects.keepers[opened.annotator], "save", lambda: False)
-    monkeypatch.setattr(projects, "_ask", lambda keeper, may_stay: not may_stay)
+    monkeypatch.setattr(projects.files[opened.controller], "save", lambda: False)
+    monkeypatch.setattr(projects, "_ask", lambda project_file, may_stay: not may_stay)
     browser.step(1)
     qtbot.wait(100)
     assert browser.opened is opened
@@ -238,14 +240,18 @@ def test_after_eight_images_nothing_of_the_first_ones_is_left(quiet, browser, fo
         opened = settle(browser, qtbot, f"m{number}.png")
         if number % 10 == 3:
             captioned(opened, qtbot)
-        annotator = opened.annotator
-        [grid] = annotator.reader.grids.values()
+        controller = opened.controller
+        [grid] = controller.encoder.grids.values()
         kept = {"opened": opened, "image": opened.image, "pixels": opened.image.data}
-        kept |= {"annotator": annotator, "session": annotator.session, "reader": annotator.reader}
-        kept |= {"layer": annotator.layer("regions"), "grid": grid.embeddings}
+        kept |= {
+            "controller": controller,
+            "session": controller.session,
+            "reader": controller.encoder,
+        }
+        kept |= {"layer": controller.layer("regions"), "grid": grid.embeddings}
         for name, one in kept.items():
             gone.setdefault(name, []).append(weakref.ref(one))
-        del opened, annotator, kept, grid, one
+        del opened, controller, kept, grid, one
 
     def left():
         gc.collect()
@@ -254,7 +260,7 @@ def test_after_eight_images_nothing_of_the_first_ones_is_left(quiet, browser, fo
             for name, ones in gone.items()
         }
 
-    qtbot.waitUntil(lambda: not browser.ahead.active, timeout=5000)
+    qtbot.waitUntil(lambda: not browser.prefetcher.active, timeout=5000)
     grids = left()["grid"]
     qtbot.waitUntil(lambda: all(set(ones) <= {count - 1} for ones in left().values()), timeout=5000)
     assert len(grids) <= 1
@@ -262,7 +268,7 @@ def test_after_eight_images_nothing_of_the_first_ones_is_left(quiet, browser, fo
 
 def test_keys_step_on_the_canvas_and_in_the_list(browser, go, qtbot, viewer, place):
     opened = go("i1.png")
-    viewer.layers.selection.active = opened.annotator.layer("regions")
+    viewer.layers.selection.active = opened.controller.layer("regions")
     canvas = viewer.window._qt_viewer.canvas.native
     qtbot.keyClick(canvas, Qt.Key.Key_PageDown)
     settle(browser, qtbot, "i2.png")
@@ -279,11 +285,11 @@ def test_keys_step_on_the_canvas_and_in_the_list(browser, go, qtbot, viewer, pla
 
 def test_the_drawing_tool_goes_along(browser, go, qtbot, viewer):
     opened = go("i1.png")
-    opened._dock.deeds.use_tool(opened_tool("Lasso"))
+    opened._dock.image_actions.use_tool(opened_tool("Lasso"))
     opened = go("i2.png")
     qtbot.wait(100)
-    assert viewer.layers.selection.active is opened.annotator.layer("regions")
-    assert opened.annotator.layer("regions").mode == "add_polygon_lasso"
+    assert viewer.layers.selection.active is opened.controller.layer("regions")
+    assert opened.controller.layer("regions").mode == "add_polygon_lasso"
 
 
 def opened_tool(title):
@@ -324,17 +330,17 @@ def test_a_dropped_image_is_opened_in_its_folder(place, folder, qtbot):
     assert place.browser.listing.folder == folder / "sub"
 
 
-def test_one_goes_on_where_one_was(browser, go, qtbot, viewer, library, folder):
+def test_one_goes_on_where_one_was(browser, go, qtbot, viewer, registry, folder):
     from napari_patchioner.viewer import FolderDock
 
     captioned(go("i10.png"), qtbot)
     go("i2.png")
     qtbot.waitUntil(lambda: status(browser, "i2.png") == "read", timeout=5000)
-    again = FolderDock(viewer, library=library)
+    again = FolderDock(viewer, registry=registry)
     qtbot.addWidget(again)
     qtbot.waitUntil(lambda: len(again.browser.listing.statuses) == 4, timeout=5000)
     assert again.browser.listing.folder == folder
-    assert again.browser.place.name == "i2.png"
+    assert again.browser.position.name == "i2.png"
     assert status(again.browser, "i10.png") == "1 region, 1 caption, 1 to review"
     assert status(again.browser, "i2.png") == "read"
     again.shut_down()
@@ -348,15 +354,15 @@ def test_an_image_taken_out_of_the_window_is_not_missed(quiet, browser, go, qtbo
 
 
 def test_files_of_other_plugins_are_opened_in_the_window(viewer, folder, monkeypatch):
-    monkeypatch.setattr(opening, "reader_of", lambda path: "somebody")
+    monkeypatch.setattr(prefetch, "reader_of", lambda path: "somebody")
     called = []
-    loaded = opening.load(folder / "i1.png")
+    loaded = prefetch.load(folder / "i1.png")
     assert loaded.layers == ()
     monkeypatch.setattr(
         type(viewer), "open", lambda self, path, plugin: called.append((path, plugin)) or []
     )
-    with pytest.raises(opening.ImageError, match="no image"):
-        opening.show(viewer, loaded)
+    with pytest.raises(prefetch.ImageError, match="no image"):
+        prefetch.show(viewer, loaded)
     assert called == [(str(folder / "i1.png"), "somebody")]
 
 

@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.viewer.folder.opening import load, show
+from napari_patchioner.viewer.workers.prefetch import load, show
 
 
 def test_a_zarr_folder_is_shown_from_plain_files_within_it(viewer, tmp_path):

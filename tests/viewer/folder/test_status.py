@@ -15,10 +15,17 @@ from napari_patchioner.annotations import (
     write_project,
 )
 from napari_patchioner.errors import FormatError
-from napari_patchioner.viewer.folder import _marks, _recent, _status
-from napari_patchioner.viewer.folder._files import ImageFile, list_images
-from napari_patchioner.viewer.folder._marks import Marks, seen_marks, tick, ticks
-from napari_patchioner.viewer.folder._status import Status, StatusReader
+from napari_patchioner.viewer.folder import files as module
+from napari_patchioner.viewer.folder.files import (
+    ImageFile,
+    Marks,
+    Status,
+    StatusReader,
+    list_images,
+    seen_marks,
+    tick,
+    ticks,
+)
 
 BOX = np.array([[0, 0], [0, 9], [9, 9], [9, 0]], float)
 
@@ -113,8 +120,8 @@ def test_damaged_work_is_told_and_its_backup_counted(root):
 def test_only_what_has_changed_is_read_again(root, monkeypatch):
     save(root / "a.png.patchioner.json", ["one"])
     save(root / "b.png.patchioner.json", ["one"])
-    read, count = [], _status.read_counts
-    monkeypatch.setattr(_status, "read_counts", lambda path: read.append(path.name) or count(path))
+    read, count = [], module.read_counts
+    monkeypatch.setattr(module, "read_counts", lambda path: read.append(path.name) or count(path))
     reader = StatusReader(lambda _: False)
     statuses(root, reader=reader)
     save(root / "b.png.patchioner.json", ["one", "two"])
@@ -180,7 +187,7 @@ def test_torn_lines_are_passed_over_and_written_after(tmp_path):
 
 
 def test_a_long_file_of_old_news_is_shortened(tmp_path, monkeypatch):
-    monkeypatch.setattr(_marks, "_LONG", 10)
+    monkeypatch.setattr(module, "_LONG", 10)
     marks = Marks(tmp_path / "marks.jsonl")
     for number in range(30):
         marks.note("ab"[number % 2], number=number)
@@ -205,8 +212,8 @@ def test_the_parts_of_the_list(status, parts):
 
 
 def test_the_last_folder_is_remembered_as_long_as_it_is_there(root):
-    assert _recent.last() is None
-    _recent.remember(root, "sub/a.png")
-    assert _recent.last() == (root, "sub/a.png")
+    assert module.last() is None
+    module.remember(root, "sub/a.png")
+    assert module.last() == (root, "sub/a.png")
     os.rename(root, root.with_name("moved"))
-    assert _recent.last() is None
+    assert module.last() is None

@@ -335,7 +335,7 @@ def test_labels_are_exported_to_a_table_of_their_own(qtbot, tmp_path):
     import pandas as pd
 
     from napari_patchioner.annotations import read_tidy_csv
-    from napari_patchioner.viewer.export.export import export_csv
+    from napari_patchioner.viewer.io.export import export_csv
 
     desk = Desk(np.zeros((2, 10, 12)), qtbot)
     stack = np.zeros((2, 10, 12), int)
@@ -370,16 +370,16 @@ def test_many_labels_are_captioned_with_progress_and_can_be_stopped(started, cap
     pixels = np.kron(np.arange(1, 101).reshape(10, 10), np.ones((12, 18), int))
     layer = started.viewer.add_labels(pixels, name="cells")
     captioner.hold_captions.clear()
-    annotator = started.annotator
-    annotator.sources.follow(layer)
-    qtbot.waitUntil(lambda: annotator.scribe.progress is not None, timeout=5000)
-    progress = annotator.progress
+    controller = started.controller
+    controller.sources.follow(layer)
+    qtbot.waitUntil(lambda: controller.queue.progress is not None, timeout=5000)
+    progress = controller.progress
     qtbot.waitUntil(lambda: "of 100" in progress.message, timeout=5000)
-    started.deeds.cancel()
+    started.image_actions.cancel()
     captioner.hold_captions.set()
-    assert annotator.progress is None
+    assert controller.progress is None
     qtbot.wait(300)
-    records = annotator.session.records.values()
+    records = controller.session.records.values()
     assert not any(record.caption for record in records)
     assert all("cancelled" in record.problem for record in records)
     layer.brush_size = 1

@@ -196,7 +196,7 @@ class Looks(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.layer = layer_of()
-        self.reader = reader_of(self.layer)
+        self.encoder = reader_of(self.layer)
         self.count = 0
 
     @rule(kind=st.sampled_from(sorted(OUTLINES)), many=st.integers(1, 2))
@@ -261,8 +261,8 @@ class Looks(RuleBasedStateMachine):
 
     @invariant()
     def a_look_is_worth_as_much_as_the_first_one(self):
-        assert told(self.reader.shapes()) == told(anew(self.layer))
-        assert list(map(repr, self.reader.rows())) == list(map(repr, read_rows(self.layer)))
+        assert told(self.encoder.shapes()) == told(anew(self.layer))
+        assert list(map(repr, self.encoder.rows())) == list(map(repr, read_rows(self.layer)))
 
 
 TestLooks = Looks.TestCase

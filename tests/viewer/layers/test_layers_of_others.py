@@ -11,7 +11,7 @@ from npe2 import PluginManager
 
 from napari_patchioner.annotations import Annotation, ImageInfo, read_project, write_annotations
 from napari_patchioner.regions import Box, Point, Polygon, Trace
-from napari_patchioner.viewer.keeping import autosave
+from napari_patchioner.viewer.project import autosave
 
 RED, GREEN, BLUE = "something red", "something green", "something blue"
 BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]], float)
@@ -24,24 +24,24 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def again(started, viewer, library, picture, qtbot):
+def again(started, viewer, registry, picture, qtbot):
     """Close the dock and all layers, and open the picture once more."""
     made = []
 
     def open_again():
         from napari_patchioner.viewer import CaptionDock
 
-        [keeper] = started.projects.keepers.values()
-        assert keeper.save()
+        [project_file] = started.projects.files.values()
+        assert project_file.save()
         started.shut_down()
         viewer.layers.clear()
         viewer.add_image(picture, name="stripes")
-        dock = CaptionDock(viewer, library=library)
+        dock = CaptionDock(viewer, registry=registry)
         made.append(dock)
         viewer.window.add_dock_widget(dock, name="again")
-        [keeper] = dock.projects.keepers.values()
-        qtbot.waitUntil(lambda: keeper.found, timeout=10000)
-        return dock, read_project(keeper.path)
+        [project_file] = dock.projects.files.values()
+        qtbot.waitUntil(lambda: project_file.searched, timeout=10000)
+        return dock, read_project(project_file.path)
 
     yield open_again
     for dock in made:
@@ -55,7 +55,7 @@ def captions(layer):
 def test_points_of_the_docks_own_layer_come_back_with_undo_and_with_the_image(
     quiet, started, hand, viewer, captioner, again, qtbot
 ):
-    panel, annotator = started.panel, started.annotator
+    panel, controller = started.panel, started.controller
     started.inspect.new_points()
     layer = viewer.layers.selection.active
     for column in (30, 90, 150):
@@ -67,13 +67,13 @@ def test_points_of_the_docks_own_layer_come_back_with_undo_and_with_the_image(
     assert captions(layer) == [RED, GREEN, BLUE]
     np.testing.assert_allclose(layer.data[:, 1], [30, 90, 150], atol=1)
 
-    annotator.delete([annotator.session.uids("points")[1]])
+    controller.delete([controller.session.uids("points")[1]])
     assert captions(layer) == [RED, BLUE]
     panel.undo.click()
     assert captions(layer) == [RED, GREEN, BLUE]
 
     viewer.layers.remove(layer)
-    assert not annotator.session.records
+    assert not controller.session.records
     panel.undo.click()
     layer = viewer.layers["points [stripes]"]
     assert captions(layer) == [RED, GREEN, BLUE]
@@ -85,7 +85,7 @@ def test_points_of_the_docks_own_layer_come_back_with_undo_and_with_the_image(
     assert sorted(record.caption for record in project.records) == sorted([RED, GREEN, BLUE])
     layer = viewer.layers["points [stripes]"]
     assert captions(layer) == [RED, GREEN, BLUE]
-    assert dock.annotator.owns(layer)
+    assert dock.controller.owns(layer)
     assert len(captioner.captioned) == asked
     dock.panel.undo.click()
     assert "nothing to undo" in dock.panel.status.text()
@@ -94,7 +94,7 @@ def test_points_of_the_docks_own_layer_come_back_with_undo_and_with_the_image(
 def test_a_layer_of_somebodys_own_is_captioned_and_otherwise_left_as_it_is(
     quiet, started, viewer, picture, qtbot
 ):
-    annotator, look = started.annotator, started.inspect
+    controller, look = started.controller, started.inspect
     table = pd.DataFrame({"cell": pd.Categorical(["a", "b"]), "score": [7.5, 8.5]})
     shapes = viewer.add_shapes(
         [BOX, np.add(BOX, [0, 60])],
@@ -123,12 +123,12 @@ def test_a_layer_of_somebodys_own_is_captioned_and_otherwise_left_as_it_is(
     # Selected on the canvas, it is what the buttons are about; its shapes are not ours to delete.
     viewer.layers.selection.active = shapes
     shapes.selected_data = {0}
-    assert annotator.current().caption == RED
-    annotator.edit(annotator.current().uid, "written by me")
+    assert controller.current().caption == RED
+    controller.edit(controller.current().uid, "written by me")
     assert captions(shapes)[0] == "written by me"
     started.panel.undo.click()
     assert captions(shapes)[0] == RED
-    annotator.delete(annotator.session.uids("shapes:mine"))
+    controller.delete(controller.session.uids("shapes:mine"))
     assert shapes.nshapes == 3
 
     # Points, labels, and what cannot be captioned.
@@ -151,8 +151,8 @@ def test_a_layer_of_somebodys_own_is_captioned_and_otherwise_left_as_it_is(
 def test_files_opened_after_start_join_the_work_with_all_they_say(
     quiet, started, viewer, tmp_path, captioner, again, qtbot
 ):
-    annotator, session = started.annotator, started.annotator.session
-    layer = annotator.layer("regions")
+    controller, session = started.controller, started.controller.session
+    layer = controller.layer("regions")
     layer.add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: captions(layer) == [RED], timeout=10000)
     saved = [
@@ -166,7 +166,7 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     write_annotations(path, saved, {}, "geojson")
     viewer.open(str(path), plugin="napari-patchioner")
     qtbot.waitUntil(lambda: {"u1", "u2", "u3", "u4"} <= session.records.keys(), timeout=10000)
-    assert annotator.message.count("joined") == 3, "of each layer of the file"
+    assert controller.message.count("joined") == 3, "of each layer of the file"
     first, second = session.records["u1"], session.records["u2"]
     assert (first.caption, first.source) == ("my words", "human")
     assert (second.caption, second.score, second.reviewed) == ("a model's", 0.25, True)
@@ -175,7 +175,7 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     # The same file once more brings nothing twice.
     before, there = set(session.records), list(viewer.layers)
     viewer.open(str(path), plugin="napari-patchioner")
-    message = annotator.message
+    message = controller.message
     assert all(f"{name} [from" in message for name in ("regions", "traces", "points"))
     assert message.count("here already") == 3
     qtbot.waitUntil(lambda: list(viewer.layers) == there, timeout=5000)
@@ -196,7 +196,7 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     known = set(session.records)
     viewer.open(str(tmp_path / "bert.geojson"), plugin="napari-patchioner")
     assert set(session.records) == known
-    assert "bert" in annotator.message
+    assert "bert" in controller.message
     # What names an image that is not open says so.
     lone = tmp_path / "lone.geojson"
     write_annotations(
@@ -204,14 +204,14 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
         {"coffee.png": ImageInfo("coffee.png", 120, 180)}, "geojson",
     )  # fmt: skip
     [stranger] = viewer.open(str(lone), plugin="napari-patchioner")
-    assert "coffee" in annotator.message
-    assert "Caption this layer" in annotator.message
+    assert "coffee" in controller.message
+    assert "Caption this layer" in controller.message
     viewer.layers.remove(stranger)
 
     # What the dock has exported comes back with its captions, by napari's own reader.
-    started.deeds.export_csv(tmp_path / "stripes.csv")
+    started.image_actions.export_csv(tmp_path / "stripes.csv")
     uid = next(uid for uid, record in session.records.items() if record.layer == "regions")
-    annotator.delete([uid])
+    controller.delete([uid])
     [table] = viewer.open(str(tmp_path / "stripes.csv"), plugin="napari")
     qtbot.waitUntil(lambda: uid in session.records, timeout=10000)
     assert session.records[uid].caption == RED
@@ -221,19 +221,19 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     # Another image takes none of these layers for its own.
     other = viewer.add_image(255 - started.image.data, name="other")
     assert started.image is other
-    assert not started.annotator.session.records
+    assert not started.controller.session.records
     viewer.layers.selection.active = table
     started.panel.source.image.value = other
     started.inspect.caption_layer()
     assert "another image" in started.panel.status.text()
-    keeper = started.projects.keepers[annotator]
-    assert keeper.save()
+    project_file = started.projects.files[controller]
+    assert project_file.save()
     viewer.layers.remove(other)
 
     # All of it comes back with the image, without the files.
     asked = len(captioner.captioned)
     dock, project = again()
-    records = dock.annotator.session.records
+    records = dock.controller.session.records
     for name in ("u1", "u2", "u3", "u4", uid):
         assert records[name].caption == known[name]
     assert records["u2"].reviewed
@@ -246,8 +246,8 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
 def test_a_joined_or_captioned_layer_that_is_deleted_is_a_step_and_stays_deleted(
     quiet, started, viewer, tmp_path, again, qtbot
 ):
-    annotator, session = started.annotator, started.annotator.session
-    regions = annotator.layer("regions")
+    controller, session = started.controller, started.controller.session
+    regions = controller.layer("regions")
     regions.add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: captions(regions) == [RED], timeout=10000)
     saved = [
@@ -262,12 +262,12 @@ def test_a_joined_or_captioned_layer_that_is_deleted_is_a_step_and_stays_deleted
     mine = viewer.add_shapes([np.add(BOX, [40, 0])], name="mine")
     started.inspect.caption_layer()
     qtbot.waitUntil(lambda: captions(mine) == [RED], timeout=10000)
-    annotator.edit(session.uids("shapes:mine")[0], "written by me")
-    [keeper] = started.projects.keepers.values()
+    controller.edit(session.uids("shapes:mine")[0], "written by me")
+    [project_file] = started.projects.files.values()
 
     def texts():
-        assert keeper.save()
-        return sorted(record.caption for record in read_project(keeper.path).records)
+        assert project_file.save()
+        return sorted(record.caption for record in read_project(project_file.path).records)
 
     everything = sorted([RED, "my words", "a model's", "written by me"])
     assert texts() == everything
@@ -292,4 +292,4 @@ def test_a_joined_or_captioned_layer_that_is_deleted_is_a_step_and_stays_deleted
         everything = sorted(set(everything) - set(held))
     dock, project = again()
     assert [record.caption for record in project.records] == [RED]
-    assert [one.caption for one in dock.annotator.session.records.values()] == [RED]
+    assert [one.caption for one in dock.controller.session.records.values()] == [RED]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Box, RegionSet
 from napari_patchioner.viewer.layers.overlays import NAME, Sheet
-from napari_patchioner.viewer.reading.weighing import Manner
+from napari_patchioner.viewer.workers.patches import RegionPooling
 
 SIDES = st.integers(1, 30)
 
@@ -52,18 +52,18 @@ def grid_of(shape, **parts):
 
 def test_a_patch_of_two_members_weighs_twice_unless_united():
     one, two = Box(-0.5, -0.5, 9, 19), Box(-0.5, 10, 9, 29)
-    twice = Manner().weights(RegionSet((one, two)), grid_of((2, 3)))
+    twice = RegionPooling().weights(RegionSet((one, two)), grid_of((2, 3)))
     assert twice.tolist() == [[0.25, 0.5, 0.25], [0, 0, 0]]
-    once = Manner().weights(RegionSet((one, two), union=True), grid_of((2, 3)))
+    once = RegionPooling().weights(RegionSet((one, two), union=True), grid_of((2, 3)))
     assert np.allclose(once[0], 1 / 3)
 
 
 def test_attention_is_heeded_where_there_is_some():
     attention = np.array([[1, 3, 0], [0, 0, 0]], np.float32) / 4
     box = Box(-0.5, -0.5, 9, 19)
-    seen = Manner(pooling="attention").weights(box, grid_of((2, 3), attention=attention))
+    seen = RegionPooling(pooling="attention").weights(box, grid_of((2, 3), attention=attention))
     assert seen.tolist() == [[0.25, 0.75, 0], [0, 0, 0]]
-    without = Manner(pooling="attention").weights(box, grid_of((2, 3)))
+    without = RegionPooling(pooling="attention").weights(box, grid_of((2, 3)))
     assert without.tolist() == [[0.5, 0.5, 0], [0, 0, 0]]
 
 
@@ -97,7 +97,7 @@ def test_it_waits_for_the_grid_to_be_there(dock, qtbot):
 
 
 def test_the_patches_of_the_selected_region_are_shown(started, look, qtbot):
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     layer.add([[10, 10], [10, 19], [19, 19], [19, 10]], shape_type="rectangle")
     layer.add([[50, 50], [50, 59], [59, 59], [59, 50]], shape_type="rectangle")
     look.patches.click()
@@ -126,7 +126,7 @@ def test_an_overlay_is_saved_with_nothing(started, look, viewer, tmp_path):
     assert NAME not in str(state[1])
 
 
-def test_the_lines_lie_between_the_pixels_of_a_turned_and_stretched_image(viewer, library, qtbot):
+def test_the_lines_lie_between_the_pixels_of_a_turned_and_stretched_image(viewer, registry, qtbot):
     """On the screen: the heat covers exactly the one bright pixel of a tiny image."""
     from napari_patchioner.viewer import CaptionDock
 
@@ -135,17 +135,17 @@ def test_the_lines_lie_between_the_pixels_of_a_turned_and_stretched_image(viewer
     image = viewer.add_image(
         pixels, rgb=True, name="tiny", scale=(3, 2), rotate=30, translate=(7, -4)
     )
-    dock = CaptionDock(viewer, library=library)
+    dock = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(dock)
     dock.start()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
     qtbot.wait(100)
     viewer.reset_view()
     before = viewer.screenshot(flash=False).astype(int)
     bright = before[..., :3].min(axis=-1) > 200
-    overlays = dock.annotator.overlays
+    overlays = dock.controller.overlays
     dock.panel.inspect.patches.click()
-    layer = dock.annotator.layer("regions")
+    layer = dock.controller.layer("regions")
     layer.visible = False
     layer.add([[1.6, 4.6], [1.6, 5.4], [2.4, 5.4], [2.4, 4.6]], shape_type="rectangle")
     layer.selected_data = {0}

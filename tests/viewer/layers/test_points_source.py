@@ -9,8 +9,8 @@ from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Point
 from napari_patchioner.viewer.layers.geometry import record_region
 from napari_patchioner.viewer.layers.sources import Sources
-from napari_patchioner.viewer.reading.weighing import Manner
 from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.workers.patches import RegionPooling
 
 
 class Desk:
@@ -64,7 +64,7 @@ def test_a_point_takes_the_patch_it_lies_in(desk, points):
     desk.write()
     grid = FeatureGrid(np.ones((4, 6, 1), np.float32), GridTransform((20, 30), (4, 6)), "k")
     records = desk.session.records.values()
-    taken = [Manner().cover(record_region(r, desk.session, (0, 1)), grid) for r in records]
+    taken = [RegionPooling().cover(record_region(r, desk.session, (0, 1)), grid) for r in records]
     assert [t.indices.tolist() for t in taken] == [[0], [2 * 6 + 4]]
 
 
@@ -161,9 +161,9 @@ def test_several_points_are_one_region_with_counts(desk, points):
     grid = FeatureGrid(np.ones((4, 6, 1), np.float32), GridTransform((20, 30), (4, 6)), "k")
     together = record_region(group, desk.session, (0, 1))
     assert isinstance(together, RegionSet)
-    assert Manner().cover(together, grid).dense()[0, 0] == 2
+    assert RegionPooling().cover(together, grid).dense()[0, 0] == 2
     once = record_region(group, desk.session, (0, 1), union=True)
-    assert Manner().cover(once, grid).dense()[0, 0] == 1
+    assert RegionPooling().cover(once, grid).dense()[0, 0] == 1
 
 
 # in the window
@@ -177,7 +177,7 @@ def test_click_to_caption(started, hand, qtbot):
     qtbot.waitUntil(lambda: len(layer.data) == 2, timeout=5000)
     qtbot.waitUntil(lambda: captions(layer) == ["something red", "something blue"], timeout=5000)
     assert list(layer.text.values) == ["something red", "something blue"]
-    started.annotator.edit(started.annotator.selected()[0], "word " * 40)
+    started.controller.edit(started.controller.selected()[0], "word " * 40)
     assert list(layer.text.values)[-1].endswith("…")
 
 
@@ -200,4 +200,4 @@ def test_labels_and_points_are_in_the_menu_and_are_captioned(started, viewer, qt
         lambda: started.panel.caption.editor.toPlainText() == "something green", timeout=5000
     )
     viewer.layers.remove(labels)
-    qtbot.waitUntil(lambda: not started.annotator.session.records, timeout=5000)
+    qtbot.waitUntil(lambda: not started.controller.session.records, timeout=5000)

@@ -227,7 +227,7 @@ def draw_box(dock, hand, top=20, left=10, bottom=60, right=50):
 
 
 def shown(dock, key="regions"):
-    return list(dock.annotator.layer(key).features["caption"])
+    return list(dock.controller.layer(key).features["caption"])
 
 
 def test_the_keys_undo_and_redo_a_box_with_its_caption(started, hand, qtbot):
@@ -235,23 +235,23 @@ def test_the_keys_undo_and_redo_a_box_with_its_caption(started, hand, qtbot):
     qtbot.waitUntil(lambda: shown(started) == ["something red"], timeout=10000)
     press(hand, Qt.Key.Key_Z)
     assert shown(started) == []
-    assert started.annotator.message == "Undid: drawing of 1 shape"
+    assert started.controller.message == "Undid: drawing of 1 shape"
     press(hand, Qt.Key.Key_Z, CONTROL | SHIFT)
     assert shown(started) == ["something red"]
     press(hand, Qt.Key.Key_Z, CONTROL | SHIFT)
-    assert started.annotator.message == "There is nothing to redo."
+    assert started.controller.message == "There is nothing to redo."
 
 
 def test_an_undone_move_by_the_mouse_brings_the_old_caption_back(started, hand, qtbot):
     draw_box(started, hand)
     qtbot.waitUntil(lambda: shown(started) == ["something red"], timeout=10000)
-    before = np.array(started.annotator.layer("regions").data[0])
+    before = np.array(started.controller.layer("regions").data[0])
     started.panel.draw.buttons["Select"].click()
     hand.click(40, 30)
     hand.drag([(40, 30), (40, 150)])
     qtbot.waitUntil(lambda: shown(started) == ["something blue"], timeout=10000)
     press(hand, Qt.Key.Key_Z)
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     assert shown(started) == ["something red"]
     assert np.array_equal(layer.data[0], before)
     assert set(layer.selected_data) == {0}
@@ -262,7 +262,7 @@ def test_an_undone_move_by_the_mouse_brings_the_old_caption_back(started, hand, 
 def test_each_visit_to_the_caption_box_is_a_step(started, hand, qtbot):
     draw_box(started, hand)
     qtbot.waitUntil(lambda: shown(started) == ["something red"], timeout=10000)
-    started.annotator.layer("regions").selected_data = {0}
+    started.controller.layer("regions").selected_data = {0}
     started.refresh()
     editor = started.panel.caption.editor
     for text in ("a red", "a red square"):
@@ -270,26 +270,26 @@ def test_each_visit_to_the_caption_box_is_a_step(started, hand, qtbot):
     editor.setFocus()
     QTest.keyClick(editor, Qt.Key.Key_Return)
     editor.setPlainText("a red box")
-    started.annotator.undo()
+    started.controller.undo()
     assert shown(started) == ["a red square"]
-    started.annotator.undo()
+    started.controller.undo()
     assert shown(started) == ["something red"]
 
 
 def test_a_caption_on_its_way_does_not_reach_what_was_undone(started, hand, captioner, qtbot):
     draw_box(started, hand)
     qtbot.waitUntil(lambda: shown(started) == ["something red"], timeout=10000)
-    [uid] = started.annotator.session.uids("regions")
+    [uid] = started.controller.session.uids("regions")
     captioner.hold_captions.clear()
-    started.annotator.again([uid])
-    qtbot.waitUntil(lambda: started.annotator.scribe.active, timeout=5000)
+    started.controller.again([uid])
+    qtbot.waitUntil(lambda: started.controller.queue.active, timeout=5000)
     assert shown(started) == [""]
     press(hand, Qt.Key.Key_Z)
     assert shown(started) == ["something red"]
     captioner.hold_captions.set()
-    qtbot.waitUntil(lambda: not started.annotator.scribe.active, timeout=5000)
+    qtbot.waitUntil(lambda: not started.controller.queue.active, timeout=5000)
     assert shown(started) == ["something red"]
-    assert started.annotator.message == "Undid: writing of 1 caption"
+    assert started.controller.message == "Undid: writing of 1 caption"
 
 
 def test_what_is_selected_on_both_layers_stays_selected(started, hand, qtbot):
@@ -297,14 +297,14 @@ def test_what_is_selected_on_both_layers_stays_selected(started, hand, qtbot):
     draw_box(started, hand, 20, 130, 60, 170)
     started.panel.draw.buttons["Trace"].click()
     hand.drag([(90, 10), (100, 30), (95, 50)])
-    qtbot.waitUntil(lambda: len(started.annotator.session.records) == 3, timeout=5000)
-    annotator = started.annotator
-    uid = annotator.session.uids("regions")[0]
-    chosen = [uid, *annotator.session.uids("traces")]
-    annotator.edit(uid, "mine")
-    annotator.select(chosen)
-    annotator.undo()
-    assert sorted(annotator.selected()) == sorted(chosen)
+    qtbot.waitUntil(lambda: len(started.controller.session.records) == 3, timeout=5000)
+    controller = started.controller
+    uid = controller.session.uids("regions")[0]
+    chosen = [uid, *controller.session.uids("traces")]
+    controller.edit(uid, "mine")
+    controller.select(chosen)
+    controller.undo()
+    assert sorted(controller.selected()) == sorted(chosen)
 
 
 def test_undo_in_the_middle_of_a_polygon_only_says_so(started, hand, qtbot):
@@ -314,12 +314,12 @@ def test_undo_in_the_middle_of_a_polygon_only_says_so(started, hand, qtbot):
     hand.click(20, 70)
     hand.click(20, 110)
     press(hand, Qt.Key.Key_Z)
-    assert started.annotator.message.startswith("Finish the shape")
+    assert started.controller.message.startswith("Finish the shape")
     hand.click(60, 110)
     hand.double_click(60, 70)
-    qtbot.waitUntil(lambda: len(started.annotator.session.records) == 2, timeout=5000)
+    qtbot.waitUntil(lambda: len(started.controller.session.records) == 2, timeout=5000)
     press(hand, Qt.Key.Key_Z)
-    assert started.annotator.layer("regions").shape_type == ["rectangle"]
+    assert started.controller.layer("regions").shape_type == ["rectangle"]
 
 
 def test_our_undo_is_free_in_napari():

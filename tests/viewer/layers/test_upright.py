@@ -14,9 +14,9 @@ from napari_patchioner.annotations import read_annotations
 from napari_patchioner.errors import FormatError
 from napari_patchioner.images import as_stored, read_image, upright_points
 from napari_patchioner.regions import Box
-from napari_patchioner.viewer.export.plugin_io import read_layers, write_layers
-from napari_patchioner.viewer.folder.opening import load, show
+from napari_patchioner.viewer.io.plugin_io import read_layers, write_layers
 from napari_patchioner.viewer.layers.upright import turn_all
+from napari_patchioner.viewer.workers.prefetch import load, show
 
 HEIGHT, WIDTH = 60, 80
 

@@ -12,7 +12,7 @@ BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
 
 def captioned(dock, captioner, qtbot):
     """Draw a box and return what the captioner was asked for it."""
-    layer = dock.annotator.layer("regions")
+    layer = dock.controller.layer("regions")
     layer.add(BOX, shape_type="rectangle")
     qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=5000)
     return captioner.asked[-1]
@@ -50,7 +50,7 @@ def test_a_model_that_has_it_is_asked_for_it(dock, captioner, choice, how, qtbot
     }
     dock.panel.options["pooling"].value = choice
     dock.panel.progress.button.click()
-    qtbot.waitUntil(lambda: dock.annotator.reader.ready, timeout=5000)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
     assert captioned(dock, captioner, qtbot)["pooling"] == how
     assert "no" not in dock.panel.status.text().split()
 
@@ -66,11 +66,11 @@ def test_every_pooling_of_the_form_is_one_the_captioner_knows():
 def test_what_is_chosen_shows_at_once_at_the_selected_shapes_but_never_at_a_persons(
     started, captioner, qtbot
 ):
-    layer = started.annotator.layer("regions")
+    layer = started.controller.layer("regions")
     layer.add([BOX, BOX + np.array([0, 60]), BOX + np.array([0, 120])], shape_type="rectangle")
     qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=5000)
-    _, mine, _ = started.annotator.session.uids("regions")
-    started.annotator.edit(mine, "my own words")
+    _, mine, _ = started.controller.session.uids("regions")
+    started.controller.edit(mine, "my own words")
     layer.selected_data = {0, 1}
     asked = len(captioner.asked)
     started.panel.options["beams"].value = 2
@@ -78,7 +78,7 @@ def test_what_is_chosen_shows_at_once_at_the_selected_shapes_but_never_at_a_pers
     assert captioner.asked[-1]["beams"] == 2
     assert captioner.captioned[-1] == 1, "only the selected one that no person wrote"
     qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=5000)
-    assert started.annotator.session.records[mine].caption == "my own words"
+    assert started.controller.session.records[mine].caption == "my own words"
 
 
 def test_wishes_are_asked_for_only_where_there_are_any():

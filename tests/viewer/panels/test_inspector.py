@@ -21,7 +21,7 @@ def inspecting(started, hand):
 
 @pytest.fixture
 def inspector(inspecting):
-    return inspecting.annotator.inspector
+    return inspecting.controller.inspector
 
 
 def move(viewer, row, column):
@@ -47,9 +47,9 @@ def test_it_changes_no_record_and_draws_nothing(inspecting, viewer, qtbot):
     layers = list(viewer.layers)
     move(viewer, 60, 30)
     qtbot.waitUntil(lambda: "red" in inspecting.panel.inspect.text.text(), timeout=5000)
-    assert not inspecting.annotator.session.records
+    assert not inspecting.controller.session.records
     assert list(viewer.layers) == layers
-    assert all(b.layer.nshapes == 0 for b in inspecting.annotator.bindings.values())
+    assert all(b.layer.nshapes == 0 for b in inspecting.controller.bindings.values())
 
 
 def test_it_asks_for_one_short_caption_in_a_worker(inspecting, viewer, captioner, qtbot):
@@ -115,7 +115,7 @@ def test_the_brush_grows_and_shrinks_within_limits(inspecting, inspector, viewer
         inspecting.inspect.grow(1)
     assert inspecting.panel.inspect.brush.value() == inspector.radius == LARGEST
     qtbot.waitUntil(lambda: type(inspector.spot.region).__name__ == "Ellipse", timeout=5000)
-    taken = inspecting.annotator.reader.manner.cover(inspector.spot.region, inspector.spot.grid)
+    taken = inspecting.controller.encoder.pooling.cover(inspector.spot.region, inspector.spot.grid)
     assert np.ptp(taken.rows) >= 2 * LARGEST
     inspecting.inspect.grow(-LARGEST - 3)
     assert inspecting.panel.inspect.brush.value() == inspector.radius == 0
@@ -131,18 +131,18 @@ def test_its_keys_are_there_only_while_it_is_on(inspecting, viewer, qtbot):
 
 
 def test_a_click_with_control_keeps_the_patch_and_has_it_captioned(inspecting, hand, qtbot):
-    annotator = inspecting.annotator
+    controller = inspecting.controller
     hand.send(QEvent.Type.MouseMove, 60, 90, NONE)
     hand.click(60, 90, modifiers=CONTROL)
-    layer = annotator.layer("regions")
+    layer = controller.layer("regions")
     qtbot.waitUntil(lambda: layer.nshapes == 1, timeout=5000)
     qtbot.waitUntil(lambda: layer.features["caption"].iloc[0] == "something green", timeout=5000)
-    [record] = annotator.session.records.values()
-    _, grid = annotator.reader.here()
+    [record] = controller.session.records.values()
+    _, grid = controller.encoder.here()
     from napari_patchioner.viewer.layers.geometry import record_region
 
-    region = record_region(record, annotator.session, (0, 1))
-    taken = annotator.reader.manner.cover(region, grid)
+    region = record_region(record, controller.session, (0, 1))
+    taken = controller.encoder.pooling.cover(region, grid)
     assert len(taken.indices) == 1
     assert (abs(taken.rows[0] - 60) <= 1, abs(taken.columns[0] - 90) <= 1) == (True, True)
 
@@ -151,7 +151,7 @@ def test_a_plain_click_keeps_nothing(inspecting, hand, qtbot):
     hand.send(QEvent.Type.MouseMove, 60, 90, NONE)
     hand.click(60, 90)
     qtbot.wait(150)
-    assert inspecting.annotator.layer("regions").nshapes == 0
+    assert inspecting.controller.layer("regions").nshapes == 0
 
 
 def test_switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer, captioner, qtbot):
@@ -166,12 +166,12 @@ def test_switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer,
 
 
 def test_another_image_is_inspected_when_it_is_chosen(inspecting, viewer, picture, qtbot):
-    old = inspecting.annotator
+    old = inspecting.controller
     inspecting.panel.source.image.value = viewer.add_image(picture[:, ::-1], name="other way")
     assert not old.inspector.on
-    assert inspecting.annotator.inspector.on
+    assert inspecting.controller.inspector.on
     inspecting.start()
-    qtbot.waitUntil(lambda: inspecting.annotator.reader.ready, timeout=5000)
+    qtbot.waitUntil(lambda: inspecting.controller.encoder.ready, timeout=5000)
     move(viewer, 60, 30)
     qtbot.waitUntil(lambda: "blue" in inspecting.panel.inspect.text.text(), timeout=5000)
 

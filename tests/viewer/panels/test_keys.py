@@ -10,7 +10,7 @@ from napari.layers import Shapes
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 
-from napari_patchioner.viewer.desk.deeds import Deeds
+from napari_patchioner.viewer.actions import Actions
 from napari_patchioner.viewer.panels import keys
 from napari_patchioner.viewer.panels.keys import canvas_keys, documentation, help_text
 
@@ -50,7 +50,7 @@ def test_no_key_is_given_twice():
 
 @pytest.mark.parametrize("key", keys.KEYS, ids=NAMES)
 def test_every_key_does_a_deed_and_stands_in_the_help(key):
-    assert callable(getattr(Deeds, key.action))
+    assert callable(getattr(Actions, key.action))
     assert key.purpose in help_text()
 
 
@@ -63,11 +63,11 @@ def test_keys_are_given_and_given_back():
         def __getattr__(self, name):
             return lambda *given: self.calls.append((name, *given))
 
-    layer, deeds = Shapes(), Counter()
-    keys.bind_keys(layer, deeds)
+    layer, actions = Shapes(), Counter()
+    keys.bind_keys(layer, actions)
     for binding in list(layer.keymap):
         layer.keymap[binding](layer)
-    assert set(deeds.calls) == {(key.action, *key.arguments) for key in keys.KEYS}
+    assert set(actions.calls) == {(key.action, *key.arguments) for key in keys.KEYS}
     keys.free_keys(layer)
     assert not layer.keymap
 

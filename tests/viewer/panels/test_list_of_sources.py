@@ -19,8 +19,8 @@ def click(table, caption, keys=Qt.KeyboardModifier.NoModifier):
 @pytest.fixture
 def mixed(started, viewer, qtbot):
     """A box on red, two points on green and blue, and two labels, all with texts of their own."""
-    annotator = started.annotator
-    annotator.layer("regions").add(
+    controller = started.controller
+    controller.layer("regions").add(
         np.array([[10, 10], [10, 50], [50, 50], [50, 10]]), shape_type="rectangle"
     )
     points = viewer.add_points([[20, 90], [20, 150]], name="spots")
@@ -28,8 +28,8 @@ def mixed(started, viewer, qtbot):
     pixels[80:100, 10:30], pixels[80:100, 70:90] = 3, 5
     labels = viewer.add_labels(pixels, name="cells")
     for layer in (points, labels):
-        annotator.sources.follow(layer)
-    started.deeds.toggle_list()
+        controller.sources.follow(layer)
+    started.image_actions.toggle_list()
     regions = started.region_list.regions
     qtbot.waitUntil(
         lambda: len(regions.regions.lines) == 5 and all(x.caption for x in regions.regions.lines),
@@ -37,7 +37,7 @@ def mixed(started, viewer, qtbot):
     )
     words = ("box", "point 1", "point 2", "cell 3", "cell 5")
     for line, text in zip(list(regions.regions.lines), words, strict=True):
-        annotator.edit(line.uid, text)
+        controller.edit(line.uid, text)
     regions.refresh()
     return started
 
@@ -76,11 +76,11 @@ def test_rows_of_all_kinds_are_judged_together(mixed, qtbot):
         click(table, caption, Qt.KeyboardModifier.ControlModifier)
     assert settled(mixed, qtbot) == ["box", "point 2", "cell 3", "cell 5"]
     QTest.keyClick(table, Qt.Key.Key_A)
-    reviewed = [r.caption for r in mixed.annotator.session.records.values() if r.reviewed]
+    reviewed = [r.caption for r in mixed.controller.session.records.values() if r.reviewed]
     assert sorted(reviewed) == ["box", "cell 3", "cell 5", "point 2"]
     QTest.keyClick(table, Qt.Key.Key_G)
     qtbot.waitUntil(
-        lambda: any(r.kind == "group" for r in mixed.annotator.session.records.values())
+        lambda: any(r.kind == "group" for r in mixed.controller.session.records.values())
     )
 
 
@@ -102,11 +102,11 @@ def test_deleting_takes_shapes_and_leaves_other_peoples_layers_alone(mixed, view
     click(table, "point 1", Qt.KeyboardModifier.ControlModifier)
     click(table, "cell 3", Qt.KeyboardModifier.ControlModifier)
     QTest.keyClick(table, Qt.Key.Key_Delete)
-    qtbot.waitUntil(lambda: len(mixed.annotator.session.records) == 4, timeout=5000)
-    assert mixed.annotator.layer("regions").nshapes == 0
+    qtbot.waitUntil(lambda: len(mixed.controller.session.records) == 4, timeout=5000)
+    assert mixed.controller.layer("regions").nshapes == 0
     assert len(viewer.layers["spots"].data) == 2
     assert set(np.unique(viewer.layers["cells"].data)) == {0, 3, 5}
     assert "own layers" in mixed.panel.status.text()
-    mixed.deeds.undo()
-    captions = [record.caption for record in mixed.annotator.session.records.values()]
+    mixed.image_actions.undo()
+    captions = [record.caption for record in mixed.controller.session.records.values()]
     assert sorted(captions) == ["box", "cell 3", "cell 5", "point 1", "point 2"]

@@ -24,13 +24,13 @@ def box(row, column, size=30):
 @pytest.fixture
 def drawn(started, qtbot):
     """Three captioned boxes, one on each stripe, and a trace; the list is shown."""
-    annotator = started.annotator
-    regions, traces = annotator.layer("regions"), annotator.layer("traces")
+    controller = started.controller
+    regions, traces = controller.layer("regions"), controller.layer("traces")
     regions.add([box(*place) for place in PLACES], shape_type="rectangle")
     traces.add(np.array([[80, 10], [80, 50]]), shape_type="path")
     qtbot.waitUntil(lambda: all(regions.features["caption"]) and all(traces.features["caption"]))
     regions.selected_data, traces.selected_data = set(), set()
-    started.deeds.toggle_list()
+    started.image_actions.toggle_list()
     listed = started.region_list.regions
     qtbot.waitUntil(lambda: len(listed.regions.lines) == 4)
     return started
@@ -62,26 +62,26 @@ def test_it_says_all_about_every_region(drawn):
 def test_a_row_selects_its_shape_on_whichever_layer(drawn):
     table = listed(drawn).table
     click(table, 1)
-    assert drawn.annotator.layer("regions").selected_data == {1}
+    assert drawn.controller.layer("regions").selected_data == {1}
     assert drawn.panel.caption.editor.toPlainText() == "something green"
     click(table, 3)
-    assert drawn.annotator.layer("regions").selected_data == set()
-    assert drawn.annotator.layer("traces").selected_data == {0}
-    assert drawn.viewer.layers.selection.active is drawn.annotator.layer("traces")
+    assert drawn.controller.layer("regions").selected_data == set()
+    assert drawn.controller.layer("traces").selected_data == {0}
+    assert drawn.viewer.layers.selection.active is drawn.controller.layer("traces")
 
 
 def test_several_rows_select_shapes_of_both_layers(drawn):
     table = listed(drawn).table
     click(table, 0)
     click(table, 3, keys=Qt.KeyboardModifier.ControlModifier)
-    assert len(drawn.annotator.selected()) == 2
+    assert len(drawn.controller.selected()) == 2
     assert len(table.uids()) == 2
 
 
 def test_a_shape_selects_its_row(drawn, qtbot):
     table = listed(drawn).table
-    drawn.annotator.layer("regions").selected_data = {2}
-    uid = drawn.annotator.session.uids("regions")[2]
+    drawn.controller.layer("regions").selected_data = {2}
+    uid = drawn.controller.session.uids("regions")[2]
     qtbot.waitUntil(lambda: table.uids() == [uid], timeout=3000)
 
 
@@ -98,11 +98,11 @@ def test_a_caption_is_written_in_its_cell(drawn, qtbot):
     qtbot.wait(80)
     assert editor.text() == "my own words", "what is typed is not replaced by a refresh"
     QTest.keyClick(editor, Qt.Key.Key_Return)
-    record = drawn.annotator.session.records[uid]
+    record = drawn.controller.session.records[uid]
     qtbot.waitUntil(lambda: record.caption == "my own words", timeout=3000)
     assert record.source == "edited"
     assert drawn.panel.caption.editor.toPlainText() == "my own words"
-    assert drawn.annotator.layer("regions").features["caption"][1] == "my own words"
+    assert drawn.controller.layer("regions").features["caption"][1] == "my own words"
 
 
 def test_enter_goes_there(drawn):
@@ -119,9 +119,9 @@ def test_keys_walk_and_judge(drawn):
     table = listed(drawn).table
     click(table, 0)
     QTest.keyClick(table, Qt.Key.Key_N)
-    session = drawn.annotator.session
+    session = drawn.controller.session
     red, green, blue = session.uids("regions")
-    assert drawn.annotator.selected() == [green]
+    assert drawn.controller.selected() == [green]
     QTest.keyClick(table, Qt.Key.Key_A)
     assert session.records[green].reviewed
     QTest.keyClick(table, Qt.Key.Key_Down)
@@ -140,14 +140,14 @@ def test_deleting_goes_through_the_layers_and_can_be_undone(drawn, qtbot):
     click(table, 0)
     click(table, 3, keys=Qt.KeyboardModifier.ControlModifier)
     QTest.keyClick(table, Qt.Key.Key_Delete)
-    assert drawn.annotator.layer("regions").nshapes == 2
-    assert drawn.annotator.layer("traces").nshapes == 0
+    assert drawn.controller.layer("regions").nshapes == 2
+    assert drawn.controller.layer("traces").nshapes == 0
     qtbot.waitUntil(lambda: len(listed(drawn).regions.lines) == 2)
     texts = [line.caption for line in listed(drawn).regions.lines]
     assert texts == ["something green", "something blue"]
-    drawn.deeds.undo()
-    assert drawn.annotator.layer("regions").nshapes == 3
-    assert drawn.annotator.layer("traces").nshapes == 1
+    drawn.image_actions.undo()
+    assert drawn.controller.layer("regions").nshapes == 3
+    assert drawn.controller.layer("traces").nshapes == 1
     assert [line.caption for line in listed(drawn).regions.lines if line.kind == "box"] == [
         "something red",
         "something green",
@@ -163,13 +163,13 @@ def test_a_group_has_a_row_that_selects_its_members_and_goes_alone(drawn, qtbot)
     qtbot.waitUntil(lambda: len(listed(drawn).regions.lines) == 5)
     click(table, 1)
     click(table, 4)
-    assert len(drawn.annotator.selected()) == 2
+    assert len(drawn.controller.selected()) == 2
     drawn.refresh()
     qtbot.wait(80)
     assert [table.regions.row(uid) for uid in table.uids()] == [4]
     QTest.keyClick(table, Qt.Key.Key_Delete)
-    assert drawn.annotator.layer("regions").nshapes == 3
-    assert [r.kind for r in drawn.annotator.session.records.values()] == ["shape"] * 4
+    assert drawn.controller.layer("regions").nshapes == 3
+    assert [r.kind for r in drawn.controller.session.records.values()] == ["shape"] * 4
 
 
 def test_the_filter_is_live_and_a_bad_one_changes_nothing(drawn):
@@ -199,22 +199,22 @@ def test_sorting_keeps_the_selection(drawn):
         "red",
     ]
     assert table.uids() == uids
-    assert drawn.annotator.selected() == uids
+    assert drawn.controller.selected() == uids
 
 
 def test_a_review_goes_from_doubt_to_doubt_and_says_how_it_ended(drawn, qtbot):
-    session = drawn.annotator.session
+    session = drawn.controller.session
     red, green, blue = session.uids("regions")
     session.records[blue].score = 0.1
     session.edit(red, "mine")
     drawn.panel.walk.click()
     assert drawn.panel.review.position.text() == "Review: 1 of 3"
-    assert drawn.annotator.selected() == [blue]
+    assert drawn.controller.selected() == [blue]
     drawn.panel.review.next.click()
     assert session.records[blue].reviewed
-    assert drawn.annotator.selected() == [green]
+    assert drawn.controller.selected() == [green]
     drawn.panel.review.previous.click()
-    assert drawn.annotator.selected() == [blue]
+    assert drawn.controller.selected() == [blue]
     drawn.panel.review.skipped.click()
     drawn.panel.review.skipped.click()
     drawn.panel.review.next.click()
@@ -226,11 +226,11 @@ def test_closing_the_list_keeps_it_for_the_next_time(drawn, qtbot):
     regions = listed(drawn)
     drawn.viewer.window.remove_dock_widget(regions)
     assert not drawn.region_list.shown
-    drawn.deeds.toggle_list()
+    drawn.image_actions.toggle_list()
     assert drawn.region_list.regions is regions
     qtbot.waitUntil(lambda: drawn.region_list.shown, timeout=3000)
     qtbot.waitUntil(drawn.panel.list.isChecked, timeout=3000)
-    drawn.deeds.toggle_list()
+    drawn.image_actions.toggle_list()
     assert not drawn.panel.list.isChecked()
 
 

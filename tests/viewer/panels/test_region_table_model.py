@@ -41,7 +41,7 @@ class View:
     def __init__(self, model):
         self.model = model
         self.resets = 0
-        self.told = []
+        self.messaged = []
         model.modelReset.connect(self.on_reset)
         model.dataChanged.connect(self.on_changed)
         self.on_reset()
@@ -53,7 +53,7 @@ class View:
     def on_changed(self, first, last):
         assert (first.column(), last.column()) == (0, len(COLUMNS) - 1)
         for row in range(first.row(), last.row() + 1):
-            self.told.append(row)
+            self.messaged.append(row)
             self.rows[row] = cells(self.model, row)
 
 
@@ -83,9 +83,9 @@ def test_only_changed_rows_are_told_of():
     for number in (1, 2, 4):
         session.edit(session.uids("regions")[number], "mine")
     model.refresh()
-    assert (view.resets, view.told) == (1, [1, 2, 4])
+    assert (view.resets, view.messaged) == (1, [1, 2, 4])
     model.refresh()
-    assert (view.resets, view.told) == (1, [1, 2, 4])
+    assert (view.resets, view.messaged) == (1, [1, 2, 4])
 
 
 def test_rows_that_follow_each_other_are_told_of_at_once():
@@ -102,7 +102,7 @@ def test_who_has_a_caption_in_hand_makes_no_difference_to_the_list():
     session, model, view = drawn(3)
     session.take(lambda record: True)
     model.refresh()
-    assert (view.resets, view.told) == (1, [])
+    assert (view.resets, view.messaged) == (1, [])
     assert cells(model, 0)[1][0] == "waiting for the model"
 
 
@@ -110,7 +110,7 @@ def test_a_move_to_another_plane_is_told_of():
     session, model, view = drawn(3)
     move(session, 1, (4, 0, 0))
     model.refresh()
-    assert (view.resets, view.told) == (1, [1])
+    assert (view.resets, view.messaged) == (1, [1])
     assert cells(model, 1)[5][0] == "4"
 
 
@@ -122,7 +122,7 @@ def test_together_changes_plane_with_its_members():
     move(session, 0, (4, 0, 0))
     model.refresh()
     assert view.rows[3][5][0] == "several"
-    assert 3 in view.told
+    assert 3 in view.messaged
 
 
 def test_more_and_fewer_rows_are_a_new_table():
@@ -173,9 +173,9 @@ class Lists(RuleBasedStateMachine):
         del shapes[place], rows[place]
         self.session.observe("regions", shapes, rows)
 
-    @rule(numbers=numbers, deed=st.sampled_from(["accept", "reject", "again", "group"]))
-    def judge(self, numbers, deed):
-        getattr(self.session, deed)(self.some(numbers))
+    @rule(numbers=numbers, action=st.sampled_from(["accept", "reject", "again", "group"]))
+    def judge(self, numbers, action):
+        getattr(self.session, action)(self.some(numbers))
 
     @rule(numbers=numbers, on=st.booleans())
     def lock(self, numbers, on):
@@ -222,7 +222,7 @@ class Lists(RuleBasedStateMachine):
     @invariant()
     def what_is_shown_is_what_a_new_list_would_show(self):
         before, resets = [row[:] for row in self.view.rows], self.view.resets
-        self.view.told.clear()
+        self.view.messaged.clear()
         self.model.refresh()
         anew = RegionTableModel()
         anew.filter = self.model.filter
@@ -233,8 +233,8 @@ class Lists(RuleBasedStateMachine):
         assert self.view.rows == [cells(anew, row) for row in range(anew.rowCount())]
         if self.view.resets == resets:
             differ = [row for row, old in enumerate(before) if old != self.view.rows[row]]
-            assert set(differ) <= set(self.view.told)
-        assert len(self.view.told) == len(set(self.view.told))
+            assert set(differ) <= set(self.view.messaged)
+        assert len(self.view.messaged) == len(set(self.view.messaged))
 
 
 TestLists = Lists.TestCase

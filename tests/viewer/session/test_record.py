@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from napari_patchioner.decoders import Caption
-from napari_patchioner.viewer.keeping.snapshot import Snapshots
 from napari_patchioner.viewer.panels.region_model import line_of
+from napari_patchioner.viewer.project.snapshot import Snapshots
 from napari_patchioner.viewer.session.record import Appearance, Plane, Record, Row, Seen
 from napari_patchioner.viewer.session.session import Session
 
@@ -105,12 +105,12 @@ DEEDS = {
 }
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_what_is_done_to_a_record_shows_in_its_row_and_line(deed):
+@pytest.mark.parametrize("action", DEEDS)
+def test_what_is_done_to_a_record_shows_in_its_row_and_line(action):
     record = captioned()
-    record.wanted = deed == "leave"
+    record.wanted = action == "leave"
     row, line, stamp = record.row, line_of(record), record.stamp
-    DEEDS[deed](record)
+    DEEDS[action](record)
     assert record.stamp != stamp
     assert record.row == fresh_row(record)
     assert (record.row, line_of(record)) != (row, line)

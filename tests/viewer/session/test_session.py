@@ -267,12 +267,12 @@ def test_a_rejected_shape_that_is_moved_is_asked_for():
     assert len(ask_all(session)) == 1
 
 
-@pytest.mark.parametrize("deed", ["reject", "accept", "lock"])
-def test_an_answer_on_its_way_comes_too_late_for_what_was_judged(deed):
+@pytest.mark.parametrize("action", ["reject", "accept", "lock"])
+def test_an_answer_on_its_way_comes_too_late_for_what_was_judged(action):
     session, [uid] = answered(0)
     session.restart(rewrite=True)
     [request] = ask_all(session)
-    getattr(session, deed)([uid], *([True] if deed == "lock" else []))
+    getattr(session, action)([uid], *([True] if action == "lock" else []))
     assert not session.deliver(request, Caption("late", 0.9))
     assert "late" not in session.records[uid].caption
 

@@ -8,51 +8,50 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
+from superqt.utils import QSignalThrottler
 
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.viewer.preferences import preference
-from napari_patchioner.viewer.reading.reader import current_store
+from napari_patchioner.viewer.workers.encode import current_store
+from napari_patchioner.viewer.workers.job import Job
+from napari_patchioner.viewer.workers.prefetch import ImageFile, endings
 
-from ._files import ImageFile, list_images
-from ._marks import seen_marks, tick
-from ._status import NEW, Status, StatusReader
-from .errand import Errand
-from .opening import endings
+from .files import NEW, Status, StatusReader, list_images, seen_marks, tick
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from napari_patchioner.viewer.reading.worker import Progress
+    from napari_patchioner.progress import Progress
 
-    from ._status import Only
+    from .files import Only
 
     Result = list[ImageFile] | dict[str, Status] | None
 
 SETTLE_MS = 200
-# Images shown at a time, while a folder is looked through.
+# Images shown at a time, while a folder is searched.
 TOGETHER = 500
 
 
-def look_through(
+def search_folder(
     folder: Path, taken: Collection[str], reader: StatusReader, progress: Progress
 ) -> Iterator[Result]:
     """Yield the images of a folder, None when these were all, then how far they are."""
     files: list[ImageFile] = []
-    told = 0
-    for found in list_images(folder, taken, lambda name: progress(0.0, name)):
-        files += found
+    shown = 0
+    for images in list_images(folder, taken, progress):
+        files += images
         # The first ones at once; folders of a few images each not one by one.
-        if len(files) - told >= (TOGETHER if told else 1):
-            yield files[told:]
-            told = len(files)
-    yield files[told:]
+        if len(files) - shown >= (TOGETHER if shown else 1):
+            yield files[shown:]
+            shown = len(files)
+    yield files[shown:]
     yield None
     yield from reader.read(files)
 
 
-def look_again(
+def read_statuses(
     files: Sequence[ImageFile], reader: StatusReader, progress: Progress
 ) -> Iterator[Result]:
     """Yield how far images are."""
@@ -72,14 +71,14 @@ class Listing(QObject):
     rows : list of ImageFile
         Those that are shown.
     statuses : dict of str to Status
-        By name, of the images looked at so far.
+        By name, as far as they are known.
     """
 
     changed = Signal()
     # Names whose status is another one.
     advanced = Signal(set)
     listed = Signal()
-    told = Signal(str)
+    messaged = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -90,21 +89,20 @@ class Listing(QObject):
         self.kept: ImageFile | None = None
         self._filter: tuple[str, Only] = ("", "all")
         # By name, in `files`; out of date where these are fresh.
-        self._places: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
         self._fresh = False
         self._coming: list[ImageFile] | None = None
-        self._errands: list[Errand] = []
+        self._jobs: list[Job] = []
         self._stale: dict[str, ImageFile] = {}
         self._reader = StatusReader(lambda key: bool(key) and self._store.holds(key))
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(SETTLE_MS)
-        self._timer.timeout.connect(self._look_again)
+        self._news = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._news.setTimeout(SETTLE_MS)
+        self._news.triggered.connect(self._read_stale)
 
     @property
     def active(self) -> bool:
-        """Whether the folder is being looked through."""
-        return bool(self._errands)
+        """Whether the folder is being searched or statuses are read."""
+        return bool(self._jobs)
 
     def open(self, folder: Path) -> None:
         """Show the images of a folder, as they are found."""
@@ -112,21 +110,21 @@ class Listing(QObject):
         self.folder, self.files, self.statuses, self._fresh = folder, [], {}, True
         self.kept, self._coming = None, None
         self._refilter()
-        self._look_through()
+        self._search(folder)
 
     def refresh(self) -> None:
-        """Look through the folder once more; the list stays until that is done."""
+        """Search the folder once more; the list stays until that is done."""
         if self.folder is not None:
             self.close()
             self._coming = []
-            self._look_through()
+            self._search(self.folder)
 
     def close(self) -> None:
-        """Look at nothing any more."""
-        self._timer.stop()
-        for errand in self._errands:
-            errand.cancel()
-        self._errands.clear()
+        """Stop all jobs."""
+        self._news.cancel()
+        for job in self._jobs:
+            job.cancel()
+        self._jobs.clear()
 
     def status(self, file: ImageFile) -> Status:
         """Return how far an image is, as far as that is known by now."""
@@ -144,22 +142,24 @@ class Listing(QObject):
 
     def find(self, name: str) -> ImageFile | None:
         """Return an image by its name within the folder."""
-        place = self._places.get(name)
-        return self.files[place] if place is not None else None
+        index = self._indices.get(name)
+        return self.files[index] if index is not None else None
 
     def neighbour(self, file: ImageFile | None, by: int) -> ImageFile | None:
         """Return the next row (1) or the one before (-1) that can be opened.
 
-        A file that the filter has let go since still says from where; without one, all are ahead.
+        A file that the filter has hidden since still says from where; without one, all are ahead.
         """
-        place = self._places.get(file.name, -1) if file is not None else -1
-        after = bisect_right(self.rows, place, key=self._place_of)
+
+        def index_of(row: ImageFile) -> int:
+            return self._indices[row.name]
+
+        index = self._indices.get(file.name, -1) if file is not None else -1
         if by > 0:
-            others = islice(self.rows, after, None)
+            others = islice(self.rows, bisect_right(self.rows, index, key=index_of), None)
         else:
-            before = bisect_left(self.rows, place, key=self._place_of)
-            others = (self.rows[row] for row in range(before - 1, -1, -1))
-        return next((one for one in others if not self.status(one).problem), None)
+            others = reversed(self.rows[: bisect_left(self.rows, index, key=index_of)])
+        return next((other for other in others if not self.status(other).problem), None)
 
     def tick(self, files: Iterable[ImageFile], done: bool) -> None:
         """Note that images are done, or that they are not."""
@@ -167,47 +167,46 @@ class Listing(QObject):
             try:
                 tick(file.path, done)
             except PatchionerError as error:
-                self.told.emit(str(error))
+                self.messaged.emit(str(error))
                 return
-            self.look_again(file)
+            self.reread(file)
 
     def note(self, file: ImageFile, **facts: Any) -> None:
         """Note what this machine has seen of an image; a full disk is no reason to stop."""
         try:
             seen_marks(file.path.parent).note(file.path.name, **facts)
         except OSError as error:
-            self.told.emit(f"what was read cannot be noted ({error.strerror or error})")
-        self.look_again(file)
+            self.messaged.emit(f"what was read cannot be noted ({error.strerror or error})")
+        self.reread(file)
 
     def show_problem(self, file: ImageFile, why: str) -> None:
         """Show at once that an image cannot be opened, so that it is not tried again."""
         self._on_statuses({file.name: replace(self.status(file), problem=why)})
 
-    def look_again(self, file: ImageFile) -> None:
-        """See soon how far an image has come."""
+    def reread(self, file: ImageFile) -> None:
+        """Read soon how far an image has come."""
         self._stale[file.name] = file
-        if not self._timer.isActive():
-            self._timer.start()
+        self._news.throttle()
 
     # details
 
-    def _look_through(self) -> None:
-        self._send(look_through, self.folder, endings(), self._reader)
+    def _search(self, folder: Path) -> None:
+        self._send(search_folder, folder, endings(), self._reader)
         self.changed.emit()
 
-    def _look_again(self) -> None:
+    def _read_stale(self) -> None:
         files = [file for name, file in self._stale.items() if self.find(name) is not None]
         self._stale.clear()
         if files:
-            self._send(look_again, files, self._reader)
+            self._send(read_statuses, files, self._reader)
 
-    def _send(self, function: Any, *arguments: Any) -> None:
+    def _send(self, function: Callable[..., Iterator[Result]], *arguments: Any) -> None:
         self._store = current_store(bool(preference("cache", "on_disk")))
-        errand = Errand(function, *arguments, parent=self)
-        errand.delivered.connect(self._on_delivered)
-        errand.ended.connect(partial(self._on_ended, errand))
-        self._errands.append(errand)
-        errand.start()
+        job = Job(function, *arguments, background=True, parent=self)
+        job.delivered.connect(self._on_delivered)
+        job.ended.connect(partial(self._on_ended, job))
+        self._jobs.append(job)
+        job.start()
 
     def _on_delivered(self, result: Result) -> None:
         if isinstance(result, dict):
@@ -223,28 +222,27 @@ class Listing(QObject):
             self.files += result
             self._refilter()
 
-    def _on_statuses(self, found: dict[str, Status]) -> None:
-        news = {name for name, status in found.items() if self.statuses.get(name) != status}
+    def _on_statuses(self, statuses: dict[str, Status]) -> None:
+        news = {name for name, status in statuses.items() if self.statuses.get(name) != status}
         if not news:
             return
-        self.statuses.update(found)
+        self.statuses.update(statuses)
         if self._filter[1] != "all":
             self._refilter()
         self.advanced.emit(news)
 
-    def _on_ended(self, errand: Errand, error: Exception | None) -> None:
-        self._errands.remove(errand)
+    def _on_ended(self, job: Job, error: Exception | None) -> None:
+        if job not in self._jobs:
+            return
+        self._jobs.remove(job)
         self._coming = None
-        if error is not None:
-            self.told.emit(str(error))
+        if error is not None and not isinstance(error, Cancelled):
+            self.messaged.emit(str(error))
         self.changed.emit()
 
-    def _place_of(self, file: ImageFile) -> int:
-        return self._places[file.name]
-
     def _refilter(self) -> None:
-        if len(self._places) != len(self.files) or self._fresh:
-            self._places = {file.name: place for place, file in enumerate(self.files)}
+        if len(self._indices) != len(self.files) or self._fresh:
+            self._indices = {file.name: index for index, file in enumerate(self.files)}
             self._fresh = False
         text, only = self._filter
         self.rows = [

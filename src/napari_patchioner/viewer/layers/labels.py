@@ -14,8 +14,8 @@ from superqt.utils import QSignalDebouncer, QSignalThrottler
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.regions import label_boxes
-from napari_patchioner.viewer.reading.worker import Job, reporting
 from napari_patchioner.viewer.session.record import Plane, Row, SeenMask
+from napari_patchioner.viewer.workers.job import Job
 
 from .geometry import Follower, affine_between, displayed_plane, full_shape
 from .table import COLUMNS, read_rows
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from napari_patchioner.viewer.reading.worker import Progress
     from napari_patchioner.viewer.session.session import Session
+    from napari_patchioner.viewer.workers.job import JobProgress
 
     FloatArray = npt.NDArray[np.float64]
     PlacedLabel = tuple[Plane, int]
@@ -133,9 +133,8 @@ def seen_labels(
     return labels
 
 
-@reporting
 def scan_labels(
-    plane: LabelPlane, known: Mapping[int, SeenMask], progress: Progress
+    plane: LabelPlane, known: Mapping[int, SeenMask], progress: JobProgress
 ) -> Generator[dict[int, SeenMask], None, None]:
     """Read a plane in a worker; yield its labels."""
     yield seen_labels(plane, known, lambda done: progress(done, "looking at the labels"))
@@ -258,7 +257,7 @@ class LabelsBinding(QObject):  # type: ignore[misc]
         self.deleteLater()
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> JobProgress | None:
         """How far a reading of the labels is that takes long enough to be watched."""
         long = self._job is not None and monotonic() - self._since > LONG_S
         return self._job.progress if self._job is not None and long else None

@@ -15,7 +15,7 @@ from napari.components.overlays import SceneOverlay
 from napari.layers.base._base_constants import Blending
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.reading.large import patches_for
+from napari_patchioner.viewer.workers.patches import patches_for
 
 from .geometry import record_plane, record_region
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from napari_patchioner.grids import FeatureGrid, GridTransform
     from napari_patchioner.regions import Region
-    from napari_patchioner.viewer.reading.reader import Reader
     from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
+    from napari_patchioner.viewer.workers.encode import Encoder
 
     FloatArray = npt.NDArray[np.float64]
 
@@ -95,7 +95,7 @@ class Overlays:
     def __init__(
         self,
         image: Image,
-        reader: Reader,
+        encoder: Encoder,
         session: Session,
         current: Callable[[], Record | None],
         options: Mapping[str, Any],
@@ -104,7 +104,7 @@ class Overlays:
         self.patches = False
         self.inspected: Region | None = None
         self._image = image
-        self._reader = reader
+        self._encoder = encoder
         self._session = session
         self._current = current
         self._options = options
@@ -116,7 +116,7 @@ class Overlays:
         if wanted == self._drawn:
             return
         self._drawn = wanted
-        displayed = self._reader.here()
+        displayed = self._encoder.here()
         if wanted is None or displayed is None:
             detach(self._image)
             return
@@ -138,7 +138,7 @@ class Overlays:
 
     def _wanted(self) -> object:
         """Return what decides the drawing, comparable; None for nothing."""
-        displayed = self._reader.here() if self.lines or self.patches else None
+        displayed = self._encoder.here() if self.lines or self.patches else None
         if displayed is None:
             return None
         grid = displayed[1]
@@ -154,7 +154,7 @@ class Overlays:
         if self.inspected is not None:
             return self.inspected
         record = self._current()
-        displayed = self._reader.here()
+        displayed = self._encoder.here()
         if record is None or displayed is None:
             return None
         try:
@@ -176,6 +176,6 @@ class Overlays:
             # What is under the cursor is captioned from the overview.
             near = self.inspected is None
             closer = patches_for(grid, region, self._options) if near else grid
-            return closer, self._reader.manner.weights(region, closer, pooling)
+            return closer, self._encoder.pooling.weights(region, closer, pooling)
         except PatchionerError:
             return grid, None

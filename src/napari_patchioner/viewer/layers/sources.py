@@ -10,18 +10,18 @@ from qtpy.QtCore import QObject
 
 from napari_patchioner.annotations import new_uid, read_annotations
 from napari_patchioner.errors import FormatError, RegionError
-from napari_patchioner.viewer.export.to_layers import features
 from napari_patchioner.viewer.preferences import NAME
 
 from .image_layers import POINTS, is_ours
+from .table import annotation_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from napari.viewer import Viewer
 
-    from napari_patchioner.viewer.reading.worker import Progress
     from napari_patchioner.viewer.session.session import Session
+    from napari_patchioner.viewer.workers.job import JobProgress
 
     from .binding import PointsBinding
 
@@ -38,7 +38,7 @@ class _Source(Protocol):
     key: str
 
     @property
-    def progress(self) -> Progress | None: ...
+    def progress(self) -> JobProgress | None: ...
     @property
     def dragging(self) -> bool: ...
     def sync(self) -> None: ...
@@ -167,7 +167,7 @@ class Sources(QObject):  # type: ignore[misc]
             source.show()
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> JobProgress | None:
         """How far a long reading of a layer is, if one is going on."""
         running = (source.progress for source in self.following.values())
         return next((progress for progress in running if progress is not None), None)
@@ -233,6 +233,6 @@ def bring_captions(layer: Layer) -> bool:
         return False
     if len(annotations) != layer.nshapes or not any(item.caption for item in annotations):
         return False
-    layer.features = layer.features.assign(**features(annotations))
+    layer.features = layer.features.assign(**annotation_columns(annotations))
     layer.metadata[_BROUGHT] = True
     return True

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.layers import Layer
 
+    from napari_patchioner.annotations import Annotation
+
 # What each column holds, and what it says where there is nothing to say.
 BLANK = {
     "uid": "",
@@ -31,6 +33,31 @@ _KINDS = {"score": float, "reviewed": bool}
 def empty_columns(length: int = 0) -> dict[str, npt.NDArray[Any]]:
     """Return our columns for a new layer, typed."""
     return {name: _column(name, [BLANK[name]] * length) for name in COLUMNS}
+
+
+def annotation_columns(annotations: Iterable[Annotation]) -> dict[str, npt.NDArray[Any]]:
+    """Return the table of annotations from a file: our columns, their image, and the extras."""
+    listed = list(annotations)
+    extras = dict.fromkeys(
+        name for a in listed for name in a.extra if name not in ("plane", "axes")
+    )
+    columns: dict[str, list[Any]] = {
+        **{name: [a.extra.get(name, "") for a in listed] for name in extras},
+        "uid": [a.uid for a in listed],
+        "image": [a.image for a in listed],
+        "caption": [a.caption for a in listed],
+        "score": [NO_SCORE if a.score is None else a.score for a in listed],
+        "source": [a.source for a in listed],
+        "caption_model": [a.model for a in listed],
+        "reviewed": [_is_true(a.extra.get("reviewed", "")) for a in listed],
+    }
+    ours = ("uid", "image", *COLUMNS[1:])
+    names = dict.fromkeys((*ours, *extras))
+    return {name: _column(name, columns[name]) for name in names}
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in ("true", "1", "yes")
 
 
 def add_columns(layer: Layer, length: int) -> None:

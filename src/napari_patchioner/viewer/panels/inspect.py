@@ -162,7 +162,7 @@ class _InspectedImage(Protocol):
     """An image that can be inspected, and whose layers can be captioned."""
 
     image: Any
-    reader: Any
+    encoder: Any
     inspector: Inspector
     overlays: Overlays
     sources: Sources
@@ -171,7 +171,7 @@ class _InspectedImage(Protocol):
     def points(self) -> Any: ...
     def undo(self) -> None: ...
     def redo(self) -> None: ...
-    def tell(self, message: str) -> None: ...
+    def show_message(self, message: str) -> None: ...
     def check_display(self) -> None: ...
 
 
@@ -232,7 +232,7 @@ class InspectPanel(QObject):  # type: ignore[misc]
         if current is None:
             return
         for name, title in READING.items():
-            self._check(title, getattr(current.reader, name), partial(self._set_reading, name))
+            self._check(title, getattr(current.encoder, name), partial(self._set_reading, name))
         menu.addAction(CAPTION_LAYER).triggered.connect(self.caption_layer)
         menu.addSection("Also caption")
         for layer in current.sources.offers():
@@ -246,18 +246,18 @@ class InspectPanel(QObject):  # type: ignore[misc]
         if current is None:
             return
         if layer is None or current.owns(layer):
-            current.tell("Select the layer to caption in napari's list of layers first.")
+            current.show_message("Select the layer to caption in napari's list of layers first.")
             return
         try:
             current.sources.follow(layer)
         except RegionError as error:
-            current.tell(str(error))
+            current.show_message(str(error))
         else:
             # What somebody has written beside its shapes already stays.
             if hasattr(layer, "text") and not has_text(layer):
                 draw_captions(layer, line_colour(current.image, "regions"))
                 add_halo(self._viewer, layer)
-            current.tell(f"What lies on {layer.name!r} is captioned from now on.")
+            current.show_message(f"What lies on {layer.name!r} is captioned from now on.")
 
     def new_points(self, *_: object) -> None:
         """Turn to the image's own points layer: every point put on it is captioned."""
@@ -308,7 +308,7 @@ class InspectPanel(QObject):  # type: ignore[misc]
 
     def _set_reading(self, name: str, on: bool) -> None:
         if self._current is not None:
-            setattr(self._current.reader, name, on)
+            setattr(self._current.encoder, name, on)
             self._current.check_display()
 
     def _set_source(self, layer: Any, on: bool) -> None:

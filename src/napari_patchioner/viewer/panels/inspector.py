@@ -13,7 +13,8 @@ from superqt.utils import QSignalThrottler
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.regions import Ellipse, Point
 from napari_patchioner.viewer.layers.geometry import world_to_image
-from napari_patchioner.viewer.reading.worker import Job, glance
+from napari_patchioner.viewer.workers.caption import caption_region
+from napari_patchioner.viewer.workers.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
     from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.viewer.reading.library import Library
-    from napari_patchioner.viewer.reading.reader import Reader
-    from napari_patchioner.viewer.reading.scribe import Scribe
     from napari_patchioner.viewer.session.record import Plane
+    from napari_patchioner.viewer.workers.caption import CaptionQueue
+    from napari_patchioner.viewer.workers.encode import Encoder
+    from napari_patchioner.viewer.workers.models import ModelRegistry
 
 # Often enough to seem to follow the hand, seldom enough not to be asked for every pixel.
 PACE_MS = 60
@@ -67,9 +68,9 @@ class Inspector(QObject):  # type: ignore[misc]
         self,
         viewer: Viewer,
         image: Image,
-        reader: Reader,
-        queue: Scribe,
-        library: Library,
+        encoder: Encoder,
+        queue: CaptionQueue,
+        registry: ModelRegistry,
         keep: Callable[[str, npt.NDArray[np.float64]], None],
         parent: QObject | None = None,
     ) -> None:
@@ -78,8 +79,8 @@ class Inspector(QObject):  # type: ignore[misc]
         # Of the brush, in patches; 0 is the one patch under the cursor.
         self.radius = 0
         self.spot: Spot | None = None
-        self._viewer, self._image, self._library = viewer, image, library
-        self._reader, self._queue, self._keep = reader, queue, keep
+        self._viewer, self._image, self._registry = viewer, image, registry
+        self._encoder, self._queue, self._keep = encoder, queue, keep
         self._position: tuple[float, ...] | None = None
         self._job: Job | None = None
         self._known: OrderedDict[tuple[Any, ...], Caption] = OrderedDict()
@@ -171,7 +172,7 @@ class Inspector(QObject):  # type: ignore[misc]
 
     def _spot(self) -> Spot | None:
         """Return what is under the cursor, None where there is nothing to say."""
-        displayed = self._reader.here()
+        displayed = self._encoder.here()
         if displayed is None or self._position is None:
             return None
         plane, grid = displayed
@@ -184,10 +185,10 @@ class Inspector(QObject):  # type: ignore[misc]
             half = (self.radius + 0.5) * np.array(grid.transform.patch_size)
             region = Ellipse(pixel + half * np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]))
         try:
-            taken = self._reader.manner.cover(region, grid)
+            taken = self._encoder.pooling.cover(region, grid)
         except PatchionerError:
             return None
-        how = (self._reader.model, repr(sorted(self._queue.options.items())))
+        how = (self._encoder.model, repr(sorted(self._queue.options.items())))
         name = (*how, grid.key, taken.indices.tobytes(), taken.weights.tobytes())
         return Spot(plane, grid, region, name)
 
@@ -197,8 +198,10 @@ class Inspector(QObject):  # type: ignore[misc]
         options |= {"beams": 1, "alternatives": 0, "max_tokens": min(longest, SHORT)}
         if options.get("length") == "sentence":
             options["length"] = "phrase"
-        model = self._reader.model
-        job = Job(glance, self._library, model, spot.grid, spot.region, options, parent=self)
+        model = self._encoder.model
+        job = Job(
+            caption_region, self._registry, model, spot.grid, spot.region, options, parent=self
+        )
         job.delivered.connect(partial(self._on_delivered, job, spot))
         job.ended.connect(partial(self._on_ended, job, spot))
         self._job = job

@@ -1,0 +1,365 @@
+"""What a person can do with the image at hand, by button or by key."""
+
+from __future__ import annotations
+
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol
+
+from qtpy.QtWidgets import QFileDialog
+
+from napari_patchioner.annotations import Notes
+from napari_patchioner.viewer.io.export import (
+    CSV,
+    export_csv,
+    export_file,
+    export_filters,
+    suggested_path,
+)
+from napari_patchioner.viewer.io.plugin_io import left_out_words
+from napari_patchioner.viewer.layers.image_layers import KEYS
+from napari_patchioner.viewer.layers.view import go_to
+from napari_patchioner.viewer.session.review import Review
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import napari
+
+    from napari_patchioner.viewer.controller import Controller
+    from napari_patchioner.viewer.images import Images
+    from napari_patchioner.viewer.panels.bars import Tool
+    from napari_patchioner.viewer.panels.main import MainPanel
+    from napari_patchioner.viewer.panels.models import ModelPanel
+    from napari_patchioner.viewer.panels.region_list import RegionListDock
+
+Given = ParamSpec("Given")
+# The plugin and the name of its other dock, which napari opens.
+FOLDER = ("napari-patchioner", "Patch-ioner: folder of images")
+
+
+class Dock(Protocol):
+    """What actions need of the dock."""
+
+    viewer: napari.Viewer
+    panel: MainPanel
+    images: Images
+    models: ModelPanel
+    region_list: RegionListDock
+
+    def refresh(self) -> None:
+        """Show the state of the image at hand."""
+
+
+def on_image(
+    action: Callable[Concatenate[Actions, Given], None],
+) -> Callable[Concatenate[Actions, Given], None]:
+    """Return an action that does nothing where there is no image."""
+
+    @wraps(action)
+    def guarded(actions: Actions, *given: Given.args, **named: Given.kwargs) -> None:
+        if actions.current is not None:
+            action(actions, *given, **named)
+
+    return guarded
+
+
+class Actions:
+    """Every method is one thing to do with the image at hand, or with what is selected there.
+
+    Attributes
+    ----------
+    review : Review, optional
+        The walk through doubtful captions, while there is one.
+    """
+
+    def __init__(self, dock: Dock) -> None:
+        self._dock = dock
+        self.review: Review | None = None
+
+    @property
+    def current(self) -> Controller | None:
+        """The controller of the image at hand."""
+        return self._dock.images.current
+
+    @property
+    def controller(self) -> Controller:
+        """The same, where there is an image for certain."""
+        assert self.current is not None
+        return self.current
+
+    def chosen(self) -> list[str]:
+        """Return the uids of the records meant, in the list of regions or on the canvas."""
+        if self.current is None:
+            return []
+        if listed := self._dock.region_list.selected(self.current):
+            return listed
+        record = self.current.current()
+        return [record.uid] if record else self.current.selected()
+
+    # encoding and drawing
+
+    @on_image
+    def start(self) -> None:
+        """Encode the image, with a model that is got first if it is not there."""
+        self._dock.images.bind(KEYS)
+        self._dock.models.start()
+
+    def cancel(self) -> None:
+        """Stop encoding the image, or getting the model."""
+        if self.current is not None and self.current.progress is not None:
+            self.current.cancel()
+        else:
+            self._dock.models.cancel()
+
+    def use_tool(self, tool: Tool) -> None:
+        """Make the tool's layer active and put it in the tool's mode, in a view to draw in."""
+        controller, viewer = self.current, self._dock.viewer
+        if controller is not None:
+            if viewer.dims.ndisplay != 2:
+                viewer.dims.ndisplay = 2
+                controller.show_message(
+                    "Regions are drawn in the 2-D view, which is on display again."
+                )
+            if controller.plane() is not None:
+                self._dock.images.uncover()
+                self._dock.images.bind(KEYS)
+                layer = self._layer_for(tool)
+                layer.mode = tool.mode
+                viewer.layers.selection.active = layer
+        self._dock.refresh()
+
+    def _layer_for(self, tool: Tool) -> napari.layers.Shapes:
+        """Return the layer a tool works on: selecting works on both, on the active one first."""
+        active = self._dock.viewer.layers.selection.active
+        layer = self.controller.layer(tool.key)
+        if tool.mode == "select":
+            for binding in self.controller.bindings.values():
+                binding.layer.mode = tool.mode
+                layer = active if binding.layer is active else layer
+        return layer
+
+    @on_image
+    def undo(self) -> None:
+        """Take back the newest step: shapes and captions."""
+        self.controller.undo()
+
+    @on_image
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self.controller.redo()
+
+    # captions
+
+    @on_image
+    def caption_again(self) -> None:
+        """Have the selected shapes captioned anew, or the group they make up."""
+        if uids := self._needed():
+            self.controller.again(uids)
+
+    @on_image
+    def caption_together(self) -> None:
+        """Caption the selected shapes as one region."""
+        self.controller.group_selected()
+
+    @on_image
+    def caption_whole(self) -> None:
+        """Caption the displayed plane."""
+        self.controller.whole_image()
+
+    @on_image
+    def apply_options(self) -> None:
+        """Let new options show at the selected shapes, except where a person has the say."""
+        if self.controller.encoder.ready:
+            records = self.controller.session.records
+            uids = [u for u in self.chosen() if u in records and not records[u].protected]
+            if uids:
+                self.controller.again(uids)
+
+    def write_caption(self) -> None:
+        """Put the cursor into the caption of the selected shape."""
+        editor = self._dock.panel.caption.editor
+        if editor.isEnabled():
+            editor.setFocus()
+            editor.selectAll()
+
+    @on_image
+    def edit(self, uid: str, text: str) -> None:
+        """Take a person's text."""
+        self.controller.edit(uid, text)
+
+    @on_image
+    def finish_edit(self) -> None:
+        """Let the next words typed be a step of their own."""
+        self.controller.session.history.seal()
+
+    @on_image
+    def accept(self) -> None:
+        """Keep captions as they are; in a review, go on to the next."""
+        uids = self._needed()
+        if not uids:
+            return
+        if self.controller.session.accept(uids):
+            self.controller.show_message(
+                "There is no caption to accept here: write one, or skip it."
+            )
+        elif self.review is not None and uids[0] in self.review.uids:
+            self.review.turn_to(uids[0])
+            self._turn(self.review.forward())
+        self.controller.show()
+
+    @on_image
+    def reject(self) -> None:
+        """Throw away what a model wrote."""
+        if uids := self._needed():
+            if self.controller.session.reject(uids):
+                self.controller.show_message(
+                    "What you wrote or locked is kept; delete the text yourself."
+                )
+            self.controller.show()
+
+    @on_image
+    def lock(self) -> None:
+        """Keep all models from records, or let them in again where all are locked."""
+        if uids := self._needed():
+            records = self.controller.session.records
+            on = not all(records[uid].locked for uid in uids)
+            self.controller.session.lock(uids, on)
+            self.controller.show_message("Locked: no model will touch it." if on else "Unlocked.")
+            self.controller.show()
+
+    @on_image
+    def choose(self, index: int) -> None:
+        """Take one of the model's other captions, counted from 0."""
+        uids = self._needed()
+        if uids:
+            if len(uids) > 1 or not self.controller.session.choose(uids[0], index):
+                self.controller.show_message(f"There is no wording {index + 1} to choose here.")
+            self.controller.show()
+
+    @on_image
+    def take(self, uid: str, index: int) -> None:
+        """Take one of the other captions of a record, which need not be selected."""
+        self.controller.session.choose(uid, index)
+        self.controller.show()
+
+    @on_image
+    def delete(self) -> None:
+        """Delete the selected shapes through their layers, and groups and planes from the list."""
+        if uids := self._needed():
+            self.controller.delete(uids)
+
+    # going places
+
+    @on_image
+    def go_to(self, uid: str) -> None:
+        """Select a record's shapes, and bring them into view."""
+        controller = self.controller
+        record = controller.session.records.get(uid)
+        if record is not None:
+            controller.select(record.members or [uid])
+            go_to(self._dock.viewer, controller.image, record, controller.session)
+
+    @on_image
+    def select(self, uids: Iterable[str]) -> None:
+        """Select the shapes of records on the canvas."""
+        self.controller.select(self._dock.region_list.regions.shapes(uids))
+
+    @on_image
+    def go_on(self, by: int = 1) -> None:
+        """Go to the next region of the list, or of the review."""
+        if self.review is not None:
+            self._turn(self.review.forward() if by > 0 else self.review.back())
+        else:
+            self.go_to(self._dock.region_list.regions.step(by))
+
+    def go_back(self) -> None:
+        """Go to the previous one."""
+        self.go_on(-1)
+
+    # reviewing
+
+    @on_image
+    def start_review(self) -> None:
+        """Go through the doubtful captions, the most doubtful first."""
+        self.review = Review(self.controller.session)
+        self._turn(self.review.uid)
+
+    def stop_review(self) -> None:
+        """End the review, and say what has come of it."""
+        review, self.review = self.review, None
+        if review is not None and self.current is not None:
+            self.current.show_message(review.summary())
+        self._dock.refresh()
+
+    def review_here(self) -> Review | None:
+        """Return the review of the image at hand; one of another image is over."""
+        session = self.current.session if self.current is not None else None
+        if self.review is not None and self.review.session is not session:
+            self.review = None
+        return self.review
+
+    def _turn(self, uid: str) -> None:
+        """Show what is to be reviewed next; at the end, say so."""
+        if uid:
+            self.go_to(uid)
+            self._dock.refresh()
+        else:
+            self.stop_review()
+
+    def _needed(self) -> list[str]:
+        """Return what is chosen, or say that something should be."""
+        uids = self.chosen()
+        if not uids:
+            self.controller.show_message("Select a shape first: press S, then click it.")
+        return uids
+
+    # the window
+
+    def toggle_list(self) -> None:
+        """Show or hide the list of regions."""
+        self._dock.region_list.toggle()
+
+    def toggle_captions(self) -> None:
+        """Show or hide the captions on the image."""
+        shown = self._dock.panel.canvas["visible"]
+        shown.value = not shown.value
+
+    def open_folder(self) -> None:
+        """Show the list of a folder's images."""
+        self._dock.viewer.window.add_plugin_dock_widget(*FOLDER)
+
+    # export
+
+    @on_image
+    def ask_where_to_export(self) -> None:
+        """Ask for a file and its format, and write it."""
+        suggestion, offered = str(suggested_path(self.controller.image)), export_filters()
+        path, chosen = QFileDialog.getSaveFileName(
+            self._dock.panel, "Export", suggestion, ";;".join(offered)
+        )
+        if path:
+            self.export(path, offered.get(chosen, CSV))
+
+    def export_csv(self, path: str | Path) -> None:
+        """Write the two CSV files; `path` names the first."""
+        self.export(path, CSV)
+
+    @on_image
+    def export(self, path: str | Path, name: str) -> None:
+        """Write a file of a format, or the two tables, and say what it has no place for."""
+        session, image, notes = self.controller.session, self.controller.image, Notes()
+        lost = ""
+        try:
+            if name == CSV:
+                files = export_csv(Path(path), session, image, notes=notes)
+            else:
+                file, left_out = export_file(Path(path), session, image, name, notes=notes)
+                files = (file,)
+                lost = f" It has no place for {left_out_words(left_out)}." if left_out else ""
+        except (OSError, ValueError) as error:
+            self.controller.show_message(f"Nothing was exported: {error}")
+            return
+        noted = "".join(f" {line}." for line in notes.lines(1))
+        names = " and ".join(file.name for file in files)
+        self.controller.show_message(f"Saved {names}.{lost}{noted}")

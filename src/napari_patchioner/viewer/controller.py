@@ -1,0 +1,526 @@
+"""One image with its layers, its session and its workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+from superqt.utils import QSignalDebouncer
+
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.viewer.layers import image_layers
+from napari_patchioner.viewer.layers.binding import LayerBinding, redo, undo
+from napari_patchioner.viewer.layers.geometry import alignment, displayed_plane, full_shape
+from napari_patchioner.viewer.layers.overlays import Overlays
+from napari_patchioner.viewer.layers.selection import SharedSelection, shift_held
+from napari_patchioner.viewer.layers.shapes import finish_drawing, flat
+from napari_patchioner.viewer.layers.sources import Sources
+from napari_patchioner.viewer.panels.inspector import Inspector
+from napari_patchioner.viewer.session.record import is_foreign
+from napari_patchioner.viewer.session.session import Session, counted
+from napari_patchioner.viewer.workers.caption import CaptionQueue
+from napari_patchioner.viewer.workers.encode import Encoder
+from napari_patchioner.viewer.workers.plane import DisplayWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import napari
+    import numpy as np
+    import numpy.typing as npt
+    from napari.utils.events import Event
+
+    from napari_patchioner.viewer.session.record import Plane, Record
+    from napari_patchioner.viewer.workers.job import JobProgress
+    from napari_patchioner.viewer.workers.models import ModelRegistry
+
+# Long enough for napari to finish what it announced, short enough not to be felt.
+SETTLE_MS = 60
+# A slider of contrast limits is at rest by then.
+DISPLAY_MS = 500
+SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in comes back."
+
+
+class Controller(QObject):
+    """Keeps one image, its layers, its session and its workers together.
+
+    Attributes
+    ----------
+    bindings : dict of str to LayerBinding
+        Our layers of shapes by key.
+    sources : Sources
+        Points, labels and other people's layers whose regions are captioned, too.
+    """
+
+    changed = Signal()
+    messaged = Signal(str)
+    # With a layer that is no longer followed.
+    released = Signal(object)
+    # With the key of a layer of other people's making that was deleted.
+    deleted = Signal(str)
+    # Before a step is done again: it may take a layer away with all that is shown there.
+    replaying = Signal()
+    # The image has become one of another size.
+    replaced = Signal()
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        image: napari.layers.Image,
+        registry: ModelRegistry,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.image = image
+        self.message = "Press Start, then draw. You may also draw first."
+        self.session = Session()
+        self.bindings: dict[str, LayerBinding] = {}
+        self.encoder = Encoder(viewer, image, registry, self)
+        self.queue = CaptionQueue(self.session, self.encoder, registry, self)
+        self.sources = Sources(viewer, image, self.session, self.settle, self)
+        self._shape = full_shape(image)
+        self._deleted: dict[str, napari.layers.Layer] = {}
+        self._message_before = self.message
+        # What is selected in the list, and what was selected on the canvas then.
+        self._listed: tuple[list[str], list[str]] | None = None
+        self._shared = SharedSelection(viewer, self.bindings.values, self.changed.emit, shift_held)
+        self._shared.pressed = self._forget_listed
+        self._settled = QSignalDebouncer(parent=self)
+        self._settled.setTimeout(SETTLE_MS)
+        self._settled.triggered.connect(self._work)
+        self.encoder.messaged.connect(self.show_message)
+        self.queue.messaged.connect(self.show_message)
+        self.encoder.changed.connect(self.settle)
+        self.queue.captioned.connect(self._on_captioned)
+        self._connections = [
+            (viewer.dims.events.point, self.settle),
+            (viewer.dims.events.order, self.settle),
+            (viewer.dims.events.ndisplay, self._on_ndisplay),
+            (viewer.layers.events.inserted, self._on_layer_inserted),
+            (viewer.layers.events.removed, self._on_layer_removed),
+            (viewer.layers.selection.events.active, self._shared.follow_active),
+            (image.events.data, self._on_new_pixels),
+            (image.events.name, self._on_renamed),
+        ]
+        for emitter, slot in self._connections:
+            emitter.connect(slot)
+        self.inspector = Inspector(
+            viewer, image, self.encoder, self.queue, registry, self._add_region, self
+        )
+        self.overlays = Overlays(
+            image, self.encoder, self.session, self.current, self.queue.options
+        )
+        self._display_settled = QSignalDebouncer(parent=self)
+        self._display_settled.setTimeout(DISPLAY_MS)
+        self._display_settled.triggered.connect(self.check_display)
+        self._watch = DisplayWatch(viewer, self._display_settled.throttle)
+        self.inspector.moved.connect(self._on_inspected)
+        self.changed.connect(self.overlays.refresh)
+        self.encoder.changed.connect(self.inspector.forget)
+        self.adopt()
+
+    # layers
+
+    def adopt(self) -> None:
+        """Take over the layers that lie on the image already."""
+        for key in image_layers.KEYS:
+            if image_layers.find_layer(self.viewer, self.image, key) is not None:
+                self.layer(key)
+        if image_layers.find_points(self.viewer, self.image) is not None:
+            self.points()
+
+    def layer(self, key: image_layers.LayerKey) -> napari.layers.Shapes:
+        """Return the layer for regions or traces, made on first use."""
+        if key not in self.bindings:
+            layer = image_layers.ensure_layer(self.viewer, self.image, key)
+            # A layer that is added makes the viewer ask for it before it is returned here.
+            if key not in self.bindings:
+                # Of a layer on which a shape is half drawn nothing would be read until it is
+                # whole, and what is saved of it would be put there once more.
+                finish_drawing(layer)
+                revive = layer.nshapes == 0 and bool(self.session.uids(key))
+                self.bindings[key] = LayerBinding(
+                    layer, self.image, key, self.session, self.settle, revive=revive
+                )
+                self._shared.attach(layer)
+        return self.bindings[key].layer
+
+    def points(self) -> napari.layers.Points:
+        """Return the image's own layer for points, made on first use."""
+        own = self.sources.own
+        if own is not None:
+            return own.layer
+        layer = image_layers.ensure_points(self.viewer, self.image)
+        self.sources.follow(layer, own=True)
+        image_layers.protect(layer, True)
+        return layer
+
+    def owns(self, layer: object) -> bool:
+        """Whether a layer is the image or one of its own layers."""
+        return layer is self.image or any(layer is own.layer for own in self._own())
+
+    def finish_drawing(self) -> None:
+        """End what is half drawn as Escape does: its image, or whoever follows it, is to go."""
+        for binding in self.bindings.values():
+            binding.finish()
+
+    def plane(self) -> Plane | None:
+        """Return the displayed plane, if the display shows one."""
+        try:
+            return displayed_plane(self.viewer, self.image)
+        except PatchionerError as error:
+            self.show_message(str(error))
+            return None
+
+    # selection: napari selects on one layer at a time, and of labels only one
+
+    def selected(self) -> list[str]:
+        """Return the uids of all selected regions.
+
+        What is selected in the list counts until something else is selected on the canvas.
+        """
+        canvas = self._selected_on_canvas()
+        if self._listed is not None and self._listed[0] == canvas:
+            return [uid for uid in self._listed[1] if uid in self.session.records]
+        self._listed = None
+        return canvas
+
+    def select(self, uids: Iterable[str]) -> None:
+        """Select exactly these regions, whichever layers they are on."""
+        wanted = dict.fromkeys(uids)
+        # Nobody shall see half of the selection meanwhile.
+        with self._shared.still():
+            layer = self.sources.select(set(wanted))
+            shapes = {
+                binding.layer: {
+                    index for index, uid in enumerate(self.session.uids(key)) if uid in wanted
+                }
+                for key, binding in self.bindings.items()
+            }
+            self._shared.select(shapes, elsewhere=layer)
+            self._listed = (self._selected_on_canvas(), list(wanted))
+
+    def current(self) -> Record | None:
+        """Return what the caption editor is about: the selected shape, or several as one."""
+        chosen = self.selected()
+        if len(chosen) == 1:
+            return self.session.records.get(chosen[0])
+        return self.session.find_group(chosen) if chosen else None
+
+    def current_whole(self) -> Record | None:
+        """Return the caption of the displayed plane, if it was asked for."""
+        try:
+            return self.session.find_whole(displayed_plane(self.viewer, self.image))
+        except PatchionerError:
+            return None
+
+    def _selected_on_canvas(self) -> list[str]:
+        return self.sources.selected() or [
+            uid for binding in self.bindings.values() for uid in binding.selected()
+        ]
+
+    def _forget_listed(self) -> None:
+        """Let what is selected on the canvas count again, though it may be what it was."""
+        self._listed = None
+
+    # what a person asks for
+
+    def start(self, model: str) -> None:
+        """Encode the displayed plane with a model, and caption what has been drawn."""
+        if self.encoder.active:
+            return
+        for key in image_layers.KEYS:
+            self.layer(key)
+        self.queue.close()
+        self.session.restart(rewrite=self.encoder.completed, model=model)
+        self.encoder.start(model)
+
+    def cancel(self) -> None:
+        """Stop what takes long: encoding the image, or many captions."""
+        (self.encoder if self.encoder.active else self.queue).cancel()
+
+    def forget_grids(self) -> None:
+        """Drop all grids: the image or the model has changed."""
+        self.queue.close()
+        self.encoder.forget()
+
+    def edit(self, uid: str, text: str) -> None:
+        """Take a person's text."""
+        self.session.edit(uid, text)
+        self.show()
+
+    def again(self, uids: Iterable[str]) -> None:
+        """Have captions made anew."""
+        if self.session.again(uids):
+            self.show_message(
+                "A caption you wrote is kept; empty it first to have it written anew."
+            )
+        elif not self.encoder.ready and not self.encoder.active:
+            self.show_message("Press Start: the caption comes when the image has been read.")
+        self.show()
+
+    def group_selected(self) -> None:
+        """Have the selected shapes captioned as one region."""
+        chosen = self.selected()
+        with self.session.step(f"caption of {counted(chosen, 'shape')} together"):
+            record = self.session.group(chosen)
+            if record is not None:
+                self.again([record.uid])
+        if record is None:
+            self.show_message("Select two shapes or more: press S, then click them holding Shift.")
+
+    def whole_image(self) -> None:
+        """Have the displayed plane captioned."""
+        plane = self.plane()
+        if plane is not None:
+            with self.session.step("caption of the whole image"):
+                self.again([self.session.whole(plane).uid])
+
+    def delete(self, uids: Iterable[str]) -> None:
+        """Delete shapes through their layers; of a group or a plane, only the caption goes."""
+        known = [uid for uid in uids if uid in self.session.records]
+        foreign = [source.key for source in self.sources if is_foreign(source.key)]
+        kept = {uid for key in foreign for uid in self.session.uids(key)}.intersection(known)
+        with self.session.step(f"deletion of {counted(known, 'region')}"):
+            self.session.drop(known)
+            self.select(uid for uid in known if uid not in kept)
+            for binding in self.bindings.values():
+                if binding.layer.selected_data:
+                    binding.layer.remove_selected()
+            own = self.sources.own
+            if own is not None and own.layer.selected_data:
+                own.layer.remove_selected()
+                own.sync()
+        if kept:
+            self.show_message(
+                "What other people made is not ours to delete: do it on their own layers."
+            )
+        self.show()
+
+    def undo(self) -> None:
+        """Take back the newest step: shapes and captions."""
+        with self._shared.still():
+            self.show_message(undo(self.session, self._own(), self._revive))
+        self.show()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self.replaying.emit()
+        with self._shared.still():
+            self.show_message(redo(self.session, self._own(), self._replay))
+        self.show()
+
+    # what is shown
+
+    def show_message(self, message: str) -> None:
+        """Show a sentence in the dock."""
+        self.message = message[:1].upper() + message[1:]
+        self.messaged.emit(self.message)
+
+    @property
+    def progress(self) -> JobProgress | None:
+        """How far the image is encoded, labels are read, or many captions are made."""
+        if self.encoder.job is not None:
+            return self.encoder.job.progress
+        return self.sources.progress or self.queue.progress
+
+    def heading(self, uids: Sequence[str]) -> str:
+        """Return what these records are, in words."""
+        if len(uids) != 1 or uids[0] not in self.session.records:
+            return f"{len(uids)} shapes selected" if len(uids) > 1 else "Selected shape"
+        record = self.session.records[uids[0]]
+        if record.kind == "group":
+            return f"{len(record.members)} shapes together"
+        return "Selected shape" if record.kind == "shape" else "Selected: whole image"
+
+    def hint(self) -> str:
+        """Return what to do where there is nothing to edit."""
+        if len(self.selected()) > 1:
+            return "Press As one region to caption them together"
+        return "Select a shape to see its caption"
+
+    def pending_message(self) -> str:
+        """Return why a caption that is wanted is not there."""
+        if self.encoder.active:
+            return "Waiting for the image to be read"
+        return "Being written…" if self.encoder.ready else "Press Start to have it written"
+
+    def show(self) -> None:
+        """Write what the session says into the tables of the layers, and look for work."""
+        self._show()
+        self.settle()
+
+    def settle(self, *_: object) -> None:
+        """Look for work once the person and napari pause."""
+        self._settled.throttle()
+
+    def check_display(self) -> None:
+        """Say that the image no longer looks as it was encoded, or encode it again."""
+        # One that is hidden behind another is checked when it is shown.
+        if not self.image.visible or not self.encoder.stale:
+            return
+        if self.encoder.follow:
+            self.encoder.close()
+            self.start(self.encoder.model)
+        else:
+            self.show_message(
+                "The display has changed since the image was read; press Start to read it as it "
+                "looks now."
+            )
+
+    def close(self) -> None:
+        """Stop everything and release the layers; what is drawn stays."""
+        self.finish_drawing()
+        self._settled.cancel()
+        if (own := self.sources.own) is not None:
+            self._release(own.layer)
+        self._display_settled.cancel()
+        self._watch.close()
+        self.inspector.close()
+        self.overlays.close()
+        self.sources.close()
+        self.encoder.close()
+        self.queue.close()
+        for key in list(self.bindings):
+            self._unbind(key)
+        for emitter, slot in self._connections:
+            emitter.disconnect(slot)
+        self._connections.clear()
+
+    # details
+
+    def _own(self) -> list[Any]:
+        """Return what keeps our own layers in step, those that undo can change."""
+        own = self.sources.own
+        return [*self.bindings.values(), *([own] if own is not None else [])]
+
+    def _show(self) -> None:
+        for binding in self.bindings.values():
+            binding.show()
+        self.sources.show()
+        self.changed.emit()
+
+    def _on_captioned(self) -> None:
+        """Show captions as they come; there is no more work before the last of them."""
+        self._show()
+        if not self.queue.active:
+            self.settle()
+
+    def _work(self) -> None:
+        """Bring everything in step and caption what can be captioned."""
+        if any(binding.dragging for binding in self.bindings.values()):
+            self.settle()
+            return
+        for binding in self.bindings.values():
+            binding.sync()
+        self.sources.sync()
+        self.queue.work()
+        if self.encoder.is_needed(self.session):
+            self.encoder.encode()
+        self.changed.emit()
+
+    def _add_region(self, shape: str, vertices: npt.NDArray[np.float64]) -> None:
+        """Add a region that was found by inspecting, given in image pixels."""
+        layer = self.layer("regions")
+        with flat(layer):
+            layer.add(alignment(self.image, layer)(vertices), shape_type=shape)
+
+    def _on_inspected(self) -> None:
+        spot = self.inspector.spot
+        self.overlays.inspected = spot.region if spot is not None else None
+        self.overlays.refresh()
+
+    def _on_layer_inserted(self, event: Event) -> None:
+        """Leave copies of our layers to whoever made them: the regions on them are not ours."""
+        for own in self._own():
+            if image_layers.is_copy(event.value, own.layer):
+                image_layers.disown(event.value)
+
+    def _on_layer_removed(self, event: Event) -> None:
+        layer = event.value
+        own = self.sources.own
+        was_own = own is not None and own.layer is layer
+        source = self.sources.following.get(layer)
+        self.sources.leave(layer, deleted=True)
+        if source is not None and self.session.is_away(source.key):
+            self._deleted[source.key] = layer
+            self.deleted.emit(source.key)
+            self.show_message(f"The layer {layer.name!r} was deleted; Undo brings it back.")
+        if was_own:
+            image_layers.release(layer, self.image)
+            self.show_message("The layer of points was deleted; Undo brings it back.")
+            self.released.emit(layer)
+        for key, binding in list(self.bindings.items()):
+            if binding.layer is layer:
+                self._unbind(key)
+                shapes = counted(self.session.uids(key), "shape")
+                self.session.drop_layer(key)
+                self.show_message(f"The layer of {shapes} was deleted; Undo brings it back.")
+                self.changed.emit()
+
+    def _unbind(self, key: str) -> None:
+        binding = self.bindings.pop(key)
+        binding.close()
+        self._shared.detach(binding.layer)
+        self._release(binding.layer)
+
+    def _release(self, layer: napari.layers.Layer) -> None:
+        """Give one of our own layers back to napari."""
+        image_layers.protect(layer, False)
+        image_layers.release(layer, self.image)
+        self.released.emit(layer)
+
+    def _revive(self) -> None:
+        """Make layers anew that have shapes again by now; take away what is deleted once more."""
+        for key in image_layers.KEYS:
+            if self.session.uids(key):
+                self.layer(key)
+        if self.session.uids(image_layers.POINTS):
+            self.points()
+        for key, layer in list(self._deleted.items()):
+            if not self.session.is_away(key):
+                del self._deleted[key]
+                if layer not in self.viewer.layers and self.session.holds(key):
+                    self.sources.follow(layer, key=key)
+                    self.viewer.add_layer(layer)
+        for source in self.sources:
+            if self.session.is_away(source.key):
+                self.viewer.layers.remove(source.layer)
+
+    def _replay(self) -> None:
+        """Revive layers, and delete those of ours that the step done again had deleted."""
+        self._revive()
+        for key, binding in list(self.bindings.items()):
+            if not self.session.holds(key):
+                # First, as shapes that go from a layer that is there are deleted for good.
+                self._unbind(key)
+                self.viewer.layers.remove(binding.layer)
+        own = self.sources.own
+        if own is not None and not self.session.holds(own.key):
+            self.sources.leave(own.layer, deleted=True)
+            self._release(own.layer)
+            self.viewer.layers.remove(own.layer)
+
+    def _on_new_pixels(self, *_: object) -> None:
+        self.forget_grids()
+        if full_shape(self.image) != self._shape:
+            self.replaced.emit()
+            return
+        self.show_message("The image has changed; press Start to read it again.")
+
+    def _on_ndisplay(self, *_: object) -> None:
+        """Say that regions are not drawn in three dimensions, as long as that is so."""
+        if self.viewer.dims.ndisplay == 3:
+            if self.message != SOLID:
+                self._message_before = self.message
+            self.show_message(SOLID)
+        elif self.message == SOLID:
+            self.show_message(self._message_before)
+        self.settle()
+
+    def _on_renamed(self, *_: object) -> None:
+        for key, binding in self.bindings.items():
+            image_layers.mark(binding.layer, self.image, key)
+        if (own := self.sources.own) is not None:
+            image_layers.mark(own.layer, self.image, image_layers.POINTS)

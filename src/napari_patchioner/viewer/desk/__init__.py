@@ -1,1 +1,0 @@
-"""The dock: small widgets, what they do, and the images they do it to."""

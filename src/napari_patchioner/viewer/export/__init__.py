@@ -1,1 +1,0 @@
-"""Captions into files, by menu and by button."""

@@ -1,0 +1,1 @@
+"""Layers from files and files from layers."""

@@ -1,0 +1,237 @@
+"""napari's File > Open and File > Save, for every format of the registry.
+
+The manifest names ``write_<format>`` for each; which files a format is for is asked of the
+registry, so that no file of anybody else is taken for one of ours.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_warning
+
+from napari_patchioner.annotations import (
+    FORMATS,
+    ImageInfo,
+    Notes,
+    format_of,
+    head_of,
+    read_annotations,
+    with_unique_uids,
+    write_annotations,
+    write_bytes,
+)
+from napari_patchioner.errors import FormatError
+from napari_patchioner.viewer.layers.geometry import full_shape
+from napari_patchioner.viewer.layers.upright import turn_all
+
+from .layer_data import annotation_layers, layer_annotations
+from .placement import image_below, image_named, open_images, pixels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+    from napari.layers import Image
+
+    from napari_patchioner.annotations import Annotation
+
+
+def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write one Shapes layer for ``File > Save``, in the pixels of its image."""
+    image = image_below(data, meta, "shapes", open_images())
+    data = [
+        places @ matrix + origin
+        for places in (np.asarray(vertices, float) for vertices in data)
+        for matrix, origin in [pixels_of(meta, places.shape[1], image)]
+    ]
+    features = meta.get("features")
+    columns = {} if features is None else {str(c): list(features[c]) for c in features}
+    kinds = meta.get("shape_type") or []
+    kinds = [kinds] * len(data) if isinstance(kinds, str) else list(kinds)
+    write_shapes(path, list(zip(kinds, data, strict=True)), columns)
+    return [path]
+
+
+def write_shapes(
+    path: Any,
+    shapes: Sequence[tuple[str, npt.NDArray[np.float64]]],
+    columns: Mapping[str, Sequence[Any]],
+) -> None:
+    """Write napari's table of shapes, one row per vertex, with other columns behind it.
+
+    Parameters
+    ----------
+    shapes : sequence of (str, ndarray)
+        Type and vertices, shape (n, ndim), of each.
+    columns : mapping of str to sequence
+        One value per shape, repeated for each of its vertices.
+    """
+    axes = shapes[0][1].shape[1] if shapes else 2
+    names = [name for name in columns if name not in ("index", "shape-type", "vertex-index")]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    header = ["index", "shape-type", "vertex-index", *(f"axis-{axis}" for axis in range(axes))]
+    writer.writerow([*header, *names])
+    for index, (kind, vertices) in enumerate(shapes):
+        ours = [_cell(columns[name][index]) if index < len(columns[name]) else "" for name in names]
+        for place, vertex in enumerate(vertices):
+            writer.writerow([index, kind, place, *(repr(float(v)) for v in vertex), *ours])
+    write_bytes(path, text.getvalue().encode("utf-8"))
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell, empty for missing values."""
+    return "" if value is None or value != value else value
+
+
+_WRITE = "write_"
+
+
+def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
+    """Return the reader for a file that holds annotations, and None for any other."""
+    first = path if isinstance(path, str) else path[0]
+    try:
+        form = format_of(head_of(first))
+    except FormatError:
+        return None
+    return None if form is None else read_layers
+
+
+def read_layers(path: str | list[str]) -> list[Any]:
+    """Return the layers that show one file of annotations, or several."""
+    paths = [path] if isinstance(path, str) else path
+    layers, left_out, notes = [], [], Notes()
+    _turn_open_images()
+    images, depths = viewer_images(), viewer_depths()
+    for file in map(Path, paths):
+        known = partial(image_named, images=open_images())
+        annotations = read_annotations(file, images, notes=notes)
+        shown, rest = annotation_layers(annotations, file.stem, depths, known)
+        layers += shown
+        left_out += rest
+    show_notes(notes)
+    say_left_out(left_out, "napari has no shape for them")
+    return layers or [(None,)]
+
+
+def show_notes(notes: Notes) -> None:
+    """Show what reading or writing a file left out, dropped or guessed, in one message."""
+    if notes:
+        show_warning("\n".join(notes.lines()))
+
+
+def say_left_out(annotations: Sequence[Annotation], why: str) -> None:
+    """Say which kinds of regions were left out, and why."""
+    if annotations:
+        show_warning(f"{left_out_words(annotations)} left out: {why}.")
+
+
+def left_out_words(annotations: Iterable[Annotation]) -> str:
+    """Return how many regions of which kinds there are.
+
+    >>> from napari_patchioner.annotations import Annotation
+    >>> from napari_patchioner.regions import WholeImage
+    >>> left_out_words([Annotation("a", "", WholeImage())])
+    '1 image'
+    """
+    counts = Counter(annotation.kind for annotation in annotations)
+    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
+
+
+def write_layers(
+    path: str, layers: Sequence[tuple[Any, dict[str, Any], str]], name: str
+) -> list[str]:
+    """Write layers of shapes, points and labels to one file of a format.
+
+    Images saved with them are what they are about; their pixels are in no such file.
+    """
+    turned = _turn_open_images()
+    if turned:
+        # What is to be written was taken before.
+        raise FormatError(
+            f"{', '.join(turned)}: lay on its side and has been turned upright, with what is drawn "
+            "on it; save once more"
+        )
+    below, images = open_images(), viewer_images()
+    names = {info.name for info in images.values()}
+    # Layers that name no image can only be about the one there is.
+    default = min(names) if len(names) == 1 else ""
+    annotations = []
+    for data, meta, kind in layers:
+        if kind != "image":
+            image = image_below(data, meta, kind, below)
+            for annotation in layer_annotations(data, meta, kind, image):
+                name_in_file = _called(annotation.image, image, images) or default
+                annotations.append(replace(annotation, image=name_in_file))
+    notes = Notes()
+    left_out = write_annotations(path, with_unique_uids(annotations), images, name, notes=notes)
+    show_notes(notes)
+    say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
+    return [path]
+
+
+def _turn_open_images() -> list[str]:
+    """Turn photographs that lie on their side, since files speak of upright ones."""
+    import napari
+
+    return turn_all(napari.current_viewer())
+
+
+def viewer_depths() -> dict[str, int]:
+    """Return how many axes the open images have before row and column, by layer, file and stem."""
+    depths: dict[str, int] = {}
+    for layer in open_images():
+        path = Path(layer.source.path) if layer.source.path else None
+        names = [layer.name, *([str(path), path.name, path.stem] if path else [])]
+        depths |= dict.fromkeys(names, layer.ndim - 2)
+    return depths
+
+
+def viewer_images() -> dict[str, ImageInfo]:
+    """Return the images that are open in napari, by the names of their layers and files.
+
+    A file is called by as many of its folders as distinguish it from the others.
+    """
+    by_layer, by_file = {}, {}
+    layers = open_images()
+    paths = {Path(layer.source.path) for layer in layers if layer.source.path}
+    for layer in layers:
+        height, width = full_shape(layer)[-2:]
+        path = Path(layer.source.path) if layer.source.path else None
+        info = ImageInfo(_shortest(path, paths) if path else layer.name, height, width, path)
+        by_layer[layer.name] = info
+        by_file |= {path.name: info, info.name: info} if path else {}
+    return by_file | by_layer
+
+
+def _shortest(path: Path, paths: Iterable[Path]) -> str:
+    """Return the end of a path that none of the others has."""
+    others = [other.parts for other in paths if other != path]
+    for length in range(1, len(path.parts) + 1):
+        end = path.parts[-length:]
+        if all(other[-length:] != end for other in others):
+            return "/".join(end)
+    return path.as_posix()
+
+
+def _called(name: str, image: Image | None, images: Mapping[str, ImageInfo]) -> str:
+    """Return what a file calls the image that a region names: its file, whatever its layer is."""
+    if image is not None and name in (image.name, Path(image.source.path or "").name):
+        return images[image.name].name
+    return images[name].name if name in images else name
+
+
+def __getattr__(name: str) -> Any:
+    """Return the writer of a format, which the manifest names ``write_<format>``."""
+    form = name.removeprefix(_WRITE).replace("_", "-")
+    if name.startswith(_WRITE) and form in FORMATS:
+        return partial(write_layers, name=form)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

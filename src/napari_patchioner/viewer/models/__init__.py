@@ -1,1 +1,0 @@
-"""Models in the dock: chosen, got, removed, added."""

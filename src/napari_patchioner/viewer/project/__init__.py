@@ -1,0 +1,1 @@
+"""Project files: saved as the work is done, and restored."""

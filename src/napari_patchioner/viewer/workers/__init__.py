@@ -1,0 +1,1 @@
+"""Work off the GUI thread: encoding images, captioning, prefetching, getting models."""

@@ -1,0 +1,275 @@
+"""Captioning regions in a worker: takes what the session wants, and brings back the captions."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchioner.errors import Cancelled, PatchionerError
+from napari_patchioner.progress import part
+from napari_patchioner.viewer.layers.geometry import own_axes, record_outline, untangled
+
+from .job import Job, error_message
+from .patches import Overview
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.progress import Progress
+    from napari_patchioner.regions import Region
+    from napari_patchioner.viewer.session.record import Plane, Record, Request
+    from napari_patchioner.viewer.session.session import Session
+
+    from .encode import Encoder
+    from .job import JobProgress
+    from .models import ModelRegistry
+
+    # The region is outlined by the worker: of thousands it takes longer than a window may wait.
+    Task = tuple[Request, Callable[[], Region], FeatureGrid]
+    Answer = tuple[Request, Caption | PatchionerError]
+
+# Regions decoded between two checks whether the job is cancelled.
+BATCH = 16
+# Smaller batches are over before anybody could press Cancel.
+WATCHED = 32
+SEVERAL = "its corners lie on several planes; draw it anew on one"
+# What a pooling needs in the grid besides the patches: the field and its name.
+NEEDS = {"attention": ("attention", "attention"), "cls": ("cls", "class token")}
+
+
+def caption_region(
+    registry: ModelRegistry,
+    model: str,
+    grid: FeatureGrid,
+    region: Region,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Iterator[Caption]:
+    """Caption one region from the grid at hand; yield the caption."""
+    with registry.using(model, progress) as captioner:
+        [caption] = captioner.caption(grid, [region], progress=progress, **_unzoomed(options))
+    yield caption
+
+
+def caption_tasks(
+    registry: ModelRegistry,
+    model: str,
+    tasks: Sequence[Task],
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Iterator[list[Answer]]:
+    """Caption regions in batches, each batch on one grid; yield pairs of request and answer."""
+    by_grid: dict[int, list[Task]] = {}
+    for task in tasks:
+        by_grid.setdefault(id(task[2]), []).append(task)
+    done = 0
+    for same in by_grid.values():
+        for start in range(0, len(same), BATCH):
+            batch = same[start : start + BATCH]
+            message = f"captioning: {done} of {len(tasks)}"
+            first, last = done / len(tasks), (done + len(batch)) / len(tasks)
+            progress(first, message)
+            # Never across a yield: a worker that is stopped there keeps the model.
+            with registry.using(model, progress) as captioner:
+                inner = part(progress, first, last, message)
+                answers = _outline_and_caption(captioner, batch, options, inner)
+            done += len(batch)
+            yield answers
+
+
+def _outline_and_caption(
+    captioner: Captioner, tasks: Sequence[Task], options: Mapping[str, Any], progress: Progress
+) -> list[Answer]:
+    """Outline the regions of one grid and caption them; an outline that fails is the answer."""
+    batch: list[tuple[Request, Region]] = []
+    answers: list[Answer] = []
+    for request, outline, _ in tasks:
+        try:
+            batch.append((request, untangled(outline())))
+        except PatchionerError as error:
+            answers.append((request, error))
+    if not batch:
+        return answers
+    return answers + _caption_batch(captioner, tasks[0][2], batch, options, progress)
+
+
+def _caption_batch(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    batch: Sequence[tuple[Request, Region]],
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> list[Answer]:
+    """Caption a batch; where one region is at fault, the others still get their caption."""
+    regions = [region for _, region in batch]
+    try:
+        if isinstance(grid, Overview) and grid.plane is not None:
+            captions = grid.plane.caption(captioner, regions, progress=progress, **options)
+        else:
+            captions = captioner.caption(grid, regions, progress=progress, **_unzoomed(options))
+    except PatchionerError as error:
+        if len(batch) == 1:
+            return [(batch[0][0], error)]
+        singles = (_caption_batch(captioner, grid, [task], options, progress) for task in batch)
+        return [answer for single in singles for answer in single]
+    return [(task[0], caption) for task, caption in zip(batch, captions, strict=True)]
+
+
+def _unzoomed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without the one that only large planes have."""
+    return {name: value for name, value in options.items() if name != "zoom"}
+
+
+class CaptionQueue(QObject):
+    """Has at most one batch of captions with a worker; the rest waits in the session."""
+
+    captioned = Signal()
+    messaged = Signal(str)
+
+    def __init__(
+        self,
+        session: Session,
+        encoder: Encoder,
+        registry: ModelRegistry,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.options: dict[str, Any] = {}
+        self._session, self._encoder, self._registry = session, encoder, registry
+        self._job: Job | None = None
+        self._used: dict[str, Any] = {}
+        self._is_long = False
+        self._open: set[Request] = set()
+
+    @property
+    def active(self) -> bool:
+        """Whether a worker is captioning."""
+        return self._job is not None
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Use other options from now on; in place, as the overlays follow them too."""
+        self.options.clear()
+        self.options.update(options)
+
+    def work(self) -> None:
+        """Send all captions that are wanted and possible to a worker, unless it has some."""
+        self._refuse()
+        if self._job is not None or self._encoder.active or not self._encoder.ready:
+            return
+        tasks = self._tasks()
+        if not tasks:
+            return
+        self._open = {request for request, _, _ in tasks}
+        model, options = self._encoder.model, self.options_for(grid for _, _, grid in tasks)
+        job = Job(caption_tasks, self._registry, model, tasks, options, parent=self)
+        self._used = options
+        self._is_long = len(tasks) > WATCHED or any(isinstance(t[2], Overview) for t in tasks)
+        job.delivered.connect(partial(self._on_delivered, job, model))
+        job.ended.connect(partial(self._on_ended, job))
+        self._job = job
+        job.start()
+
+    def close(self) -> None:
+        """Drop the batch of the worker; its captions are wanted again."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+        self._session.give_back(self._open)
+        self._open = set()
+
+    def cancel(self) -> None:
+        """Stop captioning; what is missing stays empty until it is asked for again."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+        for request in self._open:
+            self._session.fail(request, "cancelled; press Caption again to have it written")
+        self._open = set()
+        self.captioned.emit()
+
+    @property
+    def progress(self) -> JobProgress | None:
+        """How far a batch is that is long enough to be watched."""
+        return self._job.progress if self._job is not None and self._is_long else None
+
+    def options_for(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
+        """Return the options, without a pooling that the model has nothing for."""
+        options = {name: value for name, value in self.options.items() if name != "union"}
+        field, name = NEEDS.get(options.get("pooling", ""), ("", ""))
+        if not field or all(getattr(grid, field) is not None for grid in grids):
+            return options
+        self.messaged.emit(f"this model has no {name}; its own way of pooling is used instead")
+        return {**options, "pooling": None}
+
+    def _refuse(self) -> None:
+        """Say of regions on no single plane why they have no caption."""
+        session = self._session
+        refused = session.take(lambda record: own_axes(record, session) is None)
+        for request in refused:
+            session.fail(request, SEVERAL)
+        if refused:
+            self.messaged.emit(f"A region has no caption: {SEVERAL}.")
+            self.captioned.emit()
+
+    def _tasks(self) -> list[Task]:
+        """Take all requests whose grid is there, each with what outlines its region."""
+        session, union = self._session, bool(self.options.get("union"))
+        places: dict[str, tuple[Plane, FeatureGrid]] = {}
+
+        def is_ready(record: Record) -> bool:
+            place = self._encoder.plane_and_grid(record, session)
+            if place is not None:
+                places[record.uid] = place
+            return place is not None
+
+        tasks = []
+        for request in session.take(is_ready):
+            (plane, grid), record = places[request.uid], session.records[request.uid]
+            tasks.append((request, record_outline(record, session, plane.axes, union=union), grid))
+        return tasks
+
+    def _on_delivered(self, job: Job, model: str, answers: list[Answer]) -> None:
+        if job is not self._job:
+            return
+        with self._session.together():
+            for request, answer in answers:
+                self._open.discard(request)
+                if isinstance(answer, PatchionerError):
+                    self._session.fail(request, str(answer))
+                else:
+                    self._session.deliver(request, answer, model, self._origin(request))
+        self.captioned.emit()
+
+    def _origin(self, request: Request) -> dict[str, Any]:
+        """Return what a caption is made from, as plain values."""
+        record = self._session.records.get(request.uid)
+        place = self._encoder.plane_and_grid(record, self._session) if record else None
+        if record is None or place is None:
+            return {}
+        plane, grid = place
+        options = {name: value for name, value in self._used.items() if value is not None}
+        origin = {**self._encoder.provenance(plane), "options": options}
+        if isinstance(grid, Overview) and grid.plane is not None:
+            # A shape that has changed meanwhile may be none; its caption is not taken either.
+            with suppress(PatchionerError):
+                region = record_outline(record, self._session, plane.axes)()
+                origin["looked"] = grid.plane.notes(region, zoom=bool(options.get("zoom")))
+        return origin
+
+    def _on_ended(self, job: Job, error: Exception | None) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        if error is not None and not isinstance(error, Cancelled):
+            message = error_message(error, "the captions could not be written")
+            for request in self._open:
+                self._session.fail(request, message)
+            self.messaged.emit(message)
+        self._open = set()
+        self.captioned.emit()

@@ -1,0 +1,169 @@
+"""The one way to run a thread: a generator function whose results arrive in the GUI thread."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import warnings
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+from napari_patchioner.errors import Cancelled, PatchionerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# How much a background thread gives way to all others.
+NICE = 10
+_gc_lock = threading.Lock()
+_gc_pauses = 0
+_gc_frozen = False
+
+
+def pause_gc() -> None:
+    """Leave all present objects out of garbage collection; `resume_gc` has to follow.
+
+    A window with a model in memory holds some million objects. A full collection looks through all
+    of them, in any thread, and stops all other threads for a quarter of a second meanwhile.
+    """
+    global _gc_pauses, _gc_frozen
+    with _gc_lock:
+        # Objects that other code has frozen must stay frozen.
+        if not _gc_pauses and not gc.get_freeze_count():
+            gc.freeze()
+            _gc_frozen = True
+        _gc_pauses += 1
+
+
+def resume_gc() -> None:
+    """Collect everything again, once all work has ended."""
+    global _gc_pauses, _gc_frozen
+    with _gc_lock:
+        _gc_pauses -= 1
+        if not _gc_pauses and _gc_frozen:
+            gc.unfreeze()
+            _gc_frozen = False
+
+
+@dataclass(eq=False, slots=True)
+class JobProgress:
+    """The progress of a job, written by its thread and read by the GUI; also the stop sign."""
+
+    fraction: float = 0.0
+    message: str = ""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, fraction: float, message: str) -> None:
+        """Note how far the work is; raise `Cancelled` once the job is cancelled."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        self.fraction, self.message = float(fraction), message
+
+
+class _Mailbox(QObject):
+    """Announces results; it belongs to no widget, so that a thread may outlive its job."""
+
+    arrived = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: deque[object] = deque()
+        self.end: list[Exception | None] = []
+
+    def announce(self) -> None:
+        # Qt may be gone by the time the last thread ends.
+        with suppress(RuntimeError):
+            self.arrived.emit()
+
+
+class Job(QObject):
+    """One piece of work in a thread of its own.
+
+    The thread touches no layer and no widget: it gets plain data and yields plain data.
+    """
+
+    delivered = Signal(object)
+    # With the exception that ended the work, `Cancelled` after `cancel`, or None.
+    ended = Signal(object)
+
+    def __init__(
+        self,
+        function: Callable[..., Iterator[Any]],
+        *arguments: Any,
+        background: bool = False,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.progress = JobProgress()
+        self._mailbox = mailbox = _Mailbox()
+        mailbox.arrived.connect(self._on_arrived, Qt.ConnectionType.QueuedConnection)
+        self._thread = threading.Thread(
+            target=_run,
+            args=(function, arguments, self.progress, mailbox, background),
+            name=f"patchioner-{function.__name__}",
+        )
+
+    def start(self) -> None:
+        """Start the thread."""
+        pause_gc()
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ask the thread to stop at its next step; results are dropped from now on."""
+        self.progress.cancelled.set()
+
+    def wait(self) -> None:
+        """Wait for the end, and deliver what is not delivered yet."""
+        self._thread.join()
+        self._on_arrived()
+
+    def _on_arrived(self) -> None:
+        while self._mailbox.results:
+            result = self._mailbox.results.popleft()
+            if not self.progress.cancelled.is_set():
+                self.delivered.emit(result)
+        if self._mailbox.end and not self._mailbox.results:
+            error = self._mailbox.end.pop()
+            self.ended.emit(Cancelled() if self.progress.cancelled.is_set() else error)
+            self.deleteLater()
+
+
+def error_message(error: Exception, failure: str, advice: str = "") -> str:
+    """Return why something failed, in one sentence; errors of this package speak for themselves."""
+    if isinstance(error, PatchionerError):
+        return str(error)
+    return f"{failure} ({type(error).__name__}: {error}){advice}"
+
+
+def _run(
+    function: Callable[..., Iterator[Any]],
+    arguments: tuple[Any, ...],
+    progress: JobProgress,
+    mailbox: _Mailbox,
+    background: bool,
+) -> None:
+    """Do the work of a job, in its thread."""
+    if background and sys.platform == "linux":
+        # Only here does a priority apply to one thread alone.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    error: Exception | None = None
+    try:
+        # napari shows every warning to the person; deprecations in libraries do not concern them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for result in function(*arguments, progress):
+                mailbox.results.append(result)
+                mailbox.announce()
+                progress(progress.fraction, progress.message)
+    except Exception as raised:
+        error = raised
+    resume_gc()
+    mailbox.end.append(error)
+    mailbox.announce()

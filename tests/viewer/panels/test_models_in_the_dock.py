@@ -1,0 +1,373 @@
+"""Getting, removing and adding models by hand, in a real window, from a made-up store."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QFileDialog
+
+from napari_patchioner.errors import ModelError
+
+BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
+
+
+def press_start(dock):
+    dock.panel.progress.button.click()
+
+
+def status(dock):
+    return dock.panel.status.text()
+
+
+def choose(dock, model="paper"):
+    dock.panel.source.model.value = model
+
+
+def captions(dock):
+    return list(dock.controller.layer("regions").features["caption"])
+
+
+def asked(dock, qtbot):
+    qtbot.waitUntil(lambda: dock.models.question is not None, timeout=5000)
+    return dock.models.question
+
+
+def fetching(dock, shop, qtbot):
+    """A download that goes on until `shop.hold` is set."""
+    shop.hold.clear()
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot).yes.click()
+    qtbot.waitUntil(shop.reached.is_set, timeout=5000)
+
+
+def idle(dock, qtbot):
+    def running():
+        return [t for t in threading.enumerate() if t.name.startswith("patchioner-")]
+
+    qtbot.waitUntil(lambda: not running(), timeout=10000)
+    qtbot.waitUntil(lambda: not dock.models.installer.active, timeout=5000)
+
+
+def read(dock, qtbot):
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
+
+
+def test_nothing_is_downloaded_before_a_person_agrees(dock, shop, qtbot):
+    choose(dock)
+    assert "604 MB to get" in status(dock)
+    press_start(dock)
+    question = asked(dock, qtbot)
+    assert "604 MB" in question.informativeText()
+    assert str(shop.place) in question.informativeText()
+    assert question.defaultButton() is question.no
+    question.no.click()
+    qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
+    assert shop.calls == []
+    assert not dock.controller.encoder.active
+
+
+def test_escape_and_return_both_decline(dock, shop, qtbot):
+    from qtpy.QtCore import Qt
+
+    choose(dock)
+    for key in (Qt.Key.Key_Escape, Qt.Key.Key_Return):
+        press_start(dock)
+        question = asked(dock, qtbot)
+        qtbot.waitExposed(question)
+        qtbot.keyClick(question, key)
+        qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
+    assert shop.calls == []
+
+
+@pytest.mark.every_qt
+def test_what_was_got_reads_the_image_by_itself(dock, hand, guide, shop, loads, qtbot):
+    fetching(dock, shop, qtbot)
+    guide.use(dock, "Box")
+    hand.drag([(20, 70), (60, 110)])
+    qtbot.waitUntil(lambda: captions(dock) == [""], timeout=5000)
+    assert "you can draw meanwhile" in status(dock)
+    qtbot.waitUntil(lambda: dock.panel.progress.bar.value() == 50, timeout=5000)
+    assert dock.panel.progress.bar.toolTip() == "302 of 604 MB, 4.1 MB/s"
+    assert dock.panel.progress.bar.text().startswith("302 of")
+    verdict = dock.panel.caption.verdict
+    qtbot.waitUntil(lambda: verdict.text() == "Waiting for the model", timeout=5000)
+    shop.hold.set()
+    qtbot.waitUntil(lambda: captions(dock) == ["something green"], timeout=10000)
+    assert loads == ["paper"]
+    line = dock.panel.source.model
+    assert line.currentText() == "Patch-ioner: as in the paper — installed"
+
+
+def test_a_cancelled_download_goes_on_at_the_next_start(dock, shop, loads, qtbot):
+    fetching(dock, shop, qtbot)
+    assert dock.panel.progress.button.text() == "Cancel"
+    dock.panel.progress.button.click()
+    assert dock.panel.progress.button.text() == "Start"
+    assert "kept" in status(dock)
+    idle(dock, qtbot)
+    assert (shop.there, loads) == (set(), [])
+    shop.hold.set()
+    press_start(dock)
+    read(dock, qtbot)
+    assert dock.models.question is None
+    assert loads == ["paper"]
+
+
+def test_a_download_that_fails_says_why_and_can_be_repeated(dock, shop, loads, qtbot):
+    shop.trouble = ModelError("the connection was lost after 302 MB; press Start to go on")
+    fetching(dock, shop, qtbot)
+    shop.hold.set()
+    qtbot.waitUntil(lambda: "connection was lost" in status(dock), timeout=5000)
+    assert dock.panel.progress.button.text() == "Start"
+    assert loads == []
+    shop.trouble = None
+    press_start(dock)
+    read(dock, qtbot)
+    assert loads == ["paper"]
+
+
+def test_an_unexpected_failure_is_one_sentence_too(dock, shop, qtbot):
+    shop.trouble = RuntimeError("out of luck")
+    fetching(dock, shop, qtbot)
+    shop.hold.set()
+    qtbot.waitUntil(lambda: "RuntimeError: out of luck" in status(dock), timeout=5000)
+
+
+def test_another_model_can_be_used_meanwhile(dock, shop, loads, qtbot):
+    fetching(dock, shop, qtbot)
+    choose(dock, "colours")
+    assert dock.panel.progress.button.text() == "Start"
+    press_start(dock)
+    read(dock, qtbot)
+    shop.hold.set()
+    idle(dock, qtbot)
+    assert "is installed" in status(dock)
+    assert loads == ["colours"]
+
+
+def test_the_reading_is_dropped_when_the_image_was_read_otherwise_meanwhile(
+    dock, shop, loads, qtbot
+):
+    fetching(dock, shop, qtbot)
+    choose(dock, "colours")
+    press_start(dock)
+    read(dock, qtbot)
+    choose(dock, "paper")
+    assert dock.panel.progress.button.text() == "Cancel"
+    shop.hold.set()
+    idle(dock, qtbot)
+    assert loads == ["colours"]
+
+
+def test_the_reading_is_dropped_when_another_image_is_shown(
+    dock, shop, loads, viewer, picture, qtbot
+):
+    fetching(dock, shop, qtbot)
+    viewer.add_image(picture, name="other")
+    assert dock.image.name == "other"
+    shop.hold.set()
+    idle(dock, qtbot)
+    assert loads == []
+    assert "is installed" in status(dock)
+
+
+def test_the_image_is_deleted_during_the_download(dock, shop, loads, viewer, qtbot):
+    fetching(dock, shop, qtbot)
+    viewer.layers.remove(dock.image)
+    assert dock.panel.progress.button.text() == "Cancel"
+    assert dock.panel.progress.button.isEnabled()
+    shop.hold.set()
+    idle(dock, qtbot)
+    assert loads == []
+    assert "is installed" in status(dock)
+
+
+def test_the_dock_is_closed_during_the_download(dock, shop, viewer, qtbot):
+    fetching(dock, shop, qtbot)
+    viewer.window.remove_dock_widget(dock)
+    idle(dock, qtbot)
+    assert shop.there == set()
+
+
+def test_the_dock_is_closed_with_a_question_open(dock, viewer, shop, qtbot):
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot)
+    viewer.window.remove_dock_widget(dock)
+    assert dock.models.question is None
+    assert shop.calls == []
+
+
+def test_one_model_is_got_at_a_time(dock, shop, qtbot):
+    fetching(dock, shop, qtbot)
+    dock.models._ask_to_get(dock.registry.card("paper"), None)
+    assert "nother model" in status(dock)
+    assert len(shop.calls) == 1
+    shop.hold.set()
+    idle(dock, qtbot)
+
+
+def test_a_copy_in_a_folder_is_taken(dock, shop, loads, tmp_path, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot).copy.click()
+    read(dock, qtbot)
+    assert shop.calls == [("paper", tmp_path)]
+    assert loads == ["paper"]
+
+
+def test_a_wrong_folder_is_not_taken_again(dock, shop, tmp_path, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    shop.trouble = ModelError("weights.pth is not in this folder")
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot).copy.click()
+    qtbot.waitUntil(lambda: "not in this folder" in status(dock), timeout=5000)
+    press_start(dock)
+    asked(dock, qtbot).no.click()
+
+
+def test_what_no_hub_holds_is_named_and_asked_for_each_time(dock, shop, qtbot):
+    shop.absent = ["weights.pth (in a drawer)"]
+    shop.trouble = ModelError("weights.pth is on no hub")
+    choose(dock)
+    for _ in range(2):
+        press_start(dock)
+        question = asked(dock, qtbot)
+        assert "weights.pth (in a drawer)<br>" in question.informativeText()
+        question.yes.click()
+        qtbot.waitUntil(lambda: "on no hub" in status(dock), timeout=5000)
+        idle(dock, qtbot)
+
+
+def test_a_copy_that_was_stopped_goes_on(dock, shop, loads, tmp_path, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    shop.hold.clear()
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot).copy.click()
+    qtbot.waitUntil(shop.reached.is_set, timeout=5000)
+    press_start(dock)
+    idle(dock, qtbot)
+    shop.hold.set()
+    press_start(dock)
+    read(dock, qtbot)
+    assert shop.calls == [("paper", tmp_path)] * 2
+
+
+def test_no_folder_chosen_gets_nothing(dock, shop, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    choose(dock)
+    press_start(dock)
+    asked(dock, qtbot).copy.click()
+    qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
+    assert shop.calls == []
+
+
+def test_the_menu_gets_without_reading(dock, shop, loads, qtbot):
+    choose(dock)
+    dock.panel.source.menu.get.trigger()
+    asked(dock, qtbot).yes.click()
+    qtbot.waitUntil(lambda: "is installed" in status(dock), timeout=5000)
+    assert loads == []
+
+
+@pytest.fixture
+def used(dock, shop, qtbot):
+    """The dock with an image read and captioned by a model that was got."""
+    shop.there.add("paper")
+    choose(dock)
+    press_start(dock)
+    read(dock, qtbot)
+    dock.controller.layer("regions").add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: all(captions(dock)), timeout=5000)
+    idle(dock, qtbot)
+    return dock
+
+
+def test_a_removed_model_is_gone_from_memory_and_its_captions_stay(used, shop, qtbot):
+    used.panel.source.menu.remove.trigger()
+    question = asked(used, qtbot)
+    assert "paper" in question.text()
+    question.yes.click()
+    qtbot.waitUntil(lambda: "1.9 GB" in status(used), timeout=5000)
+    assert used.registry.loaded == ()
+    assert not used.controller.encoder.ready
+    assert captions(used) == ["something red"]
+    assert "604 MB to get" in used.panel.source.model.currentText()
+
+
+def test_nothing_is_removed_before_a_person_agrees(used, shop, qtbot):
+    used.panel.source.menu.remove.trigger()
+    asked(used, qtbot).no.click()
+    qtbot.waitUntil(lambda: used.models.question is None, timeout=5000)
+    assert shop.there == {"paper"}
+
+
+def test_a_model_at_work_is_not_removed(used, shop, captioner, qtbot):
+    captioner.hold.clear()
+    captioner.reached.clear()
+    press_start(used)
+    qtbot.waitUntil(captioner.reached.is_set, timeout=5000)
+    used.panel.source.menu.remove.trigger()
+    asked(used, qtbot).yes.click()
+    qtbot.waitUntil(lambda: "at work" in status(used), timeout=5000)
+    assert shop.there == {"paper"}
+    captioner.hold.set()
+    read(used, qtbot)
+
+
+def test_a_removed_model_asks_again_before_it_comes_back(used, shop, qtbot):
+    used.models._agreed["paper"] = None
+    used.panel.source.menu.remove.trigger()
+    asked(used, qtbot).yes.click()
+    qtbot.waitUntil(lambda: shop.there == set(), timeout=5000)
+    idle(used, qtbot)
+    press_start(used)
+    asked(used, qtbot).no.click()
+
+
+def test_the_menu_offers_what_makes_sense(dock, shop, qtbot):
+    menu = dock.panel.source.menu
+
+    def offered():
+        menu.menu().aboutToShow.emit()
+        return [one.isEnabled() for one in (menu.get, menu.copy, menu.remove, menu.add)]
+
+    assert offered() == [False, False, False, True]
+    choose(dock)
+    assert offered() == [True, True, True, True]
+    fetching(dock, shop, qtbot)
+    assert offered() == [False, False, False, False]
+    shop.hold.set()
+    read(dock, qtbot)
+    assert offered() == [False, False, True, True]
+
+
+def test_a_model_of_ones_own_is_added_and_chosen(dock, tmp_path, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    dock.panel.source.menu.add.trigger()
+    qtbot.waitUntil(lambda: dock.panel.source.model.value == "own", timeout=5000)
+    assert "One of my own" in status(dock)
+
+
+def test_a_folder_without_a_model_says_so(dock, tmp_path, monkeypatch, qtbot):
+    missing = str(tmp_path / "nothing")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: missing)
+    dock.panel.source.menu.add.trigger()
+    qtbot.waitUntil(lambda: "holds no preset" in status(dock), timeout=5000)
+
+
+def test_the_models_folder_is_opened(dock, shop, monkeypatch):
+    from qtpy.QtGui import QDesktopServices
+
+    opened = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    dock.panel.source.menu.open.trigger()
+    assert opened == [str(shop.place)]
+    assert shop.place.is_dir()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QPushButton
+from superqt import QCollapsible
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"\*\*([^*\n]+)\*\*")
+
+
+@pytest.mark.every_qt
+def test_a_box_is_captioned(dock, viewer, qtbot):
+    dock.start()
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
+    regions = dock.controller.layer("regions")
+    regions.add(np.array([[10, 10], [10, 50], [50, 50], [50, 10]]), shape_type="rectangle")
+    qtbot.waitUntil(lambda: list(regions.features["caption"]) == ["something red"], timeout=5000)
+
+
+def test_opened_by_the_menu_it_knows_its_layers_and_warns_of_nothing(
+    viewer, picture, npe2pm, recwarn
+):
+    npe2pm.register(PluginManifest.from_distribution("napari-patchioner"))
+    viewer.add_image(picture, name="stripes")
+    _, dock = viewer.window.add_plugin_dock_widget(
+        "napari-patchioner", "Patch-ioner: caption regions"
+    )
+    dock.panel.draw.buttons["Box"].click()
+    regions = viewer.layers["regions [stripes]"]
+    assert dock.controller.bindings["regions"].layer is regions
+    assert dock.panel.draw.buttons["Box"].isChecked()
+    regions.add(np.array([[10, 10], [10, 50], [50, 50], [50, 10]]), shape_type="rectangle")
+    assert not [one for one in recwarn if "Private attribute" in str(one.message)]
+    viewer.layers.remove("stripes")
+    dock.shut_down()
+
+
+def test_nothing_is_clipped_on_a_small_screen_and_everything_says_what_it_is_for(
+    dock, viewer, qtbot
+):
+    viewer.window._qt_window.resize(1280, 780)
+    qtbot.wait(100)
+    dock.region_list.toggle()
+    qtbot.waitUntil(lambda: dock.region_list.shown, timeout=3000)
+    for collapsible in dock.findChildren(QCollapsible):
+        collapsible.expand(animate=False)
+    qtbot.wait(100)
+    assert viewer.window._qt_window.height() <= 800
+    assert dock.widget().minimumSizeHint().width() <= dock.viewport().width()
+    assert not dock.horizontalScrollBar().isVisible()
+    buttons = [*dock.findChildren(QPushButton), *dock.region_list.regions.findChildren(QPushButton)]
+    assert buttons
+    silent = [one.text() for one in buttons if not one.toolTip() and not _is_heading(one)]
+    assert silent == []
+
+
+def _is_heading(button):
+    return isinstance(button.parent(), QCollapsible)
+
+
+def test_the_help_lists_the_keys(dock, qtbot):
+    dock.panel.help.click()
+    dialog = dock.panel.help.dialog
+    assert dialog.isVisible()
+    [text] = [label.text() for label in dialog.findChildren(QLabel) if label.text()]
+    assert "Ctrl+1 to Ctrl+9" in text
+    dialog.close()
+
+
+def test_the_guide_names_buttons_and_menus_as_they_stand_there(dock, viewer):
+    pages = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("guide", "projects"))]
+    said = {name for page in pages for name in NAMED.findall(page.read_text(encoding="utf-8"))}
+    dock.panel.inspect.menu.aboutToShow.emit()
+    widgets = [dock, dock.region_list.regions]
+    buttons = [b for w in widgets for b in w.findChildren(QAbstractButton)]
+    actions = [a for w in widgets for menu in w.findChildren(QMenu) for a in menu.actions()]
+    shown = {one.text().split(" (")[0].strip() for one in (*buttons, *actions)}
+    shown |= {one.text().removesuffix("…") for one in buttons}
+    # What the button says while the image is read, and what is no button.
+    assert said - shown <= {"Cancel", "regions", "traces", "pixels", "Content hash."}
+    assert {"Start", "Layers", "More", "Export…"} <= said

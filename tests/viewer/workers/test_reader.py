@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from looking import Looking
+
+from napari_patchioner.regions import RegionSet, Trace
+from napari_patchioner.viewer.layers.geometry import record_region
+from napari_patchioner.viewer.workers.encode import shared_store
+
+
+@pytest.fixture
+def registry(captioner, shop):
+    from napari_patchioner.viewer.workers.models import ModelRegistry
+
+    looking = Looking(captioner)
+    return ModelRegistry(
+        lambda name, progress: looking, lambda: list(shop.cards()), shop, {"colours"}
+    )
+
+
+def read(dock, qtbot):
+    dock.start()
+    qtbot.waitUntil(lambda: dock.controller.encoder.active, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
+    assert dock.controller.encoder.ready
+
+
+def test_a_picture_is_looked_at_once_even_after_a_restart(dock, captioner, cache, qtbot):
+    read(dock, qtbot)
+    assert captioner.encoded == 1
+    assert any(cache.rglob("*"))
+    read(dock, qtbot)
+    assert captioner.encoded == 1
+    shared_store.cache_clear()
+    read(dock, qtbot)
+    assert captioner.encoded == 1
+    dock.image.data = np.array(dock.image.data[:, ::-1])
+    read(dock, qtbot)
+    assert captioner.encoded == 2
+
+
+def test_the_disk_is_left_alone_where_that_is_wanted(dock, captioner, cache, qtbot):
+    dock.controller.encoder.keep = False
+    read(dock, qtbot)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+    read(dock, qtbot)
+    assert captioner.encoded == 1
+    shared_store.cache_clear()
+    read(dock, qtbot)
+    assert captioner.encoded == 2
+
+
+def test_what_was_remembered_captions_at_once(dock, captioner, qtbot):
+    read(dock, qtbot)
+    shared_store.cache_clear()
+    dock.image_actions.caption_whole()
+    read(dock, qtbot)
+    [record] = dock.controller.session.records.values()
+    qtbot.waitUntil(lambda: bool(record.caption), timeout=5000)
+    assert record.origin["grid"] == dock.controller.encoder.here()[1].key
+    assert captioner.encoded == 1
+
+
+@pytest.mark.parametrize("mode", ["add_line", "add_polyline"])
+@pytest.mark.parametrize("key", ["regions", "traces"])
+def test_lines_are_traces_on_either_layer(started, hand, qtbot, mode, key):
+    layer = started.controller.layer(key)
+    started.viewer.layers.selection.active = layer
+    layer.mode = mode
+    if mode == "add_line":
+        hand.drag([(40, 130), (80, 170)])
+    else:
+        hand.click(40, 130)
+        hand.click(80, 150)
+        hand.double_click(60, 170)
+    session = started.controller.session
+    qtbot.waitUntil(lambda: any(r.caption for r in session.records.values()), timeout=5000)
+    [record] = session.records.values()
+    assert record.caption == "something blue"
+    assert isinstance(record_region(record, session, (0, 1)), Trace)
+
+
+@pytest.mark.parametrize("union", [False, True])
+def test_shapes_together_are_one_set_united_by_option(started, captioner, qtbot, union):
+    asked = []
+    caption = captioner.caption
+
+    def spy(grid, regions, **options):
+        asked.extend(region for region in regions if isinstance(region, RegionSet))
+        assert "union" not in options
+        return caption(grid, regions, **options)
+
+    captioner.caption = spy
+    started.controller.queue.options["union"] = union
+    layer = started.controller.layer("regions")
+    for left in (10, 20):
+        layer.add([[10, left], [10, left + 30], [40, left + 30], [40, left]])
+    layer.selected_data = {0, 1}
+    started.image_actions.caption_together()
+    qtbot.waitUntil(lambda: bool(asked), timeout=5000)
+    assert [region.union for region in asked] == [union]

@@ -1,0 +1,97 @@
+"""What a worker answers, region by region; no thread is needed to know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_patchioner.errors import Cancelled, RegionError
+from napari_patchioner.regions import Box, Polygon
+from napari_patchioner.viewer.session.record import Request
+from napari_patchioner.viewer.workers.caption import BATCH, caption_tasks
+from napari_patchioner.viewer.workers.job import JobProgress
+
+
+def outline(column):
+    return lambda: Box(10, column, 20, column + 10)
+
+
+def bad(message="a line is no region; draw at least three corners"):
+    def fail():
+        raise RegionError(message)
+
+    return fail
+
+
+@pytest.fixture
+def grid(captioner, picture):
+    return captioner.encode(picture)
+
+
+def answers(registry, tasks, progress=None):
+    """Return all answers by name."""
+    batches = caption_tasks(registry, "colours", tasks, {}, progress or JobProgress())
+    return {request.uid: answer for batch in batches for request, answer in batch}
+
+
+def tasks_of(outlines, grid):
+    return [(Request(str(place), "", 1), one, grid) for place, one in enumerate(outlines)]
+
+
+def test_what_outlines_no_region_is_told_and_all_others_are_captioned(registry, grid, captioner):
+    said = answers(registry, tasks_of([outline(10), bad(), outline(70), outline(130)], grid))
+    assert [said[uid].text for uid in "023"] == [f"something {c}" for c in ("red", "green", "blue")]
+    assert str(said["1"]) == "a line is no region; draw at least three corners"
+    assert captioner.captioned == [3]
+
+
+def test_a_region_the_model_refuses_is_told_and_all_others_are_captioned(registry, grid):
+    said = answers(registry, tasks_of([outline(10), outline(500), bad("no"), outline(130)], grid))
+    assert (said["0"].text, said["3"].text) == ("something red", "something blue")
+    assert str(said["1"]) == "the region lies outside the image; move it inside"
+    assert str(said["2"]) == "no"
+
+
+def test_where_nothing_is_a_region_no_model_is_asked(registry, grid, captioner):
+    said = answers(registry, tasks_of([bad(), bad()], grid))
+    assert all(isinstance(one, RegionError) for one in said.values())
+    assert len(said) == 2
+    assert captioner.captioned == []
+
+
+def test_every_request_is_answered_once_however_many_batches_there_are(registry, grid):
+    many = 2 * BATCH + 3
+    outlines = [bad() if place % 5 == 0 else outline(place) for place in range(many)]
+    said = answers(registry, tasks_of(outlines, grid))
+    assert sorted(said, key=int) == [str(place) for place in range(many)]
+    assert [uid for uid, one in said.items() if isinstance(one, RegionError)] == [
+        str(place) for place in range(0, many, 5)
+    ]
+
+
+def test_outlines_are_drawn_batch_by_batch_and_none_after_a_cancel(registry, grid):
+    drawn, progress = [], JobProgress()
+
+    def counting(column):
+        return lambda: drawn.append(column) or outline(column)()
+
+    tasks = tasks_of([counting(place) for place in range(2 * BATCH)], grid)
+    work = caption_tasks(registry, "colours", tasks, {}, progress)
+    next(work)
+    assert len(drawn) == BATCH
+    progress.cancelled.set()
+    with pytest.raises(Cancelled):
+        next(work)
+    assert len(drawn) == BATCH
+
+
+def test_a_lasso_that_crosses_itself_is_untangled_by_the_worker(registry, grid, captioner):
+    asked = []
+    caption = captioner.caption
+    captioner.caption = lambda grid, regions, **options: (
+        asked.extend(regions) or caption(grid, regions, **options)
+    )
+    bow = np.array([[10, 10], [10, 50], [50, 50], [50, 12], [5, 12.0]])
+    [said] = answers(registry, tasks_of([lambda: Polygon(bow)], grid)).values()
+    assert said.text == "something red"
+    assert not np.array_equal(asked[0].vertices, bow)
