@@ -125,7 +125,7 @@ def test_the_dock_is_closed_while_the_image_is_read(dock, viewer, captioner, qtb
 def test_a_model_that_cannot_be_loaded_says_so(dock, registry, qtbot):
     from napari_patchioner.errors import ModelError
 
-    def broken(name):
+    def broken(name, progress):
         raise ModelError(f"the model {name!r} is damaged; install it again")
 
     registry._load = broken

@@ -78,7 +78,7 @@ def test_so_does_a_start_after_a_cancelled_first_one(saved, captioner, qtbot):
 
 
 def test_so_does_a_start_after_a_failed_first_one(saved, registry, monkeypatch, qtbot):
-    def broken(_name):
+    def broken(_name, _progress):
         raise ModelError("damaged")
 
     with monkeypatch.context() as patched:

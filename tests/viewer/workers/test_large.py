@@ -137,10 +137,10 @@ def test_looking_closer_can_be_watched_and_cancelled(started, captioner, qtbot, 
     reached, go_on = threading.Event(), threading.Event()
     encode = captioner.backbone.encode
 
-    def slow(image, *, progress=None):
+    def slow(image, **options):
         reached.set()
         go_on.wait(20)
-        return encode(image, progress=progress)
+        return encode(image, **options)
 
     monkeypatch.setattr(captioner.backbone, "encode", slow)
     draw(started, BOXES[0])
@@ -163,10 +163,10 @@ def test_a_region_that_moves_meanwhile_gets_the_caption_of_its_new_place(
     reached, go_on = threading.Event(), threading.Event()
     encode = captioner.backbone.encode
 
-    def slow(image, *, progress=None):
+    def slow(image, **options):
         reached.set()
         go_on.wait(20)
-        return encode(image, progress=progress)
+        return encode(image, **options)
 
     monkeypatch.setattr(captioner.backbone, "encode", slow)
     draw(started, BOXES[0])
