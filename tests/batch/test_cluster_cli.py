@@ -160,7 +160,7 @@ def test_a_scheduler_that_is_not_there_is_one_sentence_soon(pictures, tmp_path, 
     for scheduler, problem in {
         "tcp://127.0.0.1:1": "no dask scheduler answers at tcp://127.0.0.1:1 (",
         "carrier-pigeon://x": "no dask scheduler answers at carrier-pigeon://x (",
-        str(tmp_path / "scheduler.json"): "scheduler.json: does not tell a scheduler's address",
+        str(tmp_path / "scheduler.json"): "scheduler.json: does not hold a scheduler's address",
     }.items():
         asked = ("--regions", "whole", "--scheduler", scheduler, "--out", tmp_path / "out.csv")
         began = time.monotonic()
