@@ -237,16 +237,16 @@ def check_plain_file(
     """
     shown = os.fsdecode(path)
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError as why:
         raise error(f"{shown}: cannot be read ({why.strerror or why})") from why
     except ValueError as why:
         raise error(f"{shown!r}: is no path of a file ({why})") from why
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise error(f"{shown}: cannot be read (it is a folder, not a file)")
-    if not stat.S_ISREG(found.st_mode) or (not found.st_size and _is_of_the_kernel(path)):
+    if not stat.S_ISREG(status.st_mode) or (not status.st_size and _is_of_the_kernel(path)):
         raise error(f"{shown}: is a pipe, socket or device; save its contents to a plain file")
-    return found.st_size
+    return status.st_size
 
 
 def _is_of_the_kernel(path: str | os.PathLike[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
+    from napari_patchioner.grids import GridTransform
     from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
 
@@ -301,3 +303,29 @@ def untangled(region: Region) -> Region:
     if isinstance(region, RegionSet):
         return RegionSet(tuple(untangled(member) for member in region.members), region.union)
     return Polygon(untangle(region.vertices)) if isinstance(region, Polygon) else region
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sheet:
+    """What is drawn over one plane: the borders of patches, and how much each patch counts."""
+
+    transform: GridTransform
+    lines: bool = False
+    # Shape (rows, columns); nothing is drawn where it is zero
+    heat: FloatArray | None = None
+
+    def borders(self) -> FloatArray:
+        """Return both ends of every line, shape (n, 2, 2), in ``(row, column)`` image pixels."""
+        rows, columns = self.transform.grid_shape
+        across = [[(row, 0), (row, columns)] for row in range(rows + 1)]
+        down = [[(0, column), (rows, column)] for column in range(columns + 1)]
+        return self.transform.to_image(np.array(across + down, float))
+
+    def squares(self) -> tuple[FloatArray, FloatArray]:
+        """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
+        heat = np.zeros(self.transform.grid_shape) if self.heat is None else self.heat
+        cells = np.argwhere(heat > 0)
+        around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+        corners = self.transform.to_image(cells[:, None] + around)
+        weights = heat[heat > 0]
+        return corners, weights / weights.max(initial=np.finfo(float).tiny)

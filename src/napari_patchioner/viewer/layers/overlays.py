@@ -7,25 +7,24 @@ method for adding one; `attach` and `detach` are the only places that know the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.components.overlays import SceneOverlay
 from napari.layers.base._base_constants import Blending
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.workers.patches import patches_for
 
-from .geometry import record_plane, record_region
+from .geometry import Sheet, record_plane, record_region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
     import numpy.typing as npt
     from napari.layers import Image
 
-    from napari_patchioner.grids import FeatureGrid, GridTransform
+    from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.regions import Region
     from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
@@ -34,32 +33,6 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
 
 NAME = "napari-patchioner"
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Sheet:
-    """What is drawn over one plane: the borders of patches, and how much each patch counts."""
-
-    transform: GridTransform
-    lines: bool = False
-    # Shape (rows, columns); nothing is drawn where it is zero
-    heat: FloatArray | None = None
-
-    def borders(self) -> FloatArray:
-        """Return both ends of every line, shape (n, 2, 2), in ``(row, column)`` image pixels."""
-        rows, columns = self.transform.grid_shape
-        across = [[(row, 0), (row, columns)] for row in range(rows + 1)]
-        down = [[(0, column), (rows, column)] for column in range(columns + 1)]
-        return self.transform.to_image(np.array(across + down, float))
-
-    def squares(self) -> tuple[FloatArray, FloatArray]:
-        """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
-        heat = np.zeros(self.transform.grid_shape) if self.heat is None else self.heat
-        cells = np.argwhere(heat > 0)
-        around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
-        corners = self.transform.to_image(cells[:, None] + around)
-        weights = heat[heat > 0]
-        return corners, weights / weights.max(initial=np.finfo(float).tiny)
 
 
 class PatchOverlay(SceneOverlay):  # type: ignore[misc]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from .overlays import Sheet
+    from .geometry import Sheet
 
     FloatArray = npt.NDArray[np.float64]
 
