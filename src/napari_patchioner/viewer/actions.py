@@ -61,7 +61,7 @@ def on_image(
         if actions.current is not None:
             action(actions, *given, **named)
 
-    return guarded
+    return guarded  # type: ignore[return-value]  # its first argument has a name
 
 
 class Actions:

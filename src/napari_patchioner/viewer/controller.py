@@ -41,7 +41,7 @@ DISPLAY_MS = 500
 SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in comes back."
 
 
-class Controller(QObject):
+class Controller(QObject):  # type: ignore[misc]
     """Keeps one image, its layers, its session and its workers together.
 
     Attributes

@@ -54,7 +54,7 @@ def qt_warning() -> str:
     )
 
 
-class CaptionStyle(QObject):
+class CaptionStyle(QObject):  # type: ignore[misc]
     """Draws the captions on the image the way the form says, on every layer there is.
 
     `form` is that of `forms.canvas_form`, and `everyone` returns all controllers.

@@ -43,7 +43,7 @@ _OUR_UID = re.compile("[0-9a-f]{32}")
 _TO_SHOW = "choose a tool to have it shown"
 
 
-class Images(QObject):
+class Images(QObject):  # type: ignore[misc]
     """Keeps a controller for every image, and turns to the one that is chosen or made active.
 
     `prepare` gets every new controller before anything is drawn with it, `equip` every layer that

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 IDLE_MS = 400
 
 
-class OpenedImage(QObject):
+class OpenedImage(QObject):  # type: ignore[misc]
     """Follows an image of the folder from when it is in the window until it goes.
 
     `layers` is what its file holds, `image` the one of them that is captioned.
@@ -154,7 +154,7 @@ class OpenedImage(QObject):
         self.changed.emit()
 
 
-class Browser(QObject):
+class Browser(QObject):  # type: ignore[misc]
     """Opens images of a folder one after the other, in the dock that `captions` returns.
 
     Attributes

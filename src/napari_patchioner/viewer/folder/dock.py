@@ -51,7 +51,7 @@ _TICK = "Done or not: click to change it. Space does so for all selected images.
 _BOXES = {True: "☑", False: "☐"}
 
 
-class FileModel(QAbstractTableModel):
+class FileModel(QAbstractTableModel):  # type: ignore[misc]
     """The rows of a listing.
 
     Attributes
@@ -141,7 +141,7 @@ class FileModel(QAbstractTableModel):
         self.dataChanged.emit(self.index(first, 0), self.index(bottom, len(_TITLES) - 1))
 
 
-class FileTable(QTreeView):
+class FileTable(QTreeView):  # type: ignore[misc]
     """The table; keys go from image to image, and tick them."""
 
     wanted = Signal(object)
@@ -220,7 +220,7 @@ NEWS_MS = 150
 EMPTY = "Open a folder of images, or drop one here."
 
 
-class FolderList(QWidget):
+class FolderList(QWidget):  # type: ignore[misc]
     """A folder above, its images in the middle, the way through them below."""
 
     def __init__(self, browser: Browser, parent: QWidget | None = None) -> None:
@@ -427,10 +427,10 @@ class FolderDock(DockBase):
             if isinstance(widget, CaptionDock):
                 return widget
         if self._registry is None:
-            _, made = window.add_plugin_dock_widget(_PLUGIN, _CAPTIONS)
-        else:
-            made = CaptionDock(self.viewer, registry=self._registry)
-            window.add_dock_widget(made, name=_CAPTIONS, area="right")
+            added: CaptionDock = window.add_plugin_dock_widget(_PLUGIN, _CAPTIONS)[1]
+            return added
+        made = CaptionDock(self.viewer, registry=self._registry)
+        window.add_dock_widget(made, name=_CAPTIONS, area="right")
         return made
 
     def showEvent(self, event: QEvent) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -59,7 +58,7 @@ def read_statuses(
     yield from reader.read(files)
 
 
-class Listing(QObject):
+class Listing(QObject):  # type: ignore[misc]
     """A folder's images; those that the filter lets through are the rows of the list.
 
     Attributes
@@ -156,9 +155,9 @@ class Listing(QObject):
 
         index = self._indices.get(file.name, -1) if file is not None else -1
         if by > 0:
-            others = islice(self.rows, bisect_right(self.rows, index, key=index_of), None)
+            others = self.rows[bisect_right(self.rows, index, key=index_of) :]
         else:
-            others = reversed(self.rows[: bisect_left(self.rows, index, key=index_of)])
+            others = self.rows[: bisect_left(self.rows, index, key=index_of)][::-1]
         return next((other for other in others if not self.status(other).problem), None)
 
     def tick(self, files: Iterable[ImageFile], done: bool) -> None:

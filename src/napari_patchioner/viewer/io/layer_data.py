@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Layer = tuple[Any, dict[str, Any], str]
     FloatArray = npt.NDArray[np.float64]
-    Image = napari.layers.Image
+    Image: TypeAlias = napari.layers.Image
     Placed = tuple[int, Region, FloatArray, tuple[int, int]]
 
 # A file about more images than this comes as layers for all of them together.
@@ -164,10 +164,7 @@ def _shapes_layer(annotations: Sequence[Annotation], name: str, depth: int) -> L
 
 
 def _points_layer(annotations: Sequence[Annotation], name: str, depth: int) -> Layer:
-    places = [
-        _placed(annotation, [[annotation.region.row, annotation.region.column]], depth)[0]  # type: ignore[union-attr]
-        for annotation in annotations
-    ]
+    places = [_placed(item, item.region.coords(), depth)[0] for item in annotations]
     return np.array(places), {"name": name, "features": annotation_columns(annotations)}, "points"
 
 
@@ -182,7 +179,7 @@ def _labels_layers(
     for mask in masks:
         first, last = _corners(mask, depth)
         place = (*map(slice, first - low, last - low),)
-        pixels = mask.region.pixels.reshape(last - first)  # type: ignore[union-attr]
+        pixels = _mask(mask).pixels.reshape(last - first)
         free = next((p for p in painted if not p[0][place][pixels].any()), None)
         if free is None:
             free = (np.zeros(high - low, np.int32), [])
@@ -203,13 +200,20 @@ def _labels_layers(
     ]
 
 
+def _mask(annotation: Annotation) -> Mask:
+    """Return the region of an annotation of pixels."""
+    assert isinstance(annotation.region, Mask)
+    return annotation.region
+
+
 def _corners(
     annotation: Annotation, depth: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the first pixel of a mask along all axes of its layer, and the one after its last."""
-    first = _placed(annotation, [annotation.region.offset], depth)[0].round().astype(int)  # type: ignore[union-attr]
+    mask = _mask(annotation)
+    first = _placed(annotation, [mask.offset], depth)[0].round().astype(int)
     last = first + 1
-    last[list(_axes(annotation, depth))] += np.array(annotation.region.pixels.shape) - 1  # type: ignore[union-attr]
+    last[list(_axes(annotation, depth))] += np.array(mask.pixels.shape) - 1
     return first, last
 
 

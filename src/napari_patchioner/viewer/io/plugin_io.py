@@ -200,7 +200,8 @@ def viewer_images() -> dict[str, ImageInfo]:
 
     A file is called by as many of its folders as distinguish it from the others.
     """
-    by_layer, by_file = {}, {}
+    by_layer: dict[str, ImageInfo] = {}
+    by_file: dict[str, ImageInfo] = {}
     layers = open_images()
     paths = {Path(layer.source.path) for layer in layers if layer.source.path}
     for layer in layers:

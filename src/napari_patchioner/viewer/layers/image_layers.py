@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
@@ -18,7 +18,8 @@ from .table import BLANK, add_columns, empty_columns, reset_defaults
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-LayerKey = Literal["regions", "traces"]
+LayerKey: TypeAlias = str
+"""One of `KEYS`."""
 KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
 POINTS = "points"
 BRIGHT = 0.5

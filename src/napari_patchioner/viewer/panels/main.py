@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class MainPanel(QWidget):
+class MainPanel(QWidget):  # type: ignore[misc]
     """Choose, start, draw, correct, export: from top to bottom.
 
     `images` returns the image layers to choose from.

@@ -115,7 +115,7 @@ def _memory(needed: int, machine: int | None) -> str:
 def machine_memory() -> int | None:
     """Return how many bytes of memory this machine has, if the system says so."""
     try:
-        import psutil
+        import psutil  # type: ignore[import-untyped]
 
         return int(psutil.virtual_memory().total)
     except (ImportError, OSError, RuntimeError):
@@ -130,7 +130,7 @@ class _Line(NamedTuple):
     tip: str
 
 
-class ModelChoice(QComboBox):
+class ModelChoice(QComboBox):  # type: ignore[misc]
     """Asks which model; `changed` carries its id."""
 
     changed = Signal(str)
@@ -241,7 +241,7 @@ class ModelChoice(QComboBox):
             self.changed.emit(self.value)
 
 
-class _SearchedList(QListView):
+class _SearchedList(QListView):  # type: ignore[misc]
     """Finds a line by any part of it that is typed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -269,7 +269,7 @@ class _SearchedList(QListView):
         return None
 
 
-class ModelMenu(QPushButton):
+class ModelMenu(QPushButton):  # type: ignore[misc]
     """A button whose menu gets or removes the chosen model, adds one, or opens their folder."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -300,7 +300,7 @@ class ModelMenu(QPushButton):
         self.add.setEnabled(not busy)
 
 
-class SourceBox(QWidget):
+class SourceBox(QWidget):  # type: ignore[misc]
     """Asks for the image and the model; `images` returns the image layers to choose from."""
 
     def __init__(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .model_list import SourceBox
 
 
-class _Question(QMessageBox):
+class _Question(QMessageBox):  # type: ignore[misc]
     """A question that does not block the program, answered no by default; gone once answered."""
 
     answered = Signal()
@@ -49,7 +49,7 @@ class _Question(QMessageBox):
         # Later: the answer processes events, and Qt is still busy with the box now.
         self.finished.connect(self._on_finished, Qt.ConnectionType.QueuedConnection)
 
-    @Slot(int)
+    @Slot(int)  # type: ignore[untyped-decorator]
     def _on_finished(self, _result: int) -> None:
         self._on_answered(self.clickedButton())
         self.answered.emit()
@@ -101,7 +101,7 @@ class _Pending(NamedTuple):
     generation: int
 
 
-class ModelPanel(QObject):
+class ModelPanel(QObject):  # type: ignore[misc]
     """Stands between the list of models, the registry and whoever wants an image encoded."""
 
     changed = Signal()

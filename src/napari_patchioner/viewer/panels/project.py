@@ -37,7 +37,7 @@ CLEAR = "Clear the grid store…"
 FILTER = "Patch-ioner projects (*.patchioner.json *.bak *.damaged);;All files (*)"
 
 
-class ProjectRow(QWidget):
+class ProjectRow(QWidget):  # type: ignore[misc]
     """Shows whether all work is saved; `offer` is laid out elsewhere, where it is seen at once."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -79,7 +79,7 @@ class ProjectRow(QWidget):
         self.state.setToolTip(problem or (str(path) if path is not None else ""))
 
 
-class CopyOffer(QWidget):
+class CopyOffer(QWidget):  # type: ignore[misc]
     """Asks whether to take over the work on an image with the same pixels; nothing waits for it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -148,7 +148,7 @@ def ask_to_clear(parent: QWidget) -> None:
         show_info(f"{size} are free again.")
 
 
-class Projects(QObject):
+class Projects(QObject):  # type: ignore[misc]
     """Has a project file for every controller."""
 
     def __init__(

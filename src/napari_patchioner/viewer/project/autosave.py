@@ -30,7 +30,7 @@ def write_project(
     yield writer(project)
 
 
-class Autosave(QObject):
+class Autosave(QObject):  # type: ignore[misc]
     """Writes a project in a worker, a moment after the last change.
 
     `source` returns the work as it is, quickly, or None where nothing of it is new, in the GUI
@@ -81,7 +81,7 @@ class Autosave(QObject):
             if self._changed:
                 self.touch()
 
-    @Slot()
+    @Slot()  # type: ignore[untyped-decorator]
     def touch(self, *_: object) -> None:
         """Take note that something has changed."""
         if self._held:

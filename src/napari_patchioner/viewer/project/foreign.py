@@ -214,7 +214,7 @@ def _is_protected(saved: ProjectRecord) -> bool:
     return saved.locked or saved.reviewed or (bool(saved.caption) and saved.source != "model")
 
 
-class ForeignCaptions(QObject):
+class ForeignCaptions(QObject):  # type: ignore[misc]
     """Follows layers that captions are saved for, and says how that went."""
 
     messaged = Signal(str)

@@ -45,7 +45,7 @@ def find_project(store: ProjectStore, progress: Progress) -> Iterator[tuple[Proj
     yield project, store.note
 
 
-class ProjectFile(QObject):
+class ProjectFile(QObject):  # type: ignore[misc]
     """Restores what was saved for a controller's image, and saves what changes from then on.
 
     Attributes

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_patchioner.annotations import Project, ProjectRecord
+    from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
 
     Fill = Callable[[napari.layers.Layer], None]
@@ -124,7 +125,7 @@ def fill_layer(
     from napari.layers import Shapes
 
     to_layer = alignment(image, layer)
-    vertices = [to_layer(record.vertices) for record in records]
+    vertices = [to_layer(np.asarray(record.vertices, float)) for record in records]
     before = table.read_rows(layer)[: len(layer.data)]
     if isinstance(layer, Shapes):
         with flat(layer):
@@ -171,7 +172,7 @@ def restore_groups(records: Iterable[ProjectRecord], session: Session) -> None:
     """Make the records of groups, where all of them is there, and planes, as they were named."""
     for saved in records:
         if saved.kind == "image":
-            record = session.whole(plane_of_record(saved))
+            record: Record | None = session.whole(plane_of_record(saved))
         elif saved.kind == "group" and session.records.keys() >= set(saved.members):
             record = session.group(saved.members)
         else:

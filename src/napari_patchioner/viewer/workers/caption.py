@@ -126,7 +126,7 @@ def _unzoomed(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "zoom"}
 
 
-class CaptionQueue(QObject):
+class CaptionQueue(QObject):  # type: ignore[misc]
     """Has at most one batch of captions with a worker; the rest waits in the session."""
 
     captioned = Signal()

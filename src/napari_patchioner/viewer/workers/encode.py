@@ -61,7 +61,7 @@ def encode_plane(
     return source.in_full_pixels(grid)
 
 
-class Encoder(QObject):
+class Encoder(QObject):  # type: ignore[misc]
     """Encodes planes of one image with one model.
 
     Attributes

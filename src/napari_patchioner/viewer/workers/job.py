@@ -66,7 +66,7 @@ class JobProgress:
         self.fraction, self.message = float(fraction), message
 
 
-class _Mailbox(QObject):
+class _Mailbox(QObject):  # type: ignore[misc]
     """Announces results; it belongs to no widget, so that a thread may outlive its job."""
 
     arrived = Signal()
@@ -82,7 +82,7 @@ class _Mailbox(QObject):
             self.arrived.emit()
 
 
-class Job(QObject):
+class Job(QObject):  # type: ignore[misc]
     """One piece of work in a thread of its own.
 
     The thread touches no layer and no widget: it gets plain data and yields plain data.

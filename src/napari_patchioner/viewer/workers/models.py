@@ -211,7 +211,10 @@ def shared_registry() -> ModelRegistry:
     from napari_patchioner.models import available_models, load_model
     from napari_patchioner.models.embedded import HEADS
 
-    return ModelRegistry(load_model, available_models, ModelStore(), HEADS)
+    def load(model: str, progress: Progress) -> Captioner:
+        return load_model(model, progress)
+
+    return ModelRegistry(load, available_models, ModelStore(), HEADS)
 
 
 def get_model(
@@ -235,7 +238,7 @@ def add_model(registry: ModelRegistry, folder: Path, progress: Progress) -> Iter
     yield registry.store.add(folder, progress=progress)
 
 
-class ModelInstaller(QObject):
+class ModelInstaller(QObject):  # type: ignore[misc]
     """Has at most one worker get, remove or add a model.
 
     Attributes

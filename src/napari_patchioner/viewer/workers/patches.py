@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.captioner import Captioner, Pooling
-    from napari_patchioner.decoders import Caption
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.decoders import Caption, Pooling
     from napari_patchioner.grids import GridStore, GridTransform
     from napari_patchioner.progress import Progress
     from napari_patchioner.pyramid import Planner, Pyramid

@@ -28,9 +28,9 @@ def grey(
 ) -> npt.NDArray[np.uint8]:
     """Apply the display's contrast limits and gamma."""
     low, high = contrast
-    shown = (pixels.astype(np.float32) - low) / max(high - low, np.finfo(np.float32).tiny)
-    shown = np.clip(shown, 0, 1)
-    return np.round(255 * (shown if gamma == 1 else shown**gamma)).astype(np.uint8)
+    width = max(high - low, float(np.finfo(np.float32).tiny))
+    shown = np.clip((pixels.astype(np.float32) - low) / width, 0, 1)
+    return _to_bytes(255 * (shown if gamma == 1 else shown**gamma))
 
 
 def colours(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -40,7 +40,13 @@ def colours(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "iu" else 1.0
     if pixels.dtype.kind == "b":
         return pixels.astype(np.uint8) * 255
-    return np.round(255 * np.clip(pixels.astype(np.float32) / top, 0, 1)).astype(np.uint8)
+    return _to_bytes(255 * np.clip(pixels.astype(np.float32) / top, 0, 1))
+
+
+def _to_bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Round values from 0 to 255."""
+    rounded: npt.NDArray[np.uint8] = np.round(values).astype(np.uint8)
+    return rounded
 
 
 # Levels of a pyramid smaller than this along a displayed axis lose what a model could see.
@@ -151,7 +157,7 @@ class PlaneSource:
             if np.shape(light) not in ((), picture.shape):
                 raise ImageError("the channels differ in size; choose one of them alone")
             light = light + picture * np.float32(channel.display["opacity"])
-        return np.round(np.clip(light, 0, 255)).astype(np.uint8)
+        return _to_bytes(np.clip(light, 0, 255))
 
     def in_full_pixels(self, grid: FeatureGrid) -> FeatureGrid:
         """Return a grid of this picture with its coordinates in full-resolution pixels."""

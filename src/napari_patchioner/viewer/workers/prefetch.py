@@ -125,7 +125,7 @@ def load(path: Path) -> Loaded:
         import dask.array
 
         levels = [
-            dask.array.from_array(level, level.chunks, name=False, fancy=False)
+            dask.array.from_array(level, level.chunks, name=False, fancy=False)  # type: ignore[no-untyped-call]
             for level in open_image(path).arrays
         ]
         return Loaded(path, reader, ((levels if len(levels) > 1 else levels[0], {}, "image"),))
@@ -242,7 +242,7 @@ def first_image(layers: list[Any]) -> napari.layers.Image:
     return next(layer for layer in layers if type(layer) is Image)
 
 
-class Prefetcher(QObject):
+class Prefetcher(QObject):  # type: ignore[misc]
     """Prepares one image, the next one; whatever is asked for later replaces it."""
 
     # With the file and its grid's key.
