@@ -403,5 +403,5 @@ def files(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_snippet_runs_as_it_stands(
     said: Said, files: Path, mini: Captioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_patchioner.load_model", lambda _name: mini)
+    monkeypatch.setattr("napari_patchioner.load_model", lambda _name, **_: mini)
     run_snippet(said, said.text)

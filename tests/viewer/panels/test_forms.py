@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.viewer.panels import forms
 
 BOX = np.array([[20, 10], [20, 50], [60, 50], [60, 10]])
@@ -58,7 +59,7 @@ def test_a_model_that_has_it_is_asked_for_it(dock, captioner, choice, how, qtbot
 def test_every_pooling_of_the_form_is_one_the_captioner_knows():
     from typing import get_args
 
-    from napari_patchioner.captioner import Pooling
+    from napari_patchioner.decoders import Pooling
 
     assert set(forms.POOLINGS.values()) == {None, *get_args(Pooling)}
 
@@ -102,12 +103,10 @@ def test_wishes_are_asked_for_only_where_there_are_any():
     }
 
 
-def test_every_wish_of_the_form_is_one_the_captioner_takes():
-    from inspect import signature
-
-    from napari_patchioner.captioner import Captioner
-
+def test_every_option_of_the_form_is_one_the_captioner_takes():
     form = forms.options_form()
     form["length"].value, form["must"].value, form["never"].value = "phrase", "a", "b"
     form["temperature"].value, form["repetition"].value, form["union"].value = 0.5, 3, True
-    assert set(forms.options(form)) <= set(signature(Captioner.caption).parameters)
+    options = CaptionOptions().changed(forms.options(form))
+    assert (options.must_include, options.must_exclude) == (("a",), ("b",))
+    assert (options.length, options.temperature, options.repetition) == ("phrase", 0.5, 3)
