@@ -84,6 +84,24 @@ def test_a_cached_file_of_an_older_version_is_replaced(holding):
     assert (files["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
 
 
+def test_versions_that_models_read_lie_side_by_side(holding):
+    first = get()
+    before = dict(holding.repos[VISION])
+    holding.repos = contents(seed=1)
+    second = get(replace(preset("second"), files=preset().files))
+    assert (first["vision"] / WEIGHTS).read_bytes() == before[WEIGHTS]
+    assert (second["vision"] / WEIGHTS).read_bytes() == holding.repos[VISION][WEIGHTS]
+    assert installed(preset()) == first
+
+
+def test_a_new_name_that_a_glob_fits_too_is_taken(holding):
+    install(preset(), prepare=prepare, keep=True)
+    data = holding.repos["some/decoder"].pop(BANK)
+    holding.repos["some/decoder"]["bank-new.h5"] = data + b"!"
+    bank = get(replace(preset("second"), files=preset().files))["bank"]
+    assert bank.read_bytes() == (data + b"!")[::-1]
+
+
 def test_a_damaged_cached_file_is_replaced(holding):
     path = hf_hub_download(VISION, WEIGHTS, endpoint=holding.url, cache_dir=cache_folder())
     with open(path, "r+b") as file:
@@ -293,7 +311,6 @@ def test_a_full_disk_is_told_before_anything_comes(holding, monkeypatch):
     usage = type("Usage", (), {"free": 60_000_000})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     assert get() is not None
-    remove(preset())
     wanted = replace(preset("large"), files=preset().files)
     holding.repos = contents(seed=2, size=12_000_000)
     holding.requests.clear()

@@ -14,7 +14,6 @@ from napari_patchioner.errors import ModelError
 from .hub import Hub, Remote, Unreachable, disk_error, offline, other_file
 from .store import (
     FILES,
-    HOME,
     cache_folder,
     find,
     fingerprint,
@@ -75,13 +74,7 @@ class Step:
 
 
 class Fetcher:
-    """Gets the files of one preset.
-
-    Parameters
-    ----------
-    meter : Meter
-        Counts the bytes over all files; may raise to stop.
-    """
+    """Gets the files of one preset; ``meter`` counts their bytes and may raise to stop."""
 
     def __init__(self, preset: Preset, folder: Path | None, meter: Meter) -> None:
         self._preset = preset
@@ -133,14 +126,13 @@ class Fetcher:
                 if kept is not None and self._same(kept, result):
                     return Step(file, kept, source=result)
                 return Step(file, result, copy=True, kept=kept)
-        if not file.repo:
+        if kept is not None or not file.repo:
             return Step(file, kept)
-        cached = find(cache_folder(), file)
-        if cached is not None and not self._is_right(file, cached):
-            cached = None
-        if not self._network or (cached is not None and file.sha256):
-            return Step(file, kept or cached)
-        return self._ask(file, [path for path in (kept, cached) if path is not None])
+        lying = (find(place, file) for place in (store_folder() / FILES, cache_folder()))
+        here = [path for path in lying if path is not None and self._is_right(file, path)]
+        if here and (file.sha256 or not self._network):
+            return Step(file, here[0])
+        return self._ask(file, here) if self._network else Step(file)
 
     def _beside(self, file: PresetFile, home: Path) -> Step:
         """Find a file that came with a preset of a person's own."""
@@ -173,12 +165,12 @@ class Fetcher:
             return fingerprint(path, check)[0] == file.sha256
         return not file.size or path.stat().st_size == file.size
 
-    def _same(self, item: Path, other: Path) -> bool:
+    def _same(self, first: Path, other: Path) -> bool:
         """Whether two files have the same contents."""
-        if item.stat().st_size != other.stat().st_size:
+        if first.stat().st_size != other.stat().st_size:
             return False
         check = partial(self._meter.tick, f"checking {other.name}")
-        return fingerprint(item, check) == fingerprint(other, check)
+        return fingerprint(first, check) == fingerprint(other, check)
 
     def _in_use(self, path: Path) -> bool:
         """Whether another installed model reads a file as it is."""
@@ -191,8 +183,7 @@ class Fetcher:
 
     def _take(self, step: Step) -> Path:
         if step.remote is not None and self._hub is not None:
-            target = self._own_folder(step.file) / step.remote.path
-            return self._hub.get(step.remote, target, self._meter)
+            return self._hub.get(step.remote, self._meter)
         assert step.here is not None, "missing files were refused before"
         if not step.copy:
             if step.source is not None:
@@ -217,7 +208,7 @@ class Fetcher:
                 raise self._not_right(file, source, part)
             part.replace(target)
         except OSError as error:
-            raise disk_error(error, target.parent, HOME) from error
+            raise disk_error(error, target.parent) from error
         finally:
             part.unlink(missing_ok=True)
         return target
@@ -275,7 +266,7 @@ class Fetcher:
         for step in steps:
             need += step.size
             if step.remote is not None:
-                part = step.remote.partial(self._own_folder(step.file) / step.remote.path)
+                part = step.remote.unfinished
                 need -= part.stat().st_size if part.exists() else 0
             if step.file.path.endswith((".h5", ".hdf5")):
                 # A bank is kept in half precision.

@@ -7,7 +7,6 @@ own session: its proxy, certificates, log-in and offline switch.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import time
@@ -23,7 +22,7 @@ from urllib.request import getproxies
 from napari_patchioner.errors import ModelError
 
 from .preset import size_text
-from .store import HOME, fingerprint, fits, is_glob
+from .store import FILES, HOME, cache_name, fingerprint, fits, is_glob, store_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,10 +167,10 @@ def other_file(name: str, results: str, wanted: str, done: str, where: str = "")
     )
 
 
-def disk_error(error: OSError, folder: Path, variable: str = HOME) -> ModelError:
-    """Say in one sentence why files cannot be written, and which variable chooses the folder."""
+def disk_error(error: OSError, folder: Path) -> ModelError:
+    """Say in one sentence why files of the store cannot be written."""
     return ModelError(
-        f"{folder} cannot be written ({error.strerror or error}); make room, or set {variable} to "
+        f"{folder} cannot be written ({error.strerror or error}); make room, or set {HOME} to "
         "a folder on another disk, and get the model again to go on from there."
     )
 
@@ -372,9 +371,19 @@ class Remote:
     size: int
     sha256: str
 
-    def partial(self, target: Path) -> Path:
-        """Where the bytes of an unfinished download lie, beside where the file will lie."""
-        return target.with_name(f".{target.name}.{self.etag[:64]}.incomplete")
+    @property
+    def target(self) -> Path:
+        """Where it is downloaded to: as in the hub's own cache, each version in a folder."""
+        return self._home / "snapshots" / self.commit / self.path
+
+    @property
+    def unfinished(self) -> Path:
+        """Where its bytes lie until all are there, whatever version they were asked of."""
+        return self._home / f"{self.etag}.incomplete"
+
+    @property
+    def _home(self) -> Path:
+        return store_folder() / FILES / cache_name(self.repo)
 
     def fits(self, path: Path, tick: Callable[[], object]) -> bool:
         """Whether a file here is this one."""
@@ -452,20 +461,17 @@ class Hub:
             raise Unreachable(f"{self.endpoint} does not answer like a hub; check HF_ENDPOINT.")
         return name
 
-    def get(self, remote: Remote, target: Path, meter: Meter) -> Path:
-        """Download a file to a path in the store, from where an earlier attempt stopped.
+    def get(self, remote: Remote, meter: Meter) -> Path:
+        """Download a file into the store, from where an earlier attempt stopped.
 
         The meter may raise to stop, which keeps what came so far.
         """
         from huggingface_hub import hf_hub_url
 
-        part = remote.partial(target)
+        part, target = remote.unfinished, remote.target
         url = hf_hub_url(remote.repo, remote.path, revision=remote.commit, endpoint=self.endpoint)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            for old in target.parent.glob(f".{glob.escape(target.name)}.*.incomplete"):
-                if old != part:  # of a version that the hub no longer has
-                    old.unlink()
             fill(part, url, remote.size, meter)
             self._verify(remote, part, meter)
             part.replace(target)

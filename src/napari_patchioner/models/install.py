@@ -17,13 +17,13 @@ from .hub import Meter, disk_error
 from .preset import ModelCard, size_text
 from .store import (
     FILES,
-    HOME,
     PRESETS,
     RECORD,
     ROLES,
     Kept,
     Record,
     cache_folder,
+    cache_name,
     find,
     fingerprint,
     installed,
@@ -34,6 +34,7 @@ from .store import (
     problem_of,
     read_record,
     records,
+    snapshots,
     store_folder,
     stored_name,
     write_record,
@@ -277,11 +278,15 @@ def remove(preset: Preset) -> int:
 
 def _files_alone(preset: Preset) -> set[Path]:
     """Return the files in the store that only this model uses, whole or in part."""
+    store = store_folder() / FILES
     record = read_record(preset.id)
     mine = {placed(file.at) for file in record.files} if record is not None else set()
     for file in {file for files in preset.files.values() for file in files}:
-        own = store_folder() / FILES / (file.repo.replace("/", "--") or preset.id)
-        mine |= {*own.glob(file.path), *own.rglob(".*.incomplete")}
+        folders = [store / (file.repo.replace("/", "--") or preset.id)]
+        folders += snapshots(store, file.repo) if file.repo else []
+        mine.update(path for folder in folders for path in folder.glob(file.path))
+    for repo in preset.repos:
+        mine.update((store / cache_name(repo)).glob("*.incomplete"))
     return mine - {
         placed(file.at) for other in records() if other.id != preset.id for file in other.files
     }
@@ -294,8 +299,7 @@ def _room(folder: Path) -> int:
 
 
 if TYPE_CHECKING:
-    Report = Callable[[float, str], None]
-    Prepare = Callable[[Preset, Mapping[str, Path], Path, Report], Mapping[str, Path]]
+    Prepare = Callable[[Preset, Mapping[str, Path], Path, Progress], Mapping[str, Path]]
 
 # The part of the whole that the files take, where something is made of them afterwards.
 _FILES_SHARE = 0.9
@@ -362,7 +366,9 @@ def install(
     return freed
 
 
-def _make(preset: Preset, fetcher: Fetcher, meter: Meter, prepare: Prepare, report: Report) -> None:
+def _make(
+    preset: Preset, fetcher: Fetcher, meter: Meter, prepare: Prepare, report: Progress
+) -> None:
     """Get the files, make of them what the parts read, and write it all down."""
     files = fetcher.fetch()
     read = _read_files(preset)
@@ -376,14 +382,14 @@ def _make(preset: Preset, fetcher: Fetcher, meter: Meter, prepare: Prepare, repo
     except ModelError as error:
         raise fetcher.blame(error) from error
     except OSError as error:
-        raise disk_error(error, home, HOME) from error
+        raise disk_error(error, home) from error
     finally:
         if not (home / RECORD).exists():
             forget_made(preset.id)
 
 
 def _prepare(
-    preset: Preset, raw: Mapping[str, Path], folder: Path, progress: Report
+    preset: Preset, raw: Mapping[str, Path], folder: Path, progress: Progress
 ) -> Mapping[str, Path]:
     """Make what the parts read; loads torch, so it is imported only now."""
     from .prepare import prepare
@@ -392,7 +398,7 @@ def _prepare(
 
 
 def _report(progress: Progress | None, share: float, message: str) -> None:
-    """Report how far the making is, as a part of the whole."""
+    """Progress how far the making is, as a part of the whole."""
     if progress is not None:
         progress(_FILES_SHARE + (1 - _FILES_SHARE) * share, message)
 
@@ -520,7 +526,7 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
     except BaseException as error:
         remove_folder(home)
         if isinstance(error, OSError):
-            raise disk_error(error, home, HOME) from error
+            raise disk_error(error, home) from error
         raise
     return added
 
@@ -548,7 +554,7 @@ def _take_in(folder: Path, preset: Preset, home: Path) -> None:
                 f"{source} cannot be copied ({reason}); mend that and add the model again."
             ) from error
         if isinstance(error, OSError):
-            raise disk_error(error, home, HOME) from error
+            raise disk_error(error, home) from error
         raise
 
 
