@@ -5,37 +5,16 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-import napari_patchioner
+from benchmarks import house
 
-PACKAGE = Path(napari_patchioner.__file__).parent
-FLOORS = {
-    "viewer": 5,
-    "cli": 5,
-    "__main__": 5,
-    "batch": 4,
-    "evaluation": 4,
-    "models": 4,
-    "backbones": 3,
-    "captioner": 3,
-    "pyramid": 3,
-    "annotations": 2,
-    "grids": 2,
-    "regions": 1,
-    "images": 1,
-    "bridges": 1,
-    "decoders": 1,
-    "checkpoints": 1,
-    "limits": 0,
-    "progress": 0,
-    "devices": 0,
-    "parts": 0,
-    "errors": 0,
-    "locking": 0,
-}
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGE = house.PACKAGE
 LIGHT = [
     "",
     ".errors",
@@ -63,39 +42,18 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Rooms of this package that a file imports from, for types or within functions as well."""
-    return {parts[1] for parts in imported_modules(path) if len(parts) > 1} & FLOORS.keys()
-
-
-def imported_modules(path: Path) -> list[list[str]]:
-    """Modules of this package that a file imports, each as the list of its parts."""
-    parents = ["napari_patchioner", *path.relative_to(PACKAGE).parent.parts]
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = parents[: len(parents) - node.level + 1] if node.level else []
-            stem = ".".join([*base, *filter(None, [node.module])])
-            modules = [f"{stem}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        found += [m.split(".") for m in modules if m.startswith("napari_patchioner.")]
-    return found
-
-
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-
-
-def test_every_room_has_a_floor():
-    assert {room(path) for path in FILES} <= FLOORS.keys()
+MODULES = [house.read(path) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_never_run_up(path):
-    above = {name for name in imported_rooms(path) if FLOORS[name] > FLOORS[room(path)]}
-    assert not above, f"{path.name} on floor {FLOORS[room(path)]} imports from {above}"
+    assert house.upward([house.read(path)]) == []
+
+
+@pytest.mark.parametrize("kind", ["circles", "underscores", "pieces", "words"])
+def test_the_house_has_none_of(kind):
+    assert house.listed(MODULES)[kind] == []
 
 
 def test_looking_in_loads_neither_torch_nor_qt():

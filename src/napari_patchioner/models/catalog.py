@@ -37,8 +37,6 @@ def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
     path = Path(path)
     if os.path.isdir(path):
         path, home = path / NAME, path
-    if os.path.exists(path):
-        check_plain_file(path, ModelError)
     try:
         path.stat()
         if check_plain_file(path, ModelError) > _LARGEST:

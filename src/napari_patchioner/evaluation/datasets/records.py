@@ -30,8 +30,6 @@ def read_json(path: Path) -> Any:
     if os.path.exists(path):
         check_plain_file(path)
     try:
-        if path.exists():
-            check_plain_file(path)
         data = path.read_bytes()
     except FileNotFoundError:
         raise FormatError(f"{path}: there is no such file") from None

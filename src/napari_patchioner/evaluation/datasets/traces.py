@@ -136,8 +136,6 @@ class LocalizedNarratives:
         if os.path.exists(self.path):
             check_plain_file(self.path)
         try:
-            if self.path.exists():
-                check_plain_file(self.path)
             with self.path.open("rb") as lines:
                 for place, line in enumerate(lines, start=1):
                     if line.strip():
