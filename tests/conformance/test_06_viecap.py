@@ -162,11 +162,11 @@ def test_words_become_the_same_tokens(case: Case, bpe_folder: Path) -> None:
 @pytest.mark.cases("06_viecap/caption")
 @pytest.mark.parametrize("output", GREEDY)
 def test_greedy_captions(case: Case, bpe_folder: Path, output: str) -> None:
-    output = recognised(case)
+    bridged = recognised(case)
     writer = decoder(case, bpe_folder, prompt=GREEDY[output])
     assert list(writer.tokenizer.stops) == case.params["stop_ids"]
-    captions = writer.decode(output.vectors, evidence=output.evidence)
-    sure = margins(case, writer, output, captions) > MARGIN
+    captions = writer.decode(bridged.vectors, evidence=bridged.evidence)
+    sure = margins(case, writer, bridged, captions) > MARGIN
     if output == "soft_first_greedy":
         sure |= case.inputs["min_token_margin_of_soft_first_greedy"] > MARGIN
     texts = np.array([caption.text for caption in captions])
@@ -176,9 +176,9 @@ def test_greedy_captions(case: Case, bpe_folder: Path, output: str) -> None:
 
 @pytest.mark.cases("06_viecap/caption")
 def test_greedy_tokens(case: Case, bpe_folder: Path) -> None:
-    output = recognised(case)
+    bridged = recognised(case)
     writer = decoder(case, bpe_folder)
-    captions = writer.decode(output.vectors, evidence=output.evidence)
+    captions = writer.decode(bridged.vectors, evidence=bridged.evidence)
     sure = case.inputs["min_token_margin_of_soft_first_greedy"] > MARGIN
     ids = case.texts_out["soft_first_greedy_token_ids"]
     for row in np.flatnonzero(sure):
@@ -190,12 +190,12 @@ def test_greedy_tokens(case: Case, bpe_folder: Path) -> None:
 def test_beam_search_captions(case: Case, bpe_folder: Path) -> None:
     [output] = [key for key in case.texts_out if key.startswith("soft_first_beam")]
     expected = case.texts_out[output]
-    output = recognised(case)
-    assert output.evidence is not None
+    bridged = recognised(case)
+    assert bridged.evidence is not None
     some = slice(len(expected))
     captions = decoder(case, bpe_folder).decode(
-        output.vectors[some],
-        evidence=output.evidence[some],
+        bridged.vectors[some],
+        evidence=bridged.evidence[some],
         beams=int(output.removeprefix("soft_first_beam")),
     )
     assert [caption.text for caption in captions] == expected
@@ -211,13 +211,13 @@ def test_perplexities(case: Case, bpe_folder: Path) -> None:
 @pytest.mark.cases("06_viecap/caption")
 def test_one_by_one_as_all_at_once(case: Case, bpe_folder: Path) -> None:
     # The published code pads a batch without a mask; each caption alone is what it should write.
-    output = recognised(case)
-    assert output.evidence is not None
+    bridged = recognised(case)
+    assert bridged.evidence is not None
     writer = decoder(case, bpe_folder)
-    together = writer.decode(output.vectors, evidence=output.evidence)
+    together = writer.decode(bridged.vectors, evidence=bridged.evidence)
     sure = case.inputs["min_token_margin_of_soft_first_greedy"] > MARGIN
     for row in np.flatnonzero(sure):
-        [alone] = writer.decode(output.vectors[[row]], evidence=[output.evidence[row]])
+        [alone] = writer.decode(bridged.vectors[[row]], evidence=[bridged.evidence[row]])
         assert alone.text == together[row].text
         assert alone.log_probability == pytest.approx(together[row].log_probability, abs=1e-4)
 

@@ -55,7 +55,7 @@ def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def differences(results: Sequence[Difference], runs: tuple[str, str]) -> str:
+def differences(found: Sequence[Difference], runs: tuple[str, str]) -> str:
     """Write the differences of two runs as a table.
 
     Parameters
@@ -74,7 +74,7 @@ def differences(results: Sequence[Difference], runs: tuple[str, str]) -> str:
                 _gain(item),
                 str(item.gain.count),
             ]
-            for item in results
+            for item in found
         ],
     )
 

@@ -11,7 +11,7 @@ from napari_patchioner.evaluation.datasets import open_dataset
 from napari_patchioner.evaluation.metrics import METRICS
 from napari_patchioner.evaluation.protocols import evaluate, score_predictions, write_scores
 from napari_patchioner.evaluation.protocols.page import markdown_table
-from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.progress import Progress, no_progress, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,7 +109,8 @@ def reproduce(
             cells += [_empty(row, column, str(error)) for column in table.columns]
             continue
         for column in table.columns:
-            inner = _part(progress, len(cells), total, f"{row.title}, {column.title}")
+            title = f"{row.title}, {column.title}"
+            inner = part(_titled(progress, title), len(cells) / total, (len(cells) + 1) / total)
             try:
                 cells.append(_measure(table, bench, row, column, captioner, inner))
             except PatchionerError as error:
@@ -180,9 +181,9 @@ def _measure(
     return Cell(row.title, column.title, measured, published, result["count"])
 
 
-def _part(progress: Progress, done: int, total: int, title: str) -> Progress:
-    """Progress of one cell as progress of the whole table."""
-    return lambda share, message: progress((done + share) / total, f"{title}: {message}")
+def _titled(progress: Progress, title: str) -> Progress:
+    """Progress whose messages begin with a title."""
+    return lambda fraction, message: progress(fraction, f"{title}: {message}")
 
 
 def _file_name(title: str) -> str:
