@@ -55,12 +55,12 @@ def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def differences(found: Sequence[Difference], runs: tuple[str, str]) -> str:
+def differences(compared: Sequence[Difference], runs: tuple[str, str]) -> str:
     """Write the differences of two runs as a table.
 
     Parameters
     ----------
-    found : sequence of Difference
+    compared : sequence of Difference
     runs : tuple of str
         What to call the two.
     """
@@ -74,7 +74,7 @@ def differences(found: Sequence[Difference], runs: tuple[str, str]) -> str:
                 _gain(item),
                 str(item.gain.count),
             ]
-            for item in found
+            for item in compared
         ],
     )
 
