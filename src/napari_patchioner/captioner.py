@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from .backbones import RegionEncoder
-from .decoders import CaptionOptions
-from .devices import CPU, Placeable
+from .bridges import Bridge
+from .decoders import Caption, CaptionOptions, Decoder, Pooling
+from .devices import CPU, Placeable, Placement
 from .errors import ModelError
-from .grids import grid_key, pool
+from .grids import FeatureGrid, GridStore, grid_key, pool
 from .images import as_rgb
-from .progress import no_progress, part
-from .regions import cover, each, united
+from .progress import Progress, no_progress, part
+from .regions import PatchWeights, Region, cover, each, united
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
     from .backbones import Backbone
-    from .bridges import Bridge
-    from .decoders import Caption, Decoder, Pooling
-    from .devices import Placement
-    from .grids import FeatureGrid, GridStore
-    from .progress import Progress
     from .pyramid import Pyramid
-    from .regions import PatchWeights, Region
 
 
 class Captioner:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -18,11 +20,6 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 from napari_patchioner.images import as_rgb
 from napari_patchioner.progress import Progress, no_progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import numpy.typing as npt
 
 Layout: TypeAlias = Literal["square", "aspect", "crop"]
 Triple: TypeAlias = tuple[float, float, float]

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import class_attention
 
-from .base import CLIP, Features, Preprocessing
+from .base import CLIP, Features, Layout, Preprocessing
 from .clip_text import text_of_folder
-from .clip_vit import ClipVision, attend_to_oneself, value_path
+from .clip_vit import ClipVision, Positions, attend_to_oneself, value_path
 from .clip_weights import hugging_face, tower_config
-from .text import TextBackbone
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from .base import Layout
-    from .clip_vit import Positions
-    from .text import LazyText
+from .text import LazyText, TextBackbone
 
 
 class ClipBackbone(TextBackbone):

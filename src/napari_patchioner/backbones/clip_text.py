@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
 from napari_patchioner.decoders import ClipTokenizer
@@ -13,11 +15,6 @@ from napari_patchioner.errors import ModelError
 
 from .clip_weights import EXTRAS, VISION, empty_network, hugging_face, infer_config, tower_config
 from .text import LazyText, TextEncoder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
 
 _PROJECTION = "text_projection.weight"
 

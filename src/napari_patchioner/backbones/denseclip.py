@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
+from torch import Tensor
 
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import ModelError
 
+from .base import Layout
 from .clip import ClipBackbone
 from .clip_text import text_of_state
 from .clip_vit import ClipVision
 from .clip_weights import below
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from .base import Layout
-    from .text import LazyText
+from .text import LazyText
 
 Convention: TypeAlias = Literal["paper", "reference"]
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
 
 from napari_patchioner.errors import ModelError
 
-from .base import Backbone, Features, Preprocessing
-from .dino_vit import DinoVision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from .base import Layout
-    from .dino_vit import Attention, Tokens
+from .base import Backbone, Features, Layout, Preprocessing
+from .dino_vit import Attention, DinoVision, Tokens
 
 # Side of the square input: 37 patches of 14 pixels as in the paper, else 32 patches.
 _NATIVE = {14: 518, 16: 512}

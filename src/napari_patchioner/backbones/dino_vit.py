@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from napari_patchioner.checkpoints import fit, read_settings, read_state, rename, tensors_sha256
+from napari_patchioner.checkpoints import (
+    State,
+    fit,
+    read_settings,
+    read_state,
+    rename,
+    tensors_sha256,
+)
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import class_attention
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    import numpy as np
-    import numpy.typing as npt
-    from torch import Tensor
-
-    from napari_patchioner.checkpoints import State
 
 Attention: TypeAlias = Literal["paper", "reference"]
 

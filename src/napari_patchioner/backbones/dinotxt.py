@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
+from napari_patchioner.progress import Progress
 
+from .base import Layout
 from .dino import DinoBackbone
-from .dino_vit import DinoVision
+from .dino_vit import Attention, DinoVision, Tokens
 from .text import LazyText, TextBackbone, TextEncoder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    import numpy.typing as npt
-    from torch import Tensor
-
-    from napari_patchioner.progress import Progress
-
-    from .base import Layout
-    from .dino_vit import Attention, Tokens
 
 _HEAD_WIDTH = 64
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -12,11 +15,6 @@ from napari_patchioner.bridges.appearance import INDEX
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    import numpy.typing as npt
-
     Parameters = Mapping[str, npt.NDArray[np.float32]]
 
 _LIMIT = 30.0

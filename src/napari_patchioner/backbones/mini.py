@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -14,18 +15,12 @@ from napari_patchioner.checkpoints import file_sha256
 from napari_patchioner.devices import CPU, Placement, to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridTransform
+from napari_patchioner.progress import Progress
 
 from .appearance import appearance_axes
 from .base import Backbone, Features
 from .efficientnet import STRIDE, EfficientNetLite
 from .gate import load_gate, photograph_probability
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from napari_patchioner.progress import Progress
 
 SIZE = 640
 """Long side, in pixels, at which the network reads a picture."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import numpy as np
+import numpy.typing as npt
 
-    import numpy as np
-    import numpy.typing as npt
-
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.progress import Progress
-    from napari_patchioner.regions import PatchWeights
+from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.progress import Progress
+from napari_patchioner.regions import PatchWeights
 
 
 @runtime_checkable

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from napari_patchioner.errors import ModelError
 
-from .base import CLIP, IMAGENET, Features, Preprocessing
+from .base import CLIP, IMAGENET, Features, Layout, Preprocessing
 from .clip import ClipBackbone, clip_parts
+from .clip_vit import ClipVision
 from .dino_vit import DinoVision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from .base import Layout
-    from .clip_vit import ClipVision
-    from .text import LazyText
+from .text import LazyText
 
 Convention: TypeAlias = Literal["reference", "paper"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,10 @@ from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import class_attention
 
-from .base import CLIP, Features, Preprocessing
+from .base import CLIP, Features, Layout, Preprocessing
 from .clip_text import text_of_state
 from .clip_weights import below
-from .text import TextBackbone
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from .base import Layout
-    from .text import LazyText
+from .text import LazyText, TextBackbone
 
 STRIDE = 32
 """Pixels of the picture along one side of a cell."""

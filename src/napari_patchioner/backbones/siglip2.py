@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from napari_patchioner.checkpoints import fit, read_settings, read_state, tensors_sha256
@@ -15,16 +17,9 @@ from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
-from .base import HALF, Features, Preprocessing
+from .base import HALF, Features, Layout, Preprocessing
 from .clip_weights import below
 from .text import LazyText, TextBackbone, TextEncoder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from .base import Layout
 
 Way: TypeAlias = Literal["head", "raw", "mlp"]
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
-from napari_patchioner.devices import CPU, to_numpy
+from napari_patchioner.devices import CPU, Placement, to_numpy
 from napari_patchioner.errors import ModelError
+from napari_patchioner.progress import Progress
 
 from .base import Backbone, block_progress, spare_core
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
-    from torch import Tensor, nn
-
-    from napari_patchioner.devices import Placement
-    from napari_patchioner.progress import Progress
 
 
 class TextEncoder(ABC):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from .colours import COLOURS, TINTS, colour_name, colour_shares
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 __all__ = [
     "AXES",

@@ -6,21 +6,16 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import BinaryIO
-
-    import numpy.typing as npt
 
 FORMAT = "napari-patchioner memory 1"
 EMBEDDINGS, CAPTIONS, OFFSETS, META = "embeddings.npy", "captions.txt", "offsets.npy", "meta.json"

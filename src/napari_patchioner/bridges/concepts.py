@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.decoders import Evidence
+from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
+from napari_patchioner.progress import Progress
 
 from .appearance import AXES, attributes, describe
-from .base import BridgeOutput
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from napari_patchioner.decoders import CaptionOptions
-    from napari_patchioner.progress import Progress
-
-    from .base import Scene
+from .base import BridgeOutput, Scene
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_patchioner.decoders import Evidence
+from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
-from .base import BridgeOutput, checked_unit_rows, unit_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.decoders import CaptionOptions
-    from napari_patchioner.progress import Progress
-
-    from .base import Scene
+from .base import BridgeOutput, Scene, checked_unit_rows, unit_rows
 
 TEMPLATES = (
     "itap of a {}.",

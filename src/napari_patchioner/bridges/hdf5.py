@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy.typing as npt
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
 from .memory import MemoryBank
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import numpy.typing as npt
-
-    from napari_patchioner.progress import Progress
 
 _EMBEDDINGS, _TEXT = "-embeddings", "-text"
 _PREFERRED = "coco_captions"

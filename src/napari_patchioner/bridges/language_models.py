@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from napari_patchioner.checkpoints import fit, read_settings, read_state
 from napari_patchioner.decoders import generate
@@ -16,16 +19,10 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
 from .base import unit_rows
-from .scene_graph import read_scene_graph
+from .scene_graph import SceneGraph, read_scene_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
     from tokenizers import Tokenizer
-    from torch import Tensor
-
-    from .scene_graph import SceneGraph
 
 # Four times GPT-2 XL's.
 _MAX_WEIGHTS = 6 * 10**9

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_patchioner.decoders import Evidence
+from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import no_progress, part
+from napari_patchioner.progress import Progress, no_progress, part
 
-from .base import BridgeOutput, unit_rows
+from .base import BridgeOutput, Scene, unit_rows
 from .memory import MemoryBank
+from .scene_graph import SceneGraph, SceneGraphParser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from napari_patchioner.decoders import CaptionOptions
-    from napari_patchioner.progress import Progress
-
-    from .base import Scene
-    from .scene_graph import SceneGraph, SceneGraphParser
-
     BoolArray = npt.NDArray[np.bool_]
 
 _MODELS = {

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
 from .bank_files import read_bank, usable_rows, write_bank
-from .base import BridgeOutput, checked_unit_rows, unit_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.progress import Progress
-
-    from .base import Neighbours, Scene
+from .base import BridgeOutput, Neighbours, Scene, checked_unit_rows, unit_rows
 
 # Rows read at once: 25 MB of float32 at 768 columns.
 _CHUNK = 8192

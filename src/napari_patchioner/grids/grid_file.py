@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from napari_patchioner import __version__
 
 from .grid import FeatureGrid, GridTransform
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 FORMAT = "napari-patchioner grid 1"
 

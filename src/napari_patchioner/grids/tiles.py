@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_patchioner.errors import ModelError, PatchionerError
 
-from .grid import FeatureGrid, derived_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .grid import GridTransform
+from .grid import FeatureGrid, GridTransform, derived_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,7 @@ from napari_patchioner.errors import RegionError
 
 from ._outline import is_flat, outline_rings
 from ._shapes import Box, Ellipse, Mask, Polygon, WholeImage, check_points
-from ._weights import OutsideError
-
-if TYPE_CHECKING:
-    from ._weights import Placement
+from ._weights import OutsideError, Placement
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 

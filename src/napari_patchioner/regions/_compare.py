@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import numpy.typing as npt
 
-from ._shapes import Box, Mask, Region, RegionSet
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from ._shapes import FloatArray
+from ._shapes import Box, FloatArray, Mask, Region, RegionSet
 
 TOLERANCE = 1e-3
 """How far, in pixels, a vertex may have moved by writing and reading numbers."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import shapely
@@ -14,6 +15,7 @@ from ._outline import enclosed
 from ._shapes import (
     Box,
     Ellipse,
+    FloatArray,
     Mask,
     Point,
     Polygon,
@@ -23,13 +25,7 @@ from ._shapes import (
     WholeImage,
     check_points,
 )
-from ._weights import OutsideError, PatchWeights
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from ._shapes import FloatArray
-    from ._weights import Placement
+from ._weights import OutsideError, PatchWeights, Placement
 
 Weighting: TypeAlias = Literal["touch", "area"]
 Convention: TypeAlias = Literal["paper", "reference"]
