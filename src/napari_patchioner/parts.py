@@ -9,16 +9,11 @@ from dataclasses import dataclass
 class PartKind:
     """One kind of part that a preset can name.
 
-    Attributes
-    ----------
-    target : str
-        ``module:name`` of something with ``open(files, **options)``.
-    needs : tuple of str
-        Roles that ``open`` cannot do without.
-    may : tuple of str
-        Roles it reads where they are given.
+    ``target`` is ``module:name`` of something with ``open(files, **options)``; of its files it
+    cannot do without the roles ``needs`` and reads ``may`` where they are given.
     """
 
     target: str
     needs: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()

@@ -58,12 +58,19 @@ def test_every_role_is_read_or_made_into_something(name):
     assert set(preset.files) <= read
 
 
+@pytest.mark.parametrize(("group", "name"), [(g, k) for g in KINDS for k in KINDS[g]])
+def test_the_options_of_a_kind_are_those_its_part_has(group, name):
+    kind = part_kind(group, name)
+    module, _, target = kind.target.partition(":")
+    opener = getattr(import_module(f"napari_patchioner.{module}"), target).open
+    parameters = inspect.signature(opener).parameters.values()
+    assert set(kind.options) == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
 @pytest.mark.parametrize("name", ORDER)
-def test_options_are_those_the_parts_have(name):
+def test_options_of_a_preset_are_those_its_parts_have(name):
     for group, part in presets()[name].parts.items():
-        module, _, target = part_kind(group, part.kind).target.partition(":")
-        opener = getattr(import_module(f"napari_patchioner.{module}"), target).open
-        assert set(part.options) <= set(inspect.signature(opener).parameters)
+        assert set(part.options) <= set(part_kind(group, part.kind).options)
 
 
 @pytest.mark.parametrize("name", RELEASED)

@@ -192,7 +192,6 @@ def test_what_a_part_makes_of_strange_files_is_a_sentence(tmp_path, monkeypatch)
         raise ZeroDivisionError("patch_size")
 
     monkeypatch.setattr("napari_patchioner.bridges.NormalizeBridge.open", broken)
-    monkeypatch.setattr("napari_patchioner.models.parts._check_options", lambda *_: None)
     assert "ZeroDivisionError: patch_size" in sentence(
         lambda: open_part("bridge", Part("normalize", {}, {}), {})
     )

@@ -19,8 +19,7 @@ from napari_patchioner.decoders import PrefixGPT
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.models.assemble import assemble
 from napari_patchioner.models.catalog import presets
-from napari_patchioner.models.parts import read_meacap_memory
-from napari_patchioner.models.prepare import prepare
+from napari_patchioner.models.prepare import prepare, read_meacap_memory
 from napari_patchioner.models.preset import Conversion, Part, PresetFile
 
 if TYPE_CHECKING:

@@ -16,20 +16,35 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKBONES", "Backbone", "RegionEncoder", "TextTower"]
 
+_DINO = ("size", "layout", "attention")
+_CLIP = ("size", "layout", "positions")
+_PROJECTED = ("projection", "text", "merges")
+_PROXY = ("size", "layout", "beta", "gamma", "convention")
+_ALPHA = ("size", "layout", "alpha", "detail", "heads")
 BACKBONES = {
-    "talk2dino": PartKind(
-        "backbones.talk2dino:Talk2DINO", ("vision",), ("projection", "text", "merges")
+    "talk2dino": PartKind("backbones.talk2dino:Talk2DINO", ("vision",), _PROJECTED, _DINO),
+    "dino": PartKind("backbones.dino:Dino", ("vision",), (), _DINO),
+    "dinotxt": PartKind(
+        "backbones.dinotxt:DinoTxt", ("vision",), ("head", "text", "merges"), ("head", *_DINO)
     ),
-    "dino": PartKind("backbones.dino:Dino", ("vision",)),
-    "dinotxt": PartKind("backbones.dinotxt:DinoTxt", ("vision",), ("head", "text", "merges")),
-    "clip": PartKind("backbones.clip:ClipDense", ("clip",)),
-    "maskclip": PartKind("backbones.clip:MaskClip", ("clip",)),
-    "invite": PartKind("backbones.clip:Invite", ("clip",)),
-    "proxyclip": PartKind("backbones.proxyclip:ProxyClip", ("clip", "guide")),
-    "denseclip": PartKind("backbones.denseclip:DenseClip", ("weights",), ("merges", "clip")),
-    "siglip2": PartKind("backbones.siglip2:SigLip2", ("folder",)),
-    "alphaclip": PartKind("backbones.alphaclip:AlphaClip", ("alpha",), ("clip",)),
-    "regionclip": PartKind("backbones.regionclip:RegionClip", ("weights",), ("merges",)),
+    "clip": PartKind("backbones.clip:ClipDense", ("clip",), (), _CLIP),
+    "maskclip": PartKind("backbones.clip:MaskClip", ("clip",), (), (*_CLIP, "residual")),
+    "invite": PartKind("backbones.clip:Invite", ("clip",), (), (*_CLIP, "last")),
+    "proxyclip": PartKind("backbones.proxyclip:ProxyClip", ("clip", "guide"), (), _PROXY),
+    "denseclip": PartKind(
+        "backbones.denseclip:DenseClip",
+        ("weights",),
+        ("merges", "clip"),
+        ("size", "layout", "convention"),
+    ),
+    "siglip2": PartKind("backbones.siglip2:SigLip2", ("folder",), (), ("size", "layout", "tokens")),
+    "alphaclip": PartKind("backbones.alphaclip:AlphaClip", ("alpha",), ("clip",), _ALPHA),
+    "regionclip": PartKind(
+        "backbones.regionclip:RegionClip",
+        ("weights",),
+        ("merges",),
+        ("size", "layout", "normalize"),
+    ),
 }
 """What a preset can name as its backbone."""
 

@@ -37,10 +37,20 @@ __all__ = [
 ]
 
 BRIDGES = {
-    "memory": PartKind("bridges:MemoryBridge", ("bank",)),
-    "retrieve": PartKind("bridges:RetrievalBridge", ("bank",)),
-    "normalize": PartKind("bridges:NormalizeBridge"),
-    "entities": PartKind("bridges:EntityBridge", ("entities",)),
-    "meacap": PartKind("bridges:MeaCapBridge", ("bank", "parser", "sentences")),
+    "memory": PartKind(
+        "bridges:MemoryBridge",
+        ("bank",),
+        options=("temperature", "unit", "normalize", "top_k", "neighbours"),
+    ),
+    "retrieve": PartKind("bridges:RetrievalBridge", ("bank",), options=("neighbours",)),
+    "normalize": PartKind("bridges:NormalizeBridge", options=("unit",)),
+    "entities": PartKind(
+        "bridges:EntityBridge", ("entities",), options=("temperature", "top_k", "threshold")
+    ),
+    "meacap": PartKind(
+        "bridges:MeaCapBridge",
+        ("bank", "parser", "sentences"),
+        options=("captions", "concepts", "similarity"),
+    ),
 }
 """The bridges that a preset can name."""

@@ -54,10 +54,15 @@ __all__ = [
     "prefix_gpt_from_viecap",
 ]
 
+_GPT2 = ("weights", "tokenizer")
 DECODERS = {
-    "decap": PartKind("decoders:DeCapDecoder", ("weights", "merges")),
-    "viecap": PartKind("decoders:ViECapDecoder", ("weights", "tokenizer")),
-    "clipcap": PartKind("decoders:ClipCapDecoder", ("weights", "tokenizer")),
+    "decap": PartKind(
+        "decoders:DeCapDecoder", ("weights", "merges"), (), ("heads", "length_penalty", "tidy")
+    ),
+    "viecap": PartKind(
+        "decoders:ViECapDecoder", _GPT2, (), ("heads", "mapper_heads", "prompt", "tidy")
+    ),
+    "clipcap": PartKind("decoders:ClipCapDecoder", _GPT2, (), ("heads", "mapper_heads", "tidy")),
     "quote": PartKind("decoders:QuoteDecoder"),
 }
 """The decoders that a preset can name."""

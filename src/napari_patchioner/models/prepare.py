@@ -1,9 +1,10 @@
-"""The sentences that models without a decoder of their own choose from."""
+"""What is made once of a preset's files before its parts can read them."""
 
 from __future__ import annotations
 
 import gc
 import gzip
+import json
 import os
 import shutil
 import tempfile
@@ -15,20 +16,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
+from napari_patchioner.progress import no_progress
 
 from .parts import open_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_patchioner.progress import Progress
+
     from .preset import Conversion, Preset
 
 _LARGEST = 2**29
 SHIPPED = Path(__file__).parent / "sentences" / "coco_captions.txt.gz"
+CAPTIONS, EMBEDDINGS = "memory_captions.json", "memory_clip_embeddings.pt"
+# Rows of a memory handed on at once: 25 MB of float32 at 768 columns.
+_CHUNK = 8192
+# Sentences embedded between two reports of progress.
+_BATCH = 256
 
 
 def read_sentences(path: str | Path = SHIPPED) -> list[str]:
-    """Read sentences, one per line."""
+    """Read sentences, one per line, each once."""
     path = Path(path)
     if os.path.exists(path) and check_plain_file(path, ModelError) > _LARGEST:
         raise ModelError(f"{path} is larger than {_LARGEST:,} bytes; split it.")
@@ -37,30 +49,49 @@ def read_sentences(path: str | Path = SHIPPED) -> list[str]:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise ModelError(f"{path} unpacks to more than {_LARGEST:,} bytes; split it.")
-        text = data.decode("utf-8-sig")
+        lines = data.decode("utf-8-sig").splitlines()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ModelError(
             f"{path} cannot be read as text; give a UTF-8 file with one sentence per line."
         ) from error
-    sentences = list(dict.fromkeys(" ".join(line.split()) for line in text.splitlines()))
-    sentences = [sentence for sentence in sentences if sentence]
+    sentences = dict.fromkeys(" ".join(line.split()) for line in lines)
+    sentences.pop("", None)
     if not sentences:
         raise ModelError(f"{path} holds no sentence; write one per line.")
-    return sentences
+    return list(sentences)
 
 
-if TYPE_CHECKING:
-    from napari_patchioner.progress import Progress
+def read_meacap_memory(folder: Path) -> Iterator[tuple[list[str], npt.NDArray[np.float32]]]:
+    """Read a published memory in chunks of captions and their embeddings, shape (k, dim).
 
-# Sentences embedded between two reports of progress.
-_BATCH = 256
+    ``folder`` holds ``memory_captions.json``, a list of texts, and ``memory_clip_embeddings.pt``,
+    one tensor of shape (captions, dim).
+    """
+    from napari_patchioner.checkpoints import read_state
+
+    path = folder / CAPTIONS
+    if os.path.exists(path):
+        check_plain_file(path, ModelError)
+    try:
+        captions = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is missing or damaged; get it again.") from error
+    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
+        raise ModelError(f"{path} must be a list of captions; get it again.")
+    tensors = list(read_state(folder / EMBEDDINGS).values())
+    if len(tensors) != 1 or tensors[0].ndim != 2 or len(tensors[0]) != len(captions):
+        shapes = [tuple(tensor.shape) for tensor in tensors[:3]]
+        raise ModelError(
+            f"{folder / EMBEDDINGS} must hold one vector for each of the {len(captions)} captions "
+            f"beside it but holds {shapes}; get both files again."
+        )
+    for first in range(0, len(captions), _CHUNK):
+        rows = slice(first, first + _CHUNK)
+        yield captions[rows], tensors[0][rows].float().numpy()
 
 
 def prepare(
-    preset: Preset,
-    raw: Mapping[str, Path],
-    folder: Path,
-    progress: Progress | None = None,
+    preset: Preset, raw: Mapping[str, Path], folder: Path, progress: Progress | None = None
 ) -> dict[str, Path]:
     """Make what a model needs besides the files that were downloaded, and try it on."""
     from .assemble import assemble
@@ -70,39 +101,40 @@ def prepare(
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = type(folder)(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        workshop = _Workshop(preset, raw, progress)
-        made: dict[str, Path] = {}
-        for place, conversion in enumerate(preset.conversions):
-            workshop.place = place
-            made[conversion.role] = MAKERS[conversion.make].make(workshop, conversion, beside)
+        workshop = _Workshop(preset, raw, beside, progress or no_progress)
+        made = {}
+        for workshop.place, conversion in enumerate(preset.conversions):
+            made[conversion.role] = MAKERS[conversion.make].make(workshop, conversion)
         workshop.report(1.0, "putting it together")
         assemble(preset, {**raw, **made})
         # Windows renames no folder while a bank in it is still mapped into memory.
         gc.collect()
         beside.chmod(0o755)
-        names = {role: path.relative_to(beside) for role, path in made.items()}
-        _take_the_place_of(folder, beside)
+        older = beside.with_name(f"{beside.name}-older")
+        if folder.exists():
+            folder.rename(older)
+        beside.rename(folder)
+        shutil.rmtree(older, ignore_errors=True)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    return {**raw, **{role: folder / name for role, name in names.items()}}
+    return {**raw, **{role: folder / path.relative_to(beside) for role, path in made.items()}}
 
 
 @dataclass
 class _Workshop:
-    """What the makers share."""
+    """What the makers share; ``place`` counts the steps that were made."""
 
     preset: Preset
     raw: Mapping[str, Path]
-    progress: Progress | None
-    place: int = 0
-    _backbone: Any = field(default=None, repr=False)
+    folder: Path
+    progress: Progress
+    place: int = field(default=0, init=False)
 
     def report(self, share: float, message: str) -> None:
         """Report the share of the present step as one of all steps."""
-        if self.progress is not None:
-            steps = max(len(self.preset.conversions), 1)
-            self.progress(min((self.place + share) / steps, 1.0), message)
+        steps = max(len(self.preset.conversions), 1)
+        self.progress(min((self.place + share) / steps, 1.0), message)
 
     @cached_property
     def text_tower(self) -> Any:
@@ -139,7 +171,7 @@ class _Workshop:
             yield batch, self.text_tower.embed_text(batch)
 
 
-def _decoder(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+def _decoder(workshop: _Workshop, conversion: Conversion) -> Path:
     """Rewrite a published checkpoint as a file of this package that says its projection."""
     from napari_patchioner import decoders
     from napari_patchioner.checkpoints import read_state
@@ -147,71 +179,60 @@ def _decoder(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
     workshop.report(0.0, "converting the decoder")
     source = workshop.raw[conversion.source]
     build = getattr(decoders, f"prefix_gpt_from_{conversion.make}")
-    path = folder / f"{conversion.role}.safetensors"
+    path = workshop.folder / f"{conversion.role}.safetensors"
     build(read_state(source), source=source, **conversion.options).save(path, **workshop.stamp)
     return path
 
 
-def _bank(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+def _bank(workshop: _Workshop, conversion: Conversion) -> Path:
     """Rewrite a published HDF5 memory bank as a folder of this package."""
     from napari_patchioner.bridges import convert_hdf5
 
-    target = folder / conversion.role
-    convert_hdf5(
-        workshop.raw[conversion.source],
-        target,
-        provenance=workshop.stamp,
-        progress=workshop.report,
-        **conversion.options,
-    )
+    target = workshop.folder / conversion.role
+    source, options = workshop.raw[conversion.source], conversion.options
+    convert_hdf5(source, target, provenance=workshop.stamp, progress=workshop.report, **options)
     return target
 
 
-def _captions(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+def _captions(workshop: _Workshop, conversion: Conversion) -> Path:
     """Rewrite a published MeaCap memory: captions and one tensor of their embeddings."""
+    workshop.report(0.0, "converting the memory")
+    chunks = read_meacap_memory(workshop.raw[conversion.source])
+    return _build_bank(workshop, conversion, chunks, workshop.stamp)
+
+
+def _sentences(workshop: _Workshop, conversion: Conversion) -> Path:
+    """Embed sentences to choose from with the model's own text tower."""
+    source = workshop.raw[conversion.source] if conversion.source else SHIPPED
+    chunks = workshop.embedded(read_sentences(source))
+    return _build_bank(workshop, conversion, chunks, workshop.text_tower.provenance)
+
+
+def _build_bank(
+    workshop: _Workshop, conversion: Conversion, chunks: Iterator[Any], stamp: Mapping[str, str]
+) -> Path:
     from napari_patchioner.bridges import MemoryBank
 
-    from .parts import read_meacap_memory
-
-    workshop.report(0.0, "converting the memory")
-    target = folder / conversion.role
-    chunks = read_meacap_memory(workshop.raw[conversion.source])
-    MemoryBank.build(target, chunks, provenance=workshop.stamp, **conversion.options)
+    target = workshop.folder / conversion.role
+    MemoryBank.build(target, chunks, provenance=stamp, **conversion.options)
     return target
 
 
-def _entities(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
+def _entities(workshop: _Workshop, conversion: Conversion) -> Path:
     """Embed a list of entity names with the model's own text tower."""
     from napari_patchioner.bridges import EntityTable, coco_names, read_names
 
     source = workshop.raw.get(conversion.source)
     names = read_names(source) if source else coco_names()
     tower = workshop.text_tower
-    table = EntityTable.build(
-        names, tower.embed_text, tower.provenance, progress=workshop.report, **conversion.options
-    )
-    return table.save(folder / f"{conversion.role}.safetensors")
-
-
-def _sentences(workshop: _Workshop, conversion: Conversion, folder: Path) -> Path:
-    """Embed sentences to choose from with the model's own text tower."""
-    from napari_patchioner.bridges import MemoryBank
-
-    source = workshop.raw[conversion.source] if conversion.source else SHIPPED
-    target = folder / conversion.role
-    MemoryBank.build(
-        target,
-        workshop.embedded(read_sentences(source)),
-        provenance=workshop.text_tower.provenance,
-        **conversion.options,
-    )
-    return target
+    table = EntityTable.build(names, tower.embed_text, tower.provenance, progress=workshop.report)
+    return table.save(workshop.folder / f"{conversion.role}.safetensors")
 
 
 class Maker(NamedTuple):
     """One way of making something."""
 
-    make: Callable[[_Workshop, Conversion, Path], Path]
+    make: Callable[[_Workshop, Conversion], Path]
     needs_source: bool
     options: tuple[str, ...]
 
@@ -225,14 +246,3 @@ MAKERS = {
     "entities": Maker(_entities, False, ()),
     "sentences": Maker(_sentences, False, ("dtype",)),
 }
-
-
-def _take_the_place_of(folder: Path, beside: Path) -> None:
-    """Rename a finished folder to its name, putting an older one out of the way first."""
-    if not folder.exists():
-        beside.rename(folder)
-        return
-    older = beside.with_name(f"{beside.name}-older")
-    folder.rename(older)
-    beside.rename(folder)
-    shutil.rmtree(older, ignore_errors=True)
