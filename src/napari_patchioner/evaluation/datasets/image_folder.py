@@ -12,7 +12,7 @@ from napari_patchioner.images import image_size
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 # "COCO_val2014_000000391895" and "000000391895" are both image 391895.
 _NUMBER = re.compile(r"(?:^|_)0*(\d+)$")
 
@@ -26,11 +26,6 @@ class ImageFolder:
         Where the images are; it is listed once, at the first query.
     skip_missing : bool
         Whether samples of images that are not there are left out instead of being an error.
-
-    Attributes
-    ----------
-    missing : list of str
-        Ids that were asked for and not found, each once.
     """
 
     def __init__(self, folder: Path, *, skip_missing: bool = False) -> None:
@@ -38,7 +33,12 @@ class ImageFolder:
             raise ImageError(f"{folder}: there is no such folder of images; name one that exists")
         self.folder = folder
         self.skip_missing = skip_missing
-        self.missing: list[str] = []
+        self._missing: dict[str, None] = {}
+
+    @property
+    def missing(self) -> list[str]:
+        """Ids that were asked for and not found, each once."""
+        return list(self._missing)
 
     def find(self, image: str) -> Path:
         """Path of an image: by path under the folder, file name, stem, or number.
@@ -53,16 +53,21 @@ class ImageFolder:
         ImageError
             No such image, or several that the name could mean.
         """
-        for name in (image, image.rsplit("/", 1)[-1], _stem(image), _number(_stem(image))):
-            known = [path for path in self._known.get(name, []) if self._may_be(path, image)]
-            result = _same(_photographs(known))
-            if len(result) == 1:
-                return result[0]
-            if result:
+        name = image.rsplit("/", 1)[-1]
+        stem, dot, suffix = name.rpartition(".")
+        stem = stem if dot and f".{suffix.lower()}" in _SUFFIXES else name
+        for spelling in (image, name, stem, _number(stem)):
+            known = [path for path in self._known.get(spelling, []) if self._may_be(path, image)]
+            # Data sets keep masks beside their photographs under the same stem.
+            photographs = [path for path in known if path.suffix.lower() in (".jpg", ".jpeg")]
+            paths = photographs or known
+            if len(paths) > 1 and not _are_copies(paths):
                 raise ImageError(
-                    f"{image}: both {result[0]} and {result[1]} could be this image; "
+                    f"{image}: both {paths[0]} and {paths[1]} could be this image; "
                     "name the folder of one of them"
                 )
+            if paths:
+                return paths[0]
         raise ImageError(f"{image}: there is no such image under {self.folder}")
 
     def _may_be(self, path: Path, image: str) -> bool:
@@ -85,9 +90,7 @@ class ImageFolder:
         except ImageError:
             if not self.skip_missing:
                 raise
-            if image not in self._noted:
-                self._noted.add(image)
-                self.missing.append(image)
+            self._missing[image] = None
             return False
         return True
 
@@ -102,17 +105,13 @@ class ImageFolder:
         return image_size(self.find(image))
 
     @cached_property
-    def _noted(self) -> set[str]:
-        return set(self.missing)
-
-    @cached_property
     def _known(self) -> dict[str, list[Path]]:
         """Every way to call an image, with the files that could be meant."""
         known: dict[str, list[Path]] = {}
         for path in sorted(self.folder.rglob("*")):
             # A Mac keeps notes about a.jpg in ._a.jpg on disks that are not its own.
             hidden = path.name.startswith(".")
-            if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
+            if hidden or path.suffix.lower() not in _SUFFIXES or not path.is_file():
                 continue
             inside = path.relative_to(self.folder)
             stem = path.stem
@@ -122,23 +121,11 @@ class ImageFolder:
         return known
 
 
-def _photographs(paths: list[Path]) -> list[Path]:
-    """Leave out the masks that data sets keep beside their photographs under the same stem."""
-    photographs = [path for path in paths if path.suffix.lower() in (".jpg", ".jpeg")]
-    return photographs or paths
-
-
-def _same(paths: list[Path]) -> list[Path]:
-    """Return one of several copies of a file, or all where they differ."""
-    if len(paths) < 2 or len({path.stat().st_size for path in paths}) > 1:
-        return paths
-    return paths[:1] if len({path.read_bytes() for path in paths}) == 1 else paths
-
-
-def _stem(image: str) -> str:
-    name = image.rsplit("/", 1)[-1]
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
+def _are_copies(paths: list[Path]) -> bool:
+    """Whether files are the same to the byte."""
+    if len({path.stat().st_size for path in paths}) > 1:
+        return False
+    return len({path.read_bytes() for path in paths}) == 1
 
 
 def _number(stem: str) -> str:

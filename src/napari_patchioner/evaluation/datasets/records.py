@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
-from napari_patchioner.annotations.formats.json_arrays import parse_json
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import check_plain_file
-from napari_patchioner.regions import Box
+from napari_patchioner.regions import Box, Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
-
-    from napari_patchioner.regions import Region
 
     from .image_folder import ImageFolder
 
-_HALF = 0.5
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    if os.path.exists(path):
-        check_plain_file(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise FormatError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return parse_json(data, path.name)
+Task: TypeAlias = Literal["image", "dense", "region-set", "trace"]
+TASKS: tuple[Task, ...] = ("image", "dense", "region-set", "trace")
 
 
 class Record:
@@ -51,65 +33,71 @@ class Record:
         """Raise a `FormatError` about this record."""
         raise FormatError(f"{self.file}: {self.name}: {problem}")
 
-    def text(self, *keys: str) -> str:
-        """Return the text under the first of the keys that is there."""
-        value = self._first(keys)
-        if not isinstance(value, str):
-            self.fail(f"{keys[0]!r} must be a text")
-        return value
-
-    def identity(self, *keys: str) -> str:
-        """Return the whole number or text under the first of the keys that is there, as text."""
-        value = self._first(keys)
-        if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
-            self.fail(f"{keys[0]!r} must be a number or a name")
-        return str(value)
-
-    def number(self, key: str) -> float:
-        """Return a finite number."""
-        return number(self._first((key,)), self, key)
-
-    def records(self, key: str) -> list[Any]:
-        """Return the list that must be there."""
-        value = self._first((key,))
-        if not isinstance(value, list):
-            self.fail(f"{key!r} must be a list")
-        return value
-
-    def _first(self, keys: tuple[str, ...]) -> Any:
+    def value(self, *keys: str) -> Any:
+        """Return what is under the first of the keys that is there."""
         for key in keys:
             if key in self.values:
                 return self.values[key]
         self.fail(f"has no {' or '.join(map(repr, keys))}")
 
+    def text(self, key: str) -> str:
+        """Return a text."""
+        value = self.value(key)
+        if not isinstance(value, str):
+            self.fail(f"{key!r} must be a text")
+        return value
 
-def number(value: Any, record: Record, what: str) -> float:
-    """Return a finite number of a record."""
-    try:
-        if not isinstance(value, bool | str) and math.isfinite(value):
-            return float(value)
-    except (TypeError, OverflowError):
-        pass
-    record.fail(f"{what!r} must be a finite number, not {shorten(repr(value), 40)}")
+    def identity(self, *keys: str) -> str:
+        """Return a whole number or text, as text."""
+        value = self.value(*keys)
+        if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+            self.fail(f"{keys[0]!r} must be a number or a name")
+        return str(value)
 
+    def items(self, key: str) -> list[Any]:
+        """Return a list."""
+        value = self.value(key)
+        if not isinstance(value, list):
+            self.fail(f"{key!r} must be a list")
+        return value
 
-def box_of(corners: Any, record: Record) -> Box:
-    """Box from ``[x1, y1, x2, y2]``, pixel corners at integers.
+    def records(self, key: str, name: str) -> Iterator[Record]:
+        """Yield the objects of a list, named by their number from 1."""
+        for number, values in enumerate(self.items(key), start=1):
+            yield Record(self.file, f"{name} {number}", values)
 
-    A side without length is one pixel long, as the paper's evaluation has it.
-    """
-    if not isinstance(corners, list) or len(corners) != 4:
-        record.fail(f"a box must be [x1, y1, x2, y2], not {shorten(repr(corners), 60)}")
-    left, top, right, bottom = (number(value, record, "box") for value in corners)
-    right += left == right
-    bottom += top == bottom
-    if right < left or bottom < top:
-        record.fail(f"the box {corners!r} ends before it begins; give [x1, y1, x2, y2]")
-    return Box(top - _HALF, left - _HALF, bottom - _HALF, right - _HALF)
+    def number(self, key: str) -> float:
+        """Return a finite number."""
+        return self.finite(self.value(key), key)
 
+    def finite(self, value: Any, what: str) -> float:
+        """Return a value of the record that must be a finite number."""
+        try:
+            if not isinstance(value, bool | str) and math.isfinite(value):
+                return float(value)
+        except (TypeError, OverflowError):
+            pass
+        self.fail(f"{what!r} must be a finite number, not {shorten(repr(value), 40)}")
 
-Task: TypeAlias = Literal["image", "dense", "region-set", "trace"]
-TASKS: tuple[Task, ...] = ("image", "dense", "region-set", "trace")
+    def box(self, corners: Any) -> Box:
+        """Return a box from ``[x1, y1, x2, y2]``, pixel corners at integers.
+
+        A side without length is one pixel long, as the paper's evaluation has it.
+        """
+        if not isinstance(corners, list) or len(corners) != 4:
+            self.fail(f"a box must be [x1, y1, x2, y2], not {shorten(repr(corners), 60)}")
+        left, top, right, bottom = (self.finite(value, "box") for value in corners)
+        right += left == right
+        bottom += top == bottom
+        if right < left or bottom < top:
+            self.fail(f"the box {corners!r} ends before it begins; give [x1, y1, x2, y2]")
+        return Box(top - 0.5, left - 0.5, bottom - 0.5, right - 0.5)
+
+    def point(self, point: Any, *axes: str) -> list[float]:
+        """Return the coordinates of a point of a trace."""
+        if not isinstance(point, dict) or not set(axes) <= point.keys():
+            self.fail(f"a point of a trace must have {' and '.join(axes)}, not {point!r}")
+        return [self.finite(point[axis], axis) for axis in axes]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -140,32 +128,57 @@ class Sample:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-class Dataset(Protocol):
-    """Samples of one of the paper's four tasks, and where their images lie.
-
-    Attributes
-    ----------
-    name : str
-        Name of the published form and of the file.
-    task : {"image", "dense", "region-set", "trace"}
-    missing : list of str
-        Ids of the images that were looked for and not found, filled while samples are drawn.
-    """
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A published form of a data set: whether contents are of it, and how samples are drawn."""
 
     name: str
     task: Task
+    fits: Callable[[Any], bool]
+    draw: Callable[[Dataset], Iterable[Sample]]
+
+
+@dataclass(eq=False, slots=True)
+class Dataset:
+    """Samples of one of the paper's four tasks, and where their images lie; see `open_dataset`.
+
+    Attributes
+    ----------
+    form : Form
+        The published form.
+    path : Path
+        The file.
+    contents : object
+        What the file holds; None for a file that is read line by line.
+    images : ImageFolder
+        The images.
+    split : str, optional
+        Which part of the file.
+    """
+
+    form: Form
+    path: Path
+    contents: Any
+    images: ImageFolder
+    split: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the published form and of the file."""
+        return f"{self.form.name}:{self.path.name}"
+
+    @property
+    def task(self) -> Task:
+        """Which of the tasks: image, dense, region-set or trace."""
+        return self.form.task
 
     @property
     def missing(self) -> list[str]:
-        """Ids of the images that were looked for and not found so far."""
-        ...
+        """Ids of the images that were looked for and not found while samples were drawn."""
+        return self.images.missing
 
     def samples(self) -> Iterator[Sample]:
         """Draw every sample in the order of the file.
-
-        Yields
-        ------
-        Sample
 
         Raises
         ------
@@ -174,76 +187,16 @@ class Dataset(Protocol):
         ImageError
             An image is not in the folder, unless such images are to be left out.
         """
-        ...
+        yield from self.form.draw(self)
 
     def find(self, image: str) -> Path:
-        """Path of an image by its id or file name.
-
-        Raises
-        ------
-        ImageError
-            It is not in the folder.
-        """
-        ...
-
-
-class FileDataset(ABC):
-    """A published JSON file and the folder of its images."""
-
-    form = ""
-    task: Task
-
-    def __init__(
-        self, path: Path, data: Any, images: ImageFolder, split: str | None = None
-    ) -> None:
-        self.path, self.data, self.images, self.split = path, data, images, split
-        self.name = f"{self.form}:{path.name}"
-
-    @property
-    def missing(self) -> list[str]:
-        """Ids of the images that were looked for and not found so far."""
-        return self.images.missing
-
-    def find(self, image: str) -> Path:
-        """Path of an image by its id or file name."""
+        """Return the path of an image by its id or file name; an ImageError if it is not there."""
         return self.images.find(image)
 
-    @classmethod
-    @abstractmethod
-    def fits(cls, data: Any) -> bool:
-        """Whether a file's contents are of this form, judged by their first record."""
+    def record(self, name: str, values: object) -> Record:
+        """Return something in the file as a record."""
+        return Record(self.path.name, name, values)
 
-    @abstractmethod
-    def samples(self) -> Iterator[Sample]:
-        """Draw every sample in the order of the file."""
-
-
-def is_coco(data: Any) -> bool:
-    """Whether contents have COCO's layout, with at least one annotation."""
-    if not isinstance(data, dict) or not isinstance(data.get("annotations"), list):
-        return False
-    annotations = data["annotations"]
-    return bool(annotations) and isinstance(annotations[0], dict) and "image_id" in annotations[0]
-
-
-def image_names(data: Any, file: str) -> dict[str, str]:
-    """File name of every listed image, by its id."""
-    names = {}
-    for record in _listed(data, file, "images", "image"):
-        if "file_name" in record.values:
-            names[record.identity("id")] = record.text("file_name")
-    return names
-
-
-def category_names(data: Any, file: str) -> dict[str, str]:
-    """Name of every category that the file lists, by its id."""
-    categories = _listed(data, file, "categories", "category")
-    return {category.identity("id"): category.text("name") for category in categories}
-
-
-def _listed(data: Any, file: str, key: str, name: str) -> list[Record]:
-    """Return the records of a list that may be missing."""
-    if data.get(key) is None:
-        return []
-    listed = Record(file, "the file", data).records(key)
-    return [Record(file, f"{name} {place}", item) for place, item in enumerate(listed, start=1)]
+    def records(self, key: str, name: str) -> Iterator[Record]:
+        """Yield the objects of a list in the file, named by their number from 1."""
+        return self.record("the file", self.contents).records(key, name)
