@@ -35,7 +35,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
     monkeypatch.setattr("napari_patchioner.models.hub.WAIT_S", 0.01)
     monkeypatch.setattr("napari_patchioner.models.catalog.presets", _catalog)
-    monkeypatch.setattr("napari_patchioner.models.install._prepare", prepare)
+    monkeypatch.setattr("napari_patchioner.models.prepare.prepare", prepare)
     with serve(contents()) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server

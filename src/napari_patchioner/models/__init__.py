@@ -5,16 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .preset import ModelCard
+from .preset import ModelCard, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_patchioner.captioner import Captioner
+    from napari_patchioner.progress import Progress
 
     from .assemble import combine
     from .install import add_model, get_model, remove_model
-    from .preset import Part
 
 __all__ = [
     "ModelCard",
@@ -27,20 +25,13 @@ __all__ = [
     "remove_model",
 ]
 
-_HOMES = {
-    "Part": ".preset",
-    "add_model": ".install",
-    "combine": ".assemble",
-    "get_model": ".install",
-    "remove_model": ".install",
-}
-
 
 def __getattr__(name: str) -> object:
     """Import a public name from the module it lives in."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    module = ".assemble" if name == "combine" else ".install"
+    return getattr(import_module(module, __name__), name)
 
 
 def available_models() -> list[ModelCard]:
@@ -57,7 +48,7 @@ def available_models() -> list[ModelCard]:
 
 def load_model(
     name: str = "mini",
-    progress: Callable[[float, str], object] | None = None,
+    progress: Progress | None = None,
     *,
     device: str = "cpu",
     dtype: str = "float32",

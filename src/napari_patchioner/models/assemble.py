@@ -7,41 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
+from napari_patchioner.progress import no_progress
 
 from .parts import captioner_options, open_part
-from .preset import Preset
+from .preset import Part, Preset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from .preset import Part
+    from napari_patchioner.progress import Progress
 
-_KEYS = {"projection": "projection", "text": "text encoder"}
 _SHA256_DIGITS = 64
-
-
-def stamps(part: Any) -> Mapping[str, str]:
-    """Return what a part says of where it comes from.
-
-    A backbone and an entity bridge have ``provenance``, a memory bridge has that of its bank, and
-    a decoder the notes of its model.
-    """
-    for path in (("provenance",), ("bank", "provenance"), ("model", "notes"), ("notes",)):
-        value = part
-        for name in path:
-            value = getattr(value, name, None)
-        if isinstance(value, Mapping):
-            return value
-    return {}
 
 
 def check_provenance(
     parts: Iterable[tuple[str, Mapping[str, str], bool]], vouched: Mapping[str, str]
 ) -> None:
-    """Refuse parts that were made behind different projections or text encoders."""
+    """Refuse parts that were made behind different projections or text encoders.
+
+    Each has a name, what it says of where it comes from, and whether it is bound to have been made
+    behind a projection; ``vouched`` is what the preset says.
+    """
     (first, said, _), *others = parts
-    for key, noun in _KEYS.items():
+    for key, noun in (("projection", "projection"), ("text", "text encoder")):
         known = {first: said[key]} if key in said else {}
         if key in vouched:
             known["preset"] = vouched[key]
@@ -49,70 +38,67 @@ def check_provenance(
             if key in stamp:
                 known[name] = stamp[key]
             elif bound and key == "projection" and key in said and key not in vouched:
-                raise _unstamped(name, first, said[key])
-        _check_same(noun, known)
-
-
-def _unstamped(name: str, first: str, stamp: str) -> ModelError:
-    return ModelError(
-        f"The {name} does not say which projection it was made with, and that of the {first} is "
-        f"{describe(stamp)}; convert the {name} again from its published file, or say in "
-        f"[provenance] which projection it belongs to."
-    )
-
-
-def _check_same(noun: str, known: Mapping[str, str]) -> None:
-    (first, item), *others = known.items() or [("", "")]
-    for name, other in others:
-        if other != item:
-            raise ModelError(
-                f"The {first} and the {name} do not belong together: the {noun} of the {first} is "
-                f"{describe(item)}, that of the {name} is {describe(other)}; get the file that "
-                f"matches, or make the {name} again with this model."
-            )
+                raise ModelError(
+                    f"The {name} does not say which projection it was made with, and that of the "
+                    f"{first} is {describe(said[key])}; convert the {name} again from its "
+                    "published file, or say in [provenance] which projection it belongs to."
+                )
+        start, item = next(iter(known.items()), ("", ""))
+        for name, other in known.items():
+            if other != item:
+                raise ModelError(
+                    f"The {start} and the {name} do not belong together: the {noun} of the "
+                    f"{start} is {describe(item)}, that of the {name} is {describe(other)}; get "
+                    f"the file that matches, or make the {name} again with this model."
+                )
 
 
 def describe(stamp: str) -> str:
     """Name a projection or text encoder for a person."""
-    if len(stamp) == _SHA256_DIGITS:
-        from napari_patchioner.backbones.projection import describe_projection
+    if len(stamp) != _SHA256_DIGITS:
+        return stamp
+    from napari_patchioner.backbones.projection import describe_projection
 
-        return describe_projection(stamp)
-    return stamp
+    return describe_projection(stamp)
 
 
 def assemble(
-    preset: Preset,
-    files: Mapping[str, Path],
-    progress: Callable[[float, str], object] | None = None,
+    preset: Preset, files: Mapping[str, Path], progress: Progress | None = None
 ) -> Captioner:
-    """Put a model together.
-
-    Parameters
-    ----------
-    progress : callable, optional
-        Given the fraction done and what is being read; it may raise `Cancelled`.
-    """
+    """Put a model together."""
+    report = progress or no_progress
     opened = {}
     for done, (group, part) in enumerate(preset.parts.items()):
-        if progress is not None:
-            progress(done / len(preset.parts), f"reading the {group} of {preset.id}")
+        report(done / len(preset.parts), f"reading the {group} of {preset.id}")
         opened[group] = open_part(group, part, files)
-    _check_dims(opened)
-    check_provenance(
-        [
-            (_noun(group, part), stamps(part), reads(part) is not None)
-            for group, part in opened.items()
-        ],
-        preset.provenance,
-    )
+    backbone = opened["backbone"]
+    stamps = []
+    for group, part in opened.items():
+        held = {"bank": "memory bank", "table": "entity table"}
+        noun = next((held[name] for name in held if _value(part, name, object)), group)
+        wanted = _value(part, "bank.dim table.dim model.config.prefix_dim model.dim", int)
+        if group != "backbone" and wanted not in (None, backbone.dim):
+            raise ModelError(
+                f"The backbone {backbone.name} makes vectors of length {backbone.dim} but the "
+                f"{noun} reads {wanted}; use the one that was made for this backbone."
+            )
+        said = _value(part, "provenance bank.provenance model.notes notes", Mapping) or {}
+        stamps.append((noun, said, wanted is not None))
+    check_provenance(stamps, preset.provenance)
     return Captioner(
-        opened["backbone"],
-        opened["bridge"],
-        opened["decoder"],
-        name=preset.id,
-        **preset.options,
+        backbone, opened["bridge"], opened["decoder"], name=preset.id, **preset.options
     )
+
+
+def _value(part: Any, paths: str, kind: type) -> Any:
+    """Return the first of these attributes that a part has, of this kind."""
+    for path in paths.split():
+        value = part
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        if value is not None and isinstance(value, kind):
+            return value
+    return None
 
 
 def combine(
@@ -172,38 +158,3 @@ def combine(
         options=captioner_options(options),
     )
     return assemble(preset, files)
-
-
-def reads(part: Any) -> int | None:
-    """How long the vectors are that a bridge or decoder reads; None where any will do."""
-    for path in (
-        ("bank", "dim"),
-        ("table", "dim"),
-        ("model", "config", "prefix_dim"),
-        ("model", "dim"),
-    ):
-        value = part
-        for name in path:
-            value = getattr(value, name, None)
-        if isinstance(value, int):
-            return value
-    return None
-
-
-def _noun(group: str, part: Any) -> str:
-    """Call a part what a person calls its files."""
-    held = {"bank": "memory bank", "table": "entity table"}
-    return next((noun for name, noun in held.items() if hasattr(part, name)), group)
-
-
-def _check_dims(opened: Mapping[str, Any]) -> None:
-    """Refuse at once what would otherwise fail at the first caption."""
-    dim = opened["backbone"].dim
-    for group in ("bridge", "decoder"):
-        wanted = reads(opened[group])
-        if wanted is not None and wanted != dim:
-            raise ModelError(
-                f"The backbone {opened['backbone'].name} makes vectors of length {dim} but the "
-                f"{_noun(group, opened[group])} reads {wanted}; use the one that was made for "
-                f"this backbone."
-            )

@@ -32,9 +32,9 @@ _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
-    """Read a preset from its file."""
-    path = Path(path)
+def read_preset(path: str | Path) -> Preset:
+    """Read a preset from its file, or from the folder it lies in with files of its own."""
+    path, home = Path(path), None
     if os.path.isdir(path):
         path, home = path / NAME, path
     try:
@@ -48,11 +48,8 @@ def read_preset(path: str | Path, *, home: Path | None = None) -> Preset:
     except ModelError:
         raise
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{str(path)!r} cannot be read; write the model's {NAME} there."
-            if "\0" in str(path)
-            else f"{path} cannot be read; write the model's {NAME} there."
-        ) from error
+        shown = repr(str(path)) if "\0" in str(path) else path
+        raise ModelError(f"{shown} cannot be read; write the model's {NAME} there.") from error
     return parse_preset(text, source=str(path), home=home)
 
 
@@ -76,14 +73,18 @@ def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
             f"The id {name!r} must be lower-case letters, digits and dashes, at most 64, and "
             "no name that Windows keeps for itself."
         )
-    files = {
-        role: _files(role, entries, home)
-        for role, entries in _table(table, "files", "preset").items()
-    }
-    made = tuple(
-        _conversion(role, entry, files)
-        for role, entry in _table(table, "prepare", "preset").items()
-    )
+    files = {}
+    for role, entries in _table(table, "files", "preset").items():
+        listed = entries if isinstance(entries, list) else [entries]
+        if not listed or not all(isinstance(entry, dict) for entry in listed):
+            raise ModelError(f"The files {role!r} must be tables like {{repo = ..., path = ...}}.")
+        files[role] = tuple(_file(f"files {role!r}", entry, home) for entry in listed)
+    prepared = _table(table, "prepare", "preset").items()
+    made = tuple(_conversion(role, entry, files) for role, entry in prepared)
+    stamps = _table(table, "provenance", "preset")
+    only(stamps, {"projection"}, "[provenance]")
+    if stamps and not _SHA256.fullmatch(_text(stamps, "projection", where="[provenance]")):
+        raise ModelError("The projection of [provenance] must be 64 hexadecimal digits.")
     roles = {*files, *(conversion.role for conversion in made)}
     return Preset(
         id=name,
@@ -95,7 +96,7 @@ def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
         decoder=_part("decoder", table, roles),
         files=files,
         conversions=made,
-        provenance=_provenance(table),
+        provenance=stamps,
         options=captioner_options(_table(table, "options", "preset")),
         row=_text(table, "row", required=False),
         ram=_count(table, "ram", "preset"),
@@ -122,40 +123,25 @@ def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:
     return Part(kind, files, _table(entry, "options", where))
 
 
-def _files(role: str, entries: object, home: Path | None) -> tuple[PresetFile, ...]:
-    listed: list[Any] = entries if isinstance(entries, list) else [entries]
-    if not listed or not all(isinstance(entry, dict) for entry in listed):
-        raise ModelError(f"The files {role!r} must be tables like {{repo = ..., path = ...}}.")
-    return tuple(_file(role, entry, home) for entry in listed)
-
-
-def _file(role: str, entry: Mapping[str, Any], home: Path | None) -> PresetFile:
-    where = f"files {role!r}"
+def _file(where: str, entry: Mapping[str, Any], home: Path | None) -> PresetFile:
     only(entry, {"repo", "path", "size", "about", "sha256", "where"}, where)
-    texts = {
-        key: _text(entry, key, required=key == "path", where=where)
+    repo, path, sha256, place = (
+        _text(entry, key, required=key == "path", where=where)
         for key in ("repo", "path", "sha256", "where")
-    }
-    if texts["repo"] and not _REPO.fullmatch(texts["repo"]):
-        raise ModelError(f"The {where} name the repository {texts['repo']!r}; write owner/name.")
-    if texts["sha256"] and not _SHA256.fullmatch(texts["sha256"]):
-        raise ModelError(f"The {where} have a sha256 that is not 64 hexadecimal digits.")
-    if not texts["repo"] and home is None and not texts["where"]:
-        raise ModelError(f"The {where} name no repo; say where a person finds them.")
-    return PresetFile(
-        **{**texts, "path": _inside(texts["path"], where)},
-        size=_count(entry, "size", where),
-        about=_count(entry, "about", where),
     )
-
-
-def _inside(path: str, where: str) -> str:
-    """Refuse a path that leaves its folder, on any system."""
+    if repo and not _REPO.fullmatch(repo):
+        raise ModelError(f"The {where} name the repository {repo!r}; write owner/name.")
+    if sha256 and not _SHA256.fullmatch(sha256):
+        raise ModelError(f"The {where} have a sha256 that is not 64 hexadecimal digits.")
+    if not repo and home is None and not place:
+        raise ModelError(f"The {where} name no repo; say where a person finds them.")
+    # A path must not leave its folder, on any system.
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
     leaves = posix.is_absolute() or windows.drive or windows.root or "\\" in path
     if leaves or not posix.parts or ".." in posix.parts:
         raise ModelError(f"The {where} lie at {path!r}; give a path inside the folder.")
-    return str(posix)
+    size, about = _count(entry, "size", where), _count(entry, "about", where)
+    return PresetFile(repo, str(posix), size, sha256, place, about)
 
 
 def _conversion(role: str, entry: object, files: Mapping[str, Any]) -> Conversion:
@@ -178,16 +164,6 @@ def _conversion(role: str, entry: object, files: Mapping[str, Any]) -> Conversio
     options = _table(entry, "options", where)
     only(options, set(MAKERS[make].options), f"options of {where}")
     return Conversion(role, make, source, options)
-
-
-def _provenance(table: Mapping[str, Any]) -> dict[str, str]:
-    entries = _table(table, "provenance", "preset")
-    only(entries, {"projection"}, "[provenance]")
-    stamps = {key: _text(entries, key, where="[provenance]") for key in entries}
-    for key, stamp in stamps.items():
-        if not _SHA256.fullmatch(stamp):
-            raise ModelError(f"The {key} of [provenance] must be 64 hexadecimal digits.")
-    return stamps
 
 
 def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:

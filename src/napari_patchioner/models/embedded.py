@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 
 from .preset import ModelCard
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 FOLDER = Path(__file__).parent / "embedded"
 SHARED = (
@@ -63,9 +57,10 @@ NEAR = (
 
 def embedded_cards() -> list[ModelCard]:
     """Cards of the embedded models, the default first."""
-    shared = sum(_size(name) for name in SHARED)
+    sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
+    shared = sum(sizes.get(name, 0) for name in SHARED)
     return [
-        ModelCard(name, title, _LICENCE, shared + _size(HEADS[name]), note)
+        ModelCard(name, title, _LICENCE, shared + sizes.get(HEADS[name], 0), note)
         for name, (title, note) in _TEXTS.items()
     ]
 
@@ -75,50 +70,25 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     from napari_patchioner.backbones.mini import MiniBackbone
     from napari_patchioner.bridges.appearance import AXES
     from napari_patchioner.bridges.concepts import ConceptBridge, load_head, load_imagenet
-    from napari_patchioner.decoders.grounded import GroundedDecoder
-    from napari_patchioner.decoders.grounded.vocabulary import ATTRIBUTES, load_concepts
+    from napari_patchioner.decoders.grounded import GroundedDecoder, vocabulary
 
-    concepts = load_concepts(folder / "concepts.json")
-    embeddings = _text_embeddings(folder / "text.safetensors", len(concepts))
+    concepts = vocabulary.load_concepts(folder / "concepts.json")
+    embeddings = vocabulary.load_embeddings(folder / "text.safetensors")
     head = load_head(folder / HEADS[name], name)
     imagenet = load_imagenet(folder / "imagenet.safetensors")
     backbone = MiniBackbone(folder / "backbone.safetensors", folder / "gate.safetensors")
-    if head.dim != backbone.dim - len(AXES):
-        raise _strangers(HEADS[name], "backbone.safetensors")
-    if max(head.labels.max(), imagenet.groups.max()) >= len(concepts):
-        raise _strangers(HEADS[name], "concepts.json")
+    known = len(concepts)
+    for other, fits in (
+        ("backbone.safetensors", head.dim == backbone.dim - len(AXES)),
+        ("concepts.json", max(head.labels.max(), imagenet.groups.max()) < known),
+        ("text.safetensors", len(embeddings) == known),
+    ):
+        if not fits:
+            raise ModelError(
+                f"{HEADS[name]} and {other} do not belong together; reinstall napari-patchioner to "
+                "restore them."
+            )
     names = [concept.name for concept in concepts]
-    bridge = ConceptBridge(head, imagenet, names, embeddings, ATTRIBUTES, NEAR)
+    bridge = ConceptBridge(head, imagenet, names, embeddings, vocabulary.ATTRIBUTES, NEAR)
     decoder = GroundedDecoder.open(folder)
     return Captioner(backbone, bridge, decoder, name=name, weighting="area")
-
-
-def _text_embeddings(path: Path, concepts: int) -> npt.NDArray[np.float16]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        embeddings: npt.NDArray[np.float16] = load_file(path)["concept_embeddings"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ModelError(
-            f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
-        ) from error
-    if not np.isfinite(embeddings).all():
-        raise ModelError(f"{path} is damaged; reinstall napari-patchioner to restore it.")
-    if len(embeddings) != concepts:
-        raise ModelError(
-            f"{path} embeds {len(embeddings)} concepts but concepts.json lists {concepts}; "
-            f"reinstall napari-patchioner to restore them."
-        )
-    return embeddings
-
-
-def _strangers(text: str, other: str) -> ModelError:
-    return ModelError(
-        f"{text} and {other} do not belong together; reinstall napari-patchioner to restore them."
-    )
-
-
-def _size(name: str) -> int:
-    path = FOLDER / name
-    return path.stat().st_size if path.exists() else 0

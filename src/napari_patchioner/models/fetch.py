@@ -11,46 +11,20 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-from .hub import Hub, Remote, Unreachable, disk_error, offline, other_file
-from .store import (
-    FILES,
-    cache_folder,
-    find,
-    fingerprint,
-    mirrors,
-    need_room,
-    placed,
-    records,
-    store_folder,
-)
+from . import hub, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from .hub import Meter
     from .preset import Preset, PresetFile
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """How one file comes.
+class _Step:
+    """How one file comes: it lies ``here``, perhaps to be copied, or is to be downloaded.
 
-    Attributes
-    ----------
-    file : PresetFile
-        Which.
-    here : Path, optional
-        Where it lies already.
-    copy : bool
-        Whether it has to be copied from there.
-    kept : Path, optional
-        An older copy in the store, which gives way to the new one.
-    source : Path, optional
-        The same file in a person's folder, where that is known.
-    remote : Remote, optional
-        What to download if it lies nowhere.
+    ``kept`` is an older copy in the store, which gives way to the new one; ``source`` the same
+    file in a person's folder, where that is known.
     """
 
     file: PresetFile
@@ -58,12 +32,7 @@ class Step:
     copy: bool = False
     kept: Path | None = None
     source: Path | None = None
-    remote: Remote | None = None
-
-    @property
-    def nowhere(self) -> bool:
-        """Whether the file cannot be had."""
-        return self.here is None and self.remote is None
+    remote: hub.Remote | None = None
 
     @property
     def size(self) -> int:
@@ -72,30 +41,39 @@ class Step:
             return self.remote.size
         return self.here.stat().st_size if self.copy and self.here is not None else 0
 
+    @property
+    def room(self) -> float:
+        """Bytes it needs on the disk."""
+        need: float = self.size
+        if self.remote is not None and self.remote.unfinished.exists():
+            need -= self.remote.unfinished.stat().st_size
+        if self.file.path.endswith((".h5", ".hdf5")):
+            # A bank is kept in half precision.
+            need += (self.size or self.file.bytes) / 2
+        return need
+
 
 class Fetcher:
     """Gets the files of one preset; ``meter`` counts their bytes and may raise to stop."""
 
-    def __init__(self, preset: Preset, folder: Path | None, meter: Meter) -> None:
+    def __init__(self, preset: Preset, folder: Path | None, meter: hub.Meter) -> None:
         self._preset = preset
         self._folder = folder
         self._meter = meter
-        self._hub: Hub | None = None
+        self._hub: hub.Hub | None = None
         self._sources: dict[Path, Path] = {}
-        self._network = not offline() and (folder is None or bool(preset.elsewhere))
-        listed = {(file.repo, file.path): file for files in preset.files.values() for file in files}
-        self._files = list(listed.values())
-        names = Counter(Path(file.path).name for file in self._files)
-        self._alone = {file.path for file in self._files if names[Path(file.path).name] == 1}
+        self._network = not hub.offline() and (folder is None or bool(preset.elsewhere))
+        names = Counter(Path(file.path).name for file in preset.unique)
+        self._alone = {file.path for file in preset.unique if names[Path(file.path).name] == 1}
 
     def fetch(self) -> dict[tuple[str, str], Path]:
         """Return where each file lies now, by repository and path."""
         if self._folder is not None and not self._folder.is_dir():
             raise ModelError(f"{self._folder} is no folder; name the one that holds the files.")
-        steps = [self._plan(file) for file in self._files]
-        self._refuse_missing([step.file for step in steps if step.nowhere])
+        steps = [self._plan(file) for file in self._preset.unique]
+        self._refuse_missing([s.file for s in steps if s.here is None and s.remote is None])
         self._meter.total = sum(step.size for step in steps)
-        self._need_room(steps)
+        store.need_room(sum(step.room for step in steps))
         return {(step.file.repo, step.file.path): self._take(step) for step in steps}
 
     def blame(self, error: ModelError) -> ModelError:
@@ -112,76 +90,71 @@ class Fetcher:
             message = message.replace(str(copy.parent), str(source.parent))
         return ModelError(message)
 
-    def _plan(self, file: PresetFile) -> Step:
+    def _plan(self, file: PresetFile) -> _Step:
         """Decide where a file comes from; the network is asked last."""
         if not file.repo and self._preset.home is not None:
-            return self._beside(file, self._preset.home)
-        kept = find(self._own_folder(file), replace(file, repo=""))
+            result = self._preset.home / file.path
+            if not result.exists() or (result.is_file() and not self._is_right(file, result)):
+                raise ModelError(
+                    f"{result} is missing or was changed; remove the model {self._preset.id} and "
+                    "add it again."
+                )
+            return _Step(file, result)
+        kept = store.find(self._own_folder(file), replace(file, repo=""))
         if kept is not None and not self._is_right(file, kept):
             kept = None
         if kept is not None and (file.sha256 or self._in_use(kept)):
-            return Step(file, kept)
-        for place in filter(None, [self._folder, *mirrors()]):
-            if (result := find(place, file, self._alone)) is not None:
-                if kept is not None and self._same(kept, result):
-                    return Step(file, kept, source=result)
-                return Step(file, result, copy=True, kept=kept)
+            return _Step(file, kept)
+        for place in filter(None, [self._folder, *store.mirrors()]):
+            if (found := store.find(place, file, self._alone)) is not None:
+                same = kept is not None and kept.stat().st_size == found.stat().st_size
+                if kept is not None and same and self._hashes(kept) == self._hashes(found):
+                    return _Step(file, kept, source=found)
+                return _Step(file, found, copy=True, kept=kept)
         if kept is not None or not file.repo:
-            return Step(file, kept)
-        lying = (find(place, file) for place in (store_folder() / FILES, cache_folder()))
-        here = [path for path in lying if path is not None and self._is_right(file, path)]
+            return _Step(file, kept)
+        places = (store.store_folder() / store.FILES, store.cache_folder())
+        lying = filter(None, (store.find(place, file) for place in places))
+        here = [path for path in lying if self._is_right(file, path)]
         if here and (file.sha256 or not self._network):
-            return Step(file, here[0])
-        return self._ask(file, here) if self._network else Step(file)
+            return _Step(file, here[0])
+        return self._ask(file, here) if self._network else _Step(file)
 
-    def _beside(self, file: PresetFile, home: Path) -> Step:
-        """Find a file that came with a preset of a person's own."""
-        result = home / file.path
-        if not result.exists() or (result.is_file() and not self._is_right(file, result)):
-            raise ModelError(
-                f"{result} is missing or was changed; remove the model {self._preset.id} and add "
-                "it again."
-            )
-        return Step(file, result)
-
-    def _ask(self, file: PresetFile, here: list[Path]) -> Step:
+    def _ask(self, file: PresetFile, here: list[Path]) -> _Step:
         """Ask the hub; what lies here is taken if it is the same, or if nobody answers."""
         if self._hub is None:
-            self._hub = Hub(partial(self._meter.tick, "asking the hub"))
+            self._hub = hub.Hub(partial(self._meter.tick, "asking the hub"))
         try:
             remote = self._hub.find(file)
-        except Unreachable:
+        except hub.Unreachable:
             if not here:
                 raise
-            return Step(file, here[0])
+            return _Step(file, here[0])
         check = partial(self._meter.tick, f"checking {file.path}")
         same = next((path for path in here if remote.fits(path, check)), None)
-        return Step(file, remote=remote) if same is None else Step(file, same)
+        return _Step(file, remote=remote) if same is None else _Step(file, same)
+
+    def _hashes(self, path: Path) -> tuple[str, str]:
+        """Return the fingerprint of a file, which may take a while."""
+        return store.fingerprint(path, partial(self._meter.tick, f"checking {path.name}"))
 
     def _is_right(self, file: PresetFile, path: Path) -> bool:
         """Whether a file has the contents the preset asks for, as far as it says."""
         if file.sha256:
-            check = partial(self._meter.tick, f"checking {file.path}")
-            return fingerprint(path, check)[0] == file.sha256
+            return self._hashes(path)[0] == file.sha256
         return not file.size or path.stat().st_size == file.size
-
-    def _same(self, first: Path, other: Path) -> bool:
-        """Whether two files have the same contents."""
-        if first.stat().st_size != other.stat().st_size:
-            return False
-        check = partial(self._meter.tick, f"checking {other.name}")
-        return fingerprint(first, check) == fingerprint(other, check)
 
     def _in_use(self, path: Path) -> bool:
         """Whether another installed model reads a file as it is."""
         return path.exists() and any(
-            placed(file.at) == path and file.size == path.stat().st_size
-            for other in records()
+            store.placed(file.at) == path and file.size == path.stat().st_size
+            for other in store.records()
             if other.id != self._preset.id
             for file in other.files
         )
 
-    def _take(self, step: Step) -> Path:
+    def _take(self, step: _Step) -> Path:
+        """Bring one file to where it is read from."""
         if step.remote is not None and self._hub is not None:
             return self._hub.get(step.remote, self._meter)
         assert step.here is not None, "missing files were refused before"
@@ -203,72 +176,53 @@ class Fetcher:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)
-            self._link_or_copy(source.resolve(), part)
+            try:
+                os.link(source.resolve(), part)
+                self._meter.add(source.stat().st_size, moved=False)
+            except OSError:
+                with source.open("rb") as reading, part.open("wb") as writing:
+                    while chunk := reading.read(_CHUNK):
+                        writing.write(chunk)
+                        self._meter.add(len(chunk))
             if not self._is_right(file, part):
-                raise self._not_right(file, source, part)
+                if file.sha256:
+                    result, done = self._hashes(part)[0], "nothing was installed"
+                    raise hub.other_file(str(source), result, file.sha256, done, file.where)
+                raise ModelError(
+                    f"{source} has {source.stat().st_size} bytes instead of {file.size}; copy it "
+                    "to the folder again."
+                )
             part.replace(target)
         except OSError as error:
-            raise disk_error(error, target.parent) from error
+            raise hub.disk_error(error, target.parent) from error
         finally:
             part.unlink(missing_ok=True)
         return target
 
-    def _link_or_copy(self, source: Path, target: Path) -> None:
-        try:
-            os.link(source, target)
-            self._meter.add(source.stat().st_size, moved=False)
-        except OSError:
-            with source.open("rb") as reading, target.open("wb") as writing:
-                while chunk := reading.read(_CHUNK):
-                    writing.write(chunk)
-                    self._meter.add(len(chunk))
-
-    def _not_right(self, file: PresetFile, source: Path, part: Path) -> ModelError:
-        if not file.sha256:
-            return ModelError(
-                f"{source} has {source.stat().st_size} bytes instead of {file.size}; copy it to "
-                "the folder again."
-            )
-        result, _ = fingerprint(part, self._meter.tick)
-        done = "nothing was installed"
-        return other_file(str(source), result, file.sha256, done, where=file.where)
-
     def _own_folder(self, file: PresetFile) -> Path:
         """Return where the store keeps copies of a repository's files."""
-        return store_folder() / FILES / (file.repo.replace("/", "--") or self._preset.id)
+        name = file.repo.replace("/", "--") or self._preset.id
+        return store.store_folder() / store.FILES / name
 
     def _refuse_missing(self, files: list[PresetFile]) -> None:
         """Say in one sentence which files are nowhere, and what to do."""
         if not files:
             return
-        first = files[0]
-        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        verb = "are" if others else "is"
+        first, verb = files[0], "is"
         what = f"{first.repo}/{first.path}" if first.repo else first.path
+        if len(files) > 1:
+            what, verb = f"{what} and {len(files) - 1} more", "are"
         if not first.repo:
             raise ModelError(
-                f"{what}{others} {verb} on no hub ({first.where}); put it in a folder and get the "
-                f"model with 'napari-patchioner models get {self._preset.id} --from FOLDER'."
+                f"{what} {verb} on no hub ({first.where}); put it in a folder and get the model "
+                f"with 'napari-patchioner models get {self._preset.id} --from FOLDER'."
             )
         if self._folder is not None:
             raise ModelError(
-                f"{self._folder} lacks {what}{others}; copy the files there as owner/name/path, "
-                "or get the model without a folder to download them."
+                f"{self._folder} lacks {what}; copy the files there as owner/name/path, or get "
+                "the model without a folder to download them."
             )
         raise ModelError(
-            f"{what}{others} {verb} not on this computer and HF_HUB_OFFLINE forbids to download; "
-            "unset it, or get the model from a folder."
+            f"{what} {verb} not on this computer and HF_HUB_OFFLINE forbids to download; unset "
+            "it, or get the model from a folder."
         )
-
-    def _need_room(self, steps: Iterable[Step]) -> None:
-        """Refuse before anything is moved if a disk is too full."""
-        need = 0.0
-        for step in steps:
-            need += step.size
-            if step.remote is not None:
-                part = step.remote.unfinished
-                need -= part.stat().st_size if part.exists() else 0
-            if step.file.path.endswith((".h5", ".hdf5")):
-                # A bank is kept in half precision.
-                need += (step.size or step.file.bytes) / 2
-        need_room(need)

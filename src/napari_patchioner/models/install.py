@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,60 +12,39 @@ from typing import TYPE_CHECKING
 from napari_patchioner import __version__
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
+from napari_patchioner.progress import no_progress, part
 
+from . import catalog, embedded, store
 from .fetch import Fetcher
 from .hub import Meter, disk_error
 from .preset import ModelCard, size_text
-from .store import (
-    FILES,
-    PRESETS,
-    RECORD,
-    ROLES,
-    Kept,
-    Record,
-    cache_folder,
-    cache_name,
-    find,
-    fingerprint,
-    installed,
-    locked,
-    mirrors,
-    need_room,
-    placed,
-    problem_of,
-    read_record,
-    records,
-    snapshots,
-    store_folder,
-    stored_name,
-    write_record,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from napari_patchioner.progress import Progress
 
     from .preset import Preset, PresetFile
 
+    Prepare = Callable[[Preset, Mapping[str, Path], Path, Progress], Mapping[str, Path]]
+
 CONVERTED = "converted, then deleted"
+# The part of the whole that the files take, where something is made of them afterwards.
+_FILES_SHARE = 0.9
+_MOST_FILES = 10_000
 
 
 def known_presets() -> dict[str, Preset]:
     """Return the package's presets and those a person added, by id."""
-    from .catalog import presets
-
-    return {**added_presets(), **presets()}
+    return {**added_presets(), **catalog.presets()}
 
 
 def added_presets() -> dict[str, Preset]:
     """Return the presets a person added; one that cannot be read any more is left out."""
-    from .catalog import read_preset
-
     results = {}
-    for path in sorted((store_folder() / PRESETS).glob("*/preset.toml")):
+    for path in sorted((store.store_folder() / store.PRESETS).glob("*/preset.toml")):
         try:
-            preset = read_preset(path.parent)
+            preset = catalog.read_preset(path.parent)
         except ModelError:
             continue
         results[preset.id] = preset
@@ -73,20 +53,18 @@ def added_presets() -> dict[str, Preset]:
 
 def find_preset(name: str) -> Preset:
     """Return a preset by its id."""
-    from .embedded import HEADS
-
-    if name in HEADS:
+    if name in embedded.HEADS:
         raise ModelError(f"The model {name!r} is part of the package: it is always there.")
     known = known_presets()
     if name not in known:
-        choices = ", ".join([*HEADS, *known])
+        choices = ", ".join([*embedded.HEADS, *known])
         raise ModelError(f"There is no model {name!r}; choose one of: {choices}.")
     return known[name]
 
 
 def preset_card(preset: Preset) -> ModelCard:
     """Return what a person reads of a preset; nothing is opened and nobody is asked."""
-    ready = installed(preset) is not None
+    ready = store.installed(preset) is not None
     return ModelCard(
         preset.id,
         preset.title,
@@ -103,18 +81,18 @@ def preset_card(preset: Preset) -> ModelCard:
 
 def bytes_to_get(preset: Preset) -> int:
     """Return how many bytes of a preset are not on this computer yet, as far as is known."""
-    unique = {(file.repo, file.path): file for files in preset.files.values() for file in files}
-    return sum(file.bytes for file in unique.values() if _place(preset, file) is None)
+    return sum(file.bytes for file in preset.unique if _place(preset, file) is None)
 
 
 def _place(preset: Preset, file: PresetFile) -> Path | None:
     """Return where a file lies already, without looking into it."""
     if not file.repo and preset.home is not None:
         return preset.home / file.path
-    own = store_folder() / FILES / preset.id if not file.repo else store_folder() / FILES
-    for place in (own, *mirrors(), *([cache_folder()] if file.repo else [])):
+    own = store.store_folder() / store.FILES
+    places = [own if file.repo else own / preset.id, *store.mirrors()]
+    for place in [*places, store.cache_folder()] if file.repo else places:
         try:
-            result = find(place, file)
+            result = store.find(place, file)
         except ModelError:
             continue
         if result is not None and file.size in (0, result.stat().st_size):
@@ -124,15 +102,14 @@ def _place(preset: Preset, file: PresetFile) -> Path | None:
 
 def installed_files(preset: Preset) -> dict[str, Path]:
     """Return what the parts of an installed model read, by role."""
-    files = installed(preset)
+    files = store.installed(preset)
     if files is not None:
         return files
     how = f"run 'napari-patchioner models get {preset.id}' or choose it in the dock."
-    record = read_record(preset.id)
+    record = store.read_record(preset.id)
     if record is not None:
-        raise ModelError(
-            f"The model {preset.id!r} is damaged: {problem_of(preset, record)}; to mend it, {how}"
-        )
+        problem = store.problem_of(preset, record)
+        raise ModelError(f"The model {preset.id!r} is damaged: {problem}; to mend it, {how}")
     size = bytes_to_get(preset)
     amount = f" ({size_text(size)} to get)" if size else ""
     raise ModelError(f"The model {preset.id!r} is not installed{amount}; {how}")
@@ -140,41 +117,37 @@ def installed_files(preset: Preset) -> dict[str, Path]:
 
 def files_of(name: str) -> list[tuple[str, str, int, Path | None, str]]:
     """Files of a model: role, name, bytes, where each lies, and where to find it if it does not."""
-    from .embedded import FOLDER, HEADS, SHARED
-
-    if name in HEADS:
-        paths = [FOLDER / file for file in (*SHARED, HEADS[name])]
+    if name in embedded.HEADS:
+        paths = [embedded.FOLDER / file for file in (*embedded.SHARED, embedded.HEADS[name])]
         return [("", path.name, path.stat().st_size, path, "") for path in paths]
     preset = find_preset(name)
-    listed = [
-        (role, f"{file.repo}/{file.path}".lstrip("/"), file.bytes, _place(preset, file), file.where)
-        for role, files in preset.files.items()
-        for file in files
-    ]
-    ready = installed(preset) or {}
-    if ready:
-        # What is not there although the model is whole was only needed to make it.
-        listed = [(*entry[:4], entry[4] if entry[3] else CONVERTED) for entry in listed]
-    raw = {place for *_, place, _ in listed if place is not None}
-    made = [
-        (role, path.name, 0, path, "")
-        for role, path in ready.items()
-        if role not in preset.files and path not in raw
-    ]
-    return listed + made
+    ready = store.installed(preset) or {}
+    listed: list[tuple[str, str, int, Path | None, str]] = []
+    raw: set[Path | None] = set()
+    for role, files in preset.files.items():
+        for file in files:
+            place, shown = _place(preset, file), f"{file.repo}/{file.path}".lstrip("/")
+            raw.add(place)
+            # What is not there although the model is whole was only needed to make it.
+            where = CONVERTED if ready and place is None else file.where
+            listed.append((role, shown, file.bytes, place, where))
+    for role, path in ready.items():
+        if role not in preset.files and path not in raw:
+            listed.append((role, path.name, 0, path, ""))
+    return listed
 
 
-def free_raw(preset: Preset) -> int:
+def _free_raw(preset: Preset) -> int:
     """Delete the published files that an installed model was made of and that no part reads.
 
     Those that lay here before, that another model reads, or that are on no hub stay.
     """
-    record = read_record(preset.id)
+    record = store.read_record(preset.id)
     if record is None:
         return 0
-    raw = {placed(file.at) for file in record.files if not file.read and file.repo}
-    used = {placed(file.at) for other in records() for file in other.files if file.read}
-    return _delete(raw - used)
+    raw = {store.placed(file.at) for file in record.files if not file.read and file.repo}
+    others = [file for other in store.records() for file in other.files if file.read]
+    return _delete(raw - {store.placed(file.at) for file in others})
 
 
 def _delete(files: set[Path]) -> int:
@@ -182,33 +155,35 @@ def _delete(files: set[Path]) -> int:
 
     Returns the bytes that are free again; what lies in the hub's cache is other programs' too.
     """
-    own = {path for path in files if is_ours(path)}
-    freed = sum(map(size, own))
+    own = set(filter(_is_ours, files))
+    freed = sum(map(_size, own))
     for path in own:
         path.unlink(missing_ok=True)
         for folder in path.parents:
-            if folder == store_folder() or not folder.is_dir() or any(folder.iterdir()):
+            if folder == store.store_folder() or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
     return freed
 
 
-def is_ours(path: Path) -> bool:
+def _is_ours(path: Path) -> bool:
     """Whether a path lies in the store, wherever links on its way lead."""
-    return path.parent.resolve().is_relative_to(store_folder().resolve())
+    return path.parent.resolve().is_relative_to(store.store_folder().resolve())
 
 
-def remove_folder(folder: Path) -> None:
-    """Delete a folder of the store; of a link to one only the link, and nothing elsewhere."""
-    if not is_ours(folder):
-        return
+def _remove_folder(folder: Path) -> int:
+    """Delete a folder of the store, of a link to one only the link; return what that frees."""
+    freed = 0
     if folder.is_symlink():
-        folder.unlink(missing_ok=True)
-    else:
+        if _is_ours(folder):
+            folder.unlink(missing_ok=True)
+    elif _is_ours(folder):
+        freed = sum(_size(path) for path in folder.rglob("*") if path.is_file())
         shutil.rmtree(folder, ignore_errors=True)
+    return freed
 
 
-def size(path: Path) -> int:
+def _size(path: Path) -> int:
     """Return the bytes that deleting a path frees: none if it is only one of several names."""
     try:
         state = path.lstat()
@@ -217,18 +192,16 @@ def size(path: Path) -> int:
     return state.st_size if state.st_nlink == 1 and not path.is_symlink() else 0
 
 
-def forget_made(name: str) -> None:
-    """Delete what was made for a model, whole or not."""
-    forget_half_made(name)
-    for folder in (store_folder() / name, store_folder() / ROLES / name):
-        remove_folder(folder)
-
-
 def forget_half_made(name: str) -> None:
     """Delete what a process that was killed left of a model; nobody else may be making one."""
     for ending in ("????????", "????????-older"):
-        for folder in store_folder().glob(f".{name}-{ending}"):
-            remove_folder(folder)
+        for folder in store.store_folder().glob(f".{name}-{ending}"):
+            _remove_folder(folder)
+
+
+def _made(name: str) -> list[Path]:
+    """Return the folders in which things are made for a model."""
+    return [store.store_folder() / name, store.store_folder() / store.ROLES / name]
 
 
 def remove_model(name: str) -> int:
@@ -252,57 +225,38 @@ def remove_model(name: str) -> int:
     ModelError
         There is no such model, it is part of the package, or nothing of it is here.
     """
-    from .embedded import HEADS
-
-    if name in HEADS:
+    if name in embedded.HEADS:
         raise ModelError(f"The model {name!r} is part of the package and cannot be removed.")
     return remove(find_preset(name))
 
 
 def remove(preset: Preset) -> int:
     """Delete a preset's model, as `remove_model` does."""
-    store = store_folder()
-    added = preset.id in added_presets()
-    with locked(lambda: None):
+    folders = _made(preset.id)
+    if preset.id in added_presets():
+        folders.append(store.store_folder() / store.PRESETS / preset.id)
+    with store.locked(lambda: None):
         gone = _files_alone(preset)
-        folders = [store / preset.id, store / ROLES / preset.id]
-        folders += [store / PRESETS / preset.id] if added else []
         if not gone and not any(folder.exists() for folder in folders):
             raise ModelError(f"The model {preset.id!r} is not installed; nothing was removed.")
-        freed = sum(_room(folder) for folder in folders)
-        for folder in folders:
-            remove_folder(folder)
-        forget_made(preset.id)
+        freed = sum(map(_remove_folder, folders))
+        forget_half_made(preset.id)
         return freed + _delete(gone)
 
 
 def _files_alone(preset: Preset) -> set[Path]:
     """Return the files in the store that only this model uses, whole or in part."""
-    store = store_folder() / FILES
-    record = read_record(preset.id)
-    mine = {placed(file.at) for file in record.files} if record is not None else set()
-    for file in {file for files in preset.files.values() for file in files}:
-        folders = [store / (file.repo.replace("/", "--") or preset.id)]
-        folders += snapshots(store, file.repo) if file.repo else []
+    own = store.store_folder() / store.FILES
+    record = store.read_record(preset.id)
+    mine = {store.placed(file.at) for file in record.files} if record is not None else set()
+    for file in preset.unique:
+        folders = [own / (file.repo.replace("/", "--") or preset.id)]
+        folders += store.snapshots(own, file.repo) if file.repo else []
         mine.update(path for folder in folders for path in folder.glob(file.path))
     for repo in preset.repos:
-        mine.update((store / cache_name(repo)).glob("*.incomplete"))
-    return mine - {
-        placed(file.at) for other in records() if other.id != preset.id for file in other.files
-    }
-
-
-def _room(folder: Path) -> int:
-    if folder.is_symlink() or not is_ours(folder):
-        return 0
-    return sum(size(path) for path in folder.rglob("*") if path.is_file())
-
-
-if TYPE_CHECKING:
-    Prepare = Callable[[Preset, Mapping[str, Path], Path, Progress], Mapping[str, Path]]
-
-# The part of the whole that the files take, where something is made of them afterwards.
-_FILES_SHARE = 0.9
+        mine.update((own / store.cache_name(repo)).glob("*.incomplete"))
+    others = [other for other in store.records() if other.id != preset.id]
+    return mine - {store.placed(file.at) for other in others for file in other.files}
 
 
 def get_model(
@@ -352,101 +306,77 @@ def install(
     prepare: Prepare | None = None,
     keep: bool = False,
 ) -> int:
-    """Get a preset ready, as `get_model` does."""
+    """Get a preset ready, as `get_model` does; ``prepare`` makes what its parts read."""
+    if prepare is None:
+        from .prepare import prepare as own
+
+        prepare = own
+
+    progress = progress or no_progress
     meter = Meter(progress, _FILES_SHARE)
-    with locked(partial(meter.tick, "waiting for another installation")):
-        if installed(preset) is not None:
+    with store.locked(partial(meter.tick, "waiting for another installation")):
+        if store.installed(preset) is not None:
             return 0
         forget_half_made(preset.id)
         fetcher = Fetcher(preset, None if folder is None else Path(folder), meter)
-        _make(preset, fetcher, meter, prepare or _prepare, partial(_report, progress))
-        freed = 0 if keep else free_raw(preset)
-    if progress is not None:
-        progress(1.0, "installed")
+        files = fetcher.fetch()
+        reads = {role for item in preset.parts.values() for role in item.files.values()}
+        kept = _kept(preset, files, reads, meter)
+        raw = {role: _handed_on(preset, role, files) for role in preset.files}
+        home = store.store_folder() / preset.id
+        try:
+            roles = prepare(preset, raw, home, part(progress, _FILES_SHARE, 1.0))
+            for role in preset.files.keys() - reads:
+                # Files that were put together in a folder to be converted.
+                shutil.rmtree(
+                    store.store_folder() / store.ROLES / preset.id / role, ignore_errors=True
+                )
+            read = {role: path for role, path in roles.items() if role in reads}
+            _write_record(preset, read, kept)
+        except ModelError as error:
+            raise fetcher.blame(error) from error
+        except OSError as error:
+            raise disk_error(error, home) from error
+        finally:
+            if not (home / store.RECORD).exists():
+                forget_half_made(preset.id)
+                for made in _made(preset.id):
+                    _remove_folder(made)
+        freed = 0 if keep else _free_raw(preset)
+    progress(1.0, "installed")
     return freed
 
 
-def _make(
-    preset: Preset, fetcher: Fetcher, meter: Meter, prepare: Prepare, report: Progress
-) -> None:
-    """Get the files, make of them what the parts read, and write it all down."""
-    files = fetcher.fetch()
-    read = _read_files(preset)
-    kept = [item for key, path in files.items() for item in _kept(*key, path, key in read, meter)]
-    raw = {role: _handed_on(preset, role, files) for role in preset.files}
-    home = store_folder() / preset.id
-    try:
-        roles = prepare(preset, raw, home, report)
-        _forget_raw_roles(preset)
-        _record(preset, roles, kept)
-    except ModelError as error:
-        raise fetcher.blame(error) from error
-    except OSError as error:
-        raise disk_error(error, home) from error
-    finally:
-        if not (home / RECORD).exists():
-            forget_made(preset.id)
+def _kept(
+    preset: Preset, files: Mapping[tuple[str, str], Path], reads: set[str], meter: Meter
+) -> list[store.Kept]:
+    """Return what is written down of every file, or of every file of a folder."""
+    roles = reads & preset.files.keys()
+    read = {(file.repo, file.path) for role in roles for file in preset.files[role]}
+    kept = []
+    for (repo, path), at in files.items():
+        check = partial(meter.tick, f"checking {path}")
+        for file in sorted(at.rglob("*")) if at.is_dir() else [at]:
+            if file.is_file():
+                sha256, _ = store.fingerprint(file, check)
+                name, size = store.stored_name(file), file.stat().st_size
+                kept.append(store.Kept(repo, path, name, size, sha256, (repo, path) in read))
+    return kept
 
 
-def _prepare(
-    preset: Preset, raw: Mapping[str, Path], folder: Path, progress: Progress
-) -> Mapping[str, Path]:
-    """Make what the parts read; loads torch, so it is imported only now."""
-    from .prepare import prepare
-
-    return prepare(preset, raw, folder, progress)
-
-
-def _report(progress: Progress | None, share: float, message: str) -> None:
-    """Progress how far the making is, as a part of the whole."""
-    if progress is not None:
-        progress(_FILES_SHARE + (1 - _FILES_SHARE) * share, message)
-
-
-def _forget_raw_roles(preset: Preset) -> None:
-    """Delete the folders that files were put together in to be converted."""
-    for role in preset.files.keys() - _read_roles(preset):
-        shutil.rmtree(store_folder() / ROLES / preset.id / role, ignore_errors=True)
-
-
-def _record(preset: Preset, roles: Mapping[str, Path], kept: list[Kept]) -> None:
+def _write_record(preset: Preset, roles: Mapping[str, Path], kept: list[store.Kept]) -> None:
     """Write down that a model is installed, and what belongs to it."""
     import huggingface_hub
 
-    own = [store_folder() / preset.id, store_folder() / ROLES / preset.id]
     made = {
-        stored_name(path): path.stat().st_size
-        for folder in own
+        store.stored_name(path): path.stat().st_size
+        for folder in _made(preset.id)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != RECORD
+        if path.is_file() and path.name != store.RECORD
     }
     versions = {"napari-patchioner": __version__, "huggingface-hub": huggingface_hub.__version__}
-    places = {
-        role: stored_name(path) for role, path in roles.items() if role in _read_roles(preset)
-    }
-    write_record(Record(preset.id, places, tuple(kept), made, versions))
-
-
-def _read_roles(preset: Preset) -> set[str]:
-    """Return the roles that parts of a model read."""
-    return {role for part in preset.parts.values() for role in part.files.values()}
-
-
-def _read_files(preset: Preset) -> set[tuple[str, str]]:
-    """Return the files that parts of a model read, by repository and path."""
-    roles = _read_roles(preset) & preset.files.keys()
-    return {(file.repo, file.path) for role in roles for file in preset.files[role]}
-
-
-def _kept(repo: str, path: str, at: Path, read: bool, meter: Meter) -> list[Kept]:
-    """Return what is written down of a file, or of every file of a folder."""
-    files = sorted(at.rglob("*")) if at.is_dir() else [at]
-    check = partial(meter.tick, f"checking {path}")
-    return [
-        Kept(repo, path, stored_name(file), file.stat().st_size, fingerprint(file, check)[0], read)
-        for file in files
-        if file.is_file()
-    ]
+    places = {role: store.stored_name(path) for role, path in roles.items()}
+    store.write_record(store.Record(preset.id, places, tuple(kept), made, versions))
 
 
 def _handed_on(preset: Preset, role: str, files: Mapping[tuple[str, str], Path]) -> Path:
@@ -461,7 +391,7 @@ def _handed_on(preset: Preset, role: str, files: Mapping[tuple[str, str], Path])
     roots = {at.parents[len(PurePosixPath(path).parts) - 1 - depth] for path, at in places.items()}
     if len(roots) == 1:
         return roots.pop()
-    folder = store_folder() / ROLES / preset.id / role
+    folder = store.store_folder() / store.ROLES / preset.id / role
     shutil.rmtree(folder, ignore_errors=True)
     for path, at in places.items():
         target = folder.joinpath(*PurePosixPath(path).parts[depth:]).with_name(at.name)
@@ -479,9 +409,6 @@ def _link(source: Path, target: Path) -> None:
             continue
         return
     raise ModelError(f"{target} cannot be written; make room on the disk and try again.")
-
-
-_MOST_FILES = 10_000
 
 
 def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset:
@@ -504,68 +431,55 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
         The preset is not understood, its id is taken, or a file is missing or damaged. Nothing
         was added then.
     """
-    from .catalog import NAME, read_preset
-
     folder = Path(folder)
-    if folder.name == NAME and folder.is_file():
+    if folder.name == catalog.NAME and folder.is_file():
         folder = folder.parent
-    preset = read_preset(folder)
+    preset = catalog.read_preset(folder)
     _refuse_taken(preset, folder)
-    home = store_folder() / PRESETS / preset.id
+    home = store.store_folder() / store.PRESETS / preset.id
     meter = Meter(progress)
-    with locked(partial(meter.tick, "waiting for another installation")):
+    with store.locked(partial(meter.tick, "waiting for another installation")):
         # Another window may have been quicker.
         _refuse_taken(preset, folder)
         # What is there now cannot be read any more.
-        remove_folder(home)
-        _take_in(folder, preset, home)
-    try:
-        added = read_preset(home)
+        _remove_folder(home)
+        with _whole_or_not_at_all(home):
+            _copy_preset(folder, preset, home)
+    with _whole_or_not_at_all(home):
+        added = catalog.read_preset(home)
         if not preset.repos:
             install(added, progress=progress)
+    return added
+
+
+@contextmanager
+def _whole_or_not_at_all(home: Path) -> Iterator[None]:
+    """Delete a folder if what is done with it fails."""
+    try:
+        yield
     except BaseException as error:
-        remove_folder(home)
+        _remove_folder(home)
         if isinstance(error, OSError):
             raise disk_error(error, home) from error
         raise
-    return added
 
 
 def _refuse_taken(preset: Preset, folder: Path) -> None:
     """Let no model take the place of another."""
-    from .embedded import HEADS
-
-    if preset.id in HEADS or preset.id in known_presets():
+    if preset.id in embedded.HEADS or preset.id in known_presets():
         raise ModelError(
             f"There is a model {preset.id!r} already; remove it, or write another id in "
-            f"{folder / 'preset.toml'}."
+            f"{folder / catalog.NAME}."
         )
-
-
-def _take_in(folder: Path, preset: Preset, home: Path) -> None:
-    """Copy a model of a person's own, whole or not at all."""
-    try:
-        _copy_preset(folder, preset, home)
-    except BaseException as error:
-        remove_folder(home)
-        if isinstance(error, shutil.Error):
-            source, _, reason = error.args[0][0]
-            raise ModelError(
-                f"{source} cannot be copied ({reason}); mend that and add the model again."
-            ) from error
-        if isinstance(error, OSError):
-            raise disk_error(error, home) from error
-        raise
 
 
 def _copy_preset(folder: Path, preset: Preset, home: Path) -> None:
     """Copy a preset and the files that lie beside it."""
-    own = {file.path for files in preset.files.values() for file in files if not file.repo}
-    copies = {folder / "preset.toml": home / "preset.toml"}
-    for path in sorted(own):
+    copies = {folder / catalog.NAME: home / catalog.NAME}
+    for path in sorted({file.path for file in preset.unique if not file.repo}):
         # All are found before the first is copied: the store may lie in the folder.
         copies |= {file: home / file.relative_to(folder) for file in _files_of(folder / path)}
-    need_room(sum(check_plain_file(path, ModelError) for path in copies))
+    store.need_room(sum(check_plain_file(path, ModelError) for path in copies))
     home.mkdir(parents=True)
     for source, target in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -574,22 +488,18 @@ def _copy_preset(folder: Path, preset: Preset, home: Path) -> None:
 
 def _files_of(path: Path) -> list[Path]:
     """Return a file, or all files of a folder and the folders in it."""
+    if not path.exists():
+        raise ModelError(f"{path} is missing, which the preset names; add it and try again.")
     if not path.is_dir():
-        if not path.exists():
-            raise ModelError(f"{path} is missing, which the preset names; add it and try again.")
-        check_plain_file(path, ModelError)
         return [path]
     results: list[Path] = []
     for place, folders, names in os.walk(path, onerror=_raise):
-        for name in folders:
-            if Path(place, name).is_symlink():
-                raise ModelError(
-                    f"{Path(place, name)} is a link to a folder; put the folder itself there and "
-                    "add the model again."
-                )
-        for name in names:
-            check_plain_file(Path(place, name), ModelError)
-            results.append(Path(place, name))
+        if links := [name for name in folders if Path(place, name).is_symlink()]:
+            raise ModelError(
+                f"{Path(place, links[0])} is a link to a folder; put the folder itself there and "
+                "add the model again."
+            )
+        results += [Path(place, name) for name in names]
         if len(results) > _MOST_FILES:
             raise ModelError(
                 f"{path} holds more than {_MOST_FILES} files, which is no model; name the folder "

@@ -1,4 +1,4 @@
-"""What a person should know before choosing a model."""
+"""Models as they are written down: what a person reads of one, and what it is made of."""
 
 from __future__ import annotations
 
@@ -51,13 +51,7 @@ class ModelCard:
 
 
 def size_text(size: float, unit: str = "") -> str:
-    """Return a number of bytes as a person reads it.
-
-    Parameters
-    ----------
-    unit : {"", "kB", "MB", "GB"}
-        The one to use; what suits the size by default.
-    """
+    """Return bytes as a person reads them, in kB, MB or GB: what suits the size by default."""
     steps = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
     unit = unit or next((name for name in ("GB", "MB") if size >= 0.9995 * steps[name]), "kB")
     value = size / steps[unit]
@@ -76,10 +70,8 @@ class PresetFile:
     path : str
         Its place in the repository; a glob names the one file that matches it. Beside a local
         preset it may be a folder.
-    size : int
-        Bytes, exactly: a file of another size is refused; 0 where nobody knows before asking.
-    about : int
-        Bytes, roughly, for a person to know what is to come.
+    size, about : int
+        Bytes: exactly, so that a file of another size is refused, or roughly; 0 where nobody knows.
     sha256 : str
         Of the file; empty where nobody knows before asking the hub.
     where : str
@@ -120,18 +112,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What is made once, after the files are there.
+    """What is made once, after the files are there, for parts to ask for as ``role``.
 
-    Attributes
-    ----------
-    role : str
-        Under which parts ask for the result.
-    make : str
-        How it is made: a key of ``_prepare.MAKERS``.
-    source : str
-        Role of the files it is made from; empty where the package brings them along.
-    options : mapping of str to object
-        Further arguments.
+    ``make`` is a key of `prepare.MAKERS`, ``source`` the role of the files it is made from, empty
+    where the package brings them along.
     """
 
     role: str
@@ -142,27 +126,13 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A model that can be put together from files.
+    """A model that can be put together from files; see `ModelCard` for what a person reads.
 
-    Attributes
-    ----------
-    id, title, note, licence, row : str
-        As on a `ModelCard`.
-    ram : int
-        Bytes of memory it needs while captioning.
-    files : mapping of str to tuple of PresetFile
-        By role. A role of several files is handed on as the folder that holds them.
-    conversions : tuple of Conversion
-        What is made of them once, in this order.
-    provenance : mapping of str to str
-        What the preset vouches for where files do not say so themselves: under ``"projection"``
-        the hash of the projection that banks and decoders were made behind.
-    backbone, bridge, decoder : Part
-        What it is made of.
-    options : mapping of str to object
-        Further arguments of `Captioner`: pooling, whole, variance, convention.
-    home : Path, optional
-        Folder of a preset that was added by a person, whose local files lie there.
+    ``files`` are listed by role, of which one with several files is handed on as the folder that
+    holds them; ``conversions`` are made of them once, in this order. ``provenance`` is what the
+    preset vouches for where files do not say so themselves: under ``"projection"`` the hash of the
+    projection that banks and decoders were made behind. ``options`` are those of `Captioner`;
+    ``home`` is the folder of a preset that a person added, where its local files lie.
     """
 
     id: str
@@ -181,16 +151,20 @@ class Preset:
     home: Path | None = None
 
     @property
+    def unique(self) -> list[PresetFile]:
+        """All files, each once whatever the roles that read it."""
+        named = {(file.repo, file.path): file for files in self.files.values() for file in files}
+        return list(named.values())
+
+    @property
     def size(self) -> int:
         """Bytes of all files, as far as they are known."""
-        unique = {(file.repo, file.path): file for part in self.files.values() for file in part}
-        return sum(file.bytes for file in unique.values())
+        return sum(file.bytes for file in self.unique)
 
     @property
     def repos(self) -> tuple[str, ...]:
         """Hub ids, each once, in the order of the files."""
-        named = (file.repo for part in self.files.values() for file in part)
-        return tuple(dict.fromkeys(repo for repo in named if repo))
+        return tuple(dict.fromkeys(file.repo for file in self.unique if file.repo))
 
     @property
     def parts(self) -> Mapping[str, Part]:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,28 +27,24 @@ if TYPE_CHECKING:
     from .preset import Preset, PresetFile
 
 FORMAT = "napari-patchioner install 1"
-HOME = "NAPARI_PATCHIONER_HOME"
+HOME, MIRROR = "NAPARI_PATCHIONER_HOME", "NAPARI_PATCHIONER_MIRROR"
 RECORD = "installed.json"
 # Names that no model can have.
 FILES, ROLES, PRESETS, LOCK = "_files", "_roles", "_presets", "_lock"
+_CHUNK = 1 << 20
+# Bytes that are left free beside the files themselves.
+_SPARE = 50e6
+# A version in the hub's cache is the name of a folder, never a path.
+_VERSION = re.compile(r"[\w-][\w.-]*")
+_fingerprints: dict[tuple[int, ...], tuple[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file that a model was made from or reads.
+    """A file that a model was made from or, if ``read``, that a part of it reads.
 
-    Attributes
-    ----------
-    repo, path : str
-        Where it comes from; ``path`` as the preset writes it, even where that is a glob.
-    at : str
-        Where it lies; relative to the store if inside it.
-    size : int
-        Bytes.
-    sha256 : str
-        Of its contents.
-    read : bool
-        Whether a part of the model reads it; otherwise something was made of it.
+    ``path`` is as the preset writes it, even where that is a glob; ``at`` is where it lies,
+    relative to the store if inside it.
     """
 
     repo: str
@@ -63,18 +59,9 @@ class Kept:
 class Record:
     """What is written of an installed model.
 
-    Attributes
-    ----------
-    id : str
-        Of its preset.
-    roles : mapping of str to str
-        What the model reads: files or folders, relative to the store if inside it.
-    files : tuple of Kept
-        What was got for it.
-    made : mapping of str to int
-        Files converted for it, relative to the store, and their bytes.
-    versions : mapping of str to str
-        Of the packages that made it.
+    ``roles`` are the files or folders that it reads, ``files`` what was got for it, ``made`` what
+    was converted for it, and its bytes; places are relative to the store if inside it.
+    ``versions`` are those of the packages that made it.
     """
 
     id: str
@@ -128,7 +115,7 @@ def installed(preset: Preset) -> dict[str, Path] | None:
 
 def problem_of(preset: Preset, record: Record) -> str:
     """Say what is wrong with an installed model, in half a sentence; empty if nothing is."""
-    wanted = {(file.repo, file.path) for files in preset.files.values() for file in files}
+    wanted = {(file.repo, file.path) for file in preset.unique}
     if {(file.repo, file.path) for file in record.files} != wanted:
         return "it was made from other files than are asked for now"
     for place, size in record.needed.items():
@@ -149,20 +136,15 @@ def read_record(name: str) -> Record | None:
             return None
         content["files"] = tuple(Kept(**file) for file in content["files"])
         record = Record(**content)
-        return record if _makes_sense(record) else None
+        texts = [record.id, *record.roles.keys(), *record.roles.values(), *record.made.keys()]
+        sizes = list(record.made.values())
+        for file in record.files:
+            texts += [file.repo, file.path, file.at, file.sha256]
+            sizes.append(file.size)
+        plain = all(isinstance(text, str) and "\0" not in text for text in texts)
+        return record if plain and all(isinstance(size, int) for size in sizes) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _makes_sense(record: Record) -> bool:
-    """Whether all values of a record are of their types."""
-    files = [(file.repo, file.path, file.at, file.sha256) for file in record.files]
-    texts = [record.id, *record.roles.keys(), *record.roles.values(), *record.made.keys()]
-    texts += [text for four in files for text in four]
-    sizes = [*record.made.values(), *(file.size for file in record.files)]
-    return all(isinstance(text, str) and "\0" not in text for text in texts) and all(
-        isinstance(size, int) for size in sizes
-    )
 
 
 def records() -> list[Record]:
@@ -172,16 +154,12 @@ def records() -> list[Record]:
 
 
 def write_record(record: Record) -> None:
-    """Write the record of a model, which makes it an installed one."""
-    content = {"format": FORMAT, **asdict(record)}
-    _write_json(store_folder() / record.id / RECORD, content)
-
-
-def _write_json(path: Path, content: object) -> None:
-    """Write a file whole or not at all."""
+    """Write the record of a model whole, which makes it an installed one."""
+    path = store_folder() / record.id / RECORD
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    content = json.dumps({"format": FORMAT, **asdict(record)}, indent=1)
+    beside.write_text(content, encoding="utf-8")
     beside.replace(path)
 
 
@@ -212,13 +190,6 @@ def locked(tick: Callable[[], object]) -> Iterator[None]:
         lock.release()
 
 
-MIRROR = "NAPARI_PATCHIONER_MIRROR"
-_CHUNK = 1 << 20
-# A version in the hub's cache is the name of a folder, never a path.
-_VERSION = re.compile(r"[\w-][\w.-]*")
-_fingerprints: dict[tuple[int, ...], tuple[str, str]] = {}
-
-
 def cache_folder() -> Path:
     """Return the folder in which programs that use the hub keep what they downloaded.
 
@@ -244,50 +215,34 @@ def mirrors() -> list[Path]:
 
 
 def cache_name(repo: str) -> str:
-    """Return the folder of a repository in the hub's cache.
-
-    >>> cache_name("owner/name")
-    'models--owner--name'
-    """
-    return "--".join(["models", *repo.split("/")])
+    """Return the folder of a repository in the hub's cache: ``models--owner--name``."""
+    return f"models--{repo.replace('/', '--')}"
 
 
 def find(folder: Path, file: PresetFile, alone: Collection[str] = ()) -> Path | None:
-    """Find a file in a folder that a person copied together."""
-    for base in _bases(folder, file.repo):
-        result = _match(base, file.path)
-        if result is not None:
+    """Find a file in a folder that a person copied together; those ``alone`` lie anywhere."""
+    bases = [folder]
+    if file.repo:
+        bases = [folder / file.repo, folder / file.repo.replace("/", "--")]
+        bases += [*snapshots(folder, file.repo), *snapshots(folder / "hub", file.repo)]
+    for base in bases:
+        if (result := _match(base, file.path)) is not None:
             return result
-    if file.path not in alone:
-        return None
-    return _match(folder, Path(file.path).name)
+    return _match(folder, Path(file.path).name) if file.path in alone else None
 
 
-def _bases(folder: Path, repo: str) -> Iterator[Path]:
-    """Yield the folders that may stand for a repository."""
-    if not repo:
-        yield folder
-        return
-    yield folder / repo
-    yield folder / repo.replace("/", "--")
-    yield from snapshots(folder, repo)
-    yield from snapshots(folder / "hub", repo)
-
-
-def snapshots(cache: Path, repo: str) -> Iterator[Path]:
-    """Yield the versions of a repository in a cache of the hub, the current one first."""
+def snapshots(cache: Path, repo: str) -> list[Path]:
+    """Return the versions of a repository in a cache of the hub, the current one first."""
     folder = cache / cache_name(repo)
-    try:
+    current = ""
+    with suppress(OSError, ValueError):
         current = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        current = ""
-    if _VERSION.fullmatch(current):
-        yield folder / "snapshots" / current
+    first = [folder / "snapshots" / current] if _VERSION.fullmatch(current) else []
     try:
         others = [path for path in (folder / "snapshots").iterdir() if path.name != current]
     except OSError:
-        return
-    yield from sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
+        return first
+    return first + sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _match(base: Path, path: str) -> Path | None:
@@ -315,8 +270,7 @@ def fits(pattern: str, path: str) -> bool:
     (True, False, True)
     """
     wanted, parts = pattern.split("/"), path.split("/")
-    pairs = zip(parts, wanted, strict=False)
-    return len(wanted) == len(parts) and all(fnmatchcase(part, sign) for part, sign in pairs)
+    return len(wanted) == len(parts) and all(map(fnmatchcase, parts, wanted))
 
 
 def fingerprint(path: Path, tick: Callable[[], object]) -> tuple[str, str]:
@@ -336,10 +290,6 @@ def fingerprint(path: Path, tick: Callable[[], object]) -> tuple[str, str]:
                 tick()
         _fingerprints[key] = strong.hexdigest(), blob.hexdigest()
     return _fingerprints[key]
-
-
-# What is left free beside the files themselves.
-_SPARE = 50e6
 
 
 def need_room(size: float) -> None:

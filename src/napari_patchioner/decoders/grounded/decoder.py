@@ -83,7 +83,7 @@ class GroundedDecoder:
         Reads ``[text vector | attribute strengths]``, generates tokens of the vocabulary.
     concepts : sequence of Concept
         What can be named.
-    embeddings : ndarray of float32, shape (concepts, d)
+    embeddings : ndarray, shape (concepts, d)
         Their text embeddings, of unit length.
     relations : Relations
         Which plain relations hold between which things.
@@ -93,7 +93,7 @@ class GroundedDecoder:
         self,
         model: PrefixGPT,
         concepts: Sequence[Concept],
-        embeddings: Floats,
+        embeddings: npt.NDArray[np.floating],
         relations: Relations,
     ) -> None:
         self.model = model

@@ -90,17 +90,20 @@ def load_concepts(path: Path) -> list[Concept]:
         ) from error
 
 
-def load_embeddings(path: Path) -> npt.NDArray[np.float32]:
+def load_embeddings(path: Path) -> npt.NDArray[np.float16]:
     """Read the concepts' text embeddings, shape (concepts, d)."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        return load_file(str(path))["concept_embeddings"].astype("float32")
-    except (OSError, SafetensorError, KeyError) as error:
+        embeddings: npt.NDArray[np.float16] = load_file(path)["concept_embeddings"]
+        if not np.isfinite(embeddings).all():
+            raise ValueError("numbers that are not finite")
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ModelError(
             f"{path} does not hold the concepts' embeddings ({error}); install the package again."
         ) from error
+    return embeddings
 
 
 class Words:
