@@ -106,11 +106,11 @@ class Fetcher:
         if kept is not None and (file.sha256 or self._in_use(kept)):
             return _Step(file, kept)
         for place in filter(None, [self._folder, *store.mirrors()]):
-            if (found := store.find(place, file, self._alone)) is not None:
-                same = kept is not None and kept.stat().st_size == found.stat().st_size
-                if kept is not None and same and self._hashes(kept) == self._hashes(found):
-                    return _Step(file, kept, source=found)
-                return _Step(file, found, copy=True, kept=kept)
+            if (copied := store.find(place, file, self._alone)) is not None:
+                same = kept is not None and kept.stat().st_size == copied.stat().st_size
+                if kept is not None and same and self._hashes(kept) == self._hashes(copied):
+                    return _Step(file, kept, source=copied)
+                return _Step(file, copied, copy=True, kept=kept)
         if kept is not None or not file.repo:
             return _Step(file, kept)
         places = (store.store_folder() / store.FILES, store.cache_folder())
