@@ -30,6 +30,8 @@ BOX_TOLERANCE = 1e-6
 """How far, in pixels, the corners of a box may lie from where they belong in a file."""
 
 _FARTHEST = 2**31
+# Rows met by edges that are looked at together.
+_AT_ONCE = 2**20
 
 
 def to_xy(points: npt.ArrayLike) -> FloatArray:
@@ -164,21 +166,30 @@ def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
     charge_pixels(int(np.prod(np.ptp(ends, axis=0) + 2)))
     low, high = np.floor(ends.min(axis=0)).astype(int), np.ceil(ends.max(axis=0)).astype(int)
     width, height = (int(size) for size in np.maximum(high - low, 0))
-    crossed = np.zeros((height, width + 1), bool)
-    for ring in corners:
-        check_time()
-        _cross(crossed, ring - low)
-    pixels = np.logical_xor.accumulate(crossed, axis=1, out=crossed)[:, :width]
+    pixels = filled([ring - low for ring in corners], (height, width))
     return Mask(pixels, (int(low[1]), int(low[0]))) if pixels.any() else None
 
 
-def _cross(crossed: npt.NDArray[np.bool_], ring: FloatArray) -> None:
-    """Turn, at the first pixel centre beyond it, each crossing of a ring with a row of centres."""
-    height, last = crossed.shape[0], crossed.shape[1] - 1
-    for (x1, y1), (x2, y2) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-        first, stop = (int(np.ceil(y - 0.5)) for y in sorted((y1, y2)))
-        rows = np.arange(max(first, 0), min(stop, height))
-        if len(rows):
-            x = x1 + (rows + 0.5 - y1) * (x2 - x1) / (y2 - y1)
-            # Each row once, so that no place is turned twice here.
-            crossed[rows, np.clip(np.ceil(x - 0.5), 0, last).astype(int)] ^= True
+def filled(rings: Sequence[FloatArray], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a picture whose centres lie within an odd number of rings ``x y``.
+
+    >>> filled([np.array([[1.0, 0], [3, 0], [3, 1], [1, 1]])], (1, 4)).tolist()
+    [[False, True, True, False]]
+    """
+    height, width = shape
+    # True where a row comes to an edge: right of it, all is the other way round.
+    turns = np.zeros((height, width + 1), bool)
+    for ring in rings:
+        check_time()
+        (x, y), (x_next, y_next) = ring.T - 0.5, np.roll(ring, -1, axis=0).T - 0.5
+        first = np.ceil(np.minimum(y, y_next)).clip(0, height).astype(np.int64)
+        count = np.ceil(np.maximum(y, y_next)).clip(0, height).astype(np.int64) - first
+        ends = np.cumsum(count)
+        for start in range(0, int(ends[-1]), _AT_ONCE):
+            met = np.arange(start, min(start + _AT_ONCE, int(ends[-1])))
+            edge = np.searchsorted(ends, met, side="right")
+            row = first[edge] + met - (ends[edge] - count[edge])
+            part = (row - y[edge]) / (y_next[edge] - y[edge])
+            at = np.ceil(x[edge] + part * (x_next[edge] - x[edge])).clip(0, width)
+            np.logical_xor.at(turns, (row, at.astype(np.int64)), True)
+    return np.asarray(np.logical_xor.accumulate(turns, axis=1, out=turns)[:, :width])

@@ -8,32 +8,21 @@ import os
 import re
 import struct
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NoReturn
+from typing import NamedTuple, NoReturn
 
+from napari_patchioner import limits
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.notes import Notes, leaving_out, noting
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import (
-    charge_bytes,
-    charge_file,
-    charge_records,
-    check_plain_file,
-    read_file,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MOST_MEMBERS = 200_000
 """Files in one zip; more are no export of regions."""
 
+# Files of a folder or zip that are looked at, to tell what it holds.
 _MOST_FIRST = 10
-"""Files of a folder or zip that are looked at, to tell what it holds."""
-
 _CHUNK = 2**20
-
 # Every member gets the first moment a zip can tell, so that the same regions give the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 # How a record of the directory begins, and where it says where its member is.
@@ -58,49 +47,41 @@ def is_debris(name: str) -> bool:
     return first == "__MACOSX" or last.startswith("._") or last in (".DS_Store", "Thumbs.db")
 
 
-def read_bundle(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+def read_bundle(path: Path, wanted: Callable[[str], bool] = bool) -> dict[str, bytes]:
     """Read the files of a folder (with those within), of a zip, or one file by itself."""
     if path.is_dir():
         # The plain files, in the order of their names.
-        files: list[tuple[str, Path]] = []
+        files: dict[str, Path] = {}
         for place, folders, names in os.walk(path, onerror=_refuse):
             folders.sort()
-            charge_records(len(names))
+            limits.charge_records(len(names))
             paths = [Path(place, name) for name in names if not is_debris(name)]
-            files += [(file.relative_to(path).as_posix(), file) for file in paths if file.is_file()]
-        return {name: read_file(file) for name, file in sorted(files) if wanted(name)}
+            files |= {file.relative_to(path).as_posix(): file for file in paths if file.is_file()}
+        return {name: limits.read_file(files[name]) for name in sorted(files) if wanted(name)}
     if is_zip(path):
-        charge_file(check_plain_file(path))
-        return _unzipped(path, wanted)
-    return {path.name: read_file(path)}
+        limits.charge_file(limits.check_plain_file(path))
+        return dict(read_zip(path.name, path, wanted).values())
+    return {path.name: limits.read_file(path)}
 
 
 def _refuse(error: OSError) -> NoReturn:
     raise FormatError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
 
 
-def first_file(path: Path, wanted: Callable[[str], bool]) -> bytes:
-    """Return the first file of a folder (not of those within) or zip; nothing if there is none."""
-    return next(first_files(path, wanted), b"")
-
-
-def first_files(
-    path: Path, wanted: Callable[[str], bool], most: int = _MOST_FIRST
-) -> Iterator[bytes]:
+def first_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[bytes]:
     """Yield the first few files of a folder (not of those within) or zip."""
     if path.is_dir():
         try:
-            results = sorted(
-                item for item in path.iterdir() if wanted(item.name) and item.is_file()
-            )
+            listed = sorted(item for item in path.iterdir() if wanted(item.name) and item.is_file())
         except OSError as error:
             _refuse(error)
-        yield from map(read_file, [item for item in results if not is_debris(item.name)][:most])
+        kept = [item for item in listed if not is_debris(item.name)]
+        yield from map(limits.read_file, kept[:_MOST_FIRST])
         return
-    for name in sorted(name for name in zip_names(path) if wanted(name))[:most]:
+    for name in sorted(filter(wanted, zip_names(path)))[:_MOST_FIRST]:
         with noting(Notes()):  # it is noted when all are read
-            members = _unzipped(path, name.__eq__)
-        yield from members.values()
+            members = read_zip(path.name, path, name.__eq__)
+        yield from dict(members.values()).values()
 
 
 def zip_names(path: Path) -> list[str]:
@@ -112,72 +93,57 @@ def zip_names(path: Path) -> list[str]:
         return []
 
 
-def _unzipped(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Return the wanted members of a zip; nothing is unpacked to the disk."""
-    return dict(_numbered_members(path.name, path, wanted).values())
-
-
-def read_zip(name: str, data: bytes, wanted: Callable[[str], bool]) -> dict[int, tuple[str, bytes]]:
-    """Return the wanted members of a zip by their numbers in it, which may share a name."""
-    return _numbered_members(name, io.BytesIO(data), wanted)
-
-
-def _numbered_members(
-    name: str, file: Path | io.BytesIO, wanted: Callable[[str], bool]
+def read_zip(
+    name: str, file: Path | bytes, wanted: Callable[[str], bool]
 ) -> dict[int, tuple[str, bytes]]:
+    """Return the wanted members of a zip by their numbers in it, which may share a name.
+
+    Nothing is unpacked to the disk; a member that cannot be read is left out.
+    """
+    results: dict[int, tuple[str, bytes]] = {}
     try:
-        with zipfile.ZipFile(file) as archive:
-            numbers = {id(entry): number for number, entry in enumerate(archive.infolist())}
-            members = _members(name, archive, wanted)
-            return {numbers[id(entry)]: (entry.filename, data) for entry, data in members}
+        with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as archive:
+            listed = archive.infolist()
+            count = sum(not item.is_dir() for item in listed)
+            if count > MOST_MEMBERS:
+                raise FormatError(
+                    f"{name}: holds {count} files, more than {MOST_MEMBERS}; split it"
+                )
+            for number, entry in enumerate(listed):
+                called = entry.filename
+                if not (entry.is_dir() or is_debris(called)) and wanted(called):
+                    with leaving_out("file"):
+                        results[number] = (called, _member(name, archive, entry))
     except (FormatError, MemoryError):
         raise
     except Exception as error:  # zipfile tells damage by a dozen kinds of errors
         why = str(error) or type(error).__name__
         raise FormatError(f"{name}: is no zip that can be read ({why})") from error
+    return results
 
 
-def _members(
-    name: str, archive: zipfile.ZipFile, wanted: Callable[[str], bool]
-) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
-    """Yield the wanted members of a zip that can be read; one that cannot is left out."""
-    members = [item for item in archive.infolist() if not item.is_dir()]
-    if len(members) > MOST_MEMBERS:
-        raise FormatError(f"{name}: holds {len(members)} files, more than {MOST_MEMBERS}; split it")
-    for entry in members:
-        if is_debris(entry.filename) or not wanted(entry.filename):
-            continue
-        data: bytes | None = None
-        with leaving_out("file"):
-            try:
-                inside = PurePosixPath(entry.filename.replace("\\", "/"))
-                outside = inside.is_absolute() or ".." in inside.parts or not inside.parts
-                if outside or _DRIVE.match(entry.filename):
-                    raise FormatError(f"{name}: the member {entry.filename!r} lies outside the zip")
-                data = _member(name, archive, entry)
-            except (FormatError, MemoryError):
-                raise
-            except Exception as error:
-                raise FormatError(
-                    f"{name}: the member {entry.filename!r} cannot be read "
-                    f"({str(error) or type(error).__name__})"
-                ) from error
-        if data is not None:
-            yield entry, data
-
-
-def _member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _member(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Return one member, charged as it is unpacked: what a zip says of its sizes may be wrong."""
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    where = f"{name}: the member {entry.filename!r}"
+    inside = PurePosixPath(entry.filename.replace("\\", "/"))
+    outside = inside.is_absolute() or ".." in inside.parts or not inside.parts
+    if outside or _DRIVE.match(entry.filename):
+        raise FormatError(f"{where} lies outside the zip")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise FormatError(
-            f"{name}: the member {member.filename!r} is compressed in a way that is not "
-            "read; zip it again the usual way"
+            f"{where} is compressed in a way that is not read; zip it again the usual way"
         )
     parts = []
-    with archive.open(member) as file:
-        while part := file.read(_CHUNK):
-            charge_bytes(len(part))
-            parts.append(part)
+    try:
+        with archive.open(entry) as file:
+            while part := file.read(_CHUNK):
+                limits.charge_bytes(len(part))
+                parts.append(part)
+    except (FormatError, MemoryError):
+        raise
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        raise FormatError(f"{where} cannot be read ({why})") from error
     return b"".join(parts)
 
 
@@ -196,30 +162,27 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:
         write_bytes(target, data)
 
 
+def _info(name: str) -> zipfile.ZipInfo:
+    """Return what a zip says of a member of ours."""
+    info = zipfile.ZipInfo(name, _NO_TIME)
+    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    return info
+
+
 def zipped(files: Mapping[str, bytes]) -> bytes:
     """Return files as a zip; the same files give the same bytes."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files.items():
-            member = zipfile.ZipInfo(name, _NO_TIME)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o644 << 16
-            archive.writestr(member, data)
+            archive.writestr(_info(name), data)
     return buffer.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
-class ZipMember:
+class ZipMember(NamedTuple):
     """A member of a zip as it stands there, packed.
 
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    local : bytes
-        Its head, its packed bytes and what stands up to the next member.
-    central : bytes
-        What the directory says of it.
+    ``local`` is its head, its packed bytes and what stands up to the next member; ``central`` what
+    the directory says of it.
     """
 
     name: str
@@ -273,8 +236,7 @@ def join_zip(members: Sequence[ZipMember], comment: bytes = b"") -> bytes:
 
 def zip_member(name: str, data: bytes, like: ZipMember | None = None) -> ZipMember:
     """Return a member for a zip; with ``like``, its rights, date and way of packing are kept."""
-    info = zipfile.ZipInfo(name, _NO_TIME)
-    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    info = _info(name)
     if like is not None:
         [old] = zipfile.ZipFile(io.BytesIO(join_zip([like]))).infolist()
         info.date_time, info.external_attr = old.date_time, old.external_attr
@@ -300,10 +262,7 @@ def file_stems(names: Mapping[str, str]) -> dict[str, str]:
     for key, name in names.items():
         last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
         stem = _UNSAFE.sub("_", os.path.splitext(last)[0])[:120].strip(" .") or "image"
-        free, count = stem, 1
-        while free.lower() in used:
-            count += 1
-            free = f"{stem}-{count}"
-        used.add(free.lower())
-        stems[key] = free
+        numbered = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
+        stems[key] = next(free for free in numbered if free.lower() not in used)
+        used.add(stems[key].lower())
     return stems

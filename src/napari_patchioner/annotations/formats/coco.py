@@ -8,41 +8,21 @@ stay as they were: what is ours of them has a key of its own, and the file aroun
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
 
+from napari_patchioner.annotations import metadata, rle, texts
+from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_name, is_image
-from napari_patchioner.annotations.metadata import (
-    OURS,
-    Base,
-    base_of,
-    is_deleted,
-    metadata_of,
-    our_texts,
-    remember_file,
-    same_record,
-    with_metadata,
-    with_our_texts,
-)
 from napari_patchioner.annotations.notes import leaving_out, note
-from napari_patchioner.annotations.rle import decode_runs, encode_runs, mask_in_image, runs_in_image
-from napari_patchioner.annotations.table import check_unique
-from napari_patchioner.annotations.texts import (
-    CLASS,
-    UNSORTED,
-    annotation_from_texts,
-    as_extras,
-    as_one,
-    class_of,
-    with_class,
-    with_unique_uids,
-)
-from napari_patchioner.annotations.xy import area_of, polygon_of, to_xy
+from napari_patchioner.annotations.record import Annotation
+from napari_patchioner.annotations.xy import FloatArray, area_of, filled, polygon_of, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import (
@@ -55,36 +35,11 @@ from napari_patchioner.regions import (
     same_drawing,
 )
 
-from .entries import Size, known_entries, known_size, naming, own_texts, with_ours
+from . import entries, json_arrays
+from .entries import Size, known_size, naming
 from .head import Format, Head
-from .json_arrays import (
-    as_texts,
-    dict_in,
-    fields_of,
-    identifier,
-    key_of,
-    list_in,
-    next_ids,
-    parse_file,
-    read_json,
-    write_json,
-    write_json_again,
-)
+from .json_arrays import as_texts, dict_in, dicts_in, fields_of, identifier, key_of, list_in
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations.fields import Fields
-    from napari_patchioner.annotations.record import Annotation
-
-
-_ANY_CLASS = "region"
-FloatArray: TypeAlias = "npt.NDArray[np.float64]"
-BoolArray: TypeAlias = "npt.NDArray[np.bool_]"
-_AT_ONCE = 2**20
 # Pixels along the sides of a picture in which a tangled outline is filled.
 _TANGLED = 2048
 _KIND = "coco"
@@ -114,10 +69,9 @@ def _is_coco(head: Head) -> bool:
 
 def knows_captions(head: Head) -> bool:
     """Whether a file is COCO's, and holds captions and no outline."""
-    listed = list_in(head.fields, "annotations") if _is_coco(head) else []
-    entries = [entry for entry in listed if isinstance(entry, dict)]
-    outlined = any("bbox" in entry or "segmentation" in entry for entry in entries)
-    return not outlined and any("caption" in entry for entry in entries)
+    listed = dicts_in(head.fields, "annotations") if _is_coco(head) else []
+    outlined = any("bbox" in entry or "segmentation" in entry for entry in listed)
+    return not outlined and any("caption" in entry for entry in listed)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
@@ -147,43 +101,28 @@ def _write(
     classed: bool,
 ) -> tuple[Annotation, ...]:
     """Write instances, or (not ``classed``) captions alone; return what is not held."""
-    check_unique(annotations)
-    base = base_of(held, _KIND, path, parse_file)
-    if base is None:
-        write_json(path, _new_file(held, annotations, images, classed=classed))
-    else:
-        write_json_again(path, *_Again(base, images, classed).file(held))
+
+    def new() -> dict[str, Any]:
+        names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
+        ids = {name: number for number, name in enumerate(names, start=1)}
+        listed = dict.fromkeys(map(texts.class_of, held)) or (texts.UNSORTED,)
+        classes = {name: number for number, name in enumerate(listed, start=1)}
+        made = []
+        for number, annotation in enumerate(held, start=1):
+            entry: dict[str, Any] = {"id": number, "image_id": ids[annotation.image]}
+            if classed:
+                entry["category_id"] = classes[texts.class_of(annotation)]
+            name, size = image_name(images, annotation.image), known_size(images, annotation.image)
+            made.append(entry | _entry(annotation, name, size, classed=classed))
+        shown = [{"id": number, **_image_fields(name, images)} for name, number in ids.items()]
+        whole = {"info": _INFO, "licenses": [], "images": shown, "annotations": made}
+        categories = [_category(number, name) for name, number in classes.items()]
+        return {**whole, "categories": categories} if classed else whole
+
+    base = metadata.base_of(held, _KIND, path, json_arrays.parse_file)
+    json_arrays.write_json(path, base, new, lambda base: _Again(base, images, classed).file(held))
     kept = set(map(id, held))
     return tuple(annotation for annotation in annotations if id(annotation) not in kept)
-
-
-def _new_file(
-    held: Sequence[Annotation], annotations: Sequence[Annotation], images: Images, *, classed: bool
-) -> dict[str, Any]:
-    """Return a whole COCO file of our own."""
-    names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
-    ids = {name: number for number, name in enumerate(names, start=1)}
-    classes = {name: n for n, name in enumerate(dict.fromkeys(map(class_of, held)), start=1)}
-    classes = classes or {UNSORTED: 1}
-    entries = [
-        {
-            "id": number,
-            "image_id": ids[annotation.image],
-            **({"category_id": classes[class_of(annotation)]} if classed else {}),
-            **_entry(
-                annotation,
-                image_name(images, annotation.image),
-                known_size(images, annotation.image),
-                classed=classed,
-            ),
-        }
-        for number, annotation in enumerate(held, start=1)
-    ]
-    listed = [{"id": number, **_image_fields(name, images)} for name, number in ids.items()]
-    whole = {"info": _INFO, "licenses": [], "images": listed, "annotations": entries}
-    if classed:
-        whole["categories"] = [_category(number, name) for name, number in classes.items()]
-    return whole
 
 
 def _category(number: object, name: str) -> dict[str, Any]:
@@ -200,12 +139,10 @@ def _entry(
     annotation: Annotation, name: str, size: Size | None, *, classed: bool
 ) -> dict[str, Any]:
     """Return what COCO says about one region, or about the whole image."""
-    attributes = own_texts(annotation, name)
-    if not classed:
-        return {"caption": annotation.caption, "attributes": attributes}
-    score = {} if annotation.score is None else {"score": annotation.score}
-    said = {"caption": annotation.caption, **score, "attributes": attributes}
-    return {**_drawing(annotation, size), "iscrowd": 0, **said}
+    drawn = {**_drawing(annotation, size), "iscrowd": 0} if classed else {}
+    score = {"score": annotation.score} if classed and annotation.score is not None else {}
+    attributes = entries.own_texts(annotation, name)
+    return {**drawn, "caption": annotation.caption, **score, "attributes": attributes}
 
 
 def _drawing(annotation: Annotation, size: Size | None) -> dict[str, Any]:
@@ -216,116 +153,104 @@ def _drawing(annotation: Annotation, size: Size | None) -> dict[str, Any]:
 class _Again:
     """A file that was read, with records put back into it."""
 
-    def __init__(self, base: Base[Any], images: Images, classed: bool) -> None:
+    def __init__(self, base: metadata.Base[Any], images: Images, classed: bool) -> None:
         self._base, self._sizes, self._classed = base, images, classed
         self._records = base.records
         content = base.content if isinstance(base.content, dict) else self._from_entries()
         self._whole: dict[str, Any] = dict(content)
         self._known = _Known(self._whole, "")
-        self._images = list_in(self._whole, "images")
-        self._categories = list_in(self._whole, "categories")
-        self._entries = list_in(self._whole, "annotations")
-        lists = (self._entries, self._images, self._categories)
-        self._ids, self._image_ids, self._category_ids = (next_ids(_ids(each)) for each in lists)
+        self._images = list(list_in(self._whole, "images"))
+        self._categories = list(list_in(self._whole, "categories"))
+        self._ids, self._image_ids, self._category_ids = (
+            _next_ids(self._whole, name) for name in ("annotations", "images", "categories")
+        )
 
     def _from_entries(self) -> dict[str, Any]:
         """Return what the records still hold of a file that is no longer known."""
         in_order = dict(sorted(self._records.items(), key=lambda pair: (len(pair[0]), pair[0])))
-        known = known_entries(in_order, _KIND)
+        known = entries.known_entries(in_order, _KIND)
         self._records = {str(n): record for n, (_, record, _) in enumerate(known)}
-        images, categories = (
-            {
-                key_of(fields["id"]): fields
-                for _, _, metadata in known
-                if (fields := metadata.about.get(name))
-            }
-            for name in ("image", "category")
-        )
+        lists: dict[str, dict[str, Any]] = {"image": {}, "category": {}}
+        for _, _, origin in known:
+            for name, fields in lists.items():
+                if about := origin.about.get(name):
+                    fields[key_of(about["id"])] = about
         return {
-            "images": list(images.values()),
-            "annotations": [metadata.entry for _, _, metadata in known],
-            "categories": list(categories.values()),
+            "images": list(lists["image"].values()),
+            "annotations": [origin.entry for _, _, origin in known],
+            "categories": list(lists["category"].values()),
         }
 
-    def file(self, held: Sequence[Annotation]) -> tuple[dict[str, Any], Base[Any], dict[str, str]]:
-        """Return the whole file, its base, and where its entries are by where they were."""
-        here = {
-            key_of(self._entries[int(place)].get("image_id"))
-            for place in self._records
-            if int(place) < len(self._entries)
-        }
-        sure, perhaps = self._images_of(held)
+    def file(self, held: Sequence[Annotation]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the whole file, and where its entries are by where they were."""
+        listed = list_in(self._whole, "annotations")
+        numbers = [int(place) for place in self._records if int(place) < len(listed)]
+        here = {key_of(listed[number].get("image_id")) for number in numbers}
+        names = {*self._sizes, *(info.name for info in self._sizes.values())}
+        # The ids of the images meant, for certain and perhaps.
+        sure: set[str] = set()
+        perhaps: set[str] = set()
+        known = self._known.images.items()
+        for name in names | {annotation.image for annotation in held}:
+            alike = [key for key, (other, _) in known if other == name]
+            alike = alike or [key for key, (other, _) in known if is_image(name, other)]
+            perhaps.update(alike)
+            sure.update(alike if len(alike) == 1 else [])
         places: dict[str, str] = {}
-        entries: list[Any] = []
-        for place, value in enumerate(self._entries):
+        made: list[Any] = []
+        for place, value in enumerate(listed):
             record = self._records.get(str(place))
             if record is not None:
                 value = self._updated(value, record, self._known)
             elif self._is_gone(value, here | sure, perhaps):
                 continue
-            places[str(place)] = str(len(entries))
-            entries.append(value)
-        entries += map(self._new, self._base.rest)
+            places[str(place)] = str(len(made))
+            made.append(value)
         old = list_in(self._whole, "images")
-        added = self._images[len(old) :]
+        count = len(old)
         if not self._base.in_place and self._base.content is not None:
             meant = here | perhaps
             old = [i for i in old if not isinstance(i, dict) or key_of(i.get("id")) in meant]
-        whole = {**self._whole, "images": [*old, *added], "annotations": entries}
+        made += map(self._new, self._base.rest)
+        whole = {**self._whole, "images": [*old, *self._images[count:]], "annotations": made}
         if self._categories or "categories" in self._whole:
             whole["categories"] = self._categories
-        return whole, self._base, places
-
-    def _images_of(self, held: Sequence[Annotation]) -> tuple[set[str], set[str]]:
-        """Return the ids of the images meant, for certain and perhaps."""
-        names = {*self._sizes, *(info.name for info in self._sizes.values())}
-        names |= {annotation.image for annotation in held}
-        sure: set[str] = set()
-        perhaps: set[str] = set()
-        listed = self._known.images
-        for name in names:
-            alike = [key for key, (other, _) in listed.items() if other == name]
-            alike = alike or [key for key, (other, _) in listed.items() if is_image(name, other)]
-            perhaps.update(alike)
-            sure.update(alike if len(alike) == 1 else [])
-        return sure, perhaps
+        return whole, places
 
     def _is_gone(self, value: Any, here: set[str], perhaps: set[str]) -> bool:
         """Whether an entry without a record was taken out, or is of no image that is meant."""
         try:
-            was = _annotation(fields_of(value, ""), self._known)
+            was = _said(fields_of(value, ""), self._known).record
         except FormatError:
             return False
         image = key_of(value.get("image_id"))
         if image in here:
-            return is_deleted(was.region)
+            return metadata.is_deleted(was.region)
         return not self._base.in_place and image not in perhaps
 
     def _updated(
         self, value: dict[str, Any], annotation: Annotation, known: _Known
     ) -> dict[str, Any]:
         """Return an entry with what a record says otherwise; the same where it says the same."""
-        has_id = value if "id" in value else {"id": next(self._ids), **value}
-        was = _annotation(fields_of(value, ""), known)
-        if same_record(was, annotation):
-            return has_id
+        new = dict(value) if "id" in value else {"id": next(self._ids), **value}
+        bare, was = _said(fields_of(value, ""), known)
+        if metadata.same_record(was, annotation):
+            return new
         size = known.size_of(value) or known_size(self._sizes, annotation.image)
-        if "wkt" in as_texts(dict_in(value, "attributes")):
-            kept = {key: field for key, field in has_id.items() if key != "score"}
-            new = {**kept, **_entry(annotation, annotation.image, size, classed=self._classed)}
+        if "wkt" in as_texts(value.get("attributes")):
+            new.pop("score", None)
+            new |= _entry(annotation, annotation.image, size, classed=self._classed)
             if "iscrowd" in value:
                 new["iscrowd"] = value["iscrowd"]
         else:
-            bare = _annotation(fields_of(value, ""), known, ours=False)
-            new = dict(has_id)
             if annotation.caption != bare.caption:
                 new["caption"] = annotation.caption
             if not same_drawing(bare.region, annotation.region):
                 new |= _drawing(annotation, size)
-            texts = our_texts(bare, annotation)
-            texts.pop(CLASS, None)
-            new = with_ours(new, texts)
-        if self._classed and class_of(annotation) != class_of(was):
+            ours = metadata.our_texts(bare, annotation)
+            ours.pop(texts.CLASS, None)
+            new = entries.with_ours(new, ours)
+        if self._classed and texts.class_of(annotation) != texts.class_of(was):
             new["category_id"] = self._category_of(annotation)
         return new
 
@@ -335,12 +260,16 @@ class _Again:
         ids = {"id": next(self._ids), "image_id": self._image_of(annotation, name)}
         if self._classed:
             ids["category_id"] = self._category_of(annotation)
-        metadata = metadata_of(annotation, _KIND)
-        if metadata is not None and isinstance(metadata.entry, dict):
-            image, category = (metadata.about.get(key) for key in ("image", "category"))
-            around = {"images": [image] * bool(image), "categories": [category] * bool(category)}
-            with suppress(FormatError):
-                return {**self._updated(metadata.entry, annotation, _Known(around, "")), **ids}
+
+        origin = metadata.metadata_of(annotation, _KIND)
+        about = origin.about if origin is not None else {}
+        lists = {"images": about.get("image"), "categories": about.get("category")}
+        around = _Known({name: [item] for name, item in lists.items() if item}, "")
+        entry = entries.entry_from_elsewhere(
+            annotation, _KIND, partial(self._updated, known=around)
+        )
+        if entry is not None:
+            return {**entry, **ids}
         size = known_size(self._sizes, annotation.image) or next(
             (size for other, size in self._known.images.values() if other == name), None
         )
@@ -350,48 +279,38 @@ class _Again:
         """Return the id of the image of a record, which is listed if it was not."""
         known = [image for image in self._images if isinstance(image, dict)]
         alike = [image for image in known if image.get("file_name") in (annotation.image, name)]
-        alike = alike or [
-            image for image in known if is_image(name, str(image.get("file_name", "")))
-        ]
+        alike = alike or [i for i in known if is_image(name, str(i.get("file_name", "")))]
         if alike and "id" in alike[0]:
             return alike[0]["id"]
         number = next(self._image_ids)
-        metadata = metadata_of(annotation, _KIND)
-        fields = dict_in(metadata.about, "image") if metadata is not None else None
+        origin = metadata.metadata_of(annotation, _KIND)
+        fields = dict_in(origin.about, "image") if origin is not None else {}
         fields = fields or _image_fields(annotation.image, self._sizes)
-        self._images = [*self._images, {**fields, "id": number}]
+        self._images.append({**fields, "id": number})
         return number
 
     def _category_of(self, annotation: Annotation) -> Any:
         """Return the id of the class of a record, which is listed if it was not."""
-        name = class_of(annotation)
+        name = texts.class_of(annotation)
         for category in self._categories:
             if isinstance(category, dict) and category.get("name") == name and "id" in category:
                 return category["id"]
         number = next(self._category_ids)
-        self._categories = [*self._categories, _category(number, name)]
+        self._categories.append(_category(number, name))
         return number
 
 
-def _ids(entries: Sequence[Any]) -> list[Any]:
-    return [entry.get("id") for entry in entries if isinstance(entry, dict)]
+def _next_ids(whole: Any, name: str) -> Iterator[int]:
+    """Yield ids that no object of a list has."""
+    return json_arrays.next_ids([entry.get("id") for entry in dicts_in(whole, name)])
 
 
 class _Known:
-    """The images and categories that the annotations of a file refer to.
+    """The images and categories that the annotations of a file refer to, by their ids as texts.
 
-    Attributes
-    ----------
-    images : dict of str to (str, (height, width) or None)
-        By the texts of their ids.
-    classes : dict of str to str
-        Names by the texts of their ids.
-    doubtful : dict of str to str
-        Ids that several images have, and why that is a problem.
-    problems : list of str
-        What is wrong with the lists.
-    raw : dict of str to dict
-        The images and the categories as they stand there.
+    ``images`` holds names and sizes, ``classes`` names, ``raw`` both as they stand there;
+    ``doubtful`` the ids that several images have, and why that is a problem; ``problems`` all that
+    is wrong with the lists.
     """
 
     def __init__(self, whole: dict[str, Any], where: str) -> None:
@@ -404,12 +323,12 @@ class _Known:
         for kind, (name, read) in readers.items():
             for place, value in enumerate(list_in(whole, name), start=1):
                 try:
-                    read(fields_of(value, f"{where}: {kind} {place}"), value)
+                    fields = fields_of(value, f"{where}: {kind} {place}")
+                    read(fields, key_of(identifier(fields, "id")), value)
                 except FormatError as error:
                     self.problems.append(str(error))
 
-    def _image(self, image: Fields, value: Any) -> None:
-        key = key_of(identifier(image, "id"))
+    def _image(self, image: Fields, key: str, value: Any) -> None:
         name = image.take("file_name", str, key)
         known = self.images.get(key)
         if known is not None and known[0] != name:
@@ -417,12 +336,15 @@ class _Known:
             self.doubtful[key] = f"{why}, so that nobody can tell which one is meant"
             self.problems.append(f"{image.where}: {why}; give each image an id of its own")
             return
-        self.images[key] = (name, None)
-        self.raw["image"][key] = value
-        self.images[key] = (name, _size(image))
+        self.images[key], self.raw["image"][key] = (name, None), value
+        height, width = (image.take(side, float, None) for side in ("height", "width"))
+        if height is None or width is None:
+            return
+        if not (math.isfinite(height) and math.isfinite(width)) or min(height, width) < 0:
+            raise image.error("'height' and 'width' must be numbers of pixels")
+        self.images[key] = (name, (int(height), int(width)))
 
-    def _category(self, category: Fields, value: Any) -> None:
-        key = key_of(identifier(category, "id"))
+    def _category(self, category: Fields, key: str, value: Any) -> None:
         name = category.take("name", str)
         known = self.classes.get(key)
         if known is not None and known != name:
@@ -431,8 +353,7 @@ class _Known:
                 f"its regions are called {key!r}, since nobody can tell which one is meant"
             )
             name = key
-        self.classes[key] = name
-        self.raw["category"][key] = value
+        self.classes[key], self.raw["category"][key] = name, value
 
     def size_of(self, entry: dict[str, Any]) -> Size | None:
         """Return ``(height, width)`` of the image of an entry, where the file states it."""
@@ -441,43 +362,41 @@ class _Known:
 
 def read(path: Path) -> list[Annotation]:
     """Read COCO instances or captions; an annotation without any outline is of the whole image."""
-    raw = read_json(path)
+    raw = json_arrays.read_json(path)
     whole = fields_of(raw, path.name)
     for name in ("images", "annotations", "categories"):
         whole.take(name, list, [])
     known = _Known(raw, path.name)
-    entries = list_in(raw, "annotations")
-    plain, file = _is_plain(raw), remember_file(path.read_bytes())
-    numbers = next_ids(_ids(entries))
+    plain, file = _is_plain(raw), metadata.remember_file(path.read_bytes())
+    numbers = _next_ids(raw, "annotations")
     records = []
     for problem in known.problems:
         note("lists", problem)
-    for place, value in enumerate(entries):
+    for place, value in enumerate(list_in(raw, "annotations")):
         where = f"{path.name}: annotation {place + 1}"
         with leaving_out("annotation", where):
             charge_records()
-            record = _annotation(fields_of(value, where), known, warn=partial(note, "outline"))
+            record = _said(fields_of(value, where), known, partial(note, "outline")).record
             if not (plain and _is_plain_entry(value)):
                 keys = {name: key_of(value.get(f"{name}_id")) for name in known.raw}
                 about = {name: known.raw[name].get(key) for name, key in keys.items()}
-                record = with_metadata(record, _KIND, file, place, value, about)
+                record = metadata.with_metadata(record, _KIND, file, place, value, about)
             records.append(record if record.uid else replace(record, uid=str(next(numbers))))
-    return with_unique_uids(records)
+    return texts.with_unique_uids(records)
 
 
 def _is_plain(whole: dict[str, Any]) -> bool:
     """Whether there is nothing around the annotations that we would not write ourselves."""
-    lists = {name: list_in(whole, name) for name in _OUR_LISTS}
     return (
         whole.get("info") == _INFO
         and whole.get("licenses") == []
         and set(whole) <= {"info", "licenses", "annotations", *_OUR_LISTS}
         and all(
-            isinstance(item, dict) and set(item) <= _OUR_LISTS[name] and item.get("id") == number
-            for name, items in lists.items()
-            for number, item in enumerate(items, start=1)
+            isinstance(item, dict) and set(item) <= fields and item.get("id") == number
+            for name, fields in _OUR_LISTS.items()
+            for number, item in enumerate(list_in(whole, name), start=1)
         )
-        and not any(item.get("supercategory") for item in lists["categories"])
+        and not any(item.get("supercategory") for item in list_in(whole, "categories"))
     )
 
 
@@ -492,20 +411,8 @@ def _is_plain_entry(value: dict[str, Any]) -> bool:
     )
 
 
-def _size(image: Fields) -> Size | None:
-    """Return ``(height, width)`` of an image, where the file tells."""
-    height, width = (image.take(name, float, None) for name in ("height", "width"))
-    if height is None or width is None:
-        return None
-    if not (math.isfinite(height) and math.isfinite(width)) or min(height, width) < 0:
-        raise image.error("'height' and 'width' must be numbers of pixels")
-    return int(height), int(width)
-
-
-def _annotation(
-    entry: Fields, known: _Known, *, ours: bool = True, warn: Callable[[str], None] = _ignore
-) -> Annotation:
-    """Return what an entry says, with or without what it holds of ours."""
+def _said(entry: Fields, known: _Known, warn: Callable[[str], None] = _ignore) -> entries.Said:
+    """Return what an annotation says."""
     number = identifier(entry, "id", "")
     entry.where = f"{entry.where} (id {number!r})"
     image_id = identifier(entry, "image_id")
@@ -515,9 +422,8 @@ def _annotation(
     if key not in known.images:
         raise entry.error(f"its image {image_id!r} is not among the images")
     image, size = known.images[key]
-    free = entry.take("attributes", object, {})
-    attributes = as_texts(free) if isinstance(free, dict) else {}
-    texts = entry.take(OURS, object, {})
+    attributes = as_texts(entry.take("attributes", object, {}))
+    ours = entry.take(metadata.OURS, object, {})
     drawn, caption = coco_region(entry, warn), entry.take("caption", str, None)
 
     def shown(region: Region) -> Region | None:
@@ -526,7 +432,7 @@ def _annotation(
         return coco_region(fields_of(coco_drawing(region, size), entry.where))
 
     with naming(entry.where):
-        record = annotation_from_texts(
+        record = texts.annotation_from_texts(
             attributes,
             drawn=drawn,
             image=image,
@@ -538,12 +444,12 @@ def _annotation(
         score = entry.take("score", float, None)
         if "wkt" not in attributes:
             others = {k: v for k, v in entry.rest().items() if k not in ("area", "iscrowd")}
-            extra = {**as_extras(as_texts(others)), **record.extra}
+            extra = {**texts.as_extras(as_texts(others)), **record.extra}
             record = replace(record, score=score, extra=extra)
         if category != "":
             label = known.classes.get(key_of(category), str(category))
-            record = with_class(record, label)
-        return with_our_texts(record, texts, shown) if ours and isinstance(texts, dict) else record
+            record = texts.with_class(record, label)
+        return entries.said(record, ours, shown)
 
 
 def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
@@ -575,50 +481,20 @@ def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
 
 def _filled_area(ring: FloatArray) -> float:
     """Return about how much an outline encloses that crosses itself too often to be sorted out."""
-    low = ring.min(axis=0)
     scale = _TANGLED / max(float(np.ptp(ring, axis=0).max()), 1e-9)
-    pixels = _filled([(ring - low) * scale], (_TANGLED, _TANGLED), (0, 0))
+    pixels = filled([(ring - ring.min(axis=0)) * scale], (_TANGLED, _TANGLED))
     return float(np.count_nonzero(pixels)) / scale**2
-
-
-def _filled(rings: Sequence[FloatArray], shape: Size, corner: tuple[int, int]) -> BoolArray:
-    """Return the pixels whose centres closed outlines ``(x, y)`` go around oddly often.
-
-    Parameters
-    ----------
-    rings : sequence of ndarray of float, shape (n, 2)
-        Outlines and holes.
-    shape, corner : tuple of int
-        ``(rows, columns)`` of the pixels, and the row and the column of the first.
-    """
-    height, width = shape
-    # True where a row comes to an edge: right of it, all is the other way round.
-    turns = np.zeros((height, width + 1), bool)
-    for ring in rings:
-        points = np.asarray(ring, float) - [corner[1] + 0.5, corner[0] + 0.5]
-        (x, y), (x_next, y_next) = points.T, np.roll(points, -1, axis=0).T
-        first = np.ceil(np.minimum(y, y_next)).clip(0, height).astype(np.int64)
-        count = np.ceil(np.maximum(y, y_next)).clip(0, height).astype(np.int64) - first
-        ends = np.cumsum(count)
-        for start in range(0, int(ends[-1]), _AT_ONCE):
-            met = np.arange(start, min(start + _AT_ONCE, int(ends[-1])))
-            edge = np.searchsorted(ends, met, side="right")
-            row = first[edge] + met - (ends[edge] - count[edge])
-            part = (row - y[edge]) / (y_next[edge] - y[edge])
-            at = np.ceil(x[edge] + part * (x_next[edge] - x[edge])).clip(0, width)
-            np.logical_xor.at(turns, (row, at.astype(np.int64)), True)
-    return np.asarray(np.logical_xor.accumulate(turns, axis=1, out=turns)[:, :width])
 
 
 def _runs(region: Region, size: Size) -> dict[str, Any]:
     """Return the drawing of a mask, or of a set with masks, as runs of the whole image."""
     mask = region if isinstance(region, Mask) else _painted(region, size)
-    runs = runs_in_image(mask, *size)
-    within = mask_in_image(runs, *size)
+    runs = rle.runs_in_image(mask, *size)
+    within = rle.mask_in_image(runs, *size)
     rows, columns = within.pixels.shape if within else (0, 0)
     top, left = within.offset if within else (0, 0)
     return {
-        "segmentation": {"size": list(size), "counts": encode_runs(runs)},
+        "segmentation": {"size": list(size), "counts": rle.encode_runs(runs)},
         "bbox": [float(left), float(top), float(columns), float(rows)],
         "area": float(runs[1::2].sum()),
     }
@@ -644,7 +520,7 @@ def _painted(region: Region, size: Size) -> Mask:
         elif ring is None:
             raise FormatError("a set with a mask may hold areas only")
         else:
-            pixels |= _filled([to_xy(ring)], pixels.shape, (top, left))
+            pixels |= filled([to_xy(ring) - (left, top)], pixels.shape)
     return Mask(pixels, (top, left))
 
 
@@ -672,29 +548,32 @@ def coco_region(entry: Fields, warn: Callable[[str], None] = _ignore) -> Region 
 def _outlined(outlined: Any, entry: Fields, warn: Callable[[str], None]) -> Region | None:
     """Return the region that a segmentation shows; None if it is empty."""
     if isinstance(outlined, dict):
-        return _mask(outlined, entry)
+        with naming(entry.where, "runs in 'segmentation' need 'size' and 'counts'"):
+            height, width = (int(edge) for edge in outlined["size"])
+            counts = outlined["counts"]
+            packed = isinstance(counts, str)
+            lengths = rle.decode_runs(counts) if packed else np.array(counts, np.int64)
+            return rle.mask_in_image(lengths, height, width)
     if not isinstance(outlined, list):
         raise entry.error("'segmentation' must be a list of polygons, or runs of pixels")
     if outlined and all(isinstance(number, int | float) for number in outlined):
         outlined = [outlined]
-    rings = [(ring, _ring(ring)) for ring in outlined if ring]
-    sound = [points for _, points in rings if points is not None]
+    rings = [_ring(ring) for ring in outlined if ring]
+    sound = [points for points in rings if points is not None]
     if len(sound) < len(rings):
         problem = "a polygon in 'segmentation' must be x1, y1, x2, y2, x3, y3, ..."
         if not sound:
             raise entry.error(problem)
         warn(f"{entry.where}: {problem}; the other polygons are taken")
-    return as_one([polygon_of(points) for points in sound], union=True)
+    return texts.as_one([polygon_of(points) for points in sound], union=True)
 
 
 def _box(given: Any, entry: Fields) -> Box:
     """Return a box from its edges, which may be numbers or texts of numbers."""
-    try:
+    with naming(entry.where, "'bbox' must be x, y, width and height"):
         x, y, width, height = (float(edge) for edge in given)
-    except (TypeError, ValueError, OverflowError):
-        x = y = width = height = np.nan
-    if not np.isfinite([x, y, width, height]).all() or min(width, height) < 0:
-        raise entry.error("'bbox' must be x, y, width and height")
+        if not np.isfinite([x, y, width, height]).all() or min(width, height) < 0:
+            raise ValueError
     return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
 
 
@@ -709,15 +588,6 @@ def _ring(ring: Any) -> Any:
     if not (flat or pairs) or points.size < 6 or not np.isfinite(points).all():
         return None
     return points.reshape(-1, 2)
-
-
-def _mask(runs: dict[str, Any], entry: Fields) -> Mask | None:
-    """Return the mask that runs of a whole image are, counted or as text."""
-    with naming(entry.where, "runs in 'segmentation' need 'size' and 'counts'"):
-        height, width = (int(edge) for edge in runs["size"])
-        counts = runs["counts"]
-        lengths = decode_runs(counts) if isinstance(counts, str) else np.array(counts, np.int64)
-        return mask_in_image(lengths, height, width)
 
 
 FORMAT = Format("coco", "COCO instances with captions", (".json",), read, write, knows)

@@ -5,40 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
+from napari_patchioner.annotations import metadata, texts
+from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_size
-from napari_patchioner.annotations.metadata import (
-    OURS,
-    Base,
-    base_of,
-    metadata_of,
-    our_texts,
-    remember_file,
-    same_record,
-    with_metadata,
-    with_our_texts,
-)
 from napari_patchioner.annotations.napari_shapes import PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import leaving_out, note
 from napari_patchioner.annotations.record import Annotation, with_human_caption
-from napari_patchioner.annotations.table import check_unique
-from napari_patchioner.annotations.texts import (
-    CLASS,
-    annotation_from_texts,
-    as_extras,
-    record_texts,
-    with_unique_uids,
-)
 from napari_patchioner.annotations.xy import area_of, from_xy, region_of_area, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_depth
@@ -53,27 +38,10 @@ from napari_patchioner.regions import (
     upright_box,
 )
 
-from .entries import Size, known_entries, naming, was_deleted, with_ours, without_metadata
+from . import entries, json_arrays
+from .entries import Size
 from .head import Format, Head
-from .json_arrays import (
-    as_texts,
-    dict_in,
-    fields_of,
-    list_in,
-    parse_file,
-    read_json,
-    to_json,
-    whole_number,
-    write_json,
-    write_json_again,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.fields import Fields
-
+from .json_arrays import as_texts, dict_in, fields_of, list_in, whole_number
 
 COLOR = "color"
 LOCKED = "locked"
@@ -92,6 +60,7 @@ _COLLECTION = "FeatureCollection"
 _GEOMETRIES = frozenset(
     f"{many}{name}" for many in ("", "Multi") for name in ("Point", "LineString", "Polygon")
 ) | {"GeometryCollection"}
+_ELLIPSE = "isEllipse"
 _WITHIN = ("childObjects", "children")
 _YES = ("true", "1", "yes")
 _OUR_FIELDS = {"objectType", "name", "color", "classification", "isLocked", "measurements"}
@@ -106,7 +75,7 @@ def knows(head: Head) -> bool:
     kind = head.fields.get("type")
     if isinstance(kind, str) and kind in _GEOMETRIES:
         return "coordinates" in head.fields or "geometries" in head.fields
-    return kind == "FeatureCollection" or (kind == "Feature" and "geometry" in head.fields)
+    return kind == _COLLECTION or (kind == "Feature" and "geometry" in head.fields)
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
@@ -115,45 +84,43 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     Objects of QuPath and others go back into the file they were read from, in which nothing else
     changes.
     """
-    check_unique(annotations)
-    used = Counter(annotation.uid for annotation in annotations)
-    base = base_of(annotations, _KIND, path, parse_file)
-    if base is None:
-        features = [
-            _feature(annotation, images, used[annotation.uid] > 1) for annotation in annotations
-        ]
-        write_json(path, {"type": _COLLECTION, "features": features})
-        return ()
-    write_json_again(path, *_Again(base, images).file())
+
+    def new() -> dict[str, Any]:
+        used = Counter(annotation.uid for annotation in annotations)
+        features = [_feature(item, images, used[item.uid] > 1) for item in annotations]
+        return {"type": _COLLECTION, "features": features}
+
+    base = metadata.base_of(annotations, _KIND, path, json_arrays.parse_file)
+    json_arrays.write_json(path, base, new, lambda base: _Again(base, images).file())
     return ()
 
 
 class _Again:
     """A file that was read, with records put back into it."""
 
-    def __init__(self, base: Base[Any], images: Images) -> None:
+    def __init__(self, base: metadata.Base[Any], images: Images) -> None:
         self._base, self._images = base, images
         self._places: dict[str, str] = {}
         self._records = base.records
 
-    def file(self) -> tuple[Any, Base[Any], dict[str, str]]:
-        """Return the whole file, its base, and where its objects are by where they were."""
+    def file(self) -> tuple[Any, dict[str, str]]:
+        """Return the whole file, and where its objects are by where they were."""
         content = self._base.content
         if content is None:  # what the records still hold of a file that is no longer known
-            known = known_entries(self._records, _KIND)
+            known = entries.known_entries(self._records, _KIND)
             self._records = {f"{n}": record for n, (_, record, _) in enumerate(known)}
-            about = next((metadata.about for _, _, metadata in known if metadata.about), {})
-            features = [metadata.entry for _, _, metadata in known]
+            about = next((origin.about for _, _, origin in known if origin.about), {})
+            features = [origin.entry for _, _, origin in known]
             content = {"type": _COLLECTION, **about, "features": features}
         features = self._objects(_listed(content), "", "")
         features += map(self._new, self._base.rest)
-        whole: Any = features
         if isinstance(content, dict) and content.get("type") == _COLLECTION:
-            whole = {**content, "features": features}
-        elif not isinstance(content, list):
-            alone = len(features) == 1
-            whole = features[0] if alone else {"type": _COLLECTION, "features": features}
-        return whole, self._base, self._places
+            return {**content, "features": features}, self._places
+        if isinstance(content, list):
+            return features, self._places
+        alone = len(features) == 1
+        whole = features[0] if alone else {"type": _COLLECTION, "features": features}
+        return whole, self._places
 
     def _objects(self, values: Sequence[Any], before: str, now: str, start: int = 0) -> list[Any]:
         """Return objects, and those within them, with what is new."""
@@ -161,7 +128,7 @@ class _Again:
         for number, value in enumerate(values):
             old, new = f"{before}{number}", f"{now}{start + len(made)}"
             record = self._records.get(old)
-            if record is None and was_deleted(partial(_read_object, value)):
+            if record is None and entries.was_deleted(partial(_said_by, value)):
                 # What was within an object that was deleted stands by itself.
                 for holder, key in _children(value):
                     count = start + len(made)
@@ -178,43 +145,41 @@ class _Again:
 
     def _new(self, annotation: Annotation) -> dict[str, Any]:
         """Return the object of a record that is new in the file."""
-        metadata = metadata_of(annotation, _KIND)
-        if metadata is not None and isinstance(metadata.entry, dict):
-            with suppress(FormatError):
-                return dict(self._updated(metadata.entry, annotation))
-        return _feature(annotation, self._images, shared=True)
+        entry = entries.entry_from_elsewhere(annotation, _KIND, self._updated)
+        return entry or _feature(annotation, self._images, shared=True)
 
     def _updated(self, value: Any, annotation: Annotation) -> Any:
         """Return an object with what a record says otherwise; the same where it says the same."""
-        was, bare = (_read_object(value, ours=ours) for ours in (True, False))
-        if was is None or bare is None or same_record(was, annotation):
+        said = _said_by(value)
+        if said is None or metadata.same_record(said.record, annotation):
             return value
+        bare = said.bare
         value = _as_feature(value)
         old = dict_in(value, "properties")
         drawn = _feature(annotation, self._images, shared=False)
         looks = drawn["properties"]
-        metadata = dict_in(old, "metadata")
-        if "wkt" in metadata:
+        kept = dict_in(old, "metadata")
+        if "wkt" in kept:
             gone = [name for name in ("name", "isLocked") if name not in looks]
             new = {name: text for name, text in old.items() if name not in gone} | looks
             measured = old.get("measurements")
             if isinstance(measured, dict):
                 new["measurements"] = {**measured, **looks.get("measurements", {})}
-            new["metadata"] = {**metadata, **looks["metadata"]}
+            new["metadata"] = {**kept, **looks["metadata"]}
             return {**value, "geometry": drawn["geometry"], "properties": new}
         new = dict(old)
-        texts = our_texts(bare, annotation)
+        ours = metadata.our_texts(bare, annotation)
         if annotation.caption != bare.caption:
-            metadata = {**metadata, _DESCRIPTION: annotation.caption}
-        for name, key in ((CLASS, "classification"), (COLOR, "color"), (LOCKED, "isLocked")):
-            if name in texts:
-                del texts[name]
-                new[key] = looks.get(key, False if name == LOCKED else None)
-        metadata = with_ours(metadata, {})
-        metadata |= {OURS: to_json(texts)} if texts else {}
-        if metadata or "metadata" in old:
-            new["metadata"] = metadata
-        if not same_drawing(bare.region, annotation.region) or PLANE in texts:
+            kept = {**kept, _DESCRIPTION: annotation.caption}
+        shown = {texts.CLASS: "classification", COLOR: "color", LOCKED: "isLocked"}
+        for name in [name for name in shown if name in ours]:
+            del ours[name]
+            new[shown[name]] = looks.get(shown[name], False if name == LOCKED else None)
+        kept = entries.with_ours(kept, {})
+        kept |= {metadata.OURS: json_arrays.to_json(ours)} if ours else {}
+        if kept or "metadata" in old:
+            new["metadata"] = kept
+        if not same_drawing(bare.region, annotation.region) or PLANE in ours:
             value = {**value, "geometry": drawn["geometry"]}
         return {**value, "properties": new}
 
@@ -238,55 +203,53 @@ def _children(value: Any) -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-def _as_feature(value: dict[str, Any]) -> dict[str, Any]:
+def _as_feature(value: Any) -> Any:
     """Return an object as a Feature, which a geometry by itself is not."""
-    if str(value.get("type")) not in _GEOMETRIES:
+    if not isinstance(value, dict) or str(value.get("type")) not in _GEOMETRIES:
         return value
     return {"type": "Feature", "geometry": value, "properties": {}}
 
 
-def _read_object(value: Any, *, ours: bool = True) -> Annotation | None:
-    return _annotation(_fields(value, ""), "", ours=ours)
-
-
-def _fields(value: Any, where: str) -> Fields:
-    return fields_of(_as_feature(value) if isinstance(value, dict) else value, where)
-
-
 def _feature(annotation: Annotation, images: Images, shared: bool) -> dict[str, Any]:
     """Return one region as QuPath's Feature."""
-    metadata = record_texts(without_metadata(annotation))
+    kept = texts.record_texts(entries.without_metadata(annotation))
     if annotation.caption:
-        metadata[_SEAL] = _seal(annotation.caption)
-        metadata[_DESCRIPTION] = annotation.caption
+        kept[_SEAL] = _seal(annotation.caption)
+        kept[_DESCRIPTION] = annotation.caption
     if annotation.image:
-        metadata[_IMAGE] = annotation.image
+        kept[_IMAGE] = annotation.image
     size = None
     if any(part.kind == "image" for part in annotation.region.parts()):
         size = image_size(images, annotation.image)
-        metadata[_SIZE] = f"{size[0]} {size[1]}"
+        kept[_SIZE] = f"{size[0]} {size[1]}"
     geometry = shape_of_region(annotation.region, size)
     t, z = time_and_depth(annotation) or (0, 0)
     if (t, z) != (0, 0):
         geometry["plane"] = {"c": -1, "z": z, "t": t}
+    # The UUID that a uid is, or one that is always the same for it.
+    named = f"{annotation.image}\0{annotation.uid}".encode("utf-8", "backslashreplace")
+    uid = uuid5(NAMESPACE_URL, named.decode("utf-8"))
+    with suppress(ValueError):
+        uid = uid if shared else UUID(annotation.uid)
     return {
         "type": "Feature",
-        "id": _uuid(annotation, shared),
+        "id": str(uid),
         "geometry": geometry,
-        "properties": {"objectType": "annotation", **_looks(annotation), "metadata": metadata},
+        "properties": {"objectType": "annotation", **_looks(annotation), "metadata": kept},
     }
 
 
 def _looks(annotation: Annotation) -> dict[str, Any]:
     """Return what QuPath itself shows of a record."""
     looks: dict[str, Any] = {}
+    extra = annotation.extra
     if annotation.caption:
         looks["name"] = _short_name(annotation.caption)
-    if _HEX.match(annotation.extra.get(COLOR, "")):
-        looks["color"] = list(bytes.fromhex(annotation.extra[COLOR][1:]))
-    if annotation.extra.get(CLASS):
-        looks["classification"] = {"name": annotation.extra[CLASS]}
-    if any(annotation.extra.get(n, "").lower() in _YES for n in (LOCKED, _SHAPE_LOCKED)):
+    if _HEX.match(extra.get(COLOR, "")):
+        looks["color"] = list(bytes.fromhex(extra[COLOR][1:]))
+    if extra.get(texts.CLASS):
+        looks["classification"] = {"name": extra[texts.CLASS]}
+    if any(extra.get(name, "").lower() in _YES for name in (LOCKED, _SHAPE_LOCKED)):
         looks["isLocked"] = True
     if annotation.score is not None:
         looks["measurements"] = {"score": annotation.score}
@@ -299,13 +262,8 @@ def _short_name(caption: str) -> str:
     return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
 
 
-def _uuid(annotation: Annotation, shared: bool) -> str:
-    """Return the UUID that a uid is, or one that is always the same for it."""
-    if not shared:
-        with suppress(ValueError):
-            return str(UUID(annotation.uid))
-    text = f"{annotation.image}\0{annotation.uid}".encode("utf-8", "backslashreplace")
-    return str(uuid5(NAMESPACE_URL, text.decode("utf-8")))
+def _seal(caption: str) -> str:
+    return sha256(caption.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def read(path: Path) -> list[Annotation]:
@@ -313,30 +271,31 @@ def read(path: Path) -> list[Annotation]:
 
     Objects without a geometry are passed over, and noted.
     """
-    raw = read_json(path)
+    raw = json_arrays.read_json(path)
+    around: dict[str, Any] = {}
     if isinstance(raw, dict) and str(raw.get("type")) not in _GEOMETRIES | {"Feature"}:
         fields_of(raw, path.name).take("features", list)
-    plain, file = _is_plain(raw), remember_file(path.read_bytes())
-    around = {}
-    if isinstance(raw, dict) and raw.get("type") == _COLLECTION:
-        around = {name: field for name, field in raw.items() if name not in ("type", "features")}
+        if raw.get("type") == _COLLECTION:
+            around = {name: it for name, it in raw.items() if name not in ("type", "features")}
+    plain, file = _is_plain(raw), metadata.remember_file(path.read_bytes())
     records: list[Annotation] = []
     for number, (place, value) in enumerate(_all_objects(_listed(raw), "", 0), start=1):
         where = f"{path.name}: feature {number}"
         with leaving_out("feature", where):
             charge_records()
-            record = _annotation(_fields(value, where), f"{number}")
-            if record is None:
+            said = _said_by(value, where, f"{number}")
+            if said is None:
                 note("without geometry", f"{where}: has no geometry; left out")
                 continue
+            record = said.record
             if not plain:
                 entry = value
                 for holder, key in _children(value):
                     left = {name: field for name, field in holder.items() if name != key}
                     entry = left if holder is entry else {**entry, "properties": left}
-                record = with_metadata(record, _KIND, file, place, entry, around)
+                record = metadata.with_metadata(record, _KIND, file, place, entry, around)
             records.append(record)
-    return with_unique_uids(records)
+    return texts.with_unique_uids(records)
 
 
 def _all_objects(values: Sequence[Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -358,45 +317,44 @@ def _is_plain(raw: Any) -> bool:
         and isinstance(given := item["properties"], dict)
         and set(given) <= _OUR_FIELDS
         and given.get("objectType") == "annotation"
-        and isinstance(metadata := given.get("metadata"), dict)
-        and {"uid", "kind", "wkt"} <= set(metadata)
+        and {"uid", "kind", "wkt"} <= set(dict_in(given, "metadata"))
         and isinstance(measured := given.get("measurements", {}), dict)
         and set(measured) <= {"score"}
         for item in raw["features"]
     )
 
 
-def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotation | None:
-    """Return what an object says, with or without what is ours of it; None if it shows nothing."""
-    given = fields_of(feature.take("properties", dict, {}), feature.where)
-    entries = given.rest().pop("metadata", {})
-    metadata = as_texts(entries) if isinstance(entries, dict) else {}
+def _said_by(value: Any, where: str = "", number: str = "") -> entries.Said | None:
+    """Return what an object says; None if it shows nothing."""
+    feature = fields_of(_as_feature(value), where)
+    given = fields_of(feature.take("properties", dict, {}), where)
+    kept = as_texts(given.rest().pop("metadata", {}))
     uid = feature.take("id", object, number)
-    feature.where = f"{feature.where} (id {uid!r})"
+    feature.where = f"{where} (id {uid!r})"
     kind = feature.take("type", str)
     if kind != "Feature":
         raise feature.error(f"is a {kind}, but must be a Feature")
     geometry = feature.take("geometry", dict, None)
     if geometry is None:
         return None
-    texts: Any = {}
+    ours: Any = {}
     with suppress(ValueError, RecursionError):
-        texts = json.loads(metadata.pop(OURS, "{}"))
-    is_ours, image = "wkt" in metadata, metadata.pop(_IMAGE, "")
+        ours = json.loads(kept.pop(metadata.OURS, "{}"))
+    is_ours, image = "wkt" in kept, kept.pop(_IMAGE, "")
     name = given.rest().pop("name", None)
-    described = metadata.pop(_DESCRIPTION, None)
-    said, seal = metadata.get("caption", ""), metadata.pop(_SEAL, "") if is_ours else ""
-    changed = _changed(said, name, described, seal) if is_ours else None
-    # An impossible size where there is none.
-    sides = [whole_number(side) for side in metadata.pop(_SIZE, "").split()] if is_ours else []
-    size = (sides[0] or 0, sides[1] or 0) if len(sides) == 2 and None not in sides else (0, 0)
+    described = kept.pop(_DESCRIPTION, None)
+    changed, size = None, (0, 0)  # an impossible size where there is none
+    if is_ours:
+        changed = _changed(kept.get("caption", ""), name, described, kept.pop(_SEAL, ""))
+        sides = [whole_number(side) for side in kept.pop(_SIZE, "").split()]
+        size = (sides[0] or 0, sides[1] or 0) if len(sides) == 2 and None not in sides else size
 
     def shown(region: Region) -> Region | None:
         return region_of_geometry(shape_of_region(region, size))
 
-    with naming(feature.where):
-        record = annotation_from_texts(
-            metadata,
+    with entries.naming(feature.where):
+        record = texts.annotation_from_texts(
+            kept,
             drawn=region_of_geometry(geometry),
             image=image,
             caption=None if is_ours else described,
@@ -408,9 +366,12 @@ def _annotation(feature: Fields, number: str, *, ours: bool = True) -> Annotatio
             record = with_human_caption(replace(record, caption=f"not {changed}"), changed)
         if not is_ours and name is not None:
             record = replace(record, extra={**record.extra, "name": str(name)})
-        record = _with_looks(_with_plane(record, geometry), given, is_ours=is_ours)
-        own = ours and isinstance(texts, dict)
-        return with_our_texts(record, texts, shown) if own and texts else record
+        plane = dict_in(geometry, "plane")
+        index = (plane.get("t"), plane.get("z"))
+        t, z = (axis if isinstance(axis, int) and axis >= 0 else 0 for axis in index)
+        if (t, z) != (time_and_depth(record) or (0, 0)):
+            record = replace(record, extra={**record.extra, PLANE: plane_text(t, z)})
+        return entries.said(_with_looks(record, given, is_ours=is_ours), ours, shown)
 
 
 def _changed(said: str, name: Any, described: str | None, seal: str) -> str | None:
@@ -418,47 +379,35 @@ def _changed(said: str, name: Any, described: str | None, seal: str) -> str | No
 
     A name counts only where one was written: other programs name what has none.
     """
-    sealed = bool(seal)
-    if sealed and seal != _seal(said):
+    if not seal:
+        return described or None
+    if seal != _seal(said):
         return said
-    if sealed and described is not None and described != said:
+    if described is not None and described != said:
         return described
-    if not sealed and described:
-        return described
-    return str(name) if sealed and name is not None and name != _short_name(said) else None
-
-
-def _seal(caption: str) -> str:
-    return sha256(caption.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _with_plane(annotation: Annotation, geometry: dict[str, Any]) -> Annotation:
-    """Return the record in the plane the file says, where that is not the one it carried."""
-    plane = geometry.get("plane")
-    index = [plane.get("t"), plane.get("z")] if isinstance(plane, dict) else [0, 0]
-    t, z = (axis if isinstance(axis, int) and axis >= 0 else 0 for axis in index)
-    if (t, z) == (time_and_depth(annotation) or (0, 0)):
-        return annotation
-    return replace(annotation, extra={**annotation.extra, PLANE: plane_text(t, z)})
+    return str(name) if name is not None and name != _short_name(said) else None
 
 
 def _with_looks(annotation: Annotation, given: Fields, *, is_ours: bool) -> Annotation:
     """Return the record with what QuPath shows of it otherwise than it carries."""
-    seen = _looks(annotation)
+    seen, shown = _looks(annotation), given.rest()
     extra = dict(annotation.extra)
-    name = _class_name(given.rest().pop("classification", {}))
+    name = _class_name(shown.pop("classification", {}))
     if name != seen.get("classification", {}).get("name", ""):
-        extra[CLASS] = name
-    color = _color(given.rest().pop("color", None))
+        extra[texts.CLASS] = name
+    color = _color(shown.pop("color", None))
     if color is not None and color != seen.get("color"):
         extra[COLOR] = f"#{bytes(color).hex()}"
-    locked = given.rest().pop("isLocked", False) is True
+    locked = shown.pop("isLocked", False) is True
     if locked != seen.get("isLocked", False):
         extra[LOCKED if is_ours else _SHAPE_LOCKED] = str(locked).lower()
-    measured = _measurements(given.rest().pop("measurements", {}))
-    numbers = as_extras({k: v for k, v in as_texts(measured).items() if k != "score"})
+    measured = shown.pop("measurements", {})
+    if isinstance(measured, list):  # as older files have them
+        listed = [item for item in measured if isinstance(item, dict) and "name" in item]
+        measured = {str(item["name"]): item.get("value") for item in listed}
+    numbers = texts.as_extras({k: v for k, v in as_texts(measured).items() if k != "score"})
     extra |= {k: v for k, v in numbers.items() if k not in extra}
-    kind = str(given.rest().pop("objectType", "annotation"))
+    kind = str(shown.pop("objectType", "annotation"))
     if kind != "annotation":
         extra.setdefault("object_type", kind)
     return annotation if extra == annotation.extra else replace(annotation, extra=extra)
@@ -468,8 +417,7 @@ def _class_name(classification: Any) -> str:
     """Return the name of a class, or its several names in one."""
     if not isinstance(classification, dict):
         return str(classification)
-    names = classification.get("names")
-    several = ": ".join(map(str, names)) if isinstance(names, list) else ""
+    several = ": ".join(map(str, list_in(classification, "names")))
     return str(classification.get("name") or several)
 
 
@@ -480,20 +428,6 @@ def _color(value: Any) -> list[int] | None:
     parts = value if isinstance(value, list) else []
     known = len(parts) == 3 and all(isinstance(part, int) and 0 <= part < 256 for part in parts)
     return [int(part) for part in parts] if known else None
-
-
-def _measurements(value: Any) -> dict[str, Any]:
-    """Return measurements by name; older files list them."""
-    if isinstance(value, dict):
-        return value
-    return {
-        str(item["name"]): item.get("value")
-        for item in (value if isinstance(value, list) else [])
-        if isinstance(item, dict) and "name" in item
-    }
-
-
-_ELLIPSE = "isEllipse"
 
 
 def shape_of_region(region: Region, size: Size | None) -> dict[str, Any]:
@@ -508,6 +442,10 @@ def shape_of_region(region: Region, size: Size | None) -> dict[str, Any]:
 
 
 def _geometry(region: Region, size: Size | None) -> Any:
+    """Return a region as a shapely geometry.
+
+    Of sets: traces as lines, areas as all they cover, and anything else as a collection.
+    """
     match region:
         case WholeImage():
             return area_of(region.for_image(*(size or (0, 0))))
@@ -519,20 +457,13 @@ def _geometry(region: Region, size: Size | None) -> Any:
                 return shapely.MultiPoint(points)
             return shapely.Point(points[0]) if len(points) == 1 else shapely.LineString(points)
         case RegionSet():
-            return _together(region, size)
+            sized = any(isinstance(member, WholeImage) for member in region.members)
+            if region.is_area and not sized and not (area := area_of(region)).is_empty:
+                return area
+            made = [_geometry(member, size) for member in region.members]
+            lines = all(part.geom_type == "LineString" for part in made)
+            return shapely.MultiLineString(made) if lines else shapely.GeometryCollection(made)
     return area_of(region)
-
-
-def _together(region: RegionSet, size: Size | None) -> Any:
-    """Return traces as lines, areas as all they cover, and anything else as a collection."""
-    members = region.members
-    if all(isinstance(each, Trace) and each.connected and len(each.points) > 1 for each in members):
-        return shapely.MultiLineString([_geometry(member, size) for member in members])
-    if not any(isinstance(member, Trace | Point | WholeImage) for member in members):
-        area = area_of(region)
-        if not area.is_empty:
-            return area
-    return shapely.GeometryCollection([_geometry(member, size) for member in members])
 
 
 def region_of_geometry(geometry: dict[str, Any]) -> Region:
@@ -565,8 +496,7 @@ def _region(geometry: Any) -> Region:
     if kind in ("Polygon", "MultiPolygon"):
         return region_of_area(geometry)
     members = [_region(part) for part in shapely.get_parts(geometry) if not part.is_empty]
-    flat = [member.members if isinstance(member, RegionSet) else (member,) for member in members]
-    return RegionSet(tuple(region for part in flat for region in part))
+    return RegionSet(tuple(part for member in members for part in member.parts()))
 
 
 FORMAT = Format("geojson", "GeoJSON for QuPath", (".geojson",), read, write, knows, single=True)

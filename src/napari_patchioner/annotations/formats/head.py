@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_patchioner.annotations.files import encoding_of
+from napari_patchioner.annotations.images import Images
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import column_name, table_dialect
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, check_plain_file
 
-from .json_arrays import comments_before, first_json
-from .json_arrays import handing_on as handing_json_on
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.record import Annotation
+from . import json_arrays
 
 _LENGTH = 65536
 _LINES = (".jsonl", ".ndjson")
@@ -46,7 +42,8 @@ class Format:
     read : callable
         Turns a file into annotations.
     write : callable
-        Writes annotations of images to a file and returns those the format cannot hold.
+        Writes annotations of images, each with a uid of its own, to a file and returns those the
+        format cannot hold.
     knows : callable
         Whether a file that begins so is of this format.
     needs : str
@@ -107,10 +104,9 @@ class Head:
         try:
             sign, start = table_dialect(self.text)
             lines = csv.reader(self.text[start:].splitlines(), delimiter=sign)
-            row = next((row for row in lines if any(row)), [])
+            return tuple(map(column_name, next((row for row in lines if any(row)), [])))
         except csv.Error:
             return ()
-        return tuple(map(column_name, row))
 
     @cached_property
     def _json(self) -> tuple[Any, bool, FormatError | None]:
@@ -118,21 +114,21 @@ class Head:
         if not self._is_json and self.suffix not in _LINES:
             return None, False, None
         try:
-            return *first_json(self.path), None
+            return *json_arrays.first_json(self.path), None
         except BudgetError:
             raise
         except FormatError as error:
             return None, False, error if self._is_json else None
 
     @cached_property
-    def _bare(self) -> str:
-        """The beginning as text, without comments that stand first."""
-        return self.text[comments_before(self.text) :].lstrip()
+    def _first_sign(self) -> str:
+        """The first sign of the text, blanks and comments aside."""
+        return self.text[json_arrays.comments_before(self.text) :].lstrip()[:1]
 
     @property
     def _is_json(self) -> bool:
         """Whether the file begins like JSON."""
-        return self._bare[:1] in ("{", "[")
+        return self._first_sign in ("{", "[")
 
     @property
     def json(self) -> Any:
@@ -144,11 +140,6 @@ class Head:
         return self._json[0]
 
     @property
-    def is_lines(self) -> bool:
-        """Whether the file holds one JSON value a line, in several lines."""
-        return self._json[1]
-
-    @property
     def broken(self) -> FormatError | None:
         """Why a file that begins like JSON is none."""
         return self._json[2]
@@ -156,7 +147,7 @@ class Head:
     @property
     def is_list(self) -> bool:
         """Whether the file begins a JSON list."""
-        return self._bare.startswith("[")
+        return self._first_sign == "["
 
     @cached_property
     def fields(self) -> dict[str, Any]:
@@ -184,10 +175,8 @@ def head_of(path: str | os.PathLike[str]) -> Head:
         If it cannot be read, or is no plain file.
     """
     path = Path(path)
-    name = path.name.lower()
-    last = path.suffix.lower()
-    before = Path(name.removesuffix(last)).suffix
-    suffix = f"{before}{last}" if before == ".ome" else last
+    endings = [ending.lower() for ending in path.suffixes[-2:]]
+    suffix = "".join(endings if endings[:1] == [".ome"] else endings[-1:])
     try:
         if path.is_dir():
             return Head(path, b"", "")
@@ -206,13 +195,13 @@ def handing_on(head: Head) -> Iterator[None]:
     """
     value, lines, _ = head.__dict__.pop("_json", (None, True, None))
     head.__dict__.pop("fields", None)
-    with handing_json_on({} if lines or value is None else {head.path: value}):
+    with json_arrays.handing_on({} if lines or value is None else {head.path: value}):
         yield
 
 
 def _text(quoted: str) -> str:
     try:
-        value: Any = json.loads(quoted or '""')
+        value = json.loads(quoted or '""')
     except ValueError:
         return ""
     return value if isinstance(value, str) else ""

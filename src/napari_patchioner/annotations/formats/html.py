@@ -20,7 +20,6 @@ import numpy as np
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.notes import leaving_out
-from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import annotation_from_texts, record_texts
 from napari_patchioner.annotations.xy import ellipse_axes, to_xy
 from napari_patchioner.errors import FormatError
@@ -75,7 +74,7 @@ def read(path: Path) -> list[Annotation]:
     """Read the regions in a report."""
     path = Path(path)
     finder = _Records()
-    finder.feed(read_bundle(path, lambda _: True)[path.name].decode("utf-8", "replace"))
+    finder.feed(read_bundle(path)[path.name].decode("utf-8", "replace"))
     if not finder.text.strip():
         raise FormatError(f"{path.name}: is no report of regions")
     records = parse_json(finder.text, path.name)
@@ -94,7 +93,6 @@ def read(path: Path) -> list[Annotation]:
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write a report: regions numbered in this order, and pictures of images that have a path."""
-    check_unique(annotations)
     own: dict[str, list[tuple[int, Annotation]]] = {}
     for number, annotation in enumerate(annotations, start=1):
         own.setdefault(annotation.image, []).append((number, annotation))

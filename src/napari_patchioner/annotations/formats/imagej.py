@@ -44,7 +44,6 @@ from napari_patchioner.annotations.metadata import (
 from napari_patchioner.annotations.names import NAME, is_name, shared_names
 from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
-from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.annotations.texts import (
     CLASS,
     PART,
@@ -342,7 +341,6 @@ def _repaired(text: str) -> str:
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write a zip that ImageJ's ROI Manager opens."""
-    check_unique(annotations)
     path = Path(path)
     left_out: list[Annotation] = []
 

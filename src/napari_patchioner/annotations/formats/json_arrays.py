@@ -6,19 +6,15 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from napari_patchioner.annotations import files
 from napari_patchioner.annotations.fields import Fields
-from napari_patchioner.annotations.files import (
-    decode_text,
-    encode_text,
-    encoding_of,
-    write_bytes,
-    write_text,
-)
 from napari_patchioner.annotations.metadata import Base, remember_file
 from napari_patchioner.annotations.notes import note
 from napari_patchioner.errors import FormatError
@@ -30,11 +26,6 @@ from napari_patchioner.limits import (
     read_file,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-    from pathlib import Path
-
-_MISSING = object()
 _handed_on: ContextVar[dict[Path, Any] | None] = ContextVar("handed_on", default=None)
 
 # Digits of a number that is still finite.
@@ -46,14 +37,13 @@ _COMMENTS = re.compile(r"(?:[ \t]*(?:(?:#|//)[^\n]*)?\r?\n)*")
 _LAYOUT = 4096
 # Lines of a file of lines that may be broken before the first that is not.
 _BROKEN_LINES = 1000
-_NEWLINE = "\n"
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; what the door has found in it already is not read again."""
-    result = (_handed_on.get() or {}).pop(path, _MISSING)
-    return parse_json(read_file(path), path.name) if result is _MISSING else result
+    known = _handed_on.get() or {}
+    return known.pop(path) if path in known else parse_json(read_file(path), path.name)
 
 
 @contextmanager
@@ -67,22 +57,20 @@ def handing_on(results: dict[Path, Any]) -> Iterator[None]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the text of each line of a file with one JSON value per line.
-
-    Each is for `parse_json`, as one line may be broken and the others not.
-    """
+    """Yield number and text, for `parse_json`, of each line of a file of one JSON value a line."""
     for number, line in enumerate(_lines(path), start=1):
-        if line.strip() and not is_comment(line):
+        if not is_blank(line):
             yield number, line.removeprefix(BOM_UTF8).strip()
 
 
-def is_comment(line: bytes) -> bool:
-    r"""Whether a line of a file of lines is none of JSON's but a comment.
+def is_blank(line: bytes) -> bool:
+    r"""Whether a line of a file of lines is none of JSON's: it is blank, or a comment.
 
-    >>> is_comment(b"# made by hand\n"), is_comment(b'{"a": 1}')
-    (True, False)
+    >>> is_blank(b"# made by hand\n"), is_blank(b"\n"), is_blank(b'{"a": 1}')
+    (True, True, False)
     """
-    return line.removeprefix(BOM_UTF8).lstrip().startswith((b"#", b"//"))
+    bare = line.removeprefix(BOM_UTF8).lstrip()
+    return not bare or bare.startswith((b"#", b"//"))
 
 
 def first_json(path: Path) -> tuple[Any, bool]:
@@ -91,13 +79,13 @@ def first_json(path: Path) -> tuple[Any, bool]:
     blank: list[bytes] = []
     first = b""
     for line in lines:
-        if line.removeprefix(BOM_UTF8).strip() and not is_comment(line):
+        if not is_blank(line):
             first = line
             break
         blank.append(line)
     value, error = _parsed(first, path.name)
     if error is None:
-        return value, any(line.strip() and not is_comment(line) for line in lines)
+        return value, not all(map(is_blank, lines))
     rest = list(lines)
     value, error = _parsed(b"".join([*blank, first, *rest]), path.name)
     if error is None:
@@ -124,12 +112,10 @@ def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file in UTF-8, one in memory at a time."""
     # Not splitlines: a caption may hold other separators of lines, which JSON allows.
     try:
-        size = check_plain_file(path)
-        charge_file(size)
+        charge_file(check_plain_file(path))
         with path.open("rb") as file:
-            encoding, _ = encoding_of(file.peek(4)[:4])
-            if encoding != "utf-8":
-                text = decode_text(file.read(), path.name)
+            if files.encoding_of(file.peek(4)[:4])[0] != "utf-8":
+                text = files.decode_text(file.read(), path.name)
                 yield from text.encode("utf-8", "surrogatepass").splitlines(keepends=True)
                 return
             yield from file
@@ -139,12 +125,11 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def parse_json(data: str | bytes, where: str) -> Any:
     """Return what a JSON text holds; bytes are in UTF-8, or as `decode_text` reads them."""
-    text = data if isinstance(data, str) else decode_text(data, where)
+    text = data if isinstance(data, str) else files.decode_text(data, where)
     if start := comments_before(text):
         # As many lines as before, so that errors name the right one.
         text = "\n" * text.count("\n", 0, start) + text[start:]
     charge_json(text)
-    twice: list[str] = []
 
     def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
@@ -155,6 +140,7 @@ def parse_json(data: str | bytes, where: str) -> Any:
     def whole_or_infinite(text: str) -> float:
         return int(text) if len(text) < _LONGEST_NUMBER else float(text)
 
+    twice: list[str] = []
     try:
         value = json.loads(text, parse_int=whole_or_infinite, object_pairs_hook=fields)
     except json.JSONDecodeError as error:
@@ -178,12 +164,10 @@ def json_as_read(value: Any, before: bytes = b"") -> bytes:
     Lines, indents, ends of lines, the encoding with its byte order mark, escapes, and comments
     that stand first, are as in the file ``before``; without one, all is in one line.
     """
-    encoding, mark = encoding_of(before)
+    encoding, mark = files.encoding_of(before)
     start = before[mark : mark + _LAYOUT].decode(encoding, "ignore")
     first = comments_before(start)
-    opening = start[first:]
-    indented = _INDENTED.match(opening)
-    spaces = _COLON.match(opening)
+    indented, spaces = (pattern.match(start, first) for pattern in (_INDENTED, _COLON))
     colon = spaces[1] if spaces else ": "
     text = json.dumps(
         value,
@@ -191,11 +175,12 @@ def json_as_read(value: Any, before: bytes = b"") -> bytes:
         indent=indented[1] if indented else None,
         separators=("," if indented or colon == ":" else ", ", colon),
     )
-    end = re.search(r"\s*\Z", before[-_LAYOUT:].decode(encoding, "ignore")) if before else None
-    text = text.replace("\n", "\r\n") if "\r\n" in opening else text
-    text = f"{start[:first]}{text}{end[0] if end else _NEWLINE}"
+    tail = before[-_LAYOUT:].decode(encoding, "ignore")
+    end = tail[len(tail.rstrip()) :] if before else "\n"
+    text = text.replace("\n", "\r\n") if "\r\n" in start[first:] else text
+    text = f"{start[:first]}{text}{end}"
     if encoding == "utf-8":
-        return before[:mark] + encode_text(text)
+        return before[:mark] + files.encode_text(text)
     return before[:mark] + text.encode(encoding, "surrogatepass")
 
 
@@ -209,24 +194,34 @@ def comments_before(text: str) -> int:
     return match.end() if match and match[0].strip() else 0
 
 
-def write_json_again(
-    path: Path, value: Any, base: Base[Any], places: Mapping[str, str] | None
+def write_json(
+    path: Path,
+    base: Base[Any] | None,
+    new: Callable[[], Any],
+    again: Callable[[Base[Any]], tuple[Any, Mapping[str, str]]],
 ) -> None:
-    """Write a file of another program again, laid out as it was; entries went to ``places``."""
+    """Write a new JSON file; or, with a base, another program's file again, laid out as it was.
+
+    ``again`` returns what the base is to hold, and where its entries went.
+    """
+    if base is None:
+        files.write_text(path, to_json(new()) + "\n")
+        return
+    value, places = again(base)
     data = json_as_read(value, base.data)
-    write_bytes(path, data)
+    files.write_bytes(path, data)
     remember_file(data, base.file, places)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all; text stays readable in any language."""
-    write_text(path, to_json(value) + "\n")
 
 
 def list_in(value: Any, name: str) -> list[Any]:
     """Return the list in a field; an empty one in the place of anything else."""
     items = value.get(name) if isinstance(value, dict) else None
     return items if isinstance(items, list) else []
+
+
+def dicts_in(value: Any, name: str) -> list[dict[str, Any]]:
+    """Return the objects of the list in a field."""
+    return [item for item in list_in(value, name) if isinstance(item, dict)]
 
 
 def dict_in(value: Any, name: str) -> dict[str, Any]:
@@ -244,15 +239,15 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def as_texts(entries: Mapping[str, Any]) -> dict[str, str]:
-    """Return free entries of a file as texts; what is no text stays JSON.
+def as_texts(entries: Any) -> dict[str, str]:
+    """Return free entries of a file as texts; what is no text stays JSON. None of no object.
 
     >>> as_texts({"who": "me", "occluded": False, "depth": 2})
     {'who': 'me', 'occluded': 'false', 'depth': '2'}
     """
     return {
         str(name): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for name, value in entries.items()
+        for name, value in (entries.items() if isinstance(entries, dict) else ())
         if value is not None
     }
 

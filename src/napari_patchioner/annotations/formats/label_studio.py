@@ -16,30 +16,23 @@ import copy
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
+import numpy.typing as npt
 
+from napari_patchioner.annotations import metadata, xy
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.images import Images, image_name, image_size
-from napari_patchioner.annotations.metadata import (
-    OURS,
-    Base,
-    base_of,
-    is_deleted,
-    our_texts,
-    remember_file,
-    same_record,
-    with_metadata,
-    with_our_texts,
-)
+from napari_patchioner.annotations.metadata import OURS
 from napari_patchioner.annotations.notes import Notes, leaving_out, noting
-from napari_patchioner.annotations.table import check_unique
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import (
     CLASS,
     PART,
@@ -49,13 +42,7 @@ from napari_patchioner.annotations.texts import (
     record_texts,
     with_unique_uids,
 )
-from napari_patchioner.annotations.xy import (
-    ellipse_axes,
-    ellipse_from_axes,
-    from_xy,
-    is_sheared,
-    to_xy,
-)
+from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import (
@@ -70,30 +57,15 @@ from napari_patchioner.regions import (
     same_drawing,
 )
 
+from . import entries, json_arrays
 from .brush import decode_brush, encode_brush
 from .bundle import read_bundle
-from .entries import (
-    by_image,
-    corners_xy,
-    known_entries,
-    naming,
-    with_ours,
-    without_metadata,
-)
+from .entries import Said, Size, naming, without_metadata
 from .head import Format, Head
-from .json_arrays import dict_in, json_as_read, list_in, parse_json, write_json_again
+from .json_arrays import dict_in, dicts_in, list_in
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations.record import Annotation
-
-
+# Width of a point as Label Studio draws it, in percent.
 _DOT = 0.5
-"""Width of a point as Label Studio draws it, in percent."""
-
 _RESULTS = {"annotations", "predictions", "completions"}
 _KIND = "label-studio"
 # The smaller of the two exports has one object per annotation, results by the names of controls.
@@ -103,8 +75,22 @@ _SMALL_SIZES = ("original_width", "original_height", "image_rotation", "item_ind
 # Where a task made of such an object holds it; no task of Label Studio has that field.
 _SMALL_TASK = "napari_patchioner_small"
 _GEOMETRY = ("x", "y", "width", "height", "rotation", "points", "radiusX", "radiusY", "rle")
+# What tells the kinds of items apart.
+_SMALL_KINDS = {"choices": "choices", "rating": "rating", "rle": "brush", "vertices": "vector"}
+_SMALL_KINDS |= {"points": "polygon", "radiusX": "ellipse", "height": "rectangle"}
 # What our own tasks hold, and nothing else.
 _OUR_TASK, _OUR_ITEM = {"data", "annotations", "predictions"}, {"result", "model_version", "score"}
+_PLACE = "napari_patchioner_place"
+_CHOSEN = ("choices", "rating", "number", "datetime", "taxonomy")
+# What says something about a region, or about several, and is none itself.
+_BESIDE = (*_CHOSEN, "labels", "relation", "pairwise")
+_PICTURE = re.compile(r"\.(png|jpe?g|tiff?|bmp|webp|gif|svg|dcm)$", re.IGNORECASE)
+_UPLOADED = re.compile(r"/data/upload/(\d+/)?[0-9a-f]{8}-(?P<name>[^/]+)$")
+_USUAL = ("image", "img", "image_url", "url", "picture", "photo")
+_FARTHEST = 2.0**40
+
+# All results with one id: a region, its texts, and what else is said about it.
+_Item: TypeAlias = "list[Mapping[str, Any]]"
 
 
 def knows(head: Head) -> bool:
@@ -120,48 +106,57 @@ def knows(head: Head) -> bool:
 def read(path: Path, images: Images | None = None) -> list[Annotation]:
     """Read tasks, as Label Studio exports (``JSON`` or ``JSON_MIN``) or imports them."""
     path = Path(path)
-    data = read_bundle(path, lambda _: True)[path.name]
+    data = read_bundle(path)[path.name]
     tasks = _tasks(data, path.name)
-    file = "" if all(map(_is_ours, tasks)) else remember_file(data)
+    file = "" if all(map(_is_ours, tasks)) else metadata.remember_file(data)
     records: list[Annotation] = []
     for number, task in enumerate(tasks):
         where = f"{path.name}: task {number + 1}"
         with leaving_out("task", where):
-            for record, place, _ in read_task(where, task, images):
+            for said, place, _ in read_task(where, task, images):
+                record = said.record
                 if file:
-                    entry, about = _entry(task, place)
-                    record = with_metadata(record, _KIND, file, f"{number} {place}", entry, about)
+                    name, holder_number, uid = place.split(" ", 2)
+                    holder = task[name][int(holder_number)]
+                    own = [
+                        result
+                        for at, result in enumerate(holder["result"])
+                        if _id(result, at) == uid
+                    ]
+                    about = {
+                        "task": {key: task[key] for key in task if key not in _RESULTS},
+                        "annotation": {key: holder[key] for key in holder if key != "result"},
+                    }
+                    place = f"{number} {place}"
+                    record = metadata.with_metadata(record, _KIND, file, place, own, about)
                 records.append(record)
     return with_unique_uids(records)
 
 
 def _tasks(data: bytes, name: str) -> list[Any]:
     """Return the tasks in a file; of the smaller export, those that its objects stand for."""
-    whole = parse_json(data, name)
-    return [
-        _from_small(task) if isinstance(task, dict) and set(task) >= _SMALL else task
-        for task in (whole if isinstance(whole, list) else [whole])
-    ]
-
-
-def _from_small(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the task that an object of the smaller export stands for, and the object in it."""
-    items = _small_items(value)
-    others = {*_SMALL_ABOUT, *(control for control, _, _ in items)}
-    data = {name: field for name, field in value.items() if name not in others}
-    results = [_small_result(control, uid, item) for control, item, uid in items]
-    return {"data": data, "annotations": [{"result": results}], _SMALL_TASK: value}
+    whole = json_arrays.parse_json(data, name)
+    tasks = []
+    for task in whole if isinstance(whole, list) else [whole]:
+        if isinstance(task, dict) and set(task) >= _SMALL:
+            items = _small_items(task)
+            others = {*_SMALL_ABOUT, *(control for control, _, _ in items)}
+            data_of_task = {name: field for name, field in task.items() if name not in others}
+            results = [_small_result(*item) for item in items]
+            small = {"annotations": [{"result": results}], _SMALL_TASK: task}
+            tasks.append({"data": data_of_task, **small})
+        else:
+            tasks.append(task)
+    return tasks
 
 
 def _small_items(value: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], str]]:
     """Return the items of an object of the smaller export: control, item and id of its region."""
     ids: dict[str, str] = {}
     items = []
-    for control, listed in value.items():
-        if control in _SMALL_ABOUT or not isinstance(listed, list):
-            continue
-        for item in listed:
-            if isinstance(item, dict) and "original_width" in item:
+    for control in value:
+        for item in dicts_in(value, control) if control not in _SMALL_ABOUT else ():
+            if "original_width" in item:
                 drawn = json.dumps([item.get(name) for name in _GEOMETRY])
                 items.append((control, item, ids.setdefault(drawn, f"{len(ids) + 1}")))
     return items
@@ -170,23 +165,24 @@ def _small_items(value: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], st
 def _to_small(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a task as the object of the smaller export it came from, and its new ids by the old.
 
-    Undoes `_from_small`.
+    Undoes what `_tasks` does with it.
     """
     was = task[_SMALL_TASK]
-    made: dict[str, list[Any]] = {control: [] for control, _, _ in _small_items(was)}
-    items = {id(item) for _, item, _ in _small_items(was)}
-    for control in made:
-        made[control] += [item for item in was[control] if id(item) not in items]
+    known = _small_items(was)
+    items = {id(item) for _, item, _ in known}
+    made: dict[str, list[Any]] = {
+        control: [item for item in was[control] if id(item) not in items] for control, _, _ in known
+    }
     drawn: dict[str, dict[str, Any]] = {}
     old_ids: dict[int, str] = {}
     for result in (result for holder in task["annotations"] for result in holder["result"]):
         uid, value = str(result.get("id")), dict(result.get("value") or {})
-        texts = dict_in(result, "meta").get(OURS)
+        ours = dict_in(result, "meta").get(OURS)
         shape = {name: value[name] for name in _GEOMETRY if name in value}
         shape = drawn.setdefault(uid, shape) if result.get("type") == "textarea" else shape
         drawn[uid] = shape
         sizes = {name: result[name] for name in _SMALL_SIZES if name in result}
-        item = {**shape, **value, **sizes, **({OURS: texts} if texts else {})}
+        item = {**shape, **value, **sizes, **({OURS: ours} if ours else {})}
         made.setdefault(str(result.get("from_name")), []).append(item)
         old_ids[id(item)] = uid
     whole = {**was, **made}
@@ -194,7 +190,7 @@ def _to_small(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return whole, {uid: new_ids[item] for item, uid in old_ids.items() if item in new_ids}
 
 
-def _small_result(control: str, uid: str, item: Mapping[str, Any]) -> dict[str, Any]:
+def _small_result(control: str, item: Mapping[str, Any], uid: str) -> dict[str, Any]:
     """Return the result that an item of the smaller export stands for."""
     about: dict[str, Any] = {"id": uid, "from_name": control}
     about |= {name: item[name] for name in _SMALL_SIZES if name in item}
@@ -202,10 +198,7 @@ def _small_result(control: str, uid: str, item: Mapping[str, Any]) -> dict[str, 
     value = {name: field for name, field in item.items() if name not in (*_SMALL_SIZES, OURS)}
     kind = "textarea" if "text" in item else next((n for n in item if n.endswith("labels")), "")
     if not kind:
-        # What tells the kinds of items apart.
-        fields = {"choices": "choices", "rating": "rating", "rle": "brush", "vertices": "vector"}
-        fields |= {"points": "polygon", "radiusX": "ellipse", "height": "rectangle"}
-        kind = next((kind for field, kind in fields.items() if field in item), "keypoint")
+        kind = next((kind for field, kind in _SMALL_KINDS.items() if field in item), "keypoint")
     return {**about, "type": kind, "value": value}
 
 
@@ -221,23 +214,20 @@ def _is_ours(task: Any) -> bool:
     results = [result for item in items for result in list_in(item, "result")]
     if not all(isinstance(result, dict) for result in results):
         return False
-    ours = {str(result.get("id")) for result in results if _has_ours(result)}
+    ours = {str(result.get("id")) for result in results if _is_record(_our_texts([result]))}
     return all(str(result.get("id")) in ours for result in results)
 
 
-def _has_ours(result: Mapping[str, Any]) -> bool:
-    texts = dict_in(dict_in(result, "meta"), OURS)
-    return "uid" in texts or PART in texts
+def _our_texts(item: _Item) -> dict[str, str]:
+    """Return what the results hold of ours."""
+    held = (dict_in(result, "meta").get(OURS) for result in item)
+    ours = next((each for each in held if isinstance(each, dict)), {})
+    return {str(key): str(text) for key, text in ours.items()}
 
 
-def _entry(task: Mapping[str, Any], place: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return the results of a record, and the task and annotation around them."""
-    name, number, uid = place.split(" ", 2)
-    holder = task[name][int(number)]
-    results = [result for at, result in enumerate(holder["result"]) if _id(result, at) == uid]
-    around = {key: field for key, field in task.items() if key not in _RESULTS}
-    about = {key: field for key, field in holder.items() if key != "result"}
-    return results, {"task": around, "annotation": about}
+def _is_record(ours: Mapping[str, str]) -> bool:
+    """Whether texts of ours are those of a record of ours, or of a part of one."""
+    return "uid" in ours or PART in ours
 
 
 def _id(result: Any, place: int) -> str:
@@ -249,13 +239,11 @@ def _id(result: Any, place: int) -> str:
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write tasks that Label Studio imports."""
-    check_unique(annotations)
-    base = base_of(annotations, _KIND, path, lambda data: _tasks(data, path.name))
+    base = metadata.base_of(annotations, _KIND, path, lambda data: _tasks(data, path.name))
     if base is None:
-        write_bytes(path, json_as_read(_new_tasks(annotations, images)))
+        write_bytes(path, json_arrays.json_as_read(_new_tasks(annotations, images)))
     else:
-        tasks, places = _Again(base, images).tasks()
-        write_json_again(path, tasks, base, places)
+        json_arrays.write_json(path, base, list, lambda base: _Again(base, images).tasks())
     return ()
 
 
@@ -263,16 +251,14 @@ def _new_tasks(annotations: Sequence[Annotation], images: Images) -> list[dict[s
     """Return tasks of our own, one per image."""
     places = {id(annotation): place for place, annotation in enumerate(annotations)}
     tasks = []
-    for image, own in by_image(annotations).items():
+    for image, own in entries.by_image(annotations).items():
         size, name = image_size(images, image), image_name(images, image)
         drafts: dict[str, list[dict[str, Any]]] = {}
         done: list[dict[str, Any]] = []
         for annotation in own:
-            results = _results(without_metadata(annotation), size, places[id(annotation)])
-            if annotation.source == "model":
-                drafts.setdefault(annotation.model, []).extend(results)
-            else:
-                done.extend(results)
+            is_draft = annotation.source == "model"
+            target = drafts.setdefault(annotation.model, []) if is_draft else done
+            target += _results(without_metadata(annotation), size, places[id(annotation)])
         predictions = []
         for model, results in drafts.items():
             scores = [result["score"] for result in results if "score" in result]
@@ -287,7 +273,7 @@ def _new_tasks(annotations: Sequence[Annotation], images: Images) -> list[dict[s
 class _Again:
     """A file of other people, with records put back into it."""
 
-    def __init__(self, base: Base[Any], images: Images) -> None:
+    def __init__(self, base: metadata.Base[Any], images: Images) -> None:
         self._base, self._images = base, images
         self._records = dict(base.records)
         content = base.content if isinstance(base.content, list) else self._from_entries()
@@ -298,17 +284,17 @@ class _Again:
         tasks: dict[str, dict[str, Any]] = {}
         indices: dict[tuple[str, str, str], int] = {}
         moved: dict[str, Annotation] = {}
-        for place, record, metadata in known_entries(self._records, _KIND):
-            if not isinstance(metadata.entry, list):
+        for place, record, origin in entries.known_entries(self._records, _KIND):
+            if not isinstance(origin.entry, list):
                 continue
             at, name, number, uid = place.split(" ", 3)
-            around = metadata.about.get("task") or {"data": {"image": record.image}}
+            around = origin.about.get("task") or {"data": {"image": record.image}}
             task = tasks.setdefault(at, {**around, "annotations": []})
             listed = task.setdefault(name, [])
             index = indices.setdefault((at, name, number), len(listed))
             if index == len(listed):
-                listed.append({**(metadata.about.get("annotation") or {}), "result": []})
-            listed[index]["result"] += metadata.entry
+                listed.append({**(origin.about.get("annotation") or {}), "result": []})
+            listed[index]["result"] += origin.entry
             moved[f"{list(tasks).index(at)} {name} {index} {uid}"] = record
         self._records = moved
         return list(tasks.values())
@@ -339,25 +325,22 @@ class _Again:
     def _put(self, task: dict[str, Any], own: Mapping[str, Annotation]) -> None:
         """Put the records of a task into it."""
         with noting(Notes()):  # all was noted when the file was read
-            was, bare = (
-                {place: record for record, place, _ in read_task("", task, self._images, ours=ours)}
-                for ours in (True, False)
-            )
-            holders = {(name, number): holder for name, number, holder in results_of(task, "")}
+            was = {place: said for said, place, _ in read_task("", task, self._images)}
         # Of images that no record is about, nothing was deleted.
-        here = {was[place].image for place in own if place in was}
-        for place, before in was.items():
+        here = {was[place].record.image for place in own if place in was}
+        for place, (bare, before) in was.items():
             name, number, uid = place.split(" ", 2)
-            results = holders[name, int(number)]["result"]
+            results = task[name][int(number)]["result"]
+            mine = [result for at, result in enumerate(results) if _id(result, at) == uid]
             now = own.get(place)
-            if now is None and before.image in here and is_deleted(before.region):
-                results[:] = [result for at, result in enumerate(results) if _id(result, at) != uid]
-            elif now is not None and not same_record(before, replace(now, uid=before.uid)):
-                mine = [result for at, result in enumerate(results) if _id(result, at) == uid]
-                if any(map(_has_ours, mine)):
+            if now is None and before.image in here and metadata.is_deleted(before.region):
+                ids = set(map(id, mine))
+                results[:] = [result for result in results if id(result) not in ids]
+            elif now is not None and not metadata.same_record(before, replace(now, uid=before.uid)):
+                if any(_is_record(_our_texts([result])) for result in mine):
                     self._renew(results, before.uid, now)
                 else:
-                    _update(results, mine, bare[place], now)
+                    _update(results, mine, bare, now)
 
     def _renew(self, results: list[Any], uid: str, now: Annotation) -> None:
         """Put a record of our own in the place of what stands there."""
@@ -365,8 +348,7 @@ class _Again:
             str(result.get("id"))
             for result in results
             if isinstance(result, dict)
-            and _has_ours(result)
-            and uid in (result["meta"][OURS].get("uid"), result["meta"][OURS].get(PART))
+            and uid in (dict_in(dict_in(result, "meta"), OURS).get(key) for key in ("uid", PART))
         }
         are_ours = [isinstance(each, dict) and str(each.get("id")) in ids for each in results]
         first = are_ours.index(True)
@@ -386,34 +368,30 @@ def _update(
     if size is not None and not same_drawing(bare.region, now.region):
         made = value_of(now.region, size)
         if made is not None:
-            old = region.get("value") or {}
-            labels = old.get(kind) if kind.endswith("labels") else None
+            labels = dict_in(region, "value").get(kind) if kind.endswith("labels") else None
             kind = made[0] if labels is None else f"{made[0]}labels"
             region["type"] = kind
             region["value"] = {**made[1], **({kind: labels} if labels is not None else {})}
     label = now.extra.get(CLASS, "")
     if label and label != bare.extra.get(CLASS, "") and kind.endswith("labels"):
-        region["value"] = {**(region.get("value") or {}), kind: [label]}
-    texts = our_texts(bare, now)
-    texts.pop(CLASS, None)
+        region["value"] = {**dict_in(region, "value"), kind: [label]}
+    ours = metadata.our_texts(bare, now)
+    ours.pop(CLASS, None)
     if now.caption != bare.caption:
         _set_caption(results, mine, region, now.caption)
-    region["meta"] = with_ours(region.get("meta") or {}, texts)
+    region["meta"] = entries.with_ours(dict_in(region, "meta"), ours)
     if not region["meta"]:
         del region["meta"]
 
 
 def _set_caption(
-    results: list[Any],
-    mine: Sequence[dict[str, Any]],
-    region: Mapping[str, Any],
-    caption: str,
+    results: list[Any], mine: Sequence[dict[str, Any]], region: Mapping[str, Any], caption: str
 ) -> None:
     """Let a text with the id of a region hold its caption."""
     written = [result for result in mine if result.get("type") == "textarea"]
     if written:
         text = [caption] if caption else []
-        written[0]["value"] = {**(written[0].get("value") or {}), "text": text}
+        written[0]["value"] = {**dict_in(written[0], "value"), "text": text}
         others = {id(result) for result in written[1:]}
         results[:] = [result for result in results if id(result) not in others]
         return
@@ -425,93 +403,75 @@ def _set_caption(
 
 def _results(annotation: Annotation, size: Size, place: int) -> list[dict[str, Any]]:
     """Return the results of one annotation: region and text, for a set those of every member."""
-    texts = record_texts(annotation)
+    caption, uid = annotation.caption, annotation.uid
+    ours = {OURS: record_texts(annotation), _PLACE: place}
     sides = {"original_width": size[1], "original_height": size[0], "image_rotation": 0}
     score = {} if annotation.score is None else {"score": annotation.score}
-
-    def text_result(uid: str, about: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "id": uid,
-            "type": "textarea",
-            "from_name": "caption",
-            "to_name": "image",
-            **about,
-            "value": {"text": [annotation.caption] if annotation.caption else []},
-            **meta,
-            **score,
-        }
-
+    said = {"type": "textarea", "from_name": "caption", "to_name": "image"}
+    text = {"value": {"text": [caption] if caption else []}}
     results: list[dict[str, Any]] = []
-    for member in annotation.region.parts():
-        made = value_of(member, size)
+    for made in (value_of(member, size) for member in annotation.region.parts()):
         if made is None:
             continue
         kind, value = made
-        ours, uid = texts, annotation.uid
         if results:  # an id for a member of a set that no other region has
-            part = f"{len(results)} {uid}".encode(errors="replace")
-            ours, uid = {PART: uid}, hashlib.sha256(part).hexdigest()[:32]
-        results.append(
-            {
-                "id": uid,
-                "type": f"{kind}labels",
-                "from_name": kind,
-                "to_name": "image",
-                **sides,
-                "value": {**value, f"{kind}labels": [class_of(annotation)]},
-                "meta": {OURS: ours, _PLACE: place},
-                **score,
-            }
-        )
-        if annotation.caption:
-            results.append(text_result(uid, sides, {}))
-    meta = {"meta": {OURS: texts, _PLACE: place}}
-    return results or [text_result(annotation.uid, {}, meta)]
+            ours = {OURS: {PART: annotation.uid}, _PLACE: place}
+            part = f"{len(results)} {annotation.uid}".encode(errors="replace")
+            uid = hashlib.sha256(part).hexdigest()[:32]
+        drawn = {"type": f"{kind}labels", "from_name": kind, "to_name": "image"}
+        value = {**value, f"{kind}labels": [class_of(annotation)]}
+        results.append({"id": uid, **drawn, **sides, "value": value, "meta": ours, **score})
+        if caption:
+            results.append({"id": uid, **said, **sides, **text, **score})
+    return results or [{"id": uid, **said, **text, "meta": ours, **score}]
 
 
-_PLACE = "napari_patchioner_place"
-# What says something about a region, or about several, and is none itself.
-_BESIDE = ("labels", "choices", "rating", "number", "datetime", "taxonomy", "relation", "pairwise")
-_PICTURE = re.compile(r"\.(png|jpe?g|tiff?|bmp|webp|gif|svg|dcm)$", re.IGNORECASE)
-_UPLOADED = re.compile(r"/data/upload/(\d+/)?[0-9a-f]{8}-(?P<name>[^/]+)$")
-_USUAL = ("image", "img", "image_url", "url", "picture", "photo")
+class _Read(NamedTuple):
+    """A record of a task, its place in it, and which of our annotations it was.
 
-
-# All results with one id: a region, its texts, and what else is said about it.
-_Item: TypeAlias = "list[Mapping[str, Any]]"
-
-
-def read_task(
-    where: str, task: Any, images: Images | None = None, *, ours: bool = True
-) -> list[tuple[Annotation, str, int]]:
-    """Return the records of one task, in the order in which we wrote them.
-
-    With each, its place (the list of the task, which of its items, and the id of the result,
-    apart by spaces), and which of our annotations it was when it was written.
+    The place is the list of the task, which of its items, and the id of the result, apart by
+    spaces.
     """
+
+    said: Said
+    place: str
+    order: int
+
+
+def read_task(where: str, task: Any, images: Images | None = None) -> list[_Read]:
+    """Return the records of one task, in the order in which we wrote them."""
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
         raise FormatError(f"{where}: has no 'data'; it is no task of Label Studio")
     pictures = _Pictures(task["data"], images or {})
-    records: list[tuple[Annotation, str, int]] = []
+    records: list[_Read] = []
     seen: set[str] = set()
-    for list_name, number, holder in results_of(task, where):
+    people = "annotations" if "annotations" in task else "completions"
+    for list_name, number, holder in _holders(task, people, where):
         is_model = list_name == "predictions"
         known = frozenset(seen) if is_model else frozenset()
-        items = _items(holder["result"], where)
-        for record, uid, order in _records(items, pictures, where, ours=ours):
+        items: dict[str, _Item] = {}
+        for at, result in enumerate(holder["result"]):
+            with leaving_out("result", where):
+                if not isinstance(result, dict):
+                    raise FormatError(f"{where}: result {at + 1} is no object")
+                items.setdefault(_id(result, at), []).append(result)
+        for said, uid, order in _records(items, pictures, where):
+            record = said.record
             if record.uid in known:
                 continue
             item = items.get(uid, [])
             if is_model and not _our_texts(item):
                 record = _by(str(holder.get("model_version") or ""), record, item, holder)
-            records.append((record, f"{list_name} {number} {uid}", order))
+                said = Said(record, record)
+            records.append(_Read(said, f"{list_name} {number} {uid}", order))
             seen.add(record.uid)
-    return sorted(records, key=lambda record: record[2])
+    return sorted(records, key=lambda read: read.order)
 
 
-def results_of(task: Mapping[str, Any], where: str) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+def _holders(
+    task: Mapping[str, Any], people: str, where: str
+) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     """Yield each item of a task that holds results: the list it is in, which it is, and itself."""
-    people = "annotations" if "annotations" in task else "completions"
     for name in (people, "predictions"):
         for number, entry in enumerate(list_in(task, name)):
             # Exports may name the predictions they leave out by their numbers.
@@ -531,9 +491,7 @@ class _Pictures:
         self._images = images
         self.sizes: dict[str, Size] = {}
         self._ours = data.get(OURS)
-        texts = {
-            name: text for name, text in data.items() if isinstance(text, str) and name != OURS
-        }
+        texts = {k: text for k, text in data.items() if isinstance(text, str) and k != OURS}
         usual = {name: texts[name] for name in _USUAL if name in texts}
         shown = {name: text for name, text in texts.items() if _PICTURE.search(_path_of(text))}
         self._single = shown or dict(list((usual or texts).items())[:1])
@@ -565,12 +523,9 @@ class _Pictures:
             raise FormatError(f"is on image {index + 1} of a task that shows {len(lists[0])}")
         if not self._single and len(lists) == 1 and len(lists[0]) == 1:
             return str(lists[0][0])
-        if len(self._single) > 1 or (lists and not self._single):
-            return self._named(item)
-        return next(iter(self._single.values()), "")
-
-    def _named(self, item: _Item) -> str:
-        """Return the one of several images that the results name as their source or target."""
+        if len(self._single) < 2 and (self._single or not lists):
+            return next(iter(self._single.values()), "")
+        # Of several, the one that the results name as their source or target.
         sources = [str(result.get("source", "")).removeprefix("$") for result in item]
         targets = [str(result.get("to_name", "")) for result in item]
         for name in (*sources, *targets):
@@ -578,9 +533,7 @@ class _Pictures:
                 return self._single[name]
         for target in targets:
             digits = re.findall(r"\d+", target)
-            alike = [
-                text for name, text in self._single.items() if re.findall(r"\d+", name) == digits
-            ]
+            alike = [t for name, t in self._single.items() if re.findall(r"\d+", name) == digits]
             if len(alike) == 1:
                 return alike[0]
         raise FormatError(
@@ -640,28 +593,16 @@ def image_of(url: str) -> str:
     return uploaded["name"] if uploaded else path
 
 
-def _items(results: list[Any], where: str) -> dict[str, _Item]:
-    """Return the results by their ids."""
-    items: dict[str, _Item] = {}
-    for place, result in enumerate(results):
-        with leaving_out("result", where):
-            if not isinstance(result, dict):
-                raise FormatError(f"{where}: result {place + 1} is no object")
-            items.setdefault(_id(result, place), []).append(result)
-    return items
-
-
 def _records(
-    items: Mapping[str, _Item], pictures: _Pictures, where: str, *, ours: bool
-) -> list[tuple[Annotation, str, int]]:
-    """Return the annotations in a list of results, with their ids and places in what we wrote."""
+    items: Mapping[str, _Item], pictures: _Pictures, where: str
+) -> list[tuple[Said, str, int]]:
+    """Return the records in a list of results, with their ids and places in what we wrote."""
     shapes: list[Shape] = []
     places: dict[str, tuple[str, int]] = {}
     partly: dict[str, Mapping[str, str]] = {}
     # Sizes first: what states none takes them from others on the same image.
     for item in items.values():
-        for result in item:
-            size = _stated_size(result)
+        for size in map(_stated_size, item):
             if size is not None:
                 with suppress(FormatError):  # it is noted with the region
                     pictures.sizes.setdefault(pictures.of(item), size)
@@ -672,25 +613,23 @@ def _records(
             made = _shape(item, pictures, uid)
             if made is not None:
                 shapes.append(made)
-                metas = [meta for result in item if (meta := dict_in(result, "meta"))]
+                metas = [dict_in(result, "meta") for result in item]
                 order = next((meta[_PLACE] for meta in metas if _PLACE in meta), 0)
                 order = order if isinstance(order, int) else 0
                 places.setdefault(made.texts.get("uid", uid), (uid, order))
-                texts = _our_texts(item)
-                if ours and texts and "uid" not in texts and PART not in texts:
-                    partly[uid] = texts
+                ours = _our_texts(item)
+                if ours and not _is_record(ours):
+                    partly[uid] = ours
 
     def show(image: str, region: Region) -> Region | None:
         return shown(region, pictures.size(image) or (1, 1))
 
     with naming(where):
-        records = [
-            with_our_texts(record, partly[record.uid], partial(show, record.image))
-            if record.uid in partly
-            else record
+        said = [
+            entries.said(record, partly.get(record.uid), partial(show, record.image))
             for record in gather(shapes, show)
         ]
-    return [(record, *places.get(record.uid, (record.uid, 0))) for record in records]
+    return [(each, *places.get(each.record.uid, (each.record.uid, 0))) for each in said]
 
 
 def _by(version: str, annotation: Annotation, item: _Item, holder: Mapping[str, Any]) -> Annotation:
@@ -702,21 +641,13 @@ def _by(version: str, annotation: Annotation, item: _Item, holder: Mapping[str, 
     return replace(annotation, source="model", model=version, score=next(known, None))
 
 
-def _our_texts(item: _Item) -> dict[str, str]:
-    """Return what the results hold of ours."""
-    for result in item:
-        ours = dict_in(result, "meta").get(OURS)
-        if isinstance(ours, dict):
-            return {str(key): str(text) for key, text in ours.items()}
-    return {}
-
-
 def _shape(item: _Item, pictures: _Pictures, uid: str) -> Shape | None:
     """Return what the results with one id say; None if it is nothing about a region."""
     drawn: Region | None = None
     label: str | None = None
     said: list[str] = []
-    if all(result.get("type") in _BESIDE for result in item) and not _our_texts(item):
+    ours = _our_texts(item)
+    if all(result.get("type") in _BESIDE for result in item) and not ours:
         return None
     image = pictures.of(item)
     for result in item:
@@ -731,7 +662,7 @@ def _shape(item: _Item, pictures: _Pictures, uid: str) -> Shape | None:
             raise FormatError(f"the type {kind!r} is about no region of an image")
         labels = list_in(value, kind) if kind.endswith("labels") else []
         label = str(labels[0]) if labels else label
-    texts = _texts(item)
+    texts = ours if _is_record(ours) else _notes(item)
     if drawn is None and texts.get("kind", "image") == "image":
         drawn = WholeImage() if said or "wkt" in texts else None
     if drawn is None and "wkt" not in texts:
@@ -759,11 +690,8 @@ def _size(result: Mapping[str, Any], image: str, pictures: _Pictures) -> Size:
     return size
 
 
-def _texts(item: _Item) -> dict[str, str]:
-    """Return what the results carry: ours, or choices, ratings and notes of other people."""
-    ours = _our_texts(item)
-    if "uid" in ours or PART in ours:
-        return ours
+def _notes(item: _Item) -> dict[str, str]:
+    """Return choices, ratings and notes of other people."""
     texts = {}
     for result in item:
         kind = str(result.get("type"))
@@ -780,28 +708,36 @@ def _texts(item: _Item) -> dict[str, str]:
     return texts
 
 
-_CHOSEN = ("choices", "rating", "number", "datetime", "taxonomy")
-
-
-Size = tuple[int, int]
-_FARTHEST = 2.0**40
-
-
 def value_of(region: Region, size: Size) -> tuple[str, dict[str, Any]] | None:
     """Return the type of the result for a region that is no set, and its value in percent."""
     match region:
         case Box():
-            [(x, y), (right, bottom)] = (corners_xy(region) * 100 / size[::-1]).tolist()
+            [(x, y), (right, bottom)] = (entries.corners_xy(region) * 100 / size[::-1]).tolist()
             sides = {"x": x, "y": y, "width": right - x, "height": bottom - y}
             return "rectangle", {**sides, "rotation": 0}
-        case Ellipse():
-            return _ellipse(region, size)
-        case Polygon():
-            return "polygon", {"points": _percent(region.vertices, size), "closed": True}
+        case Ellipse() if not xy.is_sheared(*xy.ellipse_axes(region)[1:]):
+            # Label Studio measures its turn in pixels, its radii in percent.
+            centre, along, across = xy.ellipse_axes(region)
+            lengths = np.array([np.hypot(*along), np.hypot(*across)])
+            x, y, wide, high = (np.array([*centre, *lengths]) * 100 / (size[::-1] * 2)).tolist()
+            turn = float(np.degrees(np.arctan2(along[1], along[0]))) % 360
+            return "ellipse", {"x": x, "y": y, "radiusX": wide, "radiusY": high, "rotation": turn}
+        case Ellipse() | Polygon():
+            return "polygon", {"points": _percent(region.outline(), size), "closed": True}
         case Point() | Trace():
             points = _percent(region.coords(), size)
             if len(points) > 1:
-                return "vector", {"vertices": _vertices(points), "closed": False}
+                vertices = [
+                    {
+                        "id": str(place),
+                        "x": x,
+                        "y": y,
+                        "prevPointId": str(place - 1) if place else None,
+                        "isBezier": False,
+                    }
+                    for place, (x, y) in enumerate(points)
+                ]
+                return "vector", {"vertices": vertices, "closed": False}
             if points:
                 return "keypoint", {**dict(zip("xy", points[0], strict=True)), "width": _DOT}
         case Mask():
@@ -810,36 +746,10 @@ def value_of(region: Region, size: Size) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def _vertices(points: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
-    """Return the vertices of a line, each naming the one before."""
-    return [
-        {
-            "id": str(place),
-            "x": x,
-            "y": y,
-            "prevPointId": str(place - 1) if place else None,
-            "isBezier": False,
-        }
-        for place, (x, y) in enumerate(points)
-    ]
-
-
-def _percent(points: npt.ArrayLike, size: Size) -> list[list[float]]:
+def _percent(points: Any, size: Size) -> list[list[float]]:
     """Return ``(row, column)`` points as ``x y`` in percent of the image."""
     result: list[list[float]] = (to_xy(points) * 100 / size[::-1]).tolist()
     return result
-
-
-def _ellipse(ellipse: Ellipse, size: Size) -> tuple[str, dict[str, Any]]:
-    """Return an ellipse; Label Studio measures its turn in pixels, its radii in percent."""
-    centre, along, across = ellipse_axes(ellipse)
-    if is_sheared(along, across):
-        return "polygon", {"points": _percent(ellipse.outline(), size), "closed": True}
-    x, y = (centre * 100 / size[::-1]).tolist()
-    radii = np.array([np.hypot(*along), np.hypot(*across)]) * 100 / size[::-1]
-    turn = float(np.degrees(np.arctan2(along[1], along[0]))) % 360
-    value = {"x": x, "y": y, "radiusX": float(radii[0]), "radiusY": float(radii[1])}
-    return "ellipse", {**value, "rotation": turn}
 
 
 def region_of(kind: str, value: Mapping[str, Any], size: Size) -> Region:
@@ -852,25 +762,23 @@ def region_of(kind: str, value: Mapping[str, Any], size: Size) -> Region:
         raise FormatError(f"the value of a {kind} lacks fields, or they are no numbers") from error
 
 
-def _pixels(points: npt.ArrayLike, size: Size) -> npt.NDArray[np.float64]:
+def _pixels(points: npt.ArrayLike, size: Size) -> xy.FloatArray:
     """Return ``x y`` in percent as ``x y`` in pixels, pixel corners at integers."""
     with np.errstate(over="ignore"):
-        result: npt.NDArray[np.float64] = (
-            np.asarray(points, float).reshape(-1, 2) * size[::-1] / 100
-        )
+        result = np.asarray(points, float).reshape(-1, 2) * size[::-1] / 100
     if not len(result) or not (abs(result) < _FARTHEST).all():
         raise FormatError("a coordinate is not a finite number, or lies farther out than any image")
-    return result
+    return np.asarray(result)
 
 
 def _read_rectangle(value: Mapping[str, Any], size: Size) -> Region:
     """Return a box, or the polygon it is once turned about its first corner."""
     (corner, extent) = _pixels([[value["x"], value["y"]], [value["width"], value["height"]]], size)
     turn = float(value.get("rotation") or 0)
-    steps = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * extent
     if turn % 360 == 0:
         (top, left), (bottom, right) = from_xy([corner, corner + extent]).tolist()
         return Box(top, left, bottom, right)
+    steps = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * extent
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     return Polygon(from_xy(corner + steps @ np.array([[cos, sin], [-sin, cos]])))
 
@@ -886,12 +794,11 @@ def _read_ellipse(value: Mapping[str, Any], size: Size) -> Region:
     centre, radii = _pixels([[value["x"], value["y"]], [value["radiusX"], value["radiusY"]]], size)
     turn = np.radians(float(value.get("rotation") or 0))
     along, across = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return ellipse_from_axes(centre, along * radii[0], across * radii[1])
+    return xy.ellipse_from_axes(centre, along * radii[0], across * radii[1])
 
 
 def _read_keypoint(value: Mapping[str, Any], size: Size) -> Region:
-    [(row, column)] = from_xy(_pixels([[value["x"], value["y"]]], size)).tolist()
-    return Point(row, column)
+    return Point(*from_xy(_pixels([[value["x"], value["y"]]], size))[0].tolist())
 
 
 def _read_vector(value: Mapping[str, Any], size: Size) -> Region:

@@ -16,41 +16,25 @@ import base64
 import bz2
 import re
 import zlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
+import numpy.typing as npt
 
+from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.metadata import (
-    base_of,
-    is_deleted,
-    remember_file,
-    same_record,
-    with_metadata,
-)
+from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.names import NAME, is_name, shared_names
 from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
-from napari_patchioner.annotations.table import check_unique
-from napari_patchioner.annotations.texts import (
-    annotation_from_texts,
-    as_one,
-    record_texts,
-    shown_as,
-    with_unique_uids,
-)
-from napari_patchioner.annotations.xy import (
-    ellipse_axes,
-    ellipse_from_axes,
-    from_xy,
-    mask_from_rings,
-    to_xy,
-)
+from napari_patchioner.annotations.record import Annotation
+from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_bytes, charge_pixels
 from napari_patchioner.regions import (
@@ -65,30 +49,11 @@ from napari_patchioner.regions import (
     same_drawing,
 )
 
+from . import xml
 from .bundle import read_bundle
 from .entries import Size, by_image, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import whole_number
-from .xml import (
-    XmlPlace,
-    from_pair,
-    legal,
-    parse_xml,
-    spliced,
-    to_pair,
-    with_field,
-    xml_bytes,
-    xml_places,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.record import Annotation
-
 
 _SPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{_SPACE} {_SPACE}/ome.xsd"
@@ -98,6 +63,7 @@ _OURS = "napari-patchioner"
 _KIND = "ome-xml"
 _OUR_PIXELS = {"ID", "DimensionOrder", "Type", "SizeX", "SizeY", "SizeZ", "SizeC", "SizeT"}
 _IMAGE = "image"
+_NOTES = "StructuredAnnotations"
 # Elements within a ROI that say something about it and are no shapes.
 _BESIDE = ("ChannelRef", "Transform", "Description", "AnnotationRef", "PlaneRef", "MaskPixels")
 # What a shape of 2016 may say besides its geometry, and how; it goes back as it came.
@@ -115,6 +81,14 @@ _STYLES = {
 }
 _STYLE = "ome:"
 _ROOT = re.compile(r"<(\w+:)?OME[\s>]")
+_MOST_PIXELS = 2**28
+_FARTHEST = 2**31
+_TAGS = {"Rect": "Rectangle", "Circle": "Ellipse", "Text": "Label"}
+# The elements that are shapes, in any year.
+_SHAPES = ("Rectangle", "Mask", "Ellipse", "Point", "Label", "Line", "Polygon", "Polyline", *_TAGS)
+_SEPARATORS = re.compile(r"[\s,]+")
+_CALL = re.compile(r"(\w*)\s*[(\[]([^)\]]*)[)\]]")
+_TRANSFORM = ("A00", "A01", "A02", "A10", "A11", "A12")
 
 
 def knows(head: Head) -> bool:
@@ -125,12 +99,16 @@ def knows(head: Head) -> bool:
 def read(path: Path) -> list[Annotation]:
     """Read the regions in an OME-XML file of any year, one per ROI; several shapes are a set."""
     path = Path(path)
-    data = read_bundle(path, lambda _: True)[path.name]
-    root = parse_xml(path.name, data)
+    data = read_bundle(path)[path.name]
+    root = xml.parse_xml(path.name, data)
     if root.tag != "OME":
         raise FormatError(f"{path.name}: is no OME-XML; its root is {root.tag!r}")
-    again = not _is_ours(root) and _is_written_again(data)
-    if not again and not _is_ours(root):
+    plain, again = _is_plain(root), False
+    if not plain:
+        start = data[root.start : root.inner]
+        stands = all(item.inner for item in root.iter())
+        again = stands and any(f"{_SPACES}{year}".encode() in start for year in _YEARS_AGAIN)
+    if not (plain or again):
         note(
             "not kept",
             f"{path.name}: is not of a year or in an encoding of OME-XML that is written again as "
@@ -138,39 +116,39 @@ def read(path: Path) -> list[Annotation]:
         )
     rois = _read_rois(path.name, root)
     if again:
-        file = remember_file(data)
-        rois = [(at, with_metadata(item, _KIND, file, at, None)) for at, item in rois]
-    return with_unique_uids(item for _, item in rois)
+        file = metadata.remember_file(data)
+        rois = {
+            at: metadata.with_metadata(item, _KIND, file, at, None) for at, item in rois.items()
+        }
+    return texts.with_unique_uids(rois.values())
 
 
-def _read_rois(name: str, root: Element) -> list[tuple[int, Annotation]]:
-    """Return the regions of a file, and which of its ROIs each is."""
-    images = _Images(name, root)
+def _read_rois(name: str, root: Any) -> dict[int, Annotation]:
+    """Return the regions of a file by which of its ROIs each is."""
+    image_of = _Images(name, root)
     notes = {item.get("ID", ""): item for item in root.iter() if item.tag.endswith("Annotation")}
     shared = shared_names(roi.get("Name", "") for roi in root.iter("ROI"))
-    results: list[tuple[int, Annotation]] = []
+    results: dict[int, Annotation] = {}
     for place, roi in enumerate(root.iter("ROI")):
-        called = roi.get("ID") or roi.get("Name") or place + 1
-        where = f"{name}: ROI {called}"
+        where = f"{name}: ROI {roi.get('ID') or roi.get('Name') or place + 1}"
         with leaving_out("region", where), naming(where):
-            record = _read_roi(roi, str(place), images, notes, shared)
-            results += [(place, record)] if record is not None else []
+            record = _read_roi(roi, str(place), image_of, notes, shared)
+            if record is not None:
+                results[place] = record
     return results
 
 
-def _is_ours(root: Element) -> bool:
+def _is_plain(root: Element) -> bool:
     """Whether a file holds nothing that we would not write ourselves."""
-    notes = [item for part in root.iter("StructuredAnnotations") for item in part]
-    if {item.tag for item in root} - {"Image", "StructuredAnnotations", "ROI"}:
+    notes = [item for part in root.iter(_NOTES) for item in part]
+    if {item.tag for item in root} - {"Image", _NOTES, "ROI"}:
         return False
     if any(item.get("Namespace") != _OURS for item in notes):
         return False
     for image in root.iter("Image"):
         pixels = next(image.iter("Pixels"), Element("Pixels"))
-        if set(image.attrib) - {"ID", "Name"} or {item.tag for item in image} - {
-            "Pixels",
-            "ROIRef",
-        }:
+        others = {item.tag for item in image} - {"Pixels", "ROIRef"}
+        if set(image.attrib) - {"ID", "Name"} or others:
             return False
         if set(pixels.attrib) - _OUR_PIXELS or {pixel.tag for pixel in pixels} - {"MetadataOnly"}:
             return False
@@ -182,40 +160,29 @@ def _is_ours(root: Element) -> bool:
     )
 
 
-def _is_written_again(data: bytes) -> bool:
-    """Whether regions can be put into a file that stays as it is around them."""
-    try:
-        root = xml_places(data)
-    except FormatError:
-        return False
-    return any(
-        f"{_SPACES}{year}".encode() in data[root.start : root.inner] for year in _YEARS_AGAIN
-    )
-
-
 class _Images:
     """The images of a file: their names and sizes by the ROIs on them."""
 
     def __init__(self, file: str, root: Element) -> None:
         self._file = file
-        self._of: dict[str, tuple[str, Size | None]] = {}
-        self._within: dict[int, tuple[str, Size | None]] = {}
+        self._of: dict[str | int, tuple[str, Size | None]] = {}
+        # Where nothing tells, and there is but one image, it is that one.
+        self._only: tuple[str, Size | None] = ("", None)
         images = list(root.iter("Image"))
+        self._several = len(images) > 1
         for image in images:
             # Where there are several, an image without a name is not any image.
-            name = image.get("Name", "") or (image.get("ID", "") if len(images) > 1 else "")
-            named = (name, _size(image))
+            name = image.get("Name", "") or (image.get("ID", "") if self._several else "")
+            pixels = next(image.iter("Pixels"), Element("Pixels"))
+            height, width = (whole_number(pixels.get(side, "")) for side in ("SizeY", "SizeX"))
+            named = (name, (height, width) if height and width else None)
             self._of |= {ref.get("ID", ""): named for ref in image.iter("ROIRef")}
-            self._within |= {id(roi): named for roi in image.iter("ROI")}
-        # Where nothing tells, and there is but one image, it is that one.
-        self._only = (
-            (images[0].get("Name", ""), _size(images[0])) if len(images) == 1 else ("", None)
-        )
-        self._several = len(images) > 1
+            self._of |= {id(roi): named for roi in image.iter("ROI")}
+            self._only = self._only if self._several else named
 
-    def of(self, roi: Element) -> tuple[str, Size | None]:
+    def __call__(self, roi: Element) -> tuple[str, Size | None]:
         """Return the name and the size of the image a ROI is on."""
-        named = self._of.get(roi.get("ID", "")) or self._within.get(id(roi))
+        named = self._of.get(roi.get("ID", "")) or self._of.get(id(roi))
         if named is None and self._several:
             note(
                 "no image",
@@ -225,63 +192,59 @@ class _Images:
         return named or self._only
 
 
-def _size(image: Element) -> Size | None:
-    pixels = next(image.iter("Pixels"), None)
-    sides = [pixels.get(n, "") if pixels is not None else "" for n in ("SizeY", "SizeX")]
-    height, width = (whole_number(side) for side in sides)
-    return (height, width) if height and width else None
-
-
 def _read_roi(
     roi: Element,
     uid: str,
-    images: _Images,
+    image_of: _Images,
     notes: Mapping[str, Element],
     shared: Collection[str],
 ) -> Annotation | None:
     """Return the annotation of one ROI, if it shows anything."""
     shapes = [as_of_today(shape) for shape in _shapes(roi)]
-    texts = _texts(roi, notes)
-    named, size = images.of(roi)
-    image = texts.pop(_IMAGE, named)
+    held = _texts(roi, notes)
+    named, size = image_of(roi)
+    image = held.pop(_IMAGE, named)
     said = next((shape.get("Text", "") for shape in shapes if shape.get("Text")), "")
-    if "wkt" not in texts:
-        said = _described(roi, shapes, texts, shared)
+    if "wkt" not in held:
+        said = _described(roi, shapes, held, shared)
         fields = shapes[0].attrib if shapes else {}
         styles = {f"{_STYLE}{name}": fields[name] for name in _STYLES if name in fields}
         channel = fields.get("TheC", "")
         styles |= {CHANNEL: channel} if whole_number(channel) is not None else {}
-        texts |= {**styles, **texts}
-    union = not texts.get("members", "").startswith("sum")
-    drawn = as_one([region_of(shape) for shape in shapes], union)
-    if drawn is None and "wkt" not in texts:
+        held |= {**styles, **held}
+    union = not held.get("members", "").startswith("sum")
+    drawn = texts.as_one([region_of(shape) for shape in shapes], union)
+    if drawn is None and "wkt" not in held:
         return None
 
     def show(region: Region) -> Region | None:
-        return shown_as(region, lambda part: shown(part, size), union)
+        return texts.shown_as(region, lambda part: shown(part, size), union)
 
-    result = annotation_from_texts(
-        texts, drawn=drawn, image=image, caption=said, uid=uid, shown=show, shown_caption=legal
+    record = texts.annotation_from_texts(
+        held, drawn=drawn, image=image, caption=said, uid=uid, shown=show, shown_caption=xml.legal
     )
-    return _in_plane(result, shapes)
+    return _in_plane(record, shapes)
 
 
 def _described(
-    roi: Element, shapes: Sequence[Element], texts: dict[str, str], shared: Collection[str]
+    roi: Element, shapes: Sequence[Element], held: dict[str, str], shared: Collection[str]
 ) -> str:
     """Return the caption of a ROI of somebody else, and note among the texts what it is called."""
-    # What is typed on the picture is a caption whatever it says.
-    typed = [item.get("Text", "") for item in shapes if item.tag == "Label" and item.get("Text")]
-    written = [text for item in shapes if (text := item.get("Text", "")) and not is_name(text, 1)]
-    description = (roi.findtext("Description") or "").strip()
+    written = [(shape.tag, shape.get("Text", "")) for shape in shapes]
     name = roi.get("Name", "")
-    said = [*typed, *written, description, "" if is_name(name, shared=shared) else name, ""]
-    result = next((text for text in said if text), "") if any(said) else ""
-    others = [name, *(shape.get("Text", "") for shape in shapes)]
-    called = next((text for text in others if text and text != result), "")
+    said = [
+        # What is typed on the picture is a caption whatever it says.
+        *(text for tag, text in written if tag == "Label"),
+        *(text for _, text in written if not is_name(text, 1)),
+        (roi.findtext("Description") or "").strip(),
+        "" if is_name(name, shared=shared) else name,
+    ]
+    caption = next(filter(None, said), "")
+    others = [name, *(text for _, text in written)]
+    called = next((text for text in others if text and text != caption), "")
     if called:
-        texts.setdefault(NAME, called)
-    return result
+        held.setdefault(NAME, called)
+    return caption
 
 
 def _shapes(element: Element, outer: Mapping[str, str] | None = None) -> list[Element]:
@@ -290,14 +253,13 @@ def _shapes(element: Element, outer: Mapping[str, str] | None = None) -> list[El
     if element.tag == "ROI" and {"X0", "Y0", "X1", "Y1"} <= set(element.attrib):
         results.append(_first_rectangle(element))
     for item in element:
-        if item.tag in SHAPES:
+        if item.tag in _SHAPES:
             item.attrib.update(outer or {})
             results.append(item)
         elif item.tag in ("Union", "ShapeGroup", "Shape"):
             inner = _shapes(item, item.attrib if item.tag == "Shape" else outer)
-            moved = [child for child in item if child.tag == "Transform"]
             for shape in inner if item.tag == "Shape" else ():
-                shape.extend(moved)
+                shape.extend(child for child in item if child.tag == "Transform")
             results += inner
         elif item.tag not in _BESIDE and element.tag != "ROI":
             raise FormatError(f"the shape {item.tag!r} is unknown")
@@ -312,9 +274,10 @@ def _first_rectangle(roi: Element) -> Element:
         raise FormatError("X0, Y0, X1 and Y1 must be numbers") from error
     sides = {"X": x, "Y": y, "Width": right - x, "Height": bottom - y}
     made = Element("Rectangle", {name: repr(number) for name, number in sides.items()})
-    for name, first, last in (("TheT", "T0", "T1"), ("TheZ", "Z0", "Z1")):
-        if roi.get(first) is not None and roi.get(first) == roi.get(last):
-            made.set(name, roi.get(first, ""))
+    for axis in "TZ":
+        first = roi.get(f"{axis}0")
+        if first is not None and first == roi.get(f"{axis}1"):
+            made.set(f"The{axis}", first)
     return made
 
 
@@ -322,62 +285,51 @@ def _texts(roi: Element, notes: Mapping[str, Element]) -> dict[str, str]:
     """Return the pairs of the map annotations of a ROI, and what other annotations say."""
     results: dict[str, str] = {}
     for ref in roi.iter("AnnotationRef"):
-        result = notes.get(ref.get("ID", ""))
-        if result is None:
-            continue
-        value = result.find("Value")
-        for pair in result.iter("M"):
-            key = pair.get("K") or ""
-            name, text = from_pair(key, pair.text or "")
-            results |= {name: text} if name else {}
+        held = notes.get(ref.get("ID", ""), Element("Annotation"))
+        pairs = (xml.from_pair(pair.get("K") or "", pair.text or "") for pair in held.iter("M"))
+        results |= {name: text for name, text in pairs if name}
+        value = held.find("Value")
         said = (value.text or "").strip() if value is not None and not len(value) else ""
         if said:
-            key = result.tag.removesuffix("Annotation").lower()
+            key = held.tag.removesuffix("Annotation").lower()
             results[key] = f"{results[key]}, {said}" if key in results else said
     return results
 
 
 def _in_plane(annotation: Annotation, shapes: Sequence[Element]) -> Annotation:
     """Return an annotation in the plane its shapes are in, if that is not the one it holds."""
-    fields = next((item.attrib for item in shapes if {"TheZ", "TheT"} & set(item.attrib)), None)
-    if fields is None:
-        return annotation
-    time, depth = (_index(fields.get(name)) for name in ("TheT", "TheZ"))
-    if time is None and depth is None:
-        return annotation
-    if (time or 0, depth or 0) == time_and_depth(annotation):
+    fields = next((item.attrib for item in shapes if {"TheZ", "TheT"} & set(item.attrib)), {})
+    numbers: list[int | None] = []
+    for text in (fields.get("TheT", ""), fields.get("TheZ", "")):
+        number = whole_number(text)
+        if text and number is None and text.strip() != "-1":  # which is on all planes
+            raise FormatError("TheZ and TheT must be whole numbers")
+        numbers.append(number)
+    time, depth = numbers
+    same = (time or 0, depth or 0) == time_and_depth(annotation)
+    if same or (time is None and depth is None):
         return annotation
     if " " not in annotation.extra.get(PLANE, " ") and not time:
         time = None  # the record leaves the time open
     return replace(annotation, extra={**annotation.extra, PLANE: plane_text(time, depth)})
 
 
-def _index(text: str | None) -> int | None:
-    """Return the number of a plane; None where a shape is on all of them."""
-    number = whole_number(text or "")
-    if text and number is None and text.strip() != "-1":
-        raise FormatError("TheZ and TheT must be whole numbers")
-    return number
-
-
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write an OME-XML file."""
-    check_unique(annotations)
-    base = base_of(annotations, _KIND, path, lambda data: data)
+    base = metadata.base_of(annotations, _KIND, path, bytes)
     if base is not None and base.content is not None:
         data, places = _Again(base.content, base.in_place, images).write(base.records, base.rest)
         write_bytes(path, data)
-        remember_file(data, base.file, places)
+        metadata.remember_file(data, base.file, places)
         return ()
     annotations = [without_metadata(annotation) for annotation in annotations]
     root = Element("OME", {"xmlns": _SPACE, "xmlns:xsi": _INSTANCE, "xsi:schemaLocation": _SCHEMA})
     _add_images(root, annotations, images)
     if annotations:
-        notes = SubElement(root, "StructuredAnnotations")
-        for place, item in enumerate(annotations):
-            _add_map(notes, f"{place}", item)
+        notes = SubElement(root, _NOTES)
+        notes.extend(_map_of(f"{place}", item) for place, item in enumerate(annotations))
     for place, item in enumerate(annotations):
-        _add_roi(root, f"{place}", item, known_size(images, item.image))
+        root.append(_roi_of(f"{place}", item, known_size(images, item.image)))
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, "unicode")
     write_bytes(path, encode_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'))
@@ -389,13 +341,13 @@ class _Again:
 
     def __init__(self, data: bytes, in_place: bool, images: Images) -> None:
         self._data, self._in_place, self._images = data, in_place, images
-        self._root = xml_places(data)
+        self._root: Any = xml.parse_xml("", data)
         self._rois = list(self._root.iter("ROI"))
-        self._shown = list(self._root.iter("Image"))
         named = re.match(rb"<([^\s:>]+:)?OME", data[self._root.start : self._root.inner])
         self._prefix = (named[1] or b"").decode("ascii", "replace") if named else ""
-        kept = [item for part in self._root.iter("StructuredAnnotations") for item in part.children]
-        self._notes = {item.fields.get("ID", ""): item for item in kept}
+        self._notes = {
+            item.get("ID", ""): item for part in self._root.iter(_NOTES) for item in part
+        }
         # A number behind which nothing of ours stands in the file yet.
         self._free = count(data.count(_OURS.encode()))
         self._edits: list[tuple[int, int, bytes]] = []
@@ -407,110 +359,97 @@ class _Again:
     ) -> tuple[bytes, dict[str, str]]:
         """Return the file with the records in it, and where its ROIs are by where they were."""
         with noting(Notes()):  # all was noted when the file was read
-            was = dict(_read_rois("", parse_xml("", self._data)))
+            was = _read_rois("", xml.parse_xml("", self._data))
         here = {was[int(place)].image for place in records if int(place) in was}
         gone = set()
         for place, before in was.items():
             now = records.get(f"{place}")
             if now is not None:
-                if not same_record(before, replace(now, uid=before.uid)):
-                    self._update(
-                        self._rois[place], before, without_metadata(replace(now, uid=before.uid))
-                    )
-            elif not self._in_place or (before.image in here and is_deleted(before.region)):
+                now = replace(now, uid=before.uid)
+                if not metadata.same_record(before, now):
+                    self._update(self._rois[place], before, without_metadata(now))
+            elif not self._in_place or (
+                before.image in here and metadata.is_deleted(before.region)
+            ):
                 gone.add(place)
-        self._take_out(gone)
+        # ROIs that are gone, and what names them.
+        taken_out = [self._rois[place] for place in gone]
+        ids = {roi.get("ID", "") for roi in taken_out} - {""}
+        taken_out += [item for item in self._root.iter("ROIRef") if item.get("ID") in ids]
+        self._edits += [(item.start, item.end, b"") for item in taken_out]
         for item in rest:
             self._add(without_metadata(item))
         self._place_new()
         left = [place for place in range(len(self._rois)) if place not in gone]
-        return spliced(self._data, self._edits), {f"{at}": f"{n}" for n, at in enumerate(left)}
+        return xml.spliced(self._data, self._edits), {f"{at}": f"{n}" for n, at in enumerate(left)}
 
     def _bytes(self, element: Element) -> bytes:
         for item in element.iter():
             item.tag = f"{self._prefix}{item.tag}"
-        return xml_bytes(element)
+        return xml.xml_bytes(element)
 
     def _insert(self, at: int, new: bytes) -> None:
         self._edits.append((at, at, new))
 
-    def _update(self, roi: XmlPlace, was: Annotation, now: Annotation) -> None:
+    def _update(self, roi: Any, was: Annotation, now: Annotation) -> None:
         """Let a ROI say what a record says."""
-        shapes = list(roi.iter(*SHAPES))
+        shapes = [item for item in roi.iter() if item.tag in _SHAPES]
+        old = [item for item in roi if item.tag == "Union"]
         moved = not same_drawing(was.region, now.region)
         if moved or was.extra.get(PLANE) != now.extra.get(PLANE) or not shapes:
-            self._draw(roi, now)
+            uid = f"{_OURS}:{next(self._free)}"
+            union = _roi_of(uid, now, known_size(self._images, now.image)).find("Union")
+            self._edits += [(item.start, item.end, b"") for item in old]
+            new = b"" if union is None else self._bytes(union)
+            self._insert(old[0].start if old else roi.inner, new)
         else:
             for number, shape in enumerate(shapes):
                 if number == 0 or not now.caption:
                     tag = self._data[shape.start : shape.inner]
-                    new = with_field(tag, "Text", "" if number else now.caption)
+                    new = xml.with_field(tag, "Text", "" if number else now.caption)
                     self._edits.append((shape.start, shape.inner, new))
-        refs = [item for item in roi.children if item.tag == "AnnotationRef"]
-        notes = [self._notes.get(item.fields.get("ID", "")) for item in refs]
-        ours = [
-            item for item in notes if item is not None and item.fields.get("Namespace") == _OURS
-        ]
-        if ours:
-            holder = Element("StructuredAnnotations")
-            _add_map(holder, ours[0].fields["ID"].partition(":")[2], now)
-            self._edits.append((ours[0].start, ours[0].end, self._bytes(holder[0])))
-            return
-        uid = self._note(now)
-        unions = [item for item in roi.children if item.tag == "Union"]
-        behind = (refs or unions)[-1].end if refs or unions else roi.close
-        self._insert(behind, self._bytes(Element("AnnotationRef", ID=f"Annotation:{uid}")))
+        refs = [item for item in roi if item.tag == "AnnotationRef"]
+        for note_of in (self._notes.get(item.get("ID", "")) for item in refs):
+            if note_of is not None and note_of.get("Namespace") == _OURS:
+                new = self._bytes(_map_of(note_of.attrib["ID"].partition(":")[2], now))
+                self._edits.append((note_of.start, note_of.end, new))
+                return
+        behind = (refs or old)[-1].end if refs or old else roi.close
+        ref = Element("AnnotationRef", ID=f"Annotation:{self._note(now)}")
+        self._insert(behind, self._bytes(ref))
 
     def _note(self, annotation: Annotation) -> str:
         """Add what a record carries, and return what that is called."""
         uid = f"{_OURS}:{next(self._free)}"
-        holder = Element("StructuredAnnotations")
-        _add_map(holder, uid, annotation)
-        self._new_notes.append(self._bytes(holder[0]))
+        self._new_notes.append(self._bytes(_map_of(uid, annotation)))
         return uid
-
-    def _draw(self, roi: XmlPlace, now: Annotation) -> None:
-        """Let the shapes of a ROI be those of a record."""
-        holder = Element("OME")
-        _add_roi(holder, f"{_OURS}:{next(self._free)}", now, known_size(self._images, now.image))
-        union = holder[0].find("Union")
-        new = b"" if union is None else self._bytes(union)
-        old = [item for item in roi.children if item.tag == "Union"]
-        self._edits += [(item.start, item.end, b"") for item in old]
-        self._insert(old[0].start if old else roi.inner, new)
-
-    def _take_out(self, gone: Collection[int]) -> None:
-        """Take ROIs out, and what names them."""
-        ids = {self._rois[place].fields.get("ID", "") for place in gone} - {""}
-        refs = [item for item in self._root.iter("ROIRef") if item.fields.get("ID") in ids]
-        for entry in [*(self._rois[place] for place in gone), *refs]:
-            self._edits.append((entry.start, entry.end, b""))
 
     def _add(self, annotation: Annotation) -> None:
         """Add a region that is new in the file."""
-        holder, uid = Element("OME"), self._note(annotation)
-        _add_roi(holder, uid, annotation, known_size(self._images, annotation.image))
-        self._new_rois.append(self._bytes(holder[0]))
+        uid = self._note(annotation)
+        size = known_size(self._images, annotation.image)
+        self._new_rois.append(self._bytes(_roi_of(uid, annotation, size)))
         info = self._images.get(annotation.image)
         names = {annotation.image, *([info.name] if info else [])}
-        shown = [item for item in self._shown if item.fields.get("Name") in names]
-        shown = shown or (self._shown if len(self._shown) == 1 else [])
+        images = list(self._root.iter("Image"))
+        shown = [item for item in images if item.get("Name") in names]
+        shown = shown or (images if len(images) == 1 else [])
         if shown and not shown[0].is_bare:
-            inside = [item for item in shown[0].children if item.tag in ("ROIRef", "Pixels")]
+            inside = [item for item in shown[0] if item.tag in ("ROIRef", "Pixels")]
             at = inside[-1].end if inside else shown[0].close
             self._insert(at, self._bytes(Element("ROIRef", ID=f"ROI:{uid}")))
 
     def _place_new(self) -> None:
         """Put what is new where the schema wants it."""
         root = self._root
-        parts = [item for item in root.children if item.tag == "StructuredAnnotations"]
+        parts = [item for item in root if item.tag == _NOTES]
         notes = b"".join(self._new_notes)
         if notes and parts and not parts[-1].is_bare:
             self._insert(parts[-1].close, notes)
         elif notes:
-            name = f"{self._prefix}StructuredAnnotations".encode()
+            name = f"{self._prefix}{_NOTES}".encode()
             made = b"<" + name + b">" + notes + b"</" + name + b">"
-            first = next((item.start for item in root.children if item.tag == "ROI"), root.close)
+            first = next((item.start for item in root if item.tag == "ROI"), root.close)
             start, end = (parts[-1].start, parts[-1].end) if parts else (first, first)
             self._edits.append((start, end, made))
         self._insert(root.close, b"".join(self._new_rois))
@@ -523,7 +462,7 @@ def _add_images(root: Element, annotations: Sequence[Annotation], images: Images
     for number, image in enumerate(name for name in own if name in images):
         info = images[image]
         planes = [time_and_depth(annotation) or (0, 0) for annotation in own[image]]
-        made = SubElement(root, "Image", ID=f"Image:{number}", Name=legal(info.name))
+        made = SubElement(root, "Image", ID=f"Image:{number}", Name=xml.legal(info.name))
         sizes = {"SizeX": info.width, "SizeY": info.height, "SizeC": 1}
         sizes |= {"SizeT": 1 + max(t for t, _ in planes), "SizeZ": 1 + max(z for _, z in planes)}
         about = {"ID": f"Pixels:{number}", "DimensionOrder": "XYZCT", "Type": "uint8"}
@@ -533,60 +472,42 @@ def _add_images(root: Element, annotations: Sequence[Annotation], images: Images
             SubElement(made, "ROIRef", ID=f"ROI:{places[id(annotation)]}")
 
 
-def _add_map(notes: Element, place: str, annotation: Annotation) -> None:
-    """Add what a region carries."""
-    made = SubElement(notes, "MapAnnotation", ID=f"Annotation:{place}", Namespace=_OURS)
+def _map_of(place: str, annotation: Annotation) -> Element:
+    """Return what a region carries."""
+    made = Element("MapAnnotation", ID=f"Annotation:{place}", Namespace=_OURS)
     value = SubElement(made, "Value")
-    for name, text in {**record_texts(annotation), _IMAGE: annotation.image}.items():
-        key, held = to_pair(name, text)
+    for pair in {**texts.record_texts(annotation), _IMAGE: annotation.image}.items():
+        key, held = xml.to_pair(*pair)
         SubElement(value, "M", K=key).text = held
+    return made
 
 
-def _add_roi(root: Element, place: str, annotation: Annotation, size: Size | None) -> None:
-    """Add the shapes of a region."""
-    roi = SubElement(root, "ROI", ID=f"ROI:{place}")
-    name = legal(annotation.extra.get(NAME, ""))
-    if name:
+def _roi_of(place: str, annotation: Annotation, size: Size | None) -> Element:
+    """Return a region with its shapes."""
+    extra = annotation.extra
+    roi = Element("ROI", ID=f"ROI:{place}")
+    if name := xml.legal(extra.get(NAME, "")):
         roi.set("Name", name)
     made = [element_of(item, size) for item in annotation.region.parts()]
     shapes = [item for item in made if item is not None]
+    # What all shapes say: the plane, and the looks they came with, as far as OME-XML has them.
     plane = time_and_depth(annotation)
+    fields = {} if plane is None else {"TheZ": str(plane[1])}
+    if plane is not None and " " in extra[PLANE]:
+        fields = {"TheT": str(plane[0]), **fields}
+    styles = {name: extra.get(f"{_STYLE}{name}", "") for name in _STYLES}
+    fields |= {name: text for name, text in styles.items() if _STYLES[name].fullmatch(text)}
+    channel = whole_number(extra.get(CHANNEL, ""))
+    fields |= {"TheC": str(channel)} if channel is not None and channel < 2**31 else {}
     if shapes:
         SubElement(roi, "Union").extend(shapes)
     for number, shape in enumerate(shapes):
         shape.set("ID", f"Shape:{place}:{number}")
         if annotation.caption and number == 0:
-            shape.set("Text", legal(annotation.caption))
-        if plane is not None:
-            time = {"TheT": str(plane[0])} if " " in annotation.extra[PLANE] else {}
-            shape.attrib.update({**time, "TheZ": str(plane[1])})
-        shape.attrib.update(_given_looks(annotation))
+            shape.set("Text", xml.legal(annotation.caption))
+        shape.attrib.update(fields)
     SubElement(roi, "AnnotationRef", ID=f"Annotation:{place}")
-
-
-def _given_looks(annotation: Annotation) -> dict[str, str]:
-    """Return the attributes of shapes that a region came with, as far as OME-XML has them."""
-    extra = annotation.extra
-    texts = {name: extra.get(f"{_STYLE}{name}", "") for name in _STYLES}
-    results = {name: text for name, text in texts.items() if _STYLES[name].fullmatch(text)}
-    channel = extra.get(CHANNEL, "")
-    is_channel = whole_number(channel) is not None and int(channel) < 2**31
-    return results | ({"TheC": str(int(channel))} if is_channel else {})
-
-
-_MOST_PIXELS = 2**28
-_FARTHEST = 2**31
-_TAGS = {"Rect": "Rectangle", "Circle": "Ellipse", "Text": "Label"}
-_ROUND = ("Ellipse", "Point")
-SHAPES = (
-    *("Rectangle", "Mask", "Ellipse", "Point", "Label", "Line", "Polygon", "Polyline"),
-    *_TAGS,
-)
-"""The elements that are shapes, in any year."""
-
-_SEPARATORS = re.compile(r"[\s,]+")
-_CALL = re.compile(r"(\w*)\s*[(\[]([^)\]]*)[)\]]")
-_TRANSFORM = ("A00", "A01", "A02", "A10", "A11", "A12")
+    return roi
 
 
 def element_of(region: Region, size: Size | None) -> Element | None:
@@ -600,17 +521,31 @@ def element_of(region: Region, size: Size | None) -> Element | None:
             (x, y), (right, bottom) = corners_xy(region).tolist()
             return _element("Rectangle", X=x, Y=y, Width=right - x, Height=bottom - y)
         case Ellipse():
-            return _ellipse(region)
+            # About its centre, turned (and sheared) by a transform.
+            centre, along, across = xy.ellipse_axes(region)
+            radii = np.array([np.hypot(*along), np.hypot(*across)])
+            turned = np.stack([along, across], axis=1) / np.where(radii > 0, radii, 1)
+            (x, y), (wide, high) = centre.tolist(), radii.tolist()
+            made = _element("Ellipse", X=x, Y=y, RadiusX=wide, RadiusY=high)
+            if not np.array_equal(abs(turned), np.eye(2)):
+                numbers = np.column_stack([turned, centre - turned @ centre]).ravel().tolist()
+                made.append(_element("Transform", **dict(zip(_TRANSFORM, numbers, strict=True))))
+            return made
         case Mask():
-            return _mask(region)
-        case Polygon():
-            return Element("Polygon", Points=_points(region.vertices))
-        case Point() | Trace():
-            if len(region.coords()) > 1:
-                return Element("Polyline", Points=_points(region.coords()))
-            return _element(
-                "Point", **dict(zip("XY", to_xy(region.coords()).ravel(), strict=False))
-            )
+            pixels = np.asarray(region.pixels, bool)
+            (row, column), (height, width) = region.offset, pixels.shape
+            made = _element("Mask", X=column, Y=row, Width=width, Height=height)
+            text = base64.b64encode(np.packbits(pixels).tobytes()).decode("ascii")
+            SubElement(made, "BinData", BigEndian="true", Length=str(len(text))).text = text
+            return made
+        case Polygon() | Point() | Trace():
+            points = to_xy(region.coords())
+            listed = " ".join(f"{_exact(x)},{_exact(y)}" for x, y in points.tolist())
+            if isinstance(region, Polygon) or len(points) > 1:
+                return Element(
+                    "Polygon" if isinstance(region, Polygon) else "Polyline", Points=listed
+                )
+            return _element("Point", **dict(zip("XY", points.ravel(), strict=False)))
     return None
 
 
@@ -623,32 +558,6 @@ def _exact(number: float) -> str:
     return repr(float(number)).removesuffix(".0")
 
 
-def _points(points: npt.ArrayLike) -> str:
-    return " ".join(f"{_exact(x)},{_exact(y)}" for x, y in to_xy(points).tolist())
-
-
-def _ellipse(ellipse: Ellipse) -> Element:
-    """Return an ellipse about its centre, turned (and sheared) by a transform."""
-    centre, along, across = ellipse_axes(ellipse)
-    radii = np.array([np.hypot(*along), np.hypot(*across)])
-    turned = np.stack([along, across], axis=1) / np.where(radii > 0, radii, 1)
-    x, y = centre.tolist()
-    made = _element("Ellipse", X=x, Y=y, RadiusX=float(radii[0]), RadiusY=float(radii[1]))
-    if not np.array_equal(abs(turned), np.eye(2)):
-        numbers = np.column_stack([turned, centre - turned @ centre]).ravel().tolist()
-        made.append(_element("Transform", **dict(zip(_TRANSFORM, numbers, strict=True))))
-    return made
-
-
-def _mask(mask: Mask) -> Element:
-    pixels = np.asarray(mask.pixels, bool)
-    (row, column), (height, width) = mask.offset, pixels.shape
-    made = _element("Mask", X=column, Y=row, Width=width, Height=height)
-    text = base64.b64encode(np.packbits(pixels).tobytes()).decode("ascii")
-    SubElement(made, "BinData", BigEndian="true", Length=str(len(text))).text = text
-    return made
-
-
 def as_of_today(shape: Element) -> Element:
     """Return a shape of any year with the names and attributes of 2016.
 
@@ -659,11 +568,10 @@ def as_of_today(shape: Element) -> Element:
     tag = _TAGS.get(shape.tag, shape.tag)
     fields = {name[:1].upper() + name[1:]: text for name, text in shape.attrib.items()}
     for old, new in {"Cx": "X", "Cy": "Y", "Rx": "RadiusX", "Ry": "RadiusY"}.items():
-        if tag in _ROUND and old in fields:
+        if tag in ("Ellipse", "Point") and old in fields:
             fields.setdefault(new, fields.pop(old))
     if shape.tag == "Circle" and "R" in fields:
-        radius = fields.pop("R")
-        fields |= {"RadiusX": radius, "RadiusY": radius}
+        fields["RadiusX"] = fields["RadiusY"] = fields.pop("R")
     if tag == "Polyline" and fields.pop("Closed", "").lower() in ("true", "1"):
         tag = "Polygon"
     made = Element(tag, fields)
@@ -712,7 +620,7 @@ def _upright(shape: Element) -> Region:
         return Box(top, left, bottom, right)
     if shape.tag == "Ellipse":
         x, y, along, across = _numbers(shape, "X", "Y", "RadiusX", "RadiusY")
-        return ellipse_from_axes([x, y], [along, 0], [0, across])
+        return xy.ellipse_from_axes([x, y], [along, 0], [0, across])
     if shape.tag in ("Point", "Label"):
         return Point(*from_xy(_numbers(shape, "X", "Y"))[0].tolist())
     if shape.tag == "Line":
@@ -721,45 +629,41 @@ def _upright(shape: Element) -> Region:
         # Older files say it thrice: points[1,2 3,4] points1[1,2 3,4] points2[1,2 3,4].
         listed = shape.attrib["Points"]
         within = re.match(r"\s*points\[([^\]]*)\]", listed)
-        texts = [text for text in _SEPARATORS.split(within[1] if within else listed) if text]
+        numbers = [text for text in _SEPARATORS.split(within[1] if within else listed) if text]
         fewest = 3 if shape.tag == "Polygon" else 1
-        if len(texts) % 2 or len(texts) < 2 * fewest:
+        if len(numbers) % 2 or len(numbers) < 2 * fewest:
             raise FormatError(f"a {shape.tag} needs at least {fewest} points of two numbers each")
-        points = np.array(texts, float).reshape(-1, 2)
+        points = np.array(numbers, float).reshape(-1, 2)
         _check_places(points)
         return Polygon(from_xy(points)) if fewest == 3 else Trace(from_xy(points))
     raise FormatError(f"the shape {shape.tag!r} is unknown")
 
 
-def _read_mask(shape: Element, corner: tuple[int, int], size: tuple[int, int]) -> Mask:
+def _read_mask(shape: Element, corner: tuple[int, int], size: Size) -> Mask:
     """Return the pixels of a mask: a bit each or, as some tools write them, a byte each."""
-    count = size[0] * size[1]
+    number = size[0] * size[1]
     data = next(shape.iter("BinData"), None)
-    if data is None or min(size) < 1 or not 0 < count <= _MOST_PIXELS:
+    if data is None or min(size) < 1 or not 0 < number <= _MOST_PIXELS:
         raise FormatError("a Mask has no pixels, or too many")
-    charge_pixels(count)
+    charge_pixels(number)
     packed = base64.b64decode("".join((data.text or "").split()), validate=True)
     compression = data.get("Compression", "none")
     if compression != "none":
-        packed = _unpacked(packed, compression, count)
-    numbers = np.frombuffer(packed, np.uint8)[:count]
-    bits = numbers if len(numbers) == count > 1 else np.unpackbits(numbers, count=count)
-    if len(numbers) < (count + 7) // 8 or not bits.any():
+        charge_bytes(number)
+        unpackers: dict[str, Any] = {"zlib": zlib.decompressobj, "bzip2": bz2.BZ2Decompressor}
+        if compression not in unpackers:
+            raise FormatError(
+                "a Mask is compressed in a way that is not read; save it uncompressed"
+            )
+        try:
+            packed = unpackers[compression]().decompress(packed, number)
+        except (zlib.error, OSError) as error:
+            raise FormatError("a Mask is cut off or damaged") from error
+    listed = np.frombuffer(packed, np.uint8)[:number]
+    bits = listed if len(listed) == number > 1 else np.unpackbits(listed, count=number)
+    if len(listed) < (number + 7) // 8 or not bits.any():
         raise FormatError("a Mask is empty or cut off")
     return Mask(bits.reshape(size).astype(bool), corner[::-1])
-
-
-def _unpacked(packed: bytes, compression: str, count: int) -> bytes:
-    """Return at most so many bytes of what is compressed."""
-    charge_bytes(count)
-    try:
-        if compression == "zlib":
-            return zlib.decompressobj().decompress(packed, count)
-        if compression == "bzip2":
-            return bz2.BZ2Decompressor().decompress(packed, count)
-    except (zlib.error, OSError) as error:
-        raise FormatError("a Mask is cut off or damaged") from error
-    raise FormatError("a Mask is compressed in a way that is not read; save it uncompressed")
 
 
 def _matrix_from(text: str) -> npt.NDArray[np.float64]:
@@ -783,10 +687,8 @@ def _step(name: str, numbers: list[float]) -> npt.NDArray[np.float64]:
         case "rotate", [degrees, *centre] if len(centre) in (0, 2):
             x, y = centre or (0.0, 0.0)
             cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-            turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-            result, back = np.eye(3), np.eye(3)
-            result[:2, 2], back[:2, 2] = (x, y), (-x, -y)
-            return np.asarray(result @ turn @ back)
+            turn = np.array([[cos, -sin], [sin, cos]])
+            return np.vstack([np.column_stack([turn, [x, y] - turn @ [x, y]]), [0, 0, 1]])
     raise FormatError(f"the transform {name[:40]!r} is not read")
 
 
@@ -826,7 +728,7 @@ def _moved_mask(mask: Mask, matrix: npt.NDArray[np.float64]) -> Mask:
         right, down = (int(step) for step in whole[:, 2])
         return Mask(mask.pixels, (mask.offset[0] + down, mask.offset[1] + right))
     rings = [to_xy(ring) @ matrix[:, :2].T + matrix[:, 2] for ring in mask.rings()]
-    result = mask_from_rings(rings)
+    result = xy.mask_from_rings(rings)
     if result is None:
         raise FormatError("a Mask has no pixels, or too many, once its transform moves it")
     return result

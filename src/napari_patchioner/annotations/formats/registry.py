@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +13,12 @@ from napari_patchioner.annotations.files import reading_file, writing_file
 from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.napari_shapes import other_axes
 from napari_patchioner.annotations.notes import Notes, leaving_out, log_notes, note, noting
-from napari_patchioner.annotations.table import read_table
+from napari_patchioner.annotations.record import Annotation
+from napari_patchioner.annotations.table import check_unique, read_table
 from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import MOST_CROSSINGS, Polygon, Region, crosses_itself, is_tangled
+from napari_patchioner.regions import MOST_CROSSINGS, Polygon, crosses_itself, is_tangled
 
 from . import (
     coco,
@@ -35,15 +37,6 @@ from . import (
 )
 from .bundle import file_stems, is_debris
 from .head import Format, Head, handing_on, head_of
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations.record import Annotation
-
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
 FORMATS: dict[str, Format] = {
@@ -112,7 +105,8 @@ def read_annotations(
                 results = form.read(head.path, images) if form.sized else form.read(head.path)
         records = []
         for record in results:
-            outlines = _outlines(record.region)
+            parts = [part for part in record.region.parts() if isinstance(part, Polygon)]
+            outlines = [np.asarray(part.vertices, float) for part in parts]
             where = f"{Path(path).name}: region {record.uid!r}: its outline crosses itself"
             if any(map(is_tangled, outlines)):  # nobody could say what it encloses
                 problem = f"{where} more than {MOST_CROSSINGS:,} times; draw it again"
@@ -156,12 +150,6 @@ def _files_in(form: Format, folder: Path) -> list[Path]:
     return [file for file in named if file.is_file() and not is_debris(file.name)]
 
 
-def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:
-    """Return the outlines that people drew, vertex by vertex."""
-    members = region.parts()
-    return [np.asarray(member.vertices, float) for member in members if isinstance(member, Polygon)]
-
-
 def format_of(head: Head) -> Format | None:
     """Return the format that knows a file, or None.
 
@@ -172,14 +160,14 @@ def format_of(head: Head) -> Format | None:
     """
     with reading_file(head.path):
         form = next((form for form in FORMATS.values() if form.knows(head)), None)
-        if form is None and head.path.is_dir():
-            # Of one file an image: the format that the first such file in the folder is of.
-            single = (form for form in FORMATS.values() if form.single)
-            firsts = ((form, _files_in(form, head.path)[:1]) for form in single)
-            form = next(
-                (form for form, files in firsts for f in files if form.knows(head_of(f))), None
-            )
-        return form
+        if form is not None or not head.path.is_dir():
+            return form
+        # Of one file an image: the format that the first such file in the folder is of.
+        for form in FORMATS.values():
+            first = _files_in(form, head.path)[:1] if form.single else []
+            if any(form.knows(head_of(file)) for file in first):
+                return form
+        return None
 
 
 def _unknown(head: Head) -> FormatError:
@@ -255,13 +243,12 @@ def write_annotations(
     path = Path(path)
     taken = Notes() if notes is None else notes
     form = format_named(path, format)
-    elsewhere: tuple[Annotation, ...] = ()
-    if not form.any_view:
-        elsewhere = tuple(
-            annotation for annotation in annotations if other_axes(annotation) is not None
-        )
-        annotations = [annotation for annotation in annotations if other_axes(annotation) is None]
+    elsewhere: list[Annotation] = []
     with noting(taken), writing_file(path):
+        if not form.any_view:
+            elsewhere = [item for item in annotations if other_axes(item) is not None]
+            annotations = [item for item in annotations if other_axes(item) is None]
+            check_unique(annotations)
         left_out = _write(form, path, annotations, images or {})
     if notes is None:
         log_notes(taken)
@@ -275,44 +262,49 @@ def _write(
     files = _files_of_images(form, path, annotations, images)
     if files is None:
         return form.write(path, annotations, images)
-    folder = next((file.parent for file in files.values()), path)
+    folder = next((file.parent for file in files), path)
     folder.mkdir(exist_ok=True)
-    own = _by_image(annotations, images)
     left_out: list[Annotation] = []
     written = []
-    for image, file in files.items():
-        left = form.write(file, own[image], images)
+    for file, own in files.items():
+        left = form.write(file, own, images)
         left_out += left
-        if len(left) < len(own[image]):
-            written.append(file)
+        if len(left) < len(own):
+            written.append(file.name)
     if written:
         note(
             "files",
             f"{form.title} is about one image a file, so that there are {len(written)} files in "
-            f"{folder}: {', '.join(file.name for file in written)}",
+            f"{folder}: {', '.join(written)}",
         )
     return tuple(left_out)
 
 
 def _files_of_images(
     form: Format, path: Path, annotations: Sequence[Annotation], images: Images
-) -> dict[str, Path] | None:
-    """Return the file of each image where there is one for each; None where all are in one."""
-    is_file = any(path.name.lower().endswith(suffix) for suffix in form.suffixes)
-    in_folder = path.is_dir() or not is_file
-    if not form.single or not (
-        in_folder or len({annotation.image for annotation in annotations}) > 1
-    ):
+) -> dict[Path, list[Annotation]] | None:
+    """Return the records of each file where there is one for each image; else None."""
+    suffix = next((end for end in form.suffixes if path.name.lower().endswith(end)), "")
+    in_folder = path.is_dir() or not suffix
+    names = {annotation.image for annotation in annotations}
+    if not form.single or not (in_folder or len(names) > 1):
         return None
-    own = _by_image(annotations, images)
+    own: dict[str, list[Annotation]] = {}
+    if len(names - {""}) == 1:  # those that name none can only be about this one
+        own[(names - {""}).pop()] = list(annotations)
+    else:
+        named: dict[object, str] = {}  # an image may have several names
+        for item in annotations:
+            info = images.get(item.image)
+            key = info.path if info is not None and info.path is not None else item.image
+            own.setdefault(named.setdefault(key, item.image), []).append(item)
     if len(own) == 1 and not path.is_dir():
         return None
-    suffix = next((end for end in form.suffixes if path.name.lower().endswith(end)), "")
     start = "" if in_folder else f"{path.name[: len(path.name) - len(suffix)]}-"
     folder = path if in_folder else path.parent
     stems = file_stems({name: image_name(images, name) for name in own})
     return {
-        image: folder / f"{start}{stem}{suffix or form.suffixes[0]}"
+        folder / f"{start}{stem}{suffix or form.suffixes[0]}": own[image]
         for image, stem in stems.items()
     }
 
@@ -345,21 +337,7 @@ def files_to_write(
         names = form.file_names(path, annotations, images or {})
         return tuple(path / name for name in names) or (path,)
     files = _files_of_images(form, path, annotations, images or {})
-    return (path,) if files is None else tuple(files.values())
-
-
-def _by_image(annotations: Sequence[Annotation], images: Images) -> dict[str, list[Annotation]]:
-    """Return the records of each image, which may have several names."""
-    own: dict[str, list[Annotation]] = {}
-    named: dict[object, str] = {}
-    only = {annotation.image for annotation in annotations} - {""}
-    if len(only) == 1:  # those that name none can only be about this one
-        return {only.pop(): list(annotations)}
-    for item in annotations:
-        info = images.get(item.image)
-        key = info.path if info is not None and info.path is not None else item.image
-        own.setdefault(named.setdefault(key, item.image), []).append(item)
-    return own
+    return (path,) if files is None else tuple(files)
 
 
 def format_named(path: Path, name: str | None = None) -> Format:
@@ -409,9 +387,11 @@ def format_again(path: Path, target: Path) -> str | None:
 
 def _named_like(path: Path) -> Iterator[Format]:
     """Yield the formats with the ending of a path, those with the longest ending first."""
-    name = path.name.lower()
     ends = {
-        form.name: [len(s) for s in form.suffixes if name.endswith(s)] for form in FORMATS.values()
+        form.name: max(
+            (len(end) for end in form.suffixes if path.name.lower().endswith(end)), default=0
+        )
+        for form in FORMATS.values()
     }
     named = [form for form in FORMATS.values() if ends[form.name]]
-    yield from sorted(named, key=lambda form: -max(ends[form.name]))
+    yield from sorted(named, key=lambda form: -ends[form.name])

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import check_depth
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FRAGILE = re.compile("\r|^\\s|\\s$")
@@ -22,28 +18,47 @@ _FIELD = rb"\s+([^\s=]+)\s*=\s*(\"[^\"]*\"|'[^']*')"
 _START = re.compile(rb"<[^\s/>]+(?:" + _FIELD + rb")*\s*/?>")
 
 
-def parse_xml(name: str, data: bytes) -> ElementTree.Element:
-    """Return the root of an XML file."""
-    builder = ElementTree.TreeBuilder()
+class XmlElement(ElementTree.Element):
+    """An element that knows where it stands in the bytes of its file.
+
+    It begins at ``start`` and ends at ``end``; what it holds begins at ``inner`` and ends at
+    ``close``. ``inner`` is 0 in a file whose tags are not those of ASCII.
+    """
+
+    start = inner = close = end = 0
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a single tag, ``<a/>``."""
+        return self.inner == self.end
+
+
+def parse_xml(name: str, data: bytes) -> Any:
+    """Return the root of an XML file, an `XmlElement`, names without their namespaces."""
+    builder = ElementTree.TreeBuilder(element_factory=XmlElement)
     parser = expat.ParserCreate(namespace_separator="}")
     parser.buffer_text = True
+    opened: list[Any] = []
 
     def refuse(*_: object) -> None:
         raise FormatError(f"{name}: declares a document type (DTD), which is not read; remove it")
 
-    depth = 0
-
     def start(tag: str, fields: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        check_depth(depth, "XML")
+        check_depth(len(opened) + 1, "XML")
         bare = {key.rpartition("}")[2]: text for key, text in fields.items()}
-        builder.start(tag.rpartition("}")[2], bare)
+        element: Any = builder.start(tag.rpartition("}")[2], bare)
+        element.start = parser.CurrentByteIndex
+        match = _START.match(data, element.start)
+        element.inner = match.end() if match else 0
+        opened.append(element)
 
     def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
         builder.end(tag.rpartition("}")[2])
+        element = opened.pop()
+        element.close = element.end = element.inner
+        if data[element.inner - 2 : element.inner] != b"/>":
+            element.close = parser.CurrentByteIndex
+            element.end = data.find(b">", element.close) + 1
 
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler, parser.EndElementHandler = start, end
@@ -62,85 +77,15 @@ def parse_xml(name: str, data: bytes) -> ElementTree.Element:
     return builder.close()
 
 
-@dataclass(slots=True, eq=False)
-class XmlPlace:
-    """Where an element stands in the bytes of a file.
-
-    Attributes
-    ----------
-    tag : str
-        Its name, without a namespace.
-    fields : dict of str to str
-        Its attributes.
-    start, inner : int
-        Where it begins, and where what it holds begins.
-    close, end : int
-        Where what it holds ends, and where it ends itself.
-    children : list of XmlPlace
-        The elements in it.
-    """
-
-    tag: str
-    fields: dict[str, str]
-    start: int
-    inner: int
-    close: int = 0
-    end: int = 0
-    children: list[XmlPlace] = field(default_factory=list)
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether it is a single tag, ``<a/>``."""
-        return self.inner == self.end
-
-    def iter(self, *tags: str) -> Iterator[XmlPlace]:
-        """Yield itself and all elements in it that have one of the names, as they stand."""
-        pending = [self]
-        while pending:
-            result = pending.pop()
-            if result.tag in tags:
-                yield result
-            pending += reversed(result.children)
-
-
-def xml_places(data: bytes) -> XmlPlace:
-    """Return the root of a file that `parse_xml` has read, by where its elements stand."""
-    parser = expat.ParserCreate(namespace_separator="}")
-    top = XmlPlace("", {}, 0, 0)
-    opened = [top]
-
-    def start(tag: str, fields: dict[str, str]) -> None:
-        at = parser.CurrentByteIndex
-        match = _START.match(data, at)
-        if match is None:
-            raise FormatError("is written in an encoding whose tags are not those of ASCII")
-        bare = {key.rpartition("}")[2]: text for key, text in fields.items()}
-        xml_place = XmlPlace(tag.rpartition("}")[2], bare, at, match.end())
-        opened[-1].children.append(xml_place)
-        opened.append(xml_place)
-
-    def end(_: str) -> None:
-        result = opened.pop()
-        if data[result.inner - 2 : result.inner] == b"/>":
-            result.close = result.end = result.inner
-        else:
-            result.close = parser.CurrentByteIndex
-            result.end = data.index(b">", result.close) + 1
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.Parse(data, True)
-    return top.children[0]
-
-
 def with_field(tag: bytes, name: str, text: str) -> bytes:
     r"""Return a start tag whose attribute says so; without the attribute where the text is empty.
 
     >>> with_field(b"<a b='1' c='2'/>", "b", "<"), with_field(b"<a b='1'>", "b", "")
     (b'<a c=\'2\' b="&lt;"/>', b'<a>')
     """
-    for results in re.finditer(_FIELD, tag):
-        if results[1] == name.encode():
-            tag = tag[: results.start()] + tag[results.end() :]
+    for field in re.finditer(_FIELD, tag):
+        if field[1] == name.encode():
+            tag = tag[: field.start()] + tag[field.end() :]
             break
     if not text:
         return tag
@@ -151,8 +96,7 @@ def with_field(tag: bytes, name: str, text: str) -> bytes:
 
 def xml_bytes(element: ElementTree.Element) -> bytes:
     """Return an element in ASCII, which is the same in any encoding that XML is written in."""
-    made = ElementTree.tostring(element, "us-ascii")
-    return bytes(made)
+    return bytes(ElementTree.tostring(element, "us-ascii"))
 
 
 def spliced(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:

@@ -57,7 +57,7 @@ from napari_patchioner.regions import (
     upright_box,
 )
 
-from .bundle import file_stems, first_file, is_zip, read_bundle, write_bundle, zip_names
+from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle, zip_names
 from .head import Format, Head
 from .json_arrays import parse_json, to_json, whole_number
 
@@ -435,7 +435,7 @@ def _leftovers(path: Path) -> set[str]:
     """Return the text files that an earlier export wrote into a folder."""
     if not (path / _CAPTIONS).is_file():
         return set()
-    data = first_file(path, lambda name: name == _CAPTIONS)
+    data = next(first_files(path, _CAPTIONS.__eq__), b"")
     try:
         names = _ours({_CAPTIONS: data})
     except FormatError:
