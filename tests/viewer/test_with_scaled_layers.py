@@ -17,7 +17,7 @@ from napari_patchioner.viewer.layers.geometry import (
     world_to_image,
 )
 from napari_patchioner.viewer.session.session import Session
-from napari_patchioner.viewer.workers.patches import RegionPooling
+from napari_patchioner.viewer.workers.encode import RegionPooling
 from napari_patchioner.viewer.workers.plane import plane_source
 
 PATCH = 8

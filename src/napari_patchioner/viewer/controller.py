@@ -20,10 +20,9 @@ from napari_patchioner.viewer.session.record import is_foreign
 from napari_patchioner.viewer.session.session import Session, counted
 from napari_patchioner.viewer.workers.caption import CaptionQueue
 from napari_patchioner.viewer.workers.encode import Encoder
-from napari_patchioner.viewer.workers.plane import DisplayWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import napari
     import numpy as np
@@ -38,6 +37,10 @@ if TYPE_CHECKING:
 SETTLE_MS = 60
 # A slider of contrast limits is at rest by then.
 DISPLAY_MS = 500
+# Events of the viewer's layers after which the image may look different
+DISPLAY_EVENTS = frozenset(
+    ("contrast_limits", "gamma", "colormap", "opacity", "visible", "inserted", "removed")
+)
 SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in comes back."
 
 
@@ -93,7 +96,11 @@ class Controller(QObject):  # type: ignore[misc]
         self.queue.messaged.connect(self.show_message)
         self.encoder.changed.connect(self.settle)
         self.queue.captioned.connect(self._on_captioned)
-        self._connections = [
+        self._display_settled = QSignalDebouncer(parent=self)
+        self._display_settled.setTimeout(DISPLAY_MS)
+        self._display_settled.triggered.connect(self.check_display)
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (viewer.layers.events, self._on_layers_event),
             (viewer.dims.events.point, self.settle),
             (viewer.dims.events.order, self.settle),
             (viewer.dims.events.ndisplay, self._on_ndisplay),
@@ -111,10 +118,6 @@ class Controller(QObject):  # type: ignore[misc]
         self.overlays = Overlays(
             image, self.encoder, self.session, self.current, self.queue.options
         )
-        self._display_settled = QSignalDebouncer(parent=self)
-        self._display_settled.setTimeout(DISPLAY_MS)
-        self._display_settled.triggered.connect(self.check_display)
-        self._watch = DisplayWatch(viewer, self._display_settled.throttle)
         self.inspector.moved.connect(self._on_inspected)
         self.changed.connect(self.overlays.refresh)
         self.encoder.changed.connect(self.inspector.forget)
@@ -376,7 +379,6 @@ class Controller(QObject):  # type: ignore[misc]
         if (own := self.sources.own) is not None:
             self._release(own.layer)
         self._display_settled.cancel()
-        self._watch.close()
         self.inspector.close()
         self.overlays.close()
         self.sources.close()
@@ -430,6 +432,14 @@ class Controller(QObject):  # type: ignore[misc]
         spot = self.inspector.spot
         self.overlays.inspected = spot.region if spot is not None else None
         self.overlays.refresh()
+
+    def _on_layers_event(self, event: Event) -> None:
+        """Check the display once it rests: limits of contrast change with every step of a slider.
+
+        An emission that is under way still reaches slots that were disconnected meanwhile.
+        """
+        if event.type in DISPLAY_EVENTS and self._connections:
+            self._display_settled.throttle()
 
     def _on_layer_inserted(self, event: Event) -> None:
         """Leave copies of our layers to whoever made them: the regions on them are not ours."""

@@ -17,13 +17,14 @@ from napari_patchioner.errors import PatchionerError
 from .controller import Controller
 from .io.placement import may_mean
 from .layers import image_layers, view
-from .layers.geometry import alignment, full_shape, lies_on
+from .layers.geometry import alignment
 from .layers.sources import bring_captions, is_opened
 from .layers.upright import turn_all
 from .panels import forms
 from .panels.keys import free_keys
 from .project.snapshot import image_title
 from .session.session import counted
+from .workers.plane import added
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -517,14 +518,7 @@ def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:
 
 def _channels(image: Any, viewer: napari.Viewer) -> list[Any]:
     """Return the other channels of an image: they add their light, exactly on it."""
-    return [
-        layer
-        for _, layer in choices(viewer)
-        if layer is not image
-        and image.blending == "additive" == layer.blending
-        and full_shape(layer) == full_shape(image)
-        and lies_on(layer, image)
-    ]
+    return added(viewer.layers, image) if image.blending == "additive" else []
 
 
 def _overlap(first: Any, second: Any) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Box, RegionSet
 from napari_patchioner.viewer.layers.overlays import NAME, Sheet
-from napari_patchioner.viewer.workers.patches import RegionPooling
+from napari_patchioner.viewer.workers.encode import RegionPooling
 
 SIDES = st.integers(1, 30)
 

@@ -10,7 +10,7 @@ from napari_patchioner.regions import Point
 from napari_patchioner.viewer.layers.geometry import record_region
 from napari_patchioner.viewer.layers.sources import Sources
 from napari_patchioner.viewer.session.session import Session
-from napari_patchioner.viewer.workers.patches import RegionPooling
+from napari_patchioner.viewer.workers.encode import RegionPooling
 
 
 class Desk:

@@ -11,7 +11,7 @@ from near_sighted import TILE, near_sighted
 from napari_patchioner.regions import Box, WholeImage
 from napari_patchioner.viewer.layers.overlays import NAME
 from napari_patchioner.viewer.session.record import Plane
-from napari_patchioner.viewer.workers.patches import Overview, ShownLevel
+from napari_patchioner.viewer.workers.encode import Overview
 from napari_patchioner.viewer.workers.plane import plane_source
 
 HEIGHT, WIDTH = 300, 4200
@@ -243,14 +243,14 @@ def test_a_window_is_a_part_of_the_picture(kind, axes):
     first, *others = LAYERS[kind]()
     source = plane_source(first, Plane(axes, ()), others)
     [size] = source.sizes
-    whole, shown = source.read(), ShownLevel(size)
-    assert shown.shape == whole.shape
+    whole = source.read()
+    assert size.shape == whole.shape
     window = (slice(2, 7), slice(1, 8))
-    np.testing.assert_array_equal(shown[window], whole[window])
+    np.testing.assert_array_equal(size[window], whole[window])
 
 
 def test_channels_are_seen_in_the_sizes_that_all_of_them_have():
     one = Image([gray(), gray()[::2, ::2], gray()[::4, ::4]], multiscale=True)
     other = Image([gray(), gray()[::2, ::2]], multiscale=True)
     sizes = plane_source(one, Plane((0, 1), ()), [other]).sizes
-    assert [size.own_shape for size in sizes] == [(12, 5000, 3), (6, 2500, 3)]
+    assert [size.shape for size in sizes] == [(12, 5000, 3), (6, 2500, 3)]

@@ -7,10 +7,10 @@ from napari.layers import Image
 
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.viewer.controller import DISPLAY_MS
 from napari_patchioner.viewer.layers.geometry import displayed_plane
 from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.workers.plane import (
-    DisplayWatch,
     channels,
     plane_source,
     same_display,
@@ -301,11 +301,12 @@ def test_all_visible_channels_are_read_together(dock, viewer, captioner, qtbot):
     assert [one["layer"] for one in record.origin["display"]["layers"]] == ["red", "blue"]
 
 
-def test_who_follows_the_display_no_more_hears_nothing_of_what_is_under_way():
-    viewer = ViewerModel()
+def test_who_is_closed_hears_nothing_of_what_is_under_way(dock, viewer, qtbot):
+    controller, heard = dock.controller, []
+    controller.check_display = lambda: heard.append(1)
     viewer.add_image(np.zeros((4, 4)))
-    heard = []
-    watch = DisplayWatch(viewer, lambda: heard.append(1))
-    viewer.layers.events.removed.connect(lambda _: watch.close(), position="first")
-    viewer.layers.clear()
+    viewer.layers.events.removed.connect(lambda _: controller.close(), position="first")
+    viewer.layers.remove(viewer.layers[-1])
+    controller.image.opacity = 0.5
+    qtbot.wait(2 * DISPLAY_MS)
     assert heard == []

@@ -17,8 +17,8 @@ from napari_patchioner.viewer.workers.job import Job
 from napari_patchioner.viewer.workers.prefetch import (
     Prefetcher,
     first_image,
+    load,
     load_error_message,
-    load_image,
     show,
 )
 
@@ -290,7 +290,7 @@ class Browser(QObject):  # type: ignore[misc]
 
     def _load(self, file: ImageFile) -> None:
         """Read an image; one wanted meanwhile is read after it, those between never."""
-        job = self._job = Job(load_image, file.path, parent=self)
+        job = self._job = Job(load, file.path, parent=self)
         job.delivered.connect(partial(self._on_loaded, job, file))
         job.ended.connect(partial(self._on_ended, job, file))
         job.start()

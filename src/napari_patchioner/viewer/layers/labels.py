@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject
 from superqt.utils import QSignalDebouncer, QSignalThrottler
 
 from napari_patchioner.errors import PatchionerError
+from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import label_boxes
 from napari_patchioner.viewer.session.record import Plane, Row, SeenMask
 from napari_patchioner.viewer.workers.job import Job
@@ -21,7 +22,7 @@ from .geometry import Follower, affine_between, displayed_plane, full_shape
 from .table import COLUMNS, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import numpy.typing as npt
     from napari.components import ViewerModel
@@ -42,6 +43,7 @@ TABLE_MS = 400
 LONG_S = 0.5
 # Labels between two checks whether anybody still wants them.
 BATCH = 64
+SCANNING = "looking at the labels"
 INDEX, PLANE = "index", "plane"
 
 
@@ -101,22 +103,17 @@ class LabelPlane:
 
 
 def seen_labels(
-    plane: LabelPlane,
-    known: Mapping[int, SeenMask],
-    check: Callable[[float], None] = lambda fraction: None,
+    plane: LabelPlane, known: Mapping[int, SeenMask], progress: Progress = no_progress
 ) -> dict[int, SeenMask]:
-    """Return every label of a plane by value; those that have not changed are the known ones.
-
-    `check` is called with the fraction that is done now and then, and may raise `Cancelled`.
-    """
-    check(0.0)
+    """Return every label of a plane by value; those that have not changed are the known ones."""
+    progress(0.0, SCANNING)
     pixels = plane.read()
     boxes = label_boxes(pixels)
     others = [axis for axis in range(plane.ndim) if axis not in plane.plane.axes]
     labels = {}
     for count, (value, box) in enumerate(boxes.items()):
         if count % BATCH == 0:
-            check(count / len(boxes))
+            progress(count / len(boxes), SCANNING)
         mask, start = plane.place(pixels[box] == value, box)
         first = np.zeros(plane.ndim)
         first[others] = plane.plane.index
@@ -131,13 +128,6 @@ def seen_labels(
         else:
             labels[value] = SeenMask.of(mask, first, plane.plane.axes, value)
     return labels
-
-
-def scan_labels(
-    plane: LabelPlane, known: Mapping[int, SeenMask], progress: JobProgress
-) -> Generator[dict[int, SeenMask], None, None]:
-    """Read a plane in a worker; yield its labels."""
-    yield seen_labels(plane, known, lambda done: progress(done, "looking at the labels"))
 
 
 # the features table: one row per label, or per label and plane in a stack
@@ -252,7 +242,7 @@ class LabelsBinding(QObject):  # type: ignore[misc]
         self._stroke.cancel()
         self._table.flush()
         if self._job is not None:
-            self._job.cancel()
+            self._job.drop()
         self._job = None
         self.deleteLater()
 
@@ -282,11 +272,15 @@ class LabelsBinding(QObject):  # type: ignore[misc]
         if labels is None:
             self.planes[plane] = {}
             return
-        job = Job(scan_labels, labels, dict(self.planes.get(plane, {})), parent=self)
-        job.delivered.connect(partial(self._on_scanned, job, plane))
-        job.ended.connect(partial(self._on_ended, job, plane))
-        self._job, self._since = job, monotonic()
-        job.start()
+        self._since = monotonic()
+        self._job = Job.run(
+            seen_labels,
+            labels,
+            dict(self.planes.get(plane, {})),
+            delivered=partial(self._on_scanned, plane),
+            ended=partial(self._on_ended, plane),
+            parent=self,
+        )
 
     def show(self) -> None:
         """Write the session's captions into the table, soon."""
@@ -387,14 +381,11 @@ class LabelsBinding(QObject):  # type: ignore[misc]
         table = _read_table(self.layer)
         self._written = {label: table[table_key(*label)] for label in rows}
 
-    def _on_scanned(self, job: Job, plane: Plane, labels: dict[int, SeenMask]) -> None:
-        if job is self._job:
-            self.planes[plane] = labels
-            self._observe()
+    def _on_scanned(self, plane: Plane, labels: dict[int, SeenMask]) -> None:
+        self.planes[plane] = labels
+        self._observe()
 
-    def _on_ended(self, job: Job, plane: Plane, error: Exception | None) -> None:
-        if job is not self._job:
-            return
+    def _on_ended(self, plane: Plane, error: Exception | None) -> None:
         self._job = None
         if error is not None:
             # Else the same plane would be tried again at once.

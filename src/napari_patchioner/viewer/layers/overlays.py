@@ -13,7 +13,7 @@ from napari.components.overlays import SceneOverlay
 from napari.layers.base._base_constants import Blending
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.workers.patches import patches_for
+from napari_patchioner.viewer.workers.encode import patches_for
 
 from .geometry import Sheet, record_plane, record_region
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.progress import part
+from napari_patchioner.progress import Progress, part
 from napari_patchioner.viewer.layers.geometry import own_axes, record_outline, untangled
 
-from .job import Job, error_message
-from .patches import Overview
+from .encode import Encoder, Overview
+from .job import Job, JobProgress, error_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.progress import Progress
     from napari_patchioner.regions import Region
     from napari_patchioner.viewer.session.record import Plane, Record, Request
     from napari_patchioner.viewer.session.session import Session
 
-    from .encode import Encoder
-    from .job import JobProgress
     from .models import ModelRegistry
 
     # The region is outlined by the worker: of thousands it takes longer than a window may wait.
@@ -50,11 +47,11 @@ def caption_region(
     region: Region,
     options: Mapping[str, Any],
     progress: Progress,
-) -> Iterator[Caption]:
-    """Caption one region from the grid at hand; yield the caption."""
+) -> Caption:
+    """Caption one region from the grid at hand."""
     with registry.using(model, progress) as captioner:
         [caption] = captioner.caption(grid, [region], progress=progress, **_unzoomed(options))
-    yield caption
+    return caption
 
 
 def caption_tasks(
@@ -78,47 +75,40 @@ def caption_tasks(
             # Never across a yield: a worker that is stopped there keeps the model.
             with registry.using(model, progress) as captioner:
                 inner = part(progress, first, last, message)
-                answers = _outline_and_caption(captioner, batch, options, inner)
+                answers = _caption_batch(captioner, batch, options, inner)
             done += len(batch)
             yield answers
 
 
-def _outline_and_caption(
-    captioner: Captioner, tasks: Sequence[Task], options: Mapping[str, Any], progress: Progress
-) -> list[Answer]:
-    """Outline the regions of one grid and caption them; an outline that fails is the answer."""
-    batch: list[tuple[Request, Region]] = []
-    answers: list[Answer] = []
-    for request, outline, _ in tasks:
-        try:
-            batch.append((request, untangled(outline())))
-        except PatchionerError as error:
-            answers.append((request, error))
-    if not batch:
-        return answers
-    return answers + _caption_batch(captioner, tasks[0][2], batch, options, progress)
-
-
 def _caption_batch(
-    captioner: Captioner,
-    grid: FeatureGrid,
-    batch: Sequence[tuple[Request, Region]],
-    options: Mapping[str, Any],
-    progress: Progress,
+    captioner: Captioner, batch: Sequence[Task], options: Mapping[str, Any], progress: Progress
 ) -> list[Answer]:
-    """Caption a batch; where one region is at fault, the others still get their caption."""
-    regions = [region for _, region in batch]
+    """Outline the regions of one grid and caption them.
+
+    Where one region is at fault, its error is the answer, and the others get their caption.
+    """
+    asked: list[tuple[Task, Region]] = []
+    answers: list[Answer] = []
+    for task in batch:
+        try:
+            asked.append((task, untangled(task[1]())))
+        except PatchionerError as error:
+            answers.append((task[0], error))
+    if not asked:
+        return answers
+    grid, regions = batch[0][2], [region for _, region in asked]
     try:
-        if isinstance(grid, Overview) and grid.plane is not None:
-            captions = grid.plane.caption(captioner, regions, progress=progress, **options)
+        if isinstance(grid, Overview):
+            captions = grid.caption(captioner, regions, progress=progress, **options)
         else:
             captions = captioner.caption(grid, regions, progress=progress, **_unzoomed(options))
     except PatchionerError as error:
-        if len(batch) == 1:
-            return [(batch[0][0], error)]
-        singles = (_caption_batch(captioner, grid, [task], options, progress) for task in batch)
-        return [answer for single in singles for answer in single]
-    return [(task[0], caption) for task, caption in zip(batch, captions, strict=True)]
+        if len(asked) == 1:
+            return [*answers, (asked[0][0][0], error)]
+        for task, _ in asked:
+            answers += _caption_batch(captioner, [task], options, progress)
+        return answers
+    return answers + [(task[0], text) for (task, _), text in zip(asked, captions, strict=True)]
 
 
 def _unzoomed(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +133,6 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         self.options: dict[str, Any] = {}
         self._session, self._encoder, self._registry = session, encoder, registry
         self._job: Job | None = None
-        self._used: dict[str, Any] = {}
         self._is_long = False
         self._open: set[Request] = set()
 
@@ -167,31 +156,28 @@ class CaptionQueue(QObject):  # type: ignore[misc]
             return
         self._open = {request for request, _, _ in tasks}
         model, options = self._encoder.model, self.options_for(grid for _, _, grid in tasks)
-        job = Job(caption_tasks, self._registry, model, tasks, options, parent=self)
-        self._used = options
         self._is_long = len(tasks) > WATCHED or any(isinstance(t[2], Overview) for t in tasks)
-        job.delivered.connect(partial(self._on_delivered, job, model))
-        job.ended.connect(partial(self._on_ended, job))
-        self._job = job
-        job.start()
+        work = (caption_tasks, self._registry, model, tasks, options)
+        delivered = partial(self._on_delivered, model, options)
+        self._job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
 
     def close(self) -> None:
         """Drop the batch of the worker; its captions are wanted again."""
-        if self._job is not None:
-            self._job.cancel()
-        self._job = None
-        self._session.give_back(self._open)
-        self._open = set()
+        self._session.give_back(self._drop())
 
     def cancel(self) -> None:
         """Stop captioning; what is missing stays empty until it is asked for again."""
-        if self._job is not None:
-            self._job.cancel()
-        self._job = None
-        for request in self._open:
+        for request in self._drop():
             self._session.fail(request, "cancelled; press Caption again to have it written")
-        self._open = set()
         self.captioned.emit()
+
+    def _drop(self) -> set[Request]:
+        """Take the batch away from the worker; return what was not answered."""
+        if self._job is not None:
+            self._job.drop()
+        self._job = None
+        dropped, self._open = self._open, set()
+        return dropped
 
     @property
     def progress(self) -> JobProgress | None:
@@ -234,42 +220,40 @@ class CaptionQueue(QObject):  # type: ignore[misc]
             tasks.append((request, record_outline(record, session, plane.axes, union=union), grid))
         return tasks
 
-    def _on_delivered(self, job: Job, model: str, answers: list[Answer]) -> None:
-        if job is not self._job:
-            return
+    def _on_delivered(self, model: str, used: Mapping[str, Any], answers: list[Answer]) -> None:
+        options = {name: value for name, value in used.items() if value is not None}
         with self._session.together():
             for request, answer in answers:
                 self._open.discard(request)
                 if isinstance(answer, PatchionerError):
                     self._session.fail(request, str(answer))
                 else:
-                    self._session.deliver(request, answer, model, self._origin(request))
+                    origin = self._origin(request, options)
+                    self._session.deliver(request, answer, model, origin)
         self.captioned.emit()
 
-    def _origin(self, request: Request) -> dict[str, Any]:
+    def _origin(self, request: Request, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a caption is made from, as plain values."""
         record = self._session.records.get(request.uid)
         place = self._encoder.plane_and_grid(record, self._session) if record else None
         if record is None or place is None:
             return {}
         plane, grid = place
-        options = {name: value for name, value in self._used.items() if value is not None}
-        origin = {**self._encoder.provenance(plane), "options": options}
-        if isinstance(grid, Overview) and grid.plane is not None:
+        origin = {**self._encoder.provenance(plane), "options": dict(options)}
+        if isinstance(grid, Overview):
             # A shape that has changed meanwhile may be none; its caption is not taken either.
             with suppress(PatchionerError):
                 region = record_outline(record, self._session, plane.axes)()
-                origin["looked"] = grid.plane.notes(region, zoom=bool(options.get("zoom")))
+                plan = grid.planner.plan(region, zoom=bool(options.get("zoom")))
+                origin["looked"] = dict(plan.notes)
         return origin
 
-    def _on_ended(self, job: Job, error: Exception | None) -> None:
-        if job is not self._job:
-            return
+    def _on_ended(self, error: Exception | None) -> None:
         self._job = None
+        unanswered, self._open = self._open, set()
         if error is not None and not isinstance(error, Cancelled):
             message = error_message(error, "the captions could not be written")
-            for request in self._open:
+            for request in unanswered:
                 self._session.fail(request, message)
             self.messaged.emit(message)
-        self._open = set()
         self.captioned.emit()

@@ -1,37 +1,119 @@
-"""Encoding the displayed plane of an image in a worker, and the grids of the planes so far."""
+"""Encoding planes of an image in a worker, and the grids of the planes so far."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, fields
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.grids import GridStore, cache_folder
-from napari_patchioner.progress import part
-from napari_patchioner.viewer.layers.geometry import displayed_plane, own_axes, record_plane
+from napari_patchioner.grids import FeatureGrid, GridStore, cache_folder, pool_shares
+from napari_patchioner.images import Levels
+from napari_patchioner.progress import Progress, part
+from napari_patchioner.regions import PatchWeights, Region, WholeImage, cover
+from napari_patchioner.viewer.layers import geometry
 from napari_patchioner.viewer.preferences import preference
 
 from .job import Job, error_message
-from .patches import LargePlane, RegionPooling
-from .plane import channels, plane_source, same_display
+from .plane import PlaneSource, channels, plane_source, same_display
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping, Sequence
 
     import napari
 
     from napari_patchioner.captioner import Captioner
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.progress import Progress
+    from napari_patchioner.decoders import Caption, Pooling
+    from napari_patchioner.pyramid import Planner
     from napari_patchioner.viewer.session.record import Plane, Record
     from napari_patchioner.viewer.session.session import Session
 
     from .models import ModelRegistry
-    from .plane import PlaneSource
 
 KEPT_PLANES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPooling:
+    """How a captioner goes from a region to patches; its fields are the captioner's."""
+
+    weighting: Literal["touch", "area"] = "touch"
+    convention: Literal["paper", "reference"] = "paper"
+    pooling: Pooling = "mean"
+    whole: Pooling | None = None
+    variance: float = 0.5
+
+    @classmethod
+    def of(cls, captioner: Captioner) -> RegionPooling:
+        """Return the pooling of a captioner."""
+        return cls(**{field.name: getattr(captioner, field.name) for field in fields(cls)})
+
+    def cover(self, region: Region, grid: FeatureGrid) -> PatchWeights:
+        """Return the patches of a region and how often, or to which share, each is taken."""
+        meant = geometry.untangled(region)
+        return cover(meant, grid.transform, weighting=self.weighting, convention=self.convention)
+
+    def weights(
+        self, region: Region, grid: FeatureGrid, pooling: Pooling | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Return what each patch contributes, shape (rows, columns), summing to one.
+
+        With the class token no patch contributes by itself; then the covered ones are given.
+        """
+        covered = self.cover(region, grid)
+        how = pooling or (isinstance(region, WholeImage) and self.whole) or self.pooling
+        if how == "cls" or (how == "attention" and grid.attention is None):
+            how = "mean"
+        shares = np.zeros(grid.shape)
+        shares.flat[covered.indices] = pool_shares(covered, grid, how, variance=self.variance)
+        return shares
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Overview(FeatureGrid):
+    """The grid of a plane too large for one pass, from afar; regions are captioned from close."""
+
+    levels: Levels = field(kw_only=True)
+    store: GridStore | None = field(kw_only=True)
+    planner: Planner = field(kw_only=True)
+
+    @classmethod
+    def of(
+        cls, captioner: Captioner, source: PlaneSource, store: GridStore | None, progress: Progress
+    ) -> Overview:
+        """Encode all of a plane, from its smallest useful size."""
+        levels = Levels(source.sizes)
+        pyramid = captioner.pyramid(levels, store=store)
+        grid = pyramid.grid(WholeImage(), progress=progress)
+        parts = {field.name: getattr(grid, field.name) for field in fields(FeatureGrid)}
+        return cls(**parts, levels=levels, store=store, planner=pyramid.planner)
+
+    def caption(
+        self, captioner: Captioner, regions: Sequence[Region], **options: Any
+    ) -> list[Caption]:
+        """Caption regions, each from as close as its size asks for."""
+        return captioner.pyramid(self.levels, store=self.store).caption(regions, **options)
+
+    def closer(self, region: Region, *, zoom: bool) -> FeatureGrid:
+        """Return the patches that a region takes, without embeddings; these for large ones."""
+        view = self.planner.view(self.planner.plan(region, zoom=zoom))
+        if view is None:
+            return self
+        nothing = np.zeros((*view.grid_shape, 0), np.float32)
+        return FeatureGrid(nothing, view, self.key, backbone=self.backbone)
+
+
+def patches_for(
+    grid: FeatureGrid, region: Region | None, options: Mapping[str, Any]
+) -> FeatureGrid:
+    """Return a grid with the patches that a region takes, closer ones without embeddings."""
+    if region is None or not isinstance(grid, Overview):
+        return grid
+    return grid.closer(region, zoom=bool(options.get("zoom")))
 
 
 def encode_image(
@@ -40,15 +122,15 @@ def encode_image(
     source: PlaneSource,
     store: GridStore | None,
     progress: Progress,
-) -> Iterator[tuple[FeatureGrid, RegionPooling]]:
-    """Load the model and encode the plane; yield the grid and how regions are pooled on it."""
+) -> tuple[FeatureGrid, RegionPooling]:
+    """Load the model and encode the plane; return the grid and how regions are pooled on it."""
     progress(0.0, "loading the model")
     with registry.using(model, part(progress, 0.0, 0.3)) as captioner:
         progress(0.3, "reading the image")
         grid = encode_plane(captioner, source, store, progress)
         pooling = RegionPooling.of(captioner)
     progress(1.0, "done")
-    yield grid, pooling
+    return grid, pooling
 
 
 def encode_plane(
@@ -56,7 +138,7 @@ def encode_plane(
 ) -> FeatureGrid:
     """Return the grid of a plane; of one too large for one pass, its overview."""
     if source.sizes:
-        return LargePlane(source.sizes, store).overview(captioner, part(progress, 0.3, 1.0))
+        return Overview.of(captioner, source, store, part(progress, 0.3, 1.0))
     grid = captioner.encode(source.read(), progress=part(progress, 0.35, 1.0), store=store)
     return source.in_full_pixels(grid)
 
@@ -72,8 +154,6 @@ class Encoder(QObject):  # type: ignore[misc]
         Whether any encoding of the image has ever come to its end.
     displays : dict of Plane to dict
         How each plane was displayed when it was encoded; see `PlaneSource.display`.
-    pooling : RegionPooling
-        How the model in use goes from a region to patches.
     composite : bool
         Whether visible channels whose light is added on the image are encoded with it.
     follow : bool
@@ -94,14 +174,13 @@ class Encoder(QObject):  # type: ignore[misc]
     ) -> None:
         super().__init__(parent)
         self.model = ""
-        self.ready = self.completed = False
+        self.ready = self.completed = self.follow = False
+        self.composite = True
+        self.keep = bool(preference("cache", "on_disk"))
         self.job: Job | None = None
         self.grids: dict[Plane, FeatureGrid] = {}
         self.displays: dict[Plane, dict[str, Any]] = {}
         self.pooling = RegionPooling()
-        self.composite = True
-        self.follow = False
-        self.keep = bool(preference("cache", "on_disk"))
         self._store: GridStore | None = None
         # Planes that are not encoded again by themselves.
         self._attempted: set[Plane] = set()
@@ -114,9 +193,8 @@ class Encoder(QObject):  # type: ignore[misc]
 
     def start(self, model: str) -> None:
         """Encode the displayed plane with a model; grids of an earlier start are dropped."""
-        self.model, self.ready = model, False
-        self.grids.clear()
-        self.displays.clear()
+        self._drop_grids()
+        self.model = model
         self._attempted.clear()
         self.encode()
 
@@ -128,13 +206,11 @@ class Encoder(QObject):  # type: ignore[misc]
             self.messaged.emit(str(error))
             return
         self._attempted.add(source.plane)
-        store = self._store = current_store(self.keep)
-        job = Job(encode_image, self._registry, self.model, source, store, parent=self)
-        job.delivered.connect(partial(self._on_encoded, job, source))
-        job.ended.connect(partial(self._on_ended, job))
-        self.job = job
+        self._store = current_store(self.keep)
         self.messaged.emit("reading the image; you can draw meanwhile")
-        job.start()
+        work = (encode_image, self._registry, self.model, source, self._store)
+        delivered = partial(self._on_encoded, source)
+        self.job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -144,21 +220,24 @@ class Encoder(QObject):  # type: ignore[misc]
 
     def close(self) -> None:
         """Stop for good, and drop the grids from memory; the disk may have them still."""
-        self.cancel()
-        self.job = None
+        if self.job is not None:
+            self.job.drop()
+            self.job = None
         for grid in self.grids.values():
             if self._store is not None:
                 self._store.release(grid.key)
-        self.grids.clear()
-        self.displays.clear()
-        self.ready = False
+        self._drop_grids()
 
     def forget(self) -> None:
         """Drop all grids: the image or the model has changed."""
         self.cancel()
+        self._drop_grids()
+        self.model = ""
+
+    def _drop_grids(self) -> None:
         self.grids.clear()
         self.displays.clear()
-        self.model, self.ready = "", False
+        self.ready = False
 
     def here(self) -> tuple[Plane, FeatureGrid] | None:
         """Return the displayed plane with its grid, if it has been encoded."""
@@ -168,10 +247,10 @@ class Encoder(QObject):  # type: ignore[misc]
     @property
     def stale(self) -> bool:
         """Whether the displayed plane looks different from what was encoded."""
-        encoded = self.here()
-        return encoded is not None and not same_display(
-            self._source().display, self.displays[encoded[0]]
-        )
+        plane = self._plane()
+        if plane is None or plane not in self.grids:
+            return False
+        return not same_display(self._source().display, self.displays[plane])
 
     def provenance(self, plane: Plane) -> dict[str, Any]:
         """Return what the grid of a plane was made from, as plain values; empty without one."""
@@ -182,12 +261,12 @@ class Encoder(QObject):  # type: ignore[misc]
 
     def plane_and_grid(self, record: Record, session: Session) -> tuple[Plane, FeatureGrid] | None:
         """Return the plane a record lies on with its grid, if that plane has been encoded."""
-        own = own_axes(record, session) or ()
+        own = geometry.own_axes(record, session) or ()
         # A line lies on several planes: it belongs to the one that it was drawn on.
         for axes in sorted(
             {plane.axes for plane in self.grids}, key=lambda axes: (set(axes) != set(own), axes)
         ):
-            plane = record_plane(record, session, axes)
+            plane = geometry.record_plane(record, session, axes)
             if plane is not None and plane in self.grids:
                 return plane, self.grids[plane]
         return None
@@ -201,26 +280,22 @@ class Encoder(QObject):  # type: ignore[misc]
         if plane is None or plane in self.grids or plane in self._attempted:
             return False
         wanted = (record for record in session.records.values() if record.wanted)
-        return any(record_plane(record, session, plane.axes) == plane for record in wanted)
+        return any(geometry.record_plane(rec, session, plane.axes) == plane for rec in wanted)
 
     def _plane(self) -> Plane | None:
         """Return the displayed plane; None in the 3-D view."""
         try:
-            return displayed_plane(self._viewer, self._image)
+            return geometry.displayed_plane(self._viewer, self._image)
         except PatchionerError:
             return None
 
     def _source(self) -> PlaneSource:
         """Return the displayed plane as it is displayed now."""
-        plane = displayed_plane(self._viewer, self._image)
+        plane = geometry.displayed_plane(self._viewer, self._image)
         others = channels(self._viewer, self._image) if self.composite else ()
         return plane_source(self._image, plane, others)
 
-    def _on_encoded(
-        self, job: Job, source: PlaneSource, result: tuple[FeatureGrid, RegionPooling]
-    ) -> None:
-        if job is not self.job:
-            return
+    def _on_encoded(self, source: PlaneSource, result: tuple[FeatureGrid, RegionPooling]) -> None:
         self.ready = self.completed = True
         while len(self.grids) >= KEPT_PLANES:
             oldest = next(iter(self.grids))
@@ -229,12 +304,19 @@ class Encoder(QObject):  # type: ignore[misc]
         self.grids[source.plane], self.pooling = result
         self.displays[source.plane] = source.display
 
-    def _on_ended(self, job: Job, error: Exception | None) -> None:
-        if job is not self.job:
-            return
+    def _on_ended(self, error: Exception | None) -> None:
         self.job = None
+        if error is None:
+            outcome = "ready: draw a region and its caption appears"
+        elif isinstance(error, Cancelled):
+            outcome = "cancelled; press Start to read the image again"
+        elif isinstance(error, MemoryError):
+            outcome = (
+                "there is not enough memory to read this image; crop it or close other programs"
+            )
+        else:
+            outcome = error_message(error, "the image could not be read")
         news = self._store.news() if self._store is not None else ""
-        outcome = _outcome(error)
         self.messaged.emit(f"{outcome}. {news}" if news else outcome)
         self.changed.emit()
 
@@ -254,14 +336,3 @@ def current_store(on_disk: bool) -> GridStore:
         disk_bytes=1_000_000 * preference("cache", "disk_mb"),
     )
     return store
-
-
-def _outcome(error: Exception | None) -> str:
-    """Return how the encoding ended, in one sentence."""
-    if error is None:
-        return "ready: draw a region and its caption appears"
-    if isinstance(error, Cancelled):
-        return "cancelled; press Start to read the image again"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory to read this image; crop it or close other programs"
-    return error_message(error, "the image could not be read")

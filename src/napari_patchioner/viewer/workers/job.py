@@ -1,4 +1,4 @@
-"""The one way to run a thread: a generator function whose results arrive in the GUI thread."""
+"""The one way to run a thread: a function whose results arrive in the GUI thread."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import sys
 import threading
 import warnings
 from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_patchioner.errors import Cancelled, PatchionerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 # How much a background thread gives way to all others.
 NICE = 10
@@ -83,9 +81,9 @@ class _Mailbox(QObject):  # type: ignore[misc]
 
 
 class Job(QObject):  # type: ignore[misc]
-    """One piece of work in a thread of its own.
+    """One piece of work in a thread of its own: a function that returns a result or yields several.
 
-    The thread touches no layer and no widget: it gets plain data and yields plain data.
+    The thread touches no layer and no widget: it gets plain data and gives plain data.
     """
 
     delivered = Signal(object)
@@ -94,7 +92,7 @@ class Job(QObject):  # type: ignore[misc]
 
     def __init__(
         self,
-        function: Callable[..., Iterator[Any]],
+        function: Callable[..., Any],
         *arguments: Any,
         background: bool = False,
         parent: QObject | None = None,
@@ -109,6 +107,23 @@ class Job(QObject):  # type: ignore[misc]
             name=f"patchioner-{function.__name__}",
         )
 
+    @classmethod
+    def run(
+        cls,
+        function: Callable[..., Any],
+        *arguments: Any,
+        delivered: Callable[[Any], object],
+        ended: Callable[[Exception | None], object],
+        background: bool = False,
+        parent: QObject | None = None,
+    ) -> Job:
+        """Start a job and return it; the two are called in the GUI thread."""
+        job = cls(function, *arguments, background=background, parent=parent)
+        job.delivered.connect(delivered)
+        job.ended.connect(ended)
+        job.start()
+        return job
+
     def start(self) -> None:
         """Start the thread."""
         pause_gc()
@@ -117,6 +132,11 @@ class Job(QObject):  # type: ignore[misc]
     def cancel(self) -> None:
         """Ask the thread to stop at its next step; results are dropped from now on."""
         self.progress.cancelled.set()
+
+    def drop(self) -> None:
+        """Cancel, and announce not even the end: nobody waits for it any more."""
+        self.cancel()
+        self.blockSignals(True)
 
     def wait(self) -> None:
         """Wait for the end, and deliver what is not delivered yet."""
@@ -142,7 +162,7 @@ def error_message(error: Exception, failure: str, advice: str = "") -> str:
 
 
 def _run(
-    function: Callable[..., Iterator[Any]],
+    function: Callable[..., Any],
     arguments: tuple[Any, ...],
     progress: JobProgress,
     mailbox: _Mailbox,
@@ -158,7 +178,8 @@ def _run(
         # napari shows every warning to the person; deprecations in libraries do not concern them.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for result in function(*arguments, progress):
+            results = function(*arguments, progress)
+            for result in results if isinstance(results, Iterator) else (results,):
                 mailbox.results.append(result)
                 mailbox.announce()
                 progress(progress.fraction, progress.message)

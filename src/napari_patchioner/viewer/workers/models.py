@@ -6,14 +6,14 @@ from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from functools import cache, partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, ModelError
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
-from .job import Job, error_message
+from .job import Job, JobProgress, error_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,156 +21,14 @@ if TYPE_CHECKING:
 
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.models import ModelCard
-    from napari_patchioner.progress import Progress
-
-    from .job import JobProgress
 
 # The paper's models take gigabytes each; two allow to compare without loading anew.
 KEPT = 2
 CHECK_S = 0.1
 
 
-class Store(Protocol):
-    """What puts models on this machine and takes them away."""
-
-    def get(self, model: str, *, folder: Path | None, progress: Progress) -> None:
-        """Download a model, or copy it from a folder."""
-
-    def remove(self, model: str) -> int:
-        """Delete a model and return how many bytes that freed."""
-
-    def add(self, folder: Path, *, progress: Progress) -> str:
-        """Take in a person's own model and return its id."""
-
-    def folder(self) -> Path:
-        """Return where models are kept."""
-
-    def by_hand(self, model: str) -> Sequence[str]:
-        """Return which files a person has to bring along in a folder, and where they are from."""
-
-
-class Loader(Protocol):
-    """Loads a model by its id."""
-
-    def __call__(self, model: str, progress: Progress) -> Captioner:
-        """Return the captioner."""
-
-
-class ModelRegistry:
-    """Loads models when they are wanted and keeps the last ones used."""
-
-    def __init__(
-        self,
-        load: Loader,
-        cards: Callable[[], Sequence[ModelCard]],
-        store: Store | None = None,
-        built_in: Collection[str] = (),
-    ) -> None:
-        self.cards = cards
-        self.built_in = frozenset(built_in)
-        self._load = load
-        self._store = store
-        self._loaded: OrderedDict[str, Captioner] = OrderedDict()
-        self._users: Counter[str] = Counter()
-        self._leaving: set[str] = set()
-        self._state = Lock()
-        self._loading = Lock()
-
-    @property
-    def store(self) -> Store:
-        """What gets, removes and adds models."""
-        if self._store is None:
-            raise ModelError("models can be neither got nor removed here")
-        return self._store
-
-    def card(self, model: str) -> ModelCard:
-        """Return what is known of one model."""
-        for card in self.cards():
-            if card.id == model:
-                return card
-        raise ModelError(f"There is no model {model!r} any more; choose another one.")
-
-    @property
-    def loaded(self) -> tuple[str, ...]:
-        """Ids of the models in memory, the one used last at the end."""
-        with self._state:
-            return tuple(self._loaded)
-
-    # called from workers
-
-    @contextmanager
-    def using(self, model: str, progress: Progress = no_progress) -> Iterator[Captioner]:
-        """Lend a model, loaded if need be; it is neither dropped nor removed meanwhile."""
-        with self._state:
-            if model in self._leaving:
-                raise ModelError("this model is being removed; choose another one")
-            self._users[model] += 1
-        try:
-            yield self._ready(model, progress)
-        finally:
-            with self._state:
-                self._users[model] -= 1
-                self._drop(KEPT)
-
-    def get(self, model: str, folder: Path | None, progress: Progress) -> None:
-        """Download a model, or take it from a folder that holds a copy."""
-        self.store.get(model, folder=folder, progress=progress)
-        with self._state:
-            self._loaded.pop(model, None)
-
-    def remove(self, model: str) -> int:
-        """Delete a model nobody uses at the moment; return how many bytes that freed."""
-        with self._state:
-            if self._users[model]:
-                raise ModelError(
-                    "this model is at work; wait until it has finished, or press Cancel, "
-                    "and remove it then"
-                )
-            self._loaded.pop(model, None)
-            self._leaving.add(model)
-        try:
-            return self.store.remove(model)
-        finally:
-            with self._state:
-                self._leaving.discard(model)
-
-    def _ready(self, model: str, progress: Progress) -> Captioner:
-        """Return a model; only one is loaded at a time."""
-        kept = self._kept(model)
-        if kept is not None:
-            return kept
-        # Whoever waits for the lock can cancel.
-        while not self._loading.acquire(timeout=CHECK_S):
-            progress(0.0, "waiting for another model to load")
-        try:
-            kept = self._kept(model)
-            if kept is not None:
-                return kept
-            with self._state:
-                self._drop(KEPT - 1)
-            captioner = self._load(model, progress)
-            with self._state:
-                self._loaded[model] = captioner
-            return captioner
-        finally:
-            self._loading.release()
-
-    def _kept(self, model: str) -> Captioner | None:
-        """Return a model that is in memory, and note that it was used."""
-        with self._state:
-            if model in self._loaded:
-                self._loaded.move_to_end(model)
-            return self._loaded.get(model)
-
-    def _drop(self, kept: int) -> None:
-        """Forget the models used longest ago, but never one in use."""
-        idle = [model for model in self._loaded if not self._users[model]]
-        for model in idle[: max(0, len(self._loaded) - kept)]:
-            del self._loaded[model]
-
-
 class ModelStore:
-    """The store of the `models` package."""
+    """What puts models on this machine and takes them away."""
 
     def get(self, model: str, *, folder: Path | None, progress: Progress) -> None:
         """Download a model, or copy it from a folder."""
@@ -205,48 +63,135 @@ class ModelStore:
         return [f"{file.path} ({file.where})" for file in files]
 
 
+class ModelRegistry:
+    """Loads models when they are wanted and keeps the last ones used."""
+
+    def __init__(
+        self,
+        load: Callable[[str, Progress], Captioner],
+        cards: Callable[[], Sequence[ModelCard]],
+        store: ModelStore | None = None,
+        built_in: Collection[str] = (),
+    ) -> None:
+        self.cards = cards
+        self.built_in = frozenset(built_in)
+        self._load, self._store = load, store
+        self._loaded: OrderedDict[str, Captioner] = OrderedDict()
+        self._users: Counter[str] = Counter()
+        self._leaving: set[str] = set()
+        self._state, self._loading = Lock(), Lock()
+
+    @property
+    def store(self) -> ModelStore:
+        """What gets, removes and adds models."""
+        if self._store is None:
+            raise ModelError("models can be neither got nor removed here")
+        return self._store
+
+    def card(self, model: str) -> ModelCard:
+        """Return what is known of one model."""
+        for card in self.cards():
+            if card.id == model:
+                return card
+        raise ModelError(f"There is no model {model!r} any more; choose another one.")
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Ids of the models in memory, the one used last at the end."""
+        with self._state:
+            return tuple(self._loaded)
+
+    # called from workers
+
+    @contextmanager
+    def using(self, model: str, progress: Progress = no_progress) -> Iterator[Captioner]:
+        """Lend a model, loaded if need be; it is neither dropped nor removed meanwhile."""
+        with self._state:
+            if model in self._leaving:
+                raise ModelError("this model is being removed; choose another one")
+            self._users[model] += 1
+        try:
+            yield self._kept(model) or self._loaded_alone(model, progress)
+        finally:
+            with self._state:
+                self._users[model] -= 1
+                self._drop(KEPT)
+
+    def get(self, model: str, folder: Path | None, progress: Progress) -> str:
+        """Download a model, or take it from a folder that holds a copy; return its id."""
+        progress(0.0, "looking for the files")
+        self.store.get(model, folder=folder, progress=progress)
+        with self._state:
+            self._loaded.pop(model, None)
+        return model
+
+    def remove(self, model: str, progress: Progress = no_progress) -> int:
+        """Delete a model nobody uses at the moment; return how many bytes that freed."""
+        progress(0.0, "removing")
+        with self._state:
+            if self._users[model]:
+                raise ModelError(
+                    "this model is at work; wait until it has finished, or press Cancel, "
+                    "and remove it then"
+                )
+            self._loaded.pop(model, None)
+            self._leaving.add(model)
+        try:
+            return self.store.remove(model)
+        finally:
+            with self._state:
+                self._leaving.discard(model)
+
+    def add(self, folder: Path, progress: Progress) -> str:
+        """Take in a person's own model; return its id."""
+        progress(0.0, "reading the preset")
+        return self.store.add(folder, progress=progress)
+
+    def _loaded_alone(self, model: str, progress: Progress) -> Captioner:
+        """Load a model, and no other one at the same time."""
+        # Whoever waits for the lock can cancel.
+        while not self._loading.acquire(timeout=CHECK_S):
+            progress(0.0, "waiting for another model to load")
+        try:
+            captioner = self._kept(model)
+            if captioner is None:
+                with self._state:
+                    self._drop(KEPT - 1)
+                captioner = self._load(model, progress)
+                with self._state:
+                    self._loaded[model] = captioner
+            return captioner
+        finally:
+            self._loading.release()
+
+    def _kept(self, model: str) -> Captioner | None:
+        """Return a model that is in memory, and note that it was used."""
+        with self._state:
+            if model in self._loaded:
+                self._loaded.move_to_end(model)
+            return self._loaded.get(model)
+
+    def _drop(self, kept: int) -> None:
+        """Forget the models used longest ago, but never one in use."""
+        idle = [model for model in self._loaded if not self._users[model]]
+        for model in idle[: max(0, len(self._loaded) - kept)]:
+            del self._loaded[model]
+
+
 @cache
 def shared_registry() -> ModelRegistry:
     """Return the registry of this process."""
     from napari_patchioner.models import available_models, load_model
     from napari_patchioner.models.embedded import HEADS
 
-    def load(model: str, progress: Progress) -> Captioner:
-        return load_model(model, progress)
-
-    return ModelRegistry(load, available_models, ModelStore(), HEADS)
-
-
-def get_model(
-    registry: ModelRegistry, model: str, folder: Path | None, progress: Progress
-) -> Iterator[str]:
-    """Download a model or copy it from a folder; yield its id."""
-    progress(0.0, "looking for the files")
-    registry.get(model, folder, progress)
-    yield model
-
-
-def remove_model(registry: ModelRegistry, model: str, progress: Progress) -> Iterator[int]:
-    """Delete a model; yield the bytes that freed."""
-    progress(0.0, "removing")
-    yield registry.remove(model)
-
-
-def add_model(registry: ModelRegistry, folder: Path, progress: Progress) -> Iterator[str]:
-    """Take in a person's own model; yield its id."""
-    progress(0.0, "reading the preset")
-    yield registry.store.add(folder, progress=progress)
+    return ModelRegistry(load_model, available_models, ModelStore(), HEADS)
 
 
 class ModelInstaller(QObject):  # type: ignore[misc]
     """Has at most one worker get, remove or add a model.
 
-    Attributes
-    ----------
-    model : str
-        Id of the model that is being got, if any.
-    stoppable : bool
-        Whether the work can be stopped half-way, as all can but removing.
+    `model` is the id of the model that is being got, if any; `stoppable`, whether the work can be
+    stopped half-way, as all can but removing.
     """
 
     changed = Signal()
@@ -258,8 +203,7 @@ class ModelInstaller(QObject):  # type: ignore[misc]
 
     def __init__(self, registry: ModelRegistry, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.model = ""
-        self.stoppable = False
+        self.model, self.stoppable = "", False
         self._registry = registry
         self._job: Job | None = None
 
@@ -276,40 +220,36 @@ class ModelInstaller(QObject):  # type: ignore[misc]
     def get(self, model: str, folder: Path | None = None) -> None:
         """Download a model, or copy it from a folder."""
         self.model, self.stoppable = model, True
-        self._run(self.got.emit, get_model, model, folder)
+        self._run(self.got.emit, self._registry.get, model, folder)
 
     def remove(self, model: str) -> None:
         """Delete a model."""
-        self._run(partial(self.removed.emit, model), remove_model, model)
+        self._run(partial(self.removed.emit, model), self._registry.remove, model)
 
     def add(self, folder: Path) -> None:
         """Take in a folder with a person's own model."""
         self.stoppable = True
-        self._run(self.added.emit, add_model, folder)
+        self._run(self.added.emit, self._registry.add, folder)
 
     def cancel(self) -> None:
         """Wait no longer; the worker notices at its next step and keeps what it got so far."""
         if self._job is not None:
-            self._job.cancel()
             self._end()
 
     def _run(
-        self, done: Callable[[Any], None], function: Callable[..., Iterator[Any]], *arguments: Any
+        self, done: Callable[[Any], None], function: Callable[..., Any], *arguments: Any
     ) -> None:
-        job = self._job = Job(function, self._registry, *arguments, parent=self)
-        job.delivered.connect(partial(self._on_delivered, job, done))
-        job.ended.connect(partial(self._on_ended, job))
-        job.start()
+        delivered = partial(self._on_delivered, done)
+        self._job = Job.run(
+            function, *arguments, delivered=delivered, ended=self._on_ended, parent=self
+        )
         self.changed.emit()
 
-    def _on_delivered(self, job: Job, done: Callable[[Any], None], result: Any) -> None:
-        if job is self._job:
-            self._end()
-            done(result)
+    def _on_delivered(self, done: Callable[[Any], None], result: Any) -> None:
+        self._end()
+        done(result)
 
-    def _on_ended(self, job: Job, error: Exception | None) -> None:
-        if job is not self._job:
-            return
+    def _on_ended(self, error: Exception | None) -> None:
         self._end()
         message = ""
         if isinstance(error, Cancelled):
@@ -319,5 +259,8 @@ class ModelInstaller(QObject):  # type: ignore[misc]
         self.messaged.emit(message)
 
     def _end(self) -> None:
+        """Be done with the work, whether its thread is or not."""
+        if self._job is not None:
+            self._job.drop()
         self._job, self.model, self.stoppable = None, "", False
         self.changed.emit()

@@ -3,56 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.viewer.layers.geometry import full_shape, lies_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import napari
-    import numpy.typing as npt
-    from napari.utils.events import Event
 
     from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.viewer.session.record import Plane
-
-
-def grey(
-    pixels: npt.NDArray[Any], contrast: Sequence[float], gamma: float
-) -> npt.NDArray[np.uint8]:
-    """Apply the display's contrast limits and gamma."""
-    low, high = contrast
-    width = max(high - low, float(np.finfo(np.float32).tiny))
-    shown = np.clip((pixels.astype(np.float32) - low) / width, 0, 1)
-    return _to_bytes(255 * (shown if gamma == 1 else shown**gamma))
-
-
-def colours(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Bring colours to 8 bits as napari does: full range for integers, 0 to 1 for floats."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "iu" else 1.0
-    if pixels.dtype.kind == "b":
-        return pixels.astype(np.uint8) * 255
-    return _to_bytes(255 * np.clip(pixels.astype(np.float32) / top, 0, 1))
-
-
-def _to_bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Round values from 0 to 255."""
-    rounded: npt.NDArray[np.uint8] = np.round(values).astype(np.uint8)
-    return rounded
-
 
 # Levels of a pyramid smaller than this along a displayed axis lose what a model could see.
 LEAST_PIXELS = 1024
 WHOLE = (slice(None), slice(None))
 _ADDED = "additive"
+
+
+def _to_bytes(shares: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return values from 0 to 1 as bytes."""
+    return np.asarray(np.round(255 * shares), np.uint8)
+
+
+def _grey(pixels: npt.NDArray[Any], display: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    """Apply the display's contrast limits and gamma."""
+    low, high = display["contrast_limits"]
+    width = max(high - low, float(np.finfo(np.float32).tiny))
+    shown = np.clip((pixels.astype(np.float32) - low) / width, 0, 1)
+    return _to_bytes(shown if display["gamma"] == 1 else shown ** display["gamma"])
+
+
+def _colours(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Bring colours to 8 bits as napari does: full range for integers, 0 to 1 for floats."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "iu" else 1.0
+    return _to_bytes(np.clip(pixels.astype(np.float32) / top, 0, 1))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,29 +59,23 @@ class Channel:
         The level to read from, lazy or not.
     index : tuple of int
         Position along the axes that are not displayed, on this level.
-    colours : bool
-        Whether the last axis holds colours.
     display : mapping
-        Layer name, contrast limits, gamma, colormap and opacity, as plain values.
+        Layer name, contrast limits, gamma, colormap and opacity, as plain values; see `display_of`.
     palette : ndarray of float32, shape (256, 3), optional
         Colours from the least to the greatest value; None for shades of gray.
     """
 
     data: Any
     index: tuple[int, ...]
-    colours: bool
     display: Mapping[str, Any]
     palette: npt.NDArray[np.float32] | None = None
 
-    def read(
-        self, axes: tuple[int, int], window: tuple[slice, slice] = WHOLE
-    ) -> npt.NDArray[np.uint8]:
+    def read(self, axes: tuple[int, int], window: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
         """Return the picture in a window, shape (H, W) or (H, W, 3 or 4), 8 bits per sample."""
-        others = iter(self.index)
-        taken = dict(zip(axes, window, strict=True))
-        spatial = range(len(self.index) + 2)
-        slices = tuple(taken[axis] if axis in axes else next(others) for axis in spatial)
-        pixels = np.asarray(self.data[slices])
+        index: list[Any] = list(self.index)
+        for axis, taken in sorted(zip(axes, window, strict=True)):
+            index.insert(axis, taken)
+        pixels = np.asarray(self.data[tuple(index)])
         if axes[0] > axes[1]:
             pixels = np.swapaxes(pixels, 0, 1)
         if pixels.size == 0:
@@ -95,23 +83,21 @@ class Channel:
         if pixels.dtype.kind == "f":
             # As napari shows them: where there is no number it is dark.
             pixels = np.nan_to_num(pixels, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        if self.colours:
-            return colours(pixels)
-        shown = grey(pixels, self.display["contrast_limits"], self.display["gamma"])
-        if self.palette is None:
-            return shown
-        return np.round(255 * self.palette).astype(np.uint8)[shown]
+        if self.display["rgb"]:
+            return _colours(pixels)
+        shown = _grey(pixels, self.display)
+        return shown if self.palette is None else _to_bytes(self.palette)[shown]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PlaneSource:
-    """All that is needed to read one plane in a worker, without the layers.
+    """All that is needed to read one plane in a worker, as an array that is read in parts.
 
     Attributes
     ----------
     plane : Plane
         Which plane, in full-resolution coordinates.
-    shape : tuple of int
+    full_size : tuple of int
         ``(height, width)`` of the plane at full resolution.
     channels : tuple of Channel
         What is displayed there; the light of several is added up.
@@ -119,23 +105,20 @@ class PlaneSource:
         The same in all sizes there are, the full one first, if it is too large for one pass.
     """
 
+    dtype: ClassVar[np.dtype[np.uint8]] = np.dtype(np.uint8)
     plane: Plane
-    shape: tuple[int, int]
+    full_size: tuple[int, int]
     channels: tuple[Channel, ...]
     sizes: tuple[PlaneSource, ...] = ()
 
     @property
-    def own_shape(self) -> tuple[int, ...]:
-        """Shape of what `read` returns."""
-        shape, axes = self.channels[0].data.shape, self.plane.axes
-        return (shape[axes[0]], shape[axes[1]], *self._colours())
-
-    def _colours(self) -> tuple[int, ...]:
-        """Length of the axis of colours, if there is one."""
-        first = self.channels[0]
-        if len(self.channels) == 1 and first.colours:
-            return (int(first.data.shape[-1]),)
-        return () if len(self.channels) == 1 and first.palette is None else (3,)
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what `read` returns: (H, W) or (H, W, 3 or 4)."""
+        first, *others = self.channels
+        size = tuple(int(first.data.shape[axis]) for axis in self.plane.axes)
+        if not others and first.display["rgb"]:
+            return (*size, int(first.data.shape[-1]))
+        return size if not others and first.palette is None else (*size, 3)
 
     @property
     def display(self) -> dict[str, Any]:
@@ -157,19 +140,19 @@ class PlaneSource:
             if np.shape(light) not in ((), picture.shape):
                 raise ImageError("the channels differ in size; choose one of them alone")
             light = light + picture * np.float32(channel.display["opacity"])
-        return _to_bytes(np.clip(light, 0, 255))
+        return np.asarray(np.round(np.clip(light, 0, 255)), np.uint8)
+
+    __getitem__ = read
 
     def in_full_pixels(self, grid: FeatureGrid) -> FeatureGrid:
         """Return a grid of this picture with its coordinates in full-resolution pixels."""
         here = grid.transform
-        if here.image_shape == self.shape:
+        if here.image_shape == self.full_size:
             return grid
-        down, across = (
-            full / small for full, small in zip(self.shape, here.image_shape, strict=True)
-        )
-        top, left, height, width = here.extent
-        window = (top * down, left * across, height * down, width * across)
-        return replace(grid, transform=replace(here, image_shape=self.shape, window=window))
+        scale = np.divide(self.full_size, here.image_shape)
+        top, left, height, width = (np.reshape(here.extent, (2, 2)) * scale).ravel().tolist()
+        window = (top, left, height, width)
+        return replace(grid, transform=replace(here, image_shape=self.full_size, window=window))
 
 
 def plane_source(
@@ -177,23 +160,48 @@ def plane_source(
 ) -> PlaneSource:
     """Return what a worker needs to read a plane of the image.
 
-    Of a pyramid it takes the smallest level that is still large enough for any model.
-
-    Parameters
-    ----------
-    others : sequence of napari.layers.Image
-        Further channels of the same shape, whose light is added; see `channels`.
+    Of a pyramid it takes the smallest level that is still large enough for any model. `others` are
+    further channels of the same shape, whose light is added; see `channels`.
     """
     full = full_shape(image)
-    shape = (full[plane.axes[0]], full[plane.axes[1]])
+    size = (full[plane.axes[0]], full[plane.axes[1]])
     layers = (image, *others)
+    levels = [list(layer.data) if layer.multiscale else [layer.data] for layer in layers]
+    shapes = ([level.shape[: image.ndim] for level in own] for own in levels)
+    # Those that all layers have, in the same sizes
+    same = takewhile(lambda sizes: len(set(sizes)) == 1, zip(*shapes, strict=False))
+    count = len(list(same)) if max(size) > BIG else 0
     sizes = (
-        PlaneSource(plane, shape, tuple(_channel(layer, plane, level) for layer in layers))
-        for level in (_common_levels(layers) if max(shape) > BIG else ())
+        PlaneSource(plane, size, tuple(map(partial(_channel, plane), layers, chosen)))
+        for chosen in list(zip(*levels, strict=False))[:count]
     )
+    chosen = (_large_enough(own, plane) for own in levels)
     return PlaneSource(
-        plane, shape, tuple(_channel(layer, plane) for layer in layers), tuple(sizes)
+        plane, size, tuple(map(partial(_channel, plane), layers, chosen)), tuple(sizes)
     )
+
+
+def _large_enough(levels: Iterable[Any], plane: Plane) -> Any:
+    """Return the smallest level that is large enough for one pass."""
+    full, *smaller = levels
+    sides = ([level.shape[axis] for axis in plane.axes] for level in smaller)
+    large = [level for level, side in zip(smaller, sides, strict=True) if min(side) >= LEAST_PIXELS]
+    return [full, *large][-1]
+
+
+def _channel(plane: Plane, image: napari.layers.Image, level: Any) -> Channel:
+    """Return one layer as it is displayed, in one of its sizes."""
+    full = full_shape(image)
+    others = [axis for axis in range(image.ndim) if axis not in plane.axes]
+    index = tuple(
+        min(int(position * level.shape[axis] / full[axis]), int(level.shape[axis]) - 1)
+        for axis, position in zip(others, plane.index, strict=True)
+    )
+    palette = None
+    if not image.rgb and image.colormap.name != "gray":
+        steps = np.linspace(0, 1, 256, dtype=np.float32)
+        palette = np.asarray(image.colormap.map(steps), np.float32)[:, :3]
+    return Channel(level, index, display_of(image), palette)
 
 
 def channels(
@@ -204,20 +212,23 @@ def channels(
     They lie exactly on it and are blended additively, as channels of one file are. None for an
     image in colours, which is no channel; below one that is opaque nothing is seen.
     """
-    from napari.layers import Image
-
     if image.rgb:
         return []
     layers = list(viewer.layers)
     seen = layers if image.blending == _ADDED else layers[layers.index(image) + 1 :]
+    return [layer for layer in added(seen, image) if layer.visible and not layer.rgb]
+
+
+def added(layers: Iterable[Any], image: napari.layers.Image) -> list[napari.layers.Image]:
+    """Return the other images among layers that lie exactly on one and add their light."""
+    from napari.layers import Image
+
     return [
         layer
-        for layer in seen
+        for layer in layers
         if type(layer) is Image
         and layer is not image
-        and layer.visible
         and layer.blending == _ADDED
-        and not layer.rgb
         and full_shape(layer) == full_shape(image)
         and lies_on(layer, image)
     ]
@@ -225,28 +236,24 @@ def channels(
 
 def display_of(image: napari.layers.Image) -> dict[str, Any]:
     """Return how a layer is displayed, as plain values."""
-    facts: dict[str, Any] = {"layer": image.name, "rgb": bool(image.rgb)}
-    if not image.rgb:
-        low, high = image.contrast_limits
-        facts |= {
-            "contrast_limits": [float(low), float(high)],
-            "gamma": float(image.gamma),
-            "colormap": image.colormap.name,
-            "opacity": float(image.opacity),
-        }
-        if not _is_named(image.colormap):
-            facts["colors"] = image.colormap.colors.tolist()
-            facts["controls"] = image.colormap.controls.tolist()
-            facts["interpolation"] = str(image.colormap.interpolation)
-    return facts
-
-
-def _is_named(colormap: Any) -> bool:
-    """Whether napari finds the same colours again by their name alone."""
     from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
-    known = AVAILABLE_COLORMAPS.get(colormap.name)
-    return known is not None and np.array_equal(known.colors, colormap.colors)
+    facts: dict[str, Any] = {"layer": image.name, "rgb": bool(image.rgb)}
+    if not image.rgb:
+        colormap = image.colormap
+        facts |= {
+            "contrast_limits": [float(limit) for limit in image.contrast_limits],
+            "gamma": float(image.gamma),
+            "colormap": colormap.name,
+            "opacity": float(image.opacity),
+        }
+        known = AVAILABLE_COLORMAPS.get(colormap.name)
+        # Else napari finds the same colours again by their name alone.
+        if known is None or not np.array_equal(known.colors, colormap.colors):
+            facts["colors"] = colormap.colors.tolist()
+            facts["controls"] = colormap.controls.tolist()
+            facts["interpolation"] = str(colormap.interpolation)
+    return facts
 
 
 def same_display(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -260,98 +267,3 @@ def _essence(shown: Mapping[str, Any]) -> list[dict[str, Any]]:
         {name: value for name, value in facts.items() if name not in ignored}
         for facts in shown["layers"]
     ]
-
-
-def _channel(image: napari.layers.Image, plane: Plane, number: int | None = None) -> Channel:
-    """Return one layer as it is displayed, in a size of its own choice or the one asked for."""
-    level = _level(image, plane) if number is None else _levels(image)[number]
-    shape = _spatial(image, level)
-    full = full_shape(image)
-    others = [axis for axis in range(image.ndim) if axis not in plane.axes]
-    index = tuple(
-        min(int(position * shape[axis] / full[axis]), shape[axis] - 1)
-        for axis, position in zip(others, plane.index, strict=True)
-    )
-    return Channel(level, index, bool(image.rgb), display_of(image), _palette(image))
-
-
-def _palette(image: napari.layers.Image) -> npt.NDArray[np.float32] | None:
-    """Return the colours of a single channel, None for plain gray."""
-    if image.rgb or image.colormap.name == "gray":
-        return None
-    steps = np.linspace(0, 1, 256, dtype=np.float32)
-    return np.asarray(image.colormap.map(steps), np.float32)[:, :3]
-
-
-def _levels(image: napari.layers.Image) -> list[Any]:
-    """Return an image in all its sizes, the full one first."""
-    return list(image.data) if image.multiscale else [image.data]
-
-
-def _common_levels(layers: Sequence[napari.layers.Image]) -> range:
-    """Return the numbers of the levels that all layers have, in the same sizes."""
-    shapes = [[_spatial(layer, level) for level in _levels(layer)] for layer in layers]
-    same = takewhile(lambda level: len(set(level)) == 1, zip(*shapes, strict=False))
-    return range(len(list(same)))
-
-
-def _spatial(image: napari.layers.Image, level: Any) -> tuple[int, ...]:
-    """Return the lengths of the axes of a level, colours left out."""
-    return tuple(int(length) for length in level.shape[: image.ndim])
-
-
-def _level(image: napari.layers.Image, plane: Plane) -> Any:
-    """Return the smallest level that is large enough for one pass."""
-    chosen, *smaller = _levels(image)
-    for level in smaller:
-        if min(level.shape[axis] for axis in plane.axes) >= LEAST_PIXELS:
-            chosen = level
-    return chosen
-
-
-EVENTS = ("contrast_limits", "gamma", "colormap", "opacity", "visible")
-
-
-class DisplayWatch:
-    """Calls `changed` after any change of the display settings of a viewer's image layers.
-
-    Contrast limits change with every step of a slider.
-    """
-
-    def __init__(self, viewer: napari.components.ViewerModel, changed: Callable[[], None]) -> None:
-        self._layers = viewer.layers
-        self._changed = changed
-        self._closed = False
-        self._layers.events.inserted.connect(self._on_inserted)
-        self._layers.events.removed.connect(self._on_removed)
-        for layer in self._layers:
-            self._follow(layer, True)
-
-    def close(self) -> None:
-        """Follow nothing any more."""
-        self._closed = True
-        self._layers.events.inserted.disconnect(self._on_inserted)
-        self._layers.events.removed.disconnect(self._on_removed)
-        for layer in self._layers:
-            self._follow(layer, False)
-
-    def _follow(self, layer: napari.layers.Layer, on: bool) -> None:
-        from napari.layers import Image
-
-        for name in EVENTS if type(layer) is Image else ():
-            emitter = getattr(layer.events, name)
-            (emitter.connect if on else emitter.disconnect)(self._on_change)
-
-    def _on_change(self, *_: object) -> None:
-        # An emission that is under way still reaches slots that were disconnected meanwhile.
-        if not self._closed:
-            self._changed()
-
-    def _on_inserted(self, event: Event) -> None:
-        if not self._closed:
-            self._follow(event.value, True)
-            self._changed()
-
-    def _on_removed(self, event: Event) -> None:
-        self._follow(event.value, False)
-        self._on_change()

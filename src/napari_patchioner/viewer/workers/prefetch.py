@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import ImageError, PatchionerError
 from napari_patchioner.images import IMAGE_SUFFIXES, is_zarr, open_image, upright
-from napari_patchioner.progress import part
+from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.viewer.layers.geometry import displayed_plane
 from napari_patchioner.viewer.layers.upright import CHECKED, sideways
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import napari
 
     from napari_patchioner.grids import GridStore
-    from napari_patchioner.progress import Progress
 
     from .models import ModelRegistry
 
@@ -79,9 +78,9 @@ class Loaded:
     @property
     def nbytes(self) -> int:
         """What its pixels take in memory."""
-        pixels = (layer[0] for layer in self.layers)
-        levels = (p if isinstance(p, (list, tuple)) else [p] for p in pixels)
-        return sum(int(getattr(level, "nbytes", 0)) for several in levels for level in several)
+        data = (layer[0] for layer in self.layers)
+        levels = (pixels if isinstance(pixels, (list, tuple)) else [pixels] for pixels in data)
+        return sum(int(getattr(level, "nbytes", 0)) for level in chain.from_iterable(levels))
 
 
 def endings() -> frozenset[str]:
@@ -112,11 +111,12 @@ def reader_of(path: Path) -> str:
     return NAPARI if NAPARI in names else names[0]
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path, progress: Progress = no_progress) -> Loaded:
     """Read a file, in any thread; what another plugin than napari's reads is left to `show`.
 
     A plugin may open windows of its own, which only the GUI thread may do.
     """
+    progress(0.0, "opening")
     reader = reader_of(path)
     if reader != NAPARI:
         return Loaded(path, reader)
@@ -135,12 +135,11 @@ def load(path: Path) -> Loaded:
         data, _ = read_data_with_plugins([str(path)], plugin=reader, stack=False)
     except Exception as error:
         raise ImageError(load_error_message(error)) from error
-    images = (
-        layer
+    layers = tuple(
+        _upright(path, *layer)
         for layer in data or ()
-        if layer[0] is not None and (len(layer) < 3 or layer[2] == "image")
+        if layer[0] is not None and layer[2:] in ((), ("image",))
     )
-    layers = tuple(_upright(path, layer) for layer in images)
     if not layers:
         raise ImageError("it holds no image")
     return Loaded(path, reader, layers)
@@ -148,13 +147,20 @@ def load(path: Path) -> Loaded:
 
 def show(viewer: napari.components.ViewerModel, loaded: Loaded) -> list[napari.layers.Layer]:
     """Add what was read to a viewer, as napari does that itself; return the layers."""
-    from napari.layers import Image
+    from napari.layers._source import layer_source
 
+    added: list[napari.layers.Layer] = []
     try:
-        added = _add(viewer, loaded)
+        if not loaded.layers:
+            added += viewer.open(str(loaded.path), plugin=loaded.reader)
+        # As `viewer.open` does it, which reads in the GUI thread.
+        with layer_source(path=str(loaded.path), reader_plugin=loaded.reader):
+            for data, meta, *_ in loaded.layers:
+                made = viewer.add_image(data, **{"name": loaded.path.stem, **meta})
+                added += made if isinstance(made, list) else [made]
     except Exception as error:
         raise ImageError(load_error_message(error)) from error
-    if not any(type(layer) is Image for layer in added):
+    if first_image(added) is None:
         for layer in added:
             viewer.layers.remove(layer)
         raise ImageError("it holds no image")
@@ -174,35 +180,14 @@ def load_error_message(error: Exception) -> str:
     return f"it is damaged, or of a kind that napari cannot read ({type(cause).__name__}: {text})"
 
 
-def _add(viewer: napari.components.ViewerModel, loaded: Loaded) -> list[napari.layers.Layer]:
-    if not loaded.layers:
-        return list(viewer.open(str(loaded.path), plugin=loaded.reader))
-    # As `viewer.open` does it, which reads in the GUI thread.
-    from napari.layers._source import layer_source
-
-    added: list[napari.layers.Layer] = []
-    with layer_source(path=str(loaded.path), reader_plugin=loaded.reader):
-        for data, *rest in loaded.layers:
-            made = viewer.add_image(data, **{"name": loaded.path.stem, **(rest[0] if rest else {})})
-            added += made if isinstance(made, list) else [made]
-    return added
-
-
-def _upright(path: Path, layer: Any) -> Any:
+def _upright(path: Path, pixels: Any, meta: Any = None, kind: str = "image") -> Any:
     """Return a layer of a photograph the right way up, any other as it is."""
-    pixels, *rest = layer
-    facts = {**(rest[0] if rest else {})}
-    colours = getattr(pixels, "ndim", 0) == 3 and pixels.shape[2] in (3, 4)
-    if getattr(pixels, "ndim", 0) != 2 and not colours:
-        return layer
-    facts["metadata"] = {**facts.get("metadata", {}), CHECKED: True}
-    return (upright(np.asarray(pixels), sideways(path, pixels)), facts, *rest[1:])
-
-
-def load_image(path: Path, progress: Progress) -> Iterator[Loaded]:
-    """Read a file; yield what is in it."""
-    progress(0.0, "opening")
-    yield load(path)
+    shape: tuple[int, ...] = getattr(pixels, "shape", ())
+    if len(shape) != 2 and not (len(shape) == 3 and shape[-1] in (3, 4)):
+        return pixels, meta or {}, kind
+    metadata = {**(meta or {}).get("metadata", {}), CHECKED: True}
+    turned = upright(np.asarray(pixels), sideways(path, pixels))
+    return turned, {**(meta or {}), "metadata": metadata}, kind
 
 
 def prefetch_image(
@@ -220,8 +205,7 @@ def prefetch_image(
     """
     from napari.components import ViewerModel
 
-    progress(0.0, "opening")
-    loaded = loaded or load(file.path)
+    loaded = loaded or load(file.path, progress)
     if not loaded.layers:
         return
     if loaded.nbytes <= KEPT_BYTES:
@@ -235,11 +219,11 @@ def prefetch_image(
     yield key
 
 
-def first_image(layers: list[Any]) -> napari.layers.Image:
-    """Return the layer that is captioned of a file's."""
+def first_image(layers: list[Any]) -> Any:
+    """Return the layer that is captioned of a file's; None if there is no image."""
     from napari.layers import Image
 
-    return next(layer for layer in layers if type(layer) is Image)
+    return next((layer for layer in layers if type(layer) is Image), None)
 
 
 class Prefetcher(QObject):  # type: ignore[misc]
@@ -276,17 +260,15 @@ class Prefetcher(QObject):  # type: ignore[misc]
             return
         loaded = self.take(file)
         self._task, self._stamp = task, file.stamp
-        arguments = (self.registry, model, file, current_store(keep), loaded)
-        job = self._job = Job(prefetch_image, *arguments, background=True, parent=self)
-        job.delivered.connect(partial(self._on_delivered, job))
-        job.ended.connect(partial(self._on_ended, job))
-        job.start()
+        work = (prefetch_image, self.registry, model, file, current_store(keep), loaded)
+        delivered, ended = self._on_delivered, self._on_ended
+        self._job = Job.run(*work, delivered=delivered, ended=ended, background=True, parent=self)
         self.changed.emit()
 
     def pause(self) -> None:
         """Stop at the next step: the image at hand needs the machine. What is done is kept."""
         if self._job is not None:
-            self._job.cancel()
+            self._job.drop()
             self._job = None
             self.changed.emit()
 
@@ -303,19 +285,15 @@ class Prefetcher(QObject):  # type: ignore[misc]
         self.drop()
         return loaded if same else None
 
-    def _on_delivered(self, job: Job, result: Loaded | str) -> None:
-        if job is not self._job or self._task is None:
-            return
+    def _on_delivered(self, result: Loaded | str) -> None:
         if isinstance(result, Loaded):
             self._loaded = result
-        else:
+        elif self.file is not None:
             self.ready = True
-            self.prefetched.emit(self._task[0], result)
+            self.prefetched.emit(self.file, result)
         self.changed.emit()
 
-    def _on_ended(self, job: Job, _error: Exception | None) -> None:
+    def _on_ended(self, _error: Exception | None) -> None:
         """Say nothing where it failed: whoever opens the image is told why."""
-        if job is self._job:
-            self._job = None
-            self.ready = True
-            self.changed.emit()
+        self._job, self.ready = None, True
+        self.changed.emit()
