@@ -9,7 +9,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.layers import image_layers
-from napari_patchioner.viewer.layers.binding import LayerBinding, redo, undo
+from napari_patchioner.viewer.layers.binding import LayerBinding, TableBinding, redo, undo
 from napari_patchioner.viewer.layers.geometry import alignment, displayed_plane, full_shape
 from napari_patchioner.viewer.layers.overlays import Overlays
 from napari_patchioner.viewer.layers.selection import SharedSelection, shift_held
@@ -159,9 +159,13 @@ class Controller(QObject):  # type: ignore[misc]
         image_layers.protect(layer, True)
         return layer
 
+    def binding_of(self, layer: object) -> TableBinding | None:
+        """Return what keeps one of the image's own layers in step; None for others."""
+        return next((binding for binding in self._own() if binding.layer is layer), None)
+
     def owns(self, layer: object) -> bool:
         """Whether a layer is the image or one of its own layers."""
-        return layer is self.image or any(layer is own.layer for own in self._own())
+        return layer is self.image or self.binding_of(layer) is not None
 
     def finish_drawing(self) -> None:
         """End what is half drawn as Escape does: its image, or whoever follows it, is to go."""
@@ -392,7 +396,7 @@ class Controller(QObject):  # type: ignore[misc]
 
     # details
 
-    def _own(self) -> list[Any]:
+    def _own(self) -> list[TableBinding]:
         """Return what keeps our own layers in step, those that undo can change."""
         own = self.sources.own
         return [*self.bindings.values(), *([own] if own is not None else [])]

@@ -17,11 +17,10 @@ from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.session.session import Session
 
 
-def flat(labels, matrix=None, origin=(0, 0), shape=None):
+def flat(labels, matrix=None, origin=(0, 0)):
     matrix = np.eye(2) if matrix is None else np.asarray(matrix, float)
-    shape = shape or labels.shape
     index = (slice(None), slice(None))
-    return LabelPlane(labels, index, False, Plane(), 2, shape, matrix, np.asarray(origin, float))
+    return LabelPlane(labels, index, Plane(), 2, matrix, np.asarray(origin, float))
 
 
 def painted(mask, shape):
@@ -70,7 +69,7 @@ def test_labels_with_finer_pixels_lie_where_they_are_seen(step):
     labels = np.zeros((10 * step, 12 * step), int)
     labels[2 * step : 5 * step, 3 * step : 7 * step] = 1
     matrix, origin = np.eye(2) / step, np.full(2, (1 - step) / (2 * step))
-    [seen] = seen_labels(flat(labels, matrix, origin, (10, 12)), {}).values()
+    [seen] = seen_labels(flat(labels, matrix, origin), {}).values()
     wanted = np.zeros((10, 12), bool)
     wanted[2:5, 3:7] = True
     assert np.array_equal(painted(seen.mask((0, 1)), (10, 12)), wanted)
@@ -79,7 +78,7 @@ def test_labels_with_finer_pixels_lie_where_they_are_seen(step):
 def test_labels_with_coarser_pixels_fill_theirs():
     labels = np.zeros((5, 6), int)
     labels[1, 2] = 1
-    [seen] = seen_labels(flat(labels, 2 * np.eye(2), (0.5, 0.5), (10, 12)), {}).values()
+    [seen] = seen_labels(flat(labels, 2 * np.eye(2), (0.5, 0.5)), {}).values()
     wanted = np.zeros((10, 12), bool)
     wanted[2:4, 4:6] = True
     assert np.array_equal(painted(seen.mask((0, 1)), (10, 12)), wanted)
@@ -88,7 +87,7 @@ def test_labels_with_coarser_pixels_fill_theirs():
 def test_a_label_too_small_for_any_pixel_still_has_one():
     labels = np.zeros((40, 40), int)
     labels[17, 23] = 1
-    [seen] = seen_labels(flat(labels, np.eye(2) / 4, np.full(2, -0.375), (10, 10)), {}).values()
+    [seen] = seen_labels(flat(labels, np.eye(2) / 4, np.full(2, -0.375)), {}).values()
     assert (seen.pixels.sum(), seen.mask((0, 1)).offset) == (1, (4, 5))
 
 
@@ -104,7 +103,7 @@ def test_looking_can_be_stopped():
     class StopError(Exception):
         pass
 
-    def stop(done):
+    def stop(done, _message):
         if done:
             raise StopError
 

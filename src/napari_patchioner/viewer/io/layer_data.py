@@ -17,9 +17,8 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Mask, Point, Trace, label_boxes
-from napari_patchioner.viewer.layers.labels import LabelPlane
+from napari_patchioner.viewer.layers.labels import place_label
 from napari_patchioner.viewer.layers.table import annotation_columns
-from napari_patchioner.viewer.session.record import Plane
 
 from .placement import layer_image, pixels_of, placement_on, shifted
 
@@ -151,7 +150,7 @@ def _shapes_layer(annotations: Sequence[Annotation], name: str, depth: int) -> L
     meta = {
         "name": name,
         "shape_type": [kind for _, (kind, _) in pairs],
-        "features": annotation_columns(annotation for annotation, _ in pairs),
+        "features": annotation_columns([annotation for annotation, _ in pairs]),
         "edge_color": _LINES[name.partition(" ")[0]],
         "face_color": "transparent",
         "opacity": 1,
@@ -335,15 +334,12 @@ def _labels(
         index = np.array(plane, float)
         shift = origin[depth:] + index @ matrix[:depth, depth:]
         leading = origin[:depth] + np.concatenate([index, middle]) @ matrix[:, :depth]
-        where = LabelPlane(
-            labels, plane, False, Plane(last), labels.ndim, labels.shape[-2:],
-            matrix[depth:, depth:], shift,
-        )  # fmt: skip
         painted = labels[plane]
         for value, box in label_boxes(painted).items():
             row = rows.index(value) if value in rows else (-1 if rows else value)
-            pixels, corner = where.place(painted[box] == value, box)
-            region = Mask(pixels, (int(corner[0]), int(corner[1])))
+            start = [part.start for part in box]
+            pixels, first = place_label(painted[box] == value, start, matrix[depth:, depth:], shift)
+            region = Mask(pixels, (int(first[0]), int(first[1])))
             yield row, region, leading.round(), last
 
 

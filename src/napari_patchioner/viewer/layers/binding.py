@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
     from napari_patchioner.viewer.session.session import Session
+    from napari_patchioner.viewer.workers.job import JobProgress
 
 
 class TableBinding:
@@ -49,8 +50,6 @@ class TableBinding:
             (layer.events.data, self._on_data),
             (layer.events.features, self._on_features),
         ]
-        if self._foreign:
-            table.keep_theirs(layer)
         self._prepare()
         for emitter, slot in self._connections:
             emitter.connect(slot)
@@ -63,23 +62,31 @@ class TableBinding:
         """Get ready to follow the layer."""
 
     @property
-    def progress(self) -> None:
-        """These layers are read at once."""
+    def progress(self) -> JobProgress | None:
+        """How far a reading of the layer is that takes long enough to be watched."""
+        return None
 
     @property
     def dragging(self) -> bool:
         """Whether a shape is on the move; a point is moved in one go."""
-        return False
+        return shapes.is_dragging(self.layer)
 
     @property
     def drawing(self) -> bool:
         """Whether a shape is begun and not finished; a point is put down at once."""
-        return False
+        return shapes.is_drawing(self.layer)
+
+    def finish(self) -> None:
+        """End a drawing that nobody can go on with, and take it into the session."""
+        if self.drawing:
+            shapes.finish_drawing(self.layer)
+            self.sync()
 
     def close(self) -> None:
         """Stop following the layer; the captions stay in the table."""
         for emitter, slot in self._connections:
             emitter.disconnect(slot)
+        self._connections.clear()
         self._follower.close()
 
     def sync(self, *, quiet: bool = False) -> None:
@@ -89,6 +96,18 @@ class TableBinding:
     def restore(self) -> None:
         """Give the layer what the session has gone back to."""
         raise NotImplementedError
+
+    def refill(self, fill: Callable[[Any], None]) -> None:
+        """Have the layer filled without following what happens meanwhile."""
+        self.finish()
+        with self._quietly():
+            fill(self.layer)
+        self.sync()
+
+    def show(self) -> None:
+        """Write the session's captions into the table, by uid."""
+        with self._quietly():
+            table.update_rows(self.layer, self._session.table(self.key))
 
     def selected(self) -> list[str]:
         """Return the uids of what is selected, in order."""
@@ -111,16 +130,24 @@ class TableBinding:
         finally:
             self._writing = False
 
+    def _write_table(self) -> None:
+        table.write_rows(self.layer, self._session.table(self.key))
+
     def _on_data(self, event: Event) -> None:
-        if not str(getattr(event.action, "value", event.action)).endswith("ing"):
+        if not action(event).endswith("ing"):
             self._changed()
 
-    def _on_features(self) -> None:
+    def _on_features(self, *_: object) -> None:
         if not self._writing:
             self._changed()
 
     def _on_selected(self, *_: object) -> None:
         self._changed()
+
+
+def action(event: Event) -> str:
+    """Return what was done to the data of a layer, such as "added"."""
+    return str(getattr(event.action, "value", event.action))
 
 
 class LayerBinding(TableBinding):
@@ -132,25 +159,9 @@ class LayerBinding(TableBinding):
         # What the table says: stamps of the records by uid.
         self._shown: dict[str, int] = {}
         if self._foreign:
-            self._connections.append(
-                (self.layer.selected_data.events.items_changed, self._on_selected)
-            )
-
-    @property
-    def dragging(self) -> bool:
-        """Whether a shape is on the move."""
-        return shapes.is_dragging(self.layer)
-
-    @property
-    def drawing(self) -> bool:
-        """Whether a shape is begun and not finished."""
-        return shapes.is_drawing(self.layer)
-
-    def finish(self) -> None:
-        """End a drawing that nobody can go on with, and take it into the session."""
-        if self.drawing:
-            shapes.finish_drawing(self.layer)
-            self.sync()
+            table.keep_theirs(self.layer)
+            selection = self.layer.selected_data.events.items_changed
+            self._connections.append((selection, self._on_selected))
 
     def sync(self, *, replaced: bool = False, quiet: bool = False) -> None:
         """Read the layer and repair its table, unless a shape is being drawn.
@@ -176,7 +187,7 @@ class LayerBinding(TableBinding):
                 pass
         if news or not table.has_columns(self.layer):
             with self._quietly():
-                table.write_rows(self.layer, self._session.table(self.key))
+                self._write_table()
         self._shown = self._session.stamps(self.key)
         table.reset_defaults(self.layer)
         shapes.trim_colours(self.layer)
@@ -189,7 +200,7 @@ class LayerBinding(TableBinding):
         with self._quietly():
             with shapes.same_selection(self.layer, self._current, order):
                 shapes.write_shapes(self.layer, self._current, wanted)
-                table.write_rows(self.layer, self._session.table(self.key))
+                self._write_table()
             if {self.layer.edge_color_mode, self.layer.face_color_mode} != {"direct"}:
                 self.layer.refresh_colors()
             self._current = order
@@ -213,14 +224,14 @@ class LayerBinding(TableBinding):
 
     def _on_data(self, event: Event) -> None:
         """Follow finished changes; before one of them, see how things stand."""
-        action = str(getattr(event.action, "value", event.action))
-        if not action.endswith("ing"):
-            self.sync(replaced=action == "changed")
+        done = action(event)
+        if not done.endswith("ing"):
+            self.sync(replaced=done == "changed")
             self._changed()
-        elif action != "adding":
+        elif done != "adding":
             self.sync()
 
-    def _on_features(self) -> None:
+    def _on_features(self, *_: object) -> None:
         """Follow a paste, which is announced in no other way, and edits in other tables."""
         if not self._writing:
             if not self.dragging:
@@ -232,8 +243,9 @@ class PointsBinding(TableBinding):
     """Keeps a points layer in step with the session: every point is the patch that it lies in."""
 
     def _prepare(self) -> None:
-        table.add_columns(self.layer, len(self.layer.data))
-        table.reset_defaults(self.layer)
+        if self._foreign:
+            table.keep_theirs(self.layer)
+        table.add_columns(self.layer)
         self._connections.append((self.layer.selected_data.events.items_changed, self._on_selected))
 
     def sync(self, *, quiet: bool = False) -> None:
@@ -246,23 +258,17 @@ class PointsBinding(TableBinding):
         rows = table.read_rows(self.layer)
         if self._session.observe(self.key, seen, rows, quiet=quiet, foreign=self._foreign):
             with self._quietly():
-                table.write_rows(self.layer, self._session.table(self.key))
+                self._write_table()
 
     def restore(self) -> None:
         """Give a layer of our own the points and rows that the session has gone back to."""
         points = [seen.vertices[0] for seen in self._session.shapes(self.key)]
+        placed = alignment(self.image, self.layer)(np.reshape(points, (-1, self.image.ndim)))
         with self._quietly():
             self.layer.selected_data = set()
-            self.layer.data = alignment(self.image, self.layer)(
-                np.reshape(points, (-1, self.image.ndim))
-            )
-            table.write_rows(self.layer, self._session.table(self.key))
+            self.layer.data = placed
+            self._write_table()
         self.sync(quiet=True)
-
-    def show(self) -> None:
-        """Write the session's captions into the table, by uid."""
-        with self._quietly():
-            table.update_rows(self.layer, self._session.table(self.key))
 
 
 def undo(
@@ -288,11 +294,7 @@ def redo(
 
 
 def _travel(
-    session: Session,
-    bindings: Collection[TableBinding],
-    revive: Callable[[], None],
-    *,
-    back: bool,
+    session: Session, bindings: Collection[TableBinding], revive: Callable[[], None], *, back: bool
 ) -> str:
     if any(binding.drawing or binding.dragging for binding in bindings):
         return "Finish the shape at hand first: double-click or press Escape."

@@ -56,14 +56,16 @@ def placement(image: Image) -> dict[str, Any]:
 
 
 def alignment(layer: Layer, image: Layer) -> Callable[[npt.ArrayLike], FloatArray]:
-    """Return the map from one layer's data to another's, through the world.
-
-    For layers that lie exactly on each other it changes no digit.
-    """
+    """Return the map from one layer's data to another's, through the world."""
     matrix, origin = affine_between(layer, image)
+    return lambda vertices: mapped(vertices, matrix, origin)
+
+
+def mapped(vertices: npt.ArrayLike, matrix: FloatArray, origin: FloatArray) -> FloatArray:
+    """Return where points lie; for layers that lie exactly on each other no digit changes."""
     if _is_identity(matrix, origin):
-        return lambda vertices: np.array(vertices, float)
-    return lambda vertices: (np.asarray(vertices, float) @ matrix + origin).round(7)
+        return np.array(vertices, float)
+    return (np.asarray(vertices, float) @ matrix + origin).round(7)
 
 
 def affine_between(layer: Layer, image: Layer) -> tuple[FloatArray, FloatArray]:

@@ -66,7 +66,7 @@ def ensure_layer(viewer: ViewerModel, image: Image, key: LayerKey) -> Shapes:
     else:
         if not _is_owned(layer, image, key):
             raise_above(viewer, layer, image)
-        add_columns(layer, layer.nshapes)
+        add_columns(layer)
         draw_captions(layer, line_colour(image, key))
     mark(layer, image, key)
     reset_defaults(layer)

@@ -18,17 +18,17 @@ from napari_patchioner.regions import label_boxes
 from napari_patchioner.viewer.session.record import Plane, Row, SeenMask
 from napari_patchioner.viewer.workers.job import Job
 
-from .geometry import Follower, affine_between, displayed_plane, full_shape
+from .binding import TableBinding
+from .geometry import affine_between, displayed_plane, full_shape
 from .table import COLUMNS, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     import numpy.typing as npt
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Labels
 
-    from napari_patchioner.viewer.session.session import Session
     from napari_patchioner.viewer.workers.job import JobProgress
 
     FloatArray = npt.NDArray[np.float64]
@@ -50,6 +50,34 @@ INDEX, PLANE = "index", "plane"
 # the labels of a plane
 
 
+def place_label(
+    pixels: npt.NDArray[np.bool_], first: npt.ArrayLike, matrix: FloatArray, origin: FloatArray
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_]]:
+    """Return a label's own pixels as pixels of the image, and the first of them.
+
+    `first` is its first pixel in its own layer, ``image = labels @ matrix + origin``. The label of
+    a layer with finer or turned pixels is sampled at the middle of each image pixel; one too small
+    to lie under any takes the pixel in its middle.
+    """
+    start = np.asarray(first, float)
+    if np.array_equal(matrix, np.eye(2)) and np.array_equal(origin, np.round(origin)):
+        return pixels, np.round(start + origin).astype(int)
+    edges = start - 0.5 + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * pixels.shape
+    corners = edges @ matrix + origin
+    low = np.ceil(corners.min(axis=0)).astype(int)
+    high = np.maximum(np.floor(corners.max(axis=0)).astype(int) + 1, low + 1)
+    rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
+    places = (np.stack([rows, columns], -1) - origin) @ np.linalg.inv(matrix) - start
+    cells = np.round(places).astype(int)
+    within = ((cells >= 0) & (cells < pixels.shape)).all(axis=-1)
+    sampled = np.zeros(within.shape, bool)
+    sampled[within] = pixels[tuple(cells[within].T)]
+    if not sampled.any():
+        middle = (start + np.argwhere(pixels).mean(axis=0)) @ matrix + origin
+        return np.ones((1, 1), bool), np.round(middle).astype(int)
+    return sampled, low
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class LabelPlane:
     """Where the labels of one plane are, and where they lie on the image."""
@@ -57,77 +85,40 @@ class LabelPlane:
     # All labels, lazy or not, and what to take of them
     data: Any
     index: tuple[Any, ...]
-    # Whether the rows of the plane are a later axis than its columns
-    turned: bool
+    # Plane and number of axes of the image
     plane: Plane
-    # Number of axes of the image, (height, width) of its plane
     ndim: int
-    shape: tuple[int, int]
     # Shapes (2, 2) and (2,): image = labels @ matrix + origin, in (row, column) pixels
     matrix: FloatArray
     origin: FloatArray
 
-    def read(self) -> npt.NDArray[Any]:
-        """Return the labels of the plane, shape (rows, columns)."""
-        pixels = np.asarray(self.data[self.index])
-        return pixels.T if self.turned else pixels
-
-    def place(
-        self, pixels: npt.NDArray[np.bool_], box: tuple[slice, slice]
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_]]:
-        """Return a label's own pixels as pixels of the image, and the first of them.
-
-        The label of a layer with finer or turned pixels is sampled at the middle of each image
-        pixel; one too small to lie under any takes the pixel in its middle.
-        """
-        start = np.array([part.start for part in box], float)
-        if np.array_equal(self.matrix, np.eye(2)) and np.array_equal(
-            self.origin, np.round(self.origin)
-        ):
-            return pixels, np.round(start + self.origin).astype(int)
-        edges = start - 0.5 + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * pixels.shape
-        corners = edges @ self.matrix + self.origin
-        low = np.ceil(corners.min(axis=0)).astype(int)
-        high = np.maximum(np.floor(corners.max(axis=0)).astype(int) + 1, low + 1)
-        rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
-        inverse = np.linalg.inv(self.matrix)
-        cells = np.round((np.stack([rows, columns], -1) - self.origin) @ inverse - start)
-        cells = cells.astype(int)
-        within = ((cells >= 0) & (cells < pixels.shape)).all(axis=-1)
-        sampled = np.zeros(within.shape, bool)
-        sampled[within] = pixels[tuple(cells[within].T)]
-        if not sampled.any():
-            middle = (start + np.argwhere(pixels).mean(axis=0)) @ self.matrix + self.origin
-            return np.ones((1, 1), bool), np.round(middle).astype(int)
-        return sampled, low
-
 
 def seen_labels(
-    plane: LabelPlane, known: Mapping[int, SeenMask], progress: Progress = no_progress
+    labels: LabelPlane, known: Mapping[int, SeenMask], progress: Progress = no_progress
 ) -> dict[int, SeenMask]:
     """Return every label of a plane by value; those that have not changed are the known ones."""
     progress(0.0, SCANNING)
-    pixels = plane.read()
+    axes, pixels = labels.plane.axes, np.asarray(labels.data[labels.index])
+    pixels = pixels.T if axes[0] > axes[1] else pixels
     boxes = label_boxes(pixels)
-    others = [axis for axis in range(plane.ndim) if axis not in plane.plane.axes]
-    labels = {}
+    others = [axis for axis in range(labels.ndim) if axis not in axes]
+    seen = {}
     for count, (value, box) in enumerate(boxes.items()):
         if count % BATCH == 0:
             progress(count / len(boxes), SCANNING)
-        mask, start = plane.place(pixels[box] == value, box)
-        first = np.zeros(plane.ndim)
-        first[others] = plane.plane.index
-        first[list(plane.plane.axes)] = start
+        start = [part.start for part in box]
+        mask, corner = place_label(pixels[box] == value, start, labels.matrix, labels.origin)
+        first = np.zeros(labels.ndim)
+        first[others] = labels.plane.index
+        first[list(axes)] = corner
         old = known.get(value)
-        if (
+        same = (
             old is not None
             and np.array_equal(old.vertices[0], first)
             and np.array_equal(old.pixels, mask)
-        ):
-            labels[value] = old
-        else:
-            labels[value] = SeenMask.of(mask, first, plane.plane.axes, value)
-    return labels
+        )
+        seen[value] = old if old is not None and same else SeenMask.of(mask, first, axes, value)
+    return seen
 
 
 # the features table: one row per label, or per label and plane in a stack
@@ -185,28 +176,19 @@ def _write_table(layer: Labels, rows: Mapping[PlacedLabel, Row], planes: Collect
     layer.features = table
 
 
-class LabelsBinding(QObject):  # type: ignore[misc]
+class LabelsBinding(TableBinding):
     """Keeps a labels layer in step with the session, both ways.
 
     Labels are read in a worker, plane by plane as planes are displayed, and again after painting;
     only those whose pixels have changed are captioned anew.
     """
 
-    dragging = False
+    def __init__(self, *parts: Any, viewer: ViewerModel) -> None:
+        self._viewer, self._parent = viewer, QObject()
+        super().__init__(*parts)
 
-    def __init__(
-        self,
-        layer: Labels,
-        image: Image,
-        key: str,
-        session: Session,
-        changed: Callable[[], None],
-        viewer: ViewerModel,
-    ) -> None:
-        super().__init__()
-        self.layer, self.image, self.key = layer, image, key
+    def _prepare(self) -> None:
         self.planes: dict[Plane, dict[int, SeenMask]] = {}
-        self._session, self._changed, self._viewer = session, changed, viewer
         # The labels in the order of their records
         self._labels: list[PlacedLabel] = []
         self._written: dict[PlacedLabel, Row] = {}
@@ -214,42 +196,34 @@ class LabelsBinding(QObject):  # type: ignore[misc]
         self._old: set[Plane] = set()
         self._job: Job | None = None
         self._since = 0.0
-        self._writing = self._painting = False
-        self._follower = Follower(layer, image)
-        self._stroke = QSignalDebouncer(parent=self)
+        self._painting = False
+        self._stroke = QSignalDebouncer(parent=self._parent)
         self._stroke.setTimeout(STROKE_MS)
         self._stroke.triggered.connect(self._on_stroke_over)
-        self._table = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._table = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self._parent)
         self._table.setTimeout(TABLE_MS)
         self._table.triggered.connect(self._write)
-        events = layer.events
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
-            (events.paint, self._on_painted),
-            (events.labels_update, self._on_painted),
-            (events.data, self._on_painted),
-            (events.features, self._on_features),
+        events = self.layer.events
+        self._connections += [
+            (events.paint, self._on_data),
+            (events.labels_update, self._on_data),
             (events.selected_label, self._on_selected),
         ]
-        for emitter, slot in self._connections:
-            emitter.connect(slot)
 
     def close(self) -> None:
         """Stop following; what is written stays in the table."""
-        for emitter, slot in self._connections:
-            emitter.disconnect(slot)
-        self._connections.clear()
-        self._follower.close()
+        super().close()
         self._stroke.cancel()
         self._table.flush()
         if self._job is not None:
             self._job.drop()
         self._job = None
-        self.deleteLater()
+        self._parent.deleteLater()
 
     @property
     def progress(self) -> JobProgress | None:
         """How far a reading of the labels is that takes long enough to be watched."""
-        long = self._job is not None and monotonic() - self._since > LONG_S
+        long = monotonic() - self._since > LONG_S
         return self._job.progress if self._job is not None and long else None
 
     @property
@@ -257,15 +231,13 @@ class LabelsBinding(QObject):  # type: ignore[misc]
         """Whether the layer is being painted on, or its labels are being read."""
         return self._painting or self._job is not None
 
-    def sync(self) -> None:
+    def sync(self, *, quiet: bool = False) -> None:
         """Read the displayed plane, unless that has been done since it was painted."""
-        if self.busy:
-            return
         try:
             plane = displayed_plane(self._viewer, self.image)
         except PatchionerError:
             return
-        if plane in self.planes and plane not in self._old:
+        if self.busy or (plane in self.planes and plane not in self._old):
             return
         self._old.discard(plane)
         labels = self._label_plane(plane)
@@ -279,7 +251,7 @@ class LabelsBinding(QObject):  # type: ignore[misc]
             dict(self.planes.get(plane, {})),
             delivered=partial(self._on_scanned, plane),
             ended=partial(self._on_ended, plane),
-            parent=self,
+            parent=self._parent,
         )
 
     def show(self) -> None:
@@ -305,33 +277,20 @@ class LabelsBinding(QObject):  # type: ignore[misc]
 
     def _label_plane(self, plane: Plane) -> LabelPlane | None:
         """Return where to read the labels of a plane; None where the layer has none on it."""
-        layer = self.layer
+        layer, axes = self.layer, list(plane.axes)
         data = layer.data[0] if layer.multiscale else layer.data
         self._follower.update()
         matrix, origin = affine_between(layer, self.image)
-        full = full_shape(self.image)
-        axes = list(plane.axes)
         others = [axis for axis in range(layer.ndim) if axis not in axes]
-        point = np.array(full, float) / 2
+        point = np.array(full_shape(self.image), float) / 2
         point[others] = plane.index
         cell = np.round((point - origin) @ np.linalg.inv(matrix)).astype(int)
         if not all(0 <= cell[axis] < data.shape[axis] for axis in others):
             return None
-        index = tuple(
-            slice(None) if axis in axes else int(cell[axis]) for axis in range(layer.ndim)
-        )
+        index = tuple(slice(None) if a in axes else int(cell[a]) for a in range(layer.ndim))
         # What the other axes add to the displayed ones is the same all over the plane.
-        shift = origin[axes] + cell[others] @ matrix[np.ix_(others, axes)]
-        return LabelPlane(
-            data,
-            index,
-            axes[0] > axes[1],
-            plane,
-            layer.ndim,
-            (full[axes[0]], full[axes[1]]),
-            matrix[np.ix_(axes, axes)],
-            np.asarray(shift, float),
-        )
+        shift = np.asarray(origin[axes] + cell[others] @ matrix[np.ix_(others, axes)], float)
+        return LabelPlane(data, index, plane, layer.ndim, matrix[np.ix_(axes, axes)], shift)
 
     def _observe(self) -> None:
         """Bring the labels of all planes seen so far into the session."""
@@ -348,7 +307,7 @@ class LabelsBinding(QObject):  # type: ignore[misc]
             self._row(label, mask.fingerprint, ours, theirs)
             for label, mask in zip(placed, seen, strict=True)
         ]
-        self._session.observe(self.key, seen, rows, foreign=True)
+        self._session.observe(self.key, seen, rows, foreign=self._foreign)
         self._labels = placed
         self.show()
 
@@ -373,11 +332,8 @@ class LabelsBinding(QObject):  # type: ignore[misc]
 
     def _write(self) -> None:
         rows = dict(zip(self._labels, self._session.table(self.key), strict=True))
-        self._writing = True
-        try:
+        with self._quietly():
             _write_table(self.layer, rows, self.planes)
-        finally:
-            self._writing = False
         table = _read_table(self.layer)
         self._written = {label: table[table_key(*label)] for label in rows}
 
@@ -396,7 +352,7 @@ class LabelsBinding(QObject):  # type: ignore[misc]
             )
         self._changed()
 
-    def _on_painted(self, *_: Any) -> None:
+    def _on_data(self, *_: Any) -> None:
         self._painting = True
         self._stroke.throttle()
 
@@ -405,10 +361,7 @@ class LabelsBinding(QObject):  # type: ignore[misc]
         self._old = set(self.planes)
         self._changed()
 
-    def _on_features(self, *_: Any) -> None:
+    def _on_features(self, *_: object) -> None:
         if not self._writing and self.planes:
             self._observe()
             self._changed()
-
-    def _on_selected(self, *_: Any) -> None:
-        self._changed()

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import pairwise
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.viewer.session.record import Appearance, Seen, same_cell
+from napari_patchioner.viewer.session.record import Appearance, Row, Seen, same_cell
 
-from .geometry import affine_between, alignment
-from .table import named_columns, rows_of
+from .geometry import affine_between, mapped
+from .table import read_cells, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
     from napari.layers import Image, Shapes
-
-    from napari_patchioner.viewer.session.record import Row
-
 
 # Of the view of a Shapes layer
 ARRANGING = ("shapes", "edit", "remove_all", "add", "_update_z_order")
@@ -30,15 +27,17 @@ ARRANGING = ("shapes", "edit", "remove_all", "add", "_update_z_order")
 # reading
 
 
-def _appearances(layer: Shapes, indices: Sequence[int]) -> Sequence[Appearance | None]:
-    """Return how the shapes of these numbers are drawn, as far as napari knows."""
-    width, edge, face, z = layer.edge_width, layer.edge_color, layer.face_color, layer.z_index
-    if min(map(len, (width, edge, face, z))) < layer.nshapes:
-        return [None] * len(indices)
-    return [
-        Appearance(float(width[i]), tuple(edge[i].tolist()), tuple(face[i].tolist()), int(z[i]))
-        for i in indices
+def _appearances(layer: Shapes) -> Sequence[Appearance | None]:
+    """Return how the shapes are drawn; None for all where napari does not know of each."""
+    parts: list[list[Any]] = [
+        [float(width) for width in layer.edge_width],
+        [tuple(colour) for colour in layer.edge_color.tolist()],
+        [tuple(colour) for colour in layer.face_color.tolist()],
+        [int(index) for index in layer.z_index],
     ]
+    if min(map(len, parts)) < layer.nshapes:
+        return [None] * layer.nshapes
+    return list(map(Appearance, *parts))[: layer.nshapes]
 
 
 class LayerReader:
@@ -49,103 +48,43 @@ class LayerReader:
     """
 
     def __init__(self, layer: Shapes, image: Image) -> None:
-        self._layer = layer
-        self._image = image
-        self._seen: list[Seen] = []
-        # napari's own arrays, held so that no other array takes the number of one that is gone.
-        self._arrays: list[npt.NDArray[Any]] = []
-        self._indices: dict[int, int] = {}
-        self._style = np.empty((0, 0))
-        self._affine: list[npt.NDArray[np.float64]] = []
+        self._layer, self._image = layer, image
+        self._affine: tuple[npt.NDArray[np.float64], ...] = ()
+        # By all that was read of each, number for number
+        self._seen: list[tuple[object, Seen]] = []
         self._names: list[str] = []
-        self._columns: list[list[Any]] = []
-        self._rows: list[Row] = []
+        self._rows: list[tuple[tuple[Any, ...], Row]] = []
 
     def shapes(self) -> list[Seen]:
         """Return all shapes of the layer as they lie on the image."""
-        arrays, kinds = self._layer.data, self._layer.shape_type
-        affine = list(affine_between(self._layer, self._image))
-        if self._affine and not all(map(np.allclose, affine, self._affine)):
-            self._seen, self._arrays, self._indices = [], [], {}
-        style = _style(self._layer)
-        before = [self._indices.get(id(array), index) for index, array in enumerate(arrays)]
-        same = self._compare(arrays, kinds, style, before)
-        if not all(same):
-            to_image = alignment(self._layer, self._image)
-            fresh = [index for index, alike in enumerate(same) if not alike]
-            appearance = dict(zip(fresh, _appearances(self._layer, fresh), strict=True))
-            self._seen = [
-                self._seen[before[i]]
-                if alike
-                else Seen(kind, to_image(array), drawn=np.array(array), appearance=appearance[i])
-                for i, (array, kind, alike) in enumerate(zip(arrays, kinds, same, strict=True))
-            ]
-        elif len(arrays) != len(self._seen) or before != list(range(len(before))):
-            self._seen = [self._seen[index] for index in before]
-        self._arrays, self._style, self._affine = arrays, style, affine
-        self._indices = {id(array): index for index, array in enumerate(arrays)}
-        return list(self._seen)
+        layer, affine = self._layer, affine_between(self._layer, self._image)
+        known: dict[object, list[Seen]] = {}
+        if self._affine and all(map(np.allclose, affine, self._affine)):
+            for key, seen in self._seen:
+                known.setdefault(key, []).append(seen)
+        self._affine, self._seen = affine, []
+        looks = _appearances(layer)
+        for kind, array, look in zip(layer.shape_type, layer.data, looks, strict=True):
+            # Zero has two signs, which are the same place.
+            key = kind, look, (array + 0.0).tobytes()
+            if known.get(key):
+                seen = known[key].pop(0)
+            else:
+                place = mapped(array, *affine)
+                seen = Seen(kind, place, drawn=np.array(array), appearance=look)
+            self._seen.append((key, seen))
+        return [seen for _, seen in self._seen]
 
     def rows(self) -> list[Row]:
         """Return the rows of the features table, however many there are."""
-        names, columns = named_columns(self._layer)
-        length = len(columns[0]) if columns else len(self._layer.features)
-        if names != self._names:
-            self._rows, self._columns = [], []
-        kept = min(length, len(self._rows))
-        changed = {
-            index
-            for new, old in zip(columns, self._columns, strict=False)
-            for index, cells in enumerate(zip(new, old, strict=False))
-            if not _surely_same(*cells)
-        }
-        fresh = sorted(index for index in changed if index < kept) + list(range(kept, length))
-        made = rows_of(names, [[column[i] for i in fresh] for column in columns], len(fresh))
-        self._rows = self._rows[:kept] + made[len(made) - (length - kept) :]
-        for index, row in zip(fresh, made, strict=True):
-            self._rows[index] = row
-        self._names, self._columns = names, columns
-        return list(self._rows)
-
-    def _compare(
-        self,
-        arrays: Sequence[npt.NDArray[Any]],
-        kinds: Sequence[str],
-        style: npt.NDArray[np.float64],
-        before: Sequence[int],
-    ) -> list[bool]:
-        """Whether each shape is the one seen at its place before, number for number."""
-        seen = self._seen
-        same = [
-            i < len(seen) and seen[i].shape_type == kind and seen[i].outline.shape == array.shape
-            for i, kind, array in zip(before, kinds, arrays, strict=True)
-        ]
-        indices = [index for index, alike in enumerate(same) if alike]
-        if not indices:
-            return same
-        now = [arrays[index] for index in indices]
-        new, old = np.concatenate(now), np.concatenate([seen[before[i]].outline for i in indices])
-        moved = ((new != old) & ~(np.isnan(new) & np.isnan(old))).any(axis=1)
-        if moved.any():
-            ends = np.cumsum([0, *map(len, now)])
-            for index, (start, stop) in zip(indices, pairwise(ends), strict=True):
-                same[index] = not moved[start:stop].any()
-        if style.shape[1:] != self._style.shape[1:]:
-            return [False] * len(same)
-        if style.size:
-            repainted = (style[indices] != self._style[[before[i] for i in indices]]).any(axis=1)
-            for position in np.flatnonzero(repainted):
-                same[indices[position]] = False
-        return same
-
-
-def _style(layer: Shapes) -> npt.NDArray[np.float64]:
-    """Return how each shape is drawn, shape (n, 10); of no width where napari does not know."""
-    parts = [layer.edge_width, layer.z_index, *np.transpose(layer.edge_color)]
-    parts += [*np.transpose(layer.face_color)]
-    if min(map(len, parts)) < layer.nshapes:
-        return np.empty((layer.nshapes, 0))
-    return np.column_stack([np.asarray(part, float)[: layer.nshapes] for part in parts])
+        names, lines = read_cells(self._layer)
+        before = self._rows if names == self._names else []
+        self._names, self._rows = names, []
+        for cells, known in zip_longest(lines, before[: len(lines)]):
+            if known is None or not all(map(_surely_same, cells, known[0])):
+                known = cells, row_of(names, cells)
+            self._rows.append(known)
+        return [row for _, row in self._rows]
 
 
 def _surely_same(new: Any, old: Any) -> bool:
@@ -159,8 +98,8 @@ def _surely_same(new: Any, old: Any) -> bool:
 # writing
 
 
-def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen]) -> bool:
-    """Make the shapes of a layer, given by uid, those that are wanted; whether any had to change.
+def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen]) -> None:
+    """Make the shapes of a layer, given by uid, those that are wanted.
 
     Shapes that stay keep their appearance of now; those that come back look as they did. The rows
     of the features table follow by number only: they have to be written afterwards. Nothing on the
@@ -173,8 +112,8 @@ def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, See
         # Shapes can be changed where they are only by what napari 0.9 has no public names for.
         view = getattr(layer, "_data_view", None)
         if not all(hasattr(view, name) for name in ARRANGING):
-            return _write_anew(layer, current, wanted, changed)
-        new = {uid: shape for uid, shape in wanted.items() if uid not in outlines}
+            _write_anew(layer, current, wanted, changed)
+            return
         if len(kept) < len(current):
             layer.remove([index for index, uid in enumerate(current) if uid not in wanted])
         for uid in changed:
@@ -183,11 +122,10 @@ def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, See
             # What napari cannot fill keeps its outline, as when it was drawn.
             with suppress(RuntimeError):
                 layer._data_view.edit(kept.index(uid), shape.outline, new_type=kind)
-        added = _append(layer, new, {uid: shape.appearance for uid, shape in new.items()})
-        moved = _arrange(layer, [*kept, *added], list(wanted))
+        new = {uid: shape for uid, shape in wanted.items() if uid not in outlines}
+        moved = _arrange(layer, [*kept, *_append(layer, new)], list(wanted))
         if changed or moved:
             layer.refresh()
-        return bool(changed or new or moved or len(kept) < len(current))
 
 
 @contextmanager
@@ -202,36 +140,29 @@ def same_selection(layer: Shapes, before: Sequence[str], after: Sequence[str]) -
     layer.selected_data = {index for index, uid in enumerate(after) if uid in chosen}
 
 
-def _append(
-    layer: Shapes,
-    shapes: Mapping[str, Seen],
-    appearances: Mapping[str, Appearance | None],
-) -> list[str]:
-    """Add shapes as they are to be drawn; return which of them napari has taken."""
-    try:
-        if shapes:
-            _add(layer, list(shapes.values()), [appearances[uid] for uid in shapes])
-        return list(shapes)
-    except RuntimeError:
-        if len(shapes) == 1:
-            return []
-    alone = (_append(layer, {uid: shape}, appearances) for uid, shape in shapes.items())
-    return [uid for uids in alone for uid in uids]
+def _append(layer: Shapes, shapes: Mapping[str, Seen]) -> list[str]:
+    """Add shapes as they are to be drawn; return which of them napari has taken.
 
-
-def _add(layer: Shapes, shapes: Sequence[Seen], appearances: Sequence[Appearance | None]) -> None:
-    """Add shapes; colours that follow the table are left to napari."""
+    Colours that follow the table are left to napari.
+    """
+    if not shapes:
+        return []
     style: dict[str, Any] = {}
-    known = [appearance for appearance in appearances if appearance is not None]
-    if len(known) == len(appearances):
+    looks = [look for shape in shapes.values() if (look := shape.appearance) is not None]
+    if len(looks) == len(shapes):
         style = {
-            "edge_width": [appearance.edge_width for appearance in known],
-            "z_index": [appearance.z_index for appearance in known],
+            name: [getattr(look, name) for look in looks] for name in ("edge_width", "z_index")
         }
         for name in ("edge_color", "face_color"):
             if getattr(layer, f"{name}_mode") == "direct":
-                style[name] = np.array([getattr(appearance, name) for appearance in known])
-    layer.add([(shape.outline, shape.shape_type) for shape in shapes], **style)
+                style[name] = np.array([getattr(look, name) for look in looks])
+    try:
+        layer.add([(shape.outline, shape.shape_type) for shape in shapes.values()], **style)
+    except RuntimeError:
+        if len(shapes) == 1:
+            return []
+        return [uid for uid in shapes if _append(layer, {uid: shapes[uid]})]
+    return list(shapes)
 
 
 def _arrange(layer: Shapes, current: Sequence[str], wanted: Sequence[str]) -> bool:
@@ -250,22 +181,21 @@ def _arrange(layer: Shapes, current: Sequence[str], wanted: Sequence[str]) -> bo
 
 
 def _write_anew(
-    layer: Shapes,
-    current: Sequence[str],
-    wanted: Mapping[str, Seen],
-    changed: Sequence[str],
-) -> bool:
+    layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen], changed: Sequence[str]
+) -> None:
     """Use public methods only: from the first difference on, draw everything again."""
-    appearances = dict(zip(current, _appearances(layer, range(layer.nshapes)), strict=True))
-    pairs = list(zip(current, wanted, strict=False))
-    stay = next(
-        (i for i, (now, then) in enumerate(pairs) if now != then or now in changed), len(pairs)
-    )
-    new = {uid: shape for index, (uid, shape) in enumerate(wanted.items()) if index >= stay}
+    looks = dict(zip(current, _appearances(layer), strict=True))
+    pairs = enumerate(zip_longest(current, wanted))
+    stay = next((i for i, (now, then) in pairs if now != then or now in changed), len(current))
     if stay < len(current):
         layer.remove(list(range(stay, len(current))))
-    _append(layer, new, {uid: appearances.get(uid, seen.appearance) for uid, seen in new.items()})
-    return stay < max(len(current), len(wanted))
+    _append(
+        layer,
+        {
+            uid: replace(shape, appearance=looks.get(uid, shape.appearance))
+            for uid, shape in list(wanted.items())[stay:]
+        },
+    )
 
 
 def _is_drawn(shape: Seen, kind: str, vertices: Any) -> bool:

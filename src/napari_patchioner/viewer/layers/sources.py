@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from napari.layers import Image, Labels, Layer, Points, Shapes
@@ -12,7 +12,9 @@ from napari_patchioner.annotations import new_uid, read_annotations
 from napari_patchioner.errors import FormatError, RegionError
 from napari_patchioner.viewer.preferences import NAME
 
+from .binding import LayerBinding, PointsBinding, TableBinding
 from .image_layers import POINTS, is_ours
+from .labels import LabelsBinding
 from .table import annotation_columns
 
 if TYPE_CHECKING:
@@ -23,29 +25,11 @@ if TYPE_CHECKING:
     from napari_patchioner.viewer.session.session import Session
     from napari_patchioner.viewer.workers.job import JobProgress
 
-    from .binding import PointsBinding
 
 OPENED = "opened"
 # Of every followed layer, who follows it: two would both write its table.
 _FOLLOWED: WeakKeyDictionary[Any, ReferenceType[Sources]] = WeakKeyDictionary()
 _BROUGHT = "napari-patchioner captions"
-
-
-class _Source(Protocol):
-    """One followed layer: brings what lies on it into the session, and shows the captions on it."""
-
-    layer: Any
-    key: str
-
-    @property
-    def progress(self) -> JobProgress | None: ...
-    @property
-    def dragging(self) -> bool: ...
-    def sync(self) -> None: ...
-    def show(self) -> None: ...
-    def selected(self) -> list[str]: ...
-    def select(self, uids: Collection[str]) -> bool: ...
-    def close(self) -> None: ...
 
 
 class Sources(QObject):  # type: ignore[misc]
@@ -60,7 +44,7 @@ class Sources(QObject):  # type: ignore[misc]
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.following: dict[Any, _Source] = {}
+        self.following: dict[Any, TableBinding] = {}
         self._viewer, self._image = viewer, image
         self._session, self._changed = session, changed
 
@@ -76,16 +60,12 @@ class Sources(QObject):  # type: ignore[misc]
         ]
 
     @property
-    def own(self) -> PointsBinding | None:
+    def own(self) -> TableBinding | None:
         """The image's own points layer, which comes back with it."""
-        sources: Any = self.following.values()
-        return next((source for source in sources if source.key == POINTS), None)
+        return next((source for source in self if source.key == POINTS), None)
 
-    def follow(self, layer: Layer, *, own: bool = False, key: str = "") -> _Source:
+    def follow(self, layer: Layer, *, own: bool = False, key: str = "") -> TableBinding:
         """Caption what lies on a layer, and what will."""
-        from .binding import LayerBinding, PointsBinding
-        from .labels import LabelsBinding
-
         if layer in self.following:
             return self.following[layer]
         if not isinstance(layer, (Labels, Points, Shapes)):
@@ -107,24 +87,16 @@ class Sources(QObject):  # type: ignore[misc]
                 self._rename_namesakes(layer)
         key = POINTS if own else key or self._key(layer)
         parts = (layer, self._image, key, self._session, self._changed)
-        source: _Source
         if isinstance(layer, Labels):
-            source = LabelsBinding(*parts, self._viewer)
+            self.following[layer] = LabelsBinding(*parts, viewer=self._viewer)
         elif isinstance(layer, Points):
             revive = not len(layer.data) and bool(self._session.uids(key))
-            source = PointsBinding(*parts, revive=revive)
+            self.following[layer] = PointsBinding(*parts, revive=revive)
         else:
-            source = LayerBinding(*parts)
-        self.following[layer] = source
+            self.following[layer] = LayerBinding(*parts)
         _FOLLOWED[layer] = ref(self)
         self._changed()
-        return source
-
-    def refill(self, layer: Points, fill: Callable[[Layer], None]) -> None:
-        """Fill the image's own points layer while nobody follows it, then follow it again."""
-        self.following.pop(layer).close()
-        fill(layer)
-        self.follow(layer, own=True)
+        return self.following[layer]
 
     def leave(self, layer: Layer, *, deleted: bool = False) -> None:
         """Stop following a layer; its captions stay in its table, but not in the session.
@@ -151,7 +123,7 @@ class Sources(QObject):  # type: ignore[misc]
         layers = [source.layer for source in self if source.select(uids)]
         return layers[0] if layers else None
 
-    def __iter__(self) -> Iterator[_Source]:
+    def __iter__(self) -> Iterator[TableBinding]:
         """Go through the followed layers."""
         return iter(list(self.following.values()))
 

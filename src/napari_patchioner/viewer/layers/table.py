@@ -27,6 +27,7 @@ BLANK = {
     "reviewed": False,
 }
 COLUMNS = tuple(BLANK)
+_TEXTS = ("uid", "caption", "source", "caption_model")
 _KINDS = {"score": float, "reviewed": bool}
 
 
@@ -35,37 +36,32 @@ def empty_columns(length: int = 0) -> dict[str, npt.NDArray[Any]]:
     return {name: _column(name, [BLANK[name]] * length) for name in COLUMNS}
 
 
-def annotation_columns(annotations: Iterable[Annotation]) -> dict[str, npt.NDArray[Any]]:
+def annotation_columns(annotations: Sequence[Annotation]) -> dict[str, npt.NDArray[Any]]:
     """Return the table of annotations from a file: our columns, their image, and the extras."""
-    listed = list(annotations)
-    extras = dict.fromkeys(
-        name for a in listed for name in a.extra if name not in ("plane", "axes")
-    )
-    columns: dict[str, list[Any]] = {
-        **{name: [a.extra.get(name, "") for a in listed] for name in extras},
-        "uid": [a.uid for a in listed],
-        "image": [a.image for a in listed],
-        "caption": [a.caption for a in listed],
-        "score": [NO_SCORE if a.score is None else a.score for a in listed],
-        "source": [a.source for a in listed],
-        "caption_model": [a.model for a in listed],
-        "reviewed": [_is_true(a.extra.get("reviewed", "")) for a in listed],
+    extras = dict.fromkeys(name for a in annotations for name in a.extra)
+    columns = {name: [a.extra.get(name, "") for a in annotations] for name in extras}
+    ours: dict[str, list[Any]] = {
+        "uid": [a.uid for a in annotations],
+        "image": [a.image for a in annotations],
+        "caption": [a.caption for a in annotations],
+        "score": [NO_SCORE if a.score is None else a.score for a in annotations],
+        "source": [a.source for a in annotations],
+        "caption_model": [a.model for a in annotations],
+        "reviewed": [
+            a.extra.get("reviewed", "").lower() in ("true", "1", "yes") for a in annotations
+        ],
     }
-    ours = ("uid", "image", *COLUMNS[1:])
-    names = dict.fromkeys((*ours, *extras))
-    return {name: _column(name, columns[name]) for name in names}
+    named = ours | {n: column for n, column in columns.items() if n not in (*ours, "plane", "axes")}
+    return {name: _column(name, cells) for name, cells in named.items()}
 
 
-def _is_true(text: str) -> bool:
-    return text.lower() in ("true", "1", "yes")
-
-
-def add_columns(layer: Layer, length: int) -> None:
-    """Give a table of so many rows the columns of ours that it lacks."""
-    blank = empty_columns(length)
+def add_columns(layer: Layer) -> None:
+    """Give a table the columns of ours that it lacks."""
+    blank = empty_columns(len(layer.features))
     missing = {name: blank[name] for name in COLUMNS if name not in layer.features}
     if missing:
         layer.features = layer.features.assign(**missing)
+    reset_defaults(layer)
 
 
 def has_columns(layer: Layer) -> bool:
@@ -85,23 +81,41 @@ def keep_theirs(layer: Layer) -> None:
         layer.features = features.rename(columns={name: f"{name} (before)" for name in taken})
 
 
-def read_rows(layer: Layer) -> list[Row]:
-    """Return the rows of the features table, however many there are."""
-    return rows_of(*named_columns(layer), len(layer.features))
-
-
-def named_columns(layer: Layer) -> tuple[list[str], list[list[Any]]]:
-    """Return the names of the columns of a features table, each another text, and their cells."""
+def read_cells(layer: Layer) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the names of the columns of a features table, each another text, and its rows."""
     features = layer.features
     names = _names(features.columns)
-    return names, [features.iloc[:, index].tolist() for index in range(len(names))]
-
-
-def rows_of(names: Sequence[str], columns: Sequence[Sequence[Any]], length: int) -> list[Row]:
-    """Return the rows of a table given by its columns."""
     # Column by column: pandas takes several times as long to make the rows itself.
-    cells = zip(*columns, strict=True) if columns else [()] * length
-    return [_row(dict(zip(names, row, strict=True))) for row in cells]
+    columns = [features.iloc[:, index].tolist() for index in range(len(names))]
+    return names, list(zip(*columns, strict=True)) if names else [()] * len(features)
+
+
+def read_rows(layer: Layer) -> list[Row]:
+    """Return the rows of the features table, however many there are."""
+    names, lines = read_cells(layer)
+    return [row_of(names, cells) for cells in lines]
+
+
+def row_of(names: Iterable[str], cells: Iterable[Any]) -> Row:
+    """Return a row of a table; missing values of numpy and pandas are no texts."""
+    given = dict(zip(names, cells, strict=True))
+    ours = {name: given.pop(name, None) for name in COLUMNS}
+    texts: dict[str, Any] = {n: ours[n] if isinstance(ours[n], str) else "" for n in _TEXTS}
+    if not isinstance(ours["caption"], str):
+        texts["caption"] = None
+    try:
+        score = float(ours["score"])
+    except (TypeError, ValueError):
+        score = NO_SCORE
+    reviewed = ours["reviewed"]
+    if isinstance(reviewed, str):
+        # As it comes back from a file
+        reviewed = {"true": True, "false": False}.get(reviewed.lower())
+    elif isinstance(reviewed, (bool, int, float, np.bool_, np.number)) and reviewed in (0, 1):
+        reviewed = bool(reviewed)
+    else:
+        reviewed = None
+    return Row(**texts, score=score, reviewed=reviewed, extras=given)
 
 
 def write_rows(layer: Layer, rows: Sequence[Row]) -> None:
@@ -125,24 +139,24 @@ def write_rows(layer: Layer, rows: Sequence[Row]) -> None:
     reset_defaults(layer)
 
 
-def update_rows(layer: Layer, rows: Iterable[Row]) -> bool:
-    """Write our columns into the rows that carry the same uid; return whether any changed.
+def update_rows(layer: Layer, rows: Iterable[Row]) -> None:
+    """Write our columns into the rows that carry the same uid.
 
     Safe in the middle of a drawing, when the table may not be replaced.
     """
     features = layer.features
     if not has_columns(layer):
-        return False
+        return
     indices = {uid: index for index, uid in enumerate(features["uid"].tolist())}
     wanted = {indices[row.uid]: row for row in rows if row.uid in indices}
-    known = rows_of(COLUMNS, [features[name].iloc[list(wanted)].tolist() for name in COLUMNS], 0)
+    known = zip(*(features[name].iloc[list(wanted)].tolist() for name in COLUMNS), strict=True)
     news = {
         index: row
         for (index, row), before in zip(wanted.items(), known, strict=True)
-        if not row.same(before)
+        if not row.same(row_of(COLUMNS, before))
     }
     if not news:
-        return False
+        return
     # Column by column and in place: cell by cell takes several times as long.
     for name in COLUMNS[1:]:
         column = features.columns.get_loc(name)
@@ -151,7 +165,6 @@ def update_rows(layer: Layer, rows: Iterable[Row]) -> bool:
     if layer.text.visible:
         layer.refresh_text()
     layer.events.features()
-    return True
 
 
 def reset_defaults(layer: Layer) -> None:
@@ -162,8 +175,7 @@ def reset_defaults(layer: Layer) -> None:
     """
     defaults = layer.feature_defaults
     first = {name: defaults[name].iloc[0] for name in defaults.columns}
-    texts = ("uid", "caption", "source", "caption_model")
-    if first["reviewed"] or any(first[name] != "" for name in texts):
+    if first["reviewed"] or any(first[name] != "" for name in _TEXTS):
         layer.feature_defaults = {**first, **BLANK}
 
 
@@ -182,33 +194,3 @@ def _names(columns: Iterable[object]) -> list[str]:
 def _column(name: str, cells: Sequence[Any]) -> npt.NDArray[Any]:
     """Return one of our columns, typed."""
     return np.array(cells, _KINDS.get(name, object))
-
-
-def _row(cells: dict[str, Any]) -> Row:
-    try:
-        score = float(cells.get("score", NO_SCORE))
-    except (TypeError, ValueError):
-        score = NO_SCORE
-    uid, source, model = (
-        # Missing values of numpy and pandas are no texts.
-        value if isinstance(value := cells.get(name), str) else ""
-        for name in ("uid", "source", "caption_model")
-    )
-    caption = cells.get("caption")
-    return Row(
-        uid,
-        caption if isinstance(caption, str) else None,
-        score,
-        source,
-        model,
-        _yes_or_no(cells.get("reviewed")),
-        {name: value for name, value in cells.items() if name not in COLUMNS},
-    )
-
-
-def _yes_or_no(value: object) -> bool | None:
-    """Return a truth value, also where it has been through a file; None for anything else."""
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.lower())
-    is_number = isinstance(value, (bool, int, float, np.bool_, np.number))
-    return bool(value) if is_number and value in (0, 1) else None

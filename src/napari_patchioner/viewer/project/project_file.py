@@ -13,7 +13,6 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, projects_folder
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
-from napari_patchioner.viewer.layers.binding import LayerBinding
 from napari_patchioner.viewer.layers.image_layers import POINTS
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.session.record import is_foreign
@@ -315,16 +314,10 @@ class ProjectFile(QObject):  # type: ignore[misc]
     def _refill(self, key: str, fill: Fill) -> None:
         """Fill a layer while nobody follows it, and follow it from then on."""
         controller = self._controller
-        if key == POINTS:
-            controller.sources.refill(controller.points(), fill)
-            return
-        layer = controller.layer(key)
-        controller.bindings[key].finish()
-        controller.bindings[key].close()
-        fill(layer)
-        controller.bindings[key] = LayerBinding(
-            layer, controller.image, key, controller.session, controller.settle
-        )
+        layer = controller.points() if key == POINTS else controller.layer(key)
+        binding = controller.binding_of(layer)
+        assert binding is not None
+        binding.refill(fill)
 
     def _on_removing(self, event: Event) -> None:
         if self._controller.owns(self._controller.viewer.layers[event.index]):
