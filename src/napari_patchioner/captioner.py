@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .backbones import RegionEncoder
-from .bridges import Bridge
 from .decoders import Caption, CaptionOptions, Decoder, Pooling
 from .devices import CPU, Placeable, Placement
 from .errors import ModelError
@@ -20,7 +18,10 @@ from .progress import Progress, no_progress, part
 from .regions import PatchWeights, Region, cover, each, united
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .backbones import Backbone
+    from .bridges import Bridge
     from .pyramid import Pyramid
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from .backbones import RegionEncoder
-from .decoders import Caption
 from .grids import Block, FeatureGrid, GridStore, GridTransform, Tiling, derived_key, stitch
 from .images import Level, Levels, Shrunk
 from .progress import Progress, no_progress, part
 from .regions import Box, Region, WholeImage, cover, each
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from .backbones import Backbone
+    from .decoders import Caption
 
 BIG = 4096
 """Images with no side longer than this, in pixels, are encoded in one pass."""

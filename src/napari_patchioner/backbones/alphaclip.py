@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +14,20 @@ from napari_patchioner.checkpoints import read_state, rename
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, class_attention
-from napari_patchioner.progress import Progress
-from napari_patchioner.regions import PatchWeights
 
 from .base import Features, Layout, block_progress, spare_core
 from .clip import ClipBackbone
 from .clip_text import text_of_folder
 from .clip_vit import ClipVision
-from .text import LazyText
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_patchioner.progress import Progress
+    from napari_patchioner.regions import PatchWeights
+
+    from .text import LazyText
 
 Alpha: TypeAlias = Literal["official", "reference"]
 FloatArray: TypeAlias = npt.NDArray[np.float32]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,9 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 from napari_patchioner.images import as_rgb
 from napari_patchioner.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Layout: TypeAlias = Literal["square", "aspect", "crop"]
 Triple: TypeAlias = tuple[float, float, float]

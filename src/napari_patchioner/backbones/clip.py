@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +18,9 @@ from .clip_text import text_of_folder
 from .clip_vit import ClipVision, Positions, attend_to_oneself, value_path
 from .clip_weights import hugging_face, tower_config
 from .text import LazyText, TextBackbone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ClipBackbone(TextBackbone):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,9 @@ from napari_patchioner.errors import ModelError
 
 from .clip_weights import EXTRAS, VISION, empty_network, hugging_face, infer_config, tower_config
 from .text import LazyText, TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PROJECTION = "text_projection.weight"
 

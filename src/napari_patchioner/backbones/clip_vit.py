@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,9 @@ from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
 from napari_patchioner.errors import ModelError
 
 from .clip_weights import EXTRAS, TEXT, empty_network, hugging_face, infer_config, tower_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Positions: TypeAlias = Literal["bicubic", "antialias", "offset", "bilinear"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,12 +10,17 @@ from torch import Tensor
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import ModelError
 
-from .base import Layout
 from .clip import ClipBackbone
 from .clip_text import text_of_state
 from .clip_vit import ClipVision
 from .clip_weights import below
-from .text import LazyText
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .base import Layout
+    from .text import LazyText
 
 Convention: TypeAlias = Literal["paper", "reference"]
 

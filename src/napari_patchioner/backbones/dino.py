@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -11,6 +10,10 @@ from napari_patchioner.errors import ModelError
 
 from .base import Backbone, Features, Layout, Preprocessing
 from .dino_vit import Attention, DinoVision, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 # Side of the square input: 37 patches of 14 pixels as in the paper, else 32 patches.
 _NATIVE = {14: 518, 16: 512}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,9 @@ from napari_patchioner.checkpoints import (
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import class_attention
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
 
 Attention: TypeAlias = Literal["paper", "reference"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,17 @@ from torch.nn import functional
 from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import Progress
 
-from .base import Layout
 from .dino import DinoBackbone
 from .dino_vit import Attention, DinoVision, Tokens
 from .text import LazyText, TextBackbone, TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_patchioner.progress import Progress
+
+    from .base import Layout
 
 _HEAD_WIDTH = 64
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +13,9 @@ from napari_patchioner.bridges.appearance import INDEX
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     Parameters = Mapping[str, npt.NDArray[np.float32]]
 
 _LIMIT = 30.0

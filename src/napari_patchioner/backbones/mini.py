@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,16 @@ from napari_patchioner.checkpoints import file_sha256
 from napari_patchioner.devices import CPU, Placement, to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridTransform
-from napari_patchioner.progress import Progress
 
 from .appearance import appearance_axes
 from .base import Backbone, Features
 from .efficientnet import STRIDE, EfficientNetLite
 from .gate import load_gate, photograph_probability
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_patchioner.progress import Progress
 
 SIZE = 640
 """Long side, in pixels, at which the network reads a picture."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256
 from napari_patchioner.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KNOWN_PROJECTIONS: dict[str, str] = {
     "ec5611165bfd894cf7c1f8a2fcd6fcd084f10269805f03aed87f226ec47143e4": (

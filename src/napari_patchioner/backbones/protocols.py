@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.grids import FeatureGrid
-from napari_patchioner.progress import Progress
-from napari_patchioner.regions import PatchWeights
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.progress import Progress
+    from napari_patchioner.regions import PatchWeights
 
 
 @runtime_checkable

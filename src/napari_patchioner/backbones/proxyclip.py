@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,9 +13,14 @@ from napari_patchioner.errors import ModelError
 
 from .base import CLIP, IMAGENET, Features, Layout, Preprocessing
 from .clip import ClipBackbone, clip_parts
-from .clip_vit import ClipVision
 from .dino_vit import DinoVision
-from .text import LazyText
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .clip_vit import ClipVision
+    from .text import LazyText
 
 Convention: TypeAlias = Literal["reference", "paper"]
 

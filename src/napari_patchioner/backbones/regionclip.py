@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,10 @@ from .base import CLIP, Features, Layout, Preprocessing
 from .clip_text import text_of_state
 from .clip_weights import below
 from .text import LazyText, TextBackbone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 STRIDE = 32
 """Pixels of the picture along one side of a cell."""

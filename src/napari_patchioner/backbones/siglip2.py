@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,6 +19,9 @@ from napari_patchioner.limits import check_plain_file
 from .base import HALF, Features, Layout, Preprocessing
 from .clip_weights import below
 from .text import LazyText, TextBackbone, TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Way: TypeAlias = Literal["head", "raw", "mlp"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,19 @@ from torch import Tensor
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import Progress
 
-from .base import Layout
 from .clip_text import ClipText
 from .dino import DinoBackbone
 from .dino_vit import Attention, DinoVision
 from .projection import Projection
 from .text import LazyText, TextBackbone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_patchioner.progress import Progress
+
+    from .base import Layout
 
 # Of the class that Talk2DINO is published with: DINO by Meta's names, the projection, and CLIP by
 # OpenAI's names; the temperature of the training loss counts no more.

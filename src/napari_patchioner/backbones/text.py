@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,13 @@ from torch import Tensor, nn
 
 from napari_patchioner.devices import CPU, Placement, to_numpy
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import Progress
 
 from .base import Backbone, block_progress, spare_core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_patchioner.progress import Progress
 
 
 class TextEncoder(ABC):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_patchioner.decoders import CaptionOptions, Evidence
+    from napari_patchioner.progress import Progress
 
 Neighbours: TypeAlias = tuple[tuple[str, float], ...]
 

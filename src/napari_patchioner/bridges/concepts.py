@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import Progress
 
 from .appearance import AXES, attributes, describe
 from .base import BridgeOutput, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_patchioner.progress import Progress
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,9 @@ from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
 from .base import BridgeOutput, Scene, checked_unit_rows, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 TEMPLATES = (
     "itap of a {}.",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
@@ -16,6 +15,9 @@ from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
 from .memory import MemoryBank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _EMBEDDINGS, _TEXT = "-embeddings", "-text"
 _PREFERRED = "coco_captions"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,9 +15,13 @@ from napari_patchioner.progress import Progress, no_progress, part
 
 from .base import BridgeOutput, Scene, unit_rows
 from .memory import MemoryBank
-from .scene_graph import SceneGraph, SceneGraphParser
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from .scene_graph import SceneGraph, SceneGraphParser
+
     BoolArray = npt.NDArray[np.bool_]
 
 _MODELS = {

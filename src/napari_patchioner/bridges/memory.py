@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,9 @@ from napari_patchioner.progress import Progress, no_progress
 
 from .bank_files import read_bank, usable_rows, write_bank
 from .base import BridgeOutput, Neighbours, Scene, checked_unit_rows, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Rows read at once: 25 MB of float32 at 768 columns.
 _CHUNK = 8192

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NUMBERS = {str(number): word for number, word in enumerate(_WORDS, 2)}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.regions import PatchWeights
 
-from .grid import FeatureGrid
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_patchioner.regions import PatchWeights
+
+    from .grid import FeatureGrid
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]

@@ -6,13 +6,12 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, get_ident
+from typing import TYPE_CHECKING
 
-from .grid import FeatureGrid
 from .grid_file import (
     DamagedError,
     OtherVersionError,
@@ -20,6 +19,11 @@ from .grid_file import (
     grid_from_bytes,
     grid_to_bytes,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .grid import FeatureGrid
 
 RAM_BYTES = 512_000_000
 DISK_BYTES = 2_000_000_000

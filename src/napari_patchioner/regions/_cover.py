@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import shapely
@@ -26,6 +25,9 @@ from ._shapes import (
     check_points,
 )
 from ._weights import OutsideError, PatchWeights, Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Weighting: TypeAlias = Literal["touch", "area"]
 Convention: TypeAlias = Literal["paper", "reference"]

@@ -8,20 +8,16 @@ stay as they were: what is ours of them has a key of its own, and the file aroun
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
 from napari_patchioner.annotations import metadata, rle, texts
-from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.notes import leaving_out, note
-from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import FloatArray, area_of, filled, polygon_of, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
@@ -39,6 +35,13 @@ from . import entries, json_arrays
 from .entries import Size, known_size, naming
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, dicts_in, fields_of, identifier, key_of, list_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from napari_patchioner.annotations.fields import Fields
+    from napari_patchioner.annotations.record import Annotation
 
 # Pixels along the sides of a picture in which a tangled outline is filled.
 _TANGLED = 2048

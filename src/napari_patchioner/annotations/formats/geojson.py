@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
@@ -19,7 +17,6 @@ import shapely
 from shapely.geometry import mapping, shape
 
 from napari_patchioner.annotations import metadata, texts
-from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_size
 from napari_patchioner.annotations.napari_shapes import PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import leaving_out, note
@@ -39,9 +36,16 @@ from napari_patchioner.regions import (
 )
 
 from . import entries, json_arrays
-from .entries import Size
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, fields_of, list_in, whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from napari_patchioner.annotations.fields import Fields
+
+    from .entries import Size
 
 COLOR = "color"
 LOCKED = "locked"

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations.files import encoding_of
-from napari_patchioner.annotations.images import Images
-from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import column_name, table_dialect
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, check_plain_file
 
 from . import json_arrays
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
 
 _LENGTH = 65536
 _LINES = (".jsonl", ".ndjson")

@@ -6,12 +6,10 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import files
 from napari_patchioner.annotations.fields import Fields
@@ -25,6 +23,10 @@ from napari_patchioner.limits import (
     check_plain_file,
     read_file,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from pathlib import Path
 
 _handed_on: ContextVar[dict[Path, Any] | None] = ContextVar("handed_on", default=None)
 

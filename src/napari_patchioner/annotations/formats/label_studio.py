@@ -16,12 +16,11 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
@@ -32,7 +31,6 @@ from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.images import Images, image_name, image_size
 from napari_patchioner.annotations.metadata import OURS
 from napari_patchioner.annotations.notes import Notes, leaving_out, noting
-from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import (
     CLASS,
     PART,
@@ -63,6 +61,11 @@ from .bundle import read_bundle
 from .entries import Said, Size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import dict_in, dicts_in, list_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from napari_patchioner.annotations.record import Annotation
 
 # Width of a point as Label Studio draws it, in percent.
 _DOT = 0.5

@@ -10,11 +10,10 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -24,7 +23,6 @@ from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.metadata import OURS
 from napari_patchioner.annotations.notes import leaving_out
-from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import PART, Shape, class_of
 from napari_patchioner.annotations.xy import (
     ellipse_axes,
@@ -54,6 +52,11 @@ from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
 from .entries import Said, Size, known_size, naming
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, json_as_read, parse_file, parse_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from napari_patchioner.annotations.record import Annotation
 
 _PICTURE = {"imagePath", "imageData", "imageHeight"}
 _KIND = "labelme"

@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import math
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +27,6 @@ from napari_patchioner.annotations.images import (
 )
 from napari_patchioner.annotations.metadata import OURS
 from napari_patchioner.annotations.notes import leaving_out
-from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import FloatArray, from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
@@ -39,6 +36,12 @@ from . import entries, json_arrays
 from .entries import Size, naming
 from .head import Format, Head
 from .json_arrays import as_texts, dicts_in, fields_of, json_as_read, parse_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from napari_patchioner.annotations.record import Annotation
 
 _ANNOTATOR, _DATASET, _RECORDING = "annotator_id", "dataset_id", "voice_recording"
 _TIMED, _ATTRIBUTES, _SIZE = "timed_caption", "attributes", "image_size"

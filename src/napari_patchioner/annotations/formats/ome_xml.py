@@ -16,11 +16,10 @@ import base64
 import bz2
 import re
 import zlib
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -29,11 +28,9 @@ import numpy.typing as npt
 
 from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.names import NAME, is_name, shared_names
 from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
-from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_bytes, charge_pixels
@@ -54,6 +51,12 @@ from .bundle import read_bundle
 from .entries import Size, by_image, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from napari_patchioner.annotations.images import Images
+    from napari_patchioner.annotations.record import Annotation
 
 _SPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{_SPACE} {_SPACE}/ome.xsd"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from napari_patchioner.annotations.files import reading_file, writing_file
 from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.napari_shapes import other_axes
 from napari_patchioner.annotations.notes import Notes, leaving_out, log_notes, note, noting
-from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import check_unique, read_table
 from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
@@ -37,6 +35,12 @@ from . import (
 )
 from .bundle import file_stems, is_debris
 from .head import Format, Head, handing_on, head_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from napari_patchioner.annotations.record import Annotation
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
 FORMATS: dict[str, Format] = {

@@ -63,15 +63,15 @@ class LayerReader:
             for key, seen in self._seen:
                 known.setdefault(key, []).append(seen)
         self._affine, self._seen = affine, []
-        looks = _appearances(layer)
-        for kind, array, look in zip(layer.shape_type, layer.data, looks, strict=True):
+        styles = _appearances(layer)
+        for kind, array, style in zip(layer.shape_type, layer.data, styles, strict=True):
             # Zero has two signs, which are the same place.
-            key = kind, look, (array + 0.0).tobytes()
+            key = kind, style, (array + 0.0).tobytes()
             if known.get(key):
                 seen = known[key].pop(0)
             else:
                 place = mapped(array, *affine)
-                seen = Seen(kind, place, drawn=np.array(array), appearance=look)
+                seen = Seen(kind, place, drawn=np.array(array), appearance=style)
             self._seen.append((key, seen))
         return [seen for _, seen in self._seen]
 
@@ -101,7 +101,7 @@ def _surely_same(new: Any, old: Any) -> bool:
 def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen]) -> None:
     """Make the shapes of a layer, given by uid, those that are wanted.
 
-    Shapes that stay keep their appearance of now; those that come back look as they did. The rows
+    Shapes that stay keep their appearance of now; those that come back style as they did. The rows
     of the features table follow by number only: they have to be written afterwards. Nothing on the
     layer may be half drawn or on the move.
     """
@@ -147,17 +147,17 @@ def _append(layer: Shapes, shapes: Mapping[str, Seen]) -> list[str]:
     """
     if not shapes:
         return []
-    style: dict[str, Any] = {}
-    looks = [look for shape in shapes.values() if (look := shape.appearance) is not None]
-    if len(looks) == len(shapes):
+    options: dict[str, Any] = {}
+    styles = [style for shape in shapes.values() if (style := shape.appearance) is not None]
+    if len(styles) == len(shapes):
         style = {
-            name: [getattr(look, name) for look in looks] for name in ("edge_width", "z_index")
+            name: [getattr(style, name) for style in styles] for name in ("edge_width", "z_index")
         }
         for name in ("edge_color", "face_color"):
             if getattr(layer, f"{name}_mode") == "direct":
-                style[name] = np.array([getattr(look, name) for look in looks])
+                options[name] = np.array([getattr(style, name) for style in styles])
     try:
-        layer.add([(shape.outline, shape.shape_type) for shape in shapes.values()], **style)
+        layer.add([(shape.outline, shape.shape_type) for shape in shapes.values()], **options)
     except RuntimeError:
         if len(shapes) == 1:
             return []
@@ -184,7 +184,7 @@ def _write_anew(
     layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen], changed: Sequence[str]
 ) -> None:
     """Use public methods only: from the first difference on, draw everything again."""
-    looks = dict(zip(current, _appearances(layer), strict=True))
+    styles = dict(zip(current, _appearances(layer), strict=True))
     pairs = enumerate(zip_longest(current, wanted))
     stay = next((i for i, (now, then) in pairs if now != then or now in changed), len(current))
     if stay < len(current):
@@ -192,7 +192,7 @@ def _write_anew(
     _append(
         layer,
         {
-            uid: replace(shape, appearance=looks.get(uid, shape.appearance))
+            uid: replace(shape, appearance=styles.get(uid, shape.appearance))
             for uid, shape in list(wanted.items())[stay:]
         },
     )
