@@ -101,7 +101,7 @@ def _surely_same(new: Any, old: Any) -> bool:
 def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen]) -> None:
     """Make the shapes of a layer, given by uid, those that are wanted.
 
-    Shapes that stay keep their appearance of now; those that come back style as they did. The rows
+    Shapes that stay keep their appearance of now; those that come back look as they did. The rows
     of the features table follow by number only: they have to be written afterwards. Nothing on the
     layer may be half drawn or on the move.
     """
@@ -150,9 +150,8 @@ def _append(layer: Shapes, shapes: Mapping[str, Seen]) -> list[str]:
     options: dict[str, Any] = {}
     styles = [style for shape in shapes.values() if (style := shape.appearance) is not None]
     if len(styles) == len(shapes):
-        style = {
-            name: [getattr(style, name) for style in styles] for name in ("edge_width", "z_index")
-        }
+        for name in ("edge_width", "z_index"):
+            options[name] = [getattr(style, name) for style in styles]
         for name in ("edge_color", "face_color"):
             if getattr(layer, f"{name}_mode") == "direct":
                 options[name] = np.array([getattr(style, name) for style in styles])
