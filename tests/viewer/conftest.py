@@ -6,8 +6,18 @@ import contextlib
 import gc
 import threading
 
+import napari
 import numpy as np
 import pytest
+from app_model import Application
+from napari._app_model._app import NapariApplication, _napari_names
+from napari._qt import qt_main_window
+from napari._qt._qapp_model.qactions import init_qactions
+from napari._qt.qt_viewer import QtViewer
+from napari._qt.threads.status_checker import StatusChecker
+from napari.plugins import _initialize_plugins
+from napari.settings import get_settings
+from qtpy import QtWidgets
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError, RegionError
@@ -174,12 +184,13 @@ def paper_state(ready):
 
 
 @pytest.fixture(autouse=True)
-def small_heap():
+def small_heap(monkeypatch):
     """Collect what a test leaves, and count the rest as settled.
 
     napari collects garbage at every viewer and every layer that goes, each time through all there
-    is: without this each test makes the next one slower.
+    is: without this each test makes the next one slower. To count what is frozen takes as long.
     """
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 1)
     yield
     gc.collect()
     gc.freeze()
@@ -237,9 +248,87 @@ def picture():
     return image
 
 
+class SharedWindow:
+    """One shown window for the tests of a module; opened when first asked for.
+
+    It stands in for `make_napari_viewer`, which opens and closes a window for every test.
+    """
+
+    def __init__(self) -> None:
+        self.viewer = None
+        self._stack = contextlib.ExitStack()
+
+    def open(self):
+        if self.viewer is None:
+            self._set_up()
+            self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
+        return self.viewer
+
+    def _set_up(self) -> None:
+        """Give the window menus and actions of its own, and no console and no status thread."""
+        get_settings().reset()
+        app = NapariApplication("shared_window")
+        app.injection_store.namespace = _napari_names
+        for cached in (_initialize_plugins, init_qactions):
+            cached.cache_clear()
+            self._stack.callback(cached.cache_clear)
+        self._stack.callback(Application.destroy, "shared_window")
+        patch = self._stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(NapariApplication, "get_app_model", lambda: app)
+        patch.setattr(qt_main_window, "SHOW_QT_WARNING", False)
+        patch.setattr(StatusChecker, "start", lambda *_: None)
+        patch.setattr(QtViewer, "_get_console", lambda *_: QtWidgets.QWidget())
+
+    def clear(self) -> None:
+        """Take out of it whatever a test has left there."""
+        viewer = self.viewer
+        if viewer is None or viewer not in [made.viewer for made in QtViewer._instances]:
+            self.close()
+            return
+        viewer.window.remove_dock_widget("all")
+        viewer.layers.clear()
+        viewer.dims.reset()
+        viewer.title = "napari"
+        viewer.window._qt_window.resize(1100, 700)
+        get_settings().reset()
+        QtWidgets.QApplication.processEvents()
+
+    def close(self) -> None:
+        if self.viewer is not None:
+            window = getattr(self.viewer.window, "_qt_window", None)
+            if window is not None:
+                window._save_current_window_settings = lambda: None
+                self.viewer.close()
+            self.viewer = None
+            self._stack.close()
+            gc.collect()
+            QtViewer._instances.clear()
+
+
+@pytest.fixture(scope="module")
+def shared_window():
+    window = SharedWindow()
+    yield window
+    window.close()
+
+
 @pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer(show=True)
+def alone(shared_window):
+    """No other window is open."""
+    shared_window.close()
+
+
+@pytest.fixture
+def make_napari_viewer(alone, make_napari_viewer):
+    return make_napari_viewer
+
+
+@pytest.fixture
+def viewer(qtbot, shared_window):
+    viewer = shared_window.open()
+    qtbot.wait_exposed(viewer.window._qt_window, timeout=5000)
+    yield viewer
+    shared_window.clear()
 
 
 @pytest.fixture
