@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
 from ._rgb import as_rgb, brightness_range
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from napari_patchioner.progress import Progress
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
@@ -29,14 +24,9 @@ _FARTHEST = 4.0
 
 
 class Shrunk:
-    """An array in which each pixel is the mean of a square of another array.
+    """An array in which each pixel is the mean of a square of a large one, ``factor`` pixels long.
 
-    Parameters
-    ----------
-    data : array_like
-        The large image, ``(height, width)`` or ``(height, width, channels)``.
-    factor : int
-        Pixels along the square. At the far edges a square may be cut off.
+    At the far edges a square may be cut off.
     """
 
     def __init__(self, data: Any, factor: int) -> None:
@@ -82,24 +72,23 @@ class Shrunk:
 
 def _mean(pixels: AnyArray, factor: int) -> AnyArray:
     """Average squares; those at the far edges may be smaller, values that are NaN do not count."""
-    sums, counts = pixels, np.ones((1,) * pixels.ndim)
     kind = pixels.dtype.kind
-    if kind == "f" and np.isnan(pixels).any():
-        counts = ~np.isnan(pixels)
-        sums = np.where(counts, pixels, 0)
+    edges = [np.arange(0, side, factor) for side in pixels.shape[:2]]
     wide = np.float64 if kind == "f" else np.int64
-    for axis in (0, 1):
-        starts = np.arange(0, pixels.shape[axis], factor)
-        sums = np.add.reduceat(sums, starts, axis=axis, dtype=wide)
-        if counts.shape[axis] == 1:
-            ends = np.append(starts[1:], pixels.shape[axis])
-            shape = [1] * pixels.ndim
-            shape[axis] = len(starts)
-            counts = counts * (ends - starts).reshape(shape)
-        else:
-            counts = np.add.reduceat(counts, starts, axis=axis, dtype=np.int64)
+
+    def sums(values: AnyArray, dtype: Any) -> AnyArray:
+        rows = np.add.reduceat(values, edges[0], axis=0, dtype=dtype)
+        return np.asarray(np.add.reduceat(rows, edges[1], axis=1, dtype=dtype))
+
+    if kind == "f" and np.isnan(pixels).any():
+        known = ~np.isnan(pixels)
+        total, counts = sums(np.where(known, pixels, 0), wide), sums(known, np.int64)
+    else:
+        sides = [np.diff(e, append=side) for e, side in zip(edges, pixels.shape, strict=False)]
+        total = sums(pixels, wide)
+        counts = np.outer(*sides).reshape(*total.shape[:2], *(1,) * (pixels.ndim - 2))
     with np.errstate(invalid="ignore"):
-        means = sums / counts
+        means = total / counts
     if kind == "f":
         return means.astype(pixels.dtype)
     return np.asarray(means >= 0.5 if kind == "b" else np.rint(means).astype(pixels.dtype))
@@ -109,13 +98,9 @@ def _mean(pixels: AnyArray, factor: int) -> AnyArray:
 class Level:
     """An image in one size.
 
-    Attributes
-    ----------
-    data : array_like
-        Anything with a shape ``(height, width)`` or ``(height, width, channels)`` that gives a
-        part when it is indexed: an array, in memory or on disk, or a lazy one.
-    scale : tuple of float
-        ``(down, across)``: pixels of the full resolution that go to one of this level.
+    ``data`` is anything with a shape ``(height, width)`` or ``(height, width, channels)`` that
+    gives a part when it is indexed: an array, in memory or on disk, or a lazy one. ``scale`` is
+    ``(down, across)``: pixels of the full resolution that go to one of this level.
     """
 
     data: Any
@@ -170,7 +155,21 @@ class Levels:
 
     def __init__(self, levels: Any, *, contrast_limits: tuple[float, float] | None = None) -> None:
         arrays = list(levels) if isinstance(levels, Sequence) else [levels]
-        _check(arrays)
+        if not arrays:
+            raise ImageError("there is no image: give at least one level")
+        for array in arrays:
+            shape = tuple(getattr(array, "shape", ()))
+            if len(shape) not in (2, 3) or min(shape) < 1 or shape[2:] != arrays[0].shape[2:]:
+                raise ImageError(
+                    f"a level must have the shape (height, width) or (height, width, channels), "
+                    f"and as many channels as the others, but this one has {shape}"
+                )
+        sides = [max(array.shape[:2]) for array in arrays]
+        if any(after >= before for before, after in pairwise(sides)):
+            raise ImageError(
+                "levels must get smaller, the full resolution first, but their long sides are "
+                f"{sides}"
+            )
         full = arrays[0].shape
         self.given = tuple(
             Level(array, (full[0] / array.shape[0], full[1] / array.shape[1])) for array in arrays
@@ -191,8 +190,12 @@ class Levels:
         levels: list[Level] = []
         for level, after in zip(self.given, (*self.given[1:], None), strict=True):
             levels.append(level)
+            # Between neighbours that are far apart, and below the last one.
+            least = side if after is None else 2 * after.long_side
+            if after is not None and level.long_side <= _FARTHEST * after.long_side:
+                continue
             factor = 2
-            while _gap(level, factor, after, side):
+            while level.long_side >= least * factor:
                 scale = (level.scale[0] * factor, level.scale[1] * factor)
                 levels.append(Level(Shrunk(level.data, factor), scale))
                 factor *= 2
@@ -211,30 +214,3 @@ class Levels:
         if not self._has_limits:
             self._limits, self._has_limits = brightness_range(self.given[-1].data), True
         return as_rgb(pixels, self._limits)
-
-
-def _gap(level: Level, factor: int, after: Level | None, side: int) -> bool:
-    """Whether a level is missing, ``factor`` times smaller than one and before another."""
-    if after is None:
-        return 2 * level.long_side >= 2 * side * factor
-    return level.long_side / after.long_side > _FARTHEST and (
-        level.long_side / factor >= 2 * after.long_side
-    )
-
-
-def _check(arrays: Sequence[Any]) -> None:
-    """Refuse what is no picture in several sizes."""
-    if not arrays:
-        raise ImageError("there is no image: give at least one level")
-    for array in arrays:
-        shape = tuple(getattr(array, "shape", ()))
-        if len(shape) not in (2, 3) or min(shape) < 1 or shape[2:] != arrays[0].shape[2:]:
-            raise ImageError(
-                f"a level must have the shape (height, width) or (height, width, channels), and "
-                f"as many channels as the others, but this one has {shape}"
-            )
-    sides = [max(array.shape[:2]) for array in arrays]
-    if any(after >= before for before, after in pairwise(sides)):
-        raise ImageError(
-            f"levels must get smaller, the full resolution first, but their long sides are {sides}"
-        )

@@ -8,6 +8,7 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,8 +19,6 @@ from napari_patchioner.limits import BudgetError, check_plain_file
 from ._orientation import ORIENTATION, SIDEWAYS, as_orientation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from _typeshed import WriteableBuffer
     from PIL.Image import Image
 
@@ -83,17 +82,13 @@ class Clock:
         """Whether reading took too long."""
         return time.thread_time() - self._started > self._allowed
 
-    def error(self) -> BudgetError:
-        """Return what to raise when reading took too long."""
-        return BudgetError(
-            f"{self._name}: takes more than {self._allowed:.0f} seconds to read; "
-            "save it anew, as PNG or TIFF"
-        )
-
-    def check(self) -> None:
+    def check(self, cause: Exception | None = None) -> None:
         """Raise a BudgetError if reading took too long."""
         if self.is_up:
-            raise self.error()
+            raise BudgetError(
+                f"{self._name}: takes more than {self._allowed:.0f} seconds to read; "
+                "save it anew, as PNG or TIFF"
+            ) from cause
 
 
 _current: ContextVar[Clock | None] = ContextVar("clock", default=None)
@@ -106,19 +101,20 @@ def timed(source: Source, name: str = "") -> Iterator[Clock]:
     Within another ``with`` for the same thread, it takes its place. A BudgetError is raised if
     reading took too long, even if the decoder made another error of that, or none.
     """
-    if isinstance(source, bytes):
-        clock = Clock(name or "picture", len(source))
-    else:
-        clock = Clock(name or os.fsdecode(source), os.stat(source).st_size)
+    size = len(source) if isinstance(source, bytes) else os.stat(source).st_size
+    clock = Clock(name or _name(source), size)
     token = _current.set(clock)
     try:
         yield clock
     except Exception as error:
-        if clock.is_up:
-            raise clock.error() from error
+        clock.check(error)
         raise
     finally:
         _current.reset(token)
+
+
+def _name(source: Source) -> str:
+    return "picture" if isinstance(source, bytes) else os.fsdecode(source)
 
 
 def _check_clock() -> None:
@@ -129,13 +125,14 @@ def _check_clock() -> None:
 
 
 class TimedFile(io.BufferedReader):
-    """A plain file whose readers are stopped when reading it takes too long.
+    """A plain file, or its contents, whose readers are stopped when that takes too long.
 
     Decoders ask for a file piece by piece, so that each piece is the moment to check the clock.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(io.FileIO(path))
+    def __init__(self, source: Source) -> None:
+        raw = io.BytesIO(source) if isinstance(source, bytes) else io.FileIO(source)
+        super().__init__(raw)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read as any file."""
@@ -146,20 +143,6 @@ class TimedFile(io.BufferedReader):
         """Read as any file."""
         _check_clock()
         return super().readinto(buffer)
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Move as in any file."""
-        _check_clock()
-        return super().seek(offset, whence)
-
-
-class TimedBytes(io.BytesIO):
-    """The contents of a file, as `TimedFile`."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read as any file."""
-        _check_clock()
-        return super().read(size)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move as in any file."""
@@ -205,28 +188,20 @@ def check_image_file(path: str | os.PathLike[str]) -> None:
 def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
     """Open a picture of which only the header is read; to be used in a ``with``.
 
-    Parameters
-    ----------
-    source : path-like or bytes
-        A plain file, or its contents.
-    name : str
-        What to call it in messages; by default the path, for bytes ``picture``.
-
-    Yields
-    ------
-    PIL.Image.Image
-        As it is stored, its pixels not yet decoded, no larger than `MOST_PIXELS`.
+    ``source`` is a plain file or its contents; ``name`` is what to call it in messages, by default
+    the path. Yields the picture as it is stored, its pixels not yet decoded, no larger than may be
+    read whole.
     """
     from PIL import Image, UnidentifiedImageError
 
-    name = name or ("picture" if isinstance(source, bytes) else os.fsdecode(source))
+    name = name or _name(source)
     if not isinstance(source, bytes):
         check_image_file(source)
     try:
         with (
             quietly(),
             timed(source, name) as clock,
-            TimedBytes(source) if isinstance(source, bytes) else TimedFile(source) as file,
+            TimedFile(source) as file,
             Image.open(file, formats=FORMATS) as picture,
         ):
             _check_size(picture, name, file)
@@ -244,18 +219,23 @@ def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
         raise ImageError(f"{name}: cannot be read as an image ({brief(error)})") from error
 
 
-def _check_size(picture: Image, name: str, file: TimedFile | TimedBytes) -> None:
+def _check_size(picture: Image, name: str, file: TimedFile) -> None:
     """Raise if a picture is empty, or larger than may be read."""
-    width, height = picture.size
-    if width < 1 or height < 1:
+    count = math.prod(picture.size)
+    if count < 1:
         raise ImageError(f"{name}: has no pixels")
-    if width * height > MOST_PIXELS:
+    if count > MOST_PIXELS:
         raise ImageError(f"{name}: {_TOO_LARGE}")
-    held = width * height * _bytes_per_pixel(picture, file)
-    if held > MOST_HELD:
+    held = float(_SMALL_MODES.get(picture.mode, 4)) + _HELD.get(picture.format or "", 0)
+    layers: list[tuple[int, ...]] = getattr(picture, "layer", None) or []
+    if layers and _has_passes(picture, file, len(layers)):
+        # All coefficients are kept until the last pass, two bytes each.
+        across, down = (max(layer[axis] for layer in layers) for axis in (1, 2))
+        held += 2 * sum(layer[1] * layer[2] for layer in layers) / (across * down)
+    if held * count > MOST_HELD:
         raise ImageError(
-            f"{name}: is too large to be read whole, as {held / 2**30:.1f} GB would be needed; "
-            "save it as a TIFF in tiles or as OME-Zarr"
+            f"{name}: is too large to be read whole, as {held * count / 2**30:.1f} GB would be "
+            "needed; save it as a TIFF in tiles or as OME-Zarr"
         )
     # Some decoders read the whole file first, however little of it is the picture.
     position = file.tell()
@@ -264,18 +244,7 @@ def _check_size(picture: Image, name: str, file: TimedFile | TimedBytes) -> None
     file.seek(position)
 
 
-def _bytes_per_pixel(picture: Image, file: TimedFile | TimedBytes) -> float:
-    """Return how many bytes are held for each pixel while a picture is decoded."""
-    held = float(_SMALL_MODES.get(picture.mode, 4))
-    layers: list[tuple[int, ...]] = getattr(picture, "layer", None) or []
-    if layers and _has_passes(picture, file, len(layers)):
-        # All coefficients are kept until the last pass, two bytes each.
-        across, down = (max(layer[axis] for layer in layers) for axis in (1, 2))
-        held += 2 * sum(layer[1] * layer[2] for layer in layers) / (across * down)
-    return held + _HELD.get(picture.format or "", 0)
-
-
-def _has_passes(picture: Image, file: TimedFile | TimedBytes, count: int) -> bool:
+def _has_passes(picture: Image, file: TimedFile, count: int) -> bool:
     """Whether a JPEG of so many components, opened just now, comes in several passes.
 
     Its decoder is then made to read its file, and so to check the clock, more often.
@@ -292,24 +261,9 @@ def _has_passes(picture: Image, file: TimedFile | TimedBytes, count: int) -> boo
 
 
 def read_picture(source: Source, name: str = "") -> Image:
-    """Decode a picture and turn it upright; of an animation the first frame.
+    """Decode a picture, a file or its contents, and turn it upright; of an animation one frame.
 
-    Parameters
-    ----------
-    source : path-like or bytes
-        A plain file, or its contents.
-    name : str
-        What to call it in messages.
-
-    Returns
-    -------
-    PIL.Image.Image
-        In the mode it is stored in.
-
-    Raises
-    ------
-    ImageError
-        As `open_picture_file`.
+    It stays in the mode it is stored in. An ImageError calls it by ``name``, if that is given.
     """
     from PIL import ImageOps
 
@@ -318,13 +272,7 @@ def read_picture(source: Source, name: str = "") -> Image:
 
 
 def picture_size(source: Source, name: str = "") -> tuple[int, int]:
-    """Return ``(height, width)`` of a picture that stands upright, from its header alone.
-
-    Raises
-    ------
-    ImageError
-        As `open_picture_file`.
-    """
+    """Return ``(height, width)`` of a picture as for `read_picture`, from its header alone."""
     with open_picture_file(source, name) as picture:
         width, height = picture.size
         # Of a TIFF Pillow gives the size the right way up.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import cycle, islice
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import ImageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
@@ -63,42 +62,45 @@ def as_rgb(
            [128,  64]], dtype=uint8)
     """
     array = np.asarray(image)
-    _check_shape(array)
+    colours = array[..., np.newaxis] if array.ndim == 2 else array
+    if colours.ndim != 3 or not 1 <= colours.shape[2] <= _MOST_CHANNELS:
+        raise ImageError(
+            f"an image must have the shape (height, width) or (height, width, 1 to "
+            f"{_MOST_CHANNELS} channels), but this one has {array.shape}"
+        )
+    height, width, count = colours.shape
+    if min(height, width) < 2:
+        raise ImageError(
+            f"an image must be at least 2 by 2 pixels, but this one is {height} by {width}"
+        )
     if array.dtype.kind not in "buif":
         raise ImageError(f"an image must hold real numbers, but this one holds {array.dtype}")
-    array, absent = _numbers(array, known=contrast_limits is not None)
-    colours = array if array.ndim == 3 else array[..., np.newaxis]
-    if is_composite(colours.shape[2]):
-        return _composite(colours, absent, contrast_limits)
-    alpha = colours[..., 3:] if colours.shape[2] == 4 else None
-    colours = colours[..., :3]
-    pixels = _stretch(colours, contrast_limits)
+    colours, absent = _numbers(colours, known=contrast_limits is not None)
+    if is_composite(count):
+        lit = _TWO if count == 2 else islice(cycle(CHANNEL_COLOURS), count)
+        pairs = (
+            [None] * count
+            if contrast_limits is None
+            else np.broadcast_to(contrast_limits, (count, 2))
+        )
+        light = np.zeros((height, width, 3), np.uint16)
+        for number, (colour, pair) in enumerate(zip(lit, pairs, strict=True)):
+            gray = _stretch(colours[..., number, np.newaxis], pair)
+            if absent is not None:
+                gray = np.where(absent[..., number, np.newaxis], np.uint8(0), gray)
+            light += gray * np.array(colour, np.uint16)
+        return np.minimum(light, 255).astype(np.uint8)
+    pixels = _stretch(colours[..., :3], contrast_limits)
     if absent is not None:
-        pixels = np.where(absent.reshape(*pixels.shape[:2], -1)[..., :3], np.uint8(0), pixels)
-    if alpha is not None:
-        pixels = _over_white(pixels, alpha)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        pixels = np.where(absent[..., :3], np.uint8(0), pixels)
+    if count == 4:
+        pixels = _over_white(pixels, colours[..., 3:])
+    return np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
 
 
 def is_composite(channels: int) -> bool:
     """Whether so many channels are several pictures of one place, not gray, RGB or RGBA."""
     return channels == 2 or 5 <= channels <= _MOST_CHANNELS
-
-
-def _check_shape(array: AnyArray) -> None:
-    """Refuse what has not the shape of a picture."""
-    if array.ndim not in (2, 3) or (
-        array.ndim == 3 and not (array.shape[2] in (1, 3, 4) or is_composite(array.shape[2]))
-    ):
-        raise ImageError(
-            f"an image must have the shape (height, width) or (height, width, 1 to "
-            f"{_MOST_CHANNELS} channels), but this one has {array.shape}"
-        )
-    if array.shape[0] < 2 or array.shape[1] < 2:
-        raise ImageError(
-            f"an image must be at least 2 by 2 pixels, but this one is {array.shape[0]} by "
-            f"{array.shape[1]}"
-        )
 
 
 def _numbers(array: AnyArray, *, known: bool) -> tuple[AnyArray, npt.NDArray[np.bool_] | None]:
@@ -119,24 +121,6 @@ def _numbers(array: AnyArray, *, known: bool) -> tuple[AnyArray, npt.NDArray[np.
     return array, absent
 
 
-def _composite(
-    channels: AnyArray, absent: npt.NDArray[np.bool_] | None, limits: Any
-) -> npt.NDArray[np.uint8]:
-    """Add up the light of several channels, each in a colour of its own."""
-    count = channels.shape[2]
-    colours = (
-        _TWO if count == 2 else [CHANNEL_COLOURS[i % len(CHANNEL_COLOURS)] for i in range(count)]
-    )
-    pairs = [None] * count if limits is None else np.broadcast_to(limits, (count, 2))
-    light = np.zeros((*channels.shape[:2], 3), np.uint16)
-    for number, (colour, pair) in enumerate(zip(colours, pairs, strict=True)):
-        gray = _stretch(channels[..., number, np.newaxis], pair)
-        if absent is not None:
-            gray = np.where(absent[..., number, np.newaxis], np.uint8(0), gray)
-        light += gray * np.array(colour, np.uint16)
-    return np.minimum(light, 255).astype(np.uint8)
-
-
 def _stretch(colours: AnyArray, limits: Any) -> npt.NDArray[np.uint8]:
     """Return values as bytes, black to white."""
     if colours.dtype == np.bool_:
@@ -144,7 +128,8 @@ def _stretch(colours: AnyArray, limits: Any) -> npt.NDArray[np.uint8]:
     if limits is None and colours.dtype == np.uint8:
         return colours
     if limits is None:
-        low, high = own_limits(colours)
+        gray = colours.shape[2] == 1
+        low, high = _own_limits(float(colours.min()), float(colours.max()), colours.dtype, gray)
     else:
         low, high = (float(value) for value in limits)
         if not (np.isfinite([low, high]).all() and low < high):
@@ -159,17 +144,9 @@ def _stretch(colours: AnyArray, limits: Any) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def own_limits(colours: AnyArray) -> tuple[float, float]:
-    """Return the values to show as black and as white when nobody says.
-
-    Parameters
-    ----------
-    colours : ndarray, shape (height, width, 1 or 3)
-        Without transparency.
-    """
-    low, high = float(colours.min()), float(colours.max())
-    gray = colours.shape[2] == 1
-    if colours.dtype.kind == "f":
+def _own_limits(low: float, high: float, dtype: np.dtype[Any], gray: bool) -> tuple[float, float]:
+    """Return what to show as black and as white of values between two when nobody says."""
+    if dtype.kind == "f":
         if low >= 0.0 and high <= 1.0:
             return 0.0, 1.0
         if not gray and low >= 0.0 and high <= 255.0:
@@ -184,9 +161,8 @@ def own_limits(colours: AnyArray) -> tuple[float, float]:
 
 def _over_white(pixels: npt.NDArray[np.uint8], alpha: AnyArray) -> npt.NDArray[np.uint8]:
     """Lay partly transparent pixels over white."""
-    highest = alpha.max()
     if alpha.dtype.kind == "f":
-        full = 1.0 if highest <= 1 else 255.0
+        full = 1.0 if alpha.max() <= 1 else 255.0
     else:
         full = 1.0 if alpha.dtype == np.bool_ else float(np.iinfo(alpha.dtype).max)
     if alpha.min() >= full:
@@ -199,66 +175,50 @@ def _over_white(pixels: npt.NDArray[np.uint8], alpha: AnyArray) -> npt.NDArray[n
 def brightness_range(data: Any) -> Any:
     """Return the values to show as black and as white, the same for every part of an image.
 
-    Of a large image, shape (height, width) or (height, width, channels), only samples are read.
-    Returns one pair, a list with one for each of several channels, or None where values are shown
-    as they are: bytes and booleans.
+    Of a large image, shape (height, width) or (height, width, channels), only squares, evenly
+    spread, are read. Returns one pair, a list with one for each of several channels, or None where
+    values are shown as they are: bytes and booleans.
     """
     dtype = np.dtype(data.dtype)
     if dtype == np.uint8 or dtype.kind not in "uif":
         return None
-    samples = [
-        sample[..., :3] if sample.shape[2] == 4 else sample
-        for sample in (np.atleast_3d(part) for part in _samples(data))
-    ]
-    if not is_composite(samples[0].shape[2]):
-        return _limits(samples)
-    return [_limits([part[..., [number]] for part in samples]) for number in range(data.shape[2])]
+    if max(data.shape[:2]) <= _SMALL:
+        windows = [(slice(None), slice(None))]
+    else:
+        down, across = (
+            np.unique(np.linspace(0, max(0, side - _SAMPLE_SIDE), _SAMPLES).astype(int)).tolist()
+            for side in map(int, data.shape[:2])
+        )
+        side = _SAMPLE_SIDE
+        windows = [
+            (slice(row, row + side), slice(column, column + side))
+            for row in down
+            for column in across
+        ]
+    samples = [np.atleast_3d(np.asarray(data[window])) for window in windows]
+    count = samples[0].shape[2]
+    if is_composite(count):
+        return [_limits([part[..., number] for part in samples], True) for number in range(count)]
+    # Transparency says nothing of brightness.
+    return _limits([part[..., : 3 if count == 4 else count] for part in samples], count == 1)
 
 
-def _limits(samples: list[AnyArray]) -> tuple[float, float]:
+def _limits(samples: list[AnyArray], gray: bool) -> tuple[float, float]:
     """Return the limits of values that were found in several places."""
     finite = [part[np.isfinite(part)] for part in samples]
     finite = [part for part in finite if part.size]
     if not finite:
         return 0.0, 1.0
-    shape = (1, 2, samples[0].shape[2])
-    edges = np.full(shape, min(part.min() for part in finite), samples[0].dtype)
-    edges[:, 1] = max(part.max() for part in finite)
-    return own_limits(edges)
-
-
-def _samples(data: Any) -> list[AnyArray]:
-    """All of a small image, or squares of a large one, evenly spread."""
-    if max(data.shape[:2]) <= _SMALL:
-        return [np.asarray(data[:, :])]
-    down, across = (
-        sorted(set(np.linspace(0, max(0, side - _SAMPLE_SIDE), _SAMPLES).astype(int).tolist()))
-        for side in map(int, data.shape[:2])
-    )
-    side = _SAMPLE_SIDE
-    return [
-        np.asarray(data[row : row + side, column : column + side])
-        for row in down
-        for column in across
-    ]
+    low, high = min(part.min() for part in finite), max(part.max() for part in finite)
+    return _own_limits(float(low), float(high), samples[0].dtype, gray)
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelView:
-    """How a channel is shown.
+    """How a channel is shown, if at all."""
 
-    Attributes
-    ----------
-    colour : tuple of float
-        Red, green and blue of its brightest, 0 to 1.
-    limits : (low, high), optional
-        Values shown as black and as brightest; its own least and greatest by default.
-    shown : bool
-        Whether it is shown at all.
-    """
-
-    colour: tuple[float, float, float]
-    limits: tuple[float, float] | None = None
+    colour: tuple[float, float, float]  # red, green and blue of its brightest, 0 to 1
+    limits: tuple[float, float] | None = None  # shown as black and as brightest; by default its own
     shown: bool = True
 
 
@@ -276,20 +236,17 @@ class Composite:
 
     def __getitem__(self, window: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
         channels = np.asarray(self._data[window])
+        height, width = channels.shape[:2]
+        if min(height, width) < 2:
+            # A single row or column is no picture, but may be a part of one.
+            channels = np.repeat(np.repeat(channels, 2, axis=0), 2, axis=1)
         light = np.zeros((*channels.shape[:2], 3), np.float32)
         for number, view in enumerate(self._views):
             if view.shown:
-                gray = _gray(channels[..., number], view.limits)
+                gray = as_rgb(channels[..., number], view.limits)[..., :1]
                 light += gray * np.array(view.colour, np.float32)
-        return np.asarray(np.rint(np.minimum(light, 255)), np.uint8)
-
-
-def _gray(values: AnyArray, limits: tuple[float, float] | None) -> AnyArray:
-    if min(values.shape) >= 2:
-        return as_rgb(values, limits)[..., :1]
-    # A single row or column is no picture, but may be a part of one.
-    doubled = np.repeat(np.repeat(values, 2, axis=0), 2, axis=1)
-    return as_rgb(doubled, limits)[::2, ::2, :1]
+        pixels = np.asarray(np.rint(np.minimum(light, 255)), np.uint8)
+        return pixels if min(height, width) > 1 else pixels[::2, ::2]
 
 
 def channel_views(
@@ -311,8 +268,7 @@ def channel_views(
     elif channels == 3 or is_composite(channels):
         return None
     else:
-        colours = [CHANNEL_COLOURS[n % len(CHANNEL_COLOURS)] for n in range(channels)]
-        views = tuple(map(ChannelView, colours))
+        views = tuple(map(ChannelView, islice(cycle(CHANNEL_COLOURS), channels)))
     return tuple(
         replace(view, limits=view.limits or brightness_range(_Channel(data, number)))
         for number, view in enumerate(views)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +15,7 @@ from napari_patchioner.errors import ImageError, RegionError, pip_install
 
 from ._levels import Levels
 from ._picture import MOST_BYTES, brief
-from ._rgb import Composite, channel_views
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from ._rgb import ChannelView
+from ._rgb import ChannelView, Composite, channel_views
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
@@ -49,55 +45,29 @@ def guess_axes(shape: Sequence[int], path: Path) -> str:
     return _STACK[len(_STACK) - count :] + last
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class _Plane:
-    """One plane of an array of more axes, rows first, read where it is indexed.
+    """One plane of a lazy array of more axes, rows first, read where it is indexed.
 
-    Attributes
-    ----------
-    data : array_like
-        The array, lazy or not.
-    axes : str
-        A letter for each of its axes, as in `StoredImage`.
-    index : mapping of str to int
-        Position along each axis but those of the plane.
-    path : Path
-        What to name if it cannot be read.
+    ``index`` has a position along each of ``axes``, a letter each, but those of the plane.
     """
 
-    data: Any
-    axes: str
-    index: dict[str, int]
-    path: Path
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(height, width)`` or ``(height, width, channels)``."""
-        lengths = dict(zip(self.axes, self.data.shape, strict=True))
-        return tuple(int(lengths[axis]) for axis in self._kept)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of its values."""
-        kind: np.dtype[Any] = np.dtype(self.data.dtype)
-        return kind
-
-    @property
-    def _kept(self) -> str:
-        deep = [axis for axis in self.axes if axis not in (ROW, COLUMN, *self.index)]
-        return ROW + COLUMN + "".join(deep)
+    def __init__(self, data: Any, axes: str, index: dict[str, int], path: Path) -> None:
+        self.data, self._index, self._path = data, index, path
+        self._axes, self._left = axes, [axis for axis in axes if axis not in index]
+        self._kept = [ROW, COLUMN, *(axis for axis in self._left if axis not in (ROW, COLUMN))]
+        self.shape = tuple(int(data.shape[axes.index(axis)]) for axis in self._kept)
+        self.dtype: np.dtype[Any] = np.dtype(data.dtype)
 
     def __getitem__(self, window: tuple[slice, slice]) -> AnyArray:
-        taken = {**self.index, ROW: window[0], COLUMN: window[1]}
+        taken = {**self._index, ROW: window[0], COLUMN: window[1]}
         try:
-            pixels = np.asarray(self.data[tuple(taken.get(a, slice(None)) for a in self.axes)])
+            pixels = np.asarray(self.data[tuple(taken.get(a, slice(None)) for a in self._axes)])
         except ImageError:
             raise
         except Exception as error:  # decoders and file systems raise anything
             why = reason(error)
-            raise ImageError(f"{self.path}: a part of it cannot be read ({why})") from error
-        left = [axis for axis in self.axes if axis not in self.index]
-        return pixels.transpose([left.index(axis) for axis in self._kept])
+            raise ImageError(f"{self._path}: a part of it cannot be read ({why})") from error
+        return pixels.transpose([self._left.index(axis) for axis in self._kept])
 
 
 @dataclass(eq=False, slots=True)
@@ -196,15 +166,21 @@ class StoredImage:
         first = dict.fromkeys(stack, 0)
         if self.is_flat or not plane.split():
             return first
-        numbers = _numbers(plane)
-        named = self._axes_named(numbers, stack)
+        try:
+            numbers = list(map(_whole, plane.split()))
+        except (ValueError, OverflowError):
+            raise RegionError(
+                f"the plane {plane!r} is no list of whole numbers, such as '0 12'"
+            ) from None
+        ways = [stack, [axis for axis in self.axes if axis not in (ROW, COLUMN, SAMPLE)]]
+        ways += [[axis for axis in way if lengths[axis] > 1] for way in ways]
+        named = next((way for way in ways if len(way) == len(numbers)), None)
         if named is None:
             # Zeros that are too many go, those that are missing come.
-            if len(numbers) < len(stack):
-                numbers = [0] * (len(stack) - len(numbers)) + numbers
+            numbers = [0] * (len(stack) - len(numbers)) + numbers
             while len(numbers) > len(stack) and 0 in numbers:
                 numbers.remove(0)
-            named = self._axes_named(numbers, stack)
+            named = next((way for way in ways if len(way) == len(numbers)), None)
         pairs = zip(named or (), numbers, strict=False)
         if named is None or not all(0 <= number < lengths[axis] for axis, number in pairs):
             parts = ", ".join(f"{lengths[a]} along {a}" for a in self.axes if a not in "yxs")
@@ -224,7 +200,14 @@ class StoredImage:
         only = {axis: 0 for axis in CHANNEL if lengths.get(axis) == 1}
         only |= {axis: 0 for axis in SAMPLE if lengths.get(axis) == 2}
         index = only | (self.find("") if index is None else index)
-        planes = [self._plane(array, index) for array in self.arrays]
+        planes = []
+        for array in self.arrays:
+            # A stack may be shallower where it is smaller.
+            own = {}
+            for axis, position in index.items():
+                length = int(array.shape[self.axes.index(axis)])
+                own[axis] = min(int(position * length / lengths[axis]), length - 1)
+            planes.append(_Plane(array, self.axes, own, self.path))
         if CHANNEL not in self.axes:
             return Levels(planes)
         if CHANNEL in index:
@@ -232,15 +215,6 @@ class StoredImage:
             return Levels(planes, contrast_limits=limits)
         views = channel_views(planes[-1], self.channels, planes[0].shape[2])
         return Levels(planes if views is None else [Composite(plane, views) for plane in planes])
-
-    def _plane(self, array: Any, index: dict[str, int]) -> _Plane:
-        """Return a plane of a level, whose stack may be smaller as well."""
-        own, full = {}, self.arrays[0].shape
-        for axis, position in index.items():
-            number = self.axes.index(axis)
-            length = int(array.shape[number])
-            own[axis] = min(int(position * length / full[number]), length - 1)
-        return _Plane(array, self.axes, own, self.path)
 
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self.axes.index(ROW)]), int(array.shape[self.axes.index(COLUMN)])
@@ -265,23 +239,13 @@ class StoredImage:
                 "larger ones"
             )
 
-    def _axes_named(self, numbers: Sequence[int], stack: list[str]) -> list[str] | None:
-        """Return the axes that so many numbers are about."""
-        all_axes = [axis for axis in self.axes if axis not in (ROW, COLUMN, SAMPLE)]
-        lengths = self.lengths
-        ways = [stack, all_axes]
-        ways += [[axis for axis in way if lengths[axis] > 1] for way in ways]
-        return next((way for way in ways if len(way) == len(numbers)), None)
 
-
-def _numbers(plane: str) -> list[int]:
-    try:
-        values = [float(part) for part in plane.split()]
-        if all(map(float.is_integer, values)):
-            return [int(value) for value in values]
-    except (ValueError, OverflowError):
-        pass
-    raise RegionError(f"the plane {plane!r} is no list of whole numbers, such as '0 12'")
+def _whole(text: str) -> int:
+    """Return a whole number that may be written with a point; a ValueError if it is none."""
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError(text)
+    return int(value)
 
 
 def piece_bytes(array: Any) -> int:

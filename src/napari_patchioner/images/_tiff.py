@@ -6,32 +6,22 @@ import lzma
 import math
 import os
 import zlib
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from napari_patchioner.errors import ImageError, pip_install
 from napari_patchioner.limits import BudgetError, check_plain_file
 
+from . import _picture
 from ._orientation import ORIENTATION, as_orientation
-from ._picture import (
-    MOST_BYTES,
-    MOST_HELD,
-    MOST_PIXELS,
-    Reopened,
-    brief,
-    check_image_file,
-    quietly,
-    timed,
-)
 from ._stored import CHANNEL, COLUMN, ROW, SAMPLE, StoredImage, piece_bytes, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-    from xml.etree.ElementTree import Element
-
     from tifffile import TiffFile, TiffPageSeries
 
 # By the numbers of their packing (deflate has two, then LZMA): what unpacks it, and how many bytes
@@ -68,18 +58,38 @@ def is_tiff(start: bytes) -> bool:
     return start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
+@contextmanager
+def reading_tiff(path: str | os.PathLike[str]) -> Iterator[TiffFile]:
+    """Open a TIFF for a ``with``, in which any error is raised as an ImageError."""
+    try:
+        with _picture.quietly(), open_tiff_file(path) as tiff:
+            yield tiff
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{os.fsdecode(path)}: there is not enough memory to read it") from error
+    except Exception as error:  # decoders raise anything on damaged files
+        raise TiffError(
+            f"{os.fsdecode(path)}: cannot be read as a TIFF ({_picture.brief(error)})"
+        ) from error
+
+
+class TiffError(ImageError):
+    """A TIFF that is damaged, or packed in a way that only Pillow may know."""
+
+
 def open_tiff_file(path: str | os.PathLike[str]) -> TiffFile:
     """Open a TIFF of which only the header is read; to be closed, as by ``with``."""
     import tifffile
 
-    check_image_file(path)
-    with quietly(), timed(path) as clock:
+    _picture.check_image_file(path)
+    with _picture.quietly(), _picture.timed(path) as clock:
         try:
-            tiff = tifffile.TiffFile(Reopened(path))  # type: ignore[arg-type]
+            tiff = tifffile.TiffFile(_picture.Reopened(path))  # type: ignore[arg-type]
         except Exception as error:  # headers may be damaged in any way
             clock.check()
             raise ImageError(
-                f"{os.fsdecode(path)}: cannot be read as a TIFF ({brief(error)})"
+                f"{os.fsdecode(path)}: cannot be read as a TIFF ({_picture.brief(error)})"
             ) from error
         try:
             _check_ome(path, tiff)
@@ -107,31 +117,25 @@ def _check_ome(path: str | os.PathLike[str], tiff: TiffFile) -> None:
         elements = list(ElementTree.fromstring(text).iter())  # noqa: S314 - expat bounds entities
     except ElementTree.ParseError:  # tifffile then does without
         return
+    folder = os.path.dirname(os.path.realpath(os.fsdecode(path)))
     for element in elements:
         tag = element.tag.rpartition("}")[2]
-        if tag == "UUID":
-            _check_companion(path, element.get("FileName", ""))
-        elif max(_ome_counts(tag, element)) > _MOST_PLANES:
+        name = element.get("FileName", "") if tag == "UUID" else ""
+        companion = os.path.join(folder, name)
+        if name and os.path.lexists(companion):
+            if os.path.realpath(companion) != os.path.join(folder, os.path.basename(name)):
+                raise ImageError(
+                    f"{os.fsdecode(path)}: takes planes from {name!r}, which is no file beside it; "
+                    "put all its files into one folder"
+                )
+            check_plain_file(companion, ImageError)
+        if _planes_claimed(tag, element) > _MOST_PLANES:
             raise ImageError(
                 f"{os.fsdecode(path)}: claims more than {_MOST_PLANES:,} planes; it is damaged"
             )
 
 
-def _check_companion(path: str | os.PathLike[str], name: str) -> None:
-    """Raise an ImageError if a file that holds planes of an image does not lie beside it."""
-    folder = os.path.dirname(os.path.realpath(os.fsdecode(path)))
-    companion = os.path.join(folder, name)
-    if not name or not os.path.lexists(companion):
-        return
-    if os.path.realpath(companion) != os.path.join(folder, os.path.basename(name)):
-        raise ImageError(
-            f"{os.fsdecode(path)}: takes planes from {name!r}, which is no file beside it; "
-            "put all its files into one folder"
-        )
-    check_plain_file(companion, ImageError)
-
-
-def _ome_counts(tag: str, element: Element) -> list[float]:
+def _planes_claimed(tag: str, element: Element) -> float:
     """Return how many planes an element of OME-XML claims."""
 
     def number(name: str, otherwise: float) -> float:
@@ -141,13 +145,12 @@ def _ome_counts(tag: str, element: Element) -> list[float]:
             return otherwise
 
     if tag == "Pixels":
-        return [math.prod(number(f"Size{axis}", 1) for axis in "CZT")]
+        return math.prod(number(f"Size{axis}", 1) for axis in "CZT")
     if tag == "TiffData":
-        return [number(name, 0) for name in ("IFD", "PlaneCount", "NumPlanes")]
+        return max(number(name, 0) for name in ("IFD", "PlaneCount", "NumPlanes"))
     if tag.startswith("ModuloAlong"):
-        length = number("Start", 0) + number("End", 0) + 1
-        return [length / max(number("Step", 1), 1e-9)]
-    return [0]
+        return (number("Start", 0) + number("End", 0) + 1) / max(number("Step", 1), 1e-9)
+    return 0
 
 
 def tiff_orientation(tiff: TiffFile) -> int:
@@ -184,14 +187,17 @@ def check_packed(path: object, pages: Iterable[Any]) -> None:
                 continue
             handle = page.parent.filehandle
             handle.seek(offset)
-            if len(unpacker().decompress(handle.read(min(count, MOST_BYTES)), most + 1)) > most:
+            if (
+                len(unpacker().decompress(handle.read(min(count, _picture.MOST_BYTES)), most + 1))
+                > most
+            ):
                 raise ImageError(f"{path}: unpacks to more than its size; it is damaged")
 
 
 def check_whole(path: object, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise an ImageError if an array is too large to be read whole."""
     count = math.prod(map(int, shape))
-    if count * np.dtype(dtype).itemsize > MOST_HELD:
+    if count * np.dtype(dtype).itemsize > _picture.MOST_HELD:
         sides = " x ".join(map(str, shape))
         raise ImageError(
             f"{path}: is too large to be read whole ({sides} values); "
@@ -207,17 +213,30 @@ def open_tiff(path: Path) -> StoredImage | None:
     That is the case of palettes, CMYK, images that lie on their side and the like. An ImageError
     names what would read parts of it and is not installed.
     """
-    with quietly(), ExitStack() as stack:
+    with _picture.quietly(), ExitStack() as stack:
         try:
             tiff = stack.enter_context(open_tiff_file(path))
         except BudgetError:
             raise
         except ImageError:  # damaged; whoever reads it whole will say how
             return None
-        axes = _readable_axes(path, tiff)
-        if axes is None:
+        try:
+            page, series = tiff.pages.first, tiff.series[0]
+            is_colour = page.photometric in (BLACK_IS_ZERO, RGB) or (
+                page.photometric == _YCBCR and page.compression in _JPEGS
+            )
+            axes = _axes(series)
+            if not axes or not is_colour or tiff_orientation(tiff) != 1:
+                return None
+            if not _can_be_unpacked(path, series):
+                return None
+            for level in series.levels:
+                # Of a long stack, no more than can be checked at opening.
+                check_packed(path, level.pages[:_MOST_CHECKED])
+        except ImageError:
+            raise
+        except Exception:  # damaged, or made in a way only Pillow knows
             return None
-        series = tiff.series[0]
         try:
             arrays = [_array(path, level) for level in series.levels if level.axes == series.axes]
         except ImageError:
@@ -227,27 +246,6 @@ def open_tiff(path: Path) -> StoredImage | None:
         image = StoredImage(path, arrays, axes, closing=tiff.close)
         stack.pop_all()
         return image
-
-
-def _readable_axes(path: Path, tiff: TiffFile) -> str | None:
-    """Return the letters of the axes; None where the pixels have to be read whole."""
-    try:
-        page, series = tiff.pages.first, tiff.series[0]
-        is_colour = page.photometric in (BLACK_IS_ZERO, RGB) or (
-            page.photometric == _YCBCR and page.compression in _JPEGS
-        )
-        axes = _axes(series)
-        is_plain = is_colour and tiff_orientation(tiff) == 1
-        if not axes or not is_plain or not _can_be_unpacked(path, series):
-            return None
-        for level in series.levels:
-            # Of a long stack, no more than can be checked at opening.
-            check_packed(path, level.pages[:_MOST_CHECKED])
-        return axes
-    except ImageError:
-        raise
-    except Exception:  # damaged, or made in a way only Pillow knows
-        return None
 
 
 def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
@@ -265,7 +263,7 @@ def _can_be_unpacked(path: Path, series: TiffPageSeries) -> bool:
             return True
         else:
             return True
-    if page.imagelength * page.imagewidth > MOST_PIXELS:
+    if page.imagelength * page.imagewidth > _picture.MOST_PIXELS:
         packing = COMPRESSION(page.compression).name
         raise ImageError(
             f"{path}: to unpack it ({packing}) imagecodecs is needed; run: "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +13,6 @@ from napari_patchioner.errors import ImageError, pip_install
 
 from ._rgb import ChannelView
 from ._stored import CHANNEL, COLUMN, ROW, StoredImage, guess_axes, piece_bytes, reason
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 # Files that only a zarr array or group has.
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -81,10 +79,9 @@ def _from_group(path: Path, group: Any) -> StoredImage:
     arrays = sorted((array for _, array in group.arrays()), key=lambda array: -max(array.shape))
     if not arrays:
         raise ImageError(f"{path}: holds no image; name a folder in it that does")
-    if len({array.ndim for array in arrays}) > 1:
-        raise ImageError(f"{path}: holds several arrays; name the folder of one of them")
-    if len(arrays) > _MOST_SIZES:
-        raise ImageError(f"{path}: holds {len(arrays):,} arrays; name the folder of one of them")
+    if len({array.ndim for array in arrays}) > 1 or len(arrays) > _MOST_SIZES:
+        count = f"{len(arrays):,}" if len(arrays) > _MOST_SIZES else "several"
+        raise ImageError(f"{path}: holds {count} arrays; name the folder of one of them")
     return StoredImage(path, arrays, _axes_of(arrays[0], path))
 
 

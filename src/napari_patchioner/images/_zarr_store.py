@@ -10,7 +10,9 @@ import json
 import math
 import os
 import zlib
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,9 +28,6 @@ from napari_patchioner.errors import ImageError
 from napari_patchioner.limits import check_plain_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-    from pathlib import Path
-
     from zarr import Array
     from zarr.core.buffer import Buffer, BufferPrototype
 
@@ -61,16 +60,8 @@ _WIDEST = 16
 class _Packing:
     """How the pieces of an array are packed, and how large they are when they are not.
 
-    Attributes
-    ----------
-    most : int
-        Bytes of a piece, unpacked.
-    packer : str
-        What unpacks it; empty if nothing does.
-    inner : int
-        Pieces in a file, if it is a shard; else 0.
-    index_first : bool
-        Whether a shard begins with the places of its pieces, rather than ends with them.
+    ``most`` bytes come out of a piece at most, by ``packer`` if there is one. Where a file is a
+    shard, it holds ``inner`` pieces and begins or ends with their places.
     """
 
     most: int
@@ -117,25 +108,9 @@ class ZarrFolder(Store):
     def __str__(self) -> str:
         return self._root
 
-    @property
-    def supports_writes(self) -> bool:
-        """No."""
-        return False
-
-    @property
-    def supports_deletes(self) -> bool:
-        """No."""
-        return False
-
-    @property
-    def supports_listing(self) -> bool:
-        """Only of what lies directly in a folder."""
-        return True
-
-    @property
-    def supports_consolidated_metadata(self) -> bool:
-        """No; each array speaks for itself."""
-        return False
+    supports_writes = supports_deletes = False
+    # Only of what lies directly in a folder; and each array speaks for itself.
+    supports_listing, supports_consolidated_metadata = True, False
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -214,7 +189,10 @@ class ZarrFolder(Store):
             return None
         if key.rpartition("/")[2] in _METADATA:
             return _read_metadata(path, part)
-        packing = self._packing_of(key)
+        prefix = max(filter(key.startswith, self._packings), key=len, default=None)
+        if prefix is None:
+            raise ImageError(f"{self._root}: {key!r} belongs to no array in it")
+        packing = self._packings[prefix]
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             if size > packing.stored:
@@ -227,13 +205,6 @@ class ZarrFolder(Store):
             start, stop = _span(part, size)
             return _read_at(file, start, stop - start)
 
-    def _packing_of(self, key: str) -> _Packing:
-        """Return how the array is packed that a piece belongs to."""
-        prefix = max(filter(key.startswith, self._packings), key=len, default=None)
-        if prefix is None:
-            raise ImageError(f"{self._root}: {key!r} belongs to no array in it")
-        return self._packings[prefix]
-
 
 def _read_at(file: io.BufferedReader, start: int, count: int) -> bytes:
     file.seek(start)
@@ -242,13 +213,15 @@ def _read_at(file: io.BufferedReader, start: int, count: int) -> bytes:
 
 def _span(part: ByteRequest | None, size: int) -> tuple[int, int]:
     """Return where a part of a file of so many bytes starts and stops."""
-    start, stop = 0, size
-    if isinstance(part, RangeByteRequest):
-        start, stop = part.start, part.end
-    elif isinstance(part, OffsetByteRequest):
-        start = part.offset
-    elif isinstance(part, SuffixByteRequest):
-        start = size - part.suffix
+    match part:
+        case RangeByteRequest(start, stop):
+            pass
+        case OffsetByteRequest(start):
+            stop = size
+        case SuffixByteRequest(count):
+            start, stop = size - count, size
+        case _:
+            start, stop = 0, size
     start = min(max(0, start), size)
     return start, min(max(start, stop), size)
 
@@ -347,13 +320,12 @@ def _check_piece(
     path: str, file: io.BufferedReader, begin: int, size: int, packing: _Packing
 ) -> None:
     """Raise an ImageError if a piece of so many bytes unpacks to more than it should."""
-    if not packing.packer:
-        return
 
     def read(count: int) -> bytes:
         return _read_at(file, begin, min(count, size))
 
-    if _unpacked_bytes(packing.packer, read, size, packing.most) > packing.most:
+    packer, most = packing.packer, packing.most
+    if packer and _unpacked_bytes(packer, read, size, most) > most:
         raise ImageError(f"{path}: unpacks to more than its size; it is damaged")
 
 
