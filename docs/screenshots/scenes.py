@@ -54,16 +54,16 @@ def photograph(folder: Path) -> None:
 def patches(window: Window, folder: Path) -> None:
     """Show the patch grid, and the patches of the lasso with their weights."""
     window.hand.click(335, 500)
-    for switch in (window.dock.panel.inspect.grid, window.dock.panel.inspect.patches):
+    for switch in (window.dock.inspect.grid, window.dock.inspect.patches):
         switch.click()
     window.shoot(folder / "patches.png")
-    for switch in (window.dock.panel.inspect.grid, window.dock.panel.inspect.patches):
+    for switch in (window.dock.inspect.grid, window.dock.inspect.patches):
         switch.click()
 
 
 def inspected(window: Window, folder: Path) -> None:
     """Hold the cursor still over the spoon, with a brush."""
-    bar = window.dock.panel.inspect
+    bar = window.dock.inspect
     for switch in (bar.inspect, bar.patches):
         switch.click()
     bar.brush.setValue(1)
@@ -81,12 +81,12 @@ def listed(window: Window, folder: Path) -> None:
     dock.image_actions.toggle_list()
     wait(seconds=0.5)
     window.step_back()
-    dock.region_list.regions.search.setText("cup")
+    dock.region_list.search.setText("cup")
     wait(seconds=0.3)
-    dock.region_list.regions.step(1)
+    dock.region_list.step(1)
     window.shoot(folder / "list.png")
-    dock.region_list.regions.search.clear()
-    dock.panel.walk.click()
+    dock.region_list.search.clear()
+    dock.panel.buttons["start_review"].click()
     window.shoot(folder / "review.png")
     dock.image_actions.stop_review()
     dock.image_actions.toggle_list()
@@ -95,9 +95,9 @@ def listed(window: Window, folder: Path) -> None:
 
 def models(window: Window, folder: Path) -> None:
     """Open the list of models."""
-    window.dock.panel.source.model.showPopup()
+    window.dock.models.choice.showPopup()
     window.shoot(folder / "models.png", (640, 0, 1280, 520))
-    window.dock.panel.source.model.hidePopup()
+    window.dock.models.choice.hidePopup()
 
 
 def points_and_labels(folder: Path) -> None:
@@ -116,7 +116,7 @@ def points_and_labels(folder: Path) -> None:
         dock.image_actions.toggle_list()
         wait(seconds=0.5)
         window.step_back()
-        dock.region_list.regions.step(1)
+        dock.region_list.step(1)
         window.shoot(folder / "points-and-labels.png")
 
 

@@ -66,7 +66,7 @@ class Window:
 
     def describe(self) -> None:
         """Have the whole image captioned."""
-        self.dock.panel.describe.click()
+        self.dock.panel.buttons["caption_whole"].click()
         wait(lambda: bool(self.dock.panel.whole.editor.toPlainText()), 60, needed=True)
 
     def wait_for_captions(self, count: int) -> None:

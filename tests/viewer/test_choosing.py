@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QScrollBar,
 )
 
-from napari_patchioner.viewer.panels.bars import TOOLS
+from napari_patchioner.viewer.panels.main import TOOLS
 
 BOX = np.array([[20.0, 10], [20, 50], [60, 50], [60, 10]])
 
@@ -39,7 +39,7 @@ def test_a_click_selects_what_it_meets_and_nothing_else(started, viewer, hand, q
         assert controller.selected() == [box]
         assert traces.selected_data == set()
     assert started.panel.selected.text() == "Selected shape"
-    started.panel.accept.click()
+    started.panel.buttons["accept"].click()
     assert accepted(started) == {box}
 
     group = session.group(session.uids("regions")).uid
@@ -54,7 +54,7 @@ def test_a_chosen_image_is_shown_and_drawn_on(started, viewer, picture):
     over = viewer.add_image(picture[::-1], name="over")
     far = viewer.add_image(picture, name="far", translate=(500, 0))
     assert started.image is far
-    choice = started.panel.source.image
+    choice = started.panel.image
     choice.value = over
     started.image_actions.use_tool(next(tool for tool in TOOLS if tool.title == "Box"))
     drawn = viewer.layers.selection.active
@@ -89,7 +89,7 @@ def test_what_is_drawn_is_captioned_from_the_image_that_is_seen(
 
     def turn_to(image):
         viewer.reset_view()
-        started.panel.source.image.value = image
+        started.panel.image.value = image
         over.visible = far.visible = False
         started.image_actions.use_tool(box_tool())
         hand.drag(box)
@@ -197,7 +197,7 @@ def test_an_image_stays_chosen_and_the_dock_narrow_whatever_it_is_called(dock, v
     first = viewer.layers["stripes"]
     for name in ("over", "top"):
         viewer.add_image(picture, name=name)
-    box, window = dock.panel.source.image, viewer.window._qt_window
+    box, window = dock.panel.image, viewer.window._qt_window
     for image in (first, viewer.layers["over"]):
         box.value = image
         controller, width = dock.controller, dock.minimumWidth()
@@ -208,7 +208,7 @@ def test_an_image_stays_chosen_and_the_dock_narrow_whatever_it_is_called(dock, v
             assert (dock.image, dock.controller) == (image, controller)
             assert box.native.currentText() == image.name
             dock.show_message(f"{image.name!r} is not there.")
-            dock.panel.project.show_state(f"Saved in {image.name}", None)
+            dock.projects.show_state(f"Saved in {image.name}", None)
             assert dock.panel.status.text() == f"{image.name!r} is not there."
             QApplication.processEvents()
             assert dock.widget().minimumSizeHint().width() <= width
@@ -220,9 +220,9 @@ def test_channels_stay_together(dock, viewer):
     look = {"blending": "additive", "scale": (1, 1)}
     plane = np.zeros((120, 180), np.uint8)
     one, two = (viewer.add_image(plane, name=name, **look) for name in ("nuclei", "actin"))
-    dock.panel.source.image.value = viewer.layers["stripes"]
+    dock.panel.image.value = viewer.layers["stripes"]
     assert (one.visible, two.visible) == (False, False)
-    dock.panel.source.image.value = one
+    dock.panel.image.value = one
     assert (one.visible, two.visible, viewer.layers["stripes"].visible) == (True, True, False)
 
 
@@ -253,7 +253,7 @@ def test_the_wheel_changes_nothing_that_has_no_focus(dock, viewer, picture, qtbo
     viewer.window._qt_window.resize(1000, 500)
     qtbot.wait(100)
     seen = 0
-    for root in (dock, dock.region_list.regions):
+    for root in (dock, dock.region_list):
         for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
             for widget in root.findChildren(kind):
                 if isinstance(widget, QScrollBar):
@@ -266,7 +266,7 @@ def test_the_wheel_changes_nothing_that_has_no_focus(dock, viewer, picture, qtbo
     bar = dock.verticalScrollBar()
     qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=5000)
     bar.setValue(0)
-    wheel(dock.panel.source.model)
+    wheel(dock.models.choice)
     assert bar.value() > 0
     beams = dock.panel.options["beams"].native
     assert beams.focusPolicy() == Qt.FocusPolicy.StrongFocus

@@ -46,14 +46,14 @@ def test_nothing_is_clipped_on_a_small_screen_and_everything_says_what_it_is_for
     viewer.window._qt_window.resize(1280, 780)
     qtbot.wait(100)
     dock.region_list.toggle()
-    qtbot.waitUntil(lambda: dock.region_list.shown, timeout=3000)
+    qtbot.waitUntil(lambda: dock.region_list.isVisible(), timeout=3000)
     for collapsible in dock.findChildren(QCollapsible):
         collapsible.expand(animate=False)
     qtbot.wait(100)
     assert viewer.window._qt_window.height() <= 800
     assert dock.widget().minimumSizeHint().width() <= dock.viewport().width()
     assert not dock.horizontalScrollBar().isVisible()
-    buttons = [*dock.findChildren(QPushButton), *dock.region_list.regions.findChildren(QPushButton)]
+    buttons = [*dock.findChildren(QPushButton), *dock.region_list.findChildren(QPushButton)]
     assert buttons
     silent = [one.text() for one in buttons if not one.toolTip() and not _is_heading(one)]
     assert silent == []
@@ -64,8 +64,8 @@ def _is_heading(button):
 
 
 def test_the_help_lists_the_keys(dock, qtbot):
-    dock.panel.help.click()
-    dialog = dock.panel.help.dialog
+    dock.panel.help.button.click()
+    dialog = dock.panel.help
     assert dialog.isVisible()
     [text] = [label.text() for label in dialog.findChildren(QLabel) if label.text()]
     assert "Ctrl+1 to Ctrl+9" in text
@@ -75,8 +75,8 @@ def test_the_help_lists_the_keys(dock, qtbot):
 def test_the_guide_names_buttons_and_menus_as_they_stand_there(dock, viewer):
     pages = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("guide", "projects"))]
     said = {name for page in pages for name in NAMED.findall(page.read_text(encoding="utf-8"))}
-    dock.panel.inspect.menu.aboutToShow.emit()
-    widgets = [dock, dock.region_list.regions]
+    dock.inspect.menu.aboutToShow.emit()
+    widgets = [dock, dock.region_list]
     buttons = [b for w in widgets for b in w.findChildren(QAbstractButton)]
     actions = [a for w in widgets for menu in w.findChildren(QMenu) for a in menu.actions()]
     shown = {one.text().split(" (")[0].strip() for one in (*buttons, *actions)}

@@ -92,7 +92,7 @@ def test_a_caption_is_edited_and_stays(started, hand, qtbot):
     assert started.panel.caption.verdict.text() == "Edited by you"
     use(started, "Select")
     hand.drag([(40, 30), (40, 150)])
-    started.panel.again.click()
+    started.panel.buttons["caption_again"].click()
     qtbot.wait(400)
     assert shown(started) == ["a red stripe of mine"]
     assert "kept" in started.panel.status.text()
@@ -175,7 +175,7 @@ def test_several_shapes_as_one_region(started, hand, qtbot):
     use(started, "Select")
     hand.click(40, 30)
     started.controller.layer("regions").selected_data = {0, 1}
-    started.panel.together.click()
+    started.panel.buttons["caption_together"].click()
     editor = started.panel.caption.editor
     qtbot.waitUntil(lambda: editor.toPlainText().count("something") == 2, timeout=5000)
     assert shown(started) == ["something red", "something blue"]
@@ -183,7 +183,7 @@ def test_several_shapes_as_one_region(started, hand, qtbot):
 
 
 def test_the_whole_image_has_its_own_place(started, qtbot):
-    started.panel.describe.click()
+    started.panel.buttons["caption_whole"].click()
     editor = started.panel.whole.editor
     qtbot.waitUntil(lambda: editor.toPlainText() == "something green", timeout=5000)
     assert started.controller.layer("regions").nshapes == 0

@@ -24,7 +24,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == TEXTS, timeout=10000)
     first, second = (session.records[uid] for uid in layer.features["uid"])
     dock.panel.draw.buttons["Select"].click()
-    editor, look = dock.panel.caption.editor, dock.panel.inspect
+    editor, look = dock.panel.caption.editor, dock.inspect
     window = viewer.window._qt_window
 
     def press(key, modifiers=Qt.KeyboardModifier.NoModifier):
@@ -88,7 +88,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         assert not session.records[second.uid].locked
 
     def forward():
-        dock.region_list.regions.table.select([first.uid])
+        dock.region_list.table.select([first.uid])
         layer.selected_data = {0}
         press("N")
         assert controller.current().uid == second.uid
@@ -99,9 +99,9 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
 
     def toggle_list():
         press("O")
-        until(lambda: dock.region_list.shown)
+        until(lambda: dock.region_list.isVisible())
         press("O")
-        until(lambda: not dock.region_list.shown)
+        until(lambda: not dock.region_list.isVisible())
 
     def toggle_captions():
         press("H")
@@ -184,7 +184,7 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == TEXTS, timeout=10000)
     uids = list(layer.features["uid"])
     dock.image_actions.toggle_list()
-    listed = dock.region_list.regions
+    listed = dock.region_list
     qtbot.waitUntil(lambda: len(listed.regions.lines) == 2)
     table = listed.table
     table.setFocus()

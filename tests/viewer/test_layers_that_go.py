@@ -195,11 +195,11 @@ def test_a_deleted_layer_is_a_step_and_what_was_on_it_is_never_lost(quiet, desk)
     [aside] = desk.project_file.others
     assert sorted(record.caption for record in read_project(aside).records) == sorted(TEXTS[:3])
     assert any("Merge" in note.message for note in notification_manager.records)
-    desk.dock.panel.undo.click()
-    desk.dock.panel.undo.click()
+    desk.dock.panel.buttons["undo"].click()
+    desk.dock.panel.buttons["undo"].click()
     assert desk.captions() == TEXTS[:3]
-    desk.dock.panel.redo.click()
-    desk.dock.panel.redo.click()
+    desk.dock.panel.buttons["redo"].click()
+    desk.dock.panel.buttons["redo"].click()
     assert desk.captions() == TEXTS[3:]
 
 
@@ -232,8 +232,8 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
     layers.selection.active = copies[0]
     copies[0].add([[80.0, 10], [110, 50]], shape_type="rectangle")
     copies[1].add([90.0, 30.0])
-    desk.dock.panel.undo.click()
-    desk.dock.panel.undo.click()
+    desk.dock.panel.buttons["undo"].click()
+    desk.dock.panel.buttons["undo"].click()
     assert desk.captions() == TEXTS[:1]
     assert list(desk.controller.points().features["caption"]) == TEXTS[:1]
     assert desk.layer not in (mine, *copies)
@@ -298,7 +298,7 @@ def test_all_layers_cleared_and_the_file_opened_twice(quiet, desk, image_file, q
     assert desk.captions() == TEXTS[:3]
     desk.saved()
     last = desk.project_file.path
-    desk.dock.panel.source.image.value = first
+    desk.dock.panel.image.value = first
     assert desk.captions() == before
     desk.draw(BOXES[3])
     desk.until(lambda: desk.captions() == [*before, TEXTS[3]])

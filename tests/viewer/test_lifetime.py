@@ -172,7 +172,7 @@ def test_saved_work_is_followed_when_its_layer_is_chosen(dock, viewer, picture, 
 
 def test_another_plane_is_read_when_something_is_drawn_on_it(viewer, dock, picture, qtbot):
     stack = viewer.add_image(np.stack([picture, picture[:, ::-1]]), name="stack")
-    dock.panel.source.image.value = stack
+    dock.panel.image.value = stack
     viewer.dims.set_point(0, 0)
     dock.panel.progress.button.click()
     qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)

@@ -47,7 +47,7 @@ def test_the_menu_opens_the_dock(plugin, make_napari_viewer):
         "napari-patchioner", "Patch-ioner: caption regions"
     )
     assert type(widget).__name__ == "CaptionDock"
-    assert "region" in widget.panel.source.model.currentText().lower()
+    assert "region" in widget.models.choice.currentText().lower()
     widget.shut_down()
 
 
@@ -56,7 +56,7 @@ def test_the_docks_menu_opens_a_folder(plugin, make_napari_viewer):
     _, widget = viewer.window.add_plugin_dock_widget(
         "napari-patchioner", "Patch-ioner: caption regions"
     )
-    widget.panel.project.folder.trigger()
+    widget.projects.folder.trigger()
     docked = viewer.window.dock_widgets.values()
     [made] = [one for one in docked if type(one).__name__ == "FolderDock"]
     assert made.captions() is widget

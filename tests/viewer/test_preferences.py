@@ -38,8 +38,18 @@ def test_what_is_set_is_what_the_dock_begins_with(settings, viewer, registry, pi
     dock = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(dock)
     assert dock.panel.canvas["lines"].value == 1
-    assert dock.panel.source.model.value == "other"
+    assert dock.models.choice.value == "other"
     dock.panel.draw.buttons["Box"].click()
     text = dock.controller.layer("regions").text
     assert (text.visible, text.string.lines) == (False, 1)
+    dock.shut_down()
+
+
+def test_a_template_that_makes_no_sense_is_left_out(settings, viewer, registry, picture):
+    settings.captions.template = "{caption"
+    viewer.add_image(picture, name="stripes")
+    dock = CaptionDock(viewer, registry=registry)
+    dock.panel.draw.buttons["Box"].click()
+    dock.captions.thin_out()
+    assert dock.controller.layer("regions").text.string.format == DEFAULTS["captions"]["template"]
     dock.shut_down()

@@ -16,7 +16,7 @@ def table(dock):
 
 
 def press_start(dock, qtbot, model="colours"):
-    dock.panel.source.model.value = model
+    dock.models.choice.value = model
     dock.panel.progress.button.click()
     qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
     qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
@@ -32,7 +32,7 @@ def settle(dock, qtbot):
 def cancel_a_start(dock, captioner, qtbot, model="colours"):
     captioner.hold.clear()
     captioner.reached.clear()
-    dock.panel.source.model.value = model
+    dock.models.choice.value = model
     dock.panel.progress.button.click()
     qtbot.waitUntil(captioner.reached.is_set, timeout=5000)
     dock.panel.progress.button.click()

@@ -85,9 +85,9 @@ def test_a_region_belongs_to_the_plane_it_is_drawn_on(stack, viewer, guide, qtbo
     stack.refresh()
 
     def listed():
-        table = stack.region_list.regions.regions
+        table = stack.region_list.regions
         row = table.row(one.uid)
-        return row is not None and axes.replace(" ", ", ") in table.lines[row].plane
+        return row >= 0 and axes.replace(" ", ", ") in table.lines[row].plane
 
     qtbot.waitUntil(listed, timeout=5000)
 
@@ -112,7 +112,7 @@ def test_the_3d_view_is_for_looking_and_a_tool_brings_back_the_other(stack, view
 def test_where_the_image_is_a_line_there_is_nothing_to_draw_on(dock, viewer):
     viewer.add_points(np.zeros((1, 3)))
     viewer.add_image(np.zeros((9, 20, 20)), visible=False)
-    dock.panel.source.image.value = viewer.layers["stripes"]
+    dock.panel.image.value = viewer.layers["stripes"]
     viewer.dims.order = (1, 0, 2)
     dock.panel.draw.buttons["Box"].click()
     assert "not spread over the two displayed axes" in dock.panel.status.text()
@@ -134,7 +134,7 @@ def test_a_region_on_several_planes_says_so_and_no_file_holds_it(stack, viewer, 
     layer.add(np.array([[3, 10, 10], [3, 10, 40], [3, 40, 40]], float), shape_type="polygon")
     qtbot.waitUntil(lambda: len(said()) == 2, timeout=5000)
     for write in (
-        lambda: stack.image_actions.export_csv(tmp_path / "out.csv"),
+        lambda: stack.image_actions.export(tmp_path / "out.csv"),
         lambda: stack.image_actions.export(tmp_path / "out.geojson", "geojson"),
     ):
         write()

@@ -57,11 +57,11 @@ def registry(hub):
 def test_a_published_model_is_got_stopped_resumed_and_used(dock, hub, qtbot, tmp_path, monkeypatch):
     hub.pause, hub.piece = 0.05, 1 << 12
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "published"))
-    progress, choice = dock.panel.progress, dock.panel.source.model
+    progress, choice = dock.panel.progress, dock.models.choice
     choice.value = NAME
     progress.button.click()
     assert "sentences.txt" in dock.models.question.informativeText()
-    dock.models.question.copy.click()
+    dock.models.question.answers["Choose a folder…"][0].click()
     qtbot.waitUntil(lambda: progress.bar.value() > 10, timeout=30_000)
     assert " of " in progress.bar.toolTip()
     progress.button.click()
@@ -79,8 +79,8 @@ def test_a_published_model_is_got_stopped_resumed_and_used(dock, hub, qtbot, tmp
     qtbot.waitUntil(lambda: bool(features["caption"][0]), timeout=30_000)
     assert choice.currentText().endswith("— installed")
     assert dock.registry.loaded == (NAME,)
-    dock.panel.source.menu.remove.trigger()
-    dock.models.question.yes.click()
+    dock.models.remove.trigger()
+    dock.models.question.answers["Get"][0].click()
     qtbot.waitUntil(lambda: "freed" in dock.panel.status.text(), timeout=10_000)
     assert "to get" in choice.currentText()
     assert dock.registry.loaded == ()

@@ -9,7 +9,7 @@ from skimage import data
 
 from napari_patchioner.annotations import read_napari_csv, read_tidy_csv
 from napari_patchioner.models import available_models
-from napari_patchioner.viewer.panels.model_list import ID
+from napari_patchioner.viewer.panels.models import ID
 from napari_patchioner.viewer.workers.models import shared_registry
 
 
@@ -30,7 +30,7 @@ def test_draw_read_correct_and_export(dock, hand, guide, qtbot, tmp_path):
     qtbot.waitUntil(
         lambda: len(guide.captions(dock)) == 4 and all(guide.captions(dock)), timeout=60_000
     )
-    dock.panel.describe.click()
+    dock.panel.buttons["caption_whole"].click()
     qtbot.waitUntil(lambda: bool(dock.panel.whole.editor.toPlainText()), timeout=60_000)
     dock.panel.draw.buttons["Select"].click()
     hand.click(*guide.IN_THE_BOX)
@@ -81,9 +81,9 @@ def test_the_window_answers_while_the_model_reads(dock, registry, qtbot, monkeyp
 
 def test_tissue_is_described_without_naming_objects(dock, viewer, qtbot):
     image = viewer.add_image(data.immunohistochemistry(), name="tissue")
-    dock.panel.source.image.value = image
+    dock.panel.image.value = image
     dock.panel.progress.button.click()
-    dock.panel.describe.click()
+    dock.panel.buttons["caption_whole"].click()
     qtbot.waitUntil(lambda: bool(dock.panel.whole.editor.toPlainText()), timeout=120_000)
     assert "appearance" in dock.panel.whole.verdict.text()
 
@@ -91,7 +91,7 @@ def test_tissue_is_described_without_naming_objects(dock, viewer, qtbot):
 def test_every_model_is_listed_and_a_paper_size_one_asks_first(dock, monkeypatch, tmp_path, qtbot):
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    choice = dock.panel.source.model
+    choice = dock.models.choice
     dock.models.refresh()
     ids = [card.id for card in available_models()]
     assert {choice.itemData(row, ID) for row in range(choice.count())} - {None} == set(ids)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from qtpy.QtWidgets import QFileDialog
 
 from napari_patchioner.annotations import Notes
-from napari_patchioner.viewer.io.export import (
-    CSV,
-    export_csv,
-    export_file,
-    export_filters,
-    suggested_path,
-)
+from napari_patchioner.viewer.io import export as files
 from napari_patchioner.viewer.io.plugin_io import left_out_words
 from napari_patchioner.viewer.layers.image_layers import KEYS
 from napari_patchioner.viewer.layers.view import go_to
+from napari_patchioner.viewer.preferences import NAME
 from napari_patchioner.viewer.session.review import Review
 
 if TYPE_CHECKING:
@@ -28,14 +23,15 @@ if TYPE_CHECKING:
 
     from napari_patchioner.viewer.controller import Controller
     from napari_patchioner.viewer.images import Images
-    from napari_patchioner.viewer.panels.bars import Tool
-    from napari_patchioner.viewer.panels.main import MainPanel
+    from napari_patchioner.viewer.panels.main import MainPanel, Tool
     from napari_patchioner.viewer.panels.models import ModelPanel
-    from napari_patchioner.viewer.panels.region_list import RegionListDock
+    from napari_patchioner.viewer.panels.regions import RegionList
 
-Given = ParamSpec("Given")
-# The plugin and the name of its other dock, which napari opens.
-FOLDER = ("napari-patchioner", "Patch-ioner: folder of images")
+    Action = TypeVar("Action", bound=Callable[..., None])
+
+# The plugin and the names of its docks, which napari opens.
+CAPTIONS = (NAME, "Patch-ioner: caption regions")
+FOLDER = (NAME, "Patch-ioner: folder of images")
 
 
 class Dock(Protocol):
@@ -45,36 +41,29 @@ class Dock(Protocol):
     panel: MainPanel
     images: Images
     models: ModelPanel
-    region_list: RegionListDock
+    region_list: RegionList
 
     def refresh(self) -> None:
         """Show the state of the image at hand."""
 
 
-def on_image(
-    action: Callable[Concatenate[Actions, Given], None],
-) -> Callable[Concatenate[Actions, Given], None]:
+def on_image(action: Action) -> Action:
     """Return an action that does nothing where there is no image."""
 
     @wraps(action)
-    def guarded(actions: Actions, *given: Given.args, **named: Given.kwargs) -> None:
+    def guarded(actions: Actions, *arguments: Any) -> None:
         if actions.current is not None:
-            action(actions, *given, **named)
+            action(actions, *arguments)
 
-    return guarded  # type: ignore[return-value]  # its first argument has a name
+    return guarded  # type: ignore[return-value]  # it takes what the action takes
 
 
 class Actions:
-    """Every method is one thing to do with the image at hand, or with what is selected there.
-
-    Attributes
-    ----------
-    review : Review, optional
-        The walk through doubtful captions, while there is one.
-    """
+    """Every method is one thing to do with the image at hand, or with what is selected there."""
 
     def __init__(self, dock: Dock) -> None:
         self._dock = dock
+        # The walk through doubtful captions, while there is one.
         self.review: Review | None = None
 
     @property
@@ -92,12 +81,10 @@ class Actions:
         """Return the uids of the records meant, in the list of regions or on the canvas."""
         if self.current is None:
             return []
-        if listed := self._dock.region_list.selected(self.current):
+        if listed := self._dock.region_list.selected():
             return listed
         record = self.current.current()
         return [record.uid] if record else self.current.selected()
-
-    # encoding and drawing
 
     @on_image
     def start(self) -> None:
@@ -112,32 +99,26 @@ class Actions:
         else:
             self._dock.models.cancel()
 
+    @on_image
     def use_tool(self, tool: Tool) -> None:
         """Make the tool's layer active and put it in the tool's mode, in a view to draw in."""
-        controller, viewer = self.current, self._dock.viewer
-        if controller is not None:
-            if viewer.dims.ndisplay != 2:
-                viewer.dims.ndisplay = 2
-                controller.show_message(
-                    "Regions are drawn in the 2-D view, which is on display again."
-                )
-            if controller.plane() is not None:
-                self._dock.images.uncover()
-                self._dock.images.bind(KEYS)
-                layer = self._layer_for(tool)
-                layer.mode = tool.mode
-                viewer.layers.selection.active = layer
+        controller, viewer = self.controller, self._dock.viewer
+        if viewer.dims.ndisplay != 2:
+            viewer.dims.ndisplay = 2
+            controller.show_message("Regions are drawn in the 2-D view, which is on display again.")
+        if controller.plane() is not None:
+            self._dock.images.uncover()
+            self._dock.images.bind(KEYS)
+            layer = controller.layer(tool.key)
+            if tool.mode == "select":
+                # Selecting works on all of them, on the active one first.
+                active = viewer.layers.selection.active
+                for binding in controller.bindings.values():
+                    binding.layer.mode = tool.mode
+                    layer = active if binding.layer is active else layer
+            layer.mode = tool.mode
+            viewer.layers.selection.active = layer
         self._dock.refresh()
-
-    def _layer_for(self, tool: Tool) -> napari.layers.Shapes:
-        """Return the layer a tool works on: selecting works on both, on the active one first."""
-        active = self._dock.viewer.layers.selection.active
-        layer = self.controller.layer(tool.key)
-        if tool.mode == "select":
-            for binding in self.controller.bindings.values():
-                binding.layer.mode = tool.mode
-                layer = active if binding.layer is active else layer
-        return layer
 
     @on_image
     def undo(self) -> None:
@@ -148,8 +129,6 @@ class Actions:
     def redo(self) -> None:
         """Do again what was taken back last."""
         self.controller.redo()
-
-    # captions
 
     @on_image
     def caption_again(self) -> None:
@@ -249,8 +228,6 @@ class Actions:
         if uids := self._needed():
             self.controller.delete(uids)
 
-    # going places
-
     @on_image
     def go_to(self, uid: str) -> None:
         """Select a record's shapes, and bring them into view."""
@@ -263,7 +240,7 @@ class Actions:
     @on_image
     def select(self, uids: Iterable[str]) -> None:
         """Select the shapes of records on the canvas."""
-        self.controller.select(self._dock.region_list.regions.shapes(uids))
+        self.controller.select(self._dock.region_list.shapes(uids))
 
     @on_image
     def go_on(self, by: int = 1) -> None:
@@ -271,13 +248,11 @@ class Actions:
         if self.review is not None:
             self._turn(self.review.forward() if by > 0 else self.review.back())
         else:
-            self.go_to(self._dock.region_list.regions.step(by))
+            self.go_to(self._dock.region_list.step(by))
 
     def go_back(self) -> None:
         """Go to the previous one."""
         self.go_on(-1)
-
-    # reviewing
 
     @on_image
     def start_review(self) -> None:
@@ -314,8 +289,6 @@ class Actions:
             self.controller.show_message("Select a shape first: press S, then click it.")
         return uids
 
-    # the window
-
     def toggle_list(self) -> None:
         """Show or hide the list of regions."""
         self._dock.region_list.toggle()
@@ -329,37 +302,32 @@ class Actions:
         """Show the list of a folder's images."""
         self._dock.viewer.window.add_plugin_dock_widget(*FOLDER)
 
-    # export
-
     @on_image
     def ask_where_to_export(self) -> None:
         """Ask for a file and its format, and write it."""
-        suggestion, offered = str(suggested_path(self.controller.image)), export_filters()
+        suggestion = str(files.suggested_path(self.controller.image))
+        offered = files.export_filters()
         path, chosen = QFileDialog.getSaveFileName(
             self._dock.panel, "Export", suggestion, ";;".join(offered)
         )
         if path:
-            self.export(path, offered.get(chosen, CSV))
-
-    def export_csv(self, path: str | Path) -> None:
-        """Write the two CSV files; `path` names the first."""
-        self.export(path, CSV)
+            self.export(path, offered.get(chosen, files.CSV))
 
     @on_image
-    def export(self, path: str | Path, name: str) -> None:
+    def export(self, path: str | Path, name: str = files.CSV) -> None:
         """Write a file of a format, or the two tables, and say what it has no place for."""
         session, image, notes = self.controller.session, self.controller.image, Notes()
         lost = ""
         try:
-            if name == CSV:
-                files = export_csv(Path(path), session, image, notes=notes)
+            if name == files.CSV:
+                written = files.export_csv(Path(path), session, image, notes=notes)
             else:
-                file, left_out = export_file(Path(path), session, image, name, notes=notes)
-                files = (file,)
+                file, left_out = files.export_file(Path(path), session, image, name, notes=notes)
+                written = (file,)
                 lost = f" It has no place for {left_out_words(left_out)}." if left_out else ""
         except (OSError, ValueError) as error:
             self.controller.show_message(f"Nothing was exported: {error}")
             return
         noted = "".join(f" {line}." for line in notes.lines(1))
-        names = " and ".join(file.name for file in files)
+        names = " and ".join(file.name for file in written)
         self.controller.show_message(f"Saved {names}.{lost}{noted}")

@@ -15,7 +15,7 @@ from napari_patchioner.viewer.layers.overlays import Overlays
 from napari_patchioner.viewer.layers.selection import SharedSelection, shift_held
 from napari_patchioner.viewer.layers.shapes import finish_drawing, flat
 from napari_patchioner.viewer.layers.sources import Sources
-from napari_patchioner.viewer.panels.inspector import Inspector
+from napari_patchioner.viewer.panels.inspect import Inspector
 from napari_patchioner.viewer.session.record import is_foreign
 from napari_patchioner.viewer.session.session import Session, counted
 from napari_patchioner.viewer.workers.caption import CaptionQueue
@@ -383,7 +383,7 @@ class Controller(QObject):  # type: ignore[misc]
         if (own := self.sources.own) is not None:
             self._release(own.layer)
         self._display_settled.cancel()
-        self.inspector.close()
+        self.inspector.switch(False)
         self.overlays.close()
         self.sources.close()
         self.encoder.close()

@@ -14,21 +14,19 @@ from superqt.utils import QSignalDebouncer
 from .actions import Actions
 from .images import Images, choices
 from .layers.captions import TemplateError, checked, show_on, write_on
-from .layers.rendering import add_halo
-from .panels import forms
+from .layers.rendering import add_halo, delete_in_own_context
+from .panels import forms, keys
 from .panels.inspect import InspectPanel
-from .panels.keys import bind_keys
 from .panels.main import MainPanel
 from .panels.models import ModelPanel
 from .panels.project import Projects
-from .panels.region_list import RegionListDock
+from .panels.regions import RegionList
 from .preferences import preference
-from .widgets.dock_base import DockBase
+from .widgets import DockBase
 from .workers.models import ModelRegistry, shared_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     import napari
     from magicgui.widgets import Container
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 
 # Long enough to finish a word or a number.
 OPTIONS_MS = 500
+VIEWER_KEYS = {"Control-Z": "undo", "Control-Shift-Z": "redo"}
 
 
 def qt_warning() -> str:
@@ -55,10 +54,7 @@ def qt_warning() -> str:
 
 
 class CaptionStyle(QObject):  # type: ignore[misc]
-    """Draws the captions on the image the way the form says, on every layer there is.
-
-    `form` is that of `forms.canvas_form`, and `everyone` returns all controllers.
-    """
+    """Draws the captions the way `forms.canvas_form` says, on the layers of all controllers."""
 
     messaged = Signal(str)
 
@@ -71,12 +67,11 @@ class CaptionStyle(QObject):  # type: ignore[misc]
     ) -> None:
         super().__init__(parent)
         self._viewer, self._form, self._everyone = viewer, form, everyone
+        self._style = {widget.name: widget.value for widget in form}
+        self._crowded = False
+        form.changed.connect(self._on_form)
         for name in ("visible", "lines", "template"):
             form[name].value = preference("captions", name)
-        self._style: dict[str, Any] = {}
-        self._crowded = False
-        self._read()
-        form.changed.connect(self._on_form)
 
     def apply(self, layer: napari.layers.Layer) -> None:
         """Draw the captions of a layer that has any."""
@@ -87,8 +82,7 @@ class CaptionStyle(QObject):  # type: ignore[misc]
     def thin_out(self) -> None:
         """Draw no captions where there are too many, and say so once."""
         shown, crowd = self._style["visible"], self._style["crowd"]
-        layers = [b.layer for c in self._everyone() for b in c.bindings.values()]
-        crowded = sum(show_on(layer, shown, crowd) for layer in layers) > 0
+        crowded = sum(show_on(layer, shown, crowd) for layer in self._layers()) > 0
         if crowded and not self._crowded:
             self.messaged.emit(
                 f"More than {crowd} shapes: their captions are in the list (key O) and in the "
@@ -96,22 +90,19 @@ class CaptionStyle(QObject):  # type: ignore[misc]
             )
         self._crowded = crowded
 
-    def _on_form(self, *_: object) -> None:
-        if self._read():
-            for controller in self._everyone():
-                for binding in controller.bindings.values():
-                    self.apply(binding.layer)
+    def _layers(self) -> list[napari.layers.Layer]:
+        return [b.layer for c in self._everyone() for b in c.bindings.values()]
 
-    def _read(self) -> bool:
+    def _on_form(self, *_: object) -> None:
         """Take over what the form says; a template that makes no sense changes nothing."""
+        style = {widget.name: widget.value for widget in self._form}
         try:
-            template = checked(self._form["template"].value)
+            self._style = style | {"template": checked(style["template"])}
         except TemplateError as error:
             self.messaged.emit(str(error))
-            return False
-        names = ("lines", "visible", "crowd")
-        self._style = {"template": template, **{n: self._form[n].value for n in names}}
-        return True
+            return
+        for layer in self._layers():
+            self.apply(layer)
 
 
 class CaptionDock(DockBase):
@@ -128,90 +119,58 @@ class CaptionDock(DockBase):
     def __init__(
         self, napari_viewer: napari.viewer.Viewer, *, registry: ModelRegistry | None = None
     ) -> None:
-        super().__init__()
-        # napari hands plugins a proxy whose layers are never the same object twice, and that
-        # warns on the screen of what `table` has no public word for.
-        self.viewer: napari.Viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        super().__init__(napari_viewer)
         self.registry = registry or shared_registry()
-        self._closed = False
-        self._replace_other_docks()
+        # Another dock in the same window would save and key the same layers.
+        for other in QApplication.allWidgets():
+            if isinstance(other, CaptionDock) and other is not self:
+                other.give_way(self.viewer)
         self._idle = "Open an image to begin."
-        self.image_actions = Actions(self)
-        self.panel = panel = MainPanel(lambda *_: choices(self.viewer))
+        delete_in_own_context(self.viewer)
+
+        def current() -> Controller | None:
+            return self.images.current
+
+        def everyone() -> Iterable[Controller]:
+            return self.images.controllers.values()
+
+        actions = self.image_actions = Actions(self)
+        self.models = ModelPanel(self.registry, current, everyone)
+        self.inspect = InspectPanel(self.viewer, current)
+        self.projects = Projects(current, actions.open_folder)
+        self.panel = panel = MainPanel(
+            lambda *_: choices(self.viewer), actions, self.models, self.inspect, self.projects
+        )
         self.setWidget(panel)
-        self.captions = CaptionStyle(
-            self.viewer, panel.canvas, lambda: self.controllers.values(), self
-        )
         self.images = Images(
-            self.viewer, panel.source.image, self.registry, self._prepare, self._equip, self
+            self.viewer, panel.image, self.registry, self._prepare, self._equip, self
         )
-        self.models = ModelPanel(
-            panel.source,
-            self.registry,
-            lambda: self.controller,
-            self.controllers.values,
-            self,
-        )
-        self.region_list = RegionListDock(
-            self.viewer, self.image_actions, lambda: self.controller, self
-        )
+        self.captions = CaptionStyle(self.viewer, panel.canvas, everyone, self)
+        self.region_list = RegionList(self.viewer, actions, current)
         self._options_settled = QSignalDebouncer(parent=self)
         self._options_settled.setTimeout(OPTIONS_MS)
-        self.inspect = InspectPanel(self.viewer, panel.inspect, lambda: self.controller, self)
-        self.projects = Projects(panel.project, lambda: self.controller, self)
-        self._connect()
+        self._options_settled.triggered.connect(actions.apply_options)
+        panel.options.changed.connect(self._on_options)
+        for part in (self.images, self.models, self.region_list):
+            part.changed.connect(self.refresh)
+        for part in (self.models, self.captions):
+            part.messaged.connect(self.show_message)
+        self.images.changed.connect(self.projects.refresh)
+        self.images.opened.connect(self.projects.keep)
+        self.images.closing.connect(self.projects.dismiss)
+        # On the image, too: the layer that had these keys may be what was deleted.
+        for key, name in VIEWER_KEYS.items():
+            keys.bind(self.viewer, key, getattr(actions, name))
         if first := preference("models", "first"):
-            panel.source.model.value = first
+            self.models.choice.value = first
         self.reset_choices()
         if warning := qt_warning():
             show_warning(warning)
 
-    def _connect(self) -> None:
-        panel, actions = self.panel, self.image_actions
-        self.images.changed.connect(self.refresh)
-        self.images.changed.connect(self.projects.refresh)
-        self.images.opened.connect(self.projects.keep)
-        self.images.closing.connect(self.projects.dismiss)
-        self.models.changed.connect(self.refresh)
-        self.models.messaged.connect(self.show_message)
-        self.captions.messaged.connect(self.show_message)
-        self.region_list.changed.connect(self.refresh)
-        self._options_settled.triggered.connect(actions.apply_options)
-        panel.options.changed.connect(self._on_options)
-        panel.progress.start.connect(actions.start)
-        panel.progress.cancel.connect(actions.cancel)
-        panel.draw.chosen.connect(actions.use_tool)
-        for box in (panel.caption, panel.whole):
-            box.edited.connect(actions.edit)
-            box.left.connect(actions.finish_edit)
-            box.picked.connect(actions.take)
-        panel.review.accept.connect(actions.accept)
-        panel.review.skip.connect(actions.go_on)
-        panel.review.back.connect(actions.go_back)
-        panel.review.stop.connect(actions.stop_review)
-        for signal, action in (
-            (panel.undo.clicked, actions.undo),
-            (panel.redo.clicked, actions.redo),
-            (panel.accept.clicked, actions.accept),
-            (panel.reject.clicked, actions.reject),
-            (panel.lock.clicked, actions.lock),
-            (panel.again.clicked, actions.caption_again),
-            (panel.together.clicked, actions.caption_together),
-            (panel.describe.clicked, actions.caption_whole),
-            (panel.walk.clicked, actions.start_review),
-            (panel.list.clicked, actions.toggle_list),
-            (panel.export.clicked, actions.ask_where_to_export),
-            (panel.project.folder.triggered, actions.open_folder),
-        ):
-            # Whatever the button says besides having been pressed.
-            signal.connect(lambda *_, action=action: action())
-
-    # what there is
-
     @property
     def image(self) -> napari.layers.Image | None:
         """The image to caption."""
-        return self.panel.source.image.value
+        return self.panel.image.value
 
     @property
     def controller(self) -> Controller | None:
@@ -223,21 +182,13 @@ class CaptionDock(DockBase):
         """Those of all images, by layer."""
         return self.images.controllers
 
-    # what can be done; the rest is in the actions
-
     def start(self) -> None:
         """Encode the image, with a model that is got first if it is not there."""
         self.image_actions.start()
 
-    def export_csv(self, path: str | Path) -> None:
-        """Write the two CSV files; `path` names the first."""
-        self.image_actions.export_csv(path)
-
     def reset_choices(self, *_: object) -> None:
         """Offer the image layers there are now; napari calls this too."""
         self.images.reset()
-
-    # what is shown
 
     def show_message(self, message: str) -> None:
         """Show a sentence, with the image if there is one."""
@@ -251,41 +202,37 @@ class CaptionDock(DockBase):
         """Show the state of the image's controller."""
         controller, panel = self.controller, self.panel
         self.inspect.refresh()
-        progress = controller.progress if controller else None
-        panel.progress.follow(progress or self.models.progress)
+        panel.progress.follow((controller and controller.progress) or self.models.progress)
         panel.progress.set_ready(controller is not None)
         panel.set_ready(controller is not None)
-        panel.list.setChecked(self.region_list.shown)
-        self.region_list.refresh()
+        panel.buttons["toggle_list"].setChecked(self.region_list.isVisible())
+        self.region_list.refresh_soon()
         if controller is None:
             panel.show_nothing(self._idle)
             return
         panel.review.show_review(self.image_actions.review_here())
-        warning = self.images.warning()
-        panel.status.setText(f"{warning} {controller.message}" if warning else controller.message)
-        awaited = self.models.awaited
-        pending = "Waiting for the model" if awaited else controller.pending_message()
+        panel.status.setText(f"{self.images.warning()} {controller.message}".strip())
+        waits = self.models.awaited
+        pending = "Waiting for the model" if waits else controller.pending_message()
         # What is shown is what Accept and the like act upon.
         chosen = self.image_actions.chosen()
         record = controller.session.records.get(chosen[0]) if len(chosen) == 1 else None
         panel.selected.setText(controller.heading(chosen))
-        panel.lock.setChecked(record is not None and record.locked)
+        panel.buttons["lock"].setChecked(record is not None and record.locked)
         panel.caption.show_record(record, pending=pending, empty=controller.hint())
         panel.whole.show_record(controller.current_whole(), pending=pending)
         active = self.viewer.layers.selection.active
         key = next((k for k, b in controller.bindings.items() if b.layer is active), "")
         panel.draw.show_mode(key, str(active.mode) if key else "")
 
-    # events
-
     def _prepare(self, controller: Controller) -> None:
         controller.queue.set_options(forms.options(self.panel.options))
         controller.changed.connect(self.captions.thin_out)
 
-    def _equip(self, layer: napari.layers.Layer, keys: bool) -> None:
+    def _equip(self, layer: napari.layers.Layer, with_keys: bool) -> None:
         """Draw the captions of a layer that comes into use; bind the keys where it is ours."""
-        if keys:
-            bind_keys(layer, self.image_actions)
+        if with_keys:
+            keys.bind_keys(layer, self.image_actions)
         self.captions.apply(layer)
 
     def _on_options(self, *_: object) -> None:
@@ -293,17 +240,9 @@ class CaptionDock(DockBase):
             controller.queue.set_options(forms.options(self.panel.options))
         self._options_settled.throttle()
 
-    # the end
-
-    def _replace_other_docks(self) -> None:
-        """End another dock in the same window: two would save and key the same layers."""
-        for other in QApplication.allWidgets():
-            if isinstance(other, CaptionDock) and other is not self:
-                other.give_way(self.viewer)
-
     def give_way(self, viewer: napari.Viewer) -> None:
         """Save and stop, where another dock was opened in the same viewer."""
-        if getattr(self, "viewer", None) is viewer and not self._closed:
+        if self.viewer is viewer and not self.closed:
             self.shut_down()
             self.panel.setEnabled(False)
             self.panel.status.setText("The dock was opened once more in this window; go on there.")
@@ -316,19 +255,17 @@ class CaptionDock(DockBase):
         """Save all work; where that fails, ask whether to go on without it."""
         return self.projects.may_close()
 
-    def shut_down(self) -> None:
+    def let_go(self) -> None:
         """Stop all workers and let go of the viewer; what is drawn stays."""
-        if self._closed:
-            return
-        self._closed = True
         # napari has connected these.
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered):
             emitter.disconnect(self.reset_choices)
+        for key in VIEWER_KEYS:
+            keys.bind(self.viewer, key)
         self._options_settled.cancel()
-        self.region_list.close()
-        self.inspect.close()
-        self.models.close()
+        for part in (self.region_list, self.inspect, self.models):
+            part.let_go()
         self.panel.progress.follow(None)
-        self.projects.close()
+        self.projects.close_all()
         self.images.close()

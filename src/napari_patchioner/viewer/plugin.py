@@ -4,56 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import napari
 from napari.utils.notifications import show_info
 
 from napari_patchioner.annotations import shape_from_region
 
+from .actions import CAPTIONS, FOLDER
 from .layers.image_layers import KEYS, ensure_layer
-from .layers.table import COLUMNS
+from .layers.table import annotation_columns
 from .layers.upright import turn_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import napari
+    import numpy as np
     import numpy.typing as npt
 
     from napari_patchioner.annotations import Annotation
 
-_PLUGIN, _WIDGET = "napari-patchioner", "Patch-ioner: caption regions"
-_FOLDER = "Patch-ioner: folder of images"
-
 
 def open_dock() -> None:
     """Show the dock, from *Layers > Annotate*."""
-    viewer = _viewer()
-    if viewer is not None:
-        show_dock(viewer)
+    if viewer := napari.current_viewer():
+        viewer.window.add_plugin_dock_widget(*CAPTIONS)
 
 
 def open_folder() -> None:
     """Show the list of a folder's images, from *Layers > Annotate*."""
-    viewer = _viewer()
-    if viewer is not None:
-        viewer.window.add_plugin_dock_widget(_PLUGIN, _FOLDER)
-
-
-def show_dock(viewer: napari.Viewer) -> None:
-    """Dock the widget in a viewer's window."""
-    viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)
+    if viewer := napari.current_viewer():
+        viewer.window.add_plugin_dock_widget(*FOLDER)
 
 
 def new_layers() -> None:
     """Add the layers for regions and traces to the selected image, or the topmost one."""
-    from napari.layers import Image
-
-    viewer = _viewer()
+    viewer = napari.current_viewer()
     if viewer is None:
         return
     turn_all(viewer)
     active = viewer.layers.selection.active
-    images = [layer for layer in viewer.layers if type(layer) is Image]
+    images = [layer for layer in viewer.layers if type(layer) is napari.layers.Image]
     if active in images:
         images.append(active)
     if not images:
@@ -67,21 +56,13 @@ def caption_layer() -> None:
     """Caption what lies on the selected layer, from *Layers > Annotate*; opens the dock first."""
     from .dock import CaptionDock
 
-    viewer = _viewer()
-    if viewer is None:
-        return
-    layer = viewer.layers.selection.active
-    show_dock(viewer)
-    docks = viewer.window._qt_window.findChildren(CaptionDock)
-    viewer.layers.selection.active = layer
-    for dock in docks:
-        dock.inspect.caption_layer()
-
-
-def _viewer() -> napari.Viewer | None:
-    from napari import current_viewer
-
-    return current_viewer()
+    if viewer := napari.current_viewer():
+        layer = viewer.layers.selection.active
+        open_dock()
+        docks = viewer.window._qt_window.findChildren(CaptionDock)
+        viewer.layers.selection.active = layer
+        for dock in docks:
+            dock.inspect.caption_layer()
 
 
 # Sample data ships inside scikit-image, so no network is needed.
@@ -113,8 +94,6 @@ def open_demo(
     annotations : sequence of Annotation
         Their regions, found by ``annotation.image``.
     """
-    import napari
-
     show_demo(napari.Viewer(title="Patch-ioner"), images, annotations)
     napari.run()
 
@@ -128,7 +107,7 @@ def show_demo(
     from qtpy.QtWidgets import QApplication
 
     load(viewer, images, annotations)
-    show_dock(viewer)
+    viewer.window.add_plugin_dock_widget(*CAPTIONS)
     # The dock takes its room from the canvas only when Qt lays the window out.
     QApplication.processEvents()
     viewer.reset_view()
@@ -157,18 +136,13 @@ def load(
 
 def _draw(layer: napari.layers.Shapes, annotations: Sequence[Annotation], *, traces: bool) -> None:
     """Put the shapes of one kind, traces or the others, on their layer with their captions."""
-    shapes, rows = [], []
-    for annotation in annotations:
-        shape = shape_from_region(annotation.region)
-        if shape is None or (shape[0] == "path") != traces:
-            continue
-        shapes.append((shape[1], shape[0]))
-        score = np.nan if annotation.score is None else annotation.score
-        ours = (annotation.uid, annotation.caption, score, annotation.source, annotation.model)
-        rows.append((*ours, False))
-    if not shapes:
-        return
-    layer.add(shapes)
-    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-    layer.features = layer.features.assign(**{name: list(cells) for name, cells in columns.items()})
-    layer.refresh_text()
+    drawn = [
+        (shape, annotation)
+        for annotation in annotations
+        if (shape := shape_from_region(annotation.region)) and (shape[0] == "path") == traces
+    ]
+    if drawn:
+        layer.add([(vertices, kind) for (kind, vertices), _ in drawn])
+        columns = annotation_columns(annotation for _, annotation in drawn)
+        layer.features = layer.features.assign(**columns)
+        layer.refresh_text()

@@ -7,11 +7,22 @@ from typing import Any
 NAME = "napari-patchioner"
 # As in the manifest; for when napari knows nothing of the plugin, as in a script.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "models": {"first": ""},
+    "models": {"first": "", "device": "cpu"},
     "captions": {"visible": True, "lines": 3, "template": "{caption}"},
     "cache": {"on_disk": True, "memory_mb": 512, "disk_mb": 2000},
     "folder": {"read_at_once": True, "read_ahead": True},
 }
+# What was set while napari knew nothing of the plugin.
+_unsaved: dict[tuple[str, str], Any] = {}
+
+
+def _settings(group: str) -> Any:
+    from napari.settings import get_plugin_settings
+
+    try:
+        return getattr(get_plugin_settings(NAME), group, None)
+    except KeyError:
+        return None
 
 
 def preference(group: str, name: str) -> Any:
@@ -20,10 +31,13 @@ def preference(group: str, name: str) -> Any:
     >>> preference("captions", "lines")
     3
     """
-    from napari.settings import get_plugin_settings
+    default = _unsaved.get((group, name), DEFAULTS[group][name])
+    return getattr(_settings(group), name, default)
 
-    try:
-        settings = get_plugin_settings(NAME)
-    except KeyError:
-        return DEFAULTS[group][name]
-    return getattr(getattr(settings, group, None), name, DEFAULTS[group][name])
+
+def set_preference(group: str, name: str, value: Any) -> None:
+    """Set a preference, which napari keeps for the next time where it knows the plugin."""
+    if (settings := _settings(group)) is None:
+        _unsaved[group, name] = value
+    else:
+        setattr(settings, name, value)

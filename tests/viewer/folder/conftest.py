@@ -15,11 +15,11 @@ from napari_patchioner.viewer.project import autosave
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    from napari_patchioner.viewer.folder import browser, listing
+    from napari_patchioner.viewer.folder import dock, files
 
     monkeypatch.setattr(autosave, "REST_MS", 20)
-    monkeypatch.setattr(browser, "IDLE_MS", 30)
-    monkeypatch.setattr(listing, "SETTLE_MS", 20)
+    monkeypatch.setattr(dock, "IDLE_MS", 30)
+    monkeypatch.setattr(files, "SETTLE_MS", 20)
 
 
 @pytest.fixture

@@ -186,10 +186,10 @@ def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot
     browser.step(-1)
     settle(browser, qtbot, "i1.png")
     assert not message.text(), "what was passed over is told once"
-    place.panel.again.click()
+    place.panel.buttons["caption_again"].click()
     qtbot.waitUntil(lambda: shown(place) == ["i1.png", "i2.png", "sub/i1.png"], timeout=5000)
     paint(folder / "i2.png", 2)
-    place.panel.again.click()
+    place.panel.buttons["caption_again"].click()
     qtbot.waitUntil(lambda: status(browser, "i2.png") == "not opened", timeout=5000)
 
 
@@ -219,7 +219,7 @@ def test_work_that_cannot_be_saved_keeps_the_image_open_if_the_person_wants(
 ):
     opened = go("i1.png")
     captioned(opened, qtbot)
-    projects = opened._dock.projects
+    projects = opened.dock.projects
     monkeypatch.setattr(projects.files[opened.controller], "save", lambda: False)
     monkeypatch.setattr(projects, "_ask", lambda project_file, may_stay: not may_stay)
     browser.step(1)
@@ -285,7 +285,7 @@ def test_keys_step_on_the_canvas_and_in_the_list(browser, go, qtbot, viewer, pla
 
 def test_the_drawing_tool_goes_along(browser, go, qtbot, viewer):
     opened = go("i1.png")
-    opened._dock.image_actions.use_tool(opened_tool("Lasso"))
+    opened.dock.image_actions.use_tool(opened_tool("Lasso"))
     opened = go("i2.png")
     qtbot.wait(100)
     assert viewer.layers.selection.active is opened.controller.layer("regions")
@@ -293,7 +293,7 @@ def test_the_drawing_tool_goes_along(browser, go, qtbot, viewer):
 
 
 def opened_tool(title):
-    from napari_patchioner.viewer.panels.bars import TOOLS
+    from napari_patchioner.viewer.panels.main import TOOLS
 
     return next(tool for tool in TOOLS if tool.title == title)
 
@@ -382,7 +382,7 @@ def test_every_key_of_the_guide_with_a_folder(quiet, browser, go, place, viewer,
         table.show_here(browser.listing.find("i10.png"))
         QTest.keyClick(table, Qt.Key.Key_Return)
         settle(browser, qtbot, "i10.png")
-        index = table.files.index(table.files.row(browser.listing.find("i2.png")), NAME)
+        index = table.files.index(table.files.row("i2.png"), NAME)
         spot = table.visualRect(index).center()
         QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=spot)
         QTest.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=spot)

@@ -66,6 +66,12 @@ def test_nothing_is_known_of_new_images(root):
     assert Status().text == "not opened"
 
 
+def test_a_narrow_column_does_not_count_twice():
+    status = Status(opened=True, regions=3, captions=3, to_review=1)
+    assert status.text == "3 regions, 3 captions, 1 to review"
+    assert status.brief == "3 regions, 1 to review"
+
+
 def test_saved_work_is_counted_beside_its_own_image(root):
     save(root / "a.png.patchioner.json", ["one", "two", ""])
     save(root / "sub" / "a.png.patchioner.json", [""])

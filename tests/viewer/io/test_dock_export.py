@@ -27,7 +27,7 @@ def test_a_file_for_qupath_comes_back_to_the_dock(dock, viewer, tmp_path, monkey
         return str(tmp_path / "stripes.csv"), "GeoJSON for QuPath (*.geojson)"
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
-    dock.panel.export.click()
+    dock.panel.buttons["ask_where_to_export"].click()
     assert ";;COCO instances with captions (*.json);;" in asked[0]
     path = tmp_path / "stripes.geojson"
     found = {one.uid: one for one in read_annotations(path)}

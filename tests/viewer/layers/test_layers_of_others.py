@@ -61,20 +61,20 @@ def test_points_of_the_docks_own_layer_come_back_with_undo_and_with_the_image(
     for column in (30, 90, 150):
         hand.click(60, column)
     qtbot.waitUntil(lambda: captions(layer) == [RED, GREEN, BLUE], timeout=10000)
-    panel.undo.click()
+    panel.buttons["undo"].click()
     assert captions(layer) == [RED, GREEN]
-    panel.redo.click()
+    panel.buttons["redo"].click()
     assert captions(layer) == [RED, GREEN, BLUE]
     np.testing.assert_allclose(layer.data[:, 1], [30, 90, 150], atol=1)
 
     controller.delete([controller.session.uids("points")[1]])
     assert captions(layer) == [RED, BLUE]
-    panel.undo.click()
+    panel.buttons["undo"].click()
     assert captions(layer) == [RED, GREEN, BLUE]
 
     viewer.layers.remove(layer)
     assert not controller.session.records
-    panel.undo.click()
+    panel.buttons["undo"].click()
     layer = viewer.layers["points [stripes]"]
     assert captions(layer) == [RED, GREEN, BLUE]
     started.inspect.new_points()
@@ -87,7 +87,7 @@ def test_points_of_the_docks_own_layer_come_back_with_undo_and_with_the_image(
     assert captions(layer) == [RED, GREEN, BLUE]
     assert dock.controller.owns(layer)
     assert len(captioner.captioned) == asked
-    dock.panel.undo.click()
+    dock.panel.buttons["undo"].click()
     assert "nothing to undo" in dock.panel.status.text()
 
 
@@ -107,7 +107,7 @@ def test_a_layer_of_somebodys_own_is_captioned_and_otherwise_left_as_it_is(
     colours = shapes.face_color.copy()
     viewer.layers.selection.active = shapes
     look.fill_menu()
-    actions = {action.text(): action for action in started.panel.inspect.menu.actions()}
+    actions = {action.text(): action for action in started.inspect.menu.actions()}
     actions["Caption this layer"].trigger()
     assert "mine" in started.panel.status.text()
     qtbot.waitUntil(lambda: captions(shapes) == [RED, GREEN], timeout=10000)
@@ -126,7 +126,7 @@ def test_a_layer_of_somebodys_own_is_captioned_and_otherwise_left_as_it_is(
     assert controller.current().caption == RED
     controller.edit(controller.current().uid, "written by me")
     assert captions(shapes)[0] == "written by me"
-    started.panel.undo.click()
+    started.panel.buttons["undo"].click()
     assert captions(shapes)[0] == RED
     controller.delete(controller.session.uids("shapes:mine"))
     assert shapes.nshapes == 3
@@ -209,7 +209,7 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     viewer.layers.remove(stranger)
 
     # What the dock has exported comes back with its captions, by napari's own reader.
-    started.image_actions.export_csv(tmp_path / "stripes.csv")
+    started.image_actions.export(tmp_path / "stripes.csv")
     uid = next(uid for uid, record in session.records.items() if record.layer == "regions")
     controller.delete([uid])
     [table] = viewer.open(str(tmp_path / "stripes.csv"), plugin="napari")
@@ -223,7 +223,7 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     assert started.image is other
     assert not started.controller.session.records
     viewer.layers.selection.active = table
-    started.panel.source.image.value = other
+    started.panel.image.value = other
     started.inspect.caption_layer()
     assert "another image" in started.panel.status.text()
     project_file = started.projects.files[controller]
@@ -276,14 +276,14 @@ def test_a_joined_or_captioned_layer_that_is_deleted_is_a_step_and_stays_deleted
         viewer.layers.remove(layer)
         assert "Undo" in started.panel.status.text()
         qtbot.waitUntil(lambda lost=held: not set(lost) & set(texts()), timeout=5000)
-        started.panel.undo.click()
+        started.panel.buttons["undo"].click()
         assert layer in viewer.layers
         assert captions(layer) == held
         assert captions(regions) == [RED], "Undo has taken nothing else"
         assert texts() == everything
-        started.panel.redo.click()
+        started.panel.buttons["redo"].click()
         assert layer not in viewer.layers
-        started.panel.undo.click()
+        started.panel.buttons["undo"].click()
         assert layer in viewer.layers
         assert texts() == everything
         viewer.layers.remove(layer)

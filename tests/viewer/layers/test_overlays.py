@@ -72,7 +72,7 @@ def test_attention_is_heeded_where_there_is_some():
 
 @pytest.fixture
 def look(started):
-    return started.panel.inspect
+    return started.inspect
 
 
 def sheet(dock):
@@ -90,7 +90,7 @@ def test_the_grid_is_no_layer_and_goes_when_it_is_switched_off(started, look, vi
 
 
 def test_it_waits_for_the_grid_to_be_there(dock, qtbot):
-    dock.panel.inspect.grid.click()
+    dock.inspect.grid.click()
     assert sheet(dock) is None
     dock.start()
     qtbot.waitUntil(lambda: sheet(dock) is not None, timeout=5000)
@@ -144,7 +144,7 @@ def test_the_lines_lie_between_the_pixels_of_a_turned_and_stretched_image(viewer
     before = viewer.screenshot(flash=False).astype(int)
     bright = before[..., :3].min(axis=-1) > 200
     overlays = dock.controller.overlays
-    dock.panel.inspect.patches.click()
+    dock.inspect.patches.click()
     layer = dock.controller.layer("regions")
     layer.visible = False
     layer.add([[1.6, 4.6], [1.6, 5.4], [2.4, 5.4], [2.4, 4.6]], shape_type="rectangle")

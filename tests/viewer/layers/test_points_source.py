@@ -186,7 +186,7 @@ def test_labels_and_points_are_in_the_menu_and_are_captioned(started, viewer, qt
     pixels[40:60, 70:90] = 3
     labels = viewer.add_labels(pixels, name="cells")
     started.inspect.fill_menu()
-    actions = {action.text(): action for action in started.panel.inspect.menu.actions()}
+    actions = {action.text(): action for action in started.inspect.menu.actions()}
     actions["cells"].toggle()
     qtbot.waitUntil(
         lambda: (

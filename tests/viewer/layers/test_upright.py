@@ -111,7 +111,7 @@ def test_a_photograph_opened_beside_the_dock_is_turned(dock, viewer, photograph)
     path, pixels = photograph(6)
     [image] = viewer.open(path, plugin="napari")
     np.testing.assert_array_equal(image.data, pixels)
-    assert image in dock.panel.source.image.choices
+    assert image in dock.panel.image.choices
     # The folder opens it the same way, and it is not looked at twice.
     [layer] = show(viewer, load(path))
     np.testing.assert_array_equal(layer.data, pixels)

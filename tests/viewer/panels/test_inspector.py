@@ -5,7 +5,7 @@ import pytest
 from napari.utils.events import Event
 from qtpy.QtCore import QEvent, Qt
 
-from napari_patchioner.viewer.panels.inspector import LARGEST
+from napari_patchioner.viewer.panels.inspect import LARGEST
 
 NONE = Qt.MouseButton.NoButton
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -13,10 +13,10 @@ CONTROL = Qt.KeyboardModifier.ControlModifier
 
 @pytest.fixture
 def inspecting(started, hand):
-    started.panel.inspect.inspect.click()
+    started.inspect.inspect.click()
     yield started
-    if started.panel.inspect.inspect.isChecked():
-        started.panel.inspect.inspect.click()
+    if started.inspect.inspect.isChecked():
+        started.inspect.inspect.click()
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def move(viewer, row, column):
 
 @pytest.mark.every_qt
 def test_the_caption_of_the_patch_under_the_cursor_follows_it(inspecting, hand, qtbot):
-    bar = inspecting.panel.inspect
+    bar = inspecting.inspect
     for column, colour in ((30, "red"), (90, "green"), (150, "blue")):
         hand.send(QEvent.Type.MouseMove, 60, column, NONE)
         qtbot.waitUntil(
@@ -46,7 +46,7 @@ def test_the_caption_of_the_patch_under_the_cursor_follows_it(inspecting, hand, 
 def test_it_changes_no_record_and_draws_nothing(inspecting, viewer, qtbot):
     layers = list(viewer.layers)
     move(viewer, 60, 30)
-    qtbot.waitUntil(lambda: "red" in inspecting.panel.inspect.text.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "red" in inspecting.inspect.text.text(), timeout=5000)
     assert not inspecting.controller.session.records
     assert list(viewer.layers) == layers
     assert all(b.layer.nshapes == 0 for b in inspecting.controller.bindings.values())
@@ -100,9 +100,9 @@ def test_other_options_are_another_question(inspecting, inspector, viewer, capti
 def test_outside_the_image_it_is_silent(inspecting, inspector, viewer, captioner, qtbot):
     move(viewer, 60, 30)
     qtbot.waitUntil(lambda: bool(captioner.captioned), timeout=5000)
-    qtbot.waitUntil(lambda: inspecting.panel.inspect.bubble.isVisible(), timeout=5000)
+    qtbot.waitUntil(lambda: inspecting.inspect.bubble.isVisible(), timeout=5000)
     move(viewer, -40, 30)
-    qtbot.waitUntil(lambda: not inspecting.panel.inspect.bubble.isVisible(), timeout=5000)
+    qtbot.waitUntil(lambda: not inspecting.inspect.bubble.isVisible(), timeout=5000)
     assert inspector.spot is None
     assert captioner.captioned == [1]
 
@@ -113,12 +113,12 @@ def test_the_brush_grows_and_shrinks_within_limits(inspecting, inspector, viewer
     assert type(inspector.spot.region).__name__ == "Point"
     for _ in range(LARGEST + 3):
         inspecting.inspect.grow(1)
-    assert inspecting.panel.inspect.brush.value() == inspector.radius == LARGEST
+    assert inspecting.inspect.brush.value() == inspector.radius == LARGEST
     qtbot.waitUntil(lambda: type(inspector.spot.region).__name__ == "Ellipse", timeout=5000)
     taken = inspecting.controller.encoder.pooling.cover(inspector.spot.region, inspector.spot.grid)
     assert np.ptp(taken.rows) >= 2 * LARGEST
     inspecting.inspect.grow(-LARGEST - 3)
-    assert inspecting.panel.inspect.brush.value() == inspector.radius == 0
+    assert inspecting.inspect.brush.value() == inspector.radius == 0
 
 
 def test_its_keys_are_there_only_while_it_is_on(inspecting, viewer, qtbot):
@@ -126,7 +126,7 @@ def test_its_keys_are_there_only_while_it_is_on(inspecting, viewer, qtbot):
         return {str(key) for key in viewer.keymap}
 
     assert {"[", "]"} <= bound()
-    inspecting.panel.inspect.inspect.click()
+    inspecting.inspect.inspect.click()
     assert not {"[", "]"} & {str(k) for k, v in viewer.keymap.items() if v is not None}
 
 
@@ -155,25 +155,25 @@ def test_a_plain_click_keeps_nothing(inspecting, hand, qtbot):
 
 
 def test_switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer, captioner, qtbot):
-    inspecting.panel.inspect.inspect.click()
+    inspecting.inspect.inspect.click()
     before = len(captioner.asked)
     assert not viewer.mouse_move_callbacks
     assert not any(hasattr(f, "__self__") for f in viewer.mouse_drag_callbacks)
     move(viewer, 60, 30)
     qtbot.wait(150)
     assert len(captioner.asked) == before
-    assert not inspecting.panel.inspect.text.isVisible()
+    assert not inspecting.inspect.text.isVisible()
 
 
 def test_another_image_is_inspected_when_it_is_chosen(inspecting, viewer, picture, qtbot):
     old = inspecting.controller
-    inspecting.panel.source.image.value = viewer.add_image(picture[:, ::-1], name="other way")
+    inspecting.panel.image.value = viewer.add_image(picture[:, ::-1], name="other way")
     assert not old.inspector.on
     assert inspecting.controller.inspector.on
     inspecting.start()
     qtbot.waitUntil(lambda: inspecting.controller.encoder.ready, timeout=5000)
     move(viewer, 60, 30)
-    qtbot.waitUntil(lambda: "blue" in inspecting.panel.inspect.text.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "blue" in inspecting.inspect.text.text(), timeout=5000)
 
 
 def test_a_move_of_the_mouse_alone_asks_nothing(inspecting, viewer, captioner):

@@ -30,7 +30,7 @@ def mixed(started, viewer, qtbot):
     for layer in (points, labels):
         controller.sources.follow(layer)
     started.image_actions.toggle_list()
-    regions = started.region_list.regions
+    regions = started.region_list
     qtbot.waitUntil(
         lambda: len(regions.regions.lines) == 5 and all(x.caption for x in regions.regions.lines),
         timeout=10000,
@@ -45,13 +45,13 @@ def mixed(started, viewer, qtbot):
 def settled(dock, qtbot):
     """Let everything that refreshes by itself do so."""
     qtbot.wait(200)
-    dock.region_list.regions.refresh()
-    table = dock.region_list.regions.table
+    dock.region_list.refresh()
+    table = dock.region_list.table
     return [table.regions.lines[table.regions.row(uid)].caption for uid in table.uids()]
 
 
 def test_a_row_selects_its_point_or_label_and_stays_selected(mixed, viewer, qtbot):
-    table = mixed.region_list.regions.table
+    table = mixed.region_list.table
     editor = mixed.panel.caption.editor
     for caption, layer in (
         ("point 2", "spots"),
@@ -70,7 +70,7 @@ def test_a_row_selects_its_point_or_label_and_stays_selected(mixed, viewer, qtbo
 
 
 def test_rows_of_all_kinds_are_judged_together(mixed, qtbot):
-    table = mixed.region_list.regions.table
+    table = mixed.region_list.table
     click(table, "box")
     for caption in ("point 2", "cell 3", "cell 5"):
         click(table, caption, Qt.KeyboardModifier.ControlModifier)
@@ -85,7 +85,7 @@ def test_rows_of_all_kinds_are_judged_together(mixed, qtbot):
 
 
 def test_what_is_selected_on_the_canvas_then_counts(mixed, viewer, qtbot):
-    table = mixed.region_list.regions.table
+    table = mixed.region_list.table
     click(table, "cell 3")
     click(table, "cell 5", Qt.KeyboardModifier.ControlModifier)
     assert settled(mixed, qtbot) == ["cell 3", "cell 5"]
@@ -97,7 +97,7 @@ def test_what_is_selected_on_the_canvas_then_counts(mixed, viewer, qtbot):
 
 
 def test_deleting_takes_shapes_and_leaves_other_peoples_layers_alone(mixed, viewer, qtbot):
-    table = mixed.region_list.regions.table
+    table = mixed.region_list.table
     click(table, "box")
     click(table, "point 1", Qt.KeyboardModifier.ControlModifier)
     click(table, "cell 3", Qt.KeyboardModifier.ControlModifier)

@@ -5,7 +5,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_patchioner.models import ModelCard
-from napari_patchioner.viewer.panels.model_list import ModelChoice
+from napari_patchioner.viewer.panels.models import ModelChoice
 
 
 def make(name, title, *, installed=True, to_get=0):
@@ -118,15 +118,3 @@ def test_the_chosen_model_stays_chosen_when_the_list_changes(choice):
 def test_the_tooltip_is_of_the_chosen_model(choice):
     choice.value = "clip"
     assert "A note about CLIP" in choice.toolTip()
-
-
-def test_the_wheel_changes_nothing_in_passing(choice, qtbot):
-    from qtpy.QtCore import QPoint, QPointF
-    from qtpy.QtGui import QWheelEvent
-
-    choice.clearFocus()
-    none, scroll = Qt.MouseButton.NoButton, Qt.ScrollPhase.NoScrollPhase
-    keys, at = Qt.KeyboardModifier.NoModifier, QPointF(5, 5)
-    event = QWheelEvent(at, at, QPoint(), QPoint(0, -120), none, keys, scroll, False)
-    choice.wheelEvent(event)
-    assert choice.value == "mini"

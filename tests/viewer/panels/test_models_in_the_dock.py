@@ -22,7 +22,7 @@ def status(dock):
 
 
 def choose(dock, model="paper"):
-    dock.panel.source.model.value = model
+    dock.models.choice.value = model
 
 
 def captions(dock):
@@ -39,7 +39,7 @@ def fetching(dock, shop, qtbot):
     shop.hold.clear()
     choose(dock)
     press_start(dock)
-    asked(dock, qtbot).yes.click()
+    asked(dock, qtbot).answers["Get"][0].click()
     qtbot.waitUntil(shop.reached.is_set, timeout=5000)
 
 
@@ -98,7 +98,7 @@ def test_what_was_got_reads_the_image_by_itself(dock, hand, guide, shop, loads, 
     shop.hold.set()
     qtbot.waitUntil(lambda: captions(dock) == ["something green"], timeout=10000)
     assert loads == ["paper"]
-    line = dock.panel.source.model
+    line = dock.models.choice
     assert line.currentText() == "Patch-ioner: as in the paper — installed"
 
 
@@ -215,7 +215,7 @@ def test_a_copy_in_a_folder_is_taken(dock, shop, loads, tmp_path, monkeypatch, q
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     choose(dock)
     press_start(dock)
-    asked(dock, qtbot).copy.click()
+    asked(dock, qtbot).answers["Choose a folder…"][0].click()
     read(dock, qtbot)
     assert shop.calls == [("paper", tmp_path)]
     assert loads == ["paper"]
@@ -226,7 +226,7 @@ def test_a_wrong_folder_is_not_taken_again(dock, shop, tmp_path, monkeypatch, qt
     shop.trouble = ModelError("weights.pth is not in this folder")
     choose(dock)
     press_start(dock)
-    asked(dock, qtbot).copy.click()
+    asked(dock, qtbot).answers["Choose a folder…"][0].click()
     qtbot.waitUntil(lambda: "not in this folder" in status(dock), timeout=5000)
     press_start(dock)
     asked(dock, qtbot).no.click()
@@ -240,7 +240,7 @@ def test_what_no_hub_holds_is_named_and_asked_for_each_time(dock, shop, qtbot):
         press_start(dock)
         question = asked(dock, qtbot)
         assert "weights.pth (in a drawer)<br>" in question.informativeText()
-        question.yes.click()
+        question.answers["Get"][0].click()
         qtbot.waitUntil(lambda: "on no hub" in status(dock), timeout=5000)
         idle(dock, qtbot)
 
@@ -250,7 +250,7 @@ def test_a_copy_that_was_stopped_goes_on(dock, shop, loads, tmp_path, monkeypatc
     shop.hold.clear()
     choose(dock)
     press_start(dock)
-    asked(dock, qtbot).copy.click()
+    asked(dock, qtbot).answers["Choose a folder…"][0].click()
     qtbot.waitUntil(shop.reached.is_set, timeout=5000)
     press_start(dock)
     idle(dock, qtbot)
@@ -264,15 +264,15 @@ def test_no_folder_chosen_gets_nothing(dock, shop, monkeypatch, qtbot):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
     choose(dock)
     press_start(dock)
-    asked(dock, qtbot).copy.click()
+    asked(dock, qtbot).answers["Choose a folder…"][0].click()
     qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
     assert shop.calls == []
 
 
 def test_the_menu_gets_without_reading(dock, shop, loads, qtbot):
     choose(dock)
-    dock.panel.source.menu.get.trigger()
-    asked(dock, qtbot).yes.click()
+    dock.models.get.trigger()
+    asked(dock, qtbot).answers["Get"][0].click()
     qtbot.waitUntil(lambda: "is installed" in status(dock), timeout=5000)
     assert loads == []
 
@@ -291,19 +291,19 @@ def used(dock, shop, qtbot):
 
 
 def test_a_removed_model_is_gone_from_memory_and_its_captions_stay(used, shop, qtbot):
-    used.panel.source.menu.remove.trigger()
+    used.models.remove.trigger()
     question = asked(used, qtbot)
     assert "paper" in question.text()
-    question.yes.click()
+    question.answers["Remove"][0].click()
     qtbot.waitUntil(lambda: "1.9 GB" in status(used), timeout=5000)
     assert used.registry.loaded == ()
     assert not used.controller.encoder.ready
     assert captions(used) == ["something red"]
-    assert "604 MB to get" in used.panel.source.model.currentText()
+    assert "604 MB to get" in used.models.choice.currentText()
 
 
 def test_nothing_is_removed_before_a_person_agrees(used, shop, qtbot):
-    used.panel.source.menu.remove.trigger()
+    used.models.remove.trigger()
     asked(used, qtbot).no.click()
     qtbot.waitUntil(lambda: used.models.question is None, timeout=5000)
     assert shop.there == {"paper"}
@@ -314,8 +314,8 @@ def test_a_model_at_work_is_not_removed(used, shop, captioner, qtbot):
     captioner.reached.clear()
     press_start(used)
     qtbot.waitUntil(captioner.reached.is_set, timeout=5000)
-    used.panel.source.menu.remove.trigger()
-    asked(used, qtbot).yes.click()
+    used.models.remove.trigger()
+    asked(used, qtbot).answers["Remove"][0].click()
     qtbot.waitUntil(lambda: "at work" in status(used), timeout=5000)
     assert shop.there == {"paper"}
     captioner.hold.set()
@@ -324,8 +324,8 @@ def test_a_model_at_work_is_not_removed(used, shop, captioner, qtbot):
 
 def test_a_removed_model_asks_again_before_it_comes_back(used, shop, qtbot):
     used.models._agreed["paper"] = None
-    used.panel.source.menu.remove.trigger()
-    asked(used, qtbot).yes.click()
+    used.models.remove.trigger()
+    asked(used, qtbot).answers["Remove"][0].click()
     qtbot.waitUntil(lambda: shop.there == set(), timeout=5000)
     idle(used, qtbot)
     press_start(used)
@@ -333,11 +333,11 @@ def test_a_removed_model_asks_again_before_it_comes_back(used, shop, qtbot):
 
 
 def test_the_menu_offers_what_makes_sense(dock, shop, qtbot):
-    menu = dock.panel.source.menu
+    models = dock.models
 
     def offered():
-        menu.menu().aboutToShow.emit()
-        return [one.isEnabled() for one in (menu.get, menu.copy, menu.remove, menu.add)]
+        models.menu.menu().aboutToShow.emit()
+        return [one.isEnabled() for one in (models.get, models.copy, models.remove, models.add)]
 
     assert offered() == [False, False, False, True]
     choose(dock)
@@ -351,15 +351,15 @@ def test_the_menu_offers_what_makes_sense(dock, shop, qtbot):
 
 def test_a_model_of_ones_own_is_added_and_chosen(dock, tmp_path, monkeypatch, qtbot):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
-    dock.panel.source.menu.add.trigger()
-    qtbot.waitUntil(lambda: dock.panel.source.model.value == "own", timeout=5000)
+    dock.models.add.trigger()
+    qtbot.waitUntil(lambda: dock.models.choice.value == "own", timeout=5000)
     assert "One of my own" in status(dock)
 
 
 def test_a_folder_without_a_model_says_so(dock, tmp_path, monkeypatch, qtbot):
     missing = str(tmp_path / "nothing")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: missing)
-    dock.panel.source.menu.add.trigger()
+    dock.models.add.trigger()
     qtbot.waitUntil(lambda: "holds no preset" in status(dock), timeout=5000)
 
 
@@ -368,6 +368,35 @@ def test_the_models_folder_is_opened(dock, shop, monkeypatch):
 
     opened = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
-    dock.panel.source.menu.open.trigger()
+    dock.models.open.trigger()
     assert opened == [str(shop.place)]
     assert shop.place.is_dir()
+
+
+def test_a_device_is_chosen_and_remembered_and_the_next_model_that_loads_runs_there(
+    used, loads, monkeypatch, npe2pm, plugin_settings, qtbot
+):
+    from npe2 import PluginManifest
+
+    from napari_patchioner import models
+    from napari_patchioner.viewer.preferences import NAME, preference
+    from napari_patchioner.viewer.workers.models import shared_registry
+
+    npe2pm.register(PluginManifest.from_distribution(NAME))
+    used.models.menu.menu().aboutToShow.emit()
+    actions = {action.text(): action for action in used.models.devices.actions()}
+    assert [title for title, action in actions.items() if action.isChecked()] == ["Processor"]
+    actions["The fastest there is"].trigger()
+    assert "auto from now on" in status(used)
+    assert used.registry.loaded == ()
+    assert preference("models", "device") == "auto"
+    press_start(used)
+    read(used, qtbot)
+    assert loads == ["paper", "paper"]
+    used.models.menu.menu().aboutToShow.emit()
+    [ticked] = [action for action in used.models.devices.actions() if action.isChecked()]
+    assert ticked.text() == "The fastest there is"
+    asked = []
+    monkeypatch.setattr(models, "load_model", lambda *_, device: asked.append(device))
+    shared_registry.__wrapped__()._load("mini", None)
+    assert asked == ["auto"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.viewer.panels.region_model import (
+from napari_patchioner.viewer.panels.regions import (
     FilterError,
     RegionFilter,
     line_of,
@@ -34,13 +34,13 @@ RECORDS = [
         ({"text": "CAT"}, "ad"),
         ({"text": "(mine"}, "d"),
         ({"text": "^a (c|r)at$", "pattern": True}, "ae"),
-        ({"only": "empty"}, "c"),
-        ({"only": "person"}, "de"),
-        ({"only": "model"}, "ab"),
-        ({"only": "low"}, "b"),
-        ({"only": "open"}, "acde"),
-        ({"only": "locked"}, "e"),
-        ({"text": "cat", "only": "model"}, "a"),
+        ({"only": "Without a caption"}, "c"),
+        ({"only": "Written by a person"}, "de"),
+        ({"only": "Written by the model"}, "ab"),
+        ({"only": "Low score"}, "b"),
+        ({"only": "Not reviewed"}, "acde"),
+        ({"only": "Locked"}, "e"),
+        ({"text": "cat", "only": "Written by the model"}, "a"),
     ],
 )
 def test_only_what_is_asked_for_is_kept_in_its_order(asked, kept):

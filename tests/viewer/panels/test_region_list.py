@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_patchioner.viewer.panels.region_list import RegionList
-from napari_patchioner.viewer.panels.region_model import CAPTION, RegionTableModel
+from napari_patchioner.viewer.panels.regions import CAPTION, RegionList, RegionTableModel
 from napari_patchioner.viewer.session.record import Record, Seen
 from napari_patchioner.viewer.session.session import Session
 
@@ -31,14 +34,14 @@ def drawn(started, qtbot):
     qtbot.waitUntil(lambda: all(regions.features["caption"]) and all(traces.features["caption"]))
     regions.selected_data, traces.selected_data = set(), set()
     started.image_actions.toggle_list()
-    listed = started.region_list.regions
+    listed = started.region_list
     qtbot.waitUntil(lambda: len(listed.regions.lines) == 4)
     return started
 
 
 def listed(dock):
-    dock.region_list.regions.refresh()
-    return dock.region_list.regions
+    dock.region_list.refresh()
+    return dock.region_list
 
 
 def click(table, row, column=0, button=Qt.MouseButton.LeftButton, keys=None):
@@ -207,17 +210,17 @@ def test_a_review_goes_from_doubt_to_doubt_and_says_how_it_ended(drawn, qtbot):
     red, green, blue = session.uids("regions")
     session.records[blue].score = 0.1
     session.edit(red, "mine")
-    drawn.panel.walk.click()
+    drawn.panel.buttons["start_review"].click()
     assert drawn.panel.review.position.text() == "Review: 1 of 3"
     assert drawn.controller.selected() == [blue]
-    drawn.panel.review.next.click()
+    drawn.panel.review.buttons["accept"].click()
     assert session.records[blue].reviewed
     assert drawn.controller.selected() == [green]
-    drawn.panel.review.previous.click()
+    drawn.panel.review.buttons["go_back"].click()
     assert drawn.controller.selected() == [blue]
-    drawn.panel.review.skipped.click()
-    drawn.panel.review.skipped.click()
-    drawn.panel.review.next.click()
+    drawn.panel.review.buttons["go_on"].click()
+    drawn.panel.review.buttons["go_on"].click()
+    drawn.panel.review.buttons["accept"].click()
     assert drawn.panel.review.isHidden()
     assert drawn.panel.status.text() == "Reviewed 3 regions: 2 accepted, 1 left as they were."
 
@@ -225,13 +228,13 @@ def test_a_review_goes_from_doubt_to_doubt_and_says_how_it_ended(drawn, qtbot):
 def test_closing_the_list_keeps_it_for_the_next_time(drawn, qtbot):
     regions = listed(drawn)
     drawn.viewer.window.remove_dock_widget(regions)
-    assert not drawn.region_list.shown
+    assert not drawn.region_list.isVisible()
     drawn.image_actions.toggle_list()
-    assert drawn.region_list.regions is regions
-    qtbot.waitUntil(lambda: drawn.region_list.shown, timeout=3000)
-    qtbot.waitUntil(drawn.panel.list.isChecked, timeout=3000)
+    assert drawn.region_list is regions
+    qtbot.waitUntil(lambda: drawn.region_list.isVisible(), timeout=3000)
+    qtbot.waitUntil(drawn.panel.buttons["toggle_list"].isChecked, timeout=3000)
     drawn.image_actions.toggle_list()
-    assert not drawn.panel.list.isChecked()
+    assert not drawn.panel.buttons["toggle_list"].isChecked()
 
 
 def test_another_image_has_its_own_regions(drawn, viewer, picture, qtbot):
@@ -260,15 +263,17 @@ def test_rows_are_found_by_uid_however_they_are_sorted(qtmodeltester):
     model.show_session(many(30), (1, 2))
     qtmodeltester.check(model)
     model.sort(2, Qt.SortOrder.DescendingOrder)
-    assert all(model.lines[model.row(uid)].uid == uid for uid in model.uids())
+    assert all(model.lines[model.row(uid)].uid == uid for uid in model.session.records)
     assert model.is_stack
 
 
 def test_five_thousand_rows_are_listed(qtbot):
-    regions = RegionList()
-    qtbot.addWidget(regions)
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((7, 9, 9)))
     session = many(5000)
-    regions.show_session(session, (1, 2), [])
+    current = SimpleNamespace(session=session, image=image, viewer=viewer, selected=list)
+    regions = RegionList(viewer, Mock(), lambda: current)
+    qtbot.addWidget(regions)
     regions.show()
     regions.refresh()
     regions.table.sortByColumn(2, Qt.SortOrder.AscendingOrder)

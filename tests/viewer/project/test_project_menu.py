@@ -80,11 +80,11 @@ def test_older_work_is_named_and_merged_in_one_step(two_projects, answers, dock,
     assert said(dock.controller) == {"a": "by a model", "c": "mine"}
     assert str(early) in dock.panel.status.text()
     given[:] = ["No"]
-    dock.panel.project.merge.trigger()
+    dock.projects.merge.trigger()
     assert said(dock.controller) == {"a": "by a model", "c": "mine"}
     before = early.read_bytes()
     given[:] = ["Yes"]
-    dock.panel.project.merge.trigger()
+    dock.projects.merge.trigger()
     assert str(early) in asked[-1]
     merged = {"a": "by a person", "b": "old", "c": "mine", "g": "both"}
     assert said(dock.controller) == merged
@@ -116,10 +116,10 @@ def test_any_file_can_be_merged_and_one_that_cannot_be_read_changes_nothing(
     write_project(place, Project(image, (region("t", "theirs"), replace(region(uid, "x")))))
     choices = iter([str(tmp_path / "nothing"), str(place)])
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (next(choices), ""))
-    dock.panel.project.merge.trigger()
+    dock.projects.merge.trigger()
     assert "Nothing was merged" in dock.panel.status.text()
     assert said(dock.controller) == {uid: "mine"}
-    dock.panel.project.merge.trigger()
+    dock.projects.merge.trigger()
     assert said(dock.controller) == {uid: "mine", "t": "theirs"}
 
 

@@ -172,7 +172,7 @@ def test_a_moved_and_renamed_image_gets_its_work_back(opened, image_file, tmp_pa
 
 def test_a_copy_is_asked_about_in_the_dock_and_never_written_into(dock, viewer, image_file, qtbot):
     """The same file in two folders, and a third time while somebody draws already."""
-    project_file, offer = None, dock.panel.project.offer
+    project_file, projects = None, dock.projects
 
     def use(path):
         nonlocal project_file
@@ -191,18 +191,18 @@ def test_a_copy_is_asked_about_in_the_dock_and_never_written_into(dock, viewer, 
 
     controller = use(copies[0])
     assert not controller.session.records
-    assert offer.isVisible()
-    assert str(image_file) in offer.question.text()
-    assert "5 captions" in offer.question.text()
-    offer.accept.click()
+    assert projects.offer.isVisible()
+    assert str(image_file) in projects.question.text()
+    assert "5 captions" in projects.question.text()
+    projects.accept.click()
     assert described(controller.session) == described(first)
-    assert not offer.isVisible()
+    assert not projects.offer.isVisible()
     assert project_file.save()
     assert project_file.path == copies[0].with_name("stripes.png.patchioner.json")
 
     controller = use(copies[1])
-    offer.refuse.click()
-    assert not offer.isVisible()
+    projects.refuse.click()
+    assert not projects.offer.isVisible()
     assert not controller.session.records
     controller.layer("regions").add([BOX], shape_type=["rectangle"])
     assert project_file.save()
@@ -211,7 +211,7 @@ def test_a_copy_is_asked_about_in_the_dock_and_never_written_into(dock, viewer, 
 
     controller = use(copies[2])
     controller.layer("regions").add([BOX], shape_type=["rectangle"])
-    offer.accept.click()
+    projects.accept.click()
     assert project_file.save()
     assert len(read_project(project_file.path).records) > 1
     assert image_file.with_name("stripes.png.patchioner.json").read_bytes() == saved
@@ -392,9 +392,9 @@ def test_the_dock_saves_tells_where_and_restores(dock, viewer, registry, picture
     from napari_patchioner.viewer import CaptionDock
 
     draw_in(dock)
-    qtbot.waitUntil(lambda: dock.panel.project.state.text().startswith("Saved in"), timeout=5000)
+    qtbot.waitUntil(lambda: dock.projects.state.text().startswith("Saved in"), timeout=5000)
     [project_file] = dock.projects.files.values()
-    assert dock.panel.project.state.toolTip() == str(project_file.path)
+    assert dock.projects.state.toolTip() == str(project_file.path)
     dock.shut_down()
     viewer.layers.clear()
     viewer.add_image(picture, name="again")
@@ -505,5 +505,5 @@ def test_a_project_is_opened_by_hand(dock, tmp_path, monkeypatch, qtbot):
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(place), ""))
     [project_file] = dock.projects.files.values()
     qtbot.waitUntil(lambda: project_file.searched, timeout=5000)
-    dock.panel.project.open.click()
+    dock.projects.open.click()
     assert [r.caption for r in dock.controller.session.records.values()] == ["found"]

@@ -39,8 +39,8 @@ def answers(monkeypatch):
 
 def test_the_grid_store_is_cleared_after_a_question(started, answers, captioner, cache, qtbot):
     given, asked = answers
-    menu = started.panel.project
-    menu.menu.aboutToShow.emit()
+    menu = started.projects
+    menu.more.menu().aboutToShow.emit()
     size = current_store(True).size()
     assert size.disk_grids == size.ram_grids == 1
     told = size_text(size.ram_bytes + size.disk_bytes)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from napari_patchioner.decoders import Caption
-from napari_patchioner.viewer.panels.region_model import line_of
+from napari_patchioner.viewer.panels.regions import line_of
 from napari_patchioner.viewer.project.snapshot import Snapshots
 from napari_patchioner.viewer.session.record import Appearance, Plane, Record, Row, Seen
 from napari_patchioner.viewer.session.session import Session

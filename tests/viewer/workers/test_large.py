@@ -122,7 +122,7 @@ def test_the_patches_on_show_are_those_that_were_looked_at(started, qtbot):
     captioned(started, qtbot)
     layer = started.controller.layer("regions")
     layer.selected_data = {0}
-    started.panel.inspect.patches.click()
+    started.inspect.patches.click()
     plan = near_sighted().pyramid(slide()).plan(BOXES[1])
     overlays = started.image._overlays
     qtbot.waitUntil(lambda: NAME in overlays and overlays[NAME].sheet.heat is not None)

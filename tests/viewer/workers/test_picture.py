@@ -252,7 +252,7 @@ def test_a_name_is_not_part_of_the_look_nor_ones_own_opacity(channels_viewer):
 
 def test_a_change_of_contrast_after_start_is_told(dock, viewer, qtbot):
     image = viewer.add_image(np.linspace(0, 1, 4800).reshape(60, 80), contrast_limits=(0, 1))
-    dock.panel.source.image.value = image
+    dock.panel.image.value = image
     dock.start()
     qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
     assert not dock.controller.encoder.stale
@@ -264,9 +264,9 @@ def test_a_change_of_contrast_after_start_is_told(dock, viewer, qtbot):
 
 def test_following_the_display_it_is_read_again(dock, viewer, captioner, qtbot):
     image = viewer.add_image(np.linspace(0, 1, 4800).reshape(60, 80), contrast_limits=(0, 1))
-    dock.panel.source.image.value = image
+    dock.panel.image.value = image
     dock.inspect.fill_menu()
-    actions = {action.text(): action for action in dock.panel.inspect.menu.actions()}
+    actions = {action.text(): action for action in dock.inspect.menu.actions()}
     actions["Read again when the display changes"].toggle()
     dock.start()
     qtbot.waitUntil(lambda: captioner.encoded == 1, timeout=5000)
@@ -290,7 +290,7 @@ def test_all_visible_channels_are_read_together(dock, viewer, captioner, qtbot):
         viewer.add_image(
             pixels, colormap=name, name=name, blending="additive", contrast_limits=(0, 1)
         )
-    dock.panel.source.image.value = viewer.layers["red"]
+    dock.panel.image.value = viewer.layers["red"]
     assert dock.controller.encoder.composite
     dock.image_actions.caption_whole()
     dock.start()

@@ -1,117 +1,343 @@
-"""The dock of a folder's images: a table of them, the way through it, and keys on the canvas."""
+"""Going through a folder of images: a table of them, one in the window, the next one prepared."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QFont, QKeyEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
-    QDockWidget,
-    QFileDialog,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QLineEdit,
-    QMainWindow,
-    QToolButton,
-    QTreeView,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy import QtWidgets as qt
+from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent
 from superqt import QElidingLabel
-from superqt.utils import QSignalThrottler
 
+from napari_patchioner.errors import PatchionerError
+from napari_patchioner.viewer.actions import CAPTIONS
 from napari_patchioner.viewer.dock import CaptionDock
-from napari_patchioner.viewer.panels.keys import FOLDER, key_callback
-from napari_patchioner.viewer.widgets.basic import button
-from napari_patchioner.viewer.widgets.dock_base import DockBase
+from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer
+from napari_patchioner.viewer.panels.keys import FOLDER, bind
+from napari_patchioner.viewer.preferences import preference
+from napari_patchioner.viewer.widgets import DockBase, RowModel, button, stack, throttled
+from napari_patchioner.viewer.workers import prefetch
+from napari_patchioner.viewer.workers.job import Job
 
-from .browser import Browser
+from .files import Listing, Only, last, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import napari
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+    from napari.utils.events import Event
 
     from napari_patchioner.viewer.workers.models import ModelRegistry
-    from napari_patchioner.viewer.workers.prefetch import ImageFile
+    from napari_patchioner.viewer.workers.prefetch import ImageFile, Loaded
 
-    from .files import Only
-    from .listing import Listing
+# So long a person who draws may rest between two captions.
+IDLE_MS = 400
+
+
+@dataclass(eq=False)
+class OpenedImage:
+    """An image of the folder while it is in the window.
+
+    `layers` is what its file holds, `image` the one of them that is captioned.
+    """
+
+    dock: CaptionDock
+    file: ImageFile
+    layers: list[napari.layers.Layer]
+    image: napari.layers.Image
+    # Its saved work is there, if it has any.
+    restored: bool = False
+
+    def __post_init__(self) -> None:
+        self.controller = self.dock.controllers[self.image]
+        self.project_file = self.dock.projects.files[self.controller]
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done for it by a worker, or about to be."""
+        working = self.controller.encoder.active or self.controller.queue.active
+        return not self.project_file.searched or working
+
+    def close(self) -> None:
+        """Take the image away with its shapes, whose work is saved.
+
+        Points and labels are other people's: they stay, hidden where they were captioned.
+        """
+        viewer = self.dock.viewer
+        for layer in self.controller.sources.following:
+            layer.visible = False
+        shapes = [find_layer(viewer, self.image, key) for key in KEYS]
+        # The image first: that lets go of its shapes.
+        for layer in (self.image, *shapes, *self.layers):
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
+
+
+class Browser(QObject):  # type: ignore[misc]
+    """Opens images of a folder one after the other, in the dock that `captions` returns."""
+
+    changed = Signal()
+    messaged = Signal(str)
+    # With the image file that is in the window now.
+    shown = Signal(object)
+
+    def __init__(
+        self, viewer: napari.Viewer, captions: Callable[[], CaptionDock], parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self.listing = Listing(self)
+        self.opened: OpenedImage | None = None
+        # The image that is being opened, and from where the next and the previous one are counted.
+        self.wanted: ImageFile | None = None
+        self.position: ImageFile | None = None
+        # What prepares the next one; there with the first image.
+        self.prefetcher: prefetch.Prefetcher | None = None
+        self._viewer, self._captions = viewer, captions
+        self._job: Job | None = None
+        self._by, self._stepping = 1, False
+        self._failed: list[str] = []
+        self._at, self._open_it = "", False
+        self._noted: dict[str, Any] | None = None
+        self._idle = throttled(self._prefetch, IDLE_MS, self)
+        self.listing.listed.connect(self._on_listed)
+        self.listing.messaged.connect(self.messaged)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+
+    def open_folder(self, folder: Path, at: str = "", *, open_it: bool = False) -> None:
+        """List a folder; an image in the window stays there.
+
+        `at` names the image to go on with, which is opened if `open_it` says so.
+        """
+        self.position, self._at, self._open_it = None, at, open_it
+        self.listing.open(folder)
+        remember(folder, at)
+
+    def go(self, file: ImageFile) -> None:
+        """Open an image in place of the one in the window."""
+        self._stepping = False
+        self._failed.clear()
+        self._go(file)
+
+    def step(self, by: int) -> None:
+        """Open the next image of the list (1) or the one before (-1) that can be opened."""
+        self._failed.clear()
+        self._step(by)
+
+    def done(self) -> None:
+        """Tick the image in the window, and open the next one."""
+        if self.opened is not None:
+            self.listing.tick([self.opened.file], True)
+            self.step(1)
+
+    def neighbour(self, by: int) -> ImageFile | None:
+        """Return the next image of the list (1) or the one before (-1) that can be opened."""
+        return self.listing.neighbour(self.position, by)
+
+    def close(self) -> None:
+        """Stop everything; the image in the window stays there."""
+        self._idle.cancel()
+        if self.opened is not None:
+            self._note(self.opened)
+        self.listing.close()
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+        if self.prefetcher is not None:
+            self.prefetcher.drop()
+
+    @property
+    def passed_over(self) -> str:
+        """Which images could not be opened on the way to this one, and why."""
+        more = len(self._failed) - 1
+        return " ".join([*self._failed[:1], *[f"{more} more cannot be opened."] * (more > 0)])
+
+    def _step(self, by: int) -> None:
+        file = self.neighbour(by)
+        if file is None:
+            self._show_message(f"This is the {'last' if by > 0 else 'first'} image of the list.")
+            return
+        self._by, self._stepping = by, True
+        self._go(file)
+
+    def _show_message(self, message: str) -> None:
+        """Show a sentence after what was passed over, which it would overwrite."""
+        self.messaged.emit(f"{self.passed_over} {message}".strip())
+
+    def _go(self, file: ImageFile) -> None:
+        if opened := self.opened:
+            if file == opened.file and self.wanted is None:
+                return
+            if not opened.dock.projects.may_leave(opened.controller):
+                return
+        self.wanted = self.position = file
+        loaded = self.prefetcher.take(file) if self.prefetcher is not None else None
+        if loaded is not None:
+            self._show(file, loaded)
+        elif self._job is None:
+            self._load(file)
+        self.changed.emit()
+
+    def _load(self, file: ImageFile) -> None:
+        """Read an image; one wanted meanwhile is read after it, those between never."""
+        job = self._job = Job(prefetch.load_image, file.path, parent=self)
+        job.delivered.connect(partial(self._on_loaded, job, file))
+        job.ended.connect(partial(self._on_ended, job, file))
+        job.start()
+
+    def _on_loaded(self, job: Job, file: ImageFile, loaded: Loaded) -> None:
+        if job is self._job and file == self.wanted:
+            self._show(file, loaded)
+
+    def _on_ended(self, job: Job, file: ImageFile, error: Exception | None) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        if error is not None and file == self.wanted:
+            self._fail(file, prefetch.load_error_message(error))
+        elif self.wanted is not None:
+            self._load(self.wanted)
+
+    def _show(self, file: ImageFile, loaded: Loaded) -> None:
+        """Put an image in the place of the one in the window."""
+        dock = self._captions()
+        before, self.opened = self.opened, None
+        tool = dock.panel.draw.tool if before is not None else None
+        if before is not None:
+            self._note(before)
+            before.close()
+        try:
+            layers = prefetch.show(self._viewer, loaded)
+        except PatchionerError as error:
+            self._fail(file, str(error))
+            return
+        image = prefetch.first_image(layers)
+        self._viewer.layers.selection.active = image
+        dock.panel.image.value = image
+        self._viewer.reset_view()
+        self.wanted, self._noted = None, None
+        opened = self.opened = OpenedImage(dock, file, layers, image)
+        opened.project_file.messaged.connect(self._show_message)
+        for part in (opened.project_file, opened.controller, opened.controller.encoder):
+            part.changed.connect(self._on_changed)
+        if tool is not None:
+            dock.image_actions.use_tool(tool)
+        if self.prefetcher is None or self.prefetcher.registry is not dock.registry:
+            self.prefetcher = prefetch.Prefetcher(dock.registry, self)
+            self.prefetcher.changed.connect(self.changed)
+            self.prefetcher.prefetched.connect(self._on_prefetched)
+        self.listing.keep(file)
+        if self.listing.folder is not None:
+            remember(self.listing.folder, file.name)
+        self.shown.emit(file)
+        self.changed.emit()
+
+    def _fail(self, file: ImageFile, why: str) -> None:
+        """Note that an image cannot be opened; who came by on the way to the next goes on."""
+        self.wanted = None
+        self.listing.note(file, stamp=file.stamp, problem=why)
+        self.listing.show_problem(file, why)
+        self._failed.append(f"{file.name} cannot be opened: {why.rstrip('.')}.")
+        self._show_message("")
+        if self._stepping:
+            self._step(self._by)
+        self.changed.emit()
+
+    def _on_changed(self) -> None:
+        """Give way to the image in the window at once; go on with the next when it is at rest."""
+        opened = self.opened
+        if opened is None:
+            return
+        if opened.project_file.searched and not opened.restored:
+            opened.restored = True
+            self._encode(opened)
+        if opened.busy and self.prefetcher is not None:
+            self.prefetcher.pause()
+        self._idle.throttle()
+
+    def _encode(self, opened: OpenedImage) -> None:
+        """Have it encoded, if the person wants that and nothing has to be downloaded first."""
+        dock, encoder = opened.dock, opened.controller.encoder
+        if preference("folder", "read_at_once") and not (encoder.active or encoder.ready):
+            card = dock.registry.card(dock.models.choice.value)
+            if card.installed and dock.image is opened.image:
+                dock.start()
+
+    def _prefetch(self) -> None:
+        opened = self.opened
+        if opened is None or self.prefetcher is None:
+            return
+        self._note(opened)
+        if opened.busy or self.wanted is not None:
+            return
+        file, encoder = self.neighbour(self._by), opened.controller.encoder
+        if file and encoder.ready and preference("folder", "read_ahead"):
+            self.prefetcher.want(file, encoder.model, encoder.keep)
+        else:
+            self.prefetcher.drop()
+
+    def _note(self, opened: OpenedImage) -> None:
+        """Note what this machine is to know of an image next time, as plain values."""
+        facts: dict[str, Any] = {"stamp": opened.file.stamp, "problem": ""}
+        if opened.project_file.searched:
+            # Its pixels may have turned out to be unreadable.
+            with suppress(OSError, ValueError, RuntimeError):
+                facts["content"] = opened.project_file.content
+        if grids := list(opened.controller.encoder.grids.values()):
+            facts["grid"] = grids[-1].key
+        if facts != self._noted and "content" in facts:
+            self._noted = facts
+            self.listing.note(opened.file, **facts)
+        self.listing.reread(opened.file)
+
+    def _on_prefetched(self, file: ImageFile, grid: str) -> None:
+        self.listing.note(file, stamp=file.stamp, grid=grid, problem="")
+
+    def _on_listed(self) -> None:
+        """Stand where somebody was last."""
+        if self.position is None and self._at:
+            self.position = self.listing.find(self._at)
+            if self.position is not None and self._open_it:
+                self.go(self.position)
+        self._at = ""
+        self.changed.emit()
+
+    def _on_removed(self, event: Event) -> None:
+        if self.opened is not None and event.value is self.opened.image:
+            self.opened = None
+            if self.prefetcher is not None:
+                self.prefetcher.drop()
+            self.changed.emit()
+
 
 DONE, NAME, STATUS = 0, 1, 2
-_TITLES = ("", "Image", "Status")
+_TITLES = (("", ""), ("Image", ""), ("Status", ""))
 _TICK = "Done or not: click to change it. Space does so for all selected images."
 # Not the boxes of the style, which napari's themes draw dark on dark.
 _BOXES = {True: "☑", False: "☐"}
 
 
-class FileModel(QAbstractTableModel):  # type: ignore[misc]
-    """The rows of a listing.
+class FileModel(RowModel):
+    """The rows of a listing; the image in the window, `here`, is in bold."""
 
-    Attributes
-    ----------
-    here : ImageFile, optional
-        The image in the window, shown in bold.
-    """
-
-    def __init__(self, listing: Listing, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._parent = parent
+    def __init__(self, listing: Listing, parent: qt.QWidget) -> None:
+        super().__init__(_TITLES, parent)
         self.here: ImageFile | None = None
-        self.rows: list[ImageFile] = []
-        self._indices: dict[str, int] = {}
-        self._listing = listing
+        self._parent, self._listing = parent, listing
         listing.advanced.connect(self._on_advanced)
-
-    def refresh(self) -> bool:
-        """Take over the rows of the listing; return whether they are others than before."""
-        rows = self._listing.rows
-        known = len(self.rows)
-        if rows == self.rows:
-            return False
-        if known and rows[:known] == self.rows:
-            self.beginInsertRows(QModelIndex(), known, len(rows) - 1)
-            self._take(rows)
-            self.endInsertRows()
-            return False
-        self.beginResetModel()
-        self._take(rows)
-        self.endResetModel()
-        return True
-
-    def row(self, file: ImageFile | None) -> int:
-        """Return the row of an image; -1 where it is not listed."""
-        return self._indices.get(file.name, -1) if file is not None else -1
 
     def show_here(self, file: ImageFile | None) -> None:
         """Show another image in bold."""
         before, self.here = self.here, file
-        for row in {self.row(before), self.row(file)} - {-1}:
-            self._redraw(row)
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        """As of Qt's models."""
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        """As of Qt's models."""
-        return len(_TITLES)
-
-    def headerData(self, section: int, orientation: object, role: int = 0) -> Any:
-        """As of Qt's models."""
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return _TITLES[section]
-        return None
+        self._on_advanced({shown.name for shown in (before, file) if shown is not None})
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """As of Qt's models."""
-        file = self.rows[index.row()]
+        """Return a cell."""
+        file = self.lines[index.row()]
         status = self._listing.status(file)
         if role == Qt.ItemDataRole.DisplayRole:
             return (_BOXES[status.done], file.name, status.brief)[index.column()]
@@ -127,54 +353,37 @@ class FileModel(QAbstractTableModel):  # type: ignore[misc]
             return font
         return None
 
-    def _take(self, rows: list[ImageFile]) -> None:
-        self.rows = list(rows)
-        self._indices = {file.name: index for index, file in enumerate(rows)}
-
     def _on_advanced(self, names: Iterable[str]) -> None:
-        rows = [self._indices[name] for name in names if name in self._indices]
-        if rows:
-            self._redraw(min(rows), max(rows))
-
-    def _redraw(self, first: int, last: int | None = None) -> None:
-        bottom = first if last is None else last
-        self.dataChanged.emit(self.index(first, 0), self.index(bottom, len(_TITLES) - 1))
+        self.redraw({self.row(name) for name in names} - {-1})
 
 
-class FileTable(QTreeView):  # type: ignore[misc]
+class FileTable(qt.QTreeView):  # type: ignore[misc]
     """The table; keys go from image to image, and tick them."""
 
-    wanted = Signal(object)
-    stepped = Signal(int)
-
-    def __init__(self, listing: Listing, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.files = FileModel(listing, self)
-        self._listing = listing
+    def __init__(self, browser: Browser) -> None:
+        super().__init__()
+        self.files = FileModel(browser.listing, self)
+        self._browser, self._listing = browser, browser.listing
         self.setModel(self.files)
         self.setRootIsDecorated(False)
         # Of thousands of rows, none is measured that is not on the screen.
         self.setUniformRowHeights(True)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setMinimumHeight(90)
+        self.setSelectionMode(self.SelectionMode.ExtendedSelection)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = self.header()
         header.setStretchLastSection(True)
         header.setMinimumSectionSize(16)
-        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Interactive)
+        header.setSectionResizeMode(NAME, header.ResizeMode.Interactive)
         header.resizeSection(DONE, 24)
         header.resizeSection(NAME, 130)
         self.clicked.connect(self._on_click)
         self.doubleClicked.connect(self._on_double_click)
 
-    def chosen(self) -> list[ImageFile]:
-        """Return the selected images."""
-        rows = self.selectionModel().selectedRows()
-        return [self.files.rows[row.row()] for row in rows]
-
     def show_here(self, file: ImageFile | None) -> None:
         """Select an image and bring it into view."""
-        row = self.files.row(file)
+        row = self.files.row(file.name) if file is not None else -1
         if row >= 0:
             place = self.files.index(row, NAME)
             self.setCurrentIndex(place)
@@ -184,28 +393,26 @@ class FileTable(QTreeView):  # type: ignore[misc]
         """Open, step, tick."""
         key = event.key()
         if key in (Qt.Key.Key_PageDown, Qt.Key.Key_PageUp):
-            self.stepped.emit(1 if key == Qt.Key.Key_PageDown else -1)
+            self._browser.step(1 if key == Qt.Key.Key_PageDown else -1)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self.wanted.emit(self.files.rows[self.currentIndex().row()])
+            self._browser.go(self.files.lines[self.currentIndex().row()])
         elif key == Qt.Key.Key_Space:
-            self._tick()
+            rows = self.selectionModel().selectedRows()
+            self._tick([self.files.lines[row.row()] for row in rows])
         else:
             super().keyPressEvent(event)
 
-    def _tick(self) -> None:
-        """Tick the selected images; where all are, untick them."""
-        chosen = self.chosen()
-        self._listing.tick(chosen, not all(self._listing.status(file).done for file in chosen))
+    def _tick(self, files: list[ImageFile]) -> None:
+        """Tick images; where all are, untick them."""
+        self._listing.tick(files, not all(self._listing.status(file).done for file in files))
 
     def _on_click(self, index: QModelIndex) -> None:
-        """Tick an image, or untick it."""
         if index.column() == DONE:
-            file = self.files.rows[index.row()]
-            self._listing.tick([file], not self._listing.status(file).done)
+            self._tick([self.files.lines[index.row()]])
 
     def _on_double_click(self, index: QModelIndex) -> None:
         if index.column() != DONE:
-            self.wanted.emit(self.files.rows[index.row()])
+            self._browser.go(self.files.lines[index.row()])
 
 
 ONLY: dict[str, Only] = {
@@ -220,39 +427,67 @@ NEWS_MS = 150
 EMPTY = "Open a folder of images, or drop one here."
 
 
-class FolderList(QWidget):  # type: ignore[misc]
+class FolderList(qt.QWidget):  # type: ignore[misc]
     """A folder above, its images in the middle, the way through them below."""
 
-    def __init__(self, browser: Browser, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, browser: Browser) -> None:
+        super().__init__()
         self.browser = browser
-        self.open = button("Open folder…", "List the images in a folder and the folders in it.")
-        self.again = QToolButton(self)
-        self.folder = QElidingLabel("", self)
-        self.search = QLineEdit(self)
-        self.only = QComboBox(self)
-        self.table = FileTable(browser.listing, self)
-        self.message = QElidingLabel(EMPTY, self)
-        self.back = button("◀ Previous", "Open the image before (key Page Up).")
-        self.done = button("Done, next", "Tick this image as done and open the next one.")
-        self.next = button("Next ▶", "Open the next image (key Page Down).")
-        self.count = QLabel(self)
-        self.next_state = QLabel(self)
+        listing = browser.listing
+        tip = "List the images in a folder and the folders in it."
+        self.open = button("Open folder…", tip, self._ask)
+        tip = "Look for images that were added or deleted."
+        self.again = button("⟳", tip, listing.refresh)
+        self.again.setAccessibleName("Refresh")
+        self.again.setFixedWidth(30)
+        self.folder = QElidingLabel("")
+        self.folder.setElideMode(Qt.TextElideMode.ElideLeft)
+        self.search = qt.QLineEdit()
+        self.search.setPlaceholderText("Find by name")
+        self.search.setClearButtonEnabled(True)
+        self.search.setToolTip("Lists the images whose name holds this, as you type.")
+        self.only = qt.QComboBox()
+        self.only.addItems(list(ONLY))
+        self.only.setToolTip("Which images to list.")
+        self.table = FileTable(browser)
+        self.message = QElidingLabel(EMPTY)
+        self.message.setElideMode(Qt.TextElideMode.ElideRight)
+        tip = "Open the image before (key Page Up)."
+        self.back = button("◀ Previous", tip, lambda: browser.step(-1))
+        self.done = button(
+            "Done, next", "Tick this image as done and open the next one.", browser.done
+        )
+        self.next = button(
+            "Next ▶", "Open the next image (key Page Down).", lambda: browser.step(1)
+        )
+        self.count, self.next_state = qt.QLabel(), qt.QLabel()
+        self.next_state.setEnabled(False)
+        self.next_state.setAlignment(Qt.AlignmentFlag.AlignRight)
         # Of thousands of images there is news many times a second.
-        self._news = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
-        self._news.setTimeout(NEWS_MS)
-        self._news.triggered.connect(self.refresh)
-        self._set_up()
-        self._lay_out()
-        self._wire()
+        self._news = throttled(self.refresh, NEWS_MS, self)
+        stack(
+            self,
+            (self.open, self.folder, self.again),
+            (self.search, self.only),
+            *(self.table, self.message),
+            (self.back, self.done, self.next),
+            (self.count, self.next_state),
+            wide=[self.folder, self.search, self.table],
+            margins=(6, 4, 6, 4),
+        )
+        self.search.textChanged.connect(self._on_filter)
+        self.only.currentIndexChanged.connect(self._on_filter)
+        browser.messaged.connect(self.show_message)
+        browser.shown.connect(self._on_shown)
+        listing.advanced.connect(lambda _: self._news.throttle())
+        for part in (browser, listing):
+            part.changed.connect(self.refresh)
         self.setAcceptDrops(True)
         self.refresh()
 
     def sizeHint(self) -> QSize:
         """Leave most of a small screen to the image."""
         return QSize(300, 420)
-
-    # what is shown
 
     def show_message(self, message: str) -> None:
         """Show a sentence."""
@@ -262,13 +497,14 @@ class FolderList(QWidget):  # type: ignore[misc]
 
     def refresh(self) -> None:
         """Show where the browser is."""
-        browser, listing = self.browser, self.browser.listing
+        browser, listing, table = self.browser, self.browser.listing, self.table
         opened = browser.opened.file if browser.opened is not None else None
         here = browser.wanted or opened or browser.position
-        moved = self.table.files.refresh() or here != self.table.files.here
-        self.table.files.show_here(here)
+        moved = table.files.show_lines({file.name: file for file in listing.rows})
+        moved = moved or here != table.files.here
+        table.files.show_here(here)
         if moved:
-            self.table.show_here(here)
+            table.show_here(here)
         self.folder.setText(str(listing.folder or ""))
         self.folder.setToolTip(str(listing.folder or ""))
         self.again.setEnabled(listing.folder is not None)
@@ -276,86 +512,29 @@ class FolderList(QWidget):  # type: ignore[misc]
         self.next.setEnabled(browser.neighbour(1) is not None)
         self.done.setEnabled(opened is not None)
         self.count.setText(self._counted())
-        self._show_next()
+        # Whether the next image is being prepared, quietly.
+        prefetcher, state = browser.prefetcher, ""
+        file = prefetcher.file if prefetcher is not None else None
+        if prefetcher is not None and file is not None and (prefetcher.active or prefetcher.ready):
+            state = "next: reading…" if prefetcher.active else "next: ready"
+        self.next_state.setText(state)
+        tip = f"{file.name} is read ahead while you work." if state and file else ""
+        self.next_state.setToolTip(tip)
         if browser.wanted is not None:
             self.show_message(f"{OPENING} {browser.wanted.name}… {browser.passed_over}".strip())
 
     def _counted(self) -> str:
         """Return how many images there are, and at which one of them one is."""
-        listing = self.browser.listing
+        listing, here = self.browser.listing, self.table.files.here
         if listing.folder is None:
             return ""
         total = f"{len(listing.rows)}" + ("…" if listing.active and not listing.statuses else "")
         if len(listing.rows) != len(listing.files):
             total += f" of {len(listing.files)}"
-        row = self.table.files.row(self.table.files.here)
+        row = self.table.files.row(here.name) if here is not None else -1
         done = sum(status.done for status in listing.statuses.values())
-        parts = [f"{row + 1} / {total}" if row >= 0 else f"{total} images"]
-        return " · ".join([*parts, *([f"{done} done"] if done else [])])
-
-    def _show_next(self) -> None:
-        """Say quietly whether the next image is being prepared."""
-        prefetcher, state, tip = self.browser.prefetcher, "", ""
-        file = prefetcher.file if prefetcher is not None else None
-        if prefetcher is not None and file is not None and (prefetcher.active or prefetcher.ready):
-            state = "next: reading…" if prefetcher.active else "next: ready"
-            tip = f"{file.name} is read ahead while you work."
-        self.next_state.setText(state)
-        self.next_state.setToolTip(tip)
-
-    # parts
-
-    def _set_up(self) -> None:
-        self.again.setText("⟳")
-        self.again.setToolTip("Look for images that were added or deleted.")
-        self.again.setAccessibleName("Refresh")
-        self.again.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.folder.setElideMode(Qt.TextElideMode.ElideLeft)
-        self.search.setPlaceholderText("Find by name")
-        self.search.setClearButtonEnabled(True)
-        self.search.setToolTip("Lists the images whose name holds this, as you type.")
-        self.only.addItems(list(ONLY))
-        self.only.setToolTip("Which images to list.")
-        self.message.setElideMode(Qt.TextElideMode.ElideRight)
-        self.next_state.setEnabled(False)
-        self.table.setMinimumHeight(90)
-
-    def _lay_out(self) -> None:
-        rows = (
-            (self.open, self.folder, self.again),
-            (self.search, self.only),
-            (self.table,),
-            (self.message,),
-            (self.back, self.done, self.next),
-            (self.count, self.next_state),
-        )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
-        layout.setSpacing(4)
-        for widgets in rows:
-            row = QHBoxLayout()
-            row.setSpacing(4)
-            for widget in widgets:
-                row.addWidget(widget, int(widget in (self.folder, self.search, self.table)))
-            layout.addLayout(row, int(self.table in widgets))
-        self.next_state.setAlignment(Qt.AlignmentFlag.AlignRight)
-
-    def _wire(self) -> None:
-        browser = self.browser
-        self.open.clicked.connect(self._ask)
-        self.again.clicked.connect(lambda *_: browser.listing.refresh())
-        self.search.textChanged.connect(self._on_filter)
-        self.only.currentIndexChanged.connect(self._on_filter)
-        self.table.wanted.connect(browser.go)
-        self.table.stepped.connect(browser.step)
-        self.back.clicked.connect(lambda *_: browser.step(-1))
-        self.next.clicked.connect(lambda *_: browser.step(1))
-        self.done.clicked.connect(lambda *_: browser.done())
-        browser.changed.connect(self.refresh)
-        browser.messaged.connect(self.show_message)
-        browser.shown.connect(self._on_shown)
-        browser.listing.changed.connect(self.refresh)
-        browser.listing.advanced.connect(lambda _: self._news.throttle())
+        text = f"{row + 1} / {total}" if row >= 0 else f"{total} images"
+        return f"{text} · {done} done" if done else text
 
     def _on_shown(self, *_: object) -> None:
         """Say no more that it is being opened; what was passed over or else was said stays."""
@@ -365,8 +544,6 @@ class FolderList(QWidget):  # type: ignore[misc]
     def _on_filter(self, *_: object) -> None:
         self.browser.listing.filter(self.search.text(), ONLY[self.only.currentText()])
 
-    # folders
-
     def take(self, path: Path) -> None:
         """List a folder, or that of an image, which is opened."""
         if path.is_dir() and path.suffix.lower() != ".zarr":
@@ -375,10 +552,9 @@ class FolderList(QWidget):  # type: ignore[misc]
         else:
             self.browser.open_folder(path.parent, path.name, open_it=True)
 
-    def _ask(self, *_: object) -> None:
+    def _ask(self) -> None:
         start = str(self.browser.listing.folder or Path.home())
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of images", start)
-        if chosen:
+        if chosen := qt.QFileDialog.getExistingDirectory(self, "Folder of images", start):
             self.take(Path(chosen))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -394,27 +570,22 @@ class FolderList(QWidget):  # type: ignore[misc]
             self.take(Path(urls[0].toLocalFile()))
 
 
-_PLUGIN, _CAPTIONS = "napari-patchioner", "Patch-ioner: caption regions"
-# The name of napari's own dock.
-_LAYERS = "layer list"
-
-
 class FolderDock(DockBase):
     """Go through a folder of images, with their regions and captions."""
 
     def __init__(
         self, napari_viewer: napari.viewer.Viewer, *, registry: ModelRegistry | None = None
     ) -> None:
-        super().__init__()
-        # As of the dock for captions.
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._registry = registry
-        self._closed = self._placed = False
+        super().__init__(napari_viewer)
+        self._registry, self._placed = registry, False
         self.browser = Browser(self.viewer, self.captions, self)
         self.panel = FolderList(self.browser)
         self.setWidget(self.panel)
-        self._bind_keys(True)
-        self.browser.go_on()
+        # On the canvas, whichever layer is active.
+        for key, by in FOLDER.items():
+            bind(self.viewer, key, self.browser.step, by)
+        if before := last():
+            self.browser.open_folder(*before)
 
     def open_folder(self, folder: Path) -> None:
         """List the images in a folder."""
@@ -424,13 +595,13 @@ class FolderDock(DockBase):
         """Return the dock that regions are captioned with, opened if there is none."""
         window = self.viewer.window
         for widget in window.dock_widgets.values():
-            if isinstance(widget, CaptionDock):
+            if isinstance(widget, CaptionDock) and not widget.closed:
                 return widget
         if self._registry is None:
-            added: CaptionDock = window.add_plugin_dock_widget(_PLUGIN, _CAPTIONS)[1]
+            added: CaptionDock = window.add_plugin_dock_widget(*CAPTIONS)[1]
             return added
         made = CaptionDock(self.viewer, registry=self._registry)
-        window.add_dock_widget(made, name=_CAPTIONS, area="right")
+        window.add_dock_widget(made, name=CAPTIONS[1], area="right")
         return made
 
     def showEvent(self, event: QEvent) -> None:
@@ -446,24 +617,17 @@ class FolderDock(DockBase):
             timer.start(0)
 
     def _find_place(self) -> None:
-        """Share the place of the list of layers: a small screen has none to spare."""
+        """Share the place of napari's list of layers: a small screen has none to spare."""
         dock, window = self.parent(), self.window()
-        if not isinstance(dock, QDockWidget) or not isinstance(window, QMainWindow):
+        if not isinstance(dock, qt.QDockWidget) or not isinstance(window, qt.QMainWindow):
             return
-        layers = window.findChild(QDockWidget, _LAYERS)
-        if layers is not None and layers.isVisible() and not (layers.isFloating() or self._closed):
+        layers = window.findChild(qt.QDockWidget, "layer list")
+        if layers is not None and layers.isVisible() and not (layers.isFloating() or self.closed):
             window.tabifyDockWidget(layers, dock)
             dock.raise_()
 
-    def shut_down(self) -> None:
+    def let_go(self) -> None:
         """Stop all work and let go of the viewer; the image in the window stays."""
-        if not self._closed:
-            self._closed = True
-            self._bind_keys(False)
-            self.browser.close()
-
-    def _bind_keys(self, on: bool) -> None:
-        """Let the keys step from image to image whichever layer is active, or give them back."""
-        for name, by in FOLDER.items():
-            action = key_callback(self.browser.step, by) if on else None
-            self.viewer.bind_key(name, action, overwrite=True)
+        for key in FOLDER:
+            bind(self.viewer, key)
+        self.browser.close()

@@ -1,4 +1,4 @@
-"""The images in a folder, what is noted of them, and how far each is. Knows no Qt widgets."""
+"""The images in a folder, what is noted of them, and how far each is, read in the background."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from qtpy.QtCore import QObject, Signal
+
 from napari_patchioner.annotations import projects_folder, read_head, write_bytes
-from napari_patchioner.annotations.project.file import read_counts, read_image_path
+from napari_patchioner.annotations.project.file import ProjectCounts, read_counts, read_image_path
 from napari_patchioner.annotations.project.places import ENDING, project_stem
-from napari_patchioner.errors import FormatError, ImageError
-from napari_patchioner.progress import no_progress
+from napari_patchioner.errors import Cancelled, FormatError, ImageError, PatchionerError
+from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.viewer.preferences import preference
 from napari_patchioner.viewer.session.session import counted
-from napari_patchioner.viewer.workers.prefetch import ImageFile, stamp_of
+from napari_patchioner.viewer.widgets import throttled
+from napari_patchioner.viewer.workers.encode import current_store
+from napari_patchioner.viewer.workers.job import Job
+from napari_patchioner.viewer.workers.prefetch import ImageFile, endings, stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from napari_patchioner.annotations.project.file import ProjectCounts
-    from napari_patchioner.progress import Progress
+    Result = list[ImageFile] | dict[str, "Status"] | None
 
 _NUMBER = re.compile(r"(\d+)")
 # Folders that are one image each.
@@ -35,17 +41,14 @@ _IMAGE_FOLDER = ".zarr"
 BESIDE = "folder.patchioner.jsonl"
 # A file of so many lines is written anew when most of them are out of date.
 _LONG = 1000
-# Statuses handed out at a time.
-_TOGETHER = 100
+# Statuses handed out at a time, and images while a folder is searched.
+_TOGETHER, TOGETHER = 100, 500
+SETTLE_MS = 200
 Only = Literal["all", "not done", "to review", "not opened", "with a problem"]
 
 
 def natural(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return a key that sorts names as people count.
-
-    >>> sorted(["cell10.tif", "Cell9.tif", "cell1.tif"], key=natural)
-    ['cell1.tif', 'Cell9.tif', 'cell10.tif']
-    """
+    """Return a key that sorts names as people count: cell1, Cell9, cell10."""
     parts = _NUMBER.split(name.casefold())
     # Every second part is a number: texts are only ever compared with texts.
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name
@@ -60,48 +63,25 @@ def list_images(
     A folder whose name ends with ``.zarr`` is one image. `endings` are those of the names of
     images, in small letters, dots included.
     """
-    taken = tuple(endings)
-    ahead, seen = [folder], {os.path.realpath(folder)}
-    while ahead:
-        here = ahead.pop()
-        progress(0.0, here.name)
-        names, folders = _names_in(here, taken, needed=here == folder)
-        paths = (here / name for name in sorted(names, key=natural))
-        yield [ImageFile(path, path.relative_to(folder).as_posix()) for path in paths]
-        deeper = [here / name for name in sorted(folders, key=natural)]
-        new = [path for path in deeper if os.path.realpath(path) not in seen]
-        seen.update(map(os.path.realpath, new))
-        ahead += reversed(new)
+    taken, seen = tuple(endings), {os.path.realpath(folder)}
 
-
-def _names_in(
-    folder: Path, endings: tuple[str, ...], *, needed: bool
-) -> tuple[list[str], list[str]]:
-    """Return the names of the images and of the folders in a folder."""
-    names: list[str] = []
-    folders: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                is_image = name.lower().endswith(endings)
-                if name.startswith("."):
-                    continue
-                try:
-                    is_folder = entry.is_dir()
-                except OSError:
-                    is_folder = False
-                if not is_folder:
-                    names += [name] if is_image else []
-                elif is_image and name.lower().endswith(_IMAGE_FOLDER):
-                    names.append(name)
-                else:
-                    folders.append(name)
-    except OSError as error:
-        if needed:
+    def on_error(error: OSError) -> None:
+        if error.filename == str(folder):
             why = error.strerror or str(error)
             raise ImageError(f"{folder} cannot be opened ({why}); choose another one") from error
-    return names, folders
+
+    for place, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        here = Path(place)
+        progress(0.0, here.name)
+        single = {name for name in folders if name.lower().endswith(_IMAGE_FOLDER)}
+        images = sorted((*names, *single), key=natural)
+        images = [name for name in images if name.lower().endswith(taken) and name[0] != "."]
+        paths = [here / name for name in images]
+        yield [ImageFile(path, path.relative_to(folder).as_posix()) for path in paths]
+        deeper = sorted(set(folders).difference(images), key=natural)
+        real = {name: os.path.realpath(here / name) for name in deeper if name[0] != "."}
+        folders[:] = [name for name, path in real.items() if path not in seen]
+        seen.update(real.values())
 
 
 class Marks:
@@ -132,10 +112,13 @@ class Marks:
         """Note something of an image; what was noted otherwise stays."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"image": image, **facts}).encode() + b"\n"
-        # One write at the end of the file: those of several programs do not mix. The line before
-        # it may have been torn.
-        with self.path.open("ab") as file:
-            file.write(line if _ends_well(self.path) else b"\n" + line)
+        with self.path.open("a+b") as file:
+            torn = b""
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                torn = b"\n" if file.read(1) != b"\n" else b""
+            # One write at the end of the file: those of several programs do not mix.
+            file.write(torn + line)
 
 
 def seen_marks(folder: Path) -> Marks:
@@ -169,15 +152,6 @@ def tick(image: Path, done: bool) -> None:
             raise FormatError(f"{seen.path}: cannot be written ({why}); make room there") from error
 
 
-def _ends_well(path: Path) -> bool:
-    """Whether the last line of a file is whole."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
-
-
 def _last_path() -> Path:
     return projects_folder().parent / "folders" / "last.json"
 
@@ -202,24 +176,12 @@ def last() -> tuple[Path, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far one image is.
+    """How far one image is; `problem` and `note` are sentences, on the image and its saved work."""
 
-    Attributes
-    ----------
-    opened, read : bool
-        Whether it was ever opened here, and whether its grid is still kept.
-    regions, captions, to_review : int
-        What is saved, see `ProjectCounts`.
-    done : bool
-        Whether a person has ticked it.
-    problem : str
-        Why it cannot be opened, in one sentence.
-    note : str
-        What is wrong with its saved work, in one sentence.
-    """
-
+    # Whether it was ever opened here, and whether its grid is still kept.
     opened: bool = False
     read: bool = False
+    # What is saved, see `ProjectCounts`, and whether a person has ticked it.
     regions: int = 0
     captions: int = 0
     to_review: int = 0
@@ -229,30 +191,20 @@ class Status:
 
     @property
     def text(self) -> str:
-        """The same in a few words.
-
-        >>> Status(opened=True, regions=3, captions=2, to_review=1).text
-        '3 regions, 2 captions, 1 to review'
-        """
+        """The same in a few words."""
         if self.problem:
             return "cannot be opened"
-        parts = [
-            counted(self.regions, "region") if self.regions else "",
-            counted(self.captions, "caption") if self.captions else "",
-            f"{self.to_review} to review" if self.to_review else "",
-        ]
-        counts = ", ".join(filter(None, parts))
+        regions, captions = counted(self.regions, "region"), counted(self.captions, "caption")
+        parts = [regions] * bool(self.regions) + [captions] * bool(self.captions)
+        parts += [f"{self.to_review} to review"] * bool(self.to_review)
+        counts = ", ".join(parts)
         if self.note and not counts:
             return "saved work cannot be read"
         return counts or ("read" if self.read else "opened" if self.opened else "not opened")
 
     @property
     def brief(self) -> str:
-        """The same for a narrow column: as many captions as regions are not counted twice.
-
-        >>> Status(opened=True, regions=3, captions=3, to_review=1).brief
-        '3 regions, 1 to review'
-        """
+        """The same for a narrow column: as many captions as regions are not counted twice."""
         same = self.captions == self.regions and not self.problem
         return replace(self, captions=0).text if same else self.text
 
@@ -280,57 +232,51 @@ class StatusReader:
         self._holds = holds
         self._known: dict[Path, tuple[tuple[int, int], ProjectCounts | str]] = {}
 
-    def read(self, files: Iterable[ImageFile]) -> Iterator[dict[str, Status]]:
+    def read(
+        self, files: Iterable[ImageFile], progress: Progress = no_progress
+    ) -> Iterator[dict[str, Status]]:
         """Yield statuses by name, a few at a time."""
+        progress(0.0, "looking")
         home = _projects_at_home()
         for folder, group in groupby(files, key=lambda file: file.path.parent):
             projects, done = _projects_beside(folder), ticks(folder)
-            seen = seen_marks(folder).read()
+            marks = seen_marks(folder).read()
             statuses: dict[str, Status] = {}
             for file in group:
                 name = file.path.name
                 own = [*projects.get(name, ()), *home.get(str(file.path.absolute()), ())]
-                note = seen.get(name, {})
+                seen = marks.get(name, {})
                 # What was seen of an image that has changed since says nothing.
-                known = note if tuple(note.get("stamp", ())) == file.stamp else {}
-                statuses[file.name] = self._status(own, known, done=name in done)
+                if tuple(seen.get("stamp", ())) != file.stamp:
+                    seen = {}
+                counts = self._counts(_newest(own, str(seen.get("content", ""))))
+                status = Status(
+                    opened="content" in seen,
+                    read=self._holds(str(seen.get("grid", ""))),
+                    done=name in done,
+                    problem=str(seen.get("problem", "")),
+                    note=counts if isinstance(counts, str) else counts.warning if counts else "",
+                )
+                if isinstance(counts, ProjectCounts):
+                    numbers = {n: getattr(counts, n) for n in ("regions", "captions", "to_review")}
+                    status = replace(status, opened=True, **numbers)
+                statuses[file.name] = status
                 if len(statuses) == _TOGETHER:
                     yield statuses
                     statuses = {}
             yield statuses
 
-    def _status(self, projects: Sequence[Path], seen: Mapping[str, Any], *, done: bool) -> Status:
-        counts, note = self._counts(_newest(projects, str(seen.get("content", ""))))
-        status = Status(
-            opened="content" in seen or counts is not None,
-            read=self._holds(str(seen.get("grid", ""))),
-            done=done,
-            problem=str(seen.get("problem", "")),
-            note=note,
-        )
-        if counts is None:
-            return status
-        return replace(
-            status,
-            regions=counts.regions,
-            captions=counts.captions,
-            to_review=counts.to_review,
-        )
-
-    def _counts(self, project: Path | None) -> tuple[ProjectCounts | None, str]:
-        """Return what is in a project, and what is wrong with it."""
+    def _counts(self, project: Path | None) -> ProjectCounts | str | None:
+        """Return what is in a project, or what is wrong with it."""
         if project is None:
-            return None, ""
+            return None
         stamp = stamp_of(project)
-        known = self._known.get(project)
-        if known is None or known[0] != stamp:
+        if project not in self._known or self._known[project][0] != stamp:
             try:
-                known = stamp, read_counts(project)
+                self._known[project] = stamp, read_counts(project)
             except FormatError as error:
-                known = stamp, str(error)
-            self._known[project] = known
-        value = known[1]
-        return (None, value) if isinstance(value, str) else (value, value.warning)
+                self._known[project] = stamp, str(error)
+        return self._known[project][1]
 
 
 def _projects_beside(folder: Path) -> dict[str, list[Path]]:
@@ -377,3 +323,187 @@ def _newest(projects: Sequence[Path], content: str) -> Path | None:
         if not (content and made_on) or made_on == content:
             own.append((written, path))
     return max(own, key=lambda pair: pair[0])[1] if own else None
+
+
+def search_folder(
+    folder: Path, taken: Collection[str], reader: StatusReader, progress: Progress
+) -> Iterator[Result]:
+    """Yield the images of a folder, None when these were all, then how far they are."""
+    files: list[ImageFile] = []
+    shown = 0
+    for images in list_images(folder, taken, progress):
+        files += images
+        # The first ones at once; folders of a few images each not one by one.
+        if len(files) - shown >= (TOGETHER if shown else 1):
+            yield files[shown:]
+            shown = len(files)
+    yield files[shown:]
+    yield None
+    yield from reader.read(files)
+
+
+class Listing(QObject):  # type: ignore[misc]
+    """A folder's images in order; those that the filter lets through are the rows of the list."""
+
+    changed = Signal()
+    # Names whose status is another one.
+    advanced = Signal(set)
+    listed = Signal()
+    messaged = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.folder: Path | None = None
+        self.files: list[ImageFile] = []
+        self.rows: list[ImageFile] = []
+        self.statuses: dict[str, Status] = {}
+        self.kept: ImageFile | None = None
+        self._filter: tuple[str, Only] = ("", "all")
+        # Where each is in `files`, by name.
+        self._order: dict[str, int] = {}
+        self._coming: list[ImageFile] | None = None
+        self._jobs: list[Job] = []
+        self._stale: dict[str, ImageFile] = {}
+        self._reader = StatusReader(lambda key: bool(key) and self._store.holds(key))
+        self._news = throttled(self._read_stale, SETTLE_MS, self)
+
+    @property
+    def active(self) -> bool:
+        """Whether the folder is being searched or statuses are read."""
+        return bool(self._jobs)
+
+    def open(self, folder: Path) -> None:
+        """Show the images of a folder, as they are found."""
+        self.close()
+        self.folder, self.files, self.statuses = folder, [], {}
+        self.kept, self._coming = None, None
+        self._refilter()
+        self._send(search_folder, folder, endings(), self._reader)
+
+    def refresh(self) -> None:
+        """Search the folder once more; the list stays until that is done."""
+        if self.folder is not None:
+            self.close()
+            self._coming = []
+            self._send(search_folder, self.folder, endings(), self._reader)
+
+    def close(self) -> None:
+        """Stop all jobs."""
+        self._news.cancel()
+        for job in self._jobs:
+            job.cancel()
+        self._jobs.clear()
+
+    def status(self, file: ImageFile) -> Status:
+        """Return how far an image is, as far as that is known by now."""
+        return self.statuses.get(file.name, NEW)
+
+    def filter(self, text: str, only: Only) -> None:
+        """Show the images whose name holds a text, and that are so far."""
+        self._filter = (text.casefold(), only)
+        self._refilter()
+
+    def keep(self, file: ImageFile | None) -> None:
+        """Show an image whatever the filter says: it is the one in the window."""
+        self.kept = file
+        self._refilter()
+
+    def find(self, name: str) -> ImageFile | None:
+        """Return an image by its name within the folder."""
+        return self.files[self._order[name]] if name in self._order else None
+
+    def neighbour(self, file: ImageFile | None, by: int) -> ImageFile | None:
+        """Return the next row (1) or the one before (-1) that can be opened.
+
+        A file that the filter has hidden since still says from where; without one, all are ahead.
+        """
+        start = self._order.get(file.name, -1) if file is not None else -1
+        for row in self.rows[::by]:
+            if (self._order[row.name] - start) * by > 0 and not self.status(row).problem:
+                return row
+        return None
+
+    def tick(self, files: Iterable[ImageFile], done: bool) -> None:
+        """Note that images are done, or that they are not."""
+        for file in files:
+            try:
+                tick(file.path, done)
+            except PatchionerError as error:
+                self.messaged.emit(str(error))
+                return
+            self.reread(file)
+
+    def note(self, file: ImageFile, **facts: Any) -> None:
+        """Note what this machine has seen of an image; a full disk is no reason to stop."""
+        try:
+            seen_marks(file.path.parent).note(file.path.name, **facts)
+        except OSError as error:
+            self.messaged.emit(f"what was read cannot be noted ({error.strerror or error})")
+        self.reread(file)
+
+    def show_problem(self, file: ImageFile, why: str) -> None:
+        """Show at once that an image cannot be opened, so that it is not tried again."""
+        self._on_statuses({file.name: replace(self.status(file), problem=why)})
+
+    def reread(self, file: ImageFile) -> None:
+        """Read soon how far an image has come."""
+        self._stale[file.name] = file
+        self._news.throttle()
+
+    def _read_stale(self) -> None:
+        files = [file for name, file in self._stale.items() if self.find(name) is not None]
+        self._stale.clear()
+        if files:
+            self._send(self._reader.read, files)
+
+    def _send(self, function: Callable[..., Iterator[Result]], *arguments: Any) -> None:
+        self._store = current_store(bool(preference("cache", "on_disk")))
+        job = Job(function, *arguments, background=True, parent=self)
+        job.delivered.connect(self._on_delivered)
+        job.ended.connect(partial(self._on_ended, job))
+        self._jobs.append(job)
+        job.start()
+        self.changed.emit()
+
+    def _on_delivered(self, result: Result) -> None:
+        if isinstance(result, dict):
+            self._on_statuses(result)
+        elif result is None:
+            if self._coming is not None:
+                self.files, self._coming = self._coming, None
+            self._refilter()
+            self.listed.emit()
+        elif self._coming is not None:
+            self._coming += result
+        else:
+            self.files += result
+            self._refilter()
+
+    def _on_statuses(self, statuses: dict[str, Status]) -> None:
+        news = {name for name, status in statuses.items() if self.statuses.get(name) != status}
+        if not news:
+            return
+        self.statuses.update(statuses)
+        if self._filter[1] != "all":
+            self._refilter()
+        self.advanced.emit(news)
+
+    def _on_ended(self, job: Job, error: Exception | None) -> None:
+        if job not in self._jobs:
+            return
+        self._jobs.remove(job)
+        self._coming = None
+        if error is not None and not isinstance(error, Cancelled):
+            self.messaged.emit(str(error))
+        self.changed.emit()
+
+    def _refilter(self) -> None:
+        self._order = {file.name: index for index, file in enumerate(self.files)}
+        text, only = self._filter
+        self.rows = [
+            file
+            for file in self.files
+            if file is self.kept
+            or (text in file.name.casefold() and self.status(file).is_among(only))
+        ]
+        self.changed.emit()

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy import QtWidgets as qt
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import (
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QPlainTextEdit,
-    QVBoxLayout,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
-from napari_patchioner.viewer.widgets.basic import narrow
+from napari_patchioner.viewer.widgets import stack, wrapped
 
 if TYPE_CHECKING:
     from napari_patchioner.viewer.session.record import Record
@@ -30,28 +23,21 @@ SHOWN = 3
 
 def verdict_line(record: Record, pending: str = "") -> str:
     """Return who wrote a caption and how far to trust it, in a few words."""
-    line = _authorship(record, pending)
-    states = ["accepted"] * record.reviewed + ["locked"] * record.locked
-    if not states:
-        return line
-    return ", ".join([line, *states]) if line else ", ".join(states).capitalize()
-
-
-def _authorship(record: Record, pending: str) -> str:
+    details, line = record.details, ""
     if record.problem and not record.caption:
-        return record.problem[:1].upper() + record.problem[1:]
-    if not record.caption:
-        return pending if record.owed else ""
-    if record.source == "edited":
-        return "Edited by you"
-    if record.source != "model":
-        return "Written by you"
-    verdict = record.details.verdict if record.details else "sure"
-    if verdict == "appearance":
-        return "By the model: appearance only, no object named"
-    doubt = ", not sure" if verdict == "unsure" else ""
-    score = f", score {record.score:.2f}" if record.score == record.score else ""
-    return f"By the model{f' {record.model}' if record.model else ''}{doubt}{score}"
+        line = record.problem[:1].upper() + record.problem[1:]
+    elif not record.caption:
+        line = pending if record.owed else ""
+    elif record.source != "model":
+        line = "Edited by you" if record.source == "edited" else "Written by you"
+    elif details and details.verdict == "appearance":
+        line = "By the model: appearance only, no object named"
+    else:
+        doubt = ", not sure" if details and details.verdict == "unsure" else ""
+        score = f", score {record.score:.2f}" if record.score == record.score else ""
+        line = f"By the model{f' {record.model}' if record.model else ''}{doubt}{score}"
+    states = ["accepted"] * record.reviewed + ["locked"] * record.locked
+    return ", ".join([line, *states]) if line else ", ".join(states).capitalize()
 
 
 def provenance(record: Record | None) -> str:
@@ -78,26 +64,20 @@ def concepts_line(record: Record) -> str:
     return " · ".join(f"{name} {share}" for (name, _), share in zip(concepts, shares, strict=True))
 
 
-class Wordings(QListWidget):  # type: ignore[misc]
-    """The model's alternatives, one line each; `picked` gives the index, counted from 0.
+class Wordings(qt.QListWidget):  # type: ignore[misc]
+    """The model's alternatives, one line each; `compact` takes no room where there is none."""
 
-    `compact` takes no room where there is none to pick.
-    """
-
-    picked = Signal(int)
-
-    def __init__(self, *, compact: bool = False, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, *, compact: bool) -> None:
+        super().__init__()
         self._compact = compact
         self._texts: list[str] = []
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
+        self.setSelectionMode(self.SelectionMode.NoSelection)
         self.setAccessibleName("Other wordings")
         self.setToolTip("Other wordings of the model: click one to take it (keys Ctrl+1, Ctrl+2…).")
         self._fit(SHOWN)
-        self.itemClicked.connect(lambda item: self.picked.emit(self.row(item)))
 
     def texts(self) -> list[str]:
         """Return the alternatives in their order."""
@@ -105,13 +85,12 @@ class Wordings(QListWidget):  # type: ignore[misc]
 
     def show_record(self, record: Record | None) -> None:
         """List the alternatives of a caption."""
-        details = record.details if record else None
-        texts = list(details.alternatives) if details else []
+        texts = list(record.details.alternatives) if record and record.details else []
         if texts != self._texts:
             self._texts = texts
             self.clear()
             for number, text in enumerate(texts, start=1):
-                item = QListWidgetItem(f"{number}  {text}", self)
+                item = qt.QListWidgetItem(f"{number}  {text}", self)
                 item.setToolTip(f"{text}\nClick to take it (key Ctrl+{number}).")
             if self._compact:
                 self._fit(min(max(len(texts), 1), SHOWN))
@@ -123,26 +102,18 @@ class Wordings(QListWidget):  # type: ignore[misc]
         self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 4) + 6)
 
 
-class CaptionBox(QWidget):  # type: ignore[misc]
+class CaptionBox(qt.QWidget):  # type: ignore[misc]
     """An editor for one caption, with what the model thought of it."""
 
     edited = Signal(str, str)
+    # The index of an alternative, counted from 0.
     picked = Signal(str, int)
     left = Signal()
 
-    def __init__(
-        self,
-        empty: str,
-        *,
-        lines: int = 3,
-        compact: bool = False,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
-        self._compact = compact
-        self._uid = ""
-        self._empty = empty
-        self.editor = QPlainTextEdit(self)
+    def __init__(self, empty: str, *, lines: int = 3, compact: bool = False) -> None:
+        super().__init__()
+        self._compact, self._uid, self._empty = compact, "", empty
+        self.editor = qt.QPlainTextEdit()
         self.editor.setTabChangesFocus(True)
         self.editor.setStyleSheet(
             "border: 1px solid #6c7480; border-radius: 2px; placeholder-text-color: #8a93a0;"
@@ -154,15 +125,13 @@ class CaptionBox(QWidget):  # type: ignore[misc]
         )
         self.editor.installEventFilter(self)
         self.editor.textChanged.connect(self._on_text)
-        self.verdict = _line(self, "Who wrote the caption, and how far to trust it.")
-        self.concepts = _line(self, "What the model considered, best first.")
-        self.wordings = Wordings(compact=compact, parent=self)
-        self.wordings.picked.connect(self._on_picked)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for widget in (self.editor, self.verdict, self.concepts, self.wordings):
-            layout.addWidget(widget)
+        self.verdict = wrapped("Who wrote the caption, and how far to trust it.")
+        self.concepts = wrapped("What the model considered, best first.")
+        for label in (self.verdict, self.concepts):
+            label.setMinimumHeight(label.fontMetrics().lineSpacing())
+        self.wordings = Wordings(compact=compact)
+        self.wordings.itemClicked.connect(self._on_picked)
+        stack(self, self.editor, self.verdict, self.concepts, self.wordings)
         self.show_record(None)
 
     def show_record(self, record: Record | None, *, pending: str = "", empty: str = "") -> None:
@@ -171,8 +140,7 @@ class CaptionBox(QWidget):  # type: ignore[misc]
         `pending` says why a caption that is wanted has not come yet; `empty` stands where there is
         no record, instead of the usual.
         """
-        uid = record.uid if record else ""
-        text = record.caption if record else ""
+        uid, text = (record.uid, record.caption) if record else ("", "")
         # The person's own spacing stays while they type it.
         if uid != self._uid or " ".join(self.editor.toPlainText().split()) != text:
             with signals_blocked(self.editor):
@@ -180,9 +148,9 @@ class CaptionBox(QWidget):  # type: ignore[misc]
         self._uid = uid
         self.editor.setEnabled(record is not None)
         self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
-        self.verdict.setText(verdict_line(record, pending) if record else "")
         concepts = concepts_line(record) if record else ""
         below = [concepts] if self._compact and concepts else []
+        self.verdict.setText(verdict_line(record, pending) if record else "")
         self.verdict.setToolTip("\n".join([*below, provenance(record)]))
         self.concepts.setText("" if self._compact else concepts)
         self.wordings.show_record(record)
@@ -202,16 +170,6 @@ class CaptionBox(QWidget):  # type: ignore[misc]
         if self._uid:
             self.edited.emit(self._uid, self.editor.toPlainText())
 
-    def _on_picked(self, index: int) -> None:
+    def _on_picked(self, item: qt.QListWidgetItem) -> None:
         if self._uid:
-            self.picked.emit(self._uid, index)
-
-
-def _line(parent: QWidget, tip: str) -> QLabel:
-    label = QLabel(parent)
-    label.setWordWrap(True)
-    narrow(label)
-    label.setToolTip(tip)
-    label.setMinimumHeight(label.fontMetrics().lineSpacing())
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+            self.picked.emit(self._uid, self.wordings.row(item))

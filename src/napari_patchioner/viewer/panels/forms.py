@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import (
-    CheckBox,
-    ComboBox,
-    Container,
-    FloatSpinBox,
-    LineEdit,
-    SpinBox,
-)
+from magicgui import widgets as gui
 from qtpy.QtCore import Qt
 
 from napari_patchioner.viewer.layers.captions import CROWD, LINES, TEMPLATE
@@ -28,30 +21,16 @@ POOLINGS = {
     "attention": "attention",
     "class token": "cls",
 }
-LENGTHS = {
-    "as the model likes": None,
-    "label": "label",
-    "phrase": "phrase",
-    "sentence": "sentence",
-}
-# Options that are left out unless somebody chose another value, so that any captioner can be asked.
-_DEFAULTS = {
-    "length": None,
-    "temperature": None,
-    "repetition": None,
-    "must": (),
-    "never": (),
-    "union": False,
-    "zoom": False,
-}
-_MODELS_OWN = "model's own"
+LENGTHS = {"as the model likes": None} | {name: name for name in ("label", "phrase", "sentence")}
+# All others are left out unless somebody chose a value, so that any captioner can be asked.
+_ALWAYS = ("pooling", "beams", "alternatives", "max_tokens")
 
 
 def image_form(
     images: Callable[[Any], Sequence[tuple[str, Image]]],
-) -> ComboBox:
+) -> gui.ComboBox:
     """Return the question which image; `images` returns the layers by name at every reset."""
-    image = ComboBox(name="image", label="Image", choices=images, nullable=False)
+    image = gui.ComboBox(name="image", label="Image", choices=images, nullable=False)
     name_image(image)
     # Names of layers are as long as those of files.
     _narrow(image)
@@ -59,7 +38,7 @@ def image_form(
     return image
 
 
-def name_image(image: ComboBox) -> None:
+def name_image(image: gui.ComboBox) -> None:
     """Have the tooltips say the names whole, for which there may be no room."""
     tip = "The image layer to caption; of a stack, the plane on display."
     box = image.native
@@ -68,64 +47,55 @@ def name_image(image: ComboBox) -> None:
         box.setItemData(index, box.itemText(index), Qt.ItemDataRole.ToolTipRole)
 
 
-def options_form() -> Container[Any]:
+def options_form() -> gui.Container[Any]:
     """Return the form for how captions are written."""
-    length = ComboBox(name="length", label="Length", choices=list(LENGTHS))
+    length = gui.ComboBox(name="length", label="Length", choices=list(LENGTHS))
     length.tooltip = "A label names the thing, a phrase describes it, a sentence tells of it."
-    must = LineEdit(name="must", label="Must say")
+    must = gui.LineEdit(name="must", label="Must say")
     must.tooltip = "Words or phrases that captions have to hold, with commas between them."
-    never = LineEdit(name="never", label="Must not say")
+    never = gui.LineEdit(name="never", label="Must not say")
     never.tooltip = "Words or phrases that captions may not hold, with commas between them."
-    pooling = ComboBox(name="pooling", label="Region", choices=list(POOLINGS))
+    pooling = gui.ComboBox(name="pooling", label="Region", choices=list(POOLINGS))
     pooling.tooltip = (
         "How the patches of a region are put together.\n"
         "Attention: patches the model looks at count more. Class token: the whole image,\n"
         "the same for every region. Where a model has neither, it goes its own way."
     )
-    union = CheckBox(name="union", text="Overlap counts once", value=False)
+    union = gui.CheckBox(name="union", text="Overlap counts once", value=False)
     union.tooltip = "Where shapes captioned together overlap: once, or once for every shape."
-    zoom = CheckBox(name="zoom", text="Enlarge what is tiny", value=False)
+    zoom = gui.CheckBox(name="zoom", text="Enlarge what is tiny", value=False)
     zoom.tooltip = (
         "Of large images, which are looked at in tiles: what is smaller than a patch of their\n"
         "finest tiles is looked at once more, enlarged. A caption made so says so in its details."
     )
-    beams = SpinBox(name="beams", label="Beams", value=4, min=1, max=16)
+    beams = gui.SpinBox(name="beams", label="Beams", value=4, min=1, max=16)
     beams.tooltip = "Sentences followed at once: more is slower and a little better."
-    alternatives = SpinBox(name="alternatives", label="Wordings", value=3, min=0, max=9)
+    alternatives = gui.SpinBox(name="alternatives", label="Wordings", value=3, min=0, max=9)
     alternatives.tooltip = "How many other wordings to keep, to be picked by Ctrl+1, Ctrl+2…"
-    longest = SpinBox(name="max_tokens", label="Longest", value=0, min=0, max=77)
+    longest = gui.SpinBox(name="max_tokens", label="Longest", value=0, min=0, max=77)
     longest.tooltip = "Longest caption, in words and pieces of words; 0 is as the model likes."
-    heat = FloatSpinBox(name="temperature", label="Temperature", value=0, min=0, max=1, step=0.005)
+    heat = gui.FloatSpinBox(
+        name="temperature", label="Temperature", value=0, min=0, max=1, step=0.005
+    )
     heat.tooltip = (
         "Of the memory: the smaller, the closer to its nearest sentence; 0 is as the model\n"
         "likes. Nothing changes where a model has no memory."
     )
-    repeat = SpinBox(name="repetition", label="No repeats", value=0, min=0, max=9)
+    repeat = gui.SpinBox(name="repetition", label="No repeats", value=0, min=0, max=9)
     repeat.tooltip = "No sequence of so many words or pieces comes twice; 0 is as the model likes."
     for number in (longest, heat, repeat):
-        number.native.setSpecialValueText(_MODELS_OWN)
+        number.native.setSpecialValueText("model's own")
     widgets = [length, must, never, pooling, union, zoom]
-    return _compact([*widgets, beams, alternatives, longest, heat, repeat])
+    return _form(*widgets, beams, alternatives, longest, heat, repeat)
 
 
-def options(form: Container[Any]) -> dict[str, Any]:
+def options(form: gui.Container[Any]) -> dict[str, Any]:
     """Return the options as `Captioner.caption` takes them."""
     values = {widget.name: widget.value for widget in form}
-    chosen = {
-        "length": LENGTHS[values["length"]],
-        "temperature": values["temperature"] or None,
-        "repetition": values["repetition"] or None,
-        "must": words(values["must"]),
-        "never": words(values["never"]),
-        "union": values["union"],
-        "zoom": values["zoom"],
-    }
-    return {
-        "pooling": POOLINGS[values["pooling"]],
-        "beams": values["beams"],
-        "alternatives": values["alternatives"],
-        "max_tokens": values["max_tokens"] or None,
-    } | {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
+    values["pooling"], values["length"] = POOLINGS[values["pooling"]], LENGTHS[values["length"]]
+    values["must"], values["never"] = words(values["must"]), words(values["never"])
+    values["max_tokens"] = values["max_tokens"] or None
+    return {name: value for name, value in values.items() if value or name in _ALWAYS}
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -138,35 +108,35 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
-def canvas_form() -> Container[Any]:
+def canvas_form() -> gui.Container[Any]:
     """Return the form for how captions are drawn on the image."""
-    visible = CheckBox(name="visible", text="Captions on the image", value=True)
+    visible = gui.CheckBox(name="visible", text="Captions on the image", value=True)
     visible.tooltip = "Show the captions beside their shapes (key H)."
-    template = LineEdit(name="template", label="Show", value=TEMPLATE)
+    template = gui.LineEdit(name="template", label="Show", value=TEMPLATE)
     template.tooltip = (
         "What to write beside a shape; {caption}, {score}, {source} and {caption_model} are\n"
         "filled in, as in {caption} ({score:.2f})."
     )
-    lines = SpinBox(name="lines", label="Lines", value=LINES, min=1, max=12)
+    lines = gui.SpinBox(name="lines", label="Lines", value=LINES, min=1, max=12)
     lines.tooltip = "Longer captions are cut with …; the list shows them whole."
-    crowd = SpinBox(name="crowd", label="Shapes", value=CROWD, min=0, max=5000)
+    crowd = gui.SpinBox(name="crowd", label="Shapes", value=CROWD, min=0, max=5000)
     crowd.tooltip = "With more shapes than these, captions are not drawn: it would be slow."
-    return _compact([visible, template, lines, crowd])
+    return _form(visible, template, lines, crowd)
 
 
-def _narrow(choice: ComboBox) -> None:
+def _narrow(choice: gui.ComboBox) -> None:
     """Let no long choice make the dock wider."""
     box = choice.native
     box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(10)
 
 
-def _compact(widgets: list[Any]) -> Container[Any]:
+def _form(*fields: Any) -> gui.Container[Any]:
     """Return a form without margins, in which no long choice makes the dock wider."""
-    form = Container(widgets=widgets, labels=True)
-    for widget in widgets:
-        if isinstance(widget, ComboBox):
-            _narrow(widget)
+    form = gui.Container(widgets=fields, labels=True)
+    for field in fields:
+        if isinstance(field, gui.ComboBox):
+            _narrow(field)
     form.native.layout().setContentsMargins(0, 0, 0, 0)
     form.native.layout().setSpacing(4)
     return form

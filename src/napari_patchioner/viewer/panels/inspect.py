@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from qtpy import QtWidgets as qt
 from qtpy.QtCore import QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QSlider,
-    QToolButton,
-    QWidget,
-)
 
-from napari_patchioner.errors import RegionError
+from napari_patchioner.errors import Cancelled, PatchionerError, RegionError
+from napari_patchioner.regions import Ellipse, Point
 from napari_patchioner.viewer.layers.captions import draw_captions, has_text
+from napari_patchioner.viewer.layers.geometry import world_to_image
 from napari_patchioner.viewer.layers.image_layers import line_colour
-from napari_patchioner.viewer.layers.rendering import add_halo, delete_in_own_context
-from napari_patchioner.viewer.widgets.basic import Sentence, button
+from napari_patchioner.viewer.layers.rendering import add_halo
+from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, throttled
+from napari_patchioner.viewer.workers.caption import CaptionQueue, caption_region
+from napari_patchioner.viewer.workers.job import Job
 
-from .inspector import LARGEST
-from .keys import key_callback
+from .keys import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
+    import numpy.typing as npt
+    from napari.layers import Image, Layer
+    from napari.utils.events import Event
     from napari.viewer import Viewer
 
     from napari_patchioner.decoders import Caption
-    from napari_patchioner.viewer.layers.overlays import Overlays
-    from napari_patchioner.viewer.layers.sources import Sources
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.viewer.session.record import Plane
+    from napari_patchioner.viewer.workers.encode import Encoder
+    from napari_patchioner.viewer.workers.models import ModelRegistry
 
-    from .inspector import Inspector
-
-TIPS = {
-    "Inspect": (
-        "Shows what the model says about the place under the cursor (key J). [ and ] change the "
-        "brush.\nHold Ctrl (Cmd on a Mac) and click to keep the place as a region."
-    ),
-    "Grid": "Shows the patches the image was cut into.",
-    "Patches": "Shows the patches of the selected region; bright ones count most.",
-}
+# Often enough to seem to follow the hand, seldom enough not to be asked for every pixel.
+PACE_MS = 60
+LARGEST = 10
+# Tokens: one short sentence that is read while the cursor rests.
+SHORT = 12
+REMEMBERED = 512
+# Of a patch: how far inside its borders a box around it lies, to touch this patch and no other.
+INSIDE = 1e-3
 # Below and right of the cursor, where its arrow does not cover the text.
 BESIDE = QPoint(18, 18)
 CAPTION_LAYER = "Caption this layer"
 SMALLER, LARGER, INSPECT = "[", "]", "J"
-UNDO, REDO = "Control-Z", "Control-Shift-Z"
 READING = {
     "composite": "Read all visible channels together",
     "follow": "Read again when the display changes",
@@ -57,87 +56,198 @@ READING = {
 }
 
 
-class InspectBar(QWidget):  # type: ignore[misc]
-    """Three switches, the brush, and a menu with what is captioned besides."""
+class Spot(NamedTuple):
+    """What is under the cursor: the region, and a name for the patches that it takes."""
 
-    changed = Signal()
+    plane: Plane
+    grid: FeatureGrid
+    region: Point | Ellipse
+    name: tuple[Any, ...]
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def outline(self) -> tuple[str, npt.NDArray[np.float64]]:
+        """Return napari's shape for it: the brush, or the very patch, (4, 2) corners."""
+        if isinstance(self.region, Ellipse):
+            return "ellipse", self.region.corners
+        cell = np.floor(self.grid.transform.to_grid((self.region.row, self.region.column)))
+        around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)]) * (1 - 2 * INSIDE) + INSIDE
+        return "rectangle", self.grid.transform.to_image(cell + around)
+
+
+class Inspector(QObject):  # type: ignore[misc]
+    """Captions what is under the cursor, from the grid at hand, and leaves no trace.
+
+    One question is with a worker at any time. What the cursor passed meanwhile is never asked;
+    an answer about a patch it has left is remembered but not shown.
+
+    It uses the options of the caption queue, with fewer beams and a shorter caption. `keep` takes
+    a shape type and its vertices in image pixels when the person wants to keep a spot.
+    """
+
+    moved = Signal()
+    pending = Signal()
+    # A caption, an error, or None where there is nothing to say.
+    answered = Signal(object)
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        image: Image,
+        encoder: Encoder,
+        queue: CaptionQueue,
+        registry: ModelRegistry,
+        keep: Callable[[str, npt.NDArray[np.float64]], None],
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
-        self.inspect, self.grid, self.patches = (
-            button(title, tip, checkable=True) for title, tip in TIPS.items()
+        self.on = False
+        # Of the brush, in patches; 0 is the one patch under the cursor.
+        self.radius = 0
+        self.spot: Spot | None = None
+        self._viewer, self._image, self._registry = viewer, image, registry
+        self._encoder, self._queue, self._keep = encoder, queue, keep
+        self._position: tuple[float, ...] | None = None
+        self._job: Job | None = None
+        self._known: OrderedDict[tuple[Any, ...], Caption] = OrderedDict()
+        self._pace = throttled(self.update, PACE_MS, self)
+
+    def switch(self, on: bool) -> None:
+        """Begin or stop to follow the cursor."""
+        if on == self.on:
+            return
+        self.on = on
+        callbacks = (
+            (self._viewer.mouse_move_callbacks, self._on_move),
+            (self._viewer.mouse_drag_callbacks, self._on_press),
         )
-        self.brush = QSlider(Qt.Orientation.Horizontal, self)
-        self.brush.setRange(0, LARGEST)
-        self.brush.setToolTip("Size of the brush, in patches around the one under the cursor.")
-        self.brush.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.brush.valueChanged.connect(self.changed)
-        self.wide = QLabel(self)
-        self.text = Sentence(self)
-        self.text.setMinimumHeight(2 * self.text.fontMetrics().lineSpacing())
-        self.text.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.menu = QMenu(self)
-        self.more = QToolButton(self)
-        self.more.setText("Layers")
-        # Room for the arrow beside the text
-        self.more.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
-        self.more.setToolTip("What is read and captioned besides: channels, points, labels.")
-        self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.more.setMenu(self.menu)
-        self.bubble: Bubble | None = None
-        switches = QHBoxLayout()
-        switches.setSpacing(4)
-        for switch in (self.inspect, self.grid, self.patches):
-            switch.toggled.connect(self.changed)
-            switches.addWidget(switch)
-        switches.addWidget(self.more)
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(switches, 0, 0, 1, 2)
-        layout.addWidget(self.brush, 1, 0)
-        layout.addWidget(self.wide, 1, 1)
-        layout.addWidget(self.text, 2, 0, 1, 2)
-        layout.setColumnStretch(0, 1)
-        self.show_state()
-
-    def show_state(self) -> None:
-        """Show only what is of use."""
-        on = self.inspect.isChecked()
-        for widget in (self.brush, self.wide, self.text):
-            widget.setVisible(on)
-        wide = 2 * self.brush.value() + 1
-        self.wide.setText("one patch" if wide == 1 else f"{wide} patches")
+        for followers, callback in callbacks:
+            if on:
+                followers.append(callback)
+            elif callback in followers:
+                followers.remove(callback)
         if not on:
-            self.say("")
+            self._pace.cancel()
+            if self._job is not None:
+                self._job.cancel()
+            self._job = self.spot = self._position = None
+            self.moved.emit()
+            self.answered.emit(None)
 
-    def say(self, text: str) -> None:
-        """Show a text in the dock and beside the cursor; an empty one takes it away."""
-        self.text.setText(text or "Move over the image.")
-        if self.bubble is None and text:
-            self.bubble = Bubble(self.window())
-        if self.bubble is not None:
-            self.bubble.say(text)
+    def grow(self, step: int) -> None:
+        """Make the brush larger or smaller."""
+        self.radius = min(max(self.radius + step, 0), LARGEST)
+        if self.on:
+            self._pace.throttle()
 
-    def say_pending(self) -> None:
-        """Show that a caption is being made; the last text is about another patch."""
-        self.say("…")
-
-    def say_caption(self, caption: Caption | Exception | None) -> None:
-        """Show what is said about a patch, or why nothing is."""
-        if caption is None:
-            self.say("")
-        elif isinstance(caption, Exception):
-            self.say(str(caption))
+    def update(self) -> None:
+        """Turn to the newest position: show what is known of it, or ask."""
+        spot = self._spot() if self.on else None
+        if (spot and spot.name) == (self.spot and self.spot.name):
+            return
+        self.spot = spot
+        self.moved.emit()
+        if spot is None:
+            self.answered.emit(None)
+        elif spot.name in self._known:
+            self._known.move_to_end(spot.name)
+            self.answered.emit(self._known[spot.name])
         else:
-            score = "" if caption.score != caption.score else f"  ({caption.score:.0%})"
-            self.say((caption.text or caption.problem or "nothing to say") + score)
+            self.pending.emit()
+            if self._job is None:
+                self._ask(spot)
+
+    def forget(self) -> None:
+        """Ask anew: the grid or the options are not what they were."""
+        self._known.clear()
+        self.spot = None
+        if self.on and self._position is not None:
+            self._pace.throttle()
+
+    def _on_move(self, _viewer: object, event: Event) -> None:
+        """Note where the cursor is; napari calls this for every pixel."""
+        self._position = tuple(event.position)
+        self._pace.throttle()
+
+    def _on_press(self, _viewer: object, event: Event) -> Generator[None, None, None]:
+        """Keep the spot where Ctrl is held and the cursor has not moved between down and up."""
+        if "Control" not in event.modifiers or event.button != 1:
+            return
+        self._position = tuple(event.position)
+        yield
+        while event.type == "mouse_move":
+            if event.is_dragging and (
+                self._position is None or not np.allclose(event.position, self._position)
+            ):
+                return
+            yield
+        spot = self._spot()
+        if spot is not None:
+            shape, corners = spot.outline()
+            vertices = np.zeros((4, self._image.ndim))
+            others = [axis for axis in range(self._image.ndim) if axis not in spot.plane.axes]
+            vertices[:, others] = spot.plane.index
+            vertices[:, list(spot.plane.axes)] = corners
+            self._keep(shape, vertices)
+
+    def _spot(self) -> Spot | None:
+        """Return what is under the cursor, None where there is nothing to say."""
+        displayed = self._encoder.here()
+        if displayed is None or self._position is None:
+            return None
+        plane, grid = displayed
+        pixel = world_to_image(self._viewer, self._image, self._position)[list(plane.axes)]
+        cell = np.floor(grid.transform.to_grid(pixel)).astype(int)
+        if not ((cell >= 0) & (cell < grid.shape)).all():
+            return None
+        region: Point | Ellipse = Point(float(pixel[0]), float(pixel[1]))
+        if self.radius:
+            half = (self.radius + 0.5) * np.array(grid.transform.patch_size)
+            region = Ellipse(pixel + half * np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]))
+        try:
+            taken = self._encoder.pooling.cover(region, grid)
+        except PatchionerError:
+            return None
+        how = (self._encoder.model, repr(sorted(self._queue.options.items())))
+        name = (*how, grid.key, taken.indices.tobytes(), taken.weights.tobytes())
+        return Spot(plane, grid, region, name)
+
+    def _ask(self, spot: Spot) -> None:
+        options = self._queue.options_for([spot.grid])
+        longest = options.get("max_tokens") or SHORT
+        options |= {"beams": 1, "alternatives": 0, "max_tokens": min(longest, SHORT)}
+        if options.get("length") == "sentence":
+            options["length"] = "phrase"
+        arguments = (self._registry, self._encoder.model, spot.grid, spot.region, options)
+        job = self._job = Job(caption_region, *arguments, parent=self)
+        job.delivered.connect(partial(self._on_delivered, job, spot))
+        job.ended.connect(partial(self._on_ended, job, spot))
+        job.start()
+
+    def _on_delivered(self, job: Job, spot: Spot, caption: Caption) -> None:
+        if job is not self._job:
+            return
+        self._known[spot.name] = caption
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        if self.spot is not None and self.spot.name == spot.name:
+            self.answered.emit(caption)
+
+    def _on_ended(self, job: Job, spot: Spot, error: Exception | None) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        current = self.spot
+        if current is None:
+            return
+        if current.name != spot.name and current.name not in self._known:
+            self._ask(current)
+        elif current.name == spot.name and error is not None and not isinstance(error, Cancelled):
+            self.answered.emit(error)
 
 
-class Bubble(QLabel):  # type: ignore[misc]
+class Bubble(qt.QLabel):  # type: ignore[misc]
     """A text beside the cursor that takes no mouse events."""
 
-    def __init__(self, window: QWidget) -> None:
+    def __init__(self, window: qt.QWidget) -> None:
         super().__init__(window)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setStyleSheet(
@@ -158,89 +268,113 @@ class Bubble(QLabel):  # type: ignore[misc]
             self.raise_()
 
 
-class _InspectedImage(Protocol):
-    """An image that can be inspected, and whose layers can be captioned."""
+class InspectPanel(qt.QWidget):  # type: ignore[misc]
+    """Three switches, the brush, and a menu with what is captioned besides.
 
-    image: Any
-    encoder: Any
-    inspector: Inspector
-    overlays: Overlays
-    sources: Sources
+    `current` returns the chosen image, which the switches are kept in step with.
+    """
 
-    def owns(self, layer: object) -> bool: ...
-    def points(self) -> Any: ...
-    def undo(self) -> None: ...
-    def redo(self) -> None: ...
-    def show_message(self, message: str) -> None: ...
-    def check_display(self) -> None: ...
-
-
-class InspectPanel(QObject):  # type: ignore[misc]
-    """Keeps the switches of an `InspectBar` and the chosen image in step."""
-
-    def __init__(
-        self,
-        viewer: Viewer,
-        bar: InspectBar,
-        current: Callable[[], _InspectedImage | None],
-        parent: QObject | None = None,
-    ) -> None:
-        super().__init__(parent)
-        delete_in_own_context(viewer)
-        self._viewer, self._bar, self._chosen = viewer, bar, current
-        self._current: _InspectedImage | None = None
-        bar.changed.connect(self.apply)
-        viewer.bind_key(INSPECT, key_callback(bar.inspect.toggle), overwrite=True)
-        # On the image, too: the layer that had these keys may be what was deleted.
-        for key, action in ((UNDO, self.undo), (REDO, self.redo)):
-            viewer.bind_key(key, key_callback(action), overwrite=True)
-        bar.menu.aboutToShow.connect(self.fill_menu)
+    def __init__(self, viewer: Viewer, current: Callable[[], Any]) -> None:
+        super().__init__()
+        self._viewer, self._chosen = viewer, current
+        self._current: Any = None
+        tip = (
+            "Shows what the model says about the place under the cursor (key J). [ and ] change "
+            "the brush.\nHold Ctrl (Cmd on a Mac) and click to keep the place as a region."
+        )
+        self.inspect = button("Inspect", tip, checkable=True)
+        self.grid = button("Grid", "Shows the patches the image was cut into.", checkable=True)
+        tip = "Shows the patches of the selected region; bright ones count most."
+        self.patches = button("Patches", tip, checkable=True)
+        self.more = MenuButton(
+            "Layers", "What is read and captioned besides: channels, points, labels."
+        )
+        self.menu = self.more.menu()
+        self.brush = qt.QSlider(Qt.Orientation.Horizontal)
+        self.brush.setRange(0, LARGEST)
+        self.brush.setToolTip("Size of the brush, in patches around the one under the cursor.")
+        self.brush.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.wide = qt.QLabel()
+        self.text = Sentence(lines=2)
+        self.bubble: Bubble | None = None
+        switches = (self.inspect, self.grid, self.patches)
+        stack(self, (*switches, self.more), (self.brush, self.wide), self.text, wide=[self.brush])
+        for switch in switches:
+            switch.toggled.connect(self.apply)
+        self.brush.valueChanged.connect(self.apply)
+        self.menu.aboutToShow.connect(self.fill_menu)
+        bind(viewer, INSPECT, self.inspect.toggle)
+        self.apply()
 
     def refresh(self) -> None:
         """Turn to the chosen image, if it is another one."""
         chosen = self._chosen()
-        self._bar.setEnabled(chosen is not None)
+        self.setEnabled(chosen is not None)
         if chosen is not self._current:
-            self._leave()
+            self.let_go_of_image()
             self._current = chosen
             if chosen is not None:
-                chosen.inspector.answered.connect(self._bar.say_caption)
-                chosen.inspector.pending.connect(self._bar.say_pending)
+                chosen.inspector.answered.connect(self.show_answer)
+                chosen.inspector.pending.connect(self.show_pending)
         self.apply()
 
-    def apply(self) -> None:
-        """Do what the switches say."""
-        self._bar.show_state()
+    def apply(self, *_: object) -> None:
+        """Do what the switches say, and show only what is of use."""
+        on, brush = self.inspect.isChecked(), self.brush.value()
+        for widget in (self.brush, self.wide, self.text):
+            widget.setVisible(on)
+        self.wide.setText(f"{2 * brush + 1} patches" if brush else "one patch")
+        if not on:
+            self.say("")
         if self._current is None:
             return
         inspector, overlays = self._current.inspector, self._current.overlays
-        step = self._bar.brush.value() - inspector.radius
-        if step:
-            inspector.grow(step)
-        on = self._bar.inspect.isChecked()
+        if brush != inspector.radius:
+            inspector.grow(brush - inspector.radius)
         if on != inspector.on:
             inspector.switch(on)
             self._bind_keys(on)
-        overlays.lines = self._bar.grid.isChecked()
-        overlays.patches = self._bar.patches.isChecked()
+        overlays.lines = self.grid.isChecked()
+        overlays.patches = self.patches.isChecked()
         overlays.refresh()
+
+    def say(self, text: str) -> None:
+        """Show a text in the dock and beside the cursor; an empty one takes it away."""
+        self.text.setText(text or "Move over the image.")
+        if self.bubble is None and text:
+            self.bubble = Bubble(self.window())
+        if self.bubble is not None:
+            self.bubble.say(text)
+
+    def show_pending(self) -> None:
+        """Show that a caption is being made; the last text is about another patch."""
+        self.say("…")
+
+    def show_answer(self, answer: Caption | Exception | None) -> None:
+        """Show what is said about a patch, or why nothing is."""
+        if answer is None or isinstance(answer, Exception):
+            self.say(str(answer or ""))
+        else:
+            score = "" if answer.score != answer.score else f"  ({answer.score:.0%})"
+            self.say((answer.text or answer.problem or "nothing to say") + score)
 
     def fill_menu(self) -> None:
         """List how the image is read, and the layers that can be captioned."""
-        menu, current = self._bar.menu, self._current
-        menu.clear()
+        current = self._current
+        self.menu.clear()
         if current is None:
             return
         for name, title in READING.items():
-            self._check(title, getattr(current.encoder, name), partial(self._set_reading, name))
-        menu.addAction(CAPTION_LAYER).triggered.connect(self.caption_layer)
-        menu.addSection("Also caption")
+            on = getattr(current.encoder, name)
+            self.more.add(title, partial(self._set_reading, current, name), on=on)
+        self.more.add(CAPTION_LAYER, self.caption_layer)
+        self.menu.addSection("Also caption")
         for layer in current.sources.offers():
             on = layer in current.sources.following
-            self._check(layer.name, on, partial(self._set_source, layer))
-        menu.addAction("New points layer: click to caption").triggered.connect(self.new_points)
+            self.more.add(layer.name, partial(self._set_source, current, layer), on=on)
+        self.more.add("New points layer: click to caption", self.new_points)
 
-    def caption_layer(self, *_: object) -> None:
+    def caption_layer(self) -> None:
         """Caption what lies on the layer that is selected in napari, whoever made it."""
         layer, current = self._viewer.layers.selection.active, self._current
         if current is None:
@@ -259,7 +393,7 @@ class InspectPanel(QObject):  # type: ignore[misc]
                 add_halo(self._viewer, layer)
             current.show_message(f"What lies on {layer.name!r} is captioned from now on.")
 
-    def new_points(self, *_: object) -> None:
+    def new_points(self) -> None:
         """Turn to the image's own points layer: every point put on it is captioned."""
         if self._current is not None:
             layer = self._current.points()
@@ -267,57 +401,37 @@ class InspectPanel(QObject):  # type: ignore[misc]
             self._viewer.layers.selection.active = layer
             layer.mode = "add"
 
-    def undo(self) -> None:
-        """Take back the newest step, whichever layer is active."""
-        if self._current is not None:
-            self._current.undo()
-
-    def redo(self) -> None:
-        """Do it again."""
-        if self._current is not None:
-            self._current.redo()
-
     def grow(self, step: int) -> None:
         """Make the brush larger or smaller by some patches."""
-        self._bar.brush.setValue(self._bar.brush.value() + step)
+        self.brush.setValue(self.brush.value() + step)
 
-    def close(self) -> None:
+    def let_go(self) -> None:
         """Let go of the viewer."""
-        self._leave()
+        self.let_go_of_image()
         self._current = None
-        for key in (INSPECT, UNDO, REDO):
-            self._viewer.bind_key(key, None, overwrite=True)
+        bind(self._viewer, INSPECT)
 
-    def _leave(self) -> None:
+    def let_go_of_image(self) -> None:
+        """Stop inspecting the image at hand."""
         if self._current is None:
             return
         inspector = self._current.inspector
         if inspector.on:
             self._bind_keys(False)
-        inspector.answered.disconnect(self._bar.say_caption)
-        inspector.pending.disconnect(self._bar.say_pending)
-        inspector.close()
+        inspector.answered.disconnect(self.show_answer)
+        inspector.pending.disconnect(self.show_pending)
+        inspector.switch(False)
         self._current.overlays.close()
-        self._bar.say("")
+        self.say("")
 
-    def _check(self, title: str, on: bool, act: Callable[[bool], None]) -> None:
-        action = self._bar.menu.addAction(title)
-        action.setCheckable(True)
-        action.setChecked(on)
-        action.toggled.connect(act)
+    def _set_reading(self, current: Any, name: str, on: bool) -> None:
+        setattr(current.encoder, name, on)
+        current.check_display()
 
-    def _set_reading(self, name: str, on: bool) -> None:
-        if self._current is not None:
-            setattr(self._current.encoder, name, on)
-            self._current.check_display()
-
-    def _set_source(self, layer: Any, on: bool) -> None:
-        if self._current is not None:
-            sources = self._current.sources
-            (sources.follow if on else sources.leave)(layer)
+    def _set_source(self, current: Any, layer: Layer, on: bool) -> None:
+        (current.sources.follow if on else current.sources.leave)(layer)
 
     def _bind_keys(self, on: bool) -> None:
         """Give the brush its keys while inspecting; layers with keys of that name keep theirs."""
         for key, step in ((SMALLER, -1), (LARGER, 1)):
-            action = key_callback(self.grow, step) if on else None
-            self._viewer.bind_key(key, action, overwrite=True)
+            bind(self._viewer, key, self.grow if on else None, step)

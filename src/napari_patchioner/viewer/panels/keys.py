@@ -10,13 +10,15 @@ from html import escape
 from importlib.metadata import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy import QtWidgets as qt
+
+from napari_patchioner.viewer.widgets import button, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from napari.layers import Layer
+    from napari.viewer import Viewer
 
 
 class Key(NamedTuple):
@@ -83,65 +85,80 @@ IN_THE_LIST = (
 _LINKS = ("Documentation", "Homepage", "Repository", "Source")
 
 
+def bind(
+    target: Layer | Viewer,
+    key: str,
+    action: Callable[..., object] | None = None,
+    *arguments: object,
+) -> None:
+    """Bind a key of a layer or a viewer to an action, or give it back where there is none.
+
+    napari asks a bound function for its names. One key without a ``__name__``, a
+    `functools.partial` for one, and every key of the window ends with an error.
+    """
+
+    def press(_layer_or_viewer: object) -> None:
+        if action is not None:
+            action(*arguments)
+
+    target.bind_key(key, press if action is not None else None, overwrite=True)
+
+
 def bind_keys(layer: Layer, actions: object) -> None:
     """Let the keys of a layer do what the dock's buttons do."""
     for key in KEYS:
-        action = key_callback(getattr(actions, key.action), *key.arguments)
-        layer.bind_key(key.key, action, overwrite=True)
+        bind(layer, key.key, getattr(actions, key.action), *key.arguments)
 
 
 def free_keys(layer: Layer) -> None:
     """Give the keys back."""
     for key in KEYS:
-        layer.bind_key(key.key, None, overwrite=True)
+        bind(layer, key.key)
 
 
-def key_callback(action: Callable[..., object], *arguments: object) -> Callable[[object], None]:
-    """Return what napari may bind to a key: a true function, which is what it asks names of.
+class Help(qt.QDialog):  # type: ignore[misc]
+    """The table of keys, in a window that can stay open, and the button that opens it."""
 
-    One bound key without a ``__name__``, a `functools.partial` for one, and every key of the
-    window ends with an error.
-    """
+    def __init__(self, parent: qt.QWidget) -> None:
+        super().__init__(parent)
+        self.button = button("?", "Keys, and where to read more.", self.open)
+        self.button.setAccessibleName("Help")
+        self.button.setFixedWidth(30)
+        self.setWindowTitle("Patch-ioner: keys")
 
-    def press(_layer_or_viewer: object) -> None:
-        action(*arguments)
-
-    return press
-
-
-class HelpButton(QPushButton):  # type: ignore[misc]
-    """Opens the table of keys; the window beside it can stay open."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("?", parent)
-        self.setToolTip("Keys, and where to read more.")
-        self.setAccessibleName("Help")
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setFixedWidth(30)
-        self.dialog: QDialog | None = None
-        self.clicked.connect(self.open)
-
-    def open(self, *_: object) -> None:
+    def open(self) -> None:
         """Show the help, or bring it to the front."""
-        if self.dialog is None:
-            self.dialog = _dialog(self)
-        self.dialog.show()
-        self.dialog.raise_()
+        if self.layout() is None:
+            text = qt.QLabel(help_text())
+            text.setOpenExternalLinks(True)
+            text.setContentsMargins(12, 8, 12, 8)
+            scroll = qt.QScrollArea(widgetResizable=True)
+            scroll.setWidget(text)
+            stack(self, scroll)
+            self.resize(text.sizeHint().width() + 40, 560)
+        self.show()
+        self.raise_()
 
 
 def help_text() -> str:
     """Return the help as rich text."""
-    parts = [
-        _table("With the canvas", canvas_keys()),
-        _table("While inspecting", INSPECTING),
-        _table("With the list of regions", IN_THE_LIST),
-        _table("With a folder of images", IN_THE_FOLDER),
-        _table("napari's own, with a layer of shapes", NAPARI),
-    ]
+    tables: dict[str, Iterable[tuple[str, str]]] = {
+        "With the canvas": canvas_keys(),
+        "While inspecting": INSPECTING,
+        "With the list of regions": IN_THE_LIST,
+        "With a folder of images": IN_THE_FOLDER,
+        "napari's own, with a layer of shapes": NAPARI,
+    }
+    text = ""
+    for title, rows in tables.items():
+        cells = "".join(
+            f'<tr><td style="padding-right: 16px"><b>{escape(key)}</b></td>'
+            f"<td>{escape(purpose)}</td></tr>"
+            for key, purpose in rows
+        )
+        text += f"<h4>{escape(title)}</h4><table>{cells}</table>"
     link = documentation()
-    if link:
-        parts.append(f'<p><a href="{escape(link)}">Guide</a></p>')
-    return "".join(parts)
+    return f'{text}<p><a href="{escape(link)}">Guide</a></p>' if link else text
 
 
 def canvas_keys() -> list[tuple[str, str]]:
@@ -161,28 +178,3 @@ def documentation() -> str:
     lines = metadata("napari-patchioner").get_all("Project-URL") or []
     links = dict(line.split(", ", 1) for line in lines if ", " in line)
     return next((links[title] for title in _LINKS if title in links), "")
-
-
-def _dialog(parent: QWidget) -> QDialog:
-    dialog = QDialog(parent)
-    dialog.setWindowTitle("Patch-ioner: keys")
-    text = QLabel(help_text())
-    text.setTextFormat(Qt.TextFormat.RichText)
-    text.setOpenExternalLinks(True)
-    text.setContentsMargins(12, 8, 12, 8)
-    scroll = QScrollArea(dialog)
-    scroll.setWidget(text)
-    scroll.setWidgetResizable(True)
-    layout = QVBoxLayout(dialog)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.addWidget(scroll)
-    dialog.resize(text.sizeHint().width() + 40, 560)
-    return dialog
-
-
-def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(
-        f'<tr><td style="padding-right: 16px"><b>{escape(key)}</b></td><td>{escape(what)}</td></tr>'
-        for key, what in rows
-    )
-    return f"<h4>{escape(title)}</h4><table>{cells}</table>"

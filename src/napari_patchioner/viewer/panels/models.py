@@ -1,137 +1,308 @@
-"""Getting, removing and adding models; an image that waits for its model is encoded then."""
+"""The list of models, and how one is got, removed or added; an image that waits is encoded then."""
 
 from __future__ import annotations
 
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, QUrl, Signal, Slot
-from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy import QtWidgets as qt
+from qtpy.QtCore import QElapsedTimer, Qt, QUrl, Signal, Slot
+from qtpy.QtGui import QDesktopServices, QPaintEvent, QStandardItem, QStandardItemModel
+from superqt.utils import signals_blocked
 
+from napari_patchioner.devices import DEVICES
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.models.preset import size_text
-from napari_patchioner.viewer.workers.models import ModelInstaller
-
-from .model_list import FROM_FOLDER, machine_memory, question, state
+from napari_patchioner.viewer.preferences import preference, set_preference
+from napari_patchioner.viewer.widgets import MenuButton, stack
+from napari_patchioner.viewer.workers.models import ModelInstaller, ModelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from qtpy.QtWidgets import QAbstractButton, QWidget
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from napari_patchioner.models import ModelCard
     from napari_patchioner.viewer.controller import Controller
     from napari_patchioner.viewer.workers.job import JobProgress
-    from napari_patchioner.viewer.workers.models import ModelRegistry
 
-    from .model_list import SourceBox
+    _Pending = tuple[Controller, int]
+
+WIDTH = 72
+BRING = "These are on no hub: put them in a folder, then press Choose a folder."
+GROUPS = ("Built in", "Installed", "To get")
+FROM_FOLDER = "Where a copy of the files lies already; nothing is downloaded then."
+DEVICE_TITLES = dict(
+    zip(DEVICES, ("The fastest there is", "Processor", "Nvidia GPU", "Apple GPU"), strict=True)
+)
+ID = Qt.ItemDataRole.UserRole
+TITLE = ID + 1
+SHOWN = 24
+_Role = qt.QMessageBox.ButtonRole
 
 
-class _Question(QMessageBox):  # type: ignore[misc]
+def line(card: ModelCard, *, built_in: bool = False, coming: bool = False) -> str:
+    """Return the line of a model in the list: its name and its state."""
+    if coming:
+        return f"{card.title} — on its way"
+    return card.title if built_in else f"{card.title} — {state(card)}"
+
+
+def state(card: ModelCard) -> str:
+    """Return whether a model is there, or what it takes to have it."""
+    if card.installed:
+        return "installed"
+    return f"{size_text(card.to_get)} to get" if card.to_get else "to get"
+
+
+def tooltip(card: ModelCard) -> str:
+    """Return what a person should know before choosing a model, a line for each matter."""
+    facts = {
+        "In the paper": card.row,
+        "Licence": card.licence,
+        "From": ", ".join(card.sources),
+        "Files": size_text(card.size) if card.size else "",
+        "Memory": size_text(card.ram) if card.ram else "",
+    }
+    lines = [card.note, *(f"{name}: {text}" for name, text in facts.items() if text)]
+    return "\n".join(fill(line, WIDTH, subsequent_indent="    ") for line in lines if line)
+
+
+def question(
+    card: ModelCard, folder: Path, machine: int | None, by_hand: Sequence[str] = ()
+) -> str:
+    """Return what a person should know before a model is got, as rich text.
+
+    `machine` is the memory of this machine in bytes, where that is known.
+    """
+    memory = size_text(card.ram) if card.ram else ""
+    if memory and machine:
+        enough = "this machine has" if machine >= card.ram else "but this machine has only"
+        memory += f"; {enough} {size_text(machine)}"
+    facts = {
+        "Download": size_text(card.to_get) if card.to_get else "size not known",
+        "From": "\n".join(card.sources),
+        "By hand": "\n".join([*by_hand, BRING] if by_hand else []),
+        "Licence": card.licence,
+        "Kept in": str(folder),
+        "Memory": memory,
+    }
+    cells = (
+        f"<tr><td><b>{name}</b>&nbsp;&nbsp;</td>"
+        f"<td>{escape(text).replace(chr(10), '<br>')}</td></tr>"
+        for name, text in facts.items()
+        if text
+    )
+    return f"<table>{''.join(cells)}</table>"
+
+
+def machine_memory() -> int | None:
+    """Return how many bytes of memory this machine has, if the system says so."""
+    try:
+        import psutil  # type: ignore[import-untyped]
+
+        return int(psutil.virtual_memory().total)
+    except (ImportError, OSError, RuntimeError):
+        return None
+
+
+class ModelChoice(qt.QComboBox):  # type: ignore[misc]
+    """Asks which model; `changed` carries its id."""
+
+    changed = Signal(str)
+    opening = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Of each model its group, id, title, line and tip.
+        self._lines: list[tuple[str, str, str, str, str]] = []
+        self._announced = ""
+        self.setModel(QStandardItemModel(self))
+        self.setView(_SearchedList())
+        self.setMaxVisibleItems(SHOWN)
+        self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(16)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName("Model")
+        self.currentIndexChanged.connect(self._on_index)
+
+    @property
+    def value(self) -> str:
+        """Id of the chosen model."""
+        return self.currentData(ID) or ""
+
+    @value.setter
+    def value(self, model: str) -> None:
+        row = self.findData(model, ID)
+        if row >= 0:
+            self.setCurrentIndex(row)
+
+    def show_cards(
+        self, cards: Sequence[ModelCard], built_in: Collection[str] = (), coming: str = ""
+    ) -> None:
+        """List the models, the default one first; the chosen one stays chosen while it is there.
+
+        `built_in` holds the ids of those that came with the package, `coming` is the id of the
+        one that is being downloaded.
+        """
+        lines = []
+        for card in cards:
+            ours = card.id in built_in
+            group = GROUPS[0 if ours else 1 if card.installed else 2]
+            text = line(card, built_in=ours, coming=card.id == coming)
+            lines.append((group, card.id, card.title, text, tooltip(card)))
+        lines.sort(key=lambda row: GROUPS.index(row[0]))
+        if lines == self._lines:
+            return
+        before, self._lines = self.value, lines
+        with signals_blocked(self):
+            self._fill()
+            self.value = cards[0].id
+            self.value = before
+        self._on_index()
+
+    def _fill(self) -> None:
+        self.clear()
+        above = ""
+        several = len({group for group, *_ in self._lines}) > 1
+        for group, model, title, text, tip in self._lines:
+            if several and group != above:
+                heading = QStandardItem(group)
+                heading.setFlags(Qt.ItemFlag.NoItemFlags)
+                font = heading.font()
+                font.setBold(True)
+                heading.setFont(font)
+                self.model().appendRow(heading)
+            above = group
+            item = QStandardItem(text)
+            item.setData(model, ID)
+            item.setData(title, TITLE)
+            item.setToolTip(tip)
+            self.model().appendRow(item)
+
+    def showPopup(self) -> None:
+        """Open the list, as wide as its longest line."""
+        self.opening.emit()
+        view = self.view()
+        frame = 2 * view.frameWidth() + view.verticalScrollBar().sizeHint().width()
+        room = self.screen().availableGeometry().width() if self.screen() else 10_000
+        view.setMinimumWidth(min(view.sizeHintForColumn(0) + frame, room))
+        super().showPopup()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Show the title alone; where it is long, its middle is left out, as ends differ more."""
+        option = qt.QStyleOptionComboBox()
+        self.initStyleOption(option)
+        part = qt.QStyle.SubControl.SC_ComboBoxEditField
+        kind = qt.QStyle.ComplexControl.CC_ComboBox
+        room = self.style().subControlRect(kind, option, part, self).width() - 4
+        middle = Qt.TextElideMode.ElideMiddle
+        title = self.currentData(TITLE) or ""
+        option.currentText = option.fontMetrics.elidedText(title, middle, room)
+        painter = qt.QStylePainter(self)
+        painter.drawComplexControl(kind, option)
+        painter.drawControl(qt.QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def _on_index(self, *_: object) -> None:
+        self.setToolTip(self.currentData(Qt.ItemDataRole.ToolTipRole) or "")
+        if self.value != self._announced:
+            self._announced = self.value
+            self.changed.emit(self.value)
+
+
+class _SearchedList(qt.QListView):  # type: ignore[misc]
+    """Finds a line by any part of it that is typed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._typed = ""
+        self._since = QElapsedTimer()
+        self._since.start()
+
+    def keyboardSearch(self, search: str) -> None:
+        """Go to the next line that holds what has been typed without a long pause."""
+        pause = self._since.restart() > 2 * qt.QApplication.keyboardInputInterval()
+        self._typed = search.lower() if pause else self._typed + search.lower()
+        # From the current line on, around the end.
+        model, start = self.model(), max(0, self.currentIndex().row())
+        for step in range(model.rowCount()):
+            index = model.index((start + step) % model.rowCount(), 0)
+            choosable = bool(index.flags() & Qt.ItemFlag.ItemIsSelectable)
+            if choosable and self._typed in str(index.data()).lower():
+                self.setCurrentIndex(index)
+                return
+
+
+class Question(qt.QMessageBox):  # type: ignore[misc]
     """A question that does not block the program, answered no by default; gone once answered."""
 
     answered = Signal()
-    agreed = Signal()
 
-    def __init__(self, title: str, text: str, facts: str, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setWindowTitle(title)
-        self.setIcon(QMessageBox.Icon.Question)
-        self.setText(text)
+    def __init__(self, title: str, text: str, facts: str, parent: qt.QWidget) -> None:
+        super().__init__(self.Icon.Question, title, text, parent=parent)
         self.setInformativeText(facts)
-        self.no = self.addButton(QMessageBox.StandardButton.Cancel)
+        self.no = self.addButton(self.StandardButton.Cancel)
         self.setDefaultButton(self.no)
         self.setEscapeButton(self.no)
-        self.yes: QAbstractButton | None = None
+        # The other answers by title, and what they are for.
+        self.answers: dict[str, tuple[qt.QAbstractButton, Callable[[], object]]] = {}
         # Later: the answer processes events, and Qt is still busy with the box now.
         self.finished.connect(self._on_finished, Qt.ConnectionType.QueuedConnection)
 
+    def offer(self, title: str, role: Any, act: Callable[[], object], tip: str = "") -> None:
+        """Have another answer to choose from."""
+        button = self.addButton(title, role)
+        button.setToolTip(tip)
+        self.answers[title] = button, act
+
     @Slot(int)  # type: ignore[untyped-decorator]
     def _on_finished(self, _result: int) -> None:
-        self._on_answered(self.clickedButton())
+        pressed = self.clickedButton()
+        for button, act in self.answers.values():
+            if button == pressed:
+                act()
         self.answered.emit()
         self.deleteLater()
 
-    def _on_answered(self, button: QAbstractButton | None) -> None:
-        if button is not None and button == self.yes:
-            self.agreed.emit()
 
-
-class GetQuestion(_Question):
-    """Asks before a model is got into a folder; `by_hand` are files a person has to bring along."""
-
-    folder_wanted = Signal()
-
-    def __init__(
-        self, card: ModelCard, folder: Path, by_hand: Sequence[str], parent: QWidget
-    ) -> None:
-        facts = question(card, folder, machine_memory(), by_hand)
-        super().__init__("Get a model", f"{escape(card.title)} is not installed.", facts, parent)
-        self.yes = self.addButton("Get", QMessageBox.ButtonRole.AcceptRole)
-        self.copy = self.addButton("Choose a folder…", QMessageBox.ButtonRole.ActionRole)
-        self.copy.setToolTip(FROM_FOLDER)
-
-    def _on_answered(self, button: QAbstractButton | None) -> None:
-        super()._on_answered(button)
-        if button is not None and button == self.copy:
-            self.folder_wanted.emit()
-
-
-class RemoveQuestion(_Question):
-    """Asks before a model is deleted."""
-
-    def __init__(self, card: ModelCard, parent: QWidget) -> None:
-        facts = (
-            f"Frees up to {size_text(card.size)}; what another model needs is kept. "
-            if card.installed
-            else "Deletes what was downloaded of it so far. "
-        )
-        facts += "Captions stay as they are."
-        super().__init__("Remove a model", f"Remove {escape(card.title)}?", facts, parent)
-        self.yes = self.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
-
-
-class _Pending(NamedTuple):
-    """An image that waits for its model; void once it has been encoded otherwise."""
-
-    controller: Controller
-    generation: int
-
-
-class ModelPanel(QObject):  # type: ignore[misc]
-    """Stands between the list of models, the registry and whoever wants an image encoded."""
+class ModelPanel(qt.QWidget):  # type: ignore[misc]
+    """Asks which model, and stands between the registry and whoever wants an image encoded."""
 
     changed = Signal()
     messaged = Signal(str)
 
     def __init__(
         self,
-        box: SourceBox,
         registry: ModelRegistry,
         current: Callable[[], Controller | None],
         everyone: Callable[[], Iterable[Controller]],
-        window: QWidget,
     ) -> None:
-        super().__init__(window)
+        super().__init__()
+        self.choice = ModelChoice()
         self.installer = ModelInstaller(registry, self)
-        self.question: GetQuestion | RemoveQuestion | None = None
-        self._choice, self._menu, self._window = box.model, box.menu, window
-        self._registry = registry
-        self._current, self._everyone = current, everyone
+        self.question: Question | None = None
+        self._registry, self._current, self._everyone = registry, current, everyone
+        # An image that waits for its model; void once it has been encoded otherwise.
         self._pending: _Pending | None = None
         self._agreed: dict[str, Path | None] = {}
+        menu = self.menu = MenuButton("…", "Get, remove or add models; choose what they run on.")
+        menu.setAccessibleName("Models")
+        self.get = menu.add("Get this model…", lambda: self._ask_to_get(self._card(), None))
+        self.copy = menu.add(
+            "Get it from a folder…", lambda: self._copy(self._card(), None), FROM_FOLDER
+        )
+        self.remove = menu.add("Remove this model…", self._ask_to_remove)
+        menu.menu().addSeparator()
+        tip = "A folder with a preset.toml and the files it names."
+        self.add = menu.add("Add a model of your own…", self._add, tip)
+        self.open = menu.add("Open models folder", self._open_folder)
+        self.devices = menu.menu().addMenu("Device")
+        menu.menu().aboutToShow.connect(self._on_menu)
+        stack(self, (self.choice, menu), wide=[self.choice])
         self.refresh()
-        self._choice.opening.connect(self.refresh)
-        self._choice.changed.connect(self._on_choice)
-        self._menu.menu().aboutToShow.connect(self._on_menu)
-        self._menu.get.triggered.connect(lambda: self._ask_to_get(self._card(), None))
-        self._menu.copy.triggered.connect(lambda: self._copy(self._card(), None))
-        self._menu.remove.triggered.connect(lambda: self._ask_to_remove(self._card()))
-        self._menu.add.triggered.connect(self._add)
-        self._menu.open.triggered.connect(self._open_folder)
+        self.choice.opening.connect(self.refresh)
+        self.choice.changed.connect(self._on_choice)
         self.installer.changed.connect(self._on_installer)
         self.installer.messaged.connect(self._on_failed)
         self.installer.got.connect(self._on_got)
@@ -141,13 +312,13 @@ class ModelPanel(QObject):  # type: ignore[misc]
     @property
     def progress(self) -> JobProgress | None:
         """How far the chosen model has come that is being got, or one that is being added."""
-        mine = self.installer.model in ("", self._choice.value)
+        mine = self.installer.model in ("", self.choice.value)
         return self.installer.progress if mine else None
 
     @property
     def awaited(self) -> bool:
         """Whether the image on display will be encoded as soon as its model is there."""
-        return self._is_wanted(self._pending, self.installer.model)
+        return self._is_wanted(self.installer.model)
 
     def start(self) -> None:
         """Have the image on display encoded with the chosen model, got first if need be."""
@@ -159,7 +330,7 @@ class ModelPanel(QObject):  # type: ignore[misc]
         if card.installed:
             controller.start(card.id)
         else:
-            self._ask_to_get(card, _Pending(controller, controller.session.generation))
+            self._ask_to_get(card, (controller, controller.session.generation))
 
     def cancel(self) -> None:
         """Stop what the progress is of; Start goes on with a download later."""
@@ -170,7 +341,7 @@ class ModelPanel(QObject):  # type: ignore[misc]
             self.installer.cancel()
             self.messaged.emit(f"cancelled; {outcome}")
 
-    def close(self) -> None:
+    def let_go(self) -> None:
         """Stop for good."""
         self._pending = None
         self.installer.cancel()
@@ -181,7 +352,7 @@ class ModelPanel(QObject):  # type: ignore[misc]
     def refresh(self) -> None:
         """Bring the list up to date."""
         registry = self._registry
-        self._choice.show_cards(registry.cards(), registry.built_in, self.installer.model)
+        self.choice.show_cards(registry.cards(), registry.built_in, self.installer.model)
 
     # what is asked
 
@@ -192,22 +363,31 @@ class ModelPanel(QObject):  # type: ignore[misc]
             self._get(card, pending, self._agreed[card.id])
             return
         store = self._registry.store
-        question = GetQuestion(card, store.folder(), store.by_hand(card.id), self._window)
-        question.agreed.connect(partial(self._get, card, pending))
-        question.folder_wanted.connect(partial(self._copy, card, pending))
-        self._ask(question)
+        facts = question(card, store.folder(), machine_memory(), store.by_hand(card.id))
+        asked = Question("Get a model", f"{escape(card.title)} is not installed.", facts, self)
+        asked.offer("Get", _Role.AcceptRole, partial(self._get, card, pending))
+        copy = partial(self._copy, card, pending)
+        asked.offer("Choose a folder…", _Role.ActionRole, copy, FROM_FOLDER)
+        self._ask(asked)
 
-    def _ask_to_remove(self, card: ModelCard | None) -> None:
+    def _ask_to_remove(self) -> None:
+        card = self._card()
         if card is None or self._is_busy():
             return
-        question = RemoveQuestion(card, self._window)
-        question.agreed.connect(partial(self.installer.remove, card.id))
-        self._ask(question)
+        facts = (
+            f"Frees up to {size_text(card.size)}; what another model needs is kept. "
+            if card.installed
+            else "Deletes what was downloaded of it so far. "
+        ) + "Captions stay as they are."
+        asked = Question("Remove a model", f"Remove {escape(card.title)}?", facts, self)
+        remove = partial(self.installer.remove, card.id)
+        asked.offer("Remove", _Role.DestructiveRole, remove)
+        self._ask(asked)
 
-    def _ask(self, question: GetQuestion | RemoveQuestion) -> None:
-        self.question = question
-        question.answered.connect(self._on_answered)
-        question.open()
+    def _ask(self, asked: Question) -> None:
+        self.question = asked
+        asked.answered.connect(self._on_answered)
+        asked.open()
 
     def _on_answered(self) -> None:
         self.question = None
@@ -224,24 +404,28 @@ class ModelPanel(QObject):  # type: ignore[misc]
         self.installer.get(card.id, folder)
 
     def _copy(self, card: ModelCard | None, pending: _Pending | None) -> None:
-        if card is not None:
-            folder = self._ask_for_folder(f"Folder with the files of {card.title}")
-            if folder is not None:
-                self._get(card, pending, folder)
+        if card and (folder := self._ask_for_folder(f"Folder with the files of {card.title}")):
+            self._get(card, pending, folder)
 
-    def _add(self, *_: object) -> None:
+    def _add(self) -> None:
         folder = self._ask_for_folder("Folder with a preset.toml and the files it names")
         if folder is not None and not self._is_busy():
             self.installer.add(folder)
 
-    def _open_folder(self, *_: object) -> None:
+    def _open_folder(self) -> None:
         folder = self._registry.store.folder()
         folder.mkdir(parents=True, exist_ok=True)
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _ask_for_folder(self, title: str) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self._window, title)
+        chosen = qt.QFileDialog.getExistingDirectory(self, title)
         return Path(chosen) if chosen else None
+
+    def _set_device(self, device: str, *_: object) -> None:
+        """Have models run elsewhere, those in memory once they are loaded anew."""
+        set_preference("models", "device", device)
+        self._registry.forget()
+        self.messaged.emit(f"models are loaded on {device} from now on; press Start")
 
     def _is_busy(self) -> bool:
         """Whether one model is in work already; says so."""
@@ -252,7 +436,7 @@ class ModelPanel(QObject):  # type: ignore[misc]
     def _card(self, model: str = "") -> ModelCard | None:
         """Return what is known of a model, the chosen one by default."""
         try:
-            return self._registry.card(model or self._choice.value)
+            return self._registry.card(model or self.choice.value)
         except PatchionerError as error:
             self.messaged.emit(str(error))
             return None
@@ -269,10 +453,21 @@ class ModelPanel(QObject):  # type: ignore[misc]
         self.messaged.emit(message)
 
     def _on_menu(self) -> None:
+        """Offer what can be done with the chosen model, but one thing at a time."""
         self.refresh()
-        card = self._card()
-        built_in = self._choice.value in self._registry.built_in
-        self._menu.show_card(card, built_in=built_in, busy=self.installer.active)
+        card, idle = self._card(), not self.installer.active
+        can_get = card is not None and idle and not card.installed
+        self.get.setEnabled(can_get)
+        self.copy.setEnabled(can_get)
+        built_in = self.choice.value in self._registry.built_in
+        self.remove.setEnabled(card is not None and idle and not built_in)
+        self.add.setEnabled(idle)
+        self.devices.clear()
+        for device, title in DEVICE_TITLES.items():
+            action = self.devices.addAction(title)
+            action.setCheckable(True)
+            action.setChecked(device == preference("models", "device"))
+            action.triggered.connect(partial(self._set_device, device))
 
     def _on_choice(self, model: str) -> None:
         card = self._card(model)
@@ -282,21 +477,19 @@ class ModelPanel(QObject):  # type: ignore[misc]
 
     def _on_got(self, model: str) -> None:
         """Encode the image that was waiting for this model, if it still is."""
-        pending, self._pending = self._pending, None
-        card = self._card(model)
-        if pending is not None and self._is_wanted(pending, model):
-            pending.controller.start(model)
-        elif card is not None:
+        controller, wanted = self._current(), self._is_wanted(model)
+        self._pending = None
+        if controller is not None and wanted:
+            controller.start(model)
+        elif card := self._card(model):
             self.messaged.emit(f"{card.title} is installed; choose it and press Start to use it")
 
-    def _is_wanted(self, pending: _Pending | None, model: str) -> bool:
+    def _is_wanted(self, model: str) -> bool:
         """Whether the person still waits for this model on this image."""
-        return (
-            pending is not None
-            and pending.controller is self._current()
-            and self._choice.value == model
-            and pending.generation == pending.controller.session.generation
-        )
+        controller = self._current()
+        if controller is None or self.choice.value != model:
+            return False
+        return self._pending == (controller, controller.session.generation)
 
     def _on_removed(self, model: str, freed: int) -> None:
         self._agreed.pop(model, None)
@@ -306,7 +499,6 @@ class ModelPanel(QObject):  # type: ignore[misc]
         self.messaged.emit(f"removed; {size_text(freed)} of disk space freed")
 
     def _on_added(self, model: str) -> None:
-        self._choice.value = model
-        card = self._card(model)
-        if card is not None:
+        self.choice.value = model
+        if card := self._card(model):
             self.messaged.emit(f"{card.title} is in the list now; press Start to use it")

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.viewer.preferences import preference
 
 from .job import Job, JobProgress, error_message
 
@@ -147,6 +148,11 @@ class ModelRegistry:
         progress(0.0, "reading the preset")
         return self.store.add(folder, progress=progress)
 
+    def forget(self) -> None:
+        """Drop all models that nobody uses at the moment; they are loaded anew when wanted."""
+        with self._state:
+            self._drop(0)
+
     def _loaded_alone(self, model: str, progress: Progress) -> Captioner:
         """Load a model, and no other one at the same time."""
         # Whoever waits for the lock can cancel.
@@ -184,7 +190,10 @@ def shared_registry() -> ModelRegistry:
     from napari_patchioner.models import available_models, load_model
     from napari_patchioner.models.embedded import HEADS
 
-    return ModelRegistry(load_model, available_models, ModelStore(), HEADS)
+    def load(model: str, progress: Progress) -> Captioner:
+        return load_model(model, progress, device=preference("models", "device"))
+
+    return ModelRegistry(load, available_models, ModelStore(), HEADS)
 
 
 class ModelInstaller(QObject):  # type: ignore[misc]

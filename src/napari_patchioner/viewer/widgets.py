@@ -1,0 +1,399 @@
+"""Plain widgets, none of which knows a region or a model: rows, texts, menus, tables, a dock."""
+
+from __future__ import annotations
+
+import io
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from napari.utils import progress
+from qtpy import QtWidgets as qt
+from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, Qt, QTimer, Signal
+from qtpy.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
+from superqt.utils import QSignalThrottler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    import napari
+
+    from napari_patchioner.viewer.workers.job import JobProgress
+
+POLL_MS = 80
+ACTIVITY_STEP = 10
+# A position where a line may be broken, which nobody sees.
+_BREAK = "\u200b"
+_LONG, _PIECE = re.compile(r"\S{16,}"), re.compile(r"\S{8}(?=\S)")
+_NOWHERE = QModelIndex()
+
+
+def stack(
+    parent: qt.QWidget,
+    *rows: qt.QWidget | tuple[qt.QWidget, ...],
+    wide: Collection[qt.QWidget] = (),
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
+    spacing: int = 4,
+) -> qt.QVBoxLayout:
+    """Lay out widgets in rows, those of a tuple side by side; `wide` ones take the room left."""
+    layout = qt.QVBoxLayout(parent)
+    layout.setContentsMargins(*margins)
+    layout.setSpacing(spacing)
+    for row in rows:
+        if not isinstance(row, tuple):
+            layout.addWidget(row, int(row in wide))
+            continue
+        line = qt.QHBoxLayout()
+        line.setSpacing(spacing)
+        for widget in row:
+            line.addWidget(widget, int(widget in wide))
+        layout.addLayout(line)
+    return layout
+
+
+def button(
+    title: str, tip: str, act: Callable[[], object] | None = None, *, checkable: bool = False
+) -> qt.QPushButton:
+    """Return a button that does not take the keyboard away from the canvas."""
+    made = qt.QPushButton(title)
+    made.setToolTip(tip)
+    made.setCheckable(checkable)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    if act is not None:
+        made.clicked.connect(lambda *_: act())
+    return made
+
+
+def action_buttons(
+    actions: object, table: Iterable[tuple[str, str, str]]
+) -> dict[str, qt.QPushButton]:
+    """Return buttons by the name of the action that each is for, of (title, name, tip)."""
+    return {name: button(title, tip, getattr(actions, name)) for title, name, tip in table}
+
+
+def throttled(act: Callable[[], None], wait_ms: int, parent: QObject) -> QSignalThrottler:
+    """Return what calls `act` some time after its `throttle` was called, however often."""
+    throttler = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, parent)
+    throttler.setTimeout(wait_ms)
+    throttler.triggered.connect(act)
+    return throttler
+
+
+class MenuButton(qt.QToolButton):  # type: ignore[misc]
+    """A button that opens a menu, and takes no keyboard away from the canvas."""
+
+    def __init__(self, title: str, tip: str) -> None:
+        super().__init__()
+        self.setText(title)
+        self.setToolTip(tip)
+        # Room for the arrow beside the text
+        self.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
+        self.setPopupMode(self.ToolButtonPopupMode.InstantPopup)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setMenu(qt.QMenu(self))
+        self.menu().setToolTipsVisible(True)
+
+    def add(
+        self, title: str, act: Callable[..., object], tip: str = "", *, on: bool | None = None
+    ) -> Any:
+        """Add a line to the menu; where `on` says whether it is ticked, `act` is given that."""
+        action = self.menu().addAction(title)
+        if tip:
+            action.setToolTip(tip)
+        if on is None:
+            action.triggered.connect(lambda *_: act())
+        else:
+            action.setCheckable(True)
+            action.setChecked(on)
+            action.toggled.connect(act)
+        return action
+
+
+def wrapped(tip: str = "") -> qt.QLabel:
+    """Return a text to copy from; it asks for no width: a long word would set the dock's."""
+    label = qt.QLabel()
+    label.setWordWrap(True)
+    label.setMinimumWidth(1)
+    label.setToolTip(tip)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+class Sentence(qt.QLabel):  # type: ignore[misc]
+    """A text of at least so many lines that fits into any width: long names are broken."""
+
+    def __init__(self, lines: int = 0) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setMinimumWidth(1)
+        self.setMinimumHeight(lines * self.fontMetrics().lineSpacing())
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+
+    def setText(self, text: str) -> None:
+        """Show a text, also as the tooltip where part of it may not be readable."""
+        broken = _LONG.sub(lambda word: _PIECE.sub(rf"\g<0>{_BREAK}", word.group()), text)
+        self.setToolTip(text if broken != text else "")
+        super().setText(broken)
+
+    def text(self) -> str:
+        """Return the text as it was given."""
+        return str(super().text()).replace(_BREAK, "")
+
+
+def runs(rows: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of rows that follow each other."""
+    for _, run in groupby(enumerate(sorted(rows)), lambda pair: pair[1] - pair[0]):
+        block = [row for _, row in run]
+        yield block[0], block[-1]
+
+
+class RowModel(QAbstractTableModel):  # type: ignore[misc]
+    """Rows of a table that are found by name; what has changed is announced, and no more."""
+
+    def __init__(self, columns: Sequence[tuple[str, str]], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.lines: list[Any] = []
+        # The titles and what they mean.
+        self._columns = columns
+        self._rows: dict[str, int] = {}
+
+    def show_lines(self, lines: Mapping[str, Any]) -> bool:
+        """Show these; return whether that is another table, and not the same one grown longer."""
+        before, count = self.lines, len(self.lines)
+        grown = list(lines)[:count] == list(self._rows) and (count > 0 or not lines)
+        longer = grown and len(lines) > count
+        if longer:
+            self.beginInsertRows(_NOWHERE, count, len(lines) - 1)
+        elif not grown:
+            self.beginResetModel()
+        self.lines = list(lines.values())
+        self._rows = {name: row for row, name in enumerate(lines)}
+        if longer:
+            self.endInsertRows()
+        elif not grown:
+            self.endResetModel()
+            return True
+        pairs = enumerate(zip(self.lines, before, strict=False))
+        self.redraw(row for row, (new, old) in pairs if new is not old and new != old)
+        return False
+
+    def redraw(self, rows: Iterable[int]) -> None:
+        """Announce that these rows are other ones."""
+        for first, last in runs(rows):
+            end = self.index(last, len(self._columns) - 1)
+            self.dataChanged.emit(self.index(first, 0), end)
+
+    def row(self, name: str) -> int:
+        """Return where something is listed right now; -1 where it is not."""
+        return self._rows.get(name, -1)
+
+    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:
+        """Return the number of rows."""
+        return 0 if parent.isValid() else len(self.lines)
+
+    def columnCount(self, parent: QModelIndex = _NOWHERE) -> int:
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(self._columns)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        """Return the titles of the columns and what they mean."""
+        roles = (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole)
+        if orientation == Qt.Orientation.Horizontal and role in roles:
+            return self._columns[section][roles.index(role)]
+        return None
+
+
+class ProgressRow(qt.QWidget):  # type: ignore[misc]
+    """A button that starts and cancels, and a bar beside it; napari's activity dock follows.
+
+    The worker only notes down how far it is. Reading that from a timer keeps the worker
+    away from Qt, and a fast worker from flooding the window with events.
+    """
+
+    start = Signal()
+    cancel = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.button = qt.QPushButton()
+        self.button.setMinimumWidth(84)
+        self.button.clicked.connect(
+            lambda *_: (self.start if self._progress is None else self.cancel).emit()
+        )
+        self.bar = qt.QProgressBar()
+        self._progress: JobProgress | None = None
+        self._activity: progress | None = None
+        self._timer = QTimer(self, interval=POLL_MS)
+        self._timer.timeout.connect(self._poll)
+        stack(self, (self.button, self.bar), wide=[self.bar])
+        self.follow(None)
+
+    def follow(self, source: JobProgress | None) -> None:
+        """Show this progress from now on; None where nothing is going on."""
+        if source is self._progress and source is not None:
+            return
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
+        self._progress = source
+        self.button.setText("Start" if source is None else "Cancel")
+        self.button.setToolTip(
+            "Let the model read the image; drawing is possible meanwhile (pressed again, it\n"
+            "reads the image anew and rewrites the model's captions, never yours)."
+            if source is None
+            else "Stop this; what was downloaded is kept, what you have drawn is too."
+        )
+        self.bar.setValue(0)
+        self.bar.setFormat("")
+        self.bar.setToolTip("")
+        if source is None:
+            self._timer.stop()
+            return
+        # tqdm would also draw its bar on the terminal.
+        self._activity = progress(total=100, desc="Patch-ioner", file=io.StringIO())
+        self._timer.start()
+
+    def set_ready(self, ready: bool) -> None:
+        """Allow or forbid starting."""
+        self.button.setEnabled(ready or self._progress is not None)
+
+    def _poll(self) -> None:
+        if self._progress is None or self._activity is None:
+            return
+        message, value = self._progress.message, round(100 * self._progress.fraction)
+        elide = self.bar.fontMetrics().elidedText
+        self.bar.setValue(value)
+        self.bar.setToolTip(message)
+        self.bar.setFormat(elide(message, Qt.TextElideMode.ElideRight, self.bar.width() - 8))
+        # napari's own bar works off all events at every change, so it is updated seldom.
+        if value >= self._activity.n + ACTIVITY_STEP:
+            self._activity.update(value - self._activity.n)
+
+
+class WheelGuard(QObject):  # type: ignore[misc]
+    """Keeps the wheel from lists, numbers and sliders in a widget that do not have the focus.
+
+    What is around them scrolls instead. What the widget `root` comes to hold later is guarded, too.
+    """
+
+    def __init__(self, root: qt.QWidget) -> None:
+        super().__init__(root)
+        self._root = root
+        self._known: set[qt.QWidget] = set()
+        root.installEventFilter(self)
+        self._guard_new()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Pass the wheel on to what is around."""
+        kind = event.type()
+        if watched is self._root:
+            if kind in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
+                self._guard_new()
+        elif kind == QEvent.Type.Wheel and not watched.hasFocus():
+            around = watched.parentWidget()
+            while around is not None and not isinstance(around, qt.QAbstractScrollArea):
+                around = around.parentWidget()
+            if around is None:
+                event.ignore()
+            else:
+                qt.QApplication.sendEvent(around.viewport(), event.clone())
+                event.accept()
+            return True
+        return False
+
+    def _guard_new(self) -> None:
+        """Guard widgets that have been added."""
+        kinds = (qt.QComboBox, qt.QAbstractSpinBox, qt.QAbstractSlider)
+        widgets = {widget for kind in kinds for widget in self._root.findChildren(kind)}
+        widgets = {widget for widget in widgets if not isinstance(widget, qt.QScrollBar)}
+        for widget in widgets - self._known:
+            if widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+                widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            widget.installEventFilter(self)
+        self._known = widgets
+
+
+class DockBase(qt.QScrollArea):  # type: ignore[misc]
+    """Scrolls up and down only; lets go of the viewer when its dock or its window is closed."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        # napari hands plugins a proxy whose layers are never the same object twice, and that
+        # warns on the screen of what has no public word.
+        self.viewer: napari.Viewer = getattr(viewer, "__wrapped__", viewer)
+        self._docked = self.closed = False
+        self._guard: WheelGuard | None = None
+        self.setWidgetResizable(True)
+        self.setFrameShape(qt.QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def shut_down(self) -> None:
+        """Stop all work and let go of the viewer; may be called more than once."""
+        if not self.closed:
+            self.closed = True
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Stop all work and let go of the viewer, for good."""
+        raise NotImplementedError
+
+    def may_close(self) -> bool:
+        """Whether the window may be closed; a person may be asked."""
+        return True
+
+    def save_now(self) -> None:
+        """Save the work at hand, because a person says so."""
+
+    def event(self, event: QEvent) -> bool:
+        """Stop when the dock is closed: napari then takes the widget out of its parent.
+
+        In the dock, Ctrl+S saves what is written in it; on the canvas it is napari's.
+        """
+        if isinstance(event, QKeyEvent) and event.matches(QKeySequence.StandardKey.Save):
+            if event.type() == QEvent.Type.KeyPress:
+                self.save_now()
+            event.accept()
+            return True
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.shut_down()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Watch for the end of the window, and be wide enough to scroll only up and down."""
+        self.window().installEventFilter(self)
+        if self._guard is None:
+            self._guard = WheelGuard(self.widget())
+        self._widen()
+        super().showEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Stay wide enough once the bar is there."""
+        super().resizeEvent(event)
+        self._widen()
+
+    def _widen(self) -> None:
+        # A theme may draw the bar wider than it asks to be.
+        taken = self.width() - self.viewport().width()
+        bar = max(self.verticalScrollBar().sizeHint().width(), taken)
+        wanted = self.widget().minimumSizeHint().width() + bar
+        if wanted > self.minimumWidth():
+            self.setMinimumWidth(wanted)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stop with the window, while there still are widgets to stop with."""
+        # Fonts and styles that come later, and parts that unfold, want more room than at first.
+        if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
+            self._widen()
+        if event.type() == QEvent.Type.Close and watched is not self and not self.may_close():
+            event.ignore()
+            return True
+        if event.type() == QEvent.Type.DeferredDelete and watched is not self:
+            self.shut_down()
+        return bool(super().eventFilter(watched, event))
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Stop when it stands alone and is closed."""
+        self.shut_down()
+        super().closeEvent(event)

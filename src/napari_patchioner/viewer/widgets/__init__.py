@@ -1,1 +1,0 @@
-"""Small widgets, each of one purpose, that know nothing of one another."""
