@@ -186,10 +186,10 @@ def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot
     browser.step(-1)
     settle(browser, qtbot, "i1.png")
     assert not message.text(), "what was passed over is told once"
-    place.panel.buttons["caption_again"].click()
+    place.panel.again.click()
     qtbot.waitUntil(lambda: shown(place) == ["i1.png", "i2.png", "sub/i1.png"], timeout=5000)
     paint(folder / "i2.png", 2)
-    place.panel.buttons["caption_again"].click()
+    place.panel.again.click()
     qtbot.waitUntil(lambda: status(browser, "i2.png") == "not opened", timeout=5000)
 
 

@@ -206,15 +206,14 @@ def test_a_long_file_of_old_news_is_shortened(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "parts"),
     [
-        (Status(), {"all", "not done", "not opened"}),
-        (Status(opened=True, done=True), {"all"}),
-        (Status(regions=1, to_review=1), {"all", "not done", "to review"}),
-        (Status(problem="torn"), {"all", "not done", "with a problem"}),
+        (Status(), {"All", "Not done", "Not opened"}),
+        (Status(opened=True, done=True), {"All"}),
+        (Status(regions=1, to_review=1), {"All", "Not done", "To review"}),
+        (Status(problem="torn"), {"All", "Not done", "With a problem"}),
     ],
 )
 def test_the_parts_of_the_list(status, parts):
-    every = ("all", "not done", "to review", "not opened", "with a problem")
-    assert {only for only in every if status.is_among(only)} == parts
+    assert {name for name, lists in module.ONLY.items() if lists(status)} == parts
 
 
 def test_the_last_folder_is_remembered_as_long_as_it_is_there(root):

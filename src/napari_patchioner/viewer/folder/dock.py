@@ -23,7 +23,7 @@ from napari_patchioner.viewer.widgets import DockBase, RowModel, button, stack, 
 from napari_patchioner.viewer.workers import prefetch
 from napari_patchioner.viewer.workers.job import Job
 
-from .files import Listing, Only, last, remember
+from .files import ONLY, Listing, last, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -415,13 +415,6 @@ class FileTable(qt.QTreeView):  # type: ignore[misc]
             self._browser.go(self.files.lines[index.row()])
 
 
-ONLY: dict[str, Only] = {
-    "All": "all",
-    "Not done": "not done",
-    "To review": "to review",
-    "Not opened": "not opened",
-    "With a problem": "with a problem",
-}
 OPENING = "Opening"
 NEWS_MS = 150
 EMPTY = "Open a folder of images, or drop one here."
@@ -542,7 +535,7 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
             self.show_message(self.browser.passed_over)
 
     def _on_filter(self, *_: object) -> None:
-        self.browser.listing.filter(self.search.text(), ONLY[self.only.currentText()])
+        self.browser.listing.filter(self.search.text(), self.only.currentText())
 
     def take(self, path: Path) -> None:
         """List a folder, or that of an image, which is opened."""

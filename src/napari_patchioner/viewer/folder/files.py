@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
@@ -44,7 +44,6 @@ _LONG = 1000
 # Statuses handed out at a time, and images while a folder is searched.
 _TOGETHER, TOGETHER = 100, 500
 SETTLE_MS = 200
-Only = Literal["all", "not done", "to review", "not opened", "with a problem"]
 
 
 def natural(name: str) -> tuple[tuple[str | int, ...], str]:
@@ -208,17 +207,17 @@ class Status:
         same = self.captions == self.regions and not self.problem
         return replace(self, captions=0).text if same else self.text
 
-    def is_among(self, only: Only) -> bool:
-        """Whether it belongs to a part of the list."""
-        return {
-            "all": True,
-            "not done": not self.done,
-            "to review": self.to_review > 0,
-            "not opened": not (self.opened or self.problem or self.regions or self.captions),
-            "with a problem": bool(self.problem or self.note),
-        }[only]
 
-
+# Which images each choice lists.
+ONLY: dict[str, Callable[[Status], bool]] = {
+    "All": lambda status: True,
+    "Not done": lambda status: not status.done,
+    "To review": lambda status: status.to_review > 0,
+    "Not opened": lambda status: (
+        not any((status.opened, status.problem, status.regions, status.captions))
+    ),
+    "With a problem": lambda status: bool(status.problem or status.note),
+}
 NEW = Status()
 
 
@@ -358,7 +357,7 @@ class Listing(QObject):  # type: ignore[misc]
         self.rows: list[ImageFile] = []
         self.statuses: dict[str, Status] = {}
         self.kept: ImageFile | None = None
-        self._filter: tuple[str, Only] = ("", "all")
+        self._filter: tuple[str, str] = ("", "All")
         # Where each is in `files`, by name.
         self._order: dict[str, int] = {}
         self._coming: list[ImageFile] | None = None
@@ -398,7 +397,7 @@ class Listing(QObject):  # type: ignore[misc]
         """Return how far an image is, as far as that is known by now."""
         return self.statuses.get(file.name, NEW)
 
-    def filter(self, text: str, only: Only) -> None:
+    def filter(self, text: str, only: str) -> None:
         """Show the images whose name holds a text, and that are so far."""
         self._filter = (text.casefold(), only)
         self._refilter()
@@ -484,7 +483,7 @@ class Listing(QObject):  # type: ignore[misc]
         if not news:
             return
         self.statuses.update(statuses)
-        if self._filter[1] != "all":
+        if self._filter[1] != "All":
             self._refilter()
         self.advanced.emit(news)
 
@@ -503,7 +502,6 @@ class Listing(QObject):  # type: ignore[misc]
         self.rows = [
             file
             for file in self.files
-            if file is self.kept
-            or (text in file.name.casefold() and self.status(file).is_among(only))
+            if file is self.kept or (text in file.name.casefold() and ONLY[only](self.status(file)))
         ]
         self.changed.emit()
