@@ -175,7 +175,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     assert not controller.inspector.on
 
 
-def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
+def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot, monkeypatch):
     dock, controller, session = started, started.controller, started.controller.session
     layer = controller.layer("regions")
     for (top, left), (bottom, right) in BOXES:
@@ -189,8 +189,8 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot):
     table = listed.table
     table.setFocus()
     table.selectRow(0)
-    went = []
-    table.wanted.connect(went.append)
+    went, go_to = [], dock.image_actions.go_to
+    monkeypatch.setattr(dock.image_actions, "go_to", lambda uid: (went.append(uid), go_to(uid)))
 
     def press(key, modifiers=Qt.KeyboardModifier.NoModifier):
         listed.refresh()
