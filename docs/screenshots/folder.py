@@ -14,7 +14,7 @@ from .hand import hand_for, loop, use, wait
 from .window import Window
 
 if TYPE_CHECKING:
-    from napari_patchioner.viewer.folder.browser import Browser
+    from napari_patchioner.viewer.folder.dock import Browser
 
 NAMES = {
     "kitchen/coffee.png": data.coffee,

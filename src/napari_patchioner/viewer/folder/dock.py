@@ -145,8 +145,7 @@ class Browser(QObject):  # type: ignore[misc]
         self.listing.close()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         if self._job is not None:
-            self._job.cancel()
-            self._job = None
+            self._job.drop()
         if self.prefetcher is not None:
             self.prefetcher.drop()
 
@@ -184,18 +183,14 @@ class Browser(QObject):  # type: ignore[misc]
 
     def _load(self, file: ImageFile) -> None:
         """Read an image; one wanted meanwhile is read after it, those between never."""
-        job = self._job = Job(prefetch.load_image, file.path, parent=self)
-        job.delivered.connect(partial(self._on_loaded, job, file))
-        job.ended.connect(partial(self._on_ended, job, file))
-        job.start()
+        delivered, ended = partial(self._on_loaded, file), partial(self._on_ended, file)
+        self._job = Job.run(prefetch.load, file.path, delivered=delivered, ended=ended, parent=self)
 
-    def _on_loaded(self, job: Job, file: ImageFile, loaded: Loaded) -> None:
-        if job is self._job and file == self.wanted:
+    def _on_loaded(self, file: ImageFile, loaded: Loaded) -> None:
+        if file == self.wanted:
             self._show(file, loaded)
 
-    def _on_ended(self, job: Job, file: ImageFile, error: Exception | None) -> None:
-        if job is not self._job:
-            return
+    def _on_ended(self, file: ImageFile, error: Exception | None) -> None:
         self._job = None
         if error is not None and file == self.wanted:
             self._fail(file, prefetch.load_error_message(error))

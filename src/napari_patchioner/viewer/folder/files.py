@@ -390,7 +390,7 @@ class Listing(QObject):  # type: ignore[misc]
         """Stop all jobs."""
         self._news.cancel()
         for job in self._jobs:
-            job.cancel()
+            job.drop()
         self._jobs.clear()
 
     def status(self, file: ImageFile) -> Status:
@@ -488,8 +488,6 @@ class Listing(QObject):  # type: ignore[misc]
         self.advanced.emit(news)
 
     def _on_ended(self, job: Job, error: Exception | None) -> None:
-        if job not in self._jobs:
-            return
         self._jobs.remove(job)
         self._coming = None
         if error is not None and not isinstance(error, Cancelled):

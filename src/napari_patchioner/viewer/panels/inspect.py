@@ -127,7 +127,7 @@ class Inspector(QObject):  # type: ignore[misc]
         if not on:
             self._pace.cancel()
             if self._job is not None:
-                self._job.cancel()
+                self._job.drop()
             self._job = self.spot = self._position = None
             self.moved.emit()
             self.answered.emit(None)
@@ -217,23 +217,19 @@ class Inspector(QObject):  # type: ignore[misc]
         if options.get("length") == "sentence":
             options["length"] = "phrase"
         arguments = (self._registry, self._encoder.model, spot.grid, spot.region, options)
-        job = self._job = Job(caption_region, *arguments, parent=self)
-        job.delivered.connect(partial(self._on_delivered, job, spot))
-        job.ended.connect(partial(self._on_ended, job, spot))
-        job.start()
+        delivered, ended = partial(self._on_delivered, spot), partial(self._on_ended, spot)
+        self._job = Job.run(
+            caption_region, *arguments, delivered=delivered, ended=ended, parent=self
+        )
 
-    def _on_delivered(self, job: Job, spot: Spot, caption: Caption) -> None:
-        if job is not self._job:
-            return
+    def _on_delivered(self, spot: Spot, caption: Caption) -> None:
         self._known[spot.name] = caption
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         if self.spot is not None and self.spot.name == spot.name:
             self.answered.emit(caption)
 
-    def _on_ended(self, job: Job, spot: Spot, error: Exception | None) -> None:
-        if job is not self._job:
-            return
+    def _on_ended(self, spot: Spot, error: Exception | None) -> None:
         self._job = None
         current = self.spot
         if current is None:
