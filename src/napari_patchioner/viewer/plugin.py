@@ -143,6 +143,6 @@ def _draw(layer: napari.layers.Shapes, annotations: Sequence[Annotation], *, tra
     ]
     if drawn:
         layer.add([(vertices, kind) for (kind, vertices), _ in drawn])
-        columns = annotation_columns(annotation for _, annotation in drawn)
+        columns = annotation_columns([annotation for _, annotation in drawn])
         layer.features = layer.features.assign(**columns)
         layer.refresh_text()
