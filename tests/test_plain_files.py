@@ -11,7 +11,7 @@ import pytest
 from napari_patchioner.bridges import convert_hdf5, read_names
 from napari_patchioner.checkpoints import read_settings, read_state
 from napari_patchioner.errors import ModelError, PatchionerError
-from napari_patchioner.evaluation.datasets.records import read_json
+from napari_patchioner.evaluation.datasets import open_dataset
 from napari_patchioner.evaluation.protocols.predictions import read_predictions
 from napari_patchioner.evaluation.protocols.scoring import read_scores
 from napari_patchioner.images import open_image, read_image
@@ -22,7 +22,7 @@ READERS = [
     read_names,
     read_settings,
     read_state,
-    read_json,
+    lambda path: open_dataset("dense", path, path.parent),
     read_predictions,
     read_scores,
     read_image,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.evaluation.metrics.mention import head_mentions, mentions
 from napari_patchioner.evaluation.metrics.statistics import Interval, mean_interval
@@ -78,3 +81,50 @@ def separation(scores: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> flo
         return float("nan")
     gap = yes[:, None] - no[None]
     return float((gap > 0).mean() + 0.5 * (gap == 0).mean())
+
+
+EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreBin:
+    """Captions whose scores lie in one range; ``high`` belongs to the last one only.
+
+    Mean score and share of right captions are nan in an empty bin.
+    """
+
+    low: float
+    high: float
+    count: int
+    score: float
+    accuracy: float
+
+
+def score_bins(
+    scores: npt.ArrayLike, right: npt.ArrayLike, edges: Sequence[float] = EDGES
+) -> list[ScoreBin]:
+    """Accuracy by range of score, 0 to 1."""
+    scores, right = np.asarray(scores, np.float64), np.asarray(right, np.float64)
+    place = np.clip(np.digitize(scores, edges) - 1, 0, len(edges) - 2)
+    bins = []
+    for number, (low, high) in enumerate(pairwise(edges)):
+        here = place == number
+        means = (scores[here].mean(), right[here].mean()) if here.any() else (np.nan, np.nan)
+        bins.append(ScoreBin(low, high, int(here.sum()), float(means[0]), float(means[1])))
+    return bins
+
+
+def calibration_error(scores: npt.ArrayLike, right: npt.ArrayLike, bins: int = 10) -> float:
+    """Measure the expected calibration error: the mean gap between score and accuracy.
+
+    Examples
+    --------
+    >>> calibration_error([0.75, 0.75, 0.75, 0.75], [1, 1, 1, 0])
+    0.0
+    """
+    count = np.size(scores)
+    if not count:
+        return float("nan")
+    edges = np.linspace(0, 1, bins + 1).tolist()
+    filled = [one for one in score_bins(scores, right, edges) if one.count]
+    return sum(abs(one.score - one.accuracy) * one.count for one in filled) / count

@@ -10,20 +10,18 @@ import numpy as np
 
 from napari_patchioner.evaluation.metrics.mention import mentions
 from napari_patchioner.evaluation.metrics.overlap import DocumentFrequency, bleu, cider_d
-from napari_patchioner.evaluation.metrics.statistics import (
-    calibration_error,
-    mean_interval,
-    score_bins,
-)
+from napari_patchioner.evaluation.metrics.statistics import mean_interval
 
 from .measures import (
     best_constant,
+    calibration_error,
     class_mean,
     interval_of,
     is_crop,
     is_head,
     is_right,
     is_whole,
+    score_bins,
     separation,
 )
 

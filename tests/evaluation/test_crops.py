@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchioner.errors import RegionError
-from napari_patchioner.evaluation.baselines import crop
+from napari_patchioner.evaluation.crops import crop
 from napari_patchioner.grids import GridTransform
 from napari_patchioner.regions import (
     Box,

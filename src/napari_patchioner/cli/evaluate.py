@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
 
 def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> str:
     from napari_patchioner.evaluation.datasets import open_dataset
-    from napari_patchioner.evaluation.metrics import Places, open_tools
+    from napari_patchioner.evaluation.metrics import open_tools
     from napari_patchioner.evaluation.protocols import check_metrics, evaluate
 
     names = _names(arguments.metrics)
@@ -96,7 +96,7 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
         regions_of_images=list(Counter(sample.image for sample in samples).values()),
         has_categories=any(sample.extra.get("category") for sample in samples),
     )
-    tools = open_tools(arguments.task, names, say, Places(arguments.clip, arguments.pac))
+    tools = open_tools(arguments.task, names, say, arguments.clip, arguments.pac)
     lock = WriteLock(arguments.out / PREDICTIONS, str(arguments.out))
     try:
         captioner = load(arguments.model)
@@ -196,7 +196,7 @@ def _median(seconds: Sequence[float]) -> float | None:
 
 def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
     from napari_patchioner.evaluation.datasets import ImageFolder
-    from napari_patchioner.evaluation.metrics import Places, open_tools
+    from napari_patchioner.evaluation.metrics import open_tools
     from napari_patchioner.evaluation.protocols import check_metrics, compare_runs, differences
 
     (run, predictions), (other_run, others) = _side(first), _side(second)
@@ -215,7 +215,7 @@ def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
         has_categories=any(prediction.category for prediction in predictions),
         reads_text=any(prediction.found is not None for prediction in predictions),
     )
-    tools = open_tools(task, names, say, Places(arguments.clip, arguments.pac))
+    tools = open_tools(task, names, say, arguments.clip, arguments.pac)
     folder = ImageFolder(arguments.images) if arguments.images else None
     images = {prediction.image for prediction in predictions}
     paths = {image: folder.find(image) for image in images} if folder else {}

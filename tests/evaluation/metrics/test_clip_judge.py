@@ -13,8 +13,9 @@ from published import clip
 from skimage import data
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.evaluation.metrics import METRICS, Captioned, Places, open_tools
+from napari_patchioner.evaluation.metrics import METRICS, Captioned, open_tools
 from napari_patchioner.evaluation.metrics.clip_judge import PREFIX, ClipJudge
+from napari_patchioner.evaluation.metrics.registry import OPENERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,8 +109,8 @@ def test_weights_of_another_network_are_refused(folder):
 
 def test_the_metrics_ask_it(folder, given):
     said: list[str] = []
-    places = Places(folder / "clip", folder / "pac.pth")
-    tools = open_tools("image", ["clip_score", "ref_pac_s"], said.append, places)
+    weights = (folder / "clip", folder / "pac.pth")
+    tools = open_tools("image", ["clip_score", "ref_pac_s"], said.append, *weights)
     assert set(tools) == {"clip", "pac"}
     from dataclasses import replace
 
@@ -120,16 +121,17 @@ def test_the_metrics_ask_it(folder, given):
 @pytest.mark.parametrize(
     ("metric", "words"), [("clip_score", "--clip DIR"), ("pac_s", "--pac FILE and --clip DIR")]
 )
-def test_what_is_missing_is_told_by_name_or_left_out(metric, words):
+def test_what_is_missing_is_told_by_name_or_left_out(metric, words, monkeypatch):
     with pytest.raises(ModelError, match=words):
         open_tools("image", [metric], print)
     said: list[str] = []
 
-    def absent(places: Places) -> object:
+    def absent(*weights: object) -> object:
         raise ModelError("not here.")
 
-    openers = dict.fromkeys(("meteor", "spice", "clip", "pac"), absent)
-    assert open_tools("image", [], said.append, Places(), openers) == {}
+    for name in ("meteor", "spice", "clip", "pac"):
+        monkeypatch.setitem(OPENERS, name, absent)
+    assert open_tools("image", [], said.append) == {}
     assert said == ["left out: not here."] * 4
 
 

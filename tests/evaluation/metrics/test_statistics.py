@@ -1,15 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.evaluation.metrics.statistics import (
-    calibration_error,
-    mean_interval,
-    score_bins,
-)
+from napari_patchioner.evaluation.metrics.statistics import mean_interval
 
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -47,15 +42,3 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         found = mean_interval(values.astype(float), [str(n) for n in range(80)], seed=trial)
         held += found.low <= 0.3 <= found.high
     assert 0.88 <= held / 200 <= 1.0
-
-
-def test_scores_that_mean_what_they_say_have_no_calibration_error() -> None:
-    assert calibration_error([0.25] * 4, [1, 0, 0, 0]) == 0.0
-    assert calibration_error([0.95] * 4, [1, 0, 0, 0]) == pytest.approx(0.7)
-
-
-@given(scores=SHARES)
-def test_every_score_falls_into_one_bin(scores: list[float]) -> None:
-    bins = score_bins(scores, [1.0] * len(scores))
-
-    assert sum(one.count for one in bins) == len(scores)

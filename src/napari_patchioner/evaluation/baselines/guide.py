@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from napari_patchioner.bridges import unit_rows
 from napari_patchioner.bridges.language_models import read_config
@@ -14,15 +18,14 @@ from napari_patchioner.checkpoints import fit, read_state
 from napari_patchioner.decoders import Gpt2Tokenizer
 from napari_patchioner.errors import ModelError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+Embed: TypeAlias = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
-    import numpy as np
-    import numpy.typing as npt
-    from torch import Tensor
+Past: TypeAlias = "tuple[tuple[Tensor, Tensor], ...]"
+"""Keys and values of every layer, each of shape (n, heads, tokens, width)."""
 
-if TYPE_CHECKING:
-    Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+_END, _CAPTION_START = "<|endoftext|>", "<-start_of_text->"
+# Masks that old files carry along.
+_IGNORE = ("*.attn.bias", "*.attn.masked_bias")
 
 
 class Guide:
@@ -50,25 +53,11 @@ class Guide:
         return torch.tensor([self._known[text] for text in texts])
 
 
-Past: TypeAlias = "tuple[tuple[Tensor, Tensor], ...]"
-"""Keys and values of every layer, each of shape (n, heads, tokens, width)."""
-
-_END, _CAPTION_START = "<|endoftext|>", "<-start_of_text->"
-# Masks that old files carry along.
-_IGNORE = ("*.attn.bias", "*.attn.masked_bias")
-
-
 class Reading(NamedTuple):
     """What GPT-2 made of some tokens.
 
-    Attributes
-    ----------
-    logits : Tensor, shape (n, vocabulary)
-        Of the token that comes next.
-    states : Tensor, shape (n, tokens, width)
-        Last states, after the final layer norm, of the tokens just read.
-    past : Past
-        The cache, these tokens included.
+    ``logits``, (n, vocabulary), of the token that comes next; last ``states``, (n, tokens, width),
+    after the final layer norm; the cache, these tokens included.
     """
 
     logits: Tensor
@@ -100,7 +89,10 @@ class Gpt2:
     def __init__(self, model: Any, tokenizer: Gpt2Tokenizer, start: int | None = None) -> None:
         self._model = model
         self.tokenizer = tokenizer
-        self.end = _end_of_text(tokenizer)
+        ids = tokenizer.encode(_END)
+        if len(ids) != 1:
+            raise ModelError(f"These word pieces have no {_END}; use the tokenizer of GPT-2.")
+        self.end = ids[0]
         self.start = self.end if start is None else start
         self.longest = int(model.config.n_positions)
 
@@ -168,13 +160,6 @@ class Gpt2:
     def text(self, tokens: list[int]) -> str:
         """Text of tokens, without start and end."""
         return self.tokenizer.decode([t for t in tokens if t not in (self.start, self.end)])
-
-
-def _end_of_text(tokenizer: Gpt2Tokenizer) -> int:
-    ids = tokenizer.encode(_END)
-    if len(ids) != 1:
-        raise ModelError(f"These word pieces have no {_END}; use the tokenizer of GPT-2.")
-    return ids[0]
 
 
 def _caption_start(folder: Path) -> int | None:

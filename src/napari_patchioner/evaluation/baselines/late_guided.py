@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError
+from napari_patchioner.evaluation.crops import crop
 from napari_patchioner.grids import GridTransform
 from napari_patchioner.images import as_rgb
+from napari_patchioner.regions import Region
 
-from .crops import crop
 from .guide import Gpt2, Guide
 from .magic import Magic
 from .zerocap import ZeroCap, ZeroCapSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from napari_patchioner.decoders import Caption
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.regions import Region
-
-    Progress = Callable[[int, int], None]
-
-Method: TypeAlias = Literal["zerocap", "magic"]
-
-
-class PictureAndText(Protocol):
-    """A CLIP: pictures and sentences in one space."""
-
-    def encode(self, image: npt.ArrayLike) -> FeatureGrid:
-        """Encode a picture; the grid's ``cls`` is its vector."""
-
-    def embed_text(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Embed sentences, shape (n, dim)."""
+    from napari_patchioner.backbones.clip import ClipDense
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Picture:
-    """A picture as it is; its regions are encoded one by one.
+    """A picture as it is, shape (height, width, 3); its regions are encoded one by one.
 
-    Attributes
-    ----------
-    rgb : ndarray of uint8, shape (height, width, 3)
-        The colours.
-    key : str
-        Empty: no grid is kept of it.
+    ``key`` is empty, as no grid is kept of it.
     """
 
     rgb: npt.NDArray[np.uint8]
@@ -70,7 +50,7 @@ class LateGuided:
 
     Parameters
     ----------
-    clip : PictureAndText
+    clip : ClipDense
         The picture's vector is its class token.
     writer : ZeroCap or Magic
         Writes.
@@ -82,11 +62,11 @@ class LateGuided:
 
     def __init__(
         self,
-        clip: PictureAndText,
+        clip: ClipDense,
         writer: ZeroCap | Magic,
         *,
         max_tokens: int | None = None,
-        progress: Progress | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.clip, self.writer = clip, writer
         self.name = writer.name
@@ -117,25 +97,22 @@ class LateGuided:
         for number, part in enumerate(crops, start=1):
             if self._progress:
                 self._progress(number, len(crops))
-            captions.append(self._caption(part))
+            vector = self.clip.encode(part).cls
+            if vector is None:
+                raise ModelError("The guide gives no vector of the whole picture; choose a CLIP.")
+            guide = Guide(vector, self.clip.embed_text)
+            captions.append(self.writer.caption(guide, max_tokens=self._max_tokens))
         return captions
-
-    def _caption(self, part: npt.NDArray[Any]) -> Caption:
-        vector = self.clip.encode(part).cls
-        if vector is None:
-            raise ModelError("The guide gives no vector of the whole picture; choose a CLIP.")
-        guide = Guide(vector, self.clip.embed_text)
-        return self.writer.caption(guide, max_tokens=self._max_tokens)
 
 
 def open_baseline(
-    method: Method,
+    method: Literal["zerocap", "magic"],
     clip: str | Path,
     gpt2: str | Path,
     *,
     prompt: str | None = None,
     max_tokens: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LateGuided:
     """Open a late-guided baseline from local folders, with the published settings.
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
+from torch import Tensor
 
 from napari_patchioner.decoders import Caption, Hypothesis, caption_of
 from napari_patchioner.errors import ModelError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .guide import Gpt2, Guide, Past
+from .guide import Gpt2, Guide
 
 # What the published code shows CLIP of a long text, in tokens.
 _SHOWN = 60
@@ -97,7 +93,9 @@ class Magic:
         while len(tokens) < longest and tokens[-1:] != [self.language.end]:
             likely = reading.logits[0].log_softmax(0)
             result = likely.topk(min(self.k, len(likely)))
-            past = _repeat(reading.past, len(result.indices))
+            # Every candidate is shown the same cache.
+            shape = (len(result.indices), -1, -1, -1)
+            past = tuple((k.expand(shape), v.expand(shape)) for k, v in reading.past)
             ahead = self.language.read(result.indices[:, None], past)
             fits = self._fits(guide, tokens, result.indices.tolist())
             confident = (1 - self.alpha) * result.values.exp()
@@ -127,8 +125,3 @@ def _repeats(states: Tensor, candidates: Tensor) -> Tensor:
     before = torch.nn.functional.normalize(states[0], dim=-1)
     after = torch.nn.functional.normalize(candidates[:, 0], dim=-1)
     return (after @ before.T).amax(1)
-
-
-def _repeat(past: Past, times: int) -> Past:
-    """Show every candidate the same cache."""
-    return tuple((k.expand(times, -1, -1, -1), v.expand(times, -1, -1, -1)) for k, v in past)

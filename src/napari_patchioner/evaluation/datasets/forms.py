@@ -13,9 +13,12 @@ r"""Every published form of a data set, in one place; a new one is a function an
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +29,6 @@ from napari_patchioner.regions import Box, RegionSet, Trace, WholeImage
 
 from .image_folder import ImageFolder
 from .records import Dataset, Form, Record, Sample, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 
 def _first(contents: Any, key: str) -> dict[str, Any]:
@@ -322,11 +321,12 @@ def open_dataset(
         There is no such folder.
     """
     folder = ImageFolder(images, skip_missing=skip_missing)
-    if not data.exists():
+    if not os.path.exists(data):
         raise FormatError(f"{data}: there is no such file")
+    contents: Any = None
     if data.suffix.lower() in (".jsonl", ".ndjson"):
         check_plain_file(data)
-        contents, fitting = None, [_NARRATIVES]
+        fitting = [_NARRATIVES]
     else:
         contents = json_arrays.read_json(data)
         # The same file may serve two tasks: boxes with captions, and captions of images.

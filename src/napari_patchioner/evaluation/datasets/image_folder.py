@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from napari_patchioner.errors import ImageError
 from napari_patchioner.images import image_size
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 # "COCO_val2014_000000391895" and "000000391895" are both image 391895.

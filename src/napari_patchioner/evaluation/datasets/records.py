@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Region
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from .image_folder import ImageFolder
+from .image_folder import ImageFolder
 
 Task: TypeAlias = Literal["image", "dense", "region-set", "trace"]
 TASKS: tuple[Task, ...] = ("image", "dense", "region-set", "trace")
@@ -102,30 +100,14 @@ class Record:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:
-    """One region to caption, with the references to compare the caption with.
+    """One region to caption, with the references to compare the caption with."""
 
-    Attributes
-    ----------
-    id : str
-        Name of the sample, unique within its data set and the same in every run.
-    image : str
-        Id or file name of the image.
-    region : Region
-        ``(row, column)`` image pixels, pixel centres at integers.
-    references : tuple of str
-        What people wrote, letter by letter; at least one.
-    group : str
-        A subset that is reported apart, such as ``"disjoint"``; empty where there is none.
-    extra : mapping of str to str
-        Whatever else the file says of it.
-    """
-
-    id: str
-    image: str
-    region: Region
-    references: tuple[str, ...]
-    group: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    id: str  # unique within its data set and the same in every run
+    image: str  # id or file name
+    region: Region  # ``(row, column)`` image pixels, pixel centres at integers
+    references: tuple[str, ...]  # what people wrote, letter by letter; at least one
+    group: str = ""  # a subset that is reported apart, such as ``"disjoint"``
+    extra: Mapping[str, str] = field(default_factory=dict)  # whatever else the file says of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +124,7 @@ class Form:
 class Dataset:
     """Samples of one of the paper's four tasks, and where their images lie; see `open_dataset`.
 
-    Attributes
-    ----------
-    form : Form
-        The published form.
-    path : Path
-        The file.
-    contents : object
-        What the file holds; None for a file that is read line by line.
-    images : ImageFolder
-        The images.
-    split : str, optional
-        Which part of the file.
+    ``contents`` is what the file holds; None for a file that is read line by line.
     """
 
     form: Form

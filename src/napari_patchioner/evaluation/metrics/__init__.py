@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .metric import Captioned, Metric, Places, Scored
+from .metric import Captioned, Metric, Scored
 from .registry import METRICS, open_tools
 
-__all__ = ["METRICS", "Captioned", "Metric", "Places", "Scored", "open_tools"]
+__all__ = ["METRICS", "Captioned", "Metric", "Scored", "open_tools"]

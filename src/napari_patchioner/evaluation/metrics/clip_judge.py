@@ -6,7 +6,9 @@ file of their own. Captions and references get the same words in front, as publi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +24,9 @@ from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ImageError, ModelError
 from napari_patchioner.images import read_image
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+from .metric import Captioned
 
-    from .metric import Captioned
-
-    FloatArray = npt.NDArray[np.float64]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 PREFIX = "A photo depicts "
 CLIP_WEIGHT, PAC_WEIGHT = 2.5, 2.0
@@ -40,12 +38,8 @@ class ClipJudge:
     def __init__(
         self, text: ClipText, vision: ClipVision, preprocessing: Preprocessing, weight: float
     ) -> None:
-        self.text, self.vision, self.preprocessing, self.weight = (
-            text,
-            vision,
-            preprocessing,
-            weight,
-        )
+        self.text, self.vision = text, vision
+        self.preprocessing, self.weight = preprocessing, weight
         self._seen: dict[str, FloatArray] = {}
 
     @classmethod
@@ -69,10 +63,7 @@ class ClipJudge:
     def with_images(self, given: Captioned) -> FloatArray:
         """CLIPScore (Hessel et al. 2021) or PAC-S: caption against image, 0 where they disagree.
 
-        Returns
-        -------
-        ndarray of float64, shape (n,)
-            Nan where the image cannot be read.
+        Shape (n,), nan where the image cannot be read.
         """
         captions = self._embed(given.candidates)
         images = np.array([self._image_vector(item, given.paths) for item in given.images])
@@ -80,13 +71,9 @@ class ClipJudge:
         return self.weight * np.clip(cosines, 0, None)
 
     def with_references(self, given: Captioned) -> FloatArray:
-        """Cosine of each caption with the nearest of its references.
+        """Cosine of each caption with the nearest of its references, shape (n,).
 
         This is RefPAC-S as Patch-ioner reports it: neither weighed nor mixed with the image.
-
-        Returns
-        -------
-        ndarray of float64, shape (n,)
         """
         captions = self._embed(given.candidates)
         lengths = [len(others) for others in given.references]
@@ -118,13 +105,10 @@ class ClipJudge:
             except ImageError:
                 # Reported already when it was to be captioned; the other images have their scores.
                 return np.full(self.text.dim, np.nan)
-            self._seen[image] = self._class_token(pixels)
+            with spare_core():
+                tokens = self.vision.start(pixels)
+                for layer in self.vision.layers:
+                    tokens = self.vision.attend(layer, tokens)
+                vector = self.vision.finish(tokens[:, 0]).numpy()
+            self._seen[image] = np.asarray(unit_rows(vector)[0], np.float64)
         return self._seen[image]
-
-    def _class_token(self, pixels: torch.Tensor) -> FloatArray:
-        with spare_core():
-            tokens = self.vision.start(pixels)
-            for layer in self.vision.layers:
-                tokens = self.vision.attend(layer, tokens)
-            vector = self.vision.finish(tokens[:, 0]).numpy()
-        return np.asarray(unit_rows(vector)[0], np.float64)

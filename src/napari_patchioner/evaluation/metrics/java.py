@@ -1,4 +1,4 @@
-"""METEOR 1.5 as the COCO caption tools run it: the published jar, with its paraphrase table."""
+"""METEOR 1.5 and SPICE as the COCO caption tools run them: the published jars."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,27 +20,45 @@ from napari_patchioner.errors import ModelError, pip_install
 from .metric import Scored
 from .tokens import tokenize_captions, tokenize_references
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+PARSER = "stanford-corenlp-3.6.0.jar"
 # The jar reads one question a line, its parts separated by this sign.
 _BETWEEN = re.compile(r"\s*\|\|\|\s*|[\r\n\u2028\u2029\x85]+")
 
 
+def _package_folders(metric: str, java: str) -> list[str]:
+    """Return where the package of the caption tools lies; a ModelError without it or Java."""
+    if shutil.which("java") is None:
+        raise ModelError(f"{metric} needs Java, which is not there; install a Java {java}.")
+    spec = importlib.util.find_spec("pycocoevalcap")
+    # The package has no file of its own, only folders.
+    folders = list((spec and spec.submodule_search_locations) or ())
+    if not folders:
+        raise ModelError(
+            f"{metric} needs the package pycocoevalcap, which is not there; run: "
+            f"{pip_install('pycocoevalcap')}"
+        )
+    return folders
+
+
+def _asked(
+    candidates: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """Return references and captions as the package takes them, tokenized."""
+    wrote = {
+        place: [" ".join(tokens) for tokens in others]
+        for place, others in enumerate(tokenize_references(references))
+    }
+    said = {place: [" ".join(line)] for place, line in enumerate(tokenize_captions(candidates))}
+    return wrote, said
+
+
 class JavaMeteor:
-    """METEOR 1.5 in a Java process that lives as long as this object."""
+    """METEOR 1.5 with its paraphrase table, in a Java process that lives as long as this object."""
 
     def __init__(self) -> None:
-        if shutil.which("java") is None:
-            raise ModelError(
-                "METEOR needs Java, which is not there; install a Java runtime (8 or newer), "
-                "for example the package default-jre-headless."
-            )
-        if importlib.util.find_spec("pycocoevalcap") is None:
-            raise ModelError(
-                "METEOR needs the package pycocoevalcap, which is not there; run: "
-                f"{pip_install('pycocoevalcap')}"
-            )
+        _package_folders(
+            "METEOR", "runtime (8 or newer), for example the package default-jre-headless"
+        )
         from pycocoevalcap.meteor.meteor import Meteor
 
         self._meteor: Any = Meteor()
@@ -50,12 +69,7 @@ class JavaMeteor:
         """METEOR of captions as the COCO caption tools report it."""
         if not candidates:
             return Scored(float("nan"), np.empty(0))
-        said = [" ".join(tokens) for tokens in tokenize_captions(candidates)]
-        wrote = [
-            [" ".join(tokens) for tokens in others] for others in tokenize_references(references)
-        ]
-        corpus, items = self._ask(said, wrote)
-        return Scored(corpus, items)
+        return Scored(*self._ask(*_asked(candidates, references)))
 
     def items(
         self, candidates: Sequence[str], references: Sequence[Sequence[str]]
@@ -67,17 +81,16 @@ class JavaMeteor:
         results = np.zeros(len(candidates))
         asked = [place for place, others in enumerate(references) if others]
         if asked:
-            said, wrote = [candidates[p] for p in asked], [list(references[p]) for p in asked]
-            results[asked] = self._ask(said, wrote)[1]
+            said = {index: [candidates[place]] for index, place in enumerate(asked)}
+            wrote = {index: list(references[place]) for index, place in enumerate(asked)}
+            results[asked] = self._ask(wrote, said)[1]
         return results
 
     def _ask(
-        self, candidates: Sequence[str], references: Sequence[Sequence[str]]
+        self, wrote: dict[int, list[str]], said: dict[int, list[str]]
     ) -> tuple[float, npt.NDArray[np.float64]]:
-        said = {place: [_plain(candidate)] for place, candidate in enumerate(candidates)}
-        wrote = {
-            place: [_plain(other) for other in others] for place, others in enumerate(references)
-        }
+        for texts in (*wrote.values(), *said.values()):
+            texts[:] = [_BETWEEN.sub(" ", text) for text in texts]
         try:
             corpus, items = self._meteor.compute_score(wrote, said)
         except (OSError, ValueError) as error:
@@ -91,39 +104,18 @@ class JavaMeteor:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
+    for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+        with suppress(OSError):
+            pipe.close()
     process.kill()
     process.wait()
-
-
-def _plain(text: str) -> str:
-    """Take out what would end a question to the jar."""
-    return _BETWEEN.sub(" ", text)
-
-
-PARSER = "stanford-corenlp-3.6.0.jar"
 
 
 class JavaSpice:
     """SPICE in a Java process of its own."""
 
     def __init__(self) -> None:
-        if shutil.which("java") is None:
-            raise ModelError(
-                "SPICE needs Java, which is not there; install a Java 8 runtime (newer ones do not "
-                "run its parser)."
-            )
-        spec = importlib.util.find_spec("pycocoevalcap")
-        # The package has no file of its own, only folders.
-        folders = list((spec and spec.submodule_search_locations) or ())
-        if not folders:
-            raise ModelError(
-                "SPICE needs the package pycocoevalcap, which is not there; run: "
-                f"{pip_install('pycocoevalcap')}"
-            )
+        folders = _package_folders("SPICE", "8 runtime (newer ones do not run its parser)")
         if not any((Path(folder) / "spice" / "lib" / PARSER).exists() for folder in folders):
             # The package would download half a gigabyte unasked, and print while it does.
             raise ModelError(
@@ -135,15 +127,8 @@ class JavaSpice:
         """SPICE of captions."""
         from pycocoevalcap.spice.spice import Spice
 
-        said = {
-            index: [" ".join(tokens)] for index, tokens in enumerate(tokenize_captions(candidates))
-        }
-        wrote = {
-            index: [" ".join(tokens) for tokens in others]
-            for index, others in enumerate(tokenize_references(references))
-        }
         try:
-            corpus, parts = Spice().compute_score(wrote, said)
+            corpus, parts = Spice().compute_score(*_asked(candidates, references))
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
             raise ModelError(
                 f"SPICE's Java process failed ({error}); its parser runs on Java 8 only."

@@ -4,83 +4,66 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from .tokens import Grams, ngrams, tokenize_captions, tokenize_references
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 # The published code adds these so that an absent n-gram does not end in a logarithm of zero.
-TINY, SMALL = 1e-15, 1e-9
+_TINY, _SMALL = 1e-15, 1e-9
+# Weight of recall against precision in ROUGE-L.
+_BETA = 1.2
+# How many words a caption may be longer or shorter than a reference in CIDEr-D.
+_SIGMA = 6.0
+
+
+def _pairs(
+    candidates: Sequence[str], references: Sequence[Sequence[str]]
+) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Tokens of each caption and of its references."""
+    return zip(tokenize_captions(candidates), tokenize_references(references), strict=True)
 
 
 def bleu(
     candidates: Sequence[str], references: Sequence[Sequence[str]], longest: int = 4
 ) -> list[float]:
-    """Corpus BLEU-1 to BLEU-``longest``, with the closest reference's length.
-
-    Returns
-    -------
-    list of float
-        One value per length, 0 to 1.
-    """
+    """Corpus BLEU-1 to BLEU-``longest``, 0 to 1, with the closest reference's length."""
     matched, guessed = [0] * longest, [0] * longest
     written = closest = 0
-    pairs = zip(tokenize_captions(candidates), tokenize_references(references), strict=True)
-    for tokens, others in pairs:
+    for tokens, others in _pairs(candidates, references):
         written += len(tokens)
         closest += min((abs(len(item) - len(tokens)), len(item)) for item in others)[1]
-        for size, count in enumerate(_matches(tokens, others, longest)):
-            matched[size] += count
+        # Runs found in a reference, each at most as often as one reference has it.
+        allowed: list[Grams] = [Counter() for _ in range(longest)]
+        for other in others:
+            for size, grams in enumerate(ngrams(other, longest)):
+                allowed[size] |= grams
+        for size, grams in enumerate(ngrams(tokens, longest)):
+            matched[size] += (grams & allowed[size]).total()
             guessed[size] += max(0, len(tokens) - size)
-    return _combine(matched, guessed, (written + TINY) / (closest + SMALL))
-
-
-def _matches(tokens: list[str], others: list[list[str]], longest: int) -> list[int]:
-    """Count runs found in a reference, each at most as often as one reference has it."""
-    allowed: list[Counter[tuple[str, ...]]] = [Counter() for _ in range(longest)]
-    for other in others:
-        for size, grams in enumerate(ngrams(other, longest)):
-            allowed[size] |= grams
-    return [(grams & allowed[size]).total() for size, grams in enumerate(ngrams(tokens, longest))]
-
-
-def _combine(matched: list[int], guessed: list[int], ratio: float) -> list[float]:
+    ratio = (written + _TINY) / (closest + _SMALL)
     brevity = min(1.0, math.exp(1 - 1 / ratio))
     scores, product = [], 1.0
     for size, (hits, tries) in enumerate(zip(matched, guessed, strict=True), start=1):
-        product *= (hits + TINY) / (tries + SMALL)
+        product *= (hits + _TINY) / (tries + _SMALL)
         scores.append(float(product ** (1 / size) * brevity))
     return scores
-
-
-BETA = 1.2
 
 
 def rouge_l(
     candidates: Sequence[str], references: Sequence[Sequence[str]]
 ) -> npt.NDArray[np.float64]:
-    """ROUGE-L of each caption (Lin 2004), with recall weighing more than precision.
+    """ROUGE-L of each caption (Lin 2004), 0 to 1, with recall weighing more than precision.
 
     The best precision and the best recall over the references are combined, as the COCO caption
     tools do, even where they come from two of them.
 
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        0 to 1; the corpus score is their mean.
-
-    Examples
-    --------
     >>> rouge_l(["a dog runs"], [["a dog runs"]])
     array([1.])
     """
-    pairs = zip(tokenize_captions(candidates), tokenize_references(references), strict=True)
-    return np.array([_rouge_of(tokens, others) for tokens, others in pairs])
+    return np.array([_rouge_of(*pair) for pair in _pairs(candidates, references)])
 
 
 def _rouge_of(tokens: list[str], others: list[list[str]]) -> float:
@@ -91,14 +74,12 @@ def _rouge_of(tokens: list[str], others: list[list[str]]) -> float:
     recall = max((common / length for common, length in shared), default=0.0)
     if not precision or not recall:
         return 0.0
-    return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
+    return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
 
 
 def longest_common(left: Sequence[str], right: Sequence[str]) -> int:
     """Length of the longest common subsequence.
 
-    Examples
-    --------
     >>> longest_common("a red dog runs".split(), "a dog slowly runs".split())
     3
     """
@@ -112,18 +93,13 @@ def longest_common(left: Sequence[str], right: Sequence[str]) -> int:
     return row[-1]
 
 
-SIGMA = 6.0
-
-
 class DocumentFrequency:
     """In how many images' references each n-gram occurs."""
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
-        counts: Counter[tuple[str, ...]] = Counter()
+        self._counts: Grams = Counter()
         for others in tokenize_references(references):
-            grams = [gram for tokens in others for size in ngrams(tokens) for gram in size]
-            counts.update(set(grams))
-        self._counts = counts
+            self._counts.update({g for tokens in others for size in ngrams(tokens) for g in size})
         self._log_images = math.log(len(references))
 
     def weigh(self, grams: Grams) -> tuple[dict[tuple[str, ...], float], float]:
@@ -140,15 +116,9 @@ def cider_d(
     references: Sequence[Sequence[str]],
     frequency: DocumentFrequency | None = None,
 ) -> npt.NDArray[np.float64]:
-    """CIDEr-D of each caption (Vedantam et al. 2015), on the scale of 0 to 10.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        The corpus score is their mean.
-    """
+    """CIDEr-D of each caption (Vedantam et al. 2015), on the scale of 0 to 10."""
     frequency = frequency or DocumentFrequency(references)
-    pairs = zip(tokenize_captions(candidates), tokenize_references(references), strict=True)
+    pairs = _pairs(candidates, references)
     return np.array([_cider_of(tokens, others, frequency) for tokens, others in pairs])
 
 
@@ -157,20 +127,13 @@ def _cider_of(tokens: list[str], others: list[list[str]], frequency: DocumentFre
     for other in others:
         # The published code counts bigrams for the length, so an empty caption has length 0.
         difference = max(len(tokens) - 1, 0) - max(len(other) - 1, 0)
-        penalty = math.exp(-(difference**2) / (2 * SIGMA**2))
+        penalty = math.exp(-(difference**2) / (2 * _SIGMA**2))
         for mine, theirs in zip(ngrams(tokens), ngrams(other), strict=True):
-            total += penalty * _cosine(frequency.weigh(mine), frequency.weigh(theirs))
+            left, left_norm = frequency.weigh(mine)
+            right, right_norm = frequency.weigh(theirs)
+            if left_norm and right_norm:
+                # The lesser of both: a caption gains nothing by repeating itself.
+                shared = left.keys() & right.keys()
+                overlap = sum(min(left[gram], right[gram]) * right[gram] for gram in shared)
+                total += penalty * (overlap / (left_norm * right_norm))
     return 10.0 * total / (4 * len(others))
-
-
-def _cosine(
-    mine: tuple[dict[tuple[str, ...], float], float],
-    theirs: tuple[dict[tuple[str, ...], float], float],
-) -> float:
-    """Cosine in which a caption gains nothing by repeating itself."""
-    (left, left_norm), (right, right_norm) = mine, theirs
-    if not left_norm or not right_norm:
-        return 0.0
-    shared = left.keys() & right.keys()
-    overlap = sum(min(left[gram], right[gram]) * right[gram] for gram in shared)
-    return overlap / (left_norm * right_norm)

@@ -2,79 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.errors import ModelError
 
 from .dense_map import DenseImage, dense_map
 from .diversity import distinct
+from .java import JavaMeteor, JavaSpice
 from .mention import mentions
-from .metric import Captioned, Metric, Places, Scored
+from .metric import Captioned, Metric, Scored
 from .overlap import bleu, cider_d, rouge_l
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.regions import Region
-
-    from .clip_judge import ClipJudge
-    from .dense_map import DenseMap
-
-    Array: TypeAlias = npt.NDArray[np.float64]
-    Opener: TypeAlias = Callable[["Places"], object]
+Opener: TypeAlias = Callable[[Path | None, Path | None], object]
 
 
-def _open_meteor(_: Places) -> object:
-    from .java import JavaMeteor
-
-    return JavaMeteor()
-
-
-def _open_spice(_: Places) -> object:
-    from .java import JavaSpice
-
-    return JavaSpice()
-
-
-def _open_clip(places: Places) -> object:
-    if places.clip is None:
+def _open_clip(clip: Path | None, _pac: Path | None) -> object:
+    if clip is None:
         raise ModelError("CLIPScore needs a CLIP ViT-B/32; name its folder by --clip DIR.")
     from .clip_judge import ClipJudge
 
-    return ClipJudge.open(places.clip)
+    return ClipJudge.open(clip)
 
 
-def _open_pac(places: Places) -> object:
-    if places.clip is None or places.pac is None:
+def _open_pac(clip: Path | None, pac: Path | None) -> object:
+    if clip is None or pac is None:
         raise ModelError(
             "PAC-S needs its tuned weights and the CLIP ViT-B/32 they were tuned from; name them "
             "by --pac FILE and --clip DIR."
         )
     from .clip_judge import ClipJudge
 
-    return ClipJudge.open(places.clip, places.pac)
+    return ClipJudge.open(clip, pac)
 
 
-NOWHERE = Places()
-# How to open each tool, by the name that metrics know it by.
 OPENERS: Mapping[str, Opener] = {
-    "meteor": _open_meteor,
-    "spice": _open_spice,
+    "meteor": lambda _clip, _pac: JavaMeteor(),
+    "spice": lambda _clip, _pac: JavaSpice(),
     "clip": _open_clip,
     "pac": _open_pac,
 }
+"""How to open each tool, by the name that metrics know it by; some need the weights of a CLIP."""
 
 
 def open_tools(
     task: str,
     names: Sequence[str],
     say: Callable[[str], None],
-    places: Places = NOWHERE,
-    openers: Mapping[str, Opener] = OPENERS,
+    clip: Path | None = None,
+    pac: Path | None = None,
 ) -> dict[str, Any]:
     """Open what the metrics of a run need.
 
@@ -86,10 +66,10 @@ def open_tools(
         named, all metrics of the task are meant, and a tool that is not there is only reported.
     say : callable
         Given one sentence about what is left out and why.
-    places : Places
-        Where the files of tools lie.
-    openers : mapping
-        How to open each tool.
+    clip : Path, optional
+        Folder of a CLIP ViT-B/32 in the form of the Hugging Face hub.
+    pac : Path, optional
+        Weights of PAC-S, tuned from that CLIP.
 
     Returns
     -------
@@ -101,22 +81,29 @@ def open_tools(
     ModelError
         A tool of a metric asked for by name is not there; the sentence says how to get it.
     """
-    if names:
-        needed = dict.fromkeys(need for name in names for need in METRICS[name].needs)
-        return {need: openers[need](places) for need in needed}
-    needed = {n: None for item in METRICS.values() if task in item.tasks for n in item.needs}
+    chosen = [METRICS[name] for name in names]
+    chosen = chosen or [metric for metric in METRICS.values() if task in metric.tasks]
     tools = {}
-    for need in needed:
+    for need in dict.fromkeys(need for metric in chosen for need in metric.needs):
         try:
-            tools[need] = openers[need](places)
+            tools[need] = OPENERS[need](clip, pac)
         except ModelError as error:
+            if names:
+                raise
             say(f"left out: {error}")
     return tools
 
 
-def _mean(items: npt.NDArray[np.float64]) -> Scored:
+def _mean(values: npt.ArrayLike) -> Scored:
+    items = np.asarray(values, np.float64)
     known = items[~np.isnan(items)]
     return Scored(float(known.mean()) if known.size else float("nan"), items)
+
+
+def _each(score: Callable[[Captioned], npt.ArrayLike]) -> Callable[[Captioned], Scored]:
+    """Return a metric that is the mean of its items."""
+    # A corpus without captions has no document frequencies, nor is there anything to embed.
+    return lambda given: _mean(score(given) if given.candidates else [])
 
 
 def _bleu(size: int) -> Callable[[Captioned], Scored]:
@@ -128,121 +115,74 @@ def _bleu(size: int) -> Callable[[Captioned], Scored]:
     return score
 
 
-def _cider(given: Captioned) -> Scored:
-    # A corpus without references has no document frequencies.
-    if not given.candidates:
-        return Scored(float("nan"), np.empty(0))
-    return _mean(cider_d(given.candidates, given.references))
-
-
-def _rouge(given: Captioned) -> Scored:
-    return _mean(rouge_l(given.candidates, given.references))
-
-
-def _meteor(given: Captioned) -> Scored:
-    scored: Scored = given.tools["meteor"].score(given.candidates, given.references)
-    return scored
-
-
-def _spice(given: Captioned) -> Scored:
-    scored: Scored = given.tools["spice"].score(given.candidates, given.references)
-    return scored
-
-
-def _judged(tool: str, ask: Callable[[ClipJudge, Captioned], Array]) -> Callable[..., Scored]:
+def _by_java(tool: str) -> Callable[[Captioned], Scored]:
     def score(given: Captioned) -> Scored:
-        if not given.candidates:
-            return Scored(float("nan"), np.empty(0))
-        return _mean(ask(given.tools[tool], given))
+        scored: Scored = given.tools[tool].score(given.candidates, given.references)
+        return scored
 
     return score
 
 
-def _with_images(judge: ClipJudge, given: Captioned) -> Array:
-    return judge.with_images(given)
+def _judged(tool: str, question: str) -> Callable[[Captioned], Scored]:
+    """Return a metric that is a question to a `ClipJudge`, the name of its method."""
+    return _each(lambda given: getattr(given.tools[tool], question)(given))
 
 
-def _with_references(judge: ClipJudge, given: Captioned) -> Array:
-    return judge.with_references(given)
+def _dense(part: str) -> Callable[[Captioned], Scored]:
+    """Return a part of dense-captioning mAP of given boxes."""
 
-
-def _with_both(judge: ClipJudge, given: Captioned) -> Array:
-    return judge.with_both(given)
-
-
-def _dense(pick: Callable[[DenseMap], float]) -> Callable[[Captioned], Scored]:
     def score(given: Captioned) -> Scored:
-        result = dense_map(dense_images(given), given.tools["meteor"].items)
-        return Scored(pick(result))
+        places: dict[str, list[int]] = {}
+        for place, image in enumerate(given.images):
+            places.setdefault(image, []).append(place)
+        images = []
+        for inside in places.values():
+            own = given.take(inside)
+            bounds = [region.bounds() for region in own.regions]
+            # Pixel corners at integers.
+            boxes = np.array([(b.left, b.top, b.right, b.bottom) for b in bounds]) + 0.5
+            texts = [references[0] for references in own.references]
+            images.append(DenseImage(boxes, texts, boxes, own.candidates, own.scores))
+        return Scored(getattr(dense_map(images, given.tools["meteor"].items), part))
 
     return score
-
-
-def dense_images(given: Captioned) -> list[DenseImage]:
-    """Gather captions of given boxes by image, for `dense_map`.
-
-    Returns
-    -------
-    list of DenseImage
-        Boxes as ``x1, y1, x2, y2`` with pixel corners at integers.
-    """
-    places: dict[str, list[int]] = {}
-    for place, image in enumerate(given.images):
-        places.setdefault(image, []).append(place)
-    results = []
-    for inside in places.values():
-        boxes = np.array([_corners(given.regions[place]) for place in inside])
-        texts = [given.references[place][0] for place in inside]
-        captions = [given.candidates[place] for place in inside]
-        scores = [given.scores[place] for place in inside]
-        results.append(DenseImage(boxes, texts, boxes, captions, scores))
-    return results
-
-
-def _corners(region: Region) -> Sequence[float]:
-    box = region.bounds()
-    return [edge + 0.5 for edge in (box.left, box.top, box.right, box.bottom)]
 
 
 def _distinct(size: int) -> Callable[[Captioned], Scored]:
     return lambda given: Scored(distinct(given.candidates, size))
 
 
-def _self_retrieval(given: Captioned) -> Scored:
-    return _mean(np.array([np.nan if item is None else item for item in given.found], dtype=float))
+def _self_retrieval(given: Captioned) -> list[float]:
+    return [np.nan if item is None else item for item in given.found]
 
 
-def _mention(given: Captioned) -> Scored:
+def _mention(given: Captioned) -> list[float]:
     pairs = zip(given.candidates, given.categories, strict=True)
-    return _mean(
-        np.array([mentions(c, name) if name else np.nan for c, name in pairs], dtype=float)
-    )
+    return [mentions(caption, name) if name else np.nan for caption, name in pairs]
 
 
 _REGIONS = ("dense", "region-set", "trace")
-_DENSE = ("dense",)
-_IMAGE = ("image",)
-_TOOL = ("meteor",)
-_CLIP, _PAC = ("clip",), ("pac",)
+_DENSE, _IMAGE = ("dense",), ("image",)
+_METEOR, _CLIP, _PAC = ("meteor",), ("clip",), ("pac",)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         *(Metric(f"bleu{size}", f"BLEU-{size}", _bleu(size), mean=False) for size in (1, 2, 3, 4)),
-        Metric("meteor", "METEOR", _meteor, mean=False, needs=_TOOL),
-        Metric("rouge_l", "ROUGE-L", _rouge),
-        Metric("cider_d", "CIDEr-D", _cider),
-        Metric("spice", "SPICE", _spice, needs=("spice",)),
+        Metric("meteor", "METEOR", _by_java("meteor"), mean=False, needs=_METEOR),
+        Metric("rouge_l", "ROUGE-L", _each(lambda it: rouge_l(it.candidates, it.references))),
+        Metric("cider_d", "CIDEr-D", _each(lambda it: cider_d(it.candidates, it.references))),
+        Metric("spice", "SPICE", _by_java("spice"), needs=("spice",)),
         # A caption of a region has no image of its own, so scores with images are for whole ones.
-        Metric("clip_score", "CLIP-S", _judged("clip", _with_images), True, _IMAGE, _CLIP),
-        Metric("ref_clip_score", "RefCLIP-S", _judged("clip", _with_both), True, _IMAGE, _CLIP),
-        Metric("pac_s", "PAC-S", _judged("pac", _with_images), True, _IMAGE, _PAC),
-        Metric("ref_pac_s", "RefPAC-S", _judged("pac", _with_references), needs=_PAC),
-        Metric("dense_map", "mAP", _dense(lambda it: it.mean), False, _DENSE, _TOOL),
-        Metric("det_map", "detmAP", _dense(lambda it: it.detection), False, _DENSE, _TOOL),
-        Metric("mention", "category named", _mention),
+        Metric("clip_score", "CLIP-S", _judged("clip", "with_images"), True, _IMAGE, _CLIP),
+        Metric("ref_clip_score", "RefCLIP-S", _judged("clip", "with_both"), True, _IMAGE, _CLIP),
+        Metric("pac_s", "PAC-S", _judged("pac", "with_images"), True, _IMAGE, _PAC),
+        Metric("ref_pac_s", "RefPAC-S", _judged("pac", "with_references"), needs=_PAC),
+        Metric("dense_map", "mAP", _dense("mean"), False, _DENSE, _METEOR),
+        Metric("det_map", "detmAP", _dense("detection"), False, _DENSE, _METEOR),
+        Metric("mention", "category named", _each(_mention)),
         Metric("distinct1", "distinct-1", _distinct(1), mean=False),
         Metric("distinct2", "distinct-2", _distinct(2), mean=False),
-        Metric("self_retrieval", "self-retrieval", _self_retrieval, tasks=_REGIONS),
+        Metric("self_retrieval", "self-retrieval", _each(_self_retrieval), tasks=_REGIONS),
     )
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -16,108 +18,13 @@ from napari_patchioner.errors import PatchionerError
 from napari_patchioner.evaluation.metrics import METRICS
 from napari_patchioner.images import as_rgb, read_image
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+from .predictions import Prediction
+from .scoring import Difference
 
-    from .predictions import Prediction
-    from .scoring import Difference
-
-
-def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write the scores of a run as a table, a row for every variant and subset.
-
-    Parameters
-    ----------
-    scores : mapping
-        ``scores[variant][group]`` of `score_predictions`.
-
-    Returns
-    -------
-    str
-        Values times 100, as papers print them; means with a 95 % interval.
-    """
-    rows = [(v, g, results) for v, groups in scores.items() for g, results in groups.items()]
-    names = [name for name in METRICS if any(name in results["metrics"] for *_, results in rows)]
-    header = ["captions from", "subset", "regions", *(METRICS[name].title for name in names)]
-    return markdown_table(
-        [*header, "ms a region"],
-        [
-            [
-                v,
-                g,
-                str(results["count"]),
-                *(_cell(results["metrics"].get(n)) for n in names),
-                _ms(results),
-            ]
-            for v, g, results in rows
-        ],
-    )
-
-
-def differences(compared: Sequence[Difference], runs: tuple[str, str]) -> str:
-    """Write the differences of two runs as a table.
-
-    Parameters
-    ----------
-    compared : sequence of Difference
-    runs : tuple of str
-        What to call the two.
-    """
-    return markdown_table(
-        ["metric", *runs, "difference (95 % interval)", "samples"],
-        [
-            [
-                METRICS[item.metric].title,
-                f"{100 * item.first:.1f}",
-                f"{100 * item.second:.1f}",
-                _gain(item),
-                str(item.gain.count),
-            ]
-            for item in compared
-        ],
-    )
-
-
-def _gain(difference: Difference) -> str:
-    if math.isnan(difference.gain.low):
-        return f"{100 * difference.gain.mean:+.1f}"
-    ends = f"{100 * difference.gain.low:+.1f} to {100 * difference.gain.high:+.1f}"
-    return f"{100 * difference.gain.mean:+.1f} ({ends}){' *' if difference.is_clear else ''}"
-
-
-def _cell(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return ""
-    if "low" not in value:
-        return f"{100 * value['value']:.1f}"
-    return f"{100 * value['value']:.1f} ({100 * value['low']:.1f}-{100 * value['high']:.1f})"
-
-
-def _ms(results: Mapping[str, Any]) -> str:
-    return "" if results["seconds"] is None else f"{1000 * results['seconds']:.1f}"
-
-
+_IMAGES = 40
+_REGIONS = 6
+# Long side of a picture on the page, in pixels.
 _SIDE = 420
-
-
-def embedded(path: Path) -> tuple[str, int, int] | None:
-    """Read an image as a data URI of a small JPEG."""
-    try:
-        pixels = as_rgb(read_image(path))
-    except PatchionerError:
-        return None
-    picture = Image.fromarray(pixels)
-    width, height = picture.size
-    picture.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=82)
-    code = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f"data:image/jpeg;base64,{code}", width, height
-
-
-IMAGES = 40
-REGIONS = 6
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
@@ -138,13 +45,74 @@ small { opacity: .7; }
 """
 
 
+def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the scores of a run as a table, a row for every variant and subset.
+
+    Parameters
+    ----------
+    scores : mapping
+        ``scores[variant][group]`` of `score_predictions`.
+
+    Returns
+    -------
+    str
+        Values times 100, as papers print them; means with a 95 % interval.
+    """
+    rows = [(v, g, results) for v, groups in scores.items() for g, results in groups.items()]
+    names = _measured(results for *_, results in rows)
+    header = ["captions from", "subset", "regions", *(METRICS[name].title for name in names)]
+    lines = []
+    for variant, group, results in rows:
+        cells = [_cell(results["metrics"].get(name), " ({}-{})") for name in names]
+        lines.append([variant, group, str(results["count"]), *cells, _ms(results)])
+    return markdown_table([*header, "ms a region"], lines)
+
+
+def differences(compared: Sequence[Difference], runs: tuple[str, str]) -> str:
+    """Write the differences of two runs as a table.
+
+    Parameters
+    ----------
+    compared : sequence of Difference
+    runs : tuple of str
+        What to call the two.
+    """
+    rows = []
+    for item in compared:
+        gain = f"{100 * item.gain.mean:+.1f}"
+        if not math.isnan(item.gain.low):
+            gain += f" ({100 * item.gain.low:+.1f} to {100 * item.gain.high:+.1f})"
+            gain += " *" if item.is_clear else ""
+        values = [f"{100 * value:.1f}" for value in (item.first, item.second)]
+        rows.append([METRICS[item.metric].title, *values, gain, str(item.gain.count)])
+    return markdown_table(["metric", *runs, "difference (95 % interval)", "samples"], rows)
+
+
+def _measured(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the metrics that say anything about any of the results."""
+    known = {name for item in results for name in item["metrics"]}
+    return [name for name in METRICS if name in known]
+
+
+def _cell(value: Mapping[str, float] | None, interval: str) -> str:
+    """Return a value times 100, with its interval if it has one."""
+    if value is None:
+        return ""
+    ends = [f"{100 * value[end]:.1f}" for end in ("low", "high") if end in value]
+    return f"{100 * value['value']:.1f}" + (interval.format(*ends) if ends else "")
+
+
+def _ms(results: Mapping[str, Any]) -> str:
+    return "" if results["seconds"] is None else f"{1000 * results['seconds']:.1f}"
+
+
 def write_page(
     path: Path,
     scores: Mapping[str, Any],
     predictions: Sequence[Prediction],
     find: Callable[[str], Path],
     *,
-    images: int = IMAGES,
+    images: int = _IMAGES,
 ) -> None:
     """Write a run as one HTML file that needs nothing else.
 
@@ -152,7 +120,7 @@ def write_page(
     ----------
     path : Path
     scores : mapping
-        As `scores_file.write_scores` has them.
+        As `write_scores` has them.
     predictions : sequence of Prediction
         Of all variants.
     find : callable
@@ -161,96 +129,80 @@ def write_page(
         How many images to show, spread evenly over the run.
     """
     asked = scores["asked"]
-    title = f"{asked['model']} on {asked['dataset']}"
-    shown, total = _spread(predictions, images)
-    parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>",
-        "<meta name='viewport' content='width=device-width'>",
-        f"<style>{_STYLE}</style><h1>{escape(title)}</h1>",
-        f"<p>{escape(asked['task'])} captioning. {_notes(scores)}</p>",
-        *_tables(scores["scores"]),
-        f"<h2>Images</h2><p><small>{len(shown)} of {total} images, evenly spread; of each at most "
-        f"{REGIONS} regions.</small></p>",
-        *(_image(name, own, find) for name, own in shown.items()),
-    ]
-    write_bytes(path, encode_text("\n".join(parts) + "\n"))
-
-
-def _notes(scores: Mapping[str, Any]) -> str:
-    """Say what was left out, so that nobody has to guess."""
+    title = escape(f"{asked['model']} on {asked['dataset']}")
+    by_image: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        by_image.setdefault(prediction.image, []).append(prediction)
+    names = list(by_image)
+    step = max(1.0, len(names) / images) if images else 1.0
+    shown = [names[int(place * step)] for place in range(min(images, len(names)))]
+    # What was left out, so that nobody has to guess.
     notes = []
     if scores.get("missing"):
         notes.append(f"{scores['missing']} images of the file were not in the folder.")
     if scores.get("failed"):
         notes.append(f"{len(scores['failed'])} images could not be read.")
     notes.append("Values are times 100; below means stand their 95 % intervals over images.")
-    return " ".join(notes)
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>",
+        "<meta name='viewport' content='width=device-width'>",
+        f"<style>{_STYLE}</style><h1>{title}</h1>",
+        f"<p>{escape(asked['task'])} captioning. {' '.join(notes)}</p>",
+        *_tables(scores["scores"]),
+        f"<h2>Images</h2><p><small>{len(shown)} of {len(names)} images, evenly spread; of each at "
+        f"most {_REGIONS} regions.</small></p>",
+        *(_image(name, by_image[name], find) for name in shown),
+    ]
+    write_bytes(path, encode_text("\n".join(parts) + "\n"))
 
 
 def _tables(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    groups = list(dict.fromkeys(group for score in scores.values() for group in score))
-    for group in groups:
+    for group in dict.fromkeys(group for score in scores.values() for group in score):
         results = {v: by_group[group] for v, by_group in scores.items() if group in by_group}
-        names = [
-            name for name in METRICS if any(name in item["metrics"] for item in results.values())
-        ]
-        head = "".join(f"<th class='n'>{escape(METRICS[name].title)}</th>" for name in names)
-        rows = "".join(_row(variant, item, names) for variant, item in results.items())
+        names = _measured(results.values())
+        titles = [*(METRICS[name].title for name in names), "ms a region"]
+        head = "".join(f"<th class='n'>{escape(title)}</th>" for title in titles)
+        rows = ""
+        for variant, item in results.items():
+            metrics = item["metrics"]
+            cells = [_cell(metrics.get(name), " <small>{} to {}</small>") for name in names]
+            numbers = "".join(f"<td class='n'>{cell}</td>" for cell in (*cells, _ms(item)))
+            rows += f"<tr><td>{escape(variant)}</td>{numbers}</tr>"
         counted = next(iter(results.values()))
         yield (
             f"<h2>{escape(group)}: {counted['count']} regions of {counted['images']} images</h2>"
-            f"<table><tr><th>captions from</th>{head}<th class='n'>ms a region</th></tr>"
-            f"{rows}</table>"
+            f"<table><tr><th>captions from</th>{head}</tr>{rows}</table>"
         )
 
 
-def _row(variant: str, results: Mapping[str, Any], names: Sequence[str]) -> str:
-    values = [results["metrics"].get(name) for name in names]
-    cells = "".join(f"<td class='n'>{_html_cell(value)}</td>" for value in values)
-    seconds = "" if results["seconds"] is None else f"{1000 * results['seconds']:.1f}"
-    return f"<tr><td>{escape(variant)}</td>{cells}<td class='n'>{seconds}</td></tr>"
-
-
-def _html_cell(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return ""
-    if "low" not in value:
-        return f"{100 * value['value']:.1f}"
-    ends = f"{100 * value['low']:.1f} to {100 * value['high']:.1f}"
-    return f"{100 * value['value']:.1f} <small>{ends}</small>"
-
-
-def _spread(
-    predictions: Sequence[Prediction], count: int
-) -> tuple[dict[str, list[Prediction]], int]:
-    """Predictions of images spread evenly over a run, and how many images there are."""
-    by_image: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
-        by_image.setdefault(prediction.image, []).append(prediction)
-    names = list(by_image)
-    step = max(1.0, len(names) / count) if count else 1.0
-    picked = [names[int(place * step)] for place in range(min(count, len(names)))]
-    return {name: by_image[name] for name in picked}, len(names)
-
-
 def _image(name: str, predictions: Sequence[Prediction], find: Callable[[str], Path]) -> str:
-    picture = embedded(find(name))
-    samples = list(dict.fromkeys(prediction.sample for prediction in predictions))[:REGIONS]
+    """Return an image with its first regions, what was said of each, and what people wrote."""
+    drawn = None
+    try:
+        picture = Image.fromarray(as_rgb(read_image(find(name))))
+    except PatchionerError:
+        pass
+    else:
+        width, height = picture.size
+        picture.thumbnail((_SIDE, _SIDE))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=82)
+        code = base64.b64encode(buffer.getvalue()).decode("ascii")
+        source = f"href='data:image/jpeg;base64,{code}'"
+        drawn = width, height, f"<image {source} width='{width}' height='{height}'/>"
     parts = [f"<h3>{escape(name)}</h3>"]
-    for sample in samples:
+    samples = list(dict.fromkeys(prediction.sample for prediction in predictions))
+    for sample in samples[:_REGIONS]:
         own = [prediction for prediction in predictions if prediction.sample == sample]
-        parts.append(f"<div class='look'><div>{_svg(picture, own[0])}</div>{_said(own)}</div>")
+        shown = "<p>This image cannot be read.</p>" if drawn is None else _svg(*drawn, own[0])
+        parts.append(f"<div class='look'><div>{shown}</div>{_said(own)}</div>")
     return "".join(parts)
 
 
-def _svg(picture: tuple[str, int, int] | None, prediction: Prediction) -> str:
-    if picture is None:
-        return "<p>This image cannot be read.</p>"
-    uri, width, height = picture
+def _svg(width: int, height: int, image: str, prediction: Prediction) -> str:
     region = region_from_text(prediction.geometry, prediction.kind, prediction.members)
     drawn = shapes_of(region, (0.0, 0.0, float(width), float(height)), max(width, height) / 60)
     lines = f"<g class='r'>{drawn}</g><g class='r'>{drawn}</g>"
-    image = f"<image href='{uri}' width='{width}' height='{height}'/>"
     label = escape(f"{prediction.kind} of {prediction.image}", quote=True)
     box = f"viewBox='0 0 {width} {height}'"
     return f"<svg {box} role='img' aria-label='{label}'>{image}{lines}</svg>"
@@ -270,8 +222,6 @@ def _said(predictions: Sequence[Prediction]) -> str:
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lay out a Markdown table.
 
-    Examples
-    --------
     >>> print(markdown_table(["a", "b"], [["1", "2"]]))
     | a | b |
     |---|---|

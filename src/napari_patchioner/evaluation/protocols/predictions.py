@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from napari_patchioner.annotations import encode_text, write_bytes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import check_plain_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 Variant: TypeAlias = Literal["model", "crop", "whole-image", "class-token"]
 VARIANTS: tuple[Variant, ...] = ("model", "crop", "whole-image", "class-token")
@@ -26,50 +24,26 @@ VARIANTS: tuple[Variant, ...] = ("model", "crop", "whole-image", "class-token")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A caption of one sample, and all that is needed to score and show it.
-
-    Attributes
-    ----------
-    sample, image : str
-        Ids of the data set.
-    variant : {"model", "crop", "whole-image", "class-token"}
-        How the caption came about: from the region's patches, from a cut-out of the region, from
-        the whole image, from the class token.
-    references : tuple of str
-        What people wrote.
-    caption : str
-        What the model said; empty where it could not say anything.
-    score : float
-        How sure it was, 0 to 1.
-    seconds : float
-        Its share of the time it took to caption the image's regions, the encoding of the image left
-        out; of a crop the whole time, the encoding of the crop included.
-    kind, geometry, members : str
-        The region as `annotations.region_to_text` writes it.
-    group : str
-        Subset that is reported apart.
-    category : str
-        What is there, where the data set names it.
-    found : float or None
-        Whether the caption finds its own region again; None where that cannot be said.
-    problem : str
-        Why there is no caption.
-    """
+    """A caption of one sample, and all that is needed to score and show it."""
 
     sample: str
     image: str
+    # From the region's patches, a cut-out of the region, the whole image, or the class token.
     variant: Variant
-    references: tuple[str, ...]
-    caption: str
-    score: float
+    references: tuple[str, ...]  # what people wrote
+    caption: str  # empty where the model could not say anything
+    score: float  # how sure it was, 0 to 1
+    # Its share of the time it took to caption the image's regions, the encoding of the image left
+    # out; of a crop the whole time, the encoding of the crop included.
     seconds: float
+    # The region as `annotations.region_to_text` writes it.
     kind: str
     geometry: str
     members: str = ""
-    group: str = ""
-    category: str = ""
-    found: float | None = None
-    problem: str = ""
+    group: str = ""  # subset that is reported apart
+    category: str = ""  # what is there, where the data set names it
+    found: float | None = None  # whether the caption finds its own region; None if nobody knows
+    problem: str = ""  # why there is no caption
 
 
 class PredictionFile:
@@ -82,19 +56,22 @@ class PredictionFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             begun = path.exists() and b"\n" in path.read_bytes()
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise self._unwritable(error) from error
         if not begun:
             write_bytes(path, encode_text(_line({"asked": asked})))
             return
-        before, self.done, whole = _read(path)
-        other = _different(before, asked)
+        before, self.done = read_predictions(path)
+        now = json.loads(json.dumps(asked))
+        other = {name for name in before.keys() | now if before.get(name) != now.get(name)}
         if other:
             names = ", ".join(sorted(other))
             raise FormatError(
                 f"{path}: holds predictions made with another {names}; name another folder by --out"
             )
-        if not whole:
-            self._mend()
+        # The torn end goes, so that the next line begins a line.
+        whole = path.read_bytes().rfind(b"\n") + 1
+        if whole < path.stat().st_size:
+            os.truncate(path, whole)
 
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Append predictions; they are on disk when this returns."""
@@ -103,13 +80,11 @@ class PredictionFile:
             with self.path.open("ab") as file:
                 file.write(lines)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise self._unwritable(error) from error
 
-    def _mend(self) -> None:
-        """Cut off the torn end, so that the next line begins a line."""
-        raw = self.path.read_bytes()
-        with self.path.open("r+b") as file:
-            file.truncate(raw.rfind(b"\n") + 1)
+    def _unwritable(self, error: OSError) -> FormatError:
+        why = error.strerror or error
+        return FormatError(f"{self.path}: cannot be written ({why}); name another folder by --out")
 
 
 def read_predictions(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
@@ -130,11 +105,6 @@ def read_predictions(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
     FormatError
         The file is missing or damaged; the line is named.
     """
-    asked, predictions, _ = _read(path)
-    return asked, predictions
-
-
-def _read(path: Path) -> tuple[dict[str, Any], list[Prediction], bool]:
     if os.path.exists(path):
         check_plain_file(path)
     try:
@@ -144,63 +114,34 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Prediction], bool]:
         raise FormatError(
             f"{path}: cannot be read ({why}); name a folder that 'evaluate' wrote"
         ) from error
-    lines = text.split("\n")
     # Every whole line ends with a line break, so what follows the last one was cut off.
-    whole = lines.pop() == ""
+    lines = text.split("\n")[:-1]
     try:
         asked = json.loads(lines[0])["asked"]
     except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
         raise FormatError(f"{path}: line 1: does not say what was asked")
-    results = [_prediction(path, place, line) for place, line in enumerate(lines[1:], start=2)]
-    return asked, results, whole
+    return asked, [_prediction(path, number, line) for number, line in enumerate(lines[1:], 2)]
 
 
-def _prediction(path: Path, place: int, line: str) -> Prediction:
+def _prediction(path: Path, number: int, line: str) -> Prediction:
     try:
         values = json.loads(line)
         prediction = Prediction(**{**values, "references": tuple(values["references"])})
+        texts = asdict(prediction)
+        numbers = [texts.pop("score"), texts.pop("seconds")]
+        retrieved = texts.pop("found")
+        if (
+            prediction.variant in VARIANTS
+            and all(isinstance(text, str) for text in (*texts.pop("references"), *texts.values()))
+            and all(map(math.isfinite, numbers if retrieved is None else [*numbers, retrieved]))
+        ):
+            return prediction
     except (ValueError, RecursionError, TypeError, KeyError):
-        prediction = None
-    if prediction is None or not _is_sound(prediction):
-        raise FormatError(f"{path}: line {place}: is no prediction")
-    return prediction
-
-
-def _is_sound(prediction: Prediction) -> bool:
-    """Whether every field holds what it should."""
-    texts = (
-        prediction.sample,
-        prediction.image,
-        prediction.caption,
-        prediction.kind,
-        prediction.geometry,
-        prediction.members,
-        prediction.group,
-    )
-    numbers = (
-        prediction.score,
-        prediction.seconds,
-        0.0 if prediction.found is None else prediction.found,
-    )
-    return (
-        prediction.variant in VARIANTS
-        and all(isinstance(text, str) for text in (*texts, prediction.category, prediction.problem))
-        and all(isinstance(text, str) for text in prediction.references)
-        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
-    )
-
-
-def _unwritable(path: Path, error: OSError) -> FormatError:
-    why = error.strerror or error
-    return FormatError(f"{path}: cannot be written ({why}); name another folder by --out")
+        pass
+    raise FormatError(f"{path}: line {number}: is no prediction")
 
 
 def _line(values: Mapping[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False) + "\n"
-
-
-def _different(before: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
-    now = json.loads(json.dumps(asked))
-    return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}

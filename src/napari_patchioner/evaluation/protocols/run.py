@@ -4,62 +4,44 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.annotations import region_to_text
 from napari_patchioner.annotations.wkt import members_cell
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError, ModelError, PatchionerError, RegionError
-from napari_patchioner.evaluation.baselines import crop
+from napari_patchioner.evaluation.crops import crop
+from napari_patchioner.evaluation.datasets import Dataset, Sample
 from napari_patchioner.evaluation.metrics.diversity import self_retrieval
-from napari_patchioner.grids import pool
+from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.images import read_image
 from napari_patchioner.progress import Progress, no_progress
-from napari_patchioner.regions import WholeImage, cover
+from napari_patchioner.regions import Region, WholeImage, cover
 
 from .predictions import Prediction, PredictionFile, Variant
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from napari_patchioner.captioner import Captioner
-    from napari_patchioner.decoders import Caption
-    from napari_patchioner.evaluation.datasets import Dataset, Sample
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.regions import Region
-
-    from .predictions import Variant
+# A picture that is large enough for one patch of any backbone.
+_PROBE = (64, 64, 3)
 
 
 @dataclass(eq=False, slots=True)
 class Evaluation:
-    """A data set captioned by a model.
+    """A data set captioned by a model."""
 
-    Attributes
-    ----------
-    asked : mapping
-        What was asked of which model.
-    predictions : list of Prediction
-        Of all variants, in the order of the data set.
-    encode_seconds : list of float
-        Time of each encoding of an image in this run.
-    failed : dict of str to str
-        Images that could not be read, and why.
-    missing : list of str
-        Images that are not in the folder.
-    """
-
-    asked: Mapping[str, Any]
+    asked: Mapping[str, Any]  # what was asked of which model
+    # Of all variants, in the order of the data set.
     predictions: list[Prediction] = field(default_factory=list)
-    encode_seconds: list[float] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    encode_seconds: list[float] = field(default_factory=list)  # of each image in this run
+    failed: dict[str, str] = field(default_factory=dict)  # images that could not be read, and why
+    missing: list[str] = field(default_factory=list)  # images that are not in the folder
 
 
 def evaluate(
@@ -94,10 +76,6 @@ def evaluate(
     progress : callable
         Given the fraction done and a message; may raise ``Cancelled``.
 
-    Returns
-    -------
-    Evaluation
-
     Raises
     ------
     FormatError
@@ -105,20 +83,28 @@ def evaluate(
     ModelError
         The model cannot do what is asked.
     """
-    by_image = _gather(dataset.samples(), limit)
+    options = dict(options or {})
+    by_image: dict[str, list[Sample]] = defaultdict(list)
+    seen: set[str] = set()
+    for sample in dataset.samples():
+        if sample.id in seen:
+            raise FormatError(f"two samples are called {sample.id!r}; give each an id of its own")
+        seen.add(sample.id)
+        by_image[sample.image].append(sample)
+    by_image = dict(islice(by_image.items(), limit))
     if not by_image:
         raise FormatError(f"{dataset.name}: has no sample whose image is there; check --images")
     asked = {
         "dataset": dataset.name,
         "task": dataset.task,
         "model": captioner.name,
-        "options": dict(options or {}),
+        "options": options,
     }
     # How many images are taken changes no caption, so another limit goes on with the same file.
     kept = PredictionFile(file, asked)
     known = {(item.sample, item.variant): item for item in kept.done}
     _check_kept(file, kept.done, by_image)
-    check_ways(captioner, variants, options or {})
+    _check_variants(captioner, variants, options)
     result = Evaluation({**asked, "limit": limit}, missing=list(dataset.missing))
     for place, (image, samples) in enumerate(by_image.items()):
         left = [v for v in variants if any((item.id, v) not in known for item in samples)]
@@ -126,7 +112,7 @@ def evaluate(
             progress(place / len(by_image), f"image {place + 1} of {len(by_image)}: {image}")
             asking = captioner if captioner_for is None else captioner_for(image)
             path = dataset.find(image)
-            made = _caption(result, asking, path, samples, left, options or {})
+            made = _caption(result, asking, path, samples, left, options)
             fresh = [item for item in made if (item.sample, item.variant) not in known]
             # An image that could not be read is not written down, so that it is tried again.
             kept.add(fresh if path.name not in result.failed else [])
@@ -137,33 +123,31 @@ def evaluate(
     return result
 
 
-def _gather(samples: Iterable[Sample], limit: int | None) -> dict[str, list[Sample]]:
-    """Gather samples by image, in the order in which the file names the images first."""
-    by_image: dict[str, list[Sample]] = defaultdict(list)
-    seen: set[str] = set()
-    for item in samples:
-        if item.id in seen:
-            raise FormatError(f"two samples are called {item.id!r}; give each an id of its own")
-        seen.add(item.id)
-        by_image[item.image].append(item)
-    return dict(islice(by_image.items(), limit))
-
-
 def _check_kept(
-    file: Path, kept: Sequence[Prediction], by_image: Mapping[str, Sequence[Sample]]
+    file: Path, kept: Iterable[Prediction], by_image: Mapping[str, Sequence[Sample]]
 ) -> None:
     """Refuse captions of another data set: its file may have the same name and the same ids."""
     samples = {item.id: item for own in by_image.values() for item in own}
     for entry in kept:
         now = samples.get(entry.sample)
-        if now and (now.references, region_to_text(now.region)) != (
-            entry.references,
-            entry.geometry,
-        ):
+        before = (entry.references, entry.geometry)
+        if now and (now.references, region_to_text(now.region)) != before:
             raise FormatError(
                 f"{file}: holds a prediction of another sample {entry.sample!r}; the data set has "
                 "changed, so name another folder by --out"
             )
+
+
+def _check_variants(
+    captioner: Captioner, variants: Sequence[Variant], options: Mapping[str, Any]
+) -> None:
+    """Find out on a gray picture whether a model can caption in these ways."""
+    if "class-token" in variants or options.get("pooling"):
+        pixels = np.full(_PROBE, 127, np.uint8)
+        image = _Encoded(captioner, pixels, captioner.encode(pixels), options)
+        if "class-token" in variants:
+            image.check_class_token()
+        image.whole(options)
 
 
 def _caption(
@@ -173,173 +157,125 @@ def _caption(
     samples: Sequence[Sample],
     variants: Sequence[Variant],
     options: Mapping[str, Any],
-) -> list[Prediction]:
+) -> Iterator[Prediction]:
     """Caption the samples of one image in all ways asked for."""
     start = time.perf_counter()
+    image, problem = None, ""
     try:
         pixels = read_image(path)
-        encoded = EncodedImage(captioner, pixels, captioner.encode(pixels), options)
+        image = _Encoded(captioner, pixels, captioner.encode(pixels), options)
+        result.encode_seconds.append(time.perf_counter() - start)
     except PatchionerError as error:
-        result.failed[path.name] = str(error)
-        silence = [Said("", 0.0, 0.0, str(error))] * len(samples)
-        return [p for v in variants for p in _predictions(samples, v, silence, None)]
-    result.encode_seconds.append(time.perf_counter() - start)
-    results: list[Prediction] = []
+        result.failed[path.name] = problem = str(error)
     for variant in variants:
-        said = WAYS[variant](encoded, [item.region for item in samples])
-        results += _predictions(samples, variant, said, _retrieved(encoded, samples, said))
-    return results
+        said = [_Said(problem=problem)] * len(samples)
+        retrieved: Sequence[float] = [np.nan] * len(samples)
+        if image is not None:
+            said = image.said(variant, [sample.region for sample in samples])
+            retrieved = image.retrieved(samples, said)
+        for sample, item, share in zip(samples, said, retrieved, strict=True):
+            yield Prediction(
+                sample=sample.id,
+                image=sample.image,
+                variant=variant,
+                references=sample.references,
+                caption=item.caption,
+                score=item.score,
+                seconds=item.seconds,
+                kind=sample.region.kind,
+                geometry=region_to_text(sample.region),
+                members=members_cell(sample.region),
+                group=sample.group,
+                category=sample.extra.get("category", ""),
+                found=None if np.isnan(share) else float(share),
+                problem=item.problem,
+            )
 
 
-def _predictions(
-    samples: Sequence[Sample],
-    variant: Variant,
-    said: Sequence[Said],
-    results: npt.NDArray[np.float64] | None,
-) -> Iterable[Prediction]:
-    for place, (sample, item) in enumerate(zip(samples, said, strict=True)):
-        retrieved = None if results is None or np.isnan(results[place]) else float(results[place])
-        yield Prediction(
-            sample=sample.id,
-            image=sample.image,
-            variant=variant,
-            references=sample.references,
-            caption=item.caption,
-            score=item.score,
-            seconds=item.seconds,
-            kind=sample.region.kind,
-            geometry=region_to_text(sample.region),
-            members=members_cell(sample.region),
-            group=sample.group,
-            category=sample.extra.get("category", ""),
-            found=retrieved,
-            problem=item.problem,
-        )
-
-
-def _retrieved(
-    encoded: EncodedImage, samples: Sequence[Sample], said: Sequence[Said]
-) -> npt.NDArray[np.float64] | None:
-    """Whether captions find their regions again; None where the model cannot read text."""
-    embed = getattr(encoded.captioner.backbone, "embed_text", None)
-    if embed is None or len(samples) < 2 or any(item.problem for item in said):
-        return None
-    try:
-        texts = embed([item.caption for item in said])
-    except PatchionerError:
-        # The text tower of a preset may be an extra download that nobody asked for.
-        return None
-    weights = [cover(item.region, encoded.grid.transform) for item in samples]
-    return self_retrieval(texts, pool(encoded.grid, weights), [item.image for item in samples])
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Said:
+@dataclass(frozen=True, slots=True)
+class _Said:
     """A caption, the seconds it took, and why there is none."""
 
-    caption: str
-    score: float
-    seconds: float
+    caption: str = ""
+    score: float = 0.0
+    seconds: float = 0.0
     problem: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class EncodedImage:
-    """An image with its grid."""
+class _Encoded:
+    """An image with its grid, and who captions it how."""
 
     captioner: Captioner
-    pixels: npt.NDArray[np.generic]
+    pixels: npt.NDArray[Any]
     grid: FeatureGrid
     options: Mapping[str, Any]
 
-
-# Large enough for one patch of any backbone.
-_PROBE = (64, 64, 3)
-
-
-def check_ways(
-    captioner: Captioner, variants: Sequence[Variant], options: Mapping[str, Any]
-) -> None:
-    """Find out on a gray picture whether a model can caption in these ways."""
-    if "class-token" not in variants and not options.get("pooling"):
-        return
-    pixels = np.full(_PROBE, 127, np.uint8)
-    encoded = EncodedImage(captioner, pixels, captioner.encode(pixels), options)
-    if "class-token" in variants:
-        _refuse_no_class_token(encoded)
-    by_whole(encoded, [WholeImage()])
-
-
-def by_region(encoded: EncodedImage, regions: Sequence[Region]) -> list[Said]:
-    """Captions from the patches of each region."""
-    start = time.perf_counter()
-    try:
-        captions = encoded.captioner.caption(encoded.grid, regions, **encoded.options)
-    except RegionError:
-        # One region at fault must not take the others' captions along.
-        return [_alone(encoded, region) for region in regions]
-    seconds = (time.perf_counter() - start) / max(1, len(regions))
-    return [_said(caption, seconds) for caption in captions]
-
-
-def by_crop(encoded: EncodedImage, regions: Sequence[Region]) -> list[Said]:
-    """Captions of what is left when the bounding box of each region is cut out as an image."""
-    said = []
-    for region in regions:
+    def said(self, variant: Variant, regions: Sequence[Region]) -> list[_Said]:
+        """Return what is said of each region in one of the ways."""
+        if variant == "crop":
+            return [_timed(self._of_crop, region, PatchionerError) for region in regions]
         start = time.perf_counter()
-        try:
-            grid = encoded.captioner.encode(crop(encoded.pixels, region))
-            (caption,) = encoded.captioner.caption(grid, [WholeImage()], **encoded.options)
-        except PatchionerError as error:
-            said.append(Said("", 0.0, time.perf_counter() - start, str(error)))
+        if variant == "model":
+            try:
+                captions = self.captioner.caption(self.grid, regions, **self.options)
+            except RegionError:
+                # One region at fault must not take the others' captions along.
+                return [_timed(self._alone, region, RegionError) for region in regions]
+        elif variant == "whole-image":
+            captions = [self.whole(self.options)] * len(regions)
         else:
-            said.append(_said(caption, time.perf_counter() - start))
-    return said
+            self.check_class_token()
+            captions = [self.whole({**self.options, "pooling": "cls"})] * len(regions)
+        seconds = (time.perf_counter() - start) / max(1, len(regions))
+        return [_Said(caption.text, float(caption.score), seconds) for caption in captions]
+
+    def check_class_token(self) -> None:
+        """Raise a ModelError if the model has no class token."""
+        if self.grid.cls is None:
+            raise ModelError(
+                f"{self.captioner.name} has no class token; leave out --baseline class-token"
+            )
+
+    def whole(self, options: Mapping[str, Any]) -> Caption:
+        """Return the caption of the whole image."""
+        (caption,) = self.captioner.caption(self.grid, [WholeImage()], **options)
+        return caption
+
+    def _alone(self, region: Region) -> Caption:
+        (caption,) = self.captioner.caption(self.grid, [region], **self.options)
+        return caption
+
+    def _of_crop(self, region: Region) -> Caption:
+        """Return the caption of what is left when its bounding box is cut out as an image."""
+        grid = self.captioner.encode(crop(self.pixels, region))
+        (caption,) = self.captioner.caption(grid, [WholeImage()], **self.options)
+        return caption
+
+    def retrieved(self, samples: Sequence[Sample], said: Sequence[_Said]) -> Sequence[float]:
+        """Whether captions find their regions again; nan where that cannot be said."""
+        embed = getattr(self.captioner.backbone, "embed_text", None)
+        unknown = [np.nan] * len(samples)
+        if embed is None or len(samples) < 2 or any(item.problem for item in said):
+            return unknown
+        try:
+            texts = embed([item.caption for item in said])
+        except PatchionerError:
+            # The text tower of a preset may be an extra download that nobody asked for.
+            return unknown
+        weights = [cover(item.region, self.grid.transform) for item in samples]
+        images = [item.image for item in samples]
+        shares: list[float] = self_retrieval(texts, pool(self.grid, weights), images).tolist()
+        return shares
 
 
-def by_whole(encoded: EncodedImage, regions: Sequence[Region]) -> list[Said]:
-    """Give every region the caption of the whole image."""
-    return _one_for_all(encoded, regions, encoded.options)
-
-
-def by_class_token(encoded: EncodedImage, regions: Sequence[Region]) -> list[Said]:
-    """Give every region the caption of the class token."""
-    _refuse_no_class_token(encoded)
-    return _one_for_all(encoded, regions, {**encoded.options, "pooling": "cls"})
-
-
-WAYS: dict[Variant, Callable[[EncodedImage, Sequence[Region]], list[Said]]] = {
-    "model": by_region,
-    "crop": by_crop,
-    "whole-image": by_whole,
-    "class-token": by_class_token,
-}
-
-
-def _refuse_no_class_token(encoded: EncodedImage) -> None:
-    """Say that a model has no class token."""
-    if encoded.grid.cls is None:
-        raise ModelError(
-            f"{encoded.captioner.name} has no class token; leave out --baseline class-token"
-        )
-
-
-def _one_for_all(
-    encoded: EncodedImage, regions: Sequence[Region], options: Mapping[str, Any]
-) -> list[Said]:
-    start = time.perf_counter()
-    (caption,) = encoded.captioner.caption(encoded.grid, [WholeImage()], **options)
-    return [_said(caption, (time.perf_counter() - start) / max(1, len(regions)))] * len(regions)
-
-
-def _alone(encoded: EncodedImage, region: Region) -> Said:
+def _timed(
+    caption_of: Callable[[Region], Caption], region: Region, fault: type[PatchionerError]
+) -> _Said:
+    """Return what is said of a region by itself, or the fault for which nothing is."""
     start = time.perf_counter()
     try:
-        (caption,) = encoded.captioner.caption(encoded.grid, [region], **encoded.options)
-    except RegionError as error:
-        return Said("", 0.0, time.perf_counter() - start, str(error))
-    return _said(caption, time.perf_counter() - start)
-
-
-def _said(caption: Caption, seconds: float) -> Said:
-    return Said(caption.text, float(caption.score), seconds)
+        caption = caption_of(region)
+    except fault as error:
+        return _Said(seconds=time.perf_counter() - start, problem=str(error))
+    return _Said(caption.text, float(caption.score), time.perf_counter() - start)

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from napari_patchioner.annotations import encode_text, region_from_text, write_bytes
+from napari_patchioner.annotations import encode_text, region_from_text, table, write_bytes
 from napari_patchioner.annotations.files import write_text
-from napari_patchioner.annotations.table import (
-    format_table,
-    guard_extra_cell,
-    read_table,
-    unguard_cell,
-)
 from napari_patchioner.errors import FormatError
-from napari_patchioner.evaluation.metrics import METRICS, Captioned
+from napari_patchioner.evaluation.datasets import Task
+from napari_patchioner.evaluation.metrics import METRICS, Captioned, Metric
 from napari_patchioner.evaluation.metrics.statistics import Interval, mean_interval
 from napari_patchioner.limits import check_plain_file
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.evaluation.datasets import Task
-    from napari_patchioner.evaluation.metrics import Metric, Scored
-
-    from .predictions import Prediction
+from .predictions import Prediction
 
 Score: TypeAlias = dict[str, Any]
-ALL = "all"
+_ALL = "all"
+_FIRST = ("run", "task", "dataset", "model", "variant", "group", "images", "samples", "silent")
 
 
 def score_predictions(
@@ -70,18 +61,51 @@ def score_predictions(
     CIDEr-D of a subset is the mean over its items under the weights of the whole set, so that
     subsets can be compared with one another.
     """
-    chosen = chosen_metrics(task, metrics, tools or {})
+    chosen = _chosen(task, metrics, tools)
     results: dict[str, dict[str, Score]] = {}
     for variant in dict.fromkeys(prediction.variant for prediction in predictions):
         own = [prediction for prediction in predictions if prediction.variant == variant]
-        given = captioned(own, tools or {}, paths or {})
-        items = {metric.name: metric.score(given) for metric in chosen if metric.mean}
+        given = _captioned(own, tools, paths)
+        items = {metric.name: metric.score(given).items for metric in chosen if metric.mean}
         groups = sorted({item.group for item in own} - {""})
-        results[variant] = {
-            group: _score_group(own, given, chosen, items, group)
-            for group in (ALL, *(groups if len(groups) > 1 else ()))
-        }
+        results[variant] = {}
+        for group in (_ALL, *(groups if len(groups) > 1 else ())):
+            places = [p for p, item in enumerate(own) if group in (_ALL, item.group)]
+            part = given if group == _ALL else given.take(places)
+            values = {}
+            for metric in chosen:
+                numbers = items.get(metric.name)
+                value = (
+                    _corpus_value(metric.score(part).corpus)
+                    if numbers is None
+                    else _mean_value(numbers[places], part.images)
+                )
+                if value is not None:
+                    values[metric.name] = value
+            seconds = [own[place].seconds for place in places]
+            results[variant][group] = {
+                "count": len(places),
+                "images": len(set(part.images)),
+                "silent": sum(bool(own[place].problem) for place in places),
+                "seconds": float(np.median(seconds)) if seconds else None,
+                "metrics": values,
+            }
     return results
+
+
+def _corpus_value(corpus: float) -> Score | None:
+    """Return what is written of a metric of a whole set; None where it says nothing about it."""
+    return None if np.isnan(corpus) else {"value": float(corpus)}
+
+
+def _mean_value(numbers: Any, images: Sequence[str]) -> Score | None:
+    """Return what is written of a metric that is the mean of its items."""
+    known = ~np.isnan(numbers)
+    if not known.any():
+        return None
+    interval = mean_interval(numbers[known], np.asarray(images)[known].tolist())
+    ends = {"low": interval.low, "high": interval.high}
+    return {"value": interval.mean, **ends, "count": interval.count}
 
 
 def check_metrics(
@@ -130,107 +154,48 @@ def check_metrics(
             say(f"left out: {name}, since {why}")
 
 
-def chosen_metrics(task: Task, names: Sequence[str], tools: Mapping[str, Any]) -> list[Metric]:
-    """Metrics asked for, or all that suit a task and whose tools are there."""
+def _chosen(task: Task, names: Sequence[str], tools: Mapping[str, Any] | None) -> list[Metric]:
+    """Return metrics asked for, or all that suit a task and whose tools are there."""
     if names:
         return [METRICS[name] for name in names]
     suiting = (metric for metric in METRICS.values() if task in metric.tasks)
-    return [metric for metric in suiting if all(need in tools for need in metric.needs)]
+    return [metric for metric in suiting if set(metric.needs) <= set(tools or {})]
 
 
-def captioned(
-    predictions: Sequence[Prediction], tools: Mapping[str, Any], paths: Mapping[str, Path]
+def _captioned(
+    predictions: Sequence[Prediction],
+    tools: Mapping[str, Any] | None,
+    paths: Mapping[str, Path] | None,
 ) -> Captioned:
     """Return predictions as metrics read them."""
     return Captioned(
-        candidates=[prediction.caption for prediction in predictions],
-        references=[prediction.references for prediction in predictions],
-        images=[prediction.image for prediction in predictions],
-        regions=[
-            region_from_text(prediction.geometry, prediction.kind, prediction.members)
-            for prediction in predictions
-        ],
-        scores=[prediction.score for prediction in predictions],
-        paths=paths,
-        categories=[prediction.category for prediction in predictions],
-        found=[prediction.found for prediction in predictions],
-        tools=tools,
+        candidates=[item.caption for item in predictions],
+        references=[item.references for item in predictions],
+        images=[item.image for item in predictions],
+        regions=[region_from_text(p.geometry, p.kind, p.members) for p in predictions],
+        scores=[item.score for item in predictions],
+        paths=paths or {},
+        categories=[item.category for item in predictions],
+        found=[item.found for item in predictions],
+        tools=tools or {},
     )
 
 
-def _score_group(
-    predictions: Sequence[Prediction],
-    given: Captioned,
-    metrics: Sequence[Metric],
-    items: Mapping[str, Scored],
-    group: str,
-) -> Score:
-    places = [p for p, prediction in enumerate(predictions) if group in (ALL, prediction.group)]
-    own = [predictions[place] for place in places]
-    part = given if group == ALL else given.take(places)
-    values = {m.name: _value(m, items.get(m.name), part, places) for m in metrics}
-    return {
-        "count": len(own),
-        "images": len({item.image for item in own}),
-        "silent": sum(bool(item.problem) for item in own),
-        "seconds": float(np.median([item.seconds for item in own])) if own else None,
-        "metrics": {name: value for name, value in values.items() if value is not None},
-    }
-
-
-def _value(
-    metric: Metric, scored: Scored | None, part: Captioned, places: Sequence[int]
-) -> Score | None:
-    """Value of a metric on a subset; None where it says nothing about it."""
-    if scored is None or scored.items is None:
-        corpus = metric.score(part).corpus
-        return None if np.isnan(corpus) else {"value": float(corpus)}
-    numbers = scored.items[list(places)]
-    known = ~np.isnan(numbers)
-    if not known.any():
-        return None
-    images = [image for image, present in zip(part.images, known, strict=True) if present]
-    interval = mean_interval(numbers[known], images)
-    return {
-        "value": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "count": interval.count,
-    }
-
-
-FIRST = ("run", "task", "dataset", "model", "variant", "group", "images", "samples", "silent")
-
-
 def write_scores(path: Path, scores: Mapping[str, Any]) -> None:
-    """Write the scores of a run, whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    scores : mapping
-        ``asked``, ``scores[variant][group]`` and whatever else belongs to the run.
-    """
+    """Write ``asked``, ``scores[variant][group]`` and whatever else belongs to a run as JSON."""
     text = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes(path, encode_text(f"{text}\n"))
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Read the scores of a run.
-
-    Raises
-    ------
-    FormatError
-        The file is missing or does not hold scores.
-    """
+    """Read the scores of a run; a FormatError if the file is missing or does not hold any."""
     if os.path.exists(path):
         check_plain_file(path)
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FormatError(f"{path}: holds no scores ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: holds no scores ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FormatError(f"{path}: holds no scores ({why})") from error
     if not isinstance(scores, dict) or not isinstance(scores.get("scores"), dict):
         raise FormatError(f"{path}: holds no scores; name a folder that 'evaluate' wrote")
     return scores
@@ -254,61 +219,48 @@ def append_row(path: Path, run: str, scores: Mapping[str, Any]) -> None:
     FormatError
         The file is there and no table of runs, or cannot be written.
     """
-    before = _rows(path)
-    rows = [row for row in before if row.get("run") != run] + list(_new_rows(run, scores))
-    columns = list(dict.fromkeys([*FIRST, *(name for row in rows for name in row)]))
+    rows: list[dict[str, str]] = []
+    if path.exists() and not (path.is_file() and not path.stat().st_size):
+        before = table.read_table(path)
+        before.require(("run",), "a table of runs")
+        named = (map(table.unguard_cell, cells) for _, cells in before.rows)
+        rows = [dict(zip(before.columns, cells, strict=True)) for cells in named]
+    rows = [row for row in rows if row.get("run") != run] + list(_new_rows(run, scores))
+    columns = list(dict.fromkeys([*_FIRST, *(name for row in rows for name in row)]))
     # Names of runs, models and files are other people's, and a spreadsheet would run some.
-    cells = ([guard_extra_cell(row.get(name, "")) for name in columns] for row in rows)
-    write_text(path, format_table(columns, cells))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
-        return []
-    table = read_table(path)
-    table.require(("run",), "a table of runs")
-    return [
-        dict(zip(table.columns, map(unguard_cell, cells), strict=True)) for _, cells in table.rows
-    ]
+    cells = ([table.guard_extra_cell(row.get(name, "")) for name in columns] for row in rows)
+    write_text(path, table.format_table(columns, cells))
 
 
 def _new_rows(run: str, scores: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    asked = scores["asked"]
+    asked = {name: scores["asked"][name] for name in ("task", "dataset", "model")}
     for variant, groups in scores["scores"].items():
         for group, results in groups.items():
+            seconds = results["seconds"]
             row = {
                 "run": run,
-                "task": asked["task"],
-                "dataset": asked["dataset"],
-                "model": asked["model"],
+                **asked,
                 "variant": variant,
                 "group": group,
                 "images": str(results["images"]),
                 "samples": str(results["count"]),
                 "silent": str(results["silent"]),
-                "seconds": "" if results["seconds"] is None else f"{results['seconds']:.6g}",
+                "seconds": "" if seconds is None else f"{seconds:.6g}",
             }
             for name, value in results["metrics"].items():
-                row |= {name: f"{value['value']:.6g}"}
-                row |= {
-                    f"{name}_{end}": f"{value[end]:.6g}" for end in ("low", "high") if end in value
-                }
+                row[name] = f"{value['value']:.6g}"
+                for end in ("low", "high"):
+                    if end in value:
+                        row[f"{name}_{end}"] = f"{value[end]:.6g}"
             yield row
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one run scores above another on the same samples.
+    """What one run scores above another on the same samples, by one metric.
 
-    Attributes
-    ----------
-    metric : str
-        Name of the metric.
-    first, second : float
-        Score of each run on the shared samples.
-    gain : Interval
-        Second minus first, with its 95 % interval over images; ends are nan for a metric that
-        has no score for single captions.
+    The gain is second minus first, with its 95 % interval over images; ends are nan for a metric
+    that has no score for single captions.
     """
 
     metric: str
@@ -337,13 +289,8 @@ def compare_runs(
     ----------
     first, second : sequence of Prediction
         One variant each; samples that only one of them has are left out.
-    task : {"image", "dense", "region-set", "trace"}
-    metrics : sequence of str
-        Names in `METRICS`; by default all that suit the task and whose tools are there.
-    tools : mapping, optional
-        Opened helpers for metrics that need them.
-    paths : mapping of str to Path, optional
-        Where the images lie, for metrics that read them.
+    task, metrics, tools, paths
+        As for `score_predictions`.
 
     Returns
     -------
@@ -356,7 +303,9 @@ def compare_runs(
         The runs share no sample, have other references for one, or one of them holds several
         variants.
     """
-    left, right = _by_sample(first), _by_sample(second)
+    left, right = ({item.sample: item for item in run} for run in (first, second))
+    if len(left) < len(first) or len(right) < len(second):
+        raise FormatError("A run has several captions of a sample; compare one variant of each.")
     shared = [name for name in left if name in right]
     if not shared:
         raise FormatError("The runs share no sample; compare runs of the same data set.")
@@ -365,19 +314,9 @@ def compare_runs(
         raise FormatError(
             f"Sample {strange!r} is another in each run; compare runs of the same data set."
         )
-    result = captioned([left[name] for name in shared], tools or {}, paths or {})
-    other = captioned([right[name] for name in shared], tools or {}, paths or {})
-    results = (
-        _difference(metric, result, other) for metric in chosen_metrics(task, metrics, tools or {})
-    )
+    result, other = (_captioned([run[n] for n in shared], tools, paths) for run in (left, right))
+    results = (_difference(metric, result, other) for metric in _chosen(task, metrics, tools))
     return [difference for difference in results if not np.isnan(difference.gain.mean)]
-
-
-def _by_sample(predictions: Sequence[Prediction]) -> dict[str, Prediction]:
-    by_sample = {prediction.sample: prediction for prediction in predictions}
-    if len(by_sample) < len(predictions):
-        raise FormatError("A run has several captions of a sample; compare one variant of each.")
-    return by_sample
 
 
 def _difference(metric: Metric, item: Captioned, other: Captioned) -> Difference:
@@ -385,9 +324,8 @@ def _difference(metric: Metric, item: Captioned, other: Captioned) -> Difference
     if not metric.mean or left.items is None or right.items is None:
         gain = Interval(right.corpus - left.corpus, np.nan, np.nan, len(item.candidates))
         return Difference(metric.name, left.corpus, right.corpus, gain)
-    pair = (left.items, right.items)
     known = ~(np.isnan(left.items) | np.isnan(right.items))
-    images = [image for image, present in zip(item.images, known, strict=True) if present]
-    gain = mean_interval((right.items - left.items)[known], images)
-    means = [float(items[known].mean()) if known.any() else np.nan for items in pair]
+    before, after = left.items[known], right.items[known]
+    gain = mean_interval(after - before, np.asarray(item.images)[known].tolist())
+    means = [float(items.mean()) if items.size else np.nan for items in (before, after)]
     return Difference(metric.name, means[0], means[1], gain)

@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-from .published import Column, Row, Table, known_tables, open_table
-from .reproduce import Bench, Cell, print_table, reproduce
+from .reproduce import Bench, known_tables, open_table, print_table, reproduce
 
-__all__ = [
-    "Bench",
-    "Cell",
-    "Column",
-    "Row",
-    "Table",
-    "known_tables",
-    "open_table",
-    "print_table",
-    "reproduce",
-]
+__all__ = ["Bench", "known_tables", "open_table", "print_table", "reproduce"]

@@ -1,76 +1,138 @@
-"""Running a table of the paper, and printing it beside what was published."""
+"""A table of the paper, read from a TOML file: run, and printed beside what was published."""
 
 from __future__ import annotations
 
 import re
+import tomllib
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from napari_patchioner.errors import PatchionerError
-from napari_patchioner.evaluation.datasets import open_dataset
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.errors import FormatError, PatchionerError
+from napari_patchioner.evaluation import protocols
+from napari_patchioner.evaluation.datasets import TASKS, Task, open_dataset
 from napari_patchioner.evaluation.metrics import METRICS
-from napari_patchioner.evaluation.protocols import evaluate, score_predictions, write_scores
 from napari_patchioner.evaluation.protocols.page import markdown_table
+from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress, part
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+_FOLDER = Path(__file__).parent
+_LARGEST = 1_000_000
+_POOLINGS = ("mean", "gaussian", "attention", "cls")
 
-    from napari_patchioner.captioner import Captioner
 
-    from .published import Column, Row, Table
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One data set of one task."""
+
+    name: str  # key within the table
+    title: str
+    task: Task
+    data: str  # file, below the folder of all data
+    images: str  # folder, below the folder of all data
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model, and what was published of it; mappings are by column."""
+
+    title: str
+    model: str  # id of the preset
+    published: Mapping[str, float] = field(default_factory=dict)  # as printed (times 100)
+    # How captions come about, and how patches become one vector; by default the model's own way.
+    variant: Mapping[str, protocols.Variant] = field(default_factory=dict)
+    aggregation: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the paper, of a metric by name; ``source`` is where it was published."""
+
+    title: str
+    source: str
+    metric: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of a table.
-
-    Attributes
-    ----------
-    row, column : str
-        Titles.
-    value : float or None
-        What was measured, times 100; None where that was not possible.
-    published : float or None
-        What the paper has, times 100.
-    count : int
-        Samples it was measured on.
-    why : str
-        Why there is no value.
-    """
+    """One number of a table, times 100, beside the paper's; None, and why, where there is none."""
 
     row: str
     column: str
     value: float | None
     published: float | None
-    count: int = 0
+    count: int = 0  # samples it was measured on
     why: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Bench:
-    """Where the data lie, where results go, and how much is asked for.
+    """Where the data lie, where results go, and how much is asked for."""
 
-    Attributes
+    root: Path  # folder of the data, with the files where the table names them
+    out: Path  # all goes to ``out/ROW/COLUMN``; a run that was stopped goes on
+    limit: int | None = None  # images of every data set
+    skip_missing: bool = False  # leave out images that are not there
+    tools: Mapping[str, Any] = field(default_factory=dict)  # opened helpers of the metric
+
+
+def known_tables() -> list[str]:
+    """Names of the tables that ship."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def open_table(name: str) -> Table:
+    """Read a table.
+
+    Parameters
     ----------
-    root : Path
-        Folder of the data, with the files where the table names them.
-    out : Path
-        Predictions and scores go to ``out/ROW/COLUMN``; a run that was stopped goes on.
-    limit : int or None
-        Images of every data set.
-    skip_missing : bool
-        Leave out images that are not there.
-    tools : mapping
-        Opened helpers of the metric.
-    """
+    name : str
+        Name of one that ships, or path of a file of your own.
 
-    root: Path
-    out: Path
-    limit: int | None = None
-    skip_missing: bool = False
-    tools: Mapping[str, Any] = field(default_factory=dict)
+    Raises
+    ------
+    FormatError
+        There is no such table, or something in it is unknown; the entry is named.
+    """
+    path = _FOLDER / f"{name}.toml" if name in known_tables() else Path(name)
+    try:
+        if path.exists() and check_plain_file(path) > _LARGEST:
+            raise FormatError(f"{name}: is too large for a table, which is a page of text")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        known = ", ".join(known_tables())
+        raise FormatError(f"{name}: there is no such table; those that ship: {known}") from None
+    except FormatError:
+        raise
+    except (ValueError, RecursionError) as error:  # bytes that are no text, numbers too long
+        raise FormatError(f"{path.name}: is no TOML ({error})") from error
+    try:
+        columns = tuple(Column(**value) for value in values["column"])
+        rows = tuple(Row(**value) for value in values["row"])
+        table = Table(values["title"], values["source"], values["metric"], columns, rows)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"{path.name}: {error}") from error
+    _check_known(path.name, "metric", [table.metric], METRICS)
+    _check_known(path.name, "task", [column.task for column in columns], TASKS)
+    names = {column.name for column in columns}
+    for row in rows:
+        for keys in (row.published, row.variant, row.aggregation):
+            _check_known(path.name, f"column of {row.title!r}", keys, names)
+        _check_known(path.name, "variant", row.variant.values(), protocols.VARIANTS)
+        _check_known(path.name, "aggregation", row.aggregation.values(), _POOLINGS)
+    return table
+
+
+def _check_known(file: str, what: str, names: Iterable[Any], known: Container[Any]) -> None:
+    """Refuse a name that nothing has."""
+    for name in names:
+        if name not in known:
+            raise FormatError(f"{file}: there is no {what} {name!r}")
 
 
 def reproduce(
@@ -103,18 +165,22 @@ def reproduce(
     cells: list[Cell] = []
     total = max(1, len(rows) * len(table.columns))
     for row in rows:
+        captioner, absent = None, ""
         try:
             captioner = load(row.model)
         except PatchionerError as error:
-            cells += [_empty(row, column, str(error)) for column in table.columns]
-            continue
+            absent = str(error)
         for column in table.columns:
             title = f"{row.title}, {column.title}"
             inner = part(_titled(progress, title), len(cells) / total, (len(cells) + 1) / total)
-            try:
-                cells.append(_measure(table, bench, row, column, captioner, inner))
-            except PatchionerError as error:
-                cells.append(_empty(row, column, str(error)))
+            published = row.published.get(column.name)
+            value, count, why = None, 0, absent
+            if captioner is not None:
+                try:
+                    value, count, why = _measure(table, bench, row, column, captioner, inner)
+                except PatchionerError as error:
+                    why = str(error)
+            cells.append(Cell(row.title, column.title, value, published, count, why))
     return cells
 
 
@@ -132,13 +198,14 @@ def print_table(table: Table, cells: Sequence[Cell]) -> str:
     str
         ``27.9 / 27.9``: measured / published; a dash where there is none.
     """
-    results = {(cell.row, cell.column): cell for cell in cells}
-    rows = list(dict.fromkeys(cell.row for cell in cells))
-    titles = [column.title for column in table.columns]
-    lines = [[row, *(_pair(results[row, title]) for title in titles)] for row in rows]
+    lines: dict[str, list[str]] = {}
+    for cell in cells:
+        numbers = ("-" if item is None else f"{item:.1f}" for item in (cell.value, cell.published))
+        lines.setdefault(cell.row, [cell.row]).append(" / ".join(numbers))
     name = METRICS[table.metric].title
-    head = [f"{name}, measured / published", *titles]
-    return f"{table.title}\n\n{markdown_table(head, lines)}\n\nPublished: {table.source}."
+    head = [f"{name}, measured / published", *(column.title for column in table.columns)]
+    rows = markdown_table(head, lines.values())
+    return f"{table.title}\n\n{rows}\n\nPublished: {table.source}."
 
 
 def _measure(
@@ -148,7 +215,8 @@ def _measure(
     column: Column,
     captioner: Captioner,
     progress: Progress,
-) -> Cell:
+) -> tuple[float | None, int, str]:
+    """Return a value times 100, on how many samples it was measured, and why there is none."""
     dataset = open_dataset(
         column.task,
         bench.root / column.data,
@@ -158,8 +226,8 @@ def _measure(
     )
     variant = row.variant.get(column.name, "model")
     pooling = row.aggregation.get(column.name)
-    folder = bench.out / _file_name(row.title) / column.name
-    done = evaluate(
+    folder = bench.out / re.sub(r"[^a-z0-9]+", "-", row.title.lower()).strip("-") / column.name
+    done = protocols.evaluate(
         dataset,
         captioner,
         folder / "predictions.jsonl",
@@ -169,31 +237,16 @@ def _measure(
         progress=progress,
     )
     if not done.predictions:
-        return _empty(row, column, f"{column.data}: no sample of it has its image here")
-    scores = score_predictions(
+        return None, 0, f"{column.data}: no sample of it has its image here"
+    scores = protocols.score_predictions(
         done.predictions, column.task, metrics=[table.metric], tools=bench.tools
     )
-    write_scores(folder / "scores.json", {"asked": done.asked, "scores": scores})
+    protocols.write_scores(folder / "scores.json", {"asked": done.asked, "scores": scores})
     result = scores[variant]["all"]
     value = result["metrics"].get(table.metric, {}).get("value")
-    measured = None if value is None else 100 * value
-    published = row.published.get(column.name)
-    return Cell(row.title, column.title, measured, published, result["count"])
+    return None if value is None else 100 * value, result["count"], ""
 
 
 def _titled(progress: Progress, title: str) -> Progress:
     """Progress whose messages begin with a title."""
     return lambda fraction, message: progress(fraction, f"{title}: {message}")
-
-
-def _file_name(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-def _empty(row: Row, column: Column, why: str) -> Cell:
-    return Cell(row.title, column.title, None, row.published.get(column.name), why=why)
-
-
-def _pair(cell: Cell) -> str:
-    numbers = ("-" if item is None else f"{item:.1f}" for item in (cell.value, cell.published))
-    return " / ".join(numbers)
