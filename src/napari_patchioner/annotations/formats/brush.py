@@ -8,23 +8,21 @@ which of the four sizes its length has, the length less one, and one word, or al
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from napari_patchioner.annotations.rle import mask_in_image
+from napari_patchioner.annotations.rle import mask_in_image, runs_in_image
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import check_time
 from napari_patchioner.regions import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _COUNT = 32
 _WORD = 8
 _LENGTHS = (3, 4, 8, 16)
 _CHANNELS = 4
 _OPAQUE = 128
+_DIGITS = bytes.maketrans(b"\x00\x01", b"01")
 
 
 def encode_brush(mask: Mask, height: int, width: int) -> list[int]:
@@ -33,51 +31,25 @@ def encode_brush(mask: Mask, height: int, width: int) -> list[int]:
     Nor are there any for an image of more bytes than the format can count.
     """
     whole = height * width * _CHANNELS
-    runs = _flat_runs(mask, height, width) if whole < 1 << _COUNT else []
-    if not runs:
+    if whole >= 1 << _COUNT:
         return []
-    bits = [f"{whole:0{_COUNT}b}{_WORD - 1:05b}"]
-    bits += [f"{length - 1:04b}" for length in _LENGTHS]
-    at = 0
-    for start, stop in runs:
-        bits += [*_packed((start - at) * _CHANNELS, 0), *_packed((stop - start) * _CHANNELS, 255)]
-        at = stop
-    bits += _packed((height * width - at) * _CHANNELS, 0)
+    # Runs here go along the rows: as those of a mask on its side, which go down the columns.
+    turned = Mask(mask.pixels.T, mask.offset[::-1])
+    lengths = runs_in_image(turned, width, height).tolist()
+    if len(lengths) < 2:
+        return []
+    bits = [f"{whole:0{_COUNT}b}{_WORD - 1:05b}", *(f"{length - 1:04b}" for length in _LENGTHS)]
+    longest = 1 << _LENGTHS[-1]
+    for place, length in enumerate(lengths):
+        word = 255 if place % 2 else 0
+        pieces, rest = divmod(length * _CHANNELS, longest)
+        # No piece is longer than a length can be.
+        for piece in [longest] * pieces + [rest] * (rest > 0):
+            index = next(index for index, size in enumerate(_LENGTHS) if piece <= 1 << size)
+            bits.append(f"1{index:02b}{piece - 1:0{_LENGTHS[index]}b}{word:0{_WORD}b}")
     text = "".join(bits)
     text += "0" * (-len(text) % 8)
     return list(int(text, 2).to_bytes(len(text) // 8, "big"))
-
-
-def _flat_runs(mask: Mask, height: int, width: int) -> list[tuple[int, int]]:
-    """Return where runs of painted pixels begin and end, counted row by row over the image."""
-    top, left = mask.offset
-    rows = slice(max(0, -top), max(0, height - top))
-    columns = slice(max(0, -left), max(0, width - left))
-    within = np.asarray(mask.pixels, bool)[rows, columns]
-    steps = np.diff(np.pad(within, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    corner = max(top, 0) * width + max(left, 0)
-    starts, stops = (
-        (np.argwhere(steps == step) @ (width, 1) + corner).tolist() for step in (1, -1)
-    )
-    runs: list[tuple[int, int]] = []
-    for start, stop in zip(starts, stops, strict=True):
-        if runs and runs[-1][1] == start:
-            runs[-1] = (runs[-1][0], stop)
-        else:
-            runs.append((start, stop))
-    return runs
-
-
-def _packed(length: int, word: int) -> list[str]:
-    """Return the bits of a run of one word, in pieces no longer than a length can be."""
-    longest = 1 << _LENGTHS[-1]
-    pieces = [_piece(longest, word)] * (length // longest)
-    return [*pieces, _piece(length % longest, word)] if length % longest else pieces
-
-
-def _piece(length: int, word: int) -> str:
-    index = next(place for place, size in enumerate(_LENGTHS) if length <= 1 << size)
-    return f"1{index:02b}{length - 1:0{_LENGTHS[index]}b}{word:0{_WORD}b}"
 
 
 def decode_brush(data: Sequence[int], height: int, width: int) -> Mask | None:
@@ -88,12 +60,8 @@ def decode_brush(data: Sequence[int], height: int, width: int) -> Mask | None:
     except (ValueError, TypeError) as error:
         raise FormatError("its painted pixels are no runs as Label Studio packs them") from error
     edges = [0, *(edge for run in opaque for edge in run), height * width]
-    # Runs here go along the rows: as those of a mask on its side, which go down the columns.
     turned = mask_in_image(np.diff(edges).astype(np.int64), width, height)
     return None if turned is None else Mask(turned.pixels.T, turned.offset[::-1])
-
-
-_DIGITS = bytes.maketrans(b"\x00\x01", b"01")
 
 
 def _opaque(bits: str, expected: int) -> list[tuple[int, int]]:
@@ -106,12 +74,6 @@ def _opaque(bits: str, expected: int) -> list[tuple[int, int]]:
         raise ValueError
     lengths = [int(bits[37 + 4 * place : 41 + 4 * place], 2) + 1 for place in range(4)]
     runs: list[tuple[int, int]] = []
-
-    def add(start: int, stop: int) -> None:
-        if runs and runs[-1][1] == start:
-            runs[-1] = (runs[-1][0], stop)
-        elif stop > start:
-            runs.append((start, stop))
 
     at, done = 53, 0
     while done < count:
@@ -127,11 +89,11 @@ def _opaque(bits: str, expected: int) -> list[tuple[int, int]]:
         first, last = done // _CHANNELS, end // _CHANNELS
         if alike:
             if int(bits[at : at + size], 2) >= _OPAQUE:
-                add(first, last)
+                runs.append((first, last))
         else:
             for pixel in range(first, last):
                 word = at + (pixel * _CHANNELS + _CHANNELS - 1 - done) * size
                 if int(bits[word : word + size], 2) >= _OPAQUE:
-                    add(pixel, pixel + 1)
+                    runs.append((pixel, pixel + 1))
         at, done = at + many * size, end
     return runs

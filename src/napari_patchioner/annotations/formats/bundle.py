@@ -8,16 +8,14 @@ import os
 import re
 import struct
 import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from napari_patchioner import limits
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.notes import Notes, leaving_out, noting
 from napari_patchioner.errors import FormatError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MOST_MEMBERS = 200_000
 """Files in one zip; more are no export of regions."""

@@ -8,40 +8,29 @@ stay as they were: what is ours of them has a key of its own, and the file aroun
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
 
+from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, rle, texts
+from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_name, is_image
-from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import FloatArray, area_of, filled, polygon_of, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import (
-    Box,
-    Mask,
-    Region,
-    RegionSet,
-    WholeImage,
-    is_tangled,
-    same_drawing,
-)
 
 from . import entries, json_arrays
 from .entries import Size, known_size, naming
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, dicts_in, fields_of, identifier, key_of, list_in
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.fields import Fields
-    from napari_patchioner.annotations.record import Annotation
 
 # Pixels along the sides of a picture in which a tangled outline is filled.
 _TANGLED = 2048
@@ -53,10 +42,6 @@ _OUR_LISTS = {
     "images": {"id", "width", "height", "file_name"},
     "categories": {"id", "name", "supercategory"},
 }
-
-
-def _ignore(_: str) -> None:
-    """Note nothing."""
 
 
 def knows(head: Head) -> bool:
@@ -91,7 +76,7 @@ def write_captions(
     path: Path, annotations: Sequence[Annotation], images: Images
 ) -> tuple[Annotation, ...]:
     """Write the captions of whole images; return all other regions, which have no place here."""
-    held = [annotation for annotation in annotations if isinstance(annotation.region, WholeImage)]
+    held = [annotation for annotation in annotations if annotation.kind == "image"]
     return _write(path, held, annotations, images, classed=False)
 
 
@@ -122,8 +107,11 @@ def _write(
         categories = [_category(number, name) for name, number in classes.items()]
         return {**whole, "categories": categories} if classed else whole
 
-    base = metadata.base_of(held, _KIND, path, json_arrays.parse_file)
-    json_arrays.write_json(path, base, new, lambda base: _Again(base, images, classed).file(held))
+    base = metadata.base_of(held, _KIND, path, json_arrays.parse_json)
+    with noting(Notes()):  # all was noted when the file was read
+        json_arrays.write_json(
+            path, base, new, lambda base: _Again(base, images, classed).file(held)
+        )
     kept = set(map(id, held))
     return tuple(annotation for annotation in annotations if id(annotation) not in kept)
 
@@ -248,7 +236,7 @@ class _Again:
         else:
             if annotation.caption != bare.caption:
                 new["caption"] = annotation.caption
-            if not same_drawing(bare.region, annotation.region):
+            if not regions.same_drawing(bare.region, annotation.region):
                 new |= _drawing(annotation, size)
             ours = metadata.our_texts(bare, annotation)
             ours.pop(texts.CLASS, None)
@@ -379,7 +367,7 @@ def read(path: Path) -> list[Annotation]:
         where = f"{path.name}: annotation {place + 1}"
         with leaving_out("annotation", where):
             charge_records()
-            record = _said(fields_of(value, where), known, partial(note, "outline")).record
+            record = _said(fields_of(value, where), known).record
             if not (plain and _is_plain_entry(value)):
                 keys = {name: key_of(value.get(f"{name}_id")) for name in known.raw}
                 about = {name: known.raw[name].get(key) for name, key in keys.items()}
@@ -414,7 +402,7 @@ def _is_plain_entry(value: dict[str, Any]) -> bool:
     )
 
 
-def _said(entry: Fields, known: _Known, warn: Callable[[str], None] = _ignore) -> entries.Said:
+def _said(entry: Fields, known: _Known) -> entries.Said:
     """Return what an annotation says."""
     number = identifier(entry, "id", "")
     entry.where = f"{entry.where} (id {number!r})"
@@ -427,10 +415,10 @@ def _said(entry: Fields, known: _Known, warn: Callable[[str], None] = _ignore) -
     image, size = known.images[key]
     attributes = as_texts(entry.take("attributes", object, {}))
     ours = entry.take(metadata.OURS, object, {})
-    drawn, caption = coco_region(entry, warn), entry.take("caption", str, None)
+    drawn, caption = coco_region(entry), entry.take("caption", str, None)
 
-    def shown(region: Region) -> Region | None:
-        if isinstance(region, WholeImage) and isinstance(drawn, WholeImage):
+    def shown(region: regions.Region) -> regions.Region | None:
+        if isinstance(region, regions.WholeImage) and isinstance(drawn, regions.WholeImage):
             return drawn
         return coco_region(fields_of(coco_drawing(region, size), entry.where))
 
@@ -455,7 +443,7 @@ def _said(entry: Fields, known: _Known, warn: Callable[[str], None] = _ignore) -
         return entries.said(record, ours, shown)
 
 
-def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
+def coco_drawing(region: regions.Region, size: Size | None) -> dict[str, Any]:
     """Return ``segmentation, bbox, area`` of a region in ``x y``, pixel corners at integers."""
     kinds = {part.kind for part in region.parts()}
     if kinds & {"mask", "image"}:
@@ -470,11 +458,11 @@ def coco_drawing(region: Region, size: Size | None) -> dict[str, Any]:
     rings = [to_xy(ring) for ring in region.rings()]
     points = np.concatenate(rings)
     low, high = points.min(axis=0), points.max(axis=0)
-    if any(map(is_tangled, rings)):
+    if any(map(regions.is_tangled, rings)):
         area = float(sum(map(_filled_area, rings)))
     else:
         # An outline that crosses itself counts as pycocotools fills it.
-        area = float(shapely.area(area_of(RegionSet(region.parts()))))
+        area = float(shapely.area(area_of(regions.RegionSet(region.parts()))))
     return {
         "segmentation": [ring.ravel().tolist() for ring in rings],
         "bbox": [*low.tolist(), *(high - low).tolist()],
@@ -489,9 +477,9 @@ def _filled_area(ring: FloatArray) -> float:
     return float(np.count_nonzero(pixels)) / scale**2
 
 
-def _runs(region: Region, size: Size) -> dict[str, Any]:
+def _runs(region: regions.Region, size: Size) -> dict[str, Any]:
     """Return the drawing of a mask, or of a set with masks, as runs of the whole image."""
-    mask = region if isinstance(region, Mask) else _painted(region, size)
+    mask = region if isinstance(region, regions.Mask) else _painted(region, size)
     runs = rle.runs_in_image(mask, *size)
     within = rle.mask_in_image(runs, *size)
     rows, columns = within.pixels.shape if within else (0, 0)
@@ -503,18 +491,18 @@ def _runs(region: Region, size: Size) -> dict[str, Any]:
     }
 
 
-def _painted(region: Region, size: Size) -> Mask:
+def _painted(region: regions.Region, size: Size) -> regions.Mask:
     """Return the pixels whose centres lie within any area of a set."""
     region = region.for_image(*size)
     (low, _, high, _) = region.bounds().coords()
     top, left = np.floor(low).clip(0, size).astype(int).tolist()
     bottom, right = np.ceil(high + 1).clip(0, size).astype(int).tolist()
     if bottom <= top or right <= left:
-        return Mask(np.zeros((1, 1), bool))
+        return regions.Mask(np.zeros((1, 1), bool))
     pixels = np.zeros((bottom - top, right - left), bool)
     for part in region.parts():
         ring = part.outline()
-        if isinstance(part, Mask):
+        if isinstance(part, regions.Mask):
             row, column = part.offset[0] - top, part.offset[1] - left
             own = np.asarray(part.pixels, bool)[max(-row, 0) :, max(-column, 0) :]
             target = pixels[max(row, 0) :, max(column, 0) :]
@@ -524,31 +512,31 @@ def _painted(region: Region, size: Size) -> Mask:
             raise FormatError("a set with a mask may hold areas only")
         else:
             pixels |= filled([to_xy(ring) - (left, top)], pixels.shape)
-    return Mask(pixels, (top, left))
+    return regions.Mask(pixels, (top, left))
 
 
-def coco_region(entry: Fields, warn: Callable[[str], None] = _ignore) -> Region | None:
+def coco_region(entry: Fields) -> regions.Region | None:
     """Return the region of an annotation; the whole image where there is no outline at all.
 
-    None for runs without a single pixel. Of an outline that makes no sense, which is noted by
-    ``warn``, the rest or the box is taken.
+    None for runs without a single pixel. Of an outline that makes no sense, which is noted, the
+    rest or the box is taken.
     """
     given = entry.take("bbox", object, [])
     outlined = entry.take("segmentation", object, [])
     try:
-        drawn = _outlined(outlined, entry, warn)
+        drawn = _outlined(outlined, entry)
     except FormatError as error:
         if given == []:
             raise
         drawn = _box(given, entry)
-        warn(f"{error}; its box is taken")
+        note("outline", f"{error}; its box is taken")
         return drawn
     if drawn is not None or isinstance(outlined, dict):
         return drawn
-    return _box(given, entry) if given != [] else WholeImage()
+    return _box(given, entry) if given != [] else regions.WholeImage()
 
 
-def _outlined(outlined: Any, entry: Fields, warn: Callable[[str], None]) -> Region | None:
+def _outlined(outlined: Any, entry: Fields) -> regions.Region | None:
     """Return the region that a segmentation shows; None if it is empty."""
     if isinstance(outlined, dict):
         with naming(entry.where, "runs in 'segmentation' need 'size' and 'counts'"):
@@ -567,17 +555,17 @@ def _outlined(outlined: Any, entry: Fields, warn: Callable[[str], None]) -> Regi
         problem = "a polygon in 'segmentation' must be x1, y1, x2, y2, x3, y3, ..."
         if not sound:
             raise entry.error(problem)
-        warn(f"{entry.where}: {problem}; the other polygons are taken")
+        note("outline", f"{entry.where}: {problem}; the other polygons are taken")
     return texts.as_one([polygon_of(points) for points in sound], union=True)
 
 
-def _box(given: Any, entry: Fields) -> Box:
+def _box(given: Any, entry: Fields) -> regions.Box:
     """Return a box from its edges, which may be numbers or texts of numbers."""
     with naming(entry.where, "'bbox' must be x, y, width and height"):
         x, y, width, height = (float(edge) for edge in given)
         if not np.isfinite([x, y, width, height]).all() or min(width, height) < 0:
             raise ValueError
-    return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
+    return regions.Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
 
 
 def _ring(ring: Any) -> Any:

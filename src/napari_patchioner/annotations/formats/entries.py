@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from napari_patchioner.annotations import metadata
+from napari_patchioner.annotations.images import Images
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import METADATA, record_texts_with_image
 from napari_patchioner.annotations.xy import FloatArray, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.record import Annotation
-    from napari_patchioner.regions import Box, Region
+from napari_patchioner.regions import Box, Region
 
 Size: TypeAlias = tuple[int, int]
 """``(height, width)`` of an image in pixels."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
+from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, texts
+from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_size
 from napari_patchioner.annotations.napari_shapes import PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import leaving_out, note
@@ -24,28 +28,11 @@ from napari_patchioner.annotations.record import Annotation, with_human_caption
 from napari_patchioner.annotations.xy import area_of, from_xy, region_of_area, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_depth
-from napari_patchioner.regions import (
-    Ellipse,
-    Point,
-    Region,
-    RegionSet,
-    Trace,
-    WholeImage,
-    same_drawing,
-    upright_box,
-)
 
 from . import entries, json_arrays
+from .entries import Size
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, fields_of, list_in, whole_number
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.fields import Fields
-
-    from .entries import Size
 
 COLOR = "color"
 LOCKED = "locked"
@@ -94,7 +81,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         features = [_feature(item, images, used[item.uid] > 1) for item in annotations]
         return {"type": _COLLECTION, "features": features}
 
-    base = metadata.base_of(annotations, _KIND, path, json_arrays.parse_file)
+    base = metadata.base_of(annotations, _KIND, path, json_arrays.parse_json)
     json_arrays.write_json(path, base, new, lambda base: _Again(base, images).file())
     return ()
 
@@ -105,19 +92,19 @@ class _Again:
     def __init__(self, base: metadata.Base[Any], images: Images) -> None:
         self._base, self._images = base, images
         self._places: dict[str, str] = {}
-        self._records = base.records
 
     def file(self) -> tuple[Any, dict[str, str]]:
         """Return the whole file, and where its objects are by where they were."""
-        content = self._base.content
-        if content is None:  # what the records still hold of a file that is no longer known
-            known = entries.known_entries(self._records, _KIND)
-            self._records = {f"{n}": record for n, (_, record, _) in enumerate(known)}
+        content, rest = self._base.content, self._base.rest
+        if content is None:  # all are new in a file that is no longer known
+            known = entries.known_entries(self._base.records, _KIND)
             about = next((origin.about for _, _, origin in known if origin.about), {})
-            features = [origin.entry for _, _, origin in known]
-            content = {"type": _COLLECTION, **about, "features": features}
+            content = {"type": _COLLECTION, **about, "features": []}
+            rest = [*self._base.records.values(), *rest]
         features = self._objects(_listed(content), "", "")
-        features += map(self._new, self._base.rest)
+        for record in rest:
+            entry = entries.entry_from_elsewhere(record, _KIND, self._updated)
+            features.append(entry or _feature(record, self._images, shared=True))
         if isinstance(content, dict) and content.get("type") == _COLLECTION:
             return {**content, "features": features}, self._places
         if isinstance(content, list):
@@ -131,7 +118,7 @@ class _Again:
         made: list[Any] = []
         for number, value in enumerate(values):
             old, new = f"{before}{number}", f"{now}{start + len(made)}"
-            record = self._records.get(old)
+            record = self._base.records.get(old)
             if record is None and entries.was_deleted(partial(_said_by, value)):
                 # What was within an object that was deleted stands by itself.
                 for holder, key in _children(value):
@@ -146,11 +133,6 @@ class _Again:
                 value = changed if holder is value else {**value, "properties": changed}
             made.append(value)
         return made
-
-    def _new(self, annotation: Annotation) -> dict[str, Any]:
-        """Return the object of a record that is new in the file."""
-        entry = entries.entry_from_elsewhere(annotation, _KIND, self._updated)
-        return entry or _feature(annotation, self._images, shared=True)
 
     def _updated(self, value: Any, annotation: Annotation) -> Any:
         """Return an object with what a record says otherwise; the same where it says the same."""
@@ -183,7 +165,7 @@ class _Again:
         kept |= {metadata.OURS: json_arrays.to_json(ours)} if ours else {}
         if kept or "metadata" in old:
             new["metadata"] = kept
-        if not same_drawing(bare.region, annotation.region) or PLANE in ours:
+        if not regions.same_drawing(bare.region, annotation.region) or PLANE in ours:
             value = {**value, "geometry": drawn["geometry"]}
         return {**value, "properties": new}
 
@@ -353,7 +335,7 @@ def _said_by(value: Any, where: str = "", number: str = "") -> entries.Said | No
         sides = [whole_number(side) for side in kept.pop(_SIZE, "").split()]
         size = (sides[0] or 0, sides[1] or 0) if len(sides) == 2 and None not in sides else size
 
-    def shown(region: Region) -> Region | None:
+    def shown(region: regions.Region) -> regions.Region | None:
         return region_of_geometry(shape_of_region(region, size))
 
     with entries.naming(feature.where):
@@ -396,12 +378,18 @@ def _with_looks(annotation: Annotation, given: Fields, *, is_ours: bool) -> Anno
     """Return the record with what QuPath shows of it otherwise than it carries."""
     seen, shown = _looks(annotation), given.rest()
     extra = dict(annotation.extra)
-    name = _class_name(shown.pop("classification", {}))
+    name = shown.pop("classification", {})
+    if isinstance(name, dict):  # a class, or several in one
+        name = name.get("name") or ": ".join(map(str, list_in(name, "names")))
+    name = str(name)
     if name != seen.get("classification", {}).get("name", ""):
         extra[texts.CLASS] = name
-    color = _color(shown.pop("color", None))
-    if color is not None and color != seen.get("color"):
-        extra[COLOR] = f"#{bytes(color).hex()}"
+    color = shown.pop("color", None)
+    if isinstance(color, int):  # as older files have it
+        color = list((color & 0xFFFFFF).to_bytes(3))
+    with suppress(TypeError, ValueError):
+        if color != seen.get("color") and len(color) == 3:
+            extra[COLOR] = f"#{bytes(color).hex()}"
     locked = shown.pop("isLocked", False) is True
     if locked != seen.get("isLocked", False):
         extra[LOCKED if is_ours else _SHAPE_LOCKED] = str(locked).lower()
@@ -417,51 +405,34 @@ def _with_looks(annotation: Annotation, given: Fields, *, is_ours: bool) -> Anno
     return annotation if extra == annotation.extra else replace(annotation, extra=extra)
 
 
-def _class_name(classification: Any) -> str:
-    """Return the name of a class, or its several names in one."""
-    if not isinstance(classification, dict):
-        return str(classification)
-    several = ": ".join(map(str, list_in(classification, "names")))
-    return str(classification.get("name") or several)
-
-
-def _color(value: Any) -> list[int] | None:
-    """Return red, green and blue; older files pack them into one number."""
-    if isinstance(value, int):
-        return list((value & 0xFFFFFF).to_bytes(3))
-    parts = value if isinstance(value, list) else []
-    known = len(parts) == 3 and all(isinstance(part, int) and 0 <= part < 256 for part in parts)
-    return [int(part) for part in parts] if known else None
-
-
-def shape_of_region(region: Region, size: Size | None) -> dict[str, Any]:
+def shape_of_region(region: regions.Region, size: Size | None) -> dict[str, Any]:
     """Return a region as a GeoJSON geometry.
 
     An ellipse is a polygon around it, marked as one where it stands upright; a mask is the edges
     of its pixels; a set of areas is all they cover.
     """
-    if isinstance(region, Ellipse) and upright_box(region.corners) is not None:
+    if isinstance(region, regions.Ellipse) and regions.upright_box(region.corners) is not None:
         return {**mapping(area_of(region)), _ELLIPSE: True}
     return dict(mapping(_geometry(region, size)))
 
 
-def _geometry(region: Region, size: Size | None) -> Any:
+def _geometry(region: regions.Region, size: Size | None) -> Any:
     """Return a region as a shapely geometry.
 
     Of sets: traces as lines, areas as all they cover, and anything else as a collection.
     """
     match region:
-        case WholeImage():
+        case regions.WholeImage():
             return area_of(region.for_image(*(size or (0, 0))))
-        case Point():
+        case regions.Point():
             return shapely.Point(to_xy(region.coords())[0])
-        case Trace():
+        case regions.Trace():
             points = to_xy(region.points)
             if not region.connected:
                 return shapely.MultiPoint(points)
             return shapely.Point(points[0]) if len(points) == 1 else shapely.LineString(points)
-        case RegionSet():
-            sized = any(isinstance(member, WholeImage) for member in region.members)
+        case regions.RegionSet():
+            sized = any(isinstance(member, regions.WholeImage) for member in region.members)
             if region.is_area and not sized and not (area := area_of(region)).is_empty:
                 return area
             made = [_geometry(member, size) for member in region.members]
@@ -470,7 +441,7 @@ def _geometry(region: Region, size: Size | None) -> Any:
     return area_of(region)
 
 
-def region_of_geometry(geometry: dict[str, Any]) -> Region:
+def region_of_geometry(geometry: dict[str, Any]) -> regions.Region:
     """Return the region that a GeoJSON geometry shows."""
     broken = (ValueError, TypeError, KeyError, AttributeError, IndexError)
     try:
@@ -484,23 +455,24 @@ def region_of_geometry(geometry: dict[str, Any]) -> Region:
         raise FormatError("a coordinate of its geometry is not a finite number")
     if geometry.get(_ELLIPSE) is True:
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-        return Ellipse(from_xy([[left, top], [right, top], [right, bottom], [left, bottom]]))
+        corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+        return regions.Ellipse(from_xy(corners))
     return _region(drawn)
 
 
-def _region(geometry: Any) -> Region:
+def _region(geometry: Any) -> regions.Region:
     kind = geometry.geom_type
     points = from_xy(shapely.get_coordinates(geometry))
     if kind == "Point":
-        return Point(float(points[0, 0]), float(points[0, 1]))
+        return regions.Point(float(points[0, 0]), float(points[0, 1]))
     if kind in ("LineString", "LinearRing"):
-        return Trace(points)
+        return regions.Trace(points)
     if kind == "MultiPoint":
-        return Trace(points, connected=False)
+        return regions.Trace(points, connected=False)
     if kind in ("Polygon", "MultiPolygon"):
         return region_of_area(geometry)
     members = [_region(part) for part in shapely.get_parts(geometry) if not part.is_empty]
-    return RegionSet(tuple(part for member in members for part in member.parts()))
+    return regions.RegionSet(tuple(part for member in members for part in member.parts()))
 
 
 FORMAT = Format("geojson", "GeoJSON for QuPath", (".geojson",), read, write, knows, single=True)

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_patchioner.annotations.files import encoding_of
+from napari_patchioner.annotations.images import Images
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import column_name, table_dialect
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, check_plain_file
 
 from . import json_arrays
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.record import Annotation
 
 _LENGTH = 65536
 _LINES = (".jsonl", ".ndjson")
@@ -162,8 +159,12 @@ class Head:
         """
         result = self.json
         if result is None and self._is_json:
-            named = reversed(_NAME.findall(self.text))
-            return {name: _text(value) for name, value in named}
+            fields = {}
+            for name, quoted in reversed(_NAME.findall(self.text)):
+                fields[name] = ""
+                with suppress(ValueError):
+                    fields[name] = json.loads(quoted or '""')
+            return fields
         if isinstance(result, list):
             result = next((item for item in result if isinstance(item, dict)), None)
         return result if isinstance(result, dict) else {}
@@ -200,11 +201,3 @@ def handing_on(head: Head) -> Iterator[None]:
     head.__dict__.pop("fields", None)
     with json_arrays.handing_on({} if lines or value is None else {head.path: value}):
         yield
-
-
-def _text(quoted: str) -> str:
-    try:
-        value = json.loads(quoted or '""')
-    except ValueError:
-        return ""
-    return value if isinstance(value, str) else ""

@@ -10,39 +10,45 @@ import base64
 import hashlib
 import io
 import json
+import re
+from collections.abc import Sequence
 from html import escape
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import annotation_from_texts, record_texts
-from napari_patchioner.annotations.xy import ellipse_axes, to_xy
+from napari_patchioner.annotations.xy import FloatArray, ellipse_axes, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.images import read_preview
 from napari_patchioner.regions import Ellipse, Mask, Point, Region, Trace, WholeImage
 
 from .bundle import read_bundle
-from .entries import known_size, naming
+from .entries import Size, known_size, naming
 from .head import Format, Head
 from .json_arrays import parse_json
 from .xml import legal
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations.record import Annotation
-
-
 _MARK = "napari-patchioner"
 _GENERATOR = f'<meta name="generator" content="{_MARK}">'
+# The JSON in a report, in which nothing can end the element it stands in.
+_RECORDS = re.compile(
+    rf'<script\b[^>]{{0,200}}\sid="{_MARK}"[^>]{{0,200}}>(.*?)</script', re.IGNORECASE | re.DOTALL
+)
 _WHO = {"model": "model", "edited": "person, over a draft", "human": "person"}
+# Told apart by most people who see few colours; light, because a shadow sets them off.
+_COLOURS = ("#e69f00", "#56b4e9", "#2ecc9a", "#f0e442", "#8f9bff", "#ff7a3d", "#f29ad0")
+# Shadows take time; many regions are drawn without.
+_FEW = 300
+LONGEST_SIDE = 1600
+_QUALITY = 88
+
+# Left, top, width and height of what is shown.
+_Frame = tuple[float, float, float, float]
 
 
 def knows(head: Head) -> bool:
@@ -50,34 +56,13 @@ def knows(head: Head) -> bool:
     return _GENERATOR in head.text
 
 
-class _Records(HTMLParser):
-    """Finds the JSON in a report."""
-
-    text = ""
-    _within = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note where the JSON begins."""
-        self._within = tag == "script" and ("id", _MARK) in attrs
-
-    def handle_endtag(self, _: str) -> None:
-        """Note where it ends."""
-        self._within = False
-
-    def handle_data(self, data: str) -> None:
-        """Take it."""
-        if self._within:
-            self.text += data
-
-
 def read(path: Path) -> list[Annotation]:
     """Read the regions in a report."""
     path = Path(path)
-    finder = _Records()
-    finder.feed(read_bundle(path)[path.name].decode("utf-8", "replace"))
-    if not finder.text.strip():
+    script = _RECORDS.search(read_bundle(path)[path.name].decode("utf-8", "replace"))
+    if script is None or not script[1].strip():
         raise FormatError(f"{path.name}: is no report of regions")
-    records = parse_json(finder.text, path.name)
+    records = parse_json(script[1], path.name)
     damaged = "the regions in the report are damaged"
     if not isinstance(records, list):
         raise FormatError(f"{path.name}: {damaged}")
@@ -138,41 +123,33 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
 
 def _section(image: str, own: Sequence[tuple[int, Annotation]], images: Images) -> str:
     """Return the part of the page about one image."""
-    info = images.get(image)
-    size = known_size(images, image)
+    info, size = images.get(image), known_size(images, image)
     seen = picture(info.path) if info else None
     name = escape(legal(image_name(images, image))) or "Image"
     about = f"{size[1]:,} × {size[0]:,} pixels" if size else "size not known"
     about += "" if seen else "; no picture"
-    rows = "\n".join(_row(number, item) for number, item in own)
+    rows = []
+    for number, item in own:
+        who = _WHO.get(item.source, "not known" if item.caption else "")
+        model = f" ({item.model})" if item.model and item.caption else ""
+        score = "" if item.score is None else f"{item.score:.2f}"
+        cells = {"said": item.caption, "who": f"{who}{model}", "score": score, "kind": item.kind}
+        texts = "".join(
+            f'<td class="{column}" dir="auto">{escape(legal(text))}</td>'
+            for column, text in cells.items()
+        )
+        link = f'<a href="#r{number}">{number}</a>'
+        rows.append(f'<tr id="c{number}"><td>{link}</td>{texts}</tr>\n')
     return f"""<h2>{name}</h2>
 <section class="image">
 <figure>{drawing(own, size, seen)}<figcaption>{about}</figcaption></figure>
 <table>
 <thead><tr><th>No.</th><th>Caption</th><th>Written by</th><th>Score</th><th>Kind</th></tr></thead>
 <tbody>
-{rows}
-</tbody>
+{"".join(rows)}</tbody>
 </table>
 </section>
 """
-
-
-def _row(number: int, annotation: Annotation) -> str:
-    """Return the row of one region."""
-    who = _WHO.get(annotation.source, "not known" if annotation.caption else "")
-    model = f" ({annotation.model})" if annotation.model and annotation.caption else ""
-    score = "" if annotation.score is None else f"{annotation.score:.2f}"
-    cells = {
-        "said": annotation.caption,
-        "who": f"{who}{model}",
-        "score": score,
-        "kind": annotation.kind,
-    }
-    texts = "".join(
-        f'<td class="{name}" dir="auto">{escape(legal(text))}</td>' for name, text in cells.items()
-    )
-    return f'<tr id="c{number}"><td><a href="#r{number}">{number}</a></td>{texts}</tr>'
 
 
 STYLE = """
@@ -249,47 +226,33 @@ for (const row of rows) {
 """
 
 
-# Told apart by most people who see few colours; light, because a shadow sets them off.
-_COLOURS = ("#e69f00", "#56b4e9", "#2ecc9a", "#f0e442", "#8f9bff", "#ff7a3d", "#f29ad0")
-# Shadows take time; many regions are drawn without.
-_FEW = 300
-
-
 def drawing(
-    annotations: Sequence[tuple[int, Annotation]], size: tuple[int, int] | None, picture: str | None
+    annotations: Sequence[tuple[int, Annotation]], size: Size | None, picture: str | None
 ) -> str:
     """Return an SVG of the regions of one image over its picture, each with its number."""
-    left, top, width, height = _frame(annotations, size)
+    if size is not None:
+        low, extent = np.zeros(2), np.array(size[::-1], float)
+    else:  # what the regions span
+        spans = [_points(part) for _, item in annotations for part in item.region.parts()]
+        points = np.concatenate([np.array([[0.0, 0], [1, 1]]), *spans])
+        low = np.floor(points.min(axis=0))
+        extent = np.ceil(points.max(axis=0)) + 1 - low
+    (left, top), (width, height) = low.tolist(), extent.tolist()
+    frame = (left, top, width, height)
     unit = max(width, height) / 100
-    image = f'<image href="{picture}" width="{width:g}" height="{height:g}" '
-    image += 'preserveAspectRatio="none"/>'
-    blank = f'<rect class="blank" x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}"/>'
+    back = f'<rect class="blank" x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}"/>'
+    if picture and size:
+        back = f'<image href="{picture}" width="{width:g}" height="{height:g}" '
+        back += 'preserveAspectRatio="none"/>'
     few = ' class="few"' if len(annotations) <= _FEW else ""
-    groups = [
-        _group(number, item, (left, top, width, height), unit) for number, item in annotations
-    ]
+    groups = [_group(number, item, frame, unit) for number, item in annotations]
     return (
         f'<svg{few} viewBox="{left:g} {top:g} {width:g} {height:g}" role="img" '
-        f'style="aspect-ratio:{width:g}/{height:g}">\n'
-        + "\n".join([image if picture and size else blank, *groups])
-        + "\n</svg>"
+        f'style="aspect-ratio:{width:g}/{height:g}">\n' + "\n".join([back, *groups]) + "\n</svg>"
     )
 
 
-_Frame = tuple[float, float, float, float]
-
-
-def _frame(annotations: Sequence[tuple[int, Annotation]], size: tuple[int, int] | None) -> _Frame:
-    """Return left, top, width and height of what is shown."""
-    if size is not None:
-        return 0.0, 0.0, float(size[1]), float(size[0])
-    points = [_points(part) for _, item in annotations for part in item.region.parts()]
-    known = np.concatenate([np.array([[0.0, 0], [1, 1]]), *points])
-    (left, top), (right, bottom) = np.floor(known.min(axis=0)), np.ceil(known.max(axis=0)) + 1
-    return float(left), float(top), float(right - left), float(bottom - top)
-
-
-def _points(region: Region) -> npt.NDArray[np.float64]:
+def _points(region: Region) -> FloatArray:
     """Return points that span a region that is no set, ``x y``; none of the whole image."""
     if isinstance(region, Ellipse):
         centre, along, across = ellipse_axes(region)
@@ -303,16 +266,15 @@ def _points(region: Region) -> npt.NDArray[np.float64]:
 
 def _group(number: int, annotation: Annotation, frame: _Frame, unit: float) -> str:
     """Return the drawing of one region with its number."""
-    members = annotation.region.parts()
     shapes = shapes_of(annotation.region, frame, unit)
-    spans = [points for part in members if len(points := _points(part))]
-    known = (
-        np.concatenate(spans) if spans else np.array([[frame[0] + 2 * unit, frame[1] + 2 * unit]])
-    )
+    spans = [points for part in annotation.region.parts() if len(points := _points(part))]
     low = np.array(frame[:2]) + unit
-    middle = (known.min(axis=0) + known.max(axis=0)) / 2
-    if spans and (np.ptp(known, axis=0) < unit).all():
-        middle[1] -= 2 * unit  # beside a dot, not upon it
+    middle = low + unit
+    if spans:
+        known = np.concatenate(spans)
+        middle = (known.min(axis=0) + known.max(axis=0)) / 2
+        if (np.ptp(known, axis=0) < unit).all():
+            middle[1] -= 2 * unit  # beside a dot, not upon it
     x, y = np.clip(middle, low, low + np.array(frame[2:]) - 2 * unit).tolist()
     return (
         f'<g class="region" id="r{number}" style="--c:{_COLOURS[number % len(_COLOURS)]}">'
@@ -338,30 +300,22 @@ def _shape(region: Region, frame: _Frame, unit: float) -> str:
         return f'<rect x="{left + unit / 4:g}" y="{top + unit / 4:g}" {sides}/>'
     if isinstance(region, Ellipse):
         centre, along, across = ellipse_axes(region)
-        numbers = " ".join(
-            f"{item:.4f}" for axis in (along, across, centre) for item in axis.tolist()
-        )
+        matrix = np.concatenate([along, across, centre]).tolist()
+        numbers = " ".join(f"{number:.4f}" for number in matrix)
         return f'<circle r="1" transform="matrix({numbers})"/>'
     if isinstance(region, Mask):
         path = "".join(f"{_path(to_xy(ring))}Z" for ring in region.rings())
         return f'<path fill-rule="evenodd" d="{path}"/>'
-    if isinstance(region, Point) or (
-        isinstance(region, Trace) and (not region.connected or len(region.points) == 1)
-    ):
-        dots = [f'cx="{x:.2f}" cy="{y:.2f}"' for x, y in _points(region).tolist()]
+    points = _points(region)
+    line = isinstance(region, Trace) and region.connected and len(points) > 1
+    if isinstance(region, Point | Trace) and not line:
+        dots = [f'cx="{x:.2f}" cy="{y:.2f}"' for x, y in points.tolist()]
         return "".join(f'<circle {dot} r="{unit / 2:.3g}"/>' for dot in dots)
-    line = isinstance(region, Trace)
-    return (
-        f'<path{" class=line" if line else ""} d="{_path(_points(region))}{"" if line else "Z"}"/>'
-    )
+    return f'<path{" class=line" if line else ""} d="{_path(points)}{"" if line else "Z"}"/>'
 
 
-def _path(points: npt.NDArray[np.float64]) -> str:
+def _path(points: FloatArray) -> str:
     return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points.tolist())
-
-
-LONGEST_SIDE = 1600
-_QUALITY = 88
 
 
 def picture(path: Path | None) -> str | None:

@@ -21,93 +21,32 @@ import itertools
 import re
 import unicodedata
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 from urllib.parse import unquote
 
 import numpy as np
 import shapely
 
+from napari_patchioner import regions
+from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.metadata import (
-    Base,
-    base_of,
-    is_deleted,
-    metadata_of,
-    remember_file,
-    same_record,
-    source_format,
-    with_metadata,
-)
+from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.names import NAME, is_name, shared_names
 from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
-from napari_patchioner.annotations.texts import (
-    CLASS,
-    PART,
-    Shape,
-    gather_with_places,
-    parse_score,
-    record_texts,
-)
-from napari_patchioner.annotations.xy import (
-    ellipse_axes,
-    ellipse_from_axes,
-    from_xy,
-    is_sheared,
-    mask_from_rings,
-    to_xy,
-)
+from napari_patchioner.annotations.record import Annotation
+from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import read_file
-from napari_patchioner.regions import (
-    Box,
-    Ellipse,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    RegionSet,
-    Trace,
-    WholeImage,
-    same_drawing,
-)
 
-from . import roi_bytes
-from .bundle import (
-    ZipMember,
-    is_zip,
-    join_zip,
-    read_bundle,
-    read_zip,
-    split_zip,
-    zip_member,
-    zip_names,
-    zipped,
-)
+from . import bundle, roi_bytes
 from .entries import Size, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
-from .roi_bytes import (
-    Roi,
-    decode_roi,
-    encode_roi,
-    is_alike,
-    like,
-    own_looks,
-    with_looks,
-    with_texts,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.record import Annotation
-
+from .roi_bytes import Roi, decode_roi, encode_roi
 
 _KIND = "imagej"
 _PREFIX = "patchioner."
@@ -125,13 +64,30 @@ _NUMBERED = re.compile(r"\d{4,}( |$)")
 _ACCENTS = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "œ": "oe", "ł": "l", "Ł": "L"})
 _LONGEST_NAME = 60
 _WIDEST = 30_000
+# The attributes of a ROI in which an extra stands.
+_LOOKS = {
+    _COLOR: ("stroke",),
+    _FILL: ("fill",),
+    _WIDTH: ("width",),
+    _GROUP: ("group",),
+    CHANNEL: ("channel",),
+    PLANE: ("place", "depth", "time"),
+}
+_AREAS = (roi_bytes.POLYGON, roi_bytes.FREEHAND, roi_bytes.TRACED)
+_WAYS = (roi_bytes.POLYLINE, roi_bytes.FREELINE, roi_bytes.ANGLE)
+_NO_POINTS = np.zeros((0, 2))
+
+# Numbers of the members of a zip that a record was read from; members by name, and their bytes.
+_Places: TypeAlias = tuple[int, ...]
+_Members: TypeAlias = Mapping[int, tuple[str, bytes]]
+_SizeOf: TypeAlias = "Callable[[str], Size | None]"
 
 
 def knows(head: Head) -> bool:
     """Return whether a file is one of ImageJ's regions, or a zip of them."""
     if head.start.startswith(b"Iout"):
         return True
-    return head.suffix == ".zip" and any(map(_is_roi, zip_names(head.path)))
+    return head.suffix == ".zip" and any(map(_is_roi, bundle.zip_names(head.path)))
 
 
 def _is_roi(name: str) -> bool:
@@ -144,81 +100,64 @@ def read(path: Path) -> list[Annotation]:
     data = read_file(path)
     # The regions, unread, by their numbers in the zip.
     members = {0: (path.name, data)}
-    if is_zip(path):
-        members = read_zip(path.name, data, _is_roi)
-    for name in zip_names(path):
+    if bundle.is_zip(path):
+        members = bundle.read_zip(path.name, data, _is_roi)
+    for name in bundle.zip_names(path):
         if not _is_roi(name) and not name.endswith("/"):
             note("no region", f"{path.name}: {name!r} is no region of ImageJ; it was not read")
     sizes: dict[str, Size] = {}
     records = _records(path.name, members, sizes)
-    if _is_as_written(path, data, records, members, sizes):
-        return [item for item, _ in records]
-    file = remember_file(data)
-    return [_with_rois(item, file, places, members) for item, places in records]
+    if _is_as_written(path, data, list(records.values()), members, sizes):
+        return list(records.values())
+    file, results = metadata.remember_file(data), []
+    for places, record in records.items():
+        if metadata.source_format(record) in ("", _KIND):  # else it goes back to another program
+            own = [(name, b64encode(roi).decode()) for name, roi in (members[n] for n in places)]
+            record = metadata.with_metadata(record, _KIND, file, _place(places), own)
+        results.append(record)
+    return results
 
 
-def _records(
-    file: str, members: Mapping[int, tuple[str, bytes]], sizes: dict[str, Size]
-) -> list[tuple[Annotation, tuple[int, ...]]]:
-    """Return the records of a file with the numbers of their members, and note sizes of images."""
+def _records(file: str, members: _Members, sizes: dict[str, Size]) -> dict[_Places, Annotation]:
+    """Return the records of a file by the numbers of their members, and note sizes of images."""
     rois: dict[int, Roi] = {}
     for number, (name, data) in members.items():
         where = f"{file}: {name!r}"
         with leaving_out("region", where), naming(where):
             rois[number] = decode_roi(data)
     shared = shared_names(_called(roi, members[number][0]) for number, roi in rois.items())
-    shapes: dict[int, Shape] = {}
+    shapes: dict[int, texts.Shape] = {}
     for number, roi in rois.items():
         name = members[number][0]
         where = f"{file}: {name!r}"
         with leaving_out("region", where), naming(where):
             shapes[number] = _shape(roi, name.removesuffix(".roi"), sizes, shared)
 
-    def show(image: str, region: Region) -> Region | None:
+    def show(image: str, region: regions.Region) -> regions.Region | None:
         return shown(region, sizes.get(image))
 
     numbers = list(shapes)
-    result = gather_with_places(list(shapes.values()), show, where=file)
-    return [(item, tuple(numbers[place] for place in places)) for item, places in result]
+    gathered = texts.gather_with_places(list(shapes.values()), show, where=file)
+    return {tuple(numbers[place] for place in places): record for record, places in gathered}
 
 
 def _is_as_written(
-    path: Path,
-    whole: bytes,
-    records: Sequence[tuple[Annotation, tuple[int, ...]]],
-    members: Mapping[int, tuple[str, bytes]],
-    sizes: Mapping[str, Size],
+    path: Path, whole: bytes, records: list[Annotation], members: _Members, sizes: dict[str, Size]
 ) -> bool:
     """Return whether a file holds nothing but what is written for its records."""
     ours = _PREFIX.encode("utf-16-be")
     if not all(ours in data for _, data in members.values()):
         return False
     try:
-        made = _rois_of([record for record, _ in records], sizes.get, [])
+        made = _rois_of(records, sizes.get, [])
     except FormatError:
         return False
-    if is_zip(path):
-        split = split_zip(whole)
-        names = [] if split is None or split[1] else [item.name for item in split[0]]
-        if names != list(made):
+    if bundle.is_zip(path):
+        split = bundle.split_zip(whole)
+        if split is None or split[1] or [item.name for item in split[0]] != list(made):
             return False
-    if len(made) != len(members):
-        return False
-    pairs = zip(made.values(), (data for _, data in members.values()), strict=True)
-    return all(is_alike(*pair) for pair in pairs)
-
-
-def _with_rois(
-    annotation: Annotation,
-    file: str,
-    places: Sequence[int],
-    members: Mapping[int, tuple[str, bytes]],
-) -> Annotation:
-    """Return a record with the ROIs it was read from."""
-    if source_format(annotation) not in ("", _KIND):
-        return annotation  # the entry of another program, where it goes back to
-    entry = [(name, b64encode(data).decode()) for name, data in (members[n] for n in places)]
-    return with_metadata(annotation, _KIND, file, _place(places), entry)
+    pairs = zip(made.values(), (data for _, data in members.values()), strict=False)
+    return len(made) == len(members) and all(roi_bytes.is_alike(*pair) for pair in pairs)
 
 
 def _place(numbers: Iterable[int]) -> str:
@@ -227,17 +166,8 @@ def _place(numbers: Iterable[int]) -> str:
 
 def _unread(annotation: Annotation) -> Annotation:
     """Return a record without the ROIs it was read from."""
-    return without_metadata(annotation) if source_format(annotation) == _KIND else annotation
-
-
-def _rois_within(annotation: Annotation) -> list[tuple[str, bytes]]:
-    """Return the names and bytes of the ROIs a record was read from; undoes `_with_rois`."""
-    metadata = metadata_of(annotation, _KIND)
-    entry = metadata.entry if metadata is not None else None
-    try:
-        return [(str(name), b64decode(data, validate=True)) for name, data in entry or ()]
-    except (TypeError, ValueError):  # somebody spoiled it
-        return []
+    own = metadata.source_format(annotation) == _KIND
+    return without_metadata(annotation) if own else annotation
 
 
 def _called(roi: Roi, file: str) -> str:
@@ -245,44 +175,40 @@ def _called(roi: Roi, file: str) -> str:
     return _repaired(roi.name or file.removesuffix(".roi"))
 
 
-def _shape(roi: Roi, called: str, sizes: dict[str, Size], shared: Collection[str]) -> Shape:
+def _shape(roi: Roi, called: str, sizes: dict[str, Size], shared: Collection[str]) -> texts.Shape:
     """Return one shape, and note the size of its image."""
-    properties = {key: _unescaped(text) for key, text in _parsed(roi.properties).items()}
-    about = {key: text for key, text in properties.items() if key in _ABOUT}
+    lines = (line.partition(":") for line in roi.properties.split("\n") if ":" in line)
+    properties = {key.strip(" "): _unescaped(text.removeprefix(" ")) for key, _, text in lines}
+    image, named, size = (properties.pop(key, "") for key in _ABOUT)
+    if re.fullmatch(r"\d{1,9} \d{1,9}", size):
+        height, width = size.split()
+        sizes[image] = (int(height), int(width))
+    name = _called(roi, called)
     ours = {
         _unescaped(key.removeprefix(_PREFIX)): text
         for key, text in properties.items()
         if key.startswith(_PREFIX)
     }
-    image, named, size = (about.get(key, "") for key in _ABOUT)
-    if re.fullmatch(r"\d{1,9} \d{1,9}", size):
-        height, width = size.split()
-        sizes[image] = (int(height), int(width))
-    name = _called(roi, called)
     if ours:
         bare = _NUMBERED.sub("", name, count=1)
         # Without letters it is the number of the region, or a name that ImageJ gave it anew.
         changed = bare if name != named and any(map(str.isalpha, bare)) else None
-        return Shape(image, called, region_of(roi), changed, _moved(ours, roi))
-    others = {key: text for key, text in properties.items() if key not in _ABOUT and key}
-    label = others.get(_QUPATH_CLASS) or None
+        return texts.Shape(image, called, region_of(roi), changed, _with_plane(ours, roi))
+    others = {key: text for key, text in properties.items() if key}
     is_qupath = any(key.startswith("qupath.") for key in others)
     caption = roi.text or ("" if is_qupath or is_name(name, shared=shared) else name)
-    texts = {**others, **_looks(roi)}
-    if others:
-        texts[_PROPERTIES] = " ".join(_escaped(_ESCAPED, key) for key in others)
-    kept = others.get(_QUPATH_NAME) or name
-    if kept and kept != caption:
-        texts[NAME] = kept
-    return Shape(image, called, region_of(roi), caption, _moved(texts, roi), label)
-
-
-def _looks(roi: Roi) -> dict[str, str]:
-    """Return how a region looks in ImageJ and what group it is in, where somebody chose it."""
+    # How it looks in ImageJ and what group it is in, where somebody chose it.
     looks = {_COLOR: _color(roi.stroke), _FILL: _color(roi.fill)}
     looks |= {_WIDTH: f"{roi.width:g}" if roi.width else "", _GROUP: str(roi.group or "")}
     looks |= {CHANNEL: f"{roi.channel - 1}" if roi.channel > 0 else ""}
-    return {key: text for key, text in looks.items() if text}
+    said = {**others, **{key: text for key, text in looks.items() if text}}
+    if others:
+        said[_PROPERTIES] = " ".join(_escaped(_ESCAPED, key) for key in others)
+    kept = others.get(_QUPATH_NAME) or name
+    if kept and kept != caption:
+        said[NAME] = kept
+    label = others.get(_QUPATH_CLASS) or None
+    return texts.Shape(image, called, region_of(roi), caption, _with_plane(said, roi), label)
 
 
 def _color(number: int) -> str:
@@ -299,30 +225,22 @@ def _color_number(text: str) -> int:
     return (int(match[2] or "ff", 16) << 24 | int(match[1], 16)) if match else 0
 
 
-def _moved(texts: dict[str, str], roi: Roi) -> dict[str, str]:
+def _with_plane(held: dict[str, str], roi: Roi) -> dict[str, str]:
     """Return texts in which the plane is the one that ImageJ shows."""
     depth = roi.depth or roi.place
-    if PART in texts or not (roi.time or depth):
-        return texts
+    if texts.PART in held or not (roi.time or depth):
+        return held
     time = roi.time - 1 if roi.time > 0 else None
     at = max(depth, 1) - 1 if depth else None
     # A plane may be written in two ways where the time is the first.
     known = [plane_text(time or 0, at), *([] if time else [plane_text(None, at)])]
-    return texts if texts.get(PLANE) in known else {**texts, PLANE: plane_text(time, at)}
-
-
-def _parsed(properties: str) -> dict[str, str]:
-    """Return the lines of properties as pairs."""
-    pairs = (line.partition(":") for line in properties.split("\n") if ":" in line)
-    return {key.strip(" "): text.removeprefix(" ") for key, _, text in pairs}
+    return held if held.get(PLANE) in known else {**held, PLANE: plane_text(time, at)}
 
 
 def _escaped(pattern: re.Pattern[str], text: str) -> str:
     """Return a text with what properties cannot hold as percent and two digits per byte."""
     encode_text(text)
-    return pattern.sub(
-        lambda results: "".join(f"%{item:02X}" for item in results[0].encode()), text
-    )
+    return pattern.sub(lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode()), text)
 
 
 def _unescaped(text: str) -> str:
@@ -331,10 +249,8 @@ def _unescaped(text: str) -> str:
 
 def _repaired(text: str) -> str:
     """Return a text that ImageJ took for Latin-1 as the UTF-8 it was; any other as it is."""
-    if text.isascii():
-        return text
     try:
-        return text.encode("latin-1").decode("utf-8")
+        return text if text.isascii() else text.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return text
 
@@ -343,31 +259,25 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     """Write a zip that ImageJ's ROI Manager opens."""
     path = Path(path)
     left_out: list[Annotation] = []
-
     size_of = partial(known_size, images)
-    base = base_of(annotations, _KIND, path, bytes)
+    base = metadata.base_of(annotations, _KIND, path, bytes)
     if base is not None:
         again = _Again(path, base, size_of)
         data, places = again.file()
-        left_out += again.left_out
         if data is not None:
             write_bytes(path, data)
-            remember_file(data, base.file, places)
-        return tuple(left_out)
+            metadata.remember_file(data, base.file, places)
+        return tuple(again.left_out)
     files = _rois_of(annotations, size_of, left_out)
-    if annotations and not files:
-        return tuple(left_out)
-    if path.suffix.lower() == ".roi":
-        write_bytes(path, _only(path, list(files.values())))
-    else:
-        write_bytes(path, zipped({**files, **_others(path)}))
+    if not annotations or files:
+        single = path.suffix.lower() == ".roi"
+        whole = _only(path, list(files.values())) if single else None
+        write_bytes(path, whole or bundle.zipped({**files, **_others(path)}))
     return tuple(left_out)
 
 
 def _rois_of(
-    annotations: Sequence[Annotation],
-    size_of: Callable[[str], Size | None],
-    left_out: list[Annotation],
+    annotations: Sequence[Annotation], size_of: _SizeOf, left_out: list[Annotation]
 ) -> dict[str, bytes]:
     """Return the files of records by their names, and note of which there are none."""
     files: dict[str, bytes] = {}
@@ -389,48 +299,50 @@ def _only(path: Path, files: Sequence[bytes]) -> bytes:
 
 
 class _Again:
-    """A file that was read, with records put back into it."""
+    """A file that was read, with records put back into it.
 
-    def __init__(
-        self, path: Path, base: Base[bytes], size_of: Callable[[str], Size | None]
-    ) -> None:
+    Members are counted as the zip does; those behind its last one come from other files.
+    """
+
+    def __init__(self, path: Path, base: metadata.Base[bytes], size_of: _SizeOf) -> None:
         self.left_out: list[Annotation] = []
         self._path, self._in_place, self._size_of = path, base.in_place, size_of
         content = base.content or b""
         # A region by itself stands in its record, with the name of its file.
         known = bool(content) and not content.startswith(b"Iout")
-        self._split = split_zip(content) if known else None
+        split = bundle.split_zip(content) if known else None
+        self._split, self._comment = split or ([], b"")
+        self._is_split = split is not None
         self._rest: list[Annotation] = []
-        self._now: dict[tuple[int, ...], Annotation] = {}
-        self._origins: dict[str, tuple[int, ...]] = {}
+        self._now: dict[_Places, Annotation] = {}
+        self._origins: dict[str, _Places] = {}
         with noting(Notes()):  # all was noted when the file was read
-            self._members = read_zip(path.name, content, _is_roi) if known else {}
-            was = _records(path.name, self._members, {})
-            self._count = len(self._split[0]) if self._split else 1 + max(self._members, default=-1)
-            self._was = {places: item for item, places in was}
-            spoiled = []
-            for place, record in base.records.items() if known else ():
-                numbers = tuple(int(n) for n in place.split() if n.isascii() and n.isdigit())
+            self._members = bundle.read_zip(path.name, content, _is_roi) if known else {}
+            self._was = _records(path.name, self._members, {})
+            self._count = len(self._split) or 1 + max(self._members, default=-1)
+            unplaced = []
+            for place, record in base.records.items():
+                listed = place.split() if known else ()
+                numbers = tuple(int(n) for n in listed if n.isascii() and n.isdigit())
                 if numbers in self._was:
                     self._put(place, numbers, record)
                 else:
-                    spoiled.append(("", record))
-            self._claim(spoiled if known else list(base.records.items()))
+                    unplaced.append(("" if known else place, record))
+            self._claim(unplaced)
             self._claim([("", item) for item in base.rest])
             added = {n: self._members[n] for n in self._members if n >= self._count}
-            self._was |= {places: item for item, places in _records(path.name, added, {})}
+            self._was |= _records(path.name, added, {})
         for numbers in [item for item in self._now if item not in self._was]:
             self._rest.append(self._now.pop(numbers))
             for number in numbers:
                 self._members.pop(number, None)
-        self._kept = {number for numbers in self._now for number in numbers}
         # Which of the regions a member is, from 1.
         counts = itertools.accumulate(map(_is_roi, map(self._name_of, range(self._end()))))
         self._ranks = dict(enumerate(counts))
-        self._taken = {item.name for item in self._split[0]} if self._split else set()
+        self._taken = {item.name for item in self._split}
         self._taken |= {name for name, _ in self._members.values()}
 
-    def _put(self, place: str, numbers: tuple[int, ...], item: Annotation) -> None:
+    def _put(self, place: str, numbers: _Places, item: Annotation) -> None:
         self._now[numbers] = item
         if place:
             self._origins[place] = numbers
@@ -441,9 +353,14 @@ class _Again:
         same = {tuple(self._members[n][1] for n in places): places for places in free}
         named = {(item.image, item.uid): places for places, item in free.items() if item.image}
         for place, record in records:
-            own = _rois_within(record)
-            key = tuple(data for _, data in own)
-            result = same.get(key) or named.get((record.image, record.uid))
+            origin = metadata.metadata_of(record, _KIND)
+            entry = origin.entry if origin is not None else None
+            try:
+                own = [(str(name), b64decode(data, validate=True)) for name, data in entry or ()]
+            except (TypeError, ValueError):  # somebody spoiled it
+                own = []
+            result = same.get(tuple(data for _, data in own))
+            result = result or named.get((record.image, record.uid))
             if result is not None and result not in self._now:
                 self._put(place, result, record)
             elif own:
@@ -456,25 +373,31 @@ class _Again:
 
     def file(self) -> tuple[bytes | None, dict[str, str]]:
         """Return the whole file, and where its regions are by where they were."""
-        made = self._made()
+        # What takes the places of members: new ones, or nothing; the same bytes where None.
+        made: dict[int, list[tuple[str, bytes | None]]] = {}
+        images = {self._was[places].image for places in self._now}
+        for places, item in self._now.items():
+            made |= self._replaced(places, item)
+        for places, before in self._was.items():
+            gone = before.image in images and metadata.is_deleted(before.region)
+            if self._in_place and places not in self._now and gone:
+                made |= {number: [] for number in places}
+        kept = {number for numbers in self._now for number in numbers}
         listed: list[tuple[int | None, str, bytes | None]] = []
-        places: dict[int, list[int]] = {}
+        places_of: dict[int, list[int]] = {}
         for number in range(self._end()):
-            names = made.get(number)
-            if names is None:
-                # A member of which nothing is said stays: all do in the file itself.
-                kept = self._in_place or number in self._kept
-                names = [(self._name_of(number), None)] if kept else []
-            places[number] = list(range(len(listed), len(listed) + len(names)))
-            listed += [(number, name, data) for name, data in names]
+            # A member of which nothing is said stays: all do in the file itself.
+            stays = self._in_place or number in kept
+            new = made.get(number, [(self._name_of(number), None)] if stays else [])
+            places_of[number] = list(range(len(listed), len(listed) + len(new)))
+            listed += [(number, name, data) for name, data in new]
         for item in self._rest:
             rois = _rois(item, self._size_of(item.image), len(listed) + 1, self._taken)
             self.left_out += [] if rois else [item]
-            for roi in rois:
-                self._taken.add(f"{roi.name}.roi")
-                listed.append((None, f"{roi.name}.roi", encode_roi(roi)))
+            self._taken |= {f"{roi.name}.roi" for roi in rois}
+            listed += [(None, f"{roi.name}.roi", encode_roi(roi)) for roi in rois]
         moved = {
-            place: _place(new for number in numbers for new in places.get(number, ()))
+            place: _place(new for number in numbers for new in places_of.get(number, ()))
             for place, numbers in self._origins.items()
         }
         return (self._packed(listed) if listed else None), moved
@@ -486,111 +409,92 @@ class _Again:
     def _name_of(self, number: int) -> str:
         if number in self._members:
             return self._members[number][0]
-        return self._split[0][number].name if self._split else ""
+        return self._split[number].name if number < len(self._split) else ""
 
     def _packed(self, listed: Sequence[tuple[int | None, str, bytes | None]]) -> bytes:
         """Return the file of members: new bytes, or those that stand there already."""
-        old = self._split[0] if self._split else []
-        if not is_zip(self._path):
-            results = [
-                self._members[number or 0][1] if data is None else data
-                for number, _, data in listed
-                if data is not None or number in self._members
-            ]
-            return _only(self._path, results)
-        packed: list[ZipMember] = []
-        used: set[str] = {item.name for item in old}
+        packed: list[bundle.ZipMember] = []
+        plain: list[bytes] = []
+        used = {item.name for item in self._split}
         for number, name, data in listed:
-            result = old[number] if number is not None and number < len(old) else None
-            if data is None and result is None and number in self._members:
-                data = self._members[number][1]
-            if data is not None:
+            old = self._split[number] if number is not None and number < len(self._split) else None
+            known = self._members[number][1] if number in self._members else None
+            plain += [item for item in [known if data is None else data] if item is not None]
+            new = known if data is None and old is None else data
+            if new is not None:
                 # What comes from another file than the rest may be called as something there.
-                free = name if result is not None else _free_file(name, used)
+                free = name if old is not None else _free_file(name, used)
                 used.add(free)
-                packed.append(zip_member(free, data, result))
-            elif result is not None:
-                packed.append(result)
+                packed.append(bundle.zip_member(free, new, old))
+            elif old is not None:
+                packed.append(old)
+        if not bundle.is_zip(self._path):
+            return _only(self._path, plain)
+        if self._is_split and self._in_place:
+            return bundle.join_zip(packed, self._comment)
+        if self._in_place and self._members:
+            note(
+                "not kept",
+                f"{self._path.name}: the zip is laid out in a rare way; members that cannot be "
+                "read are not kept",
+            )
         names = {item.name for item in packed}
-        if not (self._split and self._in_place):
-            if self._in_place and self._members:
-                note(
-                    "not kept",
-                    f"{self._path.name}: the zip is laid out in a rare way; members that cannot be "
-                    "read are not kept",
-                )
-            others = _others(self._path)
-            packed += [zip_member(name, others[name]) for name in others if name not in names]
-        return join_zip(packed, self._split[1] if self._split and self._in_place else b"")
-
-    def _made(self) -> dict[int, list[tuple[str, bytes | None]]]:
-        """Return what takes the places of members: new ones, or nothing; None where as before."""
-        made: dict[int, list[tuple[str, bytes | None]]] = {}
-        images = {self._was[places].image for places in self._now}
-        for places, item in self._now.items():
-            made |= self._replaced(places, item)
-        for places, before in self._was.items():
-            gone = before.image in images and is_deleted(before.region)
-            if self._in_place and places not in self._now and gone:
-                made |= {number: [] for number in places}
-        return made
+        others = _others(self._path).items()
+        packed += [bundle.zip_member(*other) for other in others if other[0] not in names]
+        return bundle.join_zip(packed)
 
     def _replaced(
-        self, places: tuple[int, ...], item: Annotation
+        self, places: _Places, item: Annotation
     ) -> dict[int, list[tuple[str, bytes | None]]]:
         """Return what takes the places of the ROIs of a record; nothing if it says the same."""
         was, bare = self._was[places], _unread(item)
-        if same_record(was, item) and was.image in ("", item.image):
+        if metadata.same_record(was, item) and was.image in ("", item.image):
             return {}
         rois = [decode_roi(self._members[number][1]) for number in places]
         called = [_called(roi, self._members[n][0]) for roi, n in zip(rois, places, strict=True)]
         kept = [name if _is_kept_name(name, was, item) else "" for name in called]
-        size = self._size_of(item.image)
-        first = self._ranks[places[0]]
-        if not same_drawing(was.region, item.region):
+        size, first = self._size_of(item.image), self._ranks[places[0]]
+        made: dict[int, list[tuple[str, bytes | None]]] = {number: [] for number in places}
+        if not regions.same_drawing(was.region, item.region):
             new = _rois(bare, size, first, self._taken, kept)
             if not new:
                 self.left_out.append(item)
                 return {}
-            made: dict[int, list[tuple[str, bytes | None]]] = {n: [] for n in places}
             for count, roi in enumerate(new):
                 at = min(count, len(places) - 1)
                 name = roi.name if count >= len(kept) or not kept[count] else ""
-                data = self._drawn_anew(places[at], of_kind(roi, rois[at]))
+                old_name, old = self._members[places[at]]
+                if lost := roi_bytes.own_looks(old):
+                    without = f"was drawn anew, without its {', '.join(lost)}"
+                    note("not kept", f"{self._path.name}: {old_name!r} {without}")
+                data = roi_bytes.like(encode_roi(of_kind(roi, rois[at])), old)
                 made[places[at]].append((self._file_name(places[at], name), data))
             return made
-        made, texts = {}, record_texts(bare)
+        held = texts.record_texts(bare)
         for count, (number, roi) in enumerate(zip(places, rois, strict=True)):
             name = kept[count]
             if not name:
                 name = _free_name(_name(bare, first + count), first + count, self._taken)
-            own = {PART: item.uid} if count else texts
+            own = {texts.PART: item.uid} if count else held
             properties = _properties(own, item.image, name, size) + _kept_lines(roi, was, item)
             new_name = roi.name if kept[count] else name
-            data = with_texts(self._members[number][1], new_name, properties)
-            data = _with_looks(data, roi, was, item)
+            data = roi_bytes.with_texts(self._members[number][1], new_name, properties)
+            # The looks and the position that somebody changed.
+            changed = [key for key in _LOOKS if was.extra.get(key, "") != item.extra.get(key, "")]
+            if changed:
+                looks = _looking(item, replace(roi, place=0, depth=0, time=0))
+                fields = [field for key in changed for field in _LOOKS[key]]
+                data = roi_bytes.with_looks(data, looks, fields)
             made[number] = [(self._file_name(number, "" if kept[count] else name), data)]
         return made
 
-    def _drawn_anew(self, number: int, roi: Roi) -> bytes:
-        """Return a ROI in the place of one that somebody drew otherwise."""
-        name, old = self._members[number]
-        lost = own_looks(old)
-        if lost:
-            note(
-                "not kept",
-                f"{self._path.name}: {name!r} was drawn anew, without its {', '.join(lost)}",
-            )
-        return like(encode_roi(roi), old)
-
     def _file_name(self, number: int, name: str) -> str:
         """Return what the file of a ROI is called that got a new name; as before without one."""
-        before = self._members[number][0]
+        before, data = self._members[number]
         if not name:
             return before
         # ImageJ writes a name with a slash into the name of the file as it is.
-        within = "/" in decode_roi(self._members[number][1]).name
-        folder = "" if within else before[: before.rfind("/") + 1]
+        folder = "" if "/" in decode_roi(data).name else before[: before.rfind("/") + 1]
         new = f"{folder}{name}.roi"
         new = new if new == before else _free_file(new, self._taken)
         self._taken.add(new)
@@ -600,11 +504,8 @@ class _Again:
 def _free_file(name: str, taken: Collection[str]) -> str:
     """Return the name of a ROI's file, or another where there is one of that name."""
     stem = name.removesuffix(".roi")
-    return next(
-        item
-        for item in itertools.chain([name], (f"{stem}-{count}.roi" for count in itertools.count(2)))
-        if item not in taken
-    )
+    numbered = (f"{stem}-{count}.roi" for count in itertools.count(2))
+    return next(item for item in itertools.chain([name], numbered) if item not in taken)
 
 
 def _is_kept_name(called: str, was: Annotation, now: Annotation) -> bool:
@@ -617,51 +518,25 @@ def _is_kept_name(called: str, was: Annotation, now: Annotation) -> bool:
 
 def _kept_lines(roi: Roi, was: Annotation, now: Annotation) -> str:
     """Return the properties of somebody else, but for those that somebody changed or took out."""
-    keys = was.extra.get(_PROPERTIES, "").split()
-    names = {key: _unescaped(key) for key in keys}
-    changed = {
-        _unescaped(key): key
-        for key, name in names.items()
-        if now.extra.get(name) != was.extra.get(name)
-    }
+    names = {_unescaped(key): key for key in was.extra.get(_PROPERTIES, "").split()}
     result = ""
     for line in roi.properties.split("\n"):
-        key = _unescaped(line.partition(":")[0].strip(" "))
-        if not line.strip() or key in _ABOUT or key.startswith(_PREFIX):
+        name = _unescaped(line.partition(":")[0].strip(" "))
+        if not line.strip() or name in _ABOUT or name.startswith(_PREFIX):
             continue
-        if key not in changed:
+        if name not in names or now.extra.get(name) == was.extra.get(name):
             result += f"{line}\n"
-        elif key in now.extra:
-            result += f"{changed[key]}: {_escaped(_IN_TEXT, now.extra[key])}\n"
+        elif name in now.extra:
+            result += f"{names[name]}: {_escaped(_IN_TEXT, now.extra[name])}\n"
     return result
-
-
-# The attributes of a ROI in which an extra stands.
-_LOOKS = {
-    _COLOR: ("stroke",),
-    _FILL: ("fill",),
-    _WIDTH: ("width",),
-    _GROUP: ("group",),
-    CHANNEL: ("channel",),
-    PLANE: ("place", "depth", "time"),
-}
-
-
-def _with_looks(data: bytes, roi: Roi, was: Annotation, now: Annotation) -> bytes:
-    """Return the bytes of a ROI with the looks and the position that somebody changed."""
-    changed = [name for name in _LOOKS if was.extra.get(name, "") != now.extra.get(name, "")]
-    if not changed:
-        return data
-    new = _in_plane(now, _looking(now, replace(roi, place=0, depth=0, time=0)))
-    return with_looks(data, new, [field for name in changed for field in _LOOKS[name]])
 
 
 def _others(path: Path) -> dict[str, bytes]:
     """Return the members of a zip of regions that are none, which stay in it."""
-    if not any(map(_is_roi, zip_names(path))):
+    if not any(map(_is_roi, bundle.zip_names(path))):
         return {}
     try:
-        return read_bundle(path, lambda name: not _is_roi(name))
+        return bundle.read_bundle(path, lambda name: not _is_roi(name))
     except FormatError:
         return {}
 
@@ -675,24 +550,24 @@ def _rois(
 ) -> list[Roi]:
     """Return the regions of interest of an annotation: one, or one per member of a set."""
     annotation = _unread(annotation)
-    rois = [roi for part in annotation.region.parts() if (roi := roi_of(part, size)) is not None]
-    texts = record_texts(annotation)
+    held, extra = texts.record_texts(annotation), annotation.extra
     # The properties of somebody else that it came with.
-    keys = annotation.extra.get(_PROPERTIES, "").split()
-    others = {key: annotation.extra.get(_unescaped(key)) for key in keys}
     foreign = "".join(
-        f"{key}: {_escaped(_IN_TEXT, text)}\n" for key, text in others.items() if text is not None
+        f"{key}: {_escaped(_IN_TEXT, extra[name])}\n"
+        for key in extra.get(_PROPERTIES, "").split()
+        if (name := _unescaped(key)) in extra
     )
     results: list[Roi] = []
-    for place, roi in enumerate(rois):
+    made = (roi_of(part, size) for part in annotation.region.parts())
+    for place, roi in enumerate(roi for roi in made if roi is not None):
         name = names[place] if place < len(names) else ""
         if not name:
             used = {*(f"{item.name}.roi" for item in results)}
             name = _free_name(_name(annotation, number + place), number + place, taken, used)
-        own = {PART: annotation.uid} if place else texts
+        own = {texts.PART: annotation.uid} if place else held
         properties = _properties(own, annotation.image, name, size) + foreign
         results.append(_looking(annotation, replace(roi, name=name, properties=properties)))
-    return [_in_plane(annotation, roi) for roi in results]
+    return results
 
 
 def _free_name(name: str, number: int, *taken: Collection[str]) -> str:
@@ -701,10 +576,14 @@ def _free_name(name: str, number: int, *taken: Collection[str]) -> str:
 
 
 def _looking(annotation: Annotation, roi: Roi) -> Roi:
-    """Return a region of interest that looks as it did, and is in its group."""
-    extra = annotation.extra
-    channel = extra.get(CHANNEL, "")
-    group, width = extra.get(_GROUP, ""), parse_score(extra.get(_WIDTH, "")) or 0.0
+    """Return a ROI that looks as it did, in its group, at its place in a stack or hyperstack."""
+    extra, plane = annotation.extra, time_and_depth(annotation)
+    if plane is not None and " " in extra[PLANE]:
+        roi = replace(roi, time=plane[0] + 1, depth=plane[1] + 1)
+    elif plane is not None:
+        roi = replace(roi, place=plane[1] + 1)
+    channel, group = extra.get(CHANNEL, ""), extra.get(_GROUP, "")
+    width = texts.parse_score(extra.get(_WIDTH, "")) or 0.0
     return replace(
         roi,
         channel=int(channel) + 1 if re.fullmatch(r"\d{1,9}", channel) else 0,
@@ -715,68 +594,46 @@ def _looking(annotation: Annotation, roi: Roi) -> Roi:
     )
 
 
-def _in_plane(annotation: Annotation, roi: Roi) -> Roi:
-    """Return a region of interest at its place in a stack (z) or a hyperstack (t and z)."""
-    plane = time_and_depth(annotation)
-    if plane is None:
-        return roi
-    if " " in annotation.extra[PLANE]:
-        return replace(roi, time=plane[0] + 1, depth=plane[1] + 1)
-    return replace(roi, place=plane[1] + 1)
-
-
 def _name(annotation: Annotation, number: int) -> str:
     """Return what the ROI Manager lists: the name it had, or a number and the caption, in ASCII."""
     given = _NO_NAME.sub(" ", annotation.extra.get(NAME, ""))[:_LONGEST_NAME].strip(" .")
     if given and (not annotation.caption or any(map(str.isalpha, given))):
         return given
-    text = annotation.caption or annotation.extra.get(CLASS, "") or annotation.uid
-    words = _NO_NAME.sub(" ", _ascii(text))[:_LONGEST_NAME]
-    return f"{number:04d} {words}".rstrip(" .")
+    text = annotation.caption or annotation.extra.get(texts.CLASS, "") or annotation.uid
+    # Without accents; nothing of a script that has no Latin letters.
+    plain = unicodedata.normalize("NFKD", text.translate(_ACCENTS))
+    plain = plain.encode("ascii", "ignore").decode("ascii")
+    plain = plain if 2 * sum(map(str.isalpha, plain)) >= sum(map(str.isalpha, text)) else ""
+    return f"{number:04d} {_NO_NAME.sub(' ', plain)[:_LONGEST_NAME]}".rstrip(" .")
 
 
-def _ascii(text: str) -> str:
-    """Return a text without accents; nothing of a script that has no Latin letters."""
-    result = unicodedata.normalize("NFKD", text.translate(_ACCENTS))
-    plain = result.encode("ascii", "ignore").decode("ascii")
-    letters = sum(map(str.isalpha, plain)), sum(map(str.isalpha, text))
-    return plain if 2 * letters[0] >= letters[1] else ""
-
-
-def _properties(texts: Mapping[str, str], image: str, name: str, size: Size | None) -> str:
+def _properties(held: Mapping[str, str], image: str, name: str, size: Size | None) -> str:
     """Return texts as the lines of properties that ImageJ keeps."""
     sides = f"{size[0]} {size[1]}" if size else ""
     about = dict(zip(_ABOUT, (image, name, sides), strict=True))
-    lines = {f"{_PREFIX}{_escaped(_ESCAPED, key)}": text for key, text in texts.items()}
+    lines = {f"{_PREFIX}{_escaped(_ESCAPED, key)}": text for key, text in held.items()}
     return "".join(f"{key}: {_escaped(_IN_TEXT, text)}\n" for key, text in (about | lines).items())
 
 
-_NO_POINTS = np.zeros((0, 2))
-_MOST_POINTS = 65535
-_AREAS = (roi_bytes.POLYGON, roi_bytes.FREEHAND, roi_bytes.TRACED)
-_WAYS = (roi_bytes.POLYLINE, roi_bytes.FREELINE, roi_bytes.ANGLE)
-
-
-def roi_of(region: Region, size: Size | None) -> Roi | None:
+def roi_of(region: regions.Region, size: Size | None) -> Roi | None:
     """Return the region of interest for a region that is no set; None where there is none."""
     match region:
-        case WholeImage():
+        case regions.WholeImage():
             corners = np.array([[0, 0], size[::-1]], float) if size else None
             return None if corners is None else Roi(roi_bytes.RECTANGLE, corners)
-        case Box():
+        case regions.Box():
             return Roi(roi_bytes.RECTANGLE, corners_xy(region))
-        case Ellipse():
+        case regions.Ellipse():
             return _ellipse(region)
-        case Polygon():
+        case regions.Polygon():
             return _polygon(to_xy(region.vertices))
-        case Mask():
+        case regions.Mask():
             return Roi(roi_bytes.RECTANGLE, _NO_POINTS, tuple(map(to_xy, region.rings())))
-        case Point():
-            return Roi(roi_bytes.POINT, region.coords()[:, ::-1])
-        case Trace() if len(region.points):
-            points = np.asarray(region.points, float)[:, ::-1]
-            many = region.connected and len(points) > 1
-            return Roi(roi_bytes.POLYLINE if many else roi_bytes.POINT, points)
+        case regions.Point() | regions.Trace():
+            points = region.coords()[:, ::-1]
+            many = isinstance(region, regions.Trace) and region.connected and len(points) > 1
+            kind = roi_bytes.POLYLINE if many else roi_bytes.POINT
+            return Roi(kind, points) if len(points) else None
     return None
 
 
@@ -789,16 +646,16 @@ def of_kind(roi: Roi, old: Roi) -> Roi:
     return roi
 
 
-def _polygon(vertices: npt.NDArray[np.float64]) -> Roi:
-    if len(vertices) > _MOST_POINTS:
+def _polygon(vertices: xy.FloatArray) -> Roi:
+    if len(vertices) > roi_bytes.MOST_POINTS:
         return Roi(roi_bytes.RECTANGLE, _NO_POINTS, (vertices,))
     return Roi(roi_bytes.POLYGON, vertices)
 
 
-def _ellipse(ellipse: Ellipse) -> Roi:
+def _ellipse(ellipse: regions.Ellipse) -> Roi:
     """Return an oval, an ellipse by the ends of its longer axis, or a polygon."""
-    centre, along, across = ellipse_axes(ellipse)
-    if is_sheared(along, across):
+    centre, along, across = xy.ellipse_axes(ellipse)
+    if xy.is_sheared(along, across):
         return _polygon(to_xy(ellipse.outline()))
     if not (along * across).any():
         half = np.maximum(abs(along), abs(across))
@@ -810,48 +667,45 @@ def _ellipse(ellipse: Ellipse) -> Roi:
     return Roi(roi_bytes.FREEHAND, ends, ring, roi_bytes.ELLIPSE, ratio)
 
 
-def region_of(roi: Roi) -> Region:
+def region_of(roi: Roi) -> regions.Region:
     """Return the region that a region of interest shows."""
+    if not (roi.rings or len(roi.points)):
+        raise FormatError("shows nothing")
+    if not all(np.isfinite(ring).all() for ring in roi.rings or (roi.points,)):
+        raise FormatError("a coordinate is not a finite number")
     if roi.rings:
         return _composite(roi)
-    if not len(roi.points):
-        raise FormatError("shows nothing")
-    if not np.isfinite(roi.points).all():
-        raise FormatError("a coordinate is not a finite number")
     if roi.kind in (roi_bytes.RECTANGLE, roi_bytes.OVAL) or roi.subtype:
         return _area(roi)
     if roi.kind in _AREAS:
         if len(roi.points) < 3:
             raise FormatError("is a polygon of fewer than 3 vertices")
-        return Polygon(from_xy(roi.points))
+        return regions.Polygon(from_xy(roi.points))
     points = np.ascontiguousarray(roi.points[:, ::-1])
     if roi.kind == roi_bytes.POINT and len(points) == 1:
-        return Point(*points[0].tolist())
-    return Trace(points, connected=roi.kind != roi_bytes.POINT)
+        return regions.Point(*points[0].tolist())
+    return regions.Trace(points, connected=roi.kind != roi_bytes.POINT)
 
 
-def _area(roi: Roi) -> Region:
+def _area(roi: Roi) -> regions.Region:
     """Return the box or ellipse that two points span."""
     first, second = roi.points
-    centre = (first + second) / 2
+    centre, half = (first + second) / 2, (second - first) / 2
     if roi.subtype == roi_bytes.ELLIPSE:
-        along = (second - first) / 2
-        return ellipse_from_axes(centre, along, along[::-1] * [-roi.ratio, roi.ratio])
+        return xy.ellipse_from_axes(centre, half, half[::-1] * [-roi.ratio, roi.ratio])
     if roi.subtype == roi_bytes.TURNED_RECTANGLE:
         length = float(np.hypot(*(second - first))) or 1.0
         aside = (second - first)[::-1] * [-1, 1] * (roi.ratio / 2 / length)
-        return Polygon(from_xy([first - aside, second - aside, second + aside, first + aside]))
+        corners = [first - aside, second - aside, second + aside, first + aside]
+        return regions.Polygon(from_xy(corners))
     if roi.kind == roi_bytes.OVAL:
-        half = (second - first) / 2
-        return ellipse_from_axes(centre, [half[0], 0], [0, half[1]])
+        return xy.ellipse_from_axes(centre, [half[0], 0], [0, half[1]])
     (top, left), (bottom, right) = from_xy(roi.points).tolist()
-    return Box(top, left, bottom, right)
+    return regions.Box(top, left, bottom, right)
 
 
-def _composite(roi: Roi) -> Region:
+def _composite(roi: Roi) -> regions.Region:
     """Return a mask where outlines run along pixels or lie in each other, else polygons."""
-    if not all(np.isfinite(ring).all() for ring in roi.rings):
-        raise FormatError("a coordinate is not a finite number")
     straight = all(
         (ring == np.rint(ring)).all() and ((ring == np.roll(ring, 1, axis=0)).any(axis=1)).all()
         for ring in roi.rings
@@ -860,17 +714,17 @@ def _composite(roi: Roi) -> Region:
     tree = shapely.STRtree(shells)
     nested = len(tree.query(shells, predicate="contains_properly").T) > 0
     if straight or nested:
-        mask = mask_from_rings(roi.rings)
+        mask = xy.mask_from_rings(roi.rings)
         if mask is not None:
             return mask
-    parts = tuple(Polygon(from_xy(ring)) for ring in roi.rings)
-    return parts[0] if len(parts) == 1 else RegionSet(parts, union=True)
+    parts = tuple(regions.Polygon(from_xy(ring)) for ring in roi.rings)
+    return parts[0] if len(parts) == 1 else regions.RegionSet(parts, union=True)
 
 
-def shown(region: Region, size: Size | None) -> Region | None:
+def shown(region: regions.Region, size: Size | None) -> regions.Region | None:
     """Return what a region of interest shows for a region that is no set, in single precision."""
     roi = roi_of(region, size)
-    return None if roi is None else region_of(roi_bytes.decode_roi(roi_bytes.encode_roi(roi)))
+    return None if roi is None else region_of(decode_roi(encode_roi(roi)))
 
 
 FORMAT = Format(

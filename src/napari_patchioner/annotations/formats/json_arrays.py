@@ -6,27 +6,20 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from napari_patchioner import limits
 from napari_patchioner.annotations import files
 from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.metadata import Base, remember_file
 from napari_patchioner.annotations.notes import note
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import (
-    BudgetError,
-    charge_file,
-    charge_json,
-    check_plain_file,
-    read_file,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from pathlib import Path
+from napari_patchioner.limits import BudgetError, charge_file, charge_json, check_plain_file
 
 _handed_on: ContextVar[dict[Path, Any] | None] = ContextVar("handed_on", default=None)
 
@@ -45,7 +38,7 @@ _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; what the door has found in it already is not read again."""
     known = _handed_on.get() or {}
-    return known.pop(path) if path in known else parse_json(read_file(path), path.name)
+    return known.pop(path) if path in known else parse_json(limits.read_file(path), path.name)
 
 
 @contextmanager
@@ -125,7 +118,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def parse_json(data: str | bytes, where: str) -> Any:
+def parse_json(data: str | bytes, where: str = "") -> Any:
     """Return what a JSON text holds; bytes are in UTF-8, or as `decode_text` reads them."""
     text = data if isinstance(data, str) else files.decode_text(data, where)
     if start := comments_before(text):
@@ -153,11 +146,6 @@ def parse_json(data: str | bytes, where: str) -> Any:
     for name in twice:
         note("name twice", f"{where}: names {name!r} twice in one object; the last one counts")
     return value
-
-
-def parse_file(data: bytes) -> Any:
-    """Return what the bytes of a file hold that was read before."""
-    return parse_json(data, "")
 
 
 def json_as_read(value: Any, before: bytes = b"") -> bytes:

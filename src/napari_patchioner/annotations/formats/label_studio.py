@@ -16,44 +16,27 @@ import copy
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.annotations import metadata, xy
+from napari_patchioner import regions
+from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.images import Images, image_name, image_size
 from napari_patchioner.annotations.metadata import OURS
 from napari_patchioner.annotations.notes import Notes, leaving_out, noting
-from napari_patchioner.annotations.texts import (
-    CLASS,
-    PART,
-    Shape,
-    class_of,
-    gather,
-    record_texts,
-    with_unique_uids,
-)
+from napari_patchioner.annotations.record import Annotation, Source
 from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
-from napari_patchioner.regions import (
-    Box,
-    Ellipse,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    Trace,
-    WholeImage,
-    same_drawing,
-)
 
 from . import entries, json_arrays
 from .brush import decode_brush, encode_brush
@@ -61,11 +44,6 @@ from .bundle import read_bundle
 from .entries import Said, Size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import dict_in, dicts_in, list_in
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from napari_patchioner.annotations.record import Annotation
 
 # Width of a point as Label Studio draws it, in percent.
 _DOT = 0.5
@@ -91,6 +69,8 @@ _PICTURE = re.compile(r"\.(png|jpe?g|tiff?|bmp|webp|gif|svg|dcm)$", re.IGNORECAS
 _UPLOADED = re.compile(r"/data/upload/(\d+/)?[0-9a-f]{8}-(?P<name>[^/]+)$")
 _USUAL = ("image", "img", "image_url", "url", "picture", "photo")
 _FARTHEST = 2.0**40
+# The types of results that show regions, without ``labels``.
+_DRAWN = ("rectangle", "polygon", "ellipse", "keypoint", "vector", "brush")
 
 # All results with one id: a region, its texts, and what else is said about it.
 _Item: TypeAlias = "list[Mapping[str, Any]]"
@@ -133,7 +113,7 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
                     place = f"{number} {place}"
                     record = metadata.with_metadata(record, _KIND, file, place, own, about)
                 records.append(record)
-    return with_unique_uids(records)
+    return texts.with_unique_uids(records)
 
 
 def _tasks(data: bytes, name: str) -> list[Any]:
@@ -230,7 +210,7 @@ def _our_texts(item: _Item) -> dict[str, str]:
 
 def _is_record(ours: Mapping[str, str]) -> bool:
     """Whether texts of ours are those of a record of ours, or of a part of one."""
-    return "uid" in ours or PART in ours
+    return "uid" in ours or texts.PART in ours
 
 
 def _id(result: Any, place: int) -> str:
@@ -351,7 +331,8 @@ class _Again:
             str(result.get("id"))
             for result in results
             if isinstance(result, dict)
-            and uid in (dict_in(dict_in(result, "meta"), OURS).get(key) for key in ("uid", PART))
+            and (ours := _our_texts([result]))
+            and uid in (ours.get("uid"), ours.get(texts.PART))
         }
         are_ours = [isinstance(each, dict) and str(each.get("id")) in ids for each in results]
         first = are_ours.index(True)
@@ -368,18 +349,18 @@ def _update(
     drawings = (each for each in mine if each.get("type") not in ("textarea", "choices"))
     region = next(drawings, mine[0])
     size, kind = _stated_size(region), str(region.get("type", ""))
-    if size is not None and not same_drawing(bare.region, now.region):
+    if size is not None and not regions.same_drawing(bare.region, now.region):
         made = value_of(now.region, size)
         if made is not None:
             labels = dict_in(region, "value").get(kind) if kind.endswith("labels") else None
             kind = made[0] if labels is None else f"{made[0]}labels"
             region["type"] = kind
             region["value"] = {**made[1], **({kind: labels} if labels is not None else {})}
-    label = now.extra.get(CLASS, "")
-    if label and label != bare.extra.get(CLASS, "") and kind.endswith("labels"):
+    label = now.extra.get(texts.CLASS, "")
+    if label and label != bare.extra.get(texts.CLASS, "") and kind.endswith("labels"):
         region["value"] = {**dict_in(region, "value"), kind: [label]}
     ours = metadata.our_texts(bare, now)
-    ours.pop(CLASS, None)
+    ours.pop(texts.CLASS, None)
     if now.caption != bare.caption:
         _set_caption(results, mine, region, now.caption)
     region["meta"] = entries.with_ours(dict_in(region, "meta"), ours)
@@ -407,7 +388,7 @@ def _set_caption(
 def _results(annotation: Annotation, size: Size, place: int) -> list[dict[str, Any]]:
     """Return the results of one annotation: region and text, for a set those of every member."""
     caption, uid = annotation.caption, annotation.uid
-    ours = {OURS: record_texts(annotation), _PLACE: place}
+    ours = {OURS: texts.record_texts(annotation), _PLACE: place}
     sides = {"original_width": size[1], "original_height": size[0], "image_rotation": 0}
     score = {} if annotation.score is None else {"score": annotation.score}
     said = {"type": "textarea", "from_name": "caption", "to_name": "image"}
@@ -418,11 +399,11 @@ def _results(annotation: Annotation, size: Size, place: int) -> list[dict[str, A
             continue
         kind, value = made
         if results:  # an id for a member of a set that no other region has
-            ours = {OURS: {PART: annotation.uid}, _PLACE: place}
+            ours = {OURS: {texts.PART: annotation.uid}, _PLACE: place}
             part = f"{len(results)} {annotation.uid}".encode(errors="replace")
             uid = hashlib.sha256(part).hexdigest()[:32]
         drawn = {"type": f"{kind}labels", "from_name": kind, "to_name": "image"}
-        value = {**value, f"{kind}labels": [class_of(annotation)]}
+        value = {**value, f"{kind}labels": [texts.class_of(annotation)]}
         results.append({"id": uid, **drawn, **sides, "value": value, "meta": ours, **score})
         if caption:
             results.append({"id": uid, **said, **sides, **text, **score})
@@ -464,7 +445,13 @@ def read_task(where: str, task: Any, images: Images | None = None) -> list[_Read
                 continue
             item = items.get(uid, [])
             if is_model and not _our_texts(item):
-                record = _by(str(holder.get("model_version") or ""), record, item, holder)
+                # Its caption, if any, a model in Label Studio wrote.
+                scores = [result.get("score") for result in (*item, holder)]
+                known_scores = (s for s in scores if isinstance(s, float | int) and 0 <= s <= 1)
+                score = next(map(float, known_scores), None) if record.caption else record.score
+                model = str(holder.get("model_version") or "")
+                source: Source = "model" if record.caption else ""
+                record = replace(record, source=source, model=model, score=score)
                 said = Said(record, record)
             records.append(_Read(said, f"{list_name} {number} {uid}", order))
             seen.add(record.uid)
@@ -494,10 +481,10 @@ class _Pictures:
         self._images = images
         self.sizes: dict[str, Size] = {}
         self._ours = data.get(OURS)
-        texts = {k: text for k, text in data.items() if isinstance(text, str) and k != OURS}
-        usual = {name: texts[name] for name in _USUAL if name in texts}
-        shown = {name: text for name, text in texts.items() if _PICTURE.search(_path_of(text))}
-        self._single = shown or dict(list((usual or texts).items())[:1])
+        written = {k: text for k, text in data.items() if isinstance(text, str) and k != OURS}
+        usual = {name: written[name] for name in _USUAL if name in written}
+        shown = {name: text for name, text in written.items() if _PICTURE.search(_path_of(text))}
+        self._single = shown or dict(list((usual or written).items())[:1])
         if not isinstance(self._ours, str) and len(usual) == 1 and len(shown) < 2:
             self._single = usual
         lists = [
@@ -600,7 +587,7 @@ def _records(
     items: Mapping[str, _Item], pictures: _Pictures, where: str
 ) -> list[tuple[Said, str, int]]:
     """Return the records in a list of results, with their ids and places in what we wrote."""
-    shapes: list[Shape] = []
+    shapes: list[texts.Shape] = []
     places: dict[str, tuple[str, int]] = {}
     partly: dict[str, Mapping[str, str]] = {}
     # Sizes first: what states none takes them from others on the same image.
@@ -624,29 +611,20 @@ def _records(
                 if ours and not _is_record(ours):
                     partly[uid] = ours
 
-    def show(image: str, region: Region) -> Region | None:
+    def show(image: str, region: regions.Region) -> regions.Region | None:
         return shown(region, pictures.size(image) or (1, 1))
 
     with naming(where):
         said = [
             entries.said(record, partly.get(record.uid), partial(show, record.image))
-            for record in gather(shapes, show)
+            for record in texts.gather(shapes, show)
         ]
     return [(each, *places.get(each.record.uid, (each.record.uid, 0))) for each in said]
 
 
-def _by(version: str, annotation: Annotation, item: _Item, holder: Mapping[str, Any]) -> Annotation:
-    """Return an annotation whose caption, if any, a model in Label Studio wrote."""
-    if not annotation.caption:
-        return replace(annotation, source="", model=version)
-    scores = [result.get("score") for result in (*item, holder)]
-    known = (float(s) for s in scores if isinstance(s, float | int) and 0 <= s <= 1)
-    return replace(annotation, source="model", model=version, score=next(known, None))
-
-
-def _shape(item: _Item, pictures: _Pictures, uid: str) -> Shape | None:
+def _shape(item: _Item, pictures: _Pictures, uid: str) -> texts.Shape | None:
     """Return what the results with one id say; None if it is nothing about a region."""
-    drawn: Region | None = None
+    drawn: regions.Region | None = None
     label: str | None = None
     said: list[str] = []
     ours = _our_texts(item)
@@ -656,7 +634,7 @@ def _shape(item: _Item, pictures: _Pictures, uid: str) -> Shape | None:
     for result in item:
         kind, value = str(result.get("type", "")), dict_in(result, "value")
         bare = kind.removesuffix("labels")
-        if bare in _READERS:
+        if bare in _DRAWN:
             drawn = region_of(bare, value, _size(result, image, pictures))
         elif kind == "textarea":
             text = value.get("text", [])
@@ -665,12 +643,12 @@ def _shape(item: _Item, pictures: _Pictures, uid: str) -> Shape | None:
             raise FormatError(f"the type {kind!r} is about no region of an image")
         labels = list_in(value, kind) if kind.endswith("labels") else []
         label = str(labels[0]) if labels else label
-    texts = ours if _is_record(ours) else _notes(item)
-    if drawn is None and texts.get("kind", "image") == "image":
-        drawn = WholeImage() if said or "wkt" in texts else None
-    if drawn is None and "wkt" not in texts:
+    held = ours if _is_record(ours) else _notes(item)
+    if drawn is None and held.get("kind", "image") == "image":
+        drawn = regions.WholeImage() if said or "wkt" in held else None
+    if drawn is None and "wkt" not in held:
         return None
-    return Shape(image, uid, drawn, "\n".join(said), texts, label)
+    return texts.Shape(image, uid, drawn, "\n".join(said), held, label)
 
 
 def _stated_size(result: Mapping[str, Any]) -> Size | None:
@@ -695,39 +673,39 @@ def _size(result: Mapping[str, Any], image: str, pictures: _Pictures) -> Size:
 
 def _notes(item: _Item) -> dict[str, str]:
     """Return choices, ratings and notes of other people."""
-    texts = {}
+    said = {}
     for result in item:
         kind = str(result.get("type"))
         notes = dict_in(result, "meta").get("text")
         if isinstance(notes, list | str) and notes:
-            texts["notes"] = notes if isinstance(notes, str) else "\n".join(map(str, notes))
+            said["notes"] = notes if isinstance(notes, str) else "\n".join(map(str, notes))
         chosen = dict_in(result, "value").get(kind) if kind in _CHOSEN else None
         if chosen not in (None, [], ""):
             parts = chosen if isinstance(chosen, list) else [chosen]
-            texts[str(result.get("from_name") or kind)] = ", ".join(
+            said[str(result.get("from_name") or kind)] = ", ".join(
                 " / ".join(map(str, part)) if isinstance(part, list) else str(part)
                 for part in parts
             )
-    return texts
+    return said
 
 
-def value_of(region: Region, size: Size) -> tuple[str, dict[str, Any]] | None:
+def value_of(region: regions.Region, size: Size) -> tuple[str, dict[str, Any]] | None:
     """Return the type of the result for a region that is no set, and its value in percent."""
     match region:
-        case Box():
+        case regions.Box():
             [(x, y), (right, bottom)] = (entries.corners_xy(region) * 100 / size[::-1]).tolist()
             sides = {"x": x, "y": y, "width": right - x, "height": bottom - y}
             return "rectangle", {**sides, "rotation": 0}
-        case Ellipse() if not xy.is_sheared(*xy.ellipse_axes(region)[1:]):
+        case regions.Ellipse() if not xy.is_sheared(*xy.ellipse_axes(region)[1:]):
             # Label Studio measures its turn in pixels, its radii in percent.
             centre, along, across = xy.ellipse_axes(region)
             lengths = np.array([np.hypot(*along), np.hypot(*across)])
             x, y, wide, high = (np.array([*centre, *lengths]) * 100 / (size[::-1] * 2)).tolist()
             turn = float(np.degrees(np.arctan2(along[1], along[0]))) % 360
             return "ellipse", {"x": x, "y": y, "radiusX": wide, "radiusY": high, "rotation": turn}
-        case Ellipse() | Polygon():
+        case regions.Ellipse() | regions.Polygon():
             return "polygon", {"points": _percent(region.outline(), size), "closed": True}
-        case Point() | Trace():
+        case regions.Point() | regions.Trace():
             points = _percent(region.coords(), size)
             if len(points) > 1:
                 vertices = [
@@ -743,7 +721,7 @@ def value_of(region: Region, size: Size) -> tuple[str, dict[str, Any]] | None:
                 return "vector", {"vertices": vertices, "closed": False}
             if points:
                 return "keypoint", {**dict(zip("xy", points[0], strict=True)), "width": _DOT}
-        case Mask():
+        case regions.Mask():
             runs = encode_brush(region, *size)
             return ("brush", {"format": "rle", "rle": runs}) if runs else None
     return None
@@ -755,14 +733,46 @@ def _percent(points: Any, size: Size) -> list[list[float]]:
     return result
 
 
-def region_of(kind: str, value: Mapping[str, Any], size: Size) -> Region:
+def region_of(kind: str, value: Mapping[str, Any], size: Size) -> regions.Region:
     """Return the region a result shows; undoes `value_of`."""
     try:
-        return _READERS[kind](value, size)
+        return _region(kind, value, size)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"the value of a {kind} lacks fields, or they are no numbers") from error
+
+
+def _region(kind: str, value: Mapping[str, Any], size: Size) -> regions.Region:
+    if kind == "brush":
+        mask = decode_brush(value["rle"], *size)
+        if mask is None:
+            raise FormatError("nothing is painted; paint at least one pixel")
+        return mask
+    if kind == "vector":
+        points = from_xy(_pixels([[item["x"], item["y"]] for item in value["vertices"]], size))
+        closed = value.get("closed") and len(points) > 2
+        return regions.Polygon(points) if closed else regions.Trace(points)
+    if kind == "polygon":
+        points = from_xy(_pixels(value["points"], size))
+        if len(points) < 3:
+            raise FormatError(f"a polygon needs at least 3 points, but this one has {len(points)}")
+        return regions.Polygon(points)
+    if kind == "keypoint":
+        return regions.Point(*from_xy(_pixels([[value["x"], value["y"]]], size))[0].tolist())
+    sides = ("radiusX", "radiusY") if kind == "ellipse" else ("width", "height")
+    place, extent = _pixels([[value["x"], value["y"]], [value[side] for side in sides]], size)
+    degrees = float(value.get("rotation") or 0)
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[cos, sin], [-sin, cos]])
+    if kind == "ellipse":
+        return xy.ellipse_from_axes(place, turn[0] * extent[0], turn[1] * extent[1])
+    if degrees % 360 == 0:
+        (top, left), (bottom, right) = from_xy([place, place + extent]).tolist()
+        return regions.Box(top, left, bottom, right)
+    # Turned about its first corner.
+    steps = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * extent
+    return regions.Polygon(from_xy(place + steps @ turn))
 
 
 def _pixels(points: npt.ArrayLike, size: Size) -> xy.FloatArray:
@@ -774,62 +784,9 @@ def _pixels(points: npt.ArrayLike, size: Size) -> xy.FloatArray:
     return np.asarray(result)
 
 
-def _read_rectangle(value: Mapping[str, Any], size: Size) -> Region:
-    """Return a box, or the polygon it is once turned about its first corner."""
-    (corner, extent) = _pixels([[value["x"], value["y"]], [value["width"], value["height"]]], size)
-    turn = float(value.get("rotation") or 0)
-    if turn % 360 == 0:
-        (top, left), (bottom, right) = from_xy([corner, corner + extent]).tolist()
-        return Box(top, left, bottom, right)
-    steps = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * extent
-    cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
-    return Polygon(from_xy(corner + steps @ np.array([[cos, sin], [-sin, cos]])))
-
-
-def _read_polygon(value: Mapping[str, Any], size: Size) -> Region:
-    points = from_xy(_pixels(value["points"], size))
-    if len(points) < 3:
-        raise FormatError(f"a polygon needs at least 3 points, but this one has {len(points)}")
-    return Polygon(points)
-
-
-def _read_ellipse(value: Mapping[str, Any], size: Size) -> Region:
-    centre, radii = _pixels([[value["x"], value["y"]], [value["radiusX"], value["radiusY"]]], size)
-    turn = np.radians(float(value.get("rotation") or 0))
-    along, across = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return xy.ellipse_from_axes(centre, along * radii[0], across * radii[1])
-
-
-def _read_keypoint(value: Mapping[str, Any], size: Size) -> Region:
-    return Point(*from_xy(_pixels([[value["x"], value["y"]]], size))[0].tolist())
-
-
-def _read_vector(value: Mapping[str, Any], size: Size) -> Region:
-    points = from_xy(_pixels([[item["x"], item["y"]] for item in value["vertices"]], size))
-    return Polygon(points) if value.get("closed") and len(points) > 2 else Trace(points)
-
-
-def _read_brush(value: Mapping[str, Any], size: Size) -> Region:
-    mask = decode_brush(value["rle"], *size)
-    if mask is None:
-        raise FormatError("nothing is painted; paint at least one pixel")
-    return mask
-
-
-# The types of results that show regions, without ``labels``.
-_READERS: dict[str, Callable[[Mapping[str, Any], Size], Region]] = {
-    "rectangle": _read_rectangle,
-    "polygon": _read_polygon,
-    "ellipse": _read_ellipse,
-    "keypoint": _read_keypoint,
-    "vector": _read_vector,
-    "brush": _read_brush,
-}
-
-
-def shown(region: Region, size: Size) -> Region | None:
+def shown(region: regions.Region, size: Size) -> regions.Region | None:
     """Return what a task shows for a region that is no set, other than the whole image."""
-    result = None if isinstance(region, WholeImage) else value_of(region, size)
+    result = None if isinstance(region, regions.WholeImage) else value_of(region, size)
     return None if result is None else region_of(*result, size)
 
 

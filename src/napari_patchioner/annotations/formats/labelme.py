@@ -10,53 +10,32 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from napari_patchioner.annotations import metadata, texts
+from napari_patchioner import regions
+from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.metadata import OURS
 from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import PART, Shape, class_of
-from napari_patchioner.annotations.xy import (
-    ellipse_axes,
-    ellipse_from_axes,
-    from_xy,
-    is_sheared,
-    to_xy,
-)
 from napari_patchioner.errors import FormatError
 from napari_patchioner.images import picture_size, read_picture
 from napari_patchioner.limits import BudgetError, charge_records
-from napari_patchioner.regions import (
-    Box,
-    Ellipse,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    Trace,
-    WholeImage,
-    same_drawing,
-    upright_box,
-)
 
 from . import entries
 from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
 from .entries import Said, Size, known_size, naming
 from .head import Format, Head
-from .json_arrays import as_texts, dict_in, json_as_read, parse_file, parse_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from napari_patchioner.annotations.record import Annotation
+from .json_arrays import as_texts, dict_in, json_as_read, parse_json, to_json
 
 _PICTURE = {"imagePath", "imageData", "imageHeight"}
 _KIND = "labelme"
@@ -77,7 +56,7 @@ def knows(head: Head) -> bool:
         return _is_ours(head.fields)
     try:
         # Other tables may lie in the same folder.
-        return any(_is_ours(parse_file(data)) for data in first_files(head.path, _is_json))
+        return any(_is_ours(parse_json(data)) for data in first_files(head.path, _is_json))
     except BudgetError:
         raise
     except FormatError:
@@ -175,7 +154,7 @@ def _foreign(listed: Sequence[Any], uid: str, image: str, size: Size | None = No
     )
     record = texts.with_class(record, shapes[0].label)
 
-    def show(region: Region) -> Region | None:
+    def show(region: regions.Region) -> regions.Region | None:
         return texts.shown_as(region, lambda part: shown(part, size))
 
     return entries.said(record, listed[0].get(OURS), show)
@@ -292,7 +271,7 @@ def _file(
     What it cannot hold is added to ``left_out``.
     """
     size, name = known_size(images, image), image_name(images, image)
-    base = metadata.base_of(annotations, _KIND, path, parse_file)
+    base = metadata.base_of(annotations, _KIND, path, parse_json)
     kept: set[int] = set()
     places: dict[str, str] = {}
     whole: dict[str, Any] = {
@@ -314,10 +293,23 @@ def _file(
     group = max((number for number in groups if isinstance(number, int)), default=-1)
     for annotation in (item for item in annotations if id(item) not in kept):
         group += 1
-        made = _shapes(annotation, size or _size(whole), group)
-        shapes += made
-        if not made:
-            left_out.append(annotation)
+        sides = size or _size(whole)
+        drawn = [made for part in annotation.region.parts() if (made := shape_of(part, sides))]
+        held = texts.record_texts(entries.without_metadata(annotation))
+        left_out += [] if drawn else [annotation]
+        shapes += [
+            {
+                "label": class_of(annotation),
+                "points": made["points"],
+                "group_id": group if len(drawn) > 1 else None,
+                "description": annotation.caption,
+                "shape_type": made["shape_type"],
+                "flags": {},
+                "mask": made.get("mask"),
+                OURS: {PART: annotation.uid} if place else held,
+            }
+            for place, made in enumerate(drawn)
+        ]
     if base is None:
         return encode_text(to_json(whole) + "\n"), lambda: None
     data = json_as_read(whole, base.data)
@@ -392,7 +384,7 @@ def _updated(
         new = [{**entry, "description": record.caption} for entry in new]
     if class_of(record) != class_of(bare):
         new = [{**entry, "label": class_of(record)} for entry in new]
-    if not same_drawing(bare.region, record.region):
+    if not regions.same_drawing(bare.region, record.region):
         drawn = [made for part in record.region.parts() if (made := shape_of(part, size))]
         points = drawn[0]["points"] if len(drawn) == len(new) == 1 else []
         if new[0].get("shape_type") in _TURNED and len(points) == 4:
@@ -406,26 +398,7 @@ def _updated(
     return [entries.with_ours(new[0], ours), *new[1:]]
 
 
-def _shapes(annotation: Annotation, size: Size | None, group: int) -> list[dict[str, Any]]:
-    """Return the shapes of one annotation: one, or one per member of a set."""
-    ours = texts.record_texts(entries.without_metadata(annotation))
-    fields = [made for part in annotation.region.parts() if (made := shape_of(part, size))]
-    return [
-        {
-            "label": class_of(annotation),
-            "points": made["points"],
-            "group_id": group if len(fields) > 1 else None,
-            "description": annotation.caption,
-            "shape_type": made["shape_type"],
-            "flags": {},
-            "mask": made.get("mask"),
-            OURS: {PART: annotation.uid} if place else ours,
-        }
-        for place, made in enumerate(fields)
-    ]
-
-
-def region_of(shape: Mapping[str, Any]) -> Region:
+def region_of(shape: Mapping[str, Any]) -> regions.Region:
     """Return what a shape shows."""
     kind = shape.get("shape_type") or "polygon"
     try:
@@ -444,21 +417,21 @@ def region_of(shape: Mapping[str, Any]) -> Region:
         radius = math.dist(*points.tolist()[:2])
         if not math.isfinite(radius):
             raise FormatError("a circle is larger than any number")
-        return ellipse_from_axes(points[0], [radius, 0], [0, radius])
-    vertices = from_xy(points)
+        return xy.ellipse_from_axes(points[0], [radius, 0], [0, radius])
+    vertices = xy.from_xy(points)
     if kind == "rectangle":
         # Two opposite corners, or all four of them.
-        if len(vertices) == 4 and upright_box(vertices, tolerance=1e-6) is None:
-            return Polygon(vertices)
-        return Box(*vertices.min(axis=0).tolist(), *vertices.max(axis=0).tolist())
+        if len(vertices) == 4 and regions.upright_box(vertices, tolerance=1e-6) is None:
+            return regions.Polygon(vertices)
+        return regions.Box(*vertices.min(axis=0).tolist(), *vertices.max(axis=0).tolist())
     if kind in ("polygon", "quadrilateral", *_TURNED):
-        return Polygon(vertices)
+        return regions.Polygon(vertices)
     if kind == "point":
-        return Point(*vertices[0].tolist())
-    return Trace(vertices, connected=kind != "points")
+        return regions.Point(*vertices[0].tolist())
+    return regions.Trace(vertices, connected=kind != "points")
 
 
-def _mask(png: Any, points: Any) -> Mask:
+def _mask(png: Any, points: Any) -> regions.Mask:
     """Return the mask in a PNG, its first pixel at the first of the points."""
     try:
         data = base64.b64decode(png, validate=True)
@@ -472,17 +445,17 @@ def _mask(png: Any, points: Any) -> Mask:
         raise FormatError("its mask is no picture in base64") from error
     if not pixels.any():
         raise FormatError("its mask is empty; paint at least one pixel")
-    return Mask(pixels, (int(points[0][1]), int(points[0][0])))
+    return regions.Mask(pixels, (int(points[0][1]), int(points[0][0])))
 
 
-def shape_of(region: Region, size: Size | None) -> dict[str, Any] | None:
+def shape_of(region: regions.Region, size: Size | None) -> dict[str, Any] | None:
     """Return ``shape_type``, ``points`` and, for masks, ``mask``; None where there is no shape."""
     kind, points = "polygon", region.outline()
     match region:
-        case WholeImage():
+        case regions.WholeImage():
             corners = [[0, 0], [size[1], size[0]]] if size else None
             return {"shape_type": "rectangle", "points": corners} if corners else None
-        case Mask():
+        case regions.Mask():
             pixels = np.asarray(region.pixels, bool)
             buffer = io.BytesIO()
             Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
@@ -492,21 +465,21 @@ def shape_of(region: Region, size: Size | None) -> dict[str, Any] | None:
             png = base64.b64encode(buffer.getvalue()).decode("ascii")
             ends = [first.tolist(), last.tolist()]
             return {"shape_type": "mask", "points": ends, "mask": png}
-        case Ellipse():
-            centre, along, across = ellipse_axes(region)
+        case regions.Ellipse():
+            centre, along, across = xy.ellipse_axes(region)
             lengths = np.hypot(*along), np.hypot(*across)
-            if not is_sheared(along, across) and abs(np.subtract(*lengths)) <= 1e-9 * lengths[0]:
+            if not xy.is_sheared(along, across) and abs(np.subtract(*lengths)) <= 1e-9 * lengths[0]:
                 ends = [centre.tolist(), (centre + along).tolist()]
                 return {"shape_type": "circle", "points": ends}
-        case Box():
+        case regions.Box():
             kind, points = "rectangle", region.coords()[[0, 2]]
-        case Point() | Trace():
+        case regions.Point() | regions.Trace():
             points = region.coords()
             kind = "linestrip" if len(points) > 1 else "point"
-    return None if points is None else {"shape_type": kind, "points": to_xy(points).tolist()}
+    return None if points is None else {"shape_type": kind, "points": xy.to_xy(points).tolist()}
 
 
-def shown(region: Region, size: Size | None) -> Region | None:
+def shown(region: regions.Region, size: Size | None) -> regions.Region | None:
     """Return what a file shows for a region that is no set."""
     shape = shape_of(region, size)
     return None if shape is None else region_of(shape)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import math
 from codecs import BOM_UTF8
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from napari_patchioner.annotations.images import (
 )
 from napari_patchioner.annotations.metadata import OURS
 from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import FloatArray, from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_records
@@ -36,12 +39,6 @@ from . import entries, json_arrays
 from .entries import Size, naming
 from .head import Format, Head
 from .json_arrays import as_texts, dicts_in, fields_of, json_as_read, parse_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.record import Annotation
 
 _ANNOTATOR, _DATASET, _RECORDING = "annotator_id", "dataset_id", "voice_recording"
 _TIMED, _ATTRIBUTES, _SIZE = "timed_caption", "attributes", "image_size"
@@ -78,15 +75,8 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     return tuple(annotation for annotation in annotations if _strokes(annotation.region) is None)
 
 
-class _Line(NamedTuple):
-    """A line of a file, without its line feed, and the narrative in it, if there is a sound one."""
-
-    raw: bytes
-    value: Any
-
-
-def _parse(data: bytes) -> list[_Line]:
-    """Return the lines of a file, blank ones too."""
+def _parse(data: bytes) -> list[tuple[bytes, Any]]:
+    """Return the lines of a file, blank ones too, each with the narrative in it, if it is sound."""
     if files.encoding_of(data)[0] != "utf-8":
         data = files.decode_text(data, "").encode("utf-8", "surrogatepass")
     lines = []
@@ -98,38 +88,36 @@ def _parse(data: bytes) -> list[_Line]:
             raise
         except FormatError:
             pass
-        lines.append(_Line(raw, value))
+        lines.append((raw, value))
     return lines
 
 
-def _again(base: metadata.Base[list[_Line]], images: Images) -> tuple[list[bytes], dict[str, str]]:
+def _again(
+    base: metadata.Base[list[tuple[bytes, Any]]], images: Images
+) -> tuple[list[bytes], dict[str, str]]:
     """Return a file that was read, with records put back into it, and where narratives went."""
-    content, records = base.content, base.records
-    if content is None:
-        known = entries.known_entries(records, _KIND)
-        content = [*(_Line(b"", origin.entry) for _, _, origin in known), _Line(b"", None)]
-        records = {f"{n}": record for n, (_, record, _) in enumerate(known)}
-    here = {str(content[int(place)].value.get("image_id")) for place in records}
+    content, records, rest = base.content or [], base.records, base.rest
+    if base.content is None:  # all are new in a file that is no longer known
+        records, rest = {}, [*base.records.values(), *rest]
+    here = {str(content[int(place)][1].get("image_id")) for place in records}
     lines: list[bytes] = []
     places: dict[str, str] = {}
-    for n, line in enumerate(content):
+    for n, (raw, before) in enumerate(content):
         now = records.get(f"{n}")
-        image = str(line.value.get("image_id")) if isinstance(line.value, dict) else ""
+        image = str(before.get("image_id")) if isinstance(before, dict) else ""
         missing = now is None and (image in here or not base.in_place)
-        if missing and entries.was_deleted(partial(_said_by, line.value)):
+        if missing and entries.was_deleted(partial(_said_by, before)):
             continue
         places[f"{n}"] = f"{len(lines)}"
-        value = line.value if now is None else _updated(line.value, now, images)
-        same = value is line.value and line.raw
-        lines.append(line.raw if same or value is None else _bytes(value, line.raw))
-    model = next((line.raw for line in content if line.value is not None), b"")
-    model = model.removeprefix(BOM_UTF8)
-    tail = [b""] if base.rest else []
-    if content and not content[-1].raw.strip() and content[-1].value is None:
+        value = before if now is None else _updated(before, now, images)
+        lines.append(raw if value is before else _bytes(value, raw))
+    model = next((raw for raw, value in content if value is not None), b"").removeprefix(BOM_UTF8)
+    tail = [b""] if rest else []
+    if content and not content[-1][0].strip() and content[-1][1] is None:
         tail = [lines.pop()]
-    elif base.rest and lines and model.endswith(b"\r") and not lines[-1].endswith(b"\r"):
+    elif rest and lines and model.endswith(b"\r") and not lines[-1].endswith(b"\r"):
         lines[-1] += b"\r"
-    for record in base.rest:
+    for record in rest:
         origin = metadata.metadata_of(record, _KIND)
         if origin is not None and isinstance(origin.entry, dict):
             lines.append(_bytes(_updated(origin.entry, record, images), model))
@@ -274,7 +262,8 @@ def _said_by(
             times += points[:, 2].tolist()
     if not strokes:
         raise line.error("'traces' holds no point")
-    drawn, recorded = _shown(strokes), times_text(times)
+    drawn = _shown(strokes)
+    recorded = " ".join(repr(float(time)).removesuffix(".0") for time in times)
 
     def shown(region: Region) -> Region:
         return _shown(_strokes(region) or ())
@@ -303,15 +292,6 @@ def _said_by(
 
 def _shown(strokes: Sequence[Trace]) -> Region:
     return strokes[0] if len(strokes) == 1 else RegionSet(tuple(strokes))
-
-
-def times_text(times: Iterable[float]) -> str:
-    """Return times as the text of the extra.
-
-    >>> times_text([0.0, 0.25])
-    '0 0.25'
-    """
-    return " ".join(repr(float(time)).removesuffix(".0") for time in times)
 
 
 def seconds(text: str, points: int) -> tuple[FloatArray, bool]:

@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from napari_patchioner.annotations import napari_shapes, table
 from napari_patchioner.annotations.files import write_text
-from napari_patchioner.annotations.napari_shapes import (
-    AXES,
-    FloatArray,
-    axes_drawn_along,
-    region_from_shape,
-    shape_from_region,
-)
+from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.notes import leaving_out
 from napari_patchioner.annotations.record import Annotation
-from napari_patchioner.annotations.table import (
-    CAPTION_COLUMNS,
-    Table,
-    caption_cells,
-    caption_fields,
-    check_unique,
-    extra_cells,
-    extra_columns,
-    extra_fields,
-    extra_names,
-    format_table,
-    guard_cell,
-    identity,
-    number_in,
-    read_table,
-    unguard_cell,
-)
+from napari_patchioner.annotations.table import CAPTION_COLUMNS, Table, guard_cell, unguard_cell
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, Trace
 
 from .entries import naming
 from .head import Format, Head
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.images import Images
-
 
 NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
 _OURS = ("uid", "image", *CAPTION_COLUMNS)
@@ -86,87 +60,82 @@ def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     FormatError
         One sentence that names the file, the row (the header is row 1) and the column.
     """
-    table = read_table(path)
-    table.require(NAPARI_COLUMNS, "a napari table of shapes")
-    if table.columns[:2] != ("index", "shape-type"):
+    known = table.read_table(path)
+    known.require(NAPARI_COLUMNS, "a napari table of shapes")
+    if known.columns[:2] != NAPARI_COLUMNS[:2]:
         raise FormatError(
-            f"{table.name}: row 1: a napari table of shapes begins with the columns 'index' and "
+            f"{known.name}: row 1: a napari table of shapes begins with the columns 'index' and "
             "'shape-type'"
         )
-    axes = [place for place, name in enumerate(table.columns) if name.startswith("axis-")]
     seen: dict[Any, int] = {}
-    shapes = itertools.groupby(table.rows, key=lambda row: row[1][0].strip())
+    shapes = itertools.groupby(known.rows, key=lambda row: row[1][0].strip())
     annotations: list[Annotation] = []
     for position, (index, rows) in enumerate(shapes):
         listed = list(rows)
-        with leaving_out("shape", f"{table.name}: row {listed[0][0]}"):
-            annotations.append(_annotation(table, position, index, listed, axes, seen))
+        with leaving_out("shape", f"{known.name}: row {listed[0][0]}"):
+            annotations.append(_annotation(known, position, index, listed, seen))
     return annotations
 
 
 def _annotation(
-    table: Table,
+    known: Table,
     position: int,
     index: str,
-    rows: list[tuple[int, tuple[str, ...]]],
-    axes: Sequence[int],
+    rows: Sequence[tuple[int, Sequence[str]]],
     seen: dict[Any, int],
 ) -> Annotation:
     """Return the annotation that the rows of one shape make."""
     row, values = rows[0]
     # A shape whose rows were all left out leaves a gap.
     if index != str(position) and not (index.isdecimal() and position < int(index[:9])):
-        raise table.error(row, "index", f"must be {position}, but is {index[:40]!r}")
-    cells = dict(zip(table.columns, values, strict=True))
-    at = table.columns.index(NAPARI_COLUMNS[2])
+        raise known.error(row, "index", f"must be {position}, but is {index[:40]!r}")
+    cells = dict(zip(known.columns, values, strict=True))
+    at = known.columns.index(NAPARI_COLUMNS[2])
     counted = [row_cells[at].strip().removesuffix(".0") for _, row_cells in rows]
     if counted != [str(place) for place in range(len(rows))]:
-        raise table.error(row, "vertex-index", "the vertices must be counted from 0, each once")
-    vertices = np.array([_vertex(table, number, row_cells, axes) for number, row_cells in rows])
-    known = (*_OWN, *(table.columns[a] for a in axes))
-    extra = extra_fields(cells, known, _OWN)
-    if len(axes) > 2:
-        extra |= _place(table, row, vertices)
-    shown = axes_drawn_along(vertices) or (-2, -1)
+        raise known.error(row, "vertex-index", "the vertices must be counted from 0, each once")
+    axes = {n: name for n, name in enumerate(known.columns) if name.startswith("axis-")}
+    vertices = np.array(
+        [
+            [_number(known, number, name, row_cells[axis]) for axis, name in axes.items()]
+            for number, row_cells in rows
+        ]
+    )
+    extra = table.extra_fields(cells, (*_OWN, *axes.values()), _OWN)
+    shown = napari_shapes.axes_drawn_along(vertices)
+    last = len(axes) - 2, len(axes) - 1
+    if len(axes) > 2:  # where in a stack it lies: the coordinates that all its vertices share
+        if shown is None:
+            raise known.error(row, "axis-0", "the shape spans several planes; draw it in one")
+        others = [axis for axis in range(len(axes)) if axis not in shown]
+        extra[_PLANE] = " ".join(f"{value:g}" for value in vertices[0, others].tolist())
+        extra |= {} if shown == last else {napari_shapes.AXES: f"{shown[0]} {shown[1]}"}
     try:
-        region = region_from_shape(vertices[:, list(shown)], cells["shape-type"].strip())
+        region = napari_shapes.region_from_shape(
+            vertices[:, list(shown or last)], cells["shape-type"].strip()
+        )
     except FormatError as error:
-        raise table.error(row, "shape-type", str(error)) from error
+        raise known.error(row, "shape-type", str(error)) from error
     if isinstance(region, Trace) and cells.get(_CONNECTED, "").strip().lower() == _LOOSE:
         region = replace(region, connected=False)
     return Annotation(
-        uid=identity(table, row, {"uid": index, **cells}, seen),
+        uid=table.identity(known, row, {"uid": index, **cells}, seen),
         image=unguard_cell(cells.get("image", "")),
         region=region,
-        **caption_fields(table, row, cells),
+        **table.caption_fields(known, row, cells),
         extra=extra,
     )
 
 
-def _vertex(table: Table, row: int, values: Sequence[str], axes: Sequence[int]) -> list[float]:
-    """Return the coordinates in one row."""
-    vertex = []
-    for axis in axes:
-        try:
-            number = number_in(values[axis])
-        except ValueError:
-            problem = f"{values[axis]!r} is not a number"
-            raise table.error(row, table.columns[axis], problem) from None
-        if not math.isfinite(number):
-            raise table.error(row, table.columns[axis], f"{number} is not a finite number")
-        vertex.append(number)
-    return vertex
-
-
-def _place(table: Table, row: int, vertices: FloatArray) -> dict[str, str]:
-    """Return where in a stack a shape lies: the coordinates that all its vertices share."""
-    shown = axes_drawn_along(vertices)
-    if shown is None:
-        raise table.error(row, "axis-0", "the shape spans several planes; draw it in one")
-    count = vertices.shape[1]
-    others = [axis for axis in range(count) if axis not in shown]
-    place = {_PLANE: " ".join(f"{value:g}" for value in vertices[0, others].tolist())}
-    return place if shown == (count - 2, count - 1) else place | {AXES: f"{shown[0]} {shown[1]}"}
+def _number(known: Table, row: int, column: str, cell: str) -> float:
+    """Return the coordinate in a cell."""
+    try:
+        number = table.number_in(cell)
+    except ValueError:
+        raise known.error(row, column, f"{cell!r} is not a number") from None
+    if not math.isfinite(number):
+        raise known.error(row, column, f"{number} is not a finite number")
+    return number
 
 
 def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Annotation, ...]]:
@@ -190,27 +159,27 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
     FormatError
         If a region makes no sense, or two of one image share a uid.
     """
-    check_unique(annotations)
-    shapes = [shape_from_region(annotation.region) for annotation in annotations]
+    table.check_unique(annotations)
+    shapes = [napari_shapes.shape_from_region(annotation.region) for annotation in annotations]
     pairs = list(zip(annotations, shapes, strict=True))
     held = [(annotation, shape) for annotation, shape in pairs if shape is not None]
-    extras = extra_columns(extra_names(annotation for annotation, _ in held), _OWN)
+    extras = table.extra_columns(table.extra_names(annotation for annotation, _ in held), _OWN)
     loose = (_CONNECTED,) if any(_is_loose(annotation.region) for annotation, _ in held) else ()
     rows: list[list[str | int]] = []
     for index, (annotation, (shape_type, vertices)) in enumerate(held):
         with naming(f"region {annotation.uid!r}"):
-            region_from_shape(vertices, shape_type)
+            napari_shapes.region_from_shape(vertices, shape_type)
         ours = [
             *(guard_cell(annotation.uid), guard_cell(annotation.image)),
-            *caption_cells(annotation),
+            *table.caption_cells(annotation),
             *[_LOOSE if _is_loose(annotation.region) else ""] * len(loose),
-            *extra_cells(annotation, extras),
+            *table.extra_cells(annotation, extras),
         ]
         rows += [
             [index, shape_type, place, repr(row), repr(column), *ours]
             for place, (row, column) in enumerate(vertices.tolist())
         ]
-    text = format_table((*NAPARI_COLUMNS, *_OURS, *loose, *extras), rows)
+    text = table.format_table((*NAPARI_COLUMNS, *_OURS, *loose, *extras), rows)
     return text, tuple(annotation for annotation, shape in pairs if shape is None)
 
 

@@ -16,47 +16,34 @@ import base64
 import bz2
 import re
 import zlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
+from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.names import NAME, is_name, shared_names
 from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
 from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_bytes, charge_pixels
-from napari_patchioner.regions import (
-    Box,
-    Ellipse,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    Trace,
-    WholeImage,
-    same_drawing,
-)
 
 from . import xml
 from .bundle import read_bundle
 from .entries import Size, by_image, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import whole_number
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from napari_patchioner.annotations.images import Images
-    from napari_patchioner.annotations.record import Annotation
 
 _SPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{_SPACE} {_SPACE}/ome.xsd"
@@ -128,14 +115,14 @@ def read(path: Path) -> list[Annotation]:
 
 def _read_rois(name: str, root: Any) -> dict[int, Annotation]:
     """Return the regions of a file by which of its ROIs each is."""
-    image_of = _Images(name, root)
+    images = _images_of(name, root)
     notes = {item.get("ID", ""): item for item in root.iter() if item.tag.endswith("Annotation")}
     shared = shared_names(roi.get("Name", "") for roi in root.iter("ROI"))
     results: dict[int, Annotation] = {}
     for place, roi in enumerate(root.iter("ROI")):
         where = f"{name}: ROI {roi.get('ID') or roi.get('Name') or place + 1}"
         with leaving_out("region", where), naming(where):
-            record = _read_roi(roi, str(place), image_of, notes, shared)
+            record = _read_roi(roi, str(place), images[id(roi)], notes, shared)
             if record is not None:
                 results[place] = record
     return results
@@ -163,50 +150,44 @@ def _is_plain(root: Element) -> bool:
     )
 
 
-class _Images:
-    """The images of a file: their names and sizes by the ROIs on them."""
-
-    def __init__(self, file: str, root: Element) -> None:
-        self._file = file
-        self._of: dict[str | int, tuple[str, Size | None]] = {}
-        # Where nothing tells, and there is but one image, it is that one.
-        self._only: tuple[str, Size | None] = ("", None)
-        images = list(root.iter("Image"))
-        self._several = len(images) > 1
-        for image in images:
-            # Where there are several, an image without a name is not any image.
-            name = image.get("Name", "") or (image.get("ID", "") if self._several else "")
-            pixels = next(image.iter("Pixels"), Element("Pixels"))
-            height, width = (whole_number(pixels.get(side, "")) for side in ("SizeY", "SizeX"))
-            named = (name, (height, width) if height and width else None)
-            self._of |= {ref.get("ID", ""): named for ref in image.iter("ROIRef")}
-            self._of |= {id(roi): named for roi in image.iter("ROI")}
-            self._only = self._only if self._several else named
-
-    def __call__(self, roi: Element) -> tuple[str, Size | None]:
-        """Return the name and the size of the image a ROI is on."""
-        named = self._of.get(roi.get("ID", "")) or self._of.get(id(roi))
-        if named is None and self._several:
+def _images_of(file: str, root: Element) -> dict[int, tuple[str, Size | None]]:
+    """Return the name and the size of the image that each ROI is on, by the ids of elements."""
+    known: dict[str | int, tuple[str, Size | None]] = {}
+    images = list(root.iter("Image"))
+    # Where nothing tells, and there is but one image, it is that one.
+    only: tuple[str, Size | None] = ("", None)
+    for image in images:
+        # Where there are several, an image without a name is not any image.
+        name = image.get("Name", "") or (image.get("ID", "") if len(images) > 1 else "")
+        pixels = next(image.iter("Pixels"), Element("Pixels"))
+        height, width = (whole_number(pixels.get(side, "")) for side in ("SizeY", "SizeX"))
+        named = (name, (height, width) if height and width else None)
+        known |= {ref.get("ID", ""): named for ref in image.iter("ROIRef")}
+        known |= {id(roi): named for roi in image.iter("ROI")}
+        only = named if len(images) == 1 else only
+    results: dict[int, tuple[str, Size | None]] = {}
+    for roi in root.iter("ROI"):
+        uid = roi.get("ID", "")
+        results[id(roi)] = known.get(uid) or known.get(id(roi)) or only
+        if len(images) > 1 and results[id(roi)] is only:
             note(
                 "no image",
-                f"{self._file}: ROI {roi.get('ID', '')} is on none of the images in the file; it "
-                "counts for any image",
+                f"{file}: ROI {uid} is on none of the images in the file; it counts for any image",
             )
-        return named or self._only
+    return results
 
 
 def _read_roi(
     roi: Element,
     uid: str,
-    image_of: _Images,
+    on: tuple[str, Size | None],
     notes: Mapping[str, Element],
     shared: Collection[str],
 ) -> Annotation | None:
     """Return the annotation of one ROI, if it shows anything."""
     shapes = [as_of_today(shape) for shape in _shapes(roi)]
     held = _texts(roi, notes)
-    named, size = image_of(roi)
-    image = held.pop(_IMAGE, named)
+    image, size = held.pop(_IMAGE, on[0]), on[1]
     said = next((shape.get("Text", "") for shape in shapes if shape.get("Text")), "")
     if "wkt" not in held:
         said = _described(roi, shapes, held, shared)
@@ -220,7 +201,7 @@ def _read_roi(
     if drawn is None and "wkt" not in held:
         return None
 
-    def show(region: Region) -> Region | None:
+    def show(region: regions.Region) -> regions.Region | None:
         return texts.shown_as(region, lambda part: shown(part, size), union)
 
     record = texts.annotation_from_texts(
@@ -398,7 +379,7 @@ class _Again:
         """Let a ROI say what a record says."""
         shapes = [item for item in roi.iter() if item.tag in _SHAPES]
         old = [item for item in roi if item.tag == "Union"]
-        moved = not same_drawing(was.region, now.region)
+        moved = not regions.same_drawing(was.region, now.region)
         if moved or was.extra.get(PLANE) != now.extra.get(PLANE) or not shapes:
             uid = f"{_OURS}:{next(self._free)}"
             union = _roi_of(uid, now, known_size(self._images, now.image)).find("Union")
@@ -513,17 +494,17 @@ def _roi_of(place: str, annotation: Annotation, size: Size | None) -> Element:
     return roi
 
 
-def element_of(region: Region, size: Size | None) -> Element | None:
+def element_of(region: regions.Region, size: Size | None) -> Element | None:
     """Return the shape for a region that is no set, without ``ID``; None if it shows nothing."""
     match region:
-        case WholeImage():
+        case regions.WholeImage():
             if size is None:
                 return _element("Label", X=0.0, Y=0.0)
             return _element("Rectangle", X=0.0, Y=0.0, Width=float(size[1]), Height=float(size[0]))
-        case Box():
+        case regions.Box():
             (x, y), (right, bottom) = corners_xy(region).tolist()
             return _element("Rectangle", X=x, Y=y, Width=right - x, Height=bottom - y)
-        case Ellipse():
+        case regions.Ellipse():
             # About its centre, turned (and sheared) by a transform.
             centre, along, across = xy.ellipse_axes(region)
             radii = np.array([np.hypot(*along), np.hypot(*across)])
@@ -534,19 +515,19 @@ def element_of(region: Region, size: Size | None) -> Element | None:
                 numbers = np.column_stack([turned, centre - turned @ centre]).ravel().tolist()
                 made.append(_element("Transform", **dict(zip(_TRANSFORM, numbers, strict=True))))
             return made
-        case Mask():
+        case regions.Mask():
             pixels = np.asarray(region.pixels, bool)
             (row, column), (height, width) = region.offset, pixels.shape
             made = _element("Mask", X=column, Y=row, Width=width, Height=height)
             text = base64.b64encode(np.packbits(pixels).tobytes()).decode("ascii")
             SubElement(made, "BinData", BigEndian="true", Length=str(len(text))).text = text
             return made
-        case Polygon() | Point() | Trace():
+        case regions.Polygon() | regions.Point() | regions.Trace():
             points = to_xy(region.coords())
             listed = " ".join(f"{_exact(x)},{_exact(y)}" for x, y in points.tolist())
-            if isinstance(region, Polygon) or len(points) > 1:
+            if isinstance(region, regions.Polygon) or len(points) > 1:
                 return Element(
-                    "Polygon" if isinstance(region, Polygon) else "Polyline", Points=listed
+                    "Polygon" if isinstance(region, regions.Polygon) else "Polyline", Points=listed
                 )
             return _element("Point", **dict(zip("XY", points.ravel(), strict=False)))
     return None
@@ -583,7 +564,7 @@ def as_of_today(shape: Element) -> Element:
     return made
 
 
-def region_of(shape: Element) -> Region:
+def region_of(shape: Element) -> regions.Region:
     """Return the region a shape shows; see `as_of_today` for those of earlier years."""
     try:
         region = _upright(shape)
@@ -613,21 +594,21 @@ def _check_places(numbers: npt.ArrayLike) -> None:
         raise FormatError("a coordinate lies farther out than any image reaches")
 
 
-def _upright(shape: Element) -> Region:
+def _upright(shape: Element) -> regions.Region:
     """Return what a shape shows but for its transform."""
     if shape.tag in ("Rectangle", "Mask"):
         x, y, width, height = _numbers(shape, "X", "Y", "Width", "Height")
         if shape.tag == "Mask":
             return _read_mask(shape, (round(x), round(y)), (round(height), round(width)))
         (top, left), (bottom, right) = from_xy([[x, y], [x + width, y + height]]).tolist()
-        return Box(top, left, bottom, right)
+        return regions.Box(top, left, bottom, right)
     if shape.tag == "Ellipse":
         x, y, along, across = _numbers(shape, "X", "Y", "RadiusX", "RadiusY")
         return xy.ellipse_from_axes([x, y], [along, 0], [0, across])
     if shape.tag in ("Point", "Label"):
-        return Point(*from_xy(_numbers(shape, "X", "Y"))[0].tolist())
+        return regions.Point(*from_xy(_numbers(shape, "X", "Y"))[0].tolist())
     if shape.tag == "Line":
-        return Trace(from_xy(_numbers(shape, "X1", "Y1", "X2", "Y2")))
+        return regions.Trace(from_xy(_numbers(shape, "X1", "Y1", "X2", "Y2")))
     if shape.tag in ("Polygon", "Polyline"):
         # Older files say it thrice: points[1,2 3,4] points1[1,2 3,4] points2[1,2 3,4].
         listed = shape.attrib["Points"]
@@ -638,11 +619,11 @@ def _upright(shape: Element) -> Region:
             raise FormatError(f"a {shape.tag} needs at least {fewest} points of two numbers each")
         points = np.array(numbers, float).reshape(-1, 2)
         _check_places(points)
-        return Polygon(from_xy(points)) if fewest == 3 else Trace(from_xy(points))
+        return regions.Polygon(from_xy(points)) if fewest == 3 else regions.Trace(from_xy(points))
     raise FormatError(f"the shape {shape.tag!r} is unknown")
 
 
-def _read_mask(shape: Element, corner: tuple[int, int], size: Size) -> Mask:
+def _read_mask(shape: Element, corner: tuple[int, int], size: Size) -> regions.Mask:
     """Return the pixels of a mask: a bit each or, as some tools write them, a byte each."""
     number = size[0] * size[1]
     data = next(shape.iter("BinData"), None)
@@ -666,36 +647,32 @@ def _read_mask(shape: Element, corner: tuple[int, int], size: Size) -> Mask:
     bits = listed if len(listed) == number > 1 else np.unpackbits(listed, count=number)
     if len(listed) < (number + 7) // 8 or not bits.any():
         raise FormatError("a Mask is empty or cut off")
-    return Mask(bits.reshape(size).astype(bool), corner[::-1])
+    return regions.Mask(bits.reshape(size).astype(bool), corner[::-1])
 
 
-def _matrix_from(text: str) -> npt.NDArray[np.float64]:
+def _matrix_from(text: str) -> xy.FloatArray:
     """Return the matrix that a transform as SVG writes it stands for, shape (2, 3)."""
     matrix = np.eye(3)
     for name, inner in _CALL.findall(text):
-        numbers = [float(item) for item in _SEPARATORS.split(inner.strip())]
-        matrix = matrix @ _step(name, numbers)
+        match name, [float(item) for item in _SEPARATORS.split(inner.strip())]:
+            case "matrix" | "", [a, b, c, d, e, f]:
+                step = np.array([[a, c, e], [b, d, f], [0, 0, 1]])
+            case "translate", [x, *rest]:
+                step = np.array([[1, 0, x], [0, 1, rest[0] if rest else 0], [0, 0, 1]])
+            case "scale", [x, *rest]:
+                step = np.diag([x, rest[0] if rest else x, 1])
+            case "rotate", [degrees, *centre] if len(centre) in (0, 2):
+                x, y = centre or (0.0, 0.0)
+                cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+                turn = np.array([[cos, -sin], [sin, cos]])
+                step = np.vstack([np.column_stack([turn, [x, y] - turn @ [x, y]]), [0, 0, 1]])
+            case _:
+                raise FormatError(f"the transform {name[:40]!r} is not read")
+        matrix = matrix @ step
     return matrix[:2]
 
 
-def _step(name: str, numbers: list[float]) -> npt.NDArray[np.float64]:
-    """Return the matrix of one step of a transform, shape (3, 3)."""
-    match name, numbers:
-        case "matrix" | "", [a, b, c, d, e, f]:
-            return np.array([[a, c, e], [b, d, f], [0, 0, 1]])
-        case "translate", [x, *rest]:
-            return np.array([[1, 0, x], [0, 1, rest[0] if rest else 0], [0, 0, 1]])
-        case "scale", [x, *rest]:
-            return np.diag([x, rest[0] if rest else x, 1])
-        case "rotate", [degrees, *centre] if len(centre) in (0, 2):
-            x, y = centre or (0.0, 0.0)
-            cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-            turn = np.array([[cos, -sin], [sin, cos]])
-            return np.vstack([np.column_stack([turn, [x, y] - turn @ [x, y]]), [0, 0, 1]])
-    raise FormatError(f"the transform {name[:40]!r} is not read")
-
-
-def _moved(region: Region, matrix: npt.NDArray[np.float64]) -> Region:
+def _moved(region: regions.Region, matrix: npt.NDArray[np.float64]) -> regions.Region:
     """Return a region under an affine transform of ``x y``."""
     if not np.isfinite(matrix).all():
         raise FormatError("a transform is not finite")
@@ -708,36 +685,34 @@ def _moved(region: Region, matrix: npt.NDArray[np.float64]) -> Region:
         return from_xy(moved)
 
     match region:
-        case Box() if not matrix[[0, 1], [1, 0]].any():
+        case regions.Box() if not matrix[[0, 1], [1, 0]].any():
             low, high = np.sort(move(region.coords()[[0, 2]]), axis=0).tolist()
-            return Box(*low, *high)
-        case Box() | Polygon():
-            return Polygon(move(region.coords()))
-        case Ellipse():
-            return Ellipse(move(region.corners))
-        case Point():
-            return Point(*move(region.coords())[0].tolist())
-        case Trace():
-            return Trace(move(region.points))
-        case Mask():
-            return _moved_mask(region, matrix)
+            return regions.Box(*low, *high)
+        case regions.Box() | regions.Polygon():
+            return regions.Polygon(move(region.coords()))
+        case regions.Ellipse():
+            return regions.Ellipse(move(region.corners))
+        case regions.Point():
+            return regions.Point(*move(region.coords())[0].tolist())
+        case regions.Trace():
+            return regions.Trace(move(region.points))
+        case regions.Mask():
+            whole = np.rint(matrix)
+            if np.array_equal(matrix[:, :2], np.eye(2)) and np.array_equal(matrix, whole):
+                right, down = (int(step) for step in whole[:, 2])
+                return regions.Mask(
+                    region.pixels, (region.offset[0] + down, region.offset[1] + right)
+                )
+            # Its outline is moved unless it stays upright in whole pixels.
+            rings = [to_xy(ring) @ matrix[:, :2].T + matrix[:, 2] for ring in region.rings()]
+            moved_mask = xy.mask_from_rings(rings)
+            if moved_mask is None:
+                raise FormatError("a Mask has no pixels, or too many, once its transform moves it")
+            return moved_mask
     raise FormatError("a shape with such a transform cannot be read")
 
 
-def _moved_mask(mask: Mask, matrix: npt.NDArray[np.float64]) -> Mask:
-    """Return a mask elsewhere; its outline is moved unless it stays upright in whole pixels."""
-    whole = np.rint(matrix)
-    if np.array_equal(matrix[:, :2], np.eye(2)) and np.array_equal(matrix, whole):
-        right, down = (int(step) for step in whole[:, 2])
-        return Mask(mask.pixels, (mask.offset[0] + down, mask.offset[1] + right))
-    rings = [to_xy(ring) @ matrix[:, :2].T + matrix[:, 2] for ring in mask.rings()]
-    result = xy.mask_from_rings(rings)
-    if result is None:
-        raise FormatError("a Mask has no pixels, or too many, once its transform moves it")
-    return result
-
-
-def shown(region: Region, size: Size | None) -> Region | None:
+def shown(region: regions.Region, size: Size | None) -> regions.Region | None:
     """Return what a file shows for a region that is no set."""
     shape = element_of(region, size)
     return None if shape is None else region_of(shape)

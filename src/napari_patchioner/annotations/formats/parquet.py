@@ -5,22 +5,19 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from napari_patchioner.annotations import table
 from napari_patchioner.annotations.files import write_bytes
+from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.notes import leaving_out, note
 from napari_patchioner.annotations.record import KINDS, Annotation
-from napari_patchioner.annotations.table import (
-    check_unique,
-    extra_columns,
-    extra_name,
-    extra_names,
-    own_uid,
-)
 from napari_patchioner.annotations.texts import annotation_from_texts, parse_score, record_texts
 from napari_patchioner.annotations.xy import to_xy
 from napari_patchioner.errors import FormatError, pip_install
@@ -30,13 +27,6 @@ from napari_patchioner.regions import Mask, Region, RegionSet, WholeImage
 from .entries import naming
 from .head import Format, Head
 from .json_arrays import parse_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.images import Images
-
 
 # In the metadata: which columns are extras, whatever their names.
 _EXTRAS = "napari-patchioner extras"
@@ -66,24 +56,20 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write a Parquet file; every kind of region has a place."""
-    check_unique(annotations)
+    table.check_unique(annotations)
     data = io.BytesIO()
+    extras = table.extra_names(annotations)
+    schema = table_of([], extras).schema
+    rest = iter(annotations)
     try:
-        _write_groups(annotations, data)
+        with parquet_modules()[1].ParquetWriter(data, schema, compression="zstd") as writer:
+            # A group of rows at a time, so that no more records than those are held.
+            while group := list(itertools.islice(rest, _ROWS_PER_GROUP)):
+                writer.write_table(table_of(group, extras))
     except UnicodeEncodeError as error:
         raise FormatError(f"a text is no Unicode, so no table can hold it ({error})") from error
     write_bytes(path, data.getvalue())
     return ()
-
-
-def _write_groups(annotations: Sequence[Annotation], data: io.BytesIO) -> None:
-    """Write a group of rows at a time, so that no more records than those are held."""
-    extras = extra_names(annotations)
-    first = table_of([], extras)
-    rest = iter(annotations)
-    with parquet_modules()[1].ParquetWriter(data, first.schema, compression="zstd") as writer:
-        while group := list(itertools.islice(rest, _ROWS_PER_GROUP)):
-            writer.write_table(table_of(group, extras))
 
 
 def parquet_modules() -> tuple[Any, Any]:
@@ -108,21 +94,19 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
         name. Which columns are extras is in the metadata.
     """
     arrow, _ = parquet_modules()
+    names = table.extra_names(annotations) if extras is None else extras
+    held = table.extra_columns(names, _TAKEN)
     rows = [{"image": item.image, **record_texts(item)} for item in annotations]
-    held = extra_columns(extra_names(annotations) if extras is None else extras, _TAKEN)
+    none: list[float | None] = [None] * len(_EDGES)
+    numbers = [[item.score, *(_edges(item.region) or none)] for item in annotations]
     columns = {
         name: arrow.array([row.get(name, "") for row in rows], arrow.string()) for name in _TEXTS
     }
-    scores = [item.score for item in annotations]
-    columns["score"] = arrow.array(scores, arrow.float64())
-    edges = [_edges(item.region) for item in annotations]
-    for place, name in enumerate(_EDGES):
-        values = [None if edge is None else edge[place] for edge in edges]
-        columns[name] = arrow.array(values, arrow.float64())
+    for place, name in enumerate(_NUMBERS):
+        columns[name] = arrow.array([row[place] for row in numbers], arrow.float64())
     for column, name in held.items():
-        columns[column] = arrow.array(
-            [item.extra.get(name) for item in annotations], arrow.string()
-        )
+        values = [item.extra.get(name) for item in annotations]
+        columns[column] = arrow.array(values, arrow.string())
     return arrow.table(columns).replace_schema_metadata({_EXTRAS: json.dumps(list(held))})
 
 
@@ -153,26 +137,43 @@ def read(path: Path) -> list[Annotation]:
     seen: dict[Any, int] = {}
     results = []
     for file in files:
-        for number, row, extras in _rows(file):
+        for number, (row, extras) in enumerate(_rows(file), start=1):
             where = f"{file.name}: row {number}"
             with leaving_out("row", where):
                 annotation = _annotation(row, extras, file.name, number)
-                own = own_uid(annotation.image, annotation.uid, seen)
+                own = table.own_uid(annotation.image, annotation.uid, seen)
                 if own != annotation.uid:
                     before = f"{where}: the uid {annotation.uid!r} was used before"
                     note("uid", f"{before}; this region is {own!r} now")
-                    annotation = replace(annotation, uid=own)
-                results.append(annotation)
+                results.append(replace(annotation, uid=own))
     return results
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
-    """Yield the number and the cells of each row, a group in memory at a time, and the extras."""
+def _rows(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield the cells of each row, a group in memory at a time, and the extras."""
     arrow, parquet = parquet_modules()
     charge_file(check_plain_file(path))
     try:
         texts = [item.name for item in parquet.read_schema(path) if _is_text(item.type)]
-        yield from _rows_of(parquet.ParquetFile(path, read_dictionary=texts), path.name)
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            missing = [item for item in _REQUIRED if item not in file.schema_arrow.names]
+            if missing:
+                needed = ", ".join(map(repr, missing))
+                raise FormatError(f"{path.name}: a table of regions needs the columns {needed}")
+            extras = _extras(file.schema_arrow)
+            # Lists within columns, which a few bytes may make as long as they like.
+            columns = range(len(file.schema))
+            nested = [n for n in columns if file.schema.column(n).max_repetition_level]
+            groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+            count = sum(item.column(n).num_values for item in groups for n in nested)
+            charge_bytes(_BYTES_PER_ITEM * count)
+            for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP):
+                # Texts stay as they are coded until here: a few bytes may stand for the same long
+                # text in every row.
+                charge_bytes(sum(map(_bytes_of, batch.columns)))
+                for row in batch.to_pylist():
+                    charge_records()
+                    yield row, extras
     except FormatError:
         raise
     except (OSError, ValueError, arrow.ArrowException) as error:
@@ -180,47 +181,14 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
         raise FormatError(f"{path.name}: cannot be read as Parquet ({why})") from error
 
 
-def _rows_of(file: Any, name: str) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
-    with file:
-        missing = [item for item in _REQUIRED if item not in file.schema_arrow.names]
-        if missing:
-            needed = ", ".join(map(repr, missing))
-            raise FormatError(f"{name}: a table of regions needs the columns {needed}")
-        extras = _extras(file.schema_arrow)
-        _charge_lists(file)
-        number = 0
-        for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP):
-            # Texts stay as they are coded until here: a few bytes may stand for the same long
-            # text in every row.
-            charge_bytes(sum(map(_bytes_of, batch.columns)))
-            for row in batch.to_pylist():
-                charge_records()
-                number += 1
-                yield number, row, extras
-
-
-def _charge_lists(file: Any) -> None:
-    """Charge lists within columns, which a few bytes may make as long as they like."""
-    nested = {n for n in range(len(file.schema)) if file.schema.column(n).max_repetition_level}
-    groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-    charge_bytes(
-        _BYTES_PER_ITEM * sum(item.column(n).num_values for item in groups for n in nested)
-    )
-
-
 def _is_text(kind: Any) -> bool:
     """Whether a type of Arrow is texts or bytes."""
-    types = parquet_modules()[0].types
-    return any(
-        is_(kind)
-        for is_ in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
-    )
+    return str(kind) in ("string", "large_string", "binary", "large_binary")
 
 
 def _bytes_of(column: Any) -> int:
     """Return how many bytes the values of a column take once each stands by itself."""
-    compute = import_module("pyarrow.compute")
-    arrow, _ = parquet_modules()
+    arrow, compute = parquet_modules()[0], import_module("pyarrow.compute")
     if arrow.types.is_dictionary(column.type) and _is_text(column.type.value_type):
         lengths = compute.binary_length(column.dictionary).take(column.indices)
     elif _is_text(column.type):
@@ -248,7 +216,7 @@ def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: 
     where = f"{file}: row {number}"
     texts = {name: str(item) for name, item in row.items() if item is not None and item != ""}
     extras = {
-        extra_name(column, _TAKEN): str(row[column])
+        table.extra_name(column, _TAKEN): str(row[column])
         for column in columns
         if row.get(column) is not None
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from napari_patchioner.annotations.files import reading_file, writing_file
 from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.napari_shapes import other_axes
 from napari_patchioner.annotations.notes import Notes, leaving_out, log_notes, note, noting
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import check_unique, read_table
 from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
@@ -35,12 +37,6 @@ from . import (
 )
 from .bundle import file_stems, is_debris
 from .head import Format, Head, handing_on, head_of
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
-
-    from napari_patchioner.annotations.record import Annotation
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
 FORMATS: dict[str, Format] = {
@@ -136,10 +132,7 @@ def _read_folder(form: Format, folder: Path) -> list[Annotation]:
             if not form.knows(head_of(file)):
                 raise FormatError(f"{file.name}: is no file of the format {form.title!r}")
             name = "" if file.suffix.lower() == _ALONE else file.stem
-            records = form.read(file)
-            results += [
-                record if record.image else replace(record, image=name) for record in records
-            ]
+            results += [replace(item, image=item.image or name) for item in form.read(file)]
     return with_unique_uids(results)
 
 
@@ -150,7 +143,7 @@ def _files_in(form: Format, folder: Path) -> list[Path]:
     except OSError as error:
         raise FormatError(f"{folder}: cannot be read ({error.strerror or error})") from error
     charge_records(len(files))
-    named = [file for file in files if file.name.lower().endswith(form.suffixes)]
+    named = (file for file in files if file.name.lower().endswith(form.suffixes))
     return [file for file in named if file.is_file() and not is_debris(file.name)]
 
 
@@ -176,35 +169,30 @@ def format_of(head: Head) -> Format | None:
 
 def _unknown(head: Head) -> FormatError:
     """Return the error that says what is wrong with a file that no format knows."""
+    name, named = head.path.name, list(_named_like(head.path))
     if head.broken is not None:
         return head.broken
-    named = list(_named_like(head.path))
-    if any(form.name == "tidy" for form in named) or head.suffix in ("", ".txt"):
-        return _no_table(head)
-    if len(named) == 1:
-        return FormatError(
-            f"{head.path.name}: is no file of the format {named[0].title!r}, as its name says"
-        )
-    titles = ", ".join(form.title for form in (named or FORMATS.values()))
-    return FormatError(f"{head.path.name}: holds no regions in a known format ({titles})")
-
-
-def _no_table(head: Head) -> FormatError:
-    """Return the error for a table of regions that lacks columns, or is no table at all."""
+    if head.suffix not in ("", ".txt") and FORMATS["tidy"] not in named:
+        if len(named) == 1:
+            title = named[0].title
+            return FormatError(f"{name}: is no file of the format {title!r}, as its name says")
+        titles = ", ".join(form.title for form in (named or FORMATS.values()))
+        return FormatError(f"{name}: holds no regions in a known format ({titles})")
+    # A table of regions that lacks columns, or no table at all.
+    columns: dict[str, tuple[str, ...]] = {
+        "a table of regions": tidy_csv.TIDY_COLUMNS,
+        "a napari table of shapes": napari_csv.NAPARI_COLUMNS,
+    }
     try:
         table = read_table(head.path)
-        tables: dict[str, tuple[str, ...]] = {
-            "a table of regions": tidy_csv.TIDY_COLUMNS,
-            "a napari table of shapes": napari_csv.NAPARI_COLUMNS,
-        }
-        shared = {kind: len(set(names) & set(table.columns)) for kind, names in tables.items()}
+        shared = {kind: len(set(names) & set(table.columns)) for kind, names in columns.items()}
         likeliest = max(shared, key=lambda kind: shared[kind])
         if shared[likeliest]:
-            table.require(tables[likeliest], likeliest)
+            table.require(columns[likeliest], likeliest)
     except FormatError as error:
         return error
-    known = " or ".join(", ".join(names) for names in tables.values())
-    return FormatError(f"{table.name}: row 1: is no table of regions; its columns must be {known}")
+    known = " or ".join(", ".join(names) for names in columns.values())
+    return FormatError(f"{name}: row 1: is no table of regions; its columns must be {known}")
 
 
 def write_annotations(
@@ -253,46 +241,36 @@ def write_annotations(
             elsewhere = [item for item in annotations if other_axes(item) is not None]
             annotations = [item for item in annotations if other_axes(item) is None]
             check_unique(annotations)
-        left_out = _write(form, path, annotations, images or {})
+        files = _files_of_images(form, path, annotations, images or {})
+        folder = next((file.parent for file in files), path)
+        if path not in files:
+            folder.mkdir(exist_ok=True)
+        left_out: list[Annotation] = []
+        written: list[str] = []
+        for file, own in files.items():
+            left = form.write(file, own, images or {})
+            left_out += left
+            written += [file.name] if len(left) < len(own) else []
+        if written and path not in files:
+            note(
+                "files",
+                f"{form.title} is about one image a file, so that there are {len(written)} files "
+                f"in {folder}: {', '.join(written)}",
+            )
     if notes is None:
         log_notes(taken)
     return (*left_out, *elsewhere)
 
 
-def _write(
-    form: Format, path: Path, annotations: Sequence[Annotation], images: Images
-) -> tuple[Annotation, ...]:
-    """Write one file, or one for each image where a file is about one image only."""
-    files = _files_of_images(form, path, annotations, images)
-    if files is None:
-        return form.write(path, annotations, images)
-    folder = next((file.parent for file in files), path)
-    folder.mkdir(exist_ok=True)
-    left_out: list[Annotation] = []
-    written = []
-    for file, own in files.items():
-        left = form.write(file, own, images)
-        left_out += left
-        if len(left) < len(own):
-            written.append(file.name)
-    if written:
-        note(
-            "files",
-            f"{form.title} is about one image a file, so that there are {len(written)} files in "
-            f"{folder}: {', '.join(written)}",
-        )
-    return tuple(left_out)
-
-
 def _files_of_images(
     form: Format, path: Path, annotations: Sequence[Annotation], images: Images
-) -> dict[Path, list[Annotation]] | None:
-    """Return the records of each file where there is one for each image; else None."""
+) -> dict[Path, Sequence[Annotation]]:
+    """Return the records of each file: the one meant, or one for each image."""
     suffix = next((end for end in form.suffixes if path.name.lower().endswith(end)), "")
     in_folder = path.is_dir() or not suffix
-    names = {annotation.image for annotation in annotations}
+    names = {annotation.image for annotation in annotations} if form.single else set()
     if not form.single or not (in_folder or len(names) > 1):
-        return None
+        return {path: annotations}
     own: dict[str, list[Annotation]] = {}
     if len(names - {""}) == 1:  # those that name none can only be about this one
         own[(names - {""}).pop()] = list(annotations)
@@ -303,7 +281,7 @@ def _files_of_images(
             key = info.path if info is not None and info.path is not None else item.image
             own.setdefault(named.setdefault(key, item.image), []).append(item)
     if len(own) == 1 and not path.is_dir():
-        return None
+        return {path: annotations}
     start = "" if in_folder else f"{path.name[: len(path.name) - len(suffix)]}-"
     folder = path if in_folder else path.parent
     stems = file_stems({name: image_name(images, name) for name in own})
@@ -340,8 +318,7 @@ def files_to_write(
     if form.file_names is not None:
         names = form.file_names(path, annotations, images or {})
         return tuple(path / name for name in names) or (path,)
-    files = _files_of_images(form, path, annotations, images or {})
-    return (path,) if files is None else tuple(files)
+    return tuple(_files_of_images(form, path, annotations, images or {}))
 
 
 def format_named(path: Path, name: str | None = None) -> Format:

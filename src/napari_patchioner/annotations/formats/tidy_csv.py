@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from napari_patchioner.annotations import table
 from napari_patchioner.annotations.files import encode_text, write_chunks
+from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.notes import leaving_out
 from napari_patchioner.annotations.record import Annotation
-from napari_patchioner.annotations.table import (
-    CAPTION_COLUMNS,
-    Table,
-    TableLayout,
-    caption_cells,
-    caption_fields,
-    check_unique,
-    column_name,
-    extra_cells,
-    extra_columns,
-    extra_fields,
-    extra_names,
-    guard_cell,
-    identity,
-    read_table,
-    table_layout,
-    table_lines,
-    unguard_cell,
-    with_uids,
-)
+from napari_patchioner.annotations.table import CAPTION_COLUMNS, Table, guard_cell, unguard_cell
 from napari_patchioner.annotations.wkt import members_cell, region_from_text, region_to_text
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet
 
 from .entries import naming
 from .head import Format, Head
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.images import Images
-
 
 TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
 # Only written where there are sets: what well-known text alone cannot tell about their parts.
@@ -91,33 +69,33 @@ def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     FormatError
         One sentence that names the file, the row (the header is row 1) and the column.
     """
-    table = read_table(path)
-    table = replace(table, columns=_own_names(table.columns))
-    table.require([name for name in TIDY_COLUMNS if name != "uid"], "a table of regions")
-    table = with_uids(table)
+    known = table.read_table(path)
+    known = replace(known, columns=_own_names(known.columns))
+    known.require([name for name in TIDY_COLUMNS if name != "uid"], "a table of regions")
+    known = table.with_uids(known)
     seen: dict[Any, int] = {}
     annotations = []
-    for row, values in table.rows:
-        with leaving_out("row", f"{table.name}: row {row}"):
-            annotations.append(_annotation(table, row, values, seen))
+    for row, values in known.rows:
+        with leaving_out("row", f"{known.name}: row {row}"):
+            annotations.append(_annotation(known, row, values, seen))
     return annotations
 
 
-def _annotation(table: Table, row: int, values: Sequence[str], seen: dict[Any, int]) -> Annotation:
+def _annotation(known: Table, row: int, values: Sequence[str], seen: dict[Any, int]) -> Annotation:
     """Return the annotation in one row."""
-    cells = dict(zip(table.columns, values, strict=True))
+    cells = dict(zip(known.columns, values, strict=True))
     kind = cells["kind"].strip().lower()
     try:
         region, wkt = _region(cells["wkt"], kind, cells.get(_MEMBERS, "").strip())
     except FormatError as error:
         column = "kind" if "is unknown" in str(error) else "wkt"
-        raise table.error(row, column, str(error)) from error
+        raise known.error(row, column, str(error)) from error
     return Annotation(
-        uid=identity(table, row, cells, seen),
+        uid=table.identity(known, row, cells, seen),
         image=unguard_cell(cells["image"]),
         region=region,
-        **caption_fields(table, row, cells),
-        extra=extra_fields(cells, _KNOWN, _KNOWN),
+        **table.caption_fields(known, row, cells),
+        extra=table.extra_fields(cells, _KNOWN, _KNOWN),
         written=(region, wkt),
     )
 
@@ -162,11 +140,13 @@ def format_tidy_csv(annotations: Sequence[Annotation]) -> str:
     return "".join(_lines(annotations))
 
 
-def _lines(annotations: Sequence[Annotation], layout: TableLayout | None = None) -> Iterator[str]:
+def _lines(
+    annotations: Sequence[Annotation], layout: table.TableLayout | None = None
+) -> Iterator[str]:
     """Yield the table line by line; the annotations are gone through, never held."""
-    check_unique(annotations)
+    table.check_unique(annotations)
     named = any(isinstance(annotation.region, RegionSet) for annotation in annotations)
-    extras = extra_columns(extra_names(annotations), _KNOWN)
+    extras = table.extra_columns(table.extra_names(annotations), _KNOWN)
     columns = (*TIDY_COLUMNS, *CAPTION_COLUMNS, *([_MEMBERS] if named else []), *extras)
 
     def cells(annotation: Annotation) -> list[str]:
@@ -176,12 +156,12 @@ def _lines(annotations: Sequence[Annotation], layout: TableLayout | None = None)
                 wkt = region_to_text(annotation.region)
         return [
             *(guard_cell(annotation.image), guard_cell(annotation.uid), annotation.kind, wkt),
-            *caption_cells(annotation),
+            *table.caption_cells(annotation),
             *([members_cell(annotation.region)] if named else []),
-            *extra_cells(annotation, extras),
+            *table.extra_cells(annotation, extras),
         ]
 
-    yield from table_lines(columns, map(cells, annotations), layout)
+    yield from table.table_lines(columns, map(cells, annotations), layout)
 
 
 def write_tidy_csv(
@@ -207,8 +187,8 @@ def write_tidy_csv(
     FormatError
         As `format_tidy_csv`, or if the file cannot be written; the old file stays as it was.
     """
-    layout = table_layout(path)
-    if layout is not None and not _is_tidy(tuple(map(column_name, layout.columns))):
+    layout = table.table_layout(path)
+    if layout is not None and not _is_tidy(tuple(map(table.column_name, layout.columns))):
         layout = None
     write_chunks(path, map(encode_text, _lines(annotations, layout)))
     return ()

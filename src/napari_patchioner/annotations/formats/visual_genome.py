@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from napari_patchioner.annotations import metadata
+from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import annotation_from_texts, with_unique_uids
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
@@ -17,13 +21,6 @@ from napari_patchioner.regions import Box, Region, same_drawing
 from . import entries, json_arrays
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, dicts_in, fields_of, list_in, next_ids
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations.fields import Fields
-    from napari_patchioner.annotations.record import Annotation
 
 _KIND = "visual-genome"
 _OUR_FIELDS = {"region_id", "image_id", "x", "y", "width", "height", "phrase", "synsets"}
@@ -58,7 +55,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
             listed.append({"id": number, "image": called, "regions": regions})
         return listed
 
-    base = metadata.base_of(boxes, _KIND, path, json_arrays.parse_file)
+    base = metadata.base_of(boxes, _KIND, path, json_arrays.parse_json)
     json_arrays.write_json(path, base, new, lambda base: _again(base, images))
     return tuple(annotation for annotation in annotations if not isinstance(annotation.region, Box))
 
