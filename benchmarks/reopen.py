@@ -55,8 +55,7 @@ def main() -> None:
 def random_vit_b() -> Captioner:
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-    from napari_patchioner.backbones.dino import Dino
-    from napari_patchioner.backbones.dino_vit import DinoVision
+    from napari_patchioner.backbones.dino import Dino, DinoVision
 
     torch.manual_seed(0)
     network = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**VISION)).eval()

@@ -11,8 +11,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from napari_patchioner.backbones.appearance import appearance_axes
-from napari_patchioner.backbones.gate import distance, score, summary
-from napari_patchioner.backbones.mini import dense
+from napari_patchioner.backbones.mini import dense, distance, score, summary
 from napari_patchioner.images import as_rgb, read_picture
 
 from ._painted import FAMILIES

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from .backbones import RegionEncoder
+from .bridges import Bridge
 from .decoders import Caption, CaptionOptions, Decoder, Pooling
 from .devices import CPU, Placeable, Placement
 from .errors import ModelError
@@ -18,10 +21,7 @@ from .progress import Progress, no_progress, part
 from .regions import PatchWeights, Region, cover, each, united
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .backbones import Backbone
-    from .bridges import Bridge
     from .pyramid import Pyramid
 
 
@@ -87,13 +87,9 @@ class Captioner:
         self.placement = CPU
 
     def place(self, placement: Placement) -> None:
-        """Move the networks of all parts to another device or precision.
+        """Move the networks of all parts to another device or precision, from `devices.choose`.
 
-        Parameters
-        ----------
-        placement : Placement
-            From `devices.choose`. What is no network, such as the search of a memory bank, stays
-            on the processor.
+        What is no network, such as the search of a memory bank, stays on the processor.
         """
         for model_part in (self.backbone, self.bridge, self.decoder):
             if isinstance(model_part, Placeable):
@@ -101,18 +97,7 @@ class Captioner:
         self.placement = placement
 
     def key(self, image: npt.ArrayLike) -> str:
-        """Return the key of the grid that :meth:`encode` would make, without encoding.
-
-        Parameters
-        ----------
-        image : array_like, shape (height, width) or (height, width, channels)
-            One plane, gray, RGB or RGBA.
-
-        Raises
-        ------
-        ImageError
-            If the array is not a picture.
-        """
+        """Return the key of the grid that :meth:`encode` would make of an image."""
         return grid_key(as_rgb(image), self.backbone.name)
 
     def encode(
@@ -160,13 +145,8 @@ class Captioner:
     def pyramid(self, levels: Any, **options: Any) -> Pyramid:
         """Encode a large image piece by piece, as finely as each region asks for.
 
-        Parameters
-        ----------
-        levels : array_like or sequence of array_like
-            The image in one size or several, the full resolution first; lazy ones (zarr, dask,
-            memory-mapped) are read only where regions lie.
-        **options
-            As for `pyramid.Pyramid`, whose ``caption(regions)`` is what to go on with.
+        Takes what `pyramid.Pyramid` takes, whose ``caption(regions)`` is what to go on with; lazy
+        levels (zarr, dask, memory-mapped) are read only where regions lie.
         """
         from .pyramid import Pyramid
 
@@ -212,10 +192,25 @@ class Captioner:
             word that the model cannot know.
         """
         options = (options or CaptionOptions()).changed(changes)
-        self._check(grid)
+        if grid.dim != self.backbone.dim:
+            raise ModelError(
+                f"The image was encoded with {grid.dim} numbers per patch but {self.name} reads "
+                f"{self.backbone.dim}; encode it again with this model."
+            )
+        if grid.backbone and grid.backbone != self.backbone.name:
+            raise ModelError(
+                f"The image was encoded by {grid.backbone} but {self.name} reads what "
+                f"{self.backbone.name} makes; encode it again with this model."
+            )
         if options.union:
             regions = [united(region) for region in regions]
-        weights = each(regions, lambda region: self._cover(region, grid))
+        covered = partial(
+            cover,
+            transform=grid.transform,
+            weighting=self.weighting,
+            convention=self.convention,
+        )
+        weights = each(regions, covered)
         if not weights:
             return []
         progress = progress or no_progress
@@ -224,7 +219,7 @@ class Captioner:
             vectors,
             grid,
             options=options,
-            patches=np.array([covered.weights.sum() for covered in weights]),
+            patches=np.array([region.weights.sum() for region in weights]),
             progress=part(progress, 0.4, 0.7),
         )
         progress(0.7, "generating captions")
@@ -236,19 +231,6 @@ class Captioner:
             return captions
         pairs = zip(captions, output.neighbours, strict=True)
         return [replace(caption, neighbours=near) for caption, near in pairs]
-
-    def _check(self, grid: FeatureGrid) -> None:
-        """Refuse what another backbone has encoded."""
-        if grid.dim != self.backbone.dim:
-            raise ModelError(
-                f"The image was encoded with {grid.dim} numbers per patch but {self.name} reads "
-                f"{self.backbone.dim}; encode it again with this model."
-            )
-        if grid.backbone and grid.backbone != self.backbone.name:
-            raise ModelError(
-                f"The image was encoded by {grid.backbone} but {self.name} reads what "
-                f"{self.backbone.name} makes; encode it again with this model."
-            )
 
     def _embed(
         self,
@@ -271,6 +253,3 @@ class Captioner:
             rows = np.flatnonzero(chosen)
             vectors[rows] = pool(grid, [weights[row] for row in rows], way, variance=self.variance)
         return vectors
-
-    def _cover(self, region: Region, grid: FeatureGrid) -> PatchWeights:
-        return cover(region, grid.transform, weighting=self.weighting, convention=self.convention)

@@ -56,22 +56,11 @@ CPU = Placement()
 
 
 def choose(device: str = "cpu", dtype: str = "float32") -> Placement:
-    """Choose a device and a precision.
+    """Choose a device, ``"auto"`` for the GPU where there is one, and a precision.
 
-    Parameters
-    ----------
-    device : {"cpu", "auto", "cuda", "mps"}
-        ``"auto"`` takes the GPU where there is one.
-    dtype : {"float32", "bfloat16", "float16"}
-        Half precision takes half the memory of the GPU.
+    A ``ModelError`` where there is no such device in this computer, or it cannot compute in that
+    precision.
 
-    Raises
-    ------
-    ModelError
-        There is no such device in this computer, or it cannot compute in that precision.
-
-    Examples
-    --------
     >>> choose()
     Placement(device='cpu', dtype='float32')
     """
@@ -79,9 +68,13 @@ def choose(device: str = "cpu", dtype: str = "float32") -> Placement:
         raise ModelError(f"The device must be {', '.join(DEVICES)}, not {device!r}.")
     if dtype not in DTYPES:
         raise ModelError(f"The dtype must be {', '.join(DTYPES)}, not {dtype!r}.")
+    if device != "cpu":
+        import torch
+
+        here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        device = next((name for name in _GPUS if _is_available(name)), "cpu")
-    elif device in _GPUS and not _is_available(device):
+        device = next((name for name in _GPUS if here[name]), "cpu")
+    elif device in _GPUS and not here[device]:
         raise ModelError(
             f"PyTorch finds no {_GPUS[device]} in this computer, so it cannot run on {device}; "
             f"choose the device cpu."
@@ -89,13 +82,6 @@ def choose(device: str = "cpu", dtype: str = "float32") -> Placement:
     if (device, dtype) == ("cpu", "float16"):
         raise ModelError("The cpu does not compute in float16; choose the dtype float32.")
     return Placement(device, dtype)
-
-
-def _is_available(device: str) -> bool:
-    """Whether PyTorch can use a GPU of this kind."""
-    import torch
-
-    return torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
 
 
 def to_numpy(value: Any) -> npt.NDArray[np.float32]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from .backbones import RegionEncoder
+from .decoders import Caption
 from .grids import Block, FeatureGrid, GridStore, GridTransform, Tiling, derived_key, stitch
 from .images import Level, Levels, Shrunk
 from .progress import Progress, no_progress, part
 from .regions import Box, Region, WholeImage, cover, each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from .backbones import Backbone
-    from .decoders import Caption
 
 BIG = 4096
 """Images with no side longer than this, in pixels, are encoded in one pass."""
@@ -57,16 +56,10 @@ class Encoder(Protocol):
 class Plan:
     """What is encoded for a region.
 
-    Attributes
-    ----------
-    level : int
-        Number of the level whose tiles are taken, 0 the finest; -1 for all of it in one pass.
-    patch : tuple of float
-        ``(height, width)`` of a patch in full-resolution pixels.
-    block : Block, optional
-        The tiles; None where there is one pass.
-    window : tuple of int, optional
-        ``(top, left, height, width)`` of the window that is enlarged, in full-resolution pixels.
+    ``level`` is the number of the level whose tiles are taken, 0 the finest, -1 for all of it in
+    one pass; ``patch`` the ``(height, width)`` of a patch in full-resolution pixels; ``block`` the
+    tiles, None where there is one pass; ``window`` the ``(top, left, height, width)`` of the window
+    that is enlarged, in full-resolution pixels.
     """
 
     level: int
@@ -98,31 +91,22 @@ class Plan:
 class Planner:
     """Decides at which resolution a region is encoded: geometry, no pixels.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(height, width)`` of the image at full resolution.
-    levels : tuple of Level
-        Those that are encoded in tiles, the finest first; none for a small image.
-    side : int
-        Patches along a tile, and along the long side of the overview.
-    pixels : int
-        Pixels of a level along a patch.
-    overlap : int
-        Patches that neighbouring tiles share.
-    across : float
-        Patches that a region should at least be wide, where the image is that fine.
-    most : int
-        Tiles to encode for one region; where it would take more, a coarser level is taken.
+    ``shape`` is the ``(height, width)`` of the image at full resolution; ``levels`` are those that
+    are encoded in tiles, the finest first, none for a small image.
     """
 
     shape: tuple[int, int]
     levels: tuple[Level, ...]
     side: int
+    """Patches along a tile, and along the long side of the overview."""
     pixels: int
+    """Pixels of a level along a patch."""
     overlap: int
+    """Patches that neighbouring tiles share."""
     across: float
+    """Patches that a region should at least be wide, where the image is that fine."""
     most: int
+    """Tiles to encode for one region; where it would take more, a coarser level is taken."""
 
     def plan(self, region: Region, *, zoom: bool = False) -> Plan:
         """Choose the coarsest level at which a region is wide enough; a RegionError outside."""
@@ -182,20 +166,18 @@ class Planner:
         """Enlarge a window around a region until it is as wide as other regions are."""
         tile = self.side * self.pixels
         side = max(math.ceil(size * self.side / self.across), tile // _MOST_ZOOM, 2)
-        height, width = (min(side, full) for full in self.shape)
-        top = round((around.top + around.bottom + 1) / 2 - height / 2)
-        left = round((around.left + around.right + 1) / 2 - width / 2)
-        top = min(max(top, 0), self.shape[0] - height)
-        left = min(max(left, 0), self.shape[1] - width)
+        sides = np.minimum(side, self.shape)
+        (top, left), (bottom, right) = around.coords()[::2] + 0.5
+        middle = np.array([top + bottom, left + right]) / 2
+        starts = np.round(middle - sides / 2).clip(0, self.shape - sides)
+        top, left, height, width = map(int, (*starts, *sides))
         patch = max(height, width) / self.side
         return Plan(0, (patch, patch), window=(top, left, height, width))
 
     def _inside(self, box: Box) -> Box:
         """Cut a box at the edges of the image."""
-        height, width = self.shape
-        rows = [min(max(row, -0.5), height - 0.5) for row in (box.top, box.bottom)]
-        columns = [min(max(column, -0.5), width - 0.5) for column in (box.left, box.right)]
-        return Box(rows[0], columns[0], rows[1], columns[1])
+        corners = box.coords()[::2].clip(-0.5, np.subtract(self.shape, 0.5))
+        return Box(*corners.ravel().tolist())
 
 
 def _size(box: Box) -> float:
@@ -214,6 +196,10 @@ class Pyramid:
 
     Nothing is read before a region asks, and then only its own surroundings. An image with no
     side longer than ``big`` has no tiles: it is encoded in one pass, like any other image.
+
+    Regions are in full-resolution pixels, ``(row, column)``; one that makes no sense or lies
+    outside the image is a ``RegionError``, before anything is read. With ``zoom`` a region smaller
+    than the finest patch is enlarged.
 
     Parameters
     ----------
@@ -287,37 +273,15 @@ class Pyramid:
         self._whole = large[-1]
 
     def plan(self, region: Region, *, zoom: bool = False) -> Plan:
-        """Return what would be encoded for a region, without reading anything.
-
-        Parameters
-        ----------
-        region : Region
-            In full-resolution pixels, ``(row, column)``.
-        zoom : bool
-            Whether a region smaller than the finest patch is enlarged.
-
-        Raises
-        ------
-        RegionError
-            The region makes no sense or lies outside the image.
-        """
+        """Return what would be encoded for a region, without reading anything."""
         return self.planner.plan(region, zoom=zoom)
 
     def plans(
         self, regions: Sequence[Region], *, zoom: bool = False
     ) -> list[tuple[Plan, list[int]]]:
-        """Plan for many regions at once.
+        """Return what to encode for many regions, and the positions of those that are seen there.
 
-        Returns
-        -------
-        list of (Plan, list of int)
-            What to encode, and the positions of the regions that are seen there; those that share
-            tiles come soon after one another.
-
-        Raises
-        ------
-        RegionError
-            If a region lies outside the image or makes no sense.
+        Plans that share tiles come soon after one another.
         """
         groups: dict[Plan, list[int]] = {}
         for position, plan in enumerate(each(regions, lambda region: self.plan(region, zoom=zoom))):
@@ -327,27 +291,10 @@ class Pyramid:
     def grid(
         self, region: Region, *, zoom: bool = False, progress: Progress | None = None
     ) -> FeatureGrid:
-        """Encode the surroundings of a region.
+        """Encode the surroundings of a region; ``progress`` may raise ``Cancelled``.
 
-        Parameters
-        ----------
-        region, zoom
-            As for :meth:`plan`.
-        progress : Progress, optional
-            May raise ``Cancelled``.
-
-        Returns
-        -------
-        FeatureGrid
-            A part of the grid that would lie over the whole image, its coordinates in
-            full-resolution pixels; any region in it takes the patches it would take there.
-
-        Raises
-        ------
-        RegionError
-            The region makes no sense or lies outside the image.
-        ImageError
-            What was read is no picture.
+        The grid is a part of that which would lie over the whole image, its coordinates in
+        full-resolution pixels; any region in it takes the patches it would take there.
         """
         return self.encode(self.plan(region, zoom=zoom), progress=progress)
 
@@ -379,28 +326,9 @@ class Pyramid:
         progress: Progress | None = None,
         **options: Any,
     ) -> list[Caption]:
-        """Caption regions, those that see the same tiles together.
+        """Caption regions, those that see the same tiles together; one caption each, in order.
 
-        Parameters
-        ----------
-        regions : sequence of Region
-            In full-resolution pixels, ``(row, column)``.
-        zoom : bool
-            Whether regions smaller than the finest patch are enlarged.
-        progress : Progress, optional
-            May raise ``Cancelled``.
-        **options
-            As for `Captioner.caption`.
-
-        Returns
-        -------
-        list of Caption
-            One per region, in the same order.
-
-        Raises
-        ------
-        RegionError
-            If a region lies outside the image or makes no sense; nothing was read then.
+        ``progress`` may raise ``Cancelled``; the options are those of `Captioner.caption`.
         """
         progress = progress or no_progress
         captions: dict[int, Caption] = {}

@@ -13,7 +13,7 @@ from skimage.data import chelsea
 
 from napari_patchioner.backbones import RegionEncoder, TextTower
 from napari_patchioner.backbones.alphaclip import AlphaClip, normalised, pixel_masks
-from napari_patchioner.backbones.clip_text import ClipText
+from napari_patchioner.backbones.clip_towers import ClipText
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
 from napari_patchioner.grids import GridTransform
 from napari_patchioner.regions import Box, PatchWeights, Point, RegionSet, Trace, WholeImage, cover

@@ -9,7 +9,7 @@ import torch
 from published import clip as published
 
 from napari_patchioner.backbones.clip import ClipDense
-from napari_patchioner.backbones.clip_text import ClipText
+from napari_patchioner.backbones.clip_towers import ClipText
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import Cancelled, ModelError

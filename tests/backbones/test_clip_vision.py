@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import clip as published
 
-from napari_patchioner.backbones.clip_vit import POSITIONS, ClipVision, resample_positions
-from napari_patchioner.backbones.clip_weights import hugging_face
+from napari_patchioner.backbones.clip_towers import (
+    POSITIONS,
+    ClipVision,
+    hugging_face,
+    resample_positions,
+)
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import ModelError
 

@@ -9,8 +9,8 @@ from skimage.data import chelsea
 
 from napari_patchioner.backbones import TextTower
 from napari_patchioner.backbones.base import CLIP, Preprocessing
-from napari_patchioner.backbones.clip_text import ClipText
-from napari_patchioner.backbones.denseclip import DenseClip
+from napari_patchioner.backbones.clip import DenseClip
+from napari_patchioner.backbones.clip_towers import ClipText
 from napari_patchioner.errors import Cancelled, ModelError
 
 TEXTS = ["A cat looks up.", "grey fur"]

@@ -10,11 +10,10 @@ import torch
 from published import clip, dino
 from torch.nn import functional
 
-from napari_patchioner.backbones.base import block_progress
-from napari_patchioner.backbones.dino_vit import DinoVision
+from napari_patchioner.backbones.base import block_progress, class_attention
+from napari_patchioner.backbones.dino import DinoVision
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.errors import Cancelled, ModelError
-from napari_patchioner.grids import class_attention
 
 WIDTH, HEADS = 128, 2
 EPS = {"dinov3_vit": 1e-5}

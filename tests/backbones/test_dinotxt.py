@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from napari_patchioner.backbones import TextTower
 from napari_patchioner.backbones.base import Preprocessing
-from napari_patchioner.backbones.dino_vit import DinoVision
+from napari_patchioner.backbones.dino import DinoVision
 from napari_patchioner.backbones.dinotxt import DinoText, DinoTxt, VisionHead
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError

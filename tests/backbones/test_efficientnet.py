@@ -9,9 +9,9 @@ from napari_patchioner.backbones.efficientnet import (
     EfficientNetLite,
     InvertedBottleneck,
     SameConv,
-    fold_batch_norm,
 )
 from napari_patchioner.backbones.mini import interpolation, resample
+from recipes.mini.backbone import fold_batch_norm
 
 
 @pytest.fixture(scope="module")

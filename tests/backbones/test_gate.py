@@ -11,7 +11,7 @@ import skimage.data
 import torch
 from safetensors.numpy import load_file, save_file
 
-from napari_patchioner.backbones import gate
+from napari_patchioner.backbones import mini as gate
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import ModelError
 from napari_patchioner.images import as_rgb

@@ -8,7 +8,7 @@ import torch
 from openai_networks import VisionTransformer
 from published import clip
 
-from napari_patchioner.backbones.clip_vit import ClipVision, resample_positions
+from napari_patchioner.backbones.clip_towers import ClipVision, resample_positions
 from napari_patchioner.errors import ModelError
 
 WIDTH, DIM, PATCH, SIZE = 32, 24, 8, 32

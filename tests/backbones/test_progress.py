@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_patchioner.backbones.base import block_progress
-from napari_patchioner.backbones.text import TextEncoder
+from napari_patchioner.backbones.base import TextEncoder, block_progress
 from napari_patchioner.errors import Cancelled
 
 ONE = torch.ones(1, 2)

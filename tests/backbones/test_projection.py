@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import talk2dino
 
-from napari_patchioner.backbones.projection import (
+from napari_patchioner.backbones.talk2dino import (
     KNOWN_PROJECTIONS,
     Projection,
     describe_projection,

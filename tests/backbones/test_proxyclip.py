@@ -9,7 +9,7 @@ from published import clip as published_clip
 from published import dino as published_dino
 
 from napari_patchioner.backbones.base import CLIP, IMAGENET, Preprocessing
-from napari_patchioner.backbones.clip_vit import ClipVision
+from napari_patchioner.backbones.clip_towers import ClipVision
 from napari_patchioner.backbones.proxyclip import ProxyClip, proxy_attention, to_grid
 from napari_patchioner.errors import Cancelled, ModelError
 

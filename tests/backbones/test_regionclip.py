@@ -9,7 +9,7 @@ from scipy.special import softmax
 from skimage.data import chelsea
 
 from napari_patchioner.backbones import TextTower
-from napari_patchioner.backbones.clip_text import ClipText
+from napari_patchioner.backbones.clip_towers import ClipText
 from napari_patchioner.backbones.regionclip import RegionClip, read_resnet
 from napari_patchioner.errors import Cancelled, ModelError
 

@@ -11,10 +11,9 @@ from skimage.data import chelsea
 
 from napari_patchioner.backbones import TextTower
 from napari_patchioner.backbones.base import Preprocessing
-from napari_patchioner.backbones.clip_text import ClipText
-from napari_patchioner.backbones.dino_vit import DinoVision
-from napari_patchioner.backbones.projection import Projection
-from napari_patchioner.backbones.talk2dino import Talk2DINO
+from napari_patchioner.backbones.clip_towers import ClipText
+from napari_patchioner.backbones.dino import DinoVision
+from napari_patchioner.backbones.talk2dino import Projection, Talk2DINO
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
 

@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import meacap
 
-from napari_patchioner.bridges import (
-    MeaCapBridge,
-    MemoryBank,
-    SceneGraph,
-    concepts_of_captions,
-    read_scene_graph,
-)
+from napari_patchioner.bridges import MeaCapBridge, MemoryBank
+from napari_patchioner.bridges.meacap import SceneGraph, concepts_of_captions, read_scene_graph
 from napari_patchioner.errors import Cancelled, ModelError
 
 if TYPE_CHECKING:

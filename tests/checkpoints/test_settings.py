@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from napari_patchioner.backbones.clip_weights import tower_config
+from napari_patchioner.backbones.clip_towers import tower_config
 from napari_patchioner.bridges.language_models import read_config
 from napari_patchioner.checkpoints import read_settings
 from napari_patchioner.errors import ModelError

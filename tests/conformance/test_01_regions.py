@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 
+from napari_patchioner.backbones.base import class_attention
 from napari_patchioner.errors import RegionError
-from napari_patchioner.grids import FeatureGrid, GridTransform, class_attention, pool
+from napari_patchioner.grids import FeatureGrid, GridTransform, pool
 from napari_patchioner.regions import Box, PatchWeights, RegionSet, Trace, WholeImage, cover
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_patchioner.backbones.projection import Projection
+from napari_patchioner.backbones.talk2dino import Projection
 from napari_patchioner.bridges import unit_rows
 from napari_patchioner.checkpoints import file_sha256
 

@@ -12,9 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from napari_patchioner.backbones.clip import ClipDense, Invite, MaskClip
-from napari_patchioner.backbones.clip_text import ClipText
-from napari_patchioner.backbones.clip_vit import ClipVision, resample_positions
-from napari_patchioner.backbones.clip_weights import hugging_face
+from napari_patchioner.backbones.clip_towers import (
+    ClipText,
+    ClipVision,
+    hugging_face,
+    resample_positions,
+)
 from napari_patchioner.backbones.proxyclip import ProxyClip
 from napari_patchioner.decoders import ClipTokenizer
 

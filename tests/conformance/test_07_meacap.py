@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_patchioner.bridges import CaptionConcept, concepts_of_captions, read_scene_graph
+from napari_patchioner.bridges.meacap import (
+    CaptionConcept,
+    concepts_of_captions,
+    read_scene_graph,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from napari_patchioner.backbones.alphaclip import normalised, reference_box_mask
-from napari_patchioner.backbones.clip_vit import ClipVision
+from napari_patchioner.backbones.base import class_attention
+from napari_patchioner.backbones.clip_towers import ClipVision
 from napari_patchioner.checkpoints import read_state, rename
-from napari_patchioner.grids import GridTransform, class_attention
+from napari_patchioner.grids import GridTransform
 from napari_patchioner.regions import Trace, cover
 
 

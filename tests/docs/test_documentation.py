@@ -43,7 +43,7 @@ from napari_patchioner.annotations import (
     write_annotations,
     write_project,
 )
-from napari_patchioner.backbones.projection import Projection
+from napari_patchioner.backbones.talk2dino import Projection
 from napari_patchioner.cli import main
 from napari_patchioner.models.catalog import parse_preset, presets
 from napari_patchioner.models.prepare import prepare

@@ -16,7 +16,7 @@ from stored_grids import assert_same, key_of, make
 from napari_patchioner.grids import (
     GridStore,
 )
-from napari_patchioner.grids.grid_file import grid_from_bytes, grid_to_bytes
+from napari_patchioner.grids.store import grid_from_bytes, grid_to_bytes
 
 
 def test_files_of_others_are_left_alone_and_abandoned_ones_swept(tmp_path: Path) -> None:
@@ -70,16 +70,18 @@ def test_a_folder_of_a_grids_name_is_told_and_no_obstacle(tmp_path: Path) -> Non
 
 def test_a_place_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    told: list[str] = []
-    store = GridStore(tmp_path / "file" / "cache", on_error=told.append)
+    store = GridStore(tmp_path / "file" / "cache")
     assert store.get(key_of(0)) is None
-    assert not told, "that there is nothing yet is no trouble"
+    assert not store.news(), "that there is nothing yet is no trouble"
     for number in range(3):
         store.put(make(number))
         assert_same(store.get(key_of(number)), make(number))
-    assert told == [store.error_message]
-    assert "cannot be written" in told[0]
-    assert "NAPARI_PATCHIONER_CACHE" in told[0]
+    news = store.news()
+    assert news == store.error_message
+    assert "cannot be written" in news
+    assert "NAPARI_PATCHIONER_CACHE" in news
+    store.put(make())
+    assert not store.news()
     assert store.clear().ram_grids == 3
 
 
@@ -103,8 +105,7 @@ def test_a_folder_that_can_only_be_read_is_still_read(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_while_writing(tmp_path: Path) -> None:
     import resource
 
-    told: list[str] = []
-    store = GridStore(tmp_path, on_error=told.append)
+    store = GridStore(tmp_path)
     store.put(make(0))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
@@ -113,8 +114,9 @@ def test_a_disk_that_fills_up_while_writing(tmp_path: Path) -> None:
             store.put(make(number))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert len(told) == 1
-    assert os.strerror(errno.EFBIG) in told[0]
+    news = store.news()
+    assert news == store.error_message
+    assert os.strerror(errno.EFBIG) in news
     assert [path.stem for path in tmp_path.iterdir()] == [key_of(0)], "nothing half is left"
     assert_same(store.get(key_of(1)), make(1))
     store.put(make(3))

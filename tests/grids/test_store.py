@@ -20,7 +20,7 @@ from napari_patchioner.grids import (
     StoreSize,
     cache_folder,
 )
-from napari_patchioner.grids.grid_file import grid_to_bytes
+from napari_patchioner.grids.store import grid_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import pytest
 import torch
 from published import clip, decap, gpt2, talk2dino, viecap
 
-from napari_patchioner.backbones.projection import KNOWN_PROJECTIONS, Projection
+from napari_patchioner.backbones.talk2dino import KNOWN_PROJECTIONS, Projection
 from napari_patchioner.bridges import EntityTable, MemoryBank
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import prefix_gpt_from_decap

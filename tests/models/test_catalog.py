@@ -76,7 +76,7 @@ def test_options_of_a_preset_are_those_its_parts_have(name):
 @pytest.mark.parametrize("name", RELEASED)
 def test_the_released_models_vouch_for_the_projection_they_were_trained_behind(name):
     pytest.importorskip("torch")
-    from napari_patchioner.backbones.projection import KNOWN_PROJECTIONS
+    from napari_patchioner.backbones.talk2dino import KNOWN_PROJECTIONS
 
     preset = presets()[name]
     assert "before July 2025" in KNOWN_PROJECTIONS[preset.provenance["projection"]]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from published.presets import OWN, with_own_sentences, write_preset_files
 
-from napari_patchioner.backbones.projection import KNOWN_PROJECTIONS, Projection
+from napari_patchioner.backbones.talk2dino import KNOWN_PROJECTIONS, Projection
 from napari_patchioner.bridges import EntityTable, MemoryBank, coco_names
 from napari_patchioner.checkpoints import read_notes
 from napari_patchioner.decoders import PrefixGPT

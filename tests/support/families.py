@@ -60,7 +60,7 @@ FAMILIES = {
     "invite": Family("clip:Invite", 8, lambda f, n: clip.write(f, layers=n)),
     # Squares by its reference convention are a little askew, as published.
     "proxyclip": Family("proxyclip:ProxyClip", 14, _guided, {"convention": "paper"}),
-    "denseclip": Family("denseclip:DenseClip", 16, lambda f, n: denseclip.write(f, layers=n)),
+    "denseclip": Family("clip:DenseClip", 16, lambda f, n: denseclip.write(f, layers=n)),
     "siglip2": Family("siglip2:SigLip2", 16, lambda f, n: siglip2.write(f, layers=n)),
     "alphaclip": Family("alphaclip:AlphaClip", 16, lambda f, n: alphaclip.write(f, layers=n)),
     "regionclip": Family("regionclip:RegionClip", 32, lambda f, n: regionclip.write(f)),

@@ -5,11 +5,16 @@ torch is loaded on first use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.parts import PartKind
-
-from .protocols import RegionEncoder, TextTower
+from napari_patchioner.progress import Progress
+from napari_patchioner.regions import PatchWeights
 
 if TYPE_CHECKING:
     from .base import Backbone
@@ -32,7 +37,7 @@ BACKBONES = {
     "invite": PartKind("backbones.clip:Invite", ("clip",), (), (*_CLIP, "last")),
     "proxyclip": PartKind("backbones.proxyclip:ProxyClip", ("clip", "guide"), (), _PROXY),
     "denseclip": PartKind(
-        "backbones.denseclip:DenseClip",
+        "backbones.clip:DenseClip",
         ("weights",),
         ("merges", "clip"),
         ("size", "layout", "convention"),
@@ -47,6 +52,33 @@ BACKBONES = {
     ),
 }
 """What a preset can name as its backbone."""
+
+
+@runtime_checkable
+class TextTower(Protocol):
+    """A backbone that puts sentences in the space of its patch embeddings."""
+
+    def embed_text(
+        self, texts: Sequence[str], *, progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Embed sentences, shape (n, dim), not normalised; ``progress`` may raise ``Cancelled``."""
+
+
+@runtime_checkable
+class RegionEncoder(Protocol):
+    """A backbone that encodes the picture again for every region, instead of pooling patches."""
+
+    def embed_regions(
+        self,
+        grid: FeatureGrid,
+        weights: Sequence[PatchWeights],
+        *,
+        progress: Progress | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Embed regions, shape (n, dim), one pass each, of what is in ``grid.picture``.
+
+        ``progress`` may raise ``Cancelled``.
+        """
 
 
 def __getattr__(name: str) -> object:

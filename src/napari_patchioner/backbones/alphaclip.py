@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,24 +15,15 @@ from torch import Tensor
 from napari_patchioner.checkpoints import read_state, rename
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid, class_attention
+from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.progress import Progress
+from napari_patchioner.regions import PatchWeights
 
-from .base import Features, Layout, block_progress, spare_core
+from .base import Features, FloatArray, Layout, LazyText, block_progress, spare_core
 from .clip import ClipBackbone
-from .clip_text import text_of_folder
-from .clip_vit import ClipVision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.progress import Progress
-    from napari_patchioner.regions import PatchWeights
-
-    from .text import LazyText
+from .clip_towers import ClipText, ClipVision, lazy_text
 
 Alpha: TypeAlias = Literal["official", "reference"]
-FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 _BATCH = 8
 _DETAILS = (4, 2, 1)
@@ -53,10 +46,10 @@ class AlphaClip(ClipBackbone):
     laid out as 4 x 4 equal cells, because masks may be finer than patches. The network and
     published weights are under Apache-2.0.
 
-    The vision tower has AlphaCLIP's second convolution, the text tower is CLIP's own. ``alpha`` is
-    ``"official"``: masks scaled to ``(mask - 0.5) / 0.26`` as AlphaCLIP was trained, or
-    ``"reference"``: left at 0 and 1 as the published Patch-ioner does. ``detail`` is the number of
-    cells along one side of a patch, a divisor of its pixels; by default 4, or 2 for patches of 14.
+    ``alpha`` is ``"official"``: masks scaled to ``(mask - 0.5) / 0.26`` as AlphaCLIP was trained,
+    or ``"reference"``: left at 0 and 1 as the published Patch-ioner does. ``detail`` is the number
+    of cells along one side of a patch, a divisor of its pixels; by default 4, or 2 for patches of
+    14.
     """
 
     kind = "alphaclip"
@@ -90,16 +83,7 @@ class AlphaClip(ClipBackbone):
         self.name = f"alphaclip/{vision.weights_name}/{self.input_size}/{layout}/{alpha}/{detail}"
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        size: int | None = None,
-        layout: Layout = "square",
-        alpha: Alpha = "official",
-        detail: int | None = None,
-        heads: int | None = None,
-    ) -> AlphaClip:
+    def open(cls, files: Mapping[str, Path], *, heads: int | None = None, **options: Any) -> Self:
         """Open a published checkpoint.
 
         ``files["alpha"]`` are AlphaCLIP's visual weights (``clip_b16_grit1m_fultune_8xe.pth`` and
@@ -111,20 +95,18 @@ class AlphaClip(ClipBackbone):
         vision = ClipVision.from_state(state, source=files["alpha"], heads=heads)
         text = None
         if "clip" in files:
-            text = text_of_folder(files["clip"])
+            folder = files["clip"]
+            text = lazy_text(read_state(folder), lambda: ClipText.open(folder))
             if text is None:
                 raise ModelError(
-                    f"{files['clip']} holds no text tower; choose the folder of a whole CLIP."
+                    f"{folder} holds no text tower; choose the folder of a whole CLIP."
                 )
-        return cls(vision, text, size=size, layout=layout, alpha=alpha, detail=detail)
+        return cls(vision, text, **options)
 
     def forward(self, pixels: Tensor) -> Features:
         """All tokens with everything inside the mask."""
-        hidden = self._masked(pixels, np.ones((1, 1, *pixels.shape[2:]), np.float32))
-        qkv = to_numpy(self.vision.qkv(self.vision.layers[-1], hidden)[0])
-        tokens = self._last(hidden)[0]
-        attention = class_attention(qkv, self.vision.heads, 1)
-        return Features(tokens[1:], attention, cls=tokens[0], picture=pixels[0])
+        masks = np.ones((1, 1, *pixels.shape[2:]), np.float32)
+        return self._features(self._masked(pixels, masks), picture=pixels[0])
 
     def encode(
         self, image: npt.ArrayLike, *, progress: Progress | None = None, key: str = ""
@@ -167,15 +149,12 @@ class AlphaClip(ClipBackbone):
         picture = self.placement.put(torch.from_numpy(grid.picture)[None])
         height, width = grid.picture.shape[1:]
         rows = [np.empty((0, self.dim), np.float32)]
+        message = f"encoding {len(weights)} regions"
         for start in range(0, len(weights), _BATCH):
             masks = pixel_masks(weights[start : start + _BATCH], (height, width))
             span = (start / len(weights), (start + len(masks)) / len(weights))
-            message = f"encoding {len(weights)} regions"
-            with (
-                spare_core(),
-                torch.inference_mode(),
-                block_progress(self.blocks, progress, message, span),
-            ):
+            reported = block_progress(self.blocks, progress, message, span)
+            with spare_core(), torch.inference_mode(), reported:
                 hidden = self._masked(picture.expand(len(masks), -1, -1, -1), masks)
                 rows.append(to_numpy(self._last(hidden)[:, 0]))
         return np.concatenate(rows)
@@ -212,10 +191,8 @@ def reference_box_mask(boxes: npt.ArrayLike, cells: int, cell_size: float) -> Fl
     integers. Both ends are rounded down to cells and the far one is exclusive, so a box within one
     cell gives an empty mask; the published code uses cells of one pixel, where that hardly matters.
 
-    >>> reference_box_mask([[0, 0, 2, 1], [2, 2, 0.5, 0.5]], cells=3, cell_size=1)
-    array([[1., 1., 0.],
-           [0., 0., 0.],
-           [0., 0., 0.]], dtype=float32)
+    >>> reference_box_mask([[0, 0, 2, 1], [2, 2, 0.5, 0.5]], cells=3, cell_size=1).tolist()
+    [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     corners = np.asarray(boxes, float).reshape(-1, 2, 2).cumsum(axis=1)
     mask = np.zeros((cells, cells), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,8 @@ def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> 
     maps, lightness, noise = _texture(lab)
     spots, covered = _spots(lightness, lab, noise, grid_shape)
     lines = _lines(lightness, noise, covered)
-    shares = zip(COLOURS, np.moveaxis(_colour_memberships(small), -1, 0), strict=True)
+    red, green, blue = np.moveaxis(small >> 3, -1, 0)
+    shares = zip(COLOURS, np.moveaxis(_colour_table()[red, green, blue], -1, 0), strict=True)
     maps |= {f"share_{name}": share for name, share in shares}
 
     def masked(prefix: str, weight: Plane) -> dict[str, Plane]:
@@ -104,19 +105,12 @@ def _linear_light() -> Plane:
     return np.asarray(light, np.float32)
 
 
-def _colour_memberships(rgb: npt.NDArray[np.uint8]) -> Plane:
-    """Memberships, shape (..., 11), of sRGB bytes in the basic colour terms, from a table."""
-    cell = (rgb >> 3).astype(np.int32)
-    index = (cell[..., 0] * _CELLS + cell[..., 1]) * _CELLS + cell[..., 2]
-    return np.asarray(_colour_table()[index])
-
-
 @cache
 def _colour_table() -> Plane:
-    """Memberships of the middles of 32 x 32 x 32 cells of sRGB."""
+    """Memberships in the colour terms, (32, 32, 32, 11), of the middles of cells of sRGB."""
     levels = np.linspace(0, 255, _CELLS).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1)
-    return colour_shares(_oklab(cube).reshape(-1, 3))
+    return colour_shares(_oklab(cube))
 
 
 def _texture(lab: Plane) -> tuple[dict[str, Plane], Plane, float]:
@@ -193,10 +187,7 @@ def _lines(
 
 def _hessian(plane: Plane, sigma: float) -> tuple[Plane, Plane, Plane, Plane]:
     """Scale-normalised eigenvalues (larger, smaller in size) and the double angle across."""
-    smooth = _blur(plane, sigma)
-    down, right = np.gradient(smooth)
-    vertical, mixed = np.gradient(down)
-    horizontal = np.gradient(right, axis=1)
+    vertical, mixed, horizontal = _curvatures(_blur(plane, sigma))
     half, mean = (horizontal - vertical) / 2, (horizontal + vertical) / 2
     spread = np.hypot(half, mixed)
     sign = np.where(mean >= 0, np.float32(1), np.float32(-1))
@@ -204,6 +195,13 @@ def _hessian(plane: Plane, sigma: float) -> tuple[Plane, Plane, Plane, Plane]:
     scale = np.float32(sigma**2)
     large, small = scale * (mean + sign * spread), scale * (mean - sign * spread)
     return large, small, sign * half / norm, sign * mixed / norm
+
+
+def _curvatures(plane: Plane) -> tuple[Plane, Plane, Plane]:
+    """Second derivatives of a plane: vertical, mixed, horizontal."""
+    down, right = np.gradient(plane)
+    vertical, mixed = np.gradient(down)
+    return vertical, mixed, np.asarray(np.gradient(right, axis=1))
 
 
 def _spots(
@@ -236,19 +234,14 @@ def _responses(lightness: Plane, sigma: float) -> tuple[int, Plane, Plane]:
     smooth = ndimage.gaussian_filter(blocks.mean((1, 3)), left, mode="nearest", truncate=3.0)
     if min(smooth.shape) < 3:
         return step, np.zeros_like(smooth), np.zeros_like(smooth)
-    down, right = np.gradient(smooth)
-    vertical, mixed = np.gradient(down)
-    horizontal = np.gradient(right, axis=1)
+    vertical, mixed, horizontal = _curvatures(smooth)
     scale = np.float32((sigma / step) ** 2)
     spread = np.hypot(horizontal - vertical, 2 * mixed)
     return step, scale * (horizontal + vertical), scale * spread
 
 
 def _extrema(
-    stack: list[tuple[int, Plane, Plane]],
-    sign: float,
-    noise: float,
-    lightness: Plane,
+    stack: list[tuple[int, Plane, Plane]], sign: float, noise: float, lightness: Plane
 ) -> Plane:
     """Rows of (row, column, radius, roundness), strongest first, none inside a stronger one."""
     extrema = []
@@ -286,12 +279,7 @@ def _thinned(spots: npt.NDArray[np.float64], depth: Plane) -> Plane:
 
 def _filled(depth: Plane, row: int, column: int, radius: float) -> float:
     """Share of the disc that looks like its middle; where lines cross it is mostly ground."""
-    reach = int(np.ceil(1.7 * radius))
-    top, left = max(row - reach, 0), max(column - reach, 0)
-    view = depth[top : row + reach + 1, left : column + reach + 1]
-    rows = np.arange(top, top + view.shape[0]) - row
-    columns = np.arange(left, left + view.shape[1]) - column
-    away = rows[:, None] ** 2 + columns**2
+    view, away = _around(depth, row, column, 1.7 * radius)
     middle = view[away <= max(1.0, (0.35 * radius) ** 2)].mean()
     border = (middle + view[away > (1.3 * radius) ** 2].mean()) / 2
     return float((view[away <= (0.8 * radius) ** 2] < border).mean())
@@ -299,19 +287,24 @@ def _filled(depth: Plane, row: int, column: int, radius: float) -> float:
 
 def _paint_disc(mask: npt.NDArray[np.bool_], row: int, column: int, radius: float) -> None:
     """Mark the pixels of a disc."""
+    view, away = _around(mask, row, column, radius)
+    view |= away <= radius**2
+
+
+def _around(
+    plane: npt.NDArray[Any], row: int, column: int, radius: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return a square of a plane around a pixel, and the squared distances from that."""
     reach = int(np.ceil(radius))
     top, left = max(row - reach, 0), max(column - reach, 0)
-    view = mask[top : row + reach + 1, left : column + reach + 1]
+    view = plane[top : row + reach + 1, left : column + reach + 1]
     rows = np.arange(top, top + view.shape[0]) - row
     columns = np.arange(left, left + view.shape[1]) - column
-    view |= rows[:, None] ** 2 + columns**2 <= radius**2
+    return view, rows[:, None] ** 2 + columns**2
 
 
 def _count_spots(
-    prefix: str,
-    spots: Plane,
-    lab: Plane,
-    grid_shape: tuple[int, int],
+    prefix: str, spots: Plane, lab: Plane, grid_shape: tuple[int, int]
 ) -> dict[str, Plane]:
     """Sum the spots of every patch; counts per square of side ``UNIT``, areas in patches."""
     rows, columns = grid_shape

@@ -1,12 +1,13 @@
-"""What all backbones have in common: a picture prepared, encoded and laid out as a grid."""
+"""What all backbones have in common: a picture prepared, encoded and laid out as a grid; text."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,12 @@ from napari_patchioner.devices import CPU, Placement, to_numpy
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 from napari_patchioner.images import as_rgb
+from napari_patchioner.parts import Part
 from napari_patchioner.progress import Progress, no_progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Layout: TypeAlias = Literal["square", "aspect", "crop"]
 Triple: TypeAlias = tuple[float, float, float]
+FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP: tuple[Triple, Triple] = (
@@ -32,17 +32,17 @@ CLIP: tuple[Triple, Triple] = (
     (0.26862954, 0.26130258, 0.27577711),
 )
 HALF: tuple[Triple, Triple] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_TRANSFORMS = {
+    "square": GridTransform.squashed,
+    "aspect": GridTransform.keeping_aspect,
+    "crop": GridTransform.centre_cropped,
+}
 # From this aspect ratio on, a picture is cut and resized at once.
 _STRIP = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A picture ready for a network.
-
-    ``pixels`` is a float32 tensor, shape (1, 3, rows * patch_size, columns * patch_size), resized
-    and normalised; ``transform`` maps image pixels to patches.
-    """
+class Prepared(NamedTuple):
+    """A picture resized and normalised, (1, 3, height, width), and where its patches lie."""
 
     pixels: Tensor
     transform: GridTransform
@@ -52,17 +52,11 @@ class Prepared:
 class Preprocessing:
     """How a picture is resized and normalised.
 
-    Attributes
-    ----------
-    size : int
-        Side of the square, long side (``"aspect"``) or short side (``"crop"``), in input pixels.
-    patch_size : int
-        Side of a patch in input pixels.
-    layout : {"square", "aspect", "crop"}
-        Squash the whole picture into a square, as in the paper's evaluation; keep its aspect
-        ratio, in whole patches; or cut out the middle square, as in the published demo.
-    normalisation : (mean, std)
-        Of each channel, for values from 0 to 1.
+    ``size`` is the side of the square, long side (``"aspect"``) or short side (``"crop"``) in input
+    pixels. The layout squashes the whole picture into a ``"square"``, as in the paper's
+    evaluation; keeps its ``"aspect"`` ratio, in whole patches; or cuts out the middle square
+    (``"crop"``), as in the published demo. ``normalisation`` holds mean and standard deviation of
+    each channel, for values from 0 to 1.
     """
 
     size: int
@@ -71,7 +65,7 @@ class Preprocessing:
     normalisation: tuple[Triple, Triple] = IMAGENET
 
     def __post_init__(self) -> None:
-        if self.layout not in ("square", "aspect", "crop"):
+        if self.layout not in _TRANSFORMS:
             raise ModelError(f"The layout must be square, aspect or crop, not {self.layout!r}.")
         if self.size < self.patch_size:
             raise ModelError(
@@ -82,12 +76,8 @@ class Preprocessing:
     def __call__(self, image: npt.ArrayLike) -> Prepared:
         """Prepare an image, gray, RGB or RGBA; raises ``ImageError`` where it is no picture."""
         rgb = as_rgb(image)
-        make = {
-            "square": GridTransform.squashed,
-            "aspect": GridTransform.keeping_aspect,
-            "crop": GridTransform.centre_cropped,
-        }[self.layout]
-        transform = make((rgb.shape[0], rgb.shape[1]), self.size, self.patch_size)
+        shape = (rgb.shape[0], rgb.shape[1])
+        transform = _TRANSFORMS[self.layout](shape, self.size, self.patch_size)
         mean, std = (np.array(part, np.float32) for part in self.normalisation)
         values = (self._resized(rgb, transform).astype(np.float32) / 255 - mean) / std
         pixels = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
@@ -115,55 +105,29 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a network makes of one picture.
+    """What a network makes of one picture; the fields are those of a `FeatureGrid`.
 
-    Attributes
-    ----------
-    patches : Tensor, shape (rows * columns, dim) or (rows, columns, dim)
-        Patch embeddings, row-major.
-    attention : ndarray, shape (rows * columns,) or (rows, columns), optional
-        Attention over the patches, summing to one.
-    cls : Tensor, shape (dim,), optional
-        The class token.
-    measures : mapping of str to float
-        Facts about the whole picture.
-    picture : Tensor, shape (3, height, width), optional
-        The prepared picture, for backbones that encode it again for every region.
+    ``patches``, (rows * columns, dim) or (rows, columns, dim), and ``attention``, one number for
+    each, are row-major; ``picture`` is the prepared picture, shape (3, height, width).
     """
 
-    patches: Tensor | npt.NDArray[np.float32]
-    attention: npt.NDArray[np.float32] | None = None
+    patches: Tensor | FloatArray
+    attention: FloatArray | None = None
     cls: Tensor | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     picture: Tensor | None = None
 
 
-class Backbone:
+class Backbone(Part):
     """Turns an image into a grid of patch embeddings, in one pass.
 
-    A subclass sets the attributes below in its ``__init__`` and defines :meth:`forward`; how a
+    A subclass defines :meth:`read` and :meth:`forward`, and sets the attributes below in its
+    ``__init__``, which takes what :meth:`read` returns and the options of :meth:`open`; how a
     picture is prepared, where the network runs, progress and the grid with its key are done here.
 
-    Attributes
-    ----------
-    name : str
-        Goes into every grid it makes and its key; two backbones whose grids differ have
-        different names.
-    dim : int
-        Length of one embedding.
-    patch_size : int
-        Pixels of the resized image along one side of a patch.
-    input_size : int
-        Pixels along the long side of the resized image.
-    preprocessing : Preprocessing
-        How an image is resized and normalised.
-    provenance : mapping of str to str
-        What memories and decoders of this space must share, such as ``"projection"`` or
-        ``"text"``.
-    networks : sequence of Module
-        What moves to another device.
-    blocks : sequence of Module
-        Passed one after another in :meth:`forward`; progress is reported after each.
+    The ``name`` goes into every grid it makes and its key; two backbones whose grids differ have
+    different names. An embedding has ``dim`` numbers, a patch ``patch_size`` and the long side
+    ``input_size`` pixels of the resized image.
     """
 
     name: str
@@ -172,8 +136,11 @@ class Backbone:
     input_size: int
     preprocessing: Preprocessing
     provenance: Mapping[str, str] = {}
+    """What memories and decoders of this space share, such as ``"projection"`` or ``"text"``."""
     networks: Sequence[nn.Module] = ()
+    """What moves to another device."""
     blocks: Sequence[nn.Module] = ()
+    """Passed one after another in :meth:`forward`; progress is reported after each."""
     placement: Placement = CPU
 
     def forward(self, pixels: Tensor) -> Features:
@@ -183,26 +150,10 @@ class Backbone:
     def encode(
         self, image: npt.ArrayLike, *, progress: Progress | None = None, key: str = ""
     ) -> FeatureGrid:
-        """Encode an image: the one slow step, the same for any number of regions.
+        """Encode an image, as `Captioner.encode` does.
 
-        Parameters
-        ----------
-        image : array_like, shape (height, width) or (height, width, channels)
-            Gray, RGB or RGBA.
-        progress : callable, optional
-            Called with the fraction done and a message; may raise ``Cancelled``.
-        key : str
-            ``grid_key(as_rgb(image), self.name)``, where it is known already.
-
-        Returns
-        -------
-        FeatureGrid
-            Its key is the same for the same image, so that it can be found without encoding.
-
-        Raises
-        ------
-        ImageError
-            The array is not a picture.
+        ``key`` is ``grid_key(as_rgb(image), self.name)``, where it is known already; it is the same
+        for the same image, so that a grid can be found without encoding.
         """
         progress = progress or no_progress
         progress(0.0, "reading the image")
@@ -226,12 +177,10 @@ class Backbone:
         self, rgb: npt.NDArray[np.uint8], progress: Progress
     ) -> tuple[Features, GridTransform]:
         """Prepare a picture, shape (height, width, 3), and pass it through the network."""
-        prepared = self.preprocessing(rgb)
-        height, width = prepared.pixels.shape[2:]
-        message = f"encoding {width} by {height} pixels"
-        with block_progress(self.blocks, progress, message):
-            features = self.forward(self.placement.put(prepared.pixels))
-        return features, prepared.transform
+        pixels, transform = self.preprocessing(rgb)
+        height, width = pixels.shape[2:]
+        with block_progress(self.blocks, progress, f"encoding {width} by {height} pixels"):
+            return self.forward(self.placement.put(pixels)), transform
 
     def place(self, placement: Placement) -> None:
         """Move to another device or precision; grids of half precision have keys of their own."""
@@ -240,6 +189,107 @@ class Backbone:
         self.placement = placement
         if placement.dtype != "float32":
             self.name += f"/{placement.dtype}"
+
+
+class TextEncoder:
+    """A text tower with its tokenizer: sentences to vectors, in batches.
+
+    A subclass defines :meth:`forward` and sets ``dim``, the ``network`` that moves to another
+    device, its ``blocks``, and ``frame``, which gives the token ids of a text with its end token,
+    cut to the longest the tower reads.
+    """
+
+    dim: int
+    network: Any
+    blocks: Sequence[nn.Module]
+    frame: Callable[[str], list[int]]
+    batch = 64
+    placement = CPU
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embed token ids, shape (n, length), padded with 0, to (n, dim)."""
+        raise NotImplementedError
+
+    def place(self, placement: Placement) -> None:
+        """Move to another device or precision."""
+        self.placement = placement
+        placement.put(self.network)
+
+    @torch.inference_mode()
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """Embed token ids, shape (n, length), padded with ids lower than the end token's."""
+        with spare_core():
+            return self.forward(self.placement.put(tokens))
+
+    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        """Embed sentences, shape (n, dim), not normalised; ``progress`` may raise ``Cancelled``."""
+        rows = [np.empty((0, self.dim), np.float32)]
+        total, report = len(texts), progress or no_progress
+        for start in range(0, total, self.batch):
+            framed = [self.frame(text) for text in texts[start : start + self.batch]]
+            length = max(map(len, framed))
+            tokens = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in framed])
+            message = f"{start} of {total} sentences"
+            report(start / total, message)
+            span = (start / total, (start + len(framed)) / total)
+            with block_progress(self.blocks, progress, message, span):
+                rows.append(to_numpy(self.embed_tokens(tokens)))
+        report(1.0, f"{total} sentences")
+        return np.concatenate(rows)
+
+
+class LazyText:
+    """A text tower that is opened when text is embedded for the first time.
+
+    ``name`` and ``dim`` are the tower's, where they are known before.
+    """
+
+    def __init__(
+        self, load: Callable[[], TextEncoder], *, name: str = "", dim: int | None = None
+    ) -> None:
+        self.name, self.dim, self.placement = name, dim, CPU
+        self._load = load
+        self._tower: TextEncoder | None = None
+
+    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        """Embed sentences, see `TextEncoder.embed`."""
+        if self._tower is None:
+            self._tower = self._load()
+        if self._tower.placement != self.placement:
+            self._tower.place(self.placement)
+        return self._tower.embed(texts, progress=progress)
+
+
+class TextBackbone(Backbone):
+    """A backbone that embeds sentences too, with a text tower that is opened when it is needed."""
+
+    no_text = ""
+    """What to say where there is no text tower."""
+
+    def set_text(self, text: LazyText | None) -> None:
+        """Take a text tower, once ``dim`` is known; where it has a name, that is the provenance."""
+        if text is not None and text.dim not in (None, self.dim):
+            raise ModelError(
+                f"The text tower gives {text.dim} numbers where the pictures have {self.dim}; "
+                f"choose the CLIP that belongs to them."
+            )
+        self.text = text
+        if text is not None and text.name:
+            self.provenance = {"text": text.name}
+
+    def embed_text(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        """Embed sentences, shape (n, dim), not normalised; ``progress`` may raise ``Cancelled``."""
+        if self.text is None:
+            raise ModelError(
+                self.no_text or f"{self.name} came without a text tower, so it embeds no text."
+            )
+        return self.text.embed(texts, progress=progress)
+
+    def place(self, placement: Placement) -> None:
+        """Move to another device or precision, the text tower too."""
+        super().place(placement)
+        if self.text is not None:
+            self.text.placement = placement
 
 
 @contextmanager
@@ -266,7 +316,14 @@ def block_progress(
         # Another thread in the same network has a progress of its own.
         return lambda *_: report(fraction, message) if get_ident() == thread else None
 
-    handles = [block.register_forward_hook(after(count)) for count, block in enumerate(passed, 1)]
+    with hooked({block: after(count) for count, block in enumerate(passed, 1)}):
+        yield
+
+
+@contextmanager
+def hooked(hooks: Mapping[nn.Module, Callable[..., None]]) -> Iterator[None]:
+    """Call each module's hook with module, inputs and output of every pass inside the ``with``."""
+    handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
     try:
         yield
     finally:
@@ -293,3 +350,53 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def class_attention(
+    qkv: npt.NDArray[np.floating],
+    heads: int,
+    global_tokens: int = 1,
+    *,
+    scale: float | None = None,
+    per_head: bool = False,
+) -> FloatArray:
+    """Attention of the class token over the patches, from the last block's projections.
+
+    ``qkv``, shape (tokens, 3 * dim), are queries, keys and values side by side; the class token
+    comes first, ``global_tokens`` with the registers are no patches. The logits, with a factor of
+    ``1 / sqrt(dim / heads)`` by default, are averaged over the heads first and the softmax runs
+    over the patches alone, as in the published code (which splits ViT-B in 16 heads, not its 12).
+    Returns one map, shape (patches,), or one ``per_head``, (heads, patches); each sums to one.
+    """
+    dim = qkv.shape[1] // 3
+    query = qkv[0, :dim].reshape(heads, -1).astype(np.float64)
+    keys = qkv[global_tokens:, dim : 2 * dim].reshape(-1, heads, dim // heads).astype(np.float64)
+    if scale is None:
+        scale = (dim // heads) ** -0.5
+    logits = scale * np.einsum("hd,phd->hp", query, keys)
+    if not per_head:
+        logits = logits.mean(axis=0)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)
+
+
+def layer_count(state: Mapping[str, Tensor], start: str) -> int:
+    """Count the layers among weights whose names start like that, before the number."""
+    numbers = (name.removeprefix(start).split(".")[0] for name in state if name.startswith(start))
+    return 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+
+
+def shape_of(state: Mapping[str, Tensor], name: str, axes: int, problem: str) -> tuple[int, ...]:
+    """Return the shape of a weight that there must be; else a ModelError of that problem."""
+    if name not in state or state[name].ndim != axes:
+        raise ModelError(problem)
+    return tuple(state[name].shape)
+
+
+def resized_grid(grid: Tensor, shape: tuple[int, int], mode: str) -> Tensor:
+    """Interpolate a square grid of vectors, (n * n, width), to (rows * columns, width)."""
+    side = round(len(grid) ** 0.5)
+    if tuple(shape) == (side, side):
+        return grid
+    plane = grid.T.reshape(1, -1, side, side)
+    return nn.functional.interpolate(plane, tuple(shape), mode=mode)[0].flatten(1).T

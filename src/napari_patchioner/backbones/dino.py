@@ -1,22 +1,315 @@
-"""DINO's patches alone, for models whose memory and decoder were made elsewhere."""
+"""DINO, DINOv2 and DINOv3: their vision transformers, and backbones on their patch tokens."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from threading import get_ident
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
+from napari_patchioner.checkpoints import fit, read_settings, read_state, rename, tensors_sha256
+from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 
-from .base import Backbone, Features, Layout, Preprocessing
-from .dino_vit import Attention, DinoVision, Tokens
+from . import base
+from .base import Backbone, Features, FloatArray, Layout, Preprocessing, hooked, layer_count
+from .clip_towers import reason
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+Attention: TypeAlias = Literal["paper", "reference"]
 
 # Side of the square input: 37 patches of 14 pixels as in the paper, else 32 patches.
 _NATIVE = {14: 518, 16: 512}
+
+# Patch-ioner splits every model but the small one in 16 and scales as if heads were 64 wide.
+_REFERENCE_HEADS, _REFERENCE_SCALE = 16, 0.125
+_SMALL = 384
+
+_HEAD_WIDTH = 64
+_LETTERS = {192: "t", 384: "s", 768: "b", 1024: "l", 1280: "h", 1536: "g"}
+_ESSENTIAL = {
+    "cls_token": "cls_token",
+    "patch.weight": "patch_embed.proj.weight",
+    "norm.weight": "norm.weight",
+    "blocks.0.up.weight": "blocks.0.mlp",
+}
+# Family and class in transformers of every kind of model.
+_KINDS = {
+    "dinov2_with_registers": ("dinov2", "Dinov2WithRegisters"),
+    "dinov2": ("dinov2", "Dinov2"),
+    "dinov3_vit": ("dinov3", "DINOv3ViT"),
+    "vit": ("dino", "ViT"),
+}
+
+# Meta's "blocks.0", Hugging Face's "encoder.layer.0", "layer.0", "model.layer.0" or "layers.0".
+_BLOCK = r"(?:blocks|(?:encoder\.|model\.)?layers?)\.(\d+)\."
+_PARTS = {
+    "norm1": r"(?:norm1|layernorm_before)",
+    "norm2": r"(?:norm2|layernorm_after)",
+    "qkv": r"attn\.qkv",
+    "q": r"attention\.(?:attention\.query|q_proj)",
+    "k": r"attention\.(?:attention\.key|k_proj)",
+    "v": r"attention\.(?:attention\.value|v_proj)",
+    "o": r"(?:attn\.proj|attention\.output\.dense|attention\.o_proj)",
+    "gate_up": r"mlp\.(?:w12|weights_in)",
+    "gate": r"mlp\.(?:w1|gate_proj)",
+    "up": r"(?:mlp\.(?:fc1|w2|up_proj)|intermediate\.dense)",
+    "down": r"(?:mlp\.(?:fc2|w3|down_proj|weights_out)|output\.dense)",
+}
+_PATCH = r"(?:patch_embed\.proj|embeddings\.patch_embeddings(?:\.projection)?)\.(weight|bias)"
+_RULES: list[tuple[str, str | None]] = [
+    (r"(?:embeddings\.)?cls_token", "cls_token"),
+    (r"register_tokens|storage_tokens|embeddings\.register_tokens", "registers"),
+    (r"pos_embed|embeddings\.position_embeddings", "positions"),
+    (_PATCH, r"patch.\1"),
+    (r"(?:norm|layernorm)\.(weight|bias)", r"norm.\1"),
+    *(
+        (f"{_BLOCK}{pattern}" + r"\.(weight|bias)", rf"blocks.\1.{part}.\2")
+        for part, pattern in _PARTS.items()
+    ),
+    (_BLOCK + r"(?:ls|layer_scale)([12])\.(?:gamma|lambda1)", r"blocks.\1.scale\2"),
+    (_BLOCK + r"attn\.qkv\.bias_mask", r"blocks.\1.qkv.mask"),
+    # Only training masks patches or pools the class token; rotations follow from the sizes.
+    (r"(?:embeddings\.)?mask_token|pooler\..*|rope_embed.*", None),
+]
+_FUSED = {"qkv": ("q", "k", "v"), "gate_up": ("gate", "up")}
+
+
+class Tokens(NamedTuple):
+    """What a DINO makes of one picture; tokens are those after the final layer norm.
+
+    ``patches`` (rows, columns, dim), ``cls`` (dim,), ``registers`` (registers, dim). ``qkv``,
+    (tokens, 3 * dim), are queries, keys and values of the last block side by side, the class token
+    first, then the registers, then the patches; before the rotation of DINOv3's positions, as the
+    published code reads them.
+    """
+
+    patches: Tensor
+    cls: Tensor
+    registers: Tensor
+    qkv: Tensor
+
+
+class DinoVision:
+    """A DINO vision transformer, from weights on disk.
+
+    Positions of another grid than the trained one are interpolated as transformers does it:
+    bicubic, to the exact size, with antialiasing in DINOv2 with registers (what Meta's code does
+    for these too) and without it in DINOv2 and DINO (Meta's code shifts by a tenth of a patch
+    there). At its native size (518 pixels in DINOv2) nothing is interpolated. DINOv3 has rotary
+    positions, which need none.
+
+    DINO and DINOv2 are under Apache-2.0, DINOv3 under a licence of its own.
+
+    ``network`` is a model of transformers with its weights; ``global_tokens`` are the class token
+    and registers, which come before the patches; ``name`` holds the architecture and a fingerprint
+    of the weights, the same in any layout of them.
+    """
+
+    def __init__(self, network: Any, name: str) -> None:
+        self.network, self.name = network, name
+        config = network.config
+        self.dim = int(config.hidden_size)
+        self.patch_size = int(config.patch_size)
+        self.heads = int(config.num_attention_heads)
+        self.global_tokens = 1 + int(getattr(config, "num_register_tokens", 0))
+        own = _own_names(network.state_dict())
+        self.blocks = [
+            network.get_submodule(own[f"blocks.{number}.norm1.weight"].rsplit(".", 2)[0])
+            for number in range(config.num_hidden_layers)
+        ]
+        last = f"blocks.{config.num_hidden_layers - 1}."
+        names = [own[f"{last}{letter}.weight"].removesuffix(".weight") for letter in "qkv"]
+        self._last_qkv = [network.get_submodule(name) for name in names]
+        self._options = {"interpolate_pos_encoding": True} if config.model_type == "vit" else {}
+
+    @classmethod
+    def open(cls, path: Path) -> DinoVision:
+        """Open a DINO.
+
+        ``path`` is a folder of the Hugging Face hub (``config.json`` and weights, by Hugging Face's
+        names or Meta's), or a file of weights alone, whose sizes decide the architecture. Raises
+        ``ModelError`` where weights are missing, left over, mis-shaped or not a DINO's.
+        """
+        return cls.from_state(read_state(path), source=Path(path))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], *, source: Path) -> DinoVision:
+        """Make a DINO of weights that have been read, see :meth:`open`."""
+        weights = _plain(state)
+        network = _empty_network(_settings(source) or _infer_settings(weights, source), source)
+        own = _own_names(network.state_dict())
+        named = _fused_like(weights, own)
+        named = rename(named, [(re.escape(name), own[name]) for name in named if name in own])
+        fit(network, named, source=source)
+        some = {name: weights[name] for name in ("norm.weight", "norm.bias", "cls_token")}
+        config = network.config
+        letter = _LETTERS.get(config.hidden_size, f"-{config.hidden_size}w-")
+        registers = int(getattr(config, "num_register_tokens", 0))
+        family = f"{_KINDS[config.model_type][0]}-vit{letter}{config.patch_size}"
+        family += f"-reg{registers}" if registers else ""
+        return cls(network, f"{family}-{tensors_sha256(some)[:8]}")
+
+    @torch.inference_mode()
+    def encode(self, pixels: Tensor) -> Tokens:
+        """Encode one normalised picture of whole patches, shape (1, 3, height, width)."""
+        rows, columns = (side // self.patch_size for side in pixels.shape[-2:])
+        outputs: dict[Any, Tensor] = {}
+        thread = get_ident()
+
+        def record(module: Any, _inputs: Any, output: Tensor) -> None:
+            if get_ident() == thread:
+                outputs[module] = output[0]
+
+        with hooked(dict.fromkeys(self._last_qkv, record)):
+            tokens = self.network(pixel_values=pixels, **self._options).last_hidden_state[0]
+        return Tokens(
+            patches=tokens[self.global_tokens :].reshape(rows, columns, self.dim),
+            cls=tokens[0],
+            registers=tokens[1 : self.global_tokens],
+            qkv=torch.cat([outputs[module] for module in self._last_qkv], dim=1),
+        )
+
+    def attention(self, tokens: Tokens, how: Attention = "paper") -> FloatArray:
+        """Attention of the class token over the patches in the last block, summing to one.
+
+        ``"paper"`` takes the network's own heads, ``"reference"`` the 16 that the published code
+        splits every network but the small one in. Averaged over heads the two differ by a factor
+        of the logits: for ViT-B, 12/16. Shape (rows, columns).
+        """
+        heads, scale = self.heads, None
+        if how == "reference":
+            heads = self.heads if self.dim == _SMALL else _REFERENCE_HEADS
+            scale = _REFERENCE_SCALE
+        flat = base.class_attention(to_numpy(tokens.qkv), heads, self.global_tokens, scale=scale)
+        return flat.reshape(tokens.patches.shape[:2])
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a DINO's weights, by Meta's names or Hugging Face's, in this package's names.
+
+    These are ``cls_token``, ``registers``, ``positions``, ``patch.*``, ``norm.*`` and
+    ``blocks.N.*`` with ``norm1``, ``q``, ``k``, ``v``, ``o``, ``scale1``, ``norm2``, ``gate``
+    (gated ones), ``up``, ``down`` and ``scale2``. Names no rule knows stay as they are. Key biases
+    that DINOv3 masks out are gone. A mixture of both namings raises ``ModelError``.
+    """
+    renamed = rename(state, _RULES)
+    parted: dict[str, Tensor] = {}
+    for name, value in renamed.items():
+        block, _, rest = name.rpartition(".")
+        prefix, _, part = block.rpartition(".")
+        pieces, mask = _FUSED.get(part, ()), renamed.get(f"{block}.mask")
+        if pieces and rest == "mask":
+            continue
+        if not pieces or value.ndim == 0 or len(value) % len(pieces):
+            parted[name] = value
+            continue
+        if rest == "bias" and mask is not None:
+            value = value * mask
+        for piece, share in zip(pieces, value.chunk(len(pieces)), strict=True):
+            if mask is None or (piece, rest) != ("k", "bias") or share.any():
+                parted[f"{prefix}.{piece}.{rest}"] = share
+    return parted
+
+
+def _own_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a network's own name for every one of this package's."""
+    empty = torch.empty(0)
+    return {known: name for name in names for known in rename({name: empty}, _RULES)}
+
+
+def _fused_like(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """Join again what a network keeps in one matrix, as older versions of transformers do."""
+    joined = dict(state)
+    for name in own:
+        block, _, rest = name.rpartition(".")
+        prefix, _, part = block.rpartition(".")
+        pieces = [f"{prefix}.{piece}.{rest}" for piece in _FUSED.get(part, ())]
+        if pieces and all(piece in joined for piece in pieces):
+            joined[name] = torch.cat([joined.pop(piece) for piece in pieces])
+    return joined
+
+
+def _settings(source: Path) -> dict[str, Any] | None:
+    """Return what a folder's ``config.json`` says of a DINO, None where it is of another kind."""
+    path = source / "config.json"
+    if not path.is_file():
+        return None
+    content = read_settings(path)
+    return content if content.get("model_type") in _KINDS else None
+
+
+def _infer_settings(weights: Mapping[str, Tensor], source: object) -> dict[str, Any]:
+    """Read a network's settings off its weights, in this package's names; heads are 64 wide."""
+    for name, published in _ESSENTIAL.items():
+        if name not in weights:
+            raise ModelError(f"{source} holds no {published}, so it is no DINO; choose one.")
+    try:
+        dim, channels, patch, _ = weights["patch.weight"].shape
+        common = {
+            "hidden_size": dim,
+            "num_channels": channels,
+            "patch_size": patch,
+            "num_hidden_layers": layer_count(weights, "blocks."),
+            "num_attention_heads": max(1, dim // _HEAD_WIDTH),
+        }
+        return common | _kind(weights, dim, patch)
+    except (ValueError, IndexError) as error:
+        raise ModelError(
+            f"{source} has weights of no DINO's shape; choose another file."
+        ) from error
+
+
+def _kind(weights: Mapping[str, Tensor], dim: int, patch: int) -> dict[str, Any]:
+    """Return the settings that differ between the generations of DINO."""
+    hidden = int(weights["blocks.0.up.weight"].shape[0])
+    registers = int(weights["registers"].shape[1]) if "registers" in weights else 0
+    gated = "blocks.0.gate.weight" in weights
+    if "positions" not in weights:
+        return {
+            "model_type": "dinov3_vit",
+            "intermediate_size": hidden,
+            "num_register_tokens": registers,
+            "use_gated_mlp": gated,
+            "hidden_act": "silu" if gated else "gelu",
+            "layer_norm_eps": 1e-5,
+            "image_size": 224,
+        }
+    size = {"image_size": patch * math.isqrt(weights["positions"].shape[1] - 1)}
+    if "blocks.0.scale1" not in weights:
+        return size | {"model_type": "vit", "intermediate_size": hidden, "layer_norm_eps": 1e-6}
+    kind = "dinov2_with_registers" if registers else "dinov2"
+    known = {"model_type": kind, "use_swiglu_ffn": gated, "layer_norm_eps": 1e-6}
+    # A gated layer keeps two thirds of four times the width.
+    ratio = {"mlp_ratio": 4 if gated else hidden // dim}
+    return size | known | ratio | ({"num_register_tokens": registers} if registers else {})
+
+
+def _empty_network(settings: Mapping[str, Any], source: Path) -> Any:
+    """Build a network without weights."""
+    import transformers
+
+    kind = settings["model_type"]
+    stem = _KINDS[kind][1]
+    extra = {"add_pooling_layer": False} if kind == "vit" else {}
+    try:
+        config = getattr(transformers, f"{stem}Config").from_dict(dict(settings))
+        with torch.device("meta"):
+            network = getattr(transformers, f"{stem}Model")(config, **extra)
+    except Exception as error:
+        # The settings may be anybody's: whatever transformers makes of them is one message.
+        problem = f"{source} has settings that make no network ({reason(error)})."
+        raise ModelError(problem) from error
+    # No weights of a finished network: only training hides patches behind it.
+    if hasattr(network.embeddings, "mask_token"):
+        network.embeddings.mask_token = None
+    if hasattr(network, "rope_embeddings"):
+        network.rope_embeddings = type(network.rope_embeddings)(config)
+    return network
 
 
 class DinoBackbone(Backbone):
@@ -26,15 +319,22 @@ class DinoBackbone(Backbone):
     class token left out); ``attention`` of a grid is the class token's in the last block, averaged
     over heads before the softmax; ``cls`` is the class token.
 
-    ``kind`` is the first part of the name. ``size`` is the side of the square, long side
-    (``layout="aspect"``) or short side (``"crop"``) in pixels; ``attention`` is ``"paper"``: with
-    the network's own heads, or ``"reference"``: the 16 that Patch-ioner splits ViT-B in.
+    ``size`` is the side of the square, long side (``layout="aspect"``) or short side (``"crop"``)
+    in pixels. At its default size the whole picture is squashed into a square of 518 pixels, 37 by
+    37 patches (DINOv2, patches of 14 pixels), or of 512 pixels, 32 by 32 patches (DINOv3, patches
+    of 16); ViT-B has 768 numbers a patch, ViT-L 1024. ``attention`` is ``"paper"``: with the
+    network's own heads, or ``"reference"``: the 16 that Patch-ioner splits ViT-B in.
+
+    ``files["vision"]`` is the folder of a DINO, or its weights alone; ``top`` names what refines
+    its tokens.
     """
+
+    kind: ClassVar[str]
 
     def __init__(
         self,
         vision: DinoVision,
-        kind: str,
+        top: str = "",
         *,
         size: int | None = None,
         layout: Layout = "square",
@@ -47,8 +347,14 @@ class DinoBackbone(Backbone):
         self.dim, self.patch_size = vision.dim, vision.patch_size
         self.input_size = size or _NATIVE.get(vision.patch_size, 32 * vision.patch_size)
         self.preprocessing = Preprocessing(self.input_size, self.patch_size, layout)
-        ending = "" if attention == "paper" else "/attention-reference"
-        self.name = f"{kind}/{self.input_size}/{layout}{ending}"
+        ending = "" if attention == "paper" else "attention-reference"
+        parts = (self.kind, vision.name, top, str(self.input_size), layout, ending)
+        self.name = "/".join(filter(None, parts))
+
+    @classmethod
+    def read(cls, files: Mapping[str, Path]) -> tuple[Any, ...]:
+        """Open a DINO."""
+        return (DinoVision.open(files["vision"]),)
 
     def forward(self, pixels: Tensor) -> Features:
         """DINO's tokens, refined where a subclass does so."""
@@ -66,21 +372,7 @@ class Dino(DinoBackbone):
 
     The grids are those of `Talk2DINO`, number for number: its projection acts on text only, so a
     model that comes with its memory bank and decoder needs neither the projection nor CLIP to
-    caption. At its default size the whole picture is squashed into a square of 518 pixels, 37 by
-    37 patches (DINOv2), or of 512 pixels, 32 by 32 patches (DINOv3).
-
-    DINOv2 is under Apache-2.0, DINOv3 under a licence of its own.
+    caption.
     """
 
-    @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        size: int | None = None,
-        layout: Layout = "square",
-        attention: Attention = "paper",
-    ) -> Dino:
-        """Open a DINO from disk: ``files["vision"]`` is its folder, or its weights alone."""
-        vision = DinoVision.open(files["vision"])
-        return cls(vision, f"dino/{vision.name}", size=size, layout=layout, attention=attention)
+    kind = "dino"

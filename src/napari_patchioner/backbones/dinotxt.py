@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
+from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
+from napari_patchioner.progress import Progress
 
-from .dino import DinoBackbone
-from .dino_vit import Attention, DinoVision, Tokens
-from .text import LazyText, TextBackbone, TextEncoder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from napari_patchioner.progress import Progress
-
-    from .base import Layout
+from .base import FloatArray, LazyText, TextBackbone, TextEncoder, layer_count, shape_of
+from .dino import DinoBackbone, DinoVision, Tokens
 
 _HEAD_WIDTH = 64
+_TEXT_PARTS = {
+    "attention_norm": "norm1",
+    "attention": "attn",
+    "ffn_norm": "norm2",
+    r"feed_forward\.fc1": "mlp.w1",
+    r"feed_forward\.fc2": "mlp.w3",
+}
+# The text tower's blocks under the names of the vision head's.
+_TEXT_RULES: list[tuple[str, str | None]] = [
+    *(
+        (rf"backbone\.blocks\.(\d+)\.{published}\.(.*)", rf"blocks.\1.{name}.\2")
+        for published, name in _TEXT_PARTS.items()
+    ),
+    (r"(?:backbone|head)\.(.*)", r"\1"),
+]
 
 
 class DinoTxt(DinoBackbone, TextBackbone):
@@ -39,16 +47,12 @@ class DinoTxt(DinoBackbone, TextBackbone):
     class token, the second with the mean of the refined patches, and that half is the text
     embedding here. Compare by cosine.
 
-    ``head=False`` leaves the head out and gives DINOv2's own tokens, as Patch-ioner's baseline
-    does; text was not trained to match those.
-
-    At its default size the whole picture is squashed into a square of 518 pixels, 37 by 37
-    patches of 1024 numbers. DINOv2 and DINO.txt are under Apache-2.0.
-
-    Without a head (None) the tokens stay as they are. ``attention="reference"`` is no other than
-    ``"paper"``: ViT-L's own heads are Patch-ioner's 16.
+    Without a head (None) the tokens are DINOv2's own, as in Patch-ioner's baseline; text was not
+    trained to match those. ``attention="reference"`` is no other than ``"paper"``: ViT-L's own
+    heads are Patch-ioner's 16. DINOv2 and DINO.txt are under Apache-2.0.
     """
 
+    kind = "dinotxt"
     no_text = "This DINO.txt was opened without a text tower; add its text encoder file as text."
 
     def __init__(
@@ -56,10 +60,7 @@ class DinoTxt(DinoBackbone, TextBackbone):
         vision: DinoVision,
         head: VisionHead | None,
         text: LazyText | None = None,
-        *,
-        size: int | None = None,
-        layout: Layout = "square",
-        attention: Attention = "paper",
+        **options: Any,
     ) -> None:
         width = vision.dim if head is None else head.ln_final.weight.shape[0]
         if width != vision.dim:
@@ -68,8 +69,7 @@ class DinoTxt(DinoBackbone, TextBackbone):
                 f"choose the head of the same DINO (DINOv2 ViT-L/14 with registers)."
             )
         top = f"head-{tensors_sha256(head.ln_final.state_dict())[:8]}" if head else "headless"
-        kind = f"dinotxt/{vision.name}/{top}"
-        super().__init__(vision, kind, size=size, layout=layout, attention=attention)
+        super().__init__(vision, top, **options)
         self._head = head
         if head is not None:
             self.networks = [*self.networks, head]
@@ -79,15 +79,7 @@ class DinoTxt(DinoBackbone, TextBackbone):
         self.provenance = {"text": "dinotxt"}
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        head: bool = True,
-        size: int | None = None,
-        layout: Layout = "square",
-        attention: Attention = "paper",
-    ) -> DinoTxt:
+    def open(cls, files: Mapping[str, Path], *, head: bool = True, **options: Any) -> Self:
         """Open a DINO.txt from disk.
 
         ``files["vision"]`` is DINOv2 ViT-L/14 with registers, a folder or Meta's file; ``"head"``
@@ -104,26 +96,18 @@ class DinoTxt(DinoBackbone, TextBackbone):
         if "text" in files:
             path, merges = Path(files["text"]), files.get("merges")
             text = LazyText(lambda: DinoText.open(path, ClipTokenizer(merges)))
-        return cls(
-            DinoVision.open(files["vision"]),
-            VisionHead.open(Path(files["head"])) if head else None,
-            text,
-            size=size,
-            layout=layout,
-            attention=attention,
-        )
+        top = VisionHead.open(Path(files["head"])) if head else None
+        return cls(DinoVision.open(files["vision"]), top, text, **options)
 
     def refine(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Pass all tokens through the head together."""
         if self._head is None:
-            return tokens.patches, tokens.cls
+            return super().refine(tokens)
         flat = tokens.patches.flatten(0, 1)
         refined = self._head(torch.cat([tokens.cls[None], tokens.registers, flat])[None])[0]
         return refined[-len(flat) :].reshape(tokens.patches.shape), refined[0]
 
-    def embed_text(
-        self, texts: Sequence[str], *, progress: Progress | None = None
-    ) -> npt.NDArray[np.float32]:
+    def embed_text(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
         """Embed sentences, shape (n, dim): the half that is aligned with patches."""
         embedded = super().embed_text(texts, progress=progress)
         if embedded.shape[1] != 2 * self.dim:
@@ -139,16 +123,14 @@ class VisionHead(nn.Module):
 
     def __init__(self, width: int, hidden: int, blocks: int, *, bias: bool) -> None:
         super().__init__()
-        self.block_list = nn.ModuleList(
-            _VisionBlock(width, hidden, bias=bias) for _ in range(blocks)
+        self.block_list = nn.Sequential(
+            *(_Block(width, hidden, causal=False, bias=bias) for _ in range(blocks))
         )
         self.ln_final = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Refine tokens, shape (batch, length, width): class token, registers, patches."""
-        for block in self.block_list:
-            tokens = block(tokens)
-        refined: Tensor = self.ln_final(tokens)
+        refined: Tensor = self.ln_final(self.block_list(tokens))
         return refined
 
     @classmethod
@@ -161,18 +143,18 @@ class VisionHead(nn.Module):
         hidden, width = _shape(state, "block_list.0.mlp.w1.weight", path, "vision head")
         bias = "block_list.0.attn.qkv.bias" in state
         with torch.device("meta"):
-            head = cls(width, hidden, _count(state, "block_list."), bias=bias)
+            head = cls(width, hidden, layer_count(state, "block_list."), bias=bias)
         return fit(head, state, source=path)
 
 
 class DinoText(TextEncoder):
     """Sentences to DINO.txt vectors: a half for the class token, then one for the patches."""
 
-    def __init__(self, network: Any, tokenizer: ClipTokenizer) -> None:
-        self.network, self._tokenizer = network, tokenizer
-        self._context = len(network.backbone.positional_embedding)
-        self.dim = network.head.linear_projection.weight.shape[0]
-        self.blocks = list(network.backbone.blocks)
+    def __init__(self, network: _TextTower, tokenizer: ClipTokenizer) -> None:
+        self.network = network
+        self.frame = partial(tokenizer.frame, length=len(network.positional_embedding))
+        self.dim = network.linear_projection.weight.shape[0]
+        self.blocks = list(network.blocks)
 
     @classmethod
     def open(cls, path: Path, tokenizer: ClipTokenizer) -> DinoText:
@@ -181,65 +163,70 @@ class DinoText(TextEncoder):
         Sizes are read off the weights (24 blocks, 1280 wide, 20 heads, 2048 out).
         """
         state = read_state(path)
-
-        def shape(name: str) -> tuple[int, ...]:
-            return _shape(state, name, path, "text tower")
-
-        vocabulary, width = shape("backbone.token_embedding.weight")
-        context = shape("backbone.positional_embedding")[0]
-        hidden = shape("backbone.blocks.0.feed_forward.fc1.weight")[0]
-        dim = shape("head.linear_projection.weight")[0]
-        with torch.device("meta"):
-            backbone = _TextLayers(
-                vocabulary, context, width, hidden, _count(state, "backbone.blocks.")
+        (vocabulary, width), (context, _), (hidden, _), (dim, _) = (
+            _shape(state, name, path, "text tower")
+            for name in (
+                "backbone.token_embedding.weight",
+                "backbone.positional_embedding",
+                "backbone.blocks.0.feed_forward.fc1.weight",
+                "head.linear_projection.weight",
             )
-            network = _TextTower(backbone, width, dim)
-        return cls(fit(network, state, source=path), tokenizer)
-
-    def frame(self, text: str) -> list[int]:
-        """Token ids with CLIP's start and end token."""
-        return self._tokenizer.frame(text, self._context)
+        )
+        blocks = layer_count(state, "backbone.blocks.")
+        with torch.device("meta"):
+            network = _TextTower(vocabulary, context, width, hidden, blocks, dim)
+        return cls(fit(network, rename(state, _TEXT_RULES), source=path), tokenizer)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed token ids; the end token, whose id is the highest, has attended to all others."""
         texts = torch.arange(len(tokens), device=tokens.device)
-        ends = self.network.backbone(tokens)[texts, tokens.argmax(dim=1)]
-        embedded: Tensor = self.network.head.linear_projection(ends)
+        ends = self.network(tokens)[texts, tokens.argmax(dim=1)]
+        embedded: Tensor = self.network.linear_projection(ends)
         return embedded
 
 
 class _TextTower(nn.Module):
-    """The text tower's layers and its projection, under their published names."""
+    """A causal transformer on CLIP's word pieces, and the projection of what it gives."""
 
-    def __init__(self, backbone: _TextLayers, width: int, dim: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Module()
-        self.head.linear_projection = nn.Linear(width, dim, bias=False)
-
-
-class _TextLayers(nn.Module):
-    """A causal transformer on CLIP's word pieces."""
-
-    def __init__(self, vocabulary: int, context: int, width: int, hidden: int, blocks: int) -> None:
+    def __init__(
+        self, vocabulary: int, context: int, width: int, hidden: int, blocks: int, dim: int
+    ) -> None:
         super().__init__()
         self.token_embedding = nn.Embedding(vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.zeros(context, width))
-        self.blocks = nn.ModuleList(_TextBlock(width, hidden) for _ in range(blocks))
+        self.blocks = nn.Sequential(*(_Block(width, hidden, causal=True) for _ in range(blocks)))
         self.ln_final = nn.LayerNorm(width)
+        self.linear_projection = nn.Linear(width, dim, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         hidden = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        for block in self.blocks:
-            hidden = block(hidden)
-        normalised: Tensor = self.ln_final(hidden)
+        normalised: Tensor = self.ln_final(self.blocks(hidden))
         return normalised
+
+
+class _Block(nn.Module):
+    """Attention and an MLP, each normalised before and, in the vision head, scaled after.
+
+    The text tower's are causal; the vision head's have SwiGLU for an MLP.
+    """
+
+    def __init__(self, width: int, hidden: int, *, causal: bool, bias: bool = False) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = _Attention(width, causal=causal, bias=bias)
+        self.mlp = _Mlp(width, hidden, gated=not causal)
+        self.ls1, self.ls2 = (nn.Identity() if causal else _Scale(width) for _ in range(2))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.ls1(self.attn(self.norm1(tokens)))
+        passed: Tensor = tokens + self.ls2(self.mlp(self.norm2(tokens)))
+        return passed
 
 
 class _Attention(nn.Module):
     """Self-attention with queries, keys and values in one matrix; heads are 64 wide."""
 
-    def __init__(self, width: int, *, causal: bool, bias: bool = False) -> None:
+    def __init__(self, width: int, *, causal: bool, bias: bool) -> None:
         super().__init__()
         self.heads, self.causal = max(1, width // _HEAD_WIDTH), causal
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
@@ -253,17 +240,23 @@ class _Attention(nn.Module):
         return output
 
 
-class _Gated(nn.Module):
-    r"""SwiGLU: :math:`W_3(\mathrm{silu}(W_1 x) \cdot W_2 x)`."""
+class _Mlp(nn.Module):
+    r"""A GELU between two layers, or SwiGLU: :math:`W_3(\mathrm{silu}(W_1 x) \cdot W_2 x)`."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, *, gated: bool) -> None:
         super().__init__()
         self.w1 = nn.Linear(width, hidden)
-        self.w2 = nn.Linear(width, hidden)
+        self.w2 = nn.Linear(width, hidden) if gated else None
         self.w3 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        output: Tensor = self.w3(functional.silu(self.w1(tokens)) * self.w2(tokens))
+        hidden = self.w1(tokens)
+        hidden = (
+            functional.gelu(hidden)
+            if self.w2 is None
+            else functional.silu(hidden) * self.w2(tokens)
+        )
+        output: Tensor = self.w3(hidden)
         return output
 
 
@@ -278,63 +271,6 @@ class _Scale(nn.Module):
         return tokens * self.gamma
 
 
-class _VisionBlock(nn.Module):
-    """Block of the vision head: attention and SwiGLU, each normalised before and scaled after."""
-
-    def __init__(self, width: int, hidden: int, *, bias: bool) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attn = _Attention(width, causal=False, bias=bias)
-        self.ls1 = _Scale(width)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = _Gated(width, hidden)
-        self.ls2 = _Scale(width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.ls1(self.attn(self.norm1(tokens)))
-        passed: Tensor = tokens + self.ls2(self.mlp(self.norm2(tokens)))
-        return passed
-
-
-class _Mlp(nn.Module):
-    """Two linear layers with a GELU between."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        output: Tensor = self.fc2(functional.gelu(self.fc1(tokens)))
-        return output
-
-
-class _TextBlock(nn.Module):
-    """Block of the text tower: causal attention and an MLP, each normalised before."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = _Attention(width, causal=True)
-        self.ffn_norm = nn.LayerNorm(width)
-        self.feed_forward = _Mlp(width, hidden)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.attention_norm(tokens))
-        passed: Tensor = tokens + self.feed_forward(self.ffn_norm(tokens))
-        return passed
-
-
 def _shape(state: Mapping[str, Tensor], name: str, path: object, what: str) -> tuple[int, ...]:
-    """Return the shape of a matrix that there must be."""
-    if name not in state or state[name].ndim != 2:
-        raise ModelError(
-            f"{path} holds no {name}, so it is no {what} of DINO.txt; choose the published file."
-        )
-    return tuple(state[name].shape)
-
-
-def _count(state: Mapping[str, Tensor], start: str) -> int:
-    """Count the blocks whose weights start like that."""
-    numbers = (name.removeprefix(start).split(".")[0] for name in state if name.startswith(start))
-    return 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+    problem = f"{path} holds no {name}, so it is no {what} of DINO.txt; choose the published file."
+    return shape_of(state, name, 2, problem)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 # repeats, kernel, stride, expansion, output channels of the seven stages before scaling
 _STAGES = (
@@ -25,7 +23,6 @@ _STAGES = (
 _SCALING = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2), 3: (1.2, 1.4), 4: (1.4, 1.8)}
 _STEM_CHANNELS = 32
 _HEAD_CHANNELS = 1280
-_BATCH_NORM_EPSILON = 1e-3
 
 STRIDE = 32
 """Pixels of the input per cell of the deep features."""
@@ -34,10 +31,9 @@ STRIDE = 32
 class EfficientNetLite(nn.Module):
     """EfficientNet-Lite without its classifier: an image in, feature maps out.
 
-    Batch normalisation is folded into the convolutions (see `fold_batch_norm`), padding is
-    TensorFlow's "same", activations are ReLU6, and there is no squeeze-and-excitation.
-
-    ``variant`` is 0 to 4, the published width and depth scalings.
+    Batch normalisation is folded into the convolutions, padding is TensorFlow's "same",
+    activations are ReLU6, and there is no squeeze-and-excitation. ``variant`` is 0 to 4, the
+    published width and depth scalings.
     """
 
     def __init__(self, variant: int = 2) -> None:
@@ -64,24 +60,16 @@ class EfficientNetLite(nn.Module):
         self.head = SameConv(channels, _HEAD_CHANNELS, 1)
         self.channels = _HEAD_CHANNELS
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute dense features.
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute deep and middle features of normalised images, (batch, 3, height, width).
 
-        Parameters
-        ----------
-        images : Tensor, shape (batch, 3, height, width)
-            Normalised RGB, height and width multiples of 32.
-
-        Returns
-        -------
-        deep : Tensor, shape (batch, 1280, height / 32, width / 32)
-            What the published network averages and classifies.
-        middle : Tensor, shape (batch, middle_channels, height / 16, width / 16)
-            What enters the last two stages, the first of these expanded (as square roots, which
-            keep a few strong channels from ruling), and what leaves them.
+        Sides are multiples of 32. Deep features, (batch, 1280, height / 32, width / 32), are what
+        the published network averages and classifies; middle ones, (batch, middle_channels,
+        height / 16, width / 16), what enters the last two stages, the first of these expanded (as
+        square roots, which keep a few strong channels from ruling), and what leaves them.
         """
         features = functional.relu6(self.stem(images))
-        kept: list[torch.Tensor] = []
+        kept: list[Tensor] = []
         for index, block in enumerate(cast("Iterable[InvertedBottleneck]", self.blocks)):
             hidden = block.widen(features)
             if index in self._late:
@@ -105,19 +93,16 @@ class SameConv(nn.Conv2d):
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, groups=groups)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Pad and convolve."""
-        if self.stride[0] > 1:
-            height, width = features.shape[-2:]
-            top, bottom = self._padding(height)
-            left, right = self._padding(width)
-            features = functional.pad(features, [left, right, top, bottom])
-        return super().forward(features)
-
-    def _padding(self, length: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
-        return total // 2, total - total // 2
+        if stride > 1:
+            padding = []
+            for length in (features.shape[-1], features.shape[-2]):
+                total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
+                padding += [total // 2, total - total // 2]
+            features = functional.pad(features, padding)
+        return super().forward(features)
 
 
 class InvertedBottleneck(nn.Module):
@@ -131,45 +116,19 @@ class InvertedBottleneck(nn.Module):
         self.project = SameConv(hidden, outputs, 1)
         self.skip = stride == 1 and inputs == outputs
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Widen and narrow."""
         return self.narrow(features, self.widen(features))
 
-    def widen(self, features: torch.Tensor) -> torch.Tensor:
+    def widen(self, features: Tensor) -> Tensor:
         """Expand to the hidden channels."""
         return features if self.expand is None else functional.relu6(self.expand(features))
 
-    def narrow(self, features: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    def narrow(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Filter each hidden channel and project; add the input where shapes allow."""
         output = self.project(functional.relu6(self.depthwise(hidden)))
-        return cast("torch.Tensor", features + output if self.skip else output)
-
-
-def fold_batch_norm(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Turn published weights into those of `EfficientNetLite`, the classifier left out.
-
-    They are the state dict of the PyTorch port, with names such as
-    ``_blocks.0._depthwise_conv.weight``.
-    """
-    # Our name of every convolution: its published name and that of its normalisation.
-    names = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
-    layers = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
-    blocks = {int(key.split(".")[1]) for key in published if key.startswith("_blocks.")}
-    for block in sorted(blocks):
-        for layer, norm in layers.items():
-            convolution = f"_blocks.{block}._{layer}_conv"
-            if f"{convolution}.weight" in published:
-                names[f"blocks.{block}.{layer}"] = (convolution, f"_blocks.{block}.{norm}")
-    folded: dict[str, torch.Tensor] = {}
-    for name, (convolution, norm) in names.items():
-        scale = published[f"{norm}.weight"] / torch.sqrt(
-            published[f"{norm}.running_var"] + _BATCH_NORM_EPSILON
-        )
-        folded[f"{name}.weight"] = published[f"{convolution}.weight"] * scale.view(-1, 1, 1, 1)
-        folded[f"{name}.bias"] = (
-            published[f"{norm}.bias"] - scale * published[f"{norm}.running_mean"]
-        )
-    return folded
+        result: Tensor = features + output if self.skip else output
+        return result
 
 
 def _round_channels(channels: float, divisor: int = 8) -> int:

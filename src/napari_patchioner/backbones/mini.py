@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
-from napari_patchioner.bridges.appearance import AXES
-from napari_patchioner.checkpoints import file_sha256
+from napari_patchioner.bridges.appearance import AXES, INDEX
+from napari_patchioner.checkpoints import file_sha256, own_file_damaged, read_own_arrays
 from napari_patchioner.devices import CPU, Placement, to_numpy
-from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridTransform
+from napari_patchioner.progress import Progress
 
 from .appearance import appearance_axes
-from .base import Backbone, Features
+from .base import Backbone, Features, FloatArray
 from .efficientnet import STRIDE, EfficientNetLite
-from .gate import load_gate, photograph_probability
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_patchioner.progress import Progress
+Parameters: TypeAlias = Mapping[str, FloatArray]
 
 SIZE = 640
 """Long side, in pixels, at which the network reads a picture."""
@@ -34,6 +32,11 @@ GRID_SIDE = 40
 
 # EfficientNet-Lite was trained on (pixel - 127) / 128, unlike its larger siblings.
 _MEAN, _DEVIATION = 127.0, 128.0
+
+# Of the gate: largest log-odds, distance of one number, and vote of the classifier.
+_LIMIT, _FARTHEST, _SUREST = 30.0, 6.0, 8.0
+# Colour and texture come first among the axes; spots and lines would be too easy to paint.
+_TEXTURE_AXES = INDEX["dark_spot_count"]
 
 
 class MiniBackbone(Backbone):
@@ -51,11 +54,17 @@ class MiniBackbone(Backbone):
     input_size = SIZE
 
     def __init__(self, weights: Path, gate: Path) -> None:
-        self._network = _load(weights)
+        network = EfficientNetLite()
+        state = {name: torch.from_numpy(array) for name, array in read_own_arrays(weights).items()}
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise own_file_damaged(weights) from error
+        network.eval().requires_grad_(False)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.networks = [self._network]
         self._gate = load_gate(gate)
-        channels = self._network.channels + self._network.middle_channels
-        self.dim = channels + len(AXES)
+        self.dim = network.channels + network.middle_channels + len(AXES)
         made_of = "".join(map(file_sha256, (weights, gate)))
         fingerprint = sha256(made_of.encode()).hexdigest()[:8]
         self.name = f"efficientnet-lite2-{fingerprint}/{SIZE}/{GRID_SIDE}"
@@ -71,7 +80,7 @@ class MiniBackbone(Backbone):
         axes = appearance_axes(rgb, shape)
         photograph = photograph_probability(deep.mean((0, 1)), axes, self._gate)
         patches = np.concatenate([resample(deep, shape), resample(middle, shape), axes], axis=2)
-        features = Features(patches, measures={"photograph": float(photograph)})
+        features = Features(patches, measures={"photograph": photograph})
         return features, GridTransform((rgb.shape[0], rgb.shape[1]), shape)
 
 
@@ -86,7 +95,7 @@ def dense(
     image: npt.NDArray[np.uint8],
     long_side: int,
     placement: Placement = CPU,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[FloatArray, FloatArray]:
     """Deep and middle features of an image, shape (height, width, 3), at one size.
 
     It is resized so that its long side has about so many pixels and both sides are multiples of the
@@ -106,14 +115,14 @@ def dense(
     return deep, middle
 
 
-def resample(features: npt.NDArray[np.float32], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+def resample(features: FloatArray, shape: tuple[int, int]) -> FloatArray:
     """Interpolate a grid of vectors, shape (rows, columns, dim), linearly to another shape."""
     across = interpolation(features.shape[1], shape[1]) @ features
     down = interpolation(features.shape[0], shape[0]) @ across.reshape(len(features), -1)
     return down.reshape(*shape, features.shape[2])
 
 
-def interpolation(cells: int, wanted: int) -> npt.NDArray[np.float32]:
+def interpolation(cells: int, wanted: int) -> FloatArray:
     """Matrix, shape (wanted, cells), that interpolates between cell centres.
 
     >>> interpolation(2, 4).tolist()
@@ -129,21 +138,64 @@ def interpolation(cells: int, wanted: int) -> npt.NDArray[np.float32]:
     return matrix
 
 
-def _load(path: Path) -> EfficientNetLite:
-    """Read the network, or say that its file is no good."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def photograph_probability(
+    features_mean: FloatArray, axes_grid: FloatArray, parameters: Parameters
+) -> float:
+    """How likely an image is an everyday photograph, from 0 to 1; below 0.5 it is not one.
 
-    network = EfficientNetLite()
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(
-            f"{path} is missing or damaged; reinstall napari-patchioner to restore it."
-        ) from error
-    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-        raise ModelError(f"{path} is damaged; reinstall napari-patchioner to restore it.")
-    network.eval()
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    Two scores add up: a linear classifier that has seen painted microscopy, drawings and noise,
+    and the distance from the photographs the model knows, which also counts against pictures
+    nobody thought of.
+
+    ``features_mean``, shape (1280,), is the mean over the grid of the EfficientNet-Lite2 head
+    features (long side 640, stride 32); ``axes_grid``, shape (rows, columns, len(AXES)), are the
+    appearance axes of the same image, 40 patches along its long side.
+    """
+    log_odds = score(summary(features_mean, axes_grid), parameters)
+    return float(1 / (1 + np.exp(-np.clip(log_odds, -_LIMIT, _LIMIT))))
+
+
+def summary(features_mean: FloatArray, axes_grid: FloatArray) -> FloatArray:
+    """Join what the gate reads: deep features, mean and spread of the axes, (1280 + 2 t,)."""
+    axes = axes_grid.reshape(-1, axes_grid.shape[-1])[:, :_TEXTURE_AXES]
+    return np.concatenate([features_mean, axes.mean(0), axes.std(0)]).astype(np.float32)
+
+
+def score(vector: FloatArray, parameters: Parameters) -> float:
+    """Add both scores of a `summary`, shape (d,); positive for photographs.
+
+    The parameters are ``centre (d,)``, ``spread (d,)``, ``weight (d,)``, ``bias (1,)``,
+    ``basis (d, r)``, ``scale (r + 1,)`` and ``distance (2,)`` (a usual distance, and the cost
+    beyond it).
+    """
+    z = (vector - parameters["centre"]) / parameters["spread"]
+    z = np.asarray(np.clip(z, -_FARTHEST, _FARTHEST), np.float32)
+    usual, cost = parameters["distance"]
+    # However sure the classifier is, it cannot vouch for what lies far from all photographs.
+    linear = min(_SUREST, float(z @ parameters["weight"] + parameters["bias"][0]))
+    return linear - float(cost * max(0.0, distance(z, parameters) - usual))
+
+
+def distance(z: FloatArray, parameters: Parameters) -> float:
+    """Measure the regularised Mahalanobis distance of a summary from the photographs."""
+    basis, scale = parameters["basis"].astype(np.float32), parameters["scale"]
+    inside = z @ basis
+    rest = np.sum(z**2) - np.sum(inside**2)
+    return float(np.sqrt((np.sum((inside / scale[:-1]) ** 2) + rest / scale[-1] ** 2) / len(z)))
+
+
+def load_gate(path: Path) -> Parameters:
+    """Read the gate from a safetensors file; raises ``ModelError`` where it is damaged."""
+    parameters = read_own_arrays(path)
+    basis = parameters.get("basis", np.zeros(0))
+    dim, rank = basis.shape if basis.ndim == 2 else (0, 0)
+    shapes = {
+        **dict.fromkeys(("centre", "spread", "weight"), (dim,)),
+        "bias": (1,),
+        "basis": (dim, rank),
+        "scale": (rank + 1,),
+        "distance": (2,),
+    }
+    if {name: part.shape for name, part in parameters.items()} != shapes:
+        raise own_file_damaged(path)
+    return parameters

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -11,16 +13,10 @@ from torch.nn import functional
 
 from napari_patchioner.errors import ModelError
 
-from .base import CLIP, IMAGENET, Features, Layout, Preprocessing
-from .clip import ClipBackbone, clip_parts
-from .dino_vit import DinoVision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from .clip_vit import ClipVision
-    from .text import LazyText
+from .base import CLIP, IMAGENET, Features, Layout, LazyText, Preprocessing
+from .clip import ClipBackbone
+from .clip_towers import ClipVision
+from .dino import DinoVision
 
 Convention: TypeAlias = Literal["reference", "paper"]
 
@@ -31,11 +27,13 @@ class ProxyClip(ClipBackbone):
     """CLIP whose last layer mixes the values of patches that a guide finds alike.
 
     The layers before the last are CLIP's. There the values of the patches are resized to the
-    guide's grid, mixed (see `proxy_attention`) and projected, without residual connection, MLP
-    and class token; the result has unit length. The attention map is the guide's, and there is no
-    class token. Grid at the default size: 37 x 37 for any guide, which is 296 pixels for DINO with
-    patches of 8 and 518 for DINOv2. A patch attends to all others, so memory grows with the square
-    of the grid.
+    guide's grid, mixed (see `proxy_attention`, which ``beta`` and ``gamma`` go to) and projected,
+    without residual connection, MLP and class token; the result has unit length. The attention map
+    is the guide's, and there is no class token. Grid at the default size: 37 x 37 for any guide,
+    which is 296 pixels for DINO with patches of 8 and 518 for DINOv2. A patch attends to all
+    others, so memory grows with the square of the grid.
+
+    ``files["guide"]`` is any DINO, see `DinoVision.open`; ``files["clip"]`` as for `ClipDense`.
 
     Patch-ioner's code normalises the picture for both networks as for the guide, by ImageNet's
     statistics, and so does ``convention="reference"``, the default; with ``"paper"`` CLIP gets
@@ -47,8 +45,6 @@ class ProxyClip(ClipBackbone):
 
     ProxyCLIP's code is under the NTU S-Lab licence 1.0, for non-commercial use; CLIP's weights
     are under the MIT licence, the guide's under its own.
-
-    ``beta`` and ``gamma`` are as of `proxy_attention`.
     """
 
     kind = "proxyclip"
@@ -82,32 +78,10 @@ class ProxyClip(ClipBackbone):
         self.name += f"-{guide.name}-{self._beta:g}-{self._gamma:g}-{convention}"
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        size: int | None = None,
-        layout: Layout = "square",
-        beta: float = 1.2,
-        gamma: float = 3.0,
-        convention: Convention = "reference",
-    ) -> ProxyClip:
-        """Open a CLIP, as for `ClipDense.open`, and its guide.
-
-        ``files["guide"]`` is any DINO, see `DinoVision.open`.
-        """
-        vision, text = clip_parts(files["clip"])
-        guide = DinoVision.open(files["guide"])
-        return cls(
-            vision,
-            guide,
-            text,
-            size=size,
-            layout=layout,
-            beta=beta,
-            gamma=gamma,
-            convention=convention,
-        )
+    def read(cls, files: Mapping[str, Path]) -> tuple[Any, ...]:
+        """Open a CLIP and its guide."""
+        vision, text = super().read(files)
+        return vision, DinoVision.open(files["guide"]), text
 
     def forward(self, pixels: Tensor) -> Features:
         """Encode with both networks."""
@@ -117,21 +91,11 @@ class ProxyClip(ClipBackbone):
 
     @torch.inference_mode()
     def mix(self, pixels: Tensor, features: Tensor, *, over_batch: bool = False) -> Tensor:
-        """Mix CLIP's values by a guide's features.
+        """Mix CLIP's values by a guide's features, (batch, channels, rows, columns).
 
-        Parameters
-        ----------
-        pixels : Tensor, shape (batch, 3, height, width)
-            Normalised for CLIP.
-        features : Tensor, shape (batch, channels, rows, columns)
-            The guide's, of the same pictures.
-        over_batch : bool
-            See `proxy_attention`.
-
-        Returns
-        -------
-        Tensor, shape (batch, rows * columns, dim)
-            Projected, row-major over the guide's grid, not normalised.
+        ``pixels``, (batch, 3, height, width), are of the same pictures, normalised for CLIP;
+        ``over_batch`` is as of `proxy_attention`. Returns vectors, (batch, rows * columns, dim),
+        row-major over the guide's grid, not normalised.
         """
         hidden = self._before_last(pixels)
         last = self.vision.layers[-1]
@@ -168,26 +132,15 @@ class ProxyClip(ClipBackbone):
 def proxy_attention(
     features: Tensor, *, beta: float = 1.2, gamma: float = 3.0, over_batch: bool = False
 ) -> Tensor:
-    """Attention weights from how alike a guide finds two patches.
+    """Attention weights from how alike a guide finds two patches, (batch, patches, patches).
 
-    ``A = softmax(gamma * (S - beta * mean(S)))`` with S the cosine similarities, where negative
-    logits count as minus infinity.
+    ``A = softmax(gamma * (S - beta * mean(S)))`` with S the cosine similarities of the guide's
+    features, (batch, channels, rows, columns), where negative logits count as minus infinity.
+    Every row sums to one. Where no similarity passes the threshold, as in a blank image (where the
+    published code has only NaN), the threshold is left out.
 
-    Parameters
-    ----------
-    features : Tensor, shape (batch, channels, rows, columns)
-        The guide's patch features.
-    beta, gamma : float
-        Threshold as a multiple of the mean similarity, and scale.
-    over_batch : bool
-        Take the mean over the whole batch, as Patch-ioner's code does: an image's result then
-        depends on the others. ProxyCLIP's authors have since mended it.
-
-    Returns
-    -------
-    Tensor, shape (batch, patches, patches)
-        Every row sums to one. Where no similarity passes the threshold, as in a blank image
-        (where the published code has only NaN), the threshold is left out.
+    ``over_batch`` takes the mean over the whole batch, as Patch-ioner's code does: an image's
+    result then depends on the others. ProxyCLIP's authors have since mended it.
     """
     unit = functional.normalize(features.flatten(2), dim=1)
     similarity = torch.einsum("bcm,bcn->bmn", unit, unit)
@@ -200,7 +153,6 @@ def proxy_attention(
 
 def to_grid(values: Tensor, grid_shape: tuple[int, int], guide_shape: tuple[int, int]) -> Tensor:
     """Resize a map of values, (batch, patches, width), from CLIP's grid to the guide's."""
-    batch, _, width = values.shape
-    maps = values.transpose(1, 2).reshape(batch, width, *grid_shape)
+    maps = values.transpose(1, 2).reshape(len(values), -1, *grid_shape)
     resized = functional.interpolate(maps, guide_shape, mode="bilinear", align_corners=False)
     return resized.flatten(2).transpose(1, 2)

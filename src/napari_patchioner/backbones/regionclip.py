@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,28 +14,22 @@ from torch.nn import functional
 from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import class_attention
 
-from .base import CLIP, Features, Layout, Preprocessing
-from .clip_text import text_of_state
-from .clip_weights import below
-from .text import LazyText, TextBackbone
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from . import base
+from .base import Features, LazyText, Preprocessing
+from .clip_towers import below, text_of_state
 
 STRIDE = 32
 """Pixels of the picture along one side of a cell."""
 
 _SIZE = 512
-_STAGES = 4
+_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _EXPANSION = 4
 _HEAD_WIDTH = 64
 _TEXT = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
 
 
-class RegionClip(TextBackbone):
+class RegionClip(base.TextBackbone):
     """A ResNet whose attention pooling is queried by every cell instead of once.
 
     RegionCLIP trained it on regions cut out of the last features; the published Patch-ioner
@@ -48,6 +42,11 @@ class RegionClip(TextBackbone):
     does it is not known). RegionCLIP's code and weights are under Apache-2.0, CLIP's under MIT.
 
     ``normalize`` gives every cell and ``cls`` unit length.
+
+    ``files["weights"]`` is RegionCLIP's pretraining checkpoint, with the visual tower under
+    ``backbone.`` and the text tower under ``lang_encoder.`` (its teacher and its region
+    proposals are left out), or OpenAI's CLIP RN50, with ``visual.`` and bare names;
+    ``files["merges"]``, to embed text, CLIP's word pieces.
     """
 
     patch_size = STRIDE
@@ -58,40 +57,36 @@ class RegionClip(TextBackbone):
         text: LazyText | None = None,
         *,
         size: int = _SIZE,
-        layout: Layout = "square",
+        layout: base.Layout = "square",
         normalize: bool = True,
     ) -> None:
         self.network, self._normalize = network, normalize
         self.networks, self.blocks = [network], network.bottlenecks
         self.dim, self.input_size = network.dim, size
-        self.preprocessing = Preprocessing(size, STRIDE, layout, CLIP)
+        self.preprocessing = Preprocessing(size, STRIDE, layout, base.CLIP)
         projection = {"c_proj.weight": network.attnpool.c_proj.weight}
         ending = "" if normalize else "/raw"
         self.name = f"regionclip/{tensors_sha256(projection)[:8]}/{size}/{layout}{ending}"
         self.set_text(text)
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        size: int = _SIZE,
-        layout: Layout = "square",
-        normalize: bool = True,
-    ) -> RegionClip:
-        """Open a published checkpoint.
-
-        ``files["weights"]`` is RegionCLIP's pretraining checkpoint, with the visual tower under
-        ``backbone.`` and the text tower under ``lang_encoder.`` (its teacher and its region
-        proposals are left out), or OpenAI's CLIP RN50, with ``visual.`` and bare names;
-        ``files["merges"]``, to embed text, CLIP's word pieces.
-        """
-        path = files["weights"]
-        visual, words = _towers(read_state(path), path)
-        network = read_resnet(visual, source=path)
-        merges = files.get("merges")
-        text = text_of_state(words, merges, source=path) if merges else None
-        return cls(network, text, size=size, layout=layout, normalize=normalize)
+    def read(cls, files: Mapping[str, Path]) -> tuple[Any, ...]:
+        """Open the visual tower now, the text tower when it is needed."""
+        path, merges = files["weights"], files.get("merges")
+        state = read_state(path)
+        layouts = [("backbone.", "lang_encoder."), ("visual.", "")]
+        pools = [f"{visual}attnpool." for visual, _ in layouts]
+        held = [any(name.startswith(pool) for name in state) for pool in pools]
+        if not any(held):
+            raise ModelError(
+                f"{path} holds no attention pool ({'* or '.join(pools)}*); choose RegionCLIP's "
+                f"pretraining checkpoint."
+            )
+        visual, text = layouts[held.index(True)]
+        network = read_resnet(below(state, visual), source=path)
+        words = below(state, text)
+        words = {name: value for name, value in words.items() if name.startswith(_TEXT)}
+        return network, text_of_state(words, merges, source=path) if merges else None
 
     def forward(self, pixels: Tensor) -> Features:
         """Every cell's own query of the attention pool."""
@@ -99,38 +94,16 @@ class RegionClip(TextBackbone):
         local, whole = pooled.local[0], pooled.whole[0]
         if self._normalize:
             local, whole = (functional.normalize(part, dim=-1) for part in (local, whole))
-        attention = class_attention(to_numpy(pooled.qkv[0]), self.network.attnpool.heads, 1)
+        attention = base.class_attention(to_numpy(pooled.qkv[0]), self.network.attnpool.heads, 1)
         return Features(local, attention, cls=whole)
 
 
-def _towers(
-    state: Mapping[str, Tensor], source: object
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Separate the visual tower from the text tower, both without prefixes."""
-    for visual, text in (("backbone.", "lang_encoder."), ("visual.", "")):
-        if any(name.startswith(f"{visual}attnpool.") for name in state):
-            words = below(state, text)
-            return below(state, visual), {
-                name: value for name, value in words.items() if name.startswith(_TEXT)
-            }
-    raise ModelError(
-        f"{source} holds no attention pool (backbone.attnpool.* or visual.attnpool.*); choose "
-        f"RegionCLIP's pretraining checkpoint."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
+class Pooled(NamedTuple):
     """What attention pooling makes of a picture.
 
-    Attributes
-    ----------
-    whole : Tensor, shape (n, dim)
-        Queried by the mean of all cells, as CLIP does.
-    local : Tensor, shape (n, rows * columns, dim)
-        Queried by every cell itself.
-    qkv : Tensor, shape (n, 1 + rows * columns, 3 * channels)
-        Queries, keys and values, the mean first.
+    ``whole``, (n, dim), is queried by the mean of all cells, as CLIP does; ``local``, (n, rows *
+    columns, dim), by every cell itself; ``qkv``, (n, 1 + rows * columns, 3 * channels), are
+    queries, keys and values, the mean first.
     """
 
     whole: Tensor
@@ -153,20 +126,22 @@ class ModifiedResNet(nn.Module):
         super().__init__()
         self.dim = dim
         self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
-        self.bn1 = _Norm(width // 2)
+        self.bn1 = nn.BatchNorm2d(width // 2)
         self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
-        self.bn2 = _Norm(width // 2)
+        self.bn2 = nn.BatchNorm2d(width // 2)
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
-        self.bn3 = _Norm(width)
-        channels = width
-        for stage, repeats in enumerate(blocks):
-            planes = width * 2**stage
-            steps = [1 if stage == 0 else 2] + [1] * (repeats - 1)
+        self.bn3 = nn.BatchNorm2d(width)
+        channels, planes = width, width
+        self.bottlenecks: list[nn.Module] = []
+        for stage, repeats in zip(_STAGES, blocks, strict=True):
+            steps = [1 if stage == _STAGES[0] else 2] + [1] * (repeats - 1)
             layer = nn.Sequential()
             for step in steps:
                 layer.append(_Bottleneck(channels, planes, step))
                 channels = planes * _EXPANSION
-            self.add_module(f"layer{stage + 1}", layer)
+            self.add_module(stage, layer)
+            self.bottlenecks += layer
+            planes *= 2
         self.attnpool = AttentionPool(channels, dim, side)
 
     def forward(self, pixels: Tensor) -> Pooled:
@@ -174,20 +149,14 @@ class ModifiedResNet(nn.Module):
         pooled: Pooled = self.attnpool(self.cells(pixels))
         return pooled
 
-    @property
-    def bottlenecks(self) -> list[nn.Module]:
-        """The blocks of all stages, first to last."""
-        stages = (self.get_submodule(f"layer{stage}") for stage in range(1, _STAGES + 1))
-        return [block for stage in stages for block in stage.children()]
-
     def cells(self, pixels: Tensor) -> Tensor:
         """Return the last stage's features, shape (n, channels, rows, columns)."""
         features = functional.relu(self.bn1(self.conv1(pixels)))
         features = functional.relu(self.bn2(self.conv2(features)))
         features = functional.relu(self.bn3(self.conv3(features)))
         features = functional.avg_pool2d(features, 2)
-        for stage in range(1, _STAGES + 1):
-            features = self.get_submodule(f"layer{stage}")(features)
+        for block in self.bottlenecks:
+            features = block(features)
         return features
 
 
@@ -196,7 +165,6 @@ class AttentionPool(nn.Module):
 
     def __init__(self, channels: int, dim: int, side: int) -> None:
         super().__init__()
-        self._side = side
         self.heads = max(1, channels // _HEAD_WIDTH)
         self.positional_embedding = nn.Parameter(torch.empty(side**2 + 1, channels))
         self.q_proj = nn.Linear(channels, channels)
@@ -207,21 +175,15 @@ class AttentionPool(nn.Module):
     def forward(self, features: Tensor) -> Pooled:
         """Pool features of shape (n, channels, rows, columns)."""
         cells = features.flatten(2).transpose(1, 2)
+        first, grid = self.positional_embedding[:1], self.positional_embedding[1:]
+        grid = base.resized_grid(grid, (features.shape[2], features.shape[3]), "bilinear")
         tokens = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1)
-        tokens = tokens + self._positions(features.shape[2], features.shape[3])
+        tokens = tokens + torch.cat([first, grid])
         parts = [self.q_proj(tokens), self.k_proj(tokens), self.v_proj(tokens)]
         query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
         attended = functional.scaled_dot_product_attention(query, key, value)
         pooled = self.c_proj(attended.transpose(1, 2).flatten(2))
         return Pooled(pooled[:, 0], pooled[:, 1:], torch.cat(parts, dim=2))
-
-    def _positions(self, rows: int, columns: int) -> Tensor:
-        if (rows, columns) == (self._side, self._side):
-            return self.positional_embedding
-        first, grid = self.positional_embedding[:1], self.positional_embedding[1:]
-        plane = grid.T.reshape(1, -1, self._side, self._side)
-        plane = functional.interpolate(plane, (rows, columns), mode="bilinear")
-        return torch.cat([first, plane[0].flatten(1).T])
 
 
 class _Bottleneck(nn.Module):
@@ -232,15 +194,15 @@ class _Bottleneck(nn.Module):
         outputs = planes * _EXPANSION
         self._step = step
         self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
-        self.bn1 = _Norm(planes)
+        self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = _Norm(planes)
+        self.bn2 = nn.BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
-        self.bn3 = _Norm(outputs)
+        self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Sequential | None = None
         if step > 1 or channels != outputs:
             convolution = nn.Conv2d(channels, outputs, 1, bias=False)
-            self.downsample = nn.Sequential(convolution, _Norm(outputs))
+            self.downsample = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
         hidden = functional.relu(self.bn1(self.conv1(features)))
@@ -254,44 +216,19 @@ class _Bottleneck(nn.Module):
         return functional.avg_pool2d(features, self._step) if self._step > 1 else features
 
 
-class _Norm(nn.Module):
-    """Batch normalisation with fixed statistics."""
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            self.register_buffer(name, torch.empty(channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return functional.batch_norm(
-            features, self.running_mean, self.running_var, self.weight, self.bias
-        )
-
-
 def read_resnet(state: Mapping[str, Tensor], *, source: object) -> ModifiedResNet:
     """Build a residual network from its weights, by OpenAI's names without ``visual.``."""
 
-    def shape(name: str) -> torch.Size:
-        if name not in state:
-            raise ModelError(
-                f"{source} holds no {name} of CLIP's residual network; choose the matching file."
-            )
-        return state[name].shape
-
-    def count(layer: str) -> int:
-        matches = [re.match(rf"{layer}\.(\d+)\.", name) for name in state]
-        return max((1 + int(match[1]) for match in matches if match), default=1)
+    def shape(name: str, axes: int) -> tuple[int, ...]:
+        problem = f"{source} holds no {name} of CLIP's residual network; choose the matching file."
+        return base.shape_of(state, name, axes, problem)
 
     with torch.device("meta"):
         network = ModifiedResNet(
-            [count(f"layer{stage + 1}") for stage in range(_STAGES)],
-            width=shape("conv3.weight")[0],
-            dim=shape("attnpool.c_proj.weight")[0],
-            side=math.isqrt(shape("attnpool.positional_embedding")[0] - 1),
+            [max(1, base.layer_count(state, f"{stage}.")) for stage in _STAGES],
+            width=shape("conv3.weight", 4)[0],
+            dim=shape("attnpool.c_proj.weight", 2)[0],
+            side=math.isqrt(shape("attnpool.positional_embedding", 2)[0] - 1),
         )
-    return fit(network, state, source=source, ignore=("*.num_batches_tracked",))
+    counters = ("*.num_batches_tracked",)
+    return fit(network, state, source=source, ignore=counters, optional=counters)

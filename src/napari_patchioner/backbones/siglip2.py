@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from napari_patchioner.bridges.language_models import read_tokenizer
 from napari_patchioner.checkpoints import fit, read_settings, read_state, tensors_sha256
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
-from napari_patchioner.limits import check_plain_file
 
-from .base import HALF, Features, Layout, Preprocessing
-from .clip_weights import below
-from .text import LazyText, TextBackbone, TextEncoder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from . import base
+from .base import Features, LazyText, Preprocessing
+from .clip_towers import below
 
 Way: TypeAlias = Literal["head", "raw", "mlp"]
 
 _WAYS = ("head", "raw", "mlp")
-# Bytes of the tokenizer; the published one has a quarter of that.
-_MOST_TOKENIZER = 2**27
 
 
-class SigLip2(TextBackbone):
+class SigLip2(base.TextBackbone):
     """SigLIP 2's patch tokens, and its pooled picture as the class token.
 
     SigLIP 2 matches text with one vector per picture: a learned probe attends to all patch tokens,
@@ -47,11 +40,13 @@ class SigLip2(TextBackbone):
     - ``"mlp"`` adds the pooling head's MLP to them.
 
     At its default size (``siglip2-base-patch16-512``) the picture is squashed to 512 x 512 pixels:
-    32 x 32 patches of 16, 768 numbers each. Code and weights are under Apache-2.0.
+    32 x 32 patches of 16, 768 numbers each. For another ``size`` than the weights were trained
+    with, positions are resampled (bicubic). Code and weights are under Apache-2.0.
 
-    ``tower`` is a SiglipVisionTransformer with its weights. The text tower is opened when it is
-    needed: its 256,000 word pieces take 800 MB, which captions do not need. For another ``size``
-    than the weights were trained with, positions are resampled (bicubic).
+    ``files["folder"]``, in the form of the Hugging Face hub, holds ``config.json``,
+    ``model.safetensors`` and, to embed text, ``tokenizer.json`` of a SigLIP 2 with a fixed size
+    such as ``google/siglip2-base-patch16-512``. The text tower is opened when it is needed: its
+    256,000 word pieces take 800 MB, which captions do not need.
     """
 
     def __init__(
@@ -60,7 +55,7 @@ class SigLip2(TextBackbone):
         text: LazyText,
         *,
         size: int | None = None,
-        layout: Layout = "square",
+        layout: base.Layout = "square",
         tokens: Way = "head",
     ) -> None:
         if tokens not in _WAYS:
@@ -70,32 +65,29 @@ class SigLip2(TextBackbone):
         self.networks, self.blocks = [tower], list(tower.encoder.layers)
         self.dim, self.patch_size = int(config.hidden_size), int(config.patch_size)
         self.input_size = int(size or config.image_size)
-        self.preprocessing = Preprocessing(self.input_size, self.patch_size, layout, HALF)
+        self.preprocessing = Preprocessing(self.input_size, self.patch_size, layout, base.HALF)
         fingerprint = tensors_sha256({"probe": tower.head.probe})[:8]
         sizes = f"{self.dim}w{self.patch_size}-{fingerprint}/{self.input_size}"
         self.name = f"siglip2/{sizes}/{layout}/{tokens}"
         self.set_text(text)
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        size: int | None = None,
-        layout: Layout = "square",
-        tokens: Way = "head",
-    ) -> SigLip2:
-        """Open a model from a folder in the form of the Hugging Face hub.
-
-        ``files["folder"]`` holds ``config.json``, ``model.safetensors`` and, to embed text,
-        ``tokenizer.json`` of a SigLIP 2 with a fixed size such as
-        ``google/siglip2-base-patch16-512``. Raises ``ModelError`` where a file is missing, damaged,
-        or does not belong to the others.
-        """
-        from transformers import SiglipModel
+    def read(cls, files: Mapping[str, Path]) -> tuple[Any, ...]:
+        """Open the vision tower of a SigLIP 2 now, its text tower when it is needed."""
+        from transformers import SiglipConfig, SiglipModel
 
         folder = Path(files["folder"])
-        config = _read_config(folder)
+        path = folder / "config.json"
+        content = read_settings(path)
+        if content.get("model_type") != "siglip":
+            raise ModelError(
+                f"{path} describes a {content.get('model_type')!r}, not a siglip of a fixed size; "
+                f"choose a model such as siglip2-base-patch16-512."
+            )
+        try:
+            config = SiglipConfig(**content)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{path} is no configuration of a SigLIP 2; get it again.") from error
         state = read_state(folder)
         with torch.device("meta"):
             model = SiglipModel(config)
@@ -115,14 +107,14 @@ class SigLip2(TextBackbone):
             return SigLip2Text(fill(text, "text_model"), tokenizer)
 
         name = f"siglip2-text-{len(head)}-{tensors_sha256({'head.weight': head})[:8]}"
-        lazy = LazyText(load_text, name=name)
-        return cls(vision, lazy, size=size, layout=layout, tokens=tokens)
+        return vision, LazyText(load_text, name=name)
 
     def forward(self, pixels: Tensor) -> Features:
         """Patch tokens after the last layer norm, made patch embeddings."""
         embeddings, head = self._tower.embeddings, self._tower.head
         patches = embeddings.patch_embedding(pixels)
-        positions = _resampled(embeddings.position_embedding.weight, patches.shape[2:])
+        positions = embeddings.position_embedding.weight
+        positions = base.resized_grid(positions, patches.shape[2:], "bicubic")
         hidden = patches.flatten(2).transpose(1, 2) + positions
         hidden = self._tower.encoder(inputs_embeds=hidden).last_hidden_state
         tokens = self._tower.post_layernorm(hidden)
@@ -136,33 +128,6 @@ class SigLip2(TextBackbone):
         return Features(features, shares, cls=head(tokens)[0])
 
 
-def _read_config(folder: Path) -> Any:
-    """Read ``config.json`` of a model with a fixed size."""
-    from transformers import SiglipConfig
-
-    path = folder / "config.json"
-    content = read_settings(path)
-    if content.get("model_type") != "siglip":
-        raise ModelError(
-            f"{path} describes a {content.get('model_type')!r}, not a siglip of a fixed size; "
-            f"choose a model such as siglip2-base-patch16-512."
-        )
-    try:
-        return SiglipConfig(**content)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{path} is no configuration of a SigLIP 2; get it again.") from error
-
-
-def _resampled(positions: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return positions of a square grid, shape (n * n, dim), for another one."""
-    side = math.isqrt(len(positions))
-    if tuple(shape) == (side, side):
-        return positions
-    plane = positions.T.reshape(1, -1, side, side)
-    plane = functional.interpolate(plane, tuple(shape), mode="bicubic", align_corners=False)
-    return plane[0].flatten(1).T
-
-
 class SigLip2Tokenizer:
     """Gemma's word pieces as SigLIP 2 was trained with them.
 
@@ -172,15 +137,7 @@ class SigLip2Tokenizer:
     """
 
     def __init__(self, path: Path, length: int) -> None:
-        from tokenizers import Tokenizer
-
-        if os.path.exists(path) and check_plain_file(path, ModelError) > _MOST_TOKENIZER:
-            raise ModelError(f"{path} is too large to be a tokenizer; get the model again.")
-        try:
-            self._pieces = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        # The library raises plain exceptions for what it cannot parse.
-        except Exception as error:
-            raise ModelError(f"{path} is missing or damaged; get the model again.") from error
+        self._pieces = read_tokenizer(path)
         self._pieces.no_padding()
         self._pieces.no_truncation()
         end, padding = (self._pieces.token_to_id(name) for name in ("<eos>", "<pad>"))
@@ -195,7 +152,7 @@ class SigLip2Tokenizer:
         return framed + [self._padding] * (self._length - len(framed))
 
 
-class SigLip2Text(TextEncoder):
+class SigLip2Text(base.TextEncoder):
     """Sentences to vectors of the space of SigLIP 2's pooled pictures.
 
     A text's vector is the last token of the tower, end or padding, after the final layer norm
@@ -207,11 +164,7 @@ class SigLip2Text(TextEncoder):
     def __init__(self, tower: Any, tokenizer: SigLip2Tokenizer) -> None:
         self.network, self.blocks = tower, list(tower.encoder.layers)
         self.dim = int(tower.head.weight.shape[0])
-        self._tokenizer = tokenizer
-
-    def frame(self, text: str) -> list[int]:
-        """Token ids of the full length."""
-        return self._tokenizer.frame(text)
+        self.frame = tokenizer.frame
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed token ids of the full length."""

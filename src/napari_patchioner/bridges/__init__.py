@@ -7,15 +7,13 @@ from napari_patchioner.parts import PartKind
 from .base import Bridge, BridgeOutput, NormalizeBridge, Scene, clean_context, unit_rows
 from .entities import EntityBridge, EntityTable, coco_names, read_names
 from .hdf5 import convert_hdf5
-from .meacap import CaptionConcept, MeaCapBridge, SentenceEncoder, concepts_of_captions
+from .meacap import MeaCapBridge
 from .memory import MemoryBank, MemoryBridge, RetrievalBridge
-from .scene_graph import SceneGraph, SceneGraphParser, read_scene_graph
 
 __all__ = [
     "BRIDGES",
     "Bridge",
     "BridgeOutput",
-    "CaptionConcept",
     "EntityBridge",
     "EntityTable",
     "MeaCapBridge",
@@ -24,15 +22,10 @@ __all__ = [
     "NormalizeBridge",
     "RetrievalBridge",
     "Scene",
-    "SceneGraph",
-    "SceneGraphParser",
-    "SentenceEncoder",
     "clean_context",
     "coco_names",
-    "concepts_of_captions",
     "convert_hdf5",
     "read_names",
-    "read_scene_graph",
     "unit_rows",
 ]
 

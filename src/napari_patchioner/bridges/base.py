@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from napari_patchioner.decoders import CaptionOptions, Evidence
-    from napari_patchioner.progress import Progress
+from napari_patchioner.parts import Part
+from napari_patchioner.progress import Progress, no_progress
 
 Neighbours: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -51,8 +48,21 @@ class BridgeOutput:
     neighbours: tuple[Neighbours, ...] | None = None
 
 
-class Bridge(Protocol):
-    """Takes pooled patch embeddings to where the decoder was trained."""
+class Query(NamedTuple):
+    """What a bridge is asked, see `Bridge.project`."""
+
+    vectors: npt.NDArray[np.float32]
+    grid: Scene
+    options: CaptionOptions
+    patches: npt.NDArray[np.float64] | None
+    progress: Progress
+
+
+class Bridge(Part):
+    """Takes pooled patch embeddings to where the decoder was trained.
+
+    A subclass defines :meth:`answer`, and :meth:`read` where it needs files.
+    """
 
     def project(
         self,
@@ -78,9 +88,15 @@ class Bridge(Protocol):
         progress : callable, optional
             Called with the fraction done and a message; may raise ``Cancelled``.
         """
+        asked = options or CaptionOptions()
+        return self.answer(Query(vectors, grid, asked, patches, progress or no_progress))
+
+    def answer(self, query: Query) -> BridgeOutput:
+        """Project the regions that are asked for."""
+        raise NotImplementedError
 
 
-class NormalizeBridge:
+class NormalizeBridge(Bridge):
     """Only scales to length one, as decoders trained with noise expect (CapDec, CLOSE).
 
     Parameters
@@ -93,21 +109,9 @@ class NormalizeBridge:
     def __init__(self, *, unit: bool = True) -> None:
         self.unit = unit
 
-    @classmethod
-    def open(cls, files: Mapping[str, Path], *, unit: bool = True) -> NormalizeBridge:
-        """Return a bridge; it needs no files."""
-        return cls(unit=unit)
-
-    def project(
-        self,
-        vectors: npt.NDArray[np.float32],
-        grid: Scene,
-        *,
-        options: CaptionOptions | None = None,
-        patches: npt.NDArray[np.float64] | None = None,
-        progress: Progress | None = None,
-    ) -> BridgeOutput:
-        """Scale each row of ``vectors``, shape (n, dim), to length one where ``unit`` is set."""
+    def answer(self, query: Query) -> BridgeOutput:
+        """Scale each vector to length one where ``unit`` is set."""
+        vectors = query.vectors
         return BridgeOutput(unit_rows(vectors) if self.unit else np.asarray(vectors, np.float32))
 
 
@@ -146,28 +150,11 @@ def clean_context(
     how: Literal["orthogonal", "contrastive"] = "orthogonal",
     strength: float = 1.0,
 ) -> npt.NDArray[np.float32]:
-    """Weaken in region vectors what the whole image says.
+    """Weaken in region vectors, shape (..., d), what the vector of the whole image, (d,), says.
 
-    Parameters
-    ----------
-    vectors : array_like, shape (..., d)
-        Region or patch vectors.
-    context : array_like, shape (d,)
-        The vector of the whole image, in the same space.
-    how : {"orthogonal", "contrastive"}
-        Take away the share along the context, ``v - strength <v, c> / |c|^2 c``, or damp each
-        component by it, ``v * (1 - strength c)``.
-    strength : float
-        How much of it, 0 to 1.
-
-    Returns
-    -------
-    ndarray of float32, shape (..., d)
-
-    Raises
-    ------
-    ModelError
-        If the lengths differ or ``how`` is unknown.
+    ``how`` takes away the share along the context, ``v - strength <v, c> / |c|^2 c``
+    (``"orthogonal"``), or damps each component by it, ``v * (1 - strength c)``
+    (``"contrastive"``); ``strength``, 0 to 1, says how much of it.
     """
     rows, whole = np.asarray(vectors, np.float32), np.asarray(context, np.float32)
     if whole.shape != rows.shape[-1:]:

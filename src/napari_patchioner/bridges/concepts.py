@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.decoders import CaptionOptions, Evidence
+from napari_patchioner.checkpoints import own_file_damaged, read_notes, read_own_arrays
+from napari_patchioner.decoders import Evidence
 from napari_patchioner.errors import ModelError
 
 from .appearance import AXES, attributes, describe
-from .base import BridgeOutput, Scene
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from napari_patchioner.progress import Progress
+from .base import Bridge, BridgeOutput, Query, unit_rows
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
-CANDIDATES = 6
-"""How many concepts a region's evidence lists at most."""
-
-SHOWN = 3
-"""How many are listed always, for people to see what else was considered."""
-
-MIN_SHARE = 0.05
-"""Beyond those, concepts below this share of the first one's probability are left out."""
-
-PHOTOGRAPH = 0.5
-"""Below this probability of being a photograph nothing is named."""
-
-UNSURE = 0.5
-"""Below this calibrated score the caption hedges."""
-
+# Concepts that a region's evidence lists at most; those it lists always, for people to see what
+# else was considered; beyond those, the least share of the first one's probability.
+CANDIDATES, SHOWN, MIN_SHARE = 6, 3, 0.05
+# Below this probability of being a photograph nothing is named; below this calibrated score the
+# caption hedges.
+PHOTOGRAPH, UNSURE = 0.5, 0.5
 _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
@@ -46,24 +34,14 @@ _MIN_OPEN = 0.02
 _EVEN = 0.01
 
 
-class ConceptBridge:
+class ConceptBridge(Bridge):
     """Recognises concepts and appearance, and maps a region to the space of sentences.
 
-    Parameters
-    ----------
-    head : ConceptHead
-        Pooled features to concept probabilities.
-    imagenet : ImageNetClassifier
-        The classifier the features were made for.
-    names : sequence of str
-        The concepts, in the order of the head's outputs.
-    embeddings : ndarray, shape (len(names), d)
-        Sentence embedding of each concept.
-    words : sequence of str
-        Names of the attribute strengths that follow the text vector.
-    groups : sequence of sequence of str
-        Concepts too near in meaning to be offered side by side ("mug" and "cup"): the most
-        probable of a group stands for all of it.
+    ``head`` makes concept probabilities of pooled features, with the ``imagenet`` classifier that
+    these were made for. ``names`` are the concepts, in the order of the head's outputs,
+    ``embeddings``, (len(names), d), their sentence embeddings; ``words`` the names of the attribute
+    strengths that follow the text vector. ``groups`` hold concepts too near in meaning to be
+    offered side by side ("mug" and "cup"): the most probable of a group stands for all of it.
     """
 
     def __init__(
@@ -75,30 +53,21 @@ class ConceptBridge:
         words: Sequence[str],
         groups: Sequence[Sequence[str]] = (),
     ) -> None:
-        self._head = head
-        self._imagenet = imagenet
-        self._names = tuple(names)
-        self._embeddings = _unit(np.asarray(embeddings, np.float32))
-        self._words = tuple(words)
+        self._head, self._imagenet = head, imagenet
+        self._names, self._words = tuple(names), tuple(words)
+        self._embeddings = unit_rows(embeddings)
         index = {name: position for position, name in enumerate(self._names)}
         members = [[index[name] for name in group if name in index] for group in groups]
         self._groups = [group for group in members if len(group) > 1]
 
-    def project(
-        self,
-        vectors: npt.NDArray[np.float32],
-        grid: Scene,
-        *,
-        options: CaptionOptions | None = None,
-        patches: npt.NDArray[np.float64] | None = None,
-        progress: Progress | None = None,
-    ) -> BridgeOutput:
+    def answer(self, query: Query) -> BridgeOutput:
         """Name what is in each region and measure its appearance.
 
-        ``vectors`` (n, dim) are pooled ``[features | appearance axes]``; ``measures["photograph"]``
+        The vectors (n, dim) are pooled ``[features | appearance axes]``; ``measures["photograph"]``
         of the grid decides whether anything is named at all; with ``patches`` (n,) spots can be
         counted. The output's vectors are ``[text vector | attribute strengths]``.
         """
+        vectors, grid, _, patches, _ = query
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
         measured = attributes(axes)
         probabilities = self.named(features)
@@ -155,7 +124,7 @@ class ConceptBridge:
         """Sharpened mixture of the best concepts' embeddings, unit length."""
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_MIXTURE]
         shares = np.take_along_axis(probabilities, best, 1) ** _SHARPNESS
-        return _unit(np.einsum("nk,nkd->nd", shares, self._embeddings[best]))
+        return unit_rows(np.einsum("nk,nkd->nd", shares, self._embeddings[best]))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -241,17 +210,14 @@ def head_input(features: FloatArray, deep: int) -> FloatArray:
 
 def load_head(path: Path, model: str | None = None) -> ConceptHead:
     """Read a head, of a certain model if its id is given, from a safetensors file."""
-    from safetensors import safe_open
-
-    head = ConceptHead(**_read(path, [field.name for field in fields(ConceptHead)]))
+    head = ConceptHead(**_arrays(path, ConceptHead))
     outputs = head.weights.shape[-1:]
     parts = (head.bias, head.labels, head.prior)
     if head.weights.ndim != 2 or any(part.shape != outputs for part in parts):
-        raise _damaged(path)
+        raise own_file_damaged(path)
     if head.mixing.shape != (3,) or head.score_steps.shape != head.score_values.shape:
-        raise _damaged(path)
-    with safe_open(path, "np") as file:
-        owner = (file.metadata() or {}).get("model")
+        raise own_file_damaged(path)
+    owner = read_notes(path).get("model")
     if model is not None and owner != model:
         raise ModelError(
             f"{path} belongs to {owner or 'no model'}, not to {model}; reinstall napari-patchioner "
@@ -262,38 +228,20 @@ def load_head(path: Path, model: str | None = None) -> ConceptHead:
 
 def load_imagenet(path: Path) -> ImageNetClassifier:
     """Read the ImageNet classifier from a safetensors file."""
-    classifier = ImageNetClassifier(
-        **_read(path, [field.name for field in fields(ImageNetClassifier)])
-    )
-    classes = classifier.weights.shape[-1:]
-    if (
-        classifier.weights.ndim != 2
-        or not classifier.bias.shape == classifier.groups.shape == classes
-    ):
-        raise _damaged(path)
+    classifier = ImageNetClassifier(**_arrays(path, ImageNetClassifier))
+    shapes = {part.shape for part in (classifier.bias, classifier.groups)}
+    if classifier.weights.ndim != 2 or shapes != {classifier.weights.shape[1:]}:
+        raise own_file_damaged(path)
     return classifier
 
 
-def _read(path: Path, names: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """Tensors of a file, all finite: integers as 64 bits, the others as float32."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(path)
-        read = {
-            name: tensors[name].astype(np.int64 if tensors[name].dtype.kind == "i" else np.float32)
-            for name in names
-        }
-    except (OSError, SafetensorError, KeyError) as error:
-        raise _damaged(path) from error
-    if not all(np.isfinite(tensor).all() for tensor in read.values()):
-        raise _damaged(path)
-    return read
-
-
-def _damaged(path: Path) -> ModelError:
-    return ModelError(f"{path} is missing or damaged; reinstall napari-patchioner to restore it.")
+def _arrays(path: Path, kind: type[ConceptHead | ImageNetClassifier]) -> dict[str, Any]:
+    """Return the arrays of a file that a kind of network is made of."""
+    arrays = read_own_arrays(path)
+    names = [field.name for field in fields(kind)]
+    if any(name not in arrays for name in names):
+        raise own_file_damaged(path)
+    return {name: arrays[name] for name in names}
 
 
 def softmax(logits: FloatArray) -> FloatArray:
@@ -301,8 +249,3 @@ def softmax(logits: FloatArray) -> FloatArray:
     shifted = np.exp(logits - logits.max(-1, keepdims=True))
     normalised: FloatArray = shifted / shifted.sum(-1, keepdims=True)
     return normalised
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return unit

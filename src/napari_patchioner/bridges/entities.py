@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.decoders import CaptionOptions, Evidence
+from napari_patchioner.decoders import Evidence
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
-from .base import BridgeOutput, Scene, checked_unit_rows, unit_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+from .base import Bridge, BridgeOutput, Query, checked_unit_rows, unit_rows
 
 TEMPLATES = (
     "itap of a {}.",
@@ -38,18 +35,10 @@ _BATCH = 4
 
 
 class EntityTable:
-    """A vocabulary and an embedding of every name in the space of the regions.
+    """A vocabulary and an embedding of every name in the space of the regions, of unit length.
 
-    Made by :meth:`build`, :meth:`open` or :meth:`from_arrays`.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The vocabulary.
-    embeddings : ndarray of float32, shape (names, dim)
-        Of unit length.
-    provenance : mapping of str to str
-        What made the embeddings, such as the hash of a projection.
+    Made by :meth:`build`, :meth:`open` or :meth:`from_arrays`. ``embeddings`` are of the shape
+    (names, dim); ``provenance`` says what made them, such as the hash of a projection.
     """
 
     def __init__(
@@ -58,9 +47,7 @@ class EntityTable:
         embeddings: npt.NDArray[np.float32],
         provenance: Mapping[str, str],
     ) -> None:
-        self.names = tuple(names)
-        self.embeddings = embeddings
-        self.provenance = provenance
+        self.names, self.embeddings, self.provenance = tuple(names), embeddings, provenance
 
     @classmethod
     def build(
@@ -71,11 +58,7 @@ class EntityTable:
         *,
         progress: Progress | None = None,
     ) -> EntityTable:
-        """Embed a vocabulary, every name in the seven published sentences.
-
-        ``embed_text`` turns sentences into embeddings, shape (n, dim), of any length: a text
-        tower's.
-        """
+        """Embed a vocabulary, every name in the seven published sentences, by a text tower."""
         names, progress = list(names), progress or no_progress
         parts = []
         for start in range(0, len(names), _BATCH):
@@ -173,7 +156,11 @@ def read_names(path: str | Path) -> list[str]:
         check_plain_file(path, ModelError)
     try:
         text = path.read_text(encoding="utf-8")
-        lines = _json_names(json.loads(text)) if path.suffix == ".json" else text.splitlines()
+        lines = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        if isinstance(lines, dict):
+            lines = list(lines.get("object_count", lines))
+        if not isinstance(lines, list) or not all(isinstance(name, str) for name in lines):
+            raise ValueError("neither a list of names nor an object with names for keys")
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"The vocabulary in {path} cannot be read; give a text file with a name on each line."
@@ -184,15 +171,7 @@ def read_names(path: str | Path) -> list[str]:
     return names
 
 
-def _json_names(content: Any) -> list[str]:
-    if isinstance(content, dict):
-        content = list(content.get("object_count", content))
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise ValueError("neither a list of names nor an object with names for keys")
-    return content
-
-
-class EntityBridge:
+class EntityBridge(Bridge):
     """Names the entities nearest to each region; the vectors are only scaled to length one.
 
     The probabilities are ``softmax(cos(v, E) / temperature)`` over the vocabulary; of the best
@@ -200,21 +179,8 @@ class EntityBridge:
     Decoding with Visual Entities for Zero-Shot Image Captioning", ICCV 2023). At the published
     threshold of 0.4 that is two at most, and often none.
 
-    Parameters
-    ----------
-    table : EntityTable
-        The vocabulary in the space of the regions.
-    temperature : float
-        The smaller, the surer.
-    top_k : int
-        Most entities to name.
-    threshold : float
-        Least probability of an entity.
-
-    Raises
-    ------
-    ModelError
-        If the temperature is not above zero.
+    ``top_k`` are the most entities to name, ``threshold`` the least probability of one; the smaller
+    the ``temperature``, the surer.
     """
 
     def __init__(
@@ -227,45 +193,20 @@ class EntityBridge:
     ) -> None:
         if not temperature > 0:
             raise ModelError(f"The temperature of entities must be above 0, not {temperature}.")
-        self.table = table
-        self.temperature = temperature
-        self.top_k = top_k
-        self.threshold = threshold
+        self.table, self.provenance = table, table.provenance
+        self.temperature, self.top_k, self.threshold = temperature, top_k, threshold
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        temperature: float = 0.01,
-        top_k: int = 3,
-        threshold: float = 0.4,
-    ) -> EntityBridge:
-        """Open ``entities``, what `EntityTable.save` wrote; the options are those of the class."""
-        table = EntityTable.open(files["entities"])
-        return cls(table, temperature=temperature, top_k=top_k, threshold=threshold)
+    def read(cls, files: Mapping[str, Path]) -> tuple[EntityTable]:
+        """Open ``entities``, what `EntityTable.save` wrote."""
+        return (EntityTable.open(files["entities"]),)
 
-    @property
-    def provenance(self) -> Mapping[str, str]:
-        """What made the embeddings of the vocabulary."""
-        return self.table.provenance
-
-    def project(
-        self,
-        vectors: npt.NDArray[np.float32],
-        grid: Scene,
-        *,
-        options: CaptionOptions | None = None,
-        patches: npt.NDArray[np.float64] | None = None,
-        progress: Progress | None = None,
-    ) -> BridgeOutput:
-        """Recognise every region, shape (n, dim); the evidence names its entities, best first."""
+    def answer(self, query: Query) -> BridgeOutput:
+        """Recognise every region; the evidence names its entities, best first."""
         import torch
 
-        unit = checked_unit_rows(vectors, self.table.dim, "The entities have")
-        probabilities = torch.from_numpy(self._probabilities(unit))
         evidence = []
-        for row in probabilities:
+        for row in torch.from_numpy(self.probabilities(query.vectors)):
             best, indices = row.topk(min(self.top_k, len(row)))
             concepts = tuple(
                 (self.table.names[index], score)
@@ -273,17 +214,15 @@ class EntityBridge:
                 if score >= self.threshold
             )
             evidence.append(Evidence(concepts=concepts, score=float(row.max())))
-        return BridgeOutput(unit, tuple(evidence))
+        return BridgeOutput(unit_rows(query.vectors), tuple(evidence))
 
     def probabilities(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probability of every name for every region, shape (n, names)."""
-        return self._probabilities(checked_unit_rows(vectors, self.table.dim, "The entities have"))
-
-    def _probabilities(self, unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         # torch's product, softmax and top-k, so that entities of equal score come in the order
         # that the published code gives them.
         import torch
 
+        unit = checked_unit_rows(vectors, self.table.dim, "The entities have")
         table = torch.from_numpy(self.table.embeddings)
         logits = torch.from_numpy(unit) @ table.T / self.temperature
         return logits.softmax(dim=-1).numpy()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -15,9 +16,6 @@ from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
 from .memory import MemoryBank
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _EMBEDDINGS, _TEXT = "-embeddings", "-text"
 _PREFERRED = "coco_captions"
@@ -49,20 +47,9 @@ def convert_hdf5(
     together with their captions (the published code forgets the captions, which shifts every text
     after them).
 
-    Parameters
-    ----------
-    source : path
-        The HDF5 file; it is not changed.
-    folder : path
-        Where the bank goes; must not exist yet. Nothing is left there if anything fails.
-    provenance : mapping of str to str
-        What made the embeddings, such as the hash of a projection.
-    dtype : {"float16", "float32"}
-        Precision on disk.
-    dim : int, optional
-        Length the embeddings must have.
-    progress : callable, optional
-        Called with the fraction done and how many captions that is; may raise `Cancelled`.
+    The bank goes to a ``folder`` that must not exist yet; nothing is left there if anything fails.
+    ``provenance`` and ``dtype`` are as of `MemoryBank.build`; ``dim`` is the length the embeddings
+    must have. ``progress`` hears how many captions are done, and may raise `Cancelled`.
     """
     source = Path(source)
     with _opened(source) as (embeddings, texts):
@@ -85,17 +72,11 @@ def _opened(source: Path) -> Iterator[tuple[Any, Any]]:
     check_plain_file(source, ModelError)
     if not h5py.is_hdf5(source):
         raise ModelError(f"{source} is not an HDF5 file, or not all of it came; get it again.")
-    try:
+    with _damage_named(source):
         file = h5py.File(source, "r")
-    except OSError as error:
-        raise _damaged(source, error) from error
     with file:
-        try:
+        with _damage_named(source):
             pair = _pair(file, source)
-        except ModelError:
-            raise
-        except Exception as error:  # what is damaged within makes h5py raise almost anything
-            raise _damaged(source, error) from error
         yield pair
 
 
@@ -169,13 +150,9 @@ def _chunks(
     for first in range(0, rows, step):
         progress(first / rows, f"{first:,} of {rows:,} captions")
         last = min(first + step, rows)
-        try:
+        with _damage_named(source):
             captions = _captions(texts, range(first, last, texts_step), last, source)
             vectors = embeddings[first:last]
-        except ModelError:
-            raise
-        except Exception as error:  # what is damaged makes h5py raise almost anything
-            raise _damaged(source, error) from error
         yield captions, vectors
     progress(1.0, f"{rows:,} captions")
 
@@ -211,6 +188,13 @@ def _steps(embeddings: Any, texts: Any, source: Path) -> tuple[int, int]:
     return max(1, min(_CHUNK, _MAX_VECTORS // row)), max(1, min(_CHUNK, _MAX_TEXTS // longest))
 
 
-def _damaged(source: Path, error: Exception) -> ModelError:
-    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-    return ModelError(f"{source} is damaged or cut short ({reason}); get it again.")
+@contextmanager
+def _damage_named(source: Path) -> Iterator[None]:
+    """Turn whatever h5py raises for damaged contents, which is almost anything, to one error."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise ModelError(f"{source} is damaged or cut short ({reason}); get it again.") from error

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from napari_patchioner.checkpoints import fit, read_settings, read_state
-from napari_patchioner.decoders import generate
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
 from .base import unit_rows
-from .scene_graph import SceneGraph, read_scene_graph
+from .meacap import SceneGraph, read_scene_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tokenizers import Tokenizer
 
 # Four times GPT-2 XL's.
@@ -45,17 +41,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_settings(folder / "config.json", _MAX_WEIGHTS)
 
 
-def read_tokenizer(folder: Path, *, longest: int, padding: str) -> Tokenizer:
-    """Read ``tokenizer.json``; long texts are cut, others padded to the longest of a batch."""
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a ``tokenizer.json``."""
     from tokenizers import Tokenizer
 
-    path = folder / "tokenizer.json"
     if os.path.exists(path) and check_plain_file(path, ModelError) > _MAX_TOKENIZER:
         raise ModelError(f"{path} is too large to be a tokenizer; get the model again.")
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise ModelError(f"{path} is missing or damaged; get the model again.") from error
+
+
+def _batched_tokenizer(folder: Path, *, longest: int, padding: str) -> Tokenizer:
+    """Return a tokenizer that cuts long texts and pads others to the longest of a batch."""
+    path = folder / "tokenizer.json"
+    tokenizer = read_tokenizer(path)
     pad_id = tokenizer.token_to_id(padding)
     if pad_id is None:
         raise ModelError(f"{path} has no token {padding}; it belongs to another model.")
@@ -74,9 +75,7 @@ class FactualParser:
     """
 
     def __init__(self, model: Any, tokenizer: Tokenizer) -> None:
-        self._model = _T5(model)
-        self._tokenizer = tokenizer
-        self._end = int(model.config.eos_token_id)
+        self._model, self._tokenizer = model, tokenizer
 
     @classmethod
     def open(cls, folder: str | Path) -> FactualParser:
@@ -96,7 +95,7 @@ class FactualParser:
         if "shared.weight" in state:
             # Tables that were one in training may be left out of the file.
             state = dict.fromkeys(_TABLES, state["shared.weight"]) | state
-        tokenizer = read_tokenizer(folder, longest=_LONGEST_GRAPH, padding="<pad>")
+        tokenizer = _batched_tokenizer(folder, longest=_LONGEST_GRAPH, padding="<pad>")
         return cls(fit(model, state, source=folder, ignore=_IGNORE), tokenizer)
 
     def parse(self, captions: Sequence[str]) -> list[SceneGraph]:
@@ -110,58 +109,18 @@ class FactualParser:
             batch = captions[start : start + _GRAPHS_AT_ONCE]
             encoded = self._tokenizer.encode_batch([_PROMPT + caption for caption in batch])
             tokens = torch.tensor([encoding.ids for encoding in encoded])
-            rows = generate(self._model, tokens, end=self._end, max_tokens=_LONGEST_GRAPH - 1)
-            texts += [self._tokenizer.decode(best.tokens) for best, *_ in rows]
+            mask = torch.tensor([encoding.attention_mask for encoding in encoded])
+            written = self._model.generate(
+                input_ids=tokens,
+                attention_mask=mask,
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=_LONGEST_GRAPH - 1,
+            )
+            texts += self._tokenizer.decode_batch(written.tolist())
         for spaced in _SPACED:
             texts = [text.replace(spaced, spaced[1:]) for text in texts]
         return [text.strip() for text in texts]
-
-
-@dataclass(frozen=True, slots=True)
-class _T5Cache:
-    """The encoded prefixes, and the decoder's own cache."""
-
-    states: Tensor  # (n, tokens, width)
-    mask: Tensor  # (n, tokens)
-    past: Any
-
-
-class _T5:
-    """T5 as the generation loop sees it; a prefix is a row of token ids to encode."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._padding = int(model.config.pad_token_id)
-        self.vocab_size = int(model.config.vocab_size)
-
-    def start(self, prefix: Tensor) -> tuple[Tensor, _T5Cache]:
-        """Encode the prefixes; the output begins with the padding token."""
-        from transformers import DynamicCache, EncoderDecoderCache
-
-        mask = (prefix != self._padding).long()
-        states = self._model.encoder(input_ids=prefix, attention_mask=mask).last_hidden_state
-        past = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        begin = prefix.new_full(prefix.shape[:1], self._padding)
-        return self.step(begin, _T5Cache(states, mask, past))
-
-    def step(self, tokens: Tensor, cache: _T5Cache) -> tuple[Tensor, _T5Cache]:
-        """Add one more token per row."""
-        # By position, for the cache's argument has two names: past_key_values, cache since 5.24.
-        out = self._model(
-            None,  # input_ids: they are encoded already
-            cache.mask,
-            tokens[:, None],
-            None,  # decoder_attention_mask: nothing is padded
-            (cache.states,),
-            cache.past,
-            use_cache=True,
-        )
-        return out.logits[:, -1], cache
-
-    def reorder(self, cache: _T5Cache, rows: Tensor) -> _T5Cache:
-        """Take rows of everything."""
-        cache.past.reorder_cache(rows)
-        return _T5Cache(cache.states[rows], cache.mask[rows], cache.past)
 
 
 class BertSentences:
@@ -172,8 +131,7 @@ class BertSentences:
     """
 
     def __init__(self, model: Any, tokenizer: Tokenizer) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
+        self._model, self._tokenizer = model, tokenizer
 
     @classmethod
     def open(cls, folder: str | Path) -> BertSentences:
@@ -190,7 +148,7 @@ class BertSentences:
         model = BertModel(BertConfig(**config), add_pooling_layer=False)
         ignore = ("pooler.*", "embeddings.position_ids")
         longest = min(_LONGEST_SENTENCE, int(model.config.max_position_embeddings))
-        tokenizer = read_tokenizer(folder, longest=longest, padding="[PAD]")
+        tokenizer = _batched_tokenizer(folder, longest=longest, padding="[PAD]")
         return cls(fit(model, read_state(folder), source=folder, ignore=ignore), tokenizer)
 
     @torch.inference_mode()

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.decoders import CaptionOptions, Evidence
+from napari_patchioner.decoders import Evidence
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import Progress, no_progress, part
+from napari_patchioner.progress import part
 
-from .base import BridgeOutput, Scene, unit_rows
+from .base import Bridge, BridgeOutput, Query, unit_rows
 from .memory import MemoryBank
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from .scene_graph import SceneGraph, SceneGraphParser
-
-    BoolArray = npt.NDArray[np.bool_]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 _MODELS = {
     "parser": ("scene graph parser", "lizhuang144/flan-t5-base-VG-factual-sg, 1 GB"),
@@ -32,6 +28,28 @@ _MODELS = {
 _CACHED = 16384
 # Captions parsed between two calls of progress, some seconds' work.
 _BATCH = 4
+_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMBERS = {str(number): word for number, word in enumerate(_WORDS, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class SceneGraph:
+    """The graph of one caption; everything once, in the order of mention.
+
+    ``attributes`` pair a node with what it is, ``("dog", "black")``; ``relations`` link two nodes,
+    ``("dog", "catch", "ball")``.
+    """
+
+    nodes: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    relations: tuple[tuple[str, str, str], ...] = ()
+
+
+class SceneGraphParser(Protocol):
+    """Parses captions."""
+
+    def parse(self, captions: Sequence[str]) -> list[SceneGraph]:
+        """Return one graph per caption."""
 
 
 class SentenceEncoder(Protocol):
@@ -45,17 +63,9 @@ class SentenceEncoder(Protocol):
 class CaptionConcept:
     """Something that enough captions name.
 
-    Attributes
-    ----------
-    node : str
-        Its name in the scene graphs.
-    phrase : str
-        The name, after an attribute where enough captions agree on it.
-    count : int
-        How many captions name it, those that name something alike counted once more each.
-    position : float
-        Where in a caption it stands, 0 to 1: the mean over the captions in which its name stands
-        behind the first letter; 1 if there is none.
+    ``node`` is its name in the scene graphs; ``phrase`` the name, after an attribute where enough
+    captions agree on it; ``count`` how many captions name it, those that name something alike
+    counted once more each; ``position`` where in a caption it stands, see `relative_position`.
     """
 
     node: str
@@ -64,7 +74,7 @@ class CaptionConcept:
     position: float
 
 
-class MeaCapBridge:
+class MeaCapBridge(Bridge):
     """Names the concepts that a region's nearest captions agree upon (MeaCap, the InvLM variant).
 
     The nearest captions of the memory are parsed to scene graphs; nodes that mean the same are
@@ -81,23 +91,12 @@ class MeaCapBridge:
 
     Parameters
     ----------
-    bank : MemoryBank
-        The captions.
-    parser : SceneGraphParser
-        Parses captions.
-    sentences : SentenceEncoder
-        Compares the names of nodes.
-    captions : int
-        How many of the nearest captions to parse.
-    concepts : int
-        How many concepts to name at most.
+    bank, parser, sentences
+        The captions, what parses them, and what compares the names of nodes.
+    captions, concepts : int
+        How many of the nearest captions to parse, and how many concepts to name at most.
     similarity : float
         Nodes whose cosine is above this mean the same.
-
-    Raises
-    ------
-    ModelError
-        If there would be nothing to parse or to name.
     """
 
     def __init__(
@@ -112,22 +111,13 @@ class MeaCapBridge:
     ) -> None:
         if captions < 1 or concepts < 1:
             raise ModelError("MeaCap must read at least one caption and name at least one concept.")
-        self.bank = bank
-        self.parser = parser
-        self.sentences = sentences
+        self.bank, self.parser, self.sentences = bank, parser, sentences
         self.captions, self.concepts, self.similarity = captions, concepts, similarity
         self._graphs: dict[str, SceneGraph] = {}
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        captions: int = 5,
-        concepts: int = 4,
-        similarity: float = 0.55,
-    ) -> MeaCapBridge:
-        """Open the memory and the two language models; the options are those of the class.
+    def read(cls, files: Mapping[str, Path]) -> tuple[Any, ...]:
+        """Open the memory and the two language models.
 
         ``bank`` is the folder of a memory; ``parser`` and ``sentences`` are folders in the form of
         the Hugging Face hub with a ``tokenizer.json``; the message of the ModelError names what to
@@ -144,29 +134,15 @@ class MeaCapBridge:
         bank = MemoryBank.open(files["bank"])
         from .language_models import BertSentences, FactualParser
 
-        return cls(
-            bank,
-            FactualParser.open(files["parser"]),
-            BertSentences.open(files["sentences"]),
-            captions=captions,
-            concepts=concepts,
-            similarity=similarity,
-        )
+        parser = FactualParser.open(files["parser"])
+        return bank, parser, BertSentences.open(files["sentences"])
 
-    def project(
-        self,
-        vectors: npt.NDArray[np.float32],
-        grid: Scene,
-        *,
-        options: CaptionOptions | None = None,
-        patches: npt.NDArray[np.float64] | None = None,
-        progress: Progress | None = None,
-    ) -> BridgeOutput:
-        """Scale each row of ``vectors``, shape (n, dim), to length one and name its concepts.
+    def answer(self, query: Query) -> BridgeOutput:
+        """Scale each vector to length one and name its concepts.
 
         A concept's weight is the share of the captions parsed that name it.
         """
-        unit, progress = unit_rows(vectors), progress or no_progress
+        unit, progress = unit_rows(query.vectors), query.progress
         neighbours = self.bank.nearest(unit, self.captions, progress=part(progress, 0.0, 0.1))
         if len(self._graphs) > _CACHED:
             self._graphs.clear()
@@ -181,11 +157,9 @@ class MeaCapBridge:
 
     def _evidence(self, captions: list[str]) -> Evidence:
         """Find what the captions of one region agree upon."""
+        graphs = [self._graphs[caption] for caption in captions]
         concepts = concepts_of_captions(
-            captions,
-            [self._graphs[caption] for caption in captions],
-            self.sentences,
-            similarity=self.similarity,
+            captions, graphs, self.sentences, similarity=self.similarity
         )
         shares = [(item.phrase, min(item.count / len(captions), 1.0)) for item in concepts]
         return Evidence(concepts=tuple(shares[: self.concepts]))
@@ -205,29 +179,11 @@ def concepts_of_captions(
     Nodes are ranked by how many captions have them, those mentioned earlier first among equals.
     A node takes in the nodes that are like it, unless a better ranked node is like it already.
 
-    Parameters
-    ----------
-    captions : sequence of str
-        The nearest captions of a memory.
-    graphs : sequence of SceneGraph
-        One per caption.
-    encoder : SentenceEncoder
-        Compares the names of nodes.
-    similarity : float
-        Names whose cosine is above this are alike.
-    more_than : int
-        A node stays if its count is above this.
-    attribute_count : int
-        An attribute goes before the name if at least as many captions have it; the first such.
+    There is one graph per caption. Names whose cosine is above ``similarity`` are alike; a node
+    stays if its count is above ``more_than``; the first attribute that ``attribute_count`` captions
+    have goes before the name. Concepts come by their position in the captions; among equals by
+    rank, a node being followed by those it is related to.
 
-    Returns
-    -------
-    tuple of CaptionConcept
-        By their position in the captions; among equals by rank, a node being followed by those
-        it is related to.
-
-    Notes
-    -----
     Two particulars of the published code are kept, because they decide which words come out: a
     node that is like others, but like none that took nodes in, stays with its own count; its
     attributes are added up with theirs all the same, in the order of the ranks.
@@ -248,7 +204,7 @@ def concepts_of_captions(
     kept = [rank for rank in np.flatnonzero(~taken).tolist() if counts[rank] > more_than]
     # For every node taken in, the best ranked node like it that stays.
     homes: dict[str, str] = {}
-    for rank, like in _pairs(alike & ~taken):
+    for rank, like in np.argwhere(alike & ~taken).tolist():
         if taken[rank]:
             homes.setdefault(names[rank], names[like])
     concepts: dict[str, CaptionConcept] = {}
@@ -268,10 +224,10 @@ def concepts_of_captions(
 
 
 def relative_position(name: str, captions: Sequence[str]) -> float:
-    """Return where captions name something, 0 to 1; those that begin with it do not count.
+    """Return where captions name something, 0 to 1: the mean over those that do not begin with it.
 
-    Examples
-    --------
+    1 where there is none.
+
     >>> relative_position("dog", ["A dog.", "dog", "A cat and a dog."])
     0.541...
     """
@@ -292,12 +248,47 @@ def _gathered(
             attributes[rank_of[node]][attribute] += 1
         for subject, _, other in graph.relations:
             related[rank_of[subject]][other] = None
-    for rank, like in _pairs(alike):
+    for rank, like in np.argwhere(alike).tolist():
         attributes[rank].update(attributes[like])
         related[rank].update(related[like])
     return attributes, related
 
 
-def _pairs(alike: BoolArray) -> Iterator[tuple[int, int]]:
-    """Pairs of ranks, row by row."""
-    yield from zip(*(ranks.tolist() for ranks in np.nonzero(alike)), strict=True)
+def read_scene_graph(text: str) -> SceneGraph:
+    """Read a graph in the notation of the FACTUAL parsers.
+
+    ``( subject , predicate , object ) , ( ... )``. The predicate ``is`` gives an attribute, and so
+    do pairs; a digit from 2 to 9 as the third part becomes a word. Where a fact has more than three
+    parts the inner ones are the predicate. A single name is a graph of one node if it stands alone,
+    and nothing otherwise. Empty parts are left out, as are the facts they leave without a subject.
+
+    >>> graph = read_scene_graph("( pigs, is, 2), (pigs, fly on, sky )")
+    >>> graph.nodes, graph.attributes, graph.relations
+    (('pigs', 'sky'), (('pigs', 'two'),), (('pigs', 'fly on', 'sky'),))
+    """
+    for sign in "(),":
+        text = text.replace(sign, f" {sign} ")
+    facts = [
+        tuple(
+            " ".join(item.split()) for item in segment.replace("(", "").replace(")", "").split(",")
+        )
+        for segment in " ".join(text.split()).split(") , (")
+    ]
+    nodes: dict[str, None] = {}
+    attributes: dict[tuple[str, str], None] = {}
+    relations: dict[tuple[str, str, str], None] = {}
+    for fact in facts:
+        if len(fact) == 1 and len(facts) > 1:
+            continue
+        subject, *middle, last = fact if len(fact) > 1 else (*fact, "")
+        if len(fact) == 3:
+            last = _NUMBERS.get(last, last)
+        is_attribute = not middle or middle == ["is"]
+        nodes |= dict.fromkeys(filter(None, [subject] if is_attribute else [subject, last]))
+        if not (subject and last):
+            continue
+        if is_attribute:
+            attributes[subject, last] = None
+        else:
+            relations[subject, " ".join(middle), last] = None
+    return SceneGraph(tuple(nodes), tuple(attributes), tuple(relations))

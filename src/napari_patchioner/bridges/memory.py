@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, BinaryIO, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
+from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
-from .bank_files import read_bank, usable_rows, write_bank
-from .base import BridgeOutput, Neighbours, Scene, checked_unit_rows, unit_rows
+from .base import Bridge, BridgeOutput, Neighbours, Query, checked_unit_rows, unit_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+# The five files of a bank.
+FORMAT = "napari-patchioner memory 1"
+EMBEDDINGS, CAPTIONS, OFFSETS, META = "embeddings.npy", "captions.txt", "offsets.npy", "meta.json"
+LENGTHS = "lengths.npy"
+_MAX_META = 2**22
 
 # Rows read at once: 25 MB of float32 at 768 columns.
 _CHUNK = 8192
@@ -26,6 +33,7 @@ _NEGLIGIBLE = 34.0
 # Sets of required and excluded words whose sentences are cached: half a megabyte each for the
 # largest memory.
 _CACHED = 16
+_NO_CAPTIONS = "The memory has no captions; give at least one with its embedding."
 
 
 class MemoryBank:
@@ -33,16 +41,9 @@ class MemoryBank:
 
     Made by :meth:`build`, :meth:`open` or :meth:`from_arrays`.
 
-    Attributes
-    ----------
-    embeddings : ndarray, shape (rows, dim)
-        As stored: half or single precision, not normalised.
-    captions : sequence of str
-        One per row.
-    provenance : mapping of str to str
-        What made the embeddings, such as the hash of a projection.
-    hash : str
-        SHA-256 of embeddings and captions.
+    ``embeddings``, (rows, dim), are as stored: half or single precision, not normalised; there is a
+    caption for each. ``provenance`` says what made them, such as the hash of a projection; ``hash``
+    is the SHA-256 of embeddings and captions.
     """
 
     def __init__(
@@ -53,11 +54,8 @@ class MemoryBank:
         hash: str,  # noqa: A002 - the word the annotations use
         lengths: npt.NDArray[np.float32],
     ) -> None:
-        self.embeddings = embeddings
-        self.captions = captions
-        self.provenance = provenance
-        self.hash = hash
-        self._lengths = lengths
+        self.embeddings, self.captions, self._lengths = embeddings, captions, lengths
+        self.provenance, self.hash = provenance, hash
 
     @classmethod
     def build(
@@ -67,27 +65,33 @@ class MemoryBank:
         *,
         provenance: Mapping[str, str] | None = None,
         dtype: Literal["float16", "float32"] = "float16",
-    ) -> MemoryBank:
+    ) -> Self:
         """Write a bank chunk by chunk and open it; nothing is left behind if that fails.
 
-        Parameters
-        ----------
-        folder : path
-            Where it goes; must not exist yet.
-        chunks : iterable of (captions, embeddings)
-            Texts and their vectors, shape (k, dim). Rows of zeros are left out with their text.
-        provenance : mapping of str to str, optional
-            What made the embeddings.
-        dtype : {"float16", "float32"}
-            Precision on disk.
+        The folder must not exist yet. Chunks are texts and their vectors, shape (k, dim), of which
+        rows of zeros are left out with their text; ``provenance`` says what made the vectors,
+        ``dtype`` is their precision on disk.
         """
-        write_bank(Path(folder), chunks, provenance or {}, dtype)
+        folder = Path(folder)
+        if folder.exists():
+            raise ModelError(f"{folder} already exists; remove it or choose another name.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            meta = _write_bank(beside, chunks, np.dtype(dtype).newbyteorder("<"))
+            meta["provenance"] = dict(provenance or {})
+            (beside / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            beside.chmod(0o755)
+            beside.rename(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: str | Path) -> MemoryBank:
+    def open(cls, folder: str | Path) -> Self:
         """Open a bank written by :meth:`build`, without reading its embeddings."""
-        rows, captions, lengths, meta = read_bank(Path(folder))
+        rows, captions, lengths, meta = _read_bank(Path(folder))
         return cls(rows, captions, meta.get("provenance", {}), meta.get("sha256", ""), lengths)
 
     @classmethod
@@ -97,14 +101,14 @@ class MemoryBank:
         embeddings: npt.ArrayLike,
         *,
         provenance: Mapping[str, str] | None = None,
-    ) -> MemoryBank:
+    ) -> Self:
         """Hold a small bank in RAM, such as a list of sentences a person typed.
 
         Rows of zeros in ``embeddings``, shape (rows, dim), are left out with their text.
         """
-        rows, texts = usable_rows(captions, embeddings, np.float32)
+        rows, texts = _usable_rows(captions, embeddings, np.float32)
         if not texts:
-            raise ModelError("The memory has no captions; give at least one with its embedding.")
+            raise ModelError(_NO_CAPTIONS)
         lines = "".join(f"{text}\n" for text in texts).encode()
         digest = hashlib.sha256(rows.tobytes() + lines).hexdigest()
         return cls(rows, texts, provenance or {}, digest, np.linalg.norm(rows, axis=1))
@@ -118,43 +122,13 @@ class MemoryBank:
         return int(self.embeddings.shape[1])
 
     def project(
-        self,
-        vectors: npt.ArrayLike,
-        temperature: float = 0.01,
-        *,
-        unit: bool = False,
-        normalize: bool = True,
-        top_k: int | None = None,
+        self, vectors: npt.ArrayLike, temperature: float = 0.01, **options: Any
     ) -> npt.NDArray[np.float32]:
         """Replace vectors by averages of the memory, weighted by similarity (DeCap).
 
-        The weights are ``softmax(cos(v, M) / temperature)`` over all rows of the memory.
-
-        Parameters
-        ----------
-        vectors : array_like, shape (n, dim)
-            Pooled image embeddings of any length.
-        temperature : float
-            The smaller, the closer to the single nearest sentence.
-        unit : bool
-            Average the rows scaled to length one (CLIP) instead of as stored (Talk2DINO).
-        normalize : bool
-            Scale the result to length one.
-        top_k : int, optional
-            Average the nearest rows only.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, dim)
-
-        Raises
-        ------
-        ModelError
-            If the vectors have another length than the memory's, or are not finite.
+        Takes what :meth:`recall` takes, and returns the averages alone.
         """
-        return self.recall(
-            vectors, temperature, unit=unit, normalize=normalize, top_k=top_k, neighbours=0
-        )[0]
+        return self.recall(vectors, temperature, neighbours=0, **options)[0]
 
     def nearest(
         self,
@@ -186,10 +160,36 @@ class MemoryBank:
         neighbours: int = 5,
         progress: Progress | None = None,
     ) -> tuple[npt.NDArray[np.float32], tuple[Neighbours, ...]]:
-        """Project and name the nearest captions in one pass over the memory.
+        """Average the memory and name the nearest captions, in one pass over it.
 
-        Takes what :meth:`project` takes and returns what it and :meth:`nearest` return.
-        ``progress`` is called for every chunk and may raise ``Cancelled``.
+        The weights are ``softmax(cos(v, M) / temperature)`` over all rows of the memory.
+
+        Parameters
+        ----------
+        vectors : array_like, shape (n, dim)
+            Pooled image embeddings of any length.
+        temperature : float
+            The smaller, the closer to the single nearest sentence.
+        unit : bool
+            Average the rows scaled to length one (CLIP) instead of as stored (Talk2DINO).
+        normalize : bool
+            Scale the result to length one.
+        top_k : int, optional
+            Average the nearest rows only.
+        neighbours : int
+            How many of the nearest captions to name.
+        progress : callable, optional
+            Called for every chunk; may raise ``Cancelled``.
+
+        Returns
+        -------
+        (ndarray of float32, shape (n, dim), tuple of tuple of (str, float))
+            Averages, and for each vector its nearest captions and their cosines, best first.
+
+        Raises
+        ------
+        ModelError
+            If the vectors have another length than the memory's, or are not finite.
         """
         average, ranking = _SoftAverage(temperature), _Ranking(max(neighbours, top_k or 0))
         for first, rows, cosines in self._compare(vectors, progress):
@@ -296,21 +296,15 @@ class _Ranking:
         self.indices = np.take_along_axis(indices, order, axis=1)
 
 
-class MemoryBridge:
+class MemoryBridge(Bridge):
     """Replaces region embeddings by averages of sentence embeddings (DeCap's projection).
 
     Parameters
     ----------
     bank : MemoryBank
         The sentences.
-    temperature : float
-        The smaller, the closer to the single nearest sentence; the paper uses 0.01.
-    unit : bool
-        Average the rows scaled to length one (CLIP) instead of as stored (Talk2DINO).
-    normalize : bool
-        Scale the result to length one (Talk2DINO).
-    top_k : int, optional
-        Average the nearest rows only; all by default.
+    temperature, unit, normalize, top_k
+        As of `MemoryBank.recall`; the paper's temperature is 0.01.
     neighbours : int
         How many of the nearest sentences to name.
 
@@ -334,56 +328,30 @@ class MemoryBridge:
             raise ModelError(f"The memory's temperature must be above 0, not {temperature}.")
         if top_k is not None and top_k < 1:
             raise ModelError(f"The memory's top_k must be 1 or more, not {top_k}.")
-        self.bank = bank
-        self.temperature = temperature
+        self.bank, self.temperature, self.neighbours = bank, temperature, neighbours
         self.unit, self.normalize, self.top_k = unit, normalize, top_k
-        self.neighbours = neighbours
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        temperature: float = 0.01,
-        unit: bool = False,
-        normalize: bool = True,
-        top_k: int | None = None,
-        neighbours: int = 5,
-    ) -> MemoryBridge:
-        """Open ``bank``, the folder of a `MemoryBank`; the options are those of the class."""
-        return cls(
-            MemoryBank.open(files["bank"]),
-            temperature=temperature,
-            unit=unit,
-            normalize=normalize,
-            top_k=top_k,
-            neighbours=neighbours,
-        )
+    def read(cls, files: Mapping[str, Path]) -> tuple[MemoryBank]:
+        """Open ``bank``, the folder of a `MemoryBank`."""
+        return (MemoryBank.open(files["bank"]),)
 
-    def project(
-        self,
-        vectors: npt.NDArray[np.float32],
-        grid: Scene,
-        *,
-        options: CaptionOptions | None = None,
-        patches: npt.NDArray[np.float64] | None = None,
-        progress: Progress | None = None,
-    ) -> BridgeOutput:
-        """Project all regions, shape (n, dim), in one pass over the memory."""
-        asked = None if options is None else options.temperature
+    def answer(self, query: Query) -> BridgeOutput:
+        """Project all regions in one pass over the memory."""
+        asked = query.options.temperature
         projected, neighbours = self.bank.recall(
-            vectors,
+            query.vectors,
             self.temperature if asked is None else asked,
             unit=self.unit,
             normalize=self.normalize,
             top_k=self.top_k,
             neighbours=self.neighbours,
-            progress=progress,
+            progress=query.progress,
         )
         return BridgeOutput(projected, neighbours=neighbours if self.neighbours else None)
 
 
-class RetrievalBridge:
+class RetrievalBridge(Bridge):
     """Answers with the nearest sentence itself; go on with a ``QuoteDecoder``.
 
     Parameters
@@ -400,31 +368,23 @@ class RetrievalBridge:
         self._usable: dict[CaptionOptions, npt.NDArray[np.bool_]] = {}
 
     @classmethod
-    def open(cls, files: Mapping[str, Path], *, neighbours: int = 5) -> RetrievalBridge:
+    def read(cls, files: Mapping[str, Path]) -> tuple[MemoryBank]:
         """Open ``bank``, the folder of a `MemoryBank`."""
-        return cls(MemoryBank.open(files["bank"]), neighbours=neighbours)
+        return (MemoryBank.open(files["bank"]),)
 
-    def project(
-        self,
-        vectors: npt.NDArray[np.float32],
-        grid: Scene,
-        *,
-        options: CaptionOptions | None = None,
-        patches: npt.NDArray[np.float64] | None = None,
-        progress: Progress | None = None,
-    ) -> BridgeOutput:
-        """Find the nearest sentences of all regions, shape (n, dim), in one pass.
+    def answer(self, query: Query) -> BridgeOutput:
+        """Find the nearest sentences of all regions in one pass.
 
         Only sentences that satisfy the options are quoted; ModelError if there is none.
         """
         # The vector is that of the nearest sentence.
         projected, neighbours = self.bank.recall(
-            vectors, top_k=1, neighbours=self.neighbours, progress=progress
+            query.vectors, top_k=1, neighbours=self.neighbours, progress=query.progress
         )
-        quotable = neighbours
-        if options is not None and (options.must_include or options.must_exclude):
+        quotable, options = neighbours, query.options
+        if options.must_include or options.must_exclude:
             usable = self._sentences(options)
-            quotable = self.bank.nearest(vectors, self.neighbours, among=usable)
+            quotable = self.bank.nearest(query.vectors, self.neighbours, among=usable)
         # A sentence is as sure as it is near.
         evidence = tuple(
             Evidence(concepts=near, score=float(np.clip(near[0][1], 0, 1)), text=near[0][0])
@@ -450,3 +410,139 @@ class RetrievalBridge:
                 "not; take a word back."
             )
         return self._usable[words]
+
+
+class _CaptionFile(Sequence[str]):
+    """Lines of a UTF-8 file, mapped into memory rather than read.
+
+    ``offsets``, shape (n + 1,), says where each line begins, in bytes, and where the last ends.
+    """
+
+    def __init__(self, path: Path, offsets: npt.NDArray[np.int64]) -> None:
+        self._bytes = np.memmap(path, np.uint8, mode="r")
+        self._offsets = offsets
+        fits = offsets.ndim == 1 and offsets.size > 1 and offsets[0] == 0
+        if not fits or offsets[-1] != len(self._bytes) or (np.diff(offsets) < 1).any():
+            raise ValueError(
+                f"{path.name} is {len(self._bytes)} bytes long, which was not expected"
+            )
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """Read one line, or several, without the line ends."""
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        row = range(len(self))[index]
+        line = self._bytes[self._offsets[row] : self._offsets[row + 1] - 1]
+        return line.tobytes().decode("utf-8")
+
+
+def _usable_rows(
+    texts: Sequence[str], vectors: npt.ArrayLike, dtype: npt.DTypeLike
+) -> tuple[npt.NDArray[Any], list[str]]:
+    """Check embeddings, shape (n, d), against their captions and drop rows of zeros from both."""
+    with np.errstate(over="ignore"):
+        rows = np.asarray(vectors).astype(dtype)
+    if rows.ndim != 2 or len(rows) != len(texts):
+        raise ModelError(
+            f"A memory of {len(texts)} captions came with embeddings of shape {rows.shape}; "
+            "give one row per caption."
+        )
+    if not np.isfinite(rows).all():
+        raise ModelError(
+            f"An embedding of the memory is not finite in {rows.dtype}; "
+            "check the model that made it, or store float32."
+        )
+    used = np.any(rows != 0, axis=1)
+    return rows[used], [text for text, kept in zip(texts, used.tolist(), strict=True) if kept]
+
+
+def _write_bank(
+    folder: Path, chunks: Iterable[tuple[Sequence[str], npt.ArrayLike]], dtype: np.dtype[Any]
+) -> dict[str, Any]:
+    """Write embeddings, captions, offsets and lengths as chunks come; return the metadata."""
+    dim, digest, offsets = 0, hashlib.sha256(), [0]
+    lengths: list[npt.NDArray[np.float32]] = []
+    with (
+        (folder / EMBEDDINGS).open("wb+") as rows_file,
+        (folder / CAPTIONS).open("wb") as lines_file,
+    ):
+        for captions, vectors in chunks:
+            rows, texts = _usable_rows(captions, vectors, dtype)
+            if not dim:
+                dim = rows.shape[1]
+                _write_header(rows_file, dtype, (0, dim))
+            if rows.shape[1] != dim:
+                raise ModelError(
+                    f"A chunk of the memory has vectors of length {rows.shape[1]}, "
+                    f"the ones before {dim}; embed all captions with one model."
+                )
+            lengths.append(np.linalg.norm(rows.astype(np.float32), axis=1))
+            lines = [(" ".join(text.split()) + "\n").encode() for text in texts]
+            for part, file in ((rows.tobytes(), rows_file), (b"".join(lines), lines_file)):
+                file.write(part)
+                digest.update(part)
+            ends = np.cumsum([len(line) for line in lines], dtype=np.int64) + offsets[-1]
+            offsets.extend(ends.tolist())
+        count = len(offsets) - 1
+        if not count:
+            raise ModelError(_NO_CAPTIONS)
+        # The final number of rows goes into the header, which numpy pads to allow that.
+        rows_file.seek(0)
+        _write_header(rows_file, dtype, (count, dim))
+    np.save(folder / OFFSETS, np.asarray(offsets, np.int64))
+    np.save(folder / LENGTHS, np.concatenate(lengths))
+    return {"format": FORMAT, "rows": count, "dim": dim, "sha256": digest.hexdigest()}
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _read_bank(
+    folder: Path,
+) -> tuple[npt.NDArray[Any], _CaptionFile, npt.NDArray[np.float32], dict[str, Any]]:
+    """Map a bank into memory: embeddings, captions, lengths and metadata.
+
+    Raises ModelError if a file is missing, cut short, or belongs to another bank.
+    """
+    try:
+        for name in (META, EMBEDDINGS, OFFSETS, CAPTIONS, LENGTHS):
+            size = check_plain_file(folder / name, ModelError)
+            if name == META and size > _MAX_META:
+                raise ValueError(f"{META} is {size:,} bytes long")
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        # Mapped, so that a file is as long as it claims.
+        rows, offsets, lengths = (
+            np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            for name in (EMBEDDINGS, OFFSETS, LENGTHS)
+        )
+        if any(array.dtype.kind not in "if" for array in (rows, offsets, lengths)):
+            raise ValueError("it holds no numbers")
+        captions = _CaptionFile(folder / CAPTIONS, np.array(offsets))
+        lengths = np.array(lengths)
+        stated = (meta["format"], meta["rows"], meta["dim"])
+    except ModelError:
+        raise
+    except Exception as error:  # headers may be damaged in any way
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise ModelError(
+            f"The memory in {folder} is damaged or incomplete ({reason}); build or copy it again."
+        ) from error
+    actual = (FORMAT, len(captions), rows.shape[-1])
+    together = rows.ndim == 2 and len(rows) == len(captions) and lengths.shape == (len(rows),)
+    if not together or stated != actual:
+        raise ModelError(
+            f"The files in {folder} do not belong together: {META} states {stated[1:]} rows and "
+            f"columns, {EMBEDDINGS} has {rows.shape} and {CAPTIONS} {len(captions)} captions; "
+            "copy the whole folder again."
+        )
+    return rows, captions, lengths, meta

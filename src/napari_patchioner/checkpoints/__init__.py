@@ -12,7 +12,7 @@ from .hashes import file_sha256, tensors_sha256
 from .settings import check_settings, read_settings
 
 if TYPE_CHECKING:
-    from .read import State, read_state
+    from .read import State, own_file_damaged, read_own_arrays, read_state
     from .weights import fit, read_notes, rename, write_state
 
 __all__ = [
@@ -20,7 +20,9 @@ __all__ = [
     "check_settings",
     "file_sha256",
     "fit",
+    "own_file_damaged",
     "read_notes",
+    "read_own_arrays",
     "read_settings",
     "read_state",
     "rename",
@@ -31,7 +33,9 @@ __all__ = [
 _HOMES = {
     "State": ".read",
     "fit": ".weights",
+    "own_file_damaged": ".read",
     "read_notes": ".weights",
+    "read_own_arrays": ".read",
     "read_state": ".read",
     "rename": ".weights",
     "write_state": ".weights",

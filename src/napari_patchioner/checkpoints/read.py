@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -209,3 +213,21 @@ def _unwrapped(content: object) -> State:
 def _damaged(path: Path, error: Exception) -> ModelError:
     reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
     return ModelError(f"{path} is damaged or cut short ({reason}); get it again.")
+
+
+def read_own_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read a safetensors file of this package: whole numbers of 64 bits, the others float32."""
+    try:
+        tensors = load_arrays(path)
+    except (OSError, SafetensorError) as error:
+        raise own_file_damaged(path) from error
+    types = {"i": np.int64, "f": np.float32}
+    arrays = {name: value.astype(types[value.dtype.kind]) for name, value in tensors.items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise own_file_damaged(path)
+    return arrays
+
+
+def own_file_damaged(path: Path) -> ModelError:
+    """Return the error of a file of this package that is not as it was."""
+    return ModelError(f"{path} is missing or damaged; reinstall napari-patchioner to restore it.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from .grid import FeatureGrid, GridTransform, derived_key, grid_key
-from .pooling import class_attention, pool, pool_shares
+from napari_patchioner.regions import GridTransform
+
+from .grid import FeatureGrid, derived_key, grid_key
+from .pooling import pool, pool_shares
 from .store import GridStore, StoreSize, cache_folder
 from .tiles import Block, Strip, Tiling, stitch
 
@@ -16,7 +18,6 @@ __all__ = [
     "Strip",
     "Tiling",
     "cache_folder",
-    "class_attention",
     "derived_key",
     "grid_key",
     "pool",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from napari_patchioner.errors import PatchionerError
+from napari_patchioner.regions import PatchWeights
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_patchioner.regions import PatchWeights
-
-    from .grid import FeatureGrid
+from .grid import FeatureGrid
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
@@ -91,21 +88,10 @@ def pool(
 def pool_shares(
     region: PatchWeights, grid: FeatureGrid, how: Pooling = "mean", *, variance: float = 0.5
 ) -> FloatArray:
-    """Say what each patch of a region contributes to its vector.
+    """Say what each of ``k`` patches of a region contributes to its vector.
 
-    Parameters
-    ----------
-    region : PatchWeights
-        ``k`` patches on this grid.
-    grid : FeatureGrid
-        Where attention is looked up.
-    how, variance
-        As in :func:`pool`; with ``"cls"`` no patch contributes.
-
-    Returns
-    -------
-    ndarray of float64, shape (k,)
-        Summing to one.
+    ``how`` and ``variance`` are as in :func:`pool`; with ``"cls"`` no patch contributes. Returns
+    shares, shape (k,), that sum to one.
     """
     if how == "mean" or not region.members:
         return _part_shares(region, grid, how, variance)
@@ -152,46 +138,3 @@ def _centred(cells: npt.NDArray[np.int64]) -> FloatArray:
     """Map the range of grid cells to -1..1; a single one lies in the middle."""
     low, high = cells.min(), cells.max()
     return np.asarray((2 * cells - low - high) / max(high - low, 1))
-
-
-def class_attention(
-    qkv: npt.NDArray[np.floating],
-    heads: int,
-    global_tokens: int,
-    *,
-    scale: float | None = None,
-    per_head: bool = False,
-) -> npt.NDArray[np.float32]:
-    """Attention of the class token over the patches, from the last block's projections.
-
-    The logits are averaged over the heads first and the softmax runs over the patches alone, as
-    in the published code (which splits ViT-B in 16 heads, not its 12).
-
-    Parameters
-    ----------
-    qkv : ndarray of float, shape (tokens, 3 * dim)
-        Queries, keys and values side by side; the class token comes first.
-    heads : int
-        Number of attention heads.
-    global_tokens : int
-        Class token and registers, which are no patches.
-    scale : float, optional
-        Factor of the dot products; ``1 / sqrt(dim / heads)`` by default.
-    per_head : bool
-        One map per head instead of their mean.
-
-    Returns
-    -------
-    ndarray of float32, shape (patches,) or (heads, patches)
-        Each map sums to one.
-    """
-    dim = qkv.shape[1] // 3
-    query = qkv[0, :dim].reshape(heads, -1).astype(np.float64)
-    keys = qkv[global_tokens:, dim : 2 * dim].reshape(-1, heads, dim // heads).astype(np.float64)
-    if scale is None:
-        scale = (dim // heads) ** -0.5
-    logits = scale * np.einsum("hd,phd->hp", query, keys)
-    if not per_head:
-        logits = logits.mean(axis=0)
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)

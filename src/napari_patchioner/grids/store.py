@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from threading import Lock, get_ident
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
-from .grid_file import (
-    DamagedError,
-    OtherVersionError,
-    grid_arrays,
-    grid_from_bytes,
-    grid_to_bytes,
-)
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from napari_patchioner import __version__
+from napari_patchioner.regions import GridTransform
 
-    from .grid import FeatureGrid
+from .grid import FeatureGrid
+
+Answer = TypeVar("Answer")
 
 RAM_BYTES = 512_000_000
 DISK_BYTES = 2_000_000_000
@@ -33,6 +35,12 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 _OURS = re.compile(r"[0-9a-f]{32}\.safetensors|\.[0-9a-f]{32}\.\d+\.\d+\.part")
 # Nobody writes a grid for so long; whoever began it was killed.
 _ABANDONED_S = 600.0
+
+FORMAT = "napari-patchioner grid 1"
+
+_ARRAYS = ("embeddings", "attention", "cls", "picture")
+_BLANK = b"0" * 64
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 
 
 def cache_folder() -> Path:
@@ -46,15 +54,7 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StoreSize:
-    """How much a store holds.
-
-    Attributes
-    ----------
-    ram_grids, ram_bytes : int
-        In memory.
-    disk_grids, disk_bytes : int
-        On disk; most grids in memory are there too.
-    """
+    """How much a store holds, in memory and on disk; most grids in memory are on disk too."""
 
     ram_grids: int
     ram_bytes: int
@@ -73,17 +73,15 @@ class GridStore:
     folder : Path, optional
         Where grids are kept on disk, such as `cache_folder`; without one, only in memory. Several
         processes may use the same folder.
-    ram_bytes : int
-        What grids in memory may have together; 512 MB by default.
-    disk_bytes : int
-        What files on disk may have together; 2 GB by default. With 0 there is no disk.
-    on_error : callable, optional
-        Called once, with one sentence, when the disk cannot be used; in whatever thread met it.
+    ram_bytes, disk_bytes : int
+        What grids in memory and files on disk may have together; 512 MB and 2 GB by default. With
+        0 there is no disk.
 
     Attributes
     ----------
     error_message : str
-        The same sentence; empty as long as all is well.
+        One sentence where the disk cannot be used, see also :meth:`news`; empty as long as all is
+        well.
 
     Examples
     --------
@@ -100,10 +98,8 @@ class GridStore:
         *,
         ram_bytes: int = RAM_BYTES,
         disk_bytes: int = DISK_BYTES,
-        on_error: Callable[[str], None] | None = None,
     ) -> None:
         self.error_message = ""
-        self._on_error = on_error
         self._messages: list[str] = []
         self._damage_reported = False
         self._ram_bytes = ram_bytes
@@ -116,10 +112,7 @@ class GridStore:
     def limit(self, folder: Path | None, *, ram_bytes: int, disk_bytes: int) -> None:
         """Hold from now on what is allowed now; what is too much goes at once.
 
-        Parameters
-        ----------
-        folder, ram_bytes, disk_bytes
-            As of the class. Grids in another folder stay there; those in memory are kept.
+        Grids in another folder than the one before stay there; those in memory are kept.
         """
         wanted = DiskStore(Path(folder), disk_bytes) if folder and disk_bytes > 0 else None
         with self._lock:
@@ -131,7 +124,7 @@ class GridStore:
                 return
             self._disk, self.error_message, self._damage_reported = wanted, "", False
         if disk is not None and wanted is not None and wanted.folder == disk.folder:
-            self._on_disk(DiskStore.trim)
+            self._on_disk(DiskStore.trim, (0, 0))
 
     def news(self) -> str:
         """Return what a person should know and has not read yet, in a sentence; mostly empty."""
@@ -147,23 +140,12 @@ class GridStore:
             return news
 
     def get(self, key: str) -> FeatureGrid | None:
-        """Return a grid, or None if it has to be made; never raises because of the disk.
-
-        Parameters
-        ----------
-        key : str
-            Of the grid, see `grid_key`.
-        """
+        """Return the grid of a key, or None if it has to be made; never raises for the disk."""
         with self._lock:
             if key in self._ram:
                 self._ram.move_to_end(key)
                 return self._ram[key]
-        grid = None
-        if (disk := self._disk) is not None:
-            try:
-                grid = disk.get(key)
-            except OSError as error:
-                self._report(error, "read")
+        grid = self._on_disk(lambda disk: disk.get(key), None)
         if grid is not None:
             self._keep(grid)
         return grid
@@ -179,11 +161,7 @@ class GridStore:
     def put(self, grid: FeatureGrid) -> None:
         """Keep a grid under its own key; never raises because of the disk."""
         self._keep(grid)
-        if (disk := self._disk) is not None:
-            try:
-                disk.put(grid)
-            except OSError as error:
-                self._report(error, "written to")
+        self._on_disk(lambda disk: disk.put(grid), None, "written to")
 
     def release(self, key: str) -> bool:
         """Let go of a grid in memory that the disk has as well; return whether it is gone there.
@@ -203,13 +181,13 @@ class GridStore:
             dropped = len(self._ram), self._held
             self._ram.clear()
             self._held = 0
-        return StoreSize(*dropped, *self._on_disk(DiskStore.clear))
+        return StoreSize(*dropped, *self._on_disk(DiskStore.clear, (0, 0)))
 
     def size(self) -> StoreSize:
         """Return how much is held."""
         with self._lock:
             held = len(self._ram), self._held
-        return StoreSize(*held, *self._on_disk(DiskStore.size))
+        return StoreSize(*held, *self._on_disk(DiskStore.size, (0, 0)))
 
     def _keep(self, grid: FeatureGrid) -> None:
         """Hold a grid in memory and drop the least recently used ones beyond the limit."""
@@ -233,16 +211,18 @@ class GridStore:
         if grid is not None:
             self._held -= _size(grid)
 
-    def _on_disk(self, ask: Callable[[DiskStore], tuple[int, int]]) -> tuple[int, int]:
-        """Return how many grids and bytes a method of the disk counts."""
+    def _on_disk(
+        self, ask: Callable[[DiskStore], Answer], otherwise: Answer, done: str = "read"
+    ) -> Answer:
+        """Return what the disk answers; something else where it cannot be used."""
         disk = self._disk
         if disk is None:
-            return 0, 0
+            return otherwise
         try:
             return ask(disk)
         except OSError as error:
-            self._report(error, "read")
-            return 0, 0
+            self._report(error, done)
+            return otherwise
 
     def _report(self, error: OSError, done: str) -> None:
         """Say that the disk cannot be used, the first time only."""
@@ -255,8 +235,6 @@ class GridStore:
                 f"folder of your own."
             )
             self._messages.append(self.error_message)
-        if self._on_error is not None:
-            self._on_error(self.error_message)
 
 
 def _size(grid: FeatureGrid) -> int:
@@ -274,9 +252,7 @@ class DiskStore:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self.folder = folder
-        self.limit = limit
-        self.damaged = 0
+        self.folder, self.limit, self.damaged = folder, limit, 0
         self._writing = Lock()
 
     def get(self, key: str) -> FeatureGrid | None:
@@ -388,3 +364,92 @@ def _delete(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+class DamagedError(ValueError):
+    """A file that is not the grid it should be: cut off, changed, foreign or of another version."""
+
+
+class OtherVersionError(DamagedError):
+    """A whole file that another version wrote, or that is another grid."""
+
+
+def grid_arrays(grid: FeatureGrid) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays that a grid has, by name."""
+    named = {name: getattr(grid, name) for name in _ARRAYS}
+    return {name: array for name, array in named.items() if array is not None}
+
+
+def grid_to_bytes(grid: FeatureGrid) -> bytes:
+    """Return a grid as a safetensors file.
+
+    Its metadata hold ``notes`` (all that is no array, and the version of this package, as JSON)
+    and ``digest``, 64 hexadecimal digits: BLAKE2b of the whole file with zeros in their place.
+    Every field comes back exactly.
+    """
+    transform = grid.transform
+    notes = {
+        "format": FORMAT,
+        "version": __version__,
+        "key": grid.key,
+        "backbone": grid.backbone,
+        "image_shape": [int(side) for side in transform.image_shape],
+        "grid_shape": [int(side) for side in transform.grid_shape],
+        "window": transform.window and [float(edge) for edge in transform.window],
+        "measures": {name: float(value) for name, value in grid.measures.items()},
+    }
+    arrays = {name: np.ascontiguousarray(array) for name, array in grid_arrays(grid).items()}
+    data = save(arrays, {"notes": json.dumps(notes), "digest": _BLANK.decode()})
+    start, stop = _digest_span(data)
+    return b"".join([data[:start], _digest(data, start, stop), data[stop:]])
+
+
+def grid_from_bytes(data: bytes, key: str) -> FeatureGrid:
+    """Return the grid of a whole file that has this key.
+
+    Raises ``DamagedError`` where a byte is not what was written, the grid is another one, or
+    another version of this package wrote it, whose backbones may encode an image differently.
+    """
+    start, stop = _digest_span(data)
+    if data[start:stop] != _digest(data, start, stop):
+        raise DamagedError("The digest is not that of the contents.")
+    try:
+        notes = json.loads(json.loads(data[8 : _header_end(data)])["__metadata__"]["notes"])
+        if [notes[name] for name in ("format", "version", "key")] != [FORMAT, __version__, key]:
+            raise OtherVersionError("The file is of another version or another grid.")
+        window = notes["window"]
+        transform = GridTransform(
+            tuple(notes["image_shape"]), tuple(notes["grid_shape"]), window and tuple(window)
+        )
+        return FeatureGrid(
+            transform=transform,
+            key=notes["key"],
+            measures=notes["measures"],
+            backbone=notes["backbone"],
+            **load(data),
+        )
+    except OtherVersionError:
+        raise
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedError(f"The file is no grid: {error}") from error
+
+
+def _header_end(data: bytes) -> int:
+    return 8 + int.from_bytes(data[:8], "little")
+
+
+def _digest_span(data: bytes) -> tuple[int, int]:
+    """Find the digest, which safetensors puts anywhere in the header."""
+    # Within the notes its name would have backslashes before the quotation marks.
+    match = _DIGEST.search(data, 8, min(len(data), _header_end(data)))
+    if match is None:
+        raise DamagedError("The file has no digest.")
+    return match.span(1)
+
+
+def _digest(data: bytes, start: int, stop: int) -> bytes:
+    view = memoryview(data)
+    digest = blake2b(view[:start], digest_size=32)
+    digest.update(_BLANK)
+    digest.update(view[stop:])
+    return digest.hexdigest().encode()

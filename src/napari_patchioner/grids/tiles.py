@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_patchioner.errors import ModelError, PatchionerError
+from napari_patchioner.regions import GridTransform
 
-from .grid import FeatureGrid, GridTransform, derived_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .grid import FeatureGrid, derived_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +22,8 @@ class Strip:
     the grid; a grid shorter than a tile has one, which reaches beyond it. A patch belongs to the
     tile in whose middle it lies most, the earlier one if two are as good.
 
-    Attributes
-    ----------
-    cells : int
-        Patches along the axis.
-    side : int
-        Patches along a tile.
-    overlap : int
-        Patches that neighbours share at least.
+    There are ``cells`` patches along the axis and ``side`` along a tile; neighbours share at least
+    ``overlap`` of them.
     """
 
     cells: int
@@ -92,12 +84,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Tiles over a whole patch grid.
-
-    Attributes
-    ----------
-    down, across : Strip
-        Along rows and along columns.
+    """Tiles over a whole patch grid: strips down its rows and across its columns.
 
     Examples
     --------
@@ -145,10 +132,8 @@ def stitch(
 
     Parameters
     ----------
-    tiling : Tiling
-        Where tiles lie and what they own.
-    block : Block
-        Which of them are wanted.
+    tiling, block : Tiling, Block
+        Where tiles lie and what they own, and which of them are wanted.
     tile : callable
         Gives the grid of the tile in a row and column of tiles; asked once for each, so that no
         more than one of them need be in memory.

@@ -57,7 +57,7 @@ def describe(stamp: str) -> str:
     """Name a projection or text encoder for a person."""
     if len(stamp) != _SHA256_DIGITS:
         return stamp
-    from napari_patchioner.backbones.projection import describe_projection
+    from napari_patchioner.backbones.talk2dino import describe_projection
 
     return describe_projection(stamp)
 

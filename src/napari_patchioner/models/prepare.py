@@ -155,7 +155,7 @@ class _Workshop:
         role = self.preset.backbone.files.get("projection")
         if role is None:
             return vouched
-        from napari_patchioner.backbones.projection import Projection
+        from napari_patchioner.backbones.talk2dino import Projection
 
         results = {"projection": Projection.open(self.raw[role]).hash}
         check_provenance([("backbone", results, False)], vouched)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ._compare import same_drawing, upright_box
-from ._cover import cover, each
-from ._labels import label_boxes
+from ._cover import GridTransform, PatchWeights, cover, each
 from ._outline import MOST_CROSSINGS, crosses_itself, enclosed, is_tangled, untangle
 from ._shapes import (
     Box,
@@ -17,14 +15,17 @@ from ._shapes import (
     RegionSet,
     Trace,
     WholeImage,
+    label_boxes,
+    same_drawing,
     united,
+    upright_box,
 )
-from ._weights import PatchWeights
 
 __all__ = [
     "MOST_CROSSINGS",
     "Box",
     "Ellipse",
+    "GridTransform",
     "Kind",
     "Mask",
     "PatchWeights",

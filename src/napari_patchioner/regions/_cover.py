@@ -1,42 +1,204 @@
-"""From a drawn region to the patches it takes."""
+"""From a drawn region to the patches it takes, and how much each of them counts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 
 from napari_patchioner.errors import RegionError
 
-from ._areas import TOUCH, areas, ring_areas
-from ._outline import enclosed
-from ._shapes import (
-    Box,
-    Ellipse,
-    FloatArray,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    RegionSet,
-    Trace,
-    WholeImage,
-    check_points,
-)
-from ._weights import OutsideError, PatchWeights, Placement
+from ._outline import FloatArray, check_points, is_flat, outline_rings
+from ._shapes import Box, Mask, Region, RegionSet, Trace, WholeImage
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
+IndexArray: TypeAlias = npt.NDArray[np.int64]
 Weighting: TypeAlias = Literal["touch", "area"]
 Convention: TypeAlias = Literal["paper", "reference"]
 Result = TypeVar("Result")
 
+TOUCH = 1e-9
+"""Shares of a patch below this are rounding, not intersection."""
+
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class GridTransform:
+    """The affine map between an image and the patch grid laid over it.
+
+    The grid covers ``window``, a rectangle of the image measured from the outer corner of the
+    first pixel (edge coordinates, so the whole image is ``(0, 0, height, width)``). Patch
+    ``(i, j)`` fills the square ``[i, i + 1) x [j, j + 1)`` of patch units. A squashed square
+    input and an aspect-preserving one are both this map; a centre crop has a smaller window.
+
+    Attributes
+    ----------
+    image_shape : tuple of int
+        ``(height, width)`` of the full-resolution image in pixels.
+    grid_shape : tuple of int
+        ``(rows, columns)`` of the patch grid.
+    window : tuple of float, optional
+        ``(top, left, height, width)`` in edge coordinates; the whole image by default.
+    """
+
+    image_shape: tuple[int, int]
+    grid_shape: tuple[int, int]
+    window: tuple[float, float, float, float] | None = None
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """``(top, left, height, width)`` of the covered window in edge coordinates."""
+        if self.window is not None:
+            return self.window
+        return (0.0, 0.0, float(self.image_shape[0]), float(self.image_shape[1]))
+
+    @property
+    def patch_size(self) -> tuple[float, float]:
+        """``(height, width)`` of one patch in image pixels."""
+        _, _, height, width = self.extent
+        return height / self.grid_shape[0], width / self.grid_shape[1]
+
+    def to_grid(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Map ``(row, column)`` pixel-centre coordinates, shape (..., 2), to patch units."""
+        top, left, _, _ = self.extent
+        return (np.asarray(points, float) + 0.5 - (top, left)) / self.patch_size
+
+    def to_image(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Map patch units, shape (..., 2), back to ``(row, column)`` pixel-centre coordinates."""
+        top, left, _, _ = self.extent
+        return np.asarray(points, float) * self.patch_size + (top, left) - 0.5
+
+    @classmethod
+    def squashed(cls, image_shape: tuple[int, int], input_size: int, patch_size: int) -> Self:
+        """Lay a square grid over the whole image, whatever its aspect ratio.
+
+        The image, of ``(height, width)`` pixels, is resized to a square of ``input_size`` pixels.
+        """
+        cells = input_size // patch_size
+        return cls(image_shape, (cells, cells))
+
+    @classmethod
+    def keeping_aspect(cls, image_shape: tuple[int, int], input_size: int, patch_size: int) -> Self:
+        """Lay nearly square patches over the whole image, the long side ``input_size`` long.
+
+        The image, of ``(height, width)`` pixels, is resized to ``grid_shape * patch_size``.
+        """
+        longest = max(image_shape)
+        rows, columns = (
+            max(1, round(side * input_size / longest / patch_size)) for side in image_shape
+        )
+        return cls(image_shape, (rows, columns))
+
+    @classmethod
+    def centre_cropped(cls, image_shape: tuple[int, int], input_size: int, patch_size: int) -> Self:
+        """Lay a square grid over the middle, after the short side was resized to ``input_size``.
+
+        Whole pixels are resized and cut as torchvision's ``Resize`` and ``CenterCrop`` do, so the
+        window is what the network got, not what exact arithmetic would give.
+        """
+        cells, shortest = input_size // patch_size, min(image_shape)
+        resized = [int(input_size * side / shortest) for side in image_shape]
+        start = [round((side - input_size) / 2) for side in resized]
+        scale = [full / side for full, side in zip(image_shape, resized, strict=True)]
+        side = cells * patch_size
+        window = (start[0] * scale[0], start[1] * scale[1], side * scale[0], side * scale[1])
+        return cls(image_shape, (cells, cells), window)
+
+
+class OutsideError(RegionError):
+    """A region that lies wholly outside the image, or outside the part that was encoded."""
+
+    @classmethod
+    def beyond(cls, transform: GridTransform) -> OutsideError:
+        """Say where the image, or the window of it that the grid covers, ends."""
+        (top, left), (bottom, right) = transform.to_image([[0, 0], transform.grid_shape])
+        whole = transform.window is None
+        name = "image" if whole else "part of the image that the model sees"
+        return cls(
+            f"The region lies outside the {name} (rows {top + 0.5:.0f} to {bottom - 0.5:.0f}, "
+            f"columns {left + 0.5:.0f} to {right - 0.5:.0f}): draw it inside."
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PatchWeights:
+    """The patches a region takes and how much each counts; never empty.
+
+    Attributes
+    ----------
+    indices : ndarray of int64, shape (k,)
+        Flat row-major patch indices, unique and ascending.
+    weights : ndarray of float64, shape (k,)
+        Positive, not normalised: counts, or covered fractions of a patch.
+    grid_shape : tuple of int
+        ``(rows, columns)`` of the grid.
+    members : tuple of PatchWeights
+        The parts of a region set, which Gaussian and attention pooling weigh one by one; empty
+        for everything else.
+    """
+
+    indices: IndexArray
+    weights: FloatArray
+    grid_shape: tuple[int, int]
+    members: tuple[PatchWeights, ...] = ()
+
+    @property
+    def rows(self) -> IndexArray:
+        """Grid row of each patch, shape (k,)."""
+        return self.indices // self.grid_shape[1]
+
+    @property
+    def columns(self) -> IndexArray:
+        """Grid column of each patch, shape (k,)."""
+        return self.indices % self.grid_shape[1]
+
+    @property
+    def total(self) -> float:
+        """Sum of the weights: ``|S|`` of the paper for uniform weights."""
+        return float(self.weights.sum())
+
+    def normalised(self) -> PatchWeights:
+        """Return the same patches with weights that sum to one."""
+        return replace(self, weights=self.weights / self.total)
+
+    def dense(self) -> FloatArray:
+        """Return the weights as a map, shape (rows, columns), zero where no patch is taken."""
+        weights = np.zeros(self.grid_shape)
+        weights.flat[self.indices] = self.weights
+        return weights
+
+    @classmethod
+    def from_dense(cls, weights: FloatArray) -> PatchWeights:
+        """Take the positive entries of a map of shape (rows, columns)."""
+        rows, columns = weights.shape
+        indices = np.flatnonzero(weights > 0)
+        return cls(
+            indices.astype(np.int64), weights.ravel()[indices].astype(np.float64), (rows, columns)
+        )
+
+    @classmethod
+    def from_cells(cls, indices: IndexArray, grid_shape: tuple[int, int]) -> PatchWeights:
+        """Count how often each patch index occurs."""
+        cells, counts = np.unique(indices, return_counts=True)
+        return cls(cells.astype(np.int64), counts.astype(np.float64), grid_shape)
+
+    @classmethod
+    def sum_of(cls, members: Iterable[PatchWeights]) -> PatchWeights:
+        """Add the weights of a set's members (equation 1): a patch of two counts twice."""
+        members = tuple(members)
+        cells, where = np.unique(np.concatenate([m.indices for m in members]), return_inverse=True)
+        summed = np.bincount(where, np.concatenate([m.weights for m in members]))
+        weights = summed.astype(np.float64)
+        return cls(cells.astype(np.int64), weights, members[0].grid_shape, members)
+
 
 def cover(
     region: Region,
-    transform: Placement,
+    transform: GridTransform,
     *,
     weighting: Weighting = "touch",
     convention: Convention = "paper",
@@ -86,20 +248,17 @@ def cover(
     array([[0.5 , 0.  ],
            [0.25, 0.  ]])
     """
-    match region:
-        case RegionSet():
-            return _set(region, transform, weighting, convention)
-        case Point():
-            return _counts(region.coords(), transform, bridge=False)
-        case Trace():
-            bridge = region.connected and convention == "paper"
-            return _counts(region.coords(), transform, bridge=bridge)
-        case Box() if convention == "reference":
-            return _reference_box(region, transform)
-        case Box() | Polygon() | Ellipse() | Mask() | WholeImage():
-            shares = areas(region, transform)
-            return PatchWeights.from_dense(shares if weighting == "area" else np.ceil(shares))
-    raise TypeError(f"{region!r} is no region")
+    if isinstance(region, RegionSet):
+        return _set(region, transform, weighting, convention)
+    if not isinstance(region, Region):
+        raise TypeError(f"{region!r} is no region")
+    if not region.is_area:
+        bridge = isinstance(region, Trace) and region.connected and convention == "paper"
+        return _counts(region.coords(), transform, bridge=bridge)
+    if isinstance(region, Box) and convention == "reference":
+        return _reference_box(region, transform)
+    shares = areas(region, transform)
+    return PatchWeights.from_dense(shares if weighting == "area" else np.ceil(shares))
 
 
 def each(regions: Sequence[Region], work: Callable[[Region], Result]) -> list[Result]:
@@ -115,7 +274,7 @@ def each(regions: Sequence[Region], work: Callable[[Region], Result]) -> list[Re
     return results
 
 
-def _counts(points: FloatArray, transform: Placement, *, bridge: bool) -> PatchWeights:
+def _counts(points: FloatArray, transform: GridTransform, *, bridge: bool) -> PatchWeights:
     """Count the points in each patch (equation 2 of the paper); points outside are dropped.
 
     A point on the far border belongs to the last patch. With ``bridge``, gaps wider than one patch
@@ -143,7 +302,7 @@ def bridged(positions: FloatArray, most: int) -> FloatArray:
     return np.concatenate([filled, positions[-1:]])
 
 
-def _reference_box(box: Box, transform: Placement) -> PatchWeights:
+def _reference_box(box: Box, transform: GridTransform) -> PatchWeights:
     """Take the patches ``x // p .. x // p + w // p``, both included, and likewise for rows.
 
     Corner and size are divided apart and in single precision, as in the published code, so the
@@ -164,7 +323,7 @@ def _reference_box(box: Box, transform: Placement) -> PatchWeights:
 
 
 def _set(
-    region: RegionSet, transform: Placement, weighting: Weighting, convention: Convention
+    region: RegionSet, transform: GridTransform, weighting: Weighting, convention: Convention
 ) -> PatchWeights:
     """Add the members that the grid reaches up (equation 1), or count their patches once."""
     if not region.members or any(isinstance(member, RegionSet) for member in region.members):
@@ -191,13 +350,13 @@ def _set(
 
 
 def _united_areas(
-    members: Sequence[Region], covers: Sequence[PatchWeights], transform: Placement
+    members: Sequence[Region], covers: Sequence[PatchWeights], transform: GridTransform
 ) -> FloatArray:
     """Share of each patch that members cover together; those without area keep their own."""
     shares = np.zeros(transform.grid_shape)
     outlines = []
     for member, weights in zip(members, covers, strict=True):
-        outline = _geometry(member)
+        outline = member.inside()
         if outline is None or shapely.area(outline) == 0:
             shares.flat[weights.indices] = 1.0
         else:
@@ -215,16 +374,217 @@ def _united_areas(
     return np.where(shares > TOUCH, shares.clip(0.0, 1.0), 0.0)
 
 
-def _geometry(member: Region) -> shapely.Geometry | None:
-    """Return the inside of a region as (column, row) geometry; None where it has none."""
-    match member:
-        case Box():
-            return shapely.make_valid(shapely.Polygon(member.bounds().coords()[:, ::-1]))
-        case Ellipse():
-            return shapely.make_valid(shapely.Polygon(member.fine_outline()[:, ::-1]))
-        case Polygon() if len(member.vertices) > 2:
-            return enclosed(member.coords()[:, ::-1])
+def areas(region: Region, transform: GridTransform) -> FloatArray:
+    """Measure the covered share of each patch, shape (rows, columns), in 0..1.
+
+    A region without area (a line, a single position) gives one to each patch that it passes.
+    """
+    match region:
+        case WholeImage():
+            return np.ones(transform.grid_shape)
         case Mask():
-            return shapely.union_all(shapely.box(*(member.runs()[:, [1, 0, 3, 2]] - 0.5).T))
+            ring, shares = _mask(region, transform)
+        case Box():
+            ring = transform.to_grid(region.bounds().coords())
+            edges = image_edges(transform)
+            corners = ring[::2] if edges is None else np.clip(ring[::2], *edges)
+            shares = _box_areas(corners, transform.grid_shape)
         case _:
-            return None
+            ring, shares = _outline(region, transform)
+    shares = np.where(shares > TOUCH, shares, 0.0)
+    return shares if shares.any() else _passage(ring, transform)
+
+
+def _outline(region: Region, transform: GridTransform) -> tuple[FloatArray, FloatArray]:
+    """Vertices in patch units and covered shares of an outline."""
+    vertices = region.fine_outline()
+    ring = transform.to_grid(vertices)
+    if is_flat(vertices):
+        return ring, np.zeros(transform.grid_shape)
+    edges = image_edges(transform)
+    shares = np.zeros(transform.grid_shape)
+    for sign, part in outline_rings(vertices):
+        on_grid = transform.to_grid(part)
+        inside = on_grid if edges is None else cut(on_grid, edges)
+        shares += sign * ring_areas(inside, transform.grid_shape)
+    return ring, shares.clip(0.0, 1.0)
+
+
+def _mask(region: Mask, transform: GridTransform) -> tuple[FloatArray, FloatArray]:
+    """Bounding corners in patch units and covered shares of a mask."""
+    pixels = np.asarray(region.pixels, bool)
+    if pixels.ndim != 2:
+        raise RegionError(
+            f"A mask has rows and columns, not the shape {pixels.shape}: use a plane."
+        )
+    box = region.bounds()
+    top, left = (int(edge + 0.5) for edge in (box.top, box.left))
+    bottom, right = (int(edge + 0.5) for edge in (box.bottom, box.right))
+    row, column = region.offset
+    pixels = pixels[top - row : bottom - row, left - column : right - column]
+    ring = transform.to_grid(box.coords())
+    if image_edges(transform) is not None:
+        height, width = transform.image_shape
+        rows, columns = np.arange(top, bottom), np.arange(left, right)
+        pixels = pixels & np.outer(
+            (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+        )
+    return ring, _mask_areas(pixels, ring[::2], transform.grid_shape)
+
+
+def _passage(ring: FloatArray, transform: GridTransform) -> FloatArray:
+    """Give one to each patch that an outline without area passes through."""
+    limits = np.array(transform.grid_shape)
+    low, high = ring.min(axis=0), ring.max(axis=0)
+    # With some extent, lying against the border from outside is outside; without, it is inside.
+    slack = np.where(high - low > TOUCH, -TOUCH, TOUCH)
+    starts, ends = _pieces(ring, transform.grid_shape)
+    middle = (starts + ends) / 2
+    met = (middle >= -TOUCH) & (middle <= limits + TOUCH)
+    edges = image_edges(transform)
+    first, last = (np.zeros(2), limits) if edges is None else edges
+    if not (((low <= last + slack) & (high >= first - slack)).all() and met.all(axis=1).any()):
+        raise OutsideError.beyond(transform)
+    cells = middle[met.all(axis=1)].astype(np.int64).clip(0, limits - 1)
+    shares = np.zeros(transform.grid_shape)
+    shares[cells[:, 0], cells[:, 1]] = 1.0
+    return shares
+
+
+def image_edges(transform: GridTransform) -> FloatArray | None:
+    """Return the lowest and highest ``(row, column)`` of the image in patch units.
+
+    None where no patch reaches beyond the image, as one of a tile may, so that nothing is cut off.
+    """
+    if transform.window is None:
+        return None
+    ends = np.asarray(transform.image_shape, float) - 0.5
+    edges = transform.to_grid(np.array([[-0.5, -0.5], ends]))
+    limits = np.array([[0, 0], transform.grid_shape], float)
+    if (edges[0] <= limits[0] + _ROUNDING).all() and (edges[1] >= limits[1] - _ROUNDING).all():
+        return None
+    return edges
+
+
+def cut(ring: FloatArray, edges: FloatArray) -> FloatArray:
+    """Cut an outline at the edges of the image, by Sutherland and Hodgman.
+
+    Vertices in patch units, shape (n, 2), the last joining the first; empty if nothing is left.
+    What is left may be several parts that are joined along an edge.
+    """
+    for axis in (0, 1):
+        for edge, sign in ((edges[0, axis], 1.0), (edges[1, axis], -1.0)):
+            depths = sign * (ring[:, axis] - edge)
+            if not len(ring) or (depths >= 0).all():
+                continue
+            kept: list[FloatArray] = []
+            for vertex, after, depth, depth_after in zip(
+                ring, np.roll(ring, -1, axis=0), depths, np.roll(depths, -1), strict=True
+            ):
+                if depth >= 0:
+                    kept.append(vertex)
+                if (depth >= 0) != (depth_after >= 0):
+                    met = vertex + (after - vertex) * (depth / (depth - depth_after))
+                    met[axis] = edge
+                    kept.append(met)
+            ring = np.array(kept).reshape(-1, 2)
+    return ring
+
+
+def _box_areas(corners: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
+    """Share of each patch inside an upright rectangle of two corners, shape (2, 2)."""
+    shares = [
+        _overlaps(corners[0, axis], corners[1, axis], np.arange(grid_shape[axis] + 1.0))
+        for axis in (0, 1)
+    ]
+    return np.outer(shares[0], shares[1])
+
+
+def _overlaps(low: float, high: float, edges: FloatArray) -> FloatArray:
+    """Length that the interval shares with each of the bins between ascending edges."""
+    shared = np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1])
+    return np.asarray(np.maximum(shared, 0.0))
+
+
+def _mask_areas(
+    pixels: npt.NDArray[np.bool_], corners: FloatArray, grid_shape: tuple[int, int]
+) -> FloatArray:
+    """Share of each patch under pixels, whose outer corners, shape (2, 2), are in patch units.
+
+    A pixel is a square, not a dot: one that lies over a patch border gives each side its part.
+    """
+    edges = [
+        np.linspace(corners[0, axis], corners[1, axis], pixels.shape[axis] + 1) for axis in (0, 1)
+    ]
+    shares = np.zeros(grid_shape)
+    columns = _bins(edges[1], grid_shape[1])
+    for row, first, heights in _bins(edges[0], grid_shape[0]):
+        # One patch row at a time, so that a mask of a large plane is never copied as floats.
+        profile = heights @ pixels[first : first + len(heights)]
+        for column, start, widths in columns:
+            shares[row, column] = profile[start : start + len(widths)] @ widths
+    return shares.clip(0.0, 1.0)
+
+
+def _bins(edges: FloatArray, n_patches: int) -> list[tuple[int, int, FloatArray]]:
+    """Return for each patch its number, the first pixel it meets and its length over each pixel."""
+    bins = []
+    for patch in range(max(0, int(edges[0])), min(n_patches, int(np.ceil(edges[-1])))):
+        first = max(int(np.searchsorted(edges, patch, side="right")) - 1, 0)
+        stop = int(np.searchsorted(edges, patch + 1, side="left"))
+        bins.append((patch, first, _overlaps(patch, patch + 1, edges[first : stop + 1])))
+    return bins
+
+
+def ring_areas(ring: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
+    """Measure the share of each patch inside an outline that does not cross itself.
+
+    Every piece of the outline adds the signed area between itself and the right border of the
+    grid; summed over a closed ring what is left is the enclosed area. Vertices in patch units,
+    shape (n, 2), the last joining the first; what lies outside the grid is cut off.
+
+    >>> ring_areas(np.array([[0, 0], [0, 1.5], [1, 1.5], [1, 0]]), (1, 3))
+    array([[1. , 0.5, 0. ]])
+    """
+    n_rows, n_columns = grid_shape
+    starts, ends = _pieces(ring, grid_shape)
+    middle = (starts + ends) / 2
+    inside = (middle[:, 0] > 0) & (middle[:, 0] < n_rows) & (starts[:, 0] != ends[:, 0])
+    row, position = middle[inside, 0].astype(np.int64), middle[inside, 1].clip(0, n_columns)
+    rise = ends[inside, 0] - starts[inside, 0]
+    column = np.minimum(position.astype(np.int64), n_columns)
+    beyond = position - column
+    width = n_columns + 2
+    flat = row * width + column
+    change = np.bincount(flat, rise * (1 - beyond), n_rows * width)
+    change += np.bincount(flat + 1, rise * beyond, n_rows * width)
+    signed = change.reshape(n_rows, width).cumsum(axis=1)[:, :n_columns]
+    return np.asarray(np.clip(np.abs(signed), 0.0, 1.0))
+
+
+def _pieces(ring: FloatArray, grid_shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """Return starts and ends, shape (m, 2), of the edges of a ring, cut at patch borders."""
+    starts, ends = ring, np.roll(ring, -1, axis=0)
+    cuts = [_crossings(starts[:, axis], ends[:, axis], grid_shape[axis]) for axis in (0, 1)]
+    edge = np.concatenate([np.arange(len(starts)), cuts[0][0], cuts[1][0]])
+    share = np.concatenate([np.zeros(len(starts)), cuts[0][1], cuts[1][1]])
+    order = np.lexsort((share, edge))
+    edge, share = edge[order], share[order]
+    steps = ends[edge] - starts[edge]
+    pieces = starts[edge] + share[:, None] * steps
+    last = np.append(edge[1:] != edge[:-1], True)
+    return pieces, np.where(last[:, None], ends[edge], np.roll(pieces, -1, axis=0))
+
+
+def _crossings(
+    start: FloatArray, end: FloatArray, n_patches: int
+) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Edge number and share of the way (0..1) of every crossing with the lines 0..n_patches."""
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    first = np.clip(np.floor(low) + 1, 0, n_patches + 1)
+    stop = np.clip(np.ceil(high), 0, n_patches + 1)
+    counts = np.maximum(stop - first, 0).astype(np.int64)
+    edge = np.repeat(np.arange(len(start)), counts)
+    rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    line = first[edge] + rank
+    return edge, (line - start[edge]) / (end[edge] - start[edge])

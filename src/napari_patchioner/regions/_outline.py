@@ -10,8 +10,6 @@ import shapely
 
 from napari_patchioner.errors import RegionError
 
-from ._shapes import check_points
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 MOST_CROSSINGS = 20_000
@@ -21,6 +19,19 @@ MOST_CROSSINGS = 20_000
 _FEW = 40
 _EDGES_AT_ONCE = 64
 _EDGES_FIRST = 4
+
+
+def check_points(points: FloatArray) -> FloatArray:
+    """Refuse points that are none, are no ``(row, column)`` pairs, or lie nowhere."""
+    if not points.size:
+        raise RegionError("The region has no points: draw it again.")
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise RegionError(
+            f"Points of a region are (row, column) pairs, not an array of shape {points.shape}."
+        )
+    if not np.isfinite(points).all():
+        raise RegionError("A point of the region is not a finite number: draw it again.")
+    return points
 
 
 def is_tangled(vertices: npt.ArrayLike) -> bool:
@@ -139,23 +150,9 @@ def untangle(vertices: FloatArray, tolerance: float = 0.05) -> FloatArray:
 
     Loops that are too large to be an accident are what was drawn: the outline stays as it is.
 
-    Parameters
-    ----------
-    vertices : ndarray of float, shape (n, 2)
-        ``(row, column)`` of the corners in image pixels; the last joins the first.
-    tolerance : float
-        Largest share of the area that the other loops may have together.
-
-    Returns
-    -------
-    ndarray of float, shape (m, 2)
-        An outline that does not cross itself; the same vertices if it did not before, or does so
-        on purpose.
-
-    Raises
-    ------
-    RegionError
-        The points are none or not finite.
+    Vertices are ``(row, column)``, shape (n, 2), the last joining the first; ``tolerance`` is the
+    largest share of the area that the other loops may have together. Returns the same vertices if
+    the outline did not cross itself before, or does so on purpose.
 
     Examples
     --------

@@ -7,7 +7,7 @@ integers, as napari has them: the pixel ``(0, 0)`` fills the square from -0.5 to
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,23 +15,25 @@ import shapely
 
 from napari_patchioner.errors import RegionError
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
+from ._outline import FloatArray, check_points, enclosed
+
 Kind: TypeAlias = Literal["box", "polygon", "ellipse", "trace", "point", "set", "image", "mask"]
 
+LabelBox: TypeAlias = tuple[slice, slice]
+
+TOLERANCE = 1e-3
+"""How far, in pixels, a vertex may have moved by writing and reading numbers."""
+
+_RINGS = ("box", "polygon", "ellipse")
+# find_objects makes a list as long as the largest label.
+_LARGEST_LISTED = 1_000_000
 _ELLIPSE_VERTICES = 64
 # What an ellipse is measured by: patches and bounds.
 _FINE_VERTICES = 512
 
 
 class Region:
-    """Anything a person can draw: one of the eight kinds below.
-
-    Attributes
-    ----------
-    kind : str
-        What it is, in one word: ``"box"``, ``"polygon"``, ``"ellipse"``, ``"mask"``, ``"trace"``,
-        ``"point"``, ``"set"`` or ``"image"``.
-    """
+    """Anything a person can draw: one of the eight kinds below, each with a word of its own."""
 
     __slots__ = ()
     kind: ClassVar[Kind]
@@ -75,6 +77,16 @@ class Region:
         outline = self.outline()
         return [] if outline is None else [outline]
 
+    def fine_outline(self) -> FloatArray:
+        """Return the outline of an area to measure it by, once its points are checked."""
+        return check_points(self.coords())
+
+    def inside(self) -> shapely.Geometry | None:
+        """Return what an area encloses as a geometry in ``x y``; None for other kinds."""
+        if self.kind not in ("box", "ellipse"):
+            return None
+        return shapely.make_valid(shapely.Polygon(self.fine_outline()[:, ::-1]))
+
     def bounds(self) -> Box:
         """Return the smallest box around the region, of no height or width around a point.
 
@@ -89,13 +101,7 @@ class Region:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Point(Region):
-    """One position; it takes the patch it lies in.
-
-    Attributes
-    ----------
-    row, column : float
-        Position in image pixels, pixel centres at integers.
-    """
+    """One position; it takes the patch it lies in."""
 
     kind: ClassVar[Kind] = "point"
     row: float
@@ -110,11 +116,7 @@ class Point(Region):
 class Box(Region):
     """An axis-aligned rectangle, given by its edges (not by pixel indices).
 
-    Attributes
-    ----------
-    top, left, bottom, right : float
-        Edges in image pixels; the box around the single pixel ``(0, 0)`` is
-        ``Box(-0.5, -0.5, 0.5, 0.5)``.
+    The box around the single pixel ``(0, 0)`` is ``Box(-0.5, -0.5, 0.5, 0.5)``.
     """
 
     kind: ClassVar[Kind] = "box"
@@ -133,10 +135,7 @@ class Box(Region):
 class Polygon(Region):
     """A closed outline (polygon, lasso, rotated rectangle); the last vertex joins the first.
 
-    Attributes
-    ----------
-    vertices : ndarray of float, shape (n, 2)
-        ``(row, column)`` of each corner, ``n >= 3``, not repeated at the end.
+    The vertices, shape (n, 2) with ``n >= 3``, are not repeated at the end.
     """
 
     kind: ClassVar[Kind] = "polygon"
@@ -146,16 +145,14 @@ class Polygon(Region):
         """Return the vertices, shape (n, 2)."""
         return np.asarray(self.vertices, float)
 
+    def inside(self) -> shapely.Geometry | None:
+        """Return what the outline goes around an odd number of times."""
+        return enclosed(self.coords()[:, ::-1]) if len(self.vertices) > 2 else None
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Ellipse(Region):
-    """An ellipse, possibly rotated, given by the four corners of its bounding rectangle.
-
-    Attributes
-    ----------
-    corners : ndarray of float, shape (4, 2)
-        ``(row, column)`` of the corners of the (possibly rotated) rectangle, in order around it.
-    """
+    """An ellipse, given by the corners, (4, 2), of the rectangle around it, possibly rotated."""
 
     kind: ClassVar[Kind] = "ellipse"
     corners: FloatArray
@@ -166,41 +163,30 @@ class Ellipse(Region):
 
     def outline(self, count: int = _ELLIPSE_VERTICES) -> FloatArray:
         """Return so many vertices evenly around it, shape (count, 2)."""
-        centre, along, across = self._waves(count)
-        return np.asarray(centre + along + across)
+        corners = self.coords()
+        angles = np.arange(count)[:, None] * (2 * np.pi / count)
+        along, across = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+        return np.asarray(corners.mean(axis=0) + np.cos(angles) * along + np.sin(angles) * across)
 
     def fine_outline(self) -> FloatArray:
         """Return an outline to measure it by, shape (512, 2), once its corners are checked."""
-        check_points(self.coords())
-        if len(self.corners) != 4:
+        if len(check_points(self.coords())) != 4:
             raise RegionError(
                 f"An ellipse needs 4 corners, not {len(self.corners)}: draw it again."
             )
-        centre, along, across = self._waves(_FINE_VERTICES)
-        return np.asarray(centre + (along + across))
+        return self.outline(_FINE_VERTICES)
 
     def bounds(self) -> Box:
         """Return the smallest box around the ellipse, not around its corners."""
         return _box_around(self.fine_outline())
 
-    def _waves(self, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Centre, and how far each vertex lies along both half axes, shape (count, 2) each."""
-        corners = self.coords()
-        angles = np.arange(count)[:, None] * (2 * np.pi / count)
-        along, across = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-        return corners.mean(axis=0), np.cos(angles) * along, np.sin(angles) * across
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Mask(Region):
-    """Any set of pixels: holes and separate parts included.
+    """Any set of pixels, holes and separate parts included: those that are true.
 
-    Attributes
-    ----------
-    pixels : ndarray of bool, shape (height, width)
-        True where the region is; its own corner sits at ``offset``.
-    offset : tuple of int
-        ``(row, column)`` of ``pixels[0, 0]`` in the image.
+    The pixels, shape (height, width), may be a part of the image whose own corner sits at
+    ``offset``.
     """
 
     kind: ClassVar[Kind] = "mask"
@@ -226,6 +212,10 @@ class Mask(Region):
         # Without this, every pixel along a straight edge is a vertex of its own.
         return shapely.simplify(shapely.union_all(boxes), 0)
 
+    def inside(self) -> shapely.Geometry:
+        """Return its pixels as squares put together."""
+        return shapely.union_all(shapely.box(*(self.runs()[:, [1, 0, 3, 2]] - 0.5).T))
+
     def rings(self, *, holes: bool = True) -> list[FloatArray]:
         """Return the outlines of its parts along the edges of pixels, and those of their holes."""
         return [
@@ -248,13 +238,9 @@ class Mask(Region):
 class Trace(Region):
     """A pointer trace: every point counts, so a place passed twice weighs twice (eq. 2).
 
-    Attributes
-    ----------
-    points : ndarray of float, shape (n, 2)
-        ``(row, column)`` of the recorded positions, in the order they were made.
-    connected : bool
-        Bridge gaps wider than one patch with points one patch apart, because the pen passed
-        there. False counts the recorded points and nothing else.
+    The points, shape (n, 2), are in the order they were made. A ``connected`` trace bridges gaps
+    wider than one patch with points one patch apart, because the pen passed there; another counts
+    the recorded points and nothing else.
     """
 
     kind: ClassVar[Kind] = "trace"
@@ -270,12 +256,8 @@ class Trace(Region):
 class RegionSet(Region):
     """Several regions captioned as one; patches shared by members weigh more (eq. 1).
 
-    Attributes
-    ----------
-    members : tuple of Region
-        At least one region; sets do not nest.
-    union : bool
-        Count a shared patch once instead.
+    There is at least one member, and none is a set; with ``union`` a shared patch counts once
+    instead.
     """
 
     kind: ClassVar[Kind] = "set"
@@ -298,13 +280,7 @@ class RegionSet(Region):
         """Return the box around all members."""
         if not self.members:
             raise RegionError("A set of regions needs at least one region, and none that is a set.")
-        boxes = [member.bounds() for member in self.members]
-        return Box(
-            min(box.top for box in boxes),
-            min(box.left for box in boxes),
-            max(box.bottom for box in boxes),
-            max(box.right for box in boxes),
-        )
+        return _box_around(np.concatenate([part.bounds().coords() for part in self.members]))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -327,19 +303,103 @@ def united(region: Region) -> Region:
     return replace(region, union=True) if isinstance(region, RegionSet) else region
 
 
-def check_points(points: FloatArray) -> FloatArray:
-    """Refuse points that are none, are no ``(row, column)`` pairs, or lie nowhere."""
-    if not points.size:
-        raise RegionError("The region has no points: draw it again.")
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise RegionError(
-            f"Points of a region are (row, column) pairs, not an array of shape {points.shape}."
-        )
-    if not np.isfinite(points).all():
-        raise RegionError("A point of the region is not a finite number: draw it again.")
-    return points
-
-
 def _box_around(points: FloatArray) -> Box:
     (top, left), (bottom, right) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return Box(top, left, bottom, right)
+
+
+def upright_box(corners: npt.ArrayLike, *, tolerance: float = 1e-9) -> Box | None:
+    """Return the box with these four corners, or None where they are not an upright rectangle.
+
+    ``(row, column)`` of the corners in either direction around, starting anywhere, each at most so
+    many pixels from where it belongs.
+
+    >>> upright_box([[2, 3], [0, 3], [0, 1], [2, 1]])
+    Box(top=0.0, left=1.0, bottom=2.0, right=3.0)
+    >>> upright_box([[0, 1], [1, 2], [2, 1], [1, 0]]) is None
+    True
+    """
+    points = np.asarray(corners, float)
+    if points.shape != (4, 2):
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    on_edge = np.minimum(abs(points - low), abs(points - high)) <= tolerance
+    opposite = abs(points[0] + points[2] - points[1] - points[3]) <= 4 * tolerance
+    diagonal = abs(points[2] - points[0]) >= high - low - 2 * tolerance
+    if not (on_edge.all() and opposite.all() and diagonal.all()):
+        return None
+    return Box(*low.tolist(), *high.tolist())
+
+
+def same_drawing(region: Region, other: Region, *, tolerance: float = TOLERANCE) -> bool:
+    """Return whether two regions show the same thing, but for vertices off by so many pixels.
+
+    A box and a polygon around it, or rings that begin elsewhere or run the other way, are the same;
+    a polygon and an ellipse with the same corners are not.
+
+    >>> same_drawing(Box(0, 0, 1, 2), Polygon(np.array([[1.0, 0], [1, 2], [0, 2], [0, 0]])))
+    True
+    """
+    if isinstance(region, RegionSet) and isinstance(other, RegionSet):
+        return (
+            region.union is other.union
+            and len(region.members) == len(other.members)
+            and all(
+                same_drawing(member, second, tolerance=tolerance)
+                for member, second in zip(region.members, other.members, strict=True)
+            )
+        )
+    if isinstance(region, Mask) and isinstance(other, Mask):
+        (pixels, corner), (other_pixels, other_corner) = _cropped(region), _cropped(other)
+        return corner == other_corner and np.array_equal(pixels, other_pixels)
+    # A polygon may be a box, and a trace of one point shows what a point does.
+    alike = {"box", "polygon"}, {"trace", "point"}
+    if region.kind != other.kind and {region.kind, other.kind} not in alike:
+        return False
+    if region.kind in _RINGS:
+        return _same_rings(region.coords(), other.coords(), tolerance)
+    return _close(region.coords(), other.coords(), tolerance)
+
+
+def _close(points: FloatArray, others: FloatArray, tolerance: float) -> bool:
+    return points.shape == others.shape and bool((abs(points - others) <= tolerance).all())
+
+
+def _same_rings(ring: FloatArray, other: FloatArray, tolerance: float) -> bool:
+    """Whether two rings are one, begun at any vertex and run in either direction."""
+    if ring.shape != other.shape or not len(ring):
+        return False
+    starts = np.flatnonzero((abs(other - ring[0]) <= tolerance).all(axis=1)).tolist()
+    forward = [np.roll(other, -start, axis=0) for start in starts]
+    backward = [np.roll(other[::-1], start + 1, axis=0) for start in starts]
+    return any(_close(ring, turned, tolerance) for turned in (*forward, *backward))
+
+
+def _cropped(mask: Mask) -> tuple[npt.NDArray[np.bool_], tuple[int, ...]]:
+    """Return the pixels of a mask without empty rows and columns around, and where they begin."""
+    pixels = np.asarray(mask.pixels, bool)
+    rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return pixels[:0, :0], (0, 0)
+    cropped = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cropped, (mask.offset[0] + int(rows[0]), mask.offset[1] + int(columns[0]))
+
+
+def label_boxes(labels: npt.NDArray[Any]) -> dict[int, LabelBox]:
+    """Return rows and columns of the box around each label of a plane but 0, in rising order.
+
+    >>> label_boxes(np.array([[0, 7], [0, 7]]))
+    {7: (slice(0, 2, None), slice(1, 2, None))}
+    """
+    from scipy.ndimage import find_objects
+
+    if not labels.size:
+        return {}
+    if labels.dtype.kind == "b" or labels.dtype.itemsize < 4:
+        labels = labels.astype(np.int32)
+    if labels.max() <= _LARGEST_LISTED and labels.min() >= 0:
+        listed = find_objects(labels.astype(np.intp, copy=False))
+        return {value: box for value, box in enumerate(listed, start=1) if box is not None}
+    values, dense = np.unique(labels, return_inverse=True)
+    boxes = zip(values, find_objects(dense.reshape(labels.shape) + 1), strict=True)
+    return {int(value): box for value, box in boxes if value != 0}

@@ -15,9 +15,7 @@ import numpy.typing as npt
 import torch
 
 from napari_patchioner.backbones.base import CLIP, Preprocessing, spare_core
-from napari_patchioner.backbones.clip_text import ClipText
-from napari_patchioner.backbones.clip_vit import ClipVision
-from napari_patchioner.backbones.clip_weights import tower_config
+from napari_patchioner.backbones.clip_towers import ClipText, ClipVision, tower_config
 from napari_patchioner.bridges import unit_rows
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import ClipTokenizer
