@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from napari_patchioner.bridges.appearance import AXES, COLOURS, LONG_SIDE, UNIT, colour_shares
+from napari_patchioner.bridges.appearance import AXES, LONG_SIDE, UNIT, colour_shares
+from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 
