@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from published import meacap
 
 from napari_patchioner.bridges import MeaCapBridge, MemoryBank
-from napari_patchioner.bridges.meacap import SceneGraph, concepts_of_captions, read_scene_graph
+from napari_patchioner.bridges.language_models import SceneGraph, read_scene_graph
+from napari_patchioner.bridges.meacap import concepts_of_captions
 from napari_patchioner.errors import Cancelled, ModelError
 
 if TYPE_CHECKING:

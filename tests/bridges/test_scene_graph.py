@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import meacap
 
-from napari_patchioner.bridges.meacap import SceneGraph, read_scene_graph
+from napari_patchioner.bridges.language_models import SceneGraph, read_scene_graph
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:

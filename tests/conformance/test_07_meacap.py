@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_patchioner.bridges.meacap import (
-    CaptionConcept,
-    concepts_of_captions,
-    read_scene_graph,
-)
+from napari_patchioner.bridges.language_models import read_scene_graph
+from napari_patchioner.bridges.meacap import CaptionConcept, concepts_of_captions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

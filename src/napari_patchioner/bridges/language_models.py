@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
 from .base import unit_rows
-from .meacap import SceneGraph, read_scene_graph
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,6 +34,9 @@ _TABLES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_hea
 _IGNORE = ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",)
 # Spaces that the published decoding takes out.
 _SPACED = (" .", " ?", " !", " ,", " n't", " 'm", " 's", " 've", " 're")
+
+_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMBERS = {str(number): word for number, word in enumerate(_WORDS, 2)}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -64,6 +67,19 @@ def _batched_tokenizer(folder: Path, *, longest: int, padding: str) -> Tokenizer
     # Published files may ask for a fixed length, which would only cost time.
     tokenizer.enable_padding(pad_id=pad_id, pad_token=padding, length=None)
     return tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class SceneGraph:
+    """The graph of one caption; everything once, in the order of mention.
+
+    ``attributes`` pair a node with what it is, ``("dog", "black")``; ``relations`` link two nodes,
+    ``("dog", "catch", "ball")``.
+    """
+
+    nodes: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    relations: tuple[tuple[str, str, str], ...] = ()
 
 
 class FactualParser:
@@ -163,3 +179,43 @@ class BertSentences:
             weights = mask[:, :, None].float()
             parts.append(np.asarray((states * weights).sum(1) / weights.sum(1).clamp_min(1e-9)))
         return unit_rows(np.concatenate(parts))
+
+
+def read_scene_graph(text: str) -> SceneGraph:
+    """Read a graph in the notation of the FACTUAL parsers.
+
+    ``( subject , predicate , object ) , ( ... )``. The predicate ``is`` gives an attribute, and so
+    do pairs; a digit from 2 to 9 as the third part becomes a word. Where a fact has more than three
+    parts the inner ones are the predicate. A single name is a graph of one node if it stands alone,
+    and nothing otherwise. Empty parts are left out, as are the facts they leave without a subject.
+
+    >>> graph = read_scene_graph("( pigs, is, 2), (pigs, fly on, sky )")
+    >>> graph.nodes, graph.attributes, graph.relations
+    (('pigs', 'sky'), (('pigs', 'two'),), (('pigs', 'fly on', 'sky'),))
+    """
+    for sign in "(),":
+        text = text.replace(sign, f" {sign} ")
+    facts = [
+        tuple(
+            " ".join(item.split()) for item in segment.replace("(", "").replace(")", "").split(",")
+        )
+        for segment in " ".join(text.split()).split(") , (")
+    ]
+    nodes: dict[str, None] = {}
+    attributes: dict[tuple[str, str], None] = {}
+    relations: dict[tuple[str, str, str], None] = {}
+    for fact in facts:
+        if len(fact) == 1 and len(facts) > 1:
+            continue
+        subject, *middle, last = fact if len(fact) > 1 else (*fact, "")
+        if len(fact) == 3:
+            last = _NUMBERS.get(last, last)
+        is_attribute = not middle or middle == ["is"]
+        nodes |= dict.fromkeys(filter(None, [subject] if is_attribute else [subject, last]))
+        if not (subject and last):
+            continue
+        if is_attribute:
+            attributes[subject, last] = None
+        else:
+            relations[subject, " ".join(middle), last] = None
+    return SceneGraph(tuple(nodes), tuple(attributes), tuple(relations))
