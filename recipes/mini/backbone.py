@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 
-from napari_patchioner.backbones.efficientnet import EfficientNetLite
+from napari_patchioner.backbones.mini import EfficientNetLite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

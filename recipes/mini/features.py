@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from napari_patchioner.backbones.efficientnet import EfficientNetLite
-from napari_patchioner.backbones.mini import dense
+from napari_patchioner.backbones.mini import EfficientNetLite, dense
 from napari_patchioner.images import read_picture
 
 if TYPE_CHECKING:

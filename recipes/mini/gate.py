@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_patchioner.backbones.efficientnet import EfficientNetLite
+    from napari_patchioner.backbones.mini import EfficientNetLite
 
     Vectors = npt.NDArray[np.float32]
     Picture = npt.NDArray[np.uint8]

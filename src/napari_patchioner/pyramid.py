@@ -78,14 +78,6 @@ class Plan:
             facts["zoomed"] = f"rows {top} to {top + height}, columns {left} to {left + width}"
         return facts
 
-    @property
-    def _order(self) -> tuple[int, ...]:
-        """Sorts plans so that those that share tiles come soon after one another."""
-        if self.block is None:
-            return (self.level, *(self.window or ()))
-        row, column = self.block.top, self.block.left
-        return (self.level, row // _NEIGHBOURHOOD, column // _NEIGHBOURHOOD, row, column)
-
 
 @dataclass(frozen=True, slots=True)
 class Planner:
@@ -114,8 +106,8 @@ class Planner:
         cover(region, GridTransform(self.shape, (1, 1)))
         if isinstance(region, WholeImage):
             return self._overview()
-        around = self._inside(region.bounds())
-        size = max(_size(self._inside(member.bounds())) for member in region.parts())
+        around = _cut(region.bounds(), self.shape)
+        size = max(_size(_cut(member.bounds(), self.shape)) for member in region.parts())
         chosen = self._overview()
         for level in reversed(range(len(self.levels))):
             if size >= self.across * min(chosen.patch):
@@ -174,10 +166,11 @@ class Planner:
         patch = max(height, width) / self.side
         return Plan(0, (patch, patch), window=(top, left, height, width))
 
-    def _inside(self, box: Box) -> Box:
-        """Cut a box at the edges of the image."""
-        corners = box.coords()[::2].clip(-0.5, np.subtract(self.shape, 0.5))
-        return Box(*corners.ravel().tolist())
+
+def _cut(box: Box, shape: tuple[int, int]) -> Box:
+    """Cut a box at the edges of the image."""
+    corners = box.coords()[::2].clip(-0.5, np.subtract(shape, 0.5))
+    return Box(*corners.ravel().tolist())
 
 
 def _size(box: Box) -> float:
@@ -286,7 +279,14 @@ class Pyramid:
         groups: dict[Plan, list[int]] = {}
         for position, plan in enumerate(each(regions, lambda region: self.plan(region, zoom=zoom))):
             groups.setdefault(plan, []).append(position)
-        return [(plan, groups[plan]) for plan in sorted(groups, key=lambda plan: plan._order)]
+
+        def order(plan: Plan) -> tuple[int, ...]:
+            if plan.block is None:
+                return (plan.level, *(plan.window or ()))
+            row, column = plan.block.top, plan.block.left
+            return (plan.level, row // _NEIGHBOURHOOD, column // _NEIGHBOURHOOD, row, column)
+
+        return [(plan, groups[plan]) for plan in sorted(groups, key=order)]
 
     def grid(
         self, region: Region, *, zoom: bool = False, progress: Progress | None = None

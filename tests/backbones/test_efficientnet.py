@@ -4,13 +4,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.backbones.efficientnet import (
+from napari_patchioner.backbones.mini import (
     STRIDE,
     EfficientNetLite,
     InvertedBottleneck,
     SameConv,
+    interpolation,
+    resample,
 )
-from napari_patchioner.backbones.mini import interpolation, resample
 from recipes.mini.backbone import fold_batch_norm
 
 

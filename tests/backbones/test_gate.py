@@ -20,7 +20,7 @@ from recipes.mini.features import load_network
 from recipes.mini.gate import MANNERS, disguise, fit, read
 
 if TYPE_CHECKING:
-    from napari_patchioner.backbones.efficientnet import EfficientNetLite
+    from napari_patchioner.backbones.mini import EfficientNetLite
 
 EMBEDDED = Path(str(files("napari_patchioner"))) / "models" / "embedded"
 GATE = EMBEDDED / "gate.safetensors"

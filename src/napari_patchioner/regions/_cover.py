@@ -131,14 +131,11 @@ class PatchWeights:
     Attributes
     ----------
     indices : ndarray of int64, shape (k,)
-        Flat row-major patch indices, unique and ascending.
+        Flat row-major patch indices, unique and ascending, in a grid of ``grid_shape``.
     weights : ndarray of float64, shape (k,)
         Positive, not normalised: counts, or covered fractions of a patch.
-    grid_shape : tuple of int
-        ``(rows, columns)`` of the grid.
     members : tuple of PatchWeights
-        The parts of a region set, which Gaussian and attention pooling weigh one by one; empty
-        for everything else.
+        The parts of a region set, which Gaussian and attention pooling weigh one by one.
     """
 
     indices: IndexArray
@@ -283,23 +280,18 @@ def _counts(points: FloatArray, transform: GridTransform, *, bridge: bool) -> Pa
     limits = np.array(transform.grid_shape)
     positions = transform.to_grid(check_points(points))
     if bridge:
-        # At the very most so many into one gap, for a pen that jumped far outside.
-        positions = bridged(positions, most=4 * int(limits.sum()))
+        # Even steps of at most one patch, and not more than so many for a pen that jumped far off.
+        steps = np.diff(positions, axis=0)
+        parts = np.clip(np.ceil(np.hypot(*steps.T) - 1e-9), 1, 4 * limits.sum()).astype(np.int64)
+        gap = np.repeat(np.arange(len(steps)), parts)
+        rank = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+        filled = positions[gap] + (rank / parts[gap])[:, None] * steps[gap]
+        positions = np.concatenate([filled, positions[-1:]])
     positions = positions[((positions >= 0) & (positions <= limits)).all(axis=1)]
     if not len(positions):
         raise OutsideError.beyond(transform)
     cells = np.minimum(positions.astype(np.int64), limits - 1)
     return PatchWeights.from_cells(cells[:, 0] * limits[1] + cells[:, 1], transform.grid_shape)
-
-
-def bridged(positions: FloatArray, most: int) -> FloatArray:
-    """Fill each gap of a trace, shape (n, 2), with even steps of at most one patch."""
-    steps = np.diff(positions, axis=0)
-    parts = np.clip(np.ceil(np.hypot(*steps.T) - 1e-9), 1, most).astype(np.int64)
-    gap = np.repeat(np.arange(len(steps)), parts)
-    rank = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    filled = positions[gap] + (rank / parts[gap])[:, None] * steps[gap]
-    return np.concatenate([filled, positions[-1:]])
 
 
 def _reference_box(box: Box, transform: GridTransform) -> PatchWeights:
@@ -388,7 +380,11 @@ def areas(region: Region, transform: GridTransform) -> FloatArray:
             ring = transform.to_grid(region.bounds().coords())
             edges = image_edges(transform)
             corners = ring[::2] if edges is None else np.clip(ring[::2], *edges)
-            shares = _box_areas(corners, transform.grid_shape)
+            rows, columns = (
+                _overlaps(*corners[:, axis], np.arange(cells + 1.0))
+                for axis, cells in enumerate(transform.grid_shape)
+            )
+            shares = np.outer(rows, columns)
         case _:
             ring, shares = _outline(region, transform)
     shares = np.where(shares > TOUCH, shares, 0.0)
@@ -489,15 +485,6 @@ def cut(ring: FloatArray, edges: FloatArray) -> FloatArray:
                     kept.append(met)
             ring = np.array(kept).reshape(-1, 2)
     return ring
-
-
-def _box_areas(corners: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
-    """Share of each patch inside an upright rectangle of two corners, shape (2, 2)."""
-    shares = [
-        _overlaps(corners[0, axis], corners[1, axis], np.arange(grid_shape[axis] + 1.0))
-        for axis in (0, 1)
-    ]
-    return np.outer(shares[0], shares[1])
 
 
 def _overlaps(low: float, high: float, edges: FloatArray) -> FloatArray:
