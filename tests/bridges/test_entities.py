@@ -36,7 +36,7 @@ def rows(n: int, seed: int = 0) -> npt.NDArray[np.float32]:
 
 
 def table() -> EntityTable:
-    return EntityTable.from_arrays(NAMES, rows(len(NAMES)), {"projection": "abc"})
+    return EntityTable(NAMES, rows(len(NAMES)), {"projection": "abc"})
 
 
 def scene() -> FeatureGrid:
@@ -80,7 +80,7 @@ def test_entities_of_equal_score_come_in_the_order_of_the_published_code(count: 
     equal = [count // 4, count // 2, count - 1]
     embeddings[equal] = np.eye(DIM, dtype=np.float32)[0]
     names = [str(index) for index in range(count)]
-    bridge = EntityBridge(EntityTable.from_arrays(names, embeddings), top_k=3, threshold=0.1)
+    bridge = EntityBridge(EntityTable(names, embeddings), top_k=3, threshold=0.1)
 
     output = bridge.project(np.eye(DIM, dtype=np.float32)[:1], scene())
 
@@ -172,11 +172,11 @@ def test_building_can_be_cancelled() -> None:
 
 def test_a_table_needs_a_row_for_every_name() -> None:
     with pytest.raises(ModelError, match="one row per name"):
-        EntityTable.from_arrays(NAMES, rows(4))
+        EntityTable(NAMES, rows(4))
     with pytest.raises(ModelError, match="no names"):
         EntityTable.build([], Tower().embed_text)
     with pytest.raises(ModelError, match="not finite"):
-        EntityTable.from_arrays(NAMES, np.full((5, DIM), np.inf))
+        EntityTable(NAMES, np.full((5, DIM), np.inf))
 
 
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def decoder(case: Case, folder: Path, **options: Any) -> ViECapDecoder:
 
 
 def recognised(case: Case, **options: Any) -> BridgeOutput:
-    table = EntityTable.from_arrays(case.texts_in["entities"], case.inputs["entity_embeddings"])
+    table = EntityTable(case.texts_in["entities"], case.inputs["entity_embeddings"])
     features = case.inputs["region_features"]
     grid = FeatureGrid(features[None], GridTransform((10, 10), (1, len(features))), "given")
     return EntityBridge(table, **options).project(features, grid)
@@ -116,7 +116,7 @@ def test_a_name_has_the_mean_of_its_sentences(case: Case) -> None:
 @pytest.mark.cases("06_viecap/entity_retrieval")
 def test_regions_have_the_same_entities(case: Case) -> None:
     tau, top_k = float(case.params["tau"]), int(case.params["top_k"])
-    table = EntityTable.from_arrays(case.texts_in["entities"], case.inputs["entity_embeddings"])
+    table = EntityTable(case.texts_in["entities"], case.inputs["entity_embeddings"])
     bridge = EntityBridge(table, temperature=tau, top_k=top_k)
     probabilities = bridge.probabilities(case.inputs["region_features"])
     case.check("probabilities", probabilities)

@@ -51,7 +51,7 @@ def published(tmp_path_factory) -> dict[str, Path]:
     for name, provenance in (("bank", stamp), ("unstamped bank", {})):
         files[name] = folder / name
         MemoryBank.build(files[name], [(captions, vectors)], provenance=provenance)
-    table = EntityTable.from_arrays(captions, vectors, stamp)
+    table = EntityTable(captions, vectors, stamp)
     files["entities"] = table.save(folder / "entities.safetensors")
     return files
 

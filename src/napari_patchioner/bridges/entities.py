@@ -37,17 +37,29 @@ _BATCH = 4
 class EntityTable:
     """A vocabulary and an embedding of every name in the space of the regions, of unit length.
 
-    Made by :meth:`build`, :meth:`open` or :meth:`from_arrays`. ``embeddings`` are of the shape
-    (names, dim); ``provenance`` says what made them, such as the hash of a projection.
+    ``embeddings`` of the shape (names, dim) are scaled to length one; ``provenance`` says what made
+    them, such as the hash of a projection.
     """
 
     def __init__(
         self,
         names: Sequence[str],
-        embeddings: npt.NDArray[np.float32],
-        provenance: Mapping[str, str],
+        embeddings: npt.ArrayLike,
+        provenance: Mapping[str, str] | None = None,
     ) -> None:
-        self.names, self.embeddings, self.provenance = tuple(names), embeddings, provenance
+        vectors = np.asarray(embeddings, np.float32)
+        if not len(names):
+            raise ModelError("The vocabulary has no names; give at least one.")
+        if vectors.ndim != 2 or len(vectors) != len(names):
+            raise ModelError(
+                f"A vocabulary of {len(names)} names came with embeddings of shape "
+                f"{vectors.shape}; give one row per name."
+            )
+        if not np.isfinite(vectors).all():
+            raise ModelError("The embeddings of the vocabulary are not finite; build them again.")
+        self.names, self.embeddings = tuple(names), unit_rows(vectors)
+        self.dim = self.embeddings.shape[1]
+        self.provenance = dict(provenance or {})
 
     @classmethod
     def build(
@@ -66,27 +78,7 @@ class EntityTable:
             batch = names[start : start + _BATCH]
             texts = [template.format(name) for name in batch for template in TEMPLATES]
             parts.append(ensemble(np.reshape(embed_text(texts), (len(batch), len(TEMPLATES), -1))))
-        return cls.from_arrays(names, np.concatenate(parts) if parts else [], provenance)
-
-    @classmethod
-    def from_arrays(
-        cls,
-        names: Sequence[str],
-        embeddings: npt.ArrayLike,
-        provenance: Mapping[str, str] | None = None,
-    ) -> EntityTable:
-        """Hold names and their embeddings, shape (names, dim), which are scaled to length one."""
-        vectors = np.asarray(embeddings, np.float32)
-        if not len(names):
-            raise ModelError("The vocabulary has no names; give at least one.")
-        if vectors.ndim != 2 or len(vectors) != len(names):
-            raise ModelError(
-                f"A vocabulary of {len(names)} names came with embeddings of shape "
-                f"{vectors.shape}; give one row per name."
-            )
-        if not np.isfinite(vectors).all():
-            raise ModelError("The embeddings of the vocabulary are not finite; build them again.")
-        return cls(names, unit_rows(vectors), dict(provenance or {}))
+        return cls(names, np.concatenate(parts) if parts else [], provenance)
 
     def save(self, path: str | Path) -> Path:
         """Write names, embeddings and provenance to one safetensors file."""
@@ -121,15 +113,10 @@ class EntityTable:
             raise ModelError(
                 f"{path} names no entities; build the table with the model's text tower."
             ) from error
-        return cls.from_arrays(names, state["embeddings"].float().numpy(), notes)
+        return cls(names, state["embeddings"].float().numpy(), notes)
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def dim(self) -> int:
-        """Length of one embedding."""
-        return int(self.embeddings.shape[1])
 
 
 def ensemble(features: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -186,10 +186,6 @@ class MemoryBank:
         (ndarray of float32, shape (n, dim), tuple of tuple of (str, float))
             Averages, and for each vector its nearest captions and their cosines, best first.
 
-        Raises
-        ------
-        ModelError
-            If the vectors have another length than the memory's, or are not finite.
         """
         average, ranking = _SoftAverage(temperature), _Ranking(max(neighbours, top_k or 0))
         for first, rows, cosines in self._compare(vectors, progress):
@@ -307,11 +303,6 @@ class MemoryBridge(Bridge):
         As of `MemoryBank.recall`; the paper's temperature is 0.01.
     neighbours : int
         How many of the nearest sentences to name.
-
-    Raises
-    ------
-    ModelError
-        If the temperature is not above zero, or ``top_k`` below 1.
     """
 
     def __init__(

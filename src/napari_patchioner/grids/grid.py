@@ -118,11 +118,6 @@ def pool(
     ndarray of float32, shape (n, dim)
         Weighted means, not normalised to unit length.
 
-    Raises
-    ------
-    PatchionerError
-        Weights of another grid, a variance below zero, or no attention or class token in the grid.
-
     Examples
     --------
     >>> from napari_patchioner.grids import FeatureGrid, GridTransform

@@ -128,29 +128,13 @@ def stitch(
     tile: Callable[[int, int], FeatureGrid],
     transform: GridTransform,
 ) -> FeatureGrid:
-    """Put the patches that some tiles own side by side.
+    """Put the patches that the tiles of a block own side by side, each as its one owner has it.
 
-    Parameters
-    ----------
-    tiling, block : Tiling, Block
-        Where tiles lie and what they own, and which of them are wanted.
-    tile : callable
-        Gives the grid of the tile in a row and column of tiles; asked once for each, so that no
-        more than one of them need be in memory.
-    transform : GridTransform
-        Of the patches that the block owns.
-
-    Returns
-    -------
-    FeatureGrid
-        Each patch as the one tile that owns it has it. Attention, which sums to one in each tile,
-        sums to one again; the class token and the measures are means over the patches.
-        The key depends on which tiles these are, and how they overlap.
-
-    Raises
-    ------
-    ModelError
-        A tile has not the patches that it should have.
+    ``tile`` gives the grid of the tile in a row and column of tiles; it is asked once for each, so
+    that no more than one of them need be in memory. ``transform`` is that of the patches that the
+    block owns. Attention, which sums to one in each tile, sums to one again; the class token and
+    the measures are means over the patches. The key depends on which tiles these are, and how they
+    overlap. A ``ModelError`` where a tile has not the patches that it should have.
     """
     top, left, bottom, right = tiling.patches(block)
     shape = bottom - top, right - left

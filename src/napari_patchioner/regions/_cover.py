@@ -12,7 +12,7 @@ import shapely
 
 from napari_patchioner.errors import RegionError
 
-from ._outline import FloatArray, check_points, is_flat, outline_rings
+from ._outline import FloatArray, check_points, is_flat, outline_rings, polygon_rings
 from ._shapes import Box, Mask, Region, RegionSet, Trace, WholeImage
 
 IndexArray: TypeAlias = npt.NDArray[np.int64]
@@ -353,16 +353,8 @@ def _united_areas(
             shares.flat[weights.indices] = 1.0
         else:
             outlines.append(outline)
-    for part in shapely.get_parts(shapely.union_all(outlines)) if outlines else ():
-        if isinstance(part, shapely.Polygon):  # a union may leave lines as well
-            outer, *holes = (
-                ring_areas(
-                    transform.to_grid(shapely.get_coordinates(ring)[:-1, ::-1]),
-                    transform.grid_shape,
-                )
-                for ring in (part.exterior, *part.interiors)
-            )
-            shares += outer - sum(holes, start=np.zeros(transform.grid_shape))
+    for sign, ring in polygon_rings(shapely.union_all(outlines)):
+        shares += sign * ring_areas(transform.to_grid(ring), transform.grid_shape)
     return np.where(shares > TOUCH, shares.clip(0.0, 1.0), 0.0)
 
 

@@ -91,11 +91,15 @@ def outline_rings(vertices: FloatArray) -> list[tuple[float, FloatArray]]:
     """
     if not crosses_itself(vertices):
         return [(1.0, vertices)]
-    parts = shapely.get_parts(enclosed(vertices[:, ::-1]))
+    return polygon_rings(enclosed(vertices[:, ::-1]))
+
+
+def polygon_rings(geometry: shapely.Geometry) -> list[tuple[float, FloatArray]]:
+    """Return 1 or, for holes, -1 and ``(row, column)`` of each ring of polygons in ``x y``."""
     return [
         (sign, shapely.get_coordinates(ring)[:-1, ::-1])
-        for part in shapely.get_parts(parts)
-        if isinstance(part, shapely.Polygon)
+        for part in shapely.get_parts(shapely.get_parts(geometry))
+        if isinstance(part, shapely.Polygon)  # a union may leave lines as well
         for sign, rings in ((1.0, [part.exterior]), (-1.0, part.interiors))
         for ring in rings
     ]

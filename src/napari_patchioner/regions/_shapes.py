@@ -15,7 +15,7 @@ import shapely
 
 from napari_patchioner.errors import RegionError
 
-from ._outline import FloatArray, check_points, enclosed
+from ._outline import FloatArray, check_points, enclosed, polygon_rings
 
 Kind: TypeAlias = Literal["box", "polygon", "ellipse", "trace", "point", "set", "image", "mask"]
 
@@ -218,12 +218,8 @@ class Mask(Region):
 
     def rings(self, *, holes: bool = True) -> list[FloatArray]:
         """Return the outlines of its parts along the edges of pixels, and those of their holes."""
-        return [
-            np.ascontiguousarray(shapely.get_coordinates(ring)[:-1, ::-1]) - 0.5
-            for part in shapely.get_parts(self.polygons())
-            if isinstance(part, shapely.Polygon)
-            for ring in (part.exterior, *(part.interiors if holes else ()))
-        ]
+        rings = polygon_rings(self.polygons())
+        return [np.ascontiguousarray(ring) - 0.5 for sign, ring in rings if holes or sign > 0]
 
     def bounds(self) -> Box:
         """Return the box around its pixels, not around their centres."""
