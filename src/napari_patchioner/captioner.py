@@ -21,7 +21,7 @@ from .progress import Progress, no_progress, part
 from .regions import PatchWeights, Region, cover, each, united
 
 if TYPE_CHECKING:
-    from .backbones import Backbone
+    from .backbones.base import Backbone
     from .pyramid import Pyramid
 
 

@@ -17,7 +17,7 @@ from .progress import Progress, no_progress, part
 from .regions import Box, Region, WholeImage, cover, each
 
 if TYPE_CHECKING:
-    from .backbones import Backbone
+    from .backbones.base import Backbone
 
 BIG = 4096
 """Images with no side longer than this, in pixels, are encoded in one pass."""

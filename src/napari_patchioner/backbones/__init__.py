@@ -1,12 +1,9 @@
-"""From an image to a grid of patch embeddings, one file per family of backbones.
-
-torch is loaded on first use.
-"""
+"""From an image to a grid of patch embeddings, one file per family of backbones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +13,7 @@ from napari_patchioner.parts import PartKind
 from napari_patchioner.progress import Progress
 from napari_patchioner.regions import PatchWeights
 
-if TYPE_CHECKING:
-    from .base import Backbone
-
-__all__ = ["BACKBONES", "Backbone", "RegionEncoder", "TextTower"]
+__all__ = ["BACKBONES", "RegionEncoder", "TextTower"]
 
 _DINO = ("size", "layout", "attention")
 _CLIP = ("size", "layout", "positions")
@@ -79,12 +73,3 @@ class RegionEncoder(Protocol):
 
         ``progress`` may raise ``Cancelled``.
         """
-
-
-def __getattr__(name: str) -> object:
-    """Import the base class, which needs torch."""
-    if name != "Backbone":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .base import Backbone
-
-    return Backbone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_patchioner.parts import PartKind
 
-from .base import Bridge, BridgeOutput, NormalizeBridge, Scene, clean_context, unit_rows
+from .base import Bridge, BridgeOutput, NormalizeBridge, clean_context, unit_rows
 from .entities import EntityBridge, EntityTable, coco_names, read_names
 from .hdf5 import convert_hdf5
 from .meacap import MeaCapBridge
@@ -21,7 +21,6 @@ __all__ = [
     "MemoryBridge",
     "NormalizeBridge",
     "RetrievalBridge",
-    "Scene",
     "clean_context",
     "coco_names",
     "convert_hdf5",

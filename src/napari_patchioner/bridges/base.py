@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.parts import Part
 from napari_patchioner.progress import Progress, no_progress
 
 Neighbours: TypeAlias = tuple[tuple[str, float], ...]
-
-
-class Scene(Protocol):
-    """What a bridge may know of the whole image; a ``FeatureGrid`` is such a scene."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(rows, columns)`` of patches."""
-
-    @property
-    def measures(self) -> Mapping[str, float]:
-        """Facts about the whole image, such as how likely it is a photograph."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,7 +40,7 @@ class Query(NamedTuple):
     """What a bridge is asked, see `Bridge.project`."""
 
     vectors: npt.NDArray[np.float32]
-    grid: Scene
+    grid: FeatureGrid
     options: CaptionOptions
     patches: npt.NDArray[np.float64] | None
     progress: Progress
@@ -67,7 +55,7 @@ class Bridge(Part):
     def project(
         self,
         vectors: npt.NDArray[np.float32],
-        grid: Scene,
+        grid: FeatureGrid,
         *,
         options: CaptionOptions | None = None,
         patches: npt.NDArray[np.float64] | None = None,
@@ -79,7 +67,7 @@ class Bridge(Part):
         ----------
         vectors : ndarray of float32, shape (n, dim)
             Pooled embeddings.
-        grid : Scene
+        grid : FeatureGrid
             The image they come from.
         options : CaptionOptions, optional
             What is asked of the captions; a memory reads its temperature and words.

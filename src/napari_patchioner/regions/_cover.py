@@ -74,19 +74,13 @@ class GridTransform:
 
     @classmethod
     def squashed(cls, image_shape: tuple[int, int], input_size: int, patch_size: int) -> Self:
-        """Lay a square grid over the whole image, whatever its aspect ratio.
-
-        The image, of ``(height, width)`` pixels, is resized to a square of ``input_size`` pixels.
-        """
+        """Lay a square grid over the whole image, resized to a square of ``input_size`` pixels."""
         cells = input_size // patch_size
         return cls(image_shape, (cells, cells))
 
     @classmethod
     def keeping_aspect(cls, image_shape: tuple[int, int], input_size: int, patch_size: int) -> Self:
-        """Lay nearly square patches over the whole image, the long side ``input_size`` long.
-
-        The image, of ``(height, width)`` pixels, is resized to ``grid_shape * patch_size``.
-        """
+        """Lay nearly square patches over the whole image, the long side ``input_size`` long."""
         longest = max(image_shape)
         rows, columns = (
             max(1, round(side * input_size / longest / patch_size)) for side in image_shape
@@ -400,23 +394,14 @@ def _outline(region: Region, transform: GridTransform) -> tuple[FloatArray, Floa
 
 def _mask(region: Mask, transform: GridTransform) -> tuple[FloatArray, FloatArray]:
     """Bounding corners in patch units and covered shares of a mask."""
-    pixels = np.asarray(region.pixels, bool)
-    if pixels.ndim != 2:
-        raise RegionError(
-            f"A mask has rows and columns, not the shape {pixels.shape}: use a plane."
-        )
-    box = region.bounds()
-    top, left = (int(edge + 0.5) for edge in (box.top, box.left))
-    bottom, right = (int(edge + 0.5) for edge in (box.bottom, box.right))
-    row, column = region.offset
-    pixels = pixels[top - row : bottom - row, left - column : right - column]
-    ring = transform.to_grid(box.coords())
+    ring = transform.to_grid(region.bounds().coords())
+    mask = region.cropped()
+    pixels, (top, left) = mask.pixels, mask.offset
     if image_edges(transform) is not None:
+        rows, columns = np.arange(pixels.shape[0]) + top, np.arange(pixels.shape[1]) + left
         height, width = transform.image_shape
-        rows, columns = np.arange(top, bottom), np.arange(left, right)
-        pixels = pixels & np.outer(
-            (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-        )
+        inside = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+        pixels = pixels & np.outer(*inside)
     return ring, _mask_areas(pixels, ring[::2], transform.grid_shape)
 
 

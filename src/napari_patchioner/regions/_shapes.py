@@ -221,13 +221,26 @@ class Mask(Region):
         rings = polygon_rings(self.polygons())
         return [np.ascontiguousarray(ring) - 0.5 for sign, ring in rings if holes or sign > 0]
 
+    def cropped(self) -> Mask:
+        """Return the same pixels without the empty rows and columns around them."""
+        pixels = np.asarray(self.pixels, bool)
+        if pixels.ndim != 2:
+            raise RegionError(
+                f"A mask has rows and columns, not the shape {pixels.shape}: use a plane."
+            )
+        rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return Mask(pixels[:0, :0])
+        corner = (self.offset[0] + int(rows[0]), self.offset[1] + int(columns[0]))
+        return Mask(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], corner)
+
     def bounds(self) -> Box:
         """Return the box around its pixels, not around their centres."""
-        pixels = np.argwhere(self.pixels)
-        if not len(pixels):
+        mask = self.cropped()
+        if not mask.pixels.size:
             raise RegionError("The mask is empty: paint at least one pixel.")
-        low, high = pixels.min(axis=0) - 0.5, pixels.max(axis=0) + 0.5
-        return _box_around(np.array([low, high]) + self.offset)
+        (top, left), (height, width) = mask.offset, mask.pixels.shape
+        return Box(top - 0.5, left - 0.5, top + height - 0.5, left + width - 0.5)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -346,8 +359,8 @@ def same_drawing(region: Region, other: Region, *, tolerance: float = TOLERANCE)
             )
         )
     if isinstance(region, Mask) and isinstance(other, Mask):
-        (pixels, corner), (other_pixels, other_corner) = _cropped(region), _cropped(other)
-        return corner == other_corner and np.array_equal(pixels, other_pixels)
+        one, second = region.cropped(), other.cropped()
+        return one.offset == second.offset and np.array_equal(one.pixels, second.pixels)
     # A polygon may be a box, and a trace of one point shows what a point does.
     alike = {"box", "polygon"}, {"trace", "point"}
     if region.kind != other.kind and {region.kind, other.kind} not in alike:
@@ -369,16 +382,6 @@ def _same_rings(ring: FloatArray, other: FloatArray, tolerance: float) -> bool:
     forward = [np.roll(other, -start, axis=0) for start in starts]
     backward = [np.roll(other[::-1], start + 1, axis=0) for start in starts]
     return any(_close(ring, turned, tolerance) for turned in (*forward, *backward))
-
-
-def _cropped(mask: Mask) -> tuple[npt.NDArray[np.bool_], tuple[int, ...]]:
-    """Return the pixels of a mask without empty rows and columns around, and where they begin."""
-    pixels = np.asarray(mask.pixels, bool)
-    rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return pixels[:0, :0], (0, 0)
-    cropped = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return cropped, (mask.offset[0] + int(rows[0]), mask.offset[1] + int(columns[0]))
 
 
 def label_boxes(labels: npt.NDArray[Any]) -> dict[int, LabelBox]:
