@@ -185,7 +185,6 @@ class MemoryBank:
         -------
         (ndarray of float32, shape (n, dim), tuple of tuple of (str, float))
             Averages, and for each vector its nearest captions and their cosines, best first.
-
         """
         average, ranking = _SoftAverage(temperature), _Ranking(max(neighbours, top_k or 0))
         for first, rows, cosines in self._compare(vectors, progress):
