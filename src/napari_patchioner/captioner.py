@@ -30,24 +30,19 @@ class Captioner:
 
     Parameters
     ----------
-    backbone : Backbone
-        Image to patch embeddings.
-    bridge : Bridge
-        Pooled embeddings to what the decoder reads.
-    decoder : Decoder
-        Vectors to captions.
+    backbone, bridge, decoder
+        Image to patch embeddings, pooled embeddings to what the decoder reads, vectors to captions.
     name : str
         Id of the model, kept with every caption it writes.
-    pooling : {"mean", "gaussian", "attention", "cls"}
-        How a region's patches become one vector, unless a call says otherwise.
+    pooling, whole : {"mean", "gaussian", "attention", "cls"}
+        How a region's patches become one vector, unless a call says otherwise; and those of whole
+        images, where that is another way.
     weighting : {"touch", "area"}
         Whether a patch that a region touches counts whole, or by the share that is covered.
     convention : {"paper", "reference"}
         Which patches a box covers: those it intersects, or those the published code takes.
     variance : float
         Width of the Gaussian of ``pooling="gaussian"``, in half sides of the region.
-    whole : {"mean", "gaussian", "attention", "cls"}, optional
-        The same for whole images; as ``pooling`` by default.
     max_tokens : int
         Longest caption in tokens, unless a call says otherwise.
 
@@ -121,12 +116,7 @@ class Captioner:
         Returns
         -------
         FeatureGrid
-            What :meth:`caption` reads.
-
-        Raises
-        ------
-        ImageError
-            If the array is not a picture.
+            What :meth:`caption` reads. An ``ImageError`` where the array is not a picture.
         """
         if store is None:
             return self.backbone.encode(image, progress=progress)

@@ -216,13 +216,6 @@ class Pyramid:
     big : int
         Long side, in pixels, from which on an image is encoded in tiles.
 
-    Raises
-    ------
-    ImageError
-        The levels are none.
-    PatchionerError
-        The overlap leaves no tile.
-
     Examples
     --------
     >>> pyramid = load_model("mini").pyramid(zarr.open("slide.zarr"))  # doctest: +SKIP

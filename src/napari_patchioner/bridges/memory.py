@@ -174,10 +174,8 @@ class MemoryBank:
             Average the rows scaled to length one (CLIP) instead of as stored (Talk2DINO).
         normalize : bool
             Scale the result to length one.
-        top_k : int, optional
-            Average the nearest rows only.
-        neighbours : int
-            How many of the nearest captions to name.
+        top_k, neighbours : int
+            Average the nearest rows only; how many of the nearest captions to name.
         progress : callable, optional
             Called for every chunk; may raise ``Cancelled``.
 

@@ -30,10 +30,8 @@ class FeatureGrid:
         Image pixels to patch units and back.
     key : str
         Names what was encoded and how (image content, backbone, preprocessing).
-    attention : ndarray of float32, shape (rows, columns), optional
-        Class-token attention over the patches, summing to one.
-    cls : ndarray of float32, shape (dim,), optional
-        The class token.
+    attention, cls : ndarray of float32, shapes (rows, columns) and (dim,), optional
+        Class-token attention over the patches, summing to one, and the class token.
     measures : mapping of str to float
         Facts about the whole image, such as how likely it is a photograph.
     backbone : str

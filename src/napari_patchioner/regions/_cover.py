@@ -35,14 +35,9 @@ class GridTransform:
     ``(i, j)`` fills the square ``[i, i + 1) x [j, j + 1)`` of patch units. A squashed square
     input and an aspect-preserving one are both this map; a centre crop has a smaller window.
 
-    Attributes
-    ----------
-    image_shape : tuple of int
-        ``(height, width)`` of the full-resolution image in pixels.
-    grid_shape : tuple of int
-        ``(rows, columns)`` of the patch grid.
-    window : tuple of float, optional
-        ``(top, left, height, width)`` in edge coordinates; the whole image by default.
+    ``image_shape`` is the ``(height, width)`` of the full-resolution image in pixels,
+    ``grid_shape`` the ``(rows, columns)`` of the grid, ``window`` the ``(top, left, height,
+    width)`` in edge coordinates, the whole image by default.
     """
 
     image_shape: tuple[int, int]
@@ -218,13 +213,10 @@ def cover(
     PatchWeights
         Not normalised: ``weights.sum()`` is ``|S|``.
 
-    Raises
-    ------
-    RegionError
-        The region is empty, not finite or lies wholly outside.
-
     Notes
     -----
+    A region that is empty, not finite or lies wholly outside is a ``RegionError``.
+
     An outline that crosses itself is filled where a line from outside crosses it an odd number of
     times, as pycocotools fills it.
 
