@@ -14,7 +14,8 @@ import pytest
 from published import alphaclip, clip, denseclip, dino, dinotxt, regionclip, siglip2, talk2dino
 
 from napari_patchioner import load_model
-from napari_patchioner.backbones import BACKBONES, Backbone, RegionEncoder
+from napari_patchioner.backbones import BACKBONES, RegionEncoder
+from napari_patchioner.backbones.base import Backbone
 from napari_patchioner.backbones.mini import MiniBackbone
 from napari_patchioner.bridges import NormalizeBridge
 from napari_patchioner.captioner import Captioner
