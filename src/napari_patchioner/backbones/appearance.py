@@ -198,11 +198,11 @@ def _hessian(plane: Plane, sigma: float) -> tuple[Plane, Plane, Plane, Plane]:
     return large, small, sign * half / norm, sign * mixed / norm
 
 
-def _curvatures(plane: Plane) -> tuple[Plane, Plane, Plane]:
+def _curvatures(plane: Plane) -> tuple[Any, Any, Any]:
     """Second derivatives of a plane: vertical, mixed, horizontal."""
     down, right = np.gradient(plane)
     vertical, mixed = np.gradient(down)
-    return vertical, mixed, np.asarray(np.gradient(right, axis=1))
+    return vertical, mixed, np.gradient(right, axis=1)
 
 
 def _spots(

@@ -359,7 +359,7 @@ def areas(region: Region, transform: GridTransform) -> FloatArray:
             edges = image_edges(transform)
             corners = ring[::2] if edges is None else np.clip(ring[::2], *edges)
             rows, columns = (
-                _overlaps(*corners[:, axis], np.arange(cells + 1.0))
+                _overlaps(corners[0, axis], corners[1, axis], np.arange(cells + 1.0))
                 for axis, cells in enumerate(transform.grid_shape)
             )
             shares = np.outer(rows, columns)
