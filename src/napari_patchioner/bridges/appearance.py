@@ -305,7 +305,7 @@ class _View(dict[str, float]):
             prefix = f"{polarity}_spot_"
             count, area = max(self[f"{prefix}count"], 1e-9), self[f"{prefix}area"]
             colour = self.lab(prefix) / count
-            size = float(2 * UNIT * np.sqrt(area / count / np.pi))
+            size = float(2 * UNIT * np.sqrt(max(area, 0.0) / count / np.pi))
             roundness = self[f"{prefix}roundness"] / count
             area = min(area, 1.0)
             marks.append(
