@@ -221,8 +221,10 @@ def read_own_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         tensors = load_arrays(path)
     except (OSError, SafetensorError) as error:
         raise own_file_damaged(path) from error
-    types = {"i": np.int64, "f": np.float32}
-    arrays = {name: value.astype(types[value.dtype.kind]) for name, value in tensors.items()}
+    arrays = {
+        name: value.astype(np.int64 if value.dtype.kind == "i" else np.float32)
+        for name, value in tensors.items()
+    }
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise own_file_damaged(path)
     return arrays
