@@ -62,9 +62,16 @@ def test_every_role_is_read_or_made_into_something(name):
 def test_the_options_of_a_kind_are_those_its_part_has(group, name):
     kind = part_kind(group, name)
     module, _, target = kind.target.partition(":")
-    opener = getattr(import_module(f"napari_patchioner.{module}"), target).open
-    parameters = inspect.signature(opener).parameters.values()
-    assert set(kind.options) == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    opener = getattr(import_module(f"napari_patchioner.{module}"), target)
+    # What `open` does not name it hands on to the class, and that to its bases.
+    makers = [base.__init__ for base in opener.__mro__ if "__init__" in vars(base)]
+    options = set()
+    for function in (opener.open, *makers):
+        parameters = inspect.signature(function).parameters.values()
+        options |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    assert set(kind.options) == options
 
 
 @pytest.mark.parametrize("name", ORDER)

@@ -359,8 +359,8 @@ def same_drawing(region: Region, other: Region, *, tolerance: float = TOLERANCE)
             )
         )
     if isinstance(region, Mask) and isinstance(other, Mask):
-        one, second = region.cropped(), other.cropped()
-        return one.offset == second.offset and np.array_equal(one.pixels, second.pixels)
+        mask, second = region.cropped(), other.cropped()
+        return mask.offset == second.offset and np.array_equal(mask.pixels, second.pixels)
     # A polygon may be a box, and a trace of one point shows what a point does.
     alike = {"box", "polygon"}, {"trace", "point"}
     if region.kind != other.kind and {region.kind, other.kind} not in alike:
