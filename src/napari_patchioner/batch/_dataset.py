@@ -5,26 +5,20 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count
-from typing import TYPE_CHECKING
+from itertools import count, islice
+from pathlib import Path
 
-from napari_patchioner.annotations import FORMATS
+from napari_patchioner.annotations import FORMATS, Annotation
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.formats.parquet import parquet_modules, table_of
 from napari_patchioner.annotations.table import check_unique
 from napari_patchioner.errors import FormatError
 from napari_patchioner.locking import WriteLock
 
+from ._job import Job, Outcome, Status
 from ._journal import check_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.annotations import Annotation
-
-    from ._job import Job, Outcome, Status
 
 _FORMAT = "napari-patchioner part 1"
 _NOTE = b"napari-patchioner part"
@@ -37,19 +31,7 @@ _EXTRAS = ("origin", "problem")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of a part.
-
-    Attributes
-    ----------
-    key : str
-        Tells the image from all others: its path.
-    stamp : str
-        Tells the image file from later versions of it.
-    image, status, why, seconds, height, width
-        See `Outcome`.
-    regions : int
-        How many rows are of this image.
-    """
+    """One image of a part: its path, the stamp of its file, its outcome, its number of rows."""
 
     key: str
     stamp: str
@@ -61,52 +43,18 @@ class Entry:
     width: int
     regions: int
 
-    @classmethod
-    def of(cls, key: str, stamp: str, outcome: Outcome) -> Entry:
-        """Return what a footer says of an outcome."""
-        return cls(
-            key,
-            stamp,
-            outcome.image,
-            outcome.status,
-            outcome.why,
-            round(outcome.seconds, 4),
-            outcome.height,
-            outcome.width,
-            len(outcome.annotations),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of a dataset: its rows are those of its images, one after the other.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    settings : mapping of str to str
-        What the captions depend on besides the images.
-    entries : tuple of Entry
-        The images, in the order of the rows.
-    extras : tuple of str
-        Names of the columns of extras.
-    """
+    """A file of a dataset: its rows are those of its entries, one after the other."""
 
     path: Path
     settings: Mapping[str, str]
     entries: tuple[Entry, ...]
     extras: tuple[str, ...]
 
-    def write(self, rows: Sequence[Annotation]) -> None:
-        """Write the file, whole or not at all, in the place of an older one."""
-        write_bytes(self.path, self._bytes(rows))
-
-    def write_new(self, rows: Sequence[Annotation]) -> bool:
-        """Write the file, whole or not at all; False where there is one, which stays."""
-        return write_bytes(self.path, self._bytes(rows), False)
-
-    def _bytes(self, rows: Sequence[Annotation]) -> bytes:
+    def write(self, rows: Sequence[Annotation], *, replacing: bool = True) -> bool:
+        """Write the file, whole or not at all; False where there is one that is to stay."""
         check_unique(rows)
         note = {
             "format": _FORMAT,
@@ -117,13 +65,12 @@ class Part:
         data = io.BytesIO()
         try:
             table = table_of(rows, self.extras)
-            table = table.replace_schema_metadata(
-                {**table.schema.metadata, _NOTE: json.dumps(note)}
-            )
+            metadata = {**table.schema.metadata, _NOTE: json.dumps(note)}
+            table = table.replace_schema_metadata(metadata)
             parquet_modules()[1].write_table(table, data, compression="zstd")
         except UnicodeEncodeError as error:
             raise FormatError(f"a text is no Unicode, so no table can hold it ({error})") from error
-        return data.getvalue()
+        return write_bytes(self.path, data.getvalue(), replacing)
 
     def rows(self) -> list[Annotation]:
         """Read all regions."""
@@ -131,46 +78,36 @@ class Part:
 
     def without(self, keys: set[str]) -> Part:
         """Write the file anew without these images; delete it where no other is left."""
-        kept, rows, place = [], [], 0
-        all_rows = self.rows()
+        kept, rows, left = [], [], iter(self.rows())
         for entry in self.entries:
+            own = list(islice(left, entry.regions))
             if entry.key not in keys:
                 kept.append(entry)
-                rows += all_rows[place : place + entry.regions]
-            place += entry.regions
-        left = replace(self, entries=tuple(kept))
+                rows += own
+        part = replace(self, entries=tuple(kept))
         if kept:
-            left.write(rows)
+            part.write(rows)
         else:
             self.path.unlink(missing_ok=True)
-        return left
+        return part
 
 
-def read_part(path: Path) -> Part:
-    """Read which images a part holds, and nothing of its rows."""
+def read_part(path: Path) -> tuple[Part, int]:
+    """Read which images a part holds, and how many rows, from its footer alone."""
     arrow, parquet = parquet_modules()
     try:
-        schema = parquet.read_schema(path)
-        note = json.loads(schema.metadata[_NOTE])
+        footer = parquet.read_metadata(path)
+        note = json.loads(footer.metadata[_NOTE])
         if note["format"] != _FORMAT:
             raise ValueError(note["format"])
         entries = tuple(Entry(**image) for image in note["images"])
         extras = tuple(note["extras"])
+        return Part(path, note["settings"], entries, extras), int(footer.num_rows)
     except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
         raise FormatError(
             f"{path}: is damaged, or no part of a run; move it elsewhere and its images are "
             "captioned again"
         ) from error
-    return Part(path, note["settings"], entries, extras)
-
-
-def rows_of(path: Path) -> int:
-    """Return how many rows a part has, from its footer."""
-    arrow, parquet = parquet_modules()
-    try:
-        return int(parquet.read_metadata(path).num_rows)
-    except (OSError, ValueError, arrow.ArrowException) as error:
-        raise FormatError(f"{path}: is damaged, or no part of a run") from error
 
 
 class Dataset:
@@ -229,7 +166,7 @@ class Dataset:
                 "it, or delete the folder to begin anew"
             )
         for file in files:
-            part = read_part(file)
+            part, _ = read_part(file)
             check_settings(self.path, part.settings, self._settings, "folder")
             self._note(part)
 
@@ -262,19 +199,13 @@ class Dataset:
         if key in self._pending:
             known, outcome = self._pending[key]
             return known == stamp and outcome.status != "failed"
-        entry = self._entries[key][1] if key in self._entries else None
-        return entry is not None and entry.stamp == stamp and entry.status != "failed"
+        if key not in self._entries:
+            return False
+        entry = self._entries[key][1]
+        return entry.stamp == stamp and entry.status != "failed"
 
     def add(self, job: Job, outcome: Outcome, stamp: str) -> None:
-        """Keep an outcome; it is on the disk once its part is.
-
-        ``stamp`` tells the image file from later versions of it.
-
-        Raises
-        ------
-        FormatError
-            A part cannot be written.
-        """
+        """Keep an outcome, of a file with this stamp; it is on the disk once its part is."""
         now = time.monotonic()
         if not self._pending:
             self._begun, self._next = now, self._free()
@@ -288,26 +219,28 @@ class Dataset:
 
         Older parts lose the images in it first: whatever happens meanwhile, no image is in two.
         Where it is interrupted it may be called again.
-
-        Raises
-        ------
-        FormatError
-            It cannot be written.
         """
         if not self._pending:
             return
-        self._forget(self._pending.keys() & self._entries.keys())
-        kept = sorted(self._pending.items())
-        rows = [annotation for _, (_, outcome) in kept for annotation in outcome.annotations]
-        part = Part(
-            self._next,
-            self._settings,
-            tuple(Entry.of(key, stamp, outcome) for key, (stamp, outcome) in kept),
-            tuple(dict.fromkeys([*_EXTRAS, *(name for row in rows for name in row.extra)])),
-        )
-        while not part.write_new(rows):
+        again = self._pending.keys() & self._entries.keys()
+        for path in {self._entries[key][0] for key in again}:
+            if path.exists():
+                self._parts[path] = read_part(path)[0].without(again)
+            if not path.exists():
+                self._parts.pop(path, None)
+        for key in again:
+            del self._entries[key]
+        entries: list[Entry] = []
+        rows: list[Annotation] = []
+        for key, (stamp, it) in sorted(self._pending.items()):
+            about = (key, stamp, it.image, it.status, it.why, round(it.seconds, 4))
+            entries.append(Entry(*about, it.height, it.width, len(it.annotations)))
+            rows += it.annotations
+        extras = dict.fromkeys([*_EXTRAS, *(name for row in rows for name in row.extra)])
+        part = Part(self._next, self._settings, tuple(entries), tuple(extras))
+        while not part.write(rows, replacing=False):
             # Either it was written before an interruption, or another program took the name.
-            written = read_part(part.path)
+            written, _ = read_part(part.path)
             if {entry.key for entry in written.entries} <= self._pending.keys():
                 part.write(rows)
                 break
@@ -315,16 +248,6 @@ class Dataset:
             part = replace(part, path=self._next)
         self._note(part)
         self._pending.clear()
-
-    def _forget(self, keys: set[str]) -> None:
-        """Take images out of the parts that hold them."""
-        for path in {self._entries[key][0] for key in keys}:
-            if path.exists():
-                self._parts[path] = read_part(path).without(keys)
-            if not path.exists():
-                self._parts.pop(path, None)
-        for key in keys:
-            del self._entries[key]
 
     def _free(self) -> Path:
         """Return a path for one more part."""
@@ -343,11 +266,11 @@ class Dataset:
         extras = tuple(dict.fromkeys(name for part in self._parts.values() for name in part.extras))
         for path, part in self._parts.items():
             if part.extras != extras:
-                alike = Part(path, part.settings, part.entries, extras)
+                alike = replace(part, extras=extras)
                 alike.write(part.rows())
                 self._parts[path] = alike
         count = sum(entry.regions for _, entry in self._entries.values())
-        rows = sum(map(rows_of, self._files()))
+        rows = sum(read_part(file)[1] for file in self._files())
         if rows != count:
             raise FormatError(
                 f"{self.path}: holds {rows} regions where this run has made {count}; another "

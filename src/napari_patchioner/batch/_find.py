@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ImageError
 from napari_patchioner.images import IMAGE_SUFFIXES, image_size, is_zarr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 # Ending by which a folder is taken for an image, as it is if it holds what zarr keeps in one.
 _ZARR = ".zarr"
@@ -74,8 +71,12 @@ def _meant(name: str, recursive: bool) -> list[Path]:
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]
     any_ending = bool(path.suffix) and not glob.has_magic(path.suffix)
-    matches = map(Path, sorted({os.path.normpath(path) for path in _expanded(name)}))
-    paths = [path for path in matches if _matches(path, any_ending)]
+    paths = []
+    for path in map(Path, sorted({os.path.normpath(path) for path in _expanded(name)})):
+        is_piece = any(parent.suffix.lower() == _ZARR for parent in path.parents)
+        is_image = _is_zarr(path) if not path.is_file() else any_ending or _is_image(path.name)
+        if is_image and not is_piece:
+            paths.append(path)
     if not paths:
         raise ImageError(f"{name}: no image matches")
     return paths
@@ -111,15 +112,6 @@ def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
     yield folder
     for path in inside:
         yield from _folders(path, seen)
-
-
-def _matches(path: Path, any_ending: bool) -> bool:
-    """Whether something that a pattern names is an image, and no piece of one."""
-    if any(parent.suffix.lower() == _ZARR for parent in path.parents):
-        return False
-    if path.is_file():
-        return any_ending or _is_image(path.name)
-    return _is_zarr(path)
 
 
 def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:

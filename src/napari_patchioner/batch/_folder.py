@@ -4,51 +4,35 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from napari_patchioner.captioner import Captioner
 
 from . import cluster
+from ._dataset import Dataset
+from ._job import Job, Outcome
+from ._journal import Journal
+from ._plan import Plan
 from .local import load_installed, run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from napari_patchioner.captioner import Captioner
-
-    from ._dataset import Dataset
-    from ._job import Job, Outcome
-    from ._journal import Journal
-    from ._plan import Plan
 
 _MOST_FAILURES = 20
 
 
 @dataclass(slots=True)
 class Tally:
-    """How far a run is.
+    """How far a run is."""
 
-    Attributes
-    ----------
-    total : int
-        Images of the run.
-    kept : int
-        Images that an earlier run had done.
-    done, skipped, failed : int
-        Images of this run, by what came of them.
-    regions : int
-        Regions of the images of this run.
-    failures : list of (str, str)
-        The first images that failed, and why.
-    """
-
-    total: int
-    kept: int = 0
+    total: int  # images of the run
+    kept: int = 0  # images that an earlier run had done
+    # Images of this run, by what came of them, and their regions.
     done: int = 0
     skipped: int = 0
     failed: int = 0
     regions: int = 0
+    # The first images that failed, and why.
     failures: list[tuple[str, str]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
@@ -122,13 +106,12 @@ def caption_folder(
                 yield job
 
     yield tally
-    results = (
-        run(left(), model, workers=workers, threads=threads, load=load)
-        if scheduler is None
-        else cluster.run(
+    if scheduler is None:
+        results = run(left(), model, workers=workers, threads=threads, load=load)
+    else:
+        results = cluster.run(
             left(), model, scheduler=scheduler, threads=threads, load=load, notify=notify
         )
-    )
     with closing(results) as outcomes:
         for job, outcome in outcomes:
             journal.add(job, outcome, stamps.pop(job.path))

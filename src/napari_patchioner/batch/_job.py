@@ -5,35 +5,29 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_patchioner.annotations import other_axes, with_model_caption
+from napari_patchioner.annotations import Annotation, other_axes, with_model_caption
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ImageError, ModelError, PatchionerError, RegionError
-from napari_patchioner.grids import GridStore
+from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.images import StoredImage, open_image, read_image
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import cover
 
 from ._find import size_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations import Annotation
-    from napari_patchioner.captioner import Captioner
-    from napari_patchioner.decoders import Caption
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.pyramid import Plan
-
-    Source: TypeAlias = npt.NDArray[Any] | StoredImage | None
-    """Pixels; an image that had to be read whole; or None for one that is read in parts."""
+Source: TypeAlias = npt.NDArray[Any] | StoredImage | None
+"""Pixels; an image that had to be read whole; or None for one that is read in parts."""
 
 Status: TypeAlias = Literal["done", "skipped", "failed"]
 
@@ -101,15 +95,11 @@ class Job:
 
     def is_open_region(self, annotation: Annotation) -> bool:
         """Whether the model may caption a region."""
-        if is_locked(annotation):
-            return False
-        if self.overwrite:
-            return True
-        if annotation.is_human:
-            return False
-        if annotation.caption and annotation.extra.get("reviewed", "").lower() in _ACCEPTED:
-            return False
-        return not (self.only_empty and annotation.caption)
+        if is_locked(annotation) or self.overwrite:
+            return not is_locked(annotation)
+        is_accepted = annotation.extra.get("reviewed", "").lower() in _ACCEPTED
+        is_kept = annotation.caption and (is_accepted or self.only_empty)
+        return not (annotation.is_human or is_kept)
 
 
 def is_locked(annotation: Annotation) -> bool:
@@ -213,41 +203,38 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
     if not job.is_open:
         return skipped(job)
     source = read_source(job.path, job.big) if read is None else read(job.path)
-    if isinstance(source, np.ndarray):
-        if not job.options.get("zoom"):
-            options = {name: value for name, value in job.options.items() if name != "zoom"}
-            caption = partial(caption_image, captioner, source, options=options)
-            return _outcome(job, source.shape[:2], caption)
-        source = StoredImage.of(source, job.path)
-    with source or open_image(job.path) as image:
-        caption = partial(caption_stored, captioner, image, options=job.options, big=job.big)
-        return _outcome(job, image.shape, caption)
-
-
-def _outcome(
-    job: Job,
-    shape: tuple[int, ...],
-    caption: Callable[[list[Annotation]], tuple[list[Annotation], str]],
-) -> Outcome:
-    """Caption what may be captioned of an image of this size."""
-    height, width = shape
-    if min(height, width) < _LEAST:
-        raise ImageError(
-            f"an image must be at least {_LEAST} by {_LEAST} pixels, but this one is {height} by "
-            f"{width}"
-        )
-    regions = list(job.regions)
-    if job.drawing is not None:
-        regions += job.drawing.draw(job.image, height, width)
-    rows = [row for row, region in enumerate(regions) if job.is_open_region(region)]
-    bare = [_without_caption(regions[row]) for row in rows]
-    captioned, why = caption(bare)
+    with ExitStack() as stack:
+        if isinstance(source, np.ndarray) and not job.options.get("zoom"):
+            height, width = source.shape[:2]
+            caption = partial(caption_image, captioner, source, options=_usual(job.options))
+        else:
+            if isinstance(source, np.ndarray):
+                source = StoredImage.of(source, job.path)
+            image = stack.enter_context(source or open_image(job.path))
+            height, width = image.shape
+            caption = partial(_caption_stored, captioner, image, job=job)
+        if min(height, width) < _LEAST:
+            raise ImageError(
+                f"an image must be at least {_LEAST} by {_LEAST} pixels, but this one is {height} "
+                f"by {width}"
+            )
+        regions = list(job.regions)
+        if job.drawing is not None:
+            regions += job.drawing.draw(job.image, height, width)
+        rows = [row for row, region in enumerate(regions) if job.is_open_region(region)]
+        bare = [_without_caption(regions[row]) for row in rows]
+        captioned, why = caption(bare)
     for row, before, after in zip(rows, bare, captioned, strict=True):
         # A person's text stays where the model has none to take its place.
         if after is not before and (after.caption or not regions[row].is_human):
             regions[row] = after
     status: Status = "failed" if why else "done" if rows else "skipped"
     return Outcome(job.image, status, tuple(regions), why, 0.0, height, width)
+
+
+def _usual(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are keywords of `Captioner.caption`."""
+    return {name: value for name, value in options.items() if name != "zoom"}
 
 
 def _without_caption(annotation: Annotation) -> Annotation:
@@ -315,42 +302,41 @@ def caption_image(
     return captioned, "; ".join(faults.values())
 
 
-def caption_stored(
-    captioner: Captioner,
-    image: StoredImage,
-    annotations: Sequence[Annotation],
-    options: Mapping[str, Any] | None = None,
-    *,
-    big: int = BIG,
+def _caption_stored(
+    captioner: Captioner, image: StoredImage, annotations: Sequence[Annotation], *, job: Job
 ) -> tuple[list[Annotation], str]:
     """Caption regions of an image of any size, each at the resolution its size asks for.
 
     Only what the regions need is read; the extra ``"plane"`` of each says where in a stack it
     lies. Returns as `caption_image`; the ``origin`` of a caption says what it was made from.
     """
-    options = dict(options or {})
-    zoom = bool(options.get("zoom"))
-    usual = {name: value for name, value in options.items() if name != "zoom"}
+    zoom, usual, lengths = bool(job.options.get("zoom")), _usual(job.options), image.lengths
     captioned = list(annotations)
     faults: dict[int, Exception] = {}
     unread: list[ImageError] = []
     planes: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
     for row, annotation in enumerate(annotations):
         try:
-            planes[tuple(_plane_of(image, annotation).items())].append(row)
+            if (axes := other_axes(annotation)) is not None:
+                raise RegionError(
+                    f"it lies along the axes {axes[0]} and {axes[1]} of the stack; caption it "
+                    "in the window, where that view is displayed"
+                )
+            plane = image.find(annotation.extra.get("plane", ""))
+            planes[tuple(plane.items())].append(row)
         except RegionError as error:
             faults[row] = error
     for index, rows in planes.items():
         store = GridStore(ram_bytes=_STORE_BYTES)
-        pyramid = captioner.pyramid(image.levels(dict(index)), store=store, big=big)
+        pyramid = captioner.pyramid(image.levels(dict(index)), store=store, big=job.big)
         sound = []
         for row in rows:
             try:
                 pyramid.plan(annotations[row].region, zoom=zoom)
+                sound.append(row)
             except RegionError as error:
                 faults[row] = error
-            else:
-                sound.append(row)
+        chosen = ", ".join(f"{axis} {position}" for axis, position in index if lengths[axis] > 1)
         for plan, members in pyramid.plans([annotations[row].region for row in sound], zoom=zoom):
             group = [sound[member] for member in members]
             try:
@@ -360,39 +346,20 @@ def caption_stored(
                 unread += [error] * len(group)
                 continue
             regions = [annotations[row].region for row in group]
-            captions = captioner.caption(grid, regions, **usual)
-            for row, caption in zip(group, captions, strict=True):
-                details = _details(image, plan, annotations[row], dict(index), big)
+            for row, caption in zip(group, captioner.caption(grid, regions, **usual), strict=True):
+                # What it was made from, where that is not the image as a whole.
+                is_part = max(image.shape) > job.big or plan.window is not None
+                details = dict(plan.notes) if is_part else {}
+                if chosen:
+                    is_named = annotations[row].extra.get("plane", "").strip()
+                    details["plane"] = chosen if is_named else f"{chosen} (the first)"
                 captioned[row] = _with_caption(
-                    captioner, grid, annotations[row], caption, options, details
+                    captioner, grid, annotations[row], caption, job.options, details
                 )
     if annotations and len(unread) == len(annotations):
         raise unread[0]
     texts = [f"region {annotations[row].uid!r}: {faults[row]}" for row in sorted(faults)]
     return captioned, "; ".join(texts)
-
-
-def _plane_of(image: StoredImage, annotation: Annotation) -> dict[str, int]:
-    """Return the position of a region along the axes of a stack."""
-    if (axes := other_axes(annotation)) is not None:
-        raise RegionError(
-            f"it lies along the axes {axes[0]} and {axes[1]} of the stack; caption it "
-            "in the window, where that view is displayed"
-        )
-    return image.find(annotation.extra.get("plane", ""))
-
-
-def _details(
-    image: StoredImage, plan: Plan, annotation: Annotation, index: dict[str, int], big: int
-) -> dict[str, str]:
-    """Return what a caption was made from, where that is not the image as a whole."""
-    notes = dict(plan.notes) if max(image.shape) > big or plan.window is not None else {}
-    lengths = image.lengths
-    chosen = [f"{axis} {position}" for axis, position in index.items() if lengths[axis] > 1]
-    if chosen:
-        first = "" if annotation.extra.get("plane", "").strip() else " (the first)"
-        notes["plane"] = f"{', '.join(chosen)}{first}"
-    return notes
 
 
 def _with_caption(

@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from napari_patchioner.annotations import Annotation, region_from_text, region_to_text
 from napari_patchioner.annotations.wkt import members_cell
 from napari_patchioner.errors import FormatError
 from napari_patchioner.locking import WriteLock
 
-from ._job import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-    from typing import BinaryIO
-
-    from ._job import Job
+from ._job import Job, Outcome
 
 _FORMAT = "napari-patchioner batch 1"
 # What a power failure may cost; what a killed process has handed over is never lost.
@@ -93,46 +88,32 @@ class Journal:
             raise
 
     def _begin(self, settings: dict[str, str]) -> None:
-        """Read what is there, or write the first line."""
+        """Find the outcomes of an earlier run, or write the first line."""
         if self._end:
-            self._end_torn_line()
-        if not self._end or not self._read(settings):
-            self._append({"format": _FORMAT, "settings": settings})
-
-    def _read(self, settings: dict[str, str]) -> bool:
-        """Find the outcomes of an earlier run; False if it did not even begin."""
-        with self.path.open("rb") as file:
-            entries = sealed_entries(file)
-            _, head = next(entries, (0, None))
-            if head is None and begins_sealed(self.path):
-                return False
-            if not isinstance(head, dict) or head.get("format") != _FORMAT:
-                raise FormatError(
-                    f"{self.path}: is no journal of this version, or its first line is damaged; "
-                    "delete the file to begin anew"
-                )
-            check_settings(self.path, head["settings"], settings, "file")
-            for offset, entry in entries:
-                self._note(offset, entry)
-        return True
-
-    def _end_torn_line(self) -> None:
-        """See to it that the next line begins a line."""
-        with self.path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            torn = file.read(1) != b"\n"
-        if torn:
-            self._write(b"\n")
+            with self.path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # cut off; the next line has to begin a line
+                    self._write(b"\n")
+                file.seek(0)
+                entries = sealed_entries(file)
+                _, head = next(entries, (0, None))
+                # Of an earlier run may be there no more than a piece of the first line.
+                if head is not None or not begins_sealed(self.path):
+                    if not isinstance(head, dict) or head.get("format") != _FORMAT:
+                        raise FormatError(
+                            f"{self.path}: is no journal of this version, or its first line is "
+                            "damaged; delete the file to begin anew"
+                        )
+                    check_settings(self.path, head["settings"], settings, "file")
+                    for offset, entry in entries:
+                        self._note(offset, entry)
+                    return
+        self._append({"format": _FORMAT, "settings": settings})
 
     def add(self, job: Job, outcome: Outcome, stamp: str) -> None:
-        """Keep an outcome, so that it outlives this process.
+        """Keep an outcome, of a file with this stamp, so that it outlives this process.
 
-        ``stamp`` tells the image file from later versions of it.
-
-        Raises
-        ------
-        FormatError
-            A region makes no sense, or the file cannot be written.
+        A FormatError if a region makes no sense, or the file cannot be written.
         """
         entry = {"key": str(job.path), "stamp": stamp, **outcome_to_json(outcome)}
         self._note(self._append(entry), entry)
@@ -157,10 +138,7 @@ class Journal:
     def outcome(self, job: Job) -> Outcome | None:
         """Return what came of a job, read from disk; None if nothing did yet.
 
-        Raises
-        ------
-        FormatError
-            It is no longer there: something else has changed or deleted the file.
+        A FormatError if it is no longer there: something else has changed or deleted the file.
         """
         key = str(job.path)
         line = self._lines.get(key)
@@ -244,34 +222,24 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
 
 def outcome_from_json(entry: dict[str, Any]) -> Outcome:
     """Return the outcome that `outcome_to_json` wrote."""
-    return Outcome(
-        entry["image"],
-        entry["status"],
-        tuple(map(_annotation_from_json, entry["regions"])),
-        entry["why"],
-        entry["seconds"],
-        *entry["size"],
-    )
+    annotations = tuple(map(_annotation_from_json, entry["regions"]))
+    about = (entry["image"], entry["status"], annotations, entry["why"], entry["seconds"])
+    return Outcome(*about, *entry["size"])
 
 
 def _annotation_to_json(annotation: Annotation) -> dict[str, Any]:
     """Return a record as a JSON object; fields that say nothing are left out."""
+    region, written = annotation.region, annotation.written
     known: dict[str, Any] = {
-        name: text for name in _TEXTS if (text := getattr(annotation, name)) != ""
+        **{name: getattr(annotation, name) for name in _TEXTS},
+        "members": members_cell(region),
+        "score": annotation.score,
+        "extra": dict(annotation.extra),
     }
-    written = annotation.written
-    if written is not None and written[0] is annotation.region:
-        known |= {"wkt": written[1], "written": True}
-    else:
-        known["wkt"] = region_to_text(annotation.region)
-    known["kind"] = annotation.kind
-    if members := members_cell(annotation.region):
-        known["members"] = members
-    if annotation.score is not None:
-        known["score"] = annotation.score
-    if annotation.extra:
-        known["extra"] = dict(annotation.extra)
-    return known
+    known = {name: value for name, value in known.items() if value not in ("", None, {})}
+    if written is not None and written[0] is region:
+        return {**known, "wkt": written[1], "written": True, "kind": annotation.kind}
+    return {**known, "wkt": region_to_text(region), "kind": annotation.kind}
 
 
 def _annotation_from_json(known: dict[str, Any]) -> Annotation:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from napari_patchioner.annotations import ImageInfo, is_numbered
 from napari_patchioner.errors import FormatError
 
 from ._find import absolute, size_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WHOLE = re.compile(r"[A-Za-z]:[\\/]|[\\/]")
@@ -117,7 +115,9 @@ class ImageMatcher:
                 continue
             own = self._ends.get(parts[-1], [])
             same = [place for place in own if str(self._paths[place]) == spelling]
-            same = same or [place for place in own if self._is(place, spelling)]
+            if own and not same:
+                leads = self._places(spelling)
+                same = [place for place in own if absolute(self._paths[place]) in leads]
             if not same and len(parts) > 1 and self._is_elsewhere(spelling):
                 continue
             same = same or [place for place in own if self._ends_with(place, parts, tuple)]
@@ -127,15 +127,22 @@ class ImageMatcher:
             alike = [place for place in likely if self._ends_with(place, parts, _folded)]
             whole = _WHOLE.match(spelling) is not None
             # A whole path, or an address, from elsewhere.
-            near = [place for place in likely if whole and self._is_in(place, parts)]
+            folder = _folded(parts[-2:-1])
+            near = [
+                place
+                for place in likely
+                if whole and folder in ((), _folded((absolute(self._paths[place]).parent.name,)))
+            ]
             for positions in ([place for place in near if place in own], alike, near):
                 if positions:
-                    nearest = self._nearest(positions, parts)
+                    # Those that have most folders in common with the path.
+                    shared = {place: self._likeness(place, parts) for place in positions}
+                    nearest = [
+                        place for place in positions if shared[place] == max(shared.values())
+                    ]
                     return _Match(self._only(nearest, name), is_certain=False)
-        bare = len(_parts(name)) == 1
-        numbered = [
-            n for n, path in enumerate(self._paths) if bare and is_numbered(name, path.name)
-        ]
+        bare = self._paths if len(_parts(name)) == 1 else ()
+        numbered = [place for place, path in enumerate(bare) if is_numbered(name, path.name)]
         return _Match(self._only(numbered, name), is_certain=True) if numbered else None
 
     def _only(self, positions: Sequence[int], name: str) -> int:
@@ -146,10 +153,6 @@ class ImageMatcher:
                 f"the image {name!r} may be {candidates}; write its path in the file of regions"
             )
         return positions[0]
-
-    def _is(self, place: int, name: str) -> bool:
-        """Whether a path leads to the file, from here or from the table."""
-        return absolute(self._paths[place]) in self._places(name)
 
     def _places(self, name: str) -> list[Path]:
         """Return where a name leads, from here and from the table."""
@@ -185,17 +188,6 @@ class ImageMatcher:
         own = tuple(map(_plain, path.parts[-len(parts) :]))
         return alike(parts) in (alike(own), alike((*own[:-1], _plain(path.stem))))
 
-    def _is_in(self, place: int, parts: tuple[str, ...]) -> bool:
-        """Whether a path names the folder in which the file lies, or none."""
-        folder = absolute(self._paths[place]).parent.name
-        return len(parts) == 1 or _folded((folder,)) == _folded(parts[-2:-1])
-
-    def _nearest(self, positions: Sequence[int], parts: tuple[str, ...]) -> list[int]:
-        """Return the images that have most folders in common with a path from elsewhere."""
-        shared = {place: self._likeness(place, parts) for place in positions}
-        most = max(shared.values())
-        return [place for place in positions if shared[place] == most]
-
     def _likeness(self, place: int, parts: tuple[str, ...]) -> tuple[int, int]:
         """Return how many last parts of a path are the file's, without and with its capitals."""
         own = tuple(map(_plain, absolute(self._paths[place]).parts))
@@ -209,10 +201,9 @@ def _plain(text: str) -> str:
 
 def _plain_path(address: str) -> str:
     """Return the path in an address, with its escapes resolved."""
-    try:
-        return unquote(urlsplit(address).path)
-    except ValueError:
-        return unquote(address)
+    with suppress(ValueError):
+        address = urlsplit(address).path
+    return unquote(address)
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -238,12 +229,8 @@ def _folded(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
     """Return how many of the last parts of two paths are the same."""
-    count = 0
-    for own, other in zip(reversed(first), reversed(second), strict=False):
-        if own != other:
-            break
-        count += 1
-    return count
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def common_parts(first: Path, second: Path) -> int:

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,15 +29,8 @@ from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import Box, Mask, WholeImage, label_boxes
 
 from ._find import absolute, size_of
-from ._job import Job, is_locked
+from ._job import Drawing, Job, is_locked
 from ._match import ImageMatcher, KnownImages, common_parts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from ._job import Drawing
 
 WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
 _LABEL_SUFFIXES = (".png", ".tif", ".tiff")
@@ -48,25 +43,9 @@ _LONGEST = 80
 _MOST_ASKED = 20
 
 
-def read_labels(path: Path) -> npt.NDArray[Any]:
-    """Read a PNG or TIFF of numbers, shape (height, width); of a palette the indices."""
-    labels = read_samples(path)
-    if labels.ndim != 2 or labels.dtype.kind not in "bui":
-        raise ImageError(
-            f"{path}: a label image holds one whole number per pixel, but this one has the shape "
-            f"{labels.shape} of {labels.dtype}; save the labels and not their colours"
-        )
-    return labels
-
-
 @dataclass(frozen=True, slots=True)
 class GridDrawing:
     """Equal boxes side by side, named by row and column from 1: ``r1c1``, ``r1c2``, ...
-
-    Attributes
-    ----------
-    count : int
-        Boxes along each side.
 
     >>> [box.uid for box in GridDrawing(2).draw("cat.png", 8, 8)]
     ['r1c1', 'r1c2', 'r2c1', 'r2c2']
@@ -76,16 +55,14 @@ class GridDrawing:
 
     def draw(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
         """Return ``count * count`` boxes that cover the image."""
-        rows = (np.linspace(0, height, self.count + 1) - 0.5).tolist()
-        columns = (np.linspace(0, width, self.count + 1) - 0.5).tolist()
+        rows, columns = (
+            list(pairwise((np.linspace(0, side, self.count + 1) - 0.5).tolist()))
+            for side in (height, width)
+        )
         return tuple(
-            Annotation(
-                f"r{row + 1}c{column + 1}",
-                image,
-                Box(rows[row], columns[column], rows[row + 1], columns[column + 1]),
-            )
-            for row in range(self.count)
-            for column in range(self.count)
+            Annotation(f"r{row}c{column}", image, Box(top, left, bottom, right))
+            for row, (top, bottom) in enumerate(rows, start=1)
+            for column, (left, right) in enumerate(columns, start=1)
         )
 
     def sample(self, image: str, height: int, width: int) -> tuple[Annotation, ...]:
@@ -97,10 +74,7 @@ class GridDrawing:
 class LabelDrawing:
     """The labels of a label image, each a mask named by its number.
 
-    Attributes
-    ----------
-    paths : tuple of Path
-        The label image; none or several where the folder does not say which it is.
+    ``paths`` are none or several where the folder does not say which image it is.
     """
 
     paths: tuple[Path, ...]
@@ -121,7 +95,13 @@ class LabelDrawing:
                 f"the image has {height} by {width} pixels, too many for a label image, which is "
                 "read whole; give the outlines in a file instead, such as GeoJSON"
             )
-        labels = read_labels(self.paths[0])
+        labels = read_samples(self.paths[0])
+        if labels.ndim != 2 or labels.dtype.kind not in "bui":
+            raise ImageError(
+                f"{self.paths[0]}: a label image holds one whole number per pixel, but this one "
+                f"has the shape {labels.shape} of {labels.dtype}; save the labels and not their "
+                "colours"
+            )
         if labels.shape != (height, width):
             raise ImageError(
                 f"{self.paths[0].name}: the label image has {labels.shape[0]} by "
@@ -160,11 +140,6 @@ class Plan:
 
     Attributes
     ----------
-    of_people : int
-        How many regions have captions by people, or of unknown source, and keep them; those that
-        are locked do not count.
-    locked : int
-        How many regions are locked, and keep whatever caption they have or lack.
     left_out : int
         How many regions of the file belong to images that were not given.
     source : str
@@ -195,7 +170,10 @@ class Plan:
         self._options = dict(options or {})
         self._big = big
         self._overwrite = overwrite
-        self._names = _names(paths)
+        shared = Counter(path.name for path in paths)
+        names = [path.name if shared[path.name] == 1 else str(path) for path in paths]
+        # Any file can hold Unicode; bytes that are none are spelled out.
+        self._names = [os.fsencode(n).decode("utf-8", "backslashreplace") for n in names]
         self._own: dict[int, list[Annotation]] = {}
         self._everywhere: list[Annotation] = []
         self._labels: dict[str, list[Path]] | None = None
@@ -205,7 +183,22 @@ class Plan:
         self.source = ""
         self.notes = Notes()
         self._digest = ""
-        self._prepare()
+        value = regions.partition(":")[2]
+        if regions == WHOLE:
+            self._everywhere = [Annotation(WHOLE, "", WholeImage())]
+        elif regions.startswith(GRID):
+            # Not more digits than a person counts: Python itself refuses thousands of them.
+            if not value[:9].isdecimal() or len(value) > 9 or not 1 <= int(value) <= _MOST_CELLS:
+                raise FormatError(
+                    f"--regions {GRID}{value[:9]}: name 1 to {_MOST_CELLS} boxes along each side, "
+                    f"as in {GRID}4"
+                )
+            self._grid = GridDrawing(int(value))
+        elif regions.startswith(LABELS):
+            self._labels = _label_images(Path(value) if value else None)
+            self._labels_folder = Path(value).resolve()
+        else:
+            self._read(Path(regions))
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -240,50 +233,26 @@ class Plan:
         total = sum(counts(region) for own in self._own.values() for region in own)
         return total + sum(map(counts, self._everywhere)) * len(self)
 
-    def _prepare(self) -> None:
-        """Read what there is to read about regions before the first image."""
-        kind, value = self._regions, self._regions.partition(":")[2]
-        if kind == WHOLE:
-            self._everywhere = [Annotation(WHOLE, "", WholeImage())]
-        elif kind.startswith(GRID):
-            self._grid = GridDrawing(_count(value))
-        elif kind.startswith(LABELS):
-            self._labels = _label_images(Path(value) if value else None)
-            self._labels_folder = Path(value).resolve()
-        else:
-            self._digest = _digest(Path(kind))
-            matcher = ImageMatcher(self._paths, Path(kind).parent)
-            known = KnownImages(self._paths, matcher)
-            annotations = read_annotations(kind, known, notes=self.notes)
-            if not annotations:
-                self.notes.add("empty", f"{Path(kind).name}: holds no regions")
-            self._assign(annotations, matcher)
-            self._note_other_sizes(Path(kind).name)
-
-    def _note_other_sizes(self, file: str) -> None:
-        """Note images of another size than the file states, whose regions may lie elsewhere."""
-        for place, own in self._own.items():
-            first = own[:_MOST_ASKED]
-            stated = next((size for region in first if (size := stated_size(region))), None)
-            size = size_of(self._paths[place]) if stated else (0, 0)
-            if stated and all(size) and tuple(size) != stated:
-                self.notes.add(
-                    "other size",
-                    f"{file}: says that {self._names[place]} has {stated[0]} by {stated[1]} "
-                    f"pixels, but it has {size[0]} by {size[1]}; regions are taken as they stand",
-                )
-
-    def _assign(self, annotations: Sequence[Annotation], matcher: ImageMatcher) -> None:
-        """Give each region of a file to its image."""
+    def _read(self, path: Path) -> None:
+        """Read a file of regions, and give each to its image."""
+        if path.is_file():  # of a folder there is no digest
+            check_plain_file(path)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=8))
+            self._digest = digest.hexdigest()
+        matcher = ImageMatcher(self._paths, path.parent)
+        known = KnownImages(self._paths, matcher)
+        annotations = read_annotations(self._regions, known, notes=self.notes)
+        if not annotations:
+            self.notes.add("empty", f"{path.name}: holds no regions")
         own = defaultdict(list)
         sources = set()
         places = matcher.assign(region.image for region in annotations if region.image)
         for annotation in annotations:
+            place = places.get(annotation.image)
             if not annotation.image:
                 self._everywhere.append(annotation)
-                continue
-            place = places.get(annotation.image)
-            if place is None:
+            elif place is None:
                 self.left_out += 1
                 sources.add(source_format(annotation))
             else:
@@ -294,51 +263,50 @@ class Plan:
         self.source = sources.pop() if len(sources) == 1 else ""
         if annotations and not own and not self._everywhere:
             named = annotations[0].image
+            quoted = repr(named if len(named) <= _LONGEST else f"{named[:_LONGEST]}…")
+            shown = quoted.replace("\\\\", "\\")
             raise FormatError(
-                f"{Path(self._regions).name}: no region belongs to "
-                f"{' or '.join(self._names[:3])}; its regions are about {_shown(named)}, which has "
-                "to be the path, file name or stem of an image that is named on the command line"
+                f"{path.name}: no region belongs to {' or '.join(self._names[:3])}; its regions "
+                f"are about {shown}, which has to be the path, file name or stem of an image that "
+                "is named on the command line"
             )
+        for place, regions in self._own.items():
+            asked = map(stated_size, regions[:_MOST_ASKED])
+            stated = next((size for size in asked if size), None)
+            size = size_of(self._paths[place]) if stated else (0, 0)
+            if stated and all(size) and tuple(size) != stated:
+                self.notes.add(
+                    "other size",
+                    f"{path.name}: says that {self._names[place]} has {stated[0]} by {stated[1]} "
+                    f"pixels, but it has {size[0]} by {size[1]}; regions are taken as they stand",
+                )
 
     def _job(self, place: int) -> Job:
-        name = self._names[place]
+        name, path = self._names[place], absolute(self._paths[place])
         everywhere = (replace(region, image=name) for region in self._everywhere)
+        drawing: Drawing | None = self._grid
+        if self._labels is not None:
+            folders = set(path.parts[:-1])
+            below = len(self._labels_folder.parts)
+            # Labels of another folder are those of another image.
+            candidates = [
+                labels
+                for labels in self._labels.get(path.stem, [])
+                if not labels.parts[below:-1] or folders & set(labels.parts[below:-1])
+            ]
+            shared = [common_parts(path, labels) for labels in candidates]
+            pairs = zip(candidates, shared, strict=True)
+            drawing = LabelDrawing(tuple(labels for labels, n in pairs if n == max(shared)))
         return Job(
             name,
-            absolute(self._paths[place]),
+            path,
             (*self._own.get(place, ()), *everywhere),
-            self._drawing(self._paths[place]),
+            drawing,
             self._only_empty,
             self._options,
             self._big,
             self._overwrite,
         )
-
-    def _drawing(self, path: Path) -> Drawing | None:
-        """Return what makes regions of an image, if anything does."""
-        if self._labels is None:
-            return self._grid
-        folders = set(absolute(path).parts[:-1])
-        below = len(self._labels_folder.parts)
-        # Labels of another folder are those of another image.
-        candidates = [
-            labels
-            for labels in self._labels.get(path.stem, [])
-            if not labels.parts[below:-1] or folders & set(labels.parts[below:-1])
-        ]
-        shared = [common_parts(absolute(path), labels) for labels in candidates]
-        nearest = [labels for labels, n in zip(candidates, shared, strict=True) if n == max(shared)]
-        return LabelDrawing(tuple(nearest))
-
-
-def _count(text: str) -> int:
-    # Not more digits than a person counts: Python itself refuses thousands of them.
-    if not text[:9].isdecimal() or len(text) > 9 or not 1 <= int(text) <= _MOST_CELLS:
-        raise FormatError(
-            f"--regions {GRID}{text[:9]}: name 1 to {_MOST_CELLS} boxes along each side, as in "
-            f"{GRID}4"
-        )
-    return int(text)
 
 
 def _label_images(folder: Path | None) -> dict[str, list[Path]]:
@@ -355,26 +323,3 @@ def _label_images(folder: Path | None) -> dict[str, list[Path]]:
     if not by_stem:
         raise FormatError(f"--regions labels:{folder}: holds no label image (.png, .tif, .tiff)")
     return dict(by_stem)
-
-
-def _shown(name: str) -> str:
-    """Return a name that a file gives an image, short."""
-    quoted = repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
-    return quoted.replace("\\\\", "\\")
-
-
-def _digest(path: Path) -> str:
-    """Return a digest of a file of regions; empty for a folder."""
-    if not path.is_file():
-        return ""
-    check_plain_file(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=8)).hexdigest()
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return what to call each image in a table: its file name, or its path if that is shared."""
-    shared = Counter(path.name for path in paths)
-    names = [path.name if shared[path.name] == 1 else str(path) for path in paths]
-    # Any file can hold Unicode; bytes that are none are spelled out.
-    return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]

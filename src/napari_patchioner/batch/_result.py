@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from napari_patchioner.annotations import (
     Annotation,
@@ -25,32 +24,17 @@ from napari_patchioner.limits import BudgetError
 from napari_patchioner.regions import WholeImage
 
 from ._find import size_of
+from ._job import Job, Outcome
+from ._journal import Journal
 from ._match import ImageMatcher, KnownImages
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from ._job import Job, Outcome
-    from ._journal import Journal
 
 # Formats that go through the regions and hold none of them.
 _STREAMED = ("tidy", "parquet")
-# The ending of files that hold one region each.
-_ALONE = ".roi"
 # So much is written to find out before the work whether the format can hold it.
 _MOST_IMAGES, _MOST_REGIONS = 200, 2000
+# Characters that are shown of a caption.
 _LONGEST = 40
-"""Characters that are shown of a caption."""
-_KINDS = {
-    "box": "boxes",
-    "polygon": "polygons",
-    "ellipse": "ellipses",
-    "trace": "traces",
-    "point": "points",
-    "set": "sets",
-    "image": "whole images",
-    "mask": "masks",
-}
+_PLURALS = {"box": "boxes", "image": "whole images"}
 
 
 class Result(Sequence[Annotation]):
@@ -106,8 +90,8 @@ class Result(Sequence[Annotation]):
         images: dict[str, ImageInfo] = {}
         for job, outcome in self.outcomes():
             if outcome.height and outcome.width:
-                for name in {job.image, *(annotation.image for annotation in outcome.annotations)}:
-                    images[name] = ImageInfo(name, outcome.height, outcome.width, job.path)
+                size = (outcome.height, outcome.width)
+                images |= _infos(job.image, outcome.annotations, *size, job.path)
         return images
 
     def write(
@@ -170,11 +154,12 @@ class Result(Sequence[Annotation]):
             sized = [region for region in held if region.image in images]
             if in_place or len(sized) == len(held):
                 raise
-            if not sized:
-                return 0, tuple(held)
-            unsized = tuple(region for region in held if region.image not in images)
-            written = write_annotations(path, sized, images, form.name, notes=notes)
-            left_out = (*written, *unsized)
+            left_out = tuple(region for region in held if region.image not in images)
+            if sized:
+                left_out = (
+                    *write_annotations(path, sized, images, form.name, notes=notes),
+                    *left_out,
+                )
         return len(held) - len(left_out), left_out
 
     def _check(self, path: Path, count: int) -> None:
@@ -191,14 +176,8 @@ def check_format(
 ) -> bool:
     """Find out before the work what would keep its result from being written.
 
-    The first regions are written, without captions, to a folder that is deleted again.
-
-    Parameters
-    ----------
-    jobs : iterable of Job
-        All jobs of the run.
-    path, format_name, in_place
-        As for `Result.write`.
+    The first regions are written, without captions, to a folder that is deleted again. Arguments
+    are those of `Result` and `Result.write`.
 
     Returns
     -------
@@ -212,9 +191,26 @@ def check_format(
         regions or not all of them in place, or not so many images in one file.
     """
     form = format_named(path, format_name)
-    regions, images = _first_regions(jobs, drawn=path.suffix.lower() == _ALONE)
-    if form.name == "html":  # which would show the pictures themselves
-        images = {name: replace(info, path=None) for name, info in images.items()}
+    regions: list[Annotation] = []
+    images: dict[str, ImageInfo] = {}
+    # Where files hold one region each, the number of regions on each image matters.
+    alone = path.suffix.lower() == ".roi"
+    for job in islice(jobs, _MOST_IMAGES):
+        height, width = size_of(job.path)
+        if not height or not width:
+            continue
+        own = list(job.regions)
+        if job.drawing is not None:
+            draw = job.drawing.draw if alone else job.drawing.sample
+            with suppress(ImageError):
+                own += draw(job.image, height, width)
+        # A report would show the pictures themselves.
+        shown = None if form.name == "html" else job.path
+        images |= _infos(job.image, own, height, width, shown)
+        regions += own
+        alike = bool(own) and job.drawing is not None and len(images) > 1
+        if len(regions) >= _MOST_REGIONS or (alike and not alone):
+            break
     with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
         trial = Path(folder) / path.name
         if path.is_dir():
@@ -224,12 +220,20 @@ def check_format(
     if in_place:
         _refuse_loss(path, left_out)
     if regions and len(left_out) == len(regions):
-        kinds = ", ".join(sorted({_KINDS.get(region.kind, region.kind) for region in left_out}))
+        kinds = {_PLURALS.get(region.kind, f"{region.kind}s") for region in left_out}
         raise FormatError(
             f"{path.name}: the format {form.title!r} has no place for what is to be captioned "
-            f"({kinds}); choose another with --format or by the ending of --out"
+            f"({', '.join(sorted(kinds))}); choose another with --format or by the ending of --out"
         )
     return is_folder
+
+
+def _infos(
+    image: str, regions: Iterable[Annotation], height: int, width: int, path: Path | None
+) -> dict[str, ImageInfo]:
+    """Return what is known of an image by every name that its regions give it."""
+    names = {image, *(region.image for region in regions)}
+    return {name: ImageInfo(name, height, width, path) for name in names}
 
 
 def check_people(
@@ -237,19 +241,8 @@ def check_people(
 ) -> None:
     """Refuse to replace files that hold captions of people, before any work is done.
 
-    Captions that the run brings along are not lost: those of its own regions.
-
-    Parameters
-    ----------
-    jobs : iterable of Job
-        All jobs of the run.
-    path, format_name, in_place
-        As for `Result.write`.
-
-    Raises
-    ------
-    FormatError
-        Names the file and one of the captions.
+    Captions that the run brings along are not lost: those of its own regions. Arguments are those
+    of `Result` and `Result.write`; a FormatError names the file and one of the captions.
     """
     regions: list[Annotation] = []
     images: dict[str, ImageInfo] = {}
@@ -260,12 +253,25 @@ def check_people(
             own.append(Annotation("", job.image, WholeImage()))
         regions += own
         paths.append(job.path)
-        for name in {job.image, *(region.image for region in own)}:
-            images[name] = ImageInfo(name, 1, 1, job.path)
+        images |= _infos(job.image, own, 1, 1, job.path)
     # Where few of the images turn out to have regions, one file is written after all.
     files = dict.fromkeys((path, *files_to_write(path, regions, images, format_name)))
-    if in_place and path.is_dir() and format_named(path, format_name).single:
-        _check_names(path, list(files)[1:], format_name)
+    form = format_named(path, format_name)
+    if in_place and path.is_dir() and form.single:
+        # Files of one image each, written again where they would get other names.
+        others = [
+            file.name
+            for file in sorted(path.iterdir())
+            if file.name.lower().endswith(form.suffixes)
+            and not all(is_image(r.image or file.name, file.name) for r in _held(file, []))
+        ]
+        others += [file.name for file in list(files)[1:] if not file.exists()]
+        if others:
+            raise FormatError(
+                f"{path}: its files are not named like the images that their regions belong to "
+                f"({others[0]}), and would be doubled under other names; name another folder with "
+                "--out"
+            )
     ours = path.resolve() if in_place else None
     kept = {(region.uid, region.caption) for region in regions if region.is_human}
     for file in files:
@@ -287,24 +293,6 @@ def check_people(
             )
 
 
-def _check_names(folder: Path, files: Sequence[Path], format_name: str | None) -> None:
-    """Refuse to write files of one image each again where they would get other names."""
-    suffixes = format_named(folder, format_name).suffixes
-    others = [
-        file.name
-        for file in sorted(folder.iterdir())
-        if file.name.lower().endswith(suffixes)
-        and not all(is_image(region.image or file.name, file.name) for region in _held(file, []))
-    ]
-    others += [file.name for file in files if not file.exists()]
-    if others:
-        raise FormatError(
-            f"{folder}: its files are not named like the images that their regions belong to "
-            f"({others[0]}), and would be doubled under other names; name another folder with "
-            "--out"
-        )
-
-
 def _held(file: Path, paths: Sequence[Path]) -> list[Annotation]:
     """Return the regions in a file that is there; none where it is no file of regions."""
     known = KnownImages(paths, ImageMatcher(paths, file.parent))
@@ -317,33 +305,6 @@ def _held(file: Path, paths: Sequence[Path]) -> list[Annotation]:
         ) from error
     except FormatError:
         return []
-
-
-def _first_regions(
-    jobs: Iterable[Job], *, drawn: bool = False
-) -> tuple[list[Annotation], dict[str, ImageInfo]]:
-    """Return regions of the first images that can be read, and the sizes of those images.
-
-    With ``drawn``, all that will be drawn on them, since their number matters.
-    """
-    regions: list[Annotation] = []
-    images: dict[str, ImageInfo] = {}
-    for job in islice(jobs, _MOST_IMAGES):
-        height, width = size_of(job.path)
-        if not height or not width:
-            continue
-        own = list(job.regions)
-        if job.drawing is not None:
-            draw = job.drawing.draw if drawn else job.drawing.sample
-            with suppress(ImageError):
-                own += draw(job.image, height, width)
-        for name in {job.image, *(region.image for region in own)}:
-            images[name] = ImageInfo(name, height, width, job.path)
-        regions += own
-        alike = bool(own) and job.drawing is not None and len(images) > 1
-        if len(regions) >= _MOST_REGIONS or (alike and not drawn):
-            break
-    return regions, images
 
 
 def _refuse_loss(path: Path, left_out: Sequence[Annotation]) -> None:

@@ -6,31 +6,32 @@ import json
 import logging
 import os
 import pickle
+import platform
 import queue
+import sys
+import threading
 import time
 import uuid
 import warnings
-from collections import deque
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
-from dataclasses import replace
-from importlib import import_module
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from hashlib import blake2b
+from importlib import import_module, metadata
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari_patchioner import __version__
+from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import PatchionerError, pip_install
 
-from ._cluster_worker import Call, RunSettings, files_of, software
-from ._job import failure, reason, skipped
-from .local import load_installed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
-
-    from ._cluster_worker import Answer
-    from ._job import Job, Outcome
-    from .local import Loader
+from . import _job
+from ._job import Job, Outcome
+from .local import Loader, load_installed, torch_threads
 
 _ANSWERS_WITHIN_S = 5
 # What these log of lost connections is said in a sentence of our own.
@@ -43,6 +44,10 @@ _TICK_S = 0.5
 _FETCH_S = 5.0
 # So many images in a row at which workers died: it is not the images.
 _HOPELESS = 3
+# What captions depend on besides the model, the image and this package.
+_SOFTWARE = ("torch", "transformers", "numpy", "pillow", "tifffile", "distributed")
+# A worker may serve several runs at a time; more models than that would fill its memory.
+_MOST_MODELS = 2
 
 
 def run(
@@ -118,44 +123,36 @@ def _connected(scheduler: str, notify: Callable[[str], object]) -> Iterator[Any]
             f"{pip_install('distributed')}"
         ) from error
     address = _address(scheduler)
+    mismatch = import_module("distributed.versions").VersionMismatchWarning
     loggers = [(logger, logger.level) for logger in map(logging.getLogger, _LOGGERS)]
     for logger, _ in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
-        client = _connect(library, address, notify)
-        try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", mismatch)
+            try:
+                # A client of a name that cannot be understood complains again when it is collected.
+                import_module("distributed.comm").resolve_address(address)
+                client = library.Client(
+                    address,
+                    timeout=_ANSWERS_WITHIN_S,
+                    set_as_default=False,
+                    name="napari-patchioner",
+                )
+            except Exception as error:
+                why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+                raise PatchionerError(
+                    f"no dask scheduler answers at {address} ({why}); start one with "
+                    "'dask scheduler' and name the address that it prints"
+                ) from error
+        with closing(client):
+            for warning in caught:
+                if issubclass(warning.category, mismatch):
+                    notify(f"the cluster has other versions than this computer:\n{warning.message}")
             yield client
-        finally:
-            client.close()
     finally:
         for logger, level in loggers:
             logger.setLevel(level)
-
-
-def _connect(library: Any, address: str, notify: Callable[[str], object]) -> Any:
-    """Return a client, having notified of versions that differ there."""
-    mismatch = import_module("distributed.versions").VersionMismatchWarning
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", mismatch)
-            # A client of a name that cannot be understood complains again when it is collected.
-            import_module("distributed.comm").resolve_address(address)
-            client = library.Client(
-                address,
-                timeout=_ANSWERS_WITHIN_S,
-                set_as_default=False,
-                name="napari-patchioner",
-            )
-    except Exception as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise PatchionerError(
-            f"no dask scheduler answers at {address} ({why}); start one with 'dask scheduler' "
-            "and name the address that it prints"
-        ) from error
-    for warning in caught:
-        if issubclass(warning.category, mismatch):
-            notify(f"the cluster has other versions than this computer:\n{warning.message}")
-    return client
 
 
 def _address(scheduler: str) -> str:
@@ -200,26 +197,22 @@ class _Monitor:
             )
 
     def window(self) -> int:
-        """Return how many images may be on their way."""
-        now = time.monotonic()
-        if now - self._asked >= _ASK_AGAIN_S:
-            self._asked = now
-            self._window = sum(max(_PREFETCH, 2 * threads) for threads in self._threads())
-            self._watch(now)
-        return self._window
+        """Return how many images may be on their way; notify of no workers, and give up in the end.
 
-    def _threads(self) -> list[int]:
-        """Return how many threads each worker has."""
+        The scheduler is asked now and then.
+        """
+        now = time.monotonic()
+        if now - self._asked < _ASK_AGAIN_S:
+            return self._window
+        self._asked = now
         self.check()
         try:
-            return list(self._client.nthreads().values())
+            threads = self._client.nthreads().values()
         except Exception as error:
             raise PatchionerError(
                 f"the scheduler {self._scheduler} answers no longer ({error}); go on with --resume"
             ) from error
-
-    def _watch(self, now: float) -> None:
-        """Notify that there are no workers, and give up in the end."""
+        self._window = sum(max(_PREFETCH, 2 * count) for count in threads)
         if self._window:
             self._last_workers = now
         waited = now - self._last_workers
@@ -233,6 +226,7 @@ class _Monitor:
                 f"there were no workers at {self._scheduler} for {self._patience:g} s; start "
                 f"some with 'dask worker {self._scheduler}', then go on with --resume"
             )
+        return self._window
 
     def compare(self, answer: Answer) -> None:
         """Notify of how a worker's software differs from this computer's."""
@@ -284,8 +278,7 @@ class _Submissions:
         """Yield each job with what came of it."""
         rest = iter(jobs)
         while True:
-            for job in self._submit(rest):
-                yield job, skipped(job)
+            yield from self._submit(rest)
             if self._all_done:
                 return
             result = self._receive()
@@ -299,36 +292,29 @@ class _Submissions:
         if futures and self._client.status == "running":
             self._client.cancel(futures, force=True)
 
-    def _submit(self, rest: Iterator[Job]) -> Iterator[Job]:
-        """Send images while there is room; yield those that need none."""
+    def _submit(self, rest: Iterator[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Send images while there is room; yield those that need no work."""
         while True:
-            job = self._first = self._first or self._next(rest)
+            job = self._first = self._first or next(rest, None)
+            if job is None and self._suspects and not self._submitted:
+                if not self._alone:
+                    self._alone, self._died = True, 0
+                job = self._first = self._suspects.popleft()
             if job is None:
                 self._all_done = not self._submitted
                 return
-            if job.is_open:
-                if len(self._submitted) >= self._monitor.window():
-                    return
-                self._send(job)
+            if not job.is_open:
+                yield job, _job.skipped(job)
+            elif len(self._submitted) >= self._monitor.window():
+                return
             else:
-                yield job
+                # Whoever unpickles the call captions the image.
+                call = _pickled(Call(self._settings, job))
+                future = self._client.submit(pickle.loads, call, key=next(self._keys), pure=False)
+                self._submitted[future.key] = (job, future)
+                self._most = max(self._most, len(self._submitted))
+                future.add_done_callback(self._finished.put)
             self._first = None
-
-    def _next(self, rest: Iterator[Job]) -> Job | None:
-        job = next(rest, None)
-        if job is None and self._suspects and not self._submitted:
-            if not self._alone:
-                self._alone, self._died = True, 0
-            return self._suspects.popleft()
-        return job
-
-    def _send(self, job: Job) -> None:
-        """Let a worker unpickle, and so caption, an image."""
-        call = _pickled(Call(self._settings, job))
-        future = self._client.submit(pickle.loads, call, key=next(self._keys), pure=False)
-        self._submitted[future.key] = (job, future)
-        self._most = max(self._most, len(self._submitted))
-        future.add_done_callback(self._finished.put)
 
     def _receive(self) -> tuple[Job, Outcome] | None:
         """Return what came of the next image; None if that takes a while."""
@@ -345,7 +331,7 @@ class _Submissions:
             return None
         except (ImportError, AttributeError) as error:
             raise PatchionerError(
-                f"a worker cannot understand what it is to do ({reason(error)}); install "
+                f"a worker cannot understand what it is to do ({_job.reason(error)}); install "
                 f"napari-patchioner {self._settings.version} there"
             ) from error
         except (Exception, CancelledError) as error:
@@ -353,21 +339,18 @@ class _Submissions:
             del self._submitted[future.key]
             return self._suspect(job, error)
         del self._submitted[future.key]
-        return job, self._outcome(job, answer)
-
-    def _outcome(self, job: Job, answer: Answer) -> Outcome:
-        """Return what a worker has made of an image."""
         if isinstance(answer.result, PatchionerError):
             raise answer.result
         self._died = 0
         self._monitor.compare(answer)
-        if answer.result.status == "failed" and answer.missing and os.path.exists(answer.missing):
-            return replace(
-                answer.result,
-                why=f"{answer.missing}: worker {answer.worker} cannot see this file; images must "
-                "lie on storage that all workers share, under the same path",
+        outcome: Outcome = answer.result
+        if outcome.status == "failed" and answer.missing and os.path.exists(answer.missing):
+            why = (
+                f"{answer.missing}: worker {answer.worker} cannot see this file; images must lie "
+                "on storage that all workers share, under the same path"
             )
-        return answer.result
+            outcome = replace(outcome, why=why)
+        return job, outcome
 
     def _suspect(self, job: Job, error: BaseException) -> tuple[Job, Outcome] | None:
         """Put an image aside to try it alone; if it was alone, it has failed."""
@@ -385,4 +368,120 @@ class _Submissions:
             why = "workers died whenever they captioned it; it may need more memory than they have"
         else:
             why = f"the cluster gave it up ({type(error).__name__}: {error})"
-        return job, failure(job, why)
+        return job, _job.failure(job, why)
+
+
+# What happens on a worker: one image, with the model that its process holds.
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What all images of a run have in common; ``load``, pickled, loads the model by its id."""
+
+    model: str
+    threads: int
+    load: bytes
+    version: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker, by its address and machine, says of one image.
+
+    ``result`` is an error where nothing can come of any image here; ``missing`` is a file that the
+    worker cannot see; ``software`` are versions of what captions depend on, and a digest of the
+    model's files.
+    """
+
+    result: Outcome | PatchionerError
+    missing: Path | None = None
+    worker: str = ""
+    software: Mapping[str, str] = field(default_factory=dict)
+
+
+class Call:
+    """Is captioned where it is unpickled.
+
+    A scheduler passes its pickle on unread, so it needs neither this package nor the job's parts.
+    """
+
+    def __init__(self, settings: RunSettings, job: Job) -> None:
+        self._settings, self._job = settings, job
+
+    def __reduce__(self) -> tuple[Any, tuple[RunSettings, Job]]:
+        return answer, (self._settings, self._job)
+
+
+def answer(settings: RunSettings, job: Job) -> Answer:
+    """Caption one image with the model of this process; nothing is ever raised."""
+    where = f"{import_module('distributed').get_worker().address} on {platform.node()}"
+    if settings.version != __version__:
+        return Answer(
+            PatchionerError(
+                f"worker {where} has napari-patchioner {__version__} but this computer "
+                f"{settings.version}; install the same version on both"
+            )
+        )
+    try:
+        outcome = _captioned(settings, job)
+    except Exception as error:  # a model may fail to load in any way
+        failed = PatchionerError(f"worker {where}: {_job.reason(error)}")
+        return Answer(failed, None, where, software(settings.model))
+    needed = (job.path, *getattr(job.drawing, "paths", ()))
+    missing = next((path for path in needed if not os.path.exists(path)), None)
+    return Answer(outcome, missing, where, software(settings.model))
+
+
+_computing = threading.Lock()
+_models: OrderedDict[tuple[RunSettings, str], Captioner] = OrderedDict()
+
+
+def _captioned(settings: RunSettings, job: Job) -> Outcome:
+    """Read an image, then wait for the model: a process computes one image at a time."""
+    source: Future[Any] = Future()
+    try:
+        source.set_result(_job.read_source(job.path, job.big))
+    except Exception as error:
+        source.set_exception(error)
+    with _computing, torch_threads(settings.threads) as limit:
+        # Loaded once; the least recently used one goes.
+        key = (settings, _model_digest(settings.model))
+        if key not in _models:
+            while len(_models) >= _MOST_MODELS:
+                _models.popitem(last=False)
+            _models[key] = pickle.loads(settings.load)(settings.model)  # noqa: S301
+        _models.move_to_end(key)
+        limit()
+        return _job.work(_models[key], job, read=lambda _: source.result())
+
+
+def software(model: str) -> dict[str, str]:
+    """Return versions of what captions depend on here, and a digest of the model's files."""
+    return {**_versions(), files_of(model): _model_digest(model)}
+
+
+def files_of(model: str) -> str:
+    """Return under which name `software` gives the digest of a model's files."""
+    return f"files of the model {model!r}"
+
+
+@cache
+def _versions() -> dict[str, str]:
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _SOFTWARE:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "none"
+    return versions
+
+
+def _model_digest(model: str) -> str:
+    """Return a digest of what an installed model was made from; empty for an embedded one."""
+    from napari_patchioner.models.store import read_record
+
+    record = read_record(model)
+    if record is None:
+        return ""
+    hashes = sorted(file.sha256 for file in record.files)
+    return blake2b("".join(hashes).encode(), digest_size=6).hexdigest()

@@ -8,27 +8,20 @@ import signal
 import sys
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import pairwise
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, TypeAlias
 
+from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import PatchionerError
 
-from ._job import failure, read_source, reason, skipped, work
+from ._job import Job, Outcome, failure, read_source, reason, skipped, work
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
-    from concurrent.futures import Future
-    from multiprocessing.connection import Connection
-    from pathlib import Path
-
-    from napari_patchioner.captioner import Captioner
-
-    from ._job import Job, Outcome
-
-    Loader = Callable[[str], Captioner]
+Loader: TypeAlias = Callable[[str], Captioner]
 
 # A process that dies may have been unlucky; an image at which a second one dies is at fault.
 _TRIES = 2
@@ -86,7 +79,7 @@ def run(
     """
     if workers == 1:
         with torch_threads(threads) as limit:
-            yield from _run_here(jobs, _Lazy(model, limit, load))
+            yield from _run_here(jobs, _lazily(load, model, limit))
         return
     with _Pool(model, workers, threads, load) as pool:
         yield from pool.run(jobs)
@@ -113,40 +106,41 @@ def torch_threads(count: int) -> Iterator[Callable[[], None]]:
             torch.set_num_threads(before[0])
 
 
-class _Lazy:
-    """A captioner that is loaded when it is first needed."""
+def _lazily(load: Loader, model: str, limit: Callable[[], None]) -> Callable[[], Captioner]:
+    """Return what loads a model when it is first called, and limits torch then."""
 
-    def __init__(self, model: str, limit: Callable[[], None], load: Loader) -> None:
-        self._model, self._limit, self._load = model, limit, load
-        self._captioner: Captioner | None = None
+    @cache
+    def captioner() -> Captioner:
+        loaded = load(model)
+        limit()
+        return loaded
 
-    def __call__(self) -> Captioner:
-        if self._captioner is None:
-            self._captioner = self._load(self._model)
-            self._limit()
-        return self._captioner
+    return captioner
 
 
-def _run_here(jobs: Iterable[Job], captioner: _Lazy) -> Generator[tuple[Job, Outcome], None, None]:
+def _run_here(
+    jobs: Iterable[Job], captioner: Callable[[], Captioner]
+) -> Generator[tuple[Job, Outcome], None, None]:
     """Caption in this process while the next image is read."""
     with ThreadPoolExecutor(1, "reading") as reader:
 
-        def read() -> Iterator[tuple[Job, Future[Any] | None] | None]:
+        def begun() -> Iterator[tuple[Job, Future[Any] | None]]:
             for job in jobs:
                 yield job, reader.submit(read_source, job.path, job.big) if job.is_open else None
-            yield None
 
-        for item, _ in pairwise(read()):
-            assert item is not None  # only the last one is
-            job, source = item
+        # One is begun before the one before it is captioned.
+        items = begun()
+        item = next(items, None)
+        while item is not None:
+            (job, source), item = item, next(items, None)
             if source is None:
                 yield job, skipped(job)
             else:
+                yield job, work(captioner(), job, read=partial(_result, source))
 
-                def ready(_: Path, source: Future[Any] = source) -> Any:
-                    return source.result()
 
-                yield job, work(captioner(), job, read=ready)
+def _result(source: Future[Any], _: Path) -> Any:
+    return source.result()
 
 
 class _Worker:
@@ -197,8 +191,7 @@ class _Pool:
         """Yield each job with what came of it, in the order in which they are finished."""
         rest = iter(jobs)
         while True:
-            for job in self._submit(rest):
-                yield job, skipped(job)
+            yield from self._submit(rest)
             busy: list[Any] = [pipe for pipe, worker in self._workers.items() if worker.job]
             if not busy:
                 return
@@ -207,7 +200,7 @@ class _Pool:
                 if result is not None:
                     yield result
 
-    def _submit(self, jobs: Iterator[Job]) -> Iterator[Job]:
+    def _submit(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Give every free process a job; yield the jobs that need none."""
         while True:
             free = next((worker for worker in self._workers.values() if not worker.job), None)
@@ -217,7 +210,7 @@ class _Pool:
             if job is None:
                 return
             if not job.is_open:
-                yield job
+                yield job, skipped(job)
                 continue
             if free is None:
                 free = _Worker(self._context, self._arguments)
@@ -274,7 +267,7 @@ def _serve(pipe: Connection, load: Loader, model: str, threads: int) -> None:
     with suppress(OSError, ValueError):
         os.dup2(sys.stderr.fileno(), 1)
     with suppress(EOFError, OSError), torch_threads(threads) as limit:
-        captioner = _Lazy(model, limit, load)
+        captioner = _lazily(load, model, limit)
         while True:
             job = pipe.recv()
             try:
