@@ -199,11 +199,5 @@ def _write(path: Path, annotations: Sequence[Annotation], _: Images) -> tuple[An
 
 
 FORMAT = Format(
-    "tidy",
-    "Table, one row per region",
-    (".csv",),
-    read_tidy_csv,
-    _write,
-    knows,
-    any_view=True,
+    "tidy", "Table, one row per region", (".csv",), read_tidy_csv, _write, knows, any_view=True
 )
