@@ -68,15 +68,21 @@ def _refuse(error: OSError) -> NoReturn:
     raise FormatError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
 
 
+def files_in(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    """Return the plain files of a folder, not of those within, that are wanted, by their names."""
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        _refuse(error)
+    limits.charge_records(len(files))
+    named = (file for file in files if wanted(file.name) and not is_debris(file.name))
+    return [file for file in named if file.is_file()]
+
+
 def first_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[bytes]:
     """Yield the first few files of a folder (not of those within) or zip."""
     if path.is_dir():
-        try:
-            listed = sorted(item for item in path.iterdir() if wanted(item.name) and item.is_file())
-        except OSError as error:
-            _refuse(error)
-        kept = [item for item in listed if not is_debris(item.name)]
-        yield from map(limits.read_file, kept[:_MOST_FIRST])
+        yield from map(limits.read_file, files_in(path, wanted)[:_MOST_FIRST])
         return
     for name in sorted(filter(wanted, zip_names(path)))[:_MOST_FIRST]:
         with noting(Notes()):  # it is noted when all are read

@@ -501,17 +501,9 @@ def _painted(region: regions.Region, size: Size) -> regions.Mask:
         return regions.Mask(np.zeros((1, 1), bool))
     pixels = np.zeros((bottom - top, right - left), bool)
     for part in region.parts():
-        ring = part.outline()
-        if isinstance(part, regions.Mask):
-            row, column = part.offset[0] - top, part.offset[1] - left
-            own = np.asarray(part.pixels, bool)[max(-row, 0) :, max(-column, 0) :]
-            target = pixels[max(row, 0) :, max(column, 0) :]
-            height, width = np.minimum(own.shape, target.shape)
-            target[:height, :width] |= own[:height, :width]
-        elif ring is None:
+        if not part.is_area:
             raise FormatError("a set with a mask may hold areas only")
-        else:
-            pixels |= filled([to_xy(ring) - (left, top)], pixels.shape)
+        pixels |= filled([to_xy(ring) - (left, top) for ring in part.rings()], pixels.shape)
     return regions.Mask(pixels, (top, left))
 
 
@@ -582,11 +574,5 @@ def _ring(ring: Any) -> Any:
 
 
 FORMAT = Format("coco", "COCO instances with captions", (".json",), read, write, knows)
-CAPTIONS_FORMAT = Format(
-    "coco-captions",
-    "COCO captions of whole images",
-    (".json",),
-    read,
-    write_captions,
-    knows_captions,
-)
+_TITLE = "COCO captions of whole images"
+CAPTIONS_FORMAT = Format("coco-captions", _TITLE, (".json",), read, write_captions, knows_captions)

@@ -24,6 +24,7 @@ from . import json_arrays
 
 _LENGTH = 65536
 _LINES = (".jsonl", ".ndjson")
+_OPENING = ("{", "[")
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*("(?:[^"\\]|\\.)*")?')
 
 
@@ -111,24 +112,19 @@ class Head:
     @cached_property
     def _json(self) -> tuple[Any, bool, FormatError | None]:
         """What JSON holds, whether it is one of lines, and why it cannot be read."""
-        if not self._is_json and self.suffix not in _LINES:
+        if self._first_sign not in _OPENING and self.suffix not in _LINES:
             return None, False, None
         try:
             return *json_arrays.first_json(self.path), None
         except BudgetError:
             raise
         except FormatError as error:
-            return None, False, error if self._is_json else None
+            return None, False, error if self._first_sign in _OPENING else None
 
     @cached_property
     def _first_sign(self) -> str:
-        """The first sign of the text, blanks and comments aside."""
+        """The first sign of the text, blanks and comments aside: of JSON, a bracket."""
         return self.text[json_arrays.comments_before(self.text) :].lstrip()[:1]
-
-    @property
-    def _is_json(self) -> bool:
-        """Whether the file begins like JSON."""
-        return self._first_sign in ("{", "[")
 
     @property
     def json(self) -> Any:
@@ -158,7 +154,7 @@ class Head:
         that are texts, so that the reader of its format can say what is wrong.
         """
         result = self.json
-        if result is None and self._is_json:
+        if result is None and self._first_sign in _OPENING:
             fields = {}
             for name, quoted in reversed(_NAME.findall(self.text)):
                 fields[name] = ""

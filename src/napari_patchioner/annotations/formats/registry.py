@@ -17,7 +17,6 @@ from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import check_unique, read_table
 from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import MOST_CROSSINGS, Polygon, crosses_itself, is_tangled
 
 from . import (
@@ -35,7 +34,7 @@ from . import (
     visual_genome,
     yolo,
 )
-from .bundle import file_stems, is_debris
+from .bundle import file_stems, files_in
 from .head import Format, Head, handing_on, head_of
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
@@ -138,13 +137,7 @@ def _read_folder(form: Format, folder: Path) -> list[Annotation]:
 
 def _files_in(form: Format, folder: Path) -> list[Path]:
     """Return the files in a folder that have an ending of a format."""
-    try:
-        files = sorted(folder.iterdir())
-    except OSError as error:
-        raise FormatError(f"{folder}: cannot be read ({error.strerror or error})") from error
-    charge_records(len(files))
-    named = (file for file in files if file.name.lower().endswith(form.suffixes))
-    return [file for file in named if file.is_file() and not is_debris(file.name)]
+    return files_in(folder, lambda name: name.lower().endswith(form.suffixes))
 
 
 def format_of(head: Head) -> Format | None:
