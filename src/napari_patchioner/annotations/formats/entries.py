@@ -86,6 +86,12 @@ def with_ours(entry: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, A
     return {**rest, metadata.OURS: texts} if texts else rest
 
 
+def origins(annotations: Sequence[Annotation], kind: str) -> list[metadata.Metadata]:
+    """Return the entries that records were read from in files of a format."""
+    known = (metadata.metadata_of(annotation, kind) for annotation in annotations)
+    return [origin for origin in known if origin is not None]
+
+
 def known_entries(
     records: Mapping[str, Annotation], kind: str
 ) -> list[tuple[str, Annotation, metadata.Metadata]]:

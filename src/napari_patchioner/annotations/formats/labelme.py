@@ -10,9 +10,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +204,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
                 "write to a folder or a .zip instead"
             )
         image = next(iter(own), next(iter(images), ""))
-        data, remember = _file(image, annotations, images, left_out, path)
-        write_bytes(path, data)
-        remember()
+        write_bytes(path, _file(image, annotations, images, left_out, path))
         return tuple(left_out)
     folder = None if is_zip(path) else path
     files = {}
@@ -222,19 +219,11 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     # The other files of a zip that the records were read from are written again with them.
     others: dict[str, bytes] = {}
     if is_zip(path) and path.is_file():
-        known = {
-            origin.file
-            for record in annotations
-            if (origin := metadata.metadata_of(record, _KIND)) is not None
-        }
-        try:
+        known = {origin.file for origin in entries.origins(annotations, _KIND)}
+        with suppress(FormatError):
             others = read_bundle(path)
-        except FormatError:
-            others = {}
         others = others if any(metadata.is_file(data, known) for data in others.values()) else {}
-    write_bundle(path, {**others, **{name: data for name, (data, _) in files.items()}})
-    for _, remember in files.values():
-        remember()
+    write_bundle(path, {**others, **files})
     return tuple(left_out)
 
 
@@ -250,9 +239,8 @@ def _file_names(own: Mapping[str, Sequence[Annotation]], images: Images) -> dict
     stems = file_stems({image: image_name(images, image) for image in own})
     names = {image: f"{stem}.json" for image, stem in stems.items()}
     for image, records in own.items():
-        known = [origin for record in records if (origin := metadata.metadata_of(record, _KIND))]
-        read = {str(origin.about.get("name", "")) for origin in known}
-        name = read.pop() if len(read) == 1 else ""
+        known = {str(o.about.get("name", "")) for o in entries.origins(records, _KIND)}
+        name = known.pop() if len(known) == 1 else ""
         inside = _is_json(name) and ".." not in name.split("/") and not name.startswith("/")
         if inside and name not in names.values():
             names[image] = name
@@ -265,11 +253,8 @@ def _file(
     images: Images,
     left_out: list[Annotation],
     path: Path | None,
-) -> tuple[bytes, Callable[[], object]]:
-    """Return the JSON of one image, and what to call once it is written.
-
-    What it cannot hold is added to ``left_out``.
-    """
+) -> bytes:
+    """Return the JSON of one image; what it cannot hold is added to ``left_out``."""
     size, name = known_size(images, image), image_name(images, image)
     base = metadata.base_of(annotations, _KIND, path, parse_json)
     kept: set[int] = set()
@@ -311,9 +296,10 @@ def _file(
             for place, made in enumerate(drawn)
         ]
     if base is None:
-        return encode_text(to_json(whole) + "\n"), lambda: None
+        return encode_text(to_json(whole) + "\n")
     data = json_as_read(whole, base.data)
-    return data, partial(metadata.remember_file, data, base.file, places)
+    metadata.remember_file(data, base.file, places)
+    return data
 
 
 def _from_entries(base: metadata.Base[Any]) -> dict[str, Any]:
