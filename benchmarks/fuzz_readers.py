@@ -46,7 +46,8 @@ from napari_patchioner.annotations import (
     Notes,
     Project,
     ProjectImage,
-    ProjectRecord,
+    Record,
+    Seen,
     format_tidy_csv,
     read_annotations,
     read_project,
@@ -124,8 +125,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
         write_annotations(path, _records(extra), images, form.name, notes=Notes())
         found[path.name] = path.read_bytes()
     records = tuple(
-        ProjectRecord(f"u{n}", "shape", vertices=RING + n, shape_type="polygon", caption="a cat")
-        for n in range(4)
+        Record(f"u{n}", seen=Seen("polygon", RING + n), caption="a cat") for n in range(4)
     )
     path = folder / PROJECT
     write_project(path, Project(ProjectImage("cat.png", (48, 64), "uint8", "0" * 64), records))

@@ -39,7 +39,8 @@ from napari_patchioner.annotations import (
     ImageInfo,
     Project,
     ProjectImage,
-    ProjectRecord,
+    Record,
+    Seen,
     write_annotations,
     write_project,
 )
@@ -381,7 +382,7 @@ def files(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = [Annotation("a", "cat.png", Box(1, 2, 30, 40), "a cat", 0.5, "model", "mini")]
     write_annotations(tmp_path / "cat.parquet", table, {"cat.png": ImageInfo("cat.png", 80, 128)})
     corners = np.array([[1, 1], [1, 5], [5, 5], [5, 1]], float)
-    record = ProjectRecord("a", "shape", "regions", "rectangle", corners, caption="a cell")
+    record = Record("a", layer="regions", seen=Seen("rectangle", corners), caption="a cell")
     image = ProjectImage("cells.tif", (8, 8), "uint8", "0" * 32)
     write_project(tmp_path / "cells.tif.patchioner.json", Project(image, (record,)))
     projection = write_projection(tmp_path / "vitb_mlp_infonce.pth")

@@ -22,7 +22,7 @@ from napari_patchioner.annotations import Project, ProjectImage, ProjectStore
 from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.binding import LayerBinding
 from napari_patchioner.viewer.project.autosave import Autosave
-from napari_patchioner.viewer.project.snapshot import Snapshots
+from napari_patchioner.viewer.project.restore import Snapshots
 from napari_patchioner.viewer.session.session import Session
 
 PIXELS = np.zeros((64, 64), np.uint8)

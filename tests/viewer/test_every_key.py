@@ -43,7 +43,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     def group():
         layer.selected_data = {0, 1}
         press("G")
-        until(lambda: "group" in {record.kind for record in session.records.values()})
+        until(lambda: "group" in {record.subject for record in session.records.values()})
 
     def whole():
         press("W")

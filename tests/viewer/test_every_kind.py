@@ -70,7 +70,7 @@ def test_lines_of_all_kinds_by_key_and_click(started, hand, qtbot):
     hand.click(20, 170)
     until(qtbot, started, "red green blue", "traces")
     assert started.controller.layer("traces").shape_type == ["line", "path", "path"]
-    kinds = {record.kind for record in started.controller.session.records.values()}
+    kinds = {record.subject for record in started.controller.session.records.values()}
     assert kinds == {"shape"}
 
 

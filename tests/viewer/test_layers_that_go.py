@@ -127,7 +127,7 @@ def test_what_is_half_drawn_when_its_image_goes_is_finished_and_nothing_doubled(
     half_draw(desk)
     path = desk.project_file.path
     desk.viewer.layers.remove(desk.dock.image)
-    kinds = sorted(record.shape_type for record in read_project(path).records)
+    kinds = sorted(record.seen.shape_type for record in read_project(path).records)
     assert kinds == ["polygon", "rectangle"]
     desk.viewer.open(image_file)
     desk.until(lambda: desk.project_file.searched)

@@ -36,7 +36,13 @@ from napari_patchioner.annotations.project.places import (
     project_of_other_pixels,
     project_path,
 )
-from napari_patchioner.annotations.project.records import Project, ProjectImage, ProjectRecord
+from napari_patchioner.annotations.project.records import (
+    Plane,
+    Project,
+    ProjectImage,
+    Record,
+    Seen,
+)
 from napari_patchioner.annotations.project.store import CopyProject, ProjectStore
 
 from .files import encode_text, short_name, write_bytes
@@ -52,7 +58,7 @@ from .napari_shapes import (
 from .notes import Notes, leaving_out, note, noting
 from .record import KINDS, Annotation, Source, new_uid, with_human_caption, with_model_caption
 from .texts import with_unique_uids
-from .wkt import region_from_text, region_from_wkt, region_to_text, region_to_wkt
+from .wkt import region_from_text, region_to_text
 
 __all__ = [
     "FORMATS",
@@ -65,12 +71,14 @@ __all__ = [
     "Images",
     "NewerVersion",
     "Notes",
+    "Plane",
     "Project",
     "ProjectImage",
     "ProjectLines",
-    "ProjectRecord",
     "ProjectStore",
     "ProjectTaken",
+    "Record",
+    "Seen",
     "Source",
     "axes_drawn_along",
     "content_hash",
@@ -102,9 +110,7 @@ __all__ = [
     "read_tidy_csv",
     "region_from_shape",
     "region_from_text",
-    "region_from_wkt",
     "region_to_text",
-    "region_to_wkt",
     "shape_from_region",
     "short_name",
     "source_format",

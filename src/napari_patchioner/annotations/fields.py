@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
 from napari_patchioner.errors import FormatError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _MISSING = object()
 _NAMES = {

@@ -6,10 +6,10 @@ import codecs
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from napari_patchioner.errors import Cancelled, FormatError
 from napari_patchioner.limits import BudgetError, check_budget, file_budget
 
 from .notes import error_message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 # Characters of a message; what it names may come from the file, and be of any length.
 _LONGEST = 600

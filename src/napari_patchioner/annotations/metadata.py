@@ -10,23 +10,17 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from napari_patchioner.regions import Polygon, is_tangled, same_drawing
+from napari_patchioner.regions import Polygon, Region, is_tangled, same_drawing
 
 from .napari_shapes import shape_from_region
-from .record import with_human_caption
+from .record import Annotation, with_human_caption
 from .texts import METADATA, annotation_from_texts, record_texts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.regions import Region
-
-    from .record import Annotation
 
 OURS = "napari_patchioner"
 """The key under which an entry of another program holds what is ours: who wrote its caption."""
@@ -209,8 +203,13 @@ def base_of(
         data = zlib.decompress(_files[file].packed)
     records: dict[str, Annotation] = {}
     rest = []
+    digests = _ancestors(file)
     for annotation, metadata in zip(annotations, known, strict=True):
-        place = None if metadata is None else _place_in(file, metadata)
+        place: str | None = None
+        if metadata is not None and metadata.file in digests:
+            place = metadata.place
+            for digest in reversed(digests[: digests.index(metadata.file)]):
+                place = None if place is None else (_files[digest].places or {}).get(place)
         if place is None or place in records:
             rest.append(annotation)
         else:
@@ -226,17 +225,6 @@ def _ancestors(digest: str) -> list[str]:
         digest = _files[digest].parent
         digests.append(digest)
     return digests
-
-
-def _place_in(file: str, metadata: Metadata) -> str | None:
-    """Return where an entry is in a file, which may be made from the one it was read in."""
-    digests = _ancestors(file)
-    if metadata.file not in digests:
-        return None
-    place: str | None = metadata.place
-    for digest in reversed(digests[: digests.index(metadata.file)]):
-        place = None if place is None else (_files[digest].places or {}).get(place)
-    return place
 
 
 def is_deleted(region: Region) -> bool:

@@ -17,7 +17,8 @@ more axes than numbers, the last axes are meant, and 0 along the others.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +26,7 @@ import numpy.typing as npt
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Ellipse, Polygon, Region, Trace, upright_box
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from .record import Annotation
+from .record import Annotation
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 PLANE = "plane"

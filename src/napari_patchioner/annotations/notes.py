@@ -17,15 +17,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.limits import BudgetError, check_budget
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Sentences of one kind that are shown.
 _SHOWN = 5

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeVar, get_args
 from uuid import uuid4
 
+from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Kind, Region
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from napari_patchioner.decoders import Caption
 
 Source: TypeAlias = Literal["", "model", "edited", "human"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -89,13 +86,16 @@ class Annotation:
         return repr(float(self.score))
 
 
+AnyAnnotation = TypeVar("AnyAnnotation", bound=Annotation)
+
+
 def with_model_caption(
-    annotation: Annotation,
+    annotation: AnyAnnotation,
     caption: Caption,
     *,
     model: str = "",
     extra: Mapping[str, str] | None = None,
-) -> Annotation:
+) -> AnyAnnotation:
     """Return the annotation with a model's caption, or as it is where a person wrote the caption.
 
     Parameters
@@ -126,7 +126,7 @@ def with_model_caption(
     )
 
 
-def with_human_caption(annotation: Annotation, text: str) -> Annotation:
+def with_human_caption(annotation: AnyAnnotation, text: str) -> AnyAnnotation:
     """Return the annotation with a person's caption; the same object if the text is unchanged.
 
     The model's name stays on a text that began as its draft, the score does not: it was the

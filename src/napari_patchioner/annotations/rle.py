@@ -7,18 +7,14 @@ five bits, lowest first, in characters from ``0`` on; the sixth bit says that mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_pixels
 from napari_patchioner.regions import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
 
 _ZERO = 48
 # Thirteen digits of five bits hold any 64-bit number.

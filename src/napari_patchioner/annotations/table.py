@@ -12,24 +12,20 @@ import csv
 import io
 import json
 import math
+import os
 import re
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_plain_file, read_file
 
 from .files import decode_text, encoding_of
 from .notes import leaving_out, note
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from .record import Annotation, Source
+from .record import Annotation, Source
 
 CAPTION_COLUMNS = ("caption", "score", "source", "model")
 # A lasso with thousands of vertices is one long cell; the csv module allows 131,072 characters.
@@ -84,12 +80,6 @@ class TableLayout:
     sign: str = ","
     end: str = "\n"
     columns: tuple[str, ...] = ()
-
-    def place_of(self, column: str) -> int:
-        """Return where a column stands; behind all others if it is new."""
-        names = [name.strip().lower() for name in self.columns]
-        name = column.lower()
-        return names.index(name) if name in names else len(names)
 
 
 def table_layout(path: str | os.PathLike[str]) -> TableLayout | None:
@@ -149,10 +139,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def _without_empty_end(cells: tuple[str, ...]) -> tuple[str, ...]:
     """Return cells without the empty ones at their end, as spreadsheets leave them."""
-    end = len(cells)
-    while end and not cells[end - 1].strip():
-        end -= 1
-    return cells[:end]
+    return cells[: max((end for end, cell in enumerate(cells, 1) if cell.strip()), default=0)]
 
 
 def _named_columns(name: str, columns: Sequence[str]) -> list[str]:
@@ -210,27 +197,19 @@ def _read_records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
     sign, start = table_dialect(whole)
     text = io.StringIO(whole[start:], newline="")
     before = len(_LINE_END.findall(whole, 0, start))
+    longest = csv.field_size_limit(_LONGEST_CELL)
     try:
-        with _long_cells():
-            reader = csv.reader(text, strict=True, delimiter=sign)
-            for number, cells in enumerate(reader, start=1 + before):
-                charge_records()
-                records.append((number, tuple(cells) if any(cells) else ()))
+        reader = csv.reader(text, strict=True, delimiter=sign)
+        for number, cells in enumerate(reader, start=1 + before):
+            charge_records()
+            records.append((number, tuple(cells) if any(cells) else ()))
     except csv.Error as error:
         raise FormatError(
             f"{path.name}: row {len(records) + 1}: the quoting is broken ({error})"
         ) from error
-    return records
-
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Let the csv module read cells of any length for a while."""
-    before = csv.field_size_limit(_LONGEST_CELL)
-    try:
-        yield
     finally:
-        csv.field_size_limit(before)
+        csv.field_size_limit(longest)
+    return records
 
 
 def number_in(cell: str) -> float:
@@ -240,22 +219,6 @@ def number_in(cell: str) -> float:
     (0.75, 0.75)
     """
     return float(cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell)
-
-
-class _Lines(list[str]):
-    r"""Collects what a csv writer writes, one string per row, rows ended as it is asked.
-
-    The writer quotes line feeds and carriage returns only if both end its own rows, hence the
-    default ``\\r\\n`` is asked for and replaced.
-    """
-
-    def __init__(self, end: str) -> None:
-        super().__init__()
-        self._end = end
-
-    def write(self, row: str) -> None:
-        """Take one row."""
-        self.append(row.removesuffix("\r\n") + self._end)
 
 
 def column_cell(name: str) -> str:
@@ -294,18 +257,20 @@ def table_lines(
 ) -> Iterator[str]:
     """Yield the rows of a table as text, the header first; apart by commas without a layout."""
     known = layout or TableLayout()
-    lines = _Lines(known.end)
-    writer = csv.writer(lines, lineterminator="\r\n", delimiter=known.sign)
+    text = io.StringIO(newline="")
+    # Line feeds and carriage returns are quoted only if both end the rows of the writer itself.
+    writer = csv.writer(text, lineterminator="\r\n", delimiter=known.sign)
     header = [column_cell(column) for column in columns]
-    order = sorted(range(len(header)), key=lambda index: (known.place_of(header[index]), index))
-    writer.writerow([header[index] for index in order])
-    if known.before:
-        lines.insert(0, known.before)
-    for row in rows:
+    # New columns stand behind all others.
+    names = [name.strip().lower() for name in known.columns] + [name.lower() for name in header]
+    order = sorted(range(len(header)), key=lambda index: names.index(header[index].lower()))
+    before = known.before
+    for row in chain([header], rows):
+        text.seek(0)
+        text.truncate()
         writer.writerow([row[index] for index in order])
-        yield from lines
-        lines.clear()
-    yield from lines
+        yield before + text.getvalue().removesuffix("\r\n") + known.end
+        before = ""
 
 
 def guard_cell(text: str) -> str:
@@ -453,17 +418,12 @@ def with_uids(table: Table) -> Table:
         return table
     named = []
     for row, cells in table.rows:
-        uid = cells[index] or _free_uid(f"{row}", known)
+        # The number of the row, with another one behind where that is a name already
+        names = chain([f"{row}"], (f"{row}-{number}" for number in count(2)))
+        uid = cells[index] or next(name for name in names if name not in known)
         named.append((row, (*cells[:index], uid, *cells[index + 1 :])))
     note("no uid", f"{table.name}: rows without a uid get the number of their row as one")
     return replace(table, rows=tuple(named))
-
-
-def _free_uid(name: str, known: set[str]) -> str:
-    """Return a name, or the name with a number behind it, that is not known."""
-    if name not in known:
-        return name
-    return next(uid for number in count(2) if (uid := f"{name}-{number}") not in known)
 
 
 def own_uid(image: str, uid: str, seen: dict[Any, int]) -> str:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TypeAlias, cast
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet, same_drawing
 
 from .notes import leaving_out
-from .record import KINDS, Annotation, with_human_caption
+from .record import KINDS, Annotation, Source, with_human_caption
 from .wkt import members_cell, region_from_text, region_to_text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from .record import Source
-
-    Show = Callable[[str, Region], Region | None]
+Show: TypeAlias = Callable[[str, Region], Region | None]
 
 CLASS = "class"
 """The extra that holds the class of a region: what other tools call label or category."""
@@ -96,26 +92,22 @@ def annotation_from_texts(
 ) -> Annotation:
     """Return the record that a foreign file holds, with what other tools changed in it.
 
-    A caption another tool changed has the source ``"edited"`` or ``"human"``.
-
-    Parameters
-    ----------
-    texts : mapping of str to str
-        What `record_texts` wrote; empty, or other people's entries, where the record is not ours.
-    drawn, caption
-        What the file itself shows and says; None where it shows nothing (only for records of
-        ours), or has no place for captions.
-    image, uid : str
-        The image the file names, and the name to give a record that is not ours.
-    shown : callable
-        Turns an exact region into what the format would show for it. Where that is within
-        `tolerance` pixels of ``drawn``, nobody touched the drawing and the exact region is taken;
-        else ``drawn`` is. The same region by default.
-    shown_caption : callable
-        Turns a caption into what the format would say for it; as it is by default.
+    ``texts`` are what `record_texts` wrote, or other people's entries where the record is not ours;
+    those become extras, and ``uid`` its name. ``drawn`` and ``caption`` are what the file itself
+    shows and says: None where it shows nothing (only for records of ours), or has no place for
+    captions. Where what ``shown`` makes of the exact region is within `tolerance` pixels of
+    ``drawn``, nobody touched the drawing and the exact region is taken; else ``drawn`` is. A
+    caption that is not what ``shown_caption`` makes of ours has the source ``"edited"`` or
+    ``"human"``.
     """
     if not {"uid", "kind", "wkt"} <= texts.keys() or texts["kind"] not in KINDS:
-        return _foreign(texts, drawn, image, caption, uid)
+        if drawn is None:
+            raise FormatError("shows no region and holds none")
+        text = caption if caption is not None else texts.get("caption", "")
+        extra = as_extras(texts)
+        if extra.get("caption_") == text:
+            del extra["caption_"]
+        return Annotation(uid, image, drawn, text, extra=extra)
     region = region_from_text(texts["wkt"], texts["kind"], texts.get("members", ""))
     if drawn is not None:
         expected = shown(region)
@@ -139,19 +131,6 @@ def annotation_from_texts(
     if caption is None or caption == shown_caption(annotation.caption):
         return annotation
     return with_human_caption(annotation, caption)
-
-
-def _foreign(
-    entries: Mapping[str, str], drawn: Region | None, image: str, caption: str | None, uid: str
-) -> Annotation:
-    """Return the record of another tool, whose entries become extras, none under our names."""
-    if drawn is None:
-        raise FormatError("shows no region and holds none")
-    text = caption if caption is not None else entries.get("caption", "")
-    extra = as_extras(entries)
-    if extra.get("caption_") == text:
-        del extra["caption_"]
-    return Annotation(uid, image, drawn, text, extra=extra)
 
 
 def as_extras(entries: Mapping[str, str]) -> dict[str, str]:

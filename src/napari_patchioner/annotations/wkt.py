@@ -22,10 +22,10 @@ mask       RLE (x y, width height, runs): the corner of its first pixel, its siz
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
 from napari_patchioner.errors import FormatError
@@ -59,16 +59,19 @@ _RLE = re.compile(r"\s*RLE\s*\(\s*(-?\d+) (-?\d+)\s*,\s*(\d+) (\d+)\s*,\s*([0-o]
 _COLLECTION = re.compile(r"\s*GEOMETRYCOLLECTION\s*\((.*)\)\s*\Z", re.DOTALL)
 
 
-def region_to_wkt(region: Region) -> str:
-    """Return a region other than a mask as well-known text, numbers in full precision.
+def region_to_text(region: Region) -> str:
+    """Return a region as text, ``x y`` pixels with pixel corners at integers, in full precision.
 
     Raises
     ------
     FormatError
-        If the region is a mask, has too few vertices, or a coordinate is not finite.
+        If the region makes no sense: too few vertices, no pixel, a coordinate not finite.
 
+    >>> import numpy as np
+    >>> region_to_text(Mask(np.array([[False, True], [True, True]]), (10, 20)))
+    'RLE (20 10, 2 2, 13)'
     >>> from napari_patchioner.regions import Box
-    >>> region_to_wkt(Box(-0.5, -0.5, 1.5, 3.5))
+    >>> region_to_text(Box(-0.5, -0.5, 1.5, 3.5))
     'POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))'
     """
     if isinstance(region, WholeImage):
@@ -76,42 +79,40 @@ def region_to_wkt(region: Region) -> str:
     if isinstance(region, RegionSet):
         if not region.members:
             raise FormatError("a set needs at least one member, but this one has none")
-        return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_wkt, region.members))})"
-    coords = region.coords()
-    if isinstance(region, Point):
-        return f"POINT ({_numbers(coords)})"
-    if isinstance(region, Trace):
-        if len(coords) == 0:
-            raise FormatError("a trace needs at least one point, but this one has none")
-        numbers = _numbers(coords)
-        if not region.connected:
-            return f"MULTIPOINT (({numbers.replace(', ', '), (')}))"
-        return f"{'POINT' if len(coords) == 1 else 'LINESTRING'} ({numbers})"
+        return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_text, region.members))})"
     if isinstance(region, Mask):
-        raise FormatError("a mask cannot be written as well-known text")
-    if coords.ndim != 2 or len(coords) < 3:
-        raise FormatError(f"a {region.kind} needs at least 3 vertices, but has {len(coords)}")
-    return f"POLYGON (({_numbers(np.concatenate([coords, coords[:1]]))}))"
-
-
-def _numbers(points: npt.ArrayLike) -> str:
-    """Return ``(row, column)`` points as ``x y`` pairs in full precision."""
-    shifted = to_xy(points)
+        if region.pixels.ndim != 2 or not region.pixels.any():
+            raise FormatError("a mask needs at least one pixel, but this one has none")
+        height, width = region.pixels.shape
+        row, column = (int(edge) for edge in region.offset)
+        return f"RLE ({column} {row}, {width} {height}, {encode_runs(mask_runs(region.pixels))})"
+    points = region.coords()
+    is_ring = not isinstance(region, Point | Trace)
+    if is_ring and (points.ndim != 2 or len(points) < 3):
+        raise FormatError(f"a {region.kind} needs at least 3 vertices, but has {len(points)}")
+    if not len(points):
+        raise FormatError("a trace needs at least one point, but this one has none")
+    shifted = to_xy(np.concatenate([points, points[:1]]) if is_ring else points)
     if not np.isfinite(shifted).all():
         raise FormatError("a coordinate is not a finite number")
-    # The shortest text that stands for exactly this number.
+    # The shortest text that stands for exactly each number.
     exact = [[repr(number).removesuffix(".0") for number in pair] for pair in shifted.tolist()]
-    return ", ".join(map(" ".join, exact))
+    pairs = list(map(" ".join, exact))
+    if is_ring:
+        return f"POLYGON (({', '.join(pairs)}))"
+    if isinstance(region, Trace) and not region.connected:
+        return f"MULTIPOINT (({'), ('.join(pairs)}))"
+    return f"{'POINT' if len(pairs) == 1 else 'LINESTRING'} ({', '.join(pairs)})"
 
 
-def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
-    """Return the region that well-known text outlines; undoes `region_to_wkt`.
+def region_from_text(text: str, kind: str, members: str = "") -> Region:
+    """Return the region that a text stands for; undoes `region_to_text`.
 
     Parameters
     ----------
-    wkt : str
+    text : str
         ``x y`` image pixels, pixel corners at integers.
-    kind : {"box", "polygon", "ellipse", "trace", "point", "set", "image"}
+    kind : {"box", "polygon", "ellipse", "trace", "point", "set", "image", "mask"}
         What the region is.
     members : str
         What the parts of a set are, as `members_cell` writes it. Without it, an upright
@@ -128,32 +129,61 @@ def region_from_wkt(wkt: str, kind: str, members: str = "") -> Region:
         If the text cannot be parsed, does not fit the kind, or holds a number that is not
         finite.
 
-    >>> region_from_wkt("POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))", "box")
+    >>> region_from_text("POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))", "box")
     Box(top=-0.5, left=-0.5, bottom=1.5, right=3.5)
     """
-    if kind == "image" and not wkt.strip():
+    if kind == "mask":
+        match = _RLE.match(text)
+        if match is None:
+            raise FormatError("is no mask, such as 'RLE (20 10, 2 2, 13)'")
+        column, row, width, height = (int(number) for number in match.groups()[:4])
+        pixels = runs_mask(decode_runs(match[5]), height, width)
+        if not pixels.any():
+            raise FormatError("a mask needs at least one pixel, but this one has none")
+        return Mask(pixels, (row, column))
+    if kind == "image" and not text.strip():
         return WholeImage()
+    how, _, named = members.partition(":")
+    kinds, how = named.split(), how.strip()
+    collection = _COLLECTION.match(text) if kind == "set" and "RLE" in text else None
+    if collection is not None:
+        texts = _split(collection[1])
+        if how not in ("sum", "union") or len(kinds) != len(texts) or "set" in kinds:
+            raise FormatError(
+                f"the members {members!r} do not fit a set of {len(texts)} with masks; write "
+                "'sum:' or 'union:' and the kind of each"
+            )
+        return RegionSet(tuple(map(region_from_text, texts, kinds)), how == "union")
     # Text nested more deeply than any region is refused before a parser goes down into it.
-    depth = 0
-    for sign in _PARENTHESES.findall(wkt):
-        depth += 1 if sign == "(" else -1
-        if depth > _DEEPEST:
-            raise FormatError("is well-known text nested too deeply; a set may not hold sets")
+    steps = (1 if sign == "(" else -1 for sign in _PARENTHESES.findall(text))
+    if max(accumulate(steps), default=0) > _DEEPEST:
+        raise FormatError("is well-known text nested too deeply; a set may not hold sets")
     try:
-        geometry = shapely.from_wkt(wkt)
+        geometry = shapely.from_wkt(text)
     except shapely.errors.ShapelyError as error:
         raise FormatError("is not well-known text, such as 'POLYGON ((0 0, 9 0, 9 9, 0 0))'") from (
             error
         )
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         raise FormatError("a coordinate is not a finite number")
-    return region_from_geometry(geometry, kind, members)
+    if kind != "set":
+        return _region_of(geometry, kind)
+    parts = getattr(geometry, "geoms", [geometry])
+    if geometry.is_empty and len(parts) == 0:
+        raise FormatError("a set may not be empty")
+    kinds = kinds or list(map(_guess_kind, parts))
+    if how not in ("", "sum", "union") or len(kinds) != len(parts):
+        raise FormatError(
+            f"the members {members!r} do not fit a set of {len(parts)}; leave the cell empty, or "
+            "write 'sum:' or 'union:' and the kind of each"
+        )
+    if "set" in kinds:
+        raise FormatError("a set may not hold another set")
+    return RegionSet(tuple(map(_region_of, parts, kinds)), how == "union")
 
 
-def region_from_geometry(geometry: Any, kind: str, members: str = "") -> Region:
-    """Return the region of a given kind that a shapely geometry outlines, as `region_from_wkt`."""
-    if kind == "set":
-        return _set_of(geometry, members)
+def _region_of(geometry: Any, kind: str) -> Region:
+    """Return the region of a kind, other than sets and masks, that a geometry outlines."""
     if kind not in _TYPES:
         raise FormatError(
             f"the kind {kind!r} is unknown; it may be one of {', '.join(_TYPES)}, set"
@@ -185,24 +215,18 @@ def region_from_geometry(geometry: Any, kind: str, members: str = "") -> Region:
     return box
 
 
-def _set_of(geometry: Any, members: str) -> RegionSet:
-    """Return the parts of a collection as one region."""
-    parts = getattr(geometry, "geoms", [geometry])
-    if geometry.is_empty and len(parts) == 0:
-        raise FormatError("a set may not be empty")
-    how, _, named = members.partition(":")
-    kinds = named.split() or [guess_kind(part) for part in parts]
-    if how.strip() not in ("", "sum", "union") or len(kinds) != len(parts):
-        raise FormatError(
-            f"the members {members!r} do not fit a set of {len(parts)}; leave the cell empty, or "
-            "write 'sum:' or 'union:' and the kind of each"
-        )
-    regions = []
-    for part, kind in zip(parts, kinds, strict=True):
-        if kind == "set":
-            raise FormatError("a set may not hold another set")
-        regions.append(region_from_geometry(part, kind))
-    return RegionSet(tuple(regions), how.strip() == "union")
+def _guess_kind(geometry: Any) -> str:
+    """Return the kind that a geometry most likely is, when nothing else says."""
+    kinds = {name: kind for kind in ("point", "trace") for name in _TYPES[kind]} | {
+        "Point": "point",
+        "Polygon": "image" if geometry.is_empty else "polygon",
+    }
+    kind = kinds.get(geometry.geom_type)
+    if kind is None:
+        raise FormatError(f"a set may not hold a {geometry.geom_type.upper()}")
+    if kind == "polygon" and upright_box(shapely.get_coordinates(geometry.exterior)[:-1]):
+        return "box"
+    return kind
 
 
 def members_cell(region: Region) -> str:
@@ -216,69 +240,6 @@ def members_cell(region: Region) -> str:
         return ""
     kinds = " ".join(member.kind for member in region.members)
     return f"{'union' if region.union else 'sum'}: {kinds}"
-
-
-def guess_kind(geometry: Any) -> str:
-    """Return the kind that a geometry most likely is, when nothing else says."""
-    if geometry.geom_type == "Polygon":
-        if geometry.is_empty:
-            return "image"
-        corners = shapely.get_coordinates(geometry.exterior)[:-1]
-        return "polygon" if upright_box(corners) is None else "box"
-    kinds = {"Point": "point", "LineString": "trace", "LinearRing": "trace", "MultiPoint": "trace"}
-    if geometry.geom_type not in kinds:
-        raise FormatError(f"a set may not hold a {geometry.geom_type.upper()}")
-    return kinds[geometry.geom_type]
-
-
-def region_to_text(region: Region) -> str:
-    """Return any region as text, ``x y`` pixels with pixel corners at integers.
-
-    Raises
-    ------
-    FormatError
-        If the region makes no sense: too few vertices, no pixel, a coordinate not finite.
-
-    >>> import numpy as np
-    >>> region_to_text(Mask(np.array([[False, True], [True, True]]), (10, 20)))
-    'RLE (20 10, 2 2, 13)'
-    """
-    if isinstance(region, Mask):
-        if region.pixels.ndim != 2 or not region.pixels.any():
-            raise FormatError("a mask needs at least one pixel, but this one has none")
-        height, width = region.pixels.shape
-        row, column = (int(edge) for edge in region.offset)
-        return f"RLE ({column} {row}, {width} {height}, {encode_runs(mask_runs(region.pixels))})"
-    if any(isinstance(part, Mask) for part in region.parts()):
-        return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_text, region.parts()))})"
-    return region_to_wkt(region)
-
-
-def region_from_text(text: str, kind: str, members: str = "") -> Region:
-    """Return the region of a kind that a text stands for; undoes `region_to_text`.
-
-    As `region_from_wkt`, with masks.
-    """
-    if kind == "mask":
-        match = _RLE.match(text)
-        if match is None:
-            raise FormatError("is no mask, such as 'RLE (20 10, 2 2, 13)'")
-        column, row, width, height = (int(number) for number in match.groups()[:4])
-        pixels = runs_mask(decode_runs(match[5]), height, width)
-        if not pixels.any():
-            raise FormatError("a mask needs at least one pixel, but this one has none")
-        return Mask(pixels, (row, column))
-    collection = _COLLECTION.match(text) if kind == "set" and "RLE" in text else None
-    if collection is None:
-        return region_from_wkt(text, kind, members)
-    how, _, named = members.partition(":")
-    parts, kinds = _split(collection[1]), named.split()
-    if how.strip() not in ("sum", "union") or len(kinds) != len(parts) or "set" in kinds:
-        raise FormatError(
-            f"the members {members!r} do not fit a set of {len(parts)} with masks; write 'sum:' "
-            "or 'union:' and the kind of each"
-        )
-    return RegionSet(tuple(map(region_from_text, parts, kinds)), how.strip() == "union")
 
 
 def _split(inner: str) -> list[str]:

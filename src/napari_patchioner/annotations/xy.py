@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,6 @@ from napari_patchioner.regions import (
     is_tangled,
     upright_box,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 BOX_TOLERANCE = 1e-6

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalDebouncer
 
+from napari_patchioner.annotations.project.records import is_foreign
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.layers import image_layers
 from napari_patchioner.viewer.layers.binding import LayerBinding, TableBinding, redo, undo
@@ -16,7 +17,6 @@ from napari_patchioner.viewer.layers.selection import SharedSelection, shift_hel
 from napari_patchioner.viewer.layers.shapes import finish_drawing, flat
 from napari_patchioner.viewer.layers.sources import Sources
 from napari_patchioner.viewer.panels.inspect import Inspector
-from napari_patchioner.viewer.session.record import is_foreign
 from napari_patchioner.viewer.session.session import Session, counted
 from napari_patchioner.viewer.workers.caption import CaptionQueue
 from napari_patchioner.viewer.workers.encode import Encoder
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.utils.events import Event
 
-    from napari_patchioner.viewer.session.record import Plane, Record
+    from napari_patchioner.annotations import Plane, Record
     from napari_patchioner.viewer.workers.job import JobProgress
     from napari_patchioner.viewer.workers.models import ModelRegistry
 
@@ -337,9 +337,9 @@ class Controller(QObject):  # type: ignore[misc]
         if len(uids) != 1 or uids[0] not in self.session.records:
             return f"{len(uids)} shapes selected" if len(uids) > 1 else "Selected shape"
         record = self.session.records[uids[0]]
-        if record.kind == "group":
+        if record.members:
             return f"{len(record.members)} shapes together"
-        return "Selected shape" if record.kind == "shape" else "Selected: whole image"
+        return "Selected shape" if record.plane is None else "Selected: whole image"
 
     def hint(self) -> str:
         """Return what to do where there is nothing to edit."""

@@ -22,7 +22,6 @@ from .layers.sources import bring_captions, is_opened
 from .layers.upright import turn_all
 from .panels import forms
 from .panels.keys import free_keys
-from .project.snapshot import image_title
 from .session.session import counted
 from .workers.plane import added
 
@@ -221,7 +220,7 @@ class Images(QObject):  # type: ignore[misc]
         images = [image for _, image in choices(self._viewer)]
         images.sort(key=lambda image: image is not at_hand)
         for image in images:
-            called = {image.name, image_title(image), PurePath(image_title(image)).stem}
+            called = {image.name, title := image_layers.image_title(image), PurePath(title).stem}
             alike = {PurePath(name).name for name in names if may_mean(name, image)}
             if names & called or alike & called:
                 return image

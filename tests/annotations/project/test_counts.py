@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_patchioner.annotations import Project, ProjectImage, ProjectRecord, write_project
+from napari_patchioner.annotations import Plane, Project, ProjectImage, Record, Seen, write_project
 from napari_patchioner.annotations.project.file import read_counts, read_image_path
 from napari_patchioner.errors import FormatError
 
@@ -15,9 +15,7 @@ TRAP = '{"uid": "x", "kind": "image", "caption": "no",\n"reviewed": true}, "reco
 
 
 def shape(uid, caption="", **facts):
-    return ProjectRecord(
-        uid, layer="regions", shape_type="polygon", vertices=BOX, caption=caption, **facts
-    )
+    return Record(uid, layer="regions", seen=Seen("polygon", BOX), caption=caption, **facts)
 
 
 RECORDS = (
@@ -26,8 +24,8 @@ RECORDS = (
     shape("c", "by a model", source="model", reviewed=True),
     shape("d", TRAP, source="human"),
     shape("e", locked=True),
-    ProjectRecord("f", "group", members=("a", "b"), caption="together", source="model"),
-    ProjectRecord("g", "image", plane=((0, 1), ()), caption="all of it", source="edited"),
+    Record("f", members=("a", "b"), caption="together", source="model"),
+    Record("g", plane=Plane(), caption="all of it", source="edited"),
 )
 
 

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from napari_patchioner.annotations import (
     Project,
     ProjectImage,
-    ProjectRecord,
     ProjectStore,
+    Record,
+    Seen,
     content_hash,
     project_path,
     projects_folder,
     read_project,
     write_project,
 )
-from napari_patchioner.annotations.project.records import merge_projects
+from napari_patchioner.annotations.project.records import Plane, merge_projects
 
 BOX = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -32,9 +33,8 @@ def home(tmp_path, monkeypatch):
 
 
 def box(uid, caption="", source="", vertices=BOX, **facts):
-    return ProjectRecord(
-        uid, "shape", "regions", "rectangle", vertices, caption=caption, source=source, **facts
-    )
+    seen = Seen("rectangle", vertices)
+    return Record(uid, caption=caption, source=source, layer="regions", seen=seen, **facts)
 
 
 def project(*records, **facts):
@@ -77,15 +77,16 @@ def test_the_text_that_weighs_more_stays(mine, other, wanted, differing):
     [record] = merged.project.records
     for name in ("caption", "source", "reviewed", "locked", "rejected"):
         assert getattr(record, name) == getattr(wanted, name)
-    assert np.array_equal(record.vertices, mine.vertices)
+    assert record.seen is mine.seen
     assert bool(merged.differing) == differing
 
 
 def test_the_same_thing_under_two_names_is_one_record():
-    label = ProjectRecord("l", "shape", "labels:x", "label", BOX[:2], 3, "digest", caption="cell")
-    point = ProjectRecord("p", "shape", "points:y", "point", BOX[:1], caption="dot")
-    whole = ProjectRecord("w", "image", plane=((0, 1), ()), caption="all")
-    group = ProjectRecord("g", "group", members=("l", "p"), caption="both", source="model")
+    pixels = Seen("label", BOX[:2], 3, "digest")
+    label = Record("l", layer="labels:x", seen=pixels, caption="cell")
+    point = Record("p", layer="points:y", seen=Seen("point", BOX[:1]), caption="dot")
+    whole = Record("w", plane=Plane(), caption="all")
+    group = Record("g", members=("l", "p"), caption="both", source="model")
     theirs = [replace(one, uid=f"{one.uid}2", caption="") for one in (label, point, whole)]
     both = replace(group, uid="g2", members=("l2", "p2"), caption="", locked=True)
     merged = merge_projects(project(label, point, whole, group), project(*theirs, both))

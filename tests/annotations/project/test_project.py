@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from napari_patchioner.annotations import (
     NewerVersion,
+    Plane,
     Project,
     ProjectImage,
     ProjectLines,
-    ProjectRecord,
     ProjectStore,
     ProjectTaken,
+    Record,
+    Seen,
     content_hash,
     find_projects,
     project_of_other_pixels,
@@ -53,7 +55,7 @@ def image_file(tmp_path):
 
 
 def box(uid="a", **facts):
-    return ProjectRecord(uid, "shape", "regions", "rectangle", BOX, **facts)
+    return Record(uid, layer="regions", seen=Seen("rectangle", BOX), **facts)
 
 
 def project(*records, content=CONTENT, **facts):
@@ -76,14 +78,14 @@ def full():
         "problem": "none",
         "details": said,
         "origin": {"grid": "abc"},
-        "columns": {"area": 2, "mean": 1e-300, "name": None},
+        "extra": {"area": 2, "mean": 1e-300, "name": None},
     }
     return project(
         box("a", **facts),
         box("b"),
-        ProjectRecord("l", "shape", "labels:n", "label", BOX[:2], label=7, digest="0abc"),
-        ProjectRecord("g", "group", members=("a", "b"), caption="two"),
-        ProjectRecord("w", "image", plane=((1, 2), (4,)), caption="all"),
+        Record("l", layer="labels:n", seen=Seen("label", BOX[:2], 7, "0abc")),
+        Record("g", members=("a", "b"), caption="two"),
+        Record("w", plane=Plane((1, 2), (4,)), caption="all"),
         options={"beams": 4, "pooling": None},
         provenance={"package": "0.1.0", "memory": "ff"},
         written="2026-11-21T08:00:00.000+00:00",
@@ -119,18 +121,18 @@ plain_values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), s
     columns=st.dictionaries(st.text(), plain_values),
 )
 def test_numbers_and_texts_come_back_exactly(points, caption, score, columns):
-    record = ProjectRecord(
-        "a", "shape", "traces", "path", np.array(points), caption=caption, score=score,
-        columns=columns,
-    )  # fmt: skip
+    seen = Seen("path", np.array(points))
+    record = Record("a", seen=seen, caption=caption, score=score, extra=columns)
     [back] = decode_project(ProjectLines().encode(project(record))[1], "p").records
-    assert same((back.vertices, back.caption, back.score), (record.vertices, caption, score))
-    assert back.columns.keys() == columns.keys()
-    assert all(same(back.columns[name], value) for name, value in columns.items())
+    # No number is no score.
+    score = None if math.isnan(score) else score
+    assert same((back.seen.vertices, back.caption, back.score), (seen.vertices, caption, score))
+    assert back.extra.keys() == columns.keys()
+    assert all(same(back.extra[name], value) for name, value in columns.items())
 
 
 def test_the_file_is_plain_json_with_a_record_per_line(tmp_path):
-    write_project(tmp_path / "p.json", project(box(score=math.nan, columns={"worst": math.inf})))
+    write_project(tmp_path / "p.json", project(box(extra={"worst": math.inf})))
     text = (tmp_path / "p.json").read_text("ascii")
     content = json.loads(text, parse_constant=pytest.fail)
     assert content["format"] == "napari-patchioner project"
@@ -140,9 +142,9 @@ def test_the_file_is_plain_json_with_a_record_per_line(tmp_path):
 
 def test_numbers_of_other_libraries_are_plain(tmp_path):
     columns = {"area": np.float32(0.5), "count": np.int64(7), "when": np.datetime64("NaT")}
-    write_project(tmp_path / "p.json", project(box(columns=columns)))
+    write_project(tmp_path / "p.json", project(box(extra=columns)))
     [back] = read_project(tmp_path / "p.json").records
-    assert back.columns == {"area": 0.5, "count": 7, "when": None}
+    assert back.extra == {"area": 0.5, "count": 7, "when": None}
 
 
 @given(data=st.data())
@@ -221,14 +223,14 @@ def test_a_newer_version_is_refused_and_left_alone(tmp_path):
 
 def test_fields_of_a_newer_minor_version_are_carried_along(tmp_path):
     path = tmp_path / "p.json"
-    newer = project(box(extra={"depth": 3}), extra={"palette": ["a"]})
+    newer = project(box(newer={"depth": 3}), extra={"palette": ["a"]})
     newer = replace(newer, image=replace(newer.image, extra={"lens": "20x"}))
     write_project(path, newer)
     with_version(path, "1.7")
     back = read_project(path)
     assert back.extra == {"palette": ["a"]}
     assert back.image.extra == {"lens": "20x"}
-    assert back.records[0].extra == {"depth": 3}
+    assert back.records[0].newer == {"depth": 3}
     write_project(path, back)
     assert same(replace(read_project(path), written=""), replace(back, written=""))
 
@@ -602,7 +604,7 @@ def test_names_that_differ_only_at_their_ends_stay_apart(image_file):
 TOGETHER = """
 import sys, time
 import numpy as np
-from napari_patchioner.annotations import Project, ProjectImage, ProjectRecord, ProjectStore
+from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, Record, Seen
 
 who, image, start = sys.argv[1:]
 shelf = ProjectStore(np.arange(24, dtype=np.uint8).reshape(4, 6), image, "cells.tif")
@@ -612,8 +614,8 @@ while time.time() < float(start):
     time.sleep(0.001)
 for number in range(30):
     box = np.array([[0, 0], [0, 9], [9, 9], [9, 0]], float)
-    records.append(ProjectRecord(f"{who}{number}", "shape", "regions", "rectangle", box,
-                                 caption=f"{who} {number}", source="human"))
+    said = {"caption": f"{who} {number}", "source": "human"}
+    records.append(Record(f"{who}{number}", layer="regions", seen=Seen("rectangle", box), **said))
     shelf.write(Project(ProjectImage("cells.tif"), tuple(records)))
     if shelf.note:
         print(shelf.note)

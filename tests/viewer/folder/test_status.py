@@ -10,7 +10,8 @@ import pytest
 from napari_patchioner.annotations import (
     Project,
     ProjectImage,
-    ProjectRecord,
+    Record,
+    Seen,
     projects_folder,
     write_project,
 )
@@ -41,11 +42,10 @@ def root(tmp_path):
 
 def save(place, captions, written="2026-01-01T10:00", content="c0", image_path=""):
     records = [
-        ProjectRecord(
+        Record(
             f"u{n}",
-            shape_type="rectangle",
             layer="regions",
-            vertices=BOX,
+            seen=Seen("rectangle", BOX),
             caption=text,
             source="model" if text else "",
         )

@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 
 from napari_patchioner.annotations import (
     FORMATS,
+    Plane,
     read_annotations,
     read_napari_csv,
     read_tidy_csv,
@@ -20,7 +21,6 @@ from napari_patchioner.viewer.io.export import (
 )
 from napari_patchioner.viewer.layers.binding import LayerBinding
 from napari_patchioner.viewer.layers.image_layers import ensure_layer
-from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.session.session import Session
 
 SQUARE = np.array([[2.0, 3.0], [2.0, 9.0], [8.0, 9.0], [8.0, 3.0]])

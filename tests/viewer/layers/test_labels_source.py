@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from napari.components import ViewerModel
 
+from napari_patchioner.annotations import Plane
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Mask
 from napari_patchioner.viewer.layers.geometry import record_plane, record_region
 from napari_patchioner.viewer.layers.labels import LabelPlane, label_boxes, seen_labels
 from napari_patchioner.viewer.layers.sources import Sources
-from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.session.session import Session
 
 

@@ -169,7 +169,7 @@ def test_cells_of_other_people_are_followed_whatever_is_in_them():
         [first] = reader.rows()
         layer.features.iat[0, -1] = deepcopy(CELLS[new])
         [second] = reader.rows()
-        said = second.extras["theirs"]
+        said = second.extra["theirs"]
         assert type(said) is type(CELLS[new])
         assert repr(said) == repr(CELLS[new]) or said == CELLS[new] == 0
         assert second is first or old != new or not isinstance(CELLS[new], PLAIN)
@@ -187,7 +187,7 @@ def test_rows_are_followed_cell_by_cell():
     assert reader.rows()[0].caption == "typed"
     assert list(map(repr, reader.rows())) == list(map(repr, read_rows(layer)))
     layer.features = layer.features.assign(kind=["x", "y", "z"])
-    assert [row.extras for row in reader.rows()] == [{"kind": one} for one in "xyz"]
+    assert [row.extra for row in reader.rows()] == [{"kind": one} for one in "xyz"]
 
 
 class Looks(RuleBasedStateMachine):

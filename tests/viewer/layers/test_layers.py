@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 
+from napari_patchioner.annotations import Plane, Seen
 from napari_patchioner.regions import Box, Ellipse, Polygon, RegionSet, Trace
 from napari_patchioner.viewer.layers.captions import ON_BRIGHT, ON_DARK, CaptionText, shortened
 from napari_patchioner.viewer.layers.geometry import plane_of, shape_region, untangled
 from napari_patchioner.viewer.layers.image_layers import ensure_layer, line_colour
-from napari_patchioner.viewer.session.record import Plane, Seen
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
 

@@ -4,6 +4,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_patchioner.annotations import Record
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.panels.caption_box import (
     CaptionBox,
@@ -11,7 +12,6 @@ from napari_patchioner.viewer.panels.caption_box import (
     provenance,
     verdict_line,
 )
-from napari_patchioner.viewer.session.record import Record
 
 
 @pytest.fixture
@@ -49,8 +49,7 @@ def test_typing_is_told_at_every_key_and_spaces_stay_while_typing(box, qtbot):
 
     def take(uid, text):
         told.append((uid, text))
-        record.write(" ".join(text.split()))
-        box.show_record(record)
+        box.show_record(record.with_text(" ".join(text.split())))
 
     box.edited.connect(take)
     QTest.keyClicks(box.editor, "my cat")
@@ -77,8 +76,7 @@ def test_other_wordings_are_offered_by_number(box, qtbot):
 
 
 def test_what_the_model_said_first_can_be_had_back(box):
-    record = model_record()
-    assert record.choose(0)
+    record = model_record().chosen(0)
     box.show_record(record)
     assert (record.caption, box.wordings.texts()) == ("the cat", ["a cat"])
 
@@ -98,7 +96,6 @@ def test_what_the_model_said_first_can_be_had_back(box):
         (model_record(source="edited"), "Edited by you"),
         (model_record(source="human"), "Written by you"),
         (Record("a", wanted=True), "wait"),
-        (Record("a", asked=True), "wait"),
         (Record("a", problem="it is outside"), "It is outside"),
         (Record("a"), ""),
         (model_record(model="mini"), "By the model mini, score 0.60"),

@@ -80,7 +80,7 @@ def test_rows_of_all_kinds_are_judged_together(mixed, qtbot):
     assert sorted(reviewed) == ["box", "cell 3", "cell 5", "point 2"]
     QTest.keyClick(table, Qt.Key.Key_G)
     qtbot.waitUntil(
-        lambda: any(r.kind == "group" for r in mixed.controller.session.records.values())
+        lambda: any(r.subject == "group" for r in mixed.controller.session.records.values())
     )
 
 

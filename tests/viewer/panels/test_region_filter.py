@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_patchioner.annotations import Plane, Record, Seen
 from napari_patchioner.viewer.panels.regions import (
     FilterError,
     RegionFilter,
@@ -16,7 +17,6 @@ from napari_patchioner.viewer.panels.regions import (
     low_bar,
     ordered,
 )
-from napari_patchioner.viewer.session.record import Record, Seen
 
 RECORDS = [
     Record("a", caption="A cat", score=0.9, source="model"),
@@ -60,13 +60,11 @@ def test_plain_text_is_never_taken_for_an_expression(text, caption):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40, unique=True))
 def test_low_is_about_a_quarter(scores):
-    records = [
-        Record(str(place), "shape", score=s, source="model") for place, s in enumerate(scores)
-    ]
+    records = [Record(str(place), score=s, source="model") for place, s in enumerate(scores)]
     assert sum(score <= low_bar(records) for score in scores) == math.ceil(len(scores) / 4)
 
 
-@given(st.lists(st.one_of(st.just(math.nan), st.floats(0, 1)), max_size=20), st.booleans())
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=20), st.booleans())
 def test_those_without_a_score_come_last_either_way(scores, descending):
     lines = [line_of(Record(str(place), score=score)) for place, score in enumerate(scores)]
     found = [line.score for line in ordered(lines, "score", descending=descending)]
@@ -91,5 +89,5 @@ def test_equals_stay_in_the_order_of_drawing():
 def test_kinds_are_said_in_words():
     box = Record("a", seen=Seen("rectangle", np.zeros((4, 2))))
     assert line_of(box).kind == "box"
-    assert line_of(Record("b", "group", members=("a", "c"))).kind == "2 together"
-    assert line_of(Record("c", "image")).kind == "whole image"
+    assert line_of(Record("b", members=("a", "c"))).kind == "2 together"
+    assert line_of(Record("c", plane=Plane())).kind == "whole image"

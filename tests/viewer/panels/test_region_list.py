@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -11,8 +12,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_patchioner.annotations import Record, Seen
 from napari_patchioner.viewer.panels.regions import CAPTION, RegionList, RegionTableModel
-from napari_patchioner.viewer.session.record import Record, Seen
 from napari_patchioner.viewer.session.session import Session
 
 PLACES = ((10, 10), (10, 70), (10, 130))
@@ -172,7 +173,7 @@ def test_a_group_has_a_row_that_selects_its_members_and_goes_alone(drawn, qtbot)
     assert [table.regions.row(uid) for uid in table.uids()] == [4]
     QTest.keyClick(table, Qt.Key.Key_Delete)
     assert drawn.controller.layer("regions").nshapes == 3
-    assert [r.kind for r in drawn.controller.session.records.values()] == ["shape"] * 4
+    assert [r.subject for r in drawn.controller.session.records.values()] == ["shape"] * 4
 
 
 def test_the_filter_is_live_and_a_bad_one_changes_nothing(drawn):
@@ -208,7 +209,7 @@ def test_sorting_keeps_the_selection(drawn):
 def test_a_review_goes_from_doubt_to_doubt_and_says_how_it_ended(drawn, qtbot):
     session = drawn.controller.session
     red, green, blue = session.uids("regions")
-    session.records[blue].score = 0.1
+    session.records[blue] = replace(session.records[blue], score=0.1)
     session.edit(red, "mine")
     drawn.panel.buttons["start_review"].click()
     assert drawn.panel.review.position.text() == "Review: 1 of 3"
@@ -253,7 +254,7 @@ def many(count):
         corner = np.round(rng.uniform(0, 900, 2))
         seen = Seen("rectangle", np.column_stack([np.full(4, place % 7), box(*corner)]))
         session.records[uid] = Record(
-            uid, "shape", uid, f"caption {place % 97}", rng.uniform(), "model", seen=seen
+            uid, caption=f"caption {place % 97}", score=rng.uniform(), source="model", seen=seen
         )
     return session
 
@@ -277,7 +278,7 @@ def test_five_thousand_rows_are_listed(qtbot):
     regions.show()
     regions.refresh()
     regions.table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
-    session.records["0007"].caption = "changed"
+    session.records["0007"] = replace(session.records["0007"], caption="changed")
     regions.refresh()
     regions.search.setText("caption 5")
     regions.search.clear()

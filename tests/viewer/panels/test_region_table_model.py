@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from qtpy.QtCore import Qt
 
+from napari_patchioner.annotations import Plane, Seen
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.panels.regions import (
     COLUMNS,
@@ -16,8 +17,7 @@ from napari_patchioner.viewer.panels.regions import (
     RegionFilter,
     RegionTableModel,
 )
-from napari_patchioner.viewer.session.record import Plane, Row, Seen
-from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.session.session import Row, Session
 
 SQUARE = np.array([[0.0, 0, 0], [0, 0, 9], [0, 9, 9], [0, 9, 0]])
 ROLES = (
@@ -135,7 +135,7 @@ def test_fewer_rows_are_a_new_table_and_more_are_the_same_grown_longer():
     session.whole(Plane((1, 2), (0,)))
     model.refresh()
     assert (view.resets, len(view.rows)) == (1, 4)
-    session.drop([record.uid for record in session.records.values() if record.kind == "image"])
+    session.drop([record.uid for record in session.records.values() if record.subject == "image"])
     model.refresh()
     assert (view.resets, len(view.rows)) == (2, 3)
 

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from napari_patchioner.annotations import Project, ProjectImage
+from napari_patchioner.annotations import Plane, Project, ProjectImage, Record
 from napari_patchioner.errors import FormatError
 from napari_patchioner.viewer.project import autosave as module
 from napari_patchioner.viewer.project.autosave import Autosave
-from napari_patchioner.viewer.project.snapshot import Snapshots
-from napari_patchioner.viewer.session.record import Record
+from napari_patchioner.viewer.project.restore import Snapshots
 from napari_patchioner.viewer.session.session import Session
 
 
@@ -196,24 +196,24 @@ def test_a_window_that_goes_during_a_save_breaks_nothing(work, disk, qtbot):
 def test_unchanged_records_are_the_very_same_and_changed_ones_are_not():
     session = Session()
     session.records = {
-        "a": Record("a", "image", extras={"area": 1.5}),
-        "b": Record("b", "image", caption="b"),
+        "a": Record("a", plane=Plane(), extra={"area": 1.5}),
+        "b": Record("b", plane=Plane(), caption="b"),
     }
     snapshots = Snapshots(session)
     before = snapshots.take(())
     assert [one is two for one, two in zip(before, snapshots.take(()), strict=True)] == [True] * 2
-    session.records["b"].reviewed = True
+    session.accept(["b"])
     after = snapshots.take(())
     assert [one is two for one, two in zip(before, after, strict=True)] == [True, False]
     assert after[1].reviewed
-    session.records["a"].extras = {"area": 2.5}
-    assert snapshots.take(())[0].columns == {"area": 2.5}
+    session.records["a"] = replace(session.records["a"], extra={"area": 2.5})
+    assert snapshots.take(())[0].extra == {"area": 2.5}
 
 
 def test_what_a_model_has_in_hand_is_saved_as_wanted():
     session = Session()
-    session.records = {"a": Record("a", "image", wanted=True)}
+    session.records = {"a": Record("a", plane=Plane(), wanted=True)}
     snapshots = Snapshots(session)
     session.take(lambda record: True)
-    assert not session.records["a"].wanted
+    assert not session.is_open(session.records["a"])
     assert snapshots.take(())[0].wanted

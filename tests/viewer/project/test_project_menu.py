@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_patchioner.annotations import (
     Project,
     ProjectImage,
-    ProjectRecord,
+    Record,
+    Seen,
     content_hash,
     projects_folder,
     read_project,
@@ -24,9 +25,8 @@ BOX = np.array([[10.0, 10.0], [10.0, 50.0], [40.0, 50.0], [40.0, 10.0]])
 
 
 def region(uid, caption, source="human", vertices=BOX):
-    return ProjectRecord(
-        uid, "shape", "regions", "rectangle", vertices, caption=caption, source=source
-    )
+    seen = Seen("rectangle", vertices)
+    return Record(uid, caption=caption, source=source, layer="regions", seen=seen)
 
 
 def stored(picture, number, when, *records):
@@ -43,8 +43,8 @@ def stored(picture, number, when, *records):
 @pytest.fixture
 def two_projects(picture):
     """The newest first."""
-    group = ProjectRecord("g", "group", members=("a", "b"), caption="both", source="human")
-    point = ProjectRecord("p", "shape", "points:x", "point", BOX[:1], caption="a dot")
+    group = Record("g", members=("a", "b"), caption="both", source="human")
+    point = Record("p", layer="points:x", seen=Seen("point", BOX[:1]), caption="a dot")
     machine = region("a", "by a model", "model")
     late = stored(picture, 0, 2, machine, region("c", "mine"))
     early = stored(

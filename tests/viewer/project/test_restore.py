@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_patchioner.annotations import read_project
+from napari_patchioner.annotations import Plane, read_project
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.project import autosave
-from napari_patchioner.viewer.session.record import Plane
 
 BOX = np.array([[10.25, 10.5], [10.25, 50.5], [40.75, 50.5], [40.75, 10.5]])
 SHAPES = [
@@ -85,7 +84,7 @@ def work_on(controller):
     return session
 
 
-FIELDS = "kind fingerprint caption score source model details problem layer members plane wanted reviewed locked rejected origin extras"  # noqa: E501
+FIELDS = "subject fingerprint caption score source model details problem layer members plane wanted reviewed locked rejected origin extra"  # noqa: E501
 
 
 def described(session):
@@ -150,7 +149,7 @@ def test_work_goes_on_after_restoring(opened, image_file, qtbot):
     captions = [record.caption for record in project.records]
     assert "better words" in captions
     assert "two of them" in captions
-    assert sum(record.kind == "shape" for record in project.records) == 5
+    assert sum(record.subject == "shape" for record in project.records) == 5
 
 
 def test_a_moved_and_renamed_image_gets_its_work_back(opened, image_file, tmp_path):
@@ -497,10 +496,10 @@ def test_unsaved_work_can_be_saved_elsewhere(broken, tmp_path, monkeypatch):
 def test_a_project_is_opened_by_hand(dock, tmp_path, monkeypatch, qtbot):
     from qtpy.QtWidgets import QFileDialog
 
-    from napari_patchioner.annotations import Project, ProjectImage, ProjectRecord, write_project
+    from napari_patchioner.annotations import Project, ProjectImage, Record, Seen, write_project
 
     place = tmp_path / "somewhere.patchioner.json"
-    record = ProjectRecord("a", "shape", "regions", "rectangle", BOX, caption="found")
+    record = Record("a", layer="regions", seen=Seen("rectangle", BOX), caption="found")
     write_project(place, Project(ProjectImage("x"), (record,)))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(place), ""))
     [project_file] = dock.projects.files.values()

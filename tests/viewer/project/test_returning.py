@@ -271,7 +271,7 @@ def test_a_caption_of_shapes_and_points_together_comes_back_with_the_last_of_the
     first.session.edit(first.session.group([one, two, point.uid]).uid, "all three")
     shut(first)
     again = desk()
-    groups = [r for r in again.session.records.values() if r.kind == "group"]
+    groups = [r for r in again.session.records.values() if r.subject == "group"]
     assert groups == [], "two of three are no group of three"
     again.viewer.add_layer(points())
     together = [one, two, point.uid]
@@ -294,7 +294,7 @@ def test_a_file_stays_readable_where_a_member_of_a_waiting_group_is_deleted(desk
     shut(again)
     project = read_project(again.project_file.path)
     assert not project.warning
-    assert [one.kind for one in project.records] == ["shape"] * 3
+    assert [one.subject for one in project.records] == ["shape"] * 3
 
 
 def test_a_dock_closed_and_opened_forgets_no_points(desk, qtbot, registry):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from gc import get_referents
 
 import numpy as np
 import pytest
 
+from napari_patchioner.annotations.project.records import Appearance, Plane, Record, Seen, SeenMask
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.session.history import History, Snapshot
-from napari_patchioner.viewer.session.record import Appearance, Plane, Record, Row, Seen, SeenMask
-from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.session.session import Row, Session
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0], [9.0, 0.0]])
 
@@ -109,7 +110,7 @@ def test_what_was_asked_for_twice_is_undone_once():
         session.take(lambda record: True)
     assert [session.undo() for _ in range(3)] == ["writing of 1 caption", "drawing of 1 shape", ""]
     assert [session.redo() for _ in range(3)] == ["drawing of 1 shape", "writing of 1 caption", ""]
-    assert [record.owed for record in session.records.values()] == [True]
+    assert [record.wanted for record in session.records.values()] == [True]
 
 
 def test_asking_again_and_again_pushes_no_step_out_of_the_history():
@@ -124,11 +125,11 @@ def test_a_wish_is_taken_back_and_made_again_with_its_step():
     session = drawn(0)
     answer(session, "first")
     session.again(session.uids("regions"))
-    assert [record.owed for record in session.records.values()] == [True]
+    assert [record.wanted for record in session.records.values()] == [True]
     session.undo()
-    assert [record.owed for record in session.records.values()] == [False]
+    assert [record.wanted for record in session.records.values()] == [False]
     session.redo()
-    assert [record.owed for record in session.records.values()] == [True]
+    assert [record.wanted for record in session.records.values()] == [True]
 
 
 @pytest.mark.parametrize("taken", [False, True])
@@ -303,15 +304,15 @@ def test_other_peoples_columns_are_not_undone_but_come_back_with_their_shape():
     see(session)
     see(session, 0)
     [row] = session.table("regions")
-    see(session, 0, rows=[Row(row.uid, extras={"kind": "cat"})])
+    see(session, 0, rows=[Row(row.uid, extra={"kind": "cat"})])
     session.edit(row.uid, "mine")
     mine = session.table("regions")[0]
-    see(session, 0, rows=[Row(mine.uid, "mine", mine.score, "human", extras={"kind": "dog"})])
+    see(session, 0, rows=[Row(mine.uid, "mine", mine.score, "human", extra={"kind": "dog"})])
     session.undo()
-    assert session.table("regions")[0].extras == {"kind": "dog"}
+    assert session.table("regions")[0].extra == {"kind": "dog"}
     see(session)
     session.undo()
-    assert session.table("regions")[0].extras == {"kind": "dog"}
+    assert session.table("regions")[0].extra == {"kind": "dog"}
 
 
 def test_a_layer_that_was_pushed_aside_is_no_step():
@@ -385,20 +386,20 @@ def weight(thing):
 def test_snapshots_share_what_has_not_changed():
     one, two = Record("a", caption="one"), Record("b", caption="two")
     first = Snapshot().taken([one, two], {"x": ["a", "b"]})
-    two.caption = "changed"
-    second = first.taken([one, two], {"x": ["a", "b"]})
+    changed = replace(two, caption="changed")
+    second = first.taken([one, changed], {"x": ["a", "b"]})
     assert second.records[0] is first.records[0]
     assert second.order["x"] is first.order["x"]
     assert first.records[1].caption == "two"
-    assert second.taken([one, two], {"x": ["a", "b"]}) is second
+    assert second.taken([one, replace(changed)], {"x": ["a", "b"]}) is second
 
 
 @pytest.mark.parametrize("change", ["reviewed", "locked", "rejected"])
 def test_every_mark_makes_a_difference(change):
     record = Record("a")
     state = Snapshot().taken([record], {})
-    setattr(record, change, True)
-    assert state.taken([record], {}) is not state
+    changed = replace(record, **{change: True})
+    assert state.taken([changed], {}) is not state
 
 
 def see_points(session, *places, rows=None):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchioner.viewer.session.record import Record
+from napari_patchioner.annotations import Record
 from napari_patchioner.viewer.session.review import Review, doubtful
 from napari_patchioner.viewer.session.session import Session
 
-SCORES = st.one_of(st.just(math.nan), st.floats(0, 1))
+SCORES = st.one_of(st.none(), st.floats(0, 1))
 RECORDS = st.lists(
     st.fixed_dictionaries(
         {
@@ -39,7 +37,7 @@ def by_model(score, text="a cat"):
 
 
 def test_no_caption_first_then_the_lowest_score():
-    session = session_of(by_model(0.9), by_model(0.2), by_model(math.nan, ""), by_model(math.nan))
+    session = session_of(by_model(0.9), by_model(0.2), by_model(None, ""), by_model(None))
     assert Review(session).uids == ("c", "b", "a", "d")
 
 

@@ -32,12 +32,12 @@ from shapes_hand import (
     start_polygon,
 )
 
+from napari_patchioner.annotations import Plane
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.layers.binding import LayerBinding, redo, undo
 from napari_patchioner.viewer.layers.image_layers import KEYS, ensure_layer
 from napari_patchioner.viewer.layers.table import COLUMNS
-from napari_patchioner.viewer.session.record import Plane, Request
-from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.session.session import Request, Session
 
 THOROUGH = settings.get_current_profile_name() == "thorough"
 SEQUENCES = int(os.environ.get("PATCHIONER_SEQUENCES", "2000" if THOROUGH else "30"))
@@ -313,10 +313,10 @@ class Desk(RuleBasedStateMachine):
         with self.session.step("whole"):
             self.session.again([self.session.whole(Plane((0, 1), (index,))).uid])
 
-    @precondition(lambda self: any(r.kind != "shape" for r in self.session.records.values()))
+    @precondition(lambda self: any(r.subject != "shape" for r in self.session.records.values()))
     @rule(number=numbers)
     def drop(self, number):
-        others = [uid for uid, record in self.session.records.items() if record.kind != "shape"]
+        others = [uid for uid, record in self.session.records.items() if record.subject != "shape"]
         self.session.drop([others[number % len(others)]])
 
     # the models
@@ -420,8 +420,8 @@ class Desk(RuleBasedStateMachine):
             "tables": {key: self.rows(key) for key in KEYS},
             "records": {
                 uid: (
-                    (r.kind, r.fingerprint, r.caption, str(r.score), r.source, r.model),
-                    (r.problem, r.layer, r.members, r.plane, r.owed),
+                    (r.subject, r.fingerprint, r.caption, str(r.score), r.source, r.model),
+                    (r.problem, r.layer, r.members, r.plane, r.wanted),
                     (r.reviewed, r.locked, r.rejected, id(r.details)),
                 )
                 for uid, r in self.session.records.items()
@@ -463,7 +463,7 @@ class Desk(RuleBasedStateMachine):
     @invariant()
     def groups_are_of_living_shapes(self):
         for record in self.session.records.values():
-            assert all(self.session.records[uid].kind == "shape" for uid in record.members)
+            assert all(self.session.records[uid].subject == "shape" for uid in record.members)
 
     @invariant()
     def a_models_caption_speaks_of_its_own_place(self):

@@ -8,9 +8,9 @@ import pytest
 from napari.layers import Image
 from near_sighted import TILE, near_sighted
 
+from napari_patchioner.annotations import Plane
 from napari_patchioner.regions import Box, WholeImage
 from napari_patchioner.viewer.layers.overlays import NAME
-from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.workers.encode import Overview
 from napari_patchioner.viewer.workers.plane import plane_source
 

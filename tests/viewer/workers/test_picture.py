@@ -5,11 +5,11 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_patchioner.annotations import Plane
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.viewer.controller import DISPLAY_MS
 from napari_patchioner.viewer.layers.geometry import displayed_plane
-from napari_patchioner.viewer.session.record import Plane
 from napari_patchioner.viewer.workers.plane import (
     channels,
     plane_source,

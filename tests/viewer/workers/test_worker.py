@@ -7,7 +7,7 @@ import pytest
 
 from napari_patchioner.errors import Cancelled, RegionError
 from napari_patchioner.regions import Box, Polygon
-from napari_patchioner.viewer.session.record import Request
+from napari_patchioner.viewer.session.session import Request
 from napari_patchioner.viewer.workers.caption import BATCH, caption_tasks
 from napari_patchioner.viewer.workers.job import JobProgress
 

@@ -10,12 +10,13 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
@@ -26,10 +27,7 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_file, charge_json, check_plain_file, read_file
 
-from .records import Project, ProjectImage, ProjectRecord, RecordKind, is_protected
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from .records import Plane, Project, ProjectImage, Record, RecordKind, Seen, is_protected
 
 Result = TypeVar("Result")
 HOME = "NAPARI_PATCHIONER_HOME"
@@ -47,9 +45,8 @@ _BEFORE_RECORDS = b', "records": ['
 _VERDICTS = ("sure", "unsure", "appearance")
 # JSON has no words for these.
 _ODD = "$float"
-_PLAIN_TEXTS = ("layer", "digest", "caption", "source", "model", "problem")
+_TEXTS = ("caption", "source", "model", "problem")
 _FLAGS = ("reviewed", "locked", "rejected", "wanted")
-_OBJECTS = ("origin", "columns")
 _DETAILS = [(detail.name, detail.default) for detail in fields(Caption)[2:]]
 _encode = json.JSONEncoder(allow_nan=False).encode
 
@@ -66,12 +63,10 @@ class ProjectTaken(FormatError):
 class ProjectHead:
     """What the first line of a project file says.
 
-    The minor version of the format, when it was saved (ISO 8601 in UTC), `content_hash` of the
-    image, and the checksum of all other bytes of the file: two files with the same one are the
-    same.
+    When it was saved (ISO 8601 in UTC), `content_hash` of the image, and the checksum of all other
+    bytes of the file: two files with the same one are the same.
     """
 
-    version: tuple[int, int]
     written: str
     content: str
     checksum: str
@@ -108,6 +103,12 @@ def read_head(path: str | os.PathLike[str]) -> ProjectHead | None:
         check_plain_file(path)
         with path.open("rb") as file:
             return _head(path.name, file.read(_LONGEST_HEAD))[0]
+
+
+def checksum_of(path: str | os.PathLike[str]) -> str:
+    """Return the checksum in the head of a project file; empty where there is no such file."""
+    head = read_head(path)
+    return head.checksum if head is not None else ""
 
 
 def read_project(path: str | os.PathLike[str]) -> Project:
@@ -192,9 +193,17 @@ def write_project(
     # Between the check of what is there and the new file in its place, nobody else may come.
     with _alone(path):
         if path.exists():
-            whole = _is_whole(path, read_file(path), replaces)
-            # A damaged file is kept, too: a person may still find something in it.
-            _keep(path, backup_path(path) if whole else path.with_name(f"{path.name}.damaged"))
+            try:
+                head = _checked(path.name, read_file(path))
+            except NewerVersion:
+                raise
+            except FormatError:
+                # A damaged file is kept, too: a person may still find something in it.
+                _keep(path, path.with_name(f"{path.name}.damaged"))
+            else:
+                if replaces is not None and head.checksum != replaces:
+                    raise ProjectTaken(f"{path.name}: was written by another window or program")
+                _keep(path, backup_path(path))
         write_bytes(path, data)
     # The new name has to survive a power cut, where folders can be opened.
     with suppress(OSError):
@@ -274,13 +283,11 @@ def _image_path(name: str, lead: bytes) -> str:
 
 def _object(name: str, line: bytes) -> dict[str, Any]:
     """Return the JSON object in a line."""
-    try:
+    with suppress(ValueError, RecursionError):
         value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged") from error
-    if not isinstance(value, dict):
-        raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
-    return value
+        if isinstance(value, dict):
+            return value
+    raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
 
 
 def decode_project(data: bytes, name: str) -> Project:
@@ -305,10 +312,8 @@ def decode_project(data: bytes, name: str) -> Project:
     for record in records:
         where = f"{name}: group {record.uid!r}"
         for member in record.members:
-            if member not in by_uid or by_uid[member].kind != "shape":
+            if member not in by_uid or by_uid[member].seen is None:
                 raise FormatError(f"{where}: its member {member!r} is no shape of this project")
-        if record.kind == "group" and not record.members:
-            raise FormatError(f"{where}: it has no members")
     return Project(
         ProjectImage(
             image.take("name", str),
@@ -332,13 +337,12 @@ def _head(name: str, data: bytes) -> tuple[ProjectHead, re.Match[bytes]]:
     if match is None:
         raise FormatError(f"{name}: is no project of napari-patchioner, or is damaged")
     major, minor, *texts = (text.decode() for text in match.groups())
-    version = int(major), int(minor)
-    if version[0] != VERSION[0]:
+    if int(major) != VERSION[0]:
         raise NewerVersion(
             f"{name}: is of version {major}.{minor}, but this program reads version "
             f"{VERSION[0]}; update napari-patchioner to open it"
         )
-    return ProjectHead(version, texts[0], texts[1], texts[2]), match
+    return ProjectHead(*texts), match
 
 
 def _checked(name: str, data: bytes) -> ProjectHead:
@@ -350,19 +354,6 @@ def _checked(name: str, data: bytes) -> ProjectHead:
     if checksum(data[:start], data[end:]) != head.checksum:
         raise FormatError(f"{name}: is damaged, or was edited by hand")
     return head
-
-
-def _is_whole(path: Path, data: bytes, replaces: str | None) -> bool:
-    """Whether the file to be replaced is whole; refuse to replace what is not ours."""
-    try:
-        head = _checked(path.name, data)
-    except NewerVersion:
-        raise
-    except FormatError:
-        return False
-    if replaces is not None and head.checksum != replaces:
-        raise ProjectTaken(f"{path.name}: was written by another window or program")
-    return True
 
 
 @contextmanager
@@ -414,7 +405,7 @@ class ProjectLines:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[str, tuple[ProjectRecord, str]] = {}
+        self._lines: dict[str, tuple[Record, str]] = {}
 
     def encode(self, project: Project) -> tuple[str, bytes]:
         """Return the checksum and the bytes of a project file."""
@@ -459,7 +450,7 @@ def checksum(start: bytes, end: bytes) -> str:
     return digest.hexdigest()
 
 
-def _line(record: ProjectRecord) -> str:
+def _line(record: Record) -> str:
     """Return one record as JSON; most need no help to be plain."""
     value: dict[str, Any] = record_to_json(record)
     try:
@@ -494,77 +485,82 @@ def unplain(value: dict[str, Any]) -> Any:
     return float(odd) if odd in ("nan", "inf", "-inf") else value
 
 
-def record_to_json(record: ProjectRecord) -> dict[str, Any]:
+def record_to_json(record: Record) -> dict[str, Any]:
     """Return a record as a JSON object, but for `plain`; fields that say nothing are left out."""
-    known: dict[str, Any] = {"uid": record.uid, "kind": record.kind}
-    known |= {name: value for name in _PLAIN_TEXTS if (value := getattr(record, name))}
-    known |= {name: True for name in _FLAGS if getattr(record, name)}
-    if not math.isnan(record.score):
+    seen, details = record.seen, record.details
+    texts = {"layer": record.layer, "digest": seen.digest if seen is not None else ""}
+    texts |= {name: getattr(record, name) for name in (*_TEXTS, *_FLAGS)}
+    known: dict[str, Any] = {"uid": record.uid, "kind": record.subject}
+    known |= {name: value for name, value in texts.items() if value}
+    if record.score is not None:
         known["score"] = float(record.score)
-    if record.vertices is not None:
-        known["shape"] = record.shape_type
-        known["vertices"] = record.vertices.tolist()
-    if record.label is not None:
-        known["label"] = record.label
+    if seen is not None:
+        known["shape"], known["vertices"] = seen.shape_type, seen.vertices.tolist()
+        if seen.value is not None:
+            known["label"] = seen.value
     if record.members:
         known["members"] = list(record.members)
     if record.plane is not None:
-        axes, index = record.plane
-        known["plane"] = {"axes": list(axes), "index": list(index)}
-    if (details := record.details) is not None:
+        known["plane"] = {name: list(numbers) for name, numbers in record.plane._asdict().items()}
+    if details is not None:
         given = {name: getattr(details, name) for name, _ in _DETAILS}
         known["details"] = {"text": details.text, "score": float(details.score)} | {
             name: given[name] for name, default in _DETAILS if given[name] != default
         }
-    known |= {name: dict(value) for name in _OBJECTS if (value := getattr(record, name))}
-    return {**record.extra, **known} if record.extra else known
+    objects = {"origin": record.origin, "columns": record.extra}
+    known |= {name: dict(value) for name, value in objects.items() if value}
+    return {**record.newer, **known} if record.newer else known
 
 
-def _record_from_json(value: object, where: str) -> ProjectRecord:
+def _record_from_json(value: object, where: str) -> Record:
     """Return a record."""
     given = Fields(value, where)
     uid = given.take("uid", str)
     given.where = f"{where} ({uid!r})"
     kind: RecordKind = given.choice("kind", get_args(RecordKind), "shape")
-    shape = kind == "shape"
-    shape_type = given.take("shape", str) if shape else ""
-    vertices = _vertices(given) if shape else None
     members = given.items("members", str, []) if kind == "group" else ()
-    return ProjectRecord(
+    if kind == "group" and not members:
+        raise given.error("it has no members")
+    score = given.take("score", float, None)
+    return Record(
         uid,
-        kind,
-        vertices=vertices,
-        shape_type=shape_type,
-        label=given.take("label", int, None),
+        layer=given.take("layer", str, ""),
+        seen=_seen(given) if kind == "shape" else None,
         members=members,
         plane=_plane(given) if kind == "image" else None,
-        score=float(given.take("score", float, math.nan)),
+        score=None if score is None or math.isnan(score) else float(score),
         source=given.choice("source", get_args(Source), ""),
-        **{name: given.take(name, str, "") for name in _PLAIN_TEXTS if name != "source"},
+        **{name: given.take(name, str, "") for name in _TEXTS if name != "source"},
         **{name: given.take(name, bool, False) for name in _FLAGS},
         details=_details(given),
-        **{name: given.take(name, dict, {}) for name in _OBJECTS},
-        extra=given.rest(),
+        origin=given.take("origin", dict, {}),
+        extra=given.take("columns", dict, {}),
+        newer=given.rest(),
     )
 
 
-def _vertices(given: Fields) -> Any:
-    """Return the points of a shape, (n, ndim)."""
+def _seen(given: Fields) -> Seen:
+    """Return a shape, whose points are of shape (n, ndim)."""
     points = given.items("vertices", list)
     axes = {len(point) for point in points}
     numbers = (float, int)
     if len(axes) != 1 or min(axes) < 2 or not all(type(x) in numbers for p in points for x in p):
         raise given.error("'vertices' must be points with the same two or more coordinates each")
-    return np.array(points, float)
+    return Seen(
+        given.take("shape", str),
+        np.array(points, float),
+        given.take("label", int, None),
+        given.take("digest", str, ""),
+    )
 
 
-def _plane(given: Fields) -> tuple[tuple[int, int], tuple[int, ...]]:
+def _plane(given: Fields) -> Plane:
     """Return the axes shown and the position along all others."""
     plane = Fields(given.take("plane", dict), f"{given.where}: plane")
     axes, index = plane.items("axes", int), plane.items("index", int, [])
     if len(axes) != 2:
         raise plane.error("'axes' must name two axes")
-    return (axes[0], axes[1]), index
+    return Plane((axes[0], axes[1]), index)
 
 
 def _details(given: Fields) -> Caption | None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from glob import escape
 from hashlib import blake2b
 from pathlib import Path
+from stat import S_ISREG
 
 from napari_patchioner.annotations.files import short_name, write_bytes
 from napari_patchioner.errors import FormatError
@@ -34,15 +35,6 @@ _INDEXED = 32
 _ADDED = r"\.(?:[a-z0-9_]{8}|\d{1,10})"
 
 
-def project_stem(image_name: str) -> str:
-    """Return what the projects beside an image begin with: its name, shortened where it must be.
-
-    >>> project_stem("cells.tif")
-    'cells.tif'
-    """
-    return short_name(image_name)
-
-
 def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Path:
     """Return where a project is best written.
 
@@ -56,7 +48,7 @@ def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Pat
     image = _file(image_path)
     if image is None or not os.access(image.parent, os.W_OK):
         return home_path(image_path, content)
-    stem = project_stem(image.name)
+    stem = short_name(image.name)
     beside = image.with_name(f"{stem}{ENDING}")
     try:
         free = not beside.exists() or _content(beside) == content
@@ -107,7 +99,7 @@ def is_own(project: Path, image_path: str | os.PathLike[str] | None) -> bool:
     """Whether a project belongs to the image at a path: by where it lies, or by what it says."""
     image = _file(image_path)
     if image is not None and _same(project.parent, image.parent):
-        stems = "|".join({re.escape(image.name), re.escape(project_stem(image.name))})
+        stems = "|".join({re.escape(image.name), re.escape(short_name(image.name))})
         named = re.fullmatch(rf"({stems}){_BETWEEN}{re.escape(ENDING)}", project.name)
         if named:
             # "a.tif.2" may be an image, too.
@@ -129,7 +121,7 @@ def project_of_other_pixels(image_path: str | os.PathLike[str] | None, content: 
     image = _file(image_path)
     if image is None:
         return None
-    beside = image.with_name(f"{project_stem(image.name)}{ENDING}")
+    beside = image.with_name(f"{short_name(image.name)}{ENDING}")
     return beside if _content(beside) not in (None, content) else None
 
 
@@ -166,21 +158,14 @@ def sweep(path: Path) -> list[Path]:
     gone = []
     with suppress(OSError):
         for beside in path.parent.iterdir():
-            if ours.fullmatch(beside.name) and _is_abandoned(beside):
-                with suppress(OSError):
+            with suppress(OSError):
+                state = beside.lstat()
+                # A second name of an old file is as young as the name.
+                is_old = time.time() - max(state.st_mtime, state.st_ctime) > ABANDONED_S
+                if is_old and S_ISREG(state.st_mode) and ours.fullmatch(beside.name):
                     beside.unlink()
                     gone.append(beside)
     return gone
-
-
-def _is_abandoned(path: Path) -> bool:
-    try:
-        state = path.lstat()
-    except OSError:
-        return False
-    # A second name of an old file is as young as the name.
-    touched = max(state.st_mtime, state.st_ctime)
-    return path.is_file() and not path.is_symlink() and time.time() - touched > ABANDONED_S
 
 
 def _file(image_path: str | os.PathLike[str] | None) -> Path | None:
@@ -224,7 +209,7 @@ def _near(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]
     paths = list(projects_folder().glob(f"{escape(content)}*{ENDING}"))
     image = _file(image_path)
     if image is not None:
-        for stem in {image.name, project_stem(image.name)}:
+        for stem in {image.name, short_name(image.name)}:
             with suppress(OSError):
                 paths += image.parent.glob(f"{escape(stem)}*{ENDING}")
     return paths
@@ -246,10 +231,9 @@ def _entry(content: str) -> Path:
 
 
 def _head(path: Path) -> ProjectHead | None:
-    try:
+    with suppress(FormatError):
         return read_head(path)
-    except FormatError:
-        return None
+    return None
 
 
 def _content(path: Path) -> str | None:

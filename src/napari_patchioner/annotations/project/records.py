@@ -1,21 +1,381 @@
-"""All that is kept of the work on one image: shapes, captions, and where they come from."""
+"""The work on one image: what is drawn on it, what is said about that, and who vouches for it."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
-
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations.record import Source
-    from napari_patchioner.decoders import Caption
+from napari_patchioner.annotations.record import Annotation, with_human_caption
+from napari_patchioner.decoders import Caption
+from napari_patchioner.regions import Mask, Region, RegionSet
 
 RecordKind: TypeAlias = Literal["shape", "group", "image"]
+LABEL = "label"
+# Keys of the layers whose regions are drawn by hand, and come back with the image.
+OWN_LAYERS = ("regions", "traces", "points")
+# A record outlines a region on one plane of its image only; see `Record`.
+_NO_PLANE = RegionSet(())
+
+
+class Plane(NamedTuple):
+    """One displayed plane of an image: the axes of its rows and columns, and where it lies.
+
+    `index` is the position along each other axis, in ascending order of the axes.
+    """
+
+    axes: tuple[int, int] = (0, 1)
+    index: tuple[int, ...] = ()  # type: ignore[assignment]
+
+    @property
+    def upright(self) -> Plane:
+        """The same plane with its axes in ascending order, as no display has turned it."""
+        low, high = sorted(self.axes)
+        return Plane((low, high), self.index)
+
+
+class Appearance(NamedTuple):
+    """How a shape is drawn: width in data units, colours as RGBA from 0 to 1."""
+
+    edge_width: float
+    edge_color: tuple[float, ...]
+    face_color: tuple[float, ...]
+    z_index: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Seen:
+    """One finished shape as it lies on the image, of one of napari's shape types.
+
+    Attributes
+    ----------
+    shape_type : str
+        What napari calls it; ``"point"`` or ``"label"`` for what is no shape there.
+    vertices : ndarray of float, shape (n, ndim)
+        In image pixels, pixel centres at integers, all axes of the image.
+    value, digest
+        Of a painted label: its number, and a hash of its pixels and their place.
+    drawn : ndarray, optional
+        The vertices in the coordinates of the layer, digit for digit; None where it lies exactly
+        on the image.
+    appearance : Appearance, optional
+        How it is drawn.
+    """
+
+    shape_type: str
+    vertices: npt.NDArray[np.float64]
+    value: int | None = None
+    digest: str = ""
+    drawn: npt.NDArray[Any] | None = field(default=None, kw_only=True)
+    appearance: Appearance | None = field(default=None, kw_only=True)
+    _hash: str = field(default="", init=False, repr=False)
+
+    @property
+    def outline(self) -> npt.NDArray[Any]:
+        """The vertices in the coordinates of the layer."""
+        return self.vertices if self.drawn is None else self.drawn
+
+    def same_outline(self, other: Seen) -> bool:
+        """Whether both are drawn alike on their layer, wherever that layer lies.
+
+        A coordinate that is no number is as it was if it still is none.
+        """
+        return self.shape_type == other.shape_type and np.array_equal(
+            self.outline, other.outline, equal_nan=True
+        )
+
+    def same(self, other: Seen) -> bool:
+        """Whether nothing about both differs, digit for digit."""
+        return self is other or (
+            self.same_outline(other)
+            and self.fingerprint == other.fingerprint
+            and (self.appearance, self.value) == (other.appearance, other.value)
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same geometry, or the same pixels at the same place, and only then."""
+        if self.digest:
+            return self.digest
+        if not self._hash:
+            digest = blake2b(self.shape_type.encode(), digest_size=12)
+            digest.update(repr(self.vertices.shape).encode())
+            # Zero has two signs, which are the same point.
+            digest.update((np.ascontiguousarray(self.vertices, float) + 0.0).tobytes())
+            object.__setattr__(self, "_hash", digest.hexdigest())
+        return self._hash
+
+    def overlap(self, other: Seen) -> float:
+        """Return the intersection over union of the two bounding boxes, one pixel thick at least.
+
+        0 where the shapes have different numbers of axes.
+        """
+        if self.vertices.shape[1] != other.vertices.shape[1]:
+            return 0.0
+        low_a, high_a = self.vertices.min(axis=0) - 0.5, self.vertices.max(axis=0) + 0.5
+        low_b, high_b = other.vertices.min(axis=0) - 0.5, other.vertices.max(axis=0) + 0.5
+        shared = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()
+        union = (high_a - low_a).prod() + (high_b - low_b).prod() - shared
+        return float(shared / union)
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class SeenMask(Seen):
+    """A painted label with its pixels, on one plane of the image; a project file has none.
+
+    Its vertices are the first and the last pixel of its bounding box; ``pixels``, shape
+    (height, width), are the label within that box, ``axes`` those of its rows and columns.
+    """
+
+    value: int
+    pixels: npt.NDArray[np.bool_]
+    axes: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: npt.NDArray[np.bool_],
+        first: npt.NDArray[np.float64],
+        axes: tuple[int, int],
+        value: int,
+    ) -> SeenMask:
+        """Return a label that begins at an image pixel, shape (ndim,)."""
+        last = np.array(first, float)
+        last[list(axes)] += np.array(pixels.shape) - 1
+        corners = np.stack([np.asarray(first, float), last])
+        digest = blake2b(repr((LABEL, pixels.shape, axes)).encode(), digest_size=12)
+        digest.update(corners.tobytes())
+        digest.update(np.packbits(pixels).tobytes())
+        return cls(LABEL, corners, value=value, digest=digest.hexdigest(), pixels=pixels, axes=axes)
+
+    def mask(self, axes: tuple[int, int]) -> Mask:
+        """Return the region, as it lies on a plane with these axes."""
+        top, left = (int(np.round(self.vertices[0, axis])) for axis in axes)
+        pixels = self.pixels if tuple(axes) == tuple(self.axes) else self.pixels.T
+        return Mask(pixels, (top, left))
+
+
+# What belongs to the text of a record, and not to the region.
+_TEXT = (
+    *("caption", "score", "source", "model", "reviewed", "locked", "rejected"),
+    *("wanted", "problem", "details", "origin"),
+)
+# All that makes a difference to a person, but for the shape itself and other people's columns.
+_CONTENT = (*_TEXT, "uid", "fingerprint", "layer", "members", "plane")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Record(Annotation):
+    """An annotation on an image of any number of axes, with all that is decided about it.
+
+    A session works with it, and a project file holds it. Records never change: whatever is decided
+    makes a new one, so that two are the same thing only if they are the same object.
+
+    What it describes is one of ``seen``, ``members`` and ``plane``. Its ``region`` is a set without
+    members, which no format takes, until an export asks for the region on one plane. Its ``extra``
+    holds feature columns of other people, of any type.
+
+    Attributes
+    ----------
+    layer : str
+        Key of the layer a shape lies on, ``"regions"`` or ``"traces"``.
+    seen : Seen, optional
+        The shape, point or painted label.
+    members : tuple of str
+        Uids of the shapes of a group, captioned together.
+    plane : Plane, optional
+        The whole plane that is described.
+    reviewed, locked, rejected : bool
+        A person accepted the text; no model may touch it, even where it is empty; a person
+        refused it, and only they may ask for another.
+    wanted : bool
+        Whether a model is still to caption it, or at it.
+    problem : str
+        Why there is no caption, in one sentence.
+    details : Caption, optional
+        What else the model said: alternatives, concepts.
+    origin : mapping
+        What the model made the text or its draft from: grid key, how the image was displayed.
+    newer : mapping
+        Fields of a newer version of the project file, written again.
+    fingerprint : str
+        Of the geometry that the text is about, in a session; not saved.
+    """
+
+    image: str = ""
+    region: Region = _NO_PLANE
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    layer: str = ""
+    seen: Seen | None = None
+    members: tuple[str, ...] = ()
+    plane: Plane | None = None
+    reviewed: bool = False
+    locked: bool = False
+    rejected: bool = False
+    wanted: bool = False
+    problem: str = ""
+    details: Caption | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    newer: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @property
+    def subject(self) -> RecordKind:
+        """What the caption describes: one shape, several together, or a whole plane."""
+        return "group" if self.members else "shape" if self.plane is None else "image"
+
+    @property
+    def protected(self) -> bool:
+        """Whether no model may touch the text, see `is_protected`."""
+        return is_protected(self.caption, self.source, self.reviewed or self.locked)
+
+    # what becomes of it
+
+    def asked(self) -> Record:
+        """Return it asked of the models, unless it is none of their business."""
+        wanted = not self.protected
+        return replace(self, wanted=wanted, rejected=self.rejected and not wanted)
+
+    def left(self) -> Record:
+        """Return it asked of nobody."""
+        return replace(self, wanted=False) if self.wanted else self
+
+    def emptied(self) -> Record:
+        """Return it without its text, whoever wrote it."""
+        return replace(self, caption="", score=None, source="", model="", reviewed=False, origin={})
+
+    def blanked(self) -> Record:
+        """Return it without a text that no longer describes the shape; a protected one stays."""
+        kept = self if self.protected else self.emptied()
+        return replace(kept, problem="", details=None)
+
+    def with_text(self, text: str) -> Record:
+        """Return it with the text of a person."""
+        if text == self.caption:
+            return self
+        said = with_human_caption(self, text) if text else self.emptied()
+        return replace(
+            said,
+            origin=self.origin if said.source == "edited" else {},
+            reviewed=self.reviewed and bool(text),
+            problem="",
+            wanted=False,
+        )
+
+    def chosen(self, index: int) -> Record:
+        """Return it with one of the model's alternatives in place of its first caption, accepted.
+
+        The same record where there is no such alternative.
+        """
+        if self.details is None or not 0 <= index < len(self.details.alternatives):
+            return self
+        others = list(self.details.alternatives)
+        text, others[index] = others[index], self.details.text
+        return replace(
+            self,
+            caption=text,
+            score=None,
+            source="model",
+            details=replace(self.details, text=text, alternatives=tuple(others)),
+            reviewed=True,
+            problem="",
+            wanted=False,
+        )
+
+    def about(self, fingerprint: str) -> Record:
+        """Return it about this geometry; a text about another one is wanted anew."""
+        if self.fingerprint == fingerprint:
+            return self
+        return replace(self.blanked(), fingerprint=fingerprint).asked()
+
+    def with_text_of(self, other: Record) -> Record:
+        """Return it with the text of another, and all that belongs to that."""
+        return replace(self, **{name: getattr(other, name) for name in _TEXT})
+
+    def filled(self, saved: Record) -> Record:
+        """Return it with what a project file says of it besides the shape."""
+        extra = {**self.extra, **saved.extra}
+        return replace(self.with_text_of(saved), extra=extra, newer=saved.newer)
+
+    # comparing
+
+    def same(self, other: Record) -> bool:
+        """Whether both say the same of the same thing."""
+        return self is other or (
+            self.seen is other.seen
+            and self._same_content(other)
+            and same_cells(self.extra, other.extra)
+        )
+
+    def alike(self, other: Record) -> bool:
+        """Whether no step lies between both.
+
+        How a shape is drawn and what stands in other people's columns belong to no step: they go
+        along with the shape, and are as they are, whatever is undone.
+        """
+        if self is other:
+            return True
+        if self.seen is None or other.seen is None:
+            same_outline = self.seen is other.seen
+        else:
+            same_outline = self.seen is other.seen or self.seen.same_outline(other.seen)
+        return same_outline and self._same_content(other)
+
+    def _same_content(self, other: Record) -> bool:
+        return all(
+            (mine := getattr(self, name)) is (theirs := getattr(other, name))
+            # Details are never equal but the same: comparing them takes long.
+            or (name != "details" and mine == theirs)
+            for name in _CONTENT
+        )
+
+
+def is_protected(caption: str, source: str, accepted: bool) -> bool:
+    """Whether no model may touch a text: a person's, or one that is accepted or locked."""
+    return accepted or (bool(caption) and source != "model")
+
+
+def is_foreign(layer: str) -> bool:
+    """Whether a layer, given by its key, is of other people's making.
+
+    >>> is_foreign("regions"), is_foreign("shapes:my cells"), is_foreign("")
+    (False, True, False)
+    """
+    return ":" in layer
+
+
+def same_cell(first: Any, second: Any) -> bool:
+    """Whether two cells of a table are equal, or both none; raises where they do not compare.
+
+    >>> same_cell(0.5, 0.5), same_cell(float("nan"), float("nan")), same_cell(1, True)
+    (True, True, False)
+    """
+    if type(first) is not type(second):
+        return False
+    return bool(first == second or (first != first and second != second))
+
+
+def same_cells(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two rows of other people's columns are equal; in doubt they are not."""
+    if first is second:
+        return True
+    if first.keys() != second.keys():
+        return False
+    try:
+        return all(
+            first[name] is second[name] or same_cell(first[name], second[name]) for name in first
+        )
+    except (TypeError, ValueError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,84 +396,6 @@ class ProjectImage:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ProjectRecord:
-    """One caption and what it describes.
-
-    Attributes
-    ----------
-    uid : str
-        Its name for life, unique in the project.
-    kind : {"shape", "group", "image"}
-        What the caption describes: one shape, several together, or a whole plane.
-    layer : str
-        Key of the layer a shape lies on, ``"regions"`` or ``"traces"``.
-    shape_type : str
-        What napari calls the shape, ``"rectangle"`` for one; empty for groups and planes.
-    vertices : ndarray of float, shape (n, ndim), optional
-        Of the shape, in image pixels with pixel centres at integers, all axes of the image.
-    label : int, optional
-        Number a painted label has in its layer.
-    digest : str
-        Of the pixels of a painted label and their place.
-    members : tuple of str
-        Uids of the shapes of a group.
-    plane : (axes, index), optional
-        The axes shown as rows and columns, and the position along all others.
-    caption, score, source, model
-        The text, the trust in it (NaN where there is none), who wrote it, and which model wrote
-        it or its draft.
-    reviewed, locked, rejected : bool
-        A person accepted the text; no model may touch it, even where it is empty; a person
-        refused it.
-    wanted : bool
-        Whether a model was still to caption it.
-    problem : str
-        Why there is no caption.
-    details : Caption, optional
-        What else the model said.
-    origin : mapping
-        What the model made it from: grid key, and how the image was displayed.
-    columns : mapping
-        Feature columns of other people.
-    extra : mapping
-        Fields of a newer version, written again.
-    """
-
-    uid: str
-    kind: RecordKind = "shape"
-    layer: str = ""
-    shape_type: str = ""
-    vertices: npt.NDArray[np.float64] | None = None
-    label: int | None = None
-    digest: str = ""
-    members: tuple[str, ...] = ()
-    plane: tuple[tuple[int, int], tuple[int, ...]] | None = None
-    caption: str = ""
-    score: float = float("nan")
-    source: Source = ""
-    model: str = ""
-    reviewed: bool = False
-    locked: bool = False
-    rejected: bool = False
-    wanted: bool = False
-    problem: str = ""
-    details: Caption | None = None
-    origin: Mapping[str, Any] = field(default_factory=dict)
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def protected(self) -> bool:
-        """Whether no model may touch the text, see `is_protected`."""
-        return is_protected(self.caption, self.source, self.reviewed or self.locked)
-
-
-def is_protected(caption: str, source: str, accepted: bool) -> bool:
-    """Whether no model may touch a text: a person's, or one that is accepted or locked."""
-    return accepted or (bool(caption) and source != "model")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class Project:
     """The work on one image.
 
@@ -121,7 +403,7 @@ class Project:
     ----------
     image : ProjectImage
         Which image.
-    records : tuple of ProjectRecord
+    records : tuple of Record
         Every caption; shapes of one layer in the order they are drawn in.
     options : mapping
         How captions were asked for, and how the image was shown.
@@ -136,28 +418,12 @@ class Project:
     """
 
     image: ProjectImage
-    records: tuple[ProjectRecord, ...] = ()
+    records: tuple[Record, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     written: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     warning: str = ""
-
-
-# What belongs to the text of a record, and not to the region.
-_TEXT = (
-    "caption",
-    "score",
-    "source",
-    "model",
-    "reviewed",
-    "locked",
-    "rejected",
-    "wanted",
-    "problem",
-    "details",
-    "origin",
-)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -188,8 +454,8 @@ def merge_projects(mine: Project, other: Project) -> Merged:
     first one counts, the newer; the other is not changed.
     """
     records = {record.uid: record for record in mine.records}
-    same = {_subject(record): record.uid for record in mine.records}
-    uids = {record.uid: same.get(_subject(record), record.uid) for record in other.records}
+    same = {_thing(record): record.uid for record in mine.records}
+    uids = {record.uid: same.get(_thing(record), record.uid) for record in other.records}
     added, changed, differing = [], [], []
     for theirs in other.records:
         members = tuple(sorted(uids.get(member, member) for member in theirs.members))
@@ -199,39 +465,36 @@ def merge_projects(mine: Project, other: Project) -> Merged:
         if ours is None:
             records[uid] = theirs
             added.append(uid)
-        elif not ours.protected and (
-            # A person's text stays with a region that was moved, a model's does not.
-            theirs.protected
-            or (
-                theirs.caption
-                and not ours.caption
-                and not ours.rejected
-                and _same_place(ours, theirs)
-            )
+        elif ours.protected:
+            if theirs.protected and theirs.caption != ours.caption:
+                differing.append(uid)
+        # A person's text stays with a region that was moved, a model's does not.
+        elif theirs.protected or (
+            theirs.caption and not ours.caption and not ours.rejected and _same_place(ours, theirs)
         ):
-            records[uid] = replace(ours, **{name: getattr(theirs, name) for name in _TEXT})
+            records[uid] = ours.with_text_of(theirs)
             changed.append(uid)
-        elif theirs.protected and ours.protected and theirs.caption != ours.caption:
-            differing.append(uid)
     project = replace(
         mine, records=tuple(records.values()), extra={**other.extra, **mine.extra}, written=""
     )
     return Merged(project, tuple(added), tuple(changed), tuple(differing))
 
 
-def _same_place(record: ProjectRecord, other: ProjectRecord) -> bool:
+def _same_place(record: Record, other: Record) -> bool:
     """Whether two shapes lie where each other does; true of two that are no shapes."""
-    if record.vertices is None or other.vertices is None:
-        return record.vertices is other.vertices
-    return record.digest == other.digest and np.array_equal(record.vertices, other.vertices)
+    mine, theirs = record.seen, other.seen
+    if mine is None or theirs is None:
+        return mine is theirs
+    return mine.digest == theirs.digest and np.array_equal(mine.vertices, theirs.vertices)
 
 
-def _subject(record: ProjectRecord) -> Hashable:
+def _thing(record: Record) -> Hashable:
     """Return what a record is about, the same for two people; its uid for what somebody drew."""
-    if record.kind == "group":
+    if record.members:
         return "group", tuple(sorted(record.members))
-    if record.kind == "image":
+    if record.plane is not None:
         return "image", record.plane
-    if record.shape_type in ("point", "label") and record.vertices is not None:
-        return record.shape_type, record.digest or record.label, record.vertices.tobytes()
+    seen = record.seen
+    if seen is not None and seen.shape_type in ("point", LABEL):
+        return seen.shape_type, seen.digest or seen.value, seen.vertices.tobytes()
     return record.uid

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING
 
-from napari_patchioner.annotations.images import content_hash
+from napari_patchioner.annotations.images import ArrayLike, content_hash
 from napari_patchioner.errors import FormatError
 
-from .file import (
-    NewerVersion,
-    ProjectLines,
-    ProjectTaken,
-    projects_folder,
-    read_counts,
-    read_head,
-    read_project,
-    write_project,
-)
-from .places import (
-    find_projects,
-    home_path,
-    image_of_project,
-    is_own,
-    project_of_other_pixels,
-    project_path,
-    projects_of_copies,
-    remember_project,
-    spare_path,
-    sweep_projects,
-)
-from .records import ProjectImage, merge_projects
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-
-    from napari_patchioner.annotations.images import ArrayLike
-
-    from .records import Merged, Project
+from . import file, places
+from .records import Merged, Project, ProjectImage, merge_projects
 
 # The name of a project's field: checksums of files that all of was taken over.
 ABSORBED = "absorbed"
@@ -105,7 +77,7 @@ class ProjectStore:
         self._checksum = ""
         # Whether a note said that the work lies elsewhere than beside its image.
         self._elsewhere_noted = False
-        self._lines = ProjectLines()
+        self._lines = file.ProjectLines()
         self._lock = RLock()
 
     @property
@@ -113,12 +85,15 @@ class ProjectStore:
         """Which image it is; its pixels are read when this is first asked for."""
         with self._lock:
             if self._image is None:
+                path = str(self._image_path or "")
+                if path and "://" not in path:  # the same in every folder one works in
+                    path = str(Path(path).expanduser().absolute())
                 self._image = ProjectImage(
                     self._name,
                     tuple(int(length) for length in self._pixels.shape),
                     str(self._pixels.dtype),
                     content_hash(self._pixels),
-                    _plain_path(self._image_path),
+                    path,
                 )
             return self._image
 
@@ -130,18 +105,18 @@ class ProjectStore:
         """
         with self._lock:
             content = self.image.content
-            sweep_projects(self._image_path, content)
-            paths = find_projects(self._image_path, content)
-            if not paths:
-                other = project_of_other_pixels(self._image_path, content)
-                if other is not None:
-                    self.note = f"{other.name} was made on other pixels; it is left as it is"
-                copies = map(_copy, projects_of_copies(self._image_path, content))
-                self.copies = tuple(copy for copy in copies if copy is not None)
-                return None
-            project = self.take(paths[0], go_on=len(paths) > 1)
-            self._compare(project, paths[1:])
-            return project
+            places.sweep_projects(self._image_path, content)
+            paths = places.find_projects(self._image_path, content)
+            if paths:
+                project = self.take(paths[0], go_on=len(paths) > 1)
+                self._compare(project, paths[1:])
+                return project
+            other = places.project_of_other_pixels(self._image_path, content)
+            if other is not None:
+                self.note = f"{other.name} was made on other pixels; it is left as it is"
+            copies = map(_copy, places.projects_of_copies(self._image_path, content))
+            self.copies = tuple(copy for copy in copies if copy is not None)
+            return None
 
     def take(self, path: str | os.PathLike[str], *, go_on: bool = False) -> Project:
         """Read a project, and go on in its file if that is where this image's work belongs.
@@ -150,11 +125,11 @@ class ProjectStore:
         """
         with self._lock:
             path = Path(path)
-            project = read_project(path)
+            project = file.read_project(path)
             self.note = project.warning
             self._absorbed = _absorbed(project)
-            ours = path == project_path(self._image_path, self.image.content)
-            if is_own(path, self._image_path) and (go_on or ours):
+            ours = path == self._best_path()
+            if places.is_own(path, self._image_path) and (go_on or ours):
                 self.move(path)
             else:
                 self._absorb(path)
@@ -164,7 +139,7 @@ class ProjectStore:
         """Add to the work at hand what another project has; that file stays as it is."""
         with self._lock:
             path = Path(path)
-            other = read_project(path)
+            other = file.read_project(path)
             merged = merge_projects(mine, other)
             self._absorbed |= _absorbed(other)
             self._absorb(path)
@@ -182,27 +157,25 @@ class ProjectStore:
             self.path, self._checksum = Path(path), ""
             # A damaged file has no head worth knowing, and is replaced all the same.
             with suppress(FormatError):
-                head = read_head(path)
-                self._checksum = head.checksum if head is not None else ""
+                self._checksum = file.checksum_of(path)
 
     def write(self, project: Project) -> Path:
         """Write the work and return where: beside the image, else in the user's folder."""
         with self._lock:
-            content = self.image.content
             extra = {**project.extra, ABSORBED: sorted(self._absorbed)} if self._absorbed else {}
             project = replace(project, image=self.image, extra=extra or project.extra)
             self.note = ""
-            path = self.path or project_path(self._image_path, content)
+            path = self.path or self._best_path()
             try:
                 path = self._write_or_spare(path, project)
             except FormatError as error:
-                home = home_path(self._image_path, content)
+                home = places.home_path(self._image_path, self.image.content)
                 if path == home:
                     raise
                 self._checksum = ""
                 path = self._write_or_spare(home, project)
                 self.note = f"{error}; saved to {path} instead"
-            elsewhere = bool(self._image_path) and path.parent == projects_folder()
+            elsewhere = bool(self._image_path) and path.parent == file.projects_folder()
             if elsewhere and not self._elsewhere_noted and not self.note:
                 self.note = f"nothing can be written beside the image; it is saved to {path}"
             self._elsewhere_noted = elsewhere
@@ -212,21 +185,21 @@ class ProjectStore:
     def set_aside(self, project: Project) -> Path:
         """Write what the work at hand has no longer into a file of its own, to be merged again."""
         with self._lock:
-            content = self.image.content
             project = replace(project, image=self.image)
-            kept, self._checksum = self._checksum, ""
-            note = self.note
+            kept, self._checksum = (self._checksum, self.note), ""
+            path = places.spare_path(self.path or self._best_path())
             try:
-                path = spare_path(self.path or project_path(self._image_path, content))
-                try:
-                    path = self._write_or_spare(path, project)
-                except FormatError:
-                    path = spare_path(home_path(self._image_path, content))
-                    path = self._write_or_spare(path, project)
+                path = self._write_or_spare(path, project)
+            except FormatError:
+                home = places.home_path(self._image_path, self.image.content)
+                path = self._write_or_spare(places.spare_path(home), project)
             finally:
-                self._checksum, self.note = kept, note
+                self._checksum, self.note = kept
             self.others += (path,)
             return path
+
+    def _best_path(self) -> Path:
+        return places.project_path(self._image_path, self.image.content)
 
     def _compare(self, project: Project, paths: Sequence[Path]) -> None:
         """Note what older projects of the image have that this one lacks."""
@@ -234,9 +207,8 @@ class ProjectStore:
         for path in paths:
             # One that nobody can read has nothing to offer; it is left alone.
             with suppress(FormatError):
-                head = read_head(path)
-                if head is not None and head.checksum not in self._absorbed:
-                    news[path] = merge_projects(project, read_project(path)).news
+                if file.checksum_of(path) not in {"", *self._absorbed}:
+                    news[path] = merge_projects(project, file.read_project(path)).news
         self.others = tuple(path for path in news if news[path])
         if self.others and not self.note:
             first = self.others[0]
@@ -249,28 +221,25 @@ class ProjectStore:
     def _absorb(self, path: Path) -> None:
         """Note that all of a file, as it is now, is in the work at hand."""
         with suppress(FormatError):
-            head = read_head(path)
-            if head is not None:
-                self._absorbed.add(head.checksum)
-
-    def _write(self, path: Path, project: Project) -> None:
-        if path.parent == projects_folder():
-            with suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-        # Before the file: one that nobody finds again would be lost all the same.
-        with suppress(FormatError):
-            remember_project(path, self.image.content)
-        self._checksum = write_project(path, project, replaces=self._checksum, lines=self._lines)
+            self._absorbed |= {file.checksum_of(path)} - {""}
 
     def _write_or_spare(self, path: Path, project: Project) -> Path:
         """Write, into another file where this one is somebody else's; return which it was."""
         wanted = path
+        if path.parent == file.projects_folder():
+            with suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
         while True:
+            # Before the file: one that nobody finds again would be lost all the same.
+            with suppress(FormatError):
+                places.remember_project(path, self.image.content)
             try:
-                self._write(path, project)
-            except (ProjectTaken, NewerVersion):
+                self._checksum = file.write_project(
+                    path, project, replaces=self._checksum, lines=self._lines
+                )
+            except (file.ProjectTaken, file.NewerVersion):
                 # Another program may take the free name in the meantime, too.
-                path, self._checksum = spare_path(wanted), ""
+                path, self._checksum = places.spare_path(wanted), ""
             else:
                 break
         if path != wanted:
@@ -287,18 +256,12 @@ def _absorbed(project: Project) -> set[str]:
 def _copy(path: Path) -> CopyProject | None:
     """Return what is to be said of a copy's project; None where nobody can read it."""
     try:
-        counts = read_counts(path)
+        counts = file.read_counts(path)
     except FormatError:
         return None
-    image_path = image_of_project(path)
+    image_path = places.image_of_project(path)
     try:
         exists = bool(image_path) and ("://" in image_path or Path(image_path).exists())
     except OSError:  # a drive that does not answer may have it still
         exists = True
     return CopyProject(path, image_path, counts.captions, exists)
-
-
-def _plain_path(image_path: str | os.PathLike[str] | None) -> str:
-    """Return where an image lies, so that it means the same in every folder one works in."""
-    text = str(image_path or "")
-    return text if not text or "://" in text else str(Path(text).expanduser().absolute())

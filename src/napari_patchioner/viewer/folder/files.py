@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.annotations import projects_folder, read_head, write_bytes
+from napari_patchioner.annotations import projects_folder, read_head, short_name, write_bytes
 from napari_patchioner.annotations.project.file import ProjectCounts, read_counts, read_image_path
-from napari_patchioner.annotations.project.places import ENDING, project_stem
+from napari_patchioner.annotations.project.places import ENDING
 from napari_patchioner.errors import Cancelled, FormatError, ImageError, PatchionerError
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.viewer.preferences import preference
@@ -289,7 +289,7 @@ def _projects_beside(folder: Path) -> dict[str, list[Path]]:
     except OSError:
         return {}
     projects: dict[str, list[Path]] = {}
-    shortened = {stem: name for name in names if (stem := project_stem(name)) != name}
+    shortened = {stem: name for name in names if (stem := short_name(name)) != name}
     for name in names:
         if name.endswith(ENDING):
             image = name.removesuffix(ENDING)

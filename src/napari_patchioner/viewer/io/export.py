@@ -20,6 +20,7 @@ from napari_patchioner.annotations import (
     write_napari_csv,
     write_tidy_csv,
 )
+from napari_patchioner.annotations.project.records import LABEL, SeenMask
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.layers.geometry import (
     POINT,
@@ -28,8 +29,7 @@ from napari_patchioner.viewer.layers.geometry import (
     record_plane,
     record_region,
 )
-from napari_patchioner.viewer.project.snapshot import image_title
-from napari_patchioner.viewer.session.record import LABEL, SeenMask
+from napari_patchioner.viewer.layers.image_layers import image_title
 
 from .plugin_io import write_shapes
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.annotations import Record
     from napari_patchioner.viewer.session.session import Session
 
 # The two tables together, which are no single format.
@@ -94,8 +94,7 @@ def write_labels(path: Path, records: Iterable[Record]) -> None:
         axes = list(seen.axes)
         edges = (*(first[axes] - 0.5).tolist(), *(last[axes] + 0.5).tolist())
         place = (record.layer.partition(":")[2], seen.value, plane, *edges, int(seen.pixels.sum()))
-        score = record.score if record.score == record.score else ""
-        text_cells = (record.uid, record.caption, score, record.source, record.model)
+        text_cells = (record.uid, record.caption, record.score, record.source, record.model)
         writer.writerow([*place, *text_cells, record.reviewed])
     write_bytes(path, text.getvalue().encode("utf-8"))
 
@@ -145,7 +144,7 @@ def _with_ending(path: Path, endings: tuple[str, ...]) -> Path:
 def session_annotations(session: Session, image: napari.layers.Image) -> Iterator[Annotation]:
     """Yield what the session holds as annotations: shapes, groups, whole image."""
     order = {"shape": 0, "group": 1, "image": 2}
-    for record in sorted(session.records.values(), key=lambda record: order[record.kind]):
+    for record in sorted(session.records.values(), key=lambda record: order[record.subject]):
         annotation = _annotation(record, session, image)
         if annotation is not None:
             yield annotation
@@ -204,13 +203,5 @@ def _annotation(record: Record, session: Session, image: napari.layers.Image) ->
     extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
     if record.origin:
         extra["origin"] = json.dumps(record.origin, sort_keys=True)
-    return Annotation(
-        uid=record.uid,
-        image=image_title(image),
-        region=region,
-        caption=record.caption,
-        score=record.score if record.score == record.score else None,
-        source=record.source,  # type: ignore[arg-type]
-        model=record.model,
-        extra=extra,
-    )
+    said = (record.caption, record.score, record.source, record.model)
+    return Annotation(record.uid, image_title(image), region, *said, extra)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.viewer.session.record import Seen, is_foreign
+from napari_patchioner.annotations.project.records import Record, Seen, is_foreign
 
 from . import shapes, table
 from .geometry import POINT, Follower, alignment
@@ -156,8 +156,8 @@ class LayerBinding(TableBinding):
     def _prepare(self) -> None:
         self._current: list[str] = []
         self._reader = shapes.LayerReader(self.layer, self.image)
-        # What the table says: stamps of the records by uid.
-        self._shown: dict[str, int] = {}
+        # What the table says
+        self._shown: list[Record] = []
         if self._foreign:
             table.keep_theirs(self.layer)
             selection = self.layer.selected_data.events.items_changed
@@ -188,7 +188,7 @@ class LayerBinding(TableBinding):
         if news or not table.has_columns(self.layer):
             with self._quietly():
                 self._write_table()
-        self._shown = self._session.stamps(self.key)
+        self._shown = self._session.table(self.key)
         table.reset_defaults(self.layer)
         shapes.trim_colours(self.layer)
         shapes.trim_vertices(self.layer)
@@ -208,12 +208,12 @@ class LayerBinding(TableBinding):
 
     def show(self) -> None:
         """Write what is new in the session into the table, by uid."""
-        stamps = self._session.stamps(self.key)
-        news = [uid for uid, stamp in stamps.items() if self._shown.get(uid) != stamp]
+        records = self._session.table(self.key)
+        news = set(records).difference(self._shown)
         if news:
             with self._quietly():
-                table.update_rows(self.layer, [self._session.records[uid].row for uid in news])
-            self._shown = stamps
+                table.update_rows(self.layer, news)
+            self._shown = records
 
     def select(self, uids: Collection[str]) -> bool:
         """Select these, in a mode in which napari shows what is selected."""

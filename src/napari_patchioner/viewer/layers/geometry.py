@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchioner.annotations import axes_drawn_along, region_from_shape
+from napari_patchioner.annotations.project.records import Plane, Seen, SeenMask
 from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Point, Polygon, Region, RegionSet, WholeImage, untangle
-from napari_patchioner.viewer.session.record import Plane, Seen, SeenMask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
+    from napari_patchioner.annotations import Record
     from napari_patchioner.grids import GridTransform
-    from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
 
     FloatArray = npt.NDArray[np.float64]
@@ -292,7 +292,7 @@ def record_outline(
     record: Record, session: Session, axes: tuple[int, int], *, union: bool = False
 ) -> Callable[[], Region]:
     """Return what makes the region of `record_region`, now or later and in any thread."""
-    if record.kind == "image":
+    if record.plane is not None:
         return WholeImage
     if record.seen is not None:
         return partial(shape_region, record.seen, axes)

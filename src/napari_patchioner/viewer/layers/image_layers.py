@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
@@ -266,3 +267,8 @@ def line_colour(image: Image, key: LayerKey) -> str:
 def edge_width(image: Image) -> float:
     """Return a line width, in image pixels, that shows on large images and small ones."""
     return max(round(max(full_shape(image)[-2:]) / 300, 1), 0.2)
+
+
+def image_title(image: Image) -> str:
+    """Return what the image is called in a file: its file name, or the layer's name."""
+    return Path(image.source.path).name if image.source.path else str(image.name)

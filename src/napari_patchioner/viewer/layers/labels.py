@@ -12,15 +12,16 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject
 from superqt.utils import QSignalDebouncer, QSignalThrottler
 
+from napari_patchioner.annotations.project.records import Plane, Record, SeenMask
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import label_boxes
-from napari_patchioner.viewer.session.record import Plane, Row, SeenMask
+from napari_patchioner.viewer.session.session import Row
 from napari_patchioner.viewer.workers.job import Job
 
 from .binding import TableBinding
 from .geometry import affine_between, displayed_plane, full_shape
-from .table import COLUMNS, read_rows
+from .table import cells_of, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -130,7 +131,7 @@ def seen_labels(
 def table_key(plane: Plane, value: int) -> TableKey:
     """Return how the table names a label on a plane.
 
-    >>> from napari_patchioner.viewer.session.record import Plane
+    >>> from napari_patchioner.annotations import Plane
     >>> table_key(Plane((1, 2), (4,)), 7)
     ('4', 7)
     """
@@ -142,15 +143,17 @@ def _read_table(layer: Labels) -> dict[TableKey, Row]:
     rows = {}
     for row in read_rows(layer):
         try:
-            value = int(row.extras[INDEX])
+            value = int(row.extra[INDEX])
         except (KeyError, TypeError, ValueError):
             continue
-        plane = row.extras.get(PLANE, "")
+        plane = row.extra.get(PLANE, "")
         rows[plane if isinstance(plane, str) else "", value] = row
     return rows
 
 
-def _write_table(layer: Labels, rows: Mapping[PlacedLabel, Row], planes: Collection[Plane]) -> None:
+def _write_table(
+    layer: Labels, rows: Mapping[PlacedLabel, Row | Record], planes: Collection[Plane]
+) -> None:
     """Replace our columns; rows of planes not seen yet and other people's columns are kept.
 
     On `planes` labels have been searched for: other rows of theirs are of labels that are gone,
@@ -159,7 +162,7 @@ def _write_table(layer: Labels, rows: Mapping[PlacedLabel, Row], planes: Collect
     import pandas as pd
 
     searched = {table_key(plane, 0)[0] for plane in planes}
-    merged = {
+    merged: dict[TableKey, Row | Record] = {
         key: row for key, row in _read_table(layer).items() if key[0] not in searched or not row.uid
     }
     for label, row in rows.items():
@@ -168,8 +171,8 @@ def _write_table(layer: Labels, rows: Mapping[PlacedLabel, Row], planes: Collect
         merged[key] = row
     lines: list[dict[str, Any]] = []
     for (plane, value), row in merged.items():
-        ours = {INDEX: value, PLANE: plane} | {name: getattr(row, name) for name in COLUMNS}
-        lines.append(ours | {name: cell for name, cell in row.extras.items() if name not in ours})
+        ours = {INDEX: value, PLANE: plane} | cells_of(row)
+        lines.append(ours | {name: cell for name, cell in row.extra.items() if name not in ours})
     table = pd.DataFrame(lines)
     if layer.ndim == 2 and PLANE in table:
         table = table.drop(columns=PLANE)
@@ -192,7 +195,7 @@ class LabelsBinding(TableBinding):
         # The labels in the order of their records
         self._labels: list[PlacedLabel] = []
         self._written: dict[PlacedLabel, Row] = {}
-        self._erased: dict[str, Row] = {}
+        self._erased: dict[str, Record] = {}
         self._old: set[Plane] = set()
         self._job: Job | None = None
         self._since = 0.0
@@ -315,9 +318,9 @@ class LabelsBinding(TableBinding):
         self,
         label: PlacedLabel,
         fingerprint: str,
-        ours: Mapping[PlacedLabel, Row],
+        ours: Mapping[PlacedLabel, Record],
         theirs: Mapping[TableKey, Row],
-    ) -> Row:
+    ) -> Row | Record:
         """Return what a label's row says.
 
         The table lags behind the session, so it counts only where somebody else has written. A

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.layers import Image
 
+    from napari_patchioner.annotations import Record
     from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.regions import Region
-    from napari_patchioner.viewer.session.record import Record
     from napari_patchioner.viewer.session.session import Session
     from napari_patchioner.viewer.workers.encode import Encoder
 

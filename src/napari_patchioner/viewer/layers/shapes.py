@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.viewer.session.record import Appearance, Row, Seen, same_cell
+from napari_patchioner.annotations.project.records import Appearance, Seen, same_cell
+from napari_patchioner.viewer.session.session import Row
 
 from .geometry import affine_between, mapped
 from .table import read_cells, row_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.viewer.session.record import NO_SCORE, Row
+from napari_patchioner.viewer.session.session import Row, same_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.layers import Layer
 
-    from napari_patchioner.annotations import Annotation
+    from napari_patchioner.annotations import Annotation, Record
 
 # What each column holds, and what it says where there is nothing to say.
 BLANK = {
     "uid": "",
     "caption": "",
-    "score": NO_SCORE,
+    "score": np.nan,
     "source": "",
     "caption_model": "",
     "reviewed": False,
@@ -44,7 +44,7 @@ def annotation_columns(annotations: Sequence[Annotation]) -> dict[str, npt.NDArr
         "uid": [a.uid for a in annotations],
         "image": [a.image for a in annotations],
         "caption": [a.caption for a in annotations],
-        "score": [NO_SCORE if a.score is None else a.score for a in annotations],
+        "score": [a.score for a in annotations],
         "source": [a.source for a in annotations],
         "caption_model": [a.model for a in annotations],
         "reviewed": [
@@ -106,7 +106,7 @@ def row_of(names: Iterable[str], cells: Iterable[Any]) -> Row:
     try:
         score = float(ours["score"])
     except (TypeError, ValueError):
-        score = NO_SCORE
+        score = np.nan
     reviewed = ours["reviewed"]
     if isinstance(reviewed, str):
         # As it comes back from a file
@@ -115,10 +115,12 @@ def row_of(names: Iterable[str], cells: Iterable[Any]) -> Row:
         reviewed = bool(reviewed)
     else:
         reviewed = None
-    return Row(**texts, score=score, reviewed=reviewed, extras=given)
+    texts["model"] = texts.pop("caption_model")
+    found = None if np.isnan(score) else score
+    return Row(**texts, score=found, reviewed=reviewed, extra=given)
 
 
-def write_rows(layer: Layer, rows: Sequence[Row]) -> None:
+def write_rows(layer: Layer, rows: Sequence[Row | Record]) -> None:
     """Replace the features table; other people's columns are kept."""
     import pandas as pd
 
@@ -126,9 +128,10 @@ def write_rows(layer: Layer, rows: Sequence[Row]) -> None:
     # Other code names columns by numbers or tuples, too; our records have texts.
     features = features.set_axis(_names(features.columns), axis=1)
     columns = [name for name in features.columns if name not in COLUMNS]
+    ours = list(map(cells_of, rows))
     table = pd.DataFrame(
-        {name: [row.extras.get(name) for row in rows] for name in columns}
-        | {name: _column(name, [getattr(row, name) for row in rows]) for name in COLUMNS}
+        {name: [row.extra.get(name) for row in rows] for name in columns}
+        | {name: _column(name, [cells[name] for cells in ours]) for name in COLUMNS}
     )
     for name in columns:
         # A category or a whole number stays one, as far as what is missing allows.
@@ -139,8 +142,8 @@ def write_rows(layer: Layer, rows: Sequence[Row]) -> None:
     reset_defaults(layer)
 
 
-def update_rows(layer: Layer, rows: Iterable[Row]) -> None:
-    """Write our columns into the rows that carry the same uid.
+def update_rows(layer: Layer, rows: Iterable[Record]) -> None:
+    """Write what records say into the rows that carry the same uid.
 
     Safe in the middle of a drawing, when the table may not be replaced.
     """
@@ -153,18 +156,26 @@ def update_rows(layer: Layer, rows: Iterable[Row]) -> None:
     news = {
         index: row
         for (index, row), before in zip(wanted.items(), known, strict=True)
-        if not row.same(row_of(COLUMNS, before))
+        if not same_row(row_of(COLUMNS, before), row)
     }
     if not news:
         return
+    ours = list(map(cells_of, news.values()))
     # Column by column and in place: cell by cell takes several times as long.
     for name in COLUMNS[1:]:
         column = features.columns.get_loc(name)
-        features.iloc[list(news), column] = [getattr(row, name) for row in news.values()]
+        features.iloc[list(news), column] = [row[name] for row in ours]
     # Text that nobody sees costs as much to lay out; it is made when it is shown again.
     if layer.text.visible:
         layer.refresh_text()
     layer.events.features()
+
+
+def cells_of(row: Row | Record) -> dict[str, Any]:
+    """Return what our columns hold for a row or a record."""
+    score = np.nan if row.score is None else row.score
+    cells = (row.uid, row.caption, score, row.source, row.model, row.reviewed)
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def reset_defaults(layer: Layer) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.components import ViewerModel
 
-    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.annotations import Record
     from napari_patchioner.viewer.session.session import Session
 
     FloatArray = npt.NDArray[np.float64]

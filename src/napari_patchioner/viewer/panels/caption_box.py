@@ -11,7 +11,7 @@ from superqt.utils import signals_blocked
 from napari_patchioner.viewer.widgets import stack, wrapped
 
 if TYPE_CHECKING:
-    from napari_patchioner.viewer.session.record import Record
+    from napari_patchioner.annotations import Record
 
 CONCEPTS = 3
 # Of concepts whose best weight is below this, the weights say nothing.
@@ -27,14 +27,14 @@ def verdict_line(record: Record, pending: str = "") -> str:
     if record.problem and not record.caption:
         line = record.problem[:1].upper() + record.problem[1:]
     elif not record.caption:
-        line = pending if record.owed else ""
+        line = pending if record.wanted else ""
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
     elif details and details.verdict == "appearance":
         line = "By the model: appearance only, no object named"
     else:
         doubt = ", not sure" if details and details.verdict == "unsure" else ""
-        score = f", score {record.score:.2f}" if record.score == record.score else ""
+        score = f", score {record.score:.2f}" if record.score is not None else ""
         line = f"By the model{f' {record.model}' if record.model else ''}{doubt}{score}"
     states = ["accepted"] * record.reviewed + ["locked"] * record.locked
     return ", ".join([line, *states]) if line else ", ".join(states).capitalize()

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
     from napari.viewer import Viewer
 
+    from napari_patchioner.annotations import Plane
     from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.viewer.session.record import Plane
     from napari_patchioner.viewer.workers.encode import Encoder
     from napari_patchioner.viewer.workers.models import ModelRegistry
 

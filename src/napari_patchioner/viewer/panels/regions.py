@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
+    from napari_patchioner.annotations import Record
     from napari_patchioner.viewer.controller import Controller
-    from napari_patchioner.viewer.session.record import Record
 
 NAME = "Patch-ioner: regions"
 # Many captions in a row are shown together.
@@ -35,7 +35,9 @@ ONLY: dict[str, Callable[[Record, float], bool]] = {
     "Without a caption": lambda record, low: not record.caption,
     "Written by a person": lambda record, low: record.source in ("human", "edited"),
     "Written by the model": lambda record, low: record.source == "model",
-    "Low score": lambda record, low: record.source == "model" and record.score <= low,
+    "Low score": lambda record, low: (
+        record.source == "model" and record.score is not None and record.score <= low
+    ),
     "Not reviewed": lambda record, low: not record.reviewed,
     "Locked": lambda record, low: record.locked,
 }
@@ -96,7 +98,7 @@ class RegionFilter:
 
 def low_bar(records: Iterable[Record]) -> float:
     """Return the score up to which the lowest quarter of a model's captions lies, or NaN."""
-    scores = sorted(r.score for r in records if r.source == "model" and r.score == r.score)
+    scores = sorted(r.score for r in records if r.source == "model" and r.score is not None)
     return scores[math.ceil(LOW_SHARE * len(scores)) - 1] if scores else math.nan
 
 
@@ -110,7 +112,7 @@ class Line(NamedTuple):
     locked: bool
     model: str
     problem: str
-    owed: bool
+    wanted: bool
     kind: str
     author: str
     plane: str
@@ -119,7 +121,7 @@ class Line(NamedTuple):
         """Return what a cell says."""
         if column == "caption":
             # A caption takes one line of the table, however long it is.
-            nothing = "waiting for the model" if self.owed else self.problem or "no caption"
+            nothing = "waiting for the model" if self.wanted else self.problem or "no caption"
             return self.caption or nothing
         if column == "score":
             return f"{self.score:.2f}" if self.score == self.score else ""
@@ -138,9 +140,10 @@ def line_of(record: Record, plane: str = "") -> Line:
     """Describe a record: a shape, several together, or a whole image; `plane` is for stacks."""
     shape_type = record.seen.shape_type if record.seen else "region"
     kinds = {"group": f"{len(record.members)} together", "image": "whole image"}
-    kind = kinds.get(record.kind, KINDS.get(shape_type, shape_type))
+    kind = kinds.get(record.subject, KINDS.get(shape_type, shape_type))
     same = (getattr(record, name) for name in Line._fields[:8])
-    return Line._make((*same, kind, AUTHORS.get(record.source, record.source), plane))
+    line = Line._make((*same, kind, AUTHORS.get(record.source, record.source), plane))
+    return line if record.score is not None else line._replace(score=math.nan)
 
 
 def ordered(lines: list[Line], column: str, *, descending: bool = False) -> list[Line]:
@@ -215,11 +218,10 @@ class RegionTableModel(widgets.RowModel):
         for uid in self.filter.keep(records.values()):
             record = records[uid]
             members = [records[member] for member in record.members if member in records]
-            stamp = (record.stamp, *(member.stamp for member in members))
             made = known.get(uid)
-            if made is None or made[0] != stamp:
+            if made is None or made[0] != [record, *members]:
                 # Where it lies is read off its shapes, which takes long.
-                made = stamp, line_of(record, self._where(record))
+                made = [record, *members], line_of(record, self._where(record))
             self._made[uid] = made
         lines = [line for _, line in self._made.values()]
         lines = ordered(lines, self._sorted[0], descending=self._sorted[1])

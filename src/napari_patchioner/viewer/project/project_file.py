@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from operator import is_
@@ -11,30 +12,28 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, projects_folder
+from napari_patchioner.annotations import (
+    CopyProject,
+    Project,
+    ProjectImage,
+    ProjectStore,
+    Record,
+    projects_folder,
+)
+from napari_patchioner.annotations.project.records import Merged, is_foreign
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
-from napari_patchioner.viewer.layers.image_layers import POINTS
+from napari_patchioner.progress import Progress
+from napari_patchioner.viewer.controller import Controller
+from napari_patchioner.viewer.layers.image_layers import POINTS, image_title
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
-from napari_patchioner.viewer.session.record import is_foreign
 from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.workers.job import Job, error_message
 
 from .autosave import FAILURE, Autosave
-from .foreign import ForeignCaptions
-from .restore import add, at_home, resume
-from .snapshot import Snapshots, image_title
+from .restore import Fill, ForeignCaptions, Snapshots, add, at_home, resume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari.utils.events import Event
-
-    from napari_patchioner.annotations import CopyProject, ProjectRecord
-    from napari_patchioner.annotations.project.records import Merged
-    from napari_patchioner.progress import Progress
-    from napari_patchioner.viewer.controller import Controller
-
-    from .restore import Fill
 
 
 def find_project(store: ProjectStore, progress: Progress) -> Iterator[tuple[Project | None, str]]:
@@ -69,8 +68,8 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self._store = ProjectStore(pixels, image.source.path, image_title(image))
         self._snapshots = Snapshots(controller.session)
         self._base = Project(ProjectImage(image_title(image)))
-        self._saved: tuple[ProjectRecord, ...] = ()
-        self._pending: tuple[ProjectRecord, ...] = ()
+        self._saved: tuple[Record, ...] = ()
+        self._pending: tuple[Record, ...] = ()
         self._aside: list[Project] = []
         self._layers: set[str] = set()
         self.autosave = Autosave(self._project, self._write, self)
@@ -81,8 +80,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self._job.ended.connect(self._on_searched)
         self._job.start()
         controller.session.changed.append(self._on_changed)
-        self._foreign = ForeignCaptions(controller, self._snapshots, self)
-        self._foreign.messaged.connect(self.messaged)
+        self._foreign = ForeignCaptions(controller, self._snapshots, self.messaged.emit)
         self._deleted: list[str] = []
         # A layer that goes together with its image is over with before this.
         self._after = QTimer(self)
@@ -225,7 +223,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self._store.others += tuple(copy.path for copy in self.copies)
         self.copies = ()
 
-    def _take(self) -> tuple[ProjectRecord, ...]:
+    def _take(self) -> tuple[Record, ...]:
         """Return all records there are, those that cannot be shown as well."""
         self._layers = self._foreign.layers
         return self._snapshots.take(self._layers)
@@ -259,7 +257,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
             del self._aside[0]
         return self._store.write(project)
 
-    def _of(self, records: tuple[ProjectRecord, ...]) -> Project:
+    def _of(self, records: tuple[Record, ...]) -> Project:
         """Return a project of records, with all that goes along with them."""
         options = {**self._base.options, **self._controller.queue.options}
         models = sorted({record.model for record in records if record.model})
@@ -304,11 +302,11 @@ class ProjectFile(QObject):  # type: ignore[misc]
         )
         self._foreign.follow()
 
-    def _go_on(self, project: Project, left: tuple[ProjectRecord, ...]) -> None:
+    def _go_on(self, project: Project, left: tuple[Record, ...]) -> None:
         """Take over what a project says besides its records; that is no step of a person's."""
         self._controller.session.start_history()
         self._base = project
-        self._snapshots.carry(project.records, left)
+        self._snapshots.carry(left)
         self._controller.show()
 
     def _refill(self, key: str, fill: Fill) -> None:

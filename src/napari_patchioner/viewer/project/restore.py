@@ -1,33 +1,142 @@
-"""Saved work back on its image: shapes, captions, groups, and all that goes with them."""
+"""Saved work back on its image: shapes, captions, groups, and all that goes with them.
+
+What the session does not show is kept in `Snapshots`, and written again; captions of layers of
+other people's making come back through `ForeignCaptions`, once such a layer shows their regions.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from napari.layers import Image, Layer, Points, Shapes
+from napari.utils.notifications import show_warning
+from scipy.spatial import cKDTree
 
+from napari_patchioner.annotations import Project, Record, Seen, new_uid
+from napari_patchioner.annotations.project.records import LABEL, OWN_LAYERS, SeenMask, is_foreign
 from napari_patchioner.errors import FormatError
+from napari_patchioner.viewer.controller import Controller
 from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.geometry import POINT, alignment
-from napari_patchioner.viewer.layers.shapes import flat
-from napari_patchioner.viewer.layers.sources import OPENED
-from napari_patchioner.viewer.session.record import OWN_LAYERS, Row, is_foreign
-
-from .snapshot import fill_in, plane_of_record
+from napari_patchioner.viewer.layers.shapes import LayerReader, flat
+from napari_patchioner.viewer.layers.sources import OPENED, layer_key
+from napari_patchioner.viewer.session.session import Session, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from napari.utils.events import Event
 
-    import napari
-
-    from napari_patchioner.annotations import Project, ProjectRecord
-    from napari_patchioner.viewer.session.record import Record
-    from napari_patchioner.viewer.session.session import Session
-
-    Fill = Callable[[napari.layers.Layer], None]
-
+Fill: TypeAlias = Callable[[Layer], None]
 DRAWN = ("rectangle", "ellipse", "polygon", "path", "line")
+# Image pixels; what is left of a position after a way through files and transforms.
+SAME_PLACE = 1e-6
+
+
+class Snapshots:
+    """Takes a session's records, and keeps those of layers that are not there."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._taken: dict[str, Record] = {}
+        self._carried: dict[str, Record] = {}
+        self._gone: dict[str, Record] = {}
+        self._dropped: dict[str, Record] = {}
+
+    def dropped(self) -> tuple[Record, ...]:
+        """Return what was on deleted layers that were made anew without it, each record once."""
+        dropped, self._dropped = self._dropped, {}
+        return tuple(record for uid, record in dropped.items() if uid not in self._session.records)
+
+    @property
+    def lost(self) -> dict[str, Record]:
+        """What the session does not show, but the file keeps."""
+        known = self._session.records
+        lost = {**self._carried, **self._gone}
+        return {uid: record for uid, record in lost.items() if uid not in known}
+
+    def carry(self, left: Iterable[Record]) -> None:
+        """Remember records that cannot be shown, to write them again."""
+        self._carried = {record.uid: record for record in left}
+
+    def keep(self, record: Record) -> None:
+        """Write a record from now on that is not shown."""
+        self._carried[record.uid] = record
+
+    def delete(self, layer: str) -> None:
+        """Write no more what lay on a layer that a person has deleted; see `dropped`."""
+        before = self.lost
+        lost = {uid: record for uid, record in before.items() if record.layer == layer}
+        lost |= {
+            uid: record
+            for uid, record in before.items()
+            if not lost.keys().isdisjoint(record.members)
+        }
+        for records in (self._carried, self._gone):
+            for uid in lost:
+                records.pop(uid, None)
+        self._dropped |= lost
+
+    def set_aside(self, layer: str, bound: Container[str]) -> None:
+        """Write on what lies on a layer, which is about to go."""
+        for record in self.take(bound):
+            if record.layer == layer:
+                self._carried[record.uid] = record
+
+    def take(self, bound: Container[str]) -> tuple[Record, ...]:
+        """Return all records, the shapes of each layer in their order.
+
+        `bound` holds the keys of the layers there are. The shapes of a layer that is gone as a
+        whole are kept: it was taken away with its image, or by mistake.
+        """
+        records = self._session.records
+        layers = dict.fromkeys(record.layer for record in records.values() if record.layer)
+        order = [uid for layer in layers for uid in self._session.uids(layer)]
+        before, self._taken = (
+            self._taken,
+            {uid: records[uid] for uid in dict.fromkeys([*order, *records])},
+        )
+        self._keep_lost({u: r for u, r in before.items() if u not in records}, bound)
+        return (*self._taken.values(), *{**self._carried, **self._gone}.values())
+
+    def _keep_lost(self, missing: Mapping[str, Record], bound: Container[str]) -> None:
+        """Keep shapes whose layer is gone, and the groups they are in.
+
+        Regions on layers of other people's making are kept until they are seen again: such a
+        layer may come back in part, or plane by plane.
+        """
+        for uid, record in self._gone.items():
+            made_anew = record.layer in bound and not is_foreign(record.layer)
+            if record.layer and made_anew and uid not in self._taken:
+                self._dropped[uid] = record
+        entries = {**self._gone, **missing}
+        gone = {
+            uid: record
+            for uid, record in entries.items()
+            if record.layer and record.layer not in bound
+        }
+        self._carried |= {u: record for u, record in gone.items() if is_foreign(record.layer)}
+        shapes = {**self._carried, **gone}
+        groups = {
+            uid: record
+            for uid, record in entries.items()
+            if not shapes.keys().isdisjoint(record.members)
+        }
+        self._gone = self._whole({**gone, **groups}, shapes)
+        self._carried = self._whole(self._carried, {**shapes, **groups})
+
+    def _whole(
+        self, records: Mapping[str, Record], kept: Mapping[str, Record]
+    ) -> dict[str, Record]:
+        """Return those not shown; of groups, those all of whose members are still somewhere."""
+        known = self._taken.keys() | kept.keys()
+        return {
+            uid: record
+            for uid, record in records.items()
+            if uid not in self._taken and known >= set(record.members)
+        }
 
 
 class Restored(NamedTuple):
@@ -35,12 +144,12 @@ class Restored(NamedTuple):
 
     regions: int
     captions: int
-    left: tuple[ProjectRecord, ...]
+    left: tuple[Record, ...]
 
 
 def add(
-    records: Sequence[ProjectRecord],
-    image: napari.layers.Image,
+    records: Sequence[Record],
+    image: Image,
     session: Session,
     refill: Callable[[str, Fill], None],
 ) -> Restored:
@@ -49,32 +158,30 @@ def add(
     `refill` takes the key of a layer and a function that fills it, and lets the session follow the
     filled layer. Raises `FormatError` where the project was made on an image with other axes.
     """
-    drawn: dict[str, list[ProjectRecord]] = {}
+    drawn: dict[str, list[Record]] = {}
     for record in records:
-        if record.vertices is not None and record.vertices.shape[1] != image.ndim:
+        axes = record.seen.vertices.shape[1] if record.seen is not None else image.ndim
+        if axes != image.ndim:
             raise FormatError(
-                f"the project was made on an image with {record.vertices.shape[1]} axes, but "
+                f"the project was made on an image with {axes} axes, but "
                 f"{image.name!r} has {image.ndim}; open the image it belongs to"
             )
-        if record.vertices is not None and _is_drawn(record) and record.uid not in session.records:
+        if _is_drawn(record) and record.uid not in session.records:
             drawn.setdefault(record.layer, []).append(record)
     for key, mine in drawn.items():
         refill(key, lambda layer, mine=mine: fill_layer(layer, image, mine))  # type: ignore[misc]
     restore_groups(records, session)
     for saved in records:
-        if saved.uid in session.records:
-            fill_in(session.records[saved.uid], saved)
+        session.fill(saved)
     shown = [record for record in records if record.uid in session.records]
     return Restored(
-        sum(record.kind == "shape" for record in shown),
+        sum(record.seen is not None for record in shown),
         sum(bool(record.caption) for record in shown),
         tuple(record for record in records if record.uid not in session.records),
     )
 
 
-def at_home(
-    records: Sequence[ProjectRecord], image: napari.layers.Image, present: Container[str]
-) -> tuple[ProjectRecord, ...]:
+def at_home(records: Sequence[Record], image: Image, present: Container[str]) -> tuple[Record, ...]:
     """Return records with a place on the image's own layers for what no other layer shows.
 
     These are shapes and points that were opened from files of captions, and points that were put
@@ -83,18 +190,17 @@ def at_home(
     """
     own_points = f"{POINT}s:points [{image.name}]"
 
-    def home(record: ProjectRecord) -> ProjectRecord:
+    def home(record: Record) -> Record:
         loose = record.layer.partition(":")[0] == OPENED or record.layer == own_points
-        if not loose or record.layer in present or record.vertices is None:
+        if not loose or record.layer in present or record.seen is None:
             return record
-        if record.shape_type == POINT:
-            return replace(record, layer="points")
-        return replace(record, layer="traces" if record.shape_type == "path" else "regions")
+        layers = {POINT: "points", "path": "traces"}
+        return replace(record, layer=layers.get(record.seen.shape_type, "regions"))
 
     return tuple(map(home, records))
 
 
-def resume(project: Project, session: Session) -> tuple[ProjectRecord, ...] | None:
+def resume(project: Project, session: Session) -> tuple[Record, ...] | None:
     """Go on with work that is on the image still, as after the dock was closed and opened.
 
     Returns what lies on layers that are not followed yet; None, and nothing has changed, where no
@@ -108,7 +214,7 @@ def resume(project: Project, session: Session) -> tuple[ProjectRecord, ...] | No
         record = session.records.get(saved.uid)
         # What is on the image is newer: it may have been changed without the dock.
         if record is not None and record.caption in ("", saved.caption):
-            fill_in(record, saved)
+            session.fill(saved)
     missing = [saved for saved in project.records if saved.uid not in session.records]
     foreign = {saved.uid for saved in missing if is_foreign(saved.layer)}
     return tuple(
@@ -116,73 +222,250 @@ def resume(project: Project, session: Session) -> tuple[ProjectRecord, ...] | No
     )
 
 
-def fill_layer(
-    layer: napari.layers.Shapes | napari.layers.Points,
-    image: napari.layers.Image,
-    records: Sequence[ProjectRecord],
-) -> None:
+def fill_layer(layer: Shapes | Points, image: Image, records: Sequence[Record]) -> None:
     """Add saved shapes or points to a layer, each with its uid and caption in its row."""
-    from napari.layers import Shapes
-
     to_layer = alignment(image, layer)
-    vertices = [to_layer(np.asarray(record.vertices, float)) for record in records]
+    shapes = [(r, to_layer(r.seen.vertices)) for r in records if r.seen is not None]
     before = table.read_rows(layer)[: len(layer.data)]
     if isinstance(layer, Shapes):
         with flat(layer):
-            records = _draw(layer, records, vertices)
+            shapes = _draw(layer, shapes)
     else:
-        layer.add(np.concatenate(vertices))
+        layer.add(np.concatenate([vertices for _, vertices in shapes]))
         layer.selected_data = set()
-    columns = dict.fromkeys(name for record in records for name in record.columns)
+    rows = [record for record, _ in shapes]
+    columns = dict.fromkeys(name for record in rows for name in record.extra)
     missing = [name for name in columns if name not in layer.features]
     if missing:
         empty = np.full(len(layer.features), None, object)
         layer.features = layer.features.assign(**dict.fromkeys(missing, empty))
-    rows = [
-        Row(r.uid, r.caption, r.score, r.source, r.model, r.reviewed, r.columns) for r in records
-    ]
     table.write_rows(layer, [*before, *rows])
 
 
-def _draw(
-    layer: napari.layers.Shapes, records: Sequence[ProjectRecord], vertices: Sequence[Any]
-) -> list[ProjectRecord]:
+def _draw(layer: Shapes, shapes: list[tuple[Record, Any]]) -> list[tuple[Record, Any]]:
     """Add shapes all at once; one by one where one of them is refused. Return those there."""
     before = layer.nshapes
+    kinds = {record: record.seen.shape_type for record, _ in shapes if record.seen is not None}
     try:
-        layer.add(list(vertices), shape_type=[record.shape_type for record in records])
-        return list(records)
+        layer.add([points for _, points in shapes], shape_type=list(kinds.values()))
+        return shapes
     except Exception:  # whatever napari raises for a degenerate outline
         layer.selected_data = set(range(before, layer.nshapes))
         layer.remove_selected()
     drawn = []
-    for record, points in zip(records, vertices, strict=True):
+    for record, points in shapes:
         before = layer.nshapes
         try:
-            layer.add([points], shape_type=[record.shape_type])
+            layer.add([points], shape_type=[kinds[record]])
         except Exception:
             if layer.nshapes > before:
                 layer.remove([before])
             continue
-        drawn.append(record)
+        drawn.append((record, points))
     return drawn
 
 
-def restore_groups(records: Iterable[ProjectRecord], session: Session) -> None:
+def restore_groups(records: Iterable[Record], session: Session) -> None:
     """Make the records of groups, where all of them is there, and planes, as they were named."""
     for saved in records:
-        if saved.kind == "image":
-            record: Record | None = session.whole(plane_of_record(saved))
-        elif saved.kind == "group" and session.records.keys() >= set(saved.members):
+        if saved.plane is not None:
+            session.rename(session.whole(saved.plane), saved.uid)
+        elif saved.members and session.records.keys() >= set(saved.members):
             record = session.group(saved.members)
-        else:
-            continue
-        if record is not None and record.uid != saved.uid:
-            del session.records[record.uid]
-            record.uid = saved.uid
-            session.records[saved.uid] = record
+            if record is not None:
+                session.rename(record, saved.uid)
 
 
-def _is_drawn(record: ProjectRecord) -> bool:
+def _is_drawn(record: Record) -> bool:
     """Whether a record is a shape that one of the image's own layers can hold."""
-    return record.shape_type in (*DRAWN, POINT) and record.layer in OWN_LAYERS
+    kind = record.seen.shape_type if record.seen is not None else ""
+    return kind in (*DRAWN, POINT) and record.layer in OWN_LAYERS
+
+
+class ForeignCaptions:
+    """Gives saved captions back to layers of other people's making, and says how that went.
+
+    A region is known again by its uid, where its layer has brought a table along, or by being
+    the same: a point at the same place, a label of the same pixels. The session asks for it, as
+    `PendingCaptions`; `say` takes the messages.
+    """
+
+    def __init__(
+        self, controller: Controller, snapshots: Snapshots, say: Callable[[str], None]
+    ) -> None:
+        self._controller, self._snapshots, self._say = controller, snapshots, say
+        # By layer: what has come back since the last message, and all its regions
+        self._news: dict[str, list[Record]] = {}
+        self._named: dict[str, Sequence[Seen]] = {}
+        self._candidates: dict[str, Record] = {}
+        self._reported: set[str] = set()
+        controller.session.pending = self
+        controller.changed.connect(self._on_changed)
+        controller.viewer.layers.events.inserted.connect(self._on_inserted)
+
+    @property
+    def layers(self) -> set[str]:
+        """Keys of all layers that are followed."""
+        followed = self._controller.sources.following.values()
+        return {*self._controller.bindings, *(source.key for source in followed)}
+
+    def close(self) -> None:
+        """Disconnect from the controller and the viewer."""
+        self._controller.session.pending = None
+        self._controller.changed.disconnect(self._on_changed)
+        self._controller.viewer.layers.events.inserted.disconnect(self._on_inserted)
+
+    def follow(self) -> None:
+        """Follow the layers there are that captions are saved for."""
+        for layer in self._controller.sources.offers():
+            self._follow(layer)
+
+    def name(
+        self, layer: str, shapes: Sequence[Seen], names: Sequence[str | None]
+    ) -> list[str | None]:
+        """Return the uid of each region, those that were saved among the nameless ones too."""
+        self._candidates = {record.uid: record for record in self._saved()}
+        if not self._candidates:
+            return list(names)
+        free = [record for uid, record in self._candidates.items() if uid not in names]
+        nameless = [index for index, name in enumerate(names) if name is None]
+        matches = match(free, [shapes[index] for index in nameless])
+        known = list(names)
+        for index, saved in zip(nameless, matches, strict=True):
+            known[index] = saved.uid if saved is not None else new_uid()
+        self._named[layer] = shapes
+        return known
+
+    def fill(self, record: Record) -> Record:
+        """Return a record with what was saved of it; what the layer itself says is newer."""
+        saved = self._candidates.get(record.uid)
+        if saved is None or record.seen is None:
+            return record
+        # A text that stays with a region that is moved stays with one moved meanwhile, too.
+        if not saved.protected and match([saved], [record.seen])[0] is None:
+            return record
+        if record.caption in ("", saved.caption) or (saved.protected and not record.protected):
+            self._news.setdefault(record.layer, []).append(saved)
+            filled = record.filled(saved)
+            return replace(filled, extra={**filled.extra, **record.extra})
+        if saved.protected:
+            self._snapshots.keep(replace(saved, uid=new_uid()))
+        return record
+
+    def leave(self, layer: str) -> None:
+        """Remember the captions of a layer, which is about to go."""
+        self._snapshots.set_aside(layer, self.layers | {layer})
+
+    def _saved(self) -> list[Record]:
+        """Return what is saved for layers that are not there."""
+        return [record for record in self._snapshots.lost.values() if is_foreign(record.layer)]
+
+    def _on_inserted(self, event: Event) -> None:
+        if event.value in self._controller.sources.offers():
+            self._follow(event.value)
+
+    def _follow(self, layer: Layer) -> None:
+        """Follow a layer if something is saved for it: one of its uids, or one of its regions."""
+        sources, image = self._controller.sources, self._controller.image
+        saved = self._saved()
+        if layer in sources.following or not saved:
+            return
+        places: list[Seen] = []
+        if isinstance(layer, Shapes):
+            places = LayerReader(layer, image).shapes()
+        elif isinstance(layer, Points):
+            places = [Seen(POINT, place[None]) for place in alignment(layer, image)(layer.data)]
+        key = layer_key(layer)
+        mine = [record for record in saved if record.layer == key]
+        is_label = any(record.seen and record.seen.shape_type == LABEL for record in mine[:1])
+        # A table of other people may hold anything.
+        known = {str(uid) for uid in layer.features.get("uid", ())}
+        if not known.isdisjoint(record.uid for record in saved) or (
+            any(match(mine, places)) if places else is_label
+        ):
+            sources.follow(layer)
+
+    def _on_changed(self) -> None:
+        """Restore groups that have become whole again, and say what came back."""
+        missing = self._saved() if self._named else []
+        named, self._named, news, self._news = self._named, {}, self._news, {}
+        for layer, shapes in named.items():
+            back = news.get(layer, [])
+            origins = {layer, *(saved.layer for saved in back)}
+            unmatched = {
+                record.uid
+                for record in missing
+                if record.layer in origins and _lies_among(record, shapes)
+            }
+            self._restore_groups()
+            name = layer.partition(":")[2]
+            if captions := sum(bool(record.caption) for record in back):
+                self._say(f"Restored {counted(captions, 'caption')} on {name!r}.")
+            unmatched -= self._reported
+            if unmatched:
+                self._reported |= unmatched
+                show_warning(
+                    f"{counted(unmatched, 'saved caption')} could not be matched: {name!r} is not "
+                    "what it was when they were written. They stay in the project."
+                )
+
+    def _restore_groups(self) -> None:
+        """Bring back captions of several regions together, once all of these are there."""
+        session = self._controller.session
+        groups = [record for record in self._snapshots.lost.values() if record.members]
+        restore_groups(groups, session)
+        for saved in groups:
+            session.fill(saved)
+        session.amend()
+
+
+def match(saved: Sequence[Record], shapes: Sequence[Seen]) -> list[Record | None]:
+    """Return what was saved of each region, nothing twice."""
+    matches: list[Record | None] = [None] * len(shapes)
+    known: dict[Any, list[Record]] = defaultdict(list)
+    points = []
+    for record in saved:
+        if record.seen is not None and record.seen.shape_type == POINT:
+            points.append((record, record.seen.vertices[0]))
+        elif record.seen is not None:
+            known[record.seen.digest or _outline(record.seen)].append(record)
+    for index, seen in enumerate(shapes):
+        # Files of older versions know of a label where it is, and its number.
+        same = known.get(seen.digest) or known.get(_outline(seen))
+        if same:
+            # The label with the same number, where two layers had the same pixels.
+            same.sort(key=lambda record: record.seen is None or record.seen.value != seen.value)
+            matches[index] = same.pop(0)
+    indices = [index for index, seen in enumerate(shapes) if seen.shape_type == POINT]
+    if indices:
+        axes = shapes[indices[0]].vertices.shape[1]
+        points = [(record, place) for record, place in points if len(place) == axes]
+    if not indices or not points:
+        return matches
+    tree = cKDTree(np.array([place for _, place in points]))
+    near = tree.query_ball_point([shapes[index].vertices[0] for index in indices], SAME_PLACE)
+    taken: set[int] = set()
+    for index, candidates in zip(indices, near, strict=True):
+        choice = next((number for number in sorted(candidates) if number not in taken), None)
+        if choice is not None:
+            taken.add(choice)
+            matches[index] = points[choice][0]
+    return matches
+
+
+def _outline(seen: Seen) -> tuple[str, int | None, bytes]:
+    """Return what tells shapes and labels apart, in napari's single precision."""
+    return seen.shape_type, seen.value, np.round(np.asarray(seen.vertices, float), 2).tobytes()
+
+
+def _lies_among(saved: Record, shapes: Sequence[Seen]) -> bool:
+    """Whether a region would lie on one of the planes of these shapes."""
+    if saved.seen is None or saved.seen.shape_type == POINT:
+        return True
+
+    def plane(axes: tuple[int, int], corners: Any) -> tuple[float, ...]:
+        return tuple(corners[0][axis] for axis in range(corners.shape[1]) if axis not in axes)
+
+    masks = (seen for seen in shapes if isinstance(seen, SeenMask))
+    planes = {(seen.axes, plane(seen.axes, seen.vertices)) for seen in masks}
+    return any(plane(axes, saved.seen.vertices) == place for axes, place in planes)

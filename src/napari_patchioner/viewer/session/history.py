@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-
-    from .record import Record
+from napari_patchioner.annotations import Record
 
 DEPTH = 200
 
@@ -17,25 +14,15 @@ DEPTH = 200
 class Snapshot:
     """Everything as it was at some moment; snapshots share all records that did not change."""
 
-    # Copies that nobody changes any more
     records: tuple[Record, ...] = ()
     # The uids on each layer, in the order of its shapes
     order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def taken(self, records: Iterable[Record], order: Mapping[str, Iterable[str]]) -> Snapshot:
-        """Return a snapshot of records as they are now, made of what is in this one already."""
-        before = {record.uid: record for record in self.records}
-        kept = []
-        for record in records:
-            known = before.get(record.uid)
-            if known is None or not known.same(record):
-                known = record.frozen()
-            else:
-                known.confirm(record)
-            kept.append(known)
+        """Return a snapshot of the records there are now; this one where it says the same."""
         uids = {layer: tuple(uids) for layer, uids in order.items()}
         shared = {k: self.order[k] if self.order.get(k) == v else v for k, v in uids.items()}
-        made = Snapshot(tuple(kept), shared)
+        made = Snapshot(tuple(records), shared)
         return self if self.same(made) else made
 
     def same(self, other: Snapshot) -> bool:
@@ -43,10 +30,7 @@ class Snapshot:
         return (
             len(self.records) == len(other.records)
             and self.order == other.order
-            and all(
-                first is second or first.same(second)
-                for first, second in zip(self.records, other.records, strict=True)
-            )
+            and all(map(Record.same, self.records, other.records))
         )
 
     def alike(self, other: Snapshot) -> bool:
@@ -55,17 +39,14 @@ class Snapshot:
         return (
             len(self.records) == len(other.records)
             and self.order == other.order
-            and all(
-                record.uid in own and (record is own[record.uid] or record.alike(own[record.uid]))
-                for record in other.records
-            )
+            and all(record.uid in own and record.alike(own[record.uid]) for record in other.records)
         )
 
-    def swapped(self, new: Mapping[int, Record]) -> Snapshot:
-        """Return this snapshot with new records in the place of old ones, given by `id`."""
-        if not any(id(record) in new for record in self.records):
+    def swapped(self, new: Mapping[Record, Record]) -> Snapshot:
+        """Return this snapshot with new records in the place of old ones."""
+        if new.keys().isdisjoint(self.records):
             return self
-        return replace(self, records=tuple(new.get(id(r), r) for r in self.records))
+        return replace(self, records=tuple(new.get(record, record) for record in self.records))
 
     def without(self, layer: str) -> Snapshot:
         """Return this snapshot without the shapes of a layer and the groups they belong to."""
@@ -93,15 +74,15 @@ class History:
 
     def __init__(self, depth: int = DEPTH) -> None:
         self.depth = depth
-        self._states = [Snapshot()]
-        self._labels = [""]
+        # Each state with what was done to get there
+        self._steps = [(Snapshot(), "")]
         self._position = 0
         self._key: object = None
 
     @property
     def now(self) -> Snapshot:
         """The state of the newest step that is not undone."""
-        return self._states[self._position]
+        return self._steps[self._position][0]
 
     def push(self, state: Snapshot, label: str, key: object = None) -> bool:
         """Take a new state as a step; return whether it is one.
@@ -111,22 +92,26 @@ class History:
         """
         if state.alike(self.now):
             return self.amend(state)
-        self._drop_empty()
-        joined = key is not None and key == self._key and self._position == len(self._states) - 1
-        del self._states[self._position + 1 :], self._labels[self._position + 1 :]
+        before = self._position - 1
+        if before >= 0 and self.now.alike(self._steps[before][0]):
+            # Nothing is left of the newest step: all it wanted is wanted anew.
+            self._steps[before] = self.now, self._steps[before][1]
+            del self._steps[self._position]
+            self._position = before
+            self.seal()
+        joined = key is not None and key == self._key and self._position == len(self._steps) - 1
+        del self._steps[self._position + 1 :]
         if joined:
-            self._states[-1] = state
+            self._steps[-1] = state, self._steps[-1][1]
         else:
-            self._states.append(state)
-            self._labels.append(label)
-        if joined and state.alike(self._states[-2]):
-            del self._states[-1], self._labels[-1]
+            self._steps.append((state, label))
+        if joined and state.alike(self._steps[-2][0]):
+            del self._steps[-1]
             key = None
-        excess = len(self._states) - 1 - self.depth
+        excess = len(self._steps) - 1 - self.depth
         if excess > 0:
-            del self._states[:excess], self._labels[:excess]
-            self._labels[0] = ""
-        self._position, self._key = len(self._states) - 1, key
+            del self._steps[:excess]
+        self._position, self._key = len(self._steps) - 1, key
         return True
 
     def seal(self) -> None:
@@ -141,41 +126,40 @@ class History:
         """
         if state.same(self.now):
             return False
-        old = {record.uid: record for record in self.now.records}
-        changed = [(old[r.uid], r) for r in state.records if r.uid in old and old[r.uid] is not r]
-        new = {id(before): after for before, after in changed}
+        new = {record.uid: record for record in state.records}
+        changed = {
+            record: new[record.uid]
+            for record in self.now.records
+            if new.get(record.uid, record) is not record
+        }
         for positions in (range(self._position - 1, -1, -1), self._later()):
             for position in positions:
-                swapped = self._states[position].swapped(new)
-                if swapped is self._states[position]:
+                before, label = self._steps[position]
+                swapped = before.swapped(changed)
+                if swapped is before:
                     break
-                self._states[position] = swapped
-        self._states[self._position] = state
+                self._steps[position] = swapped, label
+        self._steps[self._position] = state, self._steps[self._position][1]
         return True
 
     def answered(self, uids: Collection[str]) -> None:
         """Note that what was wanted of records so far is wanted of the next step instead."""
-        records = []
-        for record in self.now.records:
-            if record.wanted and record.uid in uids:
-                record = record.frozen()
-                record.wanted = False
-            records.append(record)
-        self.amend(replace(self.now, records=tuple(records)))
+        left = (record.left() if record.uid in uids else record for record in self.now.records)
+        self.amend(replace(self.now, records=tuple(left)))
 
     def rebase(self, change: Callable[[Snapshot], Snapshot]) -> None:
         """Change all states: what came or went with a layer is no step of anybody."""
-        self._states = [change(state) for state in self._states]
+        self._steps = [(change(state), label) for state, label in self._steps]
 
     def clear(self) -> None:
         """Begin anew with the state of now."""
-        self._states, self._labels, self._position = [self.now], [""], 0
+        self._steps, self._position = [(self.now, "")], 0
         self.seal()
 
     def back(self) -> str:
         """Go back one step and return what it was; empty where there is none."""
         while self._position:
-            label = self._labels[self._position]
+            label = self._steps[self._position][1]
             if self._go(self._position - 1):
                 return label
         return ""
@@ -184,7 +168,7 @@ class History:
         """Go forward one step and return what it was; empty where there is none."""
         for position in self._later():
             if self._go(position):
-                return self._labels[position]
+                return self._steps[position][1]
         return ""
 
     def _go(self, position: int) -> bool:
@@ -194,13 +178,5 @@ class History:
         self.seal()
         return not self.now.alike(before)
 
-    def _drop_empty(self) -> None:
-        """Forget the newest step if nothing is left of it: all it wanted is wanted anew."""
-        before = self._position - 1
-        if before >= 0 and self.now.alike(self._states[before]):
-            del self._states[before], self._labels[self._position]
-            self._position = before
-            self.seal()
-
     def _later(self) -> range:
-        return range(self._position + 1, len(self._states))
+        return range(self._position + 1, len(self._steps))

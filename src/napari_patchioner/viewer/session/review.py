@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from .session import counted
+from napari_patchioner.annotations import Record
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from .record import Record
-    from .session import Session
+from .session import Session, counted
 
 
 class Review:
@@ -87,7 +83,6 @@ def doubtful(records: Iterable[Record]) -> list[Record]:
     """
 
     def doubt(record: Record) -> tuple[bool, float]:
-        score = record.score if record.score == record.score else math.inf
-        return bool(record.caption), score
+        return bool(record.caption), math.inf if record.score is None else record.score
 
     return sorted((record for record in records if not record.protected), key=doubt)

@@ -6,26 +6,22 @@ repeats rows of the features table, so a row number does not identify a shape.
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from napari_patchioner.annotations import new_uid
+from napari_patchioner.annotations import Plane, Record, Seen, Source, new_uid
+from napari_patchioner.annotations.project.records import same_cells
+from napari_patchioner.decoders import Caption
 
-from .history import History
-from .record import SOURCES, Record, Request, Row, Seen, same_cells
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
-
-    from napari_patchioner.decoders import Caption
-
-    from .history import Snapshot
-    from .record import Plane
-
+from .history import History, Snapshot
 
 # Share of their boxes that a shape and a vanished one have in common if they are the same
 LEAST_OVERLAP = 0.3
@@ -41,58 +37,65 @@ def counted(number: int | Sized, noun: str, many: str = "") -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
 
 
-@dataclass(slots=True)
-class _Changes:
-    """What has happened on a layer since it was last seen, each as a set of uids.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one row of a layer's features table says, named as in a record."""
 
-    A pasted shape is not among the added ones; `written` and `reviewed` are captions that were
-    changed or accepted in the table; `reordered`, whether the shapes that stayed have changed
-    places.
-    """
+    uid: str = ""
+    # None where the table has no text, not even an empty one
+    caption: str | None = ""
+    score: float | None = None
+    source: str = ""
+    model: str = ""
+    # None where the table says neither yes nor no
+    reviewed: bool | None = False
+    # Columns that belong to other people; kept untouched
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
-    added: set[str] = field(default_factory=set)
-    pasted: set[str] = field(default_factory=set)
-    removed: set[str] = field(default_factory=set)
-    moved: set[str] = field(default_factory=set)
-    reshaped: set[str] = field(default_factory=set)
-    written: set[str] = field(default_factory=set)
-    reviewed: set[str] = field(default_factory=set)
-    reordered: bool = False
 
-    def note(self, uid: str, before: Seen, after: Seen) -> None:
-        """Distinguish a move from a new outline, as far as napari's single precision allows."""
-        if before.same_outline(after):
-            return
-        old, new = before.outline, after.outline
-        moved = before.shape_type == after.shape_type and old.shape == new.shape
-        if moved:
-            steps = np.asarray(new, float) - np.asarray(old, float)
-            tolerance = 1e-6 * (1 + np.abs(new).max())
-            moved = np.allclose(steps, steps[0], rtol=0, atol=tolerance)
-        (self.moved if moved else self.reshaped).add(uid)
+_row_texts = attrgetter("uid", "caption", "score", "source", "model", "reviewed")
 
-    @property
-    def label(self) -> str:
-        """The step as a noun; empty where a person has done nothing."""
-        nouns = {
-            "drawing": self.added,
-            "paste": self.pasted,
-            "deletion": self.removed,
-            "move": self.moved,
-            "reshaping": self.reshaped,
-        }
-        done = {noun: uids for noun, uids in nouns.items() if uids}
-        if done:
-            noun = next(iter(done)) if len(done) == 1 else "change"
-            return f"{noun} of {counted(set().union(*done.values()), 'shape')}"
-        return self.caption_label or ("reordering of shapes" if self.reordered else "")
 
-    @property
-    def caption_label(self) -> str:
-        """What was done to captions alone, as a noun; empty where nothing was."""
-        if self.written:
-            return f"edit of {counted(self.written, 'caption')}"
-        return f"review of {counted(self.reviewed, 'caption')}" if self.reviewed else ""
+def same_row(row: Row | Record, other: Row | Record) -> bool:
+    """Whether two rows say the same in the columns that are ours."""
+    return row is other or bool(_row_texts(row) == _row_texts(other))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One caption asked of a model; the answer counts only while nothing about it has changed."""
+
+    uid: str
+    fingerprint: str
+    generation: int
+
+
+# What has happened on a layer since it was last seen: uids by what was done, as a noun.
+_Changes: TypeAlias = defaultdict[str, set[str]]
+_DONE_TO_SHAPES = ("drawing", "paste", "deletion", "move", "reshaping")
+
+
+def _how_changed(before: Seen, after: Seen) -> str:
+    """Distinguish a move from a new outline, as far as napari's single precision allows."""
+    old, new = before.outline, after.outline
+    if before.shape_type == after.shape_type and old.shape == new.shape:
+        steps = np.asarray(new, float) - np.asarray(old, float)
+        tolerance = 1e-6 * (1 + np.abs(new).max())
+        if np.allclose(steps, steps[0], rtol=0, atol=tolerance):
+            return "move"
+    return "reshaping"
+
+
+def _label(changes: _Changes, *, only_captions: bool) -> str:
+    """Return the step that changes are, as a noun; empty where a person has done nothing."""
+    done = {noun: changes[noun] for noun in _DONE_TO_SHAPES if changes[noun] and not only_captions}
+    if done:
+        noun = next(iter(done)) if len(done) == 1 else "change"
+        return f"{noun} of {counted(set().union(*done.values()), 'shape')}"
+    for noun in ("edit", "review"):
+        if changes[noun]:
+            return f"{noun} of {counted(changes[noun], 'caption')}"
+    return "reordering of shapes" if changes["reordering"] and not only_captions else ""
 
 
 class PendingCaptions(Protocol):
@@ -103,8 +106,8 @@ class PendingCaptions(Protocol):
     ) -> list[str | None]:
         """Return the uid of each shape, those that were saved among the nameless ones too."""
 
-    def fill(self, record: Record) -> None:
-        """Give a record what was saved of it."""
+    def fill(self, record: Record) -> Record:
+        """Return a record with what was saved of it."""
 
     def leave(self, layer: str) -> None:
         """Remember the captions of a layer, which is about to go."""
@@ -133,6 +136,8 @@ class Session:
         self.history = History()
         self.changed: list[Callable[[], None]] = []
         self.pending: PendingCaptions | None = None
+        # What the models are at, by uid
+        self._requests: dict[str, Request] = {}
         self._order: dict[str, list[str]] = {}
         self._stepping = False
         self._together = False
@@ -226,20 +231,23 @@ class Session:
         back = self._away & state.order.keys()
         away = (self._foreign & self._order.keys()) - state.order.keys()
         self._foreign -= away
-        for kept in state.records:
-            record = live.get(kept.uid)
-            if kept.layer in self._foreign:
-                if record is None:
-                    continue
-                record = kept.moved_to(record)
-            elif record is None or not kept.same(record):
-                extras = kept.extras if record is None else record.extras
-                record = kept.thawed()
-                record.extras = extras
-            self.records[kept.uid] = record
+        for record in state.records:
+            before = live.get(record.uid)
+            if before is not None:
+                # Other people's columns are as they are, and so are their shapes.
+                record = replace(record, extra=before.extra)
+                if record.layer in self._foreign:
+                    # A text that a model has written elsewhere does not come along.
+                    record = replace(record, seen=before.seen).about(before.fingerprint)
+                record = before if record.same(before) else record
+            elif record.layer in self._foreign:
+                continue
+            self.records[record.uid] = record
         for uid, record in live.items():
             if record.layer in self._foreign:
                 self.records.setdefault(uid, record)
+            if self.records.get(uid) is not record:
+                self._requests.pop(uid, None)
         order = {k: list(uids) for k, uids in state.order.items() if k not in self._foreign}
         self._order = order | {k: self._order[k] for k in self._foreign if k in self._order}
         self._foreign |= back
@@ -251,18 +259,13 @@ class Session:
         """Return the uids of a layer's shapes, in the order of the shapes."""
         return list(self._order.get(layer, []))
 
-    def table(self, layer: str) -> list[Row]:
-        """Return the rows that the features table of a layer should have, in order."""
-        return [self.records[uid].row for uid in self._order.get(layer, [])]
-
-    def stamps(self, layer: str) -> dict[str, int]:
-        """Return the stamps of a layer's records by uid: another one, and something is new."""
-        return {uid: self.records[uid].stamp for uid in self._order.get(layer, [])}
+    def table(self, layer: str) -> list[Record]:
+        """Return what the rows of the features table of a layer should say, in order."""
+        return [self.records[uid] for uid in self._order.get(layer, [])]
 
     def shapes(self, layer: str) -> list[Seen]:
         """Return the shapes of a layer, in order."""
-        shapes = [self.records[uid].seen for uid in self._order.get(layer, [])]
-        return [seen for seen in shapes if seen is not None]
+        return [record.seen for record in self.table(layer) if record.seen is not None]
 
     def holds(self, layer: str) -> bool:
         """Whether the shapes of a layer are known, if it has none."""
@@ -276,7 +279,7 @@ class Session:
         self,
         layer: str,
         shapes: Sequence[Seen],
-        rows: Sequence[Row],
+        rows: Sequence[Row | Record],
         *,
         replaced: bool = False,
         quiet: bool = False,
@@ -298,7 +301,7 @@ class Session:
         if fresh:
             state = self._state()
             self.history.rebase(lambda past: past.extended(layer, state))
-        label = changes.caption_label if layer in self._foreign else changes.label
+        label = _label(changes, only_captions=layer in self._foreign)
         if label and not fresh and not quiet and not self._stepping:
             news = self.history.push(self._state(), label) or news
         else:
@@ -306,7 +309,7 @@ class Session:
         if news:
             self.notify()
         wanted = self.table(layer)
-        return len(wanted) != len(rows) or not all(map(Row.same, wanted, rows))
+        return len(wanted) != len(rows) or not all(map(same_row, rows, wanted))
 
     def drop_layer(self, layer: str) -> None:
         """Drop the shapes of a layer that a person has deleted, as a step."""
@@ -328,42 +331,43 @@ class Session:
         self.notify()
 
     def _remove_layer(self, layer: str) -> None:
-        for uid in self._order.pop(layer, []):
-            del self.records[uid]
+        self._remove(self._order.pop(layer, []))
         self._refresh_groups()
 
+    def _remove(self, uids: Iterable[str]) -> None:
+        for uid in uids:
+            del self.records[uid]
+            self._requests.pop(uid, None)
+
     def _compare(
-        self, layer: str, shapes: Sequence[Seen], rows: Sequence[Row], replaced: bool
+        self, layer: str, shapes: Sequence[Seen], rows: Sequence[Row | Record], replaced: bool
     ) -> _Changes:
         """Bring all records of a layer up to date; return what has changed."""
         before = self._order.get(layer, [])
         order = self._names(layer, shapes, rows, replaced)
         known, current = set(before), set(order)
-        changes = _Changes(removed=known - current)
-        changes.reordered = order != before and (
-            [uid for uid in order if uid in known] != [uid for uid in before if uid in current]
-        )
-        for uid in changes.removed:
-            del self.records[uid]
+        changes: _Changes = defaultdict(set)
+        changes["deletion"] = known - current
+        if [uid for uid in order if uid in known] != [uid for uid in before if uid in current]:
+            changes["reordering"] = current
+        self._remove(changes["deletion"])
         self._order[layer] = order
         nameless = len(rows) == len(shapes) and not any(row.uid for row in rows)
         for index, (uid, shape) in enumerate(zip(order, shapes, strict=True)):
             row = rows[index] if index < len(rows) else Row()
             if uid in self.records:
-                if nameless:
-                    # Somebody has put a table of their own in the place of ours.
-                    self.records[uid].extras = row.extras
-                self._update(uid, shape, row, changes)
+                self._update(uid, shape, row, changes, nameless=nameless)
             else:
-                (changes.pasted if row.uid not in ("", uid) else changes.added).add(uid)
-                self.records[uid] = record = _adopt(uid, layer, shape, row)
+                changes["drawing" if row.uid in ("", uid) else "paste"].add(uid)
+                record = _adopt(uid, layer, shape, row)
                 if self.pending is not None and layer in self._foreign:
-                    self.pending.fill(record)
+                    record = self.pending.fill(record)
+                self.records[uid] = record
         self._refresh_groups()
         return changes
 
     def _names(
-        self, layer: str, shapes: Sequence[Seen], rows: Sequence[Row], replaced: bool
+        self, layer: str, shapes: Sequence[Seen], rows: Sequence[Row | Record], replaced: bool
     ) -> list[str]:
         """Return the uid of each shape."""
         before = self._order.get(layer, [])
@@ -391,35 +395,38 @@ class Session:
             names = self.pending.name(layer, shapes, names)
         return [name or new_uid() for name in names]
 
-    def _update(self, uid: str, shape: Seen, row: Row, changes: _Changes) -> None:
-        """Bring one record up to date with its shape and what a person has typed into its row."""
+    def _update(
+        self, uid: str, shape: Seen, row: Row | Record, changes: _Changes, *, nameless: bool
+    ) -> None:
+        """Bring one record up to date with its shape and what a person has typed into its row.
+
+        A `nameless` row is of a table that somebody has put in the place of ours.
+        """
         record = self.records[uid]
+        if (nameless or row.uid == uid) and not same_cells(record.extra, row.extra):
+            record = replace(record, extra=row.extra)
         if row.uid == uid:
-            if not same_cells(record.extras, row.extras):
-                record.extras = row.extras
             if row.caption is not None and row.caption != record.caption:
-                record.write(row.caption)
-                changes.written.add(uid)
+                record = record.with_text(row.caption)
+                changes["edit"].add(uid)
             reviewed = bool(row.reviewed and record.caption)
             if row.reviewed is not None and reviewed != record.reviewed:
-                record.reviewed = reviewed
-                record.leave()
-                changes.reviewed.add(uid)
-        if record.seen is shape and record.fingerprint == shape.fingerprint:
-            return
-        if record.seen is not None:
-            changes.note(uid, record.seen, shape)
-        if record.seen is None or not record.seen.same(shape):
-            record.seen = shape
-        record.describe(shape.fingerprint)
+                record = replace(record, reviewed=reviewed).left()
+                changes["review"].add(uid)
+        if record.seen is not shape:
+            if record.seen is not None and not record.seen.same_outline(shape):
+                changes[_how_changed(record.seen, shape)].add(uid)
+            if record.seen is None or not record.seen.same(shape):
+                record = replace(record, seen=shape)
+        self.records[uid] = record.about(shape.fingerprint)
 
     def _refresh_groups(self) -> None:
         """Drop groups that lost a member, ask again for those with a changed one."""
-        for record in [r for r in self.records.values() if r.kind == "group"]:
+        for record in [record for record in self.records.values() if record.members]:
             if all(map(self._is_shape, record.members)):
-                record.describe(self._fingerprint(record.members))
+                self.records[record.uid] = record.about(self._fingerprint(record.members))
             else:
-                del self.records[record.uid]
+                self._remove([record.uid])
 
     # what a person decides; each decision is a step
 
@@ -430,7 +437,7 @@ class Session:
         """
         for record in self._chosen([uid]):
             with self.step("edit of 1 caption", key=("edit", uid)):
-                record.write(" ".join(text.split()))
+                self._put(record.with_text(" ".join(text.split())))
 
     def accept(self, uids: Iterable[str]) -> int:
         """Keep texts as they are, safe from any model; return how many have none to keep."""
@@ -438,8 +445,7 @@ class Session:
         kept = [record for record in chosen if record.caption]
         with self.step(f"acceptance of {counted(kept, 'caption')}"):
             for record in kept:
-                record.reviewed = True
-                record.leave()
+                self._put(replace(record, reviewed=True, wanted=False))
         return len(chosen) - len(kept)
 
     def reject(self, uids: Iterable[str]) -> int:
@@ -451,10 +457,7 @@ class Session:
         refused = [r for r in chosen if not r.locked and r.source not in ("human", "edited")]
         with self.step(f"rejection of {counted(refused, 'caption')}"):
             for record in refused:
-                record.empty()
-                record.blank()
-                record.leave()
-                record.rejected = True
+                self._put(replace(record.emptied().blanked(), wanted=False, rejected=True))
         return len(chosen) - len(refused)
 
     def lock(self, uids: Iterable[str], on: bool) -> None:
@@ -462,8 +465,7 @@ class Session:
         chosen = [record for record in self._chosen(uids) if record.locked != on]
         with self.step(f"{'locking' if on else 'unlocking'} of {counted(chosen, 'caption')}"):
             for record in chosen:
-                record.locked = on
-                record.leave()
+                self._put(replace(record, locked=on, wanted=False))
 
     def choose(self, uid: str, index: int) -> bool:
         """Take one of the model's alternatives, counted from 0, as accepted text.
@@ -471,7 +473,10 @@ class Session:
         It changes places with the model's first caption. False where there is no such alternative.
         """
         with self.step("choice of another wording"):
-            return any(record.choose(index) for record in self._chosen([uid]))
+            before = self.records.get(uid)
+            if before is not None:
+                self.records[uid] = before.chosen(index)
+            return self.records.get(uid) is not before
 
     def again(self, uids: Iterable[str]) -> int:
         """Ask for new captions; return how many were refused: a person's, accepted or locked.
@@ -479,19 +484,16 @@ class Session:
         All of them are one step, and so are the answers, whenever they come.
         """
         chosen = self._chosen(uids)
-        asked = [record for record in chosen if not record.protected]
+        asked = [record.blanked() for record in chosen if not record.protected]
         with self.step(f"writing of {counted(asked, 'caption')}"):
-            for record in asked:
-                record.blank()
             self._ask(asked)
         return len(chosen) - len(asked)
 
     def drop(self, uids: Iterable[str]) -> None:
         """Delete the captions of groups and planes; shapes are deleted on their layers."""
-        chosen = [record for record in self._chosen(uids) if record.kind != "shape"]
+        chosen = [record.uid for record in self._chosen(uids) if record.subject != "shape"]
         with self.step(f"deletion of {counted(chosen, 'caption')}"):
-            for record in chosen:
-                del self.records[record.uid]
+            self._remove(chosen)
 
     def group(self, members: Iterable[str]) -> Record | None:
         """Return the record of several shapes together, made on first use; None below two."""
@@ -500,7 +502,7 @@ class Session:
             return None
         record = self.find_group(uids)
         if record is None:
-            record = Record(new_uid(), "group", self._fingerprint(uids), members=uids)
+            record = Record(new_uid(), members=uids, fingerprint=self._fingerprint(uids))
             with self.step(f"grouping of {counted(uids, 'shape')}"):
                 self.records[record.uid] = record
         return record
@@ -516,7 +518,7 @@ class Session:
         if record is None:
             plane = plane.upright
             uid = "-".join(["image", *map(str, plane.axes), *map(str, plane.index)])
-            record = self.records[uid] = Record(uid, "image", uid, plane=plane)
+            record = self.records[uid] = Record(uid, plane=plane, fingerprint=uid)
         return record
 
     def find_whole(self, plane: Plane) -> Record | None:
@@ -530,16 +532,36 @@ class Session:
         return "+".join(self.records[uid].fingerprint for uid in members)
 
     def _is_shape(self, uid: str) -> bool:
-        return uid in self.records and self.records[uid].kind == "shape"
+        return uid in self.records and self.records[uid].subject == "shape"
 
     def _chosen(self, uids: Iterable[str]) -> list[Record]:
         return [self.records[uid] for uid in dict.fromkeys(uids) if uid in self.records]
+
+    def _put(self, record: Record) -> None:
+        """Take a new record in the place of the one of its uid, unless it says the same."""
+        if not self.records[record.uid].same(record):
+            self.records[record.uid] = record
 
     def _ask(self, records: Collection[Record]) -> None:
         """Want texts; from now on it is the step at hand that wants them, no earlier one."""
         self.history.answered({record.uid for record in records})
         for record in records:
-            record.want()
+            self._requests.pop(record.uid, None)
+            self._put(record.asked())
+
+    # what a project file says
+
+    def fill(self, saved: Record) -> None:
+        """Let the record of the same uid, if there is one, say what was saved of it."""
+        if saved.uid in self.records:
+            self._requests.pop(saved.uid, None)
+            self._put(self.records[saved.uid].filled(saved))
+
+    def rename(self, record: Record, uid: str) -> None:
+        """Give a group or a plane, which nobody has seen yet, the name it had when it was saved."""
+        if record.uid != uid:
+            self._remove([record.uid])
+            self.records[uid] = replace(record, uid=uid)
 
     # what the models do
 
@@ -551,30 +573,32 @@ class Session:
         """
         self.generation += 1
         asked = []
-        for record in self.records.values():
+        for uid, record in self.records.items():
             outdated = bool(model and record.model) and record.model != model
-            wanted = rewrite or outdated or not record.caption
-            record.asked = False
-            record.wanted = record.wanted and wanted
-            if wanted and not record.protected and not record.rejected:
+            if not (rewrite or outdated or not record.caption):
+                self.records[uid] = record.left()
+            elif not record.protected and not record.rejected:
                 asked.append(record)
         with self.step(f"writing of {counted(asked, 'caption')}"):
             self._ask(asked)
         return self.generation
 
+    def is_open(self, record: Record) -> bool:
+        """Whether a record is wanted, and no model is at it yet."""
+        return record.wanted and self._requests.get(record.uid) != self._request(record)
+
     def take(self, ready: Callable[[Record], bool]) -> list[Request]:
         """Return requests for all wanted records that are ready, and mark them as asked."""
-        chosen = [record for record in self.records.values() if record.wanted and ready(record)]
-        for record in chosen:
-            record.wanted, record.asked = False, True
-        return [Request(record.uid, record.fingerprint, self.generation) for record in chosen]
+        chosen = [r for r in self.records.values() if self.is_open(r) and ready(r)]
+        requests = list(map(self._request, chosen))
+        self._requests |= {request.uid: request for request in requests}
+        return requests
 
     def give_back(self, requests: Iterable[Request]) -> None:
         """Want again what was asked but not answered."""
         for request in requests:
-            record = self._current(request)
-            if record is not None:
-                record.want()
+            if self._current(request) is not None:
+                del self._requests[request.uid]
 
     def deliver(
         self,
@@ -587,11 +611,18 @@ class Session:
         record = self._current(request)
         if record is None:
             return False
-        record.leave()
-        record.caption, record.score = caption.text, round(float(caption.score), 4)
-        record.source = "model" if caption.text else ""
-        record.model, record.details, record.problem = model, caption, ""
-        record.origin = dict(origin)
+        score = round(float(caption.score), 4)
+        self.records[record.uid] = replace(
+            record,
+            caption=caption.text,
+            score=None if math.isnan(score) else score,
+            source="model" if caption.text else "",
+            model=model,
+            details=caption,
+            problem="",
+            origin=dict(origin),
+            wanted=False,
+        )
         self.notify()
         return True
 
@@ -599,32 +630,47 @@ class Session:
         """Note why a record has no caption."""
         record = self._current(request)
         if record is not None:
-            record.leave()
-            record.problem = problem
+            self.records[record.uid] = replace(record, problem=problem, wanted=False)
             self.notify()
+
+    def _request(self, record: Record) -> Request:
+        return Request(record.uid, record.fingerprint, self.generation)
 
     def _current(self, request: Request) -> Record | None:
         """Return the record that a request is still valid for."""
         record = self.records.get(request.uid)
-        if record is None or not record.asked or record.protected:
+        if record is None or not record.wanted or record.protected:
             return None
-        if request.generation != self.generation or record.fingerprint != request.fingerprint:
-            return None
-        return record
+        is_open = self._requests.get(request.uid) == request == self._request(record)
+        return record if is_open else None
 
 
-def _adopt(uid: str, layer: str, shape: Seen, row: Row) -> Record:
+def _adopt(uid: str, layer: str, shape: Seen, row: Row | Record) -> Record:
     """Return the record of a shape never seen before, with what its row brought along."""
-    record = Record(uid, "shape", shape.fingerprint, layer=layer, seen=shape, extras=row.extras)
-    # A row whose uid was refused is a pasted copy: its text belongs to the original.
-    if row.caption and row.uid in ("", uid):
-        record.caption, record.score = row.caption, row.score
-        record.source = row.source if row.source in SOURCES and row.source else "human"
-        record.model, record.reviewed = row.caption_model, bool(row.reviewed)
     # As files of ours say it.
-    record.locked = str(row.extras.get("locked", "")).lower() == "true"
-    record.wanted = not record.caption and not record.locked
-    return record
+    locked = str(row.extra.get("locked", "")).lower() == "true"
+    record = Record(
+        uid,
+        layer=layer,
+        seen=shape,
+        fingerprint=shape.fingerprint,
+        extra=row.extra,
+        locked=locked,
+        wanted=not locked,
+    )
+    # A row whose uid was refused is a pasted copy: its text belongs to the original.
+    if not row.caption or row.uid not in ("", uid):
+        return record
+    known = row.source in ("model", "edited", "human")
+    return replace(
+        record,
+        caption=row.caption,
+        score=row.score,
+        source=cast("Source", row.source) if known else "human",
+        model=row.model,
+        reviewed=bool(row.reviewed),
+        wanted=False,
+    )
 
 
 # which shape is which, whatever napari did to the order of rows

@@ -18,12 +18,12 @@ from .job import Job, JobProgress, error_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from napari_patchioner.annotations import Plane, Record
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.regions import Region
-    from napari_patchioner.viewer.session.record import Plane, Record, Request
-    from napari_patchioner.viewer.session.session import Session
+    from napari_patchioner.viewer.session.session import Request, Session
 
     from .models import ModelRegistry
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     import napari
 
+    from napari_patchioner.annotations import Plane, Record
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.decoders import Caption, Pooling
     from napari_patchioner.pyramid import Planner
-    from napari_patchioner.viewer.session.record import Plane, Record
     from napari_patchioner.viewer.session.session import Session
 
     from .models import ModelRegistry
@@ -279,7 +279,7 @@ class Encoder(QObject):  # type: ignore[misc]
         plane = self._plane() if self.ready and not self.active else None
         if plane is None or plane in self.grids or plane in self._attempted:
             return False
-        wanted = (record for record in session.records.values() if record.wanted)
+        wanted = filter(session.is_open, session.records.values())
         return any(geometry.record_plane(rec, session, plane.axes) == plane for rec in wanted)
 
     def _plane(self) -> Plane | None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import napari
 
+    from napari_patchioner.annotations import Plane
     from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.viewer.session.record import Plane
 
 # Levels of a pyramid smaller than this along a displayed axis lose what a model could see.
 LEAST_PIXELS = 1024
