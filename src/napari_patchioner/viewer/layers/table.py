@@ -116,8 +116,8 @@ def row_of(names: Iterable[str], cells: Iterable[Any]) -> Row:
     else:
         reviewed = None
     texts["model"] = texts.pop("caption_model")
-    found = None if np.isnan(score) else score
-    return Row(**texts, score=found, reviewed=reviewed, extra=given)
+    known = None if np.isnan(score) else score
+    return Row(**texts, score=known, reviewed=reviewed, extra=given)
 
 
 def write_rows(layer: Layer, rows: Sequence[Row | Record]) -> None:
