@@ -8,7 +8,7 @@ from hashlib import blake2b
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -120,25 +120,7 @@ def find_image(folder: Path, name: str) -> ImageInfo | None:
     return None
 
 
-class ArrayLike(Protocol):
-    """What numpy, dask, zarr and others have in common."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each axis."""
-        ...
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the pixels."""
-        ...
-
-    def __getitem__(self, key: Any, /) -> Any:
-        """Return a part, lazy or not."""
-        ...
-
-
-def content_hash(pixels: ArrayLike) -> str:
+def content_hash(pixels: Any) -> str:
     """Hash the shape, the type and the pixels of an image, so that it is known under any name.
 
     Up to 64 MiB every pixel counts. Larger images are hashed by a fixed sample: 48 windows of
@@ -149,7 +131,8 @@ def content_hash(pixels: ArrayLike) -> str:
     Parameters
     ----------
     pixels : array_like, shape (...)
-        The image at full resolution; read part by part where it is lazy.
+        The image at full resolution, of numpy, dask, zarr or others; read part by part where it is
+        lazy.
 
     Returns
     -------

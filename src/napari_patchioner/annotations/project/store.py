@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
-from napari_patchioner.annotations.images import ArrayLike, content_hash
+from napari_patchioner.annotations.images import content_hash
 from napari_patchioner.errors import FormatError
 
 from . import file, places
@@ -62,9 +63,7 @@ class ProjectStore:
         newest first. Nothing of it is taken over unless a person says so.
     """
 
-    def __init__(
-        self, pixels: ArrayLike, image_path: str | os.PathLike[str] | None, name: str
-    ) -> None:
+    def __init__(self, pixels: Any, image_path: str | os.PathLike[str] | None, name: str) -> None:
         self.path: Path | None = None
         self.note = ""
         self.others: tuple[Path, ...] = ()
