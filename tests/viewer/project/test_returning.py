@@ -8,7 +8,7 @@ import pytest
 from napari_patchioner.annotations import read_project
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.project import autosave
-from napari_patchioner.viewer.project import foreign as foreign_module
+from napari_patchioner.viewer.project import restore as restore_module
 
 PLACES = np.array([[10.5, 20.25], [30.0, 90.0], [100.0, 150.125]])
 BOX = np.array([[10.0, 10.0], [10.0, 50.0], [40.0, 50.0], [40.0, 10.0]])
@@ -22,7 +22,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def warned(monkeypatch):
     told = []
-    monkeypatch.setattr(foreign_module, "show_warning", told.append)
+    monkeypatch.setattr(restore_module, "show_warning", told.append)
     return told
 
 
