@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 
+from napari_patchioner.annotations import Project
+from napari_patchioner.progress import Progress
 from napari_patchioner.viewer.workers.job import Job, error_message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from napari_patchioner.annotations import Project
-    from napari_patchioner.progress import Progress
 
 # Saved when the person pauses, and in any case before two seconds of work can be lost: a busy
 # machine lets a timer and a file take as long again. What the last file took comes off.
@@ -23,11 +19,9 @@ REST_MS, LATEST_MS, SOONEST_MS, RETRY_MS = 250, 500, 150, 4000
 FAILURE = "the project could not be saved"
 
 
-def write_project(
-    writer: Callable[[Project], Path], project: Project, _progress: Progress
-) -> Iterator[Path]:
-    """Write a project; yield the path it is in."""
-    yield writer(project)
+def write_project(writer: Callable[[Project], Path], project: Project, _progress: Progress) -> Path:
+    """Write a project; return the path it is in."""
+    return writer(project)
 
 
 class Autosave(QObject):  # type: ignore[misc]
@@ -139,10 +133,14 @@ class Autosave(QObject):  # type: ignore[misc]
         if project is None:
             self.saved.emit(None)
             return
-        self._job = Job(write_project, self._writer, project, parent=self)
-        self._job.delivered.connect(self._on_written)
-        self._job.ended.connect(self._on_ended)
-        self._job.start()
+        self._job = Job.run(
+            write_project,
+            self._writer,
+            project,
+            delivered=self._on_written,
+            ended=self._on_ended,
+            parent=self,
+        )
 
     def _wait(self) -> None:
         """Wait for the save under way, without beginning the next one."""

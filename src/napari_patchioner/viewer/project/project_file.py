@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from operator import is_
@@ -36,11 +35,10 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
 
-def find_project(store: ProjectStore, progress: Progress) -> Iterator[tuple[Project | None, str]]:
-    """Recognise an image by its pixels; yield the work saved for it, and a note."""
+def find_project(store: ProjectStore, progress: Progress) -> tuple[Project | None, str]:
+    """Recognise an image by its pixels; return the work saved for it, and a note."""
     progress(0.0, "looking for saved work")
-    project = store.find()
-    yield project, store.note
+    return store.find(), store.note
 
 
 class ProjectFile(QObject):  # type: ignore[misc]
@@ -75,10 +73,13 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self.autosave = Autosave(self._project, self._write, self)
         self.autosave.saved.connect(self._on_saved)
         self.autosave.failed.connect(self.messaged)
-        self._job: Job | None = Job(find_project, self._store, parent=self)
-        self._job.delivered.connect(self._on_found)
-        self._job.ended.connect(self._on_searched)
-        self._job.start()
+        self._job: Job | None = Job.run(
+            find_project,
+            self._store,
+            delivered=self._on_found,
+            ended=self._on_searched,
+            parent=self,
+        )
         controller.session.changed.append(self._on_changed)
         self._foreign = ForeignCaptions(controller, self._snapshots, self.messaged.emit)
         self._deleted: list[str] = []
