@@ -143,7 +143,7 @@ def test_ctrl_s_in_the_dock_saves_the_work_and_opens_no_dialog(dock, monkeypatch
 
 
 def test_the_real_window_stays_open_while_work_cannot_be_saved(dock, viewer, monkeypatch, qtbot):
-    from napari_patchioner.annotations.project import store
+    from napari_patchioner.annotations.project import file
     from napari_patchioner.errors import FormatError
 
     def refuse(path, *_, **__):
@@ -155,7 +155,7 @@ def test_the_real_window_stays_open_while_work_cannot_be_saved(dock, viewer, mon
         asked.append(box.text())
         return getattr(QMessageBox.StandardButton, given.pop(0))
 
-    monkeypatch.setattr(store, "write_project", refuse)
+    monkeypatch.setattr(file, "write_project", refuse)
     monkeypatch.setattr(QMessageBox, "exec", execute)
     dock.controller.layer("regions").add([BOX], shape_type=["rectangle"])
     window = viewer.window._qt_window

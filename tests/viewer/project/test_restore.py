@@ -439,13 +439,13 @@ def test_removing_the_image_saves_first(dock, viewer, qtbot):
 @pytest.fixture
 def broken(dock, monkeypatch):
     """A dock whose work cannot be saved."""
-    from napari_patchioner.annotations.project import store
+    from napari_patchioner.annotations.project import file
     from napari_patchioner.errors import FormatError
 
     def refuse(path, *_, **__):
         raise FormatError(f"{path}: cannot be written (No space left on device)")
 
-    monkeypatch.setattr(store, "write_project", refuse)
+    monkeypatch.setattr(file, "write_project", refuse)
     draw_in(dock)
     return dock
 
