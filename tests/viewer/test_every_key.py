@@ -116,7 +116,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
             others = list(record.details.alternatives)
             press(digit, CONTROL)
             if digit <= len(others):
-                assert record.caption == others[digit - 1]
+                assert session.records[second.uid].caption == others[digit - 1]
             else:
                 assert f"There is no wording {digit}" in dock.panel.status.text()
 

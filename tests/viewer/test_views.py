@@ -152,7 +152,6 @@ def test_a_region_on_several_planes_says_so_and_no_file_holds_it(stack, viewer, 
     stack.image_actions.caption_whole()
     viewer.dims.order = (0, 2, 1)
     stack.image_actions.caption_whole()
-    whole = [record for record in session.records.values() if record.subject == "image"]
-    assert len(whole) == 1
-    qtbot.waitUntil(lambda: bool(whole[0].caption), timeout=10000)
-    assert controller.current_whole() is whole[0]
+    [whole] = [uid for uid, record in session.records.items() if record.subject == "image"]
+    qtbot.waitUntil(lambda: bool(session.records[whole].caption), timeout=10000)
+    assert controller.current_whole() is session.records[whole]

@@ -102,9 +102,9 @@ def test_a_caption_is_written_in_its_cell(drawn, qtbot):
     qtbot.wait(80)
     assert editor.text() == "my own words", "what is typed is not replaced by a refresh"
     QTest.keyClick(editor, Qt.Key.Key_Return)
-    record = drawn.controller.session.records[uid]
-    qtbot.waitUntil(lambda: record.caption == "my own words", timeout=3000)
-    assert record.source == "edited"
+    records = drawn.controller.session.records
+    qtbot.waitUntil(lambda: records[uid].caption == "my own words", timeout=3000)
+    assert records[uid].source == "edited"
     assert drawn.panel.caption.editor.toPlainText() == "my own words"
     assert drawn.controller.layer("regions").features["caption"][1] == "my own words"
 

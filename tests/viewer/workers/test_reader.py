@@ -56,8 +56,9 @@ def test_what_was_remembered_captions_at_once(dock, captioner, qtbot):
     shared_store.cache_clear()
     dock.image_actions.caption_whole()
     read(dock, qtbot)
-    [record] = dock.controller.session.records.values()
-    qtbot.waitUntil(lambda: bool(record.caption), timeout=5000)
+    records = dock.controller.session.records
+    qtbot.waitUntil(lambda: all(record.caption for record in records.values()), timeout=5000)
+    [record] = records.values()
     assert record.origin["grid"] == dock.controller.encoder.here()[1].key
     assert captioner.encoded == 1
 
