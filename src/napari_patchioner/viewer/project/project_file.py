@@ -22,7 +22,6 @@ from napari_patchioner.annotations import (
 from napari_patchioner.annotations.project.records import Merged, is_foreign
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.progress import Progress
-from napari_patchioner.viewer.controller import Controller
 from napari_patchioner.viewer.layers.image_layers import POINTS, image_title
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.session.session import counted
@@ -33,6 +32,8 @@ from .restore import Fill, ForeignCaptions, Snapshots, add, at_home, resume
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
+
+    from napari_patchioner.viewer.controller import Controller
 
 
 def find_project(store: ProjectStore, progress: Progress) -> tuple[Project | None, str]:

@@ -19,7 +19,6 @@ from scipy.spatial import cKDTree
 from napari_patchioner.annotations import Project, Record, Seen, new_uid
 from napari_patchioner.annotations.project.records import LABEL, OWN_LAYERS, SeenMask, is_foreign
 from napari_patchioner.errors import FormatError
-from napari_patchioner.viewer.controller import Controller
 from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.geometry import POINT, alignment
 from napari_patchioner.viewer.layers.shapes import LayerReader, flat
@@ -28,6 +27,8 @@ from napari_patchioner.viewer.session.session import Session, counted
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
+
+    from napari_patchioner.viewer.controller import Controller
 
 Fill: TypeAlias = Callable[[Layer], None]
 DRAWN = ("rectangle", "ellipse", "polygon", "path", "line")
