@@ -186,10 +186,3 @@ def test_other_pages_are_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.html").write_text(text)
     with pytest.raises(FormatError, match=r"no report|are damaged"):
         read(tmp_path / "a.html")
-
-
-def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
-    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
-    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
-    write(tmp_path / "a.html", items, IMAGES)
-    assert [told(one) for one in read(tmp_path / "a.html")] == [told(one) for one in items]

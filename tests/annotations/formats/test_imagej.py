@@ -678,13 +678,6 @@ def test_large_polygons_are_composite(same_region: Any) -> None:
     np.testing.assert_allclose(again.vertices, ring, atol=1e-4)
 
 
-def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
-    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
-    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
-    write(tmp_path / "a.zip", items, IMAGES)
-    assert [told(one) for one in read(tmp_path / "a.zip")] == [told(one) for one in items]
-
-
 def test_a_zip_whose_bytes_are_broken_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     write(path, [Annotation(str(n), "c", SLANTED) for n in range(9)], {})

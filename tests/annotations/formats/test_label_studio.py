@@ -495,13 +495,6 @@ def test_no_annotations_are_a_file_too(tmp_path: Path) -> None:
     assert read(tmp_path / "a.json") == []
 
 
-def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
-    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
-    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
-    write(tmp_path / "a.json", items, IMAGES)
-    assert [told(one) for one in read(tmp_path / "a.json")] == [told(one) for one in items]
-
-
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -205,14 +205,6 @@ def test_no_annotations_are_a_file_too(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text())["imagePath"] == "cat.png"
 
 
-def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
-    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
-    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
-    write(tmp_path / "a.json", items, IMAGES)
-    again = read(tmp_path / "a.json")
-    assert [told(one) for one in again] == [told(one) for one in items]
-
-
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -426,10 +426,3 @@ def test_no_annotations_are_a_file_too(tmp_path: Path) -> None:
     write_annotations(tmp_path / "a.ome.xml", [], IMAGES)
     assert read_annotations(tmp_path / "a.ome.xml") == []
     assert _other(tmp_path / "a.ome.xml").rois == []
-
-
-def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
-    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
-    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
-    write(tmp_path / "a.ome.xml", items, IMAGES)
-    assert [told(one) for one in read(tmp_path / "a.ome.xml")] == [told(one) for one in items]

@@ -245,13 +245,6 @@ def test_union_and_ellipse_members_survive(tmp_path: Path) -> None:
     assert item.extra == {}
 
 
-def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
-    ring = np.random.default_rng(0).uniform(0, 1000, (12, 2))
-    items = [Annotation(str(n), "c.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
-    write_tidy_csv(tmp_path / "a.csv", items)
-    assert len(read_tidy_csv(tmp_path / "a.csv")) == 10_000
-
-
 def test_a_lasso_of_many_vertices_fits_in_a_cell(tmp_path: Path) -> None:
     ring = np.random.default_rng(0).uniform(0, 1000, (20_000, 2))
     limit = csv.field_size_limit()

@@ -384,14 +384,6 @@ def test_yaml_makes_no_objects(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_ten_thousand_regions_come_back(tmp_path: Path) -> None:
-    ring = np.random.default_rng(0).uniform(0, 900, (12, 2))
-    images = {"cat.png": ImageInfo("cat.png", 12_000, 12_000)}
-    items = [Annotation(str(n), "cat.png", Polygon(ring + n), "a, cat") for n in range(10_000)]
-    write(tmp_path, items, images)
-    assert [told(one) for one in read(tmp_path)] == [told(one) for one in items]
-
-
 def test_a_list_of_classes_is_one_whatever_ends_its_lines(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "classes.txt").write_bytes(b"cat\r\ndog 1 2 3\r\n")
