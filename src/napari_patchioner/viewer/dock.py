@@ -27,6 +27,7 @@ from .workers.models import ModelRegistry, shared_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     import napari
     from magicgui.widgets import Container
@@ -185,6 +186,10 @@ class CaptionDock(DockBase):
     def start(self) -> None:
         """Encode the image, with a model that is got first if it is not there."""
         self.image_actions.start()
+
+    def export_csv(self, path: str | Path) -> None:
+        """Write the two CSV files; `path` names the first."""
+        self.image_actions.export(path)
 
     def reset_choices(self, *_: object) -> None:
         """Offer the image layers there are now; napari calls this too."""

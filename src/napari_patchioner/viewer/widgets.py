@@ -55,10 +55,8 @@ def button(
     title: str, tip: str, act: Callable[[], object] | None = None, *, checkable: bool = False
 ) -> qt.QPushButton:
     """Return a button that does not take the keyboard away from the canvas."""
-    made = qt.QPushButton(title)
-    made.setToolTip(tip)
-    made.setCheckable(checkable)
-    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    policy = Qt.FocusPolicy.NoFocus
+    made = qt.QPushButton(title, toolTip=tip, checkable=checkable, focusPolicy=policy)
     if act is not None:
         made.clicked.connect(lambda *_: act())
     return made
@@ -83,15 +81,11 @@ class MenuButton(qt.QToolButton):  # type: ignore[misc]
     """A button that opens a menu, and takes no keyboard away from the canvas."""
 
     def __init__(self, title: str, tip: str) -> None:
-        super().__init__()
-        self.setText(title)
-        self.setToolTip(tip)
+        super().__init__(text=title, toolTip=tip, focusPolicy=Qt.FocusPolicy.NoFocus)
         # Room for the arrow beside the text
         self.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
         self.setPopupMode(self.ToolButtonPopupMode.InstantPopup)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setMenu(qt.QMenu(self))
-        self.menu().setToolTipsVisible(True)
+        self.setMenu(qt.QMenu(self, toolTipsVisible=True))
 
     def add(
         self, title: str, act: Callable[..., object], tip: str = "", *, on: bool | None = None
@@ -111,21 +105,15 @@ class MenuButton(qt.QToolButton):  # type: ignore[misc]
 
 def wrapped(tip: str = "") -> qt.QLabel:
     """Return a text to copy from; it asks for no width: a long word would set the dock's."""
-    label = qt.QLabel()
-    label.setWordWrap(True)
-    label.setMinimumWidth(1)
-    label.setToolTip(tip)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+    flags = Qt.TextInteractionFlag.TextSelectableByMouse
+    return qt.QLabel(wordWrap=True, minimumWidth=1, toolTip=tip, textInteractionFlags=flags)
 
 
 class Sentence(qt.QLabel):  # type: ignore[misc]
     """A text of at least so many lines that fits into any width: long names are broken."""
 
     def __init__(self, lines: int = 0) -> None:
-        super().__init__()
-        self.setWordWrap(True)
-        self.setMinimumWidth(1)
+        super().__init__(wordWrap=True, minimumWidth=1)
         self.setMinimumHeight(lines * self.fontMetrics().lineSpacing())
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
 
@@ -215,8 +203,7 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.button = qt.QPushButton()
-        self.button.setMinimumWidth(84)
+        self.button = qt.QPushButton(minimumWidth=84)
         self.button.clicked.connect(
             lambda *_: (self.start if self._progress is None else self.cancel).emit()
         )

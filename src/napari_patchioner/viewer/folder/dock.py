@@ -356,14 +356,11 @@ class FileTable(qt.QTreeView):  # type: ignore[misc]
     """The table; keys go from image to image, and tick them."""
 
     def __init__(self, browser: Browser) -> None:
-        super().__init__()
+        # Of thousands of rows, none is measured that is not on the screen.
+        super().__init__(rootIsDecorated=False, uniformRowHeights=True, minimumHeight=90)
         self.files = FileModel(browser.listing, self)
         self._browser, self._listing = browser, browser.listing
         self.setModel(self.files)
-        self.setRootIsDecorated(False)
-        # Of thousands of rows, none is measured that is not on the screen.
-        self.setUniformRowHeights(True)
-        self.setMinimumHeight(90)
         self.setSelectionMode(self.SelectionMode.ExtendedSelection)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -430,13 +427,10 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self.again.setFixedWidth(30)
         self.folder = QElidingLabel("")
         self.folder.setElideMode(Qt.TextElideMode.ElideLeft)
-        self.search = qt.QLineEdit()
-        self.search.setPlaceholderText("Find by name")
-        self.search.setClearButtonEnabled(True)
+        self.search = qt.QLineEdit(placeholderText="Find by name", clearButtonEnabled=True)
         self.search.setToolTip("Lists the images whose name holds this, as you type.")
-        self.only = qt.QComboBox()
+        self.only = qt.QComboBox(toolTip="Which images to list.")
         self.only.addItems(list(ONLY))
-        self.only.setToolTip("Which images to list.")
         self.table = FileTable(browser)
         self.message = QElidingLabel(EMPTY)
         self.message.setElideMode(Qt.TextElideMode.ElideRight)

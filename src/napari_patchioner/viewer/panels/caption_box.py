@@ -68,14 +68,12 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
     """The model's alternatives, one line each; `compact` takes no room where there is none."""
 
     def __init__(self, *, compact: bool) -> None:
-        super().__init__()
+        super().__init__(accessibleName="Other wordings", focusPolicy=Qt.FocusPolicy.NoFocus)
         self._compact = compact
         self._texts: list[str] = []
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSelectionMode(self.SelectionMode.NoSelection)
-        self.setAccessibleName("Other wordings")
         self.setToolTip("Other wordings of the model: click one to take it (keys Ctrl+1, Ctrl+2…).")
         self._fit(SHOWN)
 
@@ -113,8 +111,7 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
     def __init__(self, empty: str, *, lines: int = 3, compact: bool = False) -> None:
         super().__init__()
         self._compact, self._uid, self._empty = compact, "", empty
-        self.editor = qt.QPlainTextEdit()
-        self.editor.setTabChangesFocus(True)
+        self.editor = qt.QPlainTextEdit(tabChangesFocus=True)
         self.editor.setStyleSheet(
             "border: 1px solid #6c7480; border-radius: 2px; placeholder-text-color: #8a93a0;"
         )

@@ -286,8 +286,7 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
             "Layers", "What is read and captioned besides: channels, points, labels."
         )
         self.menu = self.more.menu()
-        self.brush = qt.QSlider(Qt.Orientation.Horizontal)
-        self.brush.setRange(0, LARGEST)
+        self.brush = qt.QSlider(Qt.Orientation.Horizontal, maximum=LARGEST)
         self.brush.setToolTip("Size of the brush, in patches around the one under the cursor.")
         self.brush.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.wide = qt.QLabel()

@@ -114,17 +114,14 @@ class ModelChoice(qt.QComboBox):  # type: ignore[misc]
     opening = Signal()
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(accessibleName="Model", maxVisibleItems=SHOWN, minimumContentsLength=16)
         # Of each model its group, id, title, line and tip.
         self._lines: list[tuple[str, str, str, str, str]] = []
         self._announced = ""
         self.setModel(QStandardItemModel(self))
         self.setView(_SearchedList())
-        self.setMaxVisibleItems(SHOWN)
         self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(16)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName("Model")
         self.currentIndexChanged.connect(self._on_index)
 
     @property

@@ -288,7 +288,9 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
     """The table; what is done in it is handed to the actions by uid."""
 
     def __init__(self, model: RegionTableModel, actions: Any) -> None:
-        super().__init__()
+        super().__init__(
+            wordWrap=False, showGrid=False, tabKeyNavigation=False, accessibleName="Regions"
+        )
         self.regions, self._actions = model, actions
         self._selecting = False
         self._kept: list[str] = []
@@ -298,10 +300,6 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
         self.setSelectionMode(self.SelectionMode.ExtendedSelection)
         triggers = self.EditTrigger
         self.setEditTriggers(triggers.EditKeyPressed | triggers.SelectedClicked)
-        self.setWordWrap(False)
-        self.setShowGrid(False)
-        self.setTabKeyNavigation(False)
-        self.setAccessibleName("Regions")
         header, rows = self.horizontalHeader(), self.verticalHeader()
         for name, width in WIDTHS.items():
             self.setColumnWidth(FIELDS.index(name), width)
@@ -409,9 +407,7 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         self._viewer, self._current = viewer, current
         self.regions = RegionTableModel(self)
         self.table = RegionTable(self.regions, actions)
-        self.search = qt.QLineEdit()
-        self.search.setPlaceholderText("Find in captions")
-        self.search.setClearButtonEnabled(True)
+        self.search = qt.QLineEdit(placeholderText="Find in captions", clearButtonEnabled=True)
         self.search.setToolTip("Lists the regions whose caption holds this, as you type.")
         self.pattern = qt.QCheckBox("Regular expression")
         self.pattern.setToolTip("For instance ^a (cat|dog)$ finds these two captions only.")
