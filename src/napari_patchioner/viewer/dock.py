@@ -210,8 +210,9 @@ class CaptionDock(DockBase):
         panel.progress.follow((controller and controller.progress) or self.models.progress)
         panel.progress.set_ready(controller is not None)
         panel.set_ready(controller is not None)
-        panel.buttons["toggle_list"].setChecked(self.region_list.isVisible())
-        self.region_list.refresh_soon()
+        if not self.closed:
+            panel.buttons["toggle_list"].setChecked(self.region_list.isVisible())
+            self.region_list.refresh_soon()
         if controller is None:
             panel.show_nothing(self._idle)
             return

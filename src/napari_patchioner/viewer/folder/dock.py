@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy import QtWidgets as qt
-from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent
 from superqt import QElidingLabel
 
@@ -591,12 +591,8 @@ class FolderDock(DockBase):
         super().showEvent(event)
         if not self._placed:
             self._placed = True
-            # Not while Qt lays out what it is moved out of. A timer of the dock ends with it; not
-            # every binding's singleShot takes an owner.
-            timer = QTimer(self)
-            timer.setSingleShot(True)
-            timer.timeout.connect(self._find_place)
-            timer.start(0)
+            # Not while Qt lays out what it is moved out of.
+            throttled(self._find_place, 0, self).throttle()
 
     def _find_place(self) -> None:
         """Share the place of napari's list of layers: a small screen has none to spare."""
