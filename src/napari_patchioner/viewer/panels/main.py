@@ -42,6 +42,7 @@ TOOLS = (
     Tool("Trace", "traces", "add_path", "Draw along or over something with the button held."),
     Tool("Select", "regions", "select", "Click a shape to see its caption, drag to move (key S)."),
 )
+BOLD = "font-weight: bold"
 # Title, name of the action, and what it is for.
 BUTTONS = (
     ("Undo", "undo", "Take back the last step: shapes and captions (key Ctrl+Z)."),
@@ -131,7 +132,8 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         self.whole = CaptionBox("Not captioned yet", lines=2, compact=True)
         self.review = ReviewBar(actions)
         self.help = Help(self)
-        self.selected = _heading("Selected shape")
+        headings = "Draw", "Selected shape", "Whole image"
+        draw, self.selected, whole = (qt.QLabel(title, styleSheet=BOLD) for title in headings)
         made = self.buttons = action_buttons(actions, BUTTONS)
         for name in ("lock", "toggle_list"):
             made[name].setCheckable(True)
@@ -153,7 +155,6 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             layout.setContentsMargins(0, 0, 0, 0)
         more.addWidget(self.options.native)
         more.addWidget(self.canvas.native)
-        draw, whole = _heading("Draw"), _heading("Whole image")
         stack(
             self,
             *(choices, self.progress, self.status, projects.offer, self.review),
@@ -181,11 +182,3 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         self.caption.show_record(None)
         self.whole.show_record(None)
         self.review.show_review(None)
-
-
-def _heading(title: str) -> qt.QLabel:
-    label = qt.QLabel(title)
-    font = label.font()
-    font.setBold(True)
-    label.setFont(font)
-    return label
