@@ -207,10 +207,11 @@ class Encoder(QObject):  # type: ignore[misc]
             return
         self._attempted.add(source.plane)
         self._store = current_store(self.keep)
-        self.messaged.emit("reading the image; you can draw meanwhile")
         work = (encode_image, self._registry, self.model, source, self._store)
         delivered = partial(self._on_encoded, source)
         self.job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
+        # Shown at once, with the progress of the job that is there by now.
+        self.messaged.emit("reading the image; you can draw meanwhile")
         self.changed.emit()
 
     def cancel(self) -> None:
