@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import napari
+import numpy as np
+import numpy.typing as npt
+from napari.utils.events import Event
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalDebouncer
 
+from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import is_foreign
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.layers import image_layers
 from napari_patchioner.viewer.layers.binding import LayerBinding, TableBinding, redo, undo
-from napari_patchioner.viewer.layers.geometry import alignment, displayed_plane, full_shape
+from napari_patchioner.viewer.layers.geometry import (
+    alignment,
+    displayed_plane,
+    full_shape,
+    shown_plane,
+)
 from napari_patchioner.viewer.layers.overlays import Overlays
-from napari_patchioner.viewer.layers.selection import SharedSelection, shift_held
+from napari_patchioner.viewer.layers.selection import SharedSelection
 from napari_patchioner.viewer.layers.shapes import finish_drawing, flat
 from napari_patchioner.viewer.layers.sources import Sources
 from napari_patchioner.viewer.panels.inspect import Inspector
 from napari_patchioner.viewer.session.session import Session, counted
 from napari_patchioner.viewer.workers.caption import CaptionQueue
 from napari_patchioner.viewer.workers.encode import Encoder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    import napari
-    import numpy as np
-    import numpy.typing as npt
-    from napari.utils.events import Event
-
-    from napari_patchioner.annotations import Plane, Record
-    from napari_patchioner.viewer.workers.job import JobProgress
-    from napari_patchioner.viewer.workers.models import ModelRegistry
+from napari_patchioner.viewer.workers.job import JobProgress
+from napari_patchioner.viewer.workers.models import ModelRegistry
 
 # Long enough for napari to finish what it announced, short enough not to be felt.
 SETTLE_MS = 60
@@ -45,15 +46,7 @@ SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in
 
 
 class Controller(QObject):  # type: ignore[misc]
-    """Keeps one image, its layers, its session and its workers together.
-
-    Attributes
-    ----------
-    bindings : dict of str to LayerBinding
-        Our layers of shapes by key.
-    sources : Sources
-        Points, labels and other people's layers whose regions are captioned, too.
-    """
+    """Keeps one image, its layers, its session and its workers together."""
 
     changed = Signal()
     messaged = Signal(str)
@@ -78,28 +71,26 @@ class Controller(QObject):  # type: ignore[misc]
         self.image = image
         self.message = "Press Start, then draw. You may also draw first."
         self.session = Session()
+        # Our layers of shapes by key; points, labels and layers of others are sources
         self.bindings: dict[str, LayerBinding] = {}
         self.encoder = Encoder(viewer, image, registry, self)
         self.queue = CaptionQueue(self.session, self.encoder, registry, self)
-        self.sources = Sources(viewer, image, self.session, self.settle, self)
+        self.sources = Sources(viewer, image, self.session, self.settle)
         self._shape = full_shape(image)
         self._deleted: dict[str, napari.layers.Layer] = {}
         self._message_before = self.message
         # What is selected in the list, and what was selected on the canvas then.
         self._listed: tuple[list[str], list[str]] | None = None
-        self._shared = SharedSelection(viewer, self.bindings.values, self.changed.emit, shift_held)
-        self._shared.pressed = self._forget_listed
-        self._settled = QSignalDebouncer(parent=self)
-        self._settled.setTimeout(SETTLE_MS)
-        self._settled.triggered.connect(self._work)
+        self._shared = SharedSelection(
+            viewer, self.bindings.values, self.changed.emit, self._forget_listed
+        )
+        self._settled = self._debouncer(SETTLE_MS, self._work)
         self.encoder.messaged.connect(self.show_message)
         self.queue.messaged.connect(self.show_message)
         self.encoder.changed.connect(self.settle)
         self.queue.captioned.connect(self._on_captioned)
-        self._display_settled = QSignalDebouncer(parent=self)
-        self._display_settled.setTimeout(DISPLAY_MS)
-        self._display_settled.triggered.connect(self.check_display)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._display_settled = self._debouncer(DISPLAY_MS, self.check_display)
+        self._connections: list[tuple[Any, Callable[..., object]]] = [
             (viewer.layers.events, self._on_layers_event),
             (viewer.dims.events.point, self.settle),
             (viewer.dims.events.order, self.settle),
@@ -123,6 +114,12 @@ class Controller(QObject):  # type: ignore[misc]
         self.encoder.changed.connect(self.inspector.forget)
         self.adopt()
 
+    def _debouncer(self, rest: int, act: Callable[[], None]) -> QSignalDebouncer:
+        debouncer = QSignalDebouncer(parent=self)
+        debouncer.setTimeout(rest)
+        debouncer.triggered.connect(act)
+        return debouncer
+
     # layers
 
     def adopt(self) -> None:
@@ -130,7 +127,7 @@ class Controller(QObject):  # type: ignore[misc]
         for key in image_layers.KEYS:
             if image_layers.find_layer(self.viewer, self.image, key) is not None:
                 self.layer(key)
-        if image_layers.find_points(self.viewer, self.image) is not None:
+        if image_layers.find_layer(self.viewer, self.image, image_layers.POINTS) is not None:
             self.points()
 
     def layer(self, key: image_layers.LayerKey) -> napari.layers.Shapes:
@@ -173,7 +170,7 @@ class Controller(QObject):  # type: ignore[misc]
             binding.finish()
 
     def plane(self) -> Plane | None:
-        """Return the displayed plane, if the display shows one."""
+        """Return the displayed plane, or say why there is none."""
         try:
             return displayed_plane(self.viewer, self.image)
         except PatchionerError as error:
@@ -198,14 +195,11 @@ class Controller(QObject):  # type: ignore[misc]
         wanted = dict.fromkeys(uids)
         # Nobody shall see half of the selection meanwhile.
         with self._shared.still():
-            layer = self.sources.select(set(wanted))
-            shapes = {
-                binding.layer: {
-                    index for index, uid in enumerate(self.session.uids(key)) if uid in wanted
-                }
-                for key, binding in self.bindings.items()
-            }
-            self._shared.select(shapes, elsewhere=layer)
+            other = self.sources.select(set(wanted))
+            layers = [own.layer for own in self.bindings.values() if own.select(wanted)]
+            layers += [other] if other is not None else []
+            if layers and self.viewer.layers.selection.active not in layers:
+                self.viewer.layers.selection.active = layers[0]
             self._listed = (self._selected_on_canvas(), list(wanted))
 
     def current(self) -> Record | None:
@@ -217,10 +211,8 @@ class Controller(QObject):  # type: ignore[misc]
 
     def current_whole(self) -> Record | None:
         """Return the caption of the displayed plane, if it was asked for."""
-        try:
-            return self.session.find_whole(displayed_plane(self.viewer, self.image))
-        except PatchionerError:
-            return None
+        plane = shown_plane(self.viewer, self.image)
+        return self.session.find_whole(plane) if plane is not None else None
 
     def _selected_on_canvas(self) -> list[str]:
         return self.sources.selected() or [
@@ -380,16 +372,14 @@ class Controller(QObject):  # type: ignore[misc]
         """Stop everything and release the layers; what is drawn stays."""
         self.finish_drawing()
         self._settled.cancel()
-        if (own := self.sources.own) is not None:
-            self._release(own.layer)
         self._display_settled.cancel()
         self.inspector.switch(False)
         self.overlays.close()
+        for own in self._own():
+            self._unbind(own)
         self.sources.close()
         self.encoder.close()
         self.queue.close()
-        for key in list(self.bindings):
-            self._unbind(key)
         for emitter, slot in self._connections:
             emitter.disconnect(slot)
         self._connections.clear()
@@ -453,37 +443,29 @@ class Controller(QObject):  # type: ignore[misc]
 
     def _on_layer_removed(self, event: Event) -> None:
         layer = event.value
-        own = self.sources.own
-        was_own = own is not None and own.layer is layer
-        source = self.sources.following.get(layer)
+        own, source = self.binding_of(layer), self.sources.following.get(layer)
+        shapes = counted(self.session.uids(own.key), "shape") if own is not None else ""
         self.sources.leave(layer, deleted=True)
-        if source is not None and self.session.is_away(source.key):
+        if own is not None:
+            self._unbind(own)
+            if own is not source:
+                self.session.drop_layer(own.key)
+            what = "points" if own is source else shapes
+            self.show_message(f"The layer of {what} was deleted; Undo brings it back.")
+            self.changed.emit()
+        elif source is not None and self.session.is_away(source.key):
             self._deleted[source.key] = layer
             self.deleted.emit(source.key)
             self.show_message(f"The layer {layer.name!r} was deleted; Undo brings it back.")
-        if was_own:
-            image_layers.release(layer, self.image)
-            self.show_message("The layer of points was deleted; Undo brings it back.")
-            self.released.emit(layer)
-        for key, binding in list(self.bindings.items()):
-            if binding.layer is layer:
-                self._unbind(key)
-                shapes = counted(self.session.uids(key), "shape")
-                self.session.drop_layer(key)
-                self.show_message(f"The layer of {shapes} was deleted; Undo brings it back.")
-                self.changed.emit()
 
-    def _unbind(self, key: str) -> None:
-        binding = self.bindings.pop(key)
-        binding.close()
-        self._shared.detach(binding.layer)
-        self._release(binding.layer)
-
-    def _release(self, layer: napari.layers.Layer) -> None:
+    def _unbind(self, own: TableBinding) -> None:
         """Give one of our own layers back to napari."""
-        image_layers.protect(layer, False)
-        image_layers.release(layer, self.image)
-        self.released.emit(layer)
+        if self.bindings.pop(own.key, None) is not None:
+            own.close()
+            self._shared.detach(own.layer)
+        image_layers.protect(own.layer, False)
+        image_layers.release(own.layer, self.image)
+        self.released.emit(own.layer)
 
     def _revive(self) -> None:
         """Make layers anew that have shapes again by now; take away what is deleted once more."""
@@ -505,16 +487,12 @@ class Controller(QObject):  # type: ignore[misc]
     def _replay(self) -> None:
         """Revive layers, and delete those of ours that the step done again had deleted."""
         self._revive()
-        for key, binding in list(self.bindings.items()):
-            if not self.session.holds(key):
+        for own in self._own():
+            if not self.session.holds(own.key):
                 # First, as shapes that go from a layer that is there are deleted for good.
-                self._unbind(key)
-                self.viewer.layers.remove(binding.layer)
-        own = self.sources.own
-        if own is not None and not self.session.holds(own.key):
-            self.sources.leave(own.layer, deleted=True)
-            self._release(own.layer)
-            self.viewer.layers.remove(own.layer)
+                self.sources.leave(own.layer, deleted=True)
+                self._unbind(own)
+                self.viewer.layers.remove(own.layer)
 
     def _on_new_pixels(self, *_: object) -> None:
         self.forget_grids()
@@ -534,7 +512,5 @@ class Controller(QObject):  # type: ignore[misc]
         self.settle()
 
     def _on_renamed(self, *_: object) -> None:
-        for key, binding in self.bindings.items():
-            image_layers.mark(binding.layer, self.image, key)
-        if (own := self.sources.own) is not None:
-            image_layers.mark(own.layer, self.image, image_layers.POINTS)
+        for binding in self._own():
+            image_layers.mark(binding.layer, self.image, binding.key)

@@ -14,7 +14,7 @@ from superqt.utils import QSignalDebouncer
 from .actions import Actions
 from .images import Images, choices
 from .layers.captions import TemplateError, checked, show_on, write_on
-from .layers.rendering import add_halo, delete_in_own_context
+from .layers.overlays import add_halo, delete_in_own_context
 from .panels import forms, keys
 from .panels.inspect import InspectPanel
 from .panels.main import MainPanel

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
+import napari
 import numpy as np
+from magicgui.widgets import ComboBox
+from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.errors import PatchionerError
@@ -17,23 +21,15 @@ from napari_patchioner.errors import PatchionerError
 from .controller import Controller
 from .io.placement import may_mean
 from .layers import image_layers, view
+from .layers.binding import LayerBinding
 from .layers.geometry import alignment
 from .layers.sources import bring_captions, is_opened
 from .layers.upright import turn_all
 from .panels import forms
 from .panels.keys import free_keys
 from .session.session import counted
+from .workers.models import ModelRegistry
 from .workers.plane import added
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    import napari
-    from magicgui.widgets import ComboBox
-    from napari.utils.events import Event
-
-    from .layers.binding import LayerBinding
-    from .workers.models import ModelRegistry
 
 # How far, in pixels, a format moves a vertex by rounding it.
 _ROUNDED = 1.0
@@ -48,13 +44,6 @@ class Images(QObject):  # type: ignore[misc]
 
     `prepare` gets every new controller before anything is drawn with it, `equip` every layer that
     comes into use, and whether it is one of ours, which have keys.
-
-    Attributes
-    ----------
-    controllers : dict
-        By image layer.
-    current : Controller, optional
-        That of the chosen image.
     """
 
     changed = Signal()
@@ -72,6 +61,7 @@ class Images(QObject):  # type: ignore[misc]
         parent: QObject,
     ) -> None:
         super().__init__(parent)
+        # By image layer, and that of the chosen image
         self.controllers: dict[Any, Controller] = {}
         self.current: Controller | None = None
         self._viewer, self._choice, self._registry = viewer, choice, registry
@@ -89,11 +79,16 @@ class Images(QObject):  # type: ignore[misc]
         self._opened.setSingleShot(True)
         self._opened.timeout.connect(self._on_all_opened)
         choice.changed.connect(self._on_choice)
-        viewer.layers.events.inserted.connect(self._on_inserted)
-        viewer.layers.events.renamed.connect(self.reset)
-        viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.events.connect(self._on_layer_event)
-        viewer.layers.selection.events.active.connect(self._on_active)
+        events = viewer.layers.events
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (events.inserted, self._on_inserted),
+            (events.renamed, self.reset),
+            (events.removed, self._on_removed),
+            (events, self._on_layer_event),
+            (viewer.layers.selection.events.active, self._on_active),
+        ]
+        for emitter, slot in self._connections:
+            emitter.connect(slot)
 
     def reset(self, *_: object) -> None:
         """Offer the image layers there are now."""
@@ -120,10 +115,9 @@ class Images(QObject):  # type: ignore[misc]
 
     def bind(self, chosen: Iterable[image_layers.LayerKey]) -> None:
         """Give layers of the current controller, made on first use, keys; follow their mode."""
-        if self.current is None:
-            return
-        for key in chosen:
-            self._hold(self.current.layer(key))
+        if self.current is not None:
+            for key in chosen:
+                self._hold(self.current.layer(key))
 
     def _hold(self, layer: napari.layers.Layer) -> None:
         self._equip(layer, True)
@@ -175,8 +169,7 @@ class Images(QObject):  # type: ignore[misc]
             self._report(controller, str(error))
             return
         self._equip(layer, False)
-        number = counted(len(layer.features), "region")
-        name = _name_and_file(layer)
+        number, name = counted(len(layer.features), "region"), _name_and_file(layer)
         self._report(controller, f"{number} of {name} joined the work on this image.")
 
     def _report(self, controller: Controller, sentence: str) -> None:
@@ -217,9 +210,8 @@ class Images(QObject):  # type: ignore[misc]
         at_hand = self._choice.value
         if not names:
             return at_hand
-        images = [image for _, image in choices(self._viewer)]
-        images.sort(key=lambda image: image is not at_hand)
-        for image in images:
+        images = image_layers.images_of(self._viewer)
+        for image in sorted(images, key=lambda image: image is not at_hand):
             called = {image.name, title := image_layers.image_title(image), PurePath(title).stem}
             alike = {PurePath(name).name for name in names if may_mean(name, image)}
             if names & called or alike & called:
@@ -230,12 +222,8 @@ class Images(QObject):  # type: ignore[misc]
         """Let go of the viewer and close all controllers; what is drawn stays."""
         self._closed = True
         self._opened.stop()
-        events = self._viewer.layers.events
-        events.inserted.disconnect(self._on_inserted)
-        events.renamed.disconnect(self.reset)
-        events.removed.disconnect(self._on_removed)
-        events.disconnect(self._on_layer_event)
-        self._viewer.layers.selection.events.active.disconnect(self._on_active)
+        for emitter, slot in self._connections:
+            emitter.disconnect(slot)
         for controller in self.controllers.values():
             _end(controller)
         self.controllers.clear()
@@ -339,7 +327,7 @@ class Images(QObject):  # type: ignore[misc]
         own = _channels(image, self._viewer)
         hidden = [
             layer
-            for _, layer in choices(self._viewer)
+            for layer in image_layers.images_of(self._viewer)
             if layer is not image and layer not in own and layer.visible and _overlap(layer, image)
         ]
         for layer in hidden:
@@ -408,7 +396,7 @@ class Images(QObject):  # type: ignore[misc]
     def _on_active(self, *_: object) -> None:
         """Turn to the image that was made active, itself or one of its layers."""
         active = self._viewer.layers.selection.active
-        images = (image for _, image in choices(self._viewer))
+        images = image_layers.images_of(self._viewer)
         image = next((i for i in images if image_layers.belongs(self._viewer, active, i)), None)
         if image is not None:
             if image is not self._choice.value and image in self._choice.choices:
@@ -509,10 +497,8 @@ def _name_and_file(layer: napari.layers.Layer) -> str:
 
 
 def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:
-    """Return the image layers of a viewer by name; layers of derived kinds are none."""
-    from napari.layers import Image
-
-    return [(layer.name, layer) for layer in viewer.layers if type(layer) is Image]
+    """Return the image layers of a viewer by name."""
+    return [(layer.name, layer) for layer in image_layers.images_of(viewer)]
 
 
 def _channels(image: Any, viewer: napari.Viewer) -> list[Any]:
@@ -522,5 +508,4 @@ def _channels(image: Any, viewer: napari.Viewer) -> list[Any]:
 
 def _overlap(first: Any, second: Any) -> bool:
     """Whether two images share a place in the world, along the axes of rows and columns."""
-    (low, high), (start, stop) = first.extent.world[:, -2:], second.extent.world[:, -2:]
-    return bool((np.minimum(high, stop) > np.maximum(low, start)).all())
+    return view.shared(first.extent.world[:, -2:], second.extent.world[:, -2:]) > 0

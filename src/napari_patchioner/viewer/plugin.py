@@ -10,7 +10,7 @@ from napari.utils.notifications import show_info
 from napari_patchioner.annotations import shape_from_region
 
 from .actions import CAPTIONS, FOLDER
-from .layers.image_layers import KEYS, ensure_layer
+from .layers.image_layers import KEYS, ensure_layer, images_of
 from .layers.table import annotation_columns
 from .layers.upright import turn_all
 
@@ -42,7 +42,7 @@ def new_layers() -> None:
         return
     turn_all(viewer)
     active = viewer.layers.selection.active
-    images = [layer for layer in viewer.layers if type(layer) is napari.layers.Image]
+    images = images_of(viewer)
     if active in images:
         images.append(active)
     if not images:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_patchioner.viewer.layers.rendering import add_halo
+from napari_patchioner.viewer.layers.overlays import add_halo
 
 BOX = np.array([[20, 20], [20, 80], [60, 80], [60, 20]])
 

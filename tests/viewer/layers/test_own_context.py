@@ -64,7 +64,7 @@ def test_a_layer_goes_in_the_context_of_its_canvas(dock, viewer, deleted, remove
 def test_a_viewer_without_a_window_is_left_alone():
     from napari.components import ViewerModel
 
-    from napari_patchioner.viewer.layers.rendering import delete_in_own_context
+    from napari_patchioner.viewer.layers.overlays import delete_in_own_context
 
     viewer = ViewerModel()
     before = len(viewer.layers.events.removing.callbacks)

@@ -6,14 +6,17 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import napari
 
 from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
     ImageInfo,
     Notes,
+    Record,
     short_name,
     write_annotations,
     write_bytes,
@@ -22,24 +25,11 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.annotations.project.records import LABEL, SeenMask
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.layers.geometry import (
-    POINT,
-    full_shape,
-    own_axes,
-    record_plane,
-    record_region,
-)
+from napari_patchioner.viewer.layers import geometry
 from napari_patchioner.viewer.layers.image_layers import image_title
+from napari_patchioner.viewer.session.session import Session
 
 from .plugin_io import write_shapes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import napari
-
-    from napari_patchioner.annotations import Record
-    from napari_patchioner.viewer.session.session import Session
 
 # The two tables together, which are no single format.
 CSV = "csv"
@@ -59,39 +49,34 @@ def export_csv(
     Where there are painted labels, their places and pixels go to ``name.labels.csv`` as well.
     The ending of `path` is put right, and `notes` takes what was left out; returns the files.
     """
-    annotations = list(session_annotations(session, image))
+    rows = list(session_annotations(session, image))
     _note_placeless(session, notes)
-    shapes, tidy = path.with_suffix(".csv"), path.with_suffix(".regions.csv")
-    write_tidy_csv(tidy, annotations)
+    files = [path.with_suffix(".csv"), path.with_suffix(".regions.csv")]
+    write_tidy_csv(files[1], rows)
     if image.ndim == 2:
-        write_napari_csv(shapes, annotations)
+        write_napari_csv(files[0], rows)
     else:
-        _write_stack(shapes, session, image)
+        _write_stack(files[0], session, image)
     painted = [r for r in session.records.values() if isinstance(r.seen, SeenMask)]
-    if not painted:
-        return shapes, tidy
-    labels = path.with_suffix(".labels.csv")
-    write_labels(labels, painted)
-    return shapes, tidy, labels
+    if painted:
+        files.append(path.with_suffix(".labels.csv"))
+        _write_labels(files[2], painted)
+    return tuple(files)
 
 
-def write_labels(path: Path, records: Iterable[Record]) -> None:
+def _write_labels(path: Path, records: Iterable[Record]) -> None:
     """Write one row per label: where it is, what it says, and who said it.
 
     The edges are those of its outermost pixels, as napari counts them: pixel centres are integers.
-    Records without a mask are left out.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(LABEL_COLUMNS)
     for record in records:
         seen = record.seen
-        if not isinstance(seen, SeenMask):
-            continue
-        first, last = seen.vertices
-        others = [axis for axis in range(len(first)) if axis not in seen.axes]
-        plane = " ".join(str(round(first[axis])) for axis in others)
-        axes = list(seen.axes)
+        assert isinstance(seen, SeenMask)
+        (first, last), axes = seen.vertices, list(seen.axes)
+        plane = " ".join(str(round(x)) for axis, x in enumerate(first) if axis not in axes)
         edges = (*(first[axes] - 0.5).tolist(), *(last[axes] + 0.5).tolist())
         place = (record.layer.partition(":")[2], seen.value, plane, *edges, int(seen.pixels.sum()))
         text_cells = (record.uid, record.caption, record.score, record.source, record.model)
@@ -124,11 +109,11 @@ def export_file(
     """
     path = _with_ending(path, FORMATS[name].suffixes)
     title, source = image_title(image), image.source.path
-    height, width = full_shape(image)[-2:]
-    info = ImageInfo(title, height, width, Path(source) if source else None)
-    annotations = list(session_annotations(session, image))
+    height, width = geometry.full_shape(image)[-2:]
+    images = {title: ImageInfo(title, height, width, Path(source) if source else None)}
+    rows = list(session_annotations(session, image))
     _note_placeless(session, notes)
-    return path, write_annotations(path, annotations, {title: info}, name, notes=notes)
+    return path, write_annotations(path, rows, images, name, notes=notes)
 
 
 def _with_ending(path: Path, endings: tuple[str, ...]) -> Path:
@@ -142,17 +127,33 @@ def _with_ending(path: Path, endings: tuple[str, ...]) -> Path:
 
 
 def session_annotations(session: Session, image: napari.layers.Image) -> Iterator[Annotation]:
-    """Yield what the session holds as annotations: shapes, groups, whole image."""
-    order = {"shape": 0, "group": 1, "image": 2}
-    for record in sorted(session.records.values(), key=lambda record: order[record.subject]):
-        annotation = _annotation(record, session, image)
-        if annotation is not None:
-            yield annotation
+    """Yield what the session holds as annotations: shapes, groups, whole image.
+
+    What outlines nothing on a single plane is left out.
+    """
+    for kind in ("shape", "group", "image"):
+        for record in [r for r in session.records.values() if r.subject == kind]:
+            axes = geometry.own_axes(record, session)
+            if axes is None:
+                continue
+            try:
+                region = geometry.record_region(record, session, axes)
+            except PatchionerError:
+                continue
+            plane = geometry.record_plane(record, session, axes)
+            extra = {"plane": " ".join(map(str, plane.index))} if plane and plane.index else {}
+            if axes != (image.ndim - 2, image.ndim - 1):
+                extra["axes"] = f"{axes[0]} {axes[1]}"
+            extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
+            if record.origin:
+                extra["origin"] = json.dumps(record.origin, sort_keys=True)
+            said = (record.caption, record.score, record.source, record.model)
+            yield Annotation(record.uid, image_title(image), region, *said, extra)
 
 
 def _note_placeless(session: Session, notes: Notes | None) -> None:
     """Note how many regions lie on no single plane, of which no file can hold any."""
-    left = sum(own_axes(record, session) is None for record in session.records.values())
+    left = sum(geometry.own_axes(record, session) is None for record in session.records.values())
     if left and notes is not None:
         words = f"{left} region{'s' * (left > 1)} left out"
         notes.add("several planes", f"{words}: the corners of one lie on several planes")
@@ -175,33 +176,16 @@ def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> No
         (record, record.seen)
         for record in session.records.values()
         if record.seen is not None
-        and record.seen.shape_type not in (POINT, LABEL)
-        and own_axes(record, session) is not None
+        and record.seen.shape_type not in (geometry.POINT, LABEL)
+        and geometry.own_axes(record, session) is not None
     ]
-    names = ("uid", "caption", "score", "source", "model")
-    columns = {name: [getattr(record, name) for record, _ in drawn] for name in names}
+    names = ("caption", "score", "source", "model")
     write_shapes(
         path,
         [(seen.shape_type, seen.vertices) for _, seen in drawn],
-        {"uid": columns.pop("uid"), "image": [image_title(image)] * len(drawn), **columns},
+        {
+            "uid": [record.uid for record, _ in drawn],
+            "image": [image_title(image)] * len(drawn),
+            **{name: [getattr(record, name) for record, _ in drawn] for name in names},
+        },
     )
-
-
-def _annotation(record: Record, session: Session, image: napari.layers.Image) -> Annotation | None:
-    """Return one record as an annotation; None if it outlines nothing on a single plane."""
-    axes = own_axes(record, session)
-    if axes is None:
-        return None
-    try:
-        region = record_region(record, session, axes)
-    except PatchionerError:
-        return None
-    plane = record_plane(record, session, axes)
-    extra = {"plane": " ".join(map(str, plane.index))} if plane and plane.index else {}
-    if axes != (image.ndim - 2, image.ndim - 1):
-        extra["axes"] = f"{axes[0]} {axes[1]}"
-    extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
-    if record.origin:
-        extra["origin"] = json.dumps(record.origin, sort_keys=True)
-    said = (record.caption, record.score, record.source, record.model)
-    return Annotation(record.uid, image_title(image), region, *said, extra)

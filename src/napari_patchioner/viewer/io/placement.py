@@ -7,21 +7,22 @@ have pixels of another size, so that its own coordinates are not these.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.batch import ImageMatcher
-from napari_patchioner.viewer.layers.geometry import affine_between, placement
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    import napari
-    import numpy.typing as npt
-
-    FloatArray = npt.NDArray[np.float64]
+from napari_patchioner.viewer.layers.geometry import (
+    FloatArray,
+    affine_between,
+    full_shape,
+    placement,
+    world_matrix,
+)
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
 # As short a name as can be: the number at the end is napari's, given to the second of that name.
@@ -37,8 +38,6 @@ def layer_image(meta: Mapping[str, Any]) -> str:
 
 def open_images() -> list[napari.layers.Image]:
     """Return the image layers that are open in napari, from below to above."""
-    import napari
-
     viewer = napari.current_viewer()
     layers = viewer.layers if viewer is not None else ()
     return [layer for layer in layers if isinstance(layer, napari.layers.Image)]
@@ -74,13 +73,7 @@ def may_mean(name: str, image: napari.layers.Image) -> bool:
 def image_below(
     data: Any, meta: Mapping[str, Any], kind: str, images: Sequence[napari.layers.Image]
 ) -> napari.layers.Image | None:
-    """Return the image that a layer is about: the one it names, or the one that it lies on.
-
-    Parameters
-    ----------
-    kind : {"shapes", "points", "labels"}
-        What the layer is.
-    """
+    """Return the image that a layer of shapes, points or labels names, or else lies on."""
     if name := layer_image(meta):
         image = image_named(name, images)
         if image is not None:
@@ -114,21 +107,14 @@ def placement_on(image: napari.layers.Image, ndim: int) -> dict[str, Any]:
     """Return where a new layer of so many axes lies exactly on an image, as arguments for it."""
     if ndim == image.ndim:
         return placement(image)
-    world = _matrix(image)
-    size = max(ndim, image.ndim)
-    affine = np.eye(size + 1)
-    affine[-image.ndim - 1 : -1, -image.ndim - 1 : -1] = (world[1:] - world[0]).T
-    affine[-image.ndim - 1 : -1, -1] = world[0]
+    affine = np.eye(max(ndim, image.ndim) + 1)
+    affine[-image.ndim - 1 :, -image.ndim - 1 :] = world_matrix(image)
     units = ["pixel"] * (ndim - image.ndim) + [str(unit) for unit in image.units[-ndim:]]
     return {"affine": affine[-ndim - 1 :, -ndim - 1 :], "units": units}
 
 
 def shifted(place: Mapping[str, Any], first: npt.ArrayLike) -> dict[str, Any]:
-    """Return the placement of a layer whose first pixel is another one of the image.
-
-    >>> shifted({"scale": (2.0, 2.0), "translate": (1.0, 1.0)}, (3, 4))["translate"].tolist()
-    [7.0, 9.0]
-    """
+    """Return the placement of a layer whose first pixel is another one of the image."""
     first = np.asarray(first, float)
     turning = {name: place[name] for name in ("scale", "rotate", "shear") if name in place}
     shift = np.asarray(_stand_in(len(first), turning).data_to_world(first))
@@ -137,10 +123,8 @@ def shifted(place: Mapping[str, Any], first: npt.ArrayLike) -> dict[str, Any]:
 
 def _stand_in(ndim: int, place: Mapping[str, Any]) -> napari.layers.Points:
     """Return an empty layer at some place in the world."""
-    from napari.layers import Points
-
     kept = {name: value for name, value in place.items() if name in _PLACE}
-    return Points(np.empty((0, ndim)), **kept)
+    return napari.layers.Points(np.empty((0, ndim)), **kept)
 
 
 def _names(image: napari.layers.Image) -> tuple[str, str, str]:
@@ -155,15 +139,9 @@ def _alike(images: Iterable[napari.layers.Image]) -> bool:
     return all(
         other.ndim == first.ndim
         and other.units == first.units
-        and np.allclose(_matrix(other), _matrix(first))
+        and np.allclose(world_matrix(other), world_matrix(first))
         for other in others
     )
-
-
-def _matrix(image: napari.layers.Image) -> FloatArray:
-    """Return the origin and a step along each axis in the world, shape (ndim + 1, ndim)."""
-    steps = np.vstack([np.zeros(image.ndim), np.eye(image.ndim)])
-    return np.array([image.data_to_world(step) for step in steps], float)
 
 
 def _corners(data: Any, kind: str) -> FloatArray:
@@ -180,7 +158,6 @@ def _shared(corners: FloatArray, meta: Mapping[str, Any], image: napari.layers.I
     matrix, origin = pixels_of(meta, corners.shape[1], image)
     ends = corners @ matrix + origin
     low, high = ends.min(axis=0)[-2:] - 0.5, ends.max(axis=0)[-2:] + 0.5
-    data = image.data[0] if image.multiscale else image.data
-    size = np.array(data.shape[: image.ndim][-2:], float)
+    size = np.array(full_shape(image)[-2:], float)
     inside = np.clip(np.minimum(high, size - 0.5) - np.maximum(low, -0.5), 0, None)
     return float((inside / (high - low)).prod())

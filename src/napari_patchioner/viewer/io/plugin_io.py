@@ -9,16 +9,20 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+import napari
+import numpy.typing as npt
+from napari.layers import Image
 from napari.utils.notifications import show_warning
 
 from napari_patchioner.annotations import (
     FORMATS,
+    Annotation,
     ImageInfo,
     Notes,
     format_of,
@@ -32,47 +36,26 @@ from napari_patchioner.errors import FormatError
 from napari_patchioner.viewer.layers.geometry import full_shape
 from napari_patchioner.viewer.layers.upright import turn_all
 
-from .layer_data import annotation_layers, layer_annotations
-from .placement import image_below, image_named, open_images, pixels_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    import numpy.typing as npt
-    from napari.layers import Image
-
-    from napari_patchioner.annotations import Annotation
+from .layer_data import annotation_layers, layer_annotations, shapes_in_pixels
+from .placement import image_below, image_named, open_images
 
 
 def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write one Shapes layer for ``File > Save``, in the pixels of its image."""
     image = image_below(data, meta, "shapes", open_images())
-    data = [
-        places @ matrix + origin
-        for places in (np.asarray(vertices, float) for vertices in data)
-        for matrix, origin in [pixels_of(meta, places.shape[1], image)]
-    ]
     features = meta.get("features")
     columns = {} if features is None else {str(c): list(features[c]) for c in features}
-    kinds = meta.get("shape_type") or []
-    kinds = [kinds] * len(data) if isinstance(kinds, str) else list(kinds)
-    write_shapes(path, list(zip(kinds, data, strict=True)), columns)
+    write_shapes(path, shapes_in_pixels(data, meta, image), columns)
     return [path]
 
 
 def write_shapes(
-    path: Any,
-    shapes: Sequence[tuple[str, npt.NDArray[np.float64]]],
-    columns: Mapping[str, Sequence[Any]],
+    path: Any, shapes: Sequence[tuple[str, npt.NDArray[Any]]], columns: Mapping[str, Sequence[Any]]
 ) -> None:
     """Write napari's table of shapes, one row per vertex, with other columns behind it.
 
-    Parameters
-    ----------
-    shapes : sequence of (str, ndarray)
-        Type and vertices, shape (n, ndim), of each.
-    columns : mapping of str to sequence
-        One value per shape, repeated for each of its vertices.
+    Shapes are types with vertices, shape (n, ndim); a column holds one value per shape, which is
+    repeated for each of its vertices.
     """
     axes = shapes[0][1].shape[1] if shapes else 2
     names = [name for name in columns if name not in ("index", "shape-type", "vertex-index")]
@@ -81,15 +64,12 @@ def write_shapes(
     header = ["index", "shape-type", "vertex-index", *(f"axis-{axis}" for axis in range(axes))]
     writer.writerow([*header, *names])
     for index, (kind, vertices) in enumerate(shapes):
-        ours = [_cell(columns[name][index]) if index < len(columns[name]) else "" for name in names]
+        cells = [columns[name][index] if index < len(columns[name]) else "" for name in names]
+        # Missing values are empty.
+        ours = ["" if cell is None or cell != cell else cell for cell in cells]
         for place, vertex in enumerate(vertices):
             writer.writerow([index, kind, place, *(repr(float(v)) for v in vertex), *ours])
     write_bytes(path, text.getvalue().encode("utf-8"))
-
-
-def _cell(value: Any) -> Any:
-    """Return a cell, empty for missing values."""
-    return "" if value is None or value != value else value
 
 
 _WRITE = "write_"
@@ -109,7 +89,7 @@ def read_layers(path: str | list[str]) -> list[Any]:
     """Return the layers that show one file of annotations, or several."""
     paths = [path] if isinstance(path, str) else path
     layers, left_out, notes = [], [], Notes()
-    _turn_open_images()
+    turn_all(napari.current_viewer())
     images, depths = viewer_images(), viewer_depths()
     for file in map(Path, paths):
         known = partial(image_named, images=open_images())
@@ -135,15 +115,9 @@ def say_left_out(annotations: Sequence[Annotation], why: str) -> None:
 
 
 def left_out_words(annotations: Iterable[Annotation]) -> str:
-    """Return how many regions of which kinds there are.
-
-    >>> from napari_patchioner.annotations import Annotation
-    >>> from napari_patchioner.regions import WholeImage
-    >>> left_out_words([Annotation("a", "", WholeImage())])
-    '1 image'
-    """
-    counts = Counter(annotation.kind for annotation in annotations)
-    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
+    """Return how many regions of which kinds there are: "2 boxes, 1 image"."""
+    kinds = Counter(annotation.kind for annotation in annotations)
+    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())
 
 
 def write_layers(
@@ -153,7 +127,8 @@ def write_layers(
 
     Images saved with them are what they are about; their pixels are in no such file.
     """
-    turned = _turn_open_images()
+    # Files speak of upright photographs.
+    turned = turn_all(napari.current_viewer())
     if turned:
         # What is to be written was taken before.
         raise FormatError(
@@ -176,13 +151,6 @@ def write_layers(
     show_notes(notes)
     say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
     return [path]
-
-
-def _turn_open_images() -> list[str]:
-    """Turn photographs that lie on their side, since files speak of upright ones."""
-    import napari
-
-    return turn_all(napari.current_viewer())
 
 
 def viewer_depths() -> dict[str, int]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
+from napari.layers import Image
+from napari.utils.events import Event
 
-from napari_patchioner.annotations.project.records import Record, Seen, is_foreign
+from napari_patchioner.annotations import Record
+from napari_patchioner.annotations.project.records import Seen, is_foreign
+from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.workers.job import JobProgress
 
 from . import shapes, table
 from .geometry import POINT, Follower, alignment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    from napari.layers import Image
-    from napari.utils.events import Event
-
-    from napari_patchioner.viewer.session.session import Session
-    from napari_patchioner.viewer.workers.job import JobProgress
 
 
 class TableBinding:
@@ -271,31 +269,18 @@ class PointsBinding(TableBinding):
         self.sync(quiet=True)
 
 
-def undo(
+def travel(
     session: Session,
     bindings: Collection[TableBinding],
     revive: Callable[[], None] = lambda: None,
+    *,
+    back: bool,
 ) -> str:
-    """Take back the newest step, on the layers too; return what was done, as a sentence.
+    """Take back the newest step, or do it again, on the layers too; return which, as a sentence.
 
-    `bindings` is a live view of the layers; `revive` makes layers that were deleted and have
-    shapes again.
+    `bindings` is a live view of the layers. `revive` makes layers that were deleted and have shapes
+    again; on the way forward it deletes layers once more, too.
     """
-    return _travel(session, bindings, revive, back=True)
-
-
-def redo(
-    session: Session,
-    bindings: Collection[TableBinding],
-    revive: Callable[[], None] = lambda: None,
-) -> str:
-    """Do again what was taken back last; see `undo`. `revive` deletes layers once more, too."""
-    return _travel(session, bindings, revive, back=False)
-
-
-def _travel(
-    session: Session, bindings: Collection[TableBinding], revive: Callable[[], None], *, back: bool
-) -> str:
     if any(binding.drawing or binding.dragging for binding in bindings):
         return "Finish the shape at hand first: double-click or press Escape."
     for binding in bindings:
@@ -311,3 +296,6 @@ def _travel(
     session.amend()
     session.notify()
     return f"{'Undid' if back else 'Redid'}: {label}"
+
+
+undo, redo = partial(travel, back=True), partial(travel, back=False)

@@ -5,23 +5,21 @@ from __future__ import annotations
 import textwrap
 from functools import lru_cache
 from string import Formatter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from napari.layers import Layer, Shapes
 from napari.layers.utils.string_encoding import FormatStringEncoding
 from pydantic import Field
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    import pandas as pd
-    from napari.layers import Layer, Shapes
 
 # From the palette of Okabe and Ito, which people tell apart whatever colours they see: bright ones
 # for dark images, dark ones for bright images.
 ON_DARK = {"regions": "#56b4e9", "traces": "#f0e442"}
 ON_BRIGHT = {"regions": "#0072b2", "traces": "#d55e00"}
 # What fits beside a shape without covering its neighbours: a few short lines.
-LINE_LENGTH, LINES = 24, 3
+LINE_LENGTH, LINES, SIZE = 24, 3, 9
 TEMPLATE = "{caption}"
 # Drawing the letters of more shapes than these makes the window stand still at every caption.
 CROWD = 120
@@ -80,15 +78,14 @@ def checked(template: str) -> str:
     """Return a template that makes sense; raise `TemplateError` for any other."""
     try:
         names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-        if unknown := names - set(FIELDS):
-            known = ", ".join(f"{{{name}}}" for name in FIELDS)
-            raise TemplateError(f"There is no {{{min(unknown)}}} to show; there is {known}.")
-        filled(template, {"caption": "a", "score": 0.5, "source": "a", "caption_model": "a"})
-    except TemplateError:
-        raise
+        unknown = names - set(FIELDS)
+        if not unknown:
+            filled(template, {**dict.fromkeys(FIELDS, "a"), "score": 0.5})
+            return template
     except (ValueError, KeyError, IndexError) as error:
         raise TemplateError(f"The template cannot be read: {error}.") from error
-    return template
+    known = ", ".join(f"{{{name}}}" for name in FIELDS)
+    raise TemplateError(f"There is no {{{min(unknown)}}} to show; there is {known}.")
 
 
 @lru_cache(maxsize=4096)
@@ -104,7 +101,7 @@ def shortened(caption: str, lines: int = LINES) -> str:
 
 def draw_captions(layer: Layer, colour: str) -> None:
     """Have the captions of shapes or points drawn on the canvas."""
-    layer.text = {"color": colour, "size": 9, "anchor": "upper_left"}
+    layer.text = {"color": colour, "size": SIZE, "anchor": "upper_left"}
     # Given inside the dict, napari would copy it as a plain format string.
     layer.text.string = CaptionText()
     layer.refresh_text()
@@ -117,14 +114,13 @@ def write_on(
     lines: int = LINES,
     visible: bool = True,
     crowd: int = CROWD,
-    size: int = 9,
 ) -> None:
     """Have the captions of a layer drawn on the canvas this way, in the colour they have."""
     wanted = CaptionText(format=template, lines=lines)
     if layer.text.string != wanted:
         layer.text.string = wanted
         layer.refresh_text()
-    layer.text.size = size
+    layer.text.size = SIZE
     show_on(layer, visible, crowd)
 
 

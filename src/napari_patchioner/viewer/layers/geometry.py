@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
-from napari_patchioner.annotations import axes_drawn_along, region_from_shape
+from napari_patchioner.annotations import Record, axes_drawn_along, region_from_shape
 from napari_patchioner.annotations.project.records import Plane, Seen, SeenMask
 from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Point, Polygon, Region, RegionSet, WholeImage, untangle
+from napari_patchioner.viewer.session.session import Session
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
-
-    from napari_patchioner.annotations import Record
-    from napari_patchioner.grids import GridTransform
-    from napari_patchioner.viewer.session.session import Session
-
-    FloatArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 POINT = "point"
 # Vertices of one shape that lie further apart than this, in pixels, are not on one plane.
@@ -158,7 +151,7 @@ class Follower:
                 setattr(layer, name, wanted[name])
             return
         layer.units = image.units
-        target = _world_matrix(image) @ _homogeneous(matrix.T, origin)
+        target = world_matrix(image) @ _homogeneous(matrix.T, origin)
         affine = np.asarray(layer.affine.affine_matrix)
         straight = np.diag(np.diag(target[:-1, :-1]))
         # Placed by scale and translation alone, it stays so.
@@ -170,11 +163,11 @@ class Follower:
         ):
             layer.scale, layer.translate = np.diag(straight), target[:-1, -1]
         else:
-            physical = np.linalg.inv(affine) @ _world_matrix(layer)
+            physical = np.linalg.inv(affine) @ world_matrix(layer)
             layer.affine = target @ np.linalg.inv(physical)
 
 
-def _world_matrix(layer: Layer) -> FloatArray:
+def world_matrix(layer: Layer) -> FloatArray:
     """Return the matrix from data to world, shape (ndim + 1, ndim + 1)."""
     steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
     world = np.array([layer.data_to_world(step) for step in steps], float)
@@ -221,6 +214,14 @@ def displayed_plane(viewer: ViewerModel, image: Image) -> Plane:
     others = [axis for axis in range(image.ndim) if axis not in (rows, columns)]
     index = tuple(int(np.clip(np.round(point[axis]), 0, last[axis])) for axis in others)
     return Plane((rows, columns), index)
+
+
+def shown_plane(viewer: ViewerModel, image: Image) -> Plane | None:
+    """Return the same; None where the image is not displayed as a plane."""
+    try:
+        return displayed_plane(viewer, image)
+    except RegionError:
+        return None
 
 
 def plane_of(seen: Seen, axes: tuple[int, int]) -> Plane | None:
@@ -305,29 +306,3 @@ def untangled(region: Region) -> Region:
     if isinstance(region, RegionSet):
         return RegionSet(tuple(untangled(member) for member in region.members), region.union)
     return Polygon(untangle(region.vertices)) if isinstance(region, Polygon) else region
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Sheet:
-    """What is drawn over one plane: the borders of patches, and how much each patch counts."""
-
-    transform: GridTransform
-    lines: bool = False
-    # Shape (rows, columns); nothing is drawn where it is zero
-    heat: FloatArray | None = None
-
-    def borders(self) -> FloatArray:
-        """Return both ends of every line, shape (n, 2, 2), in ``(row, column)`` image pixels."""
-        rows, columns = self.transform.grid_shape
-        across = [[(row, 0), (row, columns)] for row in range(rows + 1)]
-        down = [[(0, column), (rows, column)] for column in range(columns + 1)]
-        return self.transform.to_image(np.array(across + down, float))
-
-    def squares(self) -> tuple[FloatArray, FloatArray]:
-        """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
-        heat = np.zeros(self.transform.grid_shape) if self.heat is None else self.heat
-        cells = np.argwhere(heat > 0)
-        around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
-        corners = self.transform.to_image(cells[:, None] + around)
-        weights = heat[heat > 0]
-        return corners, weights / weights.max(initial=np.finfo(float).tiny)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points, Shapes
 
 from napari_patchioner.annotations import content_hash
@@ -15,9 +16,6 @@ from napari_patchioner.annotations import content_hash
 from .captions import ON_BRIGHT, ON_DARK, draw_captions
 from .geometry import full_shape, placement
 from .table import BLANK, add_columns, empty_columns, reset_defaults
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 LayerKey: TypeAlias = str
 """One of `KEYS`."""
@@ -53,6 +51,11 @@ def layer_name(key: str, image: Image) -> str:
     return f"{key} [{image.name}]"
 
 
+def images_of(viewer: ViewerModel) -> list[Image]:
+    """Return the image layers of a viewer from below to above; those of derived kinds are none."""
+    return [layer for layer in viewer.layers if type(layer) is Image]
+
+
 def ensure_layer(viewer: ViewerModel, image: Image, key: LayerKey) -> Shapes:
     """Return the image's layer for regions or traces, made where there is none.
 
@@ -60,95 +63,71 @@ def ensure_layer(viewer: ViewerModel, image: Image, key: LayerKey) -> Shapes:
     features table, so that saved work can be opened again.
     """
     layer = find_layer(viewer, image, key)
+    colour, width = line_colour(image, key), edge_width(image)
     if layer is None:
-        layer = _new_layer(image, key)
-        _own(layer, image, key)
-        viewer.add_layer(layer)
+        style = {"face_color": "transparent", "edge_width": width, "opacity": 1}
+        layer = _new_layer(viewer, image, key, Shapes, edge_color=colour, **style)
+        layer.current_edge_color = colour
+        layer.current_face_color = "transparent"
+        layer.current_edge_width = width
     else:
         if not _is_owned(layer, image, key):
             raise_above(viewer, layer, image)
         add_columns(layer)
-        draw_captions(layer, line_colour(image, key))
+        draw_captions(layer, colour)
     mark(layer, image, key)
     reset_defaults(layer)
     protect(layer, True)
-    return layer
+    made: Shapes = layer
+    return made
 
 
-def find_layer(viewer: ViewerModel, image: Image, key: LayerKey) -> Shapes | None:
-    """Return the image's layer for regions or traces, if there is one.
+def ensure_points(viewer: ViewerModel, image: Image) -> Points:
+    """Return the image's own layer for points to caption, made where there is none."""
+    layer = find_layer(viewer, image, POINTS)
+    if layer is None:
+        style = {"face_color": line_colour(image, "regions"), "border_color": "white"}
+        layer = _new_layer(viewer, image, POINTS, Points, size=6 * edge_width(image), **style)
+        # Above the point, not over it.
+        layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
+    mark(layer, image, POINTS)
+    made: Points = layer
+    return made
+
+
+def find_layer(viewer: ViewerModel, image: Image, key: str) -> Any:
+    """Return the image's layer for regions, traces or points, None if there is none.
 
     That of an image that was deleted is taken only by the same image, opened again. A name alone
-    is enough only for an image that has had no such layer, as with saved work.
+    is enough only for an image that has had no such layer, as with saved work; for points it never
+    is: a layer of other people's making is captioned only when somebody says so.
     """
-    named = None
+    kind, named = Points if key == POINTS else Shapes, None
     for layer in viewer.layers:
-        if isinstance(layer, Shapes) and layer.ndim == image.ndim:
+        if isinstance(layer, kind) and layer.ndim == image.ndim:
             if _is_owned(layer, image, key):
                 return layer
-            fits = (layer.metadata.get(_OURS) or layer.name) == layer_name(key, image)
+            sign = layer.metadata.get(_OURS) or layer.name
+            fits = sign == layer_name(key, image) and (key != POINTS or layer in _OWNERS)
             if fits and named is None and _is_free(viewer, layer, image, key):
                 named = layer
     return named
 
 
-def _new_layer(image: Image, key: LayerKey) -> Shapes:
-    """Return an empty layer that lies exactly on the image."""
-    colour, width = line_colour(image, key), edge_width(image)
-    layer = Shapes(
+def _new_layer(viewer: ViewerModel, image: Image, key: str, kind: Any, **style: Any) -> Any:
+    """Add an empty layer that lies exactly on the image."""
+    layer = kind(
         ndim=image.ndim,
         name=layer_name(key, image),
         features=empty_columns(),
         feature_defaults=BLANK,
-        edge_color=colour,
-        face_color="transparent",
-        edge_width=width,
-        opacity=1,
+        **style,
         **placement(image),
     )
-    layer.current_edge_color = colour
-    layer.current_face_color = "transparent"
-    layer.current_edge_width = width
-    draw_captions(layer, colour)
+    draw_captions(layer, line_colour(image, "traces" if key == "traces" else "regions"))
+    _own(layer, image, key)
+    viewer.add_layer(layer)
     return layer
-
-
-def ensure_points(viewer: ViewerModel, image: Image) -> Points:
-    """Return the image's own layer for points to caption, made where there is none."""
-    layer = find_points(viewer, image)
-    if layer is None:
-        colour = line_colour(image, "regions")
-        layer = Points(
-            ndim=image.ndim,
-            name=layer_name(POINTS, image),
-            size=6 * edge_width(image),
-            face_color=colour,
-            border_color="white",
-            features=empty_columns(),
-            feature_defaults=BLANK,
-            **placement(image),
-        )
-        draw_captions(layer, colour)
-        # Above the point, not over it.
-        layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
-        _own(layer, image, POINTS)
-        viewer.add_layer(layer)
-    mark(layer, image, POINTS)
-    return layer
-
-
-def find_points(viewer: ViewerModel, image: Image) -> Points | None:
-    """Return the layer that was made for points on this image, if it is there.
-
-    A layer of other people's making never is: it is captioned only when somebody says so.
-    """
-    name = layer_name(POINTS, image)
-    for layer in viewer.layers:
-        if isinstance(layer, Points) and layer.ndim == image.ndim and layer in _OWNERS:
-            named = layer.metadata.get(_OURS) == name and _is_free(viewer, layer, image, POINTS)
-            if named or _is_owned(layer, image, POINTS):
-                return layer
-    return None
 
 
 # whose a layer is
@@ -179,7 +158,7 @@ def is_ours(viewer: ViewerModel, layer: Layer) -> bool:
 
 def belongs(viewer: ViewerModel, layer: object, image: Image) -> bool:
     """Whether a layer is an image or lies on it, if only by its name as in saved work."""
-    own = [image, *(find_layer(viewer, image, key) for key in KEYS), find_points(viewer, image)]
+    own = [image, *(find_layer(viewer, image, key) for key in (*KEYS, POINTS))]
     return layer is not None and any(layer is candidate for candidate in own)
 
 
@@ -212,12 +191,7 @@ def _is_owned(layer: Layer, image: Image, key: str) -> bool:
     return owner is not None and owner.key == key and owner.image() is image
 
 
-def _is_free(
-    viewer: ViewerModel,
-    layer: Layer,
-    image: Image,
-    key: str,
-) -> bool:
+def _is_free(viewer: ViewerModel, layer: Layer, image: Image, key: str) -> bool:
     """Whether a layer of the right name lies on no other image."""
     owner = _OWNERS.get(layer)
     if owner is None:

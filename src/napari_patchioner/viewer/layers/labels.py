@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject
 from superqt.utils import QSignalDebouncer, QSignalThrottler
 
-from napari_patchioner.annotations.project.records import Plane, Record, SeenMask
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.annotations.project.records import SeenMask
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import label_boxes
 from napari_patchioner.viewer.session.session import Row
-from napari_patchioner.viewer.workers.job import Job
+from napari_patchioner.viewer.workers.job import Job, JobProgress
 
 from .binding import TableBinding
-from .geometry import affine_between, displayed_plane, full_shape
+from .geometry import FloatArray, affine_between, full_shape, shown_plane
 from .table import cells_of, read_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    import numpy.typing as npt
-    from napari.components import ViewerModel
-    from napari.layers import Labels
-
-    from napari_patchioner.viewer.workers.job import JobProgress
-
-    FloatArray = npt.NDArray[np.float64]
-    PlacedLabel = tuple[Plane, int]
-    # What the table calls a label: its plane as a text, and its number.
-    TableKey = tuple[str, int]
+PlacedLabel = tuple[Plane, int]
+# What the table calls a label: its plane as a text, and its number.
+TableKey = tuple[str, int]
 
 # Long enough that a stroke of the brush is over, most of the time.
 STROKE_MS = 250
@@ -159,8 +154,6 @@ def _write_table(
     On `planes` labels have been searched for: other rows of theirs are of labels that are gone,
     unless they are not ours.
     """
-    import pandas as pd
-
     searched = {table_key(plane, 0)[0] for plane in planes}
     merged: dict[TableKey, Row | Record] = {
         key: row for key, row in _read_table(layer).items() if key[0] not in searched or not row.uid
@@ -236,11 +229,8 @@ class LabelsBinding(TableBinding):
 
     def sync(self, *, quiet: bool = False) -> None:
         """Read the displayed plane, unless that has been done since it was painted."""
-        try:
-            plane = displayed_plane(self._viewer, self.image)
-        except PatchionerError:
-            return
-        if self.busy or (plane in self.planes and plane not in self._old):
+        plane = shown_plane(self._viewer, self.image)
+        if plane is None or self.busy or (plane in self.planes and plane not in self._old):
             return
         self._old.discard(plane)
         labels = self._label_plane(plane)
@@ -263,10 +253,7 @@ class LabelsBinding(TableBinding):
 
     def selected(self) -> list[str]:
         """Return the uid of the selected label on the displayed plane."""
-        try:
-            chosen = displayed_plane(self._viewer, self.image), int(self.layer.selected_label)
-        except PatchionerError:
-            return []
+        chosen = shown_plane(self._viewer, self.image), int(self.layer.selected_label)
         uids = self._session.uids(self.key)
         return [uid for uid, label in zip(uids, self._labels, strict=False) if label == chosen]
 

@@ -1,38 +1,77 @@
-"""The patch grid and the patches of a region, drawn over the image.
+"""The patch grid, the patches of a region and rims around captions, drawn over the image.
 
-They are napari overlays of the image layer, not layers: they lie where the image lies, cannot
-be selected, are in no list, are never saved and go with the image. napari 0.9 has no public
-method for adding one; `attach` and `detach` are the only places that know the private ones.
+Grid and patches are napari overlays of the image layer, not layers: they lie where the image lies,
+cannot be selected, are in no list, are never saved and go with the image. napari 0.9 has no public
+method for adding one. The only module that knows vispy and napari's canvas.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from napari._vispy.overlays.base import LayerOverlayMixin, VispySceneOverlay
+from napari._vispy.utils.visual import overlay_to_visual
 from napari.components.overlays import SceneOverlay
+from napari.layers import Image, Layer
 from napari.layers.base._base_constants import Blending
+from napari.viewer import Viewer
+from vispy.color import get_colormap
+from vispy.scene.visuals import Compound, Line, Mesh
 
+from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.workers.encode import patches_for
+from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.regions import Region
+from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.workers.encode import Encoder, Overview
 
-from .geometry import Sheet, record_plane, record_region
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
-    import numpy.typing as npt
-    from napari.layers import Image
-
-    from napari_patchioner.annotations import Record
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.regions import Region
-    from napari_patchioner.viewer.session.session import Session
-    from napari_patchioner.viewer.workers.encode import Encoder
-
-    FloatArray = npt.NDArray[np.float64]
+from .geometry import FloatArray, record_plane, record_region
 
 NAME = "napari-patchioner"
+# Viridis from a fifth up: the lowest of its blues is lost on dark images.
+LOWEST, OPACITY = 0.2, 0.5
+# Light on dark, so that one of them shows on any image.
+_DARK, _LIGHT = (0.0, 0.0, 0.0, 0.35), (1.0, 1.0, 1.0, 0.55)
+_END = "if (alpha <= 0) discard;"
+# Letters are drawn from a field of distances: 0.5 at their edge, less outside.
+_RIM = """
+        if (u_rim > 0.5) {
+            float light = dot(v_color.rgb, vec3(0.299, 0.587, 0.114));
+            float rim = smoothstep(0.02, 0.28, distance) * 0.9;
+            if (rim <= 0.0 || v_color.a <= 0.0) discard;
+            gl_FragColor = vec4(vec3(light > 0.45 ? 0.0 : 1.0), v_color.a * rim);
+            return;
+        }
+"""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sheet:
+    """What is drawn over one plane: the borders of patches, and how much each patch counts."""
+
+    transform: GridTransform
+    lines: bool = False
+    # Shape (rows, columns); nothing is drawn where it is zero
+    heat: FloatArray | None = None
+
+    def borders(self) -> FloatArray:
+        """Return both ends of every line, shape (n, 2, 2), in ``(row, column)`` image pixels."""
+        rows, columns = self.transform.grid_shape
+        across = [[(row, 0), (row, columns)] for row in range(rows + 1)]
+        down = [[(0, column), (rows, column)] for column in range(columns + 1)]
+        return self.transform.to_image(np.array(across + down, float))
+
+    def squares(self) -> tuple[FloatArray, FloatArray]:
+        """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
+        heat = np.zeros(self.transform.grid_shape) if self.heat is None else self.heat
+        cells = np.argwhere(heat > 0)
+        around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+        corners = self.transform.to_image(cells[:, None] + around)
+        weights = heat[heat > 0]
+        return corners, weights / weights.max(initial=np.finfo(float).tiny)
 
 
 class PatchOverlay(SceneOverlay):  # type: ignore[misc]
@@ -40,22 +79,6 @@ class PatchOverlay(SceneOverlay):  # type: ignore[misc]
 
     sheet: Any = None
     blending: Blending = Blending.TRANSLUCENT_NO_DEPTH
-
-
-def attach(image: Image) -> PatchOverlay:
-    """Return the overlay of an image, made on first use."""
-    if NAME not in image._overlays:
-        from .rendering import register
-
-        register(PatchOverlay)
-        image._overlays[NAME] = PatchOverlay()
-    overlay: PatchOverlay = image._overlays[NAME]
-    return overlay
-
-
-def detach(image: Image) -> None:
-    """Take the overlay off an image."""
-    image._overlays.pop(NAME, None)
 
 
 class Overlays:
@@ -73,30 +96,27 @@ class Overlays:
         current: Callable[[], Record | None],
         options: Mapping[str, Any],
     ) -> None:
-        self.lines = False
-        self.patches = False
+        self.lines = self.patches = False
         self.inspected: Region | None = None
-        self._image = image
-        self._encoder = encoder
-        self._session = session
-        self._current = current
-        self._options = options
+        self._image, self._encoder, self._session = image, encoder, session
+        self._current, self._options = current, options
         self._drawn: object = None
 
     def refresh(self) -> None:
         """Draw what there is to draw now, if that is not what is drawn."""
-        wanted = self._wanted()
+        here = self._encoder.here() if self.lines or self.patches else None
+        wanted = self._wanted(here[1]) if here is not None else None
         if wanted == self._drawn:
             return
         self._drawn = wanted
-        displayed = self._encoder.here()
-        if wanted is None or displayed is None:
-            detach(self._image)
+        overlays = self._image._overlays
+        if here is None:
+            overlays.pop(NAME, None)
             return
-        plane, grid = displayed
-        overlay = attach(self._image)
-        region = self._region(plane.axes) if self.patches else None
-        grid, heat = self._heat(region, grid)
+        if NAME not in overlays:
+            overlays[NAME] = PatchOverlay()
+        overlay = overlays[NAME]
+        grid, heat = self._heat(*here)
         overlay.sheet = Sheet(grid.transform, self.lines, heat)
         if not overlay.visible:
             overlay.visible = True
@@ -106,15 +126,11 @@ class Overlays:
     def close(self) -> None:
         """Draw nothing any more."""
         self.lines = self.patches = False
-        self.inspected = self._drawn = None
-        detach(self._image)
+        self.inspected = None
+        self.refresh()
 
-    def _wanted(self) -> object:
-        """Return what decides the drawing, comparable; None for nothing."""
-        displayed = self._encoder.here() if self.lines or self.patches else None
-        if displayed is None:
-            return None
-        grid = displayed[1]
+    def _wanted(self, grid: FeatureGrid) -> object:
+        """Return what decides the drawing, comparable."""
         if not self.patches:
             return id(grid), self.lines
         record = self._current()
@@ -122,33 +138,154 @@ class Overlays:
         options = tuple(self._options.get(name) for name in ("pooling", "union", "zoom"))
         return id(grid), self.lines, about, options, id(self.inspected)
 
-    def _region(self, axes: tuple[int, int]) -> Region | None:
-        """Return the region whose patches are shown: under the cursor before selected."""
-        if self.inspected is not None:
-            return self.inspected
-        record = self._current()
-        displayed = self._encoder.here()
-        if record is None or displayed is None:
-            return None
-        try:
-            if record_plane(record, self._session, axes) != displayed[0]:
-                return None
-            union = bool(self._options.get("union"))
-            return record_region(record, self._session, axes, union=union)
-        except PatchionerError:
-            return None
+    def _heat(self, plane: Plane, grid: FeatureGrid) -> tuple[FeatureGrid, FloatArray | None]:
+        """Return the patches that are shown, and what each contributes.
 
-    def _heat(
-        self, region: Region | None, grid: FeatureGrid
-    ) -> tuple[FeatureGrid, FloatArray | None]:
-        """Return the patches that a region is captioned from, and what each contributes."""
-        if region is None:
+        They are those under the cursor, captioned from the overview, before those selected.
+        """
+        if not self.patches:
             return grid, None
-        pooling = self._options.get("pooling")
+        weights, how = self._encoder.pooling.weights, self._options.get("pooling")
+        record, axes = self._current(), plane.axes
         try:
-            # What is under the cursor is captioned from the overview.
-            near = self.inspected is None
-            closer = patches_for(grid, region, self._options) if near else grid
-            return closer, self._encoder.pooling.weights(region, closer, pooling)
+            if self.inspected is not None:
+                return grid, weights(self.inspected, grid, how)
+            if record is None or record_plane(record, self._session, axes) != plane:
+                return grid, None
+            union = bool(self._options.get("union"))
+            region = record_region(record, self._session, axes, union=union)
+            zoom = bool(self._options.get("zoom"))
+            closer = grid.closer(region, zoom=zoom) if isinstance(grid, Overview) else grid
+            return closer, weights(region, closer, how)
         except PatchionerError:
             return grid, None
+
+
+class Patches(Compound):  # type: ignore[misc]
+    """Coloured squares below two sets of lines."""
+
+    def __init__(self) -> None:
+        lines = [Line(color=c, connect="segments", width=w) for c, w in ((_DARK, 3), (_LIGHT, 1))]
+        super().__init__([Mesh(), *lines])
+
+    def draw_lines(self, ends: FloatArray | None) -> None:
+        """Draw lines between pairs of (x, y) points, or none."""
+        for line in self._subvisuals[1:]:
+            line.visible = ends is not None
+            if ends is not None:
+                line.set_data(pos=ends.astype(np.float32))
+
+    def draw_squares(self, corners: FloatArray, weights: FloatArray) -> None:
+        """Fill squares, (k, 4, 2) corners as (x, y), by weights from 0 to 1."""
+        mesh = self._subvisuals[0]
+        mesh.visible = len(corners) > 0
+        if not len(corners):
+            return
+        colours = get_colormap("viridis").map(LOWEST + (1 - LOWEST) * weights)
+        colours[:, 3] = OPACITY
+        first = 4 * np.arange(len(corners))[:, None]
+        faces = (first + np.array([0, 1, 2, 0, 2, 3])).reshape(-1, 3)
+        mesh.set_data(
+            vertices=corners.reshape(-1, 2).astype(np.float32),
+            faces=faces.astype(np.uint32),
+            face_colors=np.repeat(colours, 2, axis=0).astype(np.float32),
+        )
+
+
+class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
+    """Draws the sheet of a `PatchOverlay` in the coordinates of its image."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(node=Patches(), **options)
+        self.overlay.events.sheet.connect(self._on_sheet)
+        self.layer.events.set_data.connect(self._on_level)
+        self._scale: tuple[float, ...] = ()
+        self.reset()
+        self._on_sheet()
+
+    def close(self) -> None:
+        """Let go of the overlay."""
+        self.overlay.events.sheet.disconnect(self._on_sheet)
+        super().close()
+
+    def _on_level(self) -> None:
+        """Draw again where another level of a pyramid is shown."""
+        if self.layer.multiscale and self._level_scale() != self._scale:
+            self._on_sheet()
+
+    def _level_scale(self) -> tuple[float, ...]:
+        """Return how many full pixels one pixel of the shown level is high and wide."""
+        if not self.layer.multiscale:
+            return (1.0, 1.0)
+        displayed = list(self.layer._slice_input.displayed)
+        return tuple(float(step) for step in self.layer._transforms[0].scale[displayed])
+
+    def _on_sheet(self) -> None:
+        sheet: Sheet | None = self.overlay.sheet
+        if sheet is None:
+            return
+        self._scale = self._level_scale()
+        self.node.draw_lines(self._flip(sheet.borders()).reshape(-1, 2) if sheet.lines else None)
+        corners, weights = sheet.squares()
+        self.node.draw_squares(self._flip(corners), weights)
+        self.node.update()
+
+    def _flip(self, points: FloatArray) -> FloatArray:
+        """Return (x, y) on the shown level for (row, column) at full resolution."""
+        flipped: FloatArray = ((points + 0.5) / np.array(self._scale) - 0.5)[..., ::-1]
+        return flipped
+
+
+overlay_to_visual[PatchOverlay] = VispyPatches
+
+
+def add_halo(viewer: Viewer, layer: Layer) -> bool:
+    """Draw a dark rim around bright captions of a layer and a bright one around dark captions.
+
+    napari has no setting for it; where its own shader has changed nothing is done. Returns whether
+    the captions have a rim now.
+    """
+    try:
+        text = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node.text
+        code = text._shaders["fragment"]
+    except (AttributeError, KeyError):
+        return False
+    if "draw" in vars(text):
+        return True
+    if _END not in code or "float distance" not in code:
+        return False
+    text.shared_program.frag = code.replace("void main", "uniform float u_rim;\nvoid main").replace(
+        _END, _RIM + _END
+    )
+    draw = text.draw
+
+    def draw_rims_first() -> None:
+        """Draw all rims before all letters: they would cover the letters beside them."""
+        for rim in (1.0, 0.0):
+            text.shared_program["u_rim"] = rim
+            draw()
+
+    text.shared_program["u_rim"] = 0.0
+    text.draw = draw_rims_first
+    text.update()
+    return True
+
+
+def delete_in_own_context(viewer: Viewer) -> None:
+    """Have the canvas of a viewer made current before layers go; once is enough, more do no harm.
+
+    What a removed layer was drawn with must be deleted where it was made. On the removal of layers
+    napari (0.9.2, `VispyCanvas._clean_and_update_scenegraph`) runs what vispy has queued, deletions
+    first of all, in whichever OpenGL context happens to be current. Outside of a paint event that
+    is the one Qt puts the window together in, which shares all objects with the canvas. Mesa then
+    keeps the deleted shaders until the canvas draws again, and unbinds the shader of that drawing
+    along with them: the process ends in glDrawArrays. Other drivers lose buffers instead.
+
+    A viewer without a window draws nothing and is left alone.
+    """
+    window = getattr(viewer, "window", None)
+    if window is None:
+        return
+    make_current = window._qt_viewer.canvas._scene_canvas.set_current
+    for before in (viewer.layers.events.removing, viewer.layers.events.begin_batch):
+        before.connect(make_current)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from napari.components import ViewerModel
+from napari.layers import Shapes
+from napari.utils.events import Event
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from .binding import LayerBinding
 from .shapes import is_dragging
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-
-    from napari.components import ViewerModel
-    from napari.layers import Layer, Shapes
-    from napari.utils.events import Event
-
-    from .binding import LayerBinding
 
 
 class SharedSelection:
@@ -33,13 +28,10 @@ class SharedSelection:
         viewer: ViewerModel,
         bindings: Callable[[], Iterable[LayerBinding]],
         changed: Callable[[], None],
-        shift: Callable[[], bool],
+        pressed: Callable[[], None],
     ) -> None:
-        self._viewer = viewer
-        self._bindings = bindings
-        self._changed = changed
-        self._shift = shift
-        self.pressed: Callable[[], None] = changed
+        self._viewer, self._bindings = viewer, bindings
+        self._changed, self._pressed = changed, pressed
         self._working = False
         self._slots: dict[Shapes, Callable[..., None]] = {}
 
@@ -60,27 +52,6 @@ class SharedSelection:
         if self._on_press in layer.mouse_drag_callbacks:
             layer.mouse_drag_callbacks.remove(self._on_press)
         layer.selected_data.events.items_changed.disconnect(self._slots.pop(layer))
-
-    def select(
-        self,
-        chosen: Mapping[Shapes, set[int]],
-        elsewhere: Layer | None = None,
-    ) -> None:
-        """Select these shapes of each layer, and make one that has some the active layer.
-
-        `elsewhere` is another layer on which something has been selected.
-        """
-        with self.still():
-            for layer, shapes in chosen.items():
-                # Only in these modes does napari show what is selected.
-                if shapes and layer.mode not in ("select", "direct"):
-                    layer.mode = "select"
-                if set(layer.selected_data) != shapes:
-                    layer.selected_data = shapes
-            layers = [layer for layer, shapes in chosen.items() if shapes]
-            layers += [elsewhere] if elsewhere is not None else []
-            if layers and self._viewer.layers.selection.active not in layers:
-                self._viewer.layers.selection.active = layers[0]
 
     def follow_active(self, *_: object) -> None:
         """Select nothing on our layers where a layer has become active that shows nothing.
@@ -113,7 +84,7 @@ class SharedSelection:
         if layer.mode not in ("select", "direct"):
             return
         clicked = layer.get_value(event.position, world=True)[0]
-        adds = "Shift" in event.modifiers or self._shift()
+        adds = "Shift" in event.modifiers or shift_held()
         if clicked is None:
             self._turn_to_other(layer, event, adds)
             return
@@ -121,7 +92,7 @@ class SharedSelection:
             return
         with self.still():
             self._clear_others(layer)
-            self.pressed()
+            self._pressed()
         # Of several selected shapes napari keeps all, since they may be dragged.
         moved = False
         yield
@@ -147,7 +118,7 @@ class SharedSelection:
         if not adds:
             with self.still():
                 self._clear_others(layer)
-                self.pressed()
+                self._pressed()
 
     def _on_items(self, layer: Shapes, added: Collection[int]) -> None:
         """Drop the selection on the other layer unless Shift is held."""
@@ -155,7 +126,7 @@ class SharedSelection:
             return
         self._working = True
         try:
-            if (added or layer.selected_data) and not self._shift():
+            if (added or layer.selected_data) and not shift_held():
                 self._clear_others(layer)
         finally:
             self._working = False

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Shapes
 
 from napari_patchioner.annotations.project.records import Appearance, Seen, same_cell
 from napari_patchioner.viewer.session.session import Row
 
 from .geometry import affine_between, mapped
 from .table import read_cells, row_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import numpy.typing as npt
-    from napari.layers import Image, Shapes
 
 # Of the view of a Shapes layer
 ARRANGING = ("shapes", "edit", "remove_all", "add", "_update_z_order")

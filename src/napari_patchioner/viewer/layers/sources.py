@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from napari.layers import Image, Labels, Layer, Points, Shapes
-from qtpy.QtCore import QObject
+from napari.viewer import Viewer
 
 from napari_patchioner.annotations import new_uid, read_annotations
 from napari_patchioner.errors import FormatError, RegionError
 from napari_patchioner.viewer.preferences import NAME
+from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.workers.job import JobProgress
 
 from .binding import LayerBinding, PointsBinding, TableBinding
 from .image_layers import POINTS, is_ours
 from .labels import LabelsBinding
 from .table import annotation_columns
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    from napari.viewer import Viewer
-
-    from napari_patchioner.viewer.session.session import Session
-    from napari_patchioner.viewer.workers.job import JobProgress
-
 
 OPENED = "opened"
 # Of every followed layer, who follows it: two would both write its table.
@@ -32,7 +26,7 @@ _FOLLOWED: WeakKeyDictionary[Any, ReferenceType[Sources]] = WeakKeyDictionary()
 _BROUGHT = "napari-patchioner captions"
 
 
-class Sources(QObject):  # type: ignore[misc]
+class Sources:
     """The followed layers of one image; `following` holds them by layer."""
 
     def __init__(
@@ -41,9 +35,7 @@ class Sources(QObject):  # type: ignore[misc]
         image: Image,
         session: Session,
         changed: Callable[[], None],
-        parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
         self.following: dict[Any, TableBinding] = {}
         self._viewer, self._image = viewer, image
         self._session, self._changed = session, changed

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from napari.layers import Layer
 
+from napari_patchioner.annotations import Annotation, Record
 from napari_patchioner.viewer.session.session import Row, same_row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import numpy.typing as npt
-    from napari.layers import Layer
-
-    from napari_patchioner.annotations import Annotation, Record
 
 # What each column holds, and what it says where there is nothing to say.
 BLANK = {
@@ -122,8 +119,6 @@ def row_of(names: Iterable[str], cells: Iterable[Any]) -> Row:
 
 def write_rows(layer: Layer, rows: Sequence[Row | Record]) -> None:
     """Replace the features table; other people's columns are kept."""
-    import pandas as pd
-
     features = layer.features
     # Other code names columns by numbers or tuples, too; our records have texts.
     features = features.set_axis(_names(features.columns), axis=1)

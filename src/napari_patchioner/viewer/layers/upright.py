@@ -7,11 +7,14 @@ and all other programs show.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 
 from napari_patchioner.errors import ImageError
@@ -24,12 +27,7 @@ from napari_patchioner.images import (
 )
 
 from .geometry import lies_on
-
-if TYPE_CHECKING:
-    import os
-
-    import numpy.typing as npt
-    from napari.components import ViewerModel
+from .image_layers import images_of
 
 CHECKED = "napari-patchioner: upright"
 """In the metadata of image layers whose orientation has been checked."""
@@ -118,7 +116,7 @@ def turn_all(viewer: ViewerModel | None) -> list[str]:
     """Turn every photograph that lies on its side; return their names."""
     if viewer is None:
         return []
-    images = [layer for layer in viewer.layers if type(layer) is Image]
+    images = images_of(viewer)
     turned = [image.name for image in images if turn_upright(viewer, image)]
     if images:
         _settled.update(layer for layer in viewer.layers if type(layer) is not Image)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
 from napari.layers import Image
 
-from .geometry import own_axes, record_plane
+from napari_patchioner.annotations import Record
+from napari_patchioner.viewer.session.session import Session
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    from napari.components import ViewerModel
+from .geometry import FloatArray, own_axes, record_plane
+from .image_layers import images_of
 
-    from napari_patchioner.annotations import Record
-    from napari_patchioner.viewer.session.session import Session
-
-    FloatArray = npt.NDArray[np.float64]
-    # Both corners of what a layer takes up of the display, shape (2, 2)
-    Area = FloatArray
+# Both corners of what a layer takes up of the display, shape (2, 2)
+Area = FloatArray
 
 # Share of the canvas that a region may fill, and what it is brought to if it is a mere speck.
 MOST, LEAST = 0.9, 0.04
@@ -30,12 +28,7 @@ _FAINT = 0.5
 _OPAQUE = "opaque"
 
 
-def go_to(
-    viewer: ViewerModel,
-    image: Image,
-    record: Record,
-    session: Session,
-) -> None:
+def go_to(viewer: ViewerModel, image: Image, record: Record, session: Session) -> None:
     """Show the plane of a record and centre the camera on it.
 
     The zoom stays unless the region would not fit, or would be too small to be seen. One that was
@@ -63,12 +56,7 @@ def go_to(
     _centre(viewer, world[:, [axis - lead for axis in dims.displayed if axis >= lead]])
 
 
-def _turn(
-    viewer: ViewerModel,
-    image: Image,
-    record: Record,
-    session: Session,
-) -> None:
+def _turn(viewer: ViewerModel, image: Image, record: Record, session: Session) -> None:
     """Display the axes that a record lies along, where those on display cut through it."""
     lead = viewer.dims.ndim - image.ndim
     shown = tuple(axis - lead for axis in viewer.dims.displayed)
@@ -110,16 +98,17 @@ def covering(viewer: ViewerModel, image: Image) -> list[Image]:
 
     None in the 3-D display and in the grid, where layers lie beside each other.
     """
-    area, images = _area(viewer, image), _images(viewer)
+    area, images = _area(viewer, image), images_of(viewer)
     if area is None or image not in images:
         return []
-    over, hidden = [], 0.0
+    over: list[Image] = []
+    hidden = 0.0
     for layer in images[images.index(image) + 1 :]:
-        shared = _shared(area, _area(viewer, layer)) if _hides(layer) else None
-        if shared:
-            hidden += shared
+        common = shared(area, _area(viewer, layer)) if _hides(layer) else None
+        if common:
+            hidden += common
             over.append(layer)
-    return over[::-1] if hidden >= _shared(area, area) / 2 else []
+    return over[::-1] if hidden >= shared(area, area) / 2 else []
 
 
 def uppermost(viewer: ViewerModel, image: Image) -> Image | None:
@@ -128,11 +117,11 @@ def uppermost(viewer: ViewerModel, image: Image) -> Image | None:
     area = _area(viewer, image)
     if over or area is None:
         return next(iter(over), None)
-    for layer in reversed(_images(viewer)):
+    for layer in reversed(images_of(viewer)):
         other = _area(viewer, layer)
         if layer is not image and is_shown(layer) and other is not None:
-            half = _shared(area, area) / 2
-            if _shared(area, other) >= half and not covering(viewer, layer):
+            half = shared(area, area) / 2
+            if shared(area, other) >= half and not covering(viewer, layer):
                 return layer
     return None
 
@@ -147,7 +136,7 @@ def image_at(viewer: ViewerModel, position: npt.ArrayLike) -> Image | None:
     axes = [axis - lead for axis in viewer.dims.displayed]
     if min(axes) < 0:
         return None
-    for layer in reversed(_images(viewer)):
+    for layer in reversed(images_of(viewer)):
         area = _area(viewer, layer)
         if area is not None and (area[0] <= point[axes]).all() and (point[axes] <= area[1]).all():
             if _hides(layer):
@@ -155,10 +144,6 @@ def image_at(viewer: ViewerModel, position: npt.ArrayLike) -> Image | None:
             if is_shown(layer):
                 return None
     return None
-
-
-def _images(viewer: ViewerModel) -> list[Any]:
-    return [layer for layer in viewer.layers if type(layer) is Image]
 
 
 def _hides(layer: Any) -> bool:
@@ -206,7 +191,7 @@ def _area(viewer: ViewerModel, layer: Any) -> Area | None:
     return np.array([low[shown], high[shown]], float)
 
 
-def _shared(area: Area, other: Area | None) -> float:
+def shared(area: Area, other: Area | None) -> float:
     """Return the size of what two areas share."""
     if other is None:
         return 0.0

@@ -16,7 +16,7 @@ from napari_patchioner.regions import Ellipse, Point
 from napari_patchioner.viewer.layers.captions import draw_captions, has_text
 from napari_patchioner.viewer.layers.geometry import world_to_image
 from napari_patchioner.viewer.layers.image_layers import line_colour
-from napari_patchioner.viewer.layers.rendering import add_halo
+from napari_patchioner.viewer.layers.overlays import add_halo
 from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, throttled
 from napari_patchioner.viewer.workers.caption import CaptionQueue, caption_region
 from napari_patchioner.viewer.workers.job import Job

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import Cancelled, PatchionerError
+from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.progress import Progress, part
+from napari_patchioner.regions import Region
 from napari_patchioner.viewer.layers.geometry import own_axes, record_outline, untangled
+from napari_patchioner.viewer.session.session import Request, Session
 
 from .encode import Encoder, Overview
 from .job import Job, JobProgress, error_message
+from .models import ModelRegistry
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+Answer = tuple[Request, Caption | PatchionerError]
 
-    from napari_patchioner.annotations import Plane, Record
-    from napari_patchioner.captioner import Captioner
-    from napari_patchioner.decoders import Caption
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.regions import Region
-    from napari_patchioner.viewer.session.session import Request, Session
-
-    from .models import ModelRegistry
-
-    # The region is outlined by the worker: of thousands it takes longer than a window may wait.
-    Task = tuple[Request, Callable[[], Region], FeatureGrid]
-    Answer = tuple[Request, Caption | PatchionerError]
+# The region is outlined by the worker: of thousands it takes longer than a window may wait.
+Task = tuple[Request, Callable[[], Region], FeatureGrid]
 
 # Regions decoded between two checks whether the job is cancelled.
 BATCH = 16

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import napari
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
+from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import Caption, Pooling
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.grids import FeatureGrid, GridStore, cache_folder, pool_shares
 from napari_patchioner.images import Levels
 from napari_patchioner.progress import Progress, part
+from napari_patchioner.pyramid import Planner
 from napari_patchioner.regions import PatchWeights, Region, WholeImage, cover
 from napari_patchioner.viewer.layers import geometry
 from napari_patchioner.viewer.preferences import preference
+from napari_patchioner.viewer.session.session import Session
 
 from .job import Job, error_message
+from .models import ModelRegistry
 from .plane import PlaneSource, channels, plane_source, same_display
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import napari
-
-    from napari_patchioner.annotations import Plane, Record
-    from napari_patchioner.captioner import Captioner
-    from napari_patchioner.decoders import Caption, Pooling
-    from napari_patchioner.pyramid import Planner
-    from napari_patchioner.viewer.session.session import Session
-
-    from .models import ModelRegistry
 
 KEPT_PLANES = 12
 
@@ -107,15 +102,6 @@ class Overview(FeatureGrid):
         return FeatureGrid(nothing, view, self.key, backbone=self.backbone)
 
 
-def patches_for(
-    grid: FeatureGrid, region: Region | None, options: Mapping[str, Any]
-) -> FeatureGrid:
-    """Return a grid with the patches that a region takes, closer ones without embeddings."""
-    if region is None or not isinstance(grid, Overview):
-        return grid
-    return grid.closer(region, zoom=bool(options.get("zoom")))
-
-
 def encode_image(
     registry: ModelRegistry,
     model: str,
@@ -144,23 +130,7 @@ def encode_plane(
 
 
 class Encoder(QObject):  # type: ignore[misc]
-    """Encodes planes of one image with one model.
-
-    Attributes
-    ----------
-    ready : bool
-        Whether captions can be made with what has been encoded since the last start.
-    completed : bool
-        Whether any encoding of the image has ever come to its end.
-    displays : dict of Plane to dict
-        How each plane was displayed when it was encoded; see `PlaneSource.display`.
-    composite : bool
-        Whether visible channels whose light is added on the image are encoded with it.
-    follow : bool
-        Whether the image is encoded again when its display changes.
-    keep : bool
-        Whether grids are kept on disk, so that the same picture is never encoded twice.
-    """
+    """Encodes planes of one image with one model."""
 
     messaged = Signal(str)
     changed = Signal()
@@ -174,11 +144,16 @@ class Encoder(QObject):  # type: ignore[misc]
     ) -> None:
         super().__init__(parent)
         self.model = ""
-        self.ready = self.completed = self.follow = False
-        self.composite = True
+        # Whether captions can be made with what was encoded since the last start, and whether any
+        # encoding has ever come to its end
+        self.ready = self.completed = False
+        # Whether channels whose light is added are encoded with the image, whether it is encoded
+        # again when its display changes, and whether grids are kept on disk
+        self.composite, self.follow = True, False
         self.keep = bool(preference("cache", "on_disk"))
         self.job: Job | None = None
         self.grids: dict[Plane, FeatureGrid] = {}
+        # How each plane was displayed then; see `PlaneSource.display`
         self.displays: dict[Plane, dict[str, Any]] = {}
         self.pooling = RegionPooling()
         self._store: GridStore | None = None
@@ -208,10 +183,12 @@ class Encoder(QObject):  # type: ignore[misc]
         self._attempted.add(source.plane)
         self._store = current_store(self.keep)
         work = (encode_image, self._registry, self.model, source, self._store)
-        delivered = partial(self._on_encoded, source)
-        self.job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
-        # Shown at once, with the progress of the job that is there by now.
+        self.job = Job(*work, parent=self)
+        self.job.delivered.connect(partial(self._on_encoded, source))
+        self.job.ended.connect(self._on_ended)
+        # Shown while there is a job that may be over at once
         self.messaged.emit("reading the image; you can draw meanwhile")
+        self.job.start()
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -242,13 +219,13 @@ class Encoder(QObject):  # type: ignore[misc]
 
     def here(self) -> tuple[Plane, FeatureGrid] | None:
         """Return the displayed plane with its grid, if it has been encoded."""
-        plane = self._plane()
+        plane = geometry.shown_plane(self._viewer, self._image)
         return (plane, self.grids[plane]) if plane is not None and plane in self.grids else None
 
     @property
     def stale(self) -> bool:
         """Whether the displayed plane looks different from what was encoded."""
-        plane = self._plane()
+        plane = geometry.shown_plane(self._viewer, self._image)
         if plane is None or plane not in self.grids:
             return False
         return not same_display(self._source().display, self.displays[plane])
@@ -277,18 +254,15 @@ class Encoder(QObject):  # type: ignore[misc]
 
         A plane that failed or was cancelled is not tried again until Start is pressed.
         """
-        plane = self._plane() if self.ready and not self.active else None
+        plane = (
+            geometry.shown_plane(self._viewer, self._image)
+            if self.ready and not self.active
+            else None
+        )
         if plane is None or plane in self.grids or plane in self._attempted:
             return False
         wanted = filter(session.is_open, session.records.values())
         return any(geometry.record_plane(rec, session, plane.axes) == plane for rec in wanted)
-
-    def _plane(self) -> Plane | None:
-        """Return the displayed plane; None in the 3-D view."""
-        try:
-            return geometry.displayed_plane(self._viewer, self._image)
-        except PatchionerError:
-            return None
 
     def _source(self) -> PlaneSource:
         """Return the displayed plane as it is displayed now."""

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import Cancelled, ModelError
+from napari_patchioner.models import (
+    ModelCard,
+    add_model,
+    available_models,
+    get_model,
+    load_model,
+    remove_model,
+)
+from napari_patchioner.models.embedded import HEADS
+from napari_patchioner.models.install import find_preset
+from napari_patchioner.models.store import store_folder
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.viewer.preferences import preference
 
 from .job import Job, JobProgress, error_message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
-
-    from napari_patchioner.captioner import Captioner
-    from napari_patchioner.models import ModelCard
 
 # The paper's models take gigabytes each; two allow to compare without loading anew.
 KEPT = 2
@@ -29,36 +36,18 @@ CHECK_S = 0.1
 
 
 class ModelStore:
-    """What puts models on this machine and takes them away."""
+    """What puts models on this machine and takes them away, and the folder they are in."""
 
-    def get(self, model: str, *, folder: Path | None, progress: Progress) -> None:
-        """Download a model, or copy it from a folder."""
-        from napari_patchioner.models import get_model
-
-        get_model(model, folder=folder, progress=progress)
-
-    def remove(self, model: str) -> int:
-        """Delete a model and return how many bytes that freed."""
-        from napari_patchioner.models import remove_model
-
-        return remove_model(model)
+    get = staticmethod(get_model)
+    remove = staticmethod(remove_model)
+    folder = staticmethod(store_folder)
 
     def add(self, folder: Path, *, progress: Progress) -> str:
         """Take in a person's own model and return its id."""
-        from napari_patchioner.models import add_model
-
         return add_model(folder, progress=progress).id
-
-    def folder(self) -> Path:
-        """Return where models are kept."""
-        from napari_patchioner.models.store import store_folder
-
-        return store_folder()
 
     def by_hand(self, model: str) -> Sequence[str]:
         """Return which files a person has to bring along in a folder, and where they are from."""
-        from napari_patchioner.models.install import find_preset
-
         parts = find_preset(model).elsewhere.values()
         files = (file for part in parts for file in part if not file.repo)
         return [f"{file.path} ({file.where})" for file in files]
@@ -187,8 +176,6 @@ class ModelRegistry:
 @cache
 def shared_registry() -> ModelRegistry:
     """Return the registry of this process."""
-    from napari_patchioner.models import available_models, load_model
-    from napari_patchioner.models.embedded import HEADS
 
     def load(model: str, progress: Progress) -> Captioner:
         return load_model(model, progress, device=preference("models", "device"))

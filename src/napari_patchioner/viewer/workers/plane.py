@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import napari
 import numpy as np
 import numpy.typing as npt
+from napari.layers import Image
+from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
+from napari_patchioner.annotations import Plane
 from napari_patchioner.errors import ImageError
+from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.viewer.layers.geometry import full_shape, lies_on
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    import napari
-
-    from napari_patchioner.annotations import Plane
-    from napari_patchioner.grids import FeatureGrid
 
 # Levels of a pyramid smaller than this along a displayed axis lose what a model could see.
 LEAST_PIXELS = 1024
@@ -51,23 +49,14 @@ def _colours(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Channel:
-    """One image layer as it is displayed, without the layer.
+    """One image layer as it is displayed, without the layer."""
 
-    Attributes
-    ----------
-    data : array_like
-        The level to read from, lazy or not.
-    index : tuple of int
-        Position along the axes that are not displayed, on this level.
-    display : mapping
-        Layer name, contrast limits, gamma, colormap and opacity, as plain values; see `display_of`.
-    palette : ndarray of float32, shape (256, 3), optional
-        Colours from the least to the greatest value; None for shades of gray.
-    """
-
+    # The level to read from, lazy or not, and the position along the axes not displayed on it
     data: Any
     index: tuple[int, ...]
+    # See `display_of`
     display: Mapping[str, Any]
+    # Colours from the least to the greatest value, shape (256, 3); None for shades of gray
     palette: npt.NDArray[np.float32] | None = None
 
     def read(self, axes: tuple[int, int], window: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
@@ -91,24 +80,15 @@ class Channel:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PlaneSource:
-    """All that is needed to read one plane in a worker, as an array that is read in parts.
-
-    Attributes
-    ----------
-    plane : Plane
-        Which plane, in full-resolution coordinates.
-    full_size : tuple of int
-        ``(height, width)`` of the plane at full resolution.
-    channels : tuple of Channel
-        What is displayed there; the light of several is added up.
-    sizes : tuple of PlaneSource
-        The same in all sizes there are, the full one first, if it is too large for one pass.
-    """
+    """All that is needed to read one plane in a worker, as an array that is read in parts."""
 
     dtype: ClassVar[np.dtype[np.uint8]] = np.dtype(np.uint8)
+    # In full-resolution coordinates, and its (height, width) there
     plane: Plane
     full_size: tuple[int, int]
+    # What is displayed there; the light of several is added up
     channels: tuple[Channel, ...]
+    # The same in all sizes there are, the full one first, if it is too large for one pass
     sizes: tuple[PlaneSource, ...] = ()
 
     @property
@@ -155,9 +135,7 @@ class PlaneSource:
         return replace(grid, transform=replace(here, image_shape=self.full_size, window=window))
 
 
-def plane_source(
-    image: napari.layers.Image, plane: Plane, others: Sequence[napari.layers.Image] = ()
-) -> PlaneSource:
+def plane_source(image: Image, plane: Plane, others: Sequence[Image] = ()) -> PlaneSource:
     """Return what a worker needs to read a plane of the image.
 
     Of a pyramid it takes the smallest level that is still large enough for any model. `others` are
@@ -189,7 +167,7 @@ def _large_enough(levels: Iterable[Any], plane: Plane) -> Any:
     return [full, *large][-1]
 
 
-def _channel(plane: Plane, image: napari.layers.Image, level: Any) -> Channel:
+def _channel(plane: Plane, image: Image, level: Any) -> Channel:
     """Return one layer as it is displayed, in one of its sizes."""
     full = full_shape(image)
     others = [axis for axis in range(image.ndim) if axis not in plane.axes]
@@ -204,9 +182,7 @@ def _channel(plane: Plane, image: napari.layers.Image, level: Any) -> Channel:
     return Channel(level, index, display_of(image), palette)
 
 
-def channels(
-    viewer: napari.components.ViewerModel, image: napari.layers.Image
-) -> list[napari.layers.Image]:
+def channels(viewer: napari.components.ViewerModel, image: Image) -> list[Image]:
     """Return the other visible channels whose light is added on an image, from below to above.
 
     They lie exactly on it and are blended additively, as channels of one file are. None for an
@@ -219,10 +195,8 @@ def channels(
     return [layer for layer in added(seen, image) if layer.visible and not layer.rgb]
 
 
-def added(layers: Iterable[Any], image: napari.layers.Image) -> list[napari.layers.Image]:
+def added(layers: Iterable[Any], image: Image) -> list[Image]:
     """Return the other images among layers that lie exactly on one and add their light."""
-    from napari.layers import Image
-
     return [
         layer
         for layer in layers
@@ -234,10 +208,8 @@ def added(layers: Iterable[Any], image: napari.layers.Image) -> list[napari.laye
     ]
 
 
-def display_of(image: napari.layers.Image) -> dict[str, Any]:
+def display_of(image: Image) -> dict[str, Any]:
     """Return how a layer is displayed, as plain values."""
-    from napari.utils.colormaps import AVAILABLE_COLORMAPS
-
     facts: dict[str, Any] = {"layer": image.name, "rgb": bool(image.rgb)}
     if not image.rgb:
         colormap = image.colormap

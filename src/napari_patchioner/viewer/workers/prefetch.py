@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from napari.layers._source import layer_source
+from napari.plugins.io import read_data_with_plugins
+from napari.plugins.utils import get_preferred_reader
+from npe2 import PluginManager
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import ImageError, PatchionerError
+from napari_patchioner.grids import GridStore
 from napari_patchioner.images import IMAGE_SUFFIXES, is_zarr, open_image, upright
 from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.viewer.layers.geometry import displayed_plane
@@ -18,17 +27,8 @@ from napari_patchioner.viewer.layers.upright import CHECKED, sideways
 
 from .encode import current_store, encode_plane
 from .job import Job
+from .models import ModelRegistry
 from .plane import plane_source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import napari
-
-    from napari_patchioner.grids import GridStore
-
-    from .models import ModelRegistry
 
 NAPARI = "napari"
 _OURS = "napari-patchioner"
@@ -85,8 +85,6 @@ class Loaded:
 
 def endings() -> frozenset[str]:
     """Return by which endings a file is taken for an image: all that some reader has."""
-    from npe2 import PluginManager
-
     endings = set()
     for manifest in PluginManager.instance().iter_manifests():
         if manifest.name != _OURS:
@@ -98,9 +96,6 @@ def endings() -> frozenset[str]:
 
 def reader_of(path: Path) -> str:
     """Return the plugin that opens a file: the person's choice, napari itself, or the first one."""
-    from napari.plugins.utils import get_preferred_reader
-    from npe2 import PluginManager
-
     readers = PluginManager.instance().iter_compatible_readers(str(path))
     names = [name for name in dict.fromkeys(r.plugin_name for r in readers) if name != _OURS]
     chosen = get_preferred_reader(str(path))
@@ -129,8 +124,6 @@ def load(path: Path, progress: Progress = no_progress) -> Loaded:
             for level in open_image(path).arrays
         ]
         return Loaded(path, reader, ((levels if len(levels) > 1 else levels[0], {}, "image"),))
-    from napari.plugins.io import read_data_with_plugins
-
     try:
         data, _ = read_data_with_plugins([str(path)], plugin=reader, stack=False)
     except Exception as error:
@@ -145,11 +138,9 @@ def load(path: Path, progress: Progress = no_progress) -> Loaded:
     return Loaded(path, reader, layers)
 
 
-def show(viewer: napari.components.ViewerModel, loaded: Loaded) -> list[napari.layers.Layer]:
+def show(viewer: ViewerModel, loaded: Loaded) -> list[Layer]:
     """Add what was read to a viewer, as napari does that itself; return the layers."""
-    from napari.layers._source import layer_source
-
-    added: list[napari.layers.Layer] = []
+    added: list[Layer] = []
     try:
         if not loaded.layers:
             added += viewer.open(str(loaded.path), plugin=loaded.reader)
@@ -203,8 +194,6 @@ def prefetch_image(
     The grid goes into the store under the key that the window will look for: the picture is made
     in the very same way, in a viewer without a window.
     """
-    from napari.components import ViewerModel
-
     loaded = loaded or load(file.path, progress)
     if not loaded.layers:
         return
@@ -221,8 +210,6 @@ def prefetch_image(
 
 def first_image(layers: list[Any]) -> Any:
     """Return the layer that is captioned of a file's; None if there is no image."""
-    from napari.layers import Image
-
     return next((layer for layer in layers if type(layer) is Image), None)
 
 
