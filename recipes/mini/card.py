@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from napari_patchioner.grids import FeatureGrid
 
+    from .run import Captions
     from .sample_pictures import SampleCaption
-    from .trials import Captions
 
 MODELS = ("mini", "mini-zeroshot")
 BLOCK = re.compile(r"(<!-- begin (\w+) -->)(\n?).*?(<!-- end \2 -->)", re.DOTALL)

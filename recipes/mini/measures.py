@@ -16,14 +16,14 @@ from napari_patchioner.evaluation.metrics.statistics import Interval, mean_inter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .trials import Prediction
+    from .run import Trial
 
 
-def class_mean(predictions: Sequence[Prediction]) -> float:
+def class_mean(predictions: Sequence[Trial]) -> float:
     """Mean over categories of the accuracy within each, so that rare ones count as much."""
     by_name: defaultdict[str, list[float]] = defaultdict(list)
     for one in predictions:
-        by_name[one.trial.category].append(is_right(one))
+        by_name[one.category].append(is_right(one))
     return float(np.mean([np.mean(values) for values in by_name.values()])) if by_name else 0.0
 
 
@@ -46,31 +46,29 @@ def best_constant(categories: Sequence[str]) -> tuple[str, float]:
     return caption, hits[caption] / len(categories)
 
 
-def is_right(one: Prediction) -> float:
+def is_right(one: Trial) -> float:
     """Whether the caption names the category, 0 or 1."""
-    return float(mentions(one.caption.text, one.trial.category))
+    return float(mentions(one.caption.text, one.category))
 
 
-def is_head(one: Prediction) -> float:
+def is_head(one: Trial) -> float:
     """Whether its first named thing is the category."""
-    return float(head_mentions(one.caption.text, one.trial.category))
+    return float(head_mentions(one.caption.text, one.category))
 
 
-def is_whole(one: Prediction) -> float:
+def is_whole(one: Trial) -> float:
     """Whether the whole image's caption names the category."""
-    return float(mentions(one.whole, one.trial.category))
+    return float(mentions(one.whole, one.category))
 
 
-def is_crop(one: Prediction) -> float:
+def is_crop(one: Trial) -> float:
     """Whether the crop's caption names the category."""
-    return float(mentions(one.crop or "", one.trial.category))
+    return float(mentions(one.crop or "", one.category))
 
 
-def interval_of(
-    predictions: Sequence[Prediction], value: Callable[[Prediction], float]
-) -> Interval:
+def interval_of(predictions: Sequence[Trial], value: Callable[[Trial], float]) -> Interval:
     """Mean of a value over predictions, with an interval over images."""
-    files = [one.trial.file_name for one in predictions]
+    files = [one.sample.image for one in predictions]
     return mean_interval([value(one) for one in predictions], files)
 
 

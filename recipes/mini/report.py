@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_patchioner.grids import FeatureGrid
 
     from .coco_folders import LabelledImage
+    from .run import Captions, Trial
     from .scores import Scores
     from .sheet import Tile
-    from .trials import Captions, Prediction
 
 EXAMPLES = 40
 
@@ -69,11 +69,18 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, Scores] = {}
     lines: list[str] = []
-    results = run(images, models, encode=encode, crops=crops, seed=seed, tell=tell)
+    results = run(
+        images,
+        models,
+        encode=encode,
+        crops=crops,
+        seed=seed,
+        progress=lambda _, message: tell(message),
+    )
     for name, result in results.items():
         scores[name] = score_run(result)
         lines += prediction_lines(name, result)
-        examples = draw_examples(result.predictions, seed)
+        examples = draw_examples(result.trials, seed)
         contact_sheet(example_tiles(images, examples)).save(out / f"examples-{name}.png")
         (out / f"examples-{name}.md").write_text(examples_table(examples), encoding="utf-8")
     (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
@@ -95,57 +102,57 @@ def prediction_lines(name: str, result: Run) -> list[str]:
     -------
     list of str
     """
-    lines = [_region_line(name, one) for one in result.predictions]
+    lines = [_region_line(name, one) for one in result.trials]
     for one in result.wholes:
-        record = {"model": name, "image": one.file_name, "kind": "image"}
+        record = {"model": name, "image": one.sample.image, "kind": one.kind}
         lines.append(json.dumps({**record, **_short(asdict(one.caption))}))
     return lines
 
 
 def draw_examples(
-    predictions: Sequence[Prediction], seed: int = 0, count: int = EXAMPLES
-) -> list[Prediction]:
+    predictions: Sequence[Trial], seed: int = 0, count: int = EXAMPLES
+) -> list[Trial]:
     """Draw predictions at random, no two from one image.
 
     Parameters
     ----------
-    predictions : sequence of Prediction
+    predictions : sequence of Trial
     seed : int
     count : int
 
     Returns
     -------
-    list of Prediction
+    list of Trial
         Fewer than ``count`` when there are fewer images.
     """
     order = np.random.default_rng([seed, 40]).permutation(len(predictions))
-    chosen: dict[str, Prediction] = {}
+    chosen: dict[str, Trial] = {}
     for place in order:
-        chosen.setdefault(predictions[place].trial.file_name, predictions[place])
+        chosen.setdefault(predictions[place].sample.image, predictions[place])
     return list(chosen.values())[:count]
 
 
-def example_tiles(images: Sequence[LabelledImage], examples: Sequence[Prediction]) -> list[Tile]:
+def example_tiles(images: Sequence[LabelledImage], examples: Sequence[Trial]) -> list[Tile]:
     """Examples as pictures with their regions and captions."""
     files = {image.file_name: image for image in images}
     return [
         (
-            files[one.trial.file_name].pixels(),
-            one.trial.region,
+            files[one.sample.image].pixels(),
+            one.sample.region,
             f"{one.caption.text} ({one.caption.score:.2f})",
         )
         for one in examples
     ]
 
 
-def examples_table(examples: Sequence[Prediction]) -> str:
+def examples_table(examples: Sequence[Trial]) -> str:
     """Examples as a Markdown table: the photographs themselves may not be shown."""
     rows = [
         [
             str(number),
-            one.trial.file_name.removesuffix(".jpg").lstrip("0"),
-            one.trial.kind,
-            one.trial.category,
+            one.sample.image.removesuffix(".jpg").lstrip("0"),
+            one.kind,
+            one.category,
             one.caption.text,
             f"{one.caption.score:.2f}",
             "yes" if is_right(one) else "no",
@@ -156,14 +163,13 @@ def examples_table(examples: Sequence[Prediction]) -> str:
     return markdown_table(header, rows) + "\n"
 
 
-def _region_line(name: str, one: Prediction) -> str:
-    trial = one.trial
+def _region_line(name: str, one: Trial) -> str:
     record: dict[str, Any] = {
         "model": name,
-        "image": trial.file_name,
-        "kind": trial.kind,
-        "category": trial.category,
-        "area": round(trial.area, 4),
+        "image": one.sample.image,
+        "kind": one.kind,
+        "category": one.category,
+        "area": round(one.area, 4),
         **_short(asdict(one.caption)),
         "whole": one.whole,
         "crop": one.crop,

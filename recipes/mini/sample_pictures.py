@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_patchioner.decoders import Caption
     from napari_patchioner.regions import Region
 
-    from .trials import Captions
+    from .run import Captions
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "camera", "stereo_motorcycle")
 OTHERS = (

@@ -28,8 +28,7 @@ from .measures import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .run import Run
-    from .trials import Prediction, WholePrediction
+    from .run import Run, Trial
 
 CONSTANT_SENTENCE = "a person in a room"
 Scores = dict[str, Any]
@@ -48,14 +47,14 @@ def score_run(result: Run) -> Scores:
         Plain numbers, lists and strings, ready for JSON: ``regions`` by kind, ``crop``,
         ``whole_image``, ``score``, ``verdicts``, ``captions``, ``seconds``.
     """
-    by_kind: defaultdict[str, list[Prediction]] = defaultdict(list)
-    for prediction in result.predictions:
-        by_kind[prediction.trial.kind].append(prediction)
+    by_kind: defaultdict[str, list[Trial]] = defaultdict(list)
+    for prediction in result.trials:
+        by_kind[prediction.kind].append(prediction)
     boxes = by_kind["box"]
     return {
         "regions": {kind: score_regions(found) for kind, found in by_kind.items()},
         "crop": score_crops([one for one in boxes if one.crop is not None]),
-        "whole_image": score_wholes([one for one in result.wholes if one.references]),
+        "whole_image": score_wholes([one for one in result.wholes if one.sample.references]),
         "score": score_calibration(boxes),
         "verdicts": score_verdicts(boxes),
         "captions": describe_captions(boxes),
@@ -68,12 +67,12 @@ def score_run(result: Run) -> Scores:
     }
 
 
-def score_regions(predictions: Sequence[Prediction]) -> Scores:
+def score_regions(predictions: Sequence[Trial]) -> Scores:
     """Category mention of regions against what needs no region.
 
     Parameters
     ----------
-    predictions : sequence of Prediction
+    predictions : sequence of Trial
         Of one kind.
 
     Returns
@@ -82,11 +81,11 @@ def score_regions(predictions: Sequence[Prediction]) -> Scores:
         ``all`` and ``non_person`` with intervals for region, head, whole and their difference;
         ``class_mean``; the best constant caption and its share.
     """
-    others = [one for one in predictions if one.trial.category != "person"]
-    constant, share = best_constant([one.trial.category for one in predictions])
+    others = [one for one in predictions if one.category != "person"]
+    constant, share = best_constant([one.category for one in predictions])
     return {
         "count": len(predictions),
-        "images": len({one.trial.file_name for one in predictions}),
+        "images": len({one.sample.image for one in predictions}),
         "all": _against_whole(predictions),
         "non_person": _against_whole(others),
         "class_mean": class_mean(predictions),
@@ -94,12 +93,12 @@ def score_regions(predictions: Sequence[Prediction]) -> Scores:
     }
 
 
-def score_crops(predictions: Sequence[Prediction]) -> Scores:
+def score_crops(predictions: Sequence[Trial]) -> Scores:
     """Region against crop-and-caption, on the same boxes.
 
     Parameters
     ----------
-    predictions : sequence of Prediction
+    predictions : sequence of Trial
         Those that have a crop's caption.
 
     Returns
@@ -107,16 +106,16 @@ def score_crops(predictions: Sequence[Prediction]) -> Scores:
     dict
         Intervals for ``region``, ``crop`` and ``region_minus_crop``, all and non-person.
     """
-    others = [one for one in predictions if one.trial.category != "person"]
+    others = [one for one in predictions if one.category != "person"]
     return {"all": _against_crop(predictions), "non_person": _against_crop(others)}
 
 
-def score_wholes(predictions: Sequence[WholePrediction]) -> Scores:
+def score_wholes(predictions: Sequence[Trial]) -> Scores:
     """CIDEr-D and BLEU of whole-image captions and of one constant sentence.
 
     Parameters
     ----------
-    predictions : sequence of WholePrediction
+    predictions : sequence of Trial
         Those with references.
 
     Returns
@@ -125,9 +124,9 @@ def score_wholes(predictions: Sequence[WholePrediction]) -> Scores:
     """
     if not predictions:
         return {"images": 0}
-    references = [one.references for one in predictions]
+    references = [one.sample.references for one in predictions]
     frequency = DocumentFrequency(references)
-    files = [one.file_name for one in predictions]
+    files = [one.sample.image for one in predictions]
     rows = {}
     for name, texts in (
         ("model", [one.caption.text for one in predictions]),
@@ -139,12 +138,12 @@ def score_wholes(predictions: Sequence[WholePrediction]) -> Scores:
     return {"images": len(predictions), **rows}
 
 
-def score_calibration(predictions: Sequence[Prediction]) -> Scores:
+def score_calibration(predictions: Sequence[Trial]) -> Scores:
     """How well the score tells captions whose first noun is right from the others.
 
     Parameters
     ----------
-    predictions : sequence of Prediction
+    predictions : sequence of Trial
 
     Returns
     -------
@@ -160,7 +159,7 @@ def score_calibration(predictions: Sequence[Prediction]) -> Scores:
     }
 
 
-def score_verdicts(predictions: Sequence[Prediction]) -> Scores:
+def score_verdicts(predictions: Sequence[Trial]) -> Scores:
     """Share and accuracy of sure, hedged and appearance-only captions."""
     table = {}
     for verdict in ("sure", "unsure", "appearance"):
@@ -173,14 +172,12 @@ def score_verdicts(predictions: Sequence[Prediction]) -> Scores:
     return table
 
 
-def describe_captions(predictions: Sequence[Prediction]) -> Scores:
+def describe_captions(predictions: Sequence[Trial]) -> Scores:
     """Length, variety and spill of person into captions of other things."""
     texts = [one.caption.text for one in predictions]
-    others = [one for one in predictions if one.trial.category != "person"]
+    others = [one for one in predictions if one.category != "person"]
     spill = [mentions(one.caption.text, "person") for one in others]
-    wrong = Counter(
-        (one.trial.category, one.caption.text) for one in predictions if not is_right(one)
-    )
+    wrong = Counter((one.category, one.caption.text) for one in predictions if not is_right(one))
     return {
         "words": float(np.mean([len(text.split()) for text in texts])) if texts else 0.0,
         "distinct": len(set(texts)) / max(len(texts), 1),
@@ -190,29 +187,29 @@ def describe_captions(predictions: Sequence[Prediction]) -> Scores:
     }
 
 
-def score_parts(predictions: Sequence[Prediction]) -> Scores:
+def score_parts(predictions: Sequence[Trial]) -> Scores:
     """Mention by size of the object and by folder, all and non-person."""
     sizes = {"2-5 %": (0.02, 0.05), "5-15 %": (0.05, 0.15), "over 15 %": (0.15, 1.01)}
     parts = {
-        name: [one for one in predictions if low <= one.trial.area < high]
+        name: [one for one in predictions if low <= one.area < high]
         for name, (low, high) in sizes.items()
     }
-    for folder in sorted({one.trial.folder for one in predictions}):
-        parts[folder] = [one for one in predictions if one.trial.folder == folder]
+    for folder in sorted({one.sample.extra["folder"] for one in predictions}):
+        parts[folder] = [one for one in predictions if one.sample.extra["folder"] == folder]
     return {
         name: {
             "all": _mean(here, is_right),
-            "non_person": _mean([one for one in here if one.trial.category != "person"], is_right),
+            "non_person": _mean([one for one in here if one.category != "person"], is_right),
         }
         for name, here in parts.items()
     }
 
 
-def worst_categories(predictions: Sequence[Prediction], least: int = 5) -> list[list[Any]]:
+def worst_categories(predictions: Sequence[Trial], least: int = 5) -> list[list[Any]]:
     """Categories by accuracy, worst first: name, count, accuracy, most common wrong caption."""
-    by_name: defaultdict[str, list[Prediction]] = defaultdict(list)
+    by_name: defaultdict[str, list[Trial]] = defaultdict(list)
     for one in predictions:
-        by_name[one.trial.category].append(one)
+        by_name[one.category].append(one)
     rows: list[list[Any]] = []
     for name, here in by_name.items():
         wrong = Counter(one.caption.text for one in here if not is_right(one))
@@ -221,7 +218,7 @@ def worst_categories(predictions: Sequence[Prediction], least: int = 5) -> list[
     return sorted((row for row in rows if row[1] >= least), key=lambda row: (row[2], -row[1]))
 
 
-def _against_whole(predictions: Sequence[Prediction]) -> Scores:
+def _against_whole(predictions: Sequence[Trial]) -> Scores:
     return {
         "region": _mean(predictions, is_right),
         "head": _mean(predictions, is_head),
@@ -232,7 +229,7 @@ def _against_whole(predictions: Sequence[Prediction]) -> Scores:
     }
 
 
-def _against_crop(predictions: Sequence[Prediction]) -> Scores:
+def _against_crop(predictions: Sequence[Trial]) -> Scores:
     return {
         "region": _mean(predictions, is_right),
         "crop": _mean(predictions, is_crop),
@@ -243,5 +240,5 @@ def _against_crop(predictions: Sequence[Prediction]) -> Scores:
     }
 
 
-def _mean(predictions: Sequence[Prediction], value: Callable[[Prediction], float]) -> Scores:
+def _mean(predictions: Sequence[Trial], value: Callable[[Trial], float]) -> Scores:
     return asdict(interval_of(predictions, value))

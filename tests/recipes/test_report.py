@@ -12,9 +12,8 @@ from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.regions import Box, Mask, Region, WholeImage
 from recipes.mini.coco_folders import LabelledImage, LabelledRegion
 from recipes.mini.report import write_report
-from recipes.mini.run import run
+from recipes.mini.run import run, samples_of
 from recipes.mini.scores import score_run
-from recipes.mini.trials import trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +65,7 @@ def _image(folder: Path, name: str) -> LabelledImage:
 def test_an_oracle_scores_one_and_its_whole_image_caption_less(images: list[LabelledImage]) -> None:
     class Oracle(Says):
         def caption(self, grid: FeatureGrid, regions: Sequence[Region]) -> list[Caption]:
-            kinds = ("dog", "person", "dog", "dog", "sky")
+            kinds = ("dog", "person", "dog", "dog", "sky", "dog")
             if isinstance(regions[0], WholeImage):
                 return [Caption("a dog", 1.0)]
             return [Caption(f"a {name}", 1.0) for name in kinds]
@@ -101,7 +100,7 @@ def test_each_image_and_each_crop_is_encoded_once(images: list[LabelledImage]) -
     result = run(images, {"d": lambda name: captioner}, crops=4)["d"]
 
     assert captioner.encoded == len(images) + 4
-    assert sum(one.crop is not None for one in result.predictions) == 4
+    assert sum(one.crop is not None for one in result.trials) == 4
 
 
 def test_each_image_is_shown_to_its_own_captioner(images: list[LabelledImage]) -> None:
@@ -109,7 +108,7 @@ def test_each_image_is_shown_to_its_own_captioner(images: list[LabelledImage]) -
 
     result = run(images, {"each": asked.__getitem__}, crops=0)["each"]
 
-    assert all(one.caption.text == f"seen by {one.trial.file_name}" for one in result.predictions)
+    assert all(one.caption.text == f"seen by {one.sample.image}" for one in result.trials)
 
 
 def test_models_share_one_encoding_where_they_are_given_an_encoder(
@@ -126,7 +125,7 @@ def test_models_share_one_encoding_where_they_are_given_an_encoder(
 def test_scribbles_stay_inside_their_masks_and_repeat(images: list[LabelledImage]) -> None:
     mask = images[0].masks[0].region
     first, again = (
-        [one.region for one in trials_of(images[0], seed=3) if one.kind == "trace"]
+        [one.region for one in samples_of(images[0], seed=3) if one.group == "trace"]
         for _ in range(2)
     )
 
@@ -136,7 +135,7 @@ def test_scribbles_stay_inside_their_masks_and_repeat(images: list[LabelledImage
 
 
 def test_outlines_enclose_what_the_mask_does(images: list[LabelledImage]) -> None:
-    (outline,) = [one.region for one in trials_of(images[0]) if one.kind == "polygon"]
+    (outline,) = [one.region for one in samples_of(images[0]) if one.group == "polygon"]
 
     low, high = outline.vertices.min(axis=0), outline.vertices.max(axis=0)
     np.testing.assert_allclose([*low, *high], [4.5, 9.5, 29.5, 49.5], atol=1.0)
