@@ -4,72 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .bpe import Gpt2Tokenizer
 from .gpt import MapperConfig
 from .gpt_decoder import PromptDecoder
-from .published import PublishedGpt, mapper_names, open_prefix_gpt
+from .published import PublishedGpt, mapper_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
     from .caption import Evidence
     from .gpt import PrefixGPT
-
-
-class ClipCapDecoder(PromptDecoder):
-    """Captions vectors with GPT-2; a caption ends with its first full stop.
-
-    Greedy and beam search are those of the ClipCap authors; Patch-ioner's evaluation draws tokens
-    at random instead (nucleus sampling, p = 0.8), which no two runs repeat and which is left out.
-
-    Parameters
-    ----------
-    model : PrefixGPT
-        GPT-2 with ClipCap's MLP or transformer mapper; moved to evaluation mode.
-    tokenizer : Gpt2Tokenizer
-        GPT-2's.
-    tidy : bool
-        Close gaps before punctuation; False gives the words as the published code spells them.
-
-    Raises
-    ------
-    ModelError
-        If the model knows fewer tokens than the tokenizer.
-    """
-
-    default_tokens = 67
-
-    @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        heads: int = 12,
-        mapper_heads: int = 8,
-        tidy: bool = True,
-    ) -> ClipCapDecoder:
-        """Open ``weights``, published or from `PrefixGPT.save`, and ``tokenizer``, GPT-2's folder.
-
-        ``heads`` and ``mapper_heads`` are the attention heads of GPT-2 and of a transformer mapper,
-        which a published checkpoint does not state. ModelError if a file is missing, damaged or
-        does not fit.
-        """
-        model = open_prefix_gpt(
-            files["weights"],
-            lambda state, source: prefix_gpt_from_clipcap(
-                state, heads=heads, mapper_heads=mapper_heads, source=source
-            ),
-        )
-        return cls(model, Gpt2Tokenizer(files["tokenizer"]), tidy=tidy)
-
-    def _ends(self) -> tuple[int, ...]:
-        return (self.tokenizer.stop,)
-
-    def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
-        return list(self.model.embed_prefix(vectors))
 
 
 def prefix_gpt_from_clipcap(
@@ -96,3 +41,21 @@ def prefix_gpt_from_clipcap(
     numbers, _ = published.shape("prefix.2.weight")
     mapper = MapperConfig("mlp", hidden=hidden)
     return published.build(heads=heads, dim=dim, numbers=numbers, mapper=mapper)
+
+
+class ClipCapDecoder(PromptDecoder):
+    """Captions vectors with GPT-2 and ClipCap's MLP or transformer mapper.
+
+    A caption ends with its first full stop. Greedy and beam search are those of the ClipCap
+    authors; Patch-ioner's evaluation draws tokens at random instead (nucleus sampling, p = 0.8),
+    which no two runs repeat and which is left out. See `PromptDecoder` for the parameters.
+    """
+
+    default_tokens = 67
+    published = staticmethod(prefix_gpt_from_clipcap)
+
+    def _ends(self) -> tuple[int, ...]:
+        return (self.tokenizer.stop,)
+
+    def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
+        return list(self.model.embed_prefix(vectors))

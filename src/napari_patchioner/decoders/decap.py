@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .bpe import ClipTokenizer
 from .gpt_decoder import GptDecoder
 from .published import PublishedGpt, open_prefix_gpt
-from .search.beam import SearchOptions
-from .search.constraints import caption_rows
+from .search import SearchOptions, caption_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,27 @@ if TYPE_CHECKING:
 _LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)|(?<=\() ")
 
 
+def prefix_gpt_from_decap(
+    state: Mapping[str, Tensor], *, heads: int = 4, source: object = "The DeCap checkpoint"
+) -> PrefixGPT:
+    """Build a decoder from the state dictionary of a published DeCap checkpoint.
+
+    Its keys are ``decoder.transformer.*`` and ``clip_project.model.0.*``;
+    ``decoder.lm_head.weight`` may be present and is not read, as the architecture ties it to the
+    token embedding. The weights do not state the number of ``heads``; ``source`` is where they came
+    from, for messages.
+
+    Raises
+    ------
+    ModelError
+        Weights are missing, left over, of another shape or not finite; they are named.
+    """
+    names = (("clip_project.model.0.{kind}", "prefix.{kind}"),)
+    published = PublishedGpt(state, gpt="decoder", prefix=names, source=source)
+    numbers, dim = published.shape("prefix.weight")
+    return published.build(heads=heads, dim=dim, numbers=numbers)
+
+
 class DeCapDecoder(GptDecoder):
     """Captions vectors in CLIP's or Talk2DINO's text space.
 
@@ -37,17 +58,12 @@ class DeCapDecoder(GptDecoder):
         The trained decoder; moved to evaluation mode.
     tokenizer : ClipTokenizer
         CLIP's. The model's vocabulary may be larger (GPT-2's 50,257 in published decoders):
-        the ids above are never generated.
+        the ids above are never generated. If it is smaller, that is a ModelError.
     length_penalty : float
         0 compares sentences by the sum of log-probabilities, 1 by their mean.
     tidy : bool
         Close the gaps CLIP's word pieces leave before punctuation; False gives the words as the
         published code spells them.
-
-    Raises
-    ------
-    ModelError
-        If the model knows fewer tokens than the tokenizer.
     """
 
     tokenizer: ClipTokenizer
@@ -74,14 +90,10 @@ class DeCapDecoder(GptDecoder):
     ) -> DeCapDecoder:
         """Open ``weights``, published or from `PrefixGPT.save`, and ``merges``, CLIP's word pieces.
 
-        ``heads`` is the number of attention heads, which a published checkpoint does not state; the
-        other options are those of the class. ModelError if a file is missing, damaged or does not
-        fit.
+        ``heads`` is the number of attention heads, which a published checkpoint does not state.
+        ModelError if a file is missing, damaged or does not fit.
         """
-        model = open_prefix_gpt(
-            files["weights"],
-            lambda state, source: prefix_gpt_from_decap(state, heads=heads, source=source),
-        )
+        model = open_prefix_gpt(files["weights"], partial(prefix_gpt_from_decap, heads=heads))
         tokenizer = ClipTokenizer(files["merges"])
         return cls(model, tokenizer, length_penalty=length_penalty, tidy=tidy)
 
@@ -100,24 +112,3 @@ class DeCapDecoder(GptDecoder):
         special = (self.tokenizer.start, self.tokenizer.end)
         text = self.tokenizer.decode(token for token in tokens if token not in special)
         return (_LOOSE.sub("", text) if self.tidy else text).strip(" .")
-
-
-def prefix_gpt_from_decap(
-    state: Mapping[str, Tensor], *, heads: int = 4, source: object = "The DeCap checkpoint"
-) -> PrefixGPT:
-    """Build a decoder from the state dictionary of a published DeCap checkpoint.
-
-    Its keys are ``decoder.transformer.*`` and ``clip_project.model.0.*``;
-    ``decoder.lm_head.weight`` may be present and is not read, as the architecture ties it to the
-    token embedding. The weights do not state the number of ``heads``; ``source`` is where they came
-    from, for messages.
-
-    Raises
-    ------
-    ModelError
-        Weights are missing, left over, of another shape or not finite; they are named.
-    """
-    names = (("clip_project.model.0.{kind}", "prefix.{kind}"),)
-    published = PublishedGpt(state, gpt="decoder", prefix=names, source=source)
-    numbers, dim = published.shape("prefix.weight")
-    return published.build(heads=heads, dim=dim, numbers=numbers)

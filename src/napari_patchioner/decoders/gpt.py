@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_patchioner.checkpoints import write_state
+from napari_patchioner.checkpoints import fit, read_notes, read_state, write_state
 from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
@@ -213,30 +213,24 @@ class PrefixGPT(nn.Module):
     @classmethod
     def open(cls, path: str | Path) -> PrefixGPT:
         """Read what :meth:`save` wrote, ready to decode; half precision becomes single."""
-        from safetensors import SafetensorError, safe_open
-
+        notes = read_notes(path)
         try:
-            with safe_open(str(path), framework="pt") as file:
-                notes = dict(file.metadata() or {})
-                sizes = json.loads(notes.pop("config"))
-                mapper = sizes.get("mapper")
-                sizes["mapper"] = None if mapper is None else MapperConfig(**mapper)
+            sizes = json.loads(notes.pop("config"))
+            if (mapper := sizes.get("mapper")) is not None:
+                sizes["mapper"] = MapperConfig(**mapper)
+            with torch.device("meta"):
                 model = cls(PrefixGPTConfig(**sizes))
-                model.notes = notes
-                model.load_state_dict(
-                    # Version 0.1 wrote other names of the layers.
-                    {
-                        name.replace("mix", "attn").replace("think", "mlp"): file.get_tensor(name)
-                        for name in file.keys()  # noqa: SIM118
-                    }
-                )
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{path} is missing, damaged or not a decoder of this package; get it again."
             ) from error
-        if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
-            raise ModelError(f"{path} holds numbers that are not finite; get it again.")
-        return model.eval()
+        model.notes = notes
+        # Version 0.1 wrote other names of the layers.
+        state = {
+            name.replace("mix", "attn").replace("think", "mlp"): value
+            for name, value in read_state(path).items()
+        }
+        return fit(model, state, source=path).requires_grad_()
 
 
 def caption_loss(
@@ -276,24 +270,16 @@ class Block(nn.Module):
         self, hidden: Tensor, cache: LayerCache | None, mask: Tensor | None = None
     ) -> tuple[Tensor, LayerCache]:
         """Hidden states and the cache with them; ``mask`` (n, 1, t, positions so far)."""
-        attended, cache = self._attend(self.norm_attn(hidden), cache, mask)
-        hidden = hidden + self.dropout(self.attn_out(attended))
-        inner = functional.gelu(self.mlp(self.norm_mlp(hidden)), approximate="tanh")
-        return hidden + self.dropout(self.mlp_out(inner)), cache
-
-    def _attend(
-        self, hidden: Tensor, cache: LayerCache | None, mask: Tensor | None
-    ) -> tuple[Tensor, LayerCache]:
         rows, length, width = hidden.shape
-        parts = self.attn(hidden).reshape(rows, length, 3, self.heads, width // self.heads)
+        parts = self.attn(self.norm_attn(hidden))
+        parts = parts.reshape(rows, length, 3, self.heads, width // self.heads)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
-        past = 0
         if cache is not None:
             past = cache[0].shape[2]
             keys = torch.cat([cache[0], keys], dim=2)
             values = torch.cat([cache[1], values], dim=2)
-        if mask is None and past and length > 1:
-            mask = _causal(torch.arange(past, past + length, device=hidden.device))
+            if mask is None and past and length > 1:
+                mask = _causal(torch.arange(past, past + length, device=hidden.device))
         attended = functional.scaled_dot_product_attention(
             queries,
             keys,
@@ -302,7 +288,10 @@ class Block(nn.Module):
             is_causal=mask is None and length > 1,
             dropout_p=self.rate if self.training else 0.0,
         )
-        return attended.transpose(1, 2).reshape(rows, length, width), (keys, values)
+        attended = attended.transpose(1, 2).reshape(rows, length, width)
+        hidden = hidden + self.dropout(self.attn_out(attended))
+        inner = functional.gelu(self.mlp(self.norm_mlp(hidden)), approximate="tanh")
+        return hidden + self.dropout(self.mlp_out(inner)), (keys, values)
 
 
 def _causal(positions: Tensor) -> Tensor:
@@ -312,21 +301,16 @@ def _causal(positions: Tensor) -> Tensor:
 
 def _prefix(config: PrefixGPTConfig) -> nn.Module:
     """Make what turns vectors, shape (n, dim), into ``n * tokens * width`` numbers."""
-    dim, tokens, width, mapper = (
-        config.prefix_dim,
-        config.prefix_tokens,
-        config.width,
-        config.mapper,
-    )
+    dim, tokens, mapper = config.prefix_dim, config.prefix_tokens, config.mapper
+    numbers = tokens * config.width
     if mapper is None:
-        return nn.Linear(dim, tokens * width)
+        return nn.Linear(dim, numbers)
     if mapper.kind == "mlp":
-        return nn.Sequential(
-            nn.Linear(dim, mapper.hidden), nn.Tanh(), nn.Linear(mapper.hidden, tokens * width)
-        )
+        hidden = mapper.hidden
+        return nn.Sequential(nn.Linear(dim, hidden), nn.Tanh(), nn.Linear(hidden, numbers))
     if mapper.kind != "transformer":
         raise ModelError(f"A prefix mapper is an mlp or a transformer, not {mapper.kind!r}.")
-    return MappingNetwork(dim, tokens, width, mapper)
+    return MappingNetwork(dim, tokens, config.width, mapper)
 
 
 class MappingNetwork(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -13,22 +13,26 @@ from torch.nn import functional
 
 from napari_patchioner.errors import ModelError
 
+from .bpe import Gpt2Tokenizer
 from .options import CaptionOptions
-from .search.automaton import Spelling
-from .search.beam import SearchOptions
-from .search.constraints import TokenText, caption_rows
+from .published import open_prefix_gpt
+from .search import SearchOptions, Spelling, TokenText, caption_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Self
 
     import numpy as np
     import numpy.typing as npt
 
     from napari_patchioner.devices import Placement
 
-    from .bpe import ClipTokenizer, Gpt2Tokenizer
+    from .bpe import ClipTokenizer
     from .caption import Caption, Evidence
     from .gpt import Cache, PrefixGPT
+
+    _Past = tuple[Cache, Tensor | None]
 
 DEFAULTS = CaptionOptions(beams=1, alternatives=0)
 """What a decoder does unless it is asked for something else."""
@@ -132,12 +136,36 @@ class PromptDecoder(GptDecoder):
     """What ViECap and ClipCap share: a prompt, GPT-2, and a full stop at the end.
 
     With several beams, finished sentences compete with the others as in ClipCap's search.
+
+    Parameters
+    ----------
+    model : PrefixGPT
+        GPT-2 with a mapper; moved to evaluation mode.
+    tokenizer : Gpt2Tokenizer
+        GPT-2's; ModelError if it knows more tokens than the model.
+    tidy : bool
+        Close gaps before punctuation; False gives the words as the published code spells them.
     """
 
     # GPT-2 small caches 6 MB for each of 86 positions.
     sentences_at_once = 64
     search = SearchOptions(endings="compete")
     tokenizer: Gpt2Tokenizer
+    published: ClassVar[Callable[..., PrefixGPT]]
+
+    @classmethod
+    def open(
+        cls, files: Mapping[str, Path], *, heads: int = 12, mapper_heads: int = 8, tidy: bool = True
+    ) -> Self:
+        """Open ``weights``, published or from `PrefixGPT.save`, and ``tokenizer``, GPT-2's folder.
+
+        ``heads`` and ``mapper_heads`` are the attention heads of GPT-2 and of a transformer mapper,
+        which a published checkpoint does not state. ModelError if a file is missing, damaged or
+        does not fit.
+        """
+        published = partial(cls.published, heads=heads, mapper_heads=mapper_heads)
+        model = open_prefix_gpt(files["weights"], published)
+        return cls(model, Gpt2Tokenizer(files["tokenizer"]), tidy=tidy)
 
     @abstractmethod
     def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
@@ -200,23 +228,19 @@ class Prompted:
         )
         self.vocab_size = model.vocab_size
 
-    def start(self, prefix: Tensor) -> tuple[Tensor, tuple[Cache, Tensor | None]]:
+    def start(self, prefix: Tensor) -> tuple[Tensor, _Past]:
         """Logits of the first token after the prompts numbered ``prefix``, shape (n,)."""
         padding = self.padding[prefix] if bool(self.padding[prefix].any()) else None
         hidden, cache = self.model.run(self.embedded[prefix], padding=padding)
         return self.model.head(hidden[:, -1]), (cache, padding)
 
-    def step(
-        self, tokens: Tensor, cache: tuple[Cache, Tensor | None]
-    ) -> tuple[Tensor, tuple[Cache, Tensor | None]]:
+    def step(self, tokens: Tensor, cache: _Past) -> tuple[Tensor, _Past]:
         """Logits after one more token each, ``tokens`` of shape (n,)."""
         past, padding = cache
         hidden, past = self.model.run(self.model.tokens(tokens)[:, None], past, padding)
         return self.model.head(hidden[:, -1]), (past, padding)
 
-    def reorder(
-        self, cache: tuple[Cache, Tensor | None], rows: Tensor
-    ) -> tuple[Cache, Tensor | None]:
+    def reorder(self, cache: _Past, rows: Tensor) -> _Past:
         """Take the given rows of the cache, in that order, repeats allowed."""
         past, padding = cache
         return self.model.reorder(past, rows), None if padding is None else padding[rows]

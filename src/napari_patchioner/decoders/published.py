@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -15,6 +14,7 @@ from .gpt import MapperConfig, PrefixGPT, PrefixGPTConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -42,14 +42,11 @@ _FIELDS = {"{n}": ("n", r"\d+"), "{kind}": ("kind", "weight|bias")}
 _MAX_NAMED = 4
 
 
-def open_prefix_gpt(
-    path: str | Path, published: Callable[[Mapping[str, Tensor], object], PrefixGPT]
-) -> PrefixGPT:
+def open_prefix_gpt(path: Path, published: Callable[..., PrefixGPT]) -> PrefixGPT:
     """Open what `PrefixGPT.save` wrote, or a checkpoint, whose weights ``published`` converts."""
-    path = Path(path)
     if path.suffix == ".safetensors" and "config" in read_notes(path):
         return PrefixGPT.open(path)
-    return published(read_state(path), path)
+    return published(read_state(path), source=path)
 
 
 class PublishedGpt:
@@ -141,10 +138,10 @@ class PublishedGpt:
         """Raise ModelError that lists what is missing, by its published name."""
         missing = [self._published(name) for name in names if name not in self.state]
         if missing:
-            more = len(missing) - _MAX_NAMED
+            more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
             raise ModelError(
-                f"{self.source} does not fit: missing: {', '.join(missing[:_MAX_NAMED])}"
-                f"{f' and {more} more' if more > 0 else ''}. Choose the matching file."
+                f"{self.source} does not fit: missing: {', '.join(missing[:_MAX_NAMED])}{more}. "
+                "Choose the matching file."
             )
 
     def _published(self, name: str) -> str:

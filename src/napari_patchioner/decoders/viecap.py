@@ -9,9 +9,8 @@ import torch
 
 from napari_patchioner.errors import ModelError
 
-from .bpe import Gpt2Tokenizer
 from .gpt_decoder import DEFAULTS, PromptDecoder
-from .published import PublishedGpt, mapper_names, open_prefix_gpt
+from .published import PublishedGpt, mapper_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,134 +20,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from .bpe import Gpt2Tokenizer
     from .caption import Caption, Evidence
     from .gpt import PrefixGPT
     from .options import CaptionOptions
 
 Prompt: TypeAlias = Literal["soft-hard", "hard-soft", "soft", "hard"]
 _PROMPTS = ("soft-hard", "hard-soft", "soft", "hard")
-
-
-class ViECapDecoder(PromptDecoder):
-    """Captions unit vectors with the names of what was recognised in each region.
-
-    The vector becomes soft tokens; the names, best first, become "There are dog, park in image.",
-    or "There are something in image." where there are none. MeaCap's concepts go the same way.
-    A caption ends with its first full stop.
-
-    Parameters
-    ----------
-    model : PrefixGPT
-        GPT-2 with a `MappingNetwork`; moved to evaluation mode.
-    tokenizer : Gpt2Tokenizer
-        GPT-2's.
-    prompt : {"soft-hard", "hard-soft", "soft", "hard"}
-        What is read before the caption, in this order; the first is how the released decoders
-        were trained.
-    tidy : bool
-        Close gaps before punctuation; False gives the words as the published code spells them.
-
-    Raises
-    ------
-    ModelError
-        If the model knows fewer tokens than the tokenizer, or the prompt is unknown.
-    """
-
-    default_tokens = 64
-
-    def __init__(
-        self,
-        model: PrefixGPT,
-        tokenizer: Gpt2Tokenizer,
-        *,
-        prompt: Prompt = "soft-hard",
-        tidy: bool = True,
-    ) -> None:
-        super().__init__(model, tokenizer, tidy=tidy)
-        if prompt not in _PROMPTS:
-            raise ModelError(f"A prompt is one of {', '.join(_PROMPTS)}, not {prompt!r}.")
-        self.prompt: Prompt = prompt
-
-    @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        heads: int = 12,
-        mapper_heads: int = 8,
-        prompt: Prompt = "soft-hard",
-        tidy: bool = True,
-    ) -> ViECapDecoder:
-        """Open ``weights``, published or from `PrefixGPT.save`, and ``tokenizer``, GPT-2's folder.
-
-        ``heads`` and ``mapper_heads`` are the attention heads of GPT-2 and of the mapper, which a
-        published checkpoint does not state. ModelError if a file is missing, damaged or does not
-        fit.
-        """
-        model = open_prefix_gpt(
-            files["weights"],
-            lambda state, source: prefix_gpt_from_viecap(
-                state, heads=heads, mapper_heads=mapper_heads, source=source
-            ),
-        )
-        return cls(model, Gpt2Tokenizer(files["tokenizer"]), prompt=prompt, tidy=tidy)
-
-    def decode(
-        self,
-        vectors: npt.NDArray[np.float32],
-        options: CaptionOptions | None = None,
-        *,
-        evidence: Sequence[Evidence] | None = None,
-        **changes: Any,
-    ) -> list[Caption]:
-        """Caption every row of ``vectors``, shape (n, d); see :class:`Decoder`.
-
-        The evidence's ``concepts``, one evidence per vector, are the names and come back as those
-        of the caption. Excluded names are left out of the prompt, too, and required words lead it.
-        """
-        options = (options or DEFAULTS).changed(changes)
-        if evidence is None:
-            return super().decode(vectors, options)
-        if len(evidence) != len(vectors):
-            raise ModelError(
-                f"There are {len(vectors)} regions but evidence of {len(evidence)}; "
-                "give one for each."
-            )
-        required = tuple((phrase, 1.0) for phrase in options.must_include)
-        named = [
-            replace(
-                item,
-                concepts=(
-                    *required,
-                    *(concept for concept in item.concepts if not options.excludes(concept[0])),
-                ),
-            )
-            for item in evidence
-        ]
-        captions = super().decode(vectors, options, evidence=named)
-        return [
-            replace(caption, concepts=tuple(item.concepts), verdict=item.verdict)
-            for caption, item in zip(captions, evidence, strict=True)
-        ]
-
-    def _ends(self) -> tuple[int, ...]:
-        return self.tokenizer.stops
-
-    def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
-        """Soft and hard prompts in the chosen order."""
-        if self.prompt == "soft":
-            return list(self.model.embed_prefix(vectors))
-        concepts = [()] * len(vectors) if evidence is None else [item.concepts for item in evidence]
-        device = self.model.tokens.weight.device
-        hard: list[Tensor] = []
-        for names in concepts:
-            tokens = self.tokenizer.encode(hard_prompt([name for name, _ in names]))
-            hard.append(self.model.tokens(torch.tensor(tokens, device=device)))
-        if self.prompt == "hard":
-            return hard
-        pairs = zip(self.model.embed_prefix(vectors), hard, strict=True)
-        soft_first = self.prompt == "soft-hard"
-        return [torch.cat([soft, words] if soft_first else [words, soft]) for soft, words in pairs]
 
 
 def hard_prompt(names: Sequence[str]) -> str:
@@ -177,3 +55,99 @@ def prefix_gpt_from_viecap(
     names = mapper_names("mapping_network")
     published = PublishedGpt(state, gpt="gpt", prefix=names, source=source)
     return published.build_with_mapper(heads, mapper_heads)
+
+
+class ViECapDecoder(PromptDecoder):
+    """Captions unit vectors with the names of what was recognised in each region.
+
+    The vector becomes soft tokens; the names, best first, become "There are dog, park in image.",
+    or "There are something in image." where there are none. MeaCap's concepts go the same way.
+    A caption ends with its first full stop. Besides the parameters of `PromptDecoder`:
+
+    Parameters
+    ----------
+    prompt : {"soft-hard", "hard-soft", "soft", "hard"}
+        What is read before the caption, in this order; the first is how the released decoders
+        were trained.
+    """
+
+    default_tokens = 64
+    published = staticmethod(prefix_gpt_from_viecap)
+
+    def __init__(
+        self,
+        model: PrefixGPT,
+        tokenizer: Gpt2Tokenizer,
+        *,
+        prompt: Prompt = "soft-hard",
+        tidy: bool = True,
+    ) -> None:
+        super().__init__(model, tokenizer, tidy=tidy)
+        if prompt not in _PROMPTS:
+            raise ModelError(f"A prompt is one of {', '.join(_PROMPTS)}, not {prompt!r}.")
+        self.prompt: Prompt = prompt
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        heads: int = 12,
+        mapper_heads: int = 8,
+        prompt: Prompt = "soft-hard",
+        tidy: bool = True,
+    ) -> ViECapDecoder:
+        """Open ``weights`` and ``tokenizer`` as `PromptDecoder.open`."""
+        plain = super().open(files, heads=heads, mapper_heads=mapper_heads)
+        return cls(plain.model, plain.tokenizer, prompt=prompt, tidy=tidy)
+
+    def decode(
+        self,
+        vectors: npt.NDArray[np.float32],
+        options: CaptionOptions | None = None,
+        *,
+        evidence: Sequence[Evidence] | None = None,
+        **changes: Any,
+    ) -> list[Caption]:
+        """Caption every row of ``vectors``, shape (n, d); see :class:`Decoder`.
+
+        The evidence's ``concepts``, one evidence per vector, are the names and come back as those
+        of the caption. Excluded names are left out of the prompt, too, and required words lead it.
+        """
+        options = (options or DEFAULTS).changed(changes)
+        if evidence is None:
+            return super().decode(vectors, options)
+        if len(evidence) != len(vectors):
+            raise ModelError(
+                f"There are {len(vectors)} regions but evidence of {len(evidence)}; "
+                "give one for each."
+            )
+        named = []
+        for item in evidence:
+            kept = (concept for concept in item.concepts if not options.excludes(concept[0]))
+            required = ((phrase, 1.0) for phrase in options.must_include)
+            named.append(replace(item, concepts=(*required, *kept)))
+        captions = super().decode(vectors, options, evidence=named)
+        return [
+            replace(caption, concepts=tuple(item.concepts), verdict=item.verdict)
+            for caption, item in zip(captions, evidence, strict=True)
+        ]
+
+    def _ends(self) -> tuple[int, ...]:
+        return self.tokenizer.stops
+
+    def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:
+        """Soft and hard prompts in the chosen order."""
+        if self.prompt == "soft":
+            return list(self.model.embed_prefix(vectors))
+        concepts = [()] * len(vectors) if evidence is None else [item.concepts for item in evidence]
+        device = self.model.tokens.weight.device
+        hard: list[Tensor] = []
+        for names in concepts:
+            tokens = self.tokenizer.encode(hard_prompt([name for name, _ in names]))
+            hard.append(self.model.tokens(torch.tensor(tokens, device=device)))
+        if self.prompt == "hard":
+            return hard
+        pairs = zip(self.model.embed_prefix(vectors), hard, strict=True)
+        soft_first = self.prompt == "soft-hard"
+        return [torch.cat([soft, words] if soft_first else [words, soft]) for soft, words in pairs]
