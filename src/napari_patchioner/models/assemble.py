@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
 from .parts import captioner_options, open_part
 from .preset import Part, Preset
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from napari_patchioner.progress import Progress
 
 _SHA256_DIGITS = 64
 

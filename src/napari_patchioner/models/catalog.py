@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
 
 from .parts import captioner_options, only, part_kind
 from .preset import Conversion, Part, Preset, PresetFile
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 NAME = "preset.toml"
 # Bytes; a preset is a page of text.

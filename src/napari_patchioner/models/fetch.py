@@ -7,14 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
 from . import hub, store
-
-if TYPE_CHECKING:
-    from .preset import Preset, PresetFile
+from .preset import Preset, PresetFile
 
 _CHUNK = 1 << 20
 

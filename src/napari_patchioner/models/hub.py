@@ -11,28 +11,21 @@ import os
 import re
 import time
 from collections import deque
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.request import getproxies
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
 from . import store
-from .preset import size_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
-    from typing import BinaryIO
-
-    from napari_patchioner.progress import Progress
-
-    from .preset import PresetFile
+from .preset import PresetFile, size_text
 
 T = TypeVar("T")
 

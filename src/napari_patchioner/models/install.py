@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from napari_patchioner import __version__
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
-from napari_patchioner.progress import no_progress, part
+from napari_patchioner.progress import Progress, no_progress, part
 
 from . import catalog, embedded, store
 from .fetch import Fetcher
 from .hub import Meter, disk_error
-from .preset import ModelCard, size_text
+from .preset import ModelCard, Preset, PresetFile, size_text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from napari_patchioner.progress import Progress
-
-    from .preset import Preset, PresetFile
-
-    Prepare = Callable[[Preset, Mapping[str, Path], Path, Progress], Mapping[str, Path]]
-
+Prepare: TypeAlias = Callable[[Preset, Mapping[str, Path], Path, Progress], Mapping[str, Path]]
 CONVERTED = "converted, then deleted"
 # The part of the whole that the files take, where something is made of them afterwards.
 _FILES_SHARE = 0.9

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from napari_patchioner.backbones import BACKBONES
 from napari_patchioner.bridges import BRIDGES
 from napari_patchioner.decoders import DECODERS
 from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
+from napari_patchioner.parts import PartKind
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from napari_patchioner.parts import PartKind
-
-    from .preset import Part
+from .preset import Part
 
 KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}
 _TYPES: dict[str, tuple[type, ...]] = {

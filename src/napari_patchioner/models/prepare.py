@@ -9,26 +9,21 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
-from napari_patchioner.progress import no_progress
+from napari_patchioner.progress import Progress, no_progress
 
 from .parts import open_part
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from napari_patchioner.progress import Progress
-
-    from .preset import Conversion, Preset
+from .preset import Conversion, Preset
 
 _LARGEST = 2**29
 SHIPPED = Path(__file__).parent / "sentences" / "coco_captions.txt.gz"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +60,11 @@ def size_text(size: float, unit: str = "") -> str:
 class PresetFile:
     """One file a model needs, or several of one folder.
 
-    Attributes
-    ----------
-    repo : str
-        Hub id, ``owner/name``; empty for a file that lies beside a local preset, or that is on no
-        hub and has to be given from a folder.
-    path : str
-        Its place in the repository; a glob names the one file that matches it. Beside a local
-        preset it may be a folder.
-    size, about : int
-        Bytes: exactly, so that a file of another size is refused, or roughly; 0 where nobody knows.
-    sha256 : str
-        Of the file; empty where nobody knows before asking the hub.
-    where : str
-        Where a person finds a file that is on no hub.
+    ``repo`` is the hub id, empty for a file that lies beside a local preset, or that is on no hub
+    and has to be given from a folder; ``where`` says where a person finds that. ``path`` may be a
+    glob, which names the one file that matches it, and beside a local preset a folder. ``size``
+    are its bytes exactly, so that a file of another size is refused, ``about`` roughly, both 0
+    where nobody knows; so is ``sha256`` empty where nobody knows before asking the hub.
     """
 
     repo: str

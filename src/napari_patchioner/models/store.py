@@ -11,20 +11,15 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 
-from .preset import size_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-
-    from .preset import Preset, PresetFile
+from .preset import Preset, PresetFile, size_text
 
 FORMAT = "napari-patchioner install 1"
 HOME, MIRROR = "NAPARI_PATCHIONER_HOME", "NAPARI_PATCHIONER_MIRROR"
