@@ -38,7 +38,11 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         layer.selected_data = {0}
         asked = len(captioner.captioned)
         press("Q")
-        until(lambda: len(captioner.captioned) > asked and first.caption == TEXTS[0])
+        until(
+            lambda: (
+                len(captioner.captioned) > asked and session.records[first.uid].caption == TEXTS[0]
+            )
+        )
 
     def group():
         layer.selected_data = {0, 1}
@@ -69,7 +73,8 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
     def reject():
         layer.selected_data = {1}
         press("U")
-        assert (second.caption, second.rejected) == ("", True)
+        rejected = session.records[second.uid]
+        assert (rejected.caption, rejected.rejected) == ("", True)
         controller.undo()
 
     def lock():
@@ -258,7 +263,7 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot, m
         until(lambda: len(captioner.captioned) > asked and record().caption == TEXTS[0])
         table.selectAll()
         press("G")
-        until(lambda: "group" in {one.kind for one in session.records.values()})
+        until(lambda: "group" in {one.subject for one in session.records.values()})
         press("Z", CONTROL)
         table.selectRow(0)
 
