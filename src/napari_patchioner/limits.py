@@ -27,19 +27,13 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .errors import FormatError, ImageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .errors import PatchionerError
-
+from .errors import FormatError, ImageError, PatchionerError
 
 _CHUNK = 2**20
 
@@ -50,37 +44,23 @@ class BudgetError(FormatError, ImageError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one file may take.
+    """How much one file may take."""
 
-    Attributes
-    ----------
-    file_bytes : int
-        Bytes of a file as it lies on the disk, or of all files of a folder read together.
-    unpacked_bytes : int
-        Bytes that come out of what is compressed or encoded, all together.
-    pixels : int
-        Pixels of all masks together, each mask cut to its own frame, one byte each; and
-    pixels_per_byte : int
-        so many more for each byte of the file, as long runs of pixels take a few bytes each.
-    values : int
-        Values of all JSON texts together.
-    records : int
-        Regions, rows or lines.
-    depth : int
-        Levels of whatever is nested: JSON, geometries, XML.
-    seconds : float
-        Computing time of the thread that reads, whatever the size; and
-    bytes_per_second : float
-        for each so many bytes of the file one second more.
-    """
-
+    # Of a file as it lies on the disk, or of all files of a folder read together.
     file_bytes: int = 2**30
+    # What comes out of what is compressed or encoded, all together.
     unpacked_bytes: int = 2**29
+    # Of all masks together, each cut to its own frame, one byte each; and so many more for each
+    # byte of the file, as long runs of pixels take a few bytes each.
     pixels: int = 2**28
     pixels_per_byte: int = 128
+    # Of all JSON texts together.
     values: int = 100_000_000
+    # Regions, rows or lines.
     records: int = 10_000_000
+    # Levels of whatever is nested: JSON, geometries, XML.
     depth: int = 100
+    # Computing time of the thread that reads, whatever the size; and one more for so many bytes.
     seconds: float = 20.0
     bytes_per_second: float = 50_000.0
 
@@ -113,9 +93,8 @@ class _Budget:
     def check_time(self) -> None:
         """Raise if reading has taken too long."""
         self.check()
-        limits = self.limits
         size = self.taken.get("file_bytes", 0)
-        allowed = limits.seconds + size / limits.bytes_per_second
+        allowed = self.limits.seconds + size / self.limits.bytes_per_second
         if time.thread_time() - self.started > allowed:
             self.fail(f"takes more than {allowed:.0f} seconds to read; split it")
 
@@ -135,17 +114,8 @@ _current: ContextVar[_Budget | None] = ContextVar("budget", default=None)
 
 @contextmanager
 def file_budget(file: str | os.PathLike[str], limits: Limits | None = None) -> Iterator[None]:
-    """Let everything within be charged to one file.
+    """Let everything within be charged to one file or folder, by default up to `LIMITS`.
 
-    Parameters
-    ----------
-    file : path-like
-        The file or folder that is read, for messages.
-    limits : Limits, optional
-        `LIMITS` by default; within another budget, those of that one.
-
-    Examples
-    --------
     >>> with file_budget("cat.json", Limits(pixels=100)):
     ...     charge_pixels(64)
     ...     charge_pixels(64)
@@ -220,20 +190,10 @@ deep to be read
 def check_plain_file(
     path: str | os.PathLike[str], error: type[PatchionerError] = FormatError
 ) -> int:
-    """Return the size in bytes of a plain file that is there; refuse everything else.
+    """Return the size in bytes of a plain file that is there, or that a link leads to.
 
-    Parameters
-    ----------
-    path : path-like
-        What should be a file. Links are followed.
-    error : type of PatchionerError
-        What to raise: ImageError for pictures.
-
-    Raises
-    ------
-    PatchionerError
-        If there is nothing, or a folder, a pipe, a socket or a device, which may never end; if the
-        path is no path.
+    All else is refused with an ``error``: nothing, a folder, what is no path, and a pipe, a socket
+    or a device, which may never end.
     """
     shown = os.fsdecode(path)
     try:
@@ -255,22 +215,7 @@ def _is_of_the_kernel(path: str | os.PathLike[str]) -> bool:
 
 
 def read_file(path: str | os.PathLike[str], error: type[PatchionerError] = FormatError) -> bytes:
-    """Return all bytes of a plain file, charged to the budget.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    error : type of PatchionerError
-        What to raise where it cannot be read.
-
-    Raises
-    ------
-    PatchionerError
-        As `check_plain_file`, or if reading fails.
-    BudgetError
-        If it is too large.
-    """
+    """Return all bytes of a plain file, charged to the budget; see `check_plain_file`."""
     size = check_plain_file(path, error)
     charge_file(size)
     try:
@@ -293,10 +238,8 @@ def charge_file(count: int) -> None:
 
 def charge_json(data: str | bytes) -> None:
     """Charge the values that a JSON text holds, before it is parsed."""
-    commas, lists, objects = (
-        (data.count(","), data.count("["), data.count("{"))
-        if isinstance(data, str)
-        else (data.count(b","), data.count(b"["), data.count(b"{"))
-    )
-    count = commas + lists + objects
+    if isinstance(data, str):
+        count = sum(map(data.count, ",[{"))
+    else:
+        count = sum(map(data.count, (b",", b"[", b"{")))
     _budget().charge("values", count, "holds more than {} values", "split it")

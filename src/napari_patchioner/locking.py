@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from .errors import FormatError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What most file systems allow for a name, less the point, the digest and the ending put around it.
 _LONGEST_NAME = 200
@@ -19,18 +16,9 @@ _LONGEST_NAME = 200
 class WriteLock:
     """Held by the one process that may write to a path; the system frees it if that process dies.
 
-    Parameters
-    ----------
-    path : Path
-        What is to be written. It is locked by a hidden file beside it, or in it if it is a folder
-        beside which nothing can be made; that file goes with the lock.
-    wanted : str, optional
-        What a person calls it; the path by default.
-
-    Raises
-    ------
-    FormatError
-        Another process holds the lock, or the folder cannot be written.
+    The path is locked by a hidden file beside it, or in it if it is a folder beside which nothing
+    can be made; that file goes with the lock. ``wanted`` is what a person calls it. A FormatError
+    says that another process holds the lock, or that the folder cannot be written.
     """
 
     def __init__(self, path: Path, wanted: str = "") -> None:

@@ -30,20 +30,10 @@ __all__ = [
     "write_state",
 ]
 
-_HOMES = {
-    "State": ".read",
-    "fit": ".weights",
-    "own_file_damaged": ".read",
-    "read_notes": ".weights",
-    "read_own_arrays": ".read",
-    "read_state": ".read",
-    "rename": ".weights",
-    "write_state": ".weights",
-}
-
 
 def __getattr__(name: str) -> object:
     """Import a public name from the module it lives in."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    read = ("State", "own_file_damaged", "read_own_arrays", "read_state")
+    return getattr(import_module(".read" if name in read else ".weights", __name__), name)

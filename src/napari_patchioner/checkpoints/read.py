@@ -36,12 +36,7 @@ _MOST_INDEX = 2**25
 # Of a safetensors file the library parses so much, of which one tensor takes about a hundred bytes.
 _MOST_HEADER = 2**24
 # How torch words that it met an object it will not make.
-_REFUSALS = (
-    "Unsupported global",
-    "Unsupported class",
-    "not an allowed",
-    "unsupported GLOBAL",
-)
+_REFUSALS = ("Unsupported global", "Unsupported class", "not an allowed", "unsupported GLOBAL")
 # What a download may bring instead of weights, by its first bytes.
 _OTHER_FILES = {
     b"version https://git-lfs": "a pointer to the file that Git LFS keeps elsewhere",
@@ -90,13 +85,7 @@ def _file_of(path: Path) -> Path:
 
 
 def _read_file(path: Path) -> State:
-    """Read one file of either kind."""
-    _refuse_other_files(path)
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-
-
-def _refuse_other_files(path: Path) -> None:
-    """Say what is there where it is plainly no file of weights."""
+    """Read one file of either kind, or say what is there where it is plainly none of weights."""
     try:
         with path.open("rb") as file:
             start = file.read(64).lstrip().lower()
@@ -105,6 +94,7 @@ def _refuse_other_files(path: Path) -> None:
     for first, what in _OTHER_FILES.items():
         if start.startswith(first):
             raise ModelError(f"{path} is {what}, not a file of weights; get the file itself.")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
 def _read_safetensors(path: Path) -> State:
@@ -148,8 +138,11 @@ def _read_torch(path: Path) -> State:
     except ModelError:
         raise
     except pickle.UnpicklingError as error:
-        refused = any(sign in str(error) for sign in _REFUSALS)
-        if not (refused or _is_late_pickle(path)):
+        with path.open("rb") as file:
+            start = file.read(2)
+        # A pickle of a protocol that torch neither writes nor reads (it uses 2) says nothing of it.
+        late = len(start) == 2 and start[0] == 0x80 and start[1] > 2
+        if not (late or any(sign in str(error) for sign in _REFUSALS)):
             # What torch says is a page of advice to load the file without this check.
             raise _damaged(path, ValueError("it is no table of weights")) from error
         raise ModelError(
@@ -167,13 +160,6 @@ def _read_torch(path: Path) -> State:
                 f"{path} claims more numbers in {name} than it holds; get the model again."
             )
     return state
-
-
-def _is_late_pickle(path: Path) -> bool:
-    """Whether this is a pickle of a protocol that torch neither writes nor reads (it uses 2)."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    return len(start) == 2 and start[0] == 0x80 and start[1] > 2
 
 
 def _refuse_other_zips(path: Path) -> None:

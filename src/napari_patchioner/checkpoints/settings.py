@@ -13,28 +13,15 @@ from napari_patchioner.limits import check_plain_file
 _MOST_BYTES = 2**22
 # The largest that networks of the field have, and some room.
 _MOST = {
-    "hidden_size": 2**16,
-    "intermediate_size": 2**18,
-    "projection_dim": 2**16,
-    "num_hidden_layers": 512,
-    "num_attention_heads": 1024,
+    **dict.fromkeys(("hidden_size", "projection_dim", "n_embd", "d_model", "d_kv"), 2**16),
+    **dict.fromkeys(("intermediate_size", "n_inner", "d_ff"), 2**18),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers"), 512),
+    **dict.fromkeys(("num_attention_heads", "n_head", "num_heads"), 1024),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx"), 2**20),
     "num_channels": 64,
     "patch_size": 4096,
     "image_size": 2**15,
     "vocab_size": 2**22,
-    "max_position_embeddings": 2**20,
-    "n_embd": 2**16,
-    "n_inner": 2**18,
-    "n_layer": 512,
-    "n_head": 1024,
-    "n_positions": 2**20,
-    "n_ctx": 2**20,
-    "d_model": 2**16,
-    "d_ff": 2**18,
-    "d_kv": 2**16,
-    "num_layers": 512,
-    "num_decoder_layers": 512,
-    "num_heads": 1024,
 }
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
 _INNER = ("intermediate_size", "n_inner", "d_ff")
@@ -86,7 +73,8 @@ def check_settings(
             if isinstance(value, dict):
                 parts.append(value)
             elif name in _MOST and value is not None:
-                _check_size(name, value, source)
+                for size in value if isinstance(value, list) else [value]:
+                    _check_size(name, size, source)
         width = _first(part, _WIDTHS, 0)
         depth, words = _first(part, _DEPTHS, 12), _first(part, _WORDS, 0)
         inner = _first(part, _INNER, 4 * width)
@@ -97,17 +85,15 @@ def check_settings(
             )
 
 
-def _check_size(name: str, value: Any, source: object) -> None:
-    """Raise a ModelError unless a size, or each of several, is a count that may be."""
-    sizes = value if isinstance(value, list) else [value]
-    for size in sizes:
-        whole = isinstance(size, int | float) and not isinstance(size, bool) and size == size // 1
-        if not (whole and 1 <= size <= _MOST[name]):
-            shown = str(size)[:40] if not isinstance(size, int) or size < 10**40 else "too large"
-            raise ModelError(
-                f"{source}: {name} is {shown}, which is no size of a network (1 to "
-                f"{_MOST[name]:,}); get the model again."
-            )
+def _check_size(name: str, size: Any, source: object) -> None:
+    """Raise a ModelError unless a size is a count that may be."""
+    whole = isinstance(size, int | float) and not isinstance(size, bool) and size == size // 1
+    if not (whole and 1 <= size <= _MOST[name]):
+        shown = str(size)[:40] if not isinstance(size, int) or size < 10**40 else "too large"
+        raise ModelError(
+            f"{source}: {name} is {shown}, which is no size of a network (1 to "
+            f"{_MOST[name]:,}); get the model again."
+        )
 
 
 def _first(part: dict[str, Any], names: tuple[str, ...], otherwise: int) -> int:

@@ -54,13 +54,7 @@ def _run(arguments: argparse.Namespace, _: object) -> int:
         # It has what captioning files needs: name, encode and caption.
         return cast("Captioner", baseline)
 
+    given, resume = arguments, arguments.resume
     return run_batch(
-        BatchRun(
-            arguments.images,
-            arguments.regions,
-            arguments.method,
-            arguments.out,
-            load,
-            resume=arguments.resume,
-        )
+        BatchRun(given.images, given.regions, given.method, given.out, load, resume=resume)
     )

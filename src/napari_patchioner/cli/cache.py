@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import argparse
 
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.grids import GridStore, cache_folder
 from napari_patchioner.models.preset import size_text
 
 from .shared import say
-
-if TYPE_CHECKING:
-    import argparse
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:

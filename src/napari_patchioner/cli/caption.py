@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -35,17 +35,8 @@ STDOUT = "-"
 _ENDS_OF_FOLDERS = ("/", os.sep)
 _DONE, _SOME_FAILED = 0, 1
 _OPTIONS = (
-    "length",
-    "beams",
-    "max_tokens",
-    "pooling",
-    "temperature",
-    "repetition",
-    "must",
-    "never",
-    "plurals",
-    "union",
-    "zoom",
+    *("length", "beams", "max_tokens", "pooling", "temperature", "repetition"),
+    *("must", "never", "plurals", "union", "zoom"),
 )
 
 
@@ -73,90 +64,53 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         "as results come; standard output by default",
     )
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
-    _add_running(parser.add_argument_group("running"))
-    _add_options(parser.add_argument_group("wording"))
-    parser.set_defaults(run=_run)
-
-
-def _add_running(group: Any) -> None:
-    """Add what says which images are captioned, and where."""
-    group.add_argument(
-        "-r", "--recursive", action="store_true", help="search folders within folders as well"
-    )
-    group.add_argument(
-        "--resume", action="store_true", help="go on with a run that was stopped, if there is one"
-    )
-    group.add_argument(
-        "--only-empty",
-        action="store_true",
-        help="keep captions that are there, by a model or a person; a person's always stay",
-    )
-    group.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="caption what has a caption by a person, or of unknown source, as well; the old text "
-        "is kept beside the new one where the format can; locked regions stay",
-    )
-    group.add_argument(
-        "--workers", type=up_to(256), default=1, metavar="N", help="processes, a model in each (1)"
-    )
-    group.add_argument(
-        "--threads", type=up_to(256), default=1, metavar="N", help="threads of each process (1)"
-    )
-    group.add_argument(
+    running = parser.add_argument_group("running")
+    for names, text in (
+        (("-r", "--recursive"), "search folders within folders as well"),
+        (("--resume",), "go on with a run that was stopped, if there is one"),
+        (
+            ("--only-empty",),
+            "keep captions that are there, by a model or a person; a person's always stay",
+        ),
+        (
+            ("--overwrite",),
+            "caption what has a caption by a person, or of unknown source, as well; the old text "
+            "is kept beside the new one where the format can; locked regions stay",
+        ),
+    ):
+        running.add_argument(*names, action="store_true", help=text)
+    count: dict[str, Any] = {"type": up_to(256), "default": 1, "metavar": "N"}
+    running.add_argument("--workers", **count, help="processes, a model in each (1)")
+    running.add_argument("--threads", **count, help="threads of each process (1)")
+    running.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="caption on a dask cluster: the address of its scheduler, or the file it wrote",
     )
+    _add_wording(parser.add_argument_group("wording"))
+    parser.set_defaults(run=_run)
 
 
-def _add_options(group: Any) -> None:
+def _add_wording(group: Any) -> None:
     """Add what `Captioner.caption` offers."""
     group.add_argument("--length", choices=("label", "phrase", "sentence"), help="how long")
     group.add_argument("--beams", type=up_to(64), metavar="N", help="sentences side by side (4)")
     group.add_argument("--max-tokens", type=up_to(1000), metavar="N", help="longest caption")
-    group.add_argument(
-        "--pooling",
-        choices=("mean", "gaussian", "attention", "cls"),
-        help="how patches become one vector; the model's own way by default",
-    )
+    poolings = ("mean", "gaussian", "attention", "cls")
+    text = "how patches become one vector; the model's own way by default"
+    group.add_argument("--pooling", choices=poolings, help=text)
     group.add_argument("--temperature", type=above_zero, metavar="T", help="of the memory")
-    group.add_argument(
-        "--repetition", type=up_to(1000), metavar="N", help="no N tokens come twice in a caption"
-    )
+    text = "no N tokens come twice in a caption"
+    group.add_argument("--repetition", type=up_to(1000), metavar="N", help=text)
     words = {"action": "append", "metavar": "WORD", "default": []}
     group.add_argument("--must", **words, help="a word captions have to hold; may be repeated")
     group.add_argument("--never", **words, help="a word captions may not hold; may be repeated")
-    group.add_argument(
-        "--plurals", action="store_true", help="the plurals of these words count as they do"
-    )
-    group.add_argument(
-        "--union", action="store_true", help="patches shared by the parts of a set count once"
-    )
-    group.add_argument("--zoom", action="store_true", help="enlarge regions smaller than a patch")
-
-
-def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int:
-    """Caption and write one file; return the exit status."""
-    given = {name: getattr(arguments, name) for name in _OPTIONS}
-    return run_batch(
-        BatchRun(
-            arguments.images,
-            arguments.regions,
-            arguments.model,
-            arguments.out,
-            load,
-            recursive=arguments.recursive,
-            format_name=arguments.format,
-            resume=arguments.resume,
-            only_empty=arguments.only_empty,
-            overwrite=arguments.overwrite,
-            workers=arguments.workers,
-            threads=arguments.threads,
-            scheduler=arguments.scheduler,
-            options={name: value for name, value in given.items() if value},
-        )
-    )
+    for name, text in (
+        ("--plurals", "the plurals of these words count as they do"),
+        ("--union", "patches shared by the parts of a set count once"),
+        ("--zoom", "enlarge regions smaller than a patch"),
+    ):
+        group.add_argument(name, action="store_true", help=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +126,8 @@ class BatchRun:
     model: str
     out: str
     load: Callable[[str], Captioner]
+    format: str | None = None
     recursive: bool = False
-    format_name: str | None = None
     resume: bool = False
     only_empty: bool = False
     overwrite: bool = False
@@ -183,15 +137,23 @@ class BatchRun:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int:
+    """Caption and write one file; return the exit status."""
+    given = vars(arguments)
+    options = {name: given[name] for name in _OPTIONS if given[name]}
+    known = {item.name for item in fields(BatchRun)} & given.keys()
+    return run_batch(BatchRun(load=load, options=options, **{name: given[name] for name in known}))
+
+
 def run_batch(run: BatchRun) -> int:
     """Caption images and write one file; return 0, or 1 if some images failed."""
     if run.out != STDOUT:
-        return _run_into(run, Path(run.out), run.format_name)
+        return _run_into(run, Path(run.out), run.format)
     if run.resume:
         raise FormatError("--resume goes on with a file; name one with --out")
     with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
         target = Path(folder) / "captions"
-        named = "tidy" if run.format_name is None else run.format_name
+        named = "tidy" if run.format is None else run.format
         status = _run_into(run, target, named)
         print_exactly(target.read_bytes())
     return status

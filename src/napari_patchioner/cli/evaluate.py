@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import FormatError, PatchionerError
 from napari_patchioner.locking import WriteLock
 
-from .shared import Bar, check_folder, make_folder, positive, say
+from .shared import Bar, check_folder, make_folder, positive, say, split_names
 
 if TYPE_CHECKING:
     import argparse
@@ -70,9 +70,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
 
 
 def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> str:
-    from napari_patchioner.evaluation.datasets import open_dataset
-    from napari_patchioner.evaluation.metrics import open_tools
-    from napari_patchioner.evaluation.protocols import check_metrics, evaluate
+    from napari_patchioner.evaluation import datasets, metrics, protocols
 
     names = _names(arguments.metrics)
     make_folder(arguments.out)
@@ -81,7 +79,7 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
         if arguments.table.exists() and not arguments.table.is_file():
             raise FormatError(f"{arguments.table}: is no file; name a CSV file by --table")
         check_folder(arguments.table.parent)
-    dataset = open_dataset(
+    dataset = datasets.open_dataset(
         arguments.task,
         arguments.data,
         arguments.images,
@@ -89,21 +87,21 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
         skip_missing=arguments.skip_missing,
     )
     samples = list(dataset.samples())
-    check_metrics(
+    protocols.check_metrics(
         arguments.task,
         names,
         say,
         regions_of_images=list(Counter(sample.image for sample in samples).values()),
         has_categories=any(sample.extra.get("category") for sample in samples),
     )
-    tools = open_tools(arguments.task, names, say, arguments.clip, arguments.pac)
+    tools = metrics.open_tools(arguments.task, names, say, arguments.clip, arguments.pac)
     lock = WriteLock(arguments.out / PREDICTIONS, str(arguments.out))
     try:
         captioner = load(arguments.model)
         if "self_retrieval" in names:
             _check_reads_text(captioner)
         with Bar() as bar:
-            done = evaluate(
+            done = protocols.evaluate(
                 dataset,
                 captioner,
                 arguments.out / PREDICTIONS,
@@ -139,65 +137,50 @@ def _publish(
     tools: Mapping[str, Any],
 ) -> str:
     """Write everything there is to read of a run; return its table."""
-    from napari_patchioner.evaluation.protocols import (
-        append_row,
-        markdown,
-        score_predictions,
-        write_page,
-        write_scores,
-    )
+    from napari_patchioner.evaluation import protocols
 
     out = arguments.out
-    paths = {
-        image: dataset.find(image)
-        for image in {prediction.image for prediction in done.predictions}
-    }
-    scored = score_predictions(
+    images = {prediction.image for prediction in done.predictions}
+    paths = {image: dataset.find(image) for image in images}
+    scored = protocols.score_predictions(
         done.predictions, arguments.task, metrics=names, tools=tools, paths=paths
     )
+    seconds = sorted(done.encode_seconds)
     scores = {
         "asked": done.asked,
         "missing": len(done.missing),
         "failed": done.failed,
-        "encode_seconds": _median(done.encode_seconds),
+        "encode_seconds": seconds[len(seconds) // 2] if seconds else None,
         "scores": scored,
     }
     for name in names:
         if not any(name in groups["all"]["metrics"] for groups in scored.values()):
             say(f"{name}: has no value on these captions")
-    write_scores(out / SCORES, scores)
-    write_page(out / PAGE, scores, done.predictions, dataset.find)
+    protocols.write_scores(out / SCORES, scores)
+    protocols.write_page(out / PAGE, scores, done.predictions, dataset.find)
     for table in filter(None, (out / TABLE, arguments.table)):
-        append_row(table, out.name, scores)
+        protocols.append_row(table, out.name, scores)
     if done.missing:
         say(f"{len(done.missing)} images are not in the folder and were left out")
     for name, why in done.failed.items():
         say(f"{name}: {why}")
     say(f"wrote {out / PREDICTIONS}, {SCORES}, {PAGE}, {TABLE}")
-    return markdown(scored)
+    return protocols.markdown(scored)
 
 
 def _names(text: str | None) -> list[str]:
     from napari_patchioner.evaluation.metrics import METRICS
 
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
+    names = split_names(text)
+    if unknown := [name for name in names if name not in METRICS]:
         raise FormatError(
             f"there is no metric {unknown[0]!r}; those there are: {', '.join(METRICS)}"
         )
     return names
 
 
-def _median(seconds: Sequence[float]) -> float | None:
-    ordered = sorted(seconds)
-    return ordered[len(ordered) // 2] if ordered else None
-
-
 def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
-    from napari_patchioner.evaluation.datasets import ImageFolder
-    from napari_patchioner.evaluation.metrics import open_tools
-    from napari_patchioner.evaluation.protocols import check_metrics, compare_runs, differences
+    from napari_patchioner.evaluation import datasets, metrics, protocols
 
     (run, predictions), (other_run, others) = _side(first), _side(second)
     task = run["task"]
@@ -207,30 +190,32 @@ def _compare(first: str, second: str, arguments: argparse.Namespace) -> str:
             "captioning; compare runs of one task"
         )
     names = _names(arguments.metrics)
-    check_metrics(
+    images = Counter(prediction.image for prediction in predictions)
+    protocols.check_metrics(
         task,
         names,
         say,
-        regions_of_images=list(Counter(prediction.image for prediction in predictions).values()),
+        regions_of_images=list(images.values()),
         has_categories=any(prediction.category for prediction in predictions),
         reads_text=any(prediction.found is not None for prediction in predictions),
     )
-    tools = open_tools(task, names, say, arguments.clip, arguments.pac)
-    folder = ImageFolder(arguments.images) if arguments.images else None
-    images = {prediction.image for prediction in predictions}
+    tools = metrics.open_tools(task, names, say, arguments.clip, arguments.pac)
+    folder = datasets.ImageFolder(arguments.images) if arguments.images else None
     paths = {image: folder.find(image) for image in images} if folder else {}
-    scores = compare_runs(predictions, others, task, metrics=names, tools=tools, paths=paths)
-    return differences(scores, (first, second))
+    scores = protocols.compare_runs(
+        predictions, others, task, metrics=names, tools=tools, paths=paths
+    )
+    return protocols.differences(scores, (first, second))
 
 
 def _side(run: str) -> tuple[dict[str, Any], list[Prediction]]:
     """Return the settings and the captions of a run, DIR or DIR:VARIANT."""
-    from napari_patchioner.evaluation.protocols import VARIANTS, read_predictions
+    from napari_patchioner.evaluation import protocols
 
     folder, colon, variant = run.rpartition(":")
-    if not colon or variant not in VARIANTS:
+    if not colon or variant not in protocols.VARIANTS:
         folder, variant = run, "model"
-    settings, predictions = read_predictions(Path(folder) / PREDICTIONS)
+    settings, predictions = protocols.read_predictions(Path(folder) / PREDICTIONS)
     own = [prediction for prediction in predictions if prediction.variant == variant]
     if not own:
         known = ", ".join(dict.fromkeys(prediction.variant for prediction in predictions))

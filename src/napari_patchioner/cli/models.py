@@ -14,7 +14,6 @@ from .shared import Bar, say, text_table
 
 if TYPE_CHECKING:
     import argparse
-    from typing import TextIO
 
     from napari_patchioner.models import ModelCard
 
@@ -111,7 +110,11 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
 
 def _agreed(name: str) -> bool:
     """Ask a person; the question goes where the progress goes."""
-    if not _is_terminal(sys.stdin):
+    try:
+        answers = sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:  # standard input is closed
+        answers = False
+    if not answers:
         raise ModelError(
             f"nobody is there to agree to this download, so nothing was downloaded; to agree "
             f"beforehand: napari-patchioner models get {name} --yes"
@@ -124,14 +127,6 @@ def _agreed(name: str) -> bool:
     if not answer.endswith("\n"):
         print(file=sys.stderr, flush=True)
     return answer.strip().lower() in ("y", "yes")
-
-
-def _is_terminal(stdin: TextIO | None) -> bool:
-    """Whether somebody may answer; False where standard input is closed."""
-    try:
-        return stdin is not None and stdin.isatty()
-    except ValueError:
-        return False
 
 
 def _remove(arguments: argparse.Namespace, _: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_patchioner.errors import FormatError
 from napari_patchioner.locking import WriteLock
 
-from .shared import Bar, check_folder, make_folder, positive, say
+from .shared import Bar, check_folder, make_folder, positive, say, split_names
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     from napari_patchioner.evaluation.tables import Bench, open_table, print_table, reproduce
 
     table = open_table(arguments.table)
-    models = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
+    models = split_names(arguments.models)
     known = list(dict.fromkeys(row.model for row in table.rows))
     for name in models:
         if name not in known:

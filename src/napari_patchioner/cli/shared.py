@@ -8,14 +8,11 @@ import sys
 import tempfile
 import time
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
 
 from napari_patchioner.errors import FormatError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-    from typing import TextIO
 
 _CELLS = 24
 # Where nobody watches, as in a log, a line so many seconds apart.
@@ -97,6 +94,11 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _width(text: str) -> int:
     """Return how many columns a text takes in a terminal."""
     return len(text) + sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
+
+
+def split_names(text: str | None) -> list[str]:
+    """Return the names in a list with commas, none if there is no list."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def positive(text: str) -> int:

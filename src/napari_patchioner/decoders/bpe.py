@@ -6,15 +6,12 @@ import gzip
 import html
 import os
 import zlib
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.limits import check_plain_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MERGES_NAME = "bpe_simple_vocab_16e6.txt.gz"
 # Packages that carry the merges, by the name they are imported by.
@@ -93,12 +90,7 @@ class ClipTokenizer:
 
         Bytes that are no UTF-8 become U+FFFD; an unknown id is a ModelError.
         """
-        ids = list(tokens)
-        if unknown := [token for token in ids if not 0 <= token < self.size]:
-            raise ModelError(
-                f"Token {unknown[0]} is not one of CLIP's {self.size} word pieces; "
-                "the decoder was trained with another tokenizer."
-            )
+        ids = _known(tokens, self.size)
         letters = "".join(self._pieces[token] for token in ids)
         # A word's end is marked before bytes become text: "</w>" is spelt in letters too.
         raw = bytearray(self._bytes[letter] for letter in letters)
@@ -159,12 +151,7 @@ class Gpt2Tokenizer:
 
     def decode(self, tokens: Iterable[int], *, special: bool = True) -> str:
         """Text of token ids; ``special=False`` leaves out the mark at the end of a document."""
-        ids = [int(token) for token in tokens]
-        if unknown := [token for token in ids if not 0 <= token < self.size]:
-            raise ModelError(
-                f"Token {unknown[0]} is not one of the {self.size} word pieces; "
-                "use the tokenizer the decoder was trained with."
-            )
+        ids = _known(tokens, self.size)
         return str(self._tokenizer.decode(ids, skip_special_tokens=not special))
 
     def pieces(self) -> list[bytes]:
@@ -175,6 +162,17 @@ class Gpt2Tokenizer:
             if token != self._end_of_text and all(letter in bytes_of for letter in piece):
                 spelt[token] = bytes(bytes_of[letter] for letter in piece)
         return spelt
+
+
+def _known(tokens: Iterable[int], size: int) -> list[int]:
+    """Return token ids, all of which a tokenizer has to know."""
+    ids = [int(token) for token in tokens]
+    if unknown := [token for token in ids if not 0 <= token < size]:
+        raise ModelError(
+            f"Token {unknown[0]} is not one of the {size} word pieces; "
+            "use the tokenizer the decoder was trained with."
+        )
+    return ids
 
 
 def _byte_letters() -> dict[int, str]:

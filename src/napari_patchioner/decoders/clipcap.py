@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from .gpt import MapperConfig
-from .gpt_decoder import PromptDecoder
-from .published import PublishedGpt, mapper_names
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import Tensor
-
-    from .caption import Evidence
-    from .gpt import PrefixGPT
+from .caption import Evidence
+from .gpt import MapperConfig, PrefixGPT
+from .gpt_decoder import PromptDecoder, PublishedGpt, mapper_names
 
 
 def prefix_gpt_from_clipcap(

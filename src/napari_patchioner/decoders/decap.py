@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+from torch import Tensor
 
 from .bpe import ClipTokenizer
-from .gpt_decoder import GptDecoder
-from .published import PublishedGpt, open_prefix_gpt
+from .caption import Caption, Evidence
+from .gpt import PrefixGPT
+from .gpt_decoder import GptDecoder, PublishedGpt, open_prefix_gpt
+from .options import CaptionOptions
 from .search import SearchOptions, caption_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from .caption import Caption, Evidence
-    from .gpt import PrefixGPT
-    from .options import CaptionOptions
 
 # CLIP's word pieces leave "a dog , a child 's toy".
 _LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)|(?<=\() ")

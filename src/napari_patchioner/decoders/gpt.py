@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,6 @@ from torch.nn import functional
 
 from napari_patchioner.checkpoints import fit, read_notes, read_state, write_state
 from napari_patchioner.errors import ModelError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LayerCache: TypeAlias = tuple[Tensor, Tensor]
 Cache: TypeAlias = tuple[LayerCache, ...]

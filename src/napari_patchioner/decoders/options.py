@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from napari_patchioner.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Length: TypeAlias = Literal["label", "phrase", "sentence"]
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
 LENGTHS = ("label", "phrase", "sentence")
+# Longest phrase that a caption can be asked to include.
 MAX_WORDS = 8
-"""Longest phrase that a caption can be asked to include."""
-
 _SHORT_NAMES = {"must": "must_include", "never": "must_exclude"}
 _PARTS = re.compile(r"\w+|[^\w\s]")
 _EDGES = re.compile(r"^\W+|\W+$")
@@ -116,17 +113,21 @@ class CaptionOptions:
 
     def spellings(self, phrase: str) -> tuple[str, ...]:
         """Return a phrase, and its plurals where they count."""
-        return _spellings(phrase, self.plurals)
+        return (phrase, *plural_forms(phrase)) if self.plurals else (phrase,)
 
     def excludes(self, text: str) -> bool:
         """Whether a text holds a word that it may not."""
-        return any(_holds(text, phrase, self.plurals) for phrase in self.must_exclude)
+        return any(self._holds(text, phrase) for phrase in self.must_exclude)
 
     def missing(self, text: str) -> tuple[str, ...]:
         """Words that have to be in a text and are not."""
-        return tuple(
-            phrase for phrase in self.must_include if not _holds(text, phrase, self.plurals)
-        )
+        return tuple(phrase for phrase in self.must_include if not self._holds(text, phrase))
+
+    def _holds(self, text: str, phrase: str) -> bool:
+        """Whether a text holds a phrase; most are ruled out by a part that they lack."""
+        lower = text.lower()
+        patterns = map(_pattern, self.spellings(phrase))
+        return any(part in lower and pattern.search(text) for part, pattern in patterns)
 
     def satisfied_by(self, text: str) -> bool:
         """Whether a text holds all that it must and nothing that it may not."""
@@ -135,8 +136,6 @@ class CaptionOptions:
     def punctuated(self, text: str) -> str:
         """Give a text the capital and full stop of a sentence, or take a stop away.
 
-        Examples
-        --------
         >>> CaptionOptions(length="sentence").punctuated("a dog")
         'A dog.'
         >>> CaptionOptions(length="label").punctuated("A dog.")
@@ -159,8 +158,6 @@ def listed(phrases: Sequence[str]) -> str:
 def split_phrase(phrase: str) -> list[tuple[str, bool]]:
     """Split a phrase into words and marks, each with whether white space must precede it.
 
-    Examples
-    --------
     >>> split_phrase("hot t-shirt")
     [('hot', False), ('t', True), ('-', False), ('shirt', False)]
     """
@@ -169,32 +166,16 @@ def split_phrase(phrase: str) -> list[tuple[str, bool]]:
     return list(zip(parts, [False, *(a and b for a, b in pairwise(is_word))], strict=True))
 
 
-def _spellings(phrase: str, plurals: bool) -> tuple[str, ...]:
-    return (phrase, *plural_forms(phrase)) if plurals else (phrase,)
-
-
-def _holds(text: str, phrase: str, plurals: bool) -> bool:
-    """Whether a text holds a phrase; most are ruled out by a part that they lack."""
-    lower = text.lower()
-    return any(
-        part in lower and pattern.search(text) is not None
-        for part, pattern in _patterns(phrase, plurals)
+@lru_cache(maxsize=1024)
+def _pattern(phrase: str) -> tuple[str, re.Pattern[str]]:
+    """Return the longest part of a phrase, and what finds it as words of its own."""
+    # Gaps around marks do not count ("t - shirt").
+    pattern = "".join(
+        (r"\s+" if apart else r"\s*" if index else "") + re.escape(part)
+        for index, (part, apart) in enumerate(split_phrase(phrase))
     )
-
-
-@lru_cache(maxsize=512)
-def _patterns(phrase: str, plurals: bool) -> list[tuple[str, re.Pattern[str]]]:
-    """For each spelling its longest part, and what finds it as words of its own."""
-    patterns = []
-    for spelling in _spellings(phrase, plurals):
-        # Gaps around marks do not count ("t - shirt").
-        pattern = "".join(
-            (r"\s+" if apart else r"\s*" if index else "") + re.escape(part)
-            for index, (part, apart) in enumerate(split_phrase(spelling))
-        )
-        longest = max(_PARTS.findall(spelling), key=len)
-        patterns.append((longest, re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE)))
-    return patterns
+    longest = max(_PARTS.findall(phrase), key=len)
+    return longest, re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE)
 
 
 def _phrases(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -209,24 +190,16 @@ def _phrases(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 _IRREGULAR = {
-    "child": "children",
-    "foot": "feet",
-    "goose": "geese",
-    "man": "men",
-    "mouse": "mice",
-    "ox": "oxen",
-    "person": "people",
-    "tooth": "teeth",
-    "woman": "women",
+    **{"child": "children", "foot": "feet", "goose": "geese", "man": "men", "mouse": "mice"},
+    **{"ox": "oxen", "person": "people", "tooth": "teeth", "woman": "women"},
 }
 _PLURAL_ENDINGS = {"f": "ves", "fe": "ves", "us": "i", "um": "a", "is": "es"}
 
 
+@lru_cache(maxsize=1024)
 def plural_forms(phrase: str) -> tuple[str, ...]:
     """Return what may be the plural of a phrase: that of its last word, in several spellings.
 
-    Examples
-    --------
     >>> plural_forms("fire truck"), plural_forms("fireman"), plural_forms("knife")
     (('fire trucks',), ('firemen', 'firemans'), ('knives', 'knifes'))
     >>> plural_forms("city"), plural_forms("bus")

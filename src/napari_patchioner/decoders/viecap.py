@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from napari_patchioner.errors import ModelError
 
-from .gpt_decoder import DEFAULTS, PromptDecoder
-from .published import PublishedGpt, mapper_names
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import numpy as np
-    import numpy.typing as npt
-    from torch import Tensor
-
-    from .bpe import Gpt2Tokenizer
-    from .caption import Caption, Evidence
-    from .gpt import PrefixGPT
-    from .options import CaptionOptions
+from .bpe import Gpt2Tokenizer
+from .caption import Caption, Evidence
+from .gpt import PrefixGPT
+from .gpt_decoder import DEFAULTS, PromptDecoder, PublishedGpt, mapper_names
+from .options import CaptionOptions
 
 Prompt: TypeAlias = Literal["soft-hard", "hard-soft", "soft", "hard"]
 _PROMPTS = ("soft-hard", "hard-soft", "soft", "hard")

@@ -4,74 +4,40 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from napari_patchioner.decoders import search
 from napari_patchioner.decoders.caption import Caption, Evidence, Verdict
 from napari_patchioner.decoders.gpt import PrefixGPT
 from napari_patchioner.decoders.options import CaptionOptions
-from napari_patchioner.decoders.search.automaton import Spelling
-from napari_patchioner.decoders.search.beam import SearchOptions, caption_of, generate
-from napari_patchioner.decoders.search.constraints import (
-    TokenText,
-    caption_rows,
-    constrained_search,
-    missing_words,
-)
 from napari_patchioner.errors import ModelError
 
+from . import texts, vocabulary
 from .grammar import GroundedGrammar
 from .relations import Grounds, Relations, Selection
-from .texts import hedge, name_with_article, with_length, without_words
-from .vocabulary import (
-    ADJECTIVES,
-    ATTRIBUTES,
-    END,
-    PLACES,
-    QUANTITIES,
-    Concept,
-    Words,
-    load_concepts,
-    load_embeddings,
-)
+from .vocabulary import ADJECTIVES, QUANTITIES
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+Floats: TypeAlias = npt.NDArray[np.float32]
 
-    import numpy.typing as npt
-    from torch import Tensor
-
-    from napari_patchioner.decoders.search.beam import Hypothesis
-
-    Floats = npt.NDArray[np.float32]
-
+# What the decoder does unless it is asked for something else.
 DEFAULTS = CaptionOptions(beams=4, alternatives=0, max_tokens=30)
-"""What the decoder does unless it is asked for something else."""
-
-CLOSENESS = 5.0
-"""What similarity to the region counts against one unit of mean log-probability."""
-
-DETAIL = 0.3
-"""What each measured adjective or number counts, and each place people agree on."""
-
-COMPANY = 1.0
-"""What each thing counts that has grounds and is named."""
-
+# What similarity to the region counts against one unit of mean log-probability; each measured
+# adjective or number, and each place people agree on; each thing that has grounds and is named.
+CLOSENESS, DETAIL, COMPANY = 5.0, 0.3, 1.0
+# Log-odds added to measured adjectives and numbers, so that beams do not lose them.
 MEASURED_BIAS = 2.0
-"""Log-odds added to measured adjectives and numbers, so that beams do not lose them."""
-
+# A candidate below this share of the first one's probability is no alternative caption.
 MIN_SHARE = 0.05
-"""A candidate below this share of the first one's probability is no alternative caption."""
-
+# With this share of what is left a name needs no hedge after a better one was excluded.
 STILL_SURE = 0.5
-"""With this share of what is left a name needs no hedge after a better one was excluded."""
-
-# More than there ever are: they are counted once the excluded ones are gone.
-_ALL = 99
 
 
 class GroundedDecoder:
@@ -92,24 +58,24 @@ class GroundedDecoder:
     def __init__(
         self,
         model: PrefixGPT,
-        concepts: Sequence[Concept],
+        concepts: Sequence[vocabulary.Concept],
         embeddings: npt.NDArray[np.floating],
         relations: Relations,
     ) -> None:
         self.model = model
-        self.words = Words(concepts)
+        self.words = vocabulary.Words(concepts)
         self.embeddings = np.asarray(embeddings, np.float32)
         self.selection = Selection(self.words, relations, self.embeddings)
         self.grammar = GroundedGrammar(self.words, relations)
         self._concepts = {concept.name: concept for concept in concepts}
         measured = [self.words.id(word) for word in (*ADJECTIVES, *QUANTITIES)]
-        self._details = {*measured, *(self.words.id(word) for word in PLACES)}
+        self._details = {*measured, *(self.words.id(word) for word in vocabulary.PLACES)}
         bias = torch.zeros(len(self.words))
         bias[measured] = MEASURED_BIAS
-        spelling, ends = Spelling(self.words.pieces()), (self.words.id(END),)
-        self._plain = TokenText(spelling, ends, self.words.encode, self.words.text)
+        spelling, ends = search.Spelling(self.words.pieces()), (self.words.id(vocabulary.END),)
+        self._plain = search.TokenText(spelling, ends, self.words.encode, self.words.text)
         self._grounded = replace(self._plain, bias=bias, goal_length_penalty=1.0)
-        dim = self.embeddings.shape[1] + len(ATTRIBUTES)
+        dim = self.embeddings.shape[1] + len(vocabulary.ATTRIBUTES)
         if len(self.words) != model.vocab_size or dim != model.config.prefix_dim:
             raise ModelError(
                 f"The decoder knows {model.vocab_size} tokens and reads vectors of length "
@@ -121,8 +87,8 @@ class GroundedDecoder:
     def open(cls, folder: str | Path) -> GroundedDecoder:
         """Read ``concepts.json``, ``text.safetensors`` and ``decoder.{json,safetensors}``."""
         folder = Path(folder)
-        concepts = load_concepts(folder / "concepts.json")
-        embeddings = load_embeddings(folder / "text.safetensors")
+        concepts = vocabulary.load_concepts(folder / "concepts.json")
+        embeddings = vocabulary.load_embeddings(folder / "text.safetensors")
         try:
             record = json.loads((folder / "decoder.json").read_text("utf8"))
             trained_with, relations = record["concepts"], Relations.from_json(record["relations"])
@@ -168,7 +134,7 @@ class GroundedDecoder:
         max_tokens = min(max_tokens, self.model.longest)
         if evidence is None:
             inputs = torch.from_numpy(vectors)
-            return caption_rows(self.model, inputs, self._plain, options, max_tokens)
+            return search.caption_rows(self.model, inputs, self._plain, options, max_tokens)
         return self._decode(vectors, evidence, options, max_tokens)
 
     def _decode(
@@ -182,13 +148,10 @@ class GroundedDecoder:
         required = [self.words.encode(phrase) for phrase in options.must_include]
         permitted = [_permitted(item, options) for item in evidence]
         attempts = [self._attempts(item, options, required) for item in permitted]
-        hypotheses: list[list[Hypothesis]] = [[] for _ in permitted]
+        hypotheses: list[list[search.Hypothesis]] = [[] for _ in permitted]
         for turn in range(max(map(len, attempts), default=0)):
-            rows = [
-                row
-                for row, grounds in enumerate(attempts)
-                if len(grounds) > turn and not hypotheses[row]
-            ]
+            rows = [row for row, held in enumerate(hypotheses) if not held]
+            rows = [row for row in rows if len(attempts[row]) > turn]
             if rows:
                 grounds = [attempts[row][turn] for row in rows]
                 results = self._search(vectors[rows], grounds, options, max_tokens)
@@ -200,48 +163,42 @@ class GroundedDecoder:
         ]
         failed = [row for row, caption in enumerate(captions) if caption is None]
         if failed and options.must_include:
-            without = replace(options, must_include=())
+            left = [evidence[row] for row in failed]
             spare = self._decode(
-                vectors[failed], [evidence[r] for r in failed], without, max_tokens
+                vectors[failed], left, replace(options, must_include=()), max_tokens
             )
             for row, caption in zip(failed, spare, strict=True):
-                problem = caption.problem or missing_words(options)
+                problem = caption.problem or search.missing_words(options)
                 captions[row] = replace(caption, problem=problem)
         problem = "Nothing can be said of this region without these words; take one back."
+        nothing = Caption("", 0.0, verdict="unsure", problem=problem)
         return [
-            Caption("", item.score, concepts=item.concepts[:3], verdict="unsure", problem=problem)
-            if caption is None
-            else replace(caption, concepts=item.concepts[:3])
+            replace(caption or replace(nothing, score=item.score), concepts=item.concepts[:3])
             for item, caption in zip(evidence, captions, strict=True)
         ]
 
     def _attempts(
         self, evidence: Evidence, options: CaptionOptions, required: list[list[int]]
     ) -> list[Grounds]:
-        """Find what may be named, to be tried in turn; a label is not searched for."""
+        """Find what may be named, to be tried in turn; a label is not searched for.
+
+        What is required is tried beside what was recognised, then by itself.
+        """
         if options.length == "label":
             return []
         # A phrase is generated where the region is sure, or has no text of its own.
         appearance = evidence.verdict == "appearance" and evidence.text is None
         free = appearance or evidence.verdict == "sure"
         grounds = self.selection.grounds(evidence) if free else None
-        if options.must_include:
-            return self._required_grounds(grounds, evidence, required)
-        return [] if grounds is None else [grounds]
-
-    def _required_grounds(
-        self, grounds: Grounds | None, evidence: Evidence, required: list[list[int]]
-    ) -> list[Grounds]:
-        """Grounds that allow what is required: beside what was recognised, then by itself."""
+        if not options.must_include:
+            return [] if grounds is None else [grounds]
         words = self.words
         tokens = [token for phrase in required for token in phrase]
         things = tuple(dict.fromkeys(self._concepts_of(tokens)))
         attributes = dict(evidence.attributes)
-        attributes |= {
-            words.tokens[token]: 1.0
-            for token in tokens
-            if words.tokens[token] in ADJECTIVES and token < words.function_words
-        }
+        for token in tokens:
+            if words.tokens[token] in ADJECTIVES and token < words.function_words:
+                attributes[words.tokens[token]] = 1.0
         plurals = set(words.plurals) - set(words.names)
         if not {*plurals, *map(words.id, QUANTITIES)}.isdisjoint(tokens):
             attributes["plural"] = 1.0
@@ -255,33 +212,23 @@ class GroundedDecoder:
         return attempts
 
     def _search(
-        self,
-        vectors: Floats,
-        grounds: Sequence[Grounds],
-        options: CaptionOptions,
-        max_tokens: int,
-    ) -> list[list[Hypothesis]]:
+        self, vectors: Floats, grounds: Sequence[Grounds], options: CaptionOptions, max_tokens: int
+    ) -> list[list[search.Hypothesis]]:
         """Whole phrases that keep to their grounds and satisfy the options."""
-        inputs, text, beams = torch.from_numpy(vectors), self._grounded, options.beams
 
         def grammar(rows: Tensor, tokens: Tensor) -> Tensor:
             return self.grammar.mask(grounds, rows, tokens)
 
-        if options.constrained:
-            # The model spells "a orange", before articles are made to agree.
-            include, exclude = (
-                [re.sub(r"\ban (?=\w)", "a ", phrase) for phrase in phrases]
-                for phrases in (options.must_include, options.must_exclude)
-            )
-            spelt = replace(options, must_include=include, must_exclude=exclude)
-            results = constrained_search(
-                self.model, inputs, text, spelt, max_tokens, grammar=grammar, keep_all=True
-            )
-        else:
-            search = SearchOptions(max_tokens=max_tokens, beams=beams, keep=beams)
-            results = generate(
-                self.model, inputs, search, end=text.ends, bias=text.bias, constrain=grammar
-            )
+        # The model spells "a orange", before articles are made to agree.
+        include, exclude = (
+            [re.sub(r"\ban (?=\w)", "a ", phrase) for phrase in phrases]
+            for phrases in (options.must_include, options.must_exclude)
+        )
+        spelt = replace(options, must_include=include, must_exclude=exclude)
+        inputs, text = torch.from_numpy(vectors), self._grounded
+        results = search.constrained_search(
+            self.model, inputs, text, spelt, max_tokens, grammar=grammar, keep_all=True
+        )
         return [
             [h for h in row if h.ended and options.satisfied_by(self.words.text(h.tokens))]
             for row in results
@@ -291,7 +238,7 @@ class GroundedDecoder:
         self,
         evidence: Evidence,
         vector: Floats,
-        hypotheses: Sequence[Hypothesis],
+        hypotheses: Sequence[search.Hypothesis],
         options: CaptionOptions,
         required: list[list[int]],
     ) -> Caption | None:
@@ -303,15 +250,16 @@ class GroundedDecoder:
             known = evidence.concepts or tuple(dict(names).items())
             basis = replace(evidence, concepts=known, verdict="sure", text=None)
         caption = self._compose(basis, vector, hypotheses)
-        texts = [caption.text, *caption.alternatives]
+        phrases = [caption.text, *caption.alternatives]
         measured = basis.verdict == "appearance" and basis.text is not None
         if measured and options.excludes(caption.text):
             excluded = [word for p in options.must_exclude for word in options.spellings(p)]
-            texts = [without_words(caption.text, excluded) or "", *texts]
+            phrases = [texts.without_words(caption.text, excluded) or "", *phrases]
         elif options.length == "label" and basis.verdict == "sure":
-            texts = [self._required_label(basis, required), *texts]
+            phrases = [self._required_label(basis, required), *phrases]
         # The few words that make a sentence of it may be excluded themselves.
-        forms = ((with_length(text, options.length, measured=measured), text) for text in texts)
+        length = options.length
+        forms = ((texts.with_length(p, length, measured=measured), p) for p in phrases)
         good = (next((f for f in pair if f and options.satisfied_by(f)), None) for pair in forms)
         distinct = [text for text in dict.fromkeys(good) if text]
         if not distinct:
@@ -321,19 +269,19 @@ class GroundedDecoder:
         return replace(caption, text=text, alternatives=alternatives, verdict=evidence.verdict)
 
     def _compose(
-        self, evidence: Evidence, vector: Floats, hypotheses: Sequence[Hypothesis]
+        self, evidence: Evidence, vector: Floats, hypotheses: Sequence[search.Hypothesis]
     ) -> Caption:
         """Rank the phrases generated and the candidates; all others become alternatives."""
         concepts = evidence.concepts[:3]
         others = [
-            name_with_article(name, self._concepts)
+            texts.name_with_article(name, self._concepts)
             for name, weight in concepts
             if weight >= MIN_SHARE * concepts[0][1]
         ]
         if evidence.verdict == "appearance" and evidence.text is not None:
             caption = Caption(text=evidence.text, score=evidence.score)
         elif evidence.verdict == "unsure" or not concepts:
-            caption = Caption(text=hedge(concepts, self._concepts), score=evidence.score)
+            caption = Caption(text=texts.hedge(concepts, self._concepts), score=evidence.score)
         elif not hypotheses:
             caption = Caption(text=others[0], score=evidence.score)
         else:
@@ -341,12 +289,14 @@ class GroundedDecoder:
             ranked = sorted(hypotheses, key=lambda h: -self._merit(h, vector, weights))
             distinct = {frozenset(self._concepts_of(h.tokens)): h for h in reversed(ranked)}
             ranked = [h for h in ranked if h in distinct.values()]
-            caption = caption_of(ranked, self.words.text, alternatives=len(ranked))
-        texts = dict.fromkeys([*caption.alternatives, *others])
-        texts.pop(caption.text, None)
-        return replace(caption, score=evidence.score, alternatives=tuple(texts)[:_ALL])
+            caption = search.caption_of(ranked, self.words.text, alternatives=len(ranked))
+        alternatives = dict.fromkeys([*caption.alternatives, *others])
+        alternatives.pop(caption.text, None)
+        return replace(caption, score=evidence.score, alternatives=tuple(alternatives))
 
-    def _merit(self, hypothesis: Hypothesis, vector: Floats, weights: dict[int, float]) -> float:
+    def _merit(
+        self, hypothesis: search.Hypothesis, vector: Floats, weights: dict[int, float]
+    ) -> float:
         """Likelihood of a phrase, and how near what it names is to the region's vector."""
         names = self._concepts_of(hypothesis.tokens)
         bag = np.array([weights.get(name, 0.0) for name in names]) @ self.embeddings[names]
@@ -364,10 +314,11 @@ class GroundedDecoder:
 
     def _required_label(self, evidence: Evidence, required: list[list[int]]) -> str:
         """Name a region: what must be named, or else what was recognised."""
-        phrases = [" ".join(self.words.tokens[token] for token in phrase) for phrase in required]
-        is_name = [bool(self._concepts_of(phrase)) for phrase in required]
-        names = [phrase for phrase, name in zip(phrases, is_name, strict=True) if name]
-        adjectives = [phrase for phrase, name in zip(phrases, is_name, strict=True) if not name]
+        names: list[str] = []
+        adjectives: list[str] = []
+        for phrase in required:
+            words = " ".join(self.words.tokens[token] for token in phrase)
+            (names if self._concepts_of(phrase) else adjectives).append(words)
         if not names and evidence.concepts:
             names = [evidence.concepts[0][0]]
         return " ".join([*adjectives, " and ".join(names)]).strip()

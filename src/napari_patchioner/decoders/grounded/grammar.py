@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from .vocabulary import (
-    ADJECTIVES,
-    END,
-    JOINS,
-    PLACES,
-    QUANTITIES,
-    RELATIONS,
-    SURROUNDINGS,
-    UNIQUE,
-    Words,
-    fits,
-    fitting_adjectives,
-    is_plural,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from .relations import Grounds, Relations
+from . import vocabulary
+from .relations import Grounds, Relations
+from .vocabulary import SURROUNDINGS, UNIQUE, Words
 
 
 class GroundedGrammar:
@@ -40,13 +23,14 @@ class GroundedGrammar:
     def __init__(self, words: Words, relations: Relations) -> None:
         self.words = words
         self.relations = relations
-        self._relation_tokens = {words.id(word): word for word in RELATIONS}
-        self._place_tokens = {words.id(word): word for word in PLACES}
-        self._adjectives = {words.id(word): word for word in ADJECTIVES}
-        self._quantities = {words.id(word) for word in QUANTITIES}
-        self._joins = {words.id(word) for word in JOINS}
+        tables = (vocabulary.RELATIONS, vocabulary.PLACES, vocabulary.ADJECTIVES)
+        self._relation_tokens, self._place_tokens, self._adjectives = (
+            {words.id(word): word for word in table} for table in tables
+        )
+        self._quantities = {words.id(word) for word in vocabulary.QUANTITIES}
+        self._joins = {words.id(word) for word in vocabulary.JOINS}
         self._and, self._a, self._the = (words.id(word) for word in ("and", "a", "the"))
-        self._end = words.id(END)
+        self._end = words.id(vocabulary.END)
 
     def mask(self, grounds: Sequence[Grounds], rows: Tensor, tokens: Tensor) -> Tensor:
         """Which tokens may come next, shape (m, vocab), for the generation loop.
@@ -152,13 +136,13 @@ class GroundedGrammar:
         adjectives = [self._adjectives[token] for token in past if token in self._adjectives]
         # What was measured of the region describes what the region is, and nothing else.
         own = thing == grounds.things[0] or not adjectives
-        return fit and own and all(fits(word, concept) for word in adjectives)
+        return fit and own and all(vocabulary.fits(word, concept) for word in adjectives)
 
     def _counts(self, things: Sequence[int], grounds: Grounds) -> list[int]:
         """Quantity that was measured: "a group of" people, "several" of anything else."""
         top = grounds.things[0]
         concept = self.words.concepts[top]
-        if top not in things or not is_plural(grounds.attributes, concept):
+        if top not in things or not vocabulary.is_plural(grounds.attributes, concept):
             return []
         return [self.words.id("a group of" if concept.kind == "person" else "several")]
 
@@ -170,7 +154,7 @@ class GroundedGrammar:
         top = grounds.things[0]
         if len(used) > 1 or top not in things or self._the in past:
             return []
-        measured = fitting_adjectives(grounds.attributes, self.words.concepts[top])
+        measured = vocabulary.fitting_adjectives(grounds.attributes, self.words.concepts[top])
         return [self.words.id(word) for word in measured if self.words.id(word) not in used]
 
     def _relation(self, subject: int, other: int) -> str | None:

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from .vocabulary import PLACES, SURROUNDINGS, fitting_adjectives, is_plural
+import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from napari_patchioner.decoders.caption import Evidence
 
-    import numpy as np
-    import numpy.typing as npt
+from .vocabulary import PLACES, SURROUNDINGS, Concept, Words, fitting_adjectives, is_plural
 
-    from napari_patchioner.decoders.caption import Evidence
-
-    from .vocabulary import Concept, Words
-
+# Stands for the kind of whatever has no relation of its own.
 ANYTHING = "anything"
-"""Stands for the kind of whatever has no relation of its own."""
-
+# A thing with this share of the best one's probability may be named beside it, if people are known
+# to mention the two together: a region's features show the foremost thing best.
 SHARE = 0.15
-"""A thing with this share of the best one's probability may be named beside it, if people are
-known to mention the two together: a region's features show the foremost thing best."""
-
+# Without that, it needs this much beside a person, and is a mistake beside anything else.
 STRANGE_SHARE = 0.5
-"""Without that, it needs this much beside a person, and is a mistake beside anything else."""
-
+# A thing that is easily taken for the best needs this much.
 RIVAL_SHARE = 0.7
-"""A thing that is easily taken for the best needs this much."""
-
+# From this share on it comes first where people would begin with it.
 HEAD_SHARE = 0.75
-"""From this share on it comes first where people would begin with it."""
-
-MIN_RATIO = 2.0
-"""It must also be this much likelier than the last of a long list of candidates: where only one
-thing is recognised, what follows is no more than the usual guesses."""
-
-LONG = 5
+# It must also be this much likelier than the last of a long list of candidates: where only one
+# thing is recognised, what follows is no more than the usual guesses.
+MIN_RATIO, LONG = 2.0, 5
 ALIKE = 0.5
 MAX_THINGS = 3
-# A region has one scene, and a surfer is a person already.
-_SINGLE = ("person", "scene")
-# A kitchen with a stove, a person with whatever it may be.
-_FIRST = ("person", "scene")
+# A region has one scene, and a surfer is a person already; people begin with them, a kitchen with
+# a stove, a person with whatever it may be.
+_SINGLE = _FIRST = ("person", "scene")
 _HELD = ("sport", "instrument", "tool", "clothing", "appliance", "container", "paper", "food")
 
 
@@ -97,14 +85,15 @@ class Relations:
 
 
 class Grounds(NamedTuple):
-    """What was recognised in a region."""
+    """What was recognised in a region.
+
+    ``things`` are concepts that may be named, of which the first must be, ``heads`` those of them
+    that the phrase may begin with, ``attributes`` measured strengths.
+    """
 
     things: tuple[int, ...]
-    """Concepts that may be named; the first must be."""
     heads: tuple[int, ...]
-    """Those of them that the phrase may begin with."""
     attributes: Mapping[str, float]
-    """Measured strengths."""
 
 
 class Selection:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from .vocabulary import UNIQUE, correct_articles, with_article
+from napari_patchioner.decoders.options import Length
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from .vocabulary import UNIQUE, Concept, correct_articles, with_article
 
-    from napari_patchioner.decoders.options import Length
-
-    from .vocabulary import Concept
-
+# A second candidate below this share of the first is not worth mentioning.
 FAR_BEHIND = 0.5
-"""A second candidate below this share of the first is not worth mentioning."""
-
 _HEDGE, _UNKNOWN = "not sure: maybe ", "not sure what this is"
 # A description without these is no description.
 _FUNCTION_WORDS = "a an one few several many and of on with in around"
@@ -29,8 +23,6 @@ _ARTICLE = re.compile(r"^(?:an?|the) ")
 def hedge(candidates: Sequence[tuple[str, float]], concepts: Mapping[str, Concept]) -> str:
     """Say what a region may hold, without claiming it; unknown names take an article.
 
-    Examples
-    --------
     >>> hedge([("bottle", 0.2), ("vase", 0.18)], {})
     'not sure: maybe a bottle or a vase'
     >>> hedge([("orange", 0.2), ("vase", 0.05)], {})
@@ -56,8 +48,6 @@ def name_with_article(name: str, concepts: Mapping[str, Concept]) -> str:
 def with_length(text: str, length: Length | None, *, measured: bool = False) -> str:
     """Make a name or a sentence of a phrase, hedge or (``measured``) description.
 
-    Examples
-    --------
     >>> with_length("a brown dog", "sentence"), with_length("several dogs", "sentence")
     ('There is a brown dog.', 'There are several dogs.')
     >>> with_length("not sure: maybe a bottle or a vase", "label")
@@ -87,8 +77,6 @@ def with_length(text: str, length: Length | None, *, measured: bool = False) -> 
 def without_words(text: str, words: Sequence[str]) -> str | None:
     """Take adjectives out of a description; None where it would fall apart.
 
-    Examples
-    --------
     >>> without_words("many small purple spots on a red and white background", ["red", "small"])
     'many purple spots on a white background'
     >>> without_words("many purple spots", ["spots"]) is None

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.errors import ModelError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
+# Colour words, in the order of a vector's colour strengths.
 COLOURS = (
     *("black", "white", "gray", "red", "orange", "yellow"),
     *("green", "blue", "purple", "pink", "brown"),
 )
-"""Colour words, in the order of a vector's colour strengths."""
 
 LIGHT = ("dark", "bright")
 TEXTURES = ("smooth", "striped", "grainy", "textured", "spotted")
 ADJECTIVES = (*COLOURS, *LIGHT, *TEXTURES)
 
+# Keys of `Evidence.attributes`, in the order in which they follow the text vector.
 ATTRIBUTES = (*ADJECTIVES, "plural")
-"""Keys of `Evidence.attributes`, in the order in which they follow the text vector."""
-
+# From this strength on an attribute is mentioned.
 STRONG = 0.5
-"""From this strength on an attribute is mentioned."""
-
+# What exists but once: "the sky" wherever it stands.
 UNIQUE = ("sky", "sun", "moon", "ocean")
-"""What exists but once: "the sky" wherever it stands."""
-
+# Kinds that things are in, on or in front of, rather than beside or with.
 SURROUNDINGS = ("stuff", "scene", "building")
-"""Kinds that things are in, on or in front of, rather than beside or with."""
-
 PADDING, END = "<pad>", "<end>"
 DETERMINERS = ("a", "the")
 QUANTITIES = ("several", "a group of")
@@ -75,12 +67,10 @@ def load_concepts(path: Path) -> list[Concept]:
         records = json.loads(path.read_text("utf8"))
         return [
             Concept(
-                name=str(record["name"]),
-                plural=str(record["plural"]),
-                mass=bool(record["mass"]),
-                kind=str(record["kind"]),
-                synonyms=tuple(record.get("synonyms", ())),
-                imagenet=tuple(record.get("imagenet", ())),
+                *(str(record[name]) for name in ("name", "plural")),
+                bool(record["mass"]),
+                str(record["kind"]),
+                *(tuple(record.get(name, ())) for name in ("synonyms", "imagenet")),
             )
             for record in records
         ]
@@ -152,8 +142,6 @@ class Words:
     def text(self, tokens: Sequence[int]) -> str:
         """Spell tokens; the end token and what follows is left out, articles are made to agree.
 
-        Examples
-        --------
         >>> words = Words([Concept("orange", "oranges", False, "food")])
         >>> words.text([words.id("a"), words.names[0], words.id("<end>")])
         'an orange'
@@ -216,8 +204,6 @@ class Words:
 def fits(adjective: str, concept: Concept) -> bool:
     """Whether an adjective suits a thing: no coloured people, no striped roads.
 
-    Examples
-    --------
     >>> fits("red", Concept("bus", "buses", False, "vehicle"))
     True
     >>> fits("red", Concept("person", "people", False, "person"))
@@ -255,8 +241,6 @@ def is_plural(attributes: Mapping[str, float], concept: Concept) -> bool:
 def article(words: str) -> str:
     """Return ``"a"`` or ``"an"``, whichever the first of these words takes.
 
-    Examples
-    --------
     >>> article("umbrella"), article("uniform"), article("hourglass"), article("red apple")
     ('an', 'a', 'an', 'a')
     """
@@ -271,8 +255,6 @@ def article(words: str) -> str:
 def with_article(noun: str, *, mass: bool = False) -> str:
     """Put the indefinite article before a noun that takes it.
 
-    Examples
-    --------
     >>> with_article("orange"), with_article("grass", mass=True)
     ('an orange', 'grass')
     """
@@ -282,8 +264,6 @@ def with_article(noun: str, *, mass: bool = False) -> str:
 def correct_articles(words: list[str]) -> list[str]:
     """Make every "a" and "an" agree with the word after it.
 
-    Examples
-    --------
     >>> " ".join(correct_articles("a orange on an plate".split()))
     'an orange on a plate'
     """

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.decoders.options import split_phrase
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import numpy.typing as npt
-
-    Integers = npt.NDArray[np.integer]
-
+Integers: TypeAlias = npt.NDArray[np.integer]
 _SPACE, _MARK = 32, 0
 _SPACES = frozenset(b" \t\n\r\v\f\x1c\x1d\x1e\x1f")
 # Bytes above belong to letters of other scripts; the odd mark among them is detected in the end,

@@ -38,11 +38,12 @@ class LanguageModel(Protocol[Cache]):
 
 
 class Goals(Protocol):
-    """What sentences have to reach, so that the search keeps some that are on their way."""
+    """What sentences have to reach, so that the search keeps some that are on their way.
 
-    @property
-    def banks(self) -> int:
-        """Steps from nothing to all, plus one."""
+    ``banks`` are the steps from nothing to all, plus one.
+    """
+
+    banks: int
 
     def progress(self, tokens: Tensor) -> Tensor:
         """Count the steps that sentences, shape (m, t), have taken; all is ``banks - 1``."""
@@ -247,32 +248,31 @@ class _Search:
     def _extend(self, beams: _Beams, logits: Tensor, rows: Tensor) -> tuple[_Beams, Tensor]:
         """Find the best one-token continuations of each row, and the flat beam each continues."""
         log_probabilities = torch.log_softmax(logits.float(), dim=-1)
-        biased = self._biased(log_probabilities, rows, beams.tokens)
+        totals = self._biased(log_probabilities, rows, beams.tokens)
         # Each beam ends at most once per end token, so enough remain to go on with.
         wanted = (1 + len(self.ends)) * self.options.beams
-        biased = beams.totals.reshape(-1, 1) + biased
-        best, tokens = biased.topk(min(wanted, biased.shape[1]))
+        totals = beams.totals.reshape(-1, 1) + totals
+        best, tokens = totals.topk(min(wanted, totals.shape[1]))
         if self.goals is not None:
-            best, tokens = _with_openings(
-                self.goals, beams.tokens.flatten(0, 1), biased, best, tokens
-            )
+            past = beams.tokens.flatten(0, 1)
+            best, tokens = _with_openings(self.goals, past, totals, best, tokens)
         width = best.shape[1]
         best = best.reshape(len(rows), -1)
         if self.goals is None:
-            totals, chosen = best.topk(min(wanted, self.options.beams * width))
+            best, chosen = best.topk(min(wanted, self.options.beams * width))
         else:
-            totals, chosen = _deal_beams(self.goals, beams.tokens, best, tokens, wanted)
+            best, chosen = _deal_beams(self.goals, beams.tokens, best, tokens, wanted)
         tokens = tokens.reshape(len(rows), -1).gather(1, chosen)
         parents = chosen.div(width, rounding_mode="floor")
-        first_beams = torch.arange(len(rows), device=rows.device)[:, None] * self.options.beams
-        past = beams.take(parents)
-        added = log_probabilities[parents + first_beams, tokens]
+        before = beams.take(parents)
+        parents += torch.arange(len(rows), device=rows.device)[:, None] * self.options.beams
+        added = log_probabilities[parents, tokens]
         candidates = _Beams(
-            totals,
-            torch.cat([past.tokens, tokens[:, :, None]], dim=2),
-            torch.cat([past.log_probabilities, added[:, :, None]], dim=2),
+            best,
+            torch.cat([before.tokens, tokens[:, :, None]], dim=2),
+            torch.cat([before.log_probabilities, added[:, :, None]], dim=2),
         )
-        return candidates, parents + first_beams
+        return candidates, parents
 
     def _biased(self, log_probabilities: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
         """Log-probabilities plus what the caller prefers and forbids."""
@@ -305,7 +305,8 @@ class _Search:
         good[:, beams:] = False
         totals = candidates.totals
         if self.options.endings == "compete":
-            good &= self._compete(finished, candidates, active)
+            scores = totals / candidates.tokens.shape[2] ** self.options.length_penalty
+            good &= self._compete(finished, scores, active)
             totals = totals.masked_fill(~good, -torch.inf)
         self._collect(finished, active, candidates, good & ends, ended=True)
         # The sort is stable: endings go last, the others keep their order.
@@ -313,12 +314,9 @@ class _Search:
         going = candidates._replace(totals=totals.masked_fill(ends, -torch.inf))
         return going.take(order), order
 
-    def _compete(
-        self, finished: list[list[Hypothesis]], candidates: _Beams, active: Tensor
-    ) -> Tensor:
+    def _compete(self, finished: list[list[Hypothesis]], scores: Tensor, active: Tensor) -> Tensor:
         """Which candidates have a beam, shape (n, k); finished sentences that lost theirs go."""
         beams = self.options.beams
-        scores = candidates.totals / candidates.tokens.shape[2] ** self.options.length_penalty
         chosen = torch.zeros_like(scores, dtype=torch.bool)
         for row, (index, new) in enumerate(zip(active.tolist(), scores.tolist(), strict=True)):
             old = sorted(finished[index], key=lambda hypothesis: -hypothesis.score)

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from napari_patchioner.decoders.caption import Caption
-from napari_patchioner.decoders.options import listed
+from napari_patchioner.decoders.options import CaptionOptions, listed
 
-from .automaton import Finder, Spelling
-from .beam import SearchOptions, caption_of, generate
+from .automaton import Finder, Integers, Spelling
+from .beam import (
+    Cache,
+    Constraint,
+    Hypothesis,
+    LanguageModel,
+    SearchOptions,
+    caption_of,
+    generate,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
-    from torch import Tensor
-
-    from napari_patchioner.decoders.options import CaptionOptions
-
-    from .beam import Cache, Constraint, Hypothesis, LanguageModel
-
-    Integers = npt.NDArray[np.integer]
-    Mask = npt.NDArray[np.bool_]
-
+Mask: TypeAlias = npt.NDArray[np.bool_]
+# Log-odds against the beginning of a longer word that so far spells an excluded one; given back
+# once it goes on. "cat" seldom becomes "cathedral".
 DOUBT = 4.0
-"""Log-odds against the beginning of a longer word that so far spells an excluded one; given back
-once it goes on. "cat" seldom becomes "cathedral"."""
-
-END_BONUS = {"label": 4.0, "phrase": 1.0, "sentence": -2.0}
-"""Log-odds for ending; a sentence pays until it has some length."""
-
+# Log-odds for ending; a sentence pays until it has some length.
+END_BONUS, MIN_TOKENS = {"label": 4.0, "phrase": 1.0, "sentence": -2.0}, 12
+# Longest captions, the end token included.
 MAX_TOKENS = {"label": 6, "phrase": 12}
-"""Longest captions, the end token included."""
-
-MIN_TOKENS = 12
-"""Before this length ending a sentence costs."""
-
+# A short caption is chosen among several, however few beams are asked for.
 MIN_BEAMS = 4
-"""A short caption is chosen among several, however few beams are asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +68,15 @@ def caption_rows(
     Where no caption holds the words it must within ``max_tokens``, the best one without them is
     given and its ``problem`` says so; what is excluded is not generated then either.
     """
+    wanted = options.alternatives
     if not options.constrained:
-        keep = min(options.beams, 1 + options.alternatives)
+        keep = min(options.beams, 1 + wanted)
         search = replace(text.search, max_tokens=max_tokens, beams=options.beams, keep=keep)
-        rows = generate(model, prefix, search, end=text.ends, bias=text.bias)
-        return [caption_of(row, text.text_of, alternatives=options.alternatives) for row in rows]
+        plain = generate(model, prefix, search, end=text.ends, bias=text.bias)
+        return [caption_of(row, text.text_of, alternatives=wanted) for row in plain]
+    nothing = Caption("", 0.0, problem="Nothing can be written without these words.")
+    captions = [nothing] * len(prefix)
     missing = list(range(len(prefix)))
-    captions = [Caption("", 0.0, problem="Nothing can be written without these words.")] * len(
-        missing
-    )
     tries: dict[CaptionOptions, str | None] = {options: None}
     if options.must_include:
         tries[replace(options, must_include=())] = missing_words(options)
@@ -94,18 +87,19 @@ def caption_rows(
     for attempt, problem in tries.items():
         if not missing:
             break
-        inputs = prefix[torch.tensor(missing, device=prefix.device)]
-        results = constrained_search(model, inputs, text, attempt, max_tokens)
-        usable = dict(zip(missing, (_distinct(row, text, attempt) for row in results), strict=True))
 
         def text_of(tokens: Sequence[int], attempt: CaptionOptions = attempt) -> str:
             return attempt.punctuated(text.text_of(tokens))
 
-        for row, hypotheses in usable.items():
-            if hypotheses:
-                caption = caption_of(hypotheses, text_of, alternatives=options.alternatives)
+        inputs = prefix[torch.tensor(missing, device=prefix.device)]
+        results = constrained_search(model, inputs, text, attempt, max_tokens)
+        rows, missing = missing, []
+        for row, hypotheses in zip(rows, results, strict=True):
+            if usable := _distinct(hypotheses, text, attempt):
+                caption = caption_of(usable, text_of, alternatives=wanted)
                 captions[row] = replace(caption, problem=problem)
-        missing = [row for row in missing if not usable[row]]
+            else:
+                missing.append(row)
     return captions
 
 
@@ -134,7 +128,7 @@ def constrained_search(
     """
     goals, beams = None, max(options.beams, 1)
     if options.must_include:
-        goals = PhraseGoals.of(options, text.spelling, text.encode)
+        goals = PhraseGoals(options, text.spelling, text.encode)
         beams = max(2 * beams, goals.banks)
     if grammar is None and options.length in ("label", "phrase"):
         beams = max(beams, MIN_BEAMS)
@@ -171,76 +165,52 @@ def _distinct(
 
 
 class PhraseGoals:
-    """Phrases that a sentence has to hold, in any order.
+    """The words that options require: phrases that a sentence has to hold, in any order.
 
-    ``phrases`` are the spellings of each phrase, any of which will do, ``tokens`` how each is
-    spelt; only its first spelling is proposed.
+    Any spelling of a phrase will do, but only its first is proposed; ``encode`` spells a phrase
+    within a sentence.
     """
 
     def __init__(
-        self,
-        phrases: Sequence[Sequence[str]],
-        tokens: Sequence[Sequence[int]],
-        spelling: Spelling,
+        self, options: CaptionOptions, spelling: Spelling, encode: Callable[[str], Sequence[int]]
     ) -> None:
-        self._finders = [Finder(spellings, spelling) for spellings in phrases]
-        self._tokens = [np.array(phrase, np.int64) for phrase in tokens]
+        phrases = options.must_include
+        self._finders = [Finder(options.spellings(phrase), spelling) for phrase in phrases]
+        self._tokens = [np.array(encode(phrase), np.int64) for phrase in phrases]
         # A piece with a gap before it can follow anything, others only where a word may begin.
-        self._joins = [not spelling.pieces[phrase[0]][:1].isspace() for phrase in tokens]
-
-    @classmethod
-    def of(
-        cls, options: CaptionOptions, spelling: Spelling, encode: Callable[[str], Sequence[int]]
-    ) -> PhraseGoals:
-        """Take the words that options require; ``encode`` spells a phrase within a sentence."""
-        return cls(
-            [options.spellings(phrase) for phrase in options.must_include],
-            [encode(phrase) for phrase in options.must_include],
-            spelling,
-        )
-
-    @property
-    def banks(self) -> int:
-        """Tokens of all phrases, plus one."""
-        return 1 + sum(map(len, self._tokens))
+        self._joins = [not spelling.pieces[phrase[0]][:1].isspace() for phrase in self._tokens]
+        self.banks = 1 + sum(map(len, self._tokens))
 
     def progress(self, tokens: Tensor) -> Tensor:
         """Tokens of phrases that sentences, shape (m, t), hold: whole ones, and one begun."""
-        sentences = tokens.cpu().numpy()
-        steps = np.zeros(len(sentences), np.int64)
-        begun = np.zeros(len(sentences), np.int64)
-        for phrase, (held, _) in zip(self._tokens, self._held(sentences), strict=True):
+        steps, begun = np.zeros((2, len(tokens)), np.int64)
+        for phrase, held, _, begins in self._states(tokens):
             steps += held * len(phrase)
-            begun = np.maximum(begun, np.where(held, 0, _begun(sentences, phrase)))
+            begun = np.maximum(begun, np.where(held, 0, begins))
         return torch.from_numpy(steps + begun).to(tokens.device)
 
     def reached(self, tokens: Tensor) -> Tensor:
         """Whether sentences, shape (m, t), hold all phrases, shape (m,)."""
-        sentences = tokens.cpu().numpy()
-        reached = np.ones(len(sentences), bool)
-        for held, _ in self._held(sentences):
-            reached &= held
+        reached = np.logical_and.reduce([held for _, held, _, _ in self._states(tokens)])
         return torch.from_numpy(reached).to(tokens.device)
 
     def openings(self, tokens: Tensor) -> Tensor:
         """Begin each missing phrase, or go on with it, shape (m, phrases)."""
-        sentences = tokens.cpu().numpy()
-        openings = np.full((len(sentences), len(self._tokens)), -1, np.int64)
-        for column, (phrase, (held, inside)) in enumerate(
-            zip(self._tokens, self._held(sentences), strict=True)
+        openings = []
+        for (phrase, held, inside, begun), joins in zip(
+            self._states(tokens), self._joins, strict=True
         ):
-            begun = _begun(sentences, phrase)
-            possible = ~held & ((begun > 0) | ~(inside & self._joins[column]))
-            openings[:, column] = np.where(possible, phrase[np.minimum(begun, len(phrase) - 1)], -1)
-        return torch.from_numpy(openings).to(tokens.device)
+            possible = ~held & ((begun > 0) | ~(inside & joins))
+            openings.append(np.where(possible, phrase[np.minimum(begun, len(phrase) - 1)], -1))
+        return torch.from_numpy(np.stack(openings, axis=1)).to(tokens.device)
 
-    def _held(self, sentences: Integers) -> list[tuple[Mask, Mask]]:
-        """For each phrase which sentences hold it, and which are inside a word."""
-        states = [finder.run(sentences) for finder in self._finders]
-        return [
-            ((state == finder.matched) | finder.open[state], finder.inside[state])
-            for finder, state in zip(self._finders, states, strict=True)
-        ]
+    def _states(self, tokens: Tensor) -> Iterator[tuple[Integers, Mask, Mask, Integers]]:
+        """For each phrase which sentences hold it, are inside a word, and how far it is begun."""
+        sentences = tokens.cpu().numpy()
+        for finder, phrase in zip(self._finders, self._tokens, strict=True):
+            state = finder.run(sentences)
+            held = (state == finder.matched) | finder.open[state]
+            yield phrase, held, finder.inside[state], _begun(sentences, phrase)
 
 
 def _begun(sentences: Integers, phrase: Integers) -> Integers:
@@ -290,12 +260,18 @@ class ConstraintBias:
             # What is cached is not written to, and a row for each sentence is needed seldom.
             each = self.goals is not None or self._repetition is not None or allowed is not None
             bias = bias.repeat(len(tokens) if each else 1, 1)
-        self._steer_length(bias, tokens.shape[1], last)
+        if self._length is not None:
+            self._steer_length(bias, self._length, tokens.shape[1], last)
         if self.goals is not None:
             short = (~self.goals.reached(tokens)).nonzero()
             bias[short, self._ends] = -torch.inf
-        if self._repetition is not None:
-            self._forbid_repeats(bias, tokens, self._repetition)
+        if self._repetition is not None and tokens.shape[1] >= self._repetition:
+            # What would make a sequence of so many tokens occur twice.
+            passages = tokens.unfold(1, self._repetition, 1)
+            tail = tokens[:, tokens.shape[1] - self._repetition + 1 :]
+            again = (passages[:, :, :-1] == tail[:, None]).all(dim=2)
+            sentences, starts = again.nonzero(as_tuple=True)
+            bias[sentences, passages[sentences, starts, -1]] = -torch.inf
         if allowed is None:
             return bias
         if allowed.dtype == torch.bool:
@@ -307,18 +283,17 @@ class ConstraintBias:
         if self._finder is None:
             return torch.zeros(1, self._vocab, device=tokens.device)
         states, inverse = np.unique(self._finder.run(tokens.cpu().numpy()), return_inverse=True)
-        table = torch.stack([self._against(int(state), last) for state in states])
+        table = torch.stack([self._against(self._finder, int(state), last) for state in states])
         table = table.to(tokens.device)
         return table if len(states) == 1 else table[torch.from_numpy(inverse).to(tokens.device)]
 
-    def _against(self, state: int, last: bool) -> Tensor:
+    def _against(self, finder: Finder, state: int, last: bool) -> Tensor:
         """Bias of every token in one state of the finder, shape (vocab,)."""
         if (state, last) not in self._biases:
-            assert self._finder is not None
-            after = self._finder.after(state)
-            open_now, open_then = self._finder.open[state], self._finder.open[after]
+            after = finder.after(state)
+            open_now, open_then = finder.open[state], finder.open[after]
             bias = DOUBT * (float(open_now) - open_then)
-            bias[after == self._finder.matched] = -np.inf
+            bias[after == finder.matched] = -np.inf
             if last:
                 bias[open_then] = -np.inf
             if open_now:
@@ -326,25 +301,13 @@ class ConstraintBias:
             self._biases[state, last] = torch.from_numpy(bias.astype(np.float32))
         return self._biases[state, last]
 
-    def _steer_length(self, bias: Tensor, length: int, last: bool) -> None:
+    def _steer_length(self, bias: Tensor, wanted: str, length: int, last: bool) -> None:
         """Favour endings, put them off, or allow nothing else."""
-        if self._length is None:
-            return
         if length == 0:
             bias[:, self._ends] = -torch.inf
-        elif self._length != "sentence" or length < MIN_TOKENS:
-            bias[:, self._ends] += END_BONUS[self._length]
-        if last and self._length != "sentence":
+        elif wanted != "sentence" or length < MIN_TOKENS:
+            bias[:, self._ends] += END_BONUS[wanted]
+        if last and wanted != "sentence":
             endings = bias[:, self._ends]
             bias.fill_(-torch.inf)
             bias[:, self._ends] = endings
-
-    def _forbid_repeats(self, bias: Tensor, tokens: Tensor, length: int) -> None:
-        """Forbid what would make a sequence of ``length`` tokens occur twice."""
-        if tokens.shape[1] < length:
-            return
-        passages = tokens.unfold(1, length, 1)
-        tail = tokens[:, tokens.shape[1] - length + 1 :]
-        again = (passages[:, :, :-1] == tail[:, None]).all(dim=2)
-        rows, starts = again.nonzero(as_tuple=True)
-        bias[rows, passages[rows, starts, -1]] = -torch.inf
