@@ -67,10 +67,12 @@ def load_concepts(path: Path) -> list[Concept]:
         records = json.loads(path.read_text("utf8"))
         return [
             Concept(
-                *(str(record[name]) for name in ("name", "plural")),
-                bool(record["mass"]),
-                str(record["kind"]),
-                *(tuple(record.get(name, ())) for name in ("synonyms", "imagenet")),
+                name=str(record["name"]),
+                plural=str(record["plural"]),
+                mass=bool(record["mass"]),
+                kind=str(record["kind"]),
+                synonyms=tuple(record.get("synonyms", ())),
+                imagenet=tuple(record.get("imagenet", ())),
             )
             for record in records
         ]
