@@ -472,7 +472,9 @@ def test_of_several_files_none_is_named_that_does_not_exist(
     assert f"{out}:" not in told
 
 
-@pytest.mark.parametrize(("name", "ending"), [("geojson", ".geojson"), ("imagej", ".zip")])
+@pytest.mark.parametrize(
+    ("name", "ending"), [("geojson", ".geojson"), ("imagej", ".zip"), ("labelme", ".json")]
+)
 def test_a_folder_of_files_of_one_image_each_is_read_again_and_in_place(
     tmp_path: Path, load: Loader, capsys: Any, name: str, ending: str
 ) -> None:
@@ -485,16 +487,21 @@ def test_a_folder_of_files_of_one_image_each_is_read_again_and_in_place(
     found = sorted((one.image, one.uid) for one in read_tidy_csv(table))
     boxes = ("r1c1", "r1c2", "r2c1", "r2c2")
     assert found == [(one, uid) for one in ("a.png", "b.png") for uid in boxes]
-    # In place, one image of two: the file of the other one stays byte for byte.
+    # In place, one image of two: the file of the other one stays byte for byte, a damaged one too.
     before = (folder / f"b{ending}").read_bytes()
-    write_annotations(folder / f"a{ending}", [_annotated("", uid="new")], {})
+    write_annotations(folder / f"a{ending}", [_annotated("a.png", uid="new")], {}, name)
+    (folder / f"0{ending}").write_bytes(b"")
     capsys.readouterr()
     assert main(["caption", photos[0], *asked, str(folder)], load=load) == 0
-    assert "4 regions of other images stay as they are" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"0{ending}: is " in told
+    assert "4 regions of other images stay as they are" in told
     assert (folder / f"b{ending}").read_bytes() == before
     [new] = read_annotations(folder / f"a{ending}")
     assert (new.uid, new.caption) == ("new", "red, mostly")
-    assert sorted(one.name for one in folder.iterdir()) == [f"a{ending}", f"b{ending}"]
+    assert sorted(one.name for one in folder.iterdir()) == [f"{one}{ending}" for one in "0ab"]
+    if not FORMATS[name].single:
+        return
     # Files of other names would be doubled.
     (folder / f"a{ending}").rename(folder / f"c{ending}")
     write_annotations(folder / f"c{ending}", [_annotated("a.png")], {})

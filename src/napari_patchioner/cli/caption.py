@@ -245,8 +245,9 @@ def _same_file(regions: str, target: Path) -> bool:
 def _is_kept(plan: Plan, target: Path, format_name: str | None) -> bool:
     """Whether what is in the file and not captioned stays in it when it is written again."""
     source, form = FORMATS.get(plan.source), format_named(target, format_name)
-    if form.single and target.is_dir() and not plan.notes.left_out:
-        return True  # files of other images are not written
+    listed = plan.notes.left_out - plan.notes.count("file left out")
+    if (form.single or form.file_names is not None) and target.is_dir() and not listed:
+        return True  # files of other images, and damaged ones, are not written
     return source is not None and form.read is source.read
 
 

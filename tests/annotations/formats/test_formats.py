@@ -304,3 +304,15 @@ def test_several_images_are_several_files_where_a_file_is_about_one(
     assert [one.image for one in read_annotations(tmp_path / f"a-cat{end}")] == ["d/cat.png"]
     write_annotations(tmp_path / "folder", before, {}, name)
     assert sorted(one.name for one in (tmp_path / "folder").iterdir()) == [f"cat{end}", f"dog{end}"]
+    # A damaged file, be it the first, is listed; it does not tell what the folder is.
+    (tmp_path / "folder" / f"a{end}").write_bytes(b"")
+    notes = Notes()
+    found = read_annotations(tmp_path / "folder", notes=notes)
+    assert [one.image for one in found] == ["d/cat.png", "dog.png"]
+    assert (notes.left_out, f"a{end}: is no file of the format" in notes.lines()[0]) == (1, True)
+
+
+def test_a_folder_without_regions_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"")
+    with pytest.raises(FormatError, match=r"holds no regions in a known format \(Table"):
+        read_annotations(tmp_path)

@@ -274,6 +274,49 @@ def test_a_folder_of_files_is_captioned_in_place(tmp_path: Path, target: str) ->
     assert shapes["cat_labels.json"][3]["description"] == "an eye"
 
 
+@pytest.mark.parametrize("target", ["labels", "labels.zip"])
+@pytest.mark.parametrize("nothing", [{"imagePath": None}, {"imagePath": ""}, {}])
+def test_a_file_that_names_no_image_is_about_the_one_it_is_named_like(
+    tmp_path: Path, target: str, nothing: dict[str, Any]
+) -> None:
+    unnamed = {name: field for name, field in FOREIGN.items() if name != "imagePath"} | nothing
+    named = ["cat.json", "more/dog.json", "a/1.json", "b/1.json"]
+    files = {name: json.dumps(unnamed).encode() for name in named}
+    write_bundle(tmp_path / target, {**files, "fox.json": json.dumps(FOREIGN).encode()})
+    found = read_annotations(tmp_path / target)
+    assert {one.image for one in found} == {"cat", "dog", "a/1", "b/1", "..\\cat.png"}
+    write(tmp_path / target, [with_human_caption(one, "new") for one in found], {})
+    again = read_bundle(tmp_path / target, lambda name: True)
+    assert set(again) == {*named, "fox.json"}
+    assert json.loads(again["a/1.json"]).get("imagePath") == nothing.get("imagePath")
+    # Alone, it may be called anything.
+    alone = tmp_path / "cat.json"
+    alone.write_bytes(files["cat.json"])
+    assert {one.image for one in read_annotations(alone)} == {""}
+    assert {one.image for one in read_annotations(alone, {"dog.png": IMAGES["cat.png"]})} == {""}
+    assert {one.image for one in read_annotations(alone, IMAGES)} == {"cat"}
+
+
+@pytest.mark.parametrize("target", ["labels", "labels.zip"])
+@pytest.mark.parametrize("damaged", [b"", b'{"version":"5.4.1","imagePath":"a.png","shapes":[{"la'])
+@pytest.mark.parametrize("name", ["a.json", "zz.json"])
+def test_a_damaged_file_is_listed_and_the_others_are_read(
+    tmp_path: Path, target: str, damaged: bytes, name: str
+) -> None:
+    other = {name: damaged, "classes.json": b'["cat"]'}
+    write_bundle(tmp_path / target, {**other, "cat.json": json.dumps(FOREIGN).encode()})
+    notes = Notes()
+    found = read_annotations(tmp_path / target, notes=notes)
+    assert (len(found), notes.left_out, len(notes)) == (3, 1, 2)
+    told = "\n".join(notes.lines())
+    assert f"{name}: is broken JSON" in told
+    assert "'classes.json' is no file of LabelMe; it was not read" in told
+    write(tmp_path / target, [with_human_caption(found[0], "new"), *found[1:]], {})
+    again = read_bundle(tmp_path / target, lambda name: True)
+    assert {name: again[name] for name in other} == other
+    assert set(again) == {*other, "cat.json"}
+
+
 def test_a_circle_beyond_all_numbers_is_told_without_a_warning(tmp_path: Path) -> None:
     points = [[1e308, 1e308], [-1e308, -1e308]]
     shape = {"label": "a", "points": points, "shape_type": "circle"}

@@ -182,10 +182,13 @@ def test_one_bad_line_is_left_out(tmp_path: Path) -> None:
     found = read_annotations(tmp_path, notes=notes)
     assert [one.extra["class"] for one in found] == ["cat", "dog"]
     assert [line.split(": ")[1] for line in notes.lines()] == ["line 2", "line 4"]
-    # What is about other images stays beside the new captions.
-    (tmp_path / "captions.jsonl").write_text('{"file": "labels/train/dog.txt"}\n')
+    # What is about other images stays beside the new captions, and so does what is damaged.
+    others = '{"file": "labels/train/dog.txt"}\n{"file": "labels/tr\n'
+    (tmp_path / "captions.jsonl").write_text(others)
+    assert len(read_annotations(tmp_path, notes=notes)) == 2
+    assert "captions.jsonl: record 2: is broken JSON" in "\n".join(notes.lines())
     write_annotations(tmp_path, found, {"cat.jpg": ImageInfo("cat.jpg", 10, 20)}, "yolo")
-    assert '"labels/train/dog.txt"' in (tmp_path / "captions.jsonl").read_text()
+    assert (tmp_path / "captions.jsonl").read_text().startswith(others)
 
 
 def _tangle(seed: int = 0) -> str:

@@ -20,8 +20,9 @@ from napari_patchioner.errors import FormatError
 MOST_MEMBERS = 200_000
 """Files in one zip; more are no export of regions."""
 
-# Files of a folder or zip that are looked at, to tell what it holds.
-_MOST_FIRST = 10
+MOST_FIRST = 10
+"""Files of a folder or zip that are looked at, to tell what it holds."""
+
 _CHUNK = 2**20
 # Every member gets the first moment a zip can tell, so that the same regions give the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -82,9 +83,9 @@ def files_in(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
 def first_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[bytes]:
     """Yield the first few files of a folder (not of those within) or zip."""
     if path.is_dir():
-        yield from map(limits.read_file, files_in(path, wanted)[:_MOST_FIRST])
+        yield from map(limits.read_file, files_in(path, wanted)[:MOST_FIRST])
         return
-    for name in sorted(filter(wanted, zip_names(path)))[:_MOST_FIRST]:
+    for name in sorted(filter(wanted, zip_names(path)))[:MOST_FIRST]:
         with noting(Notes()):  # it is noted when all are read
             members = read_zip(path.name, path, name.__eq__)
         yield from dict(members.values()).values()

@@ -50,7 +50,7 @@ class Format:
     needs : str
         The extra that installs the library it needs; empty where it needs none.
     sized : bool
-        Whether ``read`` also takes the images, whose sizes its files may lack.
+        Whether ``read`` also takes the images, whose names or sizes its files may lack.
     single : bool
         Whether a file is about one image only, so that several images are several files.
     any_view : bool

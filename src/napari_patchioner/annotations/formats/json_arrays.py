@@ -78,22 +78,22 @@ def first_json(path: Path) -> tuple[Any, bool]:
             first = line
             break
         blank.append(line)
-    value, error = _parsed(first, path.name)
+    value, error = parsed(first, path.name)
     if error is None:
         return value, not all(map(is_blank, lines))
     rest = list(lines)
-    value, error = _parsed(b"".join([*blank, first, *rest]), path.name)
+    value, error = parsed(b"".join([*blank, first, *rest]), path.name)
     if error is None:
         return value, False
     # The first of the next lines that is a JSON object by itself, if any is.
     starts = (line for line in rest[:_BROKEN_LINES] if line.lstrip().startswith(b"{"))
-    whole = next((value for line in starts if (value := _parsed(line, "")[0]) is not None), None)
+    whole = next((value for line in starts if (value := parsed(line, "")[0]) is not None), None)
     if not isinstance(whole, dict) or first.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
         raise error
     return whole, True
 
 
-def _parsed(data: bytes, where: str) -> tuple[Any, FormatError | None]:
+def parsed(data: str | bytes, where: str) -> tuple[Any, FormatError | None]:
     """Return what a JSON text holds, or why it is none."""
     try:
         return parse_json(data, where), None

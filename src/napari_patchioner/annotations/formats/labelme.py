@@ -2,7 +2,7 @@
 
 A caption is the ``description`` of a shape, its class the ``label``. Whatever LabelMe has no place
 for goes into a key of our own beside these, which LabelMe keeps. A folder or a zip holds the files
-of several images.
+of several images, each named like its image.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import Images, image_name, is_image
 from napari_patchioner.annotations.metadata import OURS
-from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.notes import leaving_out, note
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import PART, Shape, class_of
 from napari_patchioner.errors import FormatError
@@ -34,7 +35,7 @@ from . import entries
 from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
 from .entries import Said, Size, known_size, naming
 from .head import Format, Head
-from .json_arrays import as_texts, dict_in, json_as_read, parse_json, to_json
+from .json_arrays import as_texts, dict_in, json_as_read, parse_json, parsed, to_json
 
 _PICTURE = {"imagePath", "imageData", "imageHeight"}
 _KIND = "labelme"
@@ -54,8 +55,8 @@ def knows(head: Head) -> bool:
     if not head.path.is_dir() and head.suffix != ".zip":
         return _is_ours(head.fields)
     try:
-        # Other tables may lie in the same folder.
-        return any(_is_ours(parse_json(data)) for data in first_files(head.path, _is_json))
+        # Other tables, and damaged files, may lie in the same folder.
+        return any(_is_ours(parsed(data, "")[0]) for data in first_files(head.path, _is_json))
     except BudgetError:
         raise
     except FormatError:
@@ -70,25 +71,32 @@ def _is_json(name: str) -> bool:
     return name.lower().endswith(".json")
 
 
-def read(path: Path) -> list[Annotation]:
-    """Read LabelMe's files."""
+def read(path: Path, images: Images | None = None) -> list[Annotation]:
+    """Read LabelMe's files; one that names no image is about the one it is itself named like."""
     files = read_bundle(Path(path), _is_json)
-    parsed = {name: parse_json(data, name) for name, data in files.items()}
-    if len(parsed) > 1:
-        # Other tables may lie in the same folder.
-        parsed = {name: value for name, value in parsed.items() if _is_ours(value)} or parsed
+    stems = {name: PurePosixPath(name).stem for name in files}
+    counts = Counter(stems.values())
     annotations: list[Annotation] = []
-    for name, value in parsed.items():
-        with leaving_out("file", name) if len(parsed) > 1 else nullcontext():
-            annotations += _read_file(name, value, metadata.remember_file(files[name]))
-    return annotations
+    for name, data in files.items():
+        with leaving_out("file", name) if len(files) > 1 else nullcontext():
+            value, stem = parse_json(data, name), stems[name]
+            if len(files) > 1 and not _is_ours(value):
+                note("no region", f"{path.name}: {name!r} is no file of LabelMe; it was not read")
+                continue
+            if counts[stem] > 1:
+                stem = name[: -len(".json")]
+            elif len(files) == 1 and not any(is_image(stem, image) for image in images or ()):
+                stem = ""
+            annotations += _read_file(name, value, metadata.remember_file(data), stem)
+    return texts.with_unique_uids(annotations)
 
 
-def _read_file(name: str, whole: Any, file: str) -> list[Annotation]:
-    """Return the annotations of one image."""
+def _read_file(name: str, whole: Any, file: str, image: str) -> list[Annotation]:
+    """Return the annotations of one image: this one, where the file does not say which."""
     if not isinstance(whole, dict) or not isinstance(whole.get("shapes"), list):
         raise FormatError(f"{name}: is no file of LabelMe; it has no list of 'shapes'")
-    shapes, image, size = whole["shapes"], _image(whole), _size(whole)
+    shapes, size = whole["shapes"], _size(whole)
+    image = _image(whole) if whole.get("imagePath") or OURS in whole else image
     around = {key: field for key, field in whole.items() if key not in ("shapes", "imageData")}
     about = {"name": name, "fields": around}
     why = "its fields do not fit its type"
@@ -471,4 +479,6 @@ def shown(region: regions.Region, size: Size | None) -> regions.Region | None:
     return None if shape is None else region_of(shape)
 
 
-FORMAT = Format("labelme", "LabelMe", (".json",), read, write, knows, file_names=file_names)
+FORMAT = Format(
+    "labelme", "LabelMe", (".json",), read, write, knows, sized=True, file_names=file_names
+)

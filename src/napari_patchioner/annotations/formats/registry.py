@@ -34,7 +34,7 @@ from . import (
     visual_genome,
     yolo,
 )
-from .bundle import file_stems, files_in
+from .bundle import MOST_FIRST, file_stems, files_in
 from .head import Format, Head, handing_on, head_of
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
@@ -152,9 +152,9 @@ def format_of(head: Head) -> Format | None:
         form = next((form for form in FORMATS.values() if form.knows(head)), None)
         if form is not None or not head.path.is_dir():
             return form
-        # Of one file an image: the format that the first such file in the folder is of.
+        # Of one file an image: the format that any of the first such files in the folder is of.
         for form in FORMATS.values():
-            first = _files_in(form, head.path)[:1] if form.single else []
+            first = _files_in(form, head.path)[:MOST_FIRST] if form.single else []
             if any(form.knows(head_of(file)) for file in first):
                 return form
         return None
@@ -165,7 +165,7 @@ def _unknown(head: Head) -> FormatError:
     name, named = head.path.name, list(_named_like(head.path))
     if head.broken is not None:
         return head.broken
-    if head.suffix not in ("", ".txt") and FORMATS["tidy"] not in named:
+    if head.path.is_dir() or (head.suffix not in ("", ".txt") and FORMATS["tidy"] not in named):
         if len(named) == 1:
             title = named[0].title
             return FormatError(f"{name}: is no file of the format {title!r}, as its name says")

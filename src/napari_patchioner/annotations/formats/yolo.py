@@ -36,7 +36,7 @@ from napari_patchioner.annotations import texts
 from napari_patchioner.annotations.files import encode_text
 from napari_patchioner.annotations.images import Images, image_name, image_size
 from napari_patchioner.annotations.metadata import Metadata, metadata_of, with_metadata
-from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.notes import Notes, leaving_out, noting
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import FloatArray, from_xy, to_xy
 from napari_patchioner.errors import FormatError, ImageError
@@ -44,9 +44,9 @@ from napari_patchioner.images import image_size as size_of_file
 from napari_patchioner.limits import charge_records, check_time, read_file
 
 from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle, zip_names
-from .entries import Size
+from .entries import Size, naming
 from .head import Format, Head
-from .json_arrays import parse_json, to_json, whole_number
+from .json_arrays import parse_json, parsed, to_json, whole_number
 
 _CAPTIONS, _DATA, _CLASSES = "captions.jsonl", "data.yaml", "classes.txt"
 _KIND = "yolo"
@@ -164,20 +164,19 @@ def _ours(files: Mapping[str, bytes]) -> dict[str, list[_Record]]:
             continue
         for place, line in enumerate(data.split(b"\n")):
             where = f"{name}: record {place + 1}"
-            said = parse_json(line, where) if line.strip() else None
-            if said is None:
-                continue
-            try:
-                size = (int(said["height"]), int(said["width"]))
-                if min(size) < 1:
-                    raise ValueError
-                label = str(PurePosixPath(name).parent / said["file"])
-                held = {str(key): str(text) for key, text in said["region"].items()}
-                lines = [str(item) for item in list(said["lines"])]
-                record = _Record(place, size, str(said["image"]), held, lines)
-            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-                raise FormatError(f"{where}: lacks fields") from error
-            results.setdefault(label, []).append(record)
+            with leaving_out("record", where):
+                said = parse_json(line, where) if line.strip() else None
+                if said is None:
+                    continue
+                with naming(where, "lacks fields"):
+                    size = (int(said["height"]), int(said["width"]))
+                    if min(size) < 1:
+                        raise ValueError
+                    label = str(PurePosixPath(name).parent / said["file"])
+                    held = {str(key): str(text) for key, text in said["region"].items()}
+                    lines = [str(item) for item in list(said["lines"])]
+                    record = _Record(place, size, str(said["image"]), held, lines)
+                results.setdefault(label, []).append(record)
     return results
 
 
@@ -285,8 +284,9 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     records: list[str] = []
     if known:  # what stands in a file of captions about images that are not written now
         for line in present.get(_CAPTIONS, b"").decode("utf-8", "replace").split("\n"):
-            record = parse_json(line, _CAPTIONS) if line.strip() else None
-            if isinstance(record, dict) and record.get("file") not in written:
+            record, error = parsed(line, "") if line.strip() else ({}, None)
+            other = isinstance(record, dict) and record.get("file") not in written
+            if error is not None or (record and other):
                 records.append(f"{line}\n")
     for entry, origin in zip(annotations, origins, strict=True):
         size, file = image_size(images, entry.image), labels[entry.image]
@@ -300,10 +300,8 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     if not (is_zip(path) or known) and (path / _CAPTIONS).is_file():
         # The text files that an earlier export wrote into a folder.
         data = next(first_files(path, _CAPTIONS.__eq__), b"")
-        try:
+        with noting(Notes()):
             earlier = set(_ours({_CAPTIONS: data}))
-        except FormatError:
-            earlier = set()
         old = {name for name in earlier if re.fullmatch(r"labels/[^/\\:]+\.txt", name)}
     files = {
         **_yaml_file(present, classes, foreign=bool(known)),
