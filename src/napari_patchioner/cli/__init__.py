@@ -6,6 +6,7 @@ import argparse
 import itertools
 import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -16,8 +17,6 @@ from napari_patchioner.devices import CPU, DEVICES, choose
 from napari_patchioner.errors import PatchionerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from _typeshed import SupportsWrite
 
     from napari_patchioner.captioner import Captioner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -9,8 +10,6 @@ from .caption import BatchRun, run_batch
 from .shared import say, up_to
 
 if TYPE_CHECKING:
-    import argparse
-
     from napari_patchioner.captioner import Captioner
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,9 +27,6 @@ from napari_patchioner.errors import FormatError, PatchionerError
 from .shared import Bar, above_zero, check_folder, print_exactly, say, up_to
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Mapping, Sequence
-
     from napari_patchioner.captioner import Captioner
 
 AnyJournal: TypeAlias = Journal | Dataset

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_patchioner.annotations import (
     Annotation,
@@ -22,12 +27,6 @@ from .samples import SAMPLES, overlay_png
 from .shared import make_folder, say, text_table
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Sequence
-
-    import numpy as np
-    import numpy.typing as npt
-
     from napari_patchioner.captioner import Captioner
 
 

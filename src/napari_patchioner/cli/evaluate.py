@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,6 @@ from napari_patchioner.locking import WriteLock
 from .shared import Bar, check_folder, make_folder, positive, say, split_names
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Mapping, Sequence
-
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.evaluation.datasets import Dataset
     from napari_patchioner.evaluation.protocols import Evaluation, Prediction

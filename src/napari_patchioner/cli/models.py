@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models import add_model, available_models, get_model, remove_model
+from napari_patchioner.models import ModelCard, add_model, available_models, get_model, remove_model
 from napari_patchioner.models.preset import size_text
 
 from .shared import Bar, say, text_table
-
-if TYPE_CHECKING:
-    import argparse
-
-    from napari_patchioner.models import ModelCard
 
 _WIDEST = 28
 

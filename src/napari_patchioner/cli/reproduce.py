@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,6 @@ from napari_patchioner.locking import WriteLock
 from .shared import Bar, check_folder, make_folder, positive, say, split_names
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
-
     from napari_patchioner.captioner import Captioner
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_patchioner.regions import (
@@ -22,10 +24,6 @@ from napari_patchioner.regions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy.typing as npt
-
     from napari_patchioner.annotations import Annotation
 
 # Okabe and Ito's colours, distinct to colour-blind people; the two darkest are left out.

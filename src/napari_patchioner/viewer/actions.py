@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -17,8 +18,6 @@ from napari_patchioner.viewer.preferences import NAME
 from napari_patchioner.viewer.session.review import Review
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     import napari
 
     from napari_patchioner.viewer.controller import Controller

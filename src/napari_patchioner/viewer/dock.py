@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qtpy
@@ -26,9 +28,6 @@ from .widgets import DockBase
 from .workers.models import ModelRegistry, shared_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
     import napari
     from magicgui.widgets import Container
 

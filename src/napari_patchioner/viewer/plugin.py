@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import napari
+import numpy as np
+import numpy.typing as npt
 from napari.utils.notifications import show_info
 
-from napari_patchioner.annotations import shape_from_region
+from napari_patchioner.annotations import Annotation, shape_from_region
 
 from .actions import CAPTIONS, FOLDER
 from .layers.image_layers import KEYS, ensure_layer, images_of
 from .layers.table import annotation_columns
 from .layers.upright import turn_all
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from napari_patchioner.annotations import Annotation
 
 
 def open_dock() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from qtpy.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QResizeEvent, QShow
 from superqt.utils import QSignalThrottler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
     import napari
 
     from napari_patchioner.viewer.workers.job import JobProgress

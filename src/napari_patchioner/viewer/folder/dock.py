@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,8 +27,6 @@ from napari_patchioner.viewer.workers.job import Job
 from .files import ONLY, Listing, last, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     import napari
     from napari.utils.events import Event
 

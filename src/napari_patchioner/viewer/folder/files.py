@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,8 +29,6 @@ from napari_patchioner.viewer.workers.job import Job
 from napari_patchioner.viewer.workers.prefetch import ImageFile, endings, stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
     Result = list[ImageFile] | dict[str, "Status"] | None
 
 _NUMBER = re.compile(r"(\d+)")

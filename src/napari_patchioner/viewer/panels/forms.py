@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from magicgui import widgets as gui
@@ -10,8 +11,6 @@ from qtpy.QtCore import Qt
 from napari_patchioner.viewer.layers.captions import CROWD, LINES, TEMPLATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from napari.layers import Image
 
 POOLINGS = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QCursor
@@ -24,9 +26,6 @@ from napari_patchioner.viewer.workers.job import Job
 from .keys import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    import numpy.typing as npt
     from napari.layers import Image, Layer
     from napari.utils.events import Event
     from napari.viewer import Viewer

@@ -6,6 +6,7 @@ the list of regions, which napari's keys do not reach, the digits do it alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from html import escape
 from importlib.metadata import metadata
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +16,6 @@ from qtpy import QtWidgets as qt
 from napari_patchioner.viewer.widgets import button, stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from napari.layers import Layer
     from napari.viewer import Viewer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,8 +16,6 @@ from .caption_box import CaptionBox
 from .keys import Help
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from napari_patchioner.viewer.layers.image_layers import LayerKey
     from napari_patchioner.viewer.session.review import Review
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -21,8 +22,6 @@ from napari_patchioner.viewer.widgets import MenuButton, stack
 from napari_patchioner.viewer.workers.models import ModelInstaller, ModelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
     from napari_patchioner.models import ModelCard
     from napari_patchioner.viewer.controller import Controller
     from napari_patchioner.viewer.workers.job import JobProgress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,6 @@ from napari_patchioner.viewer.widgets import MenuButton, button, stack, wrapped
 from napari_patchioner.viewer.workers.encode import current_store, shared_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from napari_patchioner.annotations import CopyProject
     from napari_patchioner.viewer.controller import Controller
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy import QtWidgets as qt
@@ -17,8 +18,6 @@ from napari_patchioner.viewer.layers.geometry import displayed_plane, own_axes, 
 from napari_patchioner.viewer.session.session import Session, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from napari.viewer import Viewer
 
     from napari_patchioner.annotations import Record
