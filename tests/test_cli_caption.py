@@ -516,11 +516,16 @@ def _result(height: int, width: int) -> dict[str, Any]:
 
 
 def _stating(height: int, width: int) -> dict[str, Any]:
-    """Return files of three formats that say how large the photograph is."""
+    """Return files of several formats that say how large the photograph is."""
     sides = {"height": height, "width": width}
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 20]}
     shape = {"label": "cat", "points": [[0, 0], [20, 20]], "shape_type": "rectangle"}
+    runs = {"size": [height, width], "counts": [0, 20, height * width - 20]}
     return {
+        "runs of coco": {
+            "images": [{"id": 1, "file_name": "photo.png"}],
+            "annotations": [{"id": 1, "image_id": 1, "segmentation": runs}],
+        },
         "coco": {
             "images": [{"id": 1, "file_name": "photo.png", **sides}],
             "annotations": [box],
@@ -538,7 +543,7 @@ def _stating(height: int, width: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", ["coco", "labelme", "label-studio"])
+@pytest.mark.parametrize("name", ["coco", "runs of coco", "labelme", "label-studio"])
 def test_a_size_that_is_not_the_pictures_is_told(
     tmp_path: Path, photo: Path, load: Loader, capsys: Any, name: str
 ) -> None:

@@ -141,12 +141,16 @@ def stated_size(annotation: Annotation) -> tuple[int, int] | None:
     metadata = metadata_of(annotation, source_format(annotation))
     if metadata is None:
         return None
-    # Label Studio says it of each result.
-    results = metadata.entry if isinstance(metadata.entry, list) else []
+    # Label Studio says it of each result, COCO of runs of pixels, too.
+    entry = metadata.entry
+    results = entry if isinstance(entry, list) else []
+    runs = entry.get("segmentation") if isinstance(entry, dict) else None
+    sides = runs.get("size") if isinstance(runs, dict) else None
     stated = [
         (metadata.about.get("image"), ("height", "width")),
         (metadata.about.get("fields"), ("imageHeight", "imageWidth")),
         *((result, ("original_height", "original_width")) for result in results),
+        (dict(enumerate(sides)) if isinstance(sides, list) else None, (0, 1)),
     ]
     for fields, names in stated:
         height, width = (fields.get(n) if isinstance(fields, dict) else None for n in names)

@@ -297,6 +297,18 @@ def test_one_bad_record_is_listed_and_the_others_are_read(tmp_path: Path) -> Non
     assert told.count("left out") == 3
 
 
+def test_runs_over_another_size_than_the_image_has_are_told(tmp_path: Path) -> None:
+    images = [{"id": 139, "file_name": "139.jpg", "height": 20, "width": 30}]
+    runs = [{"size": [side, 30], "counts": [0, 4, 30 * side - 4]} for side in (20, 10)]
+    listed = [{**BOX, "id": n, "segmentation": one} for n, one in enumerate(runs)]
+    found, told = _theirs(tmp_path / "a.json", images=images, annotations=listed)
+    assert [one.kind for one in found] == ["mask", "mask"]
+    assert told == (
+        "a.json: annotation 2 (id 1): its runs are over 10 by 30 pixels, but its image has 20 by "
+        "30; they are taken as they stand"
+    )
+
+
 def test_an_outline_that_crosses_itself_is_read_and_told(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     bow_tie = {**BOX, "id": 1, "segmentation": [[0, 0, 6, 5, 6, 0, 0, 5]]}

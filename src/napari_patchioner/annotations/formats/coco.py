@@ -415,7 +415,7 @@ def _said(entry: Fields, known: _Known) -> entries.Said:
     image, size = known.images[key]
     attributes = as_texts(entry.take("attributes", object, {}))
     ours = entry.take(metadata.OURS, object, {})
-    drawn, caption = coco_region(entry), entry.take("caption", str, None)
+    drawn, caption = coco_region(entry, size), entry.take("caption", str, None)
 
     def shown(region: regions.Region) -> regions.Region | None:
         if isinstance(region, regions.WholeImage) and isinstance(drawn, regions.WholeImage):
@@ -507,16 +507,16 @@ def _painted(region: regions.Region, size: Size) -> regions.Mask:
     return regions.Mask(pixels, (top, left))
 
 
-def coco_region(entry: Fields) -> regions.Region | None:
+def coco_region(entry: Fields, size: Size | None = None) -> regions.Region | None:
     """Return the region of an annotation; the whole image where there is no outline at all.
 
     None for runs without a single pixel. Of an outline that makes no sense, which is noted, the
-    rest or the box is taken.
+    rest or the box is taken; runs over another size than that of the image are noted.
     """
     given = entry.take("bbox", object, [])
     outlined = entry.take("segmentation", object, [])
     try:
-        drawn = _outlined(outlined, entry)
+        drawn = _outlined(outlined, entry, size)
     except FormatError as error:
         if given == []:
             raise
@@ -528,7 +528,7 @@ def coco_region(entry: Fields) -> regions.Region | None:
     return _box(given, entry) if given != [] else regions.WholeImage()
 
 
-def _outlined(outlined: Any, entry: Fields) -> regions.Region | None:
+def _outlined(outlined: Any, entry: Fields, size: Size | None) -> regions.Region | None:
     """Return the region that a segmentation shows; None if it is empty."""
     if isinstance(outlined, dict):
         with naming(entry.where, "runs in 'segmentation' need 'size' and 'counts'"):
@@ -536,7 +536,14 @@ def _outlined(outlined: Any, entry: Fields) -> regions.Region | None:
             counts = outlined["counts"]
             packed = isinstance(counts, str)
             lengths = rle.decode_runs(counts) if packed else np.array(counts, np.int64)
-            return rle.mask_in_image(lengths, height, width)
+            drawn = rle.mask_in_image(lengths, height, width)
+        if size is not None and all(size) and (height, width) != size:
+            note(
+                "other size",
+                f"{entry.where}: its runs are over {height} by {width} pixels, but its image has "
+                f"{size[0]} by {size[1]}; they are taken as they stand",
+            )
+        return drawn
     if not isinstance(outlined, list):
         raise entry.error("'segmentation' must be a list of polygons, or runs of pixels")
     if outlined and all(isinstance(number, int | float) for number in outlined):
