@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_columns_of_ours_follow_those_of_napari() -> None:
     ]
     assert first[:5] == ["0", "rectangle", "0", "-0.5", "0.3333333333333333"]
     assert first[7] == "'=1"
+
+
+def test_written_over_itself_it_keeps_lines_and_numbers(tmp_path: Path) -> None:
+    corners = "0,rectangle,0,5,2\n0,rectangle,1,5,8\n0,rectangle,2,1,8\n0,rectangle,3,1,2\n"
+    lines = "1,line,0,1,1\n1,line,1,5,5\n2,path,0,1,1e0\n2,path,1,5,6\n"
+    path = _write(tmp_path, f"{NAPARI}\n{corners}{lines}")
+    before = path.read_text().splitlines()
+    write_napari_csv(path, read_napari_csv(path))
+    after = path.read_text().splitlines()
+    assert [line.split(",")[:5] for line in after] == [line.split(",") for line in before]
+    moved = [replace(one, region=Box(0, 0, 4, 4)) for one in read_napari_csv(path)[:1]]
+    write_napari_csv(path, [*moved, *read_napari_csv(path)[1:]])
+    after = path.read_text().splitlines()
+    assert after[1].startswith("0,rectangle,0,0.0,0.0,")
+    assert after[5].startswith("1,line,0,1,1,")
 
 
 def test_what_napari_has_no_shape_for_is_returned(tmp_path: Path) -> None:

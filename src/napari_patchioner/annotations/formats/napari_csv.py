@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from napari_patchioner.annotations import napari_shapes, table
 from napari_patchioner.annotations.files import write_text
 from napari_patchioner.annotations.images import Images
-from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.notes import Notes, leaving_out, noting
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import CAPTION_COLUMNS, Table, guard_cell, unguard_cell
 from napari_patchioner.errors import FormatError
@@ -31,6 +32,8 @@ _PLANE = "plane"
 # napari knows no loose points; a table with some says so in a column, else it has none.
 _CONNECTED, _LOOSE = "trace-connected", "false"
 _OWN = (*NAPARI_COLUMNS, *_OURS, _CONNECTED)
+# What is drawn: a kind, and the bytes of its coordinates.
+_Drawn: TypeAlias = tuple[str, bytes]
 
 
 def knows(head: Head) -> bool:
@@ -159,6 +162,16 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
     FormatError
         If a region makes no sense, or two of one image share a uid.
     """
+    return _format(annotations, {})
+
+
+def _format(
+    annotations: Sequence[Annotation], before: Mapping[_Drawn, Sequence[Sequence[str]]]
+) -> tuple[str, tuple[Annotation, ...]]:
+    """Return text and left out, as `format_napari_csv`; drawings that were there keep their cells.
+
+    ``before`` is as `_cells_before` returns it.
+    """
     table.check_unique(annotations)
     shapes = [napari_shapes.shape_from_region(annotation.region) for annotation in annotations]
     pairs = list(zip(annotations, shapes, strict=True))
@@ -175,12 +188,33 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
             *[_LOOSE if _is_loose(annotation.region) else ""] * len(loose),
             *table.extra_cells(annotation, extras),
         ]
-        rows += [
-            [index, shape_type, place, repr(row), repr(column), *ours]
-            for place, (row, column) in enumerate(vertices.tolist())
-        ]
+        made = [[shape_type, *map(repr, vertex)] for vertex in vertices.tolist()]
+        cells = before.get(_drawn(annotation.region), made)
+        rows += [[index, kind, place, *rest, *ours] for place, (kind, *rest) in enumerate(cells)]
     text = table.format_table((*NAPARI_COLUMNS, *_OURS, *loose, *extras), rows)
     return text, tuple(annotation for annotation, shape in pairs if shape is None)
+
+
+def _drawn(region: Region) -> _Drawn:
+    """Return what tells a drawing from all others."""
+    return region.kind, region.coords().tobytes()
+
+
+def _cells_before(path: str | os.PathLike[str]) -> dict[_Drawn, list[list[str]]]:
+    """Return type, row and column of each vertex in a table that is there, by what they draw.
+
+    Lines, whole numbers and the order of corners stay so; of a table that cannot be read, nothing.
+    """
+    results: dict[_Drawn, list[list[str]]] = {}
+    with noting(Notes()), suppress(ValueError, OSError):
+        known = table.read_table(path)
+        kind, row, column = (known.columns.index(NAPARI_COLUMNS[n]) for n in (1, 3, 4))
+        for _, rows in itertools.groupby(known.rows, key=lambda row: row[1][0].strip()):
+            cells = [[values[kind], values[row], values[column]] for _, values in rows]
+            vertices = [[float(row), float(column)] for _, row, column in cells]
+            drawn = napari_shapes.region_from_shape(vertices, cells[0][0].strip())
+            results[_drawn(drawn)] = cells
+    return results
 
 
 def _is_loose(region: Region) -> bool:
@@ -196,7 +230,8 @@ def write_napari_csv(
     Parameters
     ----------
     path : path-like
-        The file; it is replaced if it exists.
+        The file; it is replaced if it exists. If it is such a table, drawings that nobody changed
+        keep their cells: lines stay lines, whole numbers stay so.
     annotations : sequence of Annotation
         As for `format_napari_csv`.
 
@@ -214,7 +249,7 @@ def write_napari_csv(
     -----
     napari itself cannot open a table without a single shape; `read_napari_csv` can.
     """
-    text, left_out = format_napari_csv(annotations)
+    text, left_out = _format(annotations, _cells_before(path))
     write_text(path, text)
     return left_out
 
