@@ -345,17 +345,34 @@ def test_an_interruption_ends_with_130(photo: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["tidy", "napari", "parquet", "coco"])
 def test_in_place_no_region_of_another_image_is_lost(
-    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+    photo: Path, load: Loader, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    text = f"{HEADER}\nphoto.png,a,box,{LEFT}\nother.png,b,box,{LEFT}\n"
-    regions = table(text)
-    arguments = ["caption", str(photo), "--regions", regions, "--out"]
-    assert main([*arguments, regions], load=load) == 2
-    assert "holds 1 region of other images, which would be lost" in capsys.readouterr().err
-    assert (photo.parent / "regions.csv").read_text(encoding="utf-8") == text
+    path = photo.parent / f"regions{FORMATS[name].suffixes[0]}"
+    before = [
+        _annotated(photo.name),
+        _annotated("other.png"),
+        _annotated("c.png", "mine", extra={"age": "2"}),
+    ]
+    write_annotations(path, before, {}, name)
+    data = path.read_bytes()
+    arguments = ["caption", str(photo), "--regions", str(path), "--out"]
+    if name == "coco":  # whose images are described in the file
+        assert main([*arguments, str(path)], load=load) == 2
+        assert "holds 2 regions of other images, which would be lost" in capsys.readouterr().err
+        assert path.read_bytes() == data
+    else:
+        assert main([*arguments, str(path)], load=load) == 0
+        assert "2 regions of other images stay as they are" in capsys.readouterr().err
+        first, *rest = read_annotations(path)
+        assert (first.image, first.caption) == (photo.name, "red, mostly")
+        assert [(one.image, one.caption, one.extra.get("age", "")) for one in rest] == [
+            ("other.png", "", ""),
+            ("c.png", "mine", "2"),
+        ]
     assert main([*arguments, str(photo.parent / "out.csv")], load=load) == 0
-    assert "1 region of other images left out" in capsys.readouterr().err
+    assert "2 regions of other images left out" in capsys.readouterr().err
 
 
 def test_a_table_with_a_row_that_cannot_be_read_is_not_written_over(

@@ -219,4 +219,4 @@ def test_a_row_of_another_folder_is_left_alone(tmp_path):
     write_annotations(tmp_path / "r.csv", rows, format="tidy")
     plan = Plan([tmp_path / "d1" / "a.png"], str(tmp_path / "r.csv"))
     assert [one.uid for one in outcome(plan).annotations] == ["d1"]
-    assert plan.left_out == 1
+    assert [one.uid for one in plan.others] == ["d2"]

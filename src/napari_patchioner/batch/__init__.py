@@ -9,10 +9,11 @@ from ._job import Job, Outcome, caption_image, work
 from ._journal import Journal
 from ._match import ImageMatcher
 from ._plan import Plan
-from ._result import Result, check_format, check_people
+from ._result import TABLES, Result, check_format, check_people
 from .local import run
 
 __all__ = [
+    "TABLES",
     "Dataset",
     "ImageMatcher",
     "Job",

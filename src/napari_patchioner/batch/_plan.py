@@ -140,8 +140,8 @@ class Plan:
 
     Attributes
     ----------
-    left_out : int
-        How many regions of the file belong to images that were not given.
+    others : list of Annotation
+        The regions of the file that belong to images that were not given.
     source : str
         The format in which the file can be written again with all that is not of these images;
         empty where it cannot.
@@ -179,7 +179,7 @@ class Plan:
         self._labels: dict[str, list[Path]] | None = None
         self._labels_folder = Path()
         self._grid: GridDrawing | None = None
-        self.left_out = 0
+        self.others: list[Annotation] = []
         self.source = ""
         self.notes = Notes()
         self._digest = ""
@@ -253,7 +253,7 @@ class Plan:
             if not annotation.image:
                 self._everywhere.append(annotation)
             elif place is None:
-                self.left_out += 1
+                self.others.append(annotation)
                 sources.add(source_format(annotation))
             else:
                 own[place].append(annotation)

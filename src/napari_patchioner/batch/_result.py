@@ -30,6 +30,9 @@ from ._match import ImageMatcher, KnownImages
 
 # Formats that go through the regions and hold none of them.
 _STREAMED = ("tidy", "parquet")
+TABLES = (*_STREAMED, "napari")
+"""Formats that hold each region by itself, whatever is known of its image."""
+
 # So much is written to find out before the work whether the format can hold it.
 _MOST_IMAGES, _MOST_REGIONS = 200, 2000
 # Characters that are shown of a caption.
@@ -49,10 +52,14 @@ class Result(Sequence[Annotation]):
         All jobs of the run; gone through each time.
     journal : Journal
         What came of them.
+    others : sequence of Annotation, optional
+        Regions of other images that are to stand behind them.
     """
 
-    def __init__(self, jobs: Iterable[Job], journal: Journal) -> None:
-        self._jobs, self._journal = jobs, journal
+    def __init__(
+        self, jobs: Iterable[Job], journal: Journal, others: Sequence[Annotation] = ()
+    ) -> None:
+        self._jobs, self._journal, self._others = jobs, journal, others
         # How many there were when they were last gone through.
         self._last_count = 0
 
@@ -68,10 +75,11 @@ class Result(Sequence[Annotation]):
         for _, outcome in self.outcomes():
             yield from outcome.annotations
             count += len(outcome.annotations)
-        self._last_count = count
+        yield from self._others
+        self._last_count = count + len(self._others)
 
     def __len__(self) -> int:
-        return sum(map(self._journal.regions, self._jobs))
+        return sum(map(self._journal.regions, self._jobs)) + len(self._others)
 
     @overload
     def __getitem__(self, place: int) -> Annotation: ...

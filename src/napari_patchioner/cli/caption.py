@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from napari_patchioner.annotations import FORMATS, Notes, format_again, format_named
+from napari_patchioner.annotations import FORMATS, Annotation, Notes, format_again, format_named
 from napari_patchioner.batch import (
+    TABLES,
     Dataset,
     Journal,
     Plan,
@@ -187,14 +188,17 @@ def _run_into(run: BatchRun, target: Path, format_name: str | None) -> int:
             f"{run.out}: {lost} record{'s' * (lost > 1)} of it could not be read and would be "
             "lost; name another file with --out"
         )
-    if plan.left_out:
-        others = f"{plan.left_out} region{'s' * (plan.left_out > 1)} of other images"
-        if in_place and not stays:
+    table = in_place and format_named(target, format_name).name in TABLES
+    others = plan.others if table and not stays else []
+    if plan.others:
+        count = len(plan.others)
+        counted = f"{count} region{'s' * (count > 1)} of other images"
+        if in_place and not (stays or others):
             raise FormatError(
-                f"{run.out}: holds {others}, which would be lost; name those images too "
+                f"{run.out}: holds {counted}, which would be lost; name those images too "
                 "(perhaps with --recursive), or another file with --out"
             )
-        say(f"{others} {'stay as they are' if stays else 'left out'}")
+        say(f"{counted} {'stay as they are' if in_place else 'left out'}")
     _check_result(plan, run.out, target, format_name, in_place=in_place)
     settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
     journal = _journal_of(run.out, target, format_name, settings, run.resume)
@@ -207,7 +211,7 @@ def _run_into(run: BatchRun, target: Path, format_name: str | None) -> int:
             say("1 region is locked and stayed as it was")
         elif plan.locked:
             say(f"{plan.locked} regions are locked and stayed as they were")
-        _write_result(plan, journal, target, format_name, shown=run.out, in_place=in_place)
+        _write_result(plan, others, journal, target, format_name, run.out, in_place=in_place)
     except (PatchionerError, KeyboardInterrupt):
         _keep_what_is_done(journal, shown=run.out)
         raise
@@ -365,11 +369,12 @@ def _journal_of(
 
 def _write_result(
     plan: Plan,
+    others: Sequence[Annotation],
     journal: AnyJournal,
     target: Path,
     format_name: str | None,
-    *,
     shown: str,
+    *,
     in_place: bool,
 ) -> None:
     """Write the result and say what it holds."""
@@ -379,7 +384,7 @@ def _write_result(
     else:
         if shown.endswith(_ENDS_OF_FOLDERS) and format_named(target, format_name).single:
             target.mkdir(exist_ok=True)
-        count, left_out = Result(plan, journal).write(
+        count, left_out = Result(plan, journal, others).write(
             target, format_name, in_place=in_place, notes=notes
         )
         for line in notes.lines():
