@@ -247,6 +247,13 @@ def test_a_layer_is_saved_by_its_ending(tmp_path, viewer, told):
     assert [one.caption for one in read_annotations(path)] == ["a cell, stained", "=ein Weg"]
 
 
+@pytest.mark.parametrize("name", ["out.geojson", "out.csv"])
+def test_napari_shows_why_a_file_cannot_be_written(tmp_path, viewer, name):
+    shapes = _layers(viewer)[0]
+    with pytest.raises(OSError, match=rf"{name}: cannot be written \(No such file or directory\)"):
+        shapes.save(str(tmp_path / "missing" / name), plugin=OURS)
+
+
 def test_regions_without_a_shape_are_named(tmp_path, viewer, told):
     path = tmp_path / "a.geojson"
     _saved(path, Box(1, 2, 3, 4), WholeImage(), RegionSet((Point(1, 2), Box(1, 2, 3, 4))))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,16 @@ from .layer_data import annotation_layers, layer_annotations, shapes_in_pixels
 from .placement import image_below, image_named, open_images
 
 
+@contextmanager
+def _shown_by_napari() -> Iterator[None]:
+    """Raise what keeps a file from being written as napari shows it: it drops a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(str(error)) from error
+
+
+@_shown_by_napari()
 def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write one Shapes layer for ``File > Save``, in the pixels of its image."""
     image = image_below(data, meta, "shapes", open_images())
@@ -120,6 +131,7 @@ def left_out_words(annotations: Iterable[Annotation]) -> str:
     return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())
 
 
+@_shown_by_napari()
 def write_layers(
     path: str, layers: Sequence[tuple[Any, dict[str, Any], str]], name: str
 ) -> list[str]:
