@@ -14,6 +14,8 @@ from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
     ImageInfo,
+    format_of,
+    head_of,
     read_annotations,
     read_tidy_csv,
     write_annotations,
@@ -373,6 +375,23 @@ def test_in_place_no_region_of_another_image_is_lost(
         ]
     assert main([*arguments, str(photo.parent / "out.csv")], load=load) == 0
     assert "2 regions of other images left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("r.zip", "labelme"), ("r.zip", "yolo"), ("r.json", "geojson"), ("r.txt", "tidy")],
+)
+def test_in_place_a_file_keeps_its_format_whatever_its_ending(
+    photo: Path, load: Loader, name: str, form: str
+) -> None:
+    path, sizes = photo.parent / name, {photo.name: ImageInfo(photo.name, 32, 64)}
+    write_annotations(path, [_annotated(photo.name)], sizes, form)
+    asked = ["caption", str(photo), "--regions", str(path), "--out", str(path)]
+    assert main(asked, load=load) == 0
+    found = format_of(head_of(path))
+    assert found is not None
+    assert found.name == form
+    assert [one.caption for one in read_annotations(path, sizes)] == ["red, mostly"]
 
 
 def test_a_table_with_a_row_that_cannot_be_read_is_not_written_over(

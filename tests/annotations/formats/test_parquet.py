@@ -64,6 +64,12 @@ def test_a_folder_of_parts_is_one_table(tmp_path: Path) -> None:
     for place, one in enumerate(_items()):
         pq.write_table(table_of([one]), folder / f"part-{place}.parquet")
     assert [one.uid for one in read_annotations(folder)] == ["a", "b", "c"]
+    # A part that is torn does not refuse the others.
+    (folder / "part-0-torn.parquet").write_bytes(b"PAR1")
+    notes = Notes()
+    assert [one.uid for one in read_annotations(folder, notes=notes)] == ["a", "b", "c"]
+    assert (notes.left_out, "part-0-torn.parquet" in notes.lines()[0]) == (1, True)
+    (folder / "part-0-torn.parquet").unlink()
     pq.write_table(table_of(_items()[:1]), folder / "part-9.parquet")
     notes = Notes()
     assert [one.uid for one in read_annotations(folder, notes=notes)] == ["a", "b", "c", "a-2"]

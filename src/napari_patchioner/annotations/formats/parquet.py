@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -137,15 +138,16 @@ def read(path: Path) -> list[Annotation]:
     seen: dict[Any, int] = {}
     results = []
     for file in files:
-        for number, (row, extras) in enumerate(_rows(file), start=1):
-            where = f"{file.name}: row {number}"
-            with leaving_out("row", where):
-                annotation = _annotation(row, extras, file.name, number)
-                own = table.own_uid(annotation.image, annotation.uid, seen)
-                if own != annotation.uid:
-                    before = f"{where}: the uid {annotation.uid!r} was used before"
-                    note("uid", f"{before}; this region is {own!r} now")
-                results.append(replace(annotation, uid=own))
+        with leaving_out("file", file.name) if len(files) > 1 else nullcontext():
+            for number, (row, extras) in enumerate(_rows(file), start=1):
+                where = f"{file.name}: row {number}"
+                with leaving_out("row", where):
+                    annotation = _annotation(row, extras, file.name, number)
+                    own = table.own_uid(annotation.image, annotation.uid, seen)
+                    if own != annotation.uid:
+                        before = f"{where}: the uid {annotation.uid!r} was used before"
+                        note("uid", f"{before}; this region is {own!r} now")
+                    results.append(replace(annotation, uid=own))
     return results
 
 

@@ -335,7 +335,7 @@ def format_named(path: Path, name: str | None = None) -> Format:
 
 
 def format_again(path: Path, target: Path) -> str | None:
-    """Return the format of a file that is read if another of its kind is to be written.
+    """Return the format of a file that is read if it, or another of its kind, is to be written.
 
     Parameters
     ----------
@@ -350,7 +350,7 @@ def format_again(path: Path, target: Path) -> str | None:
         None where the endings differ, or the ending of the target tells the format alone.
     """
     named = list(_named_like(target))
-    same = target.is_dir() and path.resolve() == target.resolve()
+    same = path.exists() and target.exists() and path.samefile(target)
     if not same and (len(named) < 2 or not path.is_file()):
         return None
     if not same and not any(path.name.lower().endswith(end) for end in named[0].suffixes):
