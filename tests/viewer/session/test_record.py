@@ -93,6 +93,16 @@ def test_what_is_done_to_a_record_makes_another_and_leaves_the_first(action, val
     assert record.same(replace(captioned(), wanted=record.wanted, details=record.details))
 
 
+def test_what_the_model_wrote_is_the_models_again_when_it_is_typed_again():
+    record = replace(captioned(), problem="", reviewed=True)
+    assert record.with_text("a cat zzz").with_text("a cat").same(record)
+    other = record.chosen(0)
+    back = other.with_text("a dog zzz").with_text("a dog")
+    assert (back.source, back.score) == ("model", None), "the score was that of the first one"
+    for text in ("a cow", ""):
+        assert record.with_text(text).with_text("a fox").source in ("edited", "human")
+
+
 def test_records_are_the_same_thing_only_if_they_are_one():
     record = captioned()
     assert record == record

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,18 @@ def test_editing_a_models_caption_makes_it_the_persons():
     session.edit(request.uid, "")
     record = session.records[request.uid]
     assert (record.source, record.protected) == ("", False)
+
+
+def test_a_letter_typed_and_taken_back_is_no_step_and_leaves_the_caption_to_the_model():
+    session, [uid] = answered(0)
+    before = session.records[uid]
+    for text in ("a catz", "a cat"):
+        session.edit(uid, text)
+    assert session.records[uid].same(before)
+    row = session.table("regions")[0]
+    session.observe("regions", [box(0)], [replace(row, caption="a lynx")])
+    session.observe("regions", [box(0)], [replace(row, caption="a cat")])
+    assert session.records[uid].same(before)
 
 
 def test_an_edit_in_the_features_table_counts_as_a_persons():

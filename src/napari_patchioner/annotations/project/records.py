@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -259,9 +260,12 @@ class Record(Annotation):
         return replace(kept, problem="", details=None)
 
     def with_text(self, text: str) -> Record:
-        """Return it with the text of a person."""
+        """Return it with the text of a person; the model's own, typed again, is the model's."""
         if text == self.caption:
             return self
+        if self.source == "edited" and self.details is not None and text == self.details.text:
+            score = score_of(self.details)
+            return replace(self, caption=text, score=score, source="model", problem="")
         said = with_human_caption(self, text) if text else self.emptied()
         return replace(
             said,
@@ -285,7 +289,7 @@ class Record(Annotation):
             caption=text,
             score=None,
             source="model",
-            details=replace(self.details, text=text, alternatives=tuple(others)),
+            details=replace(self.details, text=text, score=math.nan, alternatives=tuple(others)),
             reviewed=True,
             problem="",
             wanted=False,
@@ -337,6 +341,12 @@ class Record(Annotation):
             or (name != "details" and mine == theirs)
             for name in _CONTENT
         )
+
+
+def score_of(caption: Caption) -> float | None:
+    """Return a model's score as records hold it; none where it is no number."""
+    score = round(float(caption.score), 4)
+    return None if math.isnan(score) else score
 
 
 def is_protected(caption: str, source: str, accepted: bool) -> bool:

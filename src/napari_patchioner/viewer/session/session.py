@@ -6,7 +6,6 @@ repeats rows of the features table, so a row number does not identify a shape.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from napari_patchioner.annotations import Plane, Record, Seen, Source, new_uid
-from napari_patchioner.annotations.project.records import same_cells
+from napari_patchioner.annotations.project.records import same_cells, score_of
 from napari_patchioner.decoders import Caption
 
 from .history import History, Snapshot
@@ -611,11 +610,10 @@ class Session:
         record = self._current(request)
         if record is None:
             return False
-        score = round(float(caption.score), 4)
         self.records[record.uid] = replace(
             record,
             caption=caption.text,
-            score=None if math.isnan(score) else score,
+            score=score_of(caption),
             source="model" if caption.text else "",
             model=model,
             details=caption,
