@@ -55,6 +55,24 @@ def test_every_tool_makes_a_captioned_shape(started, hand, guide, qtbot):
     assert kinds == ["rectangle", "polygon", "polygon", "ellipse"]
 
 
+@pytest.mark.parametrize("lost", ["hidden", "faint", "under"])
+def test_a_tool_shows_the_layer_it_draws_on(started, viewer, hand, lost, qtbot):
+    use(started, "Box")
+    layer = started.controller.layer("regions")
+    if lost == "hidden":
+        layer.visible = False
+    elif lost == "faint":
+        layer.opacity = 0
+    else:
+        viewer.layers.move(viewer.layers.index(layer), 0)
+    draw_box(started, hand)
+    until_captioned(started, qtbot)
+    assert (layer.visible, layer.opacity) == (True, 1)
+    assert viewer.layers.index(layer) > viewer.layers.index(started.image)
+    assert viewer.layers.selection.active is layer
+    assert layer.mode == "add_rectangle"
+
+
 def test_what_is_drawn_while_reading_is_captioned_when_the_grid_arrives(
     dock, hand, captioner, qtbot
 ):

@@ -103,10 +103,25 @@ def test_a_layer_is_deleted_while_it_is_captioned(started, viewer, captioner, qt
 
 
 def test_the_window_is_closed_while_the_image_is_read(dock, viewer, captioner, qtbot):
+    dock.region_list.toggle()
     reading(dock, captioner, qtbot)
     viewer.close()
     idle(qtbot)
     qtbot.wait(100)
+    assert captioner.encoded == 0
+
+
+def test_what_fails_when_the_dock_is_closed_stops_nothing_else(dock, captioner, monkeypatch, qtbot):
+    def fail():
+        raise RuntimeError("broken")
+
+    reading(dock, captioner, qtbot)
+    for part in (dock.region_list, dock.inspect, dock.models):
+        monkeypatch.setattr(part, "let_go", fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        dock.shut_down()
+    idle(qtbot)
+    assert dock.controllers == {}
     assert captioner.encoded == 0
 
 

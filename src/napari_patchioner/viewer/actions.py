@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_patchioner.annotations import Notes
 from napari_patchioner.viewer.io import export as files
 from napari_patchioner.viewer.io.plugin_io import left_out_words
-from napari_patchioner.viewer.layers.image_layers import KEYS
+from napari_patchioner.viewer.layers import image_layers
 from napari_patchioner.viewer.layers.view import go_to
 from napari_patchioner.viewer.preferences import NAME
 from napari_patchioner.viewer.session.review import Review
@@ -88,7 +88,7 @@ class Actions:
     @on_image
     def start(self) -> None:
         """Encode the image, with a model that is got first if it is not there."""
-        self._dock.images.bind(KEYS)
+        self._dock.images.bind(image_layers.KEYS)
         self._dock.models.start()
 
     def cancel(self) -> None:
@@ -107,7 +107,7 @@ class Actions:
             controller.show_message("Regions are drawn in the 2-D view, which is on display again.")
         if controller.plane() is not None:
             self._dock.images.uncover()
-            self._dock.images.bind(KEYS)
+            self._dock.images.bind(image_layers.KEYS)
             layer = controller.layer(tool.key)
             if tool.mode == "select":
                 # Selecting works on all of them, on the active one first.
@@ -115,6 +115,8 @@ class Actions:
                 for binding in controller.bindings.values():
                     binding.layer.mode = tool.mode
                     layer = active if binding.layer is active else layer
+            # First, as napari takes no tool for a layer that is hidden.
+            image_layers.uncover(viewer, layer, controller.image)
             layer.mode = tool.mode
             viewer.layers.selection.active = layer
         self._dock.refresh()
@@ -174,6 +176,11 @@ class Actions:
     @on_image
     def accept(self) -> None:
         """Keep captions as they are; in a review, go on to the next."""
+        review = self.review_here()
+        if review and not self.chosen() and review.uid not in review.session.records:
+            # What was to be reviewed has been deleted.
+            self.go_on()
+            return
         uids = self._needed()
         if not uids:
             return

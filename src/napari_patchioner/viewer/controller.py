@@ -251,9 +251,14 @@ class Controller(QObject):  # type: ignore[misc]
 
     def again(self, uids: Iterable[str]) -> None:
         """Have captions made anew."""
-        if self.session.again(uids):
+        records = self.session.records
+        kept = [r for uid in uids if (r := records.get(uid)) is not None and r.protected]
+        self.session.again(uids)
+        if kept and all(record.locked for record in kept):
+            self.show_message("What is locked stays as it is: unlock it first (key K).")
+        elif kept:
             self.show_message(
-                "A caption you wrote is kept; empty it first to have it written anew."
+                "A caption you wrote or accepted is kept; empty it first to have it written anew."
             )
         elif not self.encoder.ready and not self.encoder.active:
             self.show_message("Press Start: the caption comes when the image has been read.")
@@ -281,7 +286,7 @@ class Controller(QObject):  # type: ignore[misc]
         known = [uid for uid in uids if uid in self.session.records]
         foreign = [source.key for source in self.sources if is_foreign(source.key)]
         kept = {uid for key in foreign for uid in self.session.uids(key)}.intersection(known)
-        with self.session.step(f"deletion of {counted(known, 'region')}"):
+        with self.session.step(f"deletion of {counted(len(known) - len(kept), 'region')}"):
             self.session.drop(known)
             self.select(uid for uid in known if uid not in kept)
             for binding in self.bindings.values():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -269,8 +271,10 @@ class CaptionDock(DockBase):
         for key in VIEWER_KEYS:
             keys.bind(self.viewer, key)
         self._options_settled.cancel()
-        for part in (self.region_list, self.inspect, self.models):
-            part.let_go()
-        self.panel.progress.follow(None)
-        self.projects.close_all()
-        self.images.close()
+        steps = [part.let_go for part in (self.region_list, self.inspect, self.models)]
+        steps += [partial(self.panel.progress.follow, None)]
+        steps += [self.projects.close_all, self.images.close]
+        # Each of them, in this order, even if one fails.
+        with ExitStack() as stack:
+            for step in reversed(steps):
+                stack.callback(step)

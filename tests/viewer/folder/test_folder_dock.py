@@ -270,6 +270,21 @@ def test_keys_step_on_the_canvas_and_in_the_list(browser, go, qtbot, viewer, pla
     opened = go("i1.png")
     viewer.layers.selection.active = opened.controller.layer("regions")
     canvas = viewer.window._qt_viewer.canvas.native
+    texts = [place.captions().region_list.search, place.captions().panel.caption.editor]
+    regions = opened.controller.layer("regions")
+    regions.add(BOX, shape_type="rectangle")
+    regions.selected_data = {0}
+    qtbot.waitUntil(texts[1].isEnabled)
+    place.captions().region_list.toggle()
+    viewer.window.activate()
+    for text in texts:
+        text.setFocus()
+        qtbot.waitUntil(text.hasFocus)
+        qtbot.keyClick(text, Qt.Key.Key_PageDown)
+        assert browser.wanted is None, "the key is meant for the text"
+    place.captions().region_list.toggle()
+    canvas.setFocus()
+    qtbot.waitUntil(canvas.hasFocus)
     qtbot.keyClick(canvas, Qt.Key.Key_PageDown)
     settle(browser, qtbot, "i2.png")
     qtbot.keyClick(place.panel.table, Qt.Key.Key_PageDown)

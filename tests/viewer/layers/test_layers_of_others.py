@@ -128,8 +128,14 @@ def test_a_layer_of_somebodys_own_is_captioned_and_otherwise_left_as_it_is(
     assert captions(shapes)[0] == "written by me"
     started.panel.buttons["undo"].click()
     assert captions(shapes)[0] == RED
-    controller.delete(controller.session.uids("shapes:mine"))
-    assert shapes.nshapes == 3
+    own = controller.layer("regions")
+    own.add(BOX, shape_type="rectangle")
+    qtbot.waitUntil(lambda: captions(own) == [RED], timeout=10000)
+    controller.delete(list(controller.session.records))
+    assert (shapes.nshapes, own.nshapes) == (3, 0)
+    controller.undo()
+    assert "deletion of 1 region" in started.panel.status.text()
+    controller.redo()
 
     # Points, labels, and what cannot be captioned.
     dots = viewer.add_points([[40, 30], [40, 150]], name="dots")

@@ -93,8 +93,9 @@ def test_a_shape_selects_its_row(drawn, qtbot):
 def test_a_caption_is_written_in_its_cell(drawn, qtbot):
     regions, table = listed(drawn), listed(drawn).table
     uid = regions.regions.lines[1].uid
-    click(table, 1, CAPTION)
+    click(table, 1)
     QTest.keyClick(table, Qt.Key.Key_F2)
+    assert table.uids() == [uid]
     editor = table.indexWidget(table.currentIndex()) or table.findChild(type(regions.search))
     editor.selectAll()
     QTest.keyClicks(editor, "my own words")
@@ -224,6 +225,20 @@ def test_a_review_goes_from_doubt_to_doubt_and_says_how_it_ended(drawn, qtbot):
     drawn.panel.review.buttons["accept"].click()
     assert drawn.panel.review.isHidden()
     assert drawn.panel.status.text() == "Reviewed 3 regions: 2 accepted, 1 left as they were."
+
+
+def test_a_review_goes_on_from_what_is_deleted(drawn, qtbot):
+    _, green, blue = drawn.controller.session.uids("regions")
+    records = drawn.controller.session.records
+    records[blue] = replace(records[blue], score=0.1)
+    records[green] = replace(records[green], score=0.2)
+    drawn.panel.buttons["start_review"].click()
+    drawn.image_actions.delete()
+    assert blue not in records
+    qtbot.waitUntil(lambda: not drawn.image_actions.chosen(), timeout=3000)
+    drawn.image_actions.accept()
+    assert drawn.controller.selected() == [green]
+    assert not records[green].reviewed
 
 
 def test_closing_the_list_keeps_it_for_the_next_time(drawn, qtbot):

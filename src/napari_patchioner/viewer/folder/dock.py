@@ -564,7 +564,7 @@ class FolderDock(DockBase):
         self.setWidget(self.panel)
         # On the canvas, whichever layer is active.
         for key, by in FOLDER.items():
-            bind(self.viewer, key, self.browser.step, by)
+            bind(self.viewer, key, self._step, by)
         if before := last():
             self.browser.open_folder(*before)
 
@@ -592,6 +592,12 @@ class FolderDock(DockBase):
             self._placed = True
             # Not while Qt lays out what it is moved out of.
             throttled(self._find_place, 0, self).throttle()
+
+    def _step(self, by: int) -> None:
+        """Open the next image, unless the key was meant for a text that is being written."""
+        texts = (qt.QLineEdit, qt.QPlainTextEdit, qt.QTextEdit, qt.QAbstractSpinBox)
+        if not isinstance(qt.QApplication.focusWidget(), texts):
+            self.browser.step(by)
 
     def _find_place(self) -> None:
         """Share the place of napari's list of layers: a small screen has none to spare."""

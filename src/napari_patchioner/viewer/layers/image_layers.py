@@ -221,6 +221,13 @@ def raise_above(viewer: ViewerModel, layer: Layer, image: Image) -> None:
         viewer.layers.move(index, over + 1)
 
 
+def uncover(viewer: ViewerModel, layer: Layer, image: Image) -> None:
+    """Let a layer be seen on its image."""
+    layer.visible = True
+    layer.opacity = layer.opacity or 1
+    raise_above(viewer, layer, image)
+
+
 def protect(layer: Layer, on: bool) -> None:
     """Guard a layer against deletion by a slip of the hand, where napari can."""
     if hasattr(layer, "locked"):

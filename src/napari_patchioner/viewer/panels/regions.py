@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy import QtWidgets as qt
@@ -297,8 +298,7 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
         self.setModel(model)
         self.setSelectionBehavior(self.SelectionBehavior.SelectRows)
         self.setSelectionMode(self.SelectionMode.ExtendedSelection)
-        triggers = self.EditTrigger
-        self.setEditTriggers(triggers.EditKeyPressed | triggers.SelectedClicked)
+        self.setEditTriggers(self.EditTrigger.SelectedClicked)
         header, rows = self.horizontalHeader(), self.verticalHeader()
         for name, width in WIDTHS.items():
             self.setColumnWidth(FIELDS.index(name), width)
@@ -363,6 +363,11 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
             actions.undo()
         elif event.matches(QKeySequence.StandardKey.Redo):
             actions.redo()
+        elif key == Qt.Key.Key_F2 and self.currentIndex().isValid():
+            # Whichever column is the current one
+            cell = self.currentIndex().siblingAtColumn(CAPTION)
+            self.selectionModel().setCurrentIndex(cell, _Select.NoUpdate)
+            self.edit(cell)
         elif event.modifiers() not in (held.NoModifier, held.KeypadModifier):
             super().keyPressEvent(event)
         elif key in TABLE_KEYS:
@@ -510,7 +515,9 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         """Take the list away for good."""
         self.blockSignals(True)
         if self.parent() is not None:
-            self._viewer.window.remove_dock_widget(self)
+            # A window that was closed by a script has let go of its widgets.
+            with suppress(AttributeError):
+                self._viewer.window.remove_dock_widget(self)
         self.close()
         self.deleteLater()
 
