@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from napari.components import ViewerModel
-from napari.layers import _layer_actions
+from napari.layers import Image, Shapes, _layer_actions
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.layers import image_layers
@@ -275,6 +275,18 @@ def test_a_layer_that_lies_askew_is_captioned_where_it_is_seen():
     layer.add(SQUARE, shape_type="rectangle")
     [record] = session.records.values()
     assert np.allclose(record.seen.vertices, SQUARE * 2 + (10, 0))
+
+
+def test_a_layer_that_is_moved_by_itself_is_looked_at_again_and_not_after_its_image():
+    image = Image(np.zeros((200, 200)))
+    calls = []
+    layer = Shapes([SQUARE], shape_type="rectangle")
+    binding = LayerBinding(layer, image, "regions", Session(), lambda: calls.append(layer.scale))
+    image.scale = (2, 2)
+    assert not calls
+    layer.translate = (50, 100)
+    assert calls
+    binding.close()
 
 
 @pytest.mark.parametrize("turn", [0.0, 30.0])

@@ -17,7 +17,7 @@ from napari_patchioner.viewer.session.session import Session
 from napari_patchioner.viewer.workers.job import JobProgress
 
 from . import shapes, table
-from .geometry import POINT, Follower, alignment
+from .geometry import PLACEMENT, POINT, Follower, alignment
 
 
 class TableBinding:
@@ -47,6 +47,7 @@ class TableBinding:
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (layer.events.data, self._on_data),
             (layer.events.features, self._on_features),
+            *((getattr(layer.events, name), self._on_placed) for name in PLACEMENT),
         ]
         self._prepare()
         for emitter, slot in self._connections:
@@ -137,6 +138,10 @@ class TableBinding:
 
     def _on_features(self, *_: object) -> None:
         if not self._writing:
+            self._changed()
+
+    def _on_placed(self, *_: object) -> None:
+        if not self._follower.working:
             self._changed()
 
     def _on_selected(self, *_: object) -> None:

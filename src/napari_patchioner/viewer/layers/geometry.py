@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 POINT = "point"
 # Vertices of one shape that lie further apart than this, in pixels, are not on one plane.
 _FLAT = 0.5
-_PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units")
+PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
 # layers in the world
@@ -115,14 +115,15 @@ class Follower:
 
     def __init__(self, layer: Layer, image: Image) -> None:
         self._layer, self._image = layer, image
-        self._working = False
+        # Whether the layer is on the move after its image
+        self.working = False
         self.update()
-        for name in _PLACEMENT:
+        for name in PLACEMENT:
             getattr(image.events, name).connect(self._on_placed)
 
     def close(self) -> None:
         """Leave the layer where it is from now on."""
-        for name in _PLACEMENT:
+        for name in PLACEMENT:
             getattr(self._image.events, name).disconnect(self._on_placed)
 
     def update(self) -> None:
@@ -131,23 +132,23 @@ class Follower:
 
     def _on_placed(self, *_: object) -> None:
         """Bring the layer back to where it was on the image, unless somebody has done so."""
-        if self._working or lies_on(self._layer, self._image):
+        if self.working or lies_on(self._layer, self._image):
             return
         now = affine_between(self._layer, self._image)
         if all(map(np.allclose, now, self._map)):
             return
-        self._working = True
+        self.working = True
         try:
             self._place()
         finally:
-            self._working = False
+            self.working = False
 
     def _place(self) -> None:
         layer, image = self._layer, self._image
         matrix, origin = self._map
         if _is_identity(matrix, origin):
             wanted = placement(image)
-            for name in _PLACEMENT:
+            for name in PLACEMENT:
                 setattr(layer, name, wanted[name])
             return
         layer.units = image.units
