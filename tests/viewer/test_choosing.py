@@ -208,7 +208,7 @@ def test_an_image_stays_chosen_and_the_dock_narrow_whatever_it_is_called(dock, v
             assert (dock.image, dock.controller) == (image, controller)
             assert box.native.currentText() == image.name
             dock.show_message(f"{image.name!r} is not there.")
-            dock.projects.show_state(f"Saved in {image.name}", None)
+            dock.projects.state.setText(f"Saved in {image.name}")
             assert dock.panel.status.text() == f"{image.name!r} is not there."
             QApplication.processEvents()
             assert dock.widget().minimumSizeHint().width() <= width

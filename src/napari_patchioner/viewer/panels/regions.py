@@ -493,7 +493,8 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
 
     def shapes(self, uids: Iterable[str]) -> list[str]:
         """Return the shapes that make up these records, as they are selected on the canvas."""
-        records = self.regions.session.records if self.regions.session else {}
+        current = self._current()
+        records = current.session.records if current is not None else {}
         chosen = [records[uid] for uid in uids if uid in records]
         members = [r.members or ((r.uid,) if r.seen else ()) for r in chosen]
         return list(dict.fromkeys(uid for shapes in members for uid in shapes))
