@@ -214,6 +214,22 @@ def test_a_label_that_is_gone_is_forgotten_and_comes_back_as_it_was(desk, labels
     assert first.uid in desk.session.records
 
 
+def test_labels_whose_records_are_gone_for_a_while_are_written_when_they_are_back(desk, labels):
+    desk.write()
+    before = desk.captions(labels)
+    [source] = desk.sources.following.values()
+    labels.selected_label = 5
+    [chosen] = source.selected()
+    desk.session.drop_layer(source.key)
+    assert desk.write() == 0
+    assert desk.captions(labels) == {}
+    assert not source.select({"another"})
+    desk.session.undo()
+    desk.write()
+    assert desk.captions(labels) == before
+    assert source.selected() == [chosen]
+
+
 def test_an_edit_in_the_table_is_a_person_text(desk, labels):
     desk.write()
     table = labels.features.copy()

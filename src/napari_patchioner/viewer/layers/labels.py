@@ -186,7 +186,7 @@ class LabelsBinding(TableBinding):
     def _prepare(self) -> None:
         self.planes: dict[Plane, dict[int, SeenMask]] = {}
         # The labels in the order of their records
-        self._labels: list[PlacedLabel] = []
+        self._placed: dict[str, PlacedLabel] = {}
         self._written: dict[PlacedLabel, Row] = {}
         self._erased: dict[str, Record] = {}
         self._old: set[Plane] = set()
@@ -254,13 +254,11 @@ class LabelsBinding(TableBinding):
     def selected(self) -> list[str]:
         """Return the uid of the selected label on the displayed plane."""
         chosen = shown_plane(self._viewer, self.image), int(self.layer.selected_label)
-        uids = self._session.uids(self.key)
-        return [uid for uid, label in zip(uids, self._labels, strict=False) if label == chosen]
+        return [uid for uid, label in self._placed.items() if label == chosen]
 
     def select(self, uids: Collection[str]) -> bool:
         """Select a label, of several the first; whether any is on this layer."""
-        ours = zip(self._session.uids(self.key), self._labels, strict=False)
-        values = [value for uid, (_, value) in ours if uid in uids]
+        values = [value for uid, (_, value) in self._placed.items() if uid in uids]
         if values and self.layer.selected_label not in values:
             self.layer.selected_label = values[0]
         return bool(values)
@@ -284,12 +282,10 @@ class LabelsBinding(TableBinding):
 
     def _observe(self) -> None:
         """Bring the labels of all planes seen so far into the session."""
-        uids = self._session.uids(self.key)
-        ours = dict(zip(self._labels, self._session.table(self.key), strict=False))
-        for (plane, value), uid in zip(self._labels, uids, strict=False):
+        ours = self._records()
+        for (plane, value), record in ours.items():
             if value not in self.planes[plane]:
-                fingerprint = self._session.records[uid].fingerprint
-                self._erased[fingerprint] = ours[plane, value]
+                self._erased[record.fingerprint] = record
         placed = [(plane, value) for plane, labels in self.planes.items() for value in labels]
         seen = [self.planes[plane][value] for plane, value in placed]
         theirs = _read_table(self.layer)
@@ -298,8 +294,13 @@ class LabelsBinding(TableBinding):
             for label, mask in zip(placed, seen, strict=True)
         ]
         self._session.observe(self.key, seen, rows, foreign=self._foreign)
-        self._labels = placed
+        self._placed = dict(zip(self._session.uids(self.key), placed, strict=True))
         self.show()
+
+    def _records(self) -> dict[PlacedLabel, Record]:
+        """Return the records of the labels seen last, as far as they have not gone since."""
+        records = self._session.records
+        return {label: records[uid] for uid, label in self._placed.items() if uid in records}
 
     def _row(
         self,
@@ -321,7 +322,7 @@ class LabelsBinding(TableBinding):
         return self._erased.pop(fingerprint, Row())
 
     def _write(self) -> None:
-        rows = dict(zip(self._labels, self._session.table(self.key), strict=True))
+        rows = self._records()
         with self._quietly():
             _write_table(self.layer, rows, self.planes)
         table = _read_table(self.layer)
