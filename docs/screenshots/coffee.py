@@ -13,7 +13,7 @@ IN_THE_BOX = (270, 180)
 def captions(dock) -> list[str]:
     """Return the captions of all shapes."""
     records = dock.controller.session.records.values()
-    return [record.caption for record in records if record.kind == "shape"]
+    return [record.caption for record in records if record.subject == "shape"]
 
 
 def draw_all(dock, hand) -> None:

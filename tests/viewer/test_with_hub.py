@@ -80,7 +80,7 @@ def test_a_published_model_is_got_stopped_resumed_and_used(dock, hub, qtbot, tmp
     assert choice.currentText().endswith("— installed")
     assert dock.registry.loaded == (NAME,)
     dock.models.remove.trigger()
-    dock.models.question.answers["Get"][0].click()
+    dock.models.question.answers["Remove"][0].click()
     qtbot.waitUntil(lambda: "freed" in dock.panel.status.text(), timeout=10_000)
     assert "to get" in choice.currentText()
     assert dock.registry.loaded == ()

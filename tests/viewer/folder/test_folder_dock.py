@@ -101,7 +101,7 @@ def test_what_is_half_drawn_when_the_page_is_turned_is_finished_and_saved(
     browser.step(1)
     settle(browser, qtbot, "i2.png")
     [saved] = read_project(folder / "i1.png.patchioner.json").records
-    assert saved.shape_type == "polygon"
+    assert saved.seen.shape_type == "polygon"
     assert go("i1.png").controller.layer("regions").nshapes == 1
 
 

@@ -378,9 +378,8 @@ def test_a_device_is_chosen_and_remembered_and_the_next_model_that_loads_runs_th
 ):
     from npe2 import PluginManifest
 
-    from napari_patchioner import models
     from napari_patchioner.viewer.preferences import NAME, preference
-    from napari_patchioner.viewer.workers.models import shared_registry
+    from napari_patchioner.viewer.workers import models
 
     npe2pm.register(PluginManifest.from_distribution(NAME))
     used.models.menu.menu().aboutToShow.emit()
@@ -398,5 +397,5 @@ def test_a_device_is_chosen_and_remembered_and_the_next_model_that_loads_runs_th
     assert ticked.text() == "The fastest there is"
     asked = []
     monkeypatch.setattr(models, "load_model", lambda *_, device: asked.append(device))
-    shared_registry.__wrapped__()._load("mini", None)
+    models.shared_registry.__wrapped__()._load("mini", None)
     assert asked == ["auto"]

@@ -13,8 +13,8 @@ from napari_patchioner.viewer.workers.job import Job, pause_gc, resume_gc
 
 
 @pytest.fixture(autouse=True)
-def thawed():
-    """Begin as a program does: nothing is frozen yet."""
+def small_heap():
+    """Begin as a program does, instead of the other tests: nothing is frozen yet."""
     gc.unfreeze()
     yield
     assert module._gc_pauses == 0
