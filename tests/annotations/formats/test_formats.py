@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from napari_patchioner.annotations import (
     write_annotations,
 )
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import Box, Polygon, RegionSet, Trace, WholeImage
+from napari_patchioner.regions import Box, Point, Polygon, RegionSet, Trace, WholeImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +124,18 @@ def test_an_entry_without_a_name_is_no_extra(tmp_path: Path) -> None:
     [found] = read_annotations(path)
     assert "" not in found.extra
     write_annotations(path, [found], IMAGES, "coco")
+
+
+@pytest.mark.parametrize("nowhere", [float("nan"), float("inf")])
+def test_what_a_reader_finds_nowhere_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowhere: float
+) -> None:
+    found = [Annotation(str(n), "cat.png", Point(row, 1)) for n, row in enumerate((2, nowhere))]
+    monkeypatch.setitem(FORMATS, "tidy", replace(FORMATS["tidy"], read=lambda path: found))
+    write_annotations(tmp_path / "a.csv", found[:1], IMAGES, "tidy")
+    notes = Notes()
+    assert read_annotations(tmp_path / "a.csv", notes=notes) == found[:1]
+    assert "region '1': its coordinates must be finite numbers" in "".join(notes.lines())
 
 
 @pytest.mark.parametrize("name", EXACT)

@@ -104,9 +104,14 @@ def read_annotations(
                 results = form.read(head.path, images) if form.sized else form.read(head.path)
         records = []
         for record in results:
-            parts = [part for part in record.region.parts() if isinstance(part, Polygon)]
-            outlines = [np.asarray(part.vertices, float) for part in parts]
-            where = f"{Path(path).name}: region {record.uid!r}: its outline crosses itself"
+            parts = record.region.parts()
+            outlines = [part.coords() for part in parts if isinstance(part, Polygon)]
+            where = f"{Path(path).name}: region {record.uid!r}"
+            if not all(np.isfinite(part.coords()).all() for part in parts):
+                problem = f"{where}: its coordinates must be finite numbers"
+                own.leave_out("region", FormatError(problem))
+                continue
+            where += ": its outline crosses itself"
             if any(map(is_tangled, outlines)):  # nobody could say what it encloses
                 problem = f"{where} more than {MOST_CROSSINGS:,} times; draw it again"
                 own.leave_out("outline", FormatError(problem))
