@@ -6,8 +6,8 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,8 +130,8 @@ class Head:
     def json(self) -> Any:
         """All that a JSON file holds, or what stands in the first line of a file of lines.
 
-        None where it is no JSON, or broken. The whole file is read, once: within the door,
-        `read_json` takes what was found here.
+        None where it is no JSON, or broken. The whole file is read, once: `read_annotations` gives
+        what was parsed here to the reader.
         """
         return self._json[0]
 
@@ -165,6 +165,12 @@ class Head:
             result = next((item for item in result if isinstance(item, dict)), None)
         return result if isinstance(result, dict) else {}
 
+    def release_json(self) -> dict[Path, Any]:
+        """Return the value of a file that was parsed whole, by its path, and keep it no longer."""
+        value, is_lines, _ = self.__dict__.pop("_json", (None, False, None))
+        self.__dict__.pop("fields", None)
+        return {} if is_lines or value is None else {self.path: value}
+
 
 def head_of(path: str | os.PathLike[str]) -> Head:
     """Return what the format of a file is recognised by.
@@ -185,15 +191,3 @@ def head_of(path: str | os.PathLike[str]) -> Head:
             return Head(path, file.read(_LENGTH), suffix)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-@contextmanager
-def handing_on(head: Head) -> Iterator[None]:
-    """Let `read_json` within take the JSON that the head found, instead of parsing it again.
-
-    The head lets go of it, so that its memory is free again while records are made of it.
-    """
-    value, lines, _ = head.__dict__.pop("_json", (None, True, None))
-    head.__dict__.pop("fields", None)
-    with json_arrays.handing_on({} if lines or value is None else {head.path: value}):
-        yield

@@ -21,7 +21,7 @@ from napari_patchioner.annotations.notes import note
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import BudgetError, charge_file, charge_json, check_plain_file
 
-_handed_on: ContextVar[dict[Path, Any] | None] = ContextVar("handed_on", default=None)
+_parsed: ContextVar[dict[Path, Any] | None] = ContextVar("parsed", default=None)
 
 # Digits of a number that is still finite.
 _LONGEST_NUMBER = 300
@@ -36,19 +36,19 @@ _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; what the door has found in it already is not read again."""
-    known = _handed_on.get() or {}
+    """Return what a JSON file holds; see `parsed_before`."""
+    known = _parsed.get() or {}
     return known.pop(path) if path in known else parse_json(limits.read_file(path), path.name)
 
 
 @contextmanager
-def handing_on(results: dict[Path, Any]) -> Iterator[None]:
-    """Let `read_json` within take what was found in files before; it is taken once, not kept."""
-    token = _handed_on.set(results)
+def parsed_before(values: dict[Path, Any]) -> Iterator[None]:
+    """Let `read_json` within return these values of files, once each, instead of parsing them."""
+    token = _parsed.set(values)
     try:
         yield
     finally:
-        _handed_on.reset(token)
+        _parsed.reset(token)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

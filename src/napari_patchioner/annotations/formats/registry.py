@@ -24,6 +24,7 @@ from . import (
     geojson,
     html,
     imagej,
+    json_arrays,
     label_studio,
     labelme,
     localized_narratives,
@@ -35,7 +36,7 @@ from . import (
     yolo,
 )
 from .bundle import MOST_FIRST, file_stems, files_in
-from .head import Format, Head, handing_on, head_of
+from .head import Format, Head, head_of
 
 # A file is of the first format that knows it; an ending stands for the first format that has it.
 FORMATS: dict[str, Format] = {
@@ -97,7 +98,8 @@ def read_annotations(
         form = format_of(head)
         if form is None:
             raise _unknown(head)
-        with handing_on(head):
+        # Parsed once, and held by nobody while records are made of it.
+        with json_arrays.parsed_before(head.release_json()):
             if form.single and head.path.is_dir():
                 results = _read_folder(form, head.path)
             else:
