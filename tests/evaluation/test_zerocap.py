@@ -10,7 +10,7 @@ from published import language as published
 
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.evaluation.baselines import Gpt2, Guide, ZeroCap, ZeroCapSettings
-from napari_patchioner.evaluation.baselines.zerocap import CacheMover
+from napari_patchioner.evaluation.baselines.zerocap import move_cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def test_without_steps_it_is_greedy(gpt2):
 def test_steps_lower_the_loss(gpt2, candidates, fluency):
     settings = ZeroCapSettings(iterations=6, step=0.02, candidates=candidates, fluency=fluency)
     past, tokens, alone = prepared(gpt2, ["Image of a", "Image of t"])
-    _, losses = CacheMover(gpt2, wishing("h"), settings).move(past, tokens, alone)
+    _, losses = move_cache(gpt2, wishing("h"), settings, past, tokens, alone)
     assert len(losses) == 6
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0]
@@ -75,7 +75,7 @@ def test_steps_lower_the_loss(gpt2, candidates, fluency):
 
 def test_no_step_moves_nothing(gpt2):
     past, tokens, alone = prepared(gpt2, ["Image of a"])
-    moved, losses = CacheMover(gpt2, wishing("h"), PLAIN).move(past, tokens, alone)
+    moved, losses = move_cache(gpt2, wishing("h"), PLAIN, past, tokens, alone)
     assert losses == []
     torch.testing.assert_close(moved, past, rtol=0, atol=0)
 
@@ -83,7 +83,7 @@ def test_no_step_moves_nothing(gpt2):
 def test_a_step_against_a_normed_gradient_has_its_length(gpt2):
     settings = ZeroCapSettings(iterations=1, step=0.3, gradient_power=1.0)
     past, tokens, alone = prepared(gpt2, ["Image of a", "Image of t"])
-    moved, _ = CacheMover(gpt2, wishing("h"), settings).move(past, tokens, alone)
+    moved, _ = move_cache(gpt2, wishing("h"), settings, past, tokens, alone)
     for before, after in zip(past, moved, strict=True):
         for old, new in zip(before, after, strict=True):
             lengths = (new - old).flatten(1).norm(dim=1)
@@ -93,7 +93,7 @@ def test_a_step_against_a_normed_gradient_has_its_length(gpt2):
 def test_the_loss_is_that_of_the_paper(gpt2):
     settings = ZeroCapSettings(iterations=1, candidates=30)
     past, tokens, alone = prepared(gpt2, ["Image of a"])
-    _, (loss,) = CacheMover(gpt2, wishing("h"), settings).move(past, tokens, alone)
+    _, (loss,) = move_cache(gpt2, wishing("h"), settings, past, tokens, alone)
     top = alone[0].topk(30).indices
     texts = ["Image of a" + gpt2.tokenizer.decode([token]) for token in top.tolist()]
     wanted = (wishing("h").cosines(texts) / 0.01).softmax(0)

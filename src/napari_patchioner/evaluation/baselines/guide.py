@@ -31,12 +31,8 @@ _IGNORE = ("*.attn.bias", "*.attn.masked_bias")
 class Guide:
     """Compares texts with one picture; a text is embedded once.
 
-    Parameters
-    ----------
-    picture : ndarray, shape (dim,)
-        The picture's vector, of any length.
-    embed_text : callable
-        Texts to vectors of the same space, shape (n, dim), of any length.
+    ``picture`` (dim,) is the picture's vector; ``embed_text`` turns texts to vectors of the same
+    space, (n, dim). Both may have any length.
     """
 
     def __init__(self, picture: npt.NDArray[np.float32], embed_text: Embed) -> None:
@@ -68,22 +64,9 @@ class Reading(NamedTuple):
 class Gpt2:
     """A GPT-2 language model and its tokenizer (Radford et al. 2019).
 
-    Parameters
-    ----------
-    model : GPT2LMHeadModel
-        With its weights, which take no gradients.
-    tokenizer : Gpt2Tokenizer
-        Text to tokens and back.
-    start : int, optional
-        The token that texts begin with; ``<|endoftext|>`` by default. Models fine-tuned on
-        captions for MAGIC have one of their own.
-
-    Attributes
-    ----------
-    start, end : int
-        The tokens before and after a text.
-    longest : int
-        Most tokens it can hold.
+    ``model`` is a GPT2LMHeadModel whose weights take no gradients. Texts begin with the token
+    ``start``, ``<|endoftext|>`` by default, and stop at ``end``; models fine-tuned on captions for
+    MAGIC begin with a token of their own. ``longest`` is the most tokens it can hold.
     """
 
     def __init__(self, model: Any, tokenizer: Gpt2Tokenizer, start: int | None = None) -> None:
@@ -100,17 +83,8 @@ class Gpt2:
     def open(cls, folder: str | Path) -> Gpt2:
         """Open a folder in the form of the Hugging Face hub.
 
-        Parameters
-        ----------
-        folder : path
-            ``config.json``, ``vocab.json``, ``merges.txt`` and ``model.safetensors`` or
-            ``pytorch_model.bin``. ``<-start_of_text->`` in ``added_tokens.json`` becomes the
-            token that texts begin with.
-
-        Raises
-        ------
-        ModelError
-            A file is missing, damaged, or of another kind of model.
+        ``<-start_of_text->`` in ``added_tokens.json`` becomes the token that texts begin with. A
+        ModelError where a file is missing, damaged, or of another kind of model.
         """
         folder = Path(folder)
         config = read_config(folder)
@@ -129,13 +103,7 @@ class Gpt2:
         return cls(model, tokenizer, _caption_start(folder))
 
     def begin(self, prompt: str, max_tokens: int) -> Tensor:
-        """Tokens of a prompt behind the start token, shape (1, tokens).
-
-        Raises
-        ------
-        ModelError
-            If there is no room for that many tokens more.
-        """
+        """Tokens of a prompt behind the start token, (1, tokens), with room for so many more."""
         tokens = [self.start, *self.tokenizer.encode(prompt)]
         room = self.longest - len(tokens)
         if not 1 <= max_tokens <= room:
@@ -157,9 +125,13 @@ class Gpt2:
         past = tuple((layer.keys, layer.values) for layer in cache.layers)
         return Reading(logits, states, past)
 
-    def text(self, tokens: list[int]) -> str:
+    def text(self, tokens: Sequence[int]) -> str:
         """Text of tokens, without start and end."""
         return self.tokenizer.decode([t for t in tokens if t not in (self.start, self.end)])
+
+    def line(self, tokens: Sequence[int]) -> str:
+        """Text of tokens with single spaces."""
+        return " ".join(self.text(tokens).split())
 
 
 def _caption_start(folder: Path) -> int | None:

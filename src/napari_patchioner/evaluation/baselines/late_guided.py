@@ -48,16 +48,9 @@ class LateGuided:
     It has the two doors of a ``Captioner``, but the work is in the second: each region is cut
     out along its bounding box, encoded, and captioned by itself.
 
-    Parameters
-    ----------
-    clip : ClipDense
-        The picture's vector is its class token.
-    writer : ZeroCap or Magic
-        Writes.
-    max_tokens : int, optional
-        Longest caption; the writer's own by default.
-    progress : callable, optional
-        Given the number of the current region, from 1, and how many there are.
+    The picture's vector is the class token of ``clip``; ``max_tokens`` is the longest caption, the
+    writer's own by default; ``progress`` is given the number of the current region, from 1, and how
+    many there are.
     """
 
     def __init__(
@@ -73,25 +66,11 @@ class LateGuided:
         self._max_tokens, self._progress = max_tokens, progress
 
     def encode(self, image: npt.ArrayLike) -> Picture:
-        """Take a picture, gray, RGB or RGBA; nothing is computed yet.
-
-        Raises
-        ------
-        ImageError
-            If the array is not a picture.
-        """
+        """Take a picture, gray, RGB or RGBA; nothing is computed yet."""
         return Picture(as_rgb(image))
 
     def caption(self, picture: Picture, regions: Sequence[Region]) -> list[Caption]:
-        """Caption regions, in their order.
-
-        Raises
-        ------
-        RegionError
-            If a region lies outside the picture; nothing is captioned then.
-        ModelError
-            If CLIP has no class token or no text tower.
-        """
+        """Caption regions, in their order; nothing is captioned if one lies outside the picture."""
         crops = [crop(picture.rgb, region) for region in regions]
         captions = []
         for number, part in enumerate(crops, start=1):
@@ -116,24 +95,10 @@ def open_baseline(
 ) -> LateGuided:
     """Open a late-guided baseline from local folders, with the published settings.
 
-    Parameters
-    ----------
-    method : {"zerocap", "magic"}
-        Who writes.
-    clip : path
-        Folder of a CLIP, see ``ClipDense.open``; its picture is resized and cut to the middle
-        square, as CLIP was trained.
-    gpt2 : path
-        Folder of a GPT-2, see ``Gpt2.open``.
-    prompt : str, optional
-        What GPT-2 continues; "Image of a" for ZeroCap and nothing for MAGIC by default.
-    max_tokens, progress
-        See ``LateGuided``.
-
-    Raises
-    ------
-    ModelError
-        A file is missing, damaged, or of another kind of model.
+    ``clip`` is the folder of a CLIP, see `ClipDense`; its picture is resized and cut to the middle
+    square, as CLIP was trained. ``gpt2`` is the folder of a GPT-2, see `Gpt2.open`, which continues
+    the ``prompt``: "Image of a" for ZeroCap and nothing for MAGIC by default. The other options are
+    those of `LateGuided`.
     """
     from napari_patchioner.backbones.clip import ClipDense
 

@@ -31,23 +31,8 @@ class Magic:
     needs a prompt and goes on until it is cut. ``k`` texts are embedded per token: about a quarter
     of a minute for a caption, with CLIP ViT-B/32 on one processor core.
 
-    Parameters
-    ----------
-    language : Gpt2
-        Says what may come next.
-    k : int
-        Candidates per token.
-    alpha, beta : float
-        Weights of the penalty and of the picture.
-    scale : float
-        CLIP's factor for cosines: 100 in every published CLIP.
-    prompt : str
-        What the text begins with; neither shown to CLIP nor part of the caption.
-
-    Raises
-    ------
-    ModelError
-        If ``k`` is below 1 or ``alpha`` not from 0 to 1.
+    ``scale`` is CLIP's factor for cosines: 100 in every published CLIP. The text begins with the
+    ``prompt``, which is neither shown to CLIP nor part of the caption.
     """
 
     name = "magic"
@@ -71,20 +56,7 @@ class Magic:
 
     @torch.inference_mode()
     def caption(self, guide: Guide, *, max_tokens: int | None = None) -> Caption:
-        """Write one caption.
-
-        Parameters
-        ----------
-        guide : Guide
-            The picture.
-        max_tokens : int, optional
-            Longest caption, the end token included.
-
-        Raises
-        ------
-        ModelError
-            If the language model has no room for that many tokens.
-        """
+        """Write one caption of so many tokens at most, the end token included."""
         longest = self.max_tokens if max_tokens is None else max_tokens
         reading = self.language.read(self.language.begin(self.prompt, longest))
         tokens: list[int] = []
@@ -107,9 +79,7 @@ class Magic:
             reading = ahead._replace(logits=ahead.logits[best : best + 1], past=past)
         ended = tokens[-1] == self.language.end
         hypothesis = Hypothesis(tuple(tokens), tuple(sure), sum(sure) / len(sure), ended)
-        return caption_of(
-            [hypothesis], lambda some: " ".join(self.language.text(list(some)).split())
-        )
+        return caption_of([hypothesis], self.language.line)
 
     def _fits(self, guide: Guide, tokens: list[int], candidates: list[int]) -> Tensor:
         """How well the text would fit the picture with each candidate, weighted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,53 +43,48 @@ class ZeroCapSettings:
             raise ModelError("ZeroCap needs a candidate, a beam, and no less than zero iterations.")
 
 
-class CacheMover:
-    """Moves keys and values so that GPT-2 speaks of the picture."""
+def move_cache(
+    language: Gpt2,
+    guide: Guide,
+    settings: ZeroCapSettings,
+    past: Past,
+    tokens: Tensor,
+    alone: Tensor,
+) -> tuple[Past, list[float]]:
+    """Move keys and values so that GPT-2 speaks of the picture, every row by itself.
 
-    def __init__(self, language: Gpt2, guide: Guide, settings: ZeroCapSettings) -> None:
-        self.language, self.guide, self.settings = language, guide, settings
-
-    def move(self, past: Past, tokens: Tensor, alone: Tensor) -> tuple[Past, list[float]]:
-        """Lower the loss by a few steps, every row by itself.
-
-        ``tokens``, (n, tokens), were said so far, the prompt included; ``alone``, (n, vocabulary),
-        are GPT-2's own log-probabilities of the next token.
-        """
-        settings = self.settings
-        base = [tensor for pair in past for tensor in pair]
-        shift = [torch.zeros_like(tensor) for tensor in base]
-        losses = []
-        for _ in range(settings.iterations):
-            shift = [tensor.detach().requires_grad_() for tensor in shift]
-            with torch.enable_grad():
-                moved = _paired([b + s for b, s in zip(base, shift, strict=True)])
-                likely = self.language.read(tokens[:, -1:], moved).logits.log_softmax(-1)
-                picture = -(self._wanted(likely.detach(), tokens) * likely).sum()
-                loss = picture + settings.fluency * (likely.exp() * (likely - alone)).sum()
-                slopes = torch.autograd.grad(loss, shift)
-            losses.append(float(loss.detach()))
-            # The gradient of every row is scaled by its own length.
-            lengths = [
-                slope.square().sum((1, 2, 3), keepdim=True).sqrt() + _TINY for slope in slopes
-            ]
-            steps = [settings.step / length**settings.gradient_power for length in lengths]
-            moves = zip(shift, slopes, steps, strict=True)
-            shift = [tensor.detach() - slope * step for tensor, slope, step in moves]
-        return _paired([b + s for b, s in zip(base, shift, strict=True)]), losses
-
-    def _wanted(self, likely: Tensor, tokens: Tensor) -> Tensor:
-        """Find what the picture would choose among the likeliest tokens of each row."""
-        wanted = torch.zeros_like(likely)
-        tops = likely.topk(min(self.settings.candidates, likely.shape[1])).indices
-        for row, (said, top) in enumerate(zip(tokens.tolist(), tops, strict=True)):
-            text = self.language.text(said)
-            texts = [text + self.language.tokenizer.decode([token]) for token in top.tolist()]
-            wanted[row, top] = (self.guide.cosines(texts) / self.settings.temperature).softmax(0)
-        return wanted
+    ``tokens``, (n, tokens), were said so far, the prompt included; ``alone``, (n, vocabulary), are
+    GPT-2's own log-probabilities of the next token. Returns the loss before each step, too.
+    """
+    base = [tensor for pair in past for tensor in pair]
+    shift = [torch.zeros_like(tensor) for tensor in base]
+    losses = []
+    for _ in range(settings.iterations):
+        shift = [tensor.detach().requires_grad_() for tensor in shift]
+        with torch.enable_grad():
+            likely = language.read(tokens[:, -1:], _moved(base, shift)).logits.log_softmax(-1)
+            # What the picture would choose among the likeliest tokens of each row.
+            wanted = torch.zeros_like(likely)
+            tops = likely.detach().topk(min(settings.candidates, likely.shape[1])).indices
+            for row, (said, top) in enumerate(zip(tokens.tolist(), tops, strict=True)):
+                text = language.text(said)
+                texts = [text + language.tokenizer.decode([token]) for token in top.tolist()]
+                wanted[row, top] = (guide.cosines(texts) / settings.temperature).softmax(0)
+            picture = -(wanted * likely).sum()
+            loss = picture + settings.fluency * (likely.exp() * (likely - alone)).sum()
+            slopes = torch.autograd.grad(loss, shift)
+        losses.append(float(loss.detach()))
+        # The gradient of every row is scaled by its own length.
+        lengths = [slope.square().sum((1, 2, 3), keepdim=True).sqrt() + _TINY for slope in slopes]
+        steps = [settings.step / length**settings.gradient_power for length in lengths]
+        moves = zip(shift, slopes, steps, strict=True)
+        shift = [tensor.detach() - slope * step for tensor, slope, step in moves]
+    return _moved(base, shift), losses
 
 
-def _paired(tensors: list[Tensor]) -> Past:
-    """Keys and values in turn, as the language model takes them."""
+def _moved(base: list[Tensor], shift: list[Tensor]) -> Past:
+    """Keys and values of every layer, moved."""
+    tensors = [tensor + by for tensor, by in zip(base, shift, strict=True)]
     return tuple(zip(tensors[::2], tensors[1::2], strict=True))
 
 
@@ -115,12 +109,7 @@ class ZeroCap:
     are: 36,000 for a caption at the published settings, some ten minutes with CLIP ViT-B/32 on
     one processor core. Fewer candidates and beams are faster.
 
-    Parameters
-    ----------
-    language : Gpt2
-        Writes.
-    settings : ZeroCapSettings, optional
-        The published ones by default.
+    The ``settings`` are the published ones by default.
     """
 
     name = "zerocap"
@@ -133,22 +122,10 @@ class ZeroCap:
     def caption(
         self, guide: Guide, *, max_tokens: int | None = None, progress: Progress | None = None
     ) -> Caption:
-        """Write one caption.
+        """Write one caption of so many tokens at most, the full stop included.
 
-        Parameters
-        ----------
-        guide : Guide
-            The picture.
-        max_tokens : int, optional
-            Longest caption, the full stop included.
-        progress : callable, optional
-            Called before every token with the share done and the text so far; may raise
-            ``Cancelled``.
-
-        Raises
-        ------
-        ModelError
-            If the language model has no room for that many tokens.
+        ``progress`` is called before every token with the share done and the text so far, and may
+        raise ``Cancelled``.
         """
         longest = self.max_tokens if max_tokens is None else max_tokens
         prefix = self.language.begin(self.settings.prompt, longest)
@@ -161,11 +138,10 @@ class ZeroCap:
             beams=self.settings.beams,
             endings="compete",
         )
-        cosines = guide.cosines([self._text(hypothesis.tokens) for hypothesis in result])
+        text_of = self.language.line
+        cosines = guide.cosines([text_of(hypothesis.tokens) for hypothesis in result])
         order = cosines.argsort(descending=True, stable=True).tolist()
-        return caption_of(
-            [result[place] for place in order], self._text, alternatives=len(order) - 1
-        )
+        return caption_of([result[place] for place in order], text_of, alternatives=len(order) - 1)
 
     def logits(self, tokens: Tensor, guide: Guide, *, first: bool) -> Tensor:
         """Guide the next token: logits, (n, tokens) to (n, vocabulary)."""
@@ -174,7 +150,7 @@ class ZeroCap:
             alone = self.language.read(tokens[:, -1:], past).logits.log_softmax(-1)
         # A lone start token has nothing behind it that could be moved.
         if past:
-            past, _ = CacheMover(self.language, guide, self.settings).move(past, tokens, alone)
+            past, _ = move_cache(self.language, guide, self.settings, past, tokens, alone)
         with torch.no_grad():
             logits = self.language.read(tokens[:, -1:], past).logits
         settings = self.settings
@@ -182,9 +158,6 @@ class ZeroCap:
         _favour(logits, [self.language.tokenizer.stop], stop)
         _favour(logits, list(settings.held_back), 1 / settings.held_back_factor)
         return settings.fusion * logits.log_softmax(-1) + (1 - settings.fusion) * alone
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        return " ".join(self.language.text(list(tokens)).split())
 
 
 def _favour(logits: Tensor, tokens: list[int], factor: float) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -31,27 +31,29 @@ from .image_folder import ImageFolder
 from .records import Dataset, Form, Record, Sample, Task
 
 
-def _first(contents: Any, key: str) -> dict[str, Any]:
-    """Return the first record of a list in the contents; empty where there is none."""
-    listed = contents.get(key) if isinstance(contents, dict) else None
-    first = listed[0] if isinstance(listed, list) and listed else None
+def _first(contents: Any, key: str = "") -> dict[str, Any]:
+    """Return the first record of a list, or of one in the contents; empty where there is none."""
+    if key:
+        contents = contents.get(key) if isinstance(contents, dict) else None
+    first = contents[0] if isinstance(contents, list) and contents else None
     return first if isinstance(first, dict) else {}
 
 
-def _image_names(data: Dataset) -> dict[str, str]:
-    """Return the file name of every image that a file in COCO's layout lists, by its id."""
-    if data.contents.get("images") is None:
+def _first_has(names: set[str], key: str = "") -> Callable[[Any], bool]:
+    """Return a test of contents, see `_first`."""
+    return lambda contents: names <= _first(contents, key).keys()
+
+
+def _named(data: Dataset, key: str, what: str, name: str) -> dict[str, str]:
+    """Return the name of every image or category that a file in COCO's layout lists, by its id."""
+    if data.contents.get(key) is None:
         return {}
-    listed = data.records("images", "image")
+    # An image may do without a name of its own, a category may not.
     return {
-        record.identity("id"): record.text("file_name")
-        for record in listed
-        if "file_name" in record.values
+        record.identity("id"): record.text(name)
+        for record in data.records(key, what)
+        if name in record.values or what == "category"
     }
-
-
-def _is_coco_captions(contents: Any) -> bool:
-    return {"image_id", "caption"} <= _first(contents, "annotations").keys()
 
 
 def _coco_captions(data: Dataset) -> Iterator[Sample]:
@@ -59,23 +61,17 @@ def _coco_captions(data: Dataset) -> Iterator[Sample]:
     captions: dict[str, list[str]] = {}
     for record in data.records("annotations", "annotation"):
         captions.setdefault(record.identity("image_id"), []).append(record.text("caption"))
-    names = _image_names(data)
+    names = _named(data, "images", "image", "file_name")
     for identity, references in captions.items():
         image = names.get(identity, identity)
         if data.images.wanted(image):
             yield Sample(identity, image, WholeImage(), tuple(references))
 
 
-def _is_dense(contents: Any) -> bool:
-    return _is_coco_captions(contents) and "bbox" in _first(contents, "annotations")
-
-
 def _dense_captions(data: Dataset) -> Iterator[Sample]:
     """Every box with its phrase is a sample; boxes are given, none is detected."""
-    names, categories = _image_names(data), {}
-    if data.contents.get("categories") is not None:
-        listed = data.records("categories", "category")
-        categories = {record.identity("id"): record.text("name") for record in listed}
+    names = _named(data, "images", "image", "file_name")
+    categories = _named(data, "categories", "category", "name")
     records = data.records("annotations", "annotation")
     for number, record in enumerate(records, start=1):
         identity = record.identity("image_id")
@@ -87,10 +83,6 @@ def _dense_captions(data: Dataset) -> Iterator[Sample]:
         extra = {"category": category} if category else {}
         name = f"{image}/{record.values.get('id', number)}"
         yield Sample(name, image, box, (caption,), extra=extra)
-
-
-def _is_karpathy(contents: Any) -> bool:
-    return "sentences" in _first(contents, "images")
 
 
 def _karpathy(data: Dataset) -> Iterator[Sample]:
@@ -109,10 +101,6 @@ def _karpathy(data: Dataset) -> Iterator[Sample]:
     if wanted not in splits:
         known = ", ".join(sorted(splits))
         raise FormatError(f"{data.path.name}: has no split {wanted!r}; it has {known}")
-
-
-def _is_visual_genome(contents: Any) -> bool:
-    return "regions" in _first({"images": contents}, "images")
 
 
 def _visual_genome(data: Dataset) -> Iterator[Sample]:
@@ -160,19 +148,8 @@ def _region_sets(data: Dataset) -> Iterator[Sample]:
 
 
 def overlap_group(boxes: Sequence[Box]) -> str:
-    """Whether the members of a set share pixels.
+    """Whether the members of a set share pixels: ``"single"``, ``"disjoint"`` or ``"overlapping"``.
 
-    Parameters
-    ----------
-    boxes : sequence of Box
-
-    Returns
-    -------
-    {"single", "disjoint", "overlapping"}
-        One box; several of which no two share an area; any other.
-
-    Examples
-    --------
     >>> overlap_group([Box(0, 0, 2, 2), Box(0, 2, 2, 4)])
     'disjoint'
     """
@@ -284,10 +261,17 @@ def _sentences(record: Record) -> list[tuple[str, float, float]]:
 FORMS: tuple[Form, ...] = (
     Form("traces", "trace", _is_traces, _traces),
     Form("region-sets", "region-set", _is_region_sets, _region_sets),
-    Form("controlcap", "dense", _is_dense, _dense_captions),
-    Form("visual-genome", "dense", _is_visual_genome, _visual_genome),
-    Form("karpathy", "image", _is_karpathy, _karpathy),
-    Form("coco-captions", "image", _is_coco_captions, _coco_captions),
+    Form(
+        "controlcap",
+        "dense",
+        _first_has({"image_id", "caption", "bbox"}, "annotations"),
+        _dense_captions,
+    ),
+    Form("visual-genome", "dense", _first_has({"regions"}), _visual_genome),
+    Form("karpathy", "image", _first_has({"sentences"}, "images"), _karpathy),
+    Form(
+        "coco-captions", "image", _first_has({"image_id", "caption"}, "annotations"), _coco_captions
+    ),
 )
 """What a file can be; the first that fits is taken, so the one that asks for more stands first."""
 
@@ -299,26 +283,13 @@ def open_dataset(
 ) -> Dataset:
     """Open a published data set for one of the paper's tasks.
 
-    Parameters
-    ----------
-    task : {"image", "dense", "region-set", "trace"}
-    data : Path
-        The file: traces or region sets as published with Patch-ioner, Localized Narratives
-        (``.jsonl``), ControlCap's dense captions, Visual Genome's region descriptions, COCO's
-        captions or a split of Karpathy's.
-    images : Path
-        Folder of the images; sub-folders are searched too.
-    split : str, optional
-        Which part, for files that have parts.
-    skip_missing : bool
-        Leave out samples of images that are not there.
+    ``data`` is the file: traces or region sets as published with Patch-ioner, Localized Narratives
+    (``.jsonl``), ControlCap's dense captions, Visual Genome's region descriptions, COCO's captions
+    or a split of Karpathy's; ``split`` says which part of one that has parts. The ``images`` are
+    searched in sub-folders too; ``skip_missing`` leaves out samples of those that are not there.
 
-    Raises
-    ------
-    FormatError
-        The file is of no known form, or not of this task.
-    ImageError
-        There is no such folder.
+    A FormatError where the file is of no known form, or not of this task; an ImageError where there
+    is no such folder.
     """
     folder = ImageFolder(images, skip_missing=skip_missing)
     if not os.path.exists(data):

@@ -17,12 +17,8 @@ _NUMBER = re.compile(r"(?:^|_)0*(\d+)$")
 class ImageFolder:
     """Images under a folder, those of its sub-folders included.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the images are; it is listed once, at the first query.
-    skip_missing : bool
-        Whether samples of images that are not there are left out instead of being an error.
+    The folder is listed once, at the first query. ``skip_missing`` says whether samples of images
+    that are not there are left out instead of being an error; ``missing`` names these images.
     """
 
     def __init__(self, folder: Path, *, skip_missing: bool = False) -> None:
@@ -30,25 +26,13 @@ class ImageFolder:
             raise ImageError(f"{folder}: there is no such folder of images; name one that exists")
         self.folder = folder
         self.skip_missing = skip_missing
-        self._missing: dict[str, None] = {}
-
-    @property
-    def missing(self) -> list[str]:
-        """Ids that were asked for and not found, each once."""
-        return list(self._missing)
+        self.missing: dict[str, None] = {}
 
     def find(self, image: str) -> Path:
-        """Path of an image: by path under the folder, file name, stem, or number.
+        """Path of an image by path under the folder, file name, stem, or number.
 
-        Parameters
-        ----------
-        image : str
-            Such as ``"val2014/COCO_val2014_000000391895.jpg"``, ``"391895"`` or ``"000000391895"``.
-
-        Raises
-        ------
-        ImageError
-            No such image, or several that the name could mean.
+        Such as ``"val2014/COCO_val2014_000000391895.jpg"``, ``"391895"`` or ``"000000391895"``; an
+        ImageError if there is none, or the name could mean several.
         """
         name = image.rsplit("/", 1)[-1]
         stem, dot, suffix = name.rpartition(".")
@@ -75,30 +59,18 @@ class ImageFolder:
         return not (here and own) or bool(named & own)
 
     def wanted(self, image: str) -> bool:
-        """Whether samples of an image can be drawn; a missing one is noted or raised.
-
-        Raises
-        ------
-        ImageError
-            The image is not there and may not be left out.
-        """
+        """Whether samples of an image can be drawn; a missing one is noted or raised."""
         try:
             self.find(image)
         except ImageError:
             if not self.skip_missing:
                 raise
-            self._missing[image] = None
+            self.missing[image] = None
             return False
         return True
 
     def size(self, image: str) -> tuple[int, int]:
-        """``(height, width)`` in pixels as the picture is seen, read from the file's header.
-
-        Raises
-        ------
-        ImageError
-            There is no such image, or it cannot be opened.
-        """
+        """``(height, width)`` in pixels as the picture is seen, read from the file's header."""
         return image_size(self.find(image))
 
     @cached_property
@@ -120,9 +92,8 @@ class ImageFolder:
 
 def _are_copies(paths: list[Path]) -> bool:
     """Whether files are the same to the byte."""
-    if len({path.stat().st_size for path in paths}) > 1:
-        return False
-    return len({path.read_bytes() for path in paths}) == 1
+    sizes = {path.stat().st_size for path in paths}
+    return len(sizes) == 1 and len({path.read_bytes() for path in paths}) == 1
 
 
 def _number(stem: str) -> str:

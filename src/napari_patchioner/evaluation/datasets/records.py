@@ -138,25 +138,11 @@ class Dataset:
         """Name of the published form and of the file."""
         return f"{self.form.name}:{self.path.name}"
 
-    @property
-    def task(self) -> Task:
-        """Which of the tasks: image, dense, region-set or trace."""
-        return self.form.task
-
-    @property
-    def missing(self) -> list[str]:
-        """Ids of the images that were looked for and not found while samples were drawn."""
-        return self.images.missing
-
     def samples(self) -> Iterator[Sample]:
         """Draw every sample in the order of the file.
 
-        Raises
-        ------
-        FormatError
-            One sentence that names the file and the record.
-        ImageError
-            An image is not in the folder, unless such images are to be left out.
+        A FormatError names the file and the record; an ImageError an image that is not in the
+        folder, unless such images are to be left out.
         """
         yield from self.form.draw(self)
 

@@ -77,15 +77,6 @@ def head_mentions(caption: str, category: str) -> bool:
     return _names(tokens[: next(ends, None)], plain_name(category))
 
 
-def named(caption: str) -> list[frozenset[str]]:
-    """Categories named by each phrase of the caption, in order; the longest phrase wins.
-
-    >>> [sorted(names) for names in named("a hot dog next to a cat")]
-    [['hot dog'], ['cat']]
-    """
-    return _named(_words(caption))
-
-
 def _words(caption: str) -> list[str]:
     """Lower-case words of a caption; hyphens and punctuation separate."""
     return re.findall(r"[a-z0-9]+", caption.lower().replace("'s", ""))
@@ -98,6 +89,7 @@ def _names(tokens: list[str], category: str) -> bool:
 
 
 def _named(tokens: list[str]) -> list[frozenset[str]]:
+    """Categories named by each phrase of a caption, in order; the longest phrase wins."""
     table, longest = _phrases()
     results: list[frozenset[str]] = []
     position = 0

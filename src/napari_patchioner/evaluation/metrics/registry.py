@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from .java import JavaMeteor, JavaSpice
 from .mention import mentions
 from .metric import Captioned, Metric, Scored
 from .overlap import bleu, cider_d, rouge_l
-
-Opener: TypeAlias = Callable[[Path | None, Path | None], object]
 
 
 def _open_clip(clip: Path | None, _pac: Path | None) -> object:
@@ -40,7 +38,7 @@ def _open_pac(clip: Path | None, pac: Path | None) -> object:
     return ClipJudge.open(clip, pac)
 
 
-OPENERS: Mapping[str, Opener] = {
+OPENERS: Mapping[str, Callable[[Path | None, Path | None], object]] = {
     "meteor": lambda _clip, _pac: JavaMeteor(),
     "spice": lambda _clip, _pac: JavaSpice(),
     "clip": _open_clip,
@@ -56,30 +54,12 @@ def open_tools(
     clip: Path | None = None,
     pac: Path | None = None,
 ) -> dict[str, Any]:
-    """Open what the metrics of a run need.
+    """Open what the metrics of a run need, by name.
 
-    Parameters
-    ----------
-    task : {"image", "dense", "region-set", "trace"}
-    names : sequence of str
-        Metrics asked for by name: a tool of theirs that is not there is an error. Where none is
-        named, all metrics of the task are meant, and a tool that is not there is only reported.
-    say : callable
-        Given one sentence about what is left out and why.
-    clip : Path, optional
-        Folder of a CLIP ViT-B/32 in the form of the Hugging Face hub.
-    pac : Path, optional
-        Weights of PAC-S, tuned from that CLIP.
-
-    Returns
-    -------
-    dict
-        Opened tools by name.
-
-    Raises
-    ------
-    ModelError
-        A tool of a metric asked for by name is not there; the sentence says how to get it.
+    A tool of a metric that is asked for by name and is not there is a ModelError, which says how to
+    get it; where no metric is named, all of the task are meant, and ``say`` gets a sentence about
+    each that is left out and why. ``clip`` is the folder of a CLIP ViT-B/32 in the form of the
+    Hugging Face hub, ``pac`` the weights of PAC-S, tuned from that CLIP.
     """
     chosen = [METRICS[name] for name in names]
     chosen = chosen or [metric for metric in METRICS.values() if task in metric.tasks]

@@ -46,17 +46,9 @@ small { opacity: .7; }
 
 
 def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write the scores of a run as a table, a row for every variant and subset.
+    """Write ``scores[variant][group]`` as a table, a row for every variant and subset.
 
-    Parameters
-    ----------
-    scores : mapping
-        ``scores[variant][group]`` of `score_predictions`.
-
-    Returns
-    -------
-    str
-        Values times 100, as papers print them; means with a 95 % interval.
+    Values are times 100, as papers print them; means have a 95 % interval.
     """
     rows = [(v, g, results) for v, groups in scores.items() for g, results in groups.items()]
     names = _measured(results for *_, results in rows)
@@ -69,14 +61,7 @@ def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def differences(compared: Sequence[Difference], runs: tuple[str, str]) -> str:
-    """Write the differences of two runs as a table.
-
-    Parameters
-    ----------
-    compared : sequence of Difference
-    runs : tuple of str
-        What to call the two.
-    """
+    """Write the differences of two runs as a table, by what to call the two."""
     rows = []
     for item in compared:
         gain = f"{100 * item.gain.mean:+.1f}"
@@ -116,17 +101,8 @@ def write_page(
 ) -> None:
     """Write a run as one HTML file that needs nothing else.
 
-    Parameters
-    ----------
-    path : Path
-    scores : mapping
-        As `write_scores` has them.
-    predictions : sequence of Prediction
-        Of all variants.
-    find : callable
-        Path of an image by its id.
-    images : int
-        How many images to show, spread evenly over the run.
+    ``scores`` are as `write_scores` has them, with predictions of all variants; ``find`` gives the
+    path of an image by its id; so many ``images`` are shown, spread evenly over the run.
     """
     asked = scores["asked"]
     title = escape(f"{asked['model']} on {asked['dataset']}")

@@ -88,23 +88,7 @@ class PredictionFile:
 
 
 def read_predictions(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
-    """Read a file of predictions.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    asked : dict
-        What was asked of which model.
-    predictions : list of Prediction
-
-    Raises
-    ------
-    FormatError
-        The file is missing or damaged; the line is named.
-    """
+    """Read what was asked of which model, and its predictions; an error names the damaged line."""
     if os.path.exists(path):
         check_plain_file(path)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,31 +57,14 @@ def evaluate(
 ) -> Evaluation:
     """Caption every sample of a data set; a run that was stopped goes on where it stopped.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    captioner : Captioner
-        The model.
-    file : Path
-        Where predictions are kept (``.jsonl``).
-    variants : sequence of {"model", "crop", "whole-image", "class-token"}
-        The model's own way and the baselines beside it.
-    options : mapping, optional
-        For `Captioner.caption`.
-    limit : int, optional
-        How many images to take, the first ones of the file.
-    captioner_for : callable, optional
-        Captioner of each image by its id, where one that has never seen the image is to be asked;
-        all go by the name of ``captioner``.
-    progress : callable
-        Given the fraction done and a message; may raise ``Cancelled``.
+    Predictions are kept in ``file`` (``.jsonl``); ``variants`` are the model's own way and the
+    baselines beside it, ``options`` those of `Captioner.caption`. ``limit`` is the number of images
+    to take, the first ones of the data set; ``captioner_for`` gives the captioner of an image by
+    its id, where one that has never seen it is to be asked: all go by the name of ``captioner``.
+    ``progress`` may raise ``Cancelled``.
 
-    Raises
-    ------
-    FormatError
-        The data set is damaged, or the file holds predictions of something else.
-    ModelError
-        The model cannot do what is asked.
+    A FormatError where the data set is damaged or the file holds predictions of something else; a
+    ModelError where the model cannot do what is asked.
     """
     options = dict(options or {})
     by_image: dict[str, list[Sample]] = defaultdict(list)
@@ -96,7 +79,7 @@ def evaluate(
         raise FormatError(f"{dataset.name}: has no sample whose image is there; check --images")
     asked = {
         "dataset": dataset.name,
-        "task": dataset.task,
+        "task": dataset.form.task,
         "model": captioner.name,
         "options": options,
     }
@@ -105,7 +88,7 @@ def evaluate(
     known = {(item.sample, item.variant): item for item in kept.done}
     _check_kept(file, kept.done, by_image)
     _check_variants(captioner, variants, options)
-    result = Evaluation({**asked, "limit": limit}, missing=list(dataset.missing))
+    result = Evaluation({**asked, "limit": limit}, missing=list(dataset.images.missing))
     for place, (image, samples) in enumerate(by_image.items()):
         left = [v for v in variants if any((item.id, v) not in known for item in samples)]
         if left:
@@ -142,12 +125,13 @@ def _check_variants(
     captioner: Captioner, variants: Sequence[Variant], options: Mapping[str, Any]
 ) -> None:
     """Find out on a gray picture whether a model can caption in these ways."""
-    if "class-token" in variants or options.get("pooling"):
+    by_class_token = "class-token" in variants
+    if by_class_token or options.get("pooling"):
         pixels = np.full(_PROBE, 127, np.uint8)
         image = _Encoded(captioner, pixels, captioner.encode(pixels), options)
-        if "class-token" in variants:
+        if by_class_token:
             image.check_class_token()
-        image.whole(options)
+        image.caption([WholeImage()])
 
 
 def _caption(
@@ -179,21 +163,17 @@ def _caption(
                 image=sample.image,
                 variant=variant,
                 references=sample.references,
-                caption=item.caption,
-                score=item.score,
-                seconds=item.seconds,
+                **item._asdict(),
                 kind=sample.region.kind,
                 geometry=region_to_text(sample.region),
                 members=members_cell(sample.region),
                 group=sample.group,
                 category=sample.extra.get("category", ""),
                 found=None if np.isnan(share) else float(share),
-                problem=item.problem,
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(NamedTuple):
     """A caption, the seconds it took, and why there is none."""
 
     caption: str = ""
@@ -202,8 +182,7 @@ class _Said:
     problem: str = ""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Encoded:
+class _Encoded(NamedTuple):
     """An image with its grid, and who captions it how."""
 
     captioner: Captioner
@@ -214,21 +193,18 @@ class _Encoded:
     def said(self, variant: Variant, regions: Sequence[Region]) -> list[_Said]:
         """Return what is said of each region in one of the ways."""
         if variant == "crop":
-            return [_timed(self._of_crop, region, PatchionerError) for region in regions]
-        start = time.perf_counter()
+            return [_timed(self._of_crop, region, 1, PatchionerError)[0] for region in regions]
         if variant == "model":
             try:
-                captions = self.captioner.caption(self.grid, regions, **self.options)
+                return _timed(self.caption, regions, len(regions))
             except RegionError:
                 # One region at fault must not take the others' captions along.
-                return [_timed(self._alone, region, RegionError) for region in regions]
-        elif variant == "whole-image":
-            captions = [self.whole(self.options)] * len(regions)
-        else:
+                return [_timed(self.caption, [region], 1, RegionError)[0] for region in regions]
+        image = self
+        if variant == "class-token":
             self.check_class_token()
-            captions = [self.whole({**self.options, "pooling": "cls"})] * len(regions)
-        seconds = (time.perf_counter() - start) / max(1, len(regions))
-        return [_Said(caption.text, float(caption.score), seconds) for caption in captions]
+            image = self._replace(options={**self.options, "pooling": "cls"})
+        return _timed(image.caption, [WholeImage()], len(regions))
 
     def check_class_token(self) -> None:
         """Raise a ModelError if the model has no class token."""
@@ -237,20 +213,14 @@ class _Encoded:
                 f"{self.captioner.name} has no class token; leave out --baseline class-token"
             )
 
-    def whole(self, options: Mapping[str, Any]) -> Caption:
-        """Return the caption of the whole image."""
-        (caption,) = self.captioner.caption(self.grid, [WholeImage()], **options)
-        return caption
+    def caption(self, regions: Sequence[Region]) -> list[Caption]:
+        """Caption regions of the image."""
+        return self.captioner.caption(self.grid, regions, **self.options)
 
-    def _alone(self, region: Region) -> Caption:
-        (caption,) = self.captioner.caption(self.grid, [region], **self.options)
-        return caption
-
-    def _of_crop(self, region: Region) -> Caption:
-        """Return the caption of what is left when its bounding box is cut out as an image."""
+    def _of_crop(self, region: Region) -> list[Caption]:
+        """Caption what is left when a region's bounding box is cut out as an image."""
         grid = self.captioner.encode(crop(self.pixels, region))
-        (caption,) = self.captioner.caption(grid, [WholeImage()], **self.options)
-        return caption
+        return self._replace(grid=grid).caption([WholeImage()])
 
     def retrieved(self, samples: Sequence[Sample], said: Sequence[_Said]) -> Sequence[float]:
         """Whether captions find their regions again; nan where that cannot be said."""
@@ -270,12 +240,21 @@ class _Encoded:
 
 
 def _timed(
-    caption_of: Callable[[Region], Caption], region: Region, fault: type[PatchionerError]
-) -> _Said:
-    """Return what is said of a region by itself, or the fault for which nothing is."""
-    start = time.perf_counter()
+    make: Callable[[Any], list[Caption]],
+    what: Any,
+    count: int,
+    fault: type[PatchionerError] | tuple[()] = (),
+) -> list[_Said]:
+    """Return what is said of so many regions together, or the fault for which nothing is.
+
+    The time is shared evenly, and so is a lone caption.
+    """
+    start, problem = time.perf_counter(), ""
+    captions = [Caption("", 0.0)]
     try:
-        caption = caption_of(region)
+        captions = make(what)
     except fault as error:
-        return _Said(seconds=time.perf_counter() - start, problem=str(error))
-    return _Said(caption.text, float(caption.score), time.perf_counter() - start)
+        problem = str(error)
+    seconds = (time.perf_counter() - start) / max(1, count)
+    said = [_Said(caption.text, float(caption.score), seconds, problem) for caption in captions]
+    return said * count if len(said) == 1 else said

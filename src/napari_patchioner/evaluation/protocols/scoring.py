@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,30 +36,14 @@ def score_predictions(
 ) -> dict[str, dict[str, Score]]:
     """Score every variant, and every subset of it that is reported apart.
 
-    Parameters
-    ----------
-    predictions : sequence of Prediction
-        Of all variants.
-    task : {"image", "dense", "region-set", "trace"}
-    metrics : sequence of str
-        Names in `METRICS`; by default all that suit the task and whose tools are there.
-    tools : mapping, optional
-        Opened helpers for metrics that need them.
-    paths : mapping of str to Path, optional
-        Where the images lie.
+    ``metrics`` are names in `METRICS`, by default of all that suit the task and whose ``tools`` are
+    open; ``paths`` are those of the images by their ids, for metrics that read them.
 
-    Returns
-    -------
-    dict
-        ``scores[variant][group]`` with ``"all"`` among the groups. Each holds ``count``,
-        ``images``, ``seconds`` (median per region), ``silent`` (captions that could not be
-        written) and ``metrics``: ``value`` by name, with the ends ``low`` and ``high`` of a 95 %
-        interval over images where the value is a mean of items.
-
-    Notes
-    -----
-    CIDEr-D of a subset is the mean over its items under the weights of the whole set, so that
-    subsets can be compared with one another.
+    Returns ``scores[variant][group]`` with ``"all"`` among the groups. Each holds ``count``,
+    ``images``, ``seconds`` (median per region), ``silent`` (captions that could not be written) and
+    ``metrics``: ``value`` by name, with the ends ``low`` and ``high`` of a 95 % interval over
+    images where the value is a mean of items. CIDEr-D of a subset is the mean over its items under
+    the weights of the whole set, so that subsets can be compared with one another.
     """
     chosen = _chosen(task, metrics, tools)
     results: dict[str, dict[str, Score]] = {}
@@ -75,12 +59,13 @@ def score_predictions(
             values = {}
             for metric in chosen:
                 numbers = items.get(metric.name)
-                value = (
-                    _corpus_value(metric.score(part).corpus)
-                    if numbers is None
-                    else _mean_value(numbers[places], part.images)
-                )
-                if value is not None:
+                if numbers is not None:
+                    interval = _interval(numbers[places], part.images)
+                    names = ("value", "low", "high", "count")
+                    value = dict(zip(names, astuple(interval), strict=True))
+                else:
+                    value = {"value": float(metric.score(part).corpus)}
+                if not np.isnan(value["value"]):
                     values[metric.name] = value
             seconds = [own[place].seconds for place in places]
             results[variant][group] = {
@@ -93,19 +78,10 @@ def score_predictions(
     return results
 
 
-def _corpus_value(corpus: float) -> Score | None:
-    """Return what is written of a metric of a whole set; None where it says nothing about it."""
-    return None if np.isnan(corpus) else {"value": float(corpus)}
-
-
-def _mean_value(numbers: Any, images: Sequence[str]) -> Score | None:
-    """Return what is written of a metric that is the mean of its items."""
+def _interval(numbers: Any, images: Sequence[str]) -> Interval:
+    """Mean of what is known of the items, with its interval; nan where nothing is."""
     known = ~np.isnan(numbers)
-    if not known.any():
-        return None
-    interval = mean_interval(numbers[known], np.asarray(images)[known].tolist())
-    ends = {"low": interval.low, "high": interval.high}
-    return {"value": interval.mean, **ends, "count": interval.count}
+    return mean_interval(numbers[known], np.asarray(images)[known].tolist())
 
 
 def check_metrics(
@@ -117,28 +93,14 @@ def check_metrics(
     has_categories: bool,
     reads_text: bool | None = None,
 ) -> None:
-    """Refuse metrics asked for by name that can have no value; report which others have none.
+    """Refuse metrics asked for by name that can have no value; ``say`` which others have none.
 
-    Parameters
-    ----------
-    task : {"image", "dense", "region-set", "trace"}
-    names : sequence of str
-        Names in `METRICS`; where none is given, all that suit the task are meant.
-    say : callable
-        Given one sentence about what is left out, where no metric is asked for by name.
-    regions_of_images : sequence of int
-        How many samples each image has.
-    has_categories : bool
-        Whether any sample names what is there.
-    reads_text : bool, optional
-        Whether the model can embed a caption; None where that is not known yet.
-
-    Raises
-    ------
-    FormatError
-        A metric asked for by name can have no value here; the sentence says why.
+    Without ``names`` all metrics that suit the task are meant. ``regions_of_images`` are the
+    numbers of samples of the images, ``has_categories`` says whether any sample names what is
+    there, ``reads_text`` whether the model can embed a caption (None: not known yet). The
+    FormatError says why a metric can have no value here.
     """
-    for name in names or [n for n, metric in METRICS.items() if task in metric.tasks]:
+    for name in names or [metric.name for metric in _suiting(task)]:
         why = ""
         if task not in METRICS[name].tasks:
             why = f"it is for {' and '.join(METRICS[name].tasks)} captioning, not for {task}"
@@ -154,12 +116,15 @@ def check_metrics(
             say(f"left out: {name}, since {why}")
 
 
+def _suiting(task: str) -> list[Metric]:
+    return [metric for metric in METRICS.values() if task in metric.tasks]
+
+
 def _chosen(task: Task, names: Sequence[str], tools: Mapping[str, Any] | None) -> list[Metric]:
     """Return metrics asked for, or all that suit a task and whose tools are there."""
     if names:
         return [METRICS[name] for name in names]
-    suiting = (metric for metric in METRICS.values() if task in metric.tasks)
-    return [metric for metric in suiting if set(metric.needs) <= set(tools or {})]
+    return [metric for metric in _suiting(task) if set(metric.needs) <= set(tools or {})]
 
 
 def _captioned(
@@ -204,20 +169,9 @@ def read_scores(path: Path) -> dict[str, Any]:
 def append_row(path: Path, run: str, scores: Mapping[str, Any]) -> None:
     """Add the rows of a run to a table of runs; rows of an earlier run of that name are replaced.
 
-    Parameters
-    ----------
-    path : Path
-        A CSV file; made where it is not there, with columns added where they are new.
-        Texts that a spreadsheet would take for a formula get an apostrophe in front.
-    run : str
-        Name of the run.
-    scores : mapping
-        As for `write_scores`.
-
-    Raises
-    ------
-    FormatError
-        The file is there and no table of runs, or cannot be written.
+    The CSV file is made where it is not there, columns are added where they are new, and texts that
+    a spreadsheet would take for a formula get an apostrophe in front. A FormatError where the file
+    is no table of runs, or cannot be written.
     """
     rows: list[dict[str, str]] = []
     if path.exists() and not (path.is_file() and not path.stat().st_size):
@@ -236,22 +190,15 @@ def _new_rows(run: str, scores: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     asked = {name: scores["asked"][name] for name in ("task", "dataset", "model")}
     for variant, groups in scores["scores"].items():
         for group, results in groups.items():
+            row = {"run": run, **asked, "variant": variant, "group": group}
+            counts = {"images": "images", "samples": "count", "silent": "silent"}
+            row |= {column: str(results[name]) for column, name in counts.items()}
             seconds = results["seconds"]
-            row = {
-                "run": run,
-                **asked,
-                "variant": variant,
-                "group": group,
-                "images": str(results["images"]),
-                "samples": str(results["count"]),
-                "silent": str(results["silent"]),
-                "seconds": "" if seconds is None else f"{seconds:.6g}",
-            }
+            row["seconds"] = "" if seconds is None else f"{seconds:.6g}"
             for name, value in results["metrics"].items():
-                row[name] = f"{value['value']:.6g}"
-                for end in ("low", "high"):
+                for end in ("value", "low", "high"):
                     if end in value:
-                        row[f"{name}_{end}"] = f"{value[end]:.6g}"
+                        row[name if end == "value" else f"{name}_{end}"] = f"{value[end]:.6g}"
             yield row
 
 
@@ -285,23 +232,9 @@ def compare_runs(
 ) -> list[Difference]:
     """Compare two runs, or two variants of one, by a paired bootstrap over images.
 
-    Parameters
-    ----------
-    first, second : sequence of Prediction
-        One variant each; samples that only one of them has are left out.
-    task, metrics, tools, paths
-        As for `score_predictions`.
-
-    Returns
-    -------
-    list of Difference
-        One per metric that says something about both.
-
-    Raises
-    ------
-    FormatError
-        The runs share no sample, have other references for one, or one of them holds several
-        variants.
+    Samples that only one of them has are left out, and so are metrics that say nothing about one of
+    them; the rest is as for `score_predictions`. A FormatError where the runs share no sample, have
+    other references for one, or one of them holds several variants.
     """
     left, right = ({item.sample: item for item in run} for run in (first, second))
     if len(left) < len(first) or len(right) < len(second):
@@ -325,7 +258,7 @@ def _difference(metric: Metric, item: Captioned, other: Captioned) -> Difference
         gain = Interval(right.corpus - left.corpus, np.nan, np.nan, len(item.candidates))
         return Difference(metric.name, left.corpus, right.corpus, gain)
     known = ~(np.isnan(left.items) | np.isnan(right.items))
-    before, after = left.items[known], right.items[known]
-    gain = mean_interval(after - before, np.asarray(item.images)[known].tolist())
-    means = [float(items.mean()) if items.size else np.nan for items in (before, after)]
-    return Difference(metric.name, means[0], means[1], gain)
+    means = [
+        float(items[known].mean()) if known.any() else np.nan for items in (left.items, right.items)
+    ]
+    return Difference(metric.name, *means, _interval(right.items - left.items, item.images))

@@ -87,17 +87,9 @@ def known_tables() -> list[str]:
 
 
 def open_table(name: str) -> Table:
-    """Read a table.
+    """Read a table that ships, by its name, or a file of your own.
 
-    Parameters
-    ----------
-    name : str
-        Name of one that ships, or path of a file of your own.
-
-    Raises
-    ------
-    FormatError
-        There is no such table, or something in it is unknown; the entry is named.
+    A FormatError where there is no such table, or something in it is unknown; the entry is named.
     """
     path = _FOLDER / f"{name}.toml" if name in known_tables() else Path(name)
     try:
@@ -117,9 +109,9 @@ def open_table(name: str) -> Table:
         table = Table(values["title"], values["source"], values["metric"], columns, rows)
     except (KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{path.name}: {error}") from error
+    names = {column.name for column in columns}
     _check_known(path.name, "metric", [table.metric], METRICS)
     _check_known(path.name, "task", [column.task for column in columns], TASKS)
-    names = {column.name for column in columns}
     for row in rows:
         for keys in (row.published, row.variant, row.aggregation):
             _check_known(path.name, f"column of {row.title!r}", keys, names)
@@ -130,9 +122,9 @@ def open_table(name: str) -> Table:
 
 def _check_known(file: str, what: str, names: Iterable[Any], known: Container[Any]) -> None:
     """Refuse a name that nothing has."""
-    for name in names:
-        if name not in known:
-            raise FormatError(f"{file}: there is no {what} {name!r}")
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise FormatError(f"{file}: there is no {what} {unknown!r}")
 
 
 def reproduce(
@@ -143,23 +135,10 @@ def reproduce(
     models: Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> list[Cell]:
-    """Run every model of a table on every data set of it; what is missing leaves its cell empty.
+    """Run every model of a table, or only these ``models``, on every data set of it.
 
-    Parameters
-    ----------
-    table : Table
-    bench : Bench
-    load : callable
-        Loads a model by its id; raises `PatchionerError` for one that is not installed.
-    models : sequence of str
-        Take rows of these models alone.
-    progress : callable
-        Given the fraction done and a message; may raise ``Cancelled``.
-
-    Returns
-    -------
-    list of Cell
-        Row by row.
+    ``load`` opens a model by its id. What is missing, such as a model that is not installed, leaves
+    its cell empty; the cells come row by row. ``progress`` may raise ``Cancelled``.
     """
     rows = [row for row in table.rows if not models or row.model in models]
     cells: list[Cell] = []
@@ -187,16 +166,7 @@ def reproduce(
 def print_table(table: Table, cells: Sequence[Cell]) -> str:
     """Write measured numbers with the published ones behind them, as Markdown.
 
-    Parameters
-    ----------
-    table : Table
-    cells : sequence of Cell
-        Of `reproduce`.
-
-    Returns
-    -------
-    str
-        ``27.9 / 27.9``: measured / published; a dash where there is none.
+    ``27.9 / 27.9``: measured / published; a dash where there is none.
     """
     lines: dict[str, list[str]] = {}
     for cell in cells:
