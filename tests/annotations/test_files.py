@@ -24,7 +24,7 @@ from napari_patchioner.annotations import (
     write_annotations,
 )
 from napari_patchioner.annotations.formats.coco import coco_drawing
-from napari_patchioner.annotations.project.file import read_counts, read_image_path
+from napari_patchioner.annotations.project.file import read_counts, read_image
 from napari_patchioner.annotations.rle import encode_runs
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Box, Mask, RegionSet, WholeImage
@@ -105,7 +105,7 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path: Path, ending: str) -> Non
     endless.symlink_to("/dev/zero")
     assert "is a pipe, socket or device" in _told(pipe)
     assert "is a pipe, socket or device" in _told(endless)
-    for read in (read_project, read_head, read_counts, read_image_path):
+    for read in (read_project, read_head, read_counts, read_image):
         with pytest.raises(FormatError, match="is a pipe, socket or device"):
             read(pipe)
     inside = tmp_path / "labels"

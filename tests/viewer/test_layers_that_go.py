@@ -107,6 +107,24 @@ def test_an_image_deleted_and_opened_again_goes_on(quiet, desk, image_file):
     assert desk.saved() == sorted(TEXTS[:2])
 
 
+def test_labels_that_stay_are_captioned_on_when_their_image_comes_back(quiet, desk, image_file):
+    desk.begin()
+    values = np.zeros(desk.dock.image.data.shape[:2], np.uint8)
+    values[80:110, 70:110] = 1
+    layer = desk.viewer.add_labels(values, name="nuclei")
+    desk.controller.sources.follow(layer)
+    desk.until(lambda: len(desk.saved()) == 2 and all(desk.saved()))
+    saved = desk.saved()
+    desk.viewer.layers.remove(desk.dock.image)
+    desk.viewer.open(image_file)
+    desk.until(lambda: desk.project_file.searched and len(desk.controller.session.records) == 2)
+    assert layer in desk.controller.sources.following
+    assert [image.name for image in desk.dock.controllers] == ["stripes"]
+    assert desk.saved() == saved
+    names = {path.name for path in image_file.parent.glob("*.patchioner.json")}
+    assert names == {"stripes.png.patchioner.json"}, "one image, one project"
+
+
 def half_draw(desk, corners=((70, 70), (70, 110), (110, 110), (110, 70))):
     """Click the corners of a polygon, and leave it there."""
     desk.viewer.reset_view()

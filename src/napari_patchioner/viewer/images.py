@@ -67,6 +67,8 @@ class Images(QObject):  # type: ignore[misc]
         self._viewer, self._choice, self._registry = viewer, choice, registry
         self._prepare, self._equip = prepare, equip
         self._closed = self._following = False
+        # The image whose controller is being made, which may move layers
+        self._opening: Any = None
         # What was hidden to show a chosen image, and is shown again with its own.
         self._hidden: WeakSet[Any] = WeakSet()
         # Layers from files, each of which is asked once which image it is about.
@@ -370,9 +372,15 @@ class Images(QObject):  # type: ignore[misc]
     def _turn(self) -> None:
         """Turn to the controller of the image that is chosen now."""
         image = self._choice.value
+        if image is not None and image is self._opening:
+            return
         forms.name_image(self._choice)
         if image is not None and image not in self.controllers:
-            controller = Controller(self._viewer, image, self._registry, self.parent())
+            self._opening = image
+            try:
+                controller = Controller(self._viewer, image, self._registry, self.parent())
+            finally:
+                self._opening = None
             self._prepare(controller)
             controller.changed.connect(self.changed)
             controller.messaged.connect(self.changed)

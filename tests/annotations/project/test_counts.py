@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_patchioner.annotations import Plane, Project, ProjectImage, Record, Seen, write_project
-from napari_patchioner.annotations.project.file import read_counts, read_image_path
+from napari_patchioner.annotations.project.file import read_counts, read_image
 from napari_patchioner.errors import FormatError
 
 BOX = np.array([[0, 0], [0, 9], [9, 9], [9, 0]], float)
@@ -48,7 +48,7 @@ def test_regions_captions_and_doubts_are_counted(path):
         "/data/Bilder/ä.tif",
         "",
     )
-    assert read_image_path(path) == "/data/Bilder/ä.tif"
+    assert read_image(path).path == "/data/Bilder/ä.tif"
 
 
 def test_an_empty_project_counts_nothing(tmp_path):
@@ -90,4 +90,4 @@ def test_a_missing_file_and_a_folder_in_its_place_are_told(tmp_path):
         with pytest.raises(FormatError, match=name):
             read_counts(tmp_path / name)
         with pytest.raises(FormatError, match=name):
-            read_image_path(tmp_path / name)
+            read_image(tmp_path / name)

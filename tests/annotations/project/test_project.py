@@ -417,6 +417,32 @@ def test_an_image_without_a_file_is_known_again():
     assert shelf(None, PIXELS + 1).find() is None
 
 
+def test_an_image_without_a_file_and_of_another_name_asks_first():
+    first = ProjectStore(PIXELS, None, "day one")
+    place = first.write(project(box(caption="one")))
+    second = ProjectStore(PIXELS, None, "day two")
+    assert second.find() is None
+    [offered] = second.copies
+    assert (offered.path, offered.image_name, offered.image_path) == (place, "day one", "")
+    other = second.write(project(box(caption="two")))
+    assert other != place
+    for name, caption in (("day one", "one"), ("day two", "two")):
+        again = ProjectStore(PIXELS, None, name)
+        assert captions(again.find()) == [caption]
+        assert (again.others, again.copies) == ((), ())
+
+
+def test_a_file_and_an_image_without_one_are_two_images(image_file, monkeypatch):
+    from napari_patchioner.annotations.project import places
+
+    monkeypatch.setattr(places.os, "access", lambda *_: False)
+    mine = shelf(image_file).write(project(box(caption="file")))
+    loose = ProjectStore(PIXELS, None, image_file.name)
+    assert loose.find() is None
+    assert [copy.path for copy in loose.copies] == [mine]
+    assert loose.write(project(box(caption="loose"))) != mine
+
+
 def test_the_shelf_notes_the_image_it_is_about(image_file):
     shelf(image_file).write(project(content=""))
     image = read_project(project_path(image_file, content_hash(PIXELS))).image
@@ -429,7 +455,7 @@ def test_two_shelves_never_overwrite_each_other(image_file):
     first = one.write(project(box(caption="one")))
     second = two.write(project(box(caption="two")))
     assert second.name == "cells.tif.2.patchioner.json"
-    assert "another program" in two.note
+    assert "open twice" in two.note
     assert one.write(project(box(caption="one more"))) == first
     assert two.write(project(box(caption="two more"))) == second
     assert captions(read_project(first)) == ["one more"]

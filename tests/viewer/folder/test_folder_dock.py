@@ -78,6 +78,31 @@ def test_work_is_saved_when_the_next_image_opens_and_comes_back(
         assert len(read_project(folder / f"{name}.patchioner.json").records) == regions
 
 
+def test_an_image_that_is_open_already_is_shown_and_stays(
+    quiet, browser, go, qtbot, viewer, folder
+):
+    [image] = viewer.open(folder / "i2.png")
+    image.visible = False
+    captioned(go("i1.png"), qtbot)
+    second = go("i2.png")
+    assert second.image is image
+    assert image.visible
+    captioned(second, qtbot)
+    go("i10.png")
+    assert [layer.name for layer in viewer.layers if type(layer).__name__ == "Image"] == [
+        "i2",
+        "i10",
+    ]
+    again = go("i2.png")
+    assert again.controller is second.controller
+    assert again.controller.layer("regions").nshapes == 1
+    assert again.project_file.save()
+    assert {path.name for path in folder.glob("*.patchioner.json")} == {
+        "i1.png.patchioner.json",
+        "i2.png.patchioner.json",
+    }
+
+
 def test_what_was_drawn_last_is_in_the_file_however_quick_one_goes_on(browser, go, qtbot, folder):
     opened = go("i1.png")
     opened.controller.layer("regions").add(BOX, shape_type="rectangle")

@@ -164,6 +164,19 @@ def labels(desk):
     return layer
 
 
+def test_labels_that_are_moved_by_themselves_are_read_where_they_are_then(desk):
+    values = np.zeros((20, 30), np.uint8)
+    values[2:6, 3:9] = 1
+    layer = desk.viewer.add_labels(values)
+    desk.sources.follow(layer)
+    desk.settle()
+    layer.translate = (10, 4)
+    desk.work()
+    desk.settle()
+    [record] = desk.session.records.values()
+    assert np.array_equal(record.seen.vertices, [[12, 7], [15, 12]])
+
+
 def test_every_label_is_captioned_with_its_holes_and_parts(desk, labels):
     assert desk.write() == 2
     assert desk.captions(labels) == {1: "text 0", 5: "text 1"}

@@ -221,8 +221,11 @@ def test_an_image_that_is_no_file_gets_its_work_back(opened, picture, home):
     before = described(work_on(first))
     assert project_file.close()
     assert project_file.path.parent == home / "projects"
-    again, _ = opened(picture.copy(), name="another name")
+    again, _ = opened(picture.copy(), name="screenshot")
     assert described(again.session) == before
+    other, asked = opened(picture.copy(), name="another name")
+    assert not other.session.records
+    assert [copy.image_name for copy in asked.copies] == ["screenshot"]
 
 
 def test_shapes_follow_an_image_that_lies_elsewhere(opened, picture):
@@ -238,7 +241,7 @@ def test_shapes_follow_an_image_that_lies_elsewhere(opened, picture):
 def test_shapes_follow_onto_a_layer_that_lies_elsewhere(opened, picture):
     from napari.layers import Shapes
 
-    first, project_file = opened(picture, scale=(2, 3))
+    first, project_file = opened(picture, name="other", scale=(2, 3))
     work_on(first)
     assert project_file.close()
     again, project_file = opened(picture, name="other")
@@ -281,7 +284,7 @@ def test_other_peoples_columns_come_back(opened, picture):
 
 
 def test_what_is_drawn_already_is_not_overwritten(opened, picture, qtbot):
-    first, project_file = opened(picture)
+    first, project_file = opened(picture, name="again")
     work_on(first)
     assert project_file.close()
     saved = project_file.path.read_bytes()
@@ -396,7 +399,7 @@ def test_the_dock_saves_tells_where_and_restores(dock, viewer, registry, picture
     assert dock.projects.state.toolTip() == str(project_file.path)
     dock.shut_down()
     viewer.layers.clear()
-    viewer.add_image(picture, name="again")
+    viewer.add_image(picture, name="stripes")
     other = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(other, name="again")
     qtbot.waitUntil(lambda: "Restored 1 regions" in other.panel.status.text(), timeout=5000)

@@ -144,14 +144,14 @@ def read_counts(path: str | os.PathLike[str]) -> ProjectCounts:
     return replace(counts, warning=f"{error}; the version before it is used instead")
 
 
-def read_image_path(path: str | os.PathLike[str]) -> str:
-    """Return where the image of a project lay, from the first lines of the file."""
+def read_image(path: str | os.PathLike[str]) -> ProjectImage:
+    """Return name and path of a project's image, from the first lines of the file."""
     path = Path(path)
     with reading_file(path):
         charge_file(check_plain_file(path))
         with path.open("rb") as file:
             lines = [file.readline(), file.readline()]
-        return _image_path(path.name, lines[1])
+        return _image(path.name, lines[1])
 
 
 def write_project(
@@ -270,15 +270,17 @@ def _count(path: Path) -> ProjectCounts:
                     record.get("source", ""),
                     bool(record.get("reviewed") or record.get("locked")),
                 )
-        image_path = _image_path(path.name, lead)
-        return ProjectCounts(regions, captions, to_review, head.written, head.content, image_path)
+        where = _image(path.name, lead).path
+        return ProjectCounts(regions, captions, to_review, head.written, head.content, where)
 
 
-def _image_path(name: str, lead: bytes) -> str:
-    """Return the path in the line between the head and the records."""
+def _image(name: str, lead: bytes) -> ProjectImage:
+    """Return what the line between the head and the records says of the image: name and path."""
     image = _object(name, b"{" + lead.rstrip().removesuffix(_BEFORE_RECORDS) + b"}").get("image")
-    path = image.get("path", "") if isinstance(image, dict) else ""
-    return path if isinstance(path, str) else ""
+    given = image if isinstance(image, dict) else {}
+    texts = [given.get(field, "") for field in ("name", "path")]
+    known, path = (text if isinstance(text, str) else "" for text in texts)
+    return ProjectImage(known, path=path)
 
 
 def _object(name: str, line: bytes) -> dict[str, Any]:

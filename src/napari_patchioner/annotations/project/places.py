@@ -1,8 +1,9 @@
 """Where the project of an image is written, and where it is found again.
 
 Beside the image under its name, or in the user's data folder under its content hash. Which image a
-project belongs to follows from where it lies and from the path in it; the content hash alone makes
-no owner, since a copy of an image is another image. An index in the data folder, one small file
+project belongs to follows from where it lies and from the path in it, or from the name in it where
+the image is no file; the content hash alone makes no owner, since a copy of an image is another
+image. An index in the data folder, one small file
 per content hash, says where projects of these pixels lie, so that the work on an image that was
 renamed, moved or copied can be offered.
 """
@@ -22,7 +23,8 @@ from stat import S_ISREG
 from napari_patchioner.annotations.files import short_name, write_bytes
 from napari_patchioner.errors import FormatError
 
-from .file import ProjectHead, backup_path, projects_folder, read_head, read_image_path
+from .file import ProjectHead, backup_path, projects_folder, read_head, read_image
+from .records import ProjectImage
 
 ENDING = ".patchioner.json"
 # Nobody writes a project for so long, not over the slowest network; whoever began was killed.
@@ -35,8 +37,8 @@ _INDEXED = 32
 _ADDED = r"\.(?:[a-z0-9_]{8}|\d{1,10})"
 
 
-def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Path:
-    """Return where a project is best written.
+def project_path(image_path: str | os.PathLike[str] | None, content: str, name: str = "") -> Path:
+    """Return where a project is best written; `name` tells images apart that are no files.
 
     ``image.tif.patchioner.json`` beside ``image.tif``; with the first digits of the content hash in
     it where that name is taken by other pixels; in the user's data folder where there is no image
@@ -47,26 +49,26 @@ def project_path(image_path: str | os.PathLike[str] | None, content: str) -> Pat
     """
     image = _file(image_path)
     if image is None or not os.access(image.parent, os.W_OK):
-        return home_path(image_path, content)
+        return home_path(image_path, content, name)
     stem = short_name(image.name)
     beside = image.with_name(f"{stem}{ENDING}")
     try:
         free = not beside.exists() or _content(beside) == content
     except OSError:  # not even a name this long
-        return home_path(image_path, content)
+        return home_path(image_path, content, name)
     return beside if free else image.with_name(f"{stem}.{content[:8]}{ENDING}")
 
 
-def home_path(image_path: str | os.PathLike[str] | None, content: str) -> Path:
+def home_path(image_path: str | os.PathLike[str] | None, content: str, name: str = "") -> Path:
     """Return where a project is written in the user's data folder.
 
-    Under the content hash; where that is the project of a copy that lies elsewhere, under the
-    hash and digits of the image's own path.
+    Under the content hash; where that is the project of a copy that lies elsewhere or has another
+    name, under the hash and digits of the image's own path or name.
     """
     home = projects_folder() / f"{content}{ENDING}"
-    if _content(home) is None or _is_of(home, image_path):
+    if _content(home) is None or _is_of(home, image_path, name):
         return home
-    digits = blake2b(os.fsencode(str(_file(image_path) or image_path or "")), digest_size=4)
+    digits = blake2b(os.fsencode(str(_file(image_path) or image_path or name)), digest_size=4)
     return projects_folder() / f"{content}.{digits.hexdigest()}{ENDING}"
 
 
@@ -79,24 +81,29 @@ def spare_path(path: Path) -> Path:
     return spare
 
 
-def find_projects(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
+def find_projects(
+    image_path: str | os.PathLike[str] | None, content: str, name: str = ""
+) -> list[Path]:
     """Return the projects of an image, the one saved last first.
 
-    They lie beside the image under its name, or say that they are about the image at this path.
+    They lie beside the image under its name, or say that they are about the image at this path, or
+    of this `name` where that is no file.
     """
-    return [path for path in _known(image_path, content) if is_own(path, image_path)]
+    return [path for path in _known(image_path, content) if is_own(path, image_path, name)]
 
 
-def projects_of_copies(image_path: str | os.PathLike[str] | None, content: str) -> list[Path]:
+def projects_of_copies(
+    image_path: str | os.PathLike[str] | None, content: str, name: str = ""
+) -> list[Path]:
     """Return the projects of other images with the same pixels, the one saved last first.
 
     One of them may be the image itself before it was renamed or moved: only a person knows.
     """
-    return [path for path in _known(image_path, content) if not is_own(path, image_path)]
+    return [path for path in _known(image_path, content) if not is_own(path, image_path, name)]
 
 
-def is_own(project: Path, image_path: str | os.PathLike[str] | None) -> bool:
-    """Whether a project belongs to the image at a path: by where it lies, or by what it says."""
+def is_own(project: Path, image_path: str | os.PathLike[str] | None, name: str = "") -> bool:
+    """Whether a project belongs to an image: by where it lies, or by what it says."""
     image = _file(image_path)
     if image is not None and _same(project.parent, image.parent):
         stems = "|".join({re.escape(image.name), re.escape(short_name(image.name))})
@@ -105,15 +112,15 @@ def is_own(project: Path, image_path: str | os.PathLike[str] | None) -> bool:
             # "a.tif.2" may be an image, too.
             other = image.with_name(project.name.removesuffix(ENDING))
             return other.name in (image.name, named[1]) or not other.exists()
-    return _is_of(project, image_path)
+    return _is_of(project, image_path, name)
 
 
-def image_of_project(project: Path) -> str:
-    """Return where the image of a project lay when it was saved; empty where that is not known."""
+def image_of_project(project: Path) -> ProjectImage:
+    """Return name and path of a project's image when it was saved; empty where not known."""
     for path in (project, backup_path(project)):
         with suppress(FormatError):
-            return read_image_path(path)
-    return ""
+            return read_image(path)
+    return ProjectImage("")
 
 
 def project_of_other_pixels(image_path: str | os.PathLike[str] | None, content: str) -> Path | None:
@@ -176,12 +183,14 @@ def _file(image_path: str | os.PathLike[str] | None) -> Path | None:
     return path if path.name else None
 
 
-def _is_of(project: Path, image_path: str | os.PathLike[str] | None) -> bool:
-    """Whether a project says that it is about the image at a path; of none, for no path."""
+def _is_of(project: Path, image_path: str | os.PathLike[str] | None, name: str) -> bool:
+    """Whether a project says that it is about an image; by name where that has no path."""
     recorded, image = image_of_project(project), _file(image_path)
-    if image is None or not recorded:
-        return recorded == str(image_path or "")
-    other = _file(recorded)
+    if not image_path and not recorded.path:
+        return not (name and recorded.name) or recorded.name == name
+    if image is None or not recorded.path:
+        return recorded.path == str(image_path or "")
+    other = _file(recorded.path)
     return other is not None and _same(other, image)
 
 

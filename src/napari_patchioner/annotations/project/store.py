@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
+from weakref import WeakValueDictionary
 
 from napari_patchioner.annotations.images import content_hash
 from napari_patchioner.errors import FormatError
@@ -18,6 +19,8 @@ from .records import Merged, Project, ProjectImage, merge_projects
 
 # The name of a project's field: checksums of files that all of was taken over.
 ABSORBED = "absorbed"
+# Who of this process has read or written a file last.
+_WRITERS: WeakValueDictionary[Path, ProjectStore] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class CopyProject:
     """
 
     path: Path
+    image_name: str
     image_path: str
     captions: int
     image_exists: bool
@@ -105,7 +109,7 @@ class ProjectStore:
         with self._lock:
             content = self.image.content
             places.sweep_projects(self._image_path, content)
-            paths = places.find_projects(self._image_path, content)
+            paths = places.find_projects(self._image_path, content, self._name)
             if paths:
                 project = self.take(paths[0], go_on=len(paths) > 1)
                 self._compare(project, paths[1:])
@@ -113,7 +117,8 @@ class ProjectStore:
             other = places.project_of_other_pixels(self._image_path, content)
             if other is not None:
                 self.note = f"{other.name} was made on other pixels; it is left as it is"
-            copies = map(_copy, places.projects_of_copies(self._image_path, content))
+            found = places.projects_of_copies(self._image_path, content, self._name)
+            copies = map(_copy, found)
             self.copies = tuple(copy for copy in copies if copy is not None)
             return None
 
@@ -128,7 +133,7 @@ class ProjectStore:
             self.note = project.warning
             self._absorbed = _absorbed(project)
             ours = path == self._best_path()
-            if places.is_own(path, self._image_path) and (go_on or ours):
+            if places.is_own(path, self._image_path, self._name) and (go_on or ours):
                 self.move(path)
             else:
                 self._absorb(path)
@@ -154,6 +159,7 @@ class ProjectStore:
         """Write into another file from now on, replacing what is there."""
         with self._lock:
             self.path, self._checksum = Path(path), ""
+            _WRITERS[self.path] = self
             # A damaged file has no head worth knowing, and is replaced all the same.
             with suppress(FormatError):
                 self._checksum = file.checksum_of(path)
@@ -168,7 +174,7 @@ class ProjectStore:
             try:
                 path = self._write_or_spare(path, project)
             except FormatError as error:
-                home = places.home_path(self._image_path, self.image.content)
+                home = self._home_path()
                 if path == home:
                     raise
                 self._checksum = ""
@@ -179,6 +185,7 @@ class ProjectStore:
                 self.note = f"nothing can be written beside the image; it is saved to {path}"
             self._elsewhere_noted = elsewhere
             self.path = path
+            _WRITERS[path] = self
             return path
 
     def set_aside(self, project: Project) -> Path:
@@ -190,7 +197,7 @@ class ProjectStore:
             try:
                 path = self._write_or_spare(path, project)
             except FormatError:
-                home = places.home_path(self._image_path, self.image.content)
+                home = self._home_path()
                 path = self._write_or_spare(places.spare_path(home), project)
             finally:
                 self._checksum, self.note = kept
@@ -198,7 +205,10 @@ class ProjectStore:
             return path
 
     def _best_path(self) -> Path:
-        return places.project_path(self._image_path, self.image.content)
+        return places.project_path(self._image_path, self.image.content, self._name)
+
+    def _home_path(self) -> Path:
+        return places.home_path(self._image_path, self.image.content, self._name)
 
     def _compare(self, project: Project, paths: Sequence[Path]) -> None:
         """Note what older projects of the image have that this one lacks."""
@@ -242,7 +252,10 @@ class ProjectStore:
             else:
                 break
         if path != wanted:
-            self.note = f"another program writes the project, too; this goes to {path.name}"
+            again = _WRITERS.get(wanted) not in (None, self)
+            here = "the image is open twice"
+            elsewhere = "another program writes the project, too"
+            self.note = f"{here if again else elsewhere}; this goes to {path.name}"
         return path
 
 
@@ -258,9 +271,9 @@ def _copy(path: Path) -> CopyProject | None:
         counts = file.read_counts(path)
     except FormatError:
         return None
-    image_path = places.image_of_project(path)
+    image = places.image_of_project(path)
     try:
-        exists = bool(image_path) and ("://" in image_path or Path(image_path).exists())
+        exists = bool(image.path) and ("://" in image.path or Path(image.path).exists())
     except OSError:  # a drive that does not answer may have it still
         exists = True
-    return CopyProject(path, image_path, counts.captions, exists)
+    return CopyProject(path, image.name, image.path, counts.captions, exists)

@@ -17,7 +17,7 @@ from superqt import QElidingLabel
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer.actions import CAPTIONS
 from napari_patchioner.viewer.dock import CaptionDock
-from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer
+from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer, images_of
 from napari_patchioner.viewer.panels.keys import FOLDER, bind
 from napari_patchioner.viewer.preferences import preference
 from napari_patchioner.viewer.widgets import DockBase, RowModel, button, stack, throttled
@@ -50,6 +50,8 @@ class OpenedImage:
     image: napari.layers.Image
     # Its saved work is there, if it has any.
     restored: bool = False
+    # It was in the window already, and stays there.
+    kept: bool = False
 
     def __post_init__(self) -> None:
         self.controller = self.dock.controllers[self.image]
@@ -64,8 +66,11 @@ class OpenedImage:
     def close(self) -> None:
         """Take the image away with its shapes, whose work is saved.
 
-        Points and labels are other people's: they stay, hidden where they were captioned.
+        Points and labels are other people's: they stay, hidden where they were captioned. So does
+        an image that was opened by other means.
         """
+        if self.kept:
+            return
         viewer = self.dock.viewer
         for layer in self.controller.sources.following:
             layer.visible = False
@@ -174,7 +179,7 @@ class Browser(QObject):  # type: ignore[misc]
                 return
         self.wanted = self.position = file
         loaded = self.prefetcher.take(file) if self.prefetcher is not None else None
-        if loaded is not None:
+        if loaded is not None or self._layers_of(file):
             self._show(file, loaded)
         elif self._job is None:
             self._load(file)
@@ -196,25 +201,35 @@ class Browser(QObject):  # type: ignore[misc]
         elif self.wanted is not None:
             self._load(self.wanted)
 
-    def _show(self, file: ImageFile, loaded: Loaded) -> None:
+    def _layers_of(self, file: ImageFile) -> list[napari.layers.Layer]:
+        """Return the image layers of a file that are in the window by other means."""
+        ours = self.opened.layers if self.opened is not None else []
+        images = [image for image in images_of(self._viewer) if image not in ours]
+        return [i for i in images if i.source.path and Path(i.source.path).absolute() == file.path]
+
+    def _show(self, file: ImageFile, loaded: Loaded | None) -> None:
         """Put an image in the place of the one in the window."""
+        layers = self._layers_of(file)
+        kept = bool(layers)
         dock = self._captions()
         before, self.opened = self.opened, None
         tool = dock.panel.draw.tool if before is not None else None
         if before is not None:
             self._note(before)
             before.close()
-        try:
-            layers = prefetch.show(self._viewer, loaded)
-        except PatchionerError as error:
-            self._fail(file, str(error))
-            return
+        if loaded is not None and not kept:
+            try:
+                layers = prefetch.show(self._viewer, loaded)
+            except PatchionerError as error:
+                self._fail(file, str(error))
+                return
         image = prefetch.first_image(layers)
         self._viewer.layers.selection.active = image
         dock.panel.image.value = image
+        dock.images.uncover()
         self._viewer.reset_view()
         self.wanted, self._noted = None, None
-        opened = self.opened = OpenedImage(dock, file, layers, image)
+        opened = self.opened = OpenedImage(dock, file, layers, image, kept=kept)
         opened.project_file.messaged.connect(self._show_message)
         for part in (opened.project_file, opened.controller, opened.controller.encoder):
             part.changed.connect(self._on_changed)
@@ -229,6 +244,8 @@ class Browser(QObject):  # type: ignore[misc]
             remember(self.listing.folder, file.name)
         self.shown.emit(file)
         self.changed.emit()
+        # Of an image whose work is there already nothing more is announced.
+        self._on_changed()
 
     def _fail(self, file: ImageFile, why: str) -> None:
         """Note that an image cannot be opened; who came by on the way to the next goes on."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import projects_folder, read_head, short_name, write_bytes
-from napari_patchioner.annotations.project.file import ProjectCounts, read_counts, read_image_path
+from napari_patchioner.annotations.project.file import ProjectCounts, read_counts, read_image
 from napari_patchioner.annotations.project.places import ENDING
 from napari_patchioner.errors import Cancelled, FormatError, ImageError, PatchionerError
 from napari_patchioner.progress import Progress, no_progress
@@ -304,7 +304,7 @@ def _projects_at_home() -> dict[str, list[Path]]:
     projects: dict[str, list[Path]] = {}
     for path in projects_folder().glob(f"*{ENDING}"):
         with suppress(FormatError):
-            projects.setdefault(read_image_path(path), []).append(path)
+            projects.setdefault(read_image(path).path, []).append(path)
     return projects
 
 

@@ -352,6 +352,11 @@ class LabelsBinding(TableBinding):
         self._old = set(self.planes)
         self._changed()
 
+    def _on_placed(self, *_: object) -> None:
+        if not self._follower.working:
+            self._old = set(self.planes)
+        super()._on_placed()
+
     def _on_features(self, *_: object) -> None:
         if not self._writing and self.planes:
             self._observe()

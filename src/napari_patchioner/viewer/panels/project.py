@@ -30,11 +30,13 @@ _Answer = qt.QMessageBox.StandardButton
 def question(copies: Sequence[CopyProject]) -> str:
     """Return what to ask about the first of some copies."""
     first, more = copies[0], len(copies) - 1
-    place = first.image_path or first.path
-    where = "at" if first.image_exists or not first.image_path else "that is no longer at"
+    if first.image_path:
+        place = f"{'at' if first.image_exists else 'that is no longer at'} {first.image_path}"
+    else:
+        place = f"called {first.image_name!r}" if first.image_name else f"at {first.path}"
     others = f" (and of {counted(more, 'other copy', 'other copies')})" if more else ""
     number = counted(first.captions, "caption")
-    return f"An identical image {where} {place} has {number}{others}. Take them over?"
+    return f"An identical image {place} has {number}{others}. Take them over?"
 
 
 def size_of_store() -> str:
