@@ -117,8 +117,8 @@ class ProjectStore:
             other = places.project_of_other_pixels(self._image_path, content)
             if other is not None:
                 self.note = f"{other.name} was made on other pixels; it is left as it is"
-            found = places.projects_of_copies(self._image_path, content, self._name)
-            copies = map(_copy, found)
+            others = places.projects_of_copies(self._image_path, content, self._name)
+            copies = map(_copy, others)
             self.copies = tuple(copy for copy in copies if copy is not None)
             return None
 
