@@ -1,12 +1,13 @@
 """Draws and writes captions without end, autosaving like the dock does, until it is killed.
 
 Imports once, then forks for every folder it is told on standard input, and prints the child's
-process id: what is killed is the child. With REGIONS in the environment there are that many
-regions from the start.
+process id: what is killed is the child. What goes wrong in it stands in `errors` in its folder.
+With REGIONS in the environment there are that many regions from the start.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -117,6 +118,9 @@ def main() -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
+            errors = os.open(Path(line.strip(), "errors"), os.O_WRONLY | os.O_CREAT)
+            os.dup2(errors, sys.stderr.fileno())
+            faulthandler.enable()
             work(Path(line.strip()), desk)
         print(pid, flush=True)
 

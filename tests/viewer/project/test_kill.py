@@ -52,10 +52,34 @@ class Nursery:
             self._mother.stdin.flush()
             return int(self._mother.stdout.readline())
 
+    @staticmethod
+    def kill(child, folder, path, rest=0.0):
+        """Kill a child some seconds after a file is there; return when. It is well until then."""
+        while not path.exists():
+            check(child, folder)
+            time.sleep(0.02)
+        time.sleep(rest)
+        killed = time.clock_gettime(time.CLOCK_MONOTONIC)
+        check(child, folder, signal.SIGKILL)
+        return killed
+
     def close(self):
         self._mother.stdin.close()
         self._mother.wait(10)
         self._mother.stdout.close()
+
+
+def check(child, folder, sent=0):
+    """Fail with a child's own words where something has gone wrong in it."""
+    errors = folder / "errors"
+    try:
+        os.kill(child, sent)
+    except ProcessLookupError:
+        pytest.fail(f"it ended by itself:\n{errors.read_text()}", pytrace=False)
+    # An exception does not end it, but its edits.
+    said = errors.read_text() if errors.exists() else ""
+    if "Traceback" in said:
+        pytest.fail(said, pytrace=False)
 
 
 @pytest.fixture
@@ -102,11 +126,8 @@ def test_fifty_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_pro
         folder = tmp_path / f"run-{number}"
         folder.mkdir()
         child = nursery.child(folder)
-        while not (folder / "log").exists():
-            time.sleep(0.01)
-        time.sleep(random.Random(number).uniform(0.05, LONGEST_S))
-        killed = time.clock_gettime(time.CLOCK_MONOTONIC)
-        os.kill(child, signal.SIGKILL)
+        rest = random.Random(number).uniform(0.05, LONGEST_S)
+        killed = nursery.kill(child, folder, folder / "log", rest)
         time.sleep(0.05)
         return folder, killed
 
@@ -124,9 +145,7 @@ def test_fifty_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_pro
 
 def test_the_image_is_known_again_after_a_kill(tmp_path, nursery):
     child = nursery.child(tmp_path)
-    while not (tmp_path / "cells.tif.patchioner.json").exists():
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
+    nursery.kill(child, tmp_path, tmp_path / "cells.tif.patchioner.json")
     shelf = ProjectStore(np.zeros((64, 64), np.uint8), tmp_path / "renamed.tif", "renamed.tif")
     assert shelf.find() is None
     [offered] = shelf.copies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 
 import pytest
 
@@ -96,6 +97,32 @@ def test_everything_is_searched_again_where_nobody_waits_for_the_end_any_more(qt
     assert not frozen()
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_announces_results_is_deleted_in_the_gui_thread(dropped, qtbot, monkeypatch):
+    """Qt may be delivering just then: a process that deleted it in the job's thread crashed."""
+    go, deleted, announce = threading.Event(), [], module._Notifier.announce
+
+    def slowly(notifier):
+        announce(notifier)
+        go.wait(5)
+
+    monkeypatch.setattr(module._Notifier, "announce", slowly)
+    before = set(threading.enumerate())
+    job = Job(lambda progress: iter(()))
+    weakref.finalize(job._mailbox.notifier, lambda: deleted.append(threading.current_thread().name))
+    with qtbot.waitSignal(job.destroyed, timeout=5000):
+        job.start()
+        if dropped:
+            job.deleteLater()
+    del job
+    [thread] = set(threading.enumerate()) - before
+    go.set()
+    thread.join(5)
+    assert deleted == []
+    run(lambda progress: iter(()), qtbot)
+    assert deleted == [threading.main_thread().name]
+
+
 def test_of_several_workers_the_last_one_ends_it():
     pause_gc()
     pause_gc()
@@ -121,8 +148,6 @@ def test_what_others_have_frozen_stays_frozen():
 def test_garbage_made_meanwhile_is_found_meanwhile():
     class Ring:
         pass
-
-    import weakref
 
     pause_gc()
     ring = Ring()

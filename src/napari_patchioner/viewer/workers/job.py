@@ -22,6 +22,9 @@ NICE = 10
 _gc_lock = threading.Lock()
 _gc_pauses = 0
 _gc_frozen = False
+# A thread that held its notifier last would delete it while Qt's loop delivers what it announced,
+# and the process would crash: the GUI thread lets go of it, at the next job.
+_notifiers: dict[threading.Thread, _Notifier] = {}
 
 
 def pause_gc() -> None:
@@ -64,15 +67,19 @@ class JobProgress:
         self.fraction, self.message = float(fraction), message
 
 
-class _Mailbox(QObject):  # type: ignore[misc]
-    """Announces results; it belongs to no widget, so that a thread may outlive its job."""
-
-    arrived = Signal()
+class _Mailbox:
+    """Results on their way; a thread may outlive its job."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.notifier = _Notifier()
         self.results: deque[object] = deque()
         self.end: list[Exception | None] = []
+
+
+class _Notifier(QObject):  # type: ignore[misc]
+    """Announces results; it belongs to no widget."""
+
+    arrived = Signal()
 
     def announce(self) -> None:
         # Qt may be gone by the time the last thread ends.
@@ -100,7 +107,7 @@ class Job(QObject):  # type: ignore[misc]
         super().__init__(parent)
         self.progress = JobProgress()
         self._mailbox = mailbox = _Mailbox()
-        mailbox.arrived.connect(self._on_arrived, Qt.ConnectionType.QueuedConnection)
+        mailbox.notifier.arrived.connect(self._on_arrived, Qt.ConnectionType.QueuedConnection)
         self._thread = threading.Thread(
             target=_run,
             args=(function, arguments, self.progress, mailbox, background),
@@ -127,6 +134,9 @@ class Job(QObject):  # type: ignore[misc]
     def start(self) -> None:
         """Start the thread."""
         pause_gc()
+        for ended in [thread for thread in _notifiers if not thread.is_alive()]:
+            del _notifiers[ended]
+        _notifiers[self._thread] = self._mailbox.notifier
         self._thread.start()
 
     def cancel(self) -> None:
@@ -181,10 +191,10 @@ def _run(
             results = function(*arguments, progress)
             for result in results if isinstance(results, Iterator) else (results,):
                 mailbox.results.append(result)
-                mailbox.announce()
+                mailbox.notifier.announce()
                 progress(progress.fraction, progress.message)
     except Exception as raised:
         error = raised
     resume_gc()
     mailbox.end.append(error)
-    mailbox.announce()
+    mailbox.notifier.announce()
