@@ -224,7 +224,7 @@ def test_a_deleted_layer_is_a_step_and_what_was_on_it_is_never_lost(quiet, desk)
 def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quiet, desk):
     desk.begin()
     layers, name = desk.viewer.layers, desk.layer.name
-    points = desk.controller.points()
+    points = desk.controller.layer("points")
     points.add([40.0, 30.0])
     desk.until(lambda: list(points.features["caption"]) == TEXTS[:1])
     copies = []
@@ -253,7 +253,7 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
     desk.dock.panel.buttons["undo"].click()
     desk.dock.panel.buttons["undo"].click()
     assert desk.captions() == TEXTS[:1]
-    assert list(desk.controller.points().features["caption"]) == TEXTS[:1]
+    assert list(desk.controller.layer("points").features["caption"]) == TEXTS[:1]
     assert desk.layer not in (mine, *copies)
     assert (mine.nshapes, copies[0].nshapes, len(copies[1].data)) == (1, 2, 2)
     assert copies[1] not in desk.controller.sources.following
@@ -263,8 +263,8 @@ def test_what_only_bears_the_name_of_a_deleted_layer_is_left_to_whose_it_is(quie
 
 def test_a_deletion_done_again_deletes_the_layer_and_the_file_keeps_what_was_on_it(quiet, desk):
     desk.begin(BOXES[:2])
-    desk.controller.points().add([40.0, 30.0])
-    points = desk.controller.points()
+    desk.controller.layer("points").add([40.0, 30.0])
+    points = desk.controller.layer("points")
     desk.until(lambda: list(points.features["caption"]) == TEXTS[:1])
     everything = desk.saved()
     names = {layer.name for layer in (desk.layer, points)}
@@ -282,7 +282,7 @@ def test_a_deletion_done_again_deletes_the_layer_and_the_file_keeps_what_was_on_
 
     for _ in range(2):
         walk(undo)
-        assert desk.layer.nshapes == len(desk.controller.points().data) == 0
+        assert desk.layer.nshapes == len(desk.controller.layer("points").data) == 0
         # Quicker than anything is saved.
         walk(redo)
         assert not shown()
@@ -293,7 +293,7 @@ def test_a_deletion_done_again_deletes_the_layer_and_the_file_keeps_what_was_on_
         undo()
         assert shown() == names
         assert desk.captions() == TEXTS[:2]
-        assert list(desk.controller.points().features["caption"]) == TEXTS[:1]
+        assert list(desk.controller.layer("points").features["caption"]) == TEXTS[:1]
         assert desk.saved() == everything
 
 

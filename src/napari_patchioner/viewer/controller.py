@@ -10,29 +10,23 @@ import numpy as np
 import numpy.typing as npt
 from napari.utils.events import Event
 from qtpy.QtCore import QObject, Signal
-from superqt.utils import QSignalDebouncer
 
 from napari_patchioner.annotations import Plane, Record
-from napari_patchioner.annotations.project.records import is_foreign
+from napari_patchioner.annotations.project.records import OWN_LAYERS, is_foreign
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.layers import image_layers
-from napari_patchioner.viewer.layers.binding import LayerBinding, TableBinding, redo, undo
-from napari_patchioner.viewer.layers.geometry import (
-    alignment,
-    displayed_plane,
-    full_shape,
-    shown_plane,
-)
-from napari_patchioner.viewer.layers.overlays import Overlays
-from napari_patchioner.viewer.layers.selection import SharedSelection
-from napari_patchioner.viewer.layers.shapes import finish_drawing, flat
-from napari_patchioner.viewer.layers.sources import Sources
-from napari_patchioner.viewer.panels.inspect import Inspector
-from napari_patchioner.viewer.session.session import Session, counted
-from napari_patchioner.viewer.workers.caption import CaptionQueue
-from napari_patchioner.viewer.workers.encode import Encoder
-from napari_patchioner.viewer.workers.job import JobProgress
-from napari_patchioner.viewer.workers.models import ModelRegistry
+
+from .layers import geometry, image_layers, shapes
+from .layers.binding import LayerBinding, TableBinding, redo, undo
+from .layers.overlays import Overlays
+from .layers.selection import SharedSelection
+from .layers.sources import Sources
+from .panels.inspect import Inspector
+from .session.session import Session, counted
+from .widgets import throttled
+from .workers.caption import CaptionQueue
+from .workers.encode import Encoder
+from .workers.job import JobProgress
+from .workers.models import ModelRegistry
 
 # Long enough for napari to finish what it announced, short enough not to be felt.
 SETTLE_MS = 60
@@ -76,7 +70,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.encoder = Encoder(viewer, image, registry, self)
         self.queue = CaptionQueue(self.session, self.encoder, registry, self)
         self.sources = Sources(viewer, image, self.session, self.settle)
-        self._shape = full_shape(image)
+        self._shape = geometry.full_shape(image)
         self._deleted: dict[str, napari.layers.Layer] = {}
         self._message_before = self.message
         # What is selected in the list, and what was selected on the canvas then.
@@ -84,12 +78,12 @@ class Controller(QObject):  # type: ignore[misc]
         self._shared = SharedSelection(
             viewer, self.bindings.values, self.changed.emit, self._forget_listed
         )
-        self._settled = self._debouncer(SETTLE_MS, self._work)
+        self._settled = throttled(self._work, SETTLE_MS, self, rest=True)
+        self._display_settled = throttled(self.check_display, DISPLAY_MS, self, rest=True)
         self.encoder.messaged.connect(self.show_message)
         self.queue.messaged.connect(self.show_message)
         self.encoder.changed.connect(self.settle)
         self.queue.captioned.connect(self._on_captioned)
-        self._display_settled = self._debouncer(DISPLAY_MS, self.check_display)
         self._connections: list[tuple[Any, Callable[..., object]]] = [
             (viewer.layers.events, self._on_layers_event),
             (viewer.dims.events.point, self.settle),
@@ -114,51 +108,42 @@ class Controller(QObject):  # type: ignore[misc]
         self.encoder.changed.connect(self.inspector.forget)
         self.adopt()
 
-    def _debouncer(self, rest: int, act: Callable[[], None]) -> QSignalDebouncer:
-        debouncer = QSignalDebouncer(parent=self)
-        debouncer.setTimeout(rest)
-        debouncer.triggered.connect(act)
-        return debouncer
-
     # layers
 
     def adopt(self) -> None:
         """Take over the layers that lie on the image already."""
-        for key in image_layers.KEYS:
+        for key in OWN_LAYERS:
             if image_layers.find_layer(self.viewer, self.image, key) is not None:
                 self.layer(key)
-        if image_layers.find_layer(self.viewer, self.image, image_layers.POINTS) is not None:
-            self.points()
 
-    def layer(self, key: image_layers.LayerKey) -> napari.layers.Shapes:
-        """Return the layer for regions or traces, made on first use."""
-        if key not in self.bindings:
-            layer = image_layers.ensure_layer(self.viewer, self.image, key)
-            # A layer that is added makes the viewer ask for it before it is returned here.
-            if key not in self.bindings:
-                # Of a layer on which a shape is half drawn nothing would be read until it is
-                # whole, and what is saved of it would be put there once more.
-                finish_drawing(layer)
-                revive = layer.nshapes == 0 and bool(self.session.uids(key))
-                self.bindings[key] = LayerBinding(
-                    layer, self.image, key, self.session, self.settle, revive=revive
-                )
-                self._shared.attach(layer)
-        return self.bindings[key].layer
-
-    def points(self) -> napari.layers.Points:
-        """Return the image's own layer for points, made on first use."""
-        own = self.sources.own
-        if own is not None:
-            return own.layer
-        layer = image_layers.ensure_points(self.viewer, self.image)
-        self.sources.follow(layer, own=True)
-        image_layers.protect(layer, True)
+    def layer(self, key: str) -> Any:
+        """Return the image's own layer for regions, traces or points, made on first use."""
+        for own in self.own_bindings():
+            if own.key == key:
+                return own.layer
+        layer = image_layers.ensure_layer(self.viewer, self.image, key)
+        if key == image_layers.POINTS:
+            self.sources.follow(layer, key=key)
+        # A layer that is added makes the viewer ask for it before it is returned here.
+        elif key not in self.bindings:
+            # Of a layer on which a shape is half drawn nothing would be read until it is
+            # whole, and what is saved of it would be put there once more.
+            shapes.finish_drawing(layer)
+            revive = layer.nshapes == 0 and bool(self.session.uids(key))
+            self.bindings[key] = LayerBinding(
+                layer, self.image, key, self.session, self.settle, revive=revive
+            )
+            self._shared.attach(layer)
         return layer
+
+    def own_bindings(self) -> list[TableBinding]:
+        """Return what keeps our own layers in step, those that undo can change."""
+        own = self.sources.own
+        return [*self.bindings.values(), *([own] if own is not None else [])]
 
     def binding_of(self, layer: object) -> TableBinding | None:
         """Return what keeps one of the image's own layers in step; None for others."""
-        return next((binding for binding in self._own() if binding.layer is layer), None)
+        return next((own for own in self.own_bindings() if own.layer is layer), None)
 
     def owns(self, layer: object) -> bool:
         """Whether a layer is the image or one of its own layers."""
@@ -172,7 +157,7 @@ class Controller(QObject):  # type: ignore[misc]
     def plane(self) -> Plane | None:
         """Return the displayed plane, or say why there is none."""
         try:
-            return displayed_plane(self.viewer, self.image)
+            return geometry.displayed_plane(self.viewer, self.image)
         except PatchionerError as error:
             self.show_message(str(error))
             return None
@@ -180,11 +165,9 @@ class Controller(QObject):  # type: ignore[misc]
     # selection: napari selects on one layer at a time, and of labels only one
 
     def selected(self) -> list[str]:
-        """Return the uids of all selected regions.
-
-        What is selected in the list counts until something else is selected on the canvas.
-        """
+        """Return the uids of all selected regions."""
         canvas = self._selected_on_canvas()
+        # What is selected in the list counts until something else is selected on the canvas.
         if self._listed is not None and self._listed[0] == canvas:
             return [uid for uid in self._listed[1] if uid in self.session.records]
         self._listed = None
@@ -211,7 +194,7 @@ class Controller(QObject):  # type: ignore[misc]
 
     def current_whole(self) -> Record | None:
         """Return the caption of the displayed plane, if it was asked for."""
-        plane = shown_plane(self.viewer, self.image)
+        plane = geometry.shown_plane(self.viewer, self.image)
         return self.session.find_whole(plane) if plane is not None else None
 
     def _selected_on_canvas(self) -> list[str]:
@@ -289,13 +272,10 @@ class Controller(QObject):  # type: ignore[misc]
         with self.session.step(f"deletion of {counted(len(known) - len(kept), 'region')}"):
             self.session.drop(known)
             self.select(uid for uid in known if uid not in kept)
-            for binding in self.bindings.values():
-                if binding.layer.selected_data:
-                    binding.layer.remove_selected()
-            own = self.sources.own
-            if own is not None and own.layer.selected_data:
-                own.layer.remove_selected()
-                own.sync()
+            for own in self.own_bindings():
+                if own.layer.selected_data:
+                    own.layer.remove_selected()
+                    own.sync()
         if kept:
             self.show_message(
                 "What other people made is not ours to delete: do it on their own layers."
@@ -305,14 +285,14 @@ class Controller(QObject):  # type: ignore[misc]
     def undo(self) -> None:
         """Take back the newest step: shapes and captions."""
         with self._shared.still():
-            self.show_message(undo(self.session, self._own(), self._revive))
+            self.show_message(undo(self.session, self.own_bindings(), self._revive))
         self.show()
 
     def redo(self) -> None:
         """Do again what was taken back last."""
         self.replaying.emit()
         with self._shared.still():
-            self.show_message(redo(self.session, self._own(), self._replay))
+            self.show_message(redo(self.session, self.own_bindings(), self._replay))
         self.show()
 
     # what is shown
@@ -380,7 +360,7 @@ class Controller(QObject):  # type: ignore[misc]
         self._display_settled.cancel()
         self.inspector.switch(False)
         self.overlays.close()
-        for own in self._own():
+        for own in self.own_bindings():
             self._unbind(own)
         self.sources.close()
         self.encoder.close()
@@ -390,11 +370,6 @@ class Controller(QObject):  # type: ignore[misc]
         self._connections.clear()
 
     # details
-
-    def _own(self) -> list[TableBinding]:
-        """Return what keeps our own layers in step, those that undo can change."""
-        own = self.sources.own
-        return [*self.bindings.values(), *([own] if own is not None else [])]
 
     def _show(self) -> None:
         for binding in self.bindings.values():
@@ -410,10 +385,11 @@ class Controller(QObject):  # type: ignore[misc]
 
     def _work(self) -> None:
         """Bring everything in step and caption what can be captioned."""
-        if any(binding.dragging for binding in self.bindings.values()):
+        bindings = self.bindings.values()
+        if any(binding.dragging for binding in bindings):
             self.settle()
             return
-        for binding in self.bindings.values():
+        for binding in bindings:
             binding.sync()
         self.sources.sync()
         self.queue.work()
@@ -424,8 +400,8 @@ class Controller(QObject):  # type: ignore[misc]
     def _add_region(self, shape: str, vertices: npt.NDArray[np.float64]) -> None:
         """Add a region that was found by inspecting, given in image pixels."""
         layer = self.layer("regions")
-        with flat(layer):
-            layer.add(alignment(self.image, layer)(vertices), shape_type=shape)
+        with shapes.flat(layer):
+            layer.add(geometry.alignment(self.image, layer)(vertices), shape_type=shape)
 
     def _on_inspected(self) -> None:
         spot = self.inspector.spot
@@ -433,16 +409,14 @@ class Controller(QObject):  # type: ignore[misc]
         self.overlays.refresh()
 
     def _on_layers_event(self, event: Event) -> None:
-        """Check the display once it rests: limits of contrast change with every step of a slider.
-
-        An emission that is under way still reaches slots that were disconnected meanwhile.
-        """
+        """Check the display once it rests: with a slider it changes at every step."""
+        # An emission that is under way still reaches slots that were disconnected meanwhile.
         if event.type in DISPLAY_EVENTS and self._connections:
             self._display_settled.throttle()
 
     def _on_layer_inserted(self, event: Event) -> None:
         """Leave copies of our layers to whoever made them: the regions on them are not ours."""
-        for own in self._own():
+        for own in self.own_bindings():
             if image_layers.is_copy(event.value, own.layer):
                 image_layers.disown(event.value)
 
@@ -474,11 +448,9 @@ class Controller(QObject):  # type: ignore[misc]
 
     def _revive(self) -> None:
         """Make layers anew that have shapes again by now; take away what is deleted once more."""
-        for key in image_layers.KEYS:
+        for key in OWN_LAYERS:
             if self.session.uids(key):
                 self.layer(key)
-        if self.session.uids(image_layers.POINTS):
-            self.points()
         for key, layer in list(self._deleted.items()):
             if not self.session.is_away(key):
                 del self._deleted[key]
@@ -492,7 +464,7 @@ class Controller(QObject):  # type: ignore[misc]
     def _replay(self) -> None:
         """Revive layers, and delete those of ours that the step done again had deleted."""
         self._revive()
-        for own in self._own():
+        for own in self.own_bindings():
             if not self.session.holds(own.key):
                 # First, as shapes that go from a layer that is there are deleted for good.
                 self.sources.leave(own.layer, deleted=True)
@@ -501,7 +473,7 @@ class Controller(QObject):  # type: ignore[misc]
 
     def _on_new_pixels(self, *_: object) -> None:
         self.forget_grids()
-        if full_shape(self.image) != self._shape:
+        if geometry.full_shape(self.image) != self._shape:
             self.replaced.emit()
             return
         self.show_message("The image has changed; press Start to read it again.")
@@ -517,5 +489,5 @@ class Controller(QObject):  # type: ignore[misc]
         self.settle()
 
     def _on_renamed(self, *_: object) -> None:
-        for binding in self._own():
-            image_layers.mark(binding.layer, self.image, binding.key)
+        for own in self.own_bindings():
+            image_layers.mark(own.layer, self.image, own.key)

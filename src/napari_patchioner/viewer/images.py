@@ -115,7 +115,7 @@ class Images(QObject):  # type: ignore[misc]
         ours = [image for image in seen if image_layers.belongs(self._viewer, active, image)]
         return next(iter((*ours, *seen, *images)), None)
 
-    def bind(self, chosen: Iterable[image_layers.LayerKey]) -> None:
+    def bind(self, chosen: Iterable[str]) -> None:
         """Give layers of the current controller, made on first use, keys; follow their mode."""
         if self.current is not None:
             for key in chosen:

@@ -12,7 +12,7 @@ from napari.utils import progress
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
-from superqt.utils import QSignalThrottler
+from superqt.utils import QSignalDebouncer, QSignalThrottler
 
 if TYPE_CHECKING:
     import napari
@@ -68,9 +68,12 @@ def action_buttons(
     return {name: button(title, tip, getattr(actions, name)) for title, name, tip in table}
 
 
-def throttled(act: Callable[[], None], wait_ms: int, parent: QObject) -> QSignalThrottler:
-    """Return what calls `act` some time after its `throttle` was called, however often."""
-    throttler = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, parent)
+def throttled(
+    act: Callable[[], None], wait_ms: int, parent: QObject, *, rest: bool = False
+) -> QSignalThrottler | QSignalDebouncer:
+    """Return what calls `act` some time after its `throttle` was called, or it came to `rest`."""
+    kind = QSignalDebouncer if rest else QSignalThrottler
+    throttler = kind(kind.EmissionPolicy.Trailing, parent)
     throttler.setTimeout(wait_ms)
     throttler.triggered.connect(act)
     return throttler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
@@ -15,11 +15,10 @@ from napari_patchioner.annotations import content_hash
 
 from .captions import ON_BRIGHT, ON_DARK, draw_captions
 from .geometry import full_shape, placement
-from .table import BLANK, add_columns, empty_columns, reset_defaults
+from .table import BLANK, add_columns, empty_columns
 
-LayerKey: TypeAlias = str
-"""One of `KEYS`."""
-KEYS: tuple[LayerKey, LayerKey] = ("regions", "traces")
+# Of the layers of shapes, and of that of points
+KEYS = ("regions", "traces")
 POINTS = "points"
 BRIGHT = 0.5
 _OURS = "napari-patchioner"
@@ -27,13 +26,11 @@ _OURS = "napari-patchioner"
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """Which image a layer lies on, and how to know it again once it was deleted.
-
-    By its file, or where it is none, by the hash of its pixels.
-    """
+    """Which image a layer lies on, and how to know it again once it was deleted."""
 
     image: ReferenceType[Image]
     key: str
+    # Its file, or where it is none, the hash of its pixels
     path: str
     content: str = ""
 
@@ -56,51 +53,48 @@ def images_of(viewer: ViewerModel) -> list[Image]:
     return [layer for layer in viewer.layers if type(layer) is Image]
 
 
-def ensure_layer(viewer: ViewerModel, image: Image, key: LayerKey) -> Shapes:
-    """Return the image's layer for regions or traces, made where there is none.
+def ensure_layer(viewer: ViewerModel, image: Image, key: str) -> Any:
+    """Return the image's layer for regions, traces or points, made where there is none.
 
-    A Shapes layer of the right name and number of axes is taken over with the captions in its
-    features table, so that saved work can be opened again.
+    One that is there is taken over with the captions in its table, as of saved work.
     """
-    layer = find_layer(viewer, image, key)
+    layer, points = find_layer(viewer, image, key), key == POINTS
     colour, width = line_colour(image, key), edge_width(image)
     if layer is None:
-        style = {"face_color": "transparent", "edge_width": width, "opacity": 1}
-        layer = _new_layer(viewer, image, key, Shapes, edge_color=colour, **style)
-        layer.current_edge_color = colour
-        layer.current_face_color = "transparent"
-        layer.current_edge_width = width
-    else:
+        style = {"edge_color": colour, "face_color": "transparent", "edge_width": width}
+        if points:
+            style = {"face_color": colour, "border_color": "white", "size": 6 * width}
+        layer = (Points if points else Shapes)(
+            ndim=image.ndim,
+            name=layer_name(key, image),
+            features=empty_columns(),
+            feature_defaults=BLANK,
+            **style,
+            **placement(image),
+        )
+        draw_captions(layer, colour)
+        if points:
+            # Above the point, not over it.
+            layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
+        else:
+            layer.opacity, layer.current_edge_width = 1, width
+            layer.current_edge_color, layer.current_face_color = colour, "transparent"
+        _own(layer, image, key)
+        viewer.add_layer(layer)
+    elif not points:
         if not _is_owned(layer, image, key):
             raise_above(viewer, layer, image)
-        add_columns(layer)
         draw_captions(layer, colour)
     mark(layer, image, key)
-    reset_defaults(layer)
+    add_columns(layer)
     protect(layer, True)
-    made: Shapes = layer
-    return made
-
-
-def ensure_points(viewer: ViewerModel, image: Image) -> Points:
-    """Return the image's own layer for points to caption, made where there is none."""
-    layer = find_layer(viewer, image, POINTS)
-    if layer is None:
-        style = {"face_color": line_colour(image, "regions"), "border_color": "white"}
-        layer = _new_layer(viewer, image, POINTS, Points, size=6 * edge_width(image), **style)
-        # Above the point, not over it.
-        layer.text.translation = np.eye(image.ndim)[-2] * -0.7 * layer.current_size
-    mark(layer, image, POINTS)
-    made: Points = layer
-    return made
+    return layer
 
 
 def find_layer(viewer: ViewerModel, image: Image, key: str) -> Any:
     """Return the image's layer for regions, traces or points, None if there is none.
 
-    That of an image that was deleted is taken only by the same image, opened again. A name alone
-    is enough only for an image that has had no such layer, as with saved work; for points it never
-    is: a layer of other people's making is captioned only when somebody says so.
+    Saved work is known by its name, but points never: they may be of other people's making.
     """
     kind, named = Points if key == POINTS else Shapes, None
     for layer in viewer.layers:
@@ -112,22 +106,6 @@ def find_layer(viewer: ViewerModel, image: Image, key: str) -> Any:
             if fits and named is None and _is_free(viewer, layer, image, key):
                 named = layer
     return named
-
-
-def _new_layer(viewer: ViewerModel, image: Image, key: str, kind: Any, **style: Any) -> Any:
-    """Add an empty layer that lies exactly on the image."""
-    layer = kind(
-        ndim=image.ndim,
-        name=layer_name(key, image),
-        features=empty_columns(),
-        feature_defaults=BLANK,
-        **style,
-        **placement(image),
-    )
-    draw_captions(layer, line_colour(image, "traces" if key == "traces" else "regions"))
-    _own(layer, image, key)
-    viewer.add_layer(layer)
-    return layer
 
 
 # whose a layer is
@@ -234,15 +212,15 @@ def protect(layer: Layer, on: bool) -> None:
         layer.locked = on
 
 
-def line_colour(image: Image, key: LayerKey) -> str:
-    """Return a colour that shows on an image of this brightness."""
+def line_colour(image: Image, key: str) -> str:
+    """Return a colour for what is drawn, or its points, that shows on such an image."""
     small = image.thumbnail / 255
     # napari pads the thumbnail of an oblong image with black.
     height, width = np.array(full_shape(image)[-2:]) / max(full_shape(image)[-2:])
     top, left = (np.array(small.shape[:2]) * (1 - height, 1 - width) / 2).round().astype(int)
     inner = small[top : len(small) - top, left : small.shape[1] - left, :3]
     brightness = float(np.median(inner @ (0.299, 0.587, 0.114))) if inner.size else 0.0
-    return (ON_BRIGHT if brightness > BRIGHT else ON_DARK)[key]
+    return (ON_BRIGHT if brightness > BRIGHT else ON_DARK)["regions" if key == POINTS else key]
 
 
 def edge_width(image: Image) -> float:

@@ -56,8 +56,8 @@ class Sources:
         """The image's own points layer, which comes back with it."""
         return next((source for source in self if source.key == POINTS), None)
 
-    def follow(self, layer: Layer, *, own: bool = False, key: str = "") -> TableBinding:
-        """Caption what lies on a layer, and what will."""
+    def follow(self, layer: Layer, *, key: str = "") -> TableBinding:
+        """Caption what lies on a layer, and what will; `key` where it is ours or comes back."""
         if layer in self.following:
             return self.following[layer]
         if not isinstance(layer, (Labels, Points, Shapes)):
@@ -73,11 +73,11 @@ class Sources:
             raise RegionError(
                 f"what lies on {layer.name!r} is captioned for another image; choose that image"
             )
-        if not own:
+        if key != POINTS:
             bring_captions(layer)
-            if not key:
-                self._rename_namesakes(layer)
-        key = POINTS if own else key or self._key(layer)
+        if not key:
+            self._rename_namesakes(layer)
+            key = self._key(layer)
         parts = (layer, self._image, key, self._session, self._changed)
         if isinstance(layer, Labels):
             self.following[layer] = LabelsBinding(*parts, viewer=self._viewer)

@@ -17,7 +17,7 @@ from napari_patchioner.errors import Cancelled, PatchionerError, RegionError
 from napari_patchioner.regions import Ellipse, Point
 from napari_patchioner.viewer.layers.captions import draw_captions, has_text
 from napari_patchioner.viewer.layers.geometry import world_to_image
-from napari_patchioner.viewer.layers.image_layers import line_colour
+from napari_patchioner.viewer.layers.image_layers import POINTS, line_colour
 from napari_patchioner.viewer.layers.overlays import add_halo
 from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, throttled
 from napari_patchioner.viewer.workers.caption import CaptionQueue, caption_region
@@ -390,7 +390,7 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
     def new_points(self) -> None:
         """Turn to the image's own points layer: every point put on it is captioned."""
         if self._current is not None:
-            layer = self._current.points()
+            layer = self._current.layer(POINTS)
             add_halo(self._viewer, layer)
             self._viewer.layers.selection.active = layer
             layer.mode = "add"

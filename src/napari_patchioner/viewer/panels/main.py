@@ -16,7 +16,6 @@ from .caption_box import CaptionBox
 from .keys import Help
 
 if TYPE_CHECKING:
-    from napari_patchioner.viewer.layers.image_layers import LayerKey
     from napari_patchioner.viewer.session.review import Review
 
     from .inspect import InspectPanel
@@ -28,7 +27,7 @@ class Tool(NamedTuple):
     """A drawing tool: which layer, which of napari's modes, and how to use it."""
 
     title: str
-    key: LayerKey
+    key: str
     mode: str
     tip: str
 

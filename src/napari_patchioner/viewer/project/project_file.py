@@ -22,7 +22,7 @@ from napari_patchioner.annotations import (
 from napari_patchioner.annotations.project.records import Merged, is_foreign
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.progress import Progress
-from napari_patchioner.viewer.layers.image_layers import POINTS, image_title
+from napari_patchioner.viewer.layers.image_layers import image_title
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.workers.job import Job, error_message
@@ -314,8 +314,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
     def _refill(self, key: str, fill: Fill) -> None:
         """Fill a layer while nobody follows it, and follow it from then on."""
         controller = self._controller
-        layer = controller.points() if key == POINTS else controller.layer(key)
-        binding = controller.binding_of(layer)
+        binding = controller.binding_of(controller.layer(key))
         assert binding is not None
         binding.refill(fill)
 

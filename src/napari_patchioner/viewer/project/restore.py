@@ -23,7 +23,7 @@ from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.geometry import POINT, alignment
 from napari_patchioner.viewer.layers.shapes import LayerReader, flat
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
-from napari_patchioner.viewer.session.session import Session, counted
+from napari_patchioner.viewer.session.session import PendingCaptions, Session, counted
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
@@ -283,7 +283,7 @@ def _is_drawn(record: Record) -> bool:
     return kind in (*DRAWN, POINT) and record.layer in OWN_LAYERS
 
 
-class ForeignCaptions:
+class ForeignCaptions(PendingCaptions):
     """Gives saved captions back to layers of other people's making, and says how that went.
 
     A region is known again by its uid, where its layer has brought a table along, or by being
@@ -312,7 +312,7 @@ class ForeignCaptions:
 
     def close(self) -> None:
         """Disconnect from the controller and the viewer."""
-        self._controller.session.pending = None
+        self._controller.session.pending = PendingCaptions()
         self._controller.changed.disconnect(self._on_changed)
         self._controller.viewer.layers.events.inserted.disconnect(self._on_inserted)
 

@@ -55,22 +55,16 @@ class Snapshot:
         return Snapshot(tuple(records), {k: v for k, v in self.order.items() if k != layer})
 
     def extended(self, layer: str, other: Snapshot) -> Snapshot:
-        """Return this snapshot with what another one says of a layer, if it says nothing itself.
-
-        A layer that was deleted and made anew had shapes before.
-        """
+        """Return this snapshot with what another one says of a layer, if it says nothing itself."""
         if layer in self.order:
+            # It was deleted and made anew.
             return self
         new = tuple(record for record in other.records if record.layer == layer)
         return Snapshot(self.records + new, {**self.order, layer: other.order[layer]})
 
 
 class History:
-    """What was done, and what it led to; at most `depth` steps can be undone.
-
-    A step is what makes a difference that can be undone: shapes, texts, marks, and which texts
-    are owed. States between which nothing of it differs are the same to whoever walks.
-    """
+    """What was done to shapes, texts and marks, and what it led to; `depth` steps can be undone."""
 
     def __init__(self, depth: int = DEPTH) -> None:
         self.depth = depth
@@ -85,10 +79,9 @@ class History:
         return self._steps[self._position][0]
 
     def push(self, state: Snapshot, label: str, key: object = None) -> bool:
-        """Take a new state as a step; return whether it is one.
+        """Take a new state as a step, named by a noun; return whether anything is new.
 
-        `label` is what was done, as a noun: "move of 2 shapes". Steps of the same `key` that follow
-        each other are the same step, until `seal`.
+        Steps of the same `key` that follow each other are the same step, until `seal`.
         """
         if state.alike(self.now):
             return self.amend(state)
@@ -108,9 +101,7 @@ class History:
         if joined and state.alike(self._steps[-2][0]):
             del self._steps[-1]
             key = None
-        excess = len(self._steps) - 1 - self.depth
-        if excess > 0:
-            del self._steps[:excess]
+        del self._steps[: -self.depth - 1]
         self._position, self._key = len(self._steps) - 1, key
         return True
 
@@ -119,20 +110,19 @@ class History:
         self._key = None
 
     def amend(self, state: Snapshot) -> bool:
-        """Take a new state as a part of the newest step; return whether anything is new.
-
-        What it changes is changed in all neighbouring states that share it: an answer of a
-        model belongs to the step that asked for it, and to all that came after.
-        """
+        """Take a new state as a part of the newest step; return whether anything is new."""
         if state.same(self.now):
             return False
+        # What it changes is changed in all neighbouring states that share it: an answer of a model
+        # belongs to the step that asked for it, and to all that came after.
         new = {record.uid: record for record in state.records}
         changed = {
             record: new[record.uid]
             for record in self.now.records
             if new.get(record.uid, record) is not record
         }
-        for positions in (range(self._position - 1, -1, -1), self._later()):
+        later = range(self._position + 1, len(self._steps))
+        for positions in (range(self._position - 1, -1, -1), later):
             for position in positions:
                 before, label = self._steps[position]
                 swapped = before.swapped(changed)
@@ -158,25 +148,17 @@ class History:
 
     def back(self) -> str:
         """Go back one step and return what it was; empty where there is none."""
-        while self._position:
-            label = self._steps[self._position][1]
-            if self._go(self._position - 1):
-                return label
-        return ""
+        return self._go(range(self._position - 1, -1, -1), 1)
 
     def forward(self) -> str:
         """Go forward one step and return what it was; empty where there is none."""
-        for position in self._later():
-            if self._go(position):
-                return self._steps[position][1]
+        return self._go(range(self._position + 1, len(self._steps)), 0)
+
+    def _go(self, positions: Iterable[int], named_by: int) -> str:
+        """Go to the next state that a step lies before, named by it or by the one after it."""
+        for position in positions:
+            before, self._position = self.now, position
+            self.seal()
+            if not self.now.alike(before):
+                return self._steps[position + named_by][1]
         return ""
-
-    def _go(self, position: int) -> bool:
-        """Go to a state; whether a step lies between it and the one before."""
-        before = self.now
-        self._position = position
-        self.seal()
-        return not self.now.alike(before)
-
-    def _later(self) -> range:
-        return range(self._position + 1, len(self._steps))

@@ -11,10 +11,7 @@ from .session import Session, counted
 
 
 class Review:
-    """Walks through the doubtful captions of an image, in an order settled at the start.
-
-    Regions of the session that are deleted meanwhile are left out.
-    """
+    """Walks through the doubtful captions of an image, in an order settled at the start."""
 
     def __init__(self, session: Session) -> None:
         self.uids = tuple(record.uid for record in doubtful(session.records.values()))
@@ -76,11 +73,7 @@ class Review:
 
 
 def doubtful(records: Iterable[Record]) -> list[Record]:
-    """Return the records nobody has vouched for, the most doubtful first.
-
-    Those without a caption come first, then the lowest score; what a person wrote, accepted or
-    locked is in no doubt.
-    """
+    """Return the records nobody has vouched for: those without a caption, then by score."""
 
     def doubt(record: Record) -> tuple[bool, float]:
         return bool(record.caption), math.inf if record.score is None else record.score

@@ -1,7 +1,6 @@
-"""The state machine between napari's events and the captioner.
+"""The state machine between napari's events and the captioner; knows no Qt, napari or model.
 
-It knows no Qt, no napari and no model. Everything is keyed by uid: napari loses, shifts and
-repeats rows of the features table, so a row number does not identify a shape.
+Everything is keyed by uid: napari loses, shifts and repeats rows of the features table.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -27,11 +26,7 @@ LEAST_OVERLAP = 0.3
 
 
 def counted(number: int | Sized, noun: str, many: str = "") -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "shape"), counted(3, "shape"), counted(2, "caption of a plane", "captions")
-    ('1 shape', '3 shapes', '2 captions')
-    """
+    """Return a number with its noun: "1 shape", "3 shapes"."""
     count = number if isinstance(number, int) else len(number)
     return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
 
@@ -69,6 +64,9 @@ class Request:
     generation: int
 
 
+Rows: TypeAlias = Sequence[Row | Record]
+# The uid of each shape; None for a new one.
+Names: TypeAlias = list[str | None]
 # What has happened on a layer since it was last seen: uids by what was done, as a noun.
 _Changes: TypeAlias = defaultdict[str, set[str]]
 _DONE_TO_SHAPES = ("drawing", "paste", "deletion", "move", "reshaping")
@@ -97,44 +95,33 @@ def _label(changes: _Changes, *, only_captions: bool) -> str:
     return "reordering of shapes" if changes["reordering"] and not only_captions else ""
 
 
-class PendingCaptions(Protocol):
-    """Saved captions of layers that are not ours, until their regions are seen again."""
+class PendingCaptions:
+    """Saved captions of layers that are not ours, until their regions are seen; none here."""
 
-    def name(
-        self, layer: str, shapes: Sequence[Seen], names: Sequence[str | None]
-    ) -> list[str | None]:
+    def name(self, layer: str, shapes: Sequence[Seen], names: Names) -> Names:
         """Return the uid of each shape, those that were saved among the nameless ones too."""
+        return names
 
     def fill(self, record: Record) -> Record:
         """Return a record with what was saved of it."""
+        return record
 
     def leave(self, layer: str) -> None:
         """Remember the captions of a layer, which is about to go."""
 
 
 class Session:
-    """The captions of one image: what is seen on the canvas, what a person and the models write.
-
-    Attributes
-    ----------
-    generation : int
-        Grows with each encoding of the image; answers to older requests are dropped.
-    records : dict of str to Record
-        Every caption by uid.
-    history : History
-        The steps, which only `undo` and `redo` should walk.
-    changed : list of callable
-        Called with nothing after anything has changed.
-    pending : PendingCaptions, optional
-        Asked about every region that is new on a layer of other people's making.
-    """
+    """The captions of one image: what is seen on the canvas, what a person and the models write."""
 
     def __init__(self) -> None:
+        # Grows with each encoding of the image; answers to older requests are dropped.
         self.generation = 0
         self.records: dict[str, Record] = {}
+        # Only `undo` and `redo` should walk it.
         self.history = History()
         self.changed: list[Callable[[], None]] = []
-        self.pending: PendingCaptions | None = None
+        # Asked about every region that is new on a layer of other people's making
+        self.pending = PendingCaptions()
         # What the models are at, by uid
         self._requests: dict[str, Request] = {}
         self._order: dict[str, list[str]] = {}
@@ -149,11 +136,8 @@ class Session:
 
     @contextmanager
     def step(self, label: str, key: object = None) -> Iterator[None]:
-        """Make one step of all that happens inside; an outer step takes in the inner ones.
-
-        `label` says what is done, as a noun: "move of 2 shapes". Steps of the same `key` that
-        follow each other are the same step: letters typed into a text.
-        """
+        """Make one step of all inside, named by a noun; those of one key that follow are one."""
+        # An outer step takes in the inner ones.
         if self._stepping:
             yield
             return
@@ -181,10 +165,7 @@ class Session:
         return not self._stepping and self.history.amend(self._state())
 
     def undo(self) -> str:
-        """Take back the newest step; return what it was, empty where there is none.
-
-        The layers still show the shapes as they were; bindings bring both back in step.
-        """
+        """Take back the newest step; return what it was, empty where there is none."""
         return self._walk(self.history.back)
 
     def redo(self) -> str:
@@ -206,25 +187,19 @@ class Session:
         return self.history.now.taken(self.records.values(), self._order)
 
     def _walk(self, go: Callable[[], str]) -> str:
-        """Go to the next state that differs from how things are; return the step between.
-
-        What was done to a region of other people's making may be without effect by now.
-        """
+        """Go to the next state that differs from how things are; return the step between."""
         self.amend()
         before = self.history.now
         while label := go():
             self._restore()
             if not self._state().alike(before):
                 break
+            # What was done to a region of other people's making has no effect by now.
             self.amend()
         return label
 
     def _restore(self) -> None:
-        """Take over the newest state of the history, except for what is so already.
-
-        An answer that a model still owes to a record that was changed comes too late: such a
-        record is not the one that was asked about.
-        """
+        """Take over the newest state of the history, except for what is so already."""
         state, live = self.history.now, self.records
         self.records = {}
         back = self._away & state.order.keys()
@@ -246,6 +221,7 @@ class Session:
             if record.layer in self._foreign:
                 self.records.setdefault(uid, record)
             if self.records.get(uid) is not record:
+                # It is not the one that was asked about: an answer comes too late.
                 self._requests.pop(uid, None)
         order = {k: list(uids) for k, uids in state.order.items() if k not in self._foreign}
         self._order = order | {k: self._order[k] for k in self._foreign if k in self._order}
@@ -278,18 +254,16 @@ class Session:
         self,
         layer: str,
         shapes: Sequence[Seen],
-        rows: Sequence[Row | Record],
+        rows: Rows,
         *,
         replaced: bool = False,
         quiet: bool = False,
         foreign: bool = False,
     ) -> bool:
-        """Take in the state of a layer; return whether its table must be rewritten with `table`.
+        """Take in the finished shapes of a layer; return whether its table must be rewritten.
 
-        The shapes are the finished ones; the rows of the features table may not match them. With
-        `replaced`, shapes were changed in place, so that a new count means rows have shifted; with
-        `quiet`, what is new is no step of a person's; `foreign` shapes are not ours to bring back,
-        so that to draw them is no step.
+        With `replaced`, shapes were changed in place, so that a new count means rows have shifted;
+        with `quiet`, what is new is no step; to draw what is `foreign` is no step either.
         """
         news = self.amend()
         fresh = layer not in self._order
@@ -321,7 +295,7 @@ class Session:
 
     def forget(self, layer: str) -> None:
         """Drop the regions of a layer that is no longer followed, from the history too."""
-        if self.pending is not None and layer in self._foreign:
+        if layer in self._foreign:
             self.pending.leave(layer)
         self._foreign.discard(layer)
         self._remove_layer(layer)
@@ -338,9 +312,7 @@ class Session:
             del self.records[uid]
             self._requests.pop(uid, None)
 
-    def _compare(
-        self, layer: str, shapes: Sequence[Seen], rows: Sequence[Row | Record], replaced: bool
-    ) -> _Changes:
+    def _compare(self, layer: str, shapes: Sequence[Seen], rows: Rows, replaced: bool) -> _Changes:
         """Bring all records of a layer up to date; return what has changed."""
         before = self._order.get(layer, [])
         order = self._names(layer, shapes, rows, replaced)
@@ -359,15 +331,11 @@ class Session:
             else:
                 changes["drawing" if row.uid in ("", uid) else "paste"].add(uid)
                 record = _adopt(uid, layer, shape, row)
-                if self.pending is not None and layer in self._foreign:
-                    record = self.pending.fill(record)
-                self.records[uid] = record
+                self.records[uid] = self.pending.fill(record) if layer in self._foreign else record
         self._refresh_groups()
         return changes
 
-    def _names(
-        self, layer: str, shapes: Sequence[Seen], rows: Sequence[Row | Record], replaced: bool
-    ) -> list[str]:
+    def _names(self, layer: str, shapes: Sequence[Seen], rows: Rows, replaced: bool) -> list[str]:
         """Return the uid of each shape."""
         before = self._order.get(layer, [])
         if len(before) == len(shapes) == len(rows) and all(
@@ -382,26 +350,20 @@ class Session:
             # Somebody has put another table in the place of ours; the shapes are where they were.
             named = list(before)
         known = {uid: seen for uid in before if (seen := self.records[uid].seen) is not None}
-        names = identify(
-            known,
-            shapes,
-            named,
-            taken=self.records.keys() - set(before),
-            shuffled=len(named) != len(shapes)
-            or ((replaced or nameless) and len(shapes) != len(before)),
-        )
-        if self.pending is not None and layer in self._foreign:
+        recounted = len(shapes) != len(before) and (replaced or nameless)
+        shuffled = recounted or len(named) != len(shapes)
+        taken = self.records.keys() - set(before)
+        names = identify(known, shapes, named, taken=taken, shuffled=shuffled)
+        if layer in self._foreign:
             names = self.pending.name(layer, shapes, names)
         return [name or new_uid() for name in names]
 
     def _update(
         self, uid: str, shape: Seen, row: Row | Record, changes: _Changes, *, nameless: bool
     ) -> None:
-        """Bring one record up to date with its shape and what a person has typed into its row.
-
-        A `nameless` row is of a table that somebody has put in the place of ours.
-        """
+        """Bring one record up to date with its shape and what a person has typed into its row."""
         record = self.records[uid]
+        # A nameless row is of a table that somebody has put in the place of ours.
         if (nameless or row.uid == uid) and not same_cells(record.extra, row.extra):
             record = replace(record, extra=row.extra)
         if row.uid == uid:
@@ -430,47 +392,35 @@ class Session:
     # what a person decides; each decision is a step
 
     def edit(self, uid: str, text: str) -> None:
-        """Take a person's text for a record; an empty one hands it back to the models.
-
-        Edits of the same record that follow each other are one step.
-        """
+        """Take a person's text for a record; an empty one hands it back to the models."""
         for record in self._chosen([uid]):
-            with self.step("edit of 1 caption", key=("edit", uid)):
-                self._put(record.with_text(" ".join(text.split())))
+            edited = record.with_text(" ".join(text.split()))
+            self._decide("edit", [edited], key=("edit", uid))
 
     def accept(self, uids: Iterable[str]) -> int:
         """Keep texts as they are, safe from any model; return how many have none to keep."""
         chosen = self._chosen(uids)
-        kept = [record for record in chosen if record.caption]
-        with self.step(f"acceptance of {counted(kept, 'caption')}"):
-            for record in kept:
-                self._put(replace(record, reviewed=True, wanted=False))
+        kept = [replace(r, reviewed=True, wanted=False) for r in chosen if r.caption]
+        self._decide("acceptance", kept)
         return len(chosen) - len(kept)
 
     def reject(self, uids: Iterable[str]) -> int:
-        """Throw models' texts away; return how many were kept: a person's and locked ones.
-
-        No model is asked again until a person asks, or moves the shape.
-        """
+        """Throw models' texts away; return how many were kept: a person's and locked ones."""
         chosen = self._chosen(uids)
         refused = [r for r in chosen if not r.locked and r.source not in ("human", "edited")]
-        with self.step(f"rejection of {counted(refused, 'caption')}"):
-            for record in refused:
-                self._put(replace(record.emptied().blanked(), wanted=False, rejected=True))
+        # No model is asked again until a person asks, or moves the shape.
+        empty = [r.emptied().blanked() for r in refused]
+        self._decide("rejection", [replace(r, wanted=False, rejected=True) for r in empty])
         return len(chosen) - len(refused)
 
     def lock(self, uids: Iterable[str], on: bool) -> None:
         """Keep all models from records, with a text or without, or let them in again."""
         chosen = [record for record in self._chosen(uids) if record.locked != on]
-        with self.step(f"{'locking' if on else 'unlocking'} of {counted(chosen, 'caption')}"):
-            for record in chosen:
-                self._put(replace(record, locked=on, wanted=False))
+        locked = [replace(record, locked=on, wanted=False) for record in chosen]
+        self._decide("locking" if on else "unlocking", locked)
 
     def choose(self, uid: str, index: int) -> bool:
-        """Take one of the model's alternatives, counted from 0, as accepted text.
-
-        It changes places with the model's first caption. False where there is no such alternative.
-        """
+        """Exchange the model's caption for one of its alternatives, from 0; whether there is it."""
         with self.step("choice of another wording"):
             before = self.records.get(uid)
             if before is not None:
@@ -478,14 +428,10 @@ class Session:
             return self.records.get(uid) is not before
 
     def again(self, uids: Iterable[str]) -> int:
-        """Ask for new captions; return how many were refused: a person's, accepted or locked.
-
-        All of them are one step, and so are the answers, whenever they come.
-        """
+        """Ask for new captions; return how many were refused: a person's, accepted or locked."""
         chosen = self._chosen(uids)
         asked = [record.blanked() for record in chosen if not record.protected]
-        with self.step(f"writing of {counted(asked, 'caption')}"):
-            self._ask(asked)
+        self._ask(asked)
         return len(chosen) - len(asked)
 
     def drop(self, uids: Iterable[str]) -> None:
@@ -522,10 +468,8 @@ class Session:
 
     def find_whole(self, plane: Plane) -> Record | None:
         """Return the record of a whole plane, whichever way it is turned, if there is one."""
-        for record in self.records.values():
-            if record.plane is not None and record.plane.upright == plane.upright:
-                return record
-        return None
+        planes = (r for r in self.records.values() if r.plane is not None)
+        return next((r for r in planes if r.plane.upright == plane.upright), None)
 
     def _fingerprint(self, members: Iterable[str]) -> str:
         return "+".join(self.records[uid].fingerprint for uid in members)
@@ -541,12 +485,19 @@ class Session:
         if not self.records[record.uid].same(record):
             self.records[record.uid] = record
 
+    def _decide(self, step: str, records: Collection[Record], key: object = None) -> None:
+        """Take new records, as one step."""
+        with self.step(f"{step} of {counted(records, 'caption')}", key):
+            for record in records:
+                self._put(record)
+
     def _ask(self, records: Collection[Record]) -> None:
-        """Want texts; from now on it is the step at hand that wants them, no earlier one."""
-        self.history.answered({record.uid for record in records})
-        for record in records:
-            self._requests.pop(record.uid, None)
-            self._put(record.asked())
+        """Want texts; they and the answers, whenever they come, are this step and no earlier."""
+        with self.step(f"writing of {counted(records, 'caption')}"):
+            self.history.answered({record.uid for record in records})
+            for record in records:
+                self._requests.pop(record.uid, None)
+                self._put(record.asked())
 
     # what a project file says
 
@@ -567,8 +518,7 @@ class Session:
     def restart(self, *, rewrite: bool = False, model: str = "") -> int:
         """Start with a new encoding of the image, made by a model; return its generation.
 
-        All the captions it brings are one step. Captions known to be another model's are asked for
-        again, with `rewrite` all that a model wrote before.
+        Captions of another model are asked for again, with `rewrite` all that a model wrote.
         """
         self.generation += 1
         asked = []
@@ -578,8 +528,7 @@ class Session:
                 self.records[uid] = record.left()
             elif not record.protected and not record.rejected:
                 asked.append(record)
-        with self.step(f"writing of {counted(asked, 'caption')}"):
-            self._ask(asked)
+        self._ask(asked)
         return self.generation
 
     def is_open(self, record: Record) -> bool:
@@ -607,29 +556,23 @@ class Session:
         origin: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
         """Take a model's caption and what it was made from; False where it comes too late."""
-        record = self._current(request)
-        if record is None:
-            return False
-        self.records[record.uid] = replace(
-            record,
-            caption=caption.text,
-            score=score_of(caption),
-            source="model" if caption.text else "",
-            model=model,
-            details=caption,
-            problem="",
-            origin=dict(origin),
-            wanted=False,
+        said = {"caption": caption.text, "score": score_of(caption), "model": model}
+        source = "model" if caption.text else ""
+        return self._answer(
+            request, **said, source=source, details=caption, problem="", origin=dict(origin)
         )
-        self.notify()
-        return True
 
     def fail(self, request: Request, problem: str) -> None:
         """Note why a record has no caption."""
+        self._answer(request, problem=problem)
+
+    def _answer(self, request: Request, **fields: Any) -> bool:
+        """Put an answer into the record that was asked about, unless it comes too late."""
         record = self._current(request)
         if record is not None:
-            self.records[record.uid] = replace(record, problem=problem, wanted=False)
+            self.records[record.uid] = replace(record, wanted=False, **fields)
             self.notify()
+        return record is not None
 
     def _request(self, record: Record) -> Request:
         return Request(record.uid, record.fingerprint, self.generation)
@@ -681,25 +624,23 @@ def identify(
     *,
     taken: Collection[str] = (),
     shuffled: bool = False,
-) -> list[str | None]:
+) -> Names:
     """Return the uid of each shape, None for a new one, no uid twice.
 
-    Geometry is trusted before the table: napari moves rows against shapes (a triangle losing
-    a vertex, ``layer.data = fewer``), and a paste repeats a uid, but no tool swaps outlines.
-
-    `known` are the shapes of this layer as they were last seen, by uid; `rows` the uid in each row
-    of the features table, as many or not; `taken` uids that live elsewhere. With `shuffled`, the
-    rows are known not to follow the shapes.
+    `known` are the shapes as they were last seen, `rows` the uids in the features table, as many or
+    not, `taken` those that live elsewhere; `shuffled` rows are known not to follow the shapes.
     """
+    # Geometry is trusted before the table: napari moves rows against shapes (a triangle losing a
+    # vertex, ``layer.data = fewer``), and a paste repeats a uid, but no tool swaps outlines.
     row_uids = [rows[index] if index < len(rows) else "" for index in range(len(shapes))]
-    names: list[str | None] = [None] * len(shapes)
+    names: Names = [None] * len(shapes)
     claimed = set(taken)
     # Shapes that have not changed get back their uid, before others those whose row says the same.
-    unclaimed: dict[str, list[str]] = {}
+    unclaimed = defaultdict(list)
     for uid, seen in known.items():
         if uid not in claimed:
-            unclaimed.setdefault(seen.fingerprint, []).append(uid)
-    candidates = [unclaimed.get(shape.fingerprint, []) for shape in shapes]
+            unclaimed[seen.fingerprint].append(uid)
+    candidates = [unclaimed[shape.fingerprint] for shape in shapes]
     for index, uids in enumerate(candidates):
         if row_uids[index] in uids:
             uids.remove(row_uids[index])
@@ -707,11 +648,10 @@ def identify(
     for index, uids in enumerate(candidates):
         if names[index] is None and uids:
             names[index] = uids.pop(0)
-    claimed |= {name for name in names if name is not None}
-    for index, name in enumerate(names):
-        if name is not None:
+    claimed.update(filter(None, names))
+    for index, uid in enumerate(row_uids):
+        if names[index] is not None:
             continue
-        uid = row_uids[index]
         if shuffled and (uid in known or not uid):
             # The missing shape that covers most of the same area
             missing = [(shapes[index].overlap(known[u]), u) for u in known if u not in claimed]
