@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePath
@@ -14,20 +14,18 @@ import napari
 import numpy as np
 from magicgui.widgets import ComboBox
 from napari.utils.events import Event
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.errors import PatchionerError
 
 from .controller import Controller
 from .io.placement import may_mean
-from .layers import image_layers, view
+from .layers import geometry, image_layers, sources, upright, view
 from .layers.binding import LayerBinding
-from .layers.geometry import alignment
-from .layers.sources import bring_captions, is_opened
-from .layers.upright import turn_all
 from .panels import forms
 from .panels.keys import free_keys
 from .session.session import counted
+from .widgets import throttled
 from .workers.models import ModelRegistry
 from .workers.plane import added
 
@@ -40,11 +38,7 @@ _TO_SHOW = "choose a tool to have it shown"
 
 
 class Images(QObject):  # type: ignore[misc]
-    """Keeps a controller for every image, and turns to the one that is chosen or made active.
-
-    `prepare` gets every new controller before anything is drawn with it, `equip` every layer that
-    comes into use, and whether it is one of ours, which have keys.
-    """
+    """Keeps a controller for every image, and turns to the one that is chosen or made active."""
 
     changed = Signal()
     # With a controller: ready to be drawn with, and about to end.
@@ -65,6 +59,8 @@ class Images(QObject):  # type: ignore[misc]
         self.controllers: dict[Any, Controller] = {}
         self.current: Controller | None = None
         self._viewer, self._choice, self._registry = viewer, choice, registry
+        # Called with every new controller before anything is drawn with it, and with every layer
+        # that comes into use, and whether it is one of ours, which have keys.
         self._prepare, self._equip = prepare, equip
         self._closed = self._following = False
         # The image whose controller is being made, which may move layers
@@ -77,9 +73,7 @@ class Images(QObject):  # type: ignore[misc]
         # Of the layers that were opened together, the messages, and those that hold nothing new.
         self._messages: dict[Controller, list[str]] = {}
         self._needless: list[napari.layers.Layer] = []
-        self._opened = QTimer(self)
-        self._opened.setSingleShot(True)
-        self._opened.timeout.connect(self._on_all_opened)
+        self._opened = throttled(self._on_all_opened, 0, self)
         choice.changed.connect(self._on_choice)
         events = viewer.layers.events
         self._connections: list[tuple[Any, Callable[..., None]]] = [
@@ -96,24 +90,22 @@ class Images(QObject):  # type: ignore[misc]
         """Offer the image layers there are now."""
         if self._closed:
             return
-        turn_all(self._viewer)
+        upright.turn_all(self._viewer)
         # The chosen image stays chosen, whatever it is called by now: magicgui knows its choice
         # again by the text only.
         with self._follow(), self._choice.changed.blocked():
             before = self.current.image if self.current is not None else None
             self._choice.reset_choices()
             images = self._choice.choices
-            wanted = before if before in images else self._foremost(images)
-            if self._choice.value is not wanted:
-                self._choice.value = wanted
+            if before not in images:
+                # The image a person is at: the active one, else the uppermost that is seen.
+                active = self._viewer.layers.selection.active
+                seen = [image for image in reversed(images) if image.visible]
+                ours = [i for i in seen if image_layers.belongs(self._viewer, active, i)]
+                before = next(iter((*ours, *seen, *images)), None)
+            if self._choice.value is not before:
+                self._choice.value = before
         self._turn()
-
-    def _foremost(self, images: Sequence[napari.layers.Image]) -> napari.layers.Image | None:
-        """Return the image a person is at: the active one, else the uppermost that is seen."""
-        active = self._viewer.layers.selection.active
-        seen = [image for image in reversed(images) if image.visible]
-        ours = [image for image in seen if image_layers.belongs(self._viewer, active, image)]
-        return next(iter((*ours, *seen, *images)), None)
 
     def bind(self, chosen: Iterable[str]) -> None:
         """Give layers of the current controller, made on first use, keys; follow their mode."""
@@ -131,69 +123,60 @@ class Images(QObject):  # type: ignore[misc]
     # layers from files
 
     def join(self, opened: Iterable[napari.layers.Layer]) -> None:
-        """Have layers opened from files of captions join the work on the image they are about.
-
-        Those of no known image join the image at hand. What names an image that is not open is
-        left alone, and what has just been opened and holds nothing new is taken away again.
-        """
+        """Have layers opened from files of captions join the work on the image they are about."""
         for layer in list(opened):
-            if layer in self._joined or not (is_opened(layer) or bring_captions(layer)):
+            if layer in self._joined or not (
+                sources.is_opened(layer) or sources.bring_captions(layer)
+            ):
                 continue
             image = self._subject(layer)
-            controller = self.controllers.get(image)
+            controller, sentence = self.controllers.get(image), ""
             if controller is not None:
                 self._joined.add(layer)
-                self._join(layer, controller)
-            elif image is None:
-                self._report_unrelated(layer)
+                sentence = self._join(layer, controller)
+            elif image is None and self.current is not None:
+                controller, sentence = self.current, self._unrelated_message(layer)
+            if controller is not None and sentence:
+                # After what is said of others that were opened with it.
+                messages = self._messages.setdefault(controller, [])
+                messages.append(sentence)
+                controller.show_message(" ".join(messages))
+                self._opened.throttle()
 
-    def _join(self, layer: napari.layers.Layer, controller: Controller) -> None:
-        image, sources = controller.image, controller.sources
+    def _join(self, layer: napari.layers.Layer, controller: Controller) -> str:
+        """Have a layer join the work on an image, if it may; return what has come of it."""
+        image, followed = controller.image, controller.sources
         if layer.ndim != image.ndim:
-            self._report(
-                controller,
+            return (
                 f"{layer.name!r} has {layer.ndim} axes but the image has {image.ndim}, so its "
-                "regions are not captioned; choose an image with as many.",
+                "regions are not captioned; choose an image with as many."
             )
-            return
-        if layer not in sources.offers() or layer in sources.following:
-            return
+        if layer not in followed.offers() or layer in followed.following:
+            return ""
         known = _known(layer, controller)
         if known and None not in known:
-            self._report(controller, f"All regions of {_name_and_file(layer)} are here already.")
             captions = zip(known, _captions(layer), strict=True)
             if layer.source.path and all(text in ("", record.caption) for record, text in captions):
                 self._needless.append(layer)
-            return
+            return f"All regions of {_name_and_file(layer)} are here already."
         try:
-            sources.follow(layer)
+            followed.follow(layer)
         except PatchionerError as error:
-            self._report(controller, str(error))
-            return
+            return str(error)
         self._equip(layer, False)
-        number, name = counted(len(layer.features), "region"), _name_and_file(layer)
-        self._report(controller, f"{number} of {name} joined the work on this image.")
+        number = counted(len(layer.features), "region")
+        return f"{number} of {_name_and_file(layer)} joined the work on this image."
 
-    def _report(self, controller: Controller, sentence: str) -> None:
-        """Show a sentence on one layer, after those on others that were opened with it."""
-        messages = self._messages.setdefault(controller, [])
-        messages.append(sentence)
-        controller.show_message(" ".join(messages))
-        self._opened.start(0)
-
-    def _report_unrelated(self, layer: napari.layers.Layer) -> None:
+    def _unrelated_message(self, layer: napari.layers.Layer) -> str:
         """Say once that a layer is about an image that is not open."""
         names = sorted(_images_named(layer))
-        if not names or self.current is None or layer in self._unrelated:
-            return
-        if image_layers.is_ours(self._viewer, layer):
-            return
+        if not names or layer in self._unrelated or image_layers.is_ours(self._viewer, layer):
+            return ""
         self._unrelated.add(layer)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        self._report(
-            self.current,
+        return (
             f"{layer.name!r} names {names[0]}{more}, which {'are' if more else 'is'} not open; "
-            "choose Caption this layer to have it captioned on this image.",
+            "choose Caption this layer to have it captioned on this image."
         )
 
     def _on_all_opened(self) -> None:
@@ -208,12 +191,12 @@ class Images(QObject):  # type: ignore[misc]
         """Return the image that a layer opened from a file is about; the one at hand in doubt."""
         if not hasattr(layer, "features") or not len(layer.features):
             return None
-        names = _images_named(layer)
-        at_hand = self._choice.value
+        names, at_hand = _images_named(layer), self._choice.value
         if not names:
             return at_hand
-        images = image_layers.images_of(self._viewer)
-        for image in sorted(images, key=lambda image: image is not at_hand):
+        for image in (at_hand, *image_layers.images_of(self._viewer)):
+            if image is None:
+                continue
             called = {image.name, title := image_layers.image_title(image), PurePath(title).stem}
             alike = {PurePath(name).name for name in names if may_mean(name, image)}
             if names & called or alike & called:
@@ -223,7 +206,7 @@ class Images(QObject):  # type: ignore[misc]
     def close(self) -> None:
         """Let go of the viewer and close all controllers; what is drawn stays."""
         self._closed = True
-        self._opened.stop()
+        self._opened.cancel()
         for emitter, slot in self._connections:
             emitter.disconnect(slot)
         for controller in self.controllers.values():
@@ -330,7 +313,10 @@ class Images(QObject):  # type: ignore[misc]
         hidden = [
             layer
             for layer in image_layers.images_of(self._viewer)
-            if layer is not image and layer not in own and layer.visible and _overlap(layer, image)
+            if layer is not image
+            and layer not in own
+            and layer.visible
+            and view.shared(layer.extent.world[:, -2:], image.extent.world[:, -2:]) > 0
         ]
         for layer in hidden:
             layer.visible = False
@@ -442,9 +428,7 @@ class Images(QObject):  # type: ignore[misc]
     def _adopt(self) -> None:
         if self.current is not None:
             self.current.adopt()
-            self.bind(list(self.current.bindings))
-            own = self.current.sources.own
-            if own is not None:
+            for own in self.current.own_bindings():
                 self._hold(own.layer)
 
 
@@ -462,14 +446,12 @@ def _images_named(layer: napari.layers.Layer) -> set[str]:
 
 
 def _known(layer: napari.layers.Layer, controller: Controller) -> list[Any]:
-    """Return the record that each region of a layer is already, None for others.
-
-    Names alone are not enough: most programs count the regions of every file from 0 or 1.
-    """
+    """Return the record that each region of a layer is already, None for others."""
     records = controller.session.records
     uids = [str(uid) for uid in layer.features.get("uid", ())]
     if not uids or all(_OUR_UID.fullmatch(uid) for uid in uids):
         return [records.get(uid) for uid in uids]
+    # Most other programs count the regions of every file from 0 or 1.
     if isinstance(layer.data, np.ndarray) and layer.data.shape[1:] != (layer.ndim,):  # labels
         followed = controller.sources.following
         is_open = any(other.source.path == layer.source.path for other in followed)
@@ -479,7 +461,7 @@ def _known(layer: napari.layers.Layer, controller: Controller) -> list[Any]:
         if record.seen is not None:
             by_shape.setdefault(record.seen.outline.shape, []).append(record)
     stacks = {shape: np.stack([r.seen.outline for r in of]) for shape, of in by_shape.items()}
-    to_image, captions = alignment(layer, controller.image), _captions(layer)
+    to_image, captions = geometry.alignment(layer, controller.image), _captions(layer)
     known: list[Any] = []
     for uid, data, caption in zip(uids, layer.data, captions, strict=False):
         outline = to_image(np.atleast_2d(data))
@@ -512,8 +494,3 @@ def choices(viewer: napari.Viewer) -> list[tuple[str, napari.layers.Image]]:
 def _channels(image: Any, viewer: napari.Viewer) -> list[Any]:
     """Return the other channels of an image: they add their light, exactly on it."""
     return added(viewer.layers, image) if image.blending == "additive" else []
-
-
-def _overlap(first: Any, second: Any) -> bool:
-    """Whether two images share a place in the world, along the axes of rows and columns."""
-    return view.shared(first.extent.world[:, -2:], second.extent.world[:, -2:]) > 0

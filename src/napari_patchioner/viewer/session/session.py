@@ -468,8 +468,8 @@ class Session:
 
     def find_whole(self, plane: Plane) -> Record | None:
         """Return the record of a whole plane, whichever way it is turned, if there is one."""
-        planes = (r for r in self.records.values() if r.plane is not None)
-        return next((r for r in planes if r.plane.upright == plane.upright), None)
+        records, upright = self.records.values(), plane.upright
+        return next((r for r in records if r.plane and r.plane.upright == upright), None)
 
     def _fingerprint(self, members: Iterable[str]) -> str:
         return "+".join(self.records[uid].fingerprint for uid in members)
