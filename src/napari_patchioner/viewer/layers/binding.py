@@ -23,10 +23,8 @@ from .geometry import PLACEMENT, POINT, Follower, alignment
 class TableBinding:
     """Shows the session what happens on a layer, and writes its captions into the table.
 
-    If the layer is of other people's making, as its key says, drawing on it is no step; only its
-    captions are ours. `changed` is called after something happened that may need captions; it
-    should wait a little, since napari announces a drawing before it has finished it. With `revive`
-    the session already knows what was on the layer, which is new and empty.
+    `changed`, called after what may need captions, should wait a little, as napari announces a
+    drawing before it has finished it. With `revive` an empty layer gets what the session knows.
     """
 
     def __init__(
@@ -167,11 +165,7 @@ class LayerBinding(TableBinding):
             self._connections.append((selection, self._on_selected))
 
     def sync(self, *, replaced: bool = False, quiet: bool = False) -> None:
-        """Read the layer and repair its table, unless a shape is being drawn.
-
-        With `replaced`, shapes were changed in place, so that rows may have shifted; with `quiet`,
-        what is new is no step of a person's.
-        """
+        """Read the layer and repair its table, unless a shape is being drawn."""
         if self._writing or self.drawing:
             return
         self._follower.update()
@@ -283,8 +277,7 @@ def travel(
 ) -> str:
     """Take back the newest step, or do it again, on the layers too; return which, as a sentence.
 
-    `bindings` is a live view of the layers. `revive` makes layers that were deleted and have shapes
-    again; on the way forward it deletes layers once more, too.
+    `revive` makes layers that were deleted and have shapes again, or deletes them once more.
     """
     if any(binding.drawing or binding.dragging for binding in bindings):
         return "Finish the shape at hand first: double-click or press Escape."

@@ -32,11 +32,9 @@ class TemplateError(ValueError):
 
 
 class CaptionText(FormatStringEncoding):  # type: ignore[misc]
-    """The captions, wrapped and shortened for the canvas; the table keeps them whole.
+    """The captions, wrapped and shortened for the canvas; the table keeps them whole."""
 
-    `format` is what to write of each shape, as in ``"{caption} ({score:.2f})"``, in so many lines.
-    """
-
+    # What to write of each shape, as in "{caption} ({score:.2f})"
     format: str = TEMPLATE
     # napari copies a layer from a description of its text, and knows no lines there.
     lines: int = Field(default=LINES, exclude=True)
@@ -59,11 +57,7 @@ class CaptionText(FormatStringEncoding):  # type: ignore[misc]
 
 
 def filled(template: str, row: dict[str, Any]) -> str:
-    """Fill in a template; what is not known is left out with the brackets around it.
-
-    >>> filled("{caption} ({score:.2f})", {"caption": "a cat", "score": float("nan")})
-    'a cat'
-    """
+    """Fill in a template; what is not known is left out with the brackets around it."""
     text = ""
     for literal, name, spec, _ in Formatter().parse(template):
         text += literal
@@ -90,11 +84,7 @@ def checked(template: str) -> str:
 
 @lru_cache(maxsize=4096)
 def shortened(caption: str, lines: int = LINES) -> str:
-    """Return a caption as it is drawn on the canvas.
-
-    >>> shortened("a cat on a sofa")
-    'a cat on a sofa'
-    """
+    """Return a caption as it is drawn on the canvas."""
     wrapped = textwrap.wrap(caption, LINE_LENGTH, max_lines=lines, placeholder=" …")
     return "\n".join(wrapped)
 

@@ -30,22 +30,10 @@ PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
 def placement(image: Image) -> dict[str, Any]:
-    """Return where the image lies in the world, as arguments for a new layer.
-
-    >>> import numpy as np
-    >>> from napari.layers import Image
-    >>> placement(Image(np.zeros((4, 6)), scale=(2, 3)))["scale"].tolist()
-    [2.0, 3.0]
-    """
-    return {
-        "scale": np.array(image.scale),
-        "translate": np.array(image.translate),
-        "rotate": np.array(image.rotate),
-        "shear": np.array(image.shear),
-        "affine": np.array(image.affine.affine_matrix),
-        "units": image.units,
-        "axis_labels": image.axis_labels,
-    }
+    """Return where the image lies in the world, as arguments for a new layer."""
+    arrays = {n: np.array(getattr(image, n)) for n in ("scale", "translate", "rotate", "shear")}
+    names = {"units": image.units, "axis_labels": image.axis_labels}
+    return arrays | {"affine": np.array(image.affine.affine_matrix)} | names
 
 
 def alignment(layer: Layer, image: Layer) -> Callable[[npt.ArrayLike], FloatArray]:
@@ -62,19 +50,15 @@ def mapped(vertices: npt.ArrayLike, matrix: FloatArray, origin: FloatArray) -> F
 
 
 def affine_between(layer: Layer, image: Layer) -> tuple[FloatArray, FloatArray]:
-    """Return matrix and origin with ``image_data = layer_data @ matrix + origin``.
-
-    It is measured on a corner and the unit steps from it; rounding of layers that lie exactly
-    on each other is taken out.
-    """
+    """Return matrix and origin with ``image_data = layer_data @ matrix + origin``."""
     steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
     factors = unit_factors(layer.units, image.units)
     world = [np.asarray(layer.data_to_world(step)) * factors for step in steps]
     mapped = np.array([image.world_to_data(point) for point in world], float)
     origin, matrix = mapped[0], mapped[1:] - mapped[0]
+    # Layers that lie exactly on each other, or are moved together, do so digit for digit.
     if np.allclose(matrix, np.eye(layer.ndim), atol=1e-9) and np.allclose(origin, 0, atol=1e-9):
         return np.eye(layer.ndim), np.zeros(layer.ndim)
-    # Layers that are moved together stay where they are on each other, digit for digit.
     return matrix.round(11), origin.round(7)
 
 
@@ -84,12 +68,7 @@ def lies_on(layer: Layer, image: Layer) -> bool:
 
 
 def unit_factors(units: Sequence[Any], others: Sequence[Any]) -> FloatArray:
-    """Return how many of the other units one unit is, axis by axis; 1 where they do not compare.
-
-    >>> from napari.layers import Points
-    >>> unit_factors(Points(ndim=1, units="mm").units, Points(ndim=1, units="um").units).tolist()
-    [1000.0]
-    """
+    """Return how many of the other units one unit is, axis by axis; 1 where they do not compare."""
     from pint import DimensionalityError, get_application_registry
 
     convert = get_application_registry().convert  # type: ignore[no-untyped-call]
@@ -108,9 +87,7 @@ def _is_identity(matrix: FloatArray, origin: FloatArray) -> bool:
 class Follower:
     """Takes a layer along when its image is calibrated, moved or turned.
 
-    What is on the layer keeps its pixels of the image. A layer that lies exactly on its image goes
-    on to do so; one that lies elsewhere, as labels with pixels of another size, keeps its place on
-    the image. A person may move it by itself, which `update` takes note of.
+    What is on it keeps its pixels of the image, until `update` notes that it was moved by itself.
     """
 
     def __init__(self, layer: Layer, image: Image) -> None:
@@ -132,10 +109,10 @@ class Follower:
 
     def _on_placed(self, *_: object) -> None:
         """Bring the layer back to where it was on the image, unless somebody has done so."""
-        if self.working or lies_on(self._layer, self._image):
+        if self.working:
             return
         now = affine_between(self._layer, self._image)
-        if all(map(np.allclose, now, self._map)):
+        if _is_identity(*now) or all(map(np.allclose, now, self._map)):
             return
         self.working = True
         try:
@@ -200,10 +177,7 @@ def world_to_image(viewer: ViewerModel, image: Image, position: Sequence[float])
 
 
 def displayed_plane(viewer: ViewerModel, image: Image) -> Plane:
-    """Return the plane of the image that the viewer shows.
-
-    Raises `RegionError` in the 3-D display, and where the image does not fill both displayed axes.
-    """
+    """Return the plane of the image that the viewer shows; raise `RegionError` if there is none."""
     if viewer.dims.ndisplay != 2:
         raise RegionError("switch to the 2-D display to caption regions")
     lead = viewer.dims.ndim - image.ndim
@@ -248,10 +222,9 @@ def record_plane(record: Record, session: Session, axes: tuple[int, int]) -> Pla
 
 
 def own_axes(record: Record, session: Session) -> tuple[int, int] | None:
-    """Return the axes a record lies along, in ascending order, whatever is displayed.
+    """Return the axes a record lies along, ascending, whatever is displayed; None if on no plane.
 
-    None where it lies on no single plane. A shape that lies on the plane of rows and columns as
-    well as on another one, as a line may, is of that of rows and columns.
+    A line that lies on the plane of rows and columns as well as on another one is of the former.
     """
     drawn = record.plane or (record.seen if isinstance(record.seen, SeenMask) else None)
     if drawn is not None:
@@ -282,10 +255,9 @@ def shape_region(seen: Seen, axes: tuple[int, int]) -> Region:
 def record_region(
     record: Record, session: Session, axes: tuple[int, int], *, union: bool = False
 ) -> Region:
-    """Return what a record describes: a shape, several together, or the whole image.
+    """Return what a record describes; raises `PatchionerError` if a shape outlines no region.
 
-    Of several shapes, patches they share count as often as they are shared (equation 1 of the
-    paper), or once with `union`. Raises `PatchionerError` if a shape outlines no region.
+    Patches that several shapes share count as often (equation 1 of the paper), or once (`union`).
     """
     return record_outline(record, session, axes, union=union)()
 

@@ -16,9 +16,7 @@ from .shapes import is_dragging
 
 
 class SharedSelection:
-    """Makes one selection of two layers: a click meets a shape on either of them.
-
-    Holding Shift adds to the selection, as napari has it within one layer.
+    """Makes one selection of two layers: a click meets a shape on either; with Shift, it adds.
 
     `pressed` is called at every click on a shape that is to be the only one selected.
     """
@@ -54,10 +52,8 @@ class SharedSelection:
         layer.selected_data.events.items_changed.disconnect(self._slots.pop(layer))
 
     def follow_active(self, *_: object) -> None:
-        """Select nothing on our layers where a layer has become active that shows nothing.
-
-        napari shows what is selected on the active layer only; what nobody sees is not acted upon.
-        """
+        """Select nothing on our layers where a layer has become active that shows nothing."""
+        # napari shows what is selected on the active layer only.
         active = self._viewer.layers.selection.active
         ours = [binding.layer for binding in self._bindings()]
         if self._working or active not in ours or active.selected_data:
@@ -122,15 +118,10 @@ class SharedSelection:
 
     def _on_items(self, layer: Shapes, added: Collection[int]) -> None:
         """Drop the selection on the other layer unless Shift is held."""
-        if self._working:
-            return
-        self._working = True
-        try:
-            if (added or layer.selected_data) and not shift_held():
-                self._clear_others(layer)
-        finally:
-            self._working = False
-        self._changed()
+        if not self._working:
+            with self.still():
+                if (added or layer.selected_data) and not shift_held():
+                    self._clear_others(layer)
 
     def _clear_others(self, layer: Shapes) -> None:
         for binding in self._bindings():

@@ -68,12 +68,10 @@ def has_columns(layer: Layer) -> bool:
 
 
 def keep_theirs(layer: Layer) -> None:
-    """Keep columns of other people that are called like ours, under another name.
-
-    A table without captions knows nothing of us: its score is another score.
-    """
+    """Keep columns of other people that are called like ours, under another name."""
     features = layer.features
     taken = [name for name in COLUMNS if name in features]
+    # A table without captions knows nothing of us: its score is another score.
     if taken and not {"uid", "caption"} & set(taken):
         layer.features = features.rename(columns={name: f"{name} (before)" for name in taken})
 
@@ -138,10 +136,8 @@ def write_rows(layer: Layer, rows: Sequence[Row | Record]) -> None:
 
 
 def update_rows(layer: Layer, rows: Iterable[Record]) -> None:
-    """Write what records say into the rows that carry the same uid.
-
-    Safe in the middle of a drawing, when the table may not be replaced.
-    """
+    """Write what records say into the rows that carry the same uid."""
+    # In place, as in the middle of a drawing the table may not be replaced.
     features = layer.features
     if not has_columns(layer):
         return
@@ -174,11 +170,8 @@ def cells_of(row: Row | Record) -> dict[str, Any]:
 
 
 def reset_defaults(layer: Layer) -> None:
-    """Make sure that the next shape drawn starts blank.
-
-    napari copies the last row into the defaults whenever the features are set, and the next
-    shape would inherit its caption.
-    """
+    """Make sure that the next shape drawn starts blank."""
+    # napari copies the last row into the defaults whenever the features are set.
     defaults = layer.feature_defaults
     first = {name: defaults[name].iloc[0] for name in defaults.columns}
     if first["reviewed"] or any(first[name] != "" for name in _TEXTS):

@@ -29,11 +29,7 @@ _OPAQUE = "opaque"
 
 
 def go_to(viewer: ViewerModel, image: Image, record: Record, session: Session) -> None:
-    """Show the plane of a record and centre the camera on it.
-
-    The zoom stays unless the region would not fit, or would be too small to be seen. One that was
-    drawn in another view of a stack is shown in that view.
-    """
+    """Show the plane of a record in the view it was drawn in, and centre the camera on it."""
     dims, lead = viewer.dims, viewer.dims.ndim - image.ndim
     _turn(viewer, image, record, session)
     if record.plane is not None:
@@ -94,10 +90,7 @@ def is_shown(image: Image) -> bool:
 
 
 def covering(viewer: ViewerModel, image: Image) -> list[Image]:
-    """Return the images that together hide at least half of an image, the uppermost first.
-
-    None in the 3-D display and in the grid, where layers lie beside each other.
-    """
+    """Return the images that together hide at least half of an image, the uppermost first."""
     area, images = _area(viewer, image), images_of(viewer)
     if area is None or image not in images:
         return []
@@ -127,35 +120,29 @@ def uppermost(viewer: ViewerModel, image: Image) -> Image | None:
 
 
 def image_at(viewer: ViewerModel, position: npt.ArrayLike) -> Image | None:
-    """Return the image that is seen at a world position; None where that is not one alone.
-
-    Of the axes of the viewer, the position has the last ones.
-    """
+    """Return the image that is seen at a world position; None where that is not one alone."""
     point = np.asarray(position, float)
+    # Of the axes of the viewer, the position has the last ones.
     lead = viewer.dims.ndim - len(point)
     axes = [axis - lead for axis in viewer.dims.displayed]
     if min(axes) < 0:
         return None
     for layer in reversed(images_of(viewer)):
         area = _area(viewer, layer)
-        if area is not None and (area[0] <= point[axes]).all() and (point[axes] <= area[1]).all():
-            if _hides(layer):
-                return layer
-            if is_shown(layer):
-                return None
+        if area is None or not is_shown(layer):
+            continue
+        if (area[0] <= point[axes]).all() and (point[axes] <= area[1]).all():
+            return layer if _hides(layer) else None
     return None
 
 
 def _hides(layer: Any) -> bool:
     """Whether what lies below an image cannot be seen through it."""
-    if not layer.visible:
-        return False
     blending = str(layer.blending)
-    if blending == _OPAQUE:
-        return True
-    return (
+    opaque = blending == _OPAQUE or (
         blending.startswith("translucent") and layer.opacity > _FAINT and not _is_see_through(layer)
     )
+    return bool(layer.visible and opaque)
 
 
 def _is_see_through(layer: Any) -> bool:
@@ -175,6 +162,7 @@ def _is_see_through(layer: Any) -> bool:
 def _area(viewer: ViewerModel, layer: Any) -> Area | None:
     """Return the corners of what a layer takes up of the display; None where it is not on it."""
     dims = viewer.dims
+    # In the grid layers lie beside each other.
     if dims.ndisplay != 2 or viewer.canvas.grid.enabled:
         return None
     low, high = layer.extent.world
