@@ -1,8 +1,7 @@
 """The patch grid, the patches of a region and rims around captions, drawn over the image.
 
-Grid and patches are napari overlays of the image layer, not layers: they lie where the image lies,
-cannot be selected, are in no list, are never saved and go with the image. napari 0.9 has no public
-method for adding one. The only module that knows vispy and napari's canvas.
+Grid and patches are napari overlays of the image layer, for which napari 0.9 has no public method.
+The only module that knows vispy and napari's canvas.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from napari._vispy.overlays.base import LayerOverlayMixin, VispySceneOverlay
 from napari._vispy.utils.visual import overlay_to_visual
 from napari.components.overlays import SceneOverlay
@@ -82,11 +82,7 @@ class PatchOverlay(SceneOverlay):  # type: ignore[misc]
 
 
 class Overlays:
-    """Decides what is drawn over an image, and keeps it up to date.
-
-    `lines` says whether the patch grid is wanted, `patches` whether the patches of what is selected
-    are, or else of what lies under the cursor: `inspected`.
-    """
+    """Decides what is drawn over an image, and keeps it up to date."""
 
     def __init__(
         self,
@@ -96,16 +92,25 @@ class Overlays:
         current: Callable[[], Record | None],
         options: Mapping[str, Any],
     ) -> None:
+        # Whether the grid is wanted, and the patches of what is selected or under the cursor
         self.lines = self.patches = False
         self.inspected: Region | None = None
         self._image, self._encoder, self._session = image, encoder, session
         self._current, self._options = current, options
-        self._drawn: object = None
+        self._drawn: tuple[Any, ...] = ()
 
     def refresh(self) -> None:
         """Draw what there is to draw now, if that is not what is drawn."""
         here = self._encoder.here() if self.lines or self.patches else None
-        wanted = self._wanted(here[1]) if here is not None else None
+        # What decides the drawing, comparable
+        wanted: tuple[Any, ...] = ()
+        if here is not None:
+            wanted = id(here[1]), self.lines
+        if here is not None and self.patches:
+            record = self._current()
+            about = (record.uid, record.fingerprint) if record is not None else None
+            options = [self._options.get(name) for name in ("pooling", "union", "zoom")]
+            wanted += about, options, id(self.inspected)
         if wanted == self._drawn:
             return
         self._drawn = wanted
@@ -113,9 +118,7 @@ class Overlays:
         if here is None:
             overlays.pop(NAME, None)
             return
-        if NAME not in overlays:
-            overlays[NAME] = PatchOverlay()
-        overlay = overlays[NAME]
+        overlay = overlays.setdefault(NAME, PatchOverlay())
         grid, heat = self._heat(*here)
         overlay.sheet = Sheet(grid.transform, self.lines, heat)
         if not overlay.visible:
@@ -129,25 +132,14 @@ class Overlays:
         self.inspected = None
         self.refresh()
 
-    def _wanted(self, grid: FeatureGrid) -> object:
-        """Return what decides the drawing, comparable."""
-        if not self.patches:
-            return id(grid), self.lines
-        record = self._current()
-        about = (record.uid, record.fingerprint) if record is not None else None
-        options = tuple(self._options.get(name) for name in ("pooling", "union", "zoom"))
-        return id(grid), self.lines, about, options, id(self.inspected)
-
     def _heat(self, plane: Plane, grid: FeatureGrid) -> tuple[FeatureGrid, FloatArray | None]:
-        """Return the patches that are shown, and what each contributes.
-
-        They are those under the cursor, captioned from the overview, before those selected.
-        """
+        """Return the patches that are shown, and what each contributes."""
         if not self.patches:
             return grid, None
         weights, how = self._encoder.pooling.weights, self._options.get("pooling")
         record, axes = self._current(), plane.axes
         try:
+            # What is under the cursor is captioned from the overview.
             if self.inspected is not None:
                 return grid, weights(self.inspected, grid, how)
             if record is None or record_plane(record, self._session, axes) != plane:
@@ -161,42 +153,14 @@ class Overlays:
             return grid, None
 
 
-class Patches(Compound):  # type: ignore[misc]
-    """Coloured squares below two sets of lines."""
-
-    def __init__(self) -> None:
-        lines = [Line(color=c, connect="segments", width=w) for c, w in ((_DARK, 3), (_LIGHT, 1))]
-        super().__init__([Mesh(), *lines])
-
-    def draw_lines(self, ends: FloatArray | None) -> None:
-        """Draw lines between pairs of (x, y) points, or none."""
-        for line in self._subvisuals[1:]:
-            line.visible = ends is not None
-            if ends is not None:
-                line.set_data(pos=ends.astype(np.float32))
-
-    def draw_squares(self, corners: FloatArray, weights: FloatArray) -> None:
-        """Fill squares, (k, 4, 2) corners as (x, y), by weights from 0 to 1."""
-        mesh = self._subvisuals[0]
-        mesh.visible = len(corners) > 0
-        if not len(corners):
-            return
-        colours = get_colormap("viridis").map(LOWEST + (1 - LOWEST) * weights)
-        colours[:, 3] = OPACITY
-        first = 4 * np.arange(len(corners))[:, None]
-        faces = (first + np.array([0, 1, 2, 0, 2, 3])).reshape(-1, 3)
-        mesh.set_data(
-            vertices=corners.reshape(-1, 2).astype(np.float32),
-            faces=faces.astype(np.uint32),
-            face_colors=np.repeat(colours, 2, axis=0).astype(np.float32),
-        )
-
-
 class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
-    """Draws the sheet of a `PatchOverlay` in the coordinates of its image."""
+    """Draws the sheet of a `PatchOverlay`: coloured squares below two sets of lines."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(node=Patches(), **options)
+        self._mesh = Mesh()
+        styles = ((_DARK, 3), (_LIGHT, 1))
+        self._lines = [Line(color=c, connect="segments", width=width) for c, width in styles]
+        super().__init__(node=Compound([self._mesh, *self._lines]), **options)
         self.overlay.events.sheet.connect(self._on_sheet)
         self.layer.events.set_data.connect(self._on_level)
         self._scale: tuple[float, ...] = ()
@@ -225,25 +189,36 @@ class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
         if sheet is None:
             return
         self._scale = self._level_scale()
-        self.node.draw_lines(self._flip(sheet.borders()).reshape(-1, 2) if sheet.lines else None)
+        for line in self._lines:
+            line.visible = sheet.lines
+            if sheet.lines:
+                line.set_data(pos=self._on_canvas(sheet.borders()))
         corners, weights = sheet.squares()
-        self.node.draw_squares(self._flip(corners), weights)
+        self._mesh.visible = len(corners) > 0
+        if len(corners):
+            colours = get_colormap("viridis").map(LOWEST + (1 - LOWEST) * weights)
+            colours[:, 3] = OPACITY
+            first = 4 * np.arange(len(corners))[:, None]
+            self._mesh.set_data(
+                vertices=self._on_canvas(corners),
+                faces=(first + np.array([0, 1, 2, 0, 2, 3])).reshape(-1, 3).astype(np.uint32),
+                face_colors=np.repeat(colours, 2, axis=0).astype(np.float32),
+            )
         self.node.update()
 
-    def _flip(self, points: FloatArray) -> FloatArray:
-        """Return (x, y) on the shown level for (row, column) at full resolution."""
-        flipped: FloatArray = ((points + 0.5) / np.array(self._scale) - 0.5)[..., ::-1]
-        return flipped
+    def _on_canvas(self, points: FloatArray) -> npt.NDArray[np.float32]:
+        """Return points of the image, (row, column), as (x, y) on the shown level."""
+        flipped = ((points + 0.5) / np.array(self._scale) - 0.5)[..., ::-1]
+        return flipped.reshape(-1, 2).astype(np.float32)
 
 
 overlay_to_visual[PatchOverlay] = VispyPatches
 
 
 def add_halo(viewer: Viewer, layer: Layer) -> bool:
-    """Draw a dark rim around bright captions of a layer and a bright one around dark captions.
+    """Draw a rim around captions, dark around bright ones; return whether they have one now.
 
-    napari has no setting for it; where its own shader has changed nothing is done. Returns whether
-    the captions have a rim now.
+    napari has no setting for it; where its own shader has changed nothing is done.
     """
     try:
         text = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node.text
@@ -274,18 +249,12 @@ def add_halo(viewer: Viewer, layer: Layer) -> bool:
 def delete_in_own_context(viewer: Viewer) -> None:
     """Have the canvas of a viewer made current before layers go; once is enough, more do no harm.
 
-    What a removed layer was drawn with must be deleted where it was made. On the removal of layers
-    napari (0.9.2, `VispyCanvas._clean_and_update_scenegraph`) runs what vispy has queued, deletions
-    first of all, in whichever OpenGL context happens to be current. Outside of a paint event that
-    is the one Qt puts the window together in, which shares all objects with the canvas. Mesa then
-    keeps the deleted shaders until the canvas draws again, and unbinds the shader of that drawing
-    along with them: the process ends in glDrawArrays. Other drivers lose buffers instead.
-
-    A viewer without a window draws nothing and is left alone.
+    On the removal of layers napari (0.9.2, `VispyCanvas._clean_and_update_scenegraph`) deletes what
+    they were drawn with in whichever OpenGL context is current, which may be that of the window.
+    Mesa then unbinds the shader of the next drawing along with those deleted, and the process ends
+    in glDrawArrays; other drivers lose buffers instead.
     """
-    window = getattr(viewer, "window", None)
-    if window is None:
-        return
-    make_current = window._qt_viewer.canvas._scene_canvas.set_current
-    for before in (viewer.layers.events.removing, viewer.layers.events.begin_batch):
-        before.connect(make_current)
+    if (window := getattr(viewer, "window", None)) is not None:
+        make_current = window._qt_viewer.canvas._scene_canvas.set_current
+        for before in (viewer.layers.events.removing, viewer.layers.events.begin_batch):
+            before.connect(make_current)

@@ -39,13 +39,10 @@ def _appearances(layer: Shapes) -> Sequence[Appearance | None]:
 
 
 class LayerReader:
-    """Reads a layer again and again; what is as it was is the very same object as last time.
-
-    Everything is compared by value, since napari announces neither a paste nor a cell written in
-    place.
-    """
+    """Reads a layer again and again; what is as it was is the very same object as last time."""
 
     def __init__(self, layer: Shapes, image: Image) -> None:
+        # Compared by value: napari announces neither a paste nor a cell written in place.
         self._layer, self._image = layer, image
         self._affine: tuple[npt.NDArray[np.float64], ...] = ()
         # By all that was read of each, number for number
@@ -97,11 +94,10 @@ def _surely_same(new: Any, old: Any) -> bool:
 
 
 def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen]) -> None:
-    """Make the shapes of a layer, given by uid, those that are wanted.
+    """Make the shapes of a layer, given by uid, those that are wanted; none may be half drawn.
 
-    Shapes that stay keep their appearance of now; those that come back look as they did. The rows
-    of the features table follow by number only: they have to be written afterwards. Nothing on the
-    layer may be half drawn or on the move.
+    Those that stay keep their appearance of now, others look as they did. The rows of the features
+    table follow by number only: they have to be written afterwards.
     """
     with flat(layer):
         outlines = dict(zip(current, zip(layer.shape_type, layer.data, strict=True), strict=True))
@@ -128,31 +124,25 @@ def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, See
 
 @contextmanager
 def same_selection(layer: Shapes, before: Sequence[str], after: Sequence[str]) -> Iterator[None]:
-    """Select the same shapes, given by uid, after they were written, as far as they are left.
-
-    Without shapes to select meanwhile, napari draws no box around what is gone.
-    """
+    """Select the same shapes, given by uid, after they were written, as far as they are left."""
     chosen = {before[index] for index in layer.selected_data if index < len(before)}
+    # napari would draw a box around what is gone.
     layer.selected_data = set()
     yield
     layer.selected_data = {index for index, uid in enumerate(after) if uid in chosen}
 
 
 def _append(layer: Shapes, shapes: Mapping[str, Seen]) -> list[str]:
-    """Add shapes as they are to be drawn; return which of them napari has taken.
-
-    Colours that follow the table are left to napari.
-    """
+    """Add shapes as they are to be drawn; return which of them napari has taken."""
     if not shapes:
         return []
     options: dict[str, Any] = {}
     styles = [style for shape in shapes.values() if (style := shape.appearance) is not None]
     if len(styles) == len(shapes):
-        for name in ("edge_width", "z_index"):
-            options[name] = [getattr(style, name) for style in styles]
-        for name in ("edge_color", "face_color"):
-            if getattr(layer, f"{name}_mode") == "direct":
-                options[name] = np.array([getattr(style, name) for style in styles])
+        for name, values in zip(Appearance._fields, zip(*styles, strict=True), strict=True):
+            # Colours that follow the table are left to napari.
+            if getattr(layer, f"{name}_mode", "direct") == "direct":
+                options[name] = np.array(values) if "color" in name else list(values)
     try:
         layer.add([(shape.outline, shape.shape_type) for shape in shapes.values()], **options)
     except RuntimeError:
@@ -203,10 +193,7 @@ def _is_drawn(shape: Seen, kind: str, vertices: Any) -> bool:
 
 
 def is_drawing(layer: Shapes) -> bool:
-    """Whether a shape is being drawn and not finished, so that the last one is only half there.
-
-    napari has no public name for it (napari PR 9275); without it nothing is lost but time.
-    """
+    """Whether a shape is being drawn; napari has no public name for it (napari PR 9275)."""
     return bool(getattr(layer, "_is_creating", False))
 
 
@@ -223,11 +210,8 @@ def is_dragging(layer: Shapes) -> bool:
 
 
 def trim_colours(layer: Shapes) -> None:
-    """Drop the colours of shapes that are gone, which napari 0.9 keeps like the rows.
-
-    Left in place, they turn all shapes white at the next ``layer.data = ...``. No public setter
-    makes the table of colours shorter.
-    """
+    """Drop the colours of shapes that are gone, which napari 0.9 keeps like the rows."""
+    # Left in place, they turn all shapes white at the next ``layer.data = ...``.
     view = getattr(layer, "_data_view", None)
     for name in ("_edge_color", "_face_color"):
         colours = getattr(view, name, None)
@@ -238,8 +222,7 @@ def trim_colours(layer: Shapes) -> None:
 def trim_vertices(layer: Shapes) -> None:
     """Drop the spare vertices of shapes that have lost some, as all drawn by clicks have.
 
-    napari keeps copies of the first vertex in their place, finds them when that vertex is
-    grabbed, and ends with an error, since the shape itself has no vertex of that number.
+    napari finds them when the first vertex is grabbed, of which they are copies, and fails.
     """
     view: Any = getattr(layer, "_data_view", None)
     starts, vertices = (getattr(view, name, None) for name in ("_vertices_index", "_vertices"))
@@ -259,8 +242,7 @@ def trim_vertices(layer: Shapes) -> None:
 def flat(layer: Shapes) -> Iterator[None]:
     """Let shapes with two axes be added while the viewer displays three.
 
-    napari makes the new ones for three axes, cannot put lines and paths of them beside those it
-    has, and stops half way: the shape is in the table and not on the layer.
+    napari makes the new ones for three axes, and stops half way as the others have two.
     """
     state: Any = getattr(layer, "_slicing_state", None)
     slice_input = getattr(state, "_slice_input", None)

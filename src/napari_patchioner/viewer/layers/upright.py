@@ -1,8 +1,6 @@
 """Photographs the right way up in the window, as they are everywhere else.
 
-napari's own reader shows pixels as a file stores them, and leaves out how the camera was held. What
-is drawn on such an image would lie elsewhere in the upright one that the command line, the folder
-and all other programs show.
+napari's own reader shows pixels as a file stores them, and leaves out how the camera was held.
 """
 
 from __future__ import annotations
@@ -17,14 +15,9 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 
+from napari_patchioner import images
 from napari_patchioner.errors import ImageError
-from napari_patchioner.images import (
-    as_stored,
-    file_orientation,
-    read_image,
-    upright,
-    upright_points,
-)
+from napari_patchioner.images import upright, upright_points
 
 from .geometry import lies_on
 from .image_layers import images_of
@@ -39,19 +32,16 @@ _COMPARED = 256
 
 
 def sideways(path: str | os.PathLike[str], pixels: Any) -> int:
-    """Return the orientation by which pixels out of a file still have to be turned; 1 for none.
-
-    `pixels`, shape (height, width) or (height, width, 3 or 4), are what some reader made of the
-    file; it may have turned them already.
-    """
+    """Return the orientation by which pixels out of a file still have to be turned; 1 for none."""
     try:
-        orientation = file_orientation(path)
+        orientation = images.file_orientation(path)
         if orientation == 1:
             return 1
-        image = read_image(path)
+        image = images.read_image(path)
     except ImageError:
         return 1
-    stored = as_stored(image, orientation)
+    # Whatever has read the pixels may have turned them already.
+    stored = images.as_stored(image, orientation)
     if tuple(pixels.shape[:2]) != stored.shape[:2]:
         return 1
     if stored.shape[:2] != image.shape[:2]:
@@ -72,10 +62,9 @@ def _apart(pixels: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> 
 
 
 def turn_upright(viewer: ViewerModel, image: Image) -> bool:
-    """Turn a photograph that lies on its side, and with it what was drawn on it by hand.
+    """Turn a photograph that lies on its side, with what was drawn on it; whether it was turned.
 
-    Layers read from files are left alone: files speak of the upright image. Returns whether
-    anything was turned.
+    Layers read from files are left alone: files speak of the upright image.
     """
     source = image.source.path
     if not source or image.ndim != 2 or image.multiscale or CHECKED in image.metadata:
@@ -116,9 +105,9 @@ def turn_all(viewer: ViewerModel | None) -> list[str]:
     """Turn every photograph that lies on its side; return their names."""
     if viewer is None:
         return []
-    images = images_of(viewer)
-    turned = [image.name for image in images if turn_upright(viewer, image)]
-    if images:
+    shown = images_of(viewer)
+    turned = [image.name for image in shown if turn_upright(viewer, image)]
+    if shown:
         _settled.update(layer for layer in viewer.layers if type(layer) is not Image)
     if turned:
         viewer.reset_view()
