@@ -39,8 +39,7 @@ def annotation_layers(
 ) -> tuple[list[Layer], list[Annotation]]:
     """Return layers that show annotations, and those that napari has no shape for.
 
-    `depths` says how many axes the images that are open have before row and column, by their
-    names; `known` returns the open image that a name in a file means.
+    `depths` says how many axes the open images have before row and column, `known` which is meant.
     """
     images = dict.fromkeys(annotation.image for annotation in annotations)
     apart, deep = len(images) <= MOST_IMAGES, depths or {}
@@ -55,7 +54,14 @@ def annotation_layers(
         if below is None and image and apart and title in deep:
             # Called like an open image, but of another folder: its layers say which.
             title = PurePath(image).with_suffix("").as_posix()
-        layers += _image_layers(own, title, _depth(own, open_depth), below)
+        # Formats with fixed axes say 0 along those that the image does not have.
+        planes = [_leading(a) for a in own]
+        depth = max((len(plane) for plane in planes if any(plane) or len(plane) == 1), default=0)
+        if open_depth is not None and all(
+            napari_shapes.fitted(plane, open_depth) is not None for plane in planes
+        ):
+            depth = open_depth
+        layers += _image_layers(own, title, depth, below)
     return layers, [annotation for annotation in annotations if _kind(annotation) is None]
 
 
@@ -67,19 +73,6 @@ def _kind(annotation: Annotation) -> str | None:
     if napari_shapes.shape_from_region(region) is None:
         return None
     return "traces" if isinstance(region, Trace) else "regions"
-
-
-def _depth(annotations: Sequence[Annotation], known: int | None) -> int:
-    """Return how many axes before row and column the layers of an image get.
-
-    Formats with fixed axes say 0 along those that the image does not have.
-    """
-    planes = [_leading(annotation) for annotation in annotations]
-    if known is not None and all(
-        napari_shapes.fitted(plane, known) is not None for plane in planes
-    ):
-        return known
-    return max((len(plane) for plane in planes if any(plane) or len(plane) == 1), default=0)
 
 
 def _image_layers(
@@ -99,12 +92,8 @@ def _image_layers(
             layers.append((np.array(places), meta, "points"))
             continue
         shapes = [shape for a in own if (shape := napari_shapes.shape_from_region(a.region))]
-        meta |= {
-            "shape_type": [kind for kind, _ in shapes],
-            "edge_color": _LINES[key],
-            "face_color": "transparent",
-            "opacity": 1,
-        }
+        meta |= {"shape_type": [kind for kind, _ in shapes], "edge_color": _LINES[key]}
+        meta |= {"face_color": "transparent", "opacity": 1}
         drawn = zip(own, shapes, strict=True)
         layers.append(([_placed(a, vertices, depth) for a, (_, vertices) in drawn], meta, "shapes"))
     masks = [annotation for kind, annotation in kinds if kind == "labels"]
@@ -182,12 +171,7 @@ def _labels_layers(
 def layer_annotations(
     data: Any, meta: Mapping[str, Any], kind: str, image: Image | None = None
 ) -> Iterator[Annotation]:
-    """Yield what a layer of shapes, points or labels holds, as annotations in pixels of its image.
-
-    `data` are the vertices of each shape, the points, or the painted labels. `image` is what the
-    layer lies on, wherever both lie in the world; without one, the layer's own coordinates are
-    taken for pixels.
-    """
+    """Yield what a layer of shapes, points or labels holds, in pixels of its image or its own."""
     features = meta.get("features")
     columns = {} if features is None else {str(name): list(features[name]) for name in features}
     title = layer_image(meta)
@@ -196,18 +180,14 @@ def layer_annotations(
     else:
         placed = (_shapes if kind == "shapes" else _points)(data, meta, image)
     for row, region, leading, axes in placed:
-        # Missing values of numpy and pandas are empty texts.
-        cells = {name: column[row] for name, column in columns.items() if 0 <= row < len(column)}
-        cells = {
-            name: cell
-            for name, cell in cells.items()
-            if cell is not None and cell == cell and cell != ""
-        }
-        ours = {name: str(cells.pop(name, "")) for name in _FIELDS}
-        extra = {
-            name: str(cell).lower() if isinstance(cell, bool | np.bool_) else str(cell)
-            for name, cell in cells.items()
-        }
+        extra: dict[str, str] = {}
+        for name, column in columns.items():
+            cell = column[row] if 0 <= row < len(column) else None
+            # Missing values of numpy and pandas are empty texts.
+            if cell is not None and cell == cell and cell != "":
+                flag = isinstance(cell, bool | np.bool_) and name not in _FIELDS
+                extra[name] = str(cell).lower() if flag else str(cell)
+        ours = {name: extra.pop(name, "") for name in _FIELDS}
         if extra.get("reviewed") == "false":
             del extra["reviewed"]
         if len(leading):

@@ -1,8 +1,4 @@
-"""Which image of the viewer a layer is about, and where the pixels of one lie on the other.
-
-Every format holds pixels of the image. A layer may lie elsewhere in the world than its image, or
-have pixels of another size, so that its own coordinates are not these.
-"""
+"""Which image of the viewer a layer is about, and where the pixels of one lie on the other."""
 
 from __future__ import annotations
 
@@ -16,15 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.batch import ImageMatcher
-from napari_patchioner.viewer.layers.geometry import (
-    FloatArray,
-    affine_between,
-    full_shape,
-    placement,
-    world_matrix,
-)
+from napari_patchioner.viewer.layers import geometry
+from napari_patchioner.viewer.layers.geometry import PLACEMENT, FloatArray
 
-_PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
 # As short a name as can be: the number at the end is napari's, given to the second of that name.
 _NAMED = re.compile(r"(?:regions|traces|points|labels) \[(.*?)\](?: \[\d+\])?\Z", re.DOTALL)
 
@@ -46,20 +36,17 @@ def open_images() -> list[napari.layers.Image]:
 def image_named(name: str, images: Sequence[napari.layers.Image]) -> napari.layers.Image | None:
     """Return the image of this name, that of its layer or of its file, with the ending or without.
 
-    Of a file that names none, it is the only image there is, or any of several that lie alike.
+    Where no name is given, it is the only image there is, or any of several that lie alike.
     """
     if not name:
         return images[0] if images and _alike(images) else None
-    for kind in range(3):
-        for image in images:
-            if _names(image)[kind] == name:
-                return image
+    files = [PurePath(image.source.path or "") for image in images]
+    for names in ([i.name for i in images], [f.name for f in files], [f.stem for f in files]):
+        if name in names:
+            return images[names.index(name)]
     stem = PurePath(name).stem
-    for image in images:
-        layer_name, _, file_stem = _names(image)
-        if stem in (layer_name, file_stem) and may_mean(name, image):
-            return image
-    return None
+    alike = (i for i, file in zip(images, files, strict=True) if stem in (i.name, file.stem))
+    return next((image for image in alike if may_mean(name, image)), None)
 
 
 def may_mean(name: str, image: napari.layers.Image) -> bool:
@@ -94,21 +81,19 @@ def pixels_of(
     meta: Mapping[str, Any], ndim: int, image: napari.layers.Image | None, *, moved: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Return matrix and origin with ``image_pixels = layer_data @ matrix + origin``."""
-    place = {name: meta[name] for name in _PLACE if meta.get(name) is not None}
-    layer = _stand_in(ndim, place)
-    if image is not None:
-        return affine_between(layer, _stand_in(ndim, placement_on(image, ndim)))
-    if not moved:
+    place = {name: meta[name] for name in PLACEMENT if meta.get(name) is not None}
+    if image is None and not moved:
         return np.eye(ndim), np.zeros(ndim)
-    return affine_between(layer, _stand_in(ndim, {**place, "translate": np.zeros(ndim)}))
+    on = {**place, "translate": np.zeros(ndim)} if image is None else placement_on(image, ndim)
+    return geometry.affine_between(_stand_in(ndim, place), _stand_in(ndim, on))
 
 
 def placement_on(image: napari.layers.Image, ndim: int) -> dict[str, Any]:
     """Return where a new layer of so many axes lies exactly on an image, as arguments for it."""
     if ndim == image.ndim:
-        return placement(image)
+        return geometry.placement(image)
     affine = np.eye(max(ndim, image.ndim) + 1)
-    affine[-image.ndim - 1 :, -image.ndim - 1 :] = world_matrix(image)
+    affine[-image.ndim - 1 :, -image.ndim - 1 :] = geometry.world_matrix(image)
     units = ["pixel"] * (ndim - image.ndim) + [str(unit) for unit in image.units[-ndim:]]
     return {"affine": affine[-ndim - 1 :, -ndim - 1 :], "units": units}
 
@@ -123,14 +108,8 @@ def shifted(place: Mapping[str, Any], first: npt.ArrayLike) -> dict[str, Any]:
 
 def _stand_in(ndim: int, place: Mapping[str, Any]) -> napari.layers.Points:
     """Return an empty layer at some place in the world."""
-    kept = {name: value for name, value in place.items() if name in _PLACE}
+    kept = {name: value for name, value in place.items() if name in PLACEMENT}
     return napari.layers.Points(np.empty((0, ndim)), **kept)
-
-
-def _names(image: napari.layers.Image) -> tuple[str, str, str]:
-    """Return the names of an image's layer and file, and that of the file without its ending."""
-    path = PurePath(image.source.path or "")
-    return str(image.name), path.name, path.stem
 
 
 def _alike(images: Iterable[napari.layers.Image]) -> bool:
@@ -139,7 +118,7 @@ def _alike(images: Iterable[napari.layers.Image]) -> bool:
     return all(
         other.ndim == first.ndim
         and other.units == first.units
-        and np.allclose(world_matrix(other), world_matrix(first))
+        and np.allclose(geometry.world_matrix(other), geometry.world_matrix(first))
         for other in others
     )
 
@@ -158,6 +137,6 @@ def _shared(corners: FloatArray, meta: Mapping[str, Any], image: napari.layers.I
     matrix, origin = pixels_of(meta, corners.shape[1], image)
     ends = corners @ matrix + origin
     low, high = ends.min(axis=0)[-2:] - 0.5, ends.max(axis=0)[-2:] + 0.5
-    size = np.array(full_shape(image)[-2:], float)
+    size = np.array(geometry.full_shape(image)[-2:], float)
     inside = np.clip(np.minimum(high, size - 0.5) - np.maximum(low, -0.5), 0, None)
     return float((inside / (high - low)).prod())

@@ -1,8 +1,4 @@
-"""napari's File > Open and File > Save, for every format of the registry.
-
-The manifest names ``write_<format>`` for each; which files a format is for is asked of the
-registry, so that no file of anybody else is taken for one of ours.
-"""
+"""napari's File > Open and File > Save, for every format of the registry."""
 
 from __future__ import annotations
 
@@ -21,18 +17,8 @@ import numpy.typing as npt
 from napari.layers import Image
 from napari.utils.notifications import show_warning
 
-from napari_patchioner.annotations import (
-    FORMATS,
-    Annotation,
-    ImageInfo,
-    Notes,
-    format_of,
-    head_of,
-    read_annotations,
-    with_unique_uids,
-    write_annotations,
-    write_bytes,
-)
+from napari_patchioner import annotations as files
+from napari_patchioner.annotations import FORMATS, Annotation, ImageInfo, Notes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.viewer.layers.geometry import full_shape
 from napari_patchioner.viewer.layers.upright import turn_all
@@ -63,11 +49,7 @@ def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 def write_shapes(
     path: Any, shapes: Sequence[tuple[str, npt.NDArray[Any]]], columns: Mapping[str, Sequence[Any]]
 ) -> None:
-    """Write napari's table of shapes, one row per vertex, with other columns behind it.
-
-    Shapes are types with vertices, shape (n, ndim); a column holds one value per shape, which is
-    repeated for each of its vertices.
-    """
+    """Write napari's table of shapes: a row per vertex, with the columns, one value per shape."""
     axes = shapes[0][1].shape[1] if shapes else 2
     names = [name for name in columns if name not in ("index", "shape-type", "vertex-index")]
     text = io.StringIO(newline="")
@@ -80,7 +62,7 @@ def write_shapes(
         ours = ["" if cell is None or cell != cell else cell for cell in cells]
         for place, vertex in enumerate(vertices):
             writer.writerow([index, kind, place, *(repr(float(v)) for v in vertex), *ours])
-    write_bytes(path, text.getvalue().encode("utf-8"))
+    files.write_bytes(path, text.getvalue().encode("utf-8"))
 
 
 _WRITE = "write_"
@@ -90,7 +72,7 @@ def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
     """Return the reader for a file that holds annotations, and None for any other."""
     first = path if isinstance(path, str) else path[0]
     try:
-        form = format_of(head_of(first))
+        form = files.format_of(files.head_of(first))
     except FormatError:
         return None
     return None if form is None else read_layers
@@ -98,13 +80,12 @@ def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
 
 def read_layers(path: str | list[str]) -> list[Any]:
     """Return the layers that show one file of annotations, or several."""
-    paths = [path] if isinstance(path, str) else path
     layers, left_out, notes = [], [], Notes()
     turn_all(napari.current_viewer())
     images, depths = viewer_images(), viewer_depths()
-    for file in map(Path, paths):
-        known = partial(image_named, images=open_images())
-        annotations = read_annotations(file, images, notes=notes)
+    known = partial(image_named, images=open_images())
+    for file in map(Path, [path] if isinstance(path, str) else path):
+        annotations = files.read_annotations(file, images, notes=notes)
         shown, rest = annotation_layers(annotations, file.stem, depths, known)
         layers += shown
         left_out += rest
@@ -135,10 +116,7 @@ def left_out_words(annotations: Iterable[Annotation]) -> str:
 def write_layers(
     path: str, layers: Sequence[tuple[Any, dict[str, Any], str]], name: str
 ) -> list[str]:
-    """Write layers of shapes, points and labels to one file of a format.
-
-    Images saved with them are what they are about; their pixels are in no such file.
-    """
+    """Write layers of shapes, points and labels to one file of a format; images are left out."""
     # Files speak of upright photographs.
     turned = turn_all(napari.current_viewer())
     if turned:
@@ -159,7 +137,8 @@ def write_layers(
                 name_in_file = _called(annotation.image, image, images) or default
                 annotations.append(replace(annotation, image=name_in_file))
     notes = Notes()
-    left_out = write_annotations(path, with_unique_uids(annotations), images, name, notes=notes)
+    annotations = files.with_unique_uids(annotations)
+    left_out = files.write_annotations(path, annotations, images, name, notes=notes)
     show_notes(notes)
     say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
     return [path]
@@ -176,31 +155,22 @@ def viewer_depths() -> dict[str, int]:
 
 
 def viewer_images() -> dict[str, ImageInfo]:
-    """Return the images that are open in napari, by the names of their layers and files.
-
-    A file is called by as many of its folders as distinguish it from the others.
-    """
+    """Return the images that are open in napari, by the names of their layers and files."""
     by_layer: dict[str, ImageInfo] = {}
     by_file: dict[str, ImageInfo] = {}
     layers = open_images()
     paths = {Path(layer.source.path) for layer in layers if layer.source.path}
     for layer in layers:
-        height, width = full_shape(layer)[-2:]
-        path = Path(layer.source.path) if layer.source.path else None
-        info = ImageInfo(_shortest(path, paths) if path else layer.name, height, width, path)
-        by_layer[layer.name] = info
-        by_file |= {path.name: info, info.name: info} if path else {}
+        path, name = Path(layer.source.path) if layer.source.path else None, str(layer.name)
+        if path is not None:
+            # As many of its folders as distinguish it from the others
+            ends = (path.parts[-length:] for length in range(1, len(path.parts) + 1))
+            others = [other.parts for other in paths - {path}]
+            own = (end for end in ends if all(o[-len(end) :] != end for o in others))
+            name = "/".join(next(own, path.parts))
+        info = by_layer[layer.name] = ImageInfo(name, *full_shape(layer)[-2:], path)
+        by_file |= {path.name: info, info.name: info} if path is not None else {}
     return by_file | by_layer
-
-
-def _shortest(path: Path, paths: Iterable[Path]) -> str:
-    """Return the end of a path that none of the others has."""
-    others = [other.parts for other in paths if other != path]
-    for length in range(1, len(path.parts) + 1):
-        end = path.parts[-length:]
-        if all(other[-length:] != end for other in others):
-            return "/".join(end)
-    return path.as_posix()
 
 
 def _called(name: str, image: Image | None, images: Mapping[str, ImageInfo]) -> str:
