@@ -11,7 +11,7 @@ from pathlib import Path
 
 import napari
 
-from napari_patchioner import annotations
+import napari_patchioner.annotations as formats
 from napari_patchioner.annotations import FORMATS, Annotation, Notes, Record
 from napari_patchioner.annotations.project.records import LABEL, SeenMask
 from napari_patchioner.errors import PatchionerError
@@ -41,9 +41,9 @@ def export_csv(
     rows = list(session_annotations(session, image))
     _note_placeless(session, notes)
     files = [path.with_suffix(".csv"), path.with_suffix(".regions.csv")]
-    annotations.write_tidy_csv(files[1], rows)
+    formats.write_tidy_csv(files[1], rows)
     if image.ndim == 2:
-        annotations.write_napari_csv(files[0], rows)
+        formats.write_napari_csv(files[0], rows)
     else:
         _write_stack(files[0], session, image)
     painted = [(r, r.seen) for r in session.records.values() if isinstance(r.seen, SeenMask)]
@@ -66,7 +66,7 @@ def _write_labels(path: Path, labels: Iterable[tuple[Record, SeenMask]]) -> None
         place = (record.layer.partition(":")[2], seen.value, plane, *edges, int(seen.pixels.sum()))
         text_cells = (record.uid, record.caption, record.score, record.source, record.model)
         writer.writerow([*place, *text_cells, record.reviewed])
-    annotations.write_bytes(path, text.getvalue().encode("utf-8"))
+    formats.write_bytes(path, text.getvalue().encode("utf-8"))
 
 
 def export_filters() -> dict[str, str]:
@@ -99,11 +99,11 @@ def export_file(
         ending = endings[0] if endings else ""
         path = path.with_name(path.name[: len(called) - len(wrong)] + ending)
     title, source = image_title(image), image.source.path
-    size = geometry.full_shape(image)[-2:]
-    images = {title: annotations.ImageInfo(title, *size, Path(source) if source else None)}
+    height, width = geometry.full_shape(image)[-2:]
+    images = {title: formats.ImageInfo(title, height, width, Path(source) if source else None)}
     rows = list(session_annotations(session, image))
     _note_placeless(session, notes)
-    return path, annotations.write_annotations(path, rows, images, name, notes=notes)
+    return path, formats.write_annotations(path, rows, images, name, notes=notes)
 
 
 def session_annotations(session: Session, image: napari.layers.Image) -> Iterator[Annotation]:
@@ -141,7 +141,7 @@ def suggested_path(image: napari.layers.Image) -> Path:
     folder, stem = Path.home(), _NO_FILE_NAME.sub("_", image.name)
     if (source := image.source.path) and "://" not in str(source):
         folder, stem = Path(source).parent, Path(source).stem
-    return folder / f"{annotations.short_name(stem)}.csv"
+    return folder / f"{formats.short_name(stem)}.csv"
 
 
 def _write_stack(path: Path, session: Session, image: napari.layers.Image) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from napari.layers import Image
 from napari.utils.notifications import show_warning
 
-from napari_patchioner import annotations as files
+import napari_patchioner.annotations as formats
 from napari_patchioner.annotations import FORMATS, Annotation, ImageInfo, Notes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.viewer.layers.geometry import full_shape
@@ -62,7 +62,7 @@ def write_shapes(
         ours = ["" if cell is None or cell != cell else cell for cell in cells]
         for place, vertex in enumerate(vertices):
             writer.writerow([index, kind, place, *(repr(float(v)) for v in vertex), *ours])
-    files.write_bytes(path, text.getvalue().encode("utf-8"))
+    formats.write_bytes(path, text.getvalue().encode("utf-8"))
 
 
 _WRITE = "write_"
@@ -72,7 +72,7 @@ def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
     """Return the reader for a file that holds annotations, and None for any other."""
     first = path if isinstance(path, str) else path[0]
     try:
-        form = files.format_of(files.head_of(first))
+        form = formats.format_of(formats.head_of(first))
     except FormatError:
         return None
     return None if form is None else read_layers
@@ -85,7 +85,7 @@ def read_layers(path: str | list[str]) -> list[Any]:
     images, depths = viewer_images(), viewer_depths()
     known = partial(image_named, images=open_images())
     for file in map(Path, [path] if isinstance(path, str) else path):
-        annotations = files.read_annotations(file, images, notes=notes)
+        annotations = formats.read_annotations(file, images, notes=notes)
         shown, rest = annotation_layers(annotations, file.stem, depths, known)
         layers += shown
         left_out += rest
@@ -137,8 +137,8 @@ def write_layers(
                 name_in_file = _called(annotation.image, image, images) or default
                 annotations.append(replace(annotation, image=name_in_file))
     notes = Notes()
-    annotations = files.with_unique_uids(annotations)
-    left_out = files.write_annotations(path, annotations, images, name, notes=notes)
+    annotations = formats.with_unique_uids(annotations)
+    left_out = formats.write_annotations(path, annotations, images, name, notes=notes)
     show_notes(notes)
     say_left_out(left_out, f"{FORMATS[name].title} has no place for them")
     return [path]
@@ -168,7 +168,8 @@ def viewer_images() -> dict[str, ImageInfo]:
             others = [other.parts for other in paths - {path}]
             own = (end for end in ends if all(o[-len(end) :] != end for o in others))
             name = "/".join(next(own, path.parts))
-        info = by_layer[layer.name] = ImageInfo(name, *full_shape(layer)[-2:], path)
+        height, width = full_shape(layer)[-2:]
+        info = by_layer[layer.name] = ImageInfo(name, height, width, path)
         by_file |= {path.name: info, info.name: info} if path is not None else {}
     return by_file | by_layer
 

@@ -208,7 +208,7 @@ class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
 
     def _on_canvas(self, points: FloatArray) -> npt.NDArray[np.float32]:
         """Return points of the image, (row, column), as (x, y) on the shown level."""
-        flipped = ((points + 0.5) / np.array(self._scale) - 0.5)[..., ::-1]
+        flipped: FloatArray = ((points + 0.5) / np.array(self._scale) - 0.5)[..., ::-1]
         return flipped.reshape(-1, 2).astype(np.float32)
 
 
