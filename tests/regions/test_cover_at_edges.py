@@ -57,6 +57,12 @@ def test_a_triangle_ends_where_the_image_does(numbers):
     np.testing.assert_allclose(shares(Polygon(corners)), expected, atol=0.05)
 
 
+def test_what_members_cover_together_ends_where_the_image_does():
+    box = Box(70, 70, 300, 300)
+    both = RegionSet((box, Box(72, 72, 80, 80)), union=True)
+    np.testing.assert_allclose(shares(both), shares(box), atol=1e-12)
+
+
 def test_what_is_cut_in_two_at_the_edge_counts_twice():
     comb = [(70, 70), (70, 76), (120, 76), (120, 90), (70, 90), (70, 96), (126, 96), (126, 70)]
     teeth = RegionSet((Box(70, 70, 99.5, 76), Box(70, 90, 99.5, 96)))

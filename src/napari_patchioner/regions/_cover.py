@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -167,12 +169,6 @@ class PatchWeights:
         )
 
     @classmethod
-    def from_cells(cls, indices: IndexArray, grid_shape: tuple[int, int]) -> PatchWeights:
-        """Count how often each patch index occurs."""
-        cells, counts = np.unique(indices, return_counts=True)
-        return cls(cells.astype(np.int64), counts.astype(np.float64), grid_shape)
-
-    @classmethod
     def sum_of(cls, members: Iterable[PatchWeights]) -> PatchWeights:
         """Add the weights of a set's members (equation 1): a patch of two counts twice."""
         members = tuple(members)
@@ -240,7 +236,7 @@ def cover(
         return _counts(region.coords(), transform, bridge=bridge)
     if isinstance(region, Box) and convention == "reference":
         return _reference_box(region, transform)
-    shares = areas(region, transform)
+    shares = _areas(region, transform)
     return PatchWeights.from_dense(shares if weighting == "area" else np.ceil(shares))
 
 
@@ -269,15 +265,21 @@ def _counts(points: FloatArray, transform: GridTransform, *, bridge: bool) -> Pa
         # Even steps of at most one patch, and not more than so many for a pen that jumped far off.
         steps = np.diff(positions, axis=0)
         parts = np.clip(np.ceil(np.hypot(*steps.T) - 1e-9), 1, 4 * limits.sum()).astype(np.int64)
-        gap = np.repeat(np.arange(len(steps)), parts)
-        rank = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+        gap, rank = _numbered(parts)
         filled = positions[gap] + (rank / parts[gap])[:, None] * steps[gap]
         positions = np.concatenate([filled, positions[-1:]])
     positions = positions[((positions >= 0) & (positions <= limits)).all(axis=1)]
     if not len(positions):
         raise OutsideError.beyond(transform)
-    cells = np.minimum(positions.astype(np.int64), limits - 1)
-    return PatchWeights.from_cells(cells[:, 0] * limits[1] + cells[:, 1], transform.grid_shape)
+    taken = np.minimum(positions.astype(np.int64), limits - 1)
+    cells, counts = np.unique(taken[:, 0] * limits[1] + taken[:, 1], return_counts=True)
+    return PatchWeights(cells, counts.astype(np.float64), transform.grid_shape)
+
+
+def _numbered(counts: IndexArray) -> tuple[IndexArray, IndexArray]:
+    """Repeat the number of each item so often as it counts, and number the repetitions from 0."""
+    item = np.repeat(np.arange(len(counts)), counts)
+    return item, np.arange(len(item)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _reference_box(box: Box, transform: GridTransform) -> PatchWeights:
@@ -306,95 +308,48 @@ def _set(
     """Add the members that the grid reaches up (equation 1), or count their patches once."""
     if not region.members or any(isinstance(member, RegionSet) for member in region.members):
         raise RegionError("A set of regions needs at least one region, and none that is a set.")
-    inside, covers = [], []
+    covers: list[tuple[Region, PatchWeights]] = []
     for member in region.members:
-        try:
-            covers.append(cover(member, transform, weighting=weighting, convention=convention))
-        except OutsideError:
-            continue
-        inside.append(member)
+        with suppress(OutsideError):
+            weights = cover(member, transform, weighting=weighting, convention=convention)
+            covers.append((member, weights))
     if not covers:
         raise OutsideError.beyond(transform)
-    if region.union and weighting == "area" and convention == "paper":
-        return PatchWeights.from_dense(_united_areas(inside, covers, transform))
-    if region.union:
-        taken = np.zeros(transform.grid_shape)
-        for weights in covers:
-            taken.flat[weights.indices] = 1.0
-        return PatchWeights.from_dense(taken)
-    if convention == "reference":
-        covers = [weights.normalised() for weights in covers]
-    return PatchWeights.sum_of(covers)
-
-
-def _united_areas(
-    members: Sequence[Region], covers: Sequence[PatchWeights], transform: GridTransform
-) -> FloatArray:
-    """Share of each patch that members cover together; those without area keep their own."""
-    shares = np.zeros(transform.grid_shape)
-    outlines = []
-    for member, weights in zip(members, covers, strict=True):
-        outline = member.inside()
+    if not region.union:
+        reference = convention == "reference"
+        return PatchWeights.sum_of(
+            weights.normalised() if reference else weights for _, weights in covers
+        )
+    # Members without area, and all where no areas count, take each of their patches as a whole.
+    whole, outlines = np.zeros(transform.grid_shape), []
+    for member, weights in covers:
+        measured = weighting == "area" and convention == "paper"
+        outline = member.inside() if measured else None
         if outline is None or shapely.area(outline) == 0:
-            shares.flat[weights.indices] = 1.0
+            whole.flat[weights.indices] = 1.0
         else:
             outlines.append(outline)
-    for sign, ring in polygon_rings(shapely.union_all(outlines)):
-        shares += sign * ring_areas(transform.to_grid(ring), transform.grid_shape)
-    return np.where(shares > TOUCH, shares.clip(0.0, 1.0), 0.0)
+    shares = _ring_shares(polygon_rings(shapely.union_all(outlines)), transform)
+    return PatchWeights.from_dense(np.maximum(whole, np.where(shares > TOUCH, shares, 0.0)))
 
 
-def areas(region: Region, transform: GridTransform) -> FloatArray:
+def _areas(region: Region, transform: GridTransform) -> FloatArray:
     """Measure the covered share of each patch, shape (rows, columns), in 0..1.
 
     A region without area (a line, a single position) gives one to each patch that it passes.
     """
-    match region:
-        case WholeImage():
-            return np.ones(transform.grid_shape)
-        case Mask():
-            ring, shares = _mask(region, transform)
-        case Box():
-            ring = transform.to_grid(region.bounds().coords())
-            edges = image_edges(transform)
-            corners = ring[::2] if edges is None else np.clip(ring[::2], *edges)
-            rows, columns = (
-                _overlaps(corners[0, axis], corners[1, axis], np.arange(cells + 1.0))
-                for axis, cells in enumerate(transform.grid_shape)
-            )
-            shares = np.outer(rows, columns)
-        case _:
-            ring, shares = _outline(region, transform)
+    if isinstance(region, WholeImage):
+        return np.ones(transform.grid_shape)
+    if isinstance(region, Box | Mask):
+        ring = transform.to_grid(region.bounds().coords())
+        measured = _box_shares if isinstance(region, Box) else partial(_mask_shares, region)
+        shares = measured(ring[::2], transform)
+    else:
+        vertices = region.fine_outline()
+        ring = transform.to_grid(vertices)
+        shares = _ring_shares([] if is_flat(vertices) else outline_rings(vertices), transform)
     shares = np.where(shares > TOUCH, shares, 0.0)
     return shares if shares.any() else _passage(ring, transform)
-
-
-def _outline(region: Region, transform: GridTransform) -> tuple[FloatArray, FloatArray]:
-    """Vertices in patch units and covered shares of an outline."""
-    vertices = region.fine_outline()
-    ring = transform.to_grid(vertices)
-    if is_flat(vertices):
-        return ring, np.zeros(transform.grid_shape)
-    edges = image_edges(transform)
-    shares = np.zeros(transform.grid_shape)
-    for sign, part in outline_rings(vertices):
-        on_grid = transform.to_grid(part)
-        inside = on_grid if edges is None else cut(on_grid, edges)
-        shares += sign * ring_areas(inside, transform.grid_shape)
-    return ring, shares.clip(0.0, 1.0)
-
-
-def _mask(region: Mask, transform: GridTransform) -> tuple[FloatArray, FloatArray]:
-    """Bounding corners in patch units and covered shares of a mask."""
-    ring = transform.to_grid(region.bounds().coords())
-    mask = region.cropped()
-    pixels, (top, left) = mask.pixels, mask.offset
-    if image_edges(transform) is not None:
-        rows, columns = np.arange(pixels.shape[0]) + top, np.arange(pixels.shape[1]) + left
-        height, width = transform.image_shape
-        inside = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-        pixels = pixels & np.outer(*inside)
-    return ring, _mask_areas(pixels, ring[::2], transform.grid_shape)
 
 
 def _passage(ring: FloatArray, transform: GridTransform) -> FloatArray:
@@ -405,33 +360,93 @@ def _passage(ring: FloatArray, transform: GridTransform) -> FloatArray:
     slack = np.where(high - low > TOUCH, -TOUCH, TOUCH)
     starts, ends = _pieces(ring, transform.grid_shape)
     middle = (starts + ends) / 2
-    met = (middle >= -TOUCH) & (middle <= limits + TOUCH)
-    edges = image_edges(transform)
+    met = ((middle >= -TOUCH) & (middle <= limits + TOUCH)).all(axis=1)
+    edges = _image_edges(transform)
     first, last = (np.zeros(2), limits) if edges is None else edges
-    if not (((low <= last + slack) & (high >= first - slack)).all() and met.all(axis=1).any()):
+    if not (((low <= last + slack) & (high >= first - slack)).all() and met.any()):
         raise OutsideError.beyond(transform)
-    cells = middle[met.all(axis=1)].astype(np.int64).clip(0, limits - 1)
+    cells = middle[met].astype(np.int64).clip(0, limits - 1)
     shares = np.zeros(transform.grid_shape)
     shares[cells[:, 0], cells[:, 1]] = 1.0
     return shares
 
 
-def image_edges(transform: GridTransform) -> FloatArray | None:
+def _image_edges(transform: GridTransform) -> FloatArray | None:
     """Return the lowest and highest ``(row, column)`` of the image in patch units.
 
     None where no patch reaches beyond the image, as one of a tile may, so that nothing is cut off.
     """
     if transform.window is None:
         return None
-    ends = np.asarray(transform.image_shape, float) - 0.5
-    edges = transform.to_grid(np.array([[-0.5, -0.5], ends]))
+    edges = transform.to_grid([(-0.5, -0.5), np.subtract(transform.image_shape, 0.5)])
     limits = np.array([[0, 0], transform.grid_shape], float)
-    if (edges[0] <= limits[0] + _ROUNDING).all() and (edges[1] >= limits[1] - _ROUNDING).all():
-        return None
-    return edges
+    reaches = (edges[0] > limits[0] + _ROUNDING) | (edges[1] < limits[1] - _ROUNDING)
+    return edges if reaches.any() else None
 
 
-def cut(ring: FloatArray, edges: FloatArray) -> FloatArray:
+def _overlaps(low: float, high: float, edges: FloatArray) -> FloatArray:
+    """Length that the interval shares with each of the bins between ascending edges."""
+    shared = np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1])
+    return np.asarray(np.maximum(shared, 0.0))
+
+
+def _box_shares(corners: FloatArray, transform: GridTransform) -> FloatArray:
+    """Share of each patch within a box, whose corners, shape (2, 2), are in patch units."""
+    edges = _image_edges(transform)
+    low, high = corners if edges is None else corners.clip(*edges)
+    borders = [np.arange(cells + 1.0) for cells in transform.grid_shape]
+    return np.outer(*map(_overlaps, low, high, borders))
+
+
+def _mask_shares(mask: Mask, corners: FloatArray, transform: GridTransform) -> FloatArray:
+    """Share of each patch under pixels, whose outer corners, shape (2, 2), are in patch units.
+
+    A pixel is a square, not a dot: one that lies over a patch border gives each side its part.
+    """
+    mask = mask.cropped()
+    pixels = mask.pixels
+    if _image_edges(transform) is not None:
+        places = map(np.add, mask.offset, map(np.arange, pixels.shape))
+        inside = [
+            (place >= 0) & (place < side)
+            for place, side in zip(places, transform.image_shape, strict=True)
+        ]
+        pixels = pixels & np.outer(*inside)
+    shares = np.zeros(transform.grid_shape)
+    rows, columns = (
+        _bins(np.linspace(*corners[:, axis], pixels.shape[axis] + 1), transform.grid_shape[axis])
+        for axis in (0, 1)
+    )
+    for row, first, heights in rows:
+        # One patch row at a time, so that a mask of a large plane is never copied as floats.
+        profile = heights @ pixels[first : first + len(heights)]
+        for column, start, widths in columns:
+            shares[row, column] = profile[start : start + len(widths)] @ widths
+    return shares.clip(0.0, 1.0)
+
+
+def _bins(edges: FloatArray, n_patches: int) -> list[tuple[int, int, FloatArray]]:
+    """Return for each patch its number, the first pixel it meets and its length over each pixel."""
+    bins = []
+    for patch in range(max(0, int(edges[0])), min(n_patches, int(np.ceil(edges[-1])))):
+        first = max(int(np.searchsorted(edges, patch, side="right")) - 1, 0)
+        stop = int(np.searchsorted(edges, patch + 1, side="left"))
+        bins.append((patch, first, _overlaps(patch, patch + 1, edges[first : stop + 1])))
+    return bins
+
+
+def _ring_shares(rings: Iterable[tuple[float, FloatArray]], transform: GridTransform) -> FloatArray:
+    """Share of each patch within rings in image pixels, which count 1 or, for holes, -1."""
+    edges = _image_edges(transform)
+    shares = np.zeros(transform.grid_shape)
+    for sign, ring in rings:
+        on_grid = transform.to_grid(ring)
+        inside = on_grid if edges is None else _cut(on_grid, edges)
+        shares += sign * ring_areas(inside, transform.grid_shape)
+    return shares.clip(0.0, 1.0)
+
+
+def _cut(ring: FloatArray, edges: FloatArray) -> FloatArray:
     """Cut an outline at the edges of the image, by Sutherland and Hodgman.
 
     Vertices in patch units, shape (n, 2), the last joining the first; empty if nothing is left.
@@ -456,42 +471,6 @@ def cut(ring: FloatArray, edges: FloatArray) -> FloatArray:
     return ring
 
 
-def _overlaps(low: float, high: float, edges: FloatArray) -> FloatArray:
-    """Length that the interval shares with each of the bins between ascending edges."""
-    shared = np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1])
-    return np.asarray(np.maximum(shared, 0.0))
-
-
-def _mask_areas(
-    pixels: npt.NDArray[np.bool_], corners: FloatArray, grid_shape: tuple[int, int]
-) -> FloatArray:
-    """Share of each patch under pixels, whose outer corners, shape (2, 2), are in patch units.
-
-    A pixel is a square, not a dot: one that lies over a patch border gives each side its part.
-    """
-    edges = [
-        np.linspace(corners[0, axis], corners[1, axis], pixels.shape[axis] + 1) for axis in (0, 1)
-    ]
-    shares = np.zeros(grid_shape)
-    columns = _bins(edges[1], grid_shape[1])
-    for row, first, heights in _bins(edges[0], grid_shape[0]):
-        # One patch row at a time, so that a mask of a large plane is never copied as floats.
-        profile = heights @ pixels[first : first + len(heights)]
-        for column, start, widths in columns:
-            shares[row, column] = profile[start : start + len(widths)] @ widths
-    return shares.clip(0.0, 1.0)
-
-
-def _bins(edges: FloatArray, n_patches: int) -> list[tuple[int, int, FloatArray]]:
-    """Return for each patch its number, the first pixel it meets and its length over each pixel."""
-    bins = []
-    for patch in range(max(0, int(edges[0])), min(n_patches, int(np.ceil(edges[-1])))):
-        first = max(int(np.searchsorted(edges, patch, side="right")) - 1, 0)
-        stop = int(np.searchsorted(edges, patch + 1, side="left"))
-        bins.append((patch, first, _overlaps(patch, patch + 1, edges[first : stop + 1])))
-    return bins
-
-
 def ring_areas(ring: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
     """Measure the share of each patch inside an outline that does not cross itself.
 
@@ -508,7 +487,7 @@ def ring_areas(ring: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
     inside = (middle[:, 0] > 0) & (middle[:, 0] < n_rows) & (starts[:, 0] != ends[:, 0])
     row, position = middle[inside, 0].astype(np.int64), middle[inside, 1].clip(0, n_columns)
     rise = ends[inside, 0] - starts[inside, 0]
-    column = np.minimum(position.astype(np.int64), n_columns)
+    column = position.astype(np.int64)
     beyond = position - column
     width = n_columns + 2
     flat = row * width + column
@@ -520,27 +499,19 @@ def ring_areas(ring: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
 
 def _pieces(ring: FloatArray, grid_shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
     """Return starts and ends, shape (m, 2), of the edges of a ring, cut at patch borders."""
-    starts, ends = ring, np.roll(ring, -1, axis=0)
-    cuts = [_crossings(starts[:, axis], ends[:, axis], grid_shape[axis]) for axis in (0, 1)]
-    edge = np.concatenate([np.arange(len(starts)), cuts[0][0], cuts[1][0]])
-    share = np.concatenate([np.zeros(len(starts)), cuts[0][1], cuts[1][1]])
+    after = np.roll(ring, -1, axis=0)
+    # The number of the edge and the share of its way, 0..1, at which each piece begins.
+    edges, shares = [np.arange(len(ring))], [np.zeros(len(ring))]
+    for start, end, cells in zip(ring.T, after.T, grid_shape, strict=True):
+        first = np.clip(np.floor(np.minimum(start, end)) + 1, 0, cells + 1)
+        stop = np.clip(np.ceil(np.maximum(start, end)), 0, cells + 1)
+        crossed, rank = _numbered(np.maximum(stop - first, 0).astype(np.int64))
+        way = end[crossed] - start[crossed]
+        edges.append(crossed)
+        shares.append((first[crossed] + rank - start[crossed]) / way)
+    edge, share = np.concatenate(edges), np.concatenate(shares)
     order = np.lexsort((share, edge))
     edge, share = edge[order], share[order]
-    steps = ends[edge] - starts[edge]
-    pieces = starts[edge] + share[:, None] * steps
+    pieces = ring[edge] + share[:, None] * (after[edge] - ring[edge])
     last = np.append(edge[1:] != edge[:-1], True)
-    return pieces, np.where(last[:, None], ends[edge], np.roll(pieces, -1, axis=0))
-
-
-def _crossings(
-    start: FloatArray, end: FloatArray, n_patches: int
-) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Edge number and share of the way (0..1) of every crossing with the lines 0..n_patches."""
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    first = np.clip(np.floor(low) + 1, 0, n_patches + 1)
-    stop = np.clip(np.ceil(high), 0, n_patches + 1)
-    counts = np.maximum(stop - first, 0).astype(np.int64)
-    edge = np.repeat(np.arange(len(start)), counts)
-    rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    line = first[edge] + rank
-    return edge, (line - start[edge]) / (end[edge] - start[edge])
+    return pieces, np.where(last[:, None], after[edge], np.roll(pieces, -1, axis=0))
