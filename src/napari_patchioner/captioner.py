@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .pyramid import Pyramid
 
 
+@dataclass(eq=False, repr=False)
 class Captioner:
     """A backbone, a bridge and a decoder that belong together.
 
@@ -55,31 +56,18 @@ class Captioner:
     >>> [caption] = captioner.caption(grid, [Box(10, 20, 110, 90)])  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        bridge: Bridge,
-        decoder: Decoder,
-        *,
-        name: str,
-        pooling: Pooling = "mean",
-        weighting: Literal["touch", "area"] = "touch",
-        convention: Literal["paper", "reference"] = "paper",
-        variance: float = 0.5,
-        whole: Pooling | None = None,
-        max_tokens: int = 20,
-    ) -> None:
-        self.backbone = backbone
-        self.bridge = bridge
-        self.decoder = decoder
-        self.name = name
-        self.pooling: Pooling = pooling
-        self.weighting: Literal["touch", "area"] = weighting
-        self.convention: Literal["paper", "reference"] = convention
-        self.variance = variance
-        self.whole: Pooling | None = whole
-        self.max_tokens = max_tokens
-        self.placement = CPU
+    backbone: Backbone
+    bridge: Bridge
+    decoder: Decoder
+    _: KW_ONLY
+    name: str
+    pooling: Pooling = "mean"
+    weighting: Literal["touch", "area"] = "touch"
+    convention: Literal["paper", "reference"] = "paper"
+    variance: float = 0.5
+    whole: Pooling | None = None
+    max_tokens: int = 20
+    placement: Placement = field(default=CPU, init=False)
 
     def place(self, placement: Placement) -> None:
         """Move the networks of all parts to another device or precision, from `devices.choose`.

@@ -30,6 +30,15 @@ class Cancelled(Exception):
     """Raised by a progress callback to stop the work in hand."""
 
 
+def reason(error: Exception) -> str:
+    r"""Return the first line of what an error of a library says, or its kind if it says nothing.
+
+    >>> reason(ValueError("no header\nat byte 7")), reason(KeyError())
+    ('no header', 'KeyError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
 def pip_install(*libraries: str) -> str:
     """Return the command that installs libraries, from wherever this package was installed.
 

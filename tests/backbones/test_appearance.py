@@ -8,7 +8,7 @@ from skimage.data import chelsea
 from skimage.draw import disk
 
 from napari_patchioner.backbones.appearance import appearance_axes
-from napari_patchioner.bridges.appearance import AXES, COLOURS, INDEX
+from napari_patchioner.bridges.appearance import AXES, COLOURS
 
 
 def discs(colour: int, ground: int, *, radius: int = 10, step: int = 64) -> np.ndarray:
@@ -20,7 +20,7 @@ def discs(colour: int, ground: int, *, radius: int = 10, step: int = 64) -> np.n
 
 
 def axis(axes: np.ndarray, name: str) -> np.ndarray:
-    return axes[..., INDEX[name]]
+    return axes[..., AXES.index(name)]
 
 
 @pytest.mark.parametrize("grid_shape", [(30, 40), (15, 20), (1, 1), (1, 40), (7, 3)])

@@ -18,7 +18,7 @@ from recipes.mini.backbone import fold_batch_norm
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return EfficientNetLite(0).eval()
+    return EfficientNetLite().eval()
 
 
 def test_shapes_follow_the_strides(network):
@@ -28,9 +28,9 @@ def test_shapes_follow_the_strides(network):
     assert middle.shape == (1, network.middle_channels, 4, 6)
 
 
-def test_the_second_variant_has_the_published_size():
+def test_it_has_the_published_size():
     # 6.1 million with its classifier of 1,281,000; batch norms are folded into biases
-    assert sum(p.numel() for p in EfficientNetLite(2).parameters()) == pytest.approx(
+    assert sum(p.numel() for p in EfficientNetLite().parameters()) == pytest.approx(
         4.77e6, rel=0.01
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -71,9 +72,6 @@ statistic of the region they make up. Lengths are pixels of an image whose long 
 of spots by their count, to give means.
 """
 
-INDEX: dict[str, int] = {name: index for index, name in enumerate(AXES)}
-"""Where each axis stands in the last dimension."""
-
 _WORDS = """
     a an one few several many and of on with in around
     background area texture lines spots spot meshwork gaps
@@ -123,15 +121,13 @@ def attributes(axes: npt.NDArray[np.float32]) -> list[dict[str, float]]:
     ``smooth``, ``striped``, ``grainy``, ``textured`` and ``spotted``.
     """
     strengths = [_strengths(_View(row)) for row in axes]
-    return [
-        {name: value for name, value in row.items() if value > _MIN_STRENGTH} for row in strengths
-    ]
+    return [{name: s for name, s in row.items() if s > _MIN_STRENGTH} for row in strengths]
 
 
 def _phrase(view: _View, patches: float, scale: float) -> str:
     """Describe a single region."""
     squares = (scale / UNIT) ** 2
-    spots, lines = view.spots(), view.lines()
+    spots, lines = view.marks("spot"), view.marks("line")
     number = view[f"{spots.polarity}_spot_count"] * (patches * squares)
     striking = view["flat"] > 0.6 and spots.difference > 15.0
     least = _STRIKING_AREA if striking else _SPOT_AREA
@@ -225,7 +221,7 @@ def _strengths(view: _View) -> dict[str, float]:
     (colour, most), (_, second), *_ = view.shares.items()
     # Grays are what shadows, roads and walls all are: ask more of them.
     least = 0.68 if colour in ("gray", "black", "brown") else 0.44
-    spots = view.spots()
+    spots = view.marks("spot")
     count = view[f"{spots.polarity}_spot_count"]
     even = view[f"{spots.polarity}_spot_area"] / max(count, 1e-6)
     fine, medium = view["fine_energy"], view["medium_energy"]
@@ -288,7 +284,7 @@ class _View(dict[str, float]):
 
     @property
     def ground(self) -> npt.NDArray[np.float64]:
-        """Colour between the spots and lines, or of everything where nothing lies between."""
+        """Colour between the spots and lines, or of everything where hardly anything is."""
         area = self["ground_area"]
         return self.lab("ground_") / area if area > _MIN_GROUND else self.lab()
 
@@ -298,35 +294,24 @@ class _View(dict[str, float]):
         shares = {colour: self[f"share_{colour}"] for colour in COLOURS}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-    def spots(self) -> _Marks:
-        """Find the spots that mark the region most."""
+    def marks(self, kind: Literal["spot", "line"]) -> _Marks:
+        """Find the spots or lines that mark the region most."""
         marks = []
         for polarity in POLARITIES:
-            prefix = f"{polarity}_spot_"
-            count, area = max(self[f"{prefix}count"], 1e-9), self[f"{prefix}area"]
-            colour = self.lab(prefix) / count
-            size = float(2 * UNIT * np.sqrt(max(area, 0.0) / count / np.pi))
-            roundness = self[f"{prefix}roundness"] / count
-            area = min(area, 1.0)
-            marks.append(
-                _Marks(polarity, area, colour, self._difference(area, colour), size, roundness)
-            )
+            prefix = f"{polarity}_{kind}_"
+            area, roundness = self[f"{prefix}area"], 0.0
+            if kind == "spot":
+                whole = max(self[f"{prefix}count"], 1e-9)
+                size = float(2 * UNIT * np.sqrt(max(area, 0.0) / whole / np.pi))
+                roundness = self[f"{prefix}roundness"] / whole
+                area = min(area, 1.0)
+            else:
+                whole = max(area, 1e-9)
+                size = self[f"{prefix}width"] / whole
+            colour = self.lab(prefix) / whole
+            difference = float(np.linalg.norm(colour - self.ground)) if area > 0 else 0.0
+            marks.append(_Marks(polarity, area, colour, difference, size, roundness))
         return max(marks, key=lambda mark: mark.weight)
-
-    def lines(self) -> _Marks:
-        """Find the lines that mark the region most."""
-        marks = []
-        for polarity in POLARITIES:
-            prefix = f"{polarity}_line_"
-            area = self[f"{prefix}area"]
-            colour = self.lab(prefix) / max(area, 1e-9)
-            size = self[f"{prefix}width"] / max(area, 1e-9)
-            marks.append(_Marks(polarity, area, colour, self._difference(area, colour), size))
-        return max(marks, key=lambda mark: mark.weight)
-
-    def _difference(self, area: float, colour: npt.NDArray[np.float64]) -> float:
-        # On a packed region hardly any ground is left: compare with the mean of everything.
-        return float(np.linalg.norm(colour - self.ground)) if area > 0 else 0.0
 
     def parallel(self) -> float:
         """How far dark and bright lines share one direction, 0 to 1."""

@@ -89,10 +89,11 @@ class ConceptBridge(Bridge):
         strengths = np.array(
             [[words.get(word, 0.0) for word in self._words] for words in measured], np.float32
         ).reshape(len(vectors), len(self._words))
-        return BridgeOutput(
-            np.concatenate([self._text_vectors(probabilities), strengths], axis=1),
-            evidence=tuple(evidence),
-        )
+        # A sharpened mixture of the best concepts' embeddings, of unit length.
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_MIXTURE]
+        shares = np.take_along_axis(probabilities, best, 1) ** _SHARPNESS
+        text = unit_rows(np.einsum("nk,nkd->nd", shares, self._embeddings[best]))
+        return BridgeOutput(np.concatenate([text, strengths], axis=1), evidence=tuple(evidence))
 
     def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of every concept, shape (n, len(names)), before near-synonyms merge."""
@@ -119,12 +120,6 @@ class ConceptBridge(Bridge):
             score=score,
             verdict="sure" if score >= UNSURE else "unsure",
         )
-
-    def _text_vectors(self, probabilities: FloatArray) -> FloatArray:
-        """Sharpened mixture of the best concepts' embeddings, unit length."""
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_MIXTURE]
-        shares = np.take_along_axis(probabilities, best, 1) ** _SHARPNESS
-        return unit_rows(np.einsum("nk,nkd->nd", shares, self._embeddings[best]))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
@@ -86,24 +86,23 @@ def _pair(file: Any, source: Path) -> tuple[Any, Any]:
 
     # Asked for single names, h5py would follow links, and open what they point to.
     held = sorted(map(str, file))
-    known = set(held)
-    names = [key.removesuffix(_EMBEDDINGS) for key in held if key.endswith(_EMBEDDINGS)]
-    names = [name for name in names if name + _TEXT in known]
-    if _PREFERRED in names:
-        names = [_PREFERRED]
+    names = {key.removesuffix(_EMBEDDINGS) for key in held if key.endswith(_EMBEDDINGS)}
+    names &= {key.removesuffix(_TEXT) for key in held if key.endswith(_TEXT)}
+    names = names & {_PREFERRED} or names
     if len(names) != 1:
-        content = ", ".join(" ".join(name.split())[:_LONG] for name in held[:_NAMED]) or "nothing"
+        content = ", ".join(" ".join(key.split())[:_LONG] for key in held[:_NAMED]) or "nothing"
         content += f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
         raise ModelError(
             f"{source} must hold one pair of datasets NAME{_EMBEDDINGS} and NAME{_TEXT} but holds "
             f"{content}; choose a published memory bank."
         )
-    embeddings, texts = (_dataset(file, names[0] + end, source) for end in (_EMBEDDINGS, _TEXT))
+    (name,) = names
+    embeddings, texts = (_dataset(file, name + end, source) for end in (_EMBEDDINGS, _TEXT))
     shape = getattr(embeddings, "shape", None)
     lengths = getattr(texts, "shape", None)
     if not shape or len(shape) != 2 or not all(shape) or embeddings.dtype.kind != "f":
         raise ModelError(
-            f"{source}: {names[0]}{_EMBEDDINGS} must be rows of numbers but has shape {shape}; "
+            f"{source}: {name}{_EMBEDDINGS} must be rows of numbers but has shape {shape}; "
             "choose a published memory bank."
         )
     # Objects may be references as well, or lists of numbers.
@@ -145,47 +144,32 @@ def _chunks(
     embeddings: Any, texts: Any, source: Path, progress: Progress
 ) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
     """Read captions and their vectors side by side."""
-    rows = len(embeddings)
-    step, texts_step = _steps(embeddings, texts, source)
-    for first in range(0, rows, step):
-        progress(first / rows, f"{first:,} of {rows:,} captions")
-        last = min(first + step, rows)
-        with _damage_named(source):
-            captions = _captions(texts, range(first, last, texts_step), last, source)
-            vectors = embeddings[first:last]
-        yield captions, vectors
-    progress(1.0, f"{rows:,} captions")
-
-
-def _captions(texts: Any, starts: range, last: int, source: Path) -> list[str]:
-    """Read texts, a few at a time; an error if they are longer than captions are."""
-    captions: list[str] = []
-    letters = 0
-    for start in starts:
-        batch = texts[start : min(start + starts.step, last)]
-        decoded = [text if isinstance(text, str) else text.decode("utf-8") for text in batch]
-        letters += sum(map(len, decoded))
-        if letters > _MAX_LETTERS:
-            raise ModelError(
-                f"{source}: its texts are no captions; choose a published memory bank."
-            )
-        captions += decoded
-    return captions
-
-
-def _steps(embeddings: Any, texts: Any, source: Path) -> tuple[int, int]:
-    """Return how many vectors are read at once, and how many texts.
-
-    A text of any length lies somewhere in the file, and any number of rows may point to it.
-    """
     import h5py
 
+    # A text of any length lies somewhere in the file, and any number of rows may point to it.
     fixed = h5py.check_string_dtype(texts.dtype).length
     longest = fixed or max(1, os.path.getsize(source) - embeddings.id.get_storage_size())
     row = embeddings.shape[1] * embeddings.dtype.itemsize + (fixed or 0)
     if row > _MAX_VECTORS:
         raise ModelError(f"{source}: its rows are no embeddings; choose a published memory bank.")
-    return max(1, min(_CHUNK, _MAX_VECTORS // row)), max(1, min(_CHUNK, _MAX_TEXTS // longest))
+    rows = len(embeddings)
+    step = max(1, min(_CHUNK, _MAX_VECTORS // row))
+    texts_step = max(1, min(_CHUNK, _MAX_TEXTS // longest))
+    for first in range(0, rows, step):
+        progress(first / rows, f"{first:,} of {rows:,} captions")
+        last = min(first + step, rows)
+        captions: list[str] = []
+        with _damage_named(source):
+            for start in range(first, last, texts_step):
+                for text in texts[start : min(start + texts_step, last)]:
+                    captions.append(text if isinstance(text, str) else text.decode("utf-8"))
+                if sum(map(len, captions)) > _MAX_LETTERS:
+                    raise ModelError(
+                        f"{source}: its texts are no captions; choose a published memory bank."
+                    )
+            vectors = embeddings[first:last]
+        yield captions, vectors
+    progress(1.0, f"{rows:,} captions")
 
 
 @contextmanager
@@ -196,5 +180,5 @@ def _damage_named(source: Path) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise ModelError(f"{source} is damaged or cut short ({reason}); get it again.") from error
+        problem = f"{source} is damaged or cut short ({reason(error)}); get it again."
+        raise ModelError(problem) from error

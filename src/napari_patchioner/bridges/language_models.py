@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from napari_patchioner.checkpoints import fit, read_settings, read_state
 from napari_patchioner.errors import ModelError
@@ -69,6 +70,13 @@ def _batched_tokenizer(folder: Path, *, longest: int, padding: str) -> Tokenizer
     return tokenizer
 
 
+def _encoded(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return token ids of texts, and which of them are no padding."""
+    encoded = tokenizer.encode_batch(list(texts))
+    ids, masks = ([getattr(item, name) for item in encoded] for name in ("ids", "attention_mask"))
+    return torch.tensor(ids), torch.tensor(masks)
+
+
 @dataclass(frozen=True, slots=True)
 class SceneGraph:
     """The graph of one caption; everything once, in the order of mention.
@@ -123,9 +131,7 @@ class FactualParser:
         texts: list[str] = []
         for start in range(0, len(captions), _GRAPHS_AT_ONCE):
             batch = captions[start : start + _GRAPHS_AT_ONCE]
-            encoded = self._tokenizer.encode_batch([_PROMPT + caption for caption in batch])
-            tokens = torch.tensor([encoding.ids for encoding in encoded])
-            mask = torch.tensor([encoding.attention_mask for encoding in encoded])
+            tokens, mask = _encoded(self._tokenizer, [_PROMPT + caption for caption in batch])
             written = self._model.generate(
                 input_ids=tokens,
                 attention_mask=mask,
@@ -172,9 +178,7 @@ class BertSentences:
         """Embed texts as rows of length one, shape (len(texts), dim)."""
         parts = [np.empty((0, int(self._model.config.hidden_size)), np.float32)]
         for start in range(0, len(texts), _SENTENCES_AT_ONCE):
-            encoded = self._tokenizer.encode_batch(list(texts[start : start + _SENTENCES_AT_ONCE]))
-            tokens = torch.tensor([encoding.ids for encoding in encoded])
-            mask = torch.tensor([encoding.attention_mask for encoding in encoded])
+            tokens, mask = _encoded(self._tokenizer, texts[start : start + _SENTENCES_AT_ONCE])
             states = self._model(input_ids=tokens, attention_mask=mask).last_hidden_state
             weights = mask[:, :, None].float()
             parts.append(np.asarray((states * weights).sum(1) / weights.sum(1).clamp_min(1e-9)))

@@ -126,17 +126,16 @@ class MeaCapBridge(Bridge):
             progress(0.1 + 0.9 * start / len(new), f"parsing {len(new)} captions")
             batch = new[start : start + _BATCH]
             self._graphs.update(zip(batch, self.parser.parse(batch), strict=True))
-        evidence = tuple(self._evidence([caption for caption, _ in near]) for near in neighbours)
-        return BridgeOutput(unit, evidence, neighbours)
-
-    def _evidence(self, captions: list[str]) -> Evidence:
-        """Find what the captions of one region agree upon."""
-        graphs = [self._graphs[caption] for caption in captions]
-        concepts = concepts_of_captions(
-            captions, graphs, self.sentences, similarity=self.similarity
-        )
-        shares = [(item.phrase, min(item.count / len(captions), 1.0)) for item in concepts]
-        return Evidence(concepts=tuple(shares[: self.concepts]))
+        evidence = []
+        for near in neighbours:
+            texts = [caption for caption, _ in near]
+            graphs = [self._graphs[caption] for caption in texts]
+            concepts = concepts_of_captions(
+                texts, graphs, self.sentences, similarity=self.similarity
+            )
+            shares = [(item.phrase, min(item.count / len(texts), 1.0)) for item in concepts]
+            evidence.append(Evidence(concepts=tuple(shares[: self.concepts])))
+        return BridgeOutput(unit, tuple(evidence), neighbours)
 
 
 def concepts_of_captions(

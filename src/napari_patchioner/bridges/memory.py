@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.decoders import CaptionOptions, Evidence
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
@@ -90,9 +90,43 @@ class MemoryBank:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open a bank written by :meth:`build`, without reading its embeddings."""
-        rows, captions, lengths, meta = _read_bank(Path(folder))
-        return cls(rows, captions, meta.get("provenance", {}), meta.get("sha256", ""), lengths)
+        """Open a bank written by :meth:`build`, without reading its embeddings.
+
+        ModelError if a file is missing, cut short, or belongs to another bank.
+        """
+        folder = Path(folder)
+        try:
+            for name in (META, EMBEDDINGS, OFFSETS, CAPTIONS, LENGTHS):
+                size = check_plain_file(folder / name, ModelError)
+                if name == META and size > _MAX_META:
+                    raise ValueError(f"{META} is {size:,} bytes long")
+            meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            # Mapped, so that a file is as long as it claims.
+            rows, offsets, lengths = (
+                np.load(folder / name, mmap_mode="r", allow_pickle=False)
+                for name in (EMBEDDINGS, OFFSETS, LENGTHS)
+            )
+            if any(array.dtype.kind not in "if" for array in (rows, offsets, lengths)):
+                raise ValueError("it holds no numbers")
+            captions = _CaptionFile(folder / CAPTIONS, np.array(offsets))
+            stated = (meta["format"], meta["rows"], meta["dim"])
+        except ModelError:
+            raise
+        except Exception as error:  # headers may be damaged in any way
+            raise ModelError(
+                f"The memory in {folder} is damaged or incomplete ({reason(error)}); build or copy "
+                "it again."
+            ) from error
+        actual = (FORMAT, len(captions), rows.shape[-1])
+        together = rows.ndim == 2 and len(rows) == len(captions) and lengths.shape == (len(rows),)
+        if not together or stated != actual:
+            raise ModelError(
+                f"The files in {folder} do not belong together: {META} states {stated[1:]} rows "
+                f"and columns, {EMBEDDINGS} has {rows.shape} and {CAPTIONS} {len(captions)} "
+                "captions; copy the whole folder again."
+            )
+        provenance, digest = meta.get("provenance", {}), meta.get("sha256", "")
+        return cls(rows, captions, provenance, digest, np.array(lengths))
 
     @classmethod
     def from_arrays(
@@ -142,8 +176,9 @@ class MemoryBank:
 
         ``among``, a mask of shape (rows,), says which captions count; all by default.
         """
-        ranking = _Ranking(k if among is None else min(k, int(among.sum())))
-        for first, rows, cosines in self._compare(vectors, progress):
+        queries = self._queries(vectors)
+        ranking = _Ranking(len(queries), k if among is None else min(k, int(among.sum())))
+        for first, rows, cosines in self._compare(queries, progress):
             if among is not None:
                 cosines[:, ~among[first : first + len(rows)]] = -np.inf
             ranking.add(first, cosines)
@@ -164,28 +199,17 @@ class MemoryBank:
 
         The weights are ``softmax(cos(v, M) / temperature)`` over all rows of the memory.
 
-        Parameters
-        ----------
-        vectors : array_like, shape (n, dim)
-            Pooled image embeddings of any length.
-        temperature : float
-            The smaller, the closer to the single nearest sentence.
-        unit : bool
-            Average the rows scaled to length one (CLIP) instead of as stored (Talk2DINO).
-        normalize : bool
-            Scale the result to length one.
-        top_k, neighbours : int
-            Average the nearest rows only; how many of the nearest captions to name.
-        progress : callable, optional
-            Called for every chunk; may raise ``Cancelled``.
-
-        Returns
-        -------
-        (ndarray of float32, shape (n, dim), tuple of tuple of (str, float))
-            Averages, and for each vector its nearest captions and their cosines, best first.
+        ``vectors`` (n, dim) are pooled image embeddings of any length; the smaller the
+        ``temperature``, the closer to the single nearest sentence. ``unit`` averages the rows
+        scaled to length one (CLIP) instead of as stored (Talk2DINO), ``normalize`` scales the
+        result to length one, ``top_k`` averages the nearest rows only. Returned are the averages,
+        (n, dim), and for each vector so many ``neighbours``: its nearest captions and their
+        cosines, best first. ``progress`` is called for every chunk; may raise ``Cancelled``.
         """
-        average, ranking = _SoftAverage(temperature), _Ranking(max(neighbours, top_k or 0))
-        for first, rows, cosines in self._compare(vectors, progress):
+        queries = self._queries(vectors)
+        average = _SoftAverage(len(queries), self.dim, temperature)
+        ranking = _Ranking(len(queries), max(neighbours, top_k or 0))
+        for first, rows, cosines in self._compare(queries, progress):
             ranking.add(first, cosines)
             if top_k is None:
                 average.add(cosines, rows, self._lengths[first : first + _CHUNK] if unit else None)
@@ -198,11 +222,14 @@ class MemoryBank:
         projected = average.result()
         return unit_rows(projected) if normalize else projected, self._named(ranking, neighbours)
 
+    def _queries(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Vectors of length one, checked."""
+        return checked_unit_rows(np.asarray(vectors, np.float32), self.dim, "The memory holds")
+
     def _compare(
-        self, vectors: npt.ArrayLike, progress: Progress | None
+        self, queries: npt.NDArray[np.float32], progress: Progress | None
     ) -> Iterator[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """Yield the memory in chunks: first row, rows as stored, cosines of shape (n, rows)."""
-        queries = checked_unit_rows(np.asarray(vectors, np.float32), self.dim, "The memory holds")
         progress = progress or no_progress
         for first in range(0, len(self), _CHUNK):
             progress(first / len(self), f"comparing with {len(self)} sentences")
@@ -225,9 +252,10 @@ class _SoftAverage:
     what was added before is scaled down to it.
     """
 
-    def __init__(self, temperature: float) -> None:
+    def __init__(self, queries: int, dim: int, temperature: float) -> None:
         self._temperature = temperature
-        self._peak: npt.NDArray[np.float64] | None = None
+        self._peak = np.full((queries, 1), -np.inf)
+        self._mass, self._sum = np.zeros((queries, 1)), np.zeros((queries, dim))
 
     def add(
         self,
@@ -237,12 +265,7 @@ class _SoftAverage:
     ) -> None:
         """Add rows, shape (k, dim) or (n, k, dim), divided by ``lengths``; ``cosines`` (n, k)."""
         logits = cosines.astype(np.float64) / self._temperature
-        peak = logits.max(axis=1, keepdims=True)
-        if self._peak is None:
-            self._peak = peak
-            self._mass = np.zeros_like(peak)
-            self._sum = np.zeros((len(cosines), rows.shape[-1]))
-        top = np.maximum(self._peak, peak)
+        top = np.maximum(self._peak, logits.max(axis=1, keepdims=True))
         fade = np.exp(self._peak - top)
         near = (logits > top - _NEGLIGIBLE).any(axis=0)
         if rows.ndim == 2 and near.mean() < 0.5:
@@ -267,16 +290,13 @@ class _Ranking:
     first.
     """
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, queries: int, k: int) -> None:
         self._k = k
-        self.cosines: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
-        self.indices: npt.NDArray[np.int64] = np.empty((0, 0), np.int64)
+        self.cosines = np.empty((queries, 0), np.float32)
+        self.indices = np.empty((queries, 0), np.int64)
 
     def add(self, first: int, cosines: npt.NDArray[np.float32]) -> None:
         """Add a chunk of cosines, shape (n, rows), whose first row is number ``first``."""
-        if not self.cosines.size:
-            self.cosines = np.empty((len(cosines), 0), np.float32)
-            self.indices = np.empty((len(cosines), 0), np.int64)
         if not self._k:
             return
         columns = np.arange(cosines.shape[1])[None].repeat(len(cosines), axis=0)
@@ -289,17 +309,22 @@ class _Ranking:
         self.indices = np.take_along_axis(indices, order, axis=1)
 
 
-class MemoryBridge(Bridge):
+class _BankBridge(Bridge):
+    """A bridge over a bank of sentences, of which so many nearest ``neighbours`` are named."""
+
+    def __init__(self, bank: MemoryBank, neighbours: int) -> None:
+        self.bank, self.neighbours = bank, neighbours
+
+    @classmethod
+    def read(cls, files: Mapping[str, Path]) -> tuple[MemoryBank]:
+        """Open ``bank``, the folder of a `MemoryBank`."""
+        return (MemoryBank.open(files["bank"]),)
+
+
+class MemoryBridge(_BankBridge):
     """Replaces region embeddings by averages of sentence embeddings (DeCap's projection).
 
-    Parameters
-    ----------
-    bank : MemoryBank
-        The sentences.
-    temperature, unit, normalize, top_k
-        As of `MemoryBank.recall`; the paper's temperature is 0.01.
-    neighbours : int
-        How many of the nearest sentences to name.
+    The options are as of `MemoryBank.recall`; the paper's temperature is 0.01.
     """
 
     def __init__(
@@ -316,13 +341,9 @@ class MemoryBridge(Bridge):
             raise ModelError(f"The memory's temperature must be above 0, not {temperature}.")
         if top_k is not None and top_k < 1:
             raise ModelError(f"The memory's top_k must be 1 or more, not {top_k}.")
-        self.bank, self.temperature, self.neighbours = bank, temperature, neighbours
-        self.unit, self.normalize, self.top_k = unit, normalize, top_k
-
-    @classmethod
-    def read(cls, files: Mapping[str, Path]) -> tuple[MemoryBank]:
-        """Open ``bank``, the folder of a `MemoryBank`."""
-        return (MemoryBank.open(files["bank"]),)
+        super().__init__(bank, neighbours)
+        self.temperature, self.unit = temperature, unit
+        self.normalize, self.top_k = normalize, top_k
 
     def answer(self, query: Query) -> BridgeOutput:
         """Project all regions in one pass over the memory."""
@@ -339,26 +360,12 @@ class MemoryBridge(Bridge):
         return BridgeOutput(projected, neighbours=neighbours if self.neighbours else None)
 
 
-class RetrievalBridge(Bridge):
-    """Answers with the nearest sentence itself; go on with a ``QuoteDecoder``.
-
-    Parameters
-    ----------
-    bank : MemoryBank
-        The sentences.
-    neighbours : int
-        How many of the nearest sentences to name, at least one.
-    """
+class RetrievalBridge(_BankBridge):
+    """Answers with the nearest sentence itself; go on with a ``QuoteDecoder``."""
 
     def __init__(self, bank: MemoryBank, *, neighbours: int = 5) -> None:
-        self.bank = bank
-        self.neighbours = max(neighbours, 1)
+        super().__init__(bank, max(neighbours, 1))
         self._usable: dict[CaptionOptions, npt.NDArray[np.bool_]] = {}
-
-    @classmethod
-    def read(cls, files: Mapping[str, Path]) -> tuple[MemoryBank]:
-        """Open ``bank``, the folder of a `MemoryBank`."""
-        return (MemoryBank.open(files["bank"]),)
 
     def answer(self, query: Query) -> BridgeOutput:
         """Find the nearest sentences of all regions in one pass.
@@ -493,44 +500,3 @@ def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, int]) 
     descr = np.lib.format.dtype_to_descr(dtype)
     header = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _read_bank(
-    folder: Path,
-) -> tuple[npt.NDArray[Any], _CaptionFile, npt.NDArray[np.float32], dict[str, Any]]:
-    """Map a bank into memory: embeddings, captions, lengths and metadata.
-
-    Raises ModelError if a file is missing, cut short, or belongs to another bank.
-    """
-    try:
-        for name in (META, EMBEDDINGS, OFFSETS, CAPTIONS, LENGTHS):
-            size = check_plain_file(folder / name, ModelError)
-            if name == META and size > _MAX_META:
-                raise ValueError(f"{META} is {size:,} bytes long")
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        # Mapped, so that a file is as long as it claims.
-        rows, offsets, lengths = (
-            np.load(folder / name, mmap_mode="r", allow_pickle=False)
-            for name in (EMBEDDINGS, OFFSETS, LENGTHS)
-        )
-        if any(array.dtype.kind not in "if" for array in (rows, offsets, lengths)):
-            raise ValueError("it holds no numbers")
-        captions = _CaptionFile(folder / CAPTIONS, np.array(offsets))
-        lengths = np.array(lengths)
-        stated = (meta["format"], meta["rows"], meta["dim"])
-    except ModelError:
-        raise
-    except Exception as error:  # headers may be damaged in any way
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise ModelError(
-            f"The memory in {folder} is damaged or incomplete ({reason}); build or copy it again."
-        ) from error
-    actual = (FORMAT, len(captions), rows.shape[-1])
-    together = rows.ndim == 2 and len(rows) == len(captions) and lengths.shape == (len(rows),)
-    if not together or stated != actual:
-        raise ModelError(
-            f"The files in {folder} do not belong together: {META} states {stated[1:]} rows and "
-            f"columns, {EMBEDDINGS} has {rows.shape} and {CAPTIONS} {len(captions)} captions; "
-            "copy the whole folder again."
-        )
-    return rows, captions, lengths, meta

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 
 State: TypeAlias = dict[str, Tensor]
@@ -197,8 +197,7 @@ def _unwrapped(content: object) -> State:
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
-    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-    return ModelError(f"{path} is damaged or cut short ({reason}); get it again.")
+    return ModelError(f"{path} is damaged or cut short ({reason(error)}); get it again.")
 
 
 def read_own_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

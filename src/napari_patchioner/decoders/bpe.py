@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 
 MERGES_NAME = "bpe_simple_vocab_16e6.txt.gz"
@@ -127,10 +127,9 @@ class Gpt2Tokenizer:
         try:
             self._tokenizer = Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
         except Exception as error:  # the library raises nothing narrower
-            reason = str(error).splitlines()[0][:120]
             raise ModelError(
-                f"The word pieces in {folder} are damaged or do not belong together ({reason}); "
-                "get the model again."
+                f"The word pieces in {folder} are damaged or do not belong together "
+                f"({reason(error)}); get the model again."
             ) from error
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         self._tokenizer.decoder = decoders.ByteLevel()

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from .caption import Evidence
-from .gpt import MapperConfig, PrefixGPT
-from .gpt_decoder import PromptDecoder, PublishedGpt, mapper_names
+from .gpt import PrefixGPT
+from .gpt_decoder import PromptDecoder, mapper_names, published_gpt
 
 
 def prefix_gpt_from_clipcap(
@@ -28,13 +28,15 @@ def prefix_gpt_from_clipcap(
         ("clip_project.model.2.{kind}", "prefix.2.{kind}"),
         *mapper_names("clip_project"),
     )
-    published = PublishedGpt(state, gpt="gpt", prefix=names, source=source)
-    if "prefix.constants" in published.state:
-        return published.build_with_mapper(heads, mapper_heads)
-    hidden, dim = published.shape("prefix.0.weight")
-    numbers, _ = published.shape("prefix.2.weight")
-    mapper = MapperConfig("mlp", hidden=hidden)
-    return published.build(heads=heads, dim=dim, numbers=numbers, mapper=mapper)
+    return published_gpt(
+        state,
+        gpt="gpt",
+        prefix=names,
+        mapper="transformer" if "clip_project.prefix_const" in state else "mlp",
+        heads=heads,
+        mapper_heads=mapper_heads,
+        source=source,
+    )
 
 
 class ClipCapDecoder(PromptDecoder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from .bpe import ClipTokenizer
 from .caption import Caption, Evidence
 from .gpt import PrefixGPT
-from .gpt_decoder import GptDecoder, PublishedGpt, open_prefix_gpt
+from .gpt_decoder import GptDecoder, published_gpt
 from .options import CaptionOptions
 from .search import SearchOptions, caption_rows
 
@@ -36,9 +35,9 @@ def prefix_gpt_from_decap(
         Weights are missing, left over, of another shape or not finite; they are named.
     """
     names = (("clip_project.model.0.{kind}", "prefix.{kind}"),)
-    published = PublishedGpt(state, gpt="decoder", prefix=names, source=source)
-    numbers, dim = published.shape("prefix.weight")
-    return published.build(heads=heads, dim=dim, numbers=numbers)
+    return published_gpt(
+        state, gpt="decoder", prefix=names, mapper="linear", heads=heads, source=source
+    )
 
 
 class DeCapDecoder(GptDecoder):
@@ -62,6 +61,7 @@ class DeCapDecoder(GptDecoder):
     """
 
     tokenizer: ClipTokenizer
+    published = staticmethod(prefix_gpt_from_decap)
 
     def __init__(
         self,
@@ -75,22 +75,8 @@ class DeCapDecoder(GptDecoder):
         self.search = SearchOptions(length_penalty=length_penalty)
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        heads: int = 4,
-        length_penalty: float = 1.0,
-        tidy: bool = True,
-    ) -> DeCapDecoder:
-        """Open ``weights``, published or from `PrefixGPT.save`, and ``merges``, CLIP's word pieces.
-
-        ``heads`` is the number of attention heads, which a published checkpoint does not state.
-        ModelError if a file is missing, damaged or does not fit.
-        """
-        model = open_prefix_gpt(files["weights"], partial(prefix_gpt_from_decap, heads=heads))
-        tokenizer = ClipTokenizer(files["merges"])
-        return cls(model, tokenizer, length_penalty=length_penalty, tidy=tidy)
+    def _open_tokenizer(cls, files: Mapping[str, Path]) -> ClipTokenizer:
+        return ClipTokenizer(files["merges"])
 
     def _decode(
         self, vectors: Tensor, evidence: Sequence[Evidence] | None, options: CaptionOptions

@@ -26,57 +26,30 @@ Cache: TypeAlias = tuple[LayerCache, ...]
 class MapperConfig:
     """The sizes of what maps a vector to soft tokens, where one linear layer is not all.
 
-    Attributes
-    ----------
-    kind : {"mlp", "transformer"}
-        :class:`torch.nn.Sequential` of two layers with tanh between (ClipCap), or a
-        :class:`MappingNetwork` (ViECap, ClipCap).
-    hidden : int
-        Width of the layer between, in the MLP or in each block of the transformer.
-    layers, heads : int
-        Of the transformer.
-    projected : int
-        How many tokens the vector becomes inside the transformer.
+    An ``"mlp"`` is two layers with tanh between (ClipCap), a ``"transformer"`` a `MappingNetwork`
+    (ViECap and ClipCap).
     """
 
     kind: Literal["mlp", "transformer"]
-    hidden: int
-    layers: int = 8
+    hidden: int  # width of the layer between, in the MLP or in each block of the transformer
+    layers: int = 8  # of the transformer, as the rest
     heads: int = 8
-    projected: int = 10
+    projected: int = 10  # how many tokens the vector becomes inside
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixGPTConfig:
-    """The sizes of a :class:`PrefixGPT`.
+    """The sizes of a :class:`PrefixGPT`."""
 
-    Attributes
-    ----------
-    vocab_size : int
-        Number of tokens the head can choose from.
-    width, layers, heads : int
-        Size of the transformer; ``heads`` divides ``width``.
-    positions : int
-        Longest sequence, prefix tokens included.
-    prefix_dim : int
-        Length of the vector a caption is generated from.
-    prefix_tokens : int
-        How many soft tokens that vector becomes.
-    dropout : float
-        Used in training only.
-    mapper : MapperConfig, optional
-        How the vector becomes soft tokens; through one linear layer by default.
-    """
-
-    vocab_size: int
+    vocab_size: int  # tokens that the head can choose from
     width: int
     layers: int
-    heads: int
-    positions: int
-    prefix_dim: int
-    prefix_tokens: int = 1
-    dropout: float = 0.0
-    mapper: MapperConfig | None = None
+    heads: int  # divides the width
+    positions: int  # longest sequence, prefix tokens included
+    prefix_dim: int  # length of the vector that a caption is generated from
+    prefix_tokens: int = 1  # how many soft tokens that vector becomes
+    dropout: float = 0.0  # in training only
+    mapper: MapperConfig | None = None  # how it becomes them; by one linear layer where None
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -93,16 +66,8 @@ class PrefixGPT(nn.Module):
     as in GPT-2; the vector goes through one linear layer, as in DeCap, or a mapper, as in ClipCap
     and ViECap.
 
-    Parameters
-    ----------
-    config : PrefixGPTConfig
-        Sizes.
-
-    Attributes
-    ----------
-    notes : dict of str to str
-        What the file it came from says of it, such as the hash of the projection it was
-        trained behind.
+    ``notes`` is what the file it came from says of it, such as the hash of the projection it was
+    trained behind.
     """
 
     def __init__(self, config: PrefixGPTConfig) -> None:

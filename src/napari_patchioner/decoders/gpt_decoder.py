@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -53,112 +53,107 @@ _Past: TypeAlias = tuple[Cache, Tensor | None]
 _GAP = re.compile(r"\s+(?=[,.;:!?)])")
 
 
-def open_prefix_gpt(path: Path, published: Callable[..., PrefixGPT]) -> PrefixGPT:
-    """Open what `PrefixGPT.save` wrote, or a checkpoint, whose weights ``published`` converts."""
-    if path.suffix == ".safetensors" and "config" in read_notes(path):
-        return PrefixGPT.open(path)
-    return published(read_state(path), source=path)
-
-
-class PublishedGpt:
-    """The weights of a published decoder: a GPT-2 under ``gpt`` and what makes its prefix.
+def published_gpt(
+    published: Mapping[str, Tensor],
+    *,
+    gpt: str,
+    prefix: Names,
+    mapper: Literal["linear", "mlp", "transformer"],
+    heads: int,
+    mapper_heads: int = 8,
+    source: object,
+) -> PrefixGPT:
+    """Build a decoder from published weights: a GPT-2 under ``gpt``, and what makes its prefix.
 
     The head is left out, since GPT-2 ties it to the token embedding, and so are the buffers that
     old versions of transformers stored. GPT-2's linear layers, published as (in, out), are
-    transposed. ``source`` says in messages where the weights came from.
+    transposed. ModelError, by the published names, for weights that are missing; ``source`` says
+    where they came from.
     """
+    trunk = f"{gpt}.transformer"
+    names = (
+        *prefix,
+        (f"{trunk}.wte.weight", "tokens.weight"),
+        (f"{trunk}.wpe.weight", "positions.weight"),
+        (f"{trunk}.ln_f.{{kind}}", "norm.{kind}"),
+        *(
+            (f"{trunk}.h.{{n}}.{theirs}.{{kind}}", f"blocks.{{n}}.{ours}.{{kind}}")
+            for theirs, ours in _BLOCK.items()
+        ),
+    )
+    stem = re.escape(gpt)
+    transposed = re.compile(rf"{stem}\.transformer\.h\.\d+\.\w+\.c_\w+\.weight")
+    straight = {
+        name: value.T.contiguous() if transposed.fullmatch(name) else value
+        for name, value in published.items()
+    }
+    left_out = [
+        (rf"{stem}\.lm_head\.weight", None),
+        (rf"{stem}\.transformer\.h\.\d+\.attn\.(masked_)?bias", None),
+    ]
+    state = rename(straight, [*left_out, *map(_rule, names)])
 
-    def __init__(
-        self, state: Mapping[str, Tensor], *, gpt: str, prefix: Names, source: object
-    ) -> None:
-        self.source = source
-        trunk = f"{gpt}.transformer"
-        self._names = (
-            *prefix,
-            (f"{trunk}.wte.weight", "tokens.weight"),
-            (f"{trunk}.wpe.weight", "positions.weight"),
-            (f"{trunk}.ln_f.{{kind}}", "norm.{kind}"),
-            *(
-                (f"{trunk}.h.{{n}}.{theirs}.{{kind}}", f"blocks.{{n}}.{ours}.{{kind}}")
-                for theirs, ours in _BLOCK.items()
-            ),
-        )
-        stem = re.escape(gpt)
-        transposed = re.compile(rf"{stem}\.transformer\.h\.\d+\.\w+\.c_\w+\.weight")
-        straight = {
-            name: value.T.contiguous() if transposed.fullmatch(name) else value
-            for name, value in state.items()
-        }
-        left_out = [
-            (rf"{stem}\.lm_head\.weight", None),
-            (rf"{stem}\.transformer\.h\.\d+\.attn\.(masked_)?bias", None),
-        ]
-        self.state = rename(straight, [*left_out, *map(_rule, self._names)])
-
-    def shape(self, name: str) -> tuple[int, int]:
-        """Shape of a matrix by our name; ModelError if there is none."""
-        self._require([name])
-        shape = self.state[name].shape
-        if len(shape) != 2:
-            raise ModelError(
-                f"{self.source} does not fit: {self._published(name)} has the shape "
-                f"{tuple(shape)}; choose the matching file."
-            )
-        return shape[0], shape[1]
-
-    def build(
-        self, *, heads: int, dim: int, numbers: int, mapper: MapperConfig | None = None
-    ) -> PrefixGPT:
-        """Make the decoder; ``numbers`` is what a vector of length ``dim`` becomes in all."""
-        vocab_size, width = self.shape("tokens.weight")
-        config = PrefixGPTConfig(
-            vocab_size=vocab_size,
-            width=width,
-            layers=self._count("blocks"),
-            heads=heads,
-            positions=self.shape("positions.weight")[0],
-            prefix_dim=dim,
-            prefix_tokens=max(1, numbers // width),
-            dropout=0.1,
-            mapper=mapper,
-        )
-        with torch.device("meta"):
-            model = PrefixGPT(config)
-        self._require(model.state_dict())
-        return fit(model, self.state, source=self.source)
-
-    def build_with_mapper(self, heads: int, mapper_heads: int) -> PrefixGPT:
-        """Make a decoder whose prefix comes from a transformer mapper."""
-        tokens, width = self.shape("prefix.constants")
-        numbers, dim = self.shape("prefix.linear.weight")
-        mapper = MapperConfig(
-            "transformer",
-            hidden=self.shape("prefix.layers.0.mlp.weight")[0],
-            layers=self._count("prefix.layers"),
-            heads=mapper_heads,
-            projected=max(1, numbers // width),
-        )
-        return self.build(heads=heads, dim=dim, numbers=tokens * width, mapper=mapper)
-
-    def _count(self, stem: str) -> int:
-        """Return how many layers there are under one of our names."""
-        matches = (re.match(rf"{re.escape(stem)}\.(\d+)\.", name) for name in self.state)
-        return len({match[1] for match in matches if match})
-
-    def _require(self, names: Iterable[str]) -> None:
-        """Raise ModelError that lists what is missing, by its published name."""
-        missing = [self._published(name) for name in names if name not in self.state]
-        if missing:
+    def require(wanted: Iterable[str]) -> None:
+        absent = {name: torch.empty(0) for name in wanted if name not in state}
+        if absent:
+            missing = list(rename(absent, backwards))
             more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
             raise ModelError(
-                f"{self.source} does not fit: missing: {', '.join(missing[:_MAX_NAMED])}{more}. "
+                f"{source} does not fit: missing: {', '.join(missing[:_MAX_NAMED])}{more}. "
                 "Choose the matching file."
             )
 
-    def _published(self, name: str) -> str:
-        """Return the published name of one of ours."""
-        (published,) = rename({name: torch.empty(0)}, [_rule(pair[::-1]) for pair in self._names])
-        return published
+    def shape(name: str) -> tuple[int, int]:
+        require([name])
+        sides = tuple(state[name].shape)
+        if len(sides) != 2:
+            (published_name,) = rename({name: state[name]}, backwards)
+            raise ModelError(
+                f"{source} does not fit: {published_name} has the shape {sides}; "
+                "choose the matching file."
+            )
+        return sides
+
+    def layers(start: str) -> int:
+        return len(
+            {name.removeprefix(start).split(".")[0] for name in state if name.startswith(start)}
+        )
+
+    backwards = [_rule(pair[::-1]) for pair in names]
+    config = None
+    if mapper == "linear":
+        numbers, dim = shape("prefix.weight")
+    elif mapper == "mlp":
+        hidden, dim = shape("prefix.0.weight")
+        numbers, _ = shape("prefix.2.weight")
+        config = MapperConfig("mlp", hidden=hidden)
+    else:
+        tokens, width = shape("prefix.constants")
+        projected, dim = shape("prefix.linear.weight")
+        numbers = tokens * width
+        config = MapperConfig(
+            "transformer",
+            hidden=shape("prefix.layers.0.mlp.weight")[0],
+            layers=layers("prefix.layers."),
+            heads=mapper_heads,
+            projected=max(1, projected // width),
+        )
+    vocab_size, width = shape("tokens.weight")
+    sizes = PrefixGPTConfig(
+        vocab_size=vocab_size,
+        width=width,
+        layers=layers("blocks."),
+        heads=heads,
+        positions=shape("positions.weight")[0],
+        prefix_dim=dim,
+        prefix_tokens=max(1, numbers // width),
+        dropout=0.1,
+        mapper=config,
+    )
+    with torch.device("meta"):
+        model = PrefixGPT(sizes)
+    require(model.state_dict())
+    return fit(model, state, source=source)
 
 
 def mapper_names(stem: str) -> Names:
@@ -194,6 +189,8 @@ class GptDecoder(ABC):
     sentences_at_once: ClassVar[int] = 2**30
     search = SearchOptions()
 
+    published: ClassVar[Callable[..., PrefixGPT]]
+
     tokenizer: ClipTokenizer | Gpt2Tokenizer
 
     def __init__(
@@ -211,6 +208,36 @@ class GptDecoder(ABC):
     def place(self, placement: Placement) -> None:
         """Run on another device or in another precision."""
         placement.put(self.model)
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        heads: int | None = None,
+        mapper_heads: int | None = None,
+        **options: Any,
+    ) -> Self:
+        """Open ``weights``, published or from `PrefixGPT.save`, and the tokenizer's files.
+
+        These are ``merges``, CLIP's word pieces, or ``tokenizer``, GPT-2's folder. A published
+        checkpoint does not state the attention ``heads`` of the GPT and of a transformer mapper, by
+        default those of the published decoders. ModelError if a file is missing, damaged or does
+        not fit.
+        """
+        given = {"heads": heads, "mapper_heads": mapper_heads}
+        sizes = {name: number for name, number in given.items() if number is not None}
+        path = files["weights"]
+        if path.suffix == ".safetensors" and "config" in read_notes(path):
+            model = PrefixGPT.open(path)
+        else:
+            model = cls.published(read_state(path), **sizes, source=path)
+        return cls(model, cls._open_tokenizer(files), **options)
+
+    @classmethod
+    @abstractmethod
+    def _open_tokenizer(cls, files: Mapping[str, Path]) -> Any:
+        """Open the tokenizer."""
 
     @property
     def provenance(self) -> Mapping[str, str]:
@@ -294,21 +321,10 @@ class PromptDecoder(GptDecoder):
     sentences_at_once = 64
     search = SearchOptions(endings="compete")
     tokenizer: Gpt2Tokenizer
-    published: ClassVar[Callable[..., PrefixGPT]]
 
     @classmethod
-    def open(
-        cls, files: Mapping[str, Path], *, heads: int = 12, mapper_heads: int = 8, tidy: bool = True
-    ) -> Self:
-        """Open ``weights``, published or from `PrefixGPT.save`, and ``tokenizer``, GPT-2's folder.
-
-        ``heads`` and ``mapper_heads`` are the attention heads of GPT-2 and of a transformer mapper,
-        which a published checkpoint does not state. ModelError if a file is missing, damaged or
-        does not fit.
-        """
-        published = partial(cls.published, heads=heads, mapper_heads=mapper_heads)
-        model = open_prefix_gpt(files["weights"], published)
-        return cls(model, Gpt2Tokenizer(files["tokenizer"]), tidy=tidy)
+    def _open_tokenizer(cls, files: Mapping[str, Path]) -> Gpt2Tokenizer:
+        return Gpt2Tokenizer(files["tokenizer"])
 
     @abstractmethod
     def _prompts(self, vectors: Tensor, evidence: Sequence[Evidence] | None) -> list[Tensor]:

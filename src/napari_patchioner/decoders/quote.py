@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.parts import Part
 
 from .caption import Caption, Evidence
 from .options import CaptionOptions
 
 
-class QuoteDecoder:
+class QuoteDecoder(Part):
     """Quotes the ready text of the evidence, such as the nearest sentence of a memory."""
-
-    @classmethod
-    def open(cls, files: Mapping[str, Path]) -> QuoteDecoder:
-        """Return a decoder; it needs no files."""
-        return cls()
 
     def decode(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,7 +16,7 @@ from napari_patchioner.errors import ModelError
 from .bpe import Gpt2Tokenizer
 from .caption import Caption, Evidence
 from .gpt import PrefixGPT
-from .gpt_decoder import DEFAULTS, PromptDecoder, PublishedGpt, mapper_names
+from .gpt_decoder import DEFAULTS, PromptDecoder, mapper_names, published_gpt
 from .options import CaptionOptions
 
 Prompt: TypeAlias = Literal["soft-hard", "hard-soft", "soft", "hard"]
@@ -47,9 +46,15 @@ def prefix_gpt_from_viecap(
     Its keys are ``mapping_network.{linear,prefix_const,transformer}.*`` and ``gpt.*``; see
     :func:`prefix_gpt_from_decap`.
     """
-    names = mapper_names("mapping_network")
-    published = PublishedGpt(state, gpt="gpt", prefix=names, source=source)
-    return published.build_with_mapper(heads, mapper_heads)
+    return published_gpt(
+        state,
+        gpt="gpt",
+        prefix=mapper_names("mapping_network"),
+        mapper="transformer",
+        heads=heads,
+        mapper_heads=mapper_heads,
+        source=source,
+    )
 
 
 class ViECapDecoder(PromptDecoder):
@@ -81,20 +86,6 @@ class ViECapDecoder(PromptDecoder):
         if prompt not in _PROMPTS:
             raise ModelError(f"A prompt is one of {', '.join(_PROMPTS)}, not {prompt!r}.")
         self.prompt: Prompt = prompt
-
-    @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        heads: int = 12,
-        mapper_heads: int = 8,
-        prompt: Prompt = "soft-hard",
-        tidy: bool = True,
-    ) -> ViECapDecoder:
-        """Open ``weights`` and ``tokenizer`` as `PromptDecoder.open`."""
-        plain = super().open(files, heads=heads, mapper_heads=mapper_heads)
-        return cls(plain.model, plain.tokenizer, prompt=prompt, tidy=tidy)
 
     def decode(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 
 from .parts import captioner_options, only, part_kind
@@ -58,8 +58,7 @@ def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
         raise ModelError(f"{source}: {error}") from error
     except (ValueError, RecursionError) as error:
         # Besides its own error the library raises what Python does for huge numbers and depths.
-        reason = str(error).splitlines()[0][:120]
-        raise ModelError(f"{source} is not TOML ({reason}); mend it there.") from error
+        raise ModelError(f"{source} is not TOML ({reason(error)}); mend it there.") from error
 
 
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:

@@ -135,16 +135,6 @@ class GroundedDecoder:
         if evidence is None:
             inputs = torch.from_numpy(vectors)
             return search.caption_rows(self.model, inputs, self._plain, options, max_tokens)
-        return self._decode(vectors, evidence, options, max_tokens)
-
-    def _decode(
-        self,
-        vectors: Floats,
-        evidence: Sequence[Evidence],
-        options: CaptionOptions,
-        max_tokens: int,
-    ) -> list[Caption]:
-        """Caption rows with evidence; what cannot include the required words goes without them."""
         required = [self.words.encode(phrase) for phrase in options.must_include]
         permitted = [_permitted(item, options) for item in evidence]
         attempts = [self._attempts(item, options, required) for item in permitted]
@@ -163,10 +153,9 @@ class GroundedDecoder:
         ]
         failed = [row for row, caption in enumerate(captions) if caption is None]
         if failed and options.must_include:
-            left = [evidence[row] for row in failed]
-            spare = self._decode(
-                vectors[failed], left, replace(options, must_include=()), max_tokens
-            )
+            # What cannot include the required words goes without them.
+            freed, left = replace(options, must_include=()), [evidence[row] for row in failed]
+            spare = self.decode(vectors[failed], freed, evidence=left)
             for row, caption in zip(failed, spare, strict=True):
                 problem = caption.problem or search.missing_words(options)
                 captions[row] = replace(caption, problem=problem)

@@ -163,9 +163,10 @@ class Words:
     def encode(self, phrase: str) -> list[int]:
         """Spell a phrase in tokens; ModelError if there is no word for a part of it."""
         rest = ["a" if word == "an" else word for word in phrase.split()]
+        longest = max((len(name.split()) for name in self._name_ids), default=1)
         tokens: list[int] = []
         while rest:
-            for length in range(min(self._longest_name, len(rest)), 0, -1):
+            for length in range(min(longest, len(rest)), 0, -1):
                 word = " ".join(rest[:length])
                 # "orange" is a fruit at the end of a phrase, a colour elsewhere.
                 tables = (self._ids, self._name_ids)
@@ -186,10 +187,6 @@ class Words:
         for token in range(self.function_words, len(self)):
             ids.setdefault(self.tokens[token], token)
         return ids
-
-    @cached_property
-    def _longest_name(self) -> int:
-        return max((len(name.split()) for name in self._name_ids), default=1)
 
     def _unknown(self, word: str) -> ModelError:
         for concept in reversed(self.concepts):

@@ -54,58 +54,30 @@ class Goals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A generated sentence in tokens.
+    """A generated sentence in tokens."""
 
-    Attributes
-    ----------
-    tokens : tuple of int
-        The end token included, where it was reached.
-    log_probabilities : tuple of float
-        The model's own, one per token, before any bias.
-    score : float
-        What sentences were compared by: the sum of log-probabilities and biases over the
-        length to the power of the length penalty.
-    ended : bool
-        False if the sentence was cut at the longest allowed length.
-    """
-
-    tokens: tuple[int, ...]
-    log_probabilities: tuple[float, ...]
+    tokens: tuple[int, ...]  # the end token included, where it was reached
+    log_probabilities: tuple[float, ...]  # the model's own, one per token, before any bias
+    # What sentences were compared by: the sum of log-probabilities and biases over the length to
+    # the power of the length penalty.
     score: float
-    ended: bool
+    ended: bool  # False if the sentence was cut at the longest allowed length
 
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How sentences are searched for.
+    """How sentences are searched for."""
 
-    Attributes
-    ----------
-    max_tokens : int
-        Longest sentence, the end token included.
-    beams : int
-        Sentences followed side by side for each row; 1 is greedy search.
-    keep : int
-        Stop a row once this many of its sentences cannot be beaten any more.
-    length_penalty : float
-        0 compares sums of log-probabilities, 1 their mean.
-    endings : {"aside", "compete"}
-        What becomes of a finished sentence. It is set aside, and as many beams go on as before;
-        or it keeps its beam for as long as no more than ``beams`` sentences score higher at their
-        present length, and a row stops when all its beams are finished or out of tokens
-        (ClipCap's search; ``keep`` is not read).
-    strict : bool
-        Give up sentences after which nothing may follow, rather than ending them.
-    gain : float
-        The most that biases can still add to a sentence, so that the search does not stop short.
-    """
-
-    max_tokens: int = 30
-    beams: int = 1
-    keep: int = 1
-    length_penalty: float = 1.0
+    max_tokens: int = 30  # longest sentence, the end token included
+    beams: int = 1  # sentences followed side by side for each row; 1 is greedy search
+    keep: int = 1  # stop a row once so many of its sentences cannot be beaten any more
+    length_penalty: float = 1.0  # 0 compares sums of log-probabilities, 1 their mean
+    # A finished sentence is set aside, and as many beams go on as before; or it keeps its beam for
+    # as long as no more than ``beams`` sentences score higher at their present length, and a row
+    # stops when all its beams are finished or out of tokens (ClipCap's search, without ``keep``).
     endings: Literal["aside", "compete"] = "aside"
-    strict: bool = False
+    strict: bool = False  # give up sentences after which nothing may follow, do not end them
+    # The most that biases can still add to a sentence, so that the search does not stop short.
     gain: float = 0.0
 
 
@@ -254,8 +226,12 @@ class _Search:
         totals = beams.totals.reshape(-1, 1) + totals
         best, tokens = totals.topk(min(wanted, totals.shape[1]))
         if self.goals is not None:
-            past = beams.tokens.flatten(0, 1)
-            best, tokens = _with_openings(self.goals, past, totals, best, tokens)
+            # The tokens that lead towards the goals, too, -inf where they are among the likeliest.
+            openings = self.goals.openings(beams.tokens.flatten(0, 1))
+            known = (openings[:, :, None] == tokens[:, None]).any(dim=2) | (openings < 0)
+            openings = openings.clamp(min=0)
+            added = totals.gather(1, openings).masked_fill(known, -torch.inf)
+            best, tokens = torch.cat([best, added], dim=1), torch.cat([tokens, openings], dim=1)
         width = best.shape[1]
         best = best.reshape(len(rows), -1)
         if self.goals is None:
@@ -266,11 +242,11 @@ class _Search:
         parents = chosen.div(width, rounding_mode="floor")
         before = beams.take(parents)
         parents += torch.arange(len(rows), device=rows.device)[:, None] * self.options.beams
-        added = log_probabilities[parents, tokens]
+        gained = log_probabilities[parents, tokens]
         candidates = _Beams(
             best,
             torch.cat([before.tokens, tokens[:, :, None]], dim=2),
-            torch.cat([before.log_probabilities, added[:, :, None]], dim=2),
+            torch.cat([before.log_probabilities, gained[:, :, None]], dim=2),
         )
         return candidates, parents
 
@@ -366,22 +342,6 @@ class _Search:
             if not beaten and limit > -torch.inf:
                 going.append(row)
         return torch.tensor(going, dtype=torch.long, device=active.device)
-
-
-def _with_openings(
-    goals: Goals, past: Tensor, totals: Tensor, best: Tensor, tokens: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Add the tokens that lead towards the goals to the likeliest ones.
-
-    ``past`` (m, t) holds the sentences so far, ``totals`` (m, vocab) what each would score with
-    each token, ``best`` and ``tokens`` (m, w) the highest of these. What is returned has the shape
-    (m, w + f), -inf where there was nothing to add.
-    """
-    openings = goals.openings(past)
-    known = (openings[:, :, None] == tokens[:, None]).any(dim=2) | (openings < 0)
-    openings = openings.clamp(min=0)
-    added = totals.gather(1, openings).masked_fill(known, -torch.inf)
-    return torch.cat([best, added], dim=1), torch.cat([tokens, openings], dim=1)
 
 
 def _deal_beams(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch.nn.functional import normalize
 
 from napari_patchioner.decoders import Caption, Hypothesis, caption_of
 from napari_patchioner.errors import ModelError
@@ -69,9 +69,14 @@ class Magic:
             shape = (len(result.indices), -1, -1, -1)
             past = tuple((k.expand(shape), v.expand(shape)) for k, v in reading.past)
             ahead = self.language.read(result.indices[:, None], past)
-            fits = self._fits(guide, tokens, result.indices.tolist())
-            confident = (1 - self.alpha) * result.values.exp()
-            best = int((confident - self.alpha * _repeats(states, ahead.states) + fits).argmax())
+            scores = (1 - self.alpha) * result.values.exp()
+            before, after = (normalize(part, dim=-1) for part in (states[0], ahead.states[:, 0]))
+            scores = scores - self.alpha * (after @ before.T).amax(1)
+            if self.beta:
+                shown = [[*tokens, token][-_SHOWN:] for token in result.indices.tolist()]
+                texts = [self.language.tokenizer.decode(some) for some in shown]
+                scores = scores + self.beta * (self.scale * guide.cosines(texts)).softmax(0)
+            best = int(scores.argmax())
             tokens.append(int(result.indices[best]))
             sure.append(float(result.values[best]))
             states = torch.cat([states, ahead.states[best : best + 1]], dim=1)
@@ -80,18 +85,3 @@ class Magic:
         ended = tokens[-1] == self.language.end
         hypothesis = Hypothesis(tuple(tokens), tuple(sure), sum(sure) / len(sure), ended)
         return caption_of([hypothesis], self.language.line)
-
-    def _fits(self, guide: Guide, tokens: list[int], candidates: list[int]) -> Tensor:
-        """How well the text would fit the picture with each candidate, weighted."""
-        if self.beta == 0:
-            return torch.zeros(len(candidates))
-        shown = [[*tokens, token][-_SHOWN:] for token in candidates]
-        texts = [self.language.tokenizer.decode(some) for some in shown]
-        return self.beta * (self.scale * guide.cosines(texts)).softmax(0)
-
-
-def _repeats(states: Tensor, candidates: Tensor) -> Tensor:
-    """Highest cosine of each candidate's state, (k, 1, width), with those so far, (1, t, width)."""
-    before = torch.nn.functional.normalize(states[0], dim=-1)
-    after = torch.nn.functional.normalize(candidates[:, 0], dim=-1)
-    return (after @ before.T).amax(1)

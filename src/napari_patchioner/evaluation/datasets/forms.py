@@ -32,9 +32,10 @@ from .records import Dataset, Form, Record, Sample, Task
 
 
 def _first(contents: Any, key: str = "") -> dict[str, Any]:
-    """Return the first record of a list, or of one in the contents; empty where there is none."""
+    """Return the first record of a list, of one under a key, or of all keys; empty if none is."""
     if key:
-        contents = contents.get(key) if isinstance(contents, dict) else None
+        contents = contents if isinstance(contents, dict) else {}
+        contents = list(contents.values()) if key == "*" else contents.get(key)
     first = contents[0] if isinstance(contents, list) and contents else None
     return first if isinstance(first, dict) else {}
 
@@ -163,11 +164,6 @@ def overlap_group(boxes: Sequence[Box]) -> str:
     return "disjoint"
 
 
-def _is_traces(contents: Any) -> bool:
-    first = next(iter(contents.values()), None) if isinstance(contents, dict) else None
-    return isinstance(first, dict) and {"captions", "traces"} <= first.keys()
-
-
 def _traces(data: Dataset) -> Iterator[Sample]:
     """Every sentence with its part of the trace is a sample."""
     for image, values in data.contents.items():
@@ -259,7 +255,7 @@ def _sentences(record: Record) -> list[tuple[str, float, float]]:
 
 
 FORMS: tuple[Form, ...] = (
-    Form("traces", "trace", _is_traces, _traces),
+    Form("traces", "trace", _first_has({"captions", "traces"}, "*"), _traces),
     Form("region-sets", "region-set", _is_region_sets, _region_sets),
     Form(
         "controlcap",

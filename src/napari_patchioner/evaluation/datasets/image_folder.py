@@ -37,8 +37,14 @@ class ImageFolder:
         name = image.rsplit("/", 1)[-1]
         stem, dot, suffix = name.rpartition(".")
         stem = stem if dot and f".{suffix.lower()}" in _SUFFIXES else name
+        # No folder that the image names may contradict those of a file.
+        folders = set(image.split("/")[:-1]) - {"", "."}
+        here = any((self.folder / folder).is_dir() for folder in folders)
         for spelling in (image, name, stem, _number(stem)):
-            known = [path for path in self._known.get(spelling, []) if self._may_be(path, image)]
+            known = self._known.get(spelling, [])
+            if here:
+                parts = {path: path.relative_to(self.folder).parts[:-1] for path in known}
+                known = [path for path in known if not parts[path] or folders & {*parts[path]}]
             # Data sets keep masks beside their photographs under the same stem.
             photographs = [path for path in known if path.suffix.lower() in (".jpg", ".jpeg")]
             paths = photographs or known
@@ -50,13 +56,6 @@ class ImageFolder:
             if paths:
                 return paths[0]
         raise ImageError(f"{image}: there is no such image under {self.folder}")
-
-    def _may_be(self, path: Path, image: str) -> bool:
-        """Whether no folder that an image names contradicts those of a file."""
-        named = set(image.split("/")[:-1]) - {"", "."}
-        own = set(path.relative_to(self.folder).parts[:-1])
-        here = any((self.folder / name).is_dir() for name in named)
-        return not (here and own) or bool(named & own)
 
     def wanted(self, image: str) -> bool:
         """Whether samples of an image can be drawn; a missing one is noted or raised."""

@@ -63,18 +63,16 @@ def rouge_l(
     >>> rouge_l(["a dog runs"], [["a dog runs"]])
     array([1.])
     """
-    return np.array([_rouge_of(*pair) for pair in _pairs(candidates, references)])
-
-
-def _rouge_of(tokens: list[str], others: list[list[str]]) -> float:
-    # A caption or reference without a word counts as one empty word in the published code.
-    tokens = tokens or [""]
-    shared = [(longest_common(tokens, other or [""]), len(other) or 1) for other in others]
-    precision = max((common / len(tokens) for common, _ in shared), default=0.0)
-    recall = max((common / length for common, length in shared), default=0.0)
-    if not precision or not recall:
-        return 0.0
-    return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
+    scores = []
+    for caption, others in _pairs(candidates, references):
+        # A caption or reference without a word counts as one empty word in the published code.
+        tokens = caption or [""]
+        shared = [(longest_common(tokens, other or [""]), len(other) or 1) for other in others]
+        precision = max((common / len(tokens) for common, _ in shared), default=0.0)
+        recall = max((common / length for common, length in shared), default=0.0)
+        both = (1 + _BETA**2) * precision * recall
+        scores.append(both / (recall + _BETA**2 * precision) if both else 0.0)
+    return np.array(scores)
 
 
 def longest_common(left: Sequence[str], right: Sequence[str]) -> int:
@@ -118,22 +116,20 @@ def cider_d(
 ) -> npt.NDArray[np.float64]:
     """CIDEr-D of each caption (Vedantam et al. 2015), on the scale of 0 to 10."""
     frequency = frequency or DocumentFrequency(references)
-    pairs = _pairs(candidates, references)
-    return np.array([_cider_of(tokens, others, frequency) for tokens, others in pairs])
-
-
-def _cider_of(tokens: list[str], others: list[list[str]], frequency: DocumentFrequency) -> float:
-    total = 0.0
-    for other in others:
-        # The published code counts bigrams for the length, so an empty caption has length 0.
-        difference = max(len(tokens) - 1, 0) - max(len(other) - 1, 0)
-        penalty = math.exp(-(difference**2) / (2 * _SIGMA**2))
-        for mine, theirs in zip(ngrams(tokens), ngrams(other), strict=True):
-            left, left_norm = frequency.weigh(mine)
-            right, right_norm = frequency.weigh(theirs)
-            if left_norm and right_norm:
-                # The lesser of both: a caption gains nothing by repeating itself.
-                shared = left.keys() & right.keys()
-                overlap = sum(min(left[gram], right[gram]) * right[gram] for gram in shared)
-                total += penalty * (overlap / (left_norm * right_norm))
-    return 10.0 * total / (4 * len(others))
+    scores = []
+    for tokens, others in _pairs(candidates, references):
+        total = 0.0
+        for other in others:
+            # The published code counts bigrams for the length, so an empty caption has length 0.
+            difference = max(len(tokens) - 1, 0) - max(len(other) - 1, 0)
+            penalty = math.exp(-(difference**2) / (2 * _SIGMA**2))
+            for mine, theirs in zip(ngrams(tokens), ngrams(other), strict=True):
+                left, left_norm = frequency.weigh(mine)
+                right, right_norm = frequency.weigh(theirs)
+                if left_norm and right_norm:
+                    # The lesser of both: a caption gains nothing by repeating itself.
+                    shared = left.keys() & right.keys()
+                    overlap = sum(min(left[gram], right[gram]) * right[gram] for gram in shared)
+                    total += penalty * (overlap / (left_norm * right_norm))
+        scores.append(10.0 * total / (4 * len(others)))
+    return np.array(scores)

@@ -74,16 +74,16 @@ def open_tools(
     return tools
 
 
-def _mean(values: npt.ArrayLike) -> Scored:
-    items = np.asarray(values, np.float64)
-    known = items[~np.isnan(items)]
-    return Scored(float(known.mean()) if known.size else float("nan"), items)
-
-
 def _each(score: Callable[[Captioned], npt.ArrayLike]) -> Callable[[Captioned], Scored]:
     """Return a metric that is the mean of its items."""
-    # A corpus without captions has no document frequencies, nor is there anything to embed.
-    return lambda given: _mean(score(given) if given.candidates else [])
+
+    def scored(given: Captioned) -> Scored:
+        # A corpus without captions has no document frequencies, nor is there anything to embed.
+        items = np.asarray(score(given) if given.candidates else [], np.float64)
+        known = items[~np.isnan(items)]
+        return Scored(float(known.mean()) if known.size else float("nan"), items)
+
+    return scored
 
 
 def _bleu(size: int) -> Callable[[Captioned], Scored]:
