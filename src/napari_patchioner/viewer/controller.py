@@ -68,7 +68,7 @@ class Controller(QObject):  # type: ignore[misc]
         # Our layers of shapes by key; points, labels and layers of others are sources
         self.bindings: dict[str, LayerBinding] = {}
         self.encoder = Encoder(viewer, image, registry, self)
-        self.queue = CaptionQueue(self.session, self.encoder, registry, self)
+        self.queue = CaptionQueue(self.session, self.encoder, self)
         self.sources = Sources(viewer, image, self.session, self.settle)
         self._shape = geometry.full_shape(image)
         self._deleted: dict[str, napari.layers.Layer] = {}
@@ -97,9 +97,7 @@ class Controller(QObject):  # type: ignore[misc]
         ]
         for emitter, slot in self._connections:
             emitter.connect(slot)
-        self.inspector = Inspector(
-            viewer, image, self.encoder, self.queue, registry, self._add_region, self
-        )
+        self.inspector = Inspector(self.encoder, self.queue, self._add_region, self)
         self.overlays = Overlays(
             image, self.encoder, self.session, self.current, self.queue.options
         )

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 POLL_MS = 80
 ACTIVITY_STEP = 10
+START = (
+    "Let the model read the image; drawing is possible meanwhile (pressed again, it\n"
+    "reads the image anew and rewrites the model's captions, never yours)."
+)
+CANCEL = "Stop this; what was downloaded is kept, what you have drawn is too."
 # A position where a line may be broken, which nobody sees.
 _BREAK = "\u200b"
 _LONG, _PIECE = re.compile(r"\S{16,}"), re.compile(r"\S{8}(?=\S)")
+_NUMBER = re.compile(r"(\d+)")
 _NOWHERE = QModelIndex()
 
 
@@ -130,6 +136,13 @@ class Sentence(qt.QLabel):  # type: ignore[misc]
         return str(super().text()).replace(_BREAK, "")
 
 
+def natural(text: str) -> tuple[str | int, ...]:
+    """Return a key that sorts texts as people count, whatever their case: cell1, Cell9, cell10."""
+    # Every second part is a number: texts are only ever compared with texts.
+    parts = _NUMBER.split(text.casefold())
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts))
+
+
 def runs(rows: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Yield the first and the last of rows that follow each other."""
     for _, run in groupby(enumerate(sorted(rows)), lambda pair: pair[1] - pair[0]):
@@ -151,18 +164,17 @@ class RowModel(QAbstractTableModel):  # type: ignore[misc]
         """Show these; return whether that is another table, and not the same one grown longer."""
         before, count = self.lines, len(self.lines)
         grown = list(lines)[:count] == list(self._rows) and (count > 0 or not lines)
-        longer = grown and len(lines) > count
-        if longer:
-            self.beginInsertRows(_NOWHERE, count, len(lines) - 1)
-        elif not grown:
+        if not grown:
             self.beginResetModel()
+        elif len(lines) > count:
+            self.beginInsertRows(_NOWHERE, count, len(lines) - 1)
         self.lines = list(lines.values())
         self._rows = {name: row for row, name in enumerate(lines)}
-        if longer:
-            self.endInsertRows()
-        elif not grown:
+        if not grown:
             self.endResetModel()
             return True
+        if len(lines) > count:
+            self.endInsertRows()
         pairs = enumerate(zip(self.lines, before, strict=False))
         self.redraw(row for row, (new, old) in pairs if new is not old and new != old)
         return False
@@ -223,24 +235,20 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
             return
         if self._activity is not None:
             self._activity.close()
-            self._activity = None
-        self._progress = source
-        self.button.setText("Start" if source is None else "Cancel")
-        self.button.setToolTip(
-            "Let the model read the image; drawing is possible meanwhile (pressed again, it\n"
-            "reads the image anew and rewrites the model's captions, never yours)."
-            if source is None
-            else "Stop this; what was downloaded is kept, what you have drawn is too."
-        )
+        self._progress, self._activity = source, None
         self.bar.setValue(0)
         self.bar.setFormat("")
         self.bar.setToolTip("")
         if source is None:
+            self.button.setText("Start")
+            self.button.setToolTip(START)
             self._timer.stop()
-            return
-        # tqdm would also draw its bar on the terminal.
-        self._activity = progress(total=100, desc="Patch-ioner", file=io.StringIO())
-        self._timer.start()
+        else:
+            self.button.setText("Cancel")
+            self.button.setToolTip(CANCEL)
+            # tqdm would also draw its bar on the terminal.
+            self._activity = progress(total=100, desc="Patch-ioner", file=io.StringIO())
+            self._timer.start()
 
     def set_ready(self, ready: bool) -> None:
         """Allow or forbid starting."""
@@ -268,38 +276,26 @@ class WheelGuard(QObject):  # type: ignore[misc]
     def __init__(self, root: qt.QWidget) -> None:
         super().__init__(root)
         self._root = root
-        self._known: set[qt.QWidget] = set()
         root.installEventFilter(self)
-        self._guard_new()
+        self._guard()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Pass the wheel on to what is around."""
-        kind = event.type()
         if watched is self._root:
-            if kind in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
-                self._guard_new()
-        elif kind == QEvent.Type.Wheel and not watched.hasFocus():
-            around = watched.parentWidget()
-            while around is not None and not isinstance(around, qt.QAbstractScrollArea):
-                around = around.parentWidget()
-            if around is None:
-                event.ignore()
-            else:
-                qt.QApplication.sendEvent(around.viewport(), event.clone())
-                event.accept()
+            if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
+                self._guard()
+        elif event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
             return True
         return False
 
-    def _guard_new(self) -> None:
-        """Guard widgets that have been added."""
-        kinds = (qt.QComboBox, qt.QAbstractSpinBox, qt.QAbstractSlider)
-        widgets = {widget for kind in kinds for widget in self._root.findChildren(kind)}
-        widgets = {widget for widget in widgets if not isinstance(widget, qt.QScrollBar)}
-        for widget in widgets - self._known:
-            if widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
-                widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            widget.installEventFilter(self)
-        self._known = widgets
+    def _guard(self) -> None:
+        """Guard what there is by now; who is guarded already is not guarded twice."""
+        for kind in (qt.QComboBox, qt.QAbstractSpinBox, qt.QSlider):
+            for widget in self._root.findChildren(kind):
+                if widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+                    widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                widget.installEventFilter(self)
 
 
 class DockBase(qt.QScrollArea):  # type: ignore[misc]
@@ -324,7 +320,6 @@ class DockBase(qt.QScrollArea):  # type: ignore[misc]
 
     def let_go(self) -> None:
         """Stop all work and let go of the viewer, for good."""
-        raise NotImplementedError
 
     def may_close(self) -> bool:
         """Whether the window may be closed; a person may be asked."""
@@ -375,10 +370,10 @@ class DockBase(qt.QScrollArea):  # type: ignore[misc]
         # Fonts and styles that come later, and parts that unfold, want more room than at first.
         if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
             self._widen()
-        if event.type() == QEvent.Type.Close and watched is not self and not self.may_close():
+        if watched is not self and event.type() == QEvent.Type.Close and not self.may_close():
             event.ignore()
             return True
-        if event.type() == QEvent.Type.DeferredDelete and watched is not self:
+        if watched is not self and event.type() == QEvent.Type.DeferredDelete:
             self.shut_down()
         return bool(super().eventFilter(watched, event))
 

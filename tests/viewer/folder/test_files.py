@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchioner.errors import Cancelled, ImageError
-from napari_patchioner.viewer.folder.files import list_images, natural
+from napari_patchioner.viewer.folder.files import by_name, list_images
 
 ENDINGS = {".png", ".tif", ".zarr"}
 
@@ -78,11 +78,11 @@ def test_a_stamp_tells_that_a_file_has_changed_or_is_gone(tmp_path):
 @given(st.lists(st.text(), unique=True))
 def test_any_names_have_one_order(names):
     backwards = names[::-1]
-    assert sorted(names, key=natural) == sorted(backwards, key=natural)
+    assert sorted(names, key=by_name) == sorted(backwards, key=by_name)
 
 
 @given(st.integers(0, 10**30), st.integers(0, 10**30), st.text("ab"), st.text("ab"))
 def test_numbers_count_as_numbers(one, other, before, after):
     names = [f"{before}{one}{after}", f"{before}{other}{after}"]
     in_order = [f"{before}{number}{after}" for number in sorted((one, other))]
-    assert sorted(names, key=natural) == in_order
+    assert sorted(names, key=by_name) == in_order

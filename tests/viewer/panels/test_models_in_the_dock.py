@@ -48,7 +48,7 @@ def idle(dock, qtbot):
         return [t for t in threading.enumerate() if t.name.startswith("patchioner-")]
 
     qtbot.waitUntil(lambda: not running(), timeout=10000)
-    qtbot.waitUntil(lambda: not dock.models.installer.active, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.models.active, timeout=5000)
 
 
 def read(dock, qtbot):

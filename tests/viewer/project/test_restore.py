@@ -295,7 +295,7 @@ def test_what_is_drawn_already_is_not_overwritten(opened, picture, qtbot):
     from napari_patchioner.viewer.controller import Controller
     from napari_patchioner.viewer.project.project_file import ProjectFile
 
-    controller = Controller(viewer, image, first.encoder._registry)
+    controller = Controller(viewer, image, first.encoder.registry)
     told = []
     other = ProjectFile(controller)
     other.messaged.connect(told.append)

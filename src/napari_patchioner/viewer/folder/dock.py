@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent, QKeySequence
 from superqt import QElidingLabel
 
 from napari_patchioner.errors import PatchionerError
@@ -98,8 +98,8 @@ class Browser(QObject):  # type: ignore[misc]
         # The image that is being opened, and from where the next and the previous one are counted.
         self.wanted: ImageFile | None = None
         self.position: ImageFile | None = None
-        # What prepares the next one; there with the first image.
-        self.prefetcher: prefetch.Prefetcher | None = None
+        # What prepares the next one.
+        self.prefetcher = prefetch.Prefetcher(self)
         self._viewer, self._captions = viewer, captions
         self._job: Job | None = None
         self._by, self._stepping = 1, False
@@ -109,6 +109,8 @@ class Browser(QObject):  # type: ignore[misc]
         self._idle = throttled(self._prefetch, IDLE_MS, self)
         self.listing.listed.connect(self._on_listed)
         self.listing.messaged.connect(self.messaged)
+        self.prefetcher.changed.connect(self.changed)
+        self.prefetcher.prefetched.connect(self._on_prefetched)
         self._viewer.layers.events.removed.connect(self._on_removed)
 
     def open_folder(self, folder: Path, at: str = "", *, open_it: bool = False) -> None:
@@ -150,8 +152,7 @@ class Browser(QObject):  # type: ignore[misc]
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         if self._job is not None:
             self._job.drop()
-        if self.prefetcher is not None:
-            self.prefetcher.drop()
+        self.prefetcher.drop()
 
     @property
     def passed_over(self) -> str:
@@ -178,7 +179,7 @@ class Browser(QObject):  # type: ignore[misc]
             if not opened.dock.projects.may_leave(opened.controller):
                 return
         self.wanted = self.position = file
-        loaded = self.prefetcher.take(file) if self.prefetcher is not None else None
+        loaded = self.prefetcher.take(file)
         if loaded is not None or self._layers_of(file):
             self._show(file, loaded)
         elif self._job is None:
@@ -235,10 +236,6 @@ class Browser(QObject):  # type: ignore[misc]
             part.changed.connect(self._on_changed)
         if tool is not None:
             dock.image_actions.use_tool(tool)
-        if self.prefetcher is None or self.prefetcher.registry is not dock.registry:
-            self.prefetcher = prefetch.Prefetcher(dock.registry, self)
-            self.prefetcher.changed.connect(self.changed)
-            self.prefetcher.prefetched.connect(self._on_prefetched)
         self.listing.keep(file)
         if self.listing.folder is not None:
             remember(self.listing.folder, file.name)
@@ -266,7 +263,7 @@ class Browser(QObject):  # type: ignore[misc]
         if opened.project_file.searched and not opened.restored:
             opened.restored = True
             self._encode(opened)
-        if opened.busy and self.prefetcher is not None:
+        if opened.busy:
             self.prefetcher.pause()
         self._idle.throttle()
 
@@ -280,14 +277,14 @@ class Browser(QObject):  # type: ignore[misc]
 
     def _prefetch(self) -> None:
         opened = self.opened
-        if opened is None or self.prefetcher is None:
+        if opened is None:
             return
         self._note(opened)
         if opened.busy or self.wanted is not None:
             return
         file, encoder = self.neighbour(self._by), opened.controller.encoder
         if file and encoder.ready and preference("folder", "read_ahead"):
-            self.prefetcher.want(file, encoder.model, encoder.keep)
+            self.prefetcher.want(file, encoder)
         else:
             self.prefetcher.drop()
 
@@ -320,8 +317,7 @@ class Browser(QObject):  # type: ignore[misc]
     def _on_removed(self, event: Event) -> None:
         if self.opened is not None and event.value is self.opened.image:
             self.opened = None
-            if self.prefetcher is not None:
-                self.prefetcher.drop()
+            self.prefetcher.drop()
             self.changed.emit()
 
 
@@ -343,8 +339,8 @@ class FileModel(RowModel):
 
     def show_here(self, file: ImageFile | None) -> None:
         """Show another image in bold."""
-        before, self.here = self.here, file
-        self._on_advanced({shown.name for shown in (before, file) if shown is not None})
+        changed, self.here = (self.here, file), file
+        self._on_advanced(shown.name for shown in changed if shown is not None)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return a cell."""
@@ -399,24 +395,24 @@ class FileTable(qt.QTreeView):  # type: ignore[misc]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Open, step, tick."""
-        key = event.key()
-        if key in (Qt.Key.Key_PageDown, Qt.Key.Key_PageUp):
-            self._browser.step(1 if key == Qt.Key.Key_PageDown else -1)
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self._browser.go(self.files.lines[self.currentIndex().row()])
-        elif key == Qt.Key.Key_Space:
-            rows = self.selectionModel().selectedRows()
-            self._tick([self.files.lines[row.row()] for row in rows])
+        key, here = QKeySequence(event.key()).toString(), self.currentIndex()
+        if key in ("PgDown", "PgUp"):
+            self._browser.step(1 if key == "PgDown" else -1)
+        elif key in ("Return", "Enter") and here.isValid():
+            self._browser.go(self.files.lines[here.row()])
+        elif key == "Space":
+            self._tick(self.selectionModel().selectedRows())
         else:
             super().keyPressEvent(event)
 
-    def _tick(self, files: list[ImageFile]) -> None:
+    def _tick(self, rows: Iterable[QModelIndex]) -> None:
         """Tick images; where all are, untick them."""
+        files = [self.files.lines[row.row()] for row in rows]
         self._listing.tick(files, not all(self._listing.status(file).done for file in files))
 
     def _on_click(self, index: QModelIndex) -> None:
         if index.column() == DONE:
-            self._tick([self.files.lines[index.row()]])
+            self._tick([index])
 
     def _on_double_click(self, index: QModelIndex) -> None:
         if index.column() != DONE:
@@ -452,15 +448,12 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self.message.setElideMode(Qt.TextElideMode.ElideRight)
         tip = "Open the image before (key Page Up)."
         self.back = button("◀ Previous", tip, lambda: browser.step(-1))
-        self.done = button(
-            "Done, next", "Tick this image as done and open the next one.", browser.done
-        )
-        self.next = button(
-            "Next ▶", "Open the next image (key Page Down).", lambda: browser.step(1)
-        )
-        self.count, self.next_state = qt.QLabel(), qt.QLabel()
-        self.next_state.setEnabled(False)
-        self.next_state.setAlignment(Qt.AlignmentFlag.AlignRight)
+        tip = "Tick this image as done and open the next one."
+        self.done = button("Done, next", tip, browser.done)
+        tip = "Open the next image (key Page Down)."
+        self.next = button("Next ▶", tip, lambda: browser.step(1))
+        self.count = qt.QLabel()
+        self.next_state = qt.QLabel(enabled=False, alignment=Qt.AlignmentFlag.AlignRight)
         # Of thousands of images there is news many times a second.
         self._news = throttled(self.refresh, NEWS_MS, self)
         stack(
@@ -511,12 +504,11 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self.done.setEnabled(opened is not None)
         self.count.setText(self._counted())
         # Whether the next image is being prepared, quietly.
-        prefetcher, state = browser.prefetcher, ""
-        file = prefetcher.file if prefetcher is not None else None
-        if prefetcher is not None and file is not None and (prefetcher.active or prefetcher.ready):
+        prefetcher, state, tip = browser.prefetcher, "", ""
+        if prefetcher.file is not None and (prefetcher.active or prefetcher.ready):
             state = "next: reading…" if prefetcher.active else "next: ready"
+            tip = f"{prefetcher.file.name} is read ahead while you work."
         self.next_state.setText(state)
-        tip = f"{file.name} is read ahead while you work." if state and file else ""
         self.next_state.setToolTip(tip)
         if browser.wanted is not None:
             self.show_message(f"{OPENING} {browser.wanted.name}… {browser.passed_over}".strip())
@@ -526,9 +518,9 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         listing, here = self.browser.listing, self.table.files.here
         if listing.folder is None:
             return ""
-        total = f"{len(listing.rows)}" + ("…" if listing.active and not listing.statuses else "")
-        if len(listing.rows) != len(listing.files):
-            total += f" of {len(listing.files)}"
+        count, found = len(listing.rows), len(listing.files)
+        total = f"{count}{'…' if listing.active and not listing.statuses else ''}"
+        total += f" of {found}" if count != found else ""
         row = self.table.files.row(here.name) if here is not None else -1
         done = sum(status.done for status in listing.statuses.values())
         text = f"{row + 1} / {total}" if row >= 0 else f"{total} images"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from napari_patchioner.errors import Cancelled, FormatError, ImageError, Patchio
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.viewer.preferences import preference
 from napari_patchioner.viewer.session.session import counted
-from napari_patchioner.viewer.widgets import throttled
+from napari_patchioner.viewer.widgets import natural, throttled
 from napari_patchioner.viewer.workers.encode import current_store
 from napari_patchioner.viewer.workers.job import Job
 from napari_patchioner.viewer.workers.prefetch import ImageFile, endings, stamp_of
@@ -31,7 +30,6 @@ from napari_patchioner.viewer.workers.prefetch import ImageFile, endings, stamp_
 if TYPE_CHECKING:
     Result = list[ImageFile] | dict[str, "Status"] | None
 
-_NUMBER = re.compile(r"(\d+)")
 # Folders that are one image each.
 _IMAGE_FOLDER = ".zarr"
 # What a person ticks lies beside the images, as the projects do, so that it goes along with them
@@ -45,11 +43,9 @@ _TOGETHER, TOGETHER = 100, 500
 SETTLE_MS = 200
 
 
-def natural(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return a key that sorts names as people count: cell1, Cell9, cell10."""
-    parts = _NUMBER.split(name.casefold())
-    # Every second part is a number: texts are only ever compared with texts.
-    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name
+def by_name(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Return a key that sorts names as people count; of those that differ in case, in one order."""
+    return natural(name), name
 
 
 def list_images(
@@ -72,11 +68,11 @@ def list_images(
         here = Path(place)
         progress(0.0, here.name)
         single = {name for name in folders if name.lower().endswith(_IMAGE_FOLDER)}
-        images = sorted((*names, *single), key=natural)
+        images = sorted((*names, *single), key=by_name)
         images = [name for name in images if name.lower().endswith(taken) and name[0] != "."]
         paths = [here / name for name in images]
         yield [ImageFile(path, path.relative_to(folder).as_posix()) for path in paths]
-        deeper = sorted(set(folders).difference(images), key=natural)
+        deeper = sorted(set(folders).difference(images), key=by_name)
         real = {name: os.path.realpath(here / name) for name in deeper if name[0] != "."}
         folders[:] = [name for name, path in real.items() if path not in seen]
         seen.update(real.values())

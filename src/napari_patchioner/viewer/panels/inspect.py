@@ -26,7 +26,7 @@ from napari_patchioner.viewer.workers.job import Job
 from .keys import bind
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
     from napari.utils.events import Event
     from napari.viewer import Viewer
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from napari_patchioner.decoders import Caption
     from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.viewer.workers.encode import Encoder
-    from napari_patchioner.viewer.workers.models import ModelRegistry
+
+    Keep = Callable[[str, npt.NDArray[np.float64]], None]
 
 # Often enough to seem to follow the hand, seldom enough not to be asked for every pixel.
 PACE_MS = 60
@@ -78,31 +79,24 @@ class Inspector(QObject):  # type: ignore[misc]
     One question is with a worker at any time. What the cursor passed meanwhile is never asked;
     an answer about a patch it has left is remembered but not shown.
 
-    It uses the options of the caption queue, with fewer beams and a shorter caption. `keep` takes
-    a shape type and its vertices in image pixels when the person wants to keep a spot.
+    It uses the options of the queue, with fewer beams and a shorter caption. `keep` takes a shape
+    type and its vertices in image pixels when the person wants to keep a spot.
     """
 
     moved = Signal()
+    # A caption is being made; the last one was of another patch.
     pending = Signal()
     # A caption, an error, or None where there is nothing to say.
     answered = Signal(object)
 
     def __init__(
-        self,
-        viewer: Viewer,
-        image: Image,
-        encoder: Encoder,
-        queue: CaptionQueue,
-        registry: ModelRegistry,
-        keep: Callable[[str, npt.NDArray[np.float64]], None],
-        parent: QObject | None = None,
+        self, encoder: Encoder, queue: CaptionQueue, keep: Keep, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self.on = False
         # Of the brush, in patches; 0 is the one patch under the cursor.
         self.radius = 0
         self.spot: Spot | None = None
-        self._viewer, self._image, self._registry = viewer, image, registry
         self._encoder, self._queue, self._keep = encoder, queue, keep
         self._position: tuple[float, ...] | None = None
         self._job: Job | None = None
@@ -114,11 +108,9 @@ class Inspector(QObject):  # type: ignore[misc]
         if on == self.on:
             return
         self.on = on
-        callbacks = (
-            (self._viewer.mouse_move_callbacks, self._on_move),
-            (self._viewer.mouse_drag_callbacks, self._on_press),
-        )
-        for followers, callback in callbacks:
+        viewer = self._encoder.viewer
+        moves, drags = viewer.mouse_move_callbacks, viewer.mouse_drag_callbacks
+        for followers, callback in ((moves, self._on_move), (drags, self._on_press)):
             if on:
                 followers.append(callback)
             elif callback in followers:
@@ -173,27 +165,26 @@ class Inspector(QObject):  # type: ignore[misc]
         self._position = tuple(event.position)
         yield
         while event.type == "mouse_move":
-            if event.is_dragging and (
-                self._position is None or not np.allclose(event.position, self._position)
-            ):
+            stays = self._position is not None and np.allclose(event.position, self._position)
+            if event.is_dragging and not stays:
                 return
             yield
-        spot = self._spot()
+        spot, ndim = self._spot(), self._encoder.image.ndim
         if spot is not None:
             shape, corners = spot.outline()
-            vertices = np.zeros((4, self._image.ndim))
-            others = [axis for axis in range(self._image.ndim) if axis not in spot.plane.axes]
+            vertices = np.zeros((4, ndim))
+            others = [axis for axis in range(ndim) if axis not in spot.plane.axes]
             vertices[:, others] = spot.plane.index
             vertices[:, list(spot.plane.axes)] = corners
             self._keep(shape, vertices)
 
     def _spot(self) -> Spot | None:
         """Return what is under the cursor, None where there is nothing to say."""
-        displayed = self._encoder.here()
+        encoder, displayed = self._encoder, self._encoder.here()
         if displayed is None or self._position is None:
             return None
         plane, grid = displayed
-        pixel = world_to_image(self._viewer, self._image, self._position)[list(plane.axes)]
+        pixel = world_to_image(encoder.viewer, encoder.image, self._position)[list(plane.axes)]
         cell = np.floor(grid.transform.to_grid(pixel)).astype(int)
         if not ((cell >= 0) & (cell < grid.shape)).all():
             return None
@@ -202,12 +193,11 @@ class Inspector(QObject):  # type: ignore[misc]
             half = (self.radius + 0.5) * np.array(grid.transform.patch_size)
             region = Ellipse(pixel + half * np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]))
         try:
-            taken = self._encoder.pooling.cover(region, grid)
+            taken = encoder.pooling.cover(region, grid)
         except PatchionerError:
             return None
-        how = (self._encoder.model, repr(sorted(self._queue.options.items())))
-        name = (*how, grid.key, taken.indices.tobytes(), taken.weights.tobytes())
-        return Spot(plane, grid, region, name)
+        how = encoder.model, repr(sorted(self._queue.options.items())), grid.key
+        return Spot(plane, grid, region, (*how, taken.indices.tobytes(), taken.weights.tobytes()))
 
     def _ask(self, spot: Spot) -> None:
         options = self._queue.options_for([spot.grid])
@@ -215,11 +205,10 @@ class Inspector(QObject):  # type: ignore[misc]
         options |= {"beams": 1, "alternatives": 0, "max_tokens": min(longest, SHORT)}
         if options.get("length") == "sentence":
             options["length"] = "phrase"
-        arguments = (self._registry, self._encoder.model, spot.grid, spot.region, options)
+        encoder = self._encoder
+        work = (caption_region, encoder.registry, encoder.model, spot.grid, spot.region, options)
         delivered, ended = partial(self._on_delivered, spot), partial(self._on_ended, spot)
-        self._job = Job.run(
-            caption_region, *arguments, delivered=delivered, ended=ended, parent=self
-        )
+        self._job = Job.run(*work, delivered=delivered, ended=ended, parent=self)
 
     def _on_delivered(self, spot: Spot, caption: Caption) -> None:
         self._known[spot.name] = caption
@@ -308,8 +297,8 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
             self.let_go_of_image()
             self._current = chosen
             if chosen is not None:
-                chosen.inspector.answered.connect(self.show_answer)
-                chosen.inspector.pending.connect(self.show_pending)
+                chosen.inspector.answered.connect(self._on_answered)
+                chosen.inspector.pending.connect(self._on_pending)
         self.apply()
 
     def apply(self, *_: object) -> None:
@@ -340,12 +329,10 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
         if self.bubble is not None:
             self.bubble.say(text)
 
-    def show_pending(self) -> None:
-        """Show that a caption is being made; the last text is about another patch."""
+    def _on_pending(self) -> None:
         self.say("…")
 
-    def show_answer(self, answer: Caption | Exception | None) -> None:
-        """Show what is said about a patch, or why nothing is."""
+    def _on_answered(self, answer: Caption | Exception | None) -> None:
         if answer is None or isinstance(answer, Exception):
             self.say(str(answer or ""))
         else:
@@ -358,21 +345,26 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
         self.menu.clear()
         if current is None:
             return
+
+        def set_reading(name: str, on: bool) -> None:
+            setattr(current.encoder, name, on)
+            current.check_display()
+
+        def set_source(layer: Layer, on: bool) -> None:
+            (sources.follow if on else sources.leave)(layer)
+
         for name, title in READING.items():
-            on = getattr(current.encoder, name)
-            self.more.add(title, partial(self._set_reading, current, name), on=on)
+            self.more.add(title, partial(set_reading, name), on=getattr(current.encoder, name))
         self.more.add(CAPTION_LAYER, self.caption_layer)
         self.menu.addSection("Also caption")
-        for layer in current.sources.offers():
-            on = layer in current.sources.following
-            self.more.add(layer.name, partial(self._set_source, current, layer), on=on)
+        sources = current.sources
+        for layer in sources.offers():
+            self.more.add(layer.name, partial(set_source, layer), on=layer in sources.following)
         self.more.add("New points layer: click to caption", self.new_points)
 
     def caption_layer(self) -> None:
         """Caption what lies on the layer that is selected in napari, whoever made it."""
         layer, current = self._viewer.layers.selection.active, self._current
-        if current is None:
-            return
         if layer is None or current.owns(layer):
             current.show_message("Select the layer to caption in napari's list of layers first.")
             return
@@ -380,20 +372,19 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
             current.sources.follow(layer)
         except RegionError as error:
             current.show_message(str(error))
-        else:
-            # What somebody has written beside its shapes already stays.
-            if hasattr(layer, "text") and not has_text(layer):
-                draw_captions(layer, line_colour(current.image, "regions"))
-                add_halo(self._viewer, layer)
-            current.show_message(f"What lies on {layer.name!r} is captioned from now on.")
+            return
+        # What somebody has written beside its shapes already stays.
+        if hasattr(layer, "text") and not has_text(layer):
+            draw_captions(layer, line_colour(current.image, "regions"))
+            add_halo(self._viewer, layer)
+        current.show_message(f"What lies on {layer.name!r} is captioned from now on.")
 
     def new_points(self) -> None:
         """Turn to the image's own points layer: every point put on it is captioned."""
-        if self._current is not None:
-            layer = self._current.layer(POINTS)
-            add_halo(self._viewer, layer)
-            self._viewer.layers.selection.active = layer
-            layer.mode = "add"
+        layer = self._current.layer(POINTS)
+        add_halo(self._viewer, layer)
+        self._viewer.layers.selection.active = layer
+        layer.mode = "add"
 
     def grow(self, step: int) -> None:
         """Make the brush larger or smaller by some patches."""
@@ -412,18 +403,11 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
         inspector = self._current.inspector
         if inspector.on:
             self._bind_keys(False)
-        inspector.answered.disconnect(self.show_answer)
-        inspector.pending.disconnect(self.show_pending)
+        inspector.answered.disconnect(self._on_answered)
+        inspector.pending.disconnect(self._on_pending)
         inspector.switch(False)
         self._current.overlays.close()
         self.say("")
-
-    def _set_reading(self, current: Any, name: str, on: bool) -> None:
-        setattr(current.encoder, name, on)
-        current.check_display()
-
-    def _set_source(self, current: Any, layer: Layer, on: bool) -> None:
-        (current.sources.follow if on else current.sources.leave)(layer)
 
     def _bind_keys(self, on: bool) -> None:
         """Give the brush its keys while inspecting; layers with keys of that name keep theirs."""

@@ -19,14 +19,16 @@ from napari_patchioner.errors import PatchionerError
 from napari_patchioner.models.preset import size_text
 from napari_patchioner.viewer.preferences import preference, set_preference
 from napari_patchioner.viewer.widgets import MenuButton, stack
-from napari_patchioner.viewer.workers.models import ModelInstaller, ModelRegistry
+from napari_patchioner.viewer.workers.job import Job, JobProgress, error_message
+from napari_patchioner.viewer.workers.models import ModelRegistry
 
 if TYPE_CHECKING:
     from napari_patchioner.models import ModelCard
     from napari_patchioner.viewer.controller import Controller
-    from napari_patchioner.viewer.workers.job import JobProgress
 
     _Pending = tuple[Controller, int]
+    # The title, role and tool tip of an answer to a question, and what it does.
+    _Answer = tuple[str, qt.QMessageBox.ButtonRole, str, Callable[[], object]]
 
 WIDTH = 72
 BRING = "These are on no hub: put them in a folder, then press Choose a folder."
@@ -139,8 +141,8 @@ class ModelChoice(qt.QComboBox):  # type: ignore[misc]
     ) -> None:
         """List the models, the default one first; the chosen one stays chosen while it is there.
 
-        `built_in` holds the ids of those that came with the package, `coming` is the id of the
-        one that is being downloaded.
+        `built_in` are the ids of those that came with the package, `coming` that of the one that
+        is being downloaded.
         """
         lines = []
         for card in cards:
@@ -153,29 +155,24 @@ class ModelChoice(qt.QComboBox):  # type: ignore[misc]
             return
         before, self._lines = self.value, lines
         with signals_blocked(self):
-            self._fill()
+            self.clear()
+            above = lines[0][0] if lines[0][0] == lines[-1][0] else ""
+            for group, model, title, text, tip in lines:
+                if group != above:
+                    above, heading = group, QStandardItem(group)
+                    heading.setFlags(Qt.ItemFlag.NoItemFlags)
+                    font = heading.font()
+                    font.setBold(True)
+                    heading.setFont(font)
+                    self.model().appendRow(heading)
+                item = QStandardItem(text)
+                item.setData(model, ID)
+                item.setData(title, TITLE)
+                item.setToolTip(tip)
+                self.model().appendRow(item)
             self.value = cards[0].id
             self.value = before
         self._on_index()
-
-    def _fill(self) -> None:
-        self.clear()
-        above = ""
-        several = len({group for group, *_ in self._lines}) > 1
-        for group, model, title, text, tip in self._lines:
-            if several and group != above:
-                heading = QStandardItem(group)
-                heading.setFlags(Qt.ItemFlag.NoItemFlags)
-                font = heading.font()
-                font.setBold(True)
-                heading.setFont(font)
-                self.model().appendRow(heading)
-            above = group
-            item = QStandardItem(text)
-            item.setData(model, ID)
-            item.setData(title, TITLE)
-            item.setToolTip(tip)
-            self.model().appendRow(item)
 
     def showPopup(self) -> None:
         """Open the list, as wide as its longest line."""
@@ -188,17 +185,15 @@ class ModelChoice(qt.QComboBox):  # type: ignore[misc]
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Show the title alone; where it is long, its middle is left out, as ends differ more."""
-        option = qt.QStyleOptionComboBox()
+        option, style = qt.QStyleOptionComboBox(), qt.QStyle
         self.initStyleOption(option)
-        part = qt.QStyle.SubControl.SC_ComboBoxEditField
-        kind = qt.QStyle.ComplexControl.CC_ComboBox
+        kind, part = style.ComplexControl.CC_ComboBox, style.SubControl.SC_ComboBoxEditField
         room = self.style().subControlRect(kind, option, part, self).width() - 4
-        middle = Qt.TextElideMode.ElideMiddle
-        title = self.currentData(TITLE) or ""
+        title, middle = self.currentData(TITLE) or "", Qt.TextElideMode.ElideMiddle
         option.currentText = option.fontMetrics.elidedText(title, middle, room)
         painter = qt.QStylePainter(self)
         painter.drawComplexControl(kind, option)
-        painter.drawControl(qt.QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.drawControl(style.ControlElement.CE_ComboBoxLabel, option)
 
     def _on_index(self, *_: object) -> None:
         self.setToolTip(self.currentData(Qt.ItemDataRole.ToolTipRole) or "")
@@ -219,13 +214,13 @@ class _SearchedList(qt.QListView):  # type: ignore[misc]
     def keyboardSearch(self, search: str) -> None:
         """Go to the next line that holds what has been typed without a long pause."""
         pause = self._since.restart() > 2 * qt.QApplication.keyboardInputInterval()
-        self._typed = search.lower() if pause else self._typed + search.lower()
+        self._typed = search if pause else self._typed + search
         # From the current line on, around the end.
-        model, start = self.model(), max(0, self.currentIndex().row())
-        for step in range(model.rowCount()):
-            index = model.index((start + step) % model.rowCount(), 0)
-            choosable = bool(index.flags() & Qt.ItemFlag.ItemIsSelectable)
-            if choosable and self._typed in str(index.data()).lower():
+        start = self.model().index(max(0, self.currentIndex().row()), 0)
+        how = Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchWrap
+        shown = Qt.ItemDataRole.DisplayRole
+        for index in self.model().match(start, shown, self._typed, -1, how):
+            if index.flags() & Qt.ItemFlag.ItemIsSelectable:
                 self.setCurrentIndex(index)
                 return
 
@@ -235,22 +230,21 @@ class Question(qt.QMessageBox):  # type: ignore[misc]
 
     answered = Signal()
 
-    def __init__(self, title: str, text: str, facts: str, parent: qt.QWidget) -> None:
+    def __init__(
+        self, title: str, text: str, facts: str, answers: Iterable[_Answer], parent: qt.QWidget
+    ) -> None:
         super().__init__(self.Icon.Question, title, text, parent=parent)
         self.setInformativeText(facts)
         self.no = self.addButton(self.StandardButton.Cancel)
         self.setDefaultButton(self.no)
         self.setEscapeButton(self.no)
-        # The other answers by title, and what they are for.
+        # By title.
         self.answers: dict[str, tuple[qt.QAbstractButton, Callable[[], object]]] = {}
+        for answer, role, tip, act in answers:
+            self.answers[answer] = self.addButton(answer, role), act
+            self.answers[answer][0].setToolTip(tip)
         # Later: the answer processes events, and Qt is still busy with the box now.
         self.finished.connect(self._on_finished, Qt.ConnectionType.QueuedConnection)
-
-    def offer(self, title: str, role: Any, act: Callable[[], object], tip: str = "") -> None:
-        """Have another answer to choose from."""
-        button = self.addButton(title, role)
-        button.setToolTip(tip)
-        self.answers[title] = button, act
 
     @Slot(int)  # type: ignore[untyped-decorator]
     def _on_finished(self, _result: int) -> None:
@@ -263,7 +257,10 @@ class Question(qt.QMessageBox):  # type: ignore[misc]
 
 
 class ModelPanel(qt.QWidget):  # type: ignore[misc]
-    """Asks which model, and stands between the registry and whoever wants an image encoded."""
+    """Asks which model, and stands between the registry and whoever wants an image encoded.
+
+    At most one model is got, removed or added at a time, by a worker.
+    """
 
     changed = Signal()
     messaged = Signal(str)
@@ -276,9 +273,11 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.choice = ModelChoice()
-        self.installer = ModelInstaller(registry, self)
         self.question: Question | None = None
         self._registry, self._current, self._everyone = registry, current, everyone
+        # The job, whether it can be stopped half-way, and the id of the model that it gets, if any.
+        self._job: Job | None = None
+        self._stoppable, self._coming = False, ""
         # An image that waits for its model; void once it has been encoded otherwise.
         self._pending: _Pending | None = None
         self._agreed: dict[str, Path | None] = {}
@@ -299,22 +298,22 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         self.refresh()
         self.choice.opening.connect(self.refresh)
         self.choice.changed.connect(self._on_choice)
-        self.installer.changed.connect(self._on_installer)
-        self.installer.messaged.connect(self._on_failed)
-        self.installer.got.connect(self._on_got)
-        self.installer.removed.connect(self._on_removed)
-        self.installer.added.connect(self._on_added)
+
+    @property
+    def active(self) -> bool:
+        """Whether a model is being got, removed or added."""
+        return self._job is not None
 
     @property
     def progress(self) -> JobProgress | None:
         """How far the chosen model has come that is being got, or one that is being added."""
-        mine = self.installer.model in ("", self.choice.value)
-        return self.installer.progress if mine else None
+        mine = self._stoppable and self._coming in ("", self.choice.value)
+        return self._job.progress if self._job is not None and mine else None
 
     @property
     def awaited(self) -> bool:
         """Whether the image on display will be encoded as soon as its model is there."""
-        return self._is_wanted(self.installer.model)
+        return self._is_wanted(self._coming)
 
     def start(self) -> None:
         """Have the image on display encoded with the chosen model, got first if need be."""
@@ -332,23 +331,22 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         """Stop what the progress is of; Start goes on with a download later."""
         if self.progress is not None:
             kept = "what was downloaded is kept, press Start to go on"
-            outcome = kept if self.installer.model else "nothing was added"
+            outcome = kept if self._coming else "nothing was added"
             self._pending = None
-            self.installer.cancel()
+            self._end()
             self.messaged.emit(f"cancelled; {outcome}")
 
     def let_go(self) -> None:
         """Stop for good."""
         self._pending = None
-        self.installer.cancel()
+        self._end()
         if self.question is not None:
             self.question.reject()
             self.question = None
 
     def refresh(self) -> None:
         """Bring the list up to date."""
-        registry = self._registry
-        self.choice.show_cards(registry.cards(), registry.built_in, self.installer.model)
+        self.choice.show_cards(self._registry.cards(), self._registry.built_in, self._coming)
 
     # what is asked
 
@@ -360,11 +358,12 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
             return
         store = self._registry.store
         facts = question(card, store.folder(), machine_memory(), store.by_hand(card.id))
-        asked = Question("Get a model", f"{escape(card.title)} is not installed.", facts, self)
-        asked.offer("Get", _Role.AcceptRole, partial(self._get, card, pending))
-        copy = partial(self._copy, card, pending)
-        asked.offer("Choose a folder…", _Role.ActionRole, copy, FROM_FOLDER)
-        self._ask(asked)
+        get, copy = partial(self._get, card, pending), partial(self._copy, card, pending)
+        answers = (
+            ("Get", _Role.AcceptRole, "", get),
+            ("Choose a folder…", _Role.ActionRole, FROM_FOLDER, copy),
+        )
+        self._ask("Get a model", f"{escape(card.title)} is not installed.", facts, answers)
 
     def _ask_to_remove(self) -> None:
         card = self._card()
@@ -375,15 +374,15 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
             if card.installed
             else "Deletes what was downloaded of it so far. "
         ) + "Captions stay as they are."
-        asked = Question("Remove a model", f"Remove {escape(card.title)}?", facts, self)
-        remove = partial(self.installer.remove, card.id)
-        asked.offer("Remove", _Role.DestructiveRole, remove)
-        self._ask(asked)
+        done = partial(self._on_removed, card.id)
+        remove = partial(self._run, done, self._registry.remove, card.id, stoppable=False)
+        answers = [("Remove", _Role.DestructiveRole, "", remove)]
+        self._ask("Remove a model", f"Remove {escape(card.title)}?", facts, answers)
 
-    def _ask(self, asked: Question) -> None:
-        self.question = asked
-        asked.answered.connect(self._on_answered)
-        asked.open()
+    def _ask(self, title: str, text: str, facts: str, answers: Iterable[_Answer]) -> None:
+        self.question = Question(title, text, facts, answers, self)
+        self.question.answered.connect(self._on_answered)
+        self.question.open()
 
     def _on_answered(self) -> None:
         self.question = None
@@ -397,7 +396,7 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
             self._agreed[card.id] = folder
         self._pending = pending
         self.messaged.emit(f"getting {card.title}; you can draw meanwhile")
-        self.installer.get(card.id, folder)
+        self._run(self._on_got, self._registry.get, card.id, folder, coming=card.id)
 
     def _copy(self, card: ModelCard | None, pending: _Pending | None) -> None:
         if card and (folder := self._ask_for_folder(f"Folder with the files of {card.title}")):
@@ -406,7 +405,7 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
     def _add(self) -> None:
         folder = self._ask_for_folder("Folder with a preset.toml and the files it names")
         if folder is not None and not self._is_busy():
-            self.installer.add(folder)
+            self._run(self._on_added, self._registry.add, folder)
 
     def _open_folder(self) -> None:
         folder = self._registry.store.folder()
@@ -425,9 +424,9 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
 
     def _is_busy(self) -> bool:
         """Whether one model is in work already; says so."""
-        if self.installer.active:
+        if self.active:
             self.messaged.emit("another model is still being got or removed; wait, or cancel that")
-        return self.installer.active
+        return self.active
 
     def _card(self, model: str = "") -> ModelCard | None:
         """Return what is known of a model, the chosen one by default."""
@@ -437,21 +436,50 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
             self.messaged.emit(str(error))
             return None
 
-    # what happens
+    def _run(
+        self,
+        done: Callable[[Any], None],
+        function: Callable[..., Any],
+        *arguments: Any,
+        stoppable: bool = True,
+        coming: str = "",
+    ) -> None:
+        """Have a worker call a function, and hand what it returns to `done`."""
 
-    def _on_installer(self) -> None:
+        def on_delivered(result: Any) -> None:
+            self._end()
+            done(result)
+
+        self._stoppable, self._coming = stoppable, coming
+        self._job = Job.run(
+            function, *arguments, delivered=on_delivered, ended=self._on_ended, parent=self
+        )
+        self._refresh_all()
+
+    def _end(self) -> None:
+        """Be done with the job, whether its thread is or not; that keeps what it got so far."""
+        if self._job is not None:
+            self._job.drop()
+            self._job, self._coming = None, ""
+            self._refresh_all()
+
+    def _refresh_all(self) -> None:
         self.refresh()
         self.changed.emit()
 
-    def _on_failed(self, message: str) -> None:
-        """Show why, and ask again where the folder may have been the wrong one."""
+    # what happens
+
+    def _on_ended(self, error: Exception | None) -> None:
+        """Show why it failed, and ask again where the folder may have been the wrong one."""
+        self._end()
         self._agreed = {model: folder for model, folder in self._agreed.items() if folder is None}
-        self.messaged.emit(message)
+        if error is not None:
+            self.messaged.emit(error_message(error, "that did not work", "; try again"))
 
     def _on_menu(self) -> None:
         """Offer what can be done with the chosen model, but one thing at a time."""
         self.refresh()
-        card, idle = self._card(), not self.installer.active
+        card, idle = self._card(), not self.active
         can_get = card is not None and idle and not card.installed
         self.get.setEnabled(can_get)
         self.copy.setEnabled(can_get)

@@ -13,9 +13,8 @@ from qtpy.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QSize,
 from qtpy.QtGui import QFont, QHideEvent, QKeyEvent, QKeySequence, QShowEvent
 from superqt.utils import signals_blocked
 
-from napari_patchioner.errors import PatchionerError
 from napari_patchioner.viewer import widgets
-from napari_patchioner.viewer.layers.geometry import displayed_plane, own_axes, record_plane
+from napari_patchioner.viewer.layers.geometry import own_axes, record_plane, shown_plane
 from napari_patchioner.viewer.session.session import Session, counted
 
 if TYPE_CHECKING:
@@ -52,16 +51,10 @@ ACTIONS = (
     ("Together", "caption_together", "Caption the selected shapes as one region (key G)."),
     ("Delete", "delete", "Delete the selected shapes (key Delete)."),
 )
-# What each key does while the table has the focus, by name of the action.
-TABLE_KEYS = {
-    Qt.Key.Key_A: "accept",
-    Qt.Key.Key_X: "reject",
-    Qt.Key.Key_Q: "caption_again",
-    Qt.Key.Key_K: "lock",
-    Qt.Key.Key_G: "caption_together",
-    Qt.Key.Key_Delete: "delete",
-    Qt.Key.Key_Backspace: "delete",
-}
+# The keys of these while the table has the focus.
+_KEYS = ("A", "X", "Q", "K", "G", "Del")
+TABLE_KEYS = {key: name for key, (_, name, _) in zip(_KEYS, ACTIONS, strict=True)}
+TABLE_KEYS["Backspace"] = "delete"
 _Role = Qt.ItemDataRole
 _Select = QItemSelectionModel.SelectionFlag
 
@@ -77,23 +70,19 @@ class RegionFilter:
     """
 
     def __init__(self, text: str = "", *, pattern: bool = False, only: str = "All regions") -> None:
-        self._text, self._only, self._pattern = text.casefold(), only, None
-        if pattern:
-            try:
-                self._pattern = re.compile(text, re.IGNORECASE)
-            except re.error as error:
-                where = "" if error.pos is None else f" at character {error.pos + 1}"
-                raise FilterError(f"No regular expression: {error.msg}{where}.") from error
+        self._is_kept, self._fold = ONLY[only], str if pattern else str.casefold
+        searched = text if pattern else re.escape(text.casefold())
+        try:
+            self._pattern = re.compile(searched, re.IGNORECASE if pattern else 0)
+        except re.error as error:
+            where = "" if error.pos is None else f" at character {error.pos + 1}"
+            raise FilterError(f"No regular expression: {error.msg}{where}.") from error
 
     def keep(self, records: Iterable[Record]) -> list[str]:
         """Return the uids of the records to list, in the order given."""
-        records, is_kept = list(records), ONLY[self._only]
-        low = low_bar(records) if self._only == "Low score" else math.nan
-        if self._pattern is not None:
-            records = [record for record in records if self._pattern.search(record.caption)]
-        elif self._text:
-            records = [record for record in records if self._text in record.caption.casefold()]
-        return [record.uid for record in records if is_kept(record, low)]
+        records = list(records)
+        low, search = low_bar(records), self._pattern.search
+        return [r.uid for r in records if self._is_kept(r, low) and search(self._fold(r.caption))]
 
 
 def low_bar(records: Iterable[Record]) -> float:
@@ -154,20 +143,15 @@ def ordered(lines: list[Line], column: str, *, descending: bool = False) -> list
     if not column:
         return lines
 
-    def rank(line: Line) -> tuple[object, ...]:
+    def rank(line: Line) -> Any:
         value = getattr(line, column)
-        if not isinstance(value, str):
-            return (value,)
-        # Numbers within texts by their size: "z 2" before "z 10".
-        parts = re.split(r"(\d+)", value.casefold())
-        return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+        return widgets.natural(value) if isinstance(value, str) else -1 if value != value else value
 
-    spoken: list[Line] = []
-    silent: list[Line] = []
-    for line in lines:
+    def is_silent(line: Line) -> bool:
         value = getattr(line, column)
-        (silent if value == "" or value is False or value != value else spoken).append(line)
-    return sorted(spoken, key=rank, reverse=descending) + silent
+        return value == "" or value is False or value != value
+
+    return sorted(sorted(lines, key=rank, reverse=descending), key=is_silent)
 
 
 # By field, the title and what it means.
@@ -243,11 +227,6 @@ class RegionTableModel(widgets.RowModel):
     def uid(self, index: QModelIndex) -> str:
         """Return which record a cell belongs to."""
         return self.lines[index.row()].uid if 0 <= index.row() < len(self.lines) else ""
-
-    @property
-    def is_stack(self) -> bool:
-        """Whether any region lies in a stack."""
-        return any(line.plane for line in self.lines)
 
     def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> Any:
         """Return a cell."""
@@ -338,13 +317,11 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
         for first, last in widgets.runs(rows):
             chosen.select(index(first, 0), index(last, len(FIELDS) - 1))
         self._selecting = True
-        try:
-            self.selectionModel().select(chosen, _Select.ClearAndSelect | _Select.Rows)
-            if rows and self.currentIndex().row() not in rows:
-                self.selectionModel().setCurrentIndex(index(rows[0], CAPTION), _Select.NoUpdate)
-                self.scrollTo(index(rows[0], CAPTION))
-        finally:
-            self._selecting = False
+        self.selectionModel().select(chosen, _Select.ClearAndSelect | _Select.Rows)
+        if rows and self.currentIndex().row() not in rows:
+            self.selectionModel().setCurrentIndex(index(rows[0], CAPTION), _Select.NoUpdate)
+            self.scrollTo(index(rows[0], CAPTION))
+        self._selecting = False
 
     def step(self, by: int) -> str:
         """Select the region so many rows further on, and return its uid; the ends hold."""
@@ -358,25 +335,25 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Judge with single keys; napari's own keys are not meant here."""
-        actions, key, held = self._actions, event.key(), Qt.KeyboardModifier
+        actions, key, held = self._actions, QKeySequence(event.key()).toString(), event.modifiers()
         if event.matches(QKeySequence.StandardKey.Undo):
             actions.undo()
         elif event.matches(QKeySequence.StandardKey.Redo):
             actions.redo()
-        elif key == Qt.Key.Key_F2 and self.currentIndex().isValid():
+        elif key == "F2" and self.currentIndex().isValid():
             # Whichever column is the current one
             cell = self.currentIndex().siblingAtColumn(CAPTION)
             self.selectionModel().setCurrentIndex(cell, _Select.NoUpdate)
             self.edit(cell)
-        elif event.modifiers() not in (held.NoModifier, held.KeypadModifier):
+        elif held not in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier):
             super().keyPressEvent(event)
         elif key in TABLE_KEYS:
-            getattr(actions, TABLE_KEYS[Qt.Key(key)])()
-        elif Qt.Key.Key_1 <= key <= Qt.Key.Key_9:
-            actions.choose(int(key) - int(Qt.Key.Key_1))
-        elif key in (Qt.Key.Key_N, Qt.Key.Key_P):
-            actions.go_to(self.step(1 if key == Qt.Key.Key_N else -1))
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            getattr(actions, TABLE_KEYS[key])()
+        elif key in tuple("123456789"):
+            actions.choose(int(key) - 1)
+        elif key in ("N", "P"):
+            actions.go_to(self.step(1 if key == "N" else -1))
+        elif key in ("Return", "Enter"):
             actions.go_to(self.regions.uid(self.currentIndex()))
         else:
             super().keyPressEvent(event)
@@ -415,11 +392,9 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         self.search.setToolTip("Lists the regions whose caption holds this, as you type.")
         self.pattern = qt.QCheckBox("Regular expression")
         self.pattern.setToolTip("For instance ^a (cat|dog)$ finds these two captions only.")
-        self.only = qt.QComboBox()
+        tip = "Which regions to list. Low score: the lowest quarter of the model's captions."
+        self.only = qt.QComboBox(toolTip=tip)
         self.only.addItems(list(ONLY))
-        self.only.setToolTip(
-            "Which regions to list. Low score: the lowest quarter of the model's captions."
-        )
         self.count = qt.QLabel()
         self.problem = widgets.Sentence()
         self.problem.hide()
@@ -469,19 +444,14 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         if self.table.editing:
             return
         self._soon.cancel()
-        current = self._current()
-        if current is None:
-            self.regions.show_session(None)
-            shapes = []
+        current, session, shapes = self._current(), None, []
+        if current is not None:
+            session, shapes, ndim = current.session, current.selected(), current.image.ndim
+            plane = shown_plane(current.viewer, current.image)
+            self.regions.show_session(session, plane.axes if plane else (ndim - 2, ndim - 1))
         else:
-            try:
-                axes = displayed_plane(current.viewer, current.image).axes
-            except PatchionerError:
-                axes = current.image.ndim - 2, current.image.ndim - 1
-            self.regions.show_session(current.session, axes)
-            shapes = current.selected()
-        self.table.setColumnHidden(PLANE, not self.regions.is_stack)
-        session = self.regions.session
+            self.regions.show_session(None)
+        self.table.setColumnHidden(PLANE, not any(line.plane for line in self.regions.lines))
         shown, total = len(self.regions.lines), len(session.records) if session else 0
         regions = counted(total, "region")
         self.count.setText(regions if shown == total else f"{shown} of {regions}")
@@ -542,12 +512,11 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
 
     def _on_filter(self, *_: object) -> None:
         """Filter by what is typed; a half-typed expression leaves the list as it is."""
-        text, pattern = self.search.text(), self.pattern.isChecked()
+        pattern, only, problem = self.pattern.isChecked(), self.only.currentText(), ""
         try:
-            only = self.only.currentText()
-            self.regions.filter = RegionFilter(text, pattern=pattern, only=only)
-            self.problem.hide()
+            self.regions.filter = RegionFilter(self.search.text(), pattern=pattern, only=only)
         except FilterError as error:
-            self.problem.setText(str(error))
-            self.problem.show()
+            problem = str(error)
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
         self.refresh()

@@ -119,16 +119,10 @@ class CaptionQueue(QObject):  # type: ignore[misc]
     captioned = Signal()
     messaged = Signal(str)
 
-    def __init__(
-        self,
-        session: Session,
-        encoder: Encoder,
-        registry: ModelRegistry,
-        parent: QObject | None = None,
-    ) -> None:
+    def __init__(self, session: Session, encoder: Encoder, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.options: dict[str, Any] = {}
-        self._session, self._encoder, self._registry = session, encoder, registry
+        self._session, self._encoder = session, encoder
         self._job: Job | None = None
         self._is_long = False
         self._open: set[Request] = set()
@@ -154,7 +148,7 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         self._open = {request for request, _, _ in tasks}
         model, options = self._encoder.model, self.options_for(grid for _, _, grid in tasks)
         self._is_long = len(tasks) > WATCHED or any(isinstance(t[2], Overview) for t in tasks)
-        work = (caption_tasks, self._registry, model, tasks, options)
+        work = (caption_tasks, self._encoder.registry, model, tasks, options)
         delivered = partial(self._on_delivered, model, options)
         self._job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
 

@@ -143,6 +143,7 @@ class Encoder(QObject):  # type: ignore[misc]
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        self.viewer, self.image, self.registry = viewer, image, registry
         self.model = ""
         # Whether captions can be made with what was encoded since the last start, and whether any
         # encoding has ever come to its end
@@ -159,7 +160,6 @@ class Encoder(QObject):  # type: ignore[misc]
         self._store: GridStore | None = None
         # Planes that are not encoded again by themselves.
         self._attempted: set[Plane] = set()
-        self._viewer, self._image, self._registry = viewer, image, registry
 
     @property
     def active(self) -> bool:
@@ -182,7 +182,7 @@ class Encoder(QObject):  # type: ignore[misc]
             return
         self._attempted.add(source.plane)
         self._store = current_store(self.keep)
-        work = (encode_image, self._registry, self.model, source, self._store)
+        work = (encode_image, self.registry, self.model, source, self._store)
         self.job = Job(*work, parent=self)
         self.job.delivered.connect(partial(self._on_encoded, source))
         self.job.ended.connect(self._on_ended)
@@ -219,16 +219,14 @@ class Encoder(QObject):  # type: ignore[misc]
 
     def here(self) -> tuple[Plane, FeatureGrid] | None:
         """Return the displayed plane with its grid, if it has been encoded."""
-        plane = geometry.shown_plane(self._viewer, self._image)
+        plane = geometry.shown_plane(self.viewer, self.image)
         return (plane, self.grids[plane]) if plane is not None and plane in self.grids else None
 
     @property
     def stale(self) -> bool:
         """Whether the displayed plane looks different from what was encoded."""
-        plane = geometry.shown_plane(self._viewer, self._image)
-        if plane is None or plane not in self.grids:
-            return False
-        return not same_display(self._source().display, self.displays[plane])
+        here = self.here()
+        return here is not None and not same_display(self._source().display, self.displays[here[0]])
 
     def provenance(self, plane: Plane) -> dict[str, Any]:
         """Return what the grid of a plane was made from, as plain values; empty without one."""
@@ -239,11 +237,10 @@ class Encoder(QObject):  # type: ignore[misc]
 
     def plane_and_grid(self, record: Record, session: Session) -> tuple[Plane, FeatureGrid] | None:
         """Return the plane a record lies on with its grid, if that plane has been encoded."""
-        own = geometry.own_axes(record, session) or ()
+        own = set(geometry.own_axes(record, session) or ())
         # A line lies on several planes: it belongs to the one that it was drawn on.
-        for axes in sorted(
-            {plane.axes for plane in self.grids}, key=lambda axes: (set(axes) != set(own), axes)
-        ):
+        seen = {plane.axes for plane in self.grids}
+        for axes in sorted(seen, key=lambda axes: (set(axes) != own, axes)):
             plane = geometry.record_plane(record, session, axes)
             if plane is not None and plane in self.grids:
                 return plane, self.grids[plane]
@@ -254,11 +251,9 @@ class Encoder(QObject):  # type: ignore[misc]
 
         A plane that failed or was cancelled is not tried again until Start is pressed.
         """
-        plane = (
-            geometry.shown_plane(self._viewer, self._image)
-            if self.ready and not self.active
-            else None
-        )
+        if not self.ready or self.active:
+            return False
+        plane = geometry.shown_plane(self.viewer, self.image)
         if plane is None or plane in self.grids or plane in self._attempted:
             return False
         wanted = filter(session.is_open, session.records.values())
@@ -266,9 +261,9 @@ class Encoder(QObject):  # type: ignore[misc]
 
     def _source(self) -> PlaneSource:
         """Return the displayed plane as it is displayed now."""
-        plane = geometry.displayed_plane(self._viewer, self._image)
-        others = channels(self._viewer, self._image) if self.composite else ()
-        return plane_source(self._image, plane, others)
+        plane = geometry.displayed_plane(self.viewer, self.image)
+        others = channels(self.viewer, self.image) if self.composite else ()
+        return plane_source(self.image, plane, others)
 
     def _on_encoded(self, source: PlaneSource, result: tuple[FeatureGrid, RegionPooling]) -> None:
         self.ready = self.completed = True

@@ -1,19 +1,16 @@
-"""The models: loaded when wanted and the last ones kept, got, removed and added in a worker."""
+"""The models: loaded when wanted and the last ones kept, got, removed and added."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.captioner import Captioner
-from napari_patchioner.errors import Cancelled, ModelError
+from napari_patchioner.errors import ModelError
 from napari_patchioner.models import (
     ModelCard,
     add_model,
@@ -27,8 +24,6 @@ from napari_patchioner.models.install import find_preset
 from napari_patchioner.models.store import store_folder
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.viewer.preferences import preference
-
-from .job import Job, JobProgress, error_message
 
 # The paper's models take gigabytes each; two allow to compare without loading anew.
 KEPT = 2
@@ -181,82 +176,3 @@ def shared_registry() -> ModelRegistry:
         return load_model(model, progress, device=preference("models", "device"))
 
     return ModelRegistry(load, available_models, ModelStore(), HEADS)
-
-
-class ModelInstaller(QObject):  # type: ignore[misc]
-    """Has at most one worker get, remove or add a model.
-
-    `model` is the id of the model that is being got, if any; `stoppable`, whether the work can be
-    stopped half-way, as all can but removing.
-    """
-
-    changed = Signal()
-    messaged = Signal(str)
-    got = Signal(str)
-    # Freed bytes as an object: Qt's own integers end at two gigabytes.
-    removed = Signal(str, object)
-    added = Signal(str)
-
-    def __init__(self, registry: ModelRegistry, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.model, self.stoppable = "", False
-        self._registry = registry
-        self._job: Job | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether a worker is at it."""
-        return self._job is not None
-
-    @property
-    def progress(self) -> JobProgress | None:
-        """How far the work is, where it can be stopped."""
-        return self._job.progress if self._job is not None and self.stoppable else None
-
-    def get(self, model: str, folder: Path | None = None) -> None:
-        """Download a model, or copy it from a folder."""
-        self.model, self.stoppable = model, True
-        self._run(self.got.emit, self._registry.get, model, folder)
-
-    def remove(self, model: str) -> None:
-        """Delete a model."""
-        self._run(partial(self.removed.emit, model), self._registry.remove, model)
-
-    def add(self, folder: Path) -> None:
-        """Take in a folder with a person's own model."""
-        self.stoppable = True
-        self._run(self.added.emit, self._registry.add, folder)
-
-    def cancel(self) -> None:
-        """Wait no longer; the worker notices at its next step and keeps what it got so far."""
-        if self._job is not None:
-            self._end()
-
-    def _run(
-        self, done: Callable[[Any], None], function: Callable[..., Any], *arguments: Any
-    ) -> None:
-        delivered = partial(self._on_delivered, done)
-        self._job = Job.run(
-            function, *arguments, delivered=delivered, ended=self._on_ended, parent=self
-        )
-        self.changed.emit()
-
-    def _on_delivered(self, done: Callable[[Any], None], result: Any) -> None:
-        self._end()
-        done(result)
-
-    def _on_ended(self, error: Exception | None) -> None:
-        self._end()
-        message = ""
-        if isinstance(error, Cancelled):
-            message = "cancelled"
-        elif error is not None:
-            message = error_message(error, "that did not work", "; try again")
-        self.messaged.emit(message)
-
-    def _end(self) -> None:
-        """Be done with the work, whether its thread is or not."""
-        if self._job is not None:
-            self._job.drop()
-        self._job, self.model, self.stoppable = None, "", False
-        self.changed.emit()

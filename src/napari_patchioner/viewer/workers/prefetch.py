@@ -25,7 +25,7 @@ from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.viewer.layers.geometry import displayed_plane
 from napari_patchioner.viewer.layers.upright import CHECKED, sideways
 
-from .encode import current_store, encode_plane
+from .encode import Encoder, current_store, encode_plane
 from .job import Job
 from .models import ModelRegistry
 from .plane import plane_source
@@ -220,12 +220,11 @@ class Prefetcher(QObject):  # type: ignore[misc]
     prefetched = Signal(object, str)
     changed = Signal()
 
-    def __init__(self, registry: ModelRegistry, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.registry = registry
         # Whether the image it was asked for last has been encoded.
         self.ready = False
-        self._task: tuple[ImageFile, str, bool] | None = None
+        self._task: tuple[ImageFile, ModelRegistry, str, bool] | None = None
         self._job: Job | None = None
         self._stamp = (0, 0)
         self._loaded: Loaded | None = None
@@ -240,14 +239,15 @@ class Prefetcher(QObject):  # type: ignore[misc]
         """The image it was asked for last."""
         return self._task[0] if self._task is not None else None
 
-    def want(self, file: ImageFile, model: str, keep: bool) -> None:
-        """Prepare an image, unless that is done or under way."""
-        task = (file, model, keep)
+    def want(self, file: ImageFile, encoder: Encoder) -> None:
+        """Prepare an image as the one at hand was encoded, unless that is done or under way."""
+        registry, model, keep = encoder.registry, encoder.model, encoder.keep
+        task = (file, registry, model, keep)
         if task == self._task and (self._job is not None or self.ready):
             return
         loaded = self.take(file)
         self._task, self._stamp = task, file.stamp
-        work = (prefetch_image, self.registry, model, file, current_store(keep), loaded)
+        work = (prefetch_image, registry, model, file, current_store(keep), loaded)
         delivered, ended = self._on_delivered, self._on_ended
         self._job = Job.run(*work, delivered=delivered, ended=ended, background=True, parent=self)
         self.changed.emit()
