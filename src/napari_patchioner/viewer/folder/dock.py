@@ -518,9 +518,9 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         listing, here = self.browser.listing, self.table.files.here
         if listing.folder is None:
             return ""
-        count, found = len(listing.rows), len(listing.files)
-        total = f"{count}{'…' if listing.active and not listing.statuses else ''}"
-        total += f" of {found}" if count != found else ""
+        rows, files = len(listing.rows), len(listing.files)
+        total = f"{rows}{'…' if listing.active and not listing.statuses else ''}"
+        total += f" of {files}" if rows != files else ""
         row = self.table.files.row(here.name) if here is not None else -1
         done = sum(status.done for status in listing.statuses.values())
         text = f"{row + 1} / {total}" if row >= 0 else f"{total} images"
