@@ -285,7 +285,12 @@ class WheelGuard(QObject):  # type: ignore[misc]
             if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
                 self._guard()
         elif event.type() == QEvent.Type.Wheel and not watched.hasFocus():
-            event.ignore()
+            around = watched.parentWidget()
+            while around is not None and not isinstance(around, qt.QAbstractScrollArea):
+                around = around.parentWidget()
+            event.setAccepted(around is not None)
+            if around is not None:
+                qt.QApplication.sendEvent(around.viewport(), event.clone())
             return True
         return False
 
