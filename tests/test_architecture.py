@@ -210,7 +210,6 @@ VIEWER_FLOORS = {
     "panels": 4,
     "controller": 5,
     "images": 6,
-    "actions": 6,
     "dock": 7,
     "folder": 8,
     "plugin": 9,

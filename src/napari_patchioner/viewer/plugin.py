@@ -12,7 +12,7 @@ from napari.utils.notifications import show_info
 
 from napari_patchioner.annotations import Annotation, shape_from_region
 
-from .actions import CAPTIONS, FOLDER
+from .dock import CAPTIONS, FOLDER
 from .layers.image_layers import KEYS, ensure_layer, images_of
 from .layers.table import annotation_columns
 from .layers.upright import turn_all

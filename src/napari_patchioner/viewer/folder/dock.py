@@ -15,8 +15,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent, QKeySequen
 from superqt import QElidingLabel
 
 from napari_patchioner.errors import PatchionerError
-from napari_patchioner.viewer.actions import CAPTIONS
-from napari_patchioner.viewer.dock import CaptionDock
+from napari_patchioner.viewer.dock import CAPTIONS, CaptionDock
 from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer, images_of
 from napari_patchioner.viewer.panels.keys import FOLDER, bind
 from napari_patchioner.viewer.preferences import preference
