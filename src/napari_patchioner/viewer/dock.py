@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-import napari
 import qtpy
 from magicgui.widgets import Container
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_warning
+from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog
 from superqt.utils import QSignalDebouncer
 
 from napari_patchioner.annotations import Notes
 
+from .controller import Controller
 from .images import Images, choices
 from .io import export as files
 from .io.plugin_io import left_out_words
@@ -37,11 +39,7 @@ from .session.review import Review
 from .widgets import DockBase
 from .workers.models import ModelRegistry, shared_registry
 
-if TYPE_CHECKING:
-    from .controller import Controller
-
-    Action = TypeVar("Action", bound=Callable[..., None])
-
+Action = TypeVar("Action", bound=Callable[..., None])
 # The plugin and the names of its docks, which napari opens.
 CAPTIONS = (NAME, "Patch-ioner: caption regions")
 FOLDER = (NAME, "Patch-ioner: folder of images")
@@ -76,6 +74,15 @@ def on_image(action: Action) -> Action:
     return guarded  # type: ignore[return-value]  # it takes what the action takes
 
 
+def of_controller(method: Callable[..., None]) -> Callable[..., None]:
+    """Return an action that calls a method of the controller of the image at hand."""
+
+    def act(actions: Actions, *arguments: Any) -> None:
+        method(actions.controller, *arguments)
+
+    return on_image(act)
+
+
 class Actions:
     """Every method is one thing to do with the image at hand, or with what is selected there."""
 
@@ -94,6 +101,9 @@ class Actions:
         """The same, where there is an image for certain."""
         assert self.current is not None
         return self.current
+
+    def _say(self, message: str) -> None:
+        self.controller.show_message(message)
 
     def chosen(self) -> list[str]:
         """Return the uids of the records meant, in the list of regions or on the canvas."""
@@ -123,7 +133,7 @@ class Actions:
         controller, viewer = self.controller, self._dock.viewer
         if viewer.dims.ndisplay != 2:
             viewer.dims.ndisplay = 2
-            controller.show_message("Regions are drawn in the 2-D view, which is on display again.")
+            self._say("Regions are drawn in the 2-D view, which is on display again.")
         if controller.plane() is not None:
             self._dock.images.uncover()
             self._dock.images.bind(image_layers.KEYS)
@@ -140,31 +150,17 @@ class Actions:
             viewer.layers.selection.active = layer
         self._dock.refresh()
 
-    @on_image
-    def undo(self) -> None:
-        """Take back the newest step: shapes and captions."""
-        self.controller.undo()
-
-    @on_image
-    def redo(self) -> None:
-        """Do again what was taken back last."""
-        self.controller.redo()
+    undo = of_controller(Controller.undo)
+    redo = of_controller(Controller.redo)
+    edit = of_controller(Controller.edit)
+    caption_together = of_controller(Controller.group_selected)
+    caption_whole = of_controller(Controller.whole_image)
 
     @on_image
     def caption_again(self) -> None:
         """Have the selected shapes captioned anew, or the group they make up."""
         if uids := self._needed():
             self.controller.again(uids)
-
-    @on_image
-    def caption_together(self) -> None:
-        """Caption the selected shapes as one region."""
-        self.controller.group_selected()
-
-    @on_image
-    def caption_whole(self) -> None:
-        """Caption the displayed plane."""
-        self.controller.whole_image()
 
     @on_image
     def apply_options(self) -> None:
@@ -183,11 +179,6 @@ class Actions:
             editor.selectAll()
 
     @on_image
-    def edit(self, uid: str, text: str) -> None:
-        """Take a person's text."""
-        self.controller.edit(uid, text)
-
-    @on_image
     def finish_edit(self) -> None:
         """Let the next words typed be a step of their own."""
         self.controller.session.history.seal()
@@ -204,9 +195,7 @@ class Actions:
         if not uids:
             return
         if self.controller.session.accept(uids):
-            self.controller.show_message(
-                "There is no caption to accept here: write one, or skip it."
-            )
+            self._say("There is no caption to accept here: write one, or skip it.")
         elif self.review is not None and uids[0] in self.review.uids:
             self.review.turn_to(uids[0])
             self._turn(self.review.forward())
@@ -217,9 +206,7 @@ class Actions:
         """Throw away what a model wrote."""
         if uids := self._needed():
             if self.controller.session.reject(uids):
-                self.controller.show_message(
-                    "What you wrote or locked is kept; delete the text yourself."
-                )
+                self._say("What you wrote or locked is kept; delete the text yourself.")
             self.controller.show()
 
     @on_image
@@ -229,7 +216,7 @@ class Actions:
             records = self.controller.session.records
             on = not all(records[uid].locked for uid in uids)
             self.controller.session.lock(uids, on)
-            self.controller.show_message("Locked: no model will touch it." if on else "Unlocked.")
+            self._say("Locked: no model will touch it." if on else "Unlocked.")
             self.controller.show()
 
     @on_image
@@ -238,7 +225,7 @@ class Actions:
         uids = self._needed()
         if uids:
             if len(uids) > 1 or not self.controller.session.choose(uids[0], index):
-                self.controller.show_message(f"There is no wording {index + 1} to choose here.")
+                self._say(f"There is no wording {index + 1} to choose here.")
             self.controller.show()
 
     @on_image
@@ -311,7 +298,7 @@ class Actions:
         """Return what is chosen, or say that something should be."""
         uids = self.chosen()
         if not uids:
-            self.controller.show_message("Select a shape first: press S, then click it.")
+            self._say("Select a shape first: press S, then click it.")
         return uids
 
     def toggle_list(self) -> None:
@@ -332,9 +319,8 @@ class Actions:
         """Ask for a file and its format, and write it."""
         suggestion = str(files.suggested_path(self.controller.image))
         offered = files.export_filters()
-        path, chosen = QFileDialog.getSaveFileName(
-            self._dock.panel, "Export", suggestion, ";;".join(offered)
-        )
+        panel, filters = self._dock.panel, ";;".join(offered)
+        path, chosen = QFileDialog.getSaveFileName(panel, "Export", suggestion, filters)
         if path:
             self.export(path, offered.get(chosen, files.CSV))
 
@@ -351,11 +337,11 @@ class Actions:
                 written = (file,)
                 lost = f" It has no place for {left_out_words(left_out)}." if left_out else ""
         except (OSError, ValueError) as error:
-            self.controller.show_message(f"Nothing was exported: {error}")
+            self._say(f"Nothing was exported: {error}")
             return
         noted = "".join(f" {line}." for line in notes.lines(1))
         names = " and ".join(file.name for file in written)
-        self.controller.show_message(f"Saved {names}.{lost}{noted}")
+        self._say(f"Saved {names}.{lost}{noted}")
 
 
 class CaptionStyle(QObject):  # type: ignore[misc]
@@ -365,7 +351,7 @@ class CaptionStyle(QObject):  # type: ignore[misc]
 
     def __init__(
         self,
-        viewer: napari.Viewer,
+        viewer: Viewer,
         form: Container[Any],
         everyone: Callable[[], Iterable[Controller]],
         parent: QObject | None = None,
@@ -378,7 +364,7 @@ class CaptionStyle(QObject):  # type: ignore[misc]
         for name in ("visible", "lines", "template"):
             form[name].value = preference("captions", name)
 
-    def apply(self, layer: napari.layers.Layer) -> None:
+    def apply(self, layer: Layer) -> None:
         """Draw the captions of a layer that has any."""
         if hasattr(layer, "text"):
             write_on(layer, **self._style)
@@ -395,7 +381,7 @@ class CaptionStyle(QObject):  # type: ignore[misc]
             )
         self._crowded = crowded
 
-    def _layers(self) -> list[napari.layers.Layer]:
+    def _layers(self) -> list[Layer]:
         return [b.layer for c in self._everyone() for b in c.bindings.values()]
 
     def _on_form(self, *_: object) -> None:
@@ -415,15 +401,13 @@ class CaptionDock(DockBase):
 
     Parameters
     ----------
-    napari_viewer : napari.Viewer
+    napari_viewer : Viewer
         The viewer it is docked in.
     registry : ModelRegistry, optional
         Where models come from; the one of this process by default.
     """
 
-    def __init__(
-        self, napari_viewer: napari.viewer.Viewer, *, registry: ModelRegistry | None = None
-    ) -> None:
+    def __init__(self, napari_viewer: Viewer, *, registry: ModelRegistry | None = None) -> None:
         super().__init__(napari_viewer)
         self.registry = registry or shared_registry()
         # Another dock in the same window would save and key the same layers.
@@ -447,9 +431,8 @@ class CaptionDock(DockBase):
             lambda *_: choices(self.viewer), actions, self.models, self.inspect, self.projects
         )
         self.setWidget(panel)
-        self.images = Images(
-            self.viewer, panel.image, self.registry, self._prepare, self._equip, self
-        )
+        how = self._prepare, self._equip
+        self.images = Images(self.viewer, panel.image, self.registry, *how, self)
         self.captions = CaptionStyle(self.viewer, panel.canvas, everyone, self)
         self.region_list = RegionList(self.viewer, actions, current)
         self._options_settled = QSignalDebouncer(parent=self)
@@ -473,7 +456,7 @@ class CaptionDock(DockBase):
             show_warning(warning)
 
     @property
-    def image(self) -> napari.layers.Image | None:
+    def image(self) -> Image | None:
         """The image to caption."""
         return self.panel.image.value
 
@@ -539,7 +522,7 @@ class CaptionDock(DockBase):
         controller.queue.set_options(forms.options(self.panel.options))
         controller.changed.connect(self.captions.thin_out)
 
-    def _equip(self, layer: napari.layers.Layer, with_keys: bool) -> None:
+    def _equip(self, layer: Layer, with_keys: bool) -> None:
         """Draw the captions of a layer that comes into use; bind the keys where it is ours."""
         if with_keys:
             keys.bind_keys(layer, self.image_actions)
@@ -550,7 +533,7 @@ class CaptionDock(DockBase):
             controller.queue.set_options(forms.options(self.panel.options))
         self._options_settled.throttle()
 
-    def give_way(self, viewer: napari.Viewer) -> None:
+    def give_way(self, viewer: Viewer) -> None:
         """Save and stop, where another dock was opened in the same viewer."""
         if self.viewer is viewer and not self.closed:
             self.shut_down()

@@ -6,7 +6,7 @@ from qtpy.QtTest import QTest
 
 from napari_patchioner.annotations import Record
 from napari_patchioner.decoders import Caption
-from napari_patchioner.viewer.panels.caption_box import (
+from napari_patchioner.viewer.panels.main import (
     CaptionBox,
     concepts_line,
     provenance,

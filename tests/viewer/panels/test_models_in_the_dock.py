@@ -204,7 +204,7 @@ def test_the_dock_is_closed_with_a_question_open(dock, viewer, shop, qtbot):
 
 def test_one_model_is_got_at_a_time(dock, shop, qtbot):
     fetching(dock, shop, qtbot)
-    dock.models._ask_to_get(dock.registry.card("paper"), None)
+    dock.models._ask_to_get(None)
     assert "nother model" in status(dock)
     assert len(shop.calls) == 1
     shop.hold.set()

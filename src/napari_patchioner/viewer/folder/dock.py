@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.layers import Image, Layer
+from napari.utils.events import Event
+from napari.viewer import Viewer
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent, QKeySequence
@@ -22,15 +24,10 @@ from napari_patchioner.viewer.preferences import preference
 from napari_patchioner.viewer.widgets import DockBase, RowModel, button, stack, throttled
 from napari_patchioner.viewer.workers import prefetch
 from napari_patchioner.viewer.workers.job import Job
+from napari_patchioner.viewer.workers.models import ModelRegistry
+from napari_patchioner.viewer.workers.prefetch import ImageFile, Loaded
 
 from .files import ONLY, Listing, last, remember
-
-if TYPE_CHECKING:
-    import napari
-    from napari.utils.events import Event
-
-    from napari_patchioner.viewer.workers.models import ModelRegistry
-    from napari_patchioner.viewer.workers.prefetch import ImageFile, Loaded
 
 # So long a person who draws may rest between two captions.
 IDLE_MS = 400
@@ -45,8 +42,8 @@ class OpenedImage:
 
     dock: CaptionDock
     file: ImageFile
-    layers: list[napari.layers.Layer]
-    image: napari.layers.Image
+    layers: list[Layer]
+    image: Image
     # Its saved work is there, if it has any.
     restored: bool = False
     # It was in the window already, and stays there.
@@ -81,16 +78,14 @@ class OpenedImage:
 
 
 class Browser(QObject):  # type: ignore[misc]
-    """Opens images of a folder one after the other, in the dock that `captions` returns."""
+    """Opens images of a folder one after the other, in the dock that `dock` returns."""
 
     changed = Signal()
     messaged = Signal(str)
     # With the image file that is in the window now.
     shown = Signal(object)
 
-    def __init__(
-        self, viewer: napari.Viewer, captions: Callable[[], CaptionDock], parent: QObject
-    ) -> None:
+    def __init__(self, viewer: Viewer, dock: Callable[[], CaptionDock], parent: QObject) -> None:
         super().__init__(parent)
         self.listing = Listing(self)
         self.opened: OpenedImage | None = None
@@ -99,7 +94,7 @@ class Browser(QObject):  # type: ignore[misc]
         self.position: ImageFile | None = None
         # What prepares the next one.
         self.prefetcher = prefetch.Prefetcher(self)
-        self._viewer, self._captions = viewer, captions
+        self._viewer, self._dock = viewer, dock
         self._job: Job | None = None
         self._by, self._stepping = 1, False
         self._failed: list[str] = []
@@ -187,21 +182,21 @@ class Browser(QObject):  # type: ignore[misc]
 
     def _load(self, file: ImageFile) -> None:
         """Read an image; one wanted meanwhile is read after it, those between never."""
-        delivered, ended = partial(self._on_loaded, file), partial(self._on_ended, file)
+
+        def delivered(loaded: Loaded) -> None:
+            if file == self.wanted:
+                self._show(file, loaded)
+
+        def ended(error: Exception | None) -> None:
+            self._job = None
+            if error is not None and file == self.wanted:
+                self._fail(file, prefetch.load_error_message(error))
+            elif self.wanted is not None:
+                self._load(self.wanted)
+
         self._job = Job.run(prefetch.load, file.path, delivered=delivered, ended=ended, parent=self)
 
-    def _on_loaded(self, file: ImageFile, loaded: Loaded) -> None:
-        if file == self.wanted:
-            self._show(file, loaded)
-
-    def _on_ended(self, file: ImageFile, error: Exception | None) -> None:
-        self._job = None
-        if error is not None and file == self.wanted:
-            self._fail(file, prefetch.load_error_message(error))
-        elif self.wanted is not None:
-            self._load(self.wanted)
-
-    def _layers_of(self, file: ImageFile) -> list[napari.layers.Layer]:
+    def _layers_of(self, file: ImageFile) -> list[Layer]:
         """Return the image layers of a file that are in the window by other means."""
         ours = self.opened.layers if self.opened is not None else []
         images = [image for image in images_of(self._viewer) if image not in ours]
@@ -211,7 +206,7 @@ class Browser(QObject):  # type: ignore[misc]
         """Put an image in the place of the one in the window."""
         layers = self._layers_of(file)
         kept = bool(layers)
-        dock = self._captions()
+        dock = self._dock()
         before, self.opened = self.opened, None
         tool = dock.panel.draw.tool if before is not None else None
         if before is not None:
@@ -562,9 +557,7 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
 class FolderDock(DockBase):
     """Go through a folder of images, with their regions and captions."""
 
-    def __init__(
-        self, napari_viewer: napari.viewer.Viewer, *, registry: ModelRegistry | None = None
-    ) -> None:
+    def __init__(self, napari_viewer: Viewer, *, registry: ModelRegistry | None = None) -> None:
         super().__init__(napari_viewer)
         self._registry, self._placed = registry, False
         self.browser = Browser(self.viewer, self.captions, self)

@@ -73,9 +73,7 @@ def options_form() -> gui.Container[Any]:
     alternatives.tooltip = "How many other wordings to keep, to be picked by Ctrl+1, Ctrl+2…"
     longest = gui.SpinBox(name="max_tokens", label="Longest", value=0, min=0, max=77)
     longest.tooltip = "Longest caption, in words and pieces of words; 0 is as the model likes."
-    heat = gui.FloatSpinBox(
-        name="temperature", label="Temperature", value=0, min=0, max=1, step=0.005
-    )
+    heat = gui.FloatSpinBox(name="temperature", label="Temperature", value=0, max=1, step=0.005)
     heat.tooltip = (
         "Of the memory: the smaller, the closer to its nearest sentence; 0 is as the model\n"
         "likes. Nothing changes where a model has no memory."

@@ -270,9 +270,8 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
         self.grid = button("Grid", "Shows the patches the image was cut into.", checkable=True)
         tip = "Shows the patches of the selected region; bright ones count most."
         self.patches = button("Patches", tip, checkable=True)
-        self.more = MenuButton(
-            "Layers", "What is read and captioned besides: channels, points, labels."
-        )
+        tip = "What is read and captioned besides: channels, points, labels."
+        self.more = MenuButton("Layers", tip)
         self.menu = self.more.menu()
         self.brush = qt.QSlider(Qt.Orientation.Horizontal, maximum=LARGEST)
         self.brush.setToolTip("Size of the brush, in patches around the one under the cursor.")

@@ -283,10 +283,8 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         self._agreed: dict[str, Path | None] = {}
         menu = self.menu = MenuButton("…", "Get, remove or add models; choose what they run on.")
         menu.setAccessibleName("Models")
-        self.get = menu.add("Get this model…", lambda: self._ask_to_get(self._card(), None))
-        self.copy = menu.add(
-            "Get it from a folder…", lambda: self._copy(self._card(), None), FROM_FOLDER
-        )
+        self.get = menu.add("Get this model…", partial(self._ask_to_get, None))
+        self.copy = menu.add("Get it from a folder…", partial(self._copy, None), FROM_FOLDER)
         self.remove = menu.add("Remove this model…", self._ask_to_remove)
         menu.menu().addSeparator()
         tip = "A folder with a preset.toml and the files it names."
@@ -325,7 +323,7 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         if card.installed:
             controller.start(card.id)
         else:
-            self._ask_to_get(card, (controller, controller.session.generation))
+            self._ask_to_get((controller, controller.session.generation))
 
     def cancel(self) -> None:
         """Stop what the progress is of; Start goes on with a download later."""
@@ -350,7 +348,8 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
 
     # what is asked
 
-    def _ask_to_get(self, card: ModelCard | None, pending: _Pending | None) -> None:
+    def _ask_to_get(self, pending: _Pending | None) -> None:
+        card = self._card()
         if card is None or self._is_busy():
             return
         if card.id in self._agreed:
@@ -358,7 +357,7 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
             return
         store = self._registry.store
         facts = question(card, store.folder(), machine_memory(), store.by_hand(card.id))
-        get, copy = partial(self._get, card, pending), partial(self._copy, card, pending)
+        get, copy = partial(self._get, card, pending), partial(self._copy, pending, card)
         answers = (
             ("Get", _Role.AcceptRole, "", get),
             ("Choose a folder…", _Role.ActionRole, FROM_FOLDER, copy),
@@ -398,7 +397,8 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         self.messaged.emit(f"getting {card.title}; you can draw meanwhile")
         self._run(self._on_got, self._registry.get, card.id, folder, coming=card.id)
 
-    def _copy(self, card: ModelCard | None, pending: _Pending | None) -> None:
+    def _copy(self, pending: _Pending | None, card: ModelCard | None = None) -> None:
+        card = card or self._card()
         if card and (folder := self._ask_for_folder(f"Folder with the files of {card.title}")):
             self._get(card, pending, folder)
 
@@ -451,9 +451,8 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
             done(result)
 
         self._stoppable, self._coming = stoppable, coming
-        self._job = Job.run(
-            function, *arguments, delivered=on_delivered, ended=self._on_ended, parent=self
-        )
+        ended = self._on_ended
+        self._job = Job.run(function, *arguments, delivered=on_delivered, ended=ended, parent=self)
         self._refresh_all()
 
     def _end(self) -> None:

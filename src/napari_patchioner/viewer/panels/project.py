@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations import CopyProject
     from napari_patchioner.viewer.controller import Controller
 
+    Current = Callable[[], Controller | None]
+
 CLEAR = "Clear the grid store…"
 FILTER = "Patch-ioner projects (*.patchioner.json *.bak *.damaged);;All files (*)"
 _Answer = qt.QMessageBox.StandardButton
@@ -73,9 +75,7 @@ class Projects(qt.QWidget):  # type: ignore[misc]
     elsewhere, where it is seen at once; nothing waits for it.
     """
 
-    def __init__(
-        self, current: Callable[[], Controller | None], open_folder: Callable[[], None]
-    ) -> None:
+    def __init__(self, current: Current, open_folder: Callable[[], None]) -> None:
         super().__init__()
         self.files: dict[Controller, ProjectFile] = {}
         self._controller = current
@@ -190,10 +190,10 @@ class Projects(qt.QWidget):  # type: ignore[misc]
             )
             buttons = _Answer.Yes | _Answer.No | _Answer.Cancel
             answer = qt.QMessageBox.question(self, "Merge projects", text, buttons)
+            if answer == _Answer.Cancel:
+                return
             if answer == _Answer.Yes:
                 file.merge(path)
-            elif answer == _Answer.Cancel:
-                return
         if not known and (chosen := self._ask_for_file("Merge project", file)):
             file.merge(chosen)
         self.refresh()
@@ -209,9 +209,8 @@ class Projects(qt.QWidget):  # type: ignore[misc]
             buttons |= _Answer.Cancel
         while True:
             text = f"The captions of this image could not be saved: {file.autosave.problem}"
-            box = qt.QMessageBox(
-                qt.QMessageBox.Icon.Warning, "Unsaved captions", text, buttons, self
-            )
+            icon = qt.QMessageBox.Icon.Warning
+            box = qt.QMessageBox(icon, "Unsaved captions", text, buttons, self)
             box.button(_Answer.Save).setText("Save elsewhere…")
             box.button(_Answer.Discard).setText("Close without saving")
             box.setDefaultButton(_Answer.Save)

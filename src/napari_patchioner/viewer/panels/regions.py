@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from napari_patchioner.annotations import Record
     from napari_patchioner.viewer.controller import Controller
 
+    Current = Callable[[], Controller | None]
+
 NAME = "Patch-ioner: regions"
 # Many captions in a row are shown together.
 WAIT_MS = 40
@@ -267,9 +269,8 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
     """The table; what is done in it is handed to the actions by uid."""
 
     def __init__(self, model: RegionTableModel, actions: Any) -> None:
-        super().__init__(
-            wordWrap=False, showGrid=False, tabKeyNavigation=False, accessibleName="Regions"
-        )
+        super().__init__(wordWrap=False, showGrid=False, accessibleName="Regions")
+        self.setTabKeyNavigation(False)
         self.regions, self._actions = model, actions
         self._selecting = False
         self._kept: list[str] = []
@@ -381,9 +382,7 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
     # It was shown or hidden.
     changed = Signal()
 
-    def __init__(
-        self, viewer: Viewer, actions: Any, current: Callable[[], Controller | None]
-    ) -> None:
+    def __init__(self, viewer: Viewer, actions: Any, current: Current) -> None:
         super().__init__()
         self._viewer, self._current = viewer, current
         self.regions = RegionTableModel(self)

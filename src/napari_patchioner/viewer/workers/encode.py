@@ -183,12 +183,9 @@ class Encoder(QObject):  # type: ignore[misc]
         self._attempted.add(source.plane)
         self._store = current_store(self.keep)
         work = (encode_image, self.registry, self.model, source, self._store)
-        self.job = Job(*work, parent=self)
-        self.job.delivered.connect(partial(self._on_encoded, source))
-        self.job.ended.connect(self._on_ended)
-        # Shown while there is a job that may be over at once
+        delivered = partial(self._on_encoded, source)
+        self.job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
         self.messaged.emit("reading the image; you can draw meanwhile")
-        self.job.start()
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -281,9 +278,8 @@ class Encoder(QObject):  # type: ignore[misc]
         elif isinstance(error, Cancelled):
             outcome = "cancelled; press Start to read the image again"
         elif isinstance(error, MemoryError):
-            outcome = (
-                "there is not enough memory to read this image; crop it or close other programs"
-            )
+            need = "crop it or close other programs"
+            outcome = f"there is not enough memory to read this image; {need}"
         else:
             outcome = error_message(error, "the image could not be read")
         news = self._store.news() if self._store is not None else ""

@@ -50,7 +50,7 @@ class ImageFile:
 
     @property
     def stamp(self) -> tuple[int, int]:
-        """Size and time of its last change; (0, 0) where it is gone."""
+        """See `stamp_of`."""
         return stamp_of(self.path)
 
 
