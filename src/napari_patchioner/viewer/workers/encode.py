@@ -183,9 +183,12 @@ class Encoder(QObject):  # type: ignore[misc]
         self._attempted.add(source.plane)
         self._store = current_store(self.keep)
         work = (encode_image, self.registry, self.model, source, self._store)
-        delivered = partial(self._on_encoded, source)
-        self.job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
+        self.job = Job(*work, parent=self)
+        self.job.delivered.connect(partial(self._on_encoded, source))
+        self.job.ended.connect(self._on_ended)
+        # Before it starts: what shows progress works off events, and the job may be over at once.
         self.messaged.emit("reading the image; you can draw meanwhile")
+        self.job.start()
         self.changed.emit()
 
     def cancel(self) -> None:
