@@ -66,6 +66,17 @@ def is_file(data: bytes, files: Collection[str]) -> bool:
     return not set(files).isdisjoint(_ancestors(_digest(data)))
 
 
+def are_of(path: Path, annotations: Sequence[Annotation]) -> bool:
+    """Whether a file is the one that records were read from, each of them from another entry."""
+    known = [_fields_of(annotation) for annotation in annotations]
+    read = [(fields["file"], fields["place"]) for fields in known if fields]
+    try:
+        data = path.read_bytes() if read and path.is_file() else b""
+    except OSError:
+        return False
+    return len(set(read)) == len(read) and is_file(data, {file for file, _ in read})
+
+
 def forget_files() -> None:
     """Let go of all files; records still hold the entries they were read from."""
     _files.clear()

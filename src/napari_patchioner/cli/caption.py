@@ -189,7 +189,8 @@ def _run_into(run: BatchRun, target: Path, format_name: str | None) -> int:
             "lost; name another file with --out"
         )
     table = in_place and format_named(target, format_name).name in TABLES
-    others = plan.others if table and not stays else []
+    # Files of one image each are left alone.
+    others = plan.others if in_place and (table or (stays and target.is_file())) else []
     if plan.others:
         count = len(plan.others)
         counted = f"{count} region{'s' * (count > 1)} of other images"

@@ -215,11 +215,15 @@ def path(name: str, tmp_path: Path) -> Path:
     """Return a file of another program, beside its pictures."""
     case = CASES[name]
     for picture in case.pictures:
-        Image.fromarray(np.full((32, 48, 3), (200, 0, 0), np.uint8)).save(tmp_path / picture)
+        _photo(tmp_path / picture)
     lines = case.content if case.file.endswith(".jsonl") else [case.content]
     text = "\n".join(map(json.dumps, lines))
     (tmp_path / case.file).write_text(text, encoding="utf-8")
     return tmp_path / case.file
+
+
+def _photo(path: Path) -> None:
+    Image.fromarray(np.full((32, 48, 3), (200, 0, 0), np.uint8)).save(path)
 
 
 def _content(path: Path) -> Any:
@@ -401,6 +405,52 @@ def test_an_image_alone_leaves_the_others_as_they_are(name: str, path: Path) -> 
     before = _content(path)
     assert _caption(path, "b.png") == 0
     _check_only_captions_are_new(name, before, _content(path), set(CASES[name].second))
+
+
+def _two_images(form: str, other: str) -> str:
+    """Return a file of another program about a.png, and with a person's caption about another."""
+    if form == "coco":
+        pictures = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": other}]
+        boxes = [{"id": n, "image_id": n, "bbox": [1, 1, 9, 9]} for n in (1, 2)]
+        return json.dumps({"images": pictures, "annotations": [boxes[0], boxes[1] | MINE]})
+    if form == "geojson":
+        ring = [[[1, 1], [9, 1], [9, 9], [1, 9], [1, 1]]]
+        told = ({"image": "a.png"}, {"image": other, "ANNOTATION_DESCRIPTION": MINE["caption"]})
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": ring},
+                "properties": {"objectType": "annotation", "metadata": given},
+            }
+            for given in told
+        ]
+        return json.dumps({"type": "FeatureCollection", "features": features})
+    trace = [[{"x": 0.1, "y": 0.1, "t": 0.0}, {"x": 0.5, "y": 0.5, "t": 1.0}]]
+    lines = [{"image_id": "a.png"}, {"image_id": other} | MINE]
+    return "\n".join(json.dumps({"annotator_id": 3, "traces": trace} | line) for line in lines)
+
+
+MINE = {"caption": "my own work"}
+
+
+@pytest.mark.parametrize("other", ["x/b.png", "C:\\x\\b.png", "https://h/x/b.png", "c.png"])
+@pytest.mark.parametrize("named", [["a.png"], ["a.png", "b.png"]])
+@pytest.mark.parametrize(
+    ("form", "ending"),
+    [("coco", "json"), ("geojson", "geojson"), ("localized-narratives", "jsonl")],
+)
+def test_what_is_about_another_image_stays_though_that_is_called_alike(
+    tmp_path: Path, form: str, ending: str, other: str, named: list[str]
+) -> None:
+    for picture in ("a.png", "b.png"):
+        _photo(tmp_path / picture)
+    path = tmp_path / f"r.{ending}"
+    path.write_text(_two_images(form, other), encoding="utf-8")
+    sizes = {other: ImageInfo(other, 32, 48), "a.png": ImageInfo("a.png", 32, 48)}
+    assert _caption(path, *named) == 0
+    first, second = read_annotations(path, sizes)
+    assert first.caption == "red, mostly"
+    assert (second.image, second.caption) == (other, "my own work")
 
 
 def test_entries_outlive_the_file_they_came_from(name: str, path: Path) -> None:

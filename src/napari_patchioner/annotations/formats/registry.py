@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_patchioner.annotations import metadata
 from napari_patchioner.annotations.files import reading_file, writing_file
 from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.napari_shapes import other_axes
@@ -280,7 +281,7 @@ def _files_of_images(
             info = images.get(item.image)
             key = info.path if info is not None and info.path is not None else item.image
             own.setdefault(named.setdefault(key, item.image), []).append(item)
-    if len(own) == 1 and not path.is_dir():
+    if (len(own) == 1 and not path.is_dir()) or metadata.are_of(path, annotations):
         return {path: annotations}
     start = "" if in_folder else f"{path.name[: len(path.name) - len(suffix)]}-"
     folder = path if in_folder else path.parent
