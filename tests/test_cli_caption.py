@@ -377,6 +377,23 @@ def test_in_place_no_region_of_another_image_is_lost(
     assert "2 regions of other images left out" in capsys.readouterr().err
 
 
+def test_in_place_the_command_that_is_named_after_a_failure_goes_on(
+    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = photo.with_name("bad.png")
+    bad.write_bytes(photo.read_bytes()[:60])
+    regions = table(f"{HEADER}\nphoto.png,a,box,{LEFT}\nbad.png,b,box,{LEFT}\n")
+    command = ["caption", str(photo), str(bad), "--regions", regions, "--out", regions]
+    assert main(command, load=load) == 1
+    assert "repeat the command with --only-empty" in capsys.readouterr().err
+    bad.write_bytes(photo.read_bytes())
+    assert main([*command, "--only-empty"], load=load) == 0
+    assert [one.caption for one in read_tidy_csv(photo.with_name("regions.csv"))] == [
+        "red, mostly"
+    ] * 2
+    assert [path.name for path in photo.parent.glob("*.part")] == []
+
+
 @pytest.mark.parametrize(
     ("name", "form"),
     [("r.zip", "labelme"), ("r.zip", "yolo"), ("r.json", "geojson"), ("r.txt", "tidy")],

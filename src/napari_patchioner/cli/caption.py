@@ -216,14 +216,13 @@ def _run_into(run: BatchRun, target: Path, format_name: str | None) -> int:
     except (PatchionerError, KeyboardInterrupt):
         _keep_what_is_done(journal, shown=run.out)
         raise
-    if tally.failed:
+    if isinstance(journal, Dataset) or (tally.failed and not in_place):
         journal.close()
-        _say_failures(tally, journal, run)
-        return _SOME_FAILED
-    if isinstance(journal, Dataset):
-        journal.close()
-    else:  # everything is in the result
+    else:  # everything is in the result, and the regions in it are others now
         journal.delete()
+    if tally.failed:
+        _say_failures(tally, journal, run, in_place=in_place)
+        return _SOME_FAILED
     return _DONE
 
 
@@ -305,13 +304,15 @@ def _summary(tally: Tally) -> str:
     )
 
 
-def _say_failures(tally: Tally, journal: AnyJournal, run: BatchRun) -> None:
+def _say_failures(tally: Tally, journal: AnyJournal, run: BatchRun, *, in_place: bool) -> None:
     """Say which images failed, and how to try them again."""
     for image, why in tally.failures:
         say(f"  {why}" if image in why else f"  {image}: {why}")
     if tally.failed > len(tally.failures):
         say(f"  and {tally.failed - len(tally.failures)} more")
-    if run.out != STDOUT:
+    if in_place:
+        say("to try those again, repeat the command with --only-empty; all else is in the file")
+    elif run.out != STDOUT:
         say(
             "to try those again, repeat the command with --resume; all else is kept in "
             f"{journal.path}"
