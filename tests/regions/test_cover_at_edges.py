@@ -63,6 +63,13 @@ def test_what_members_cover_together_ends_where_the_image_does():
     np.testing.assert_allclose(shares(both), shares(box), atol=1e-12)
 
 
+def test_members_that_cover_nothing_of_the_image_take_what_they_take_by_themselves():
+    beside = GridTransform((100, 110), (4, 4), (64, 120, 64, 64))
+    member = Polygon([(70, 100), (70, 160), (90, 165), (90, 100)])
+    both = RegionSet((member, member), union=True)
+    np.testing.assert_allclose(shares(both, beside), shares(member, beside))
+
+
 def test_what_is_cut_in_two_at_the_edge_counts_twice():
     comb = [(70, 70), (70, 76), (120, 76), (120, 90), (70, 90), (70, 96), (126, 96), (126, 70)]
     teeth = RegionSet((Box(70, 70, 99.5, 76), Box(70, 90, 99.5, 96)))

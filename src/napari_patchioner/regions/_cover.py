@@ -330,7 +330,10 @@ def _set(
         else:
             outlines.append(outline)
     shares = _ring_shares(polygon_rings(shapely.union_all(outlines)), transform)
-    return PatchWeights.from_dense(np.maximum(whole, np.where(shares > TOUCH, shares, 0.0)))
+    united = np.maximum(whole, np.where(shares > TOUCH, shares, 0.0))
+    if not united.any():  # the members only pass patches
+        united = np.maximum.reduce([weights.dense() for _, weights in covers])
+    return PatchWeights.from_dense(united)
 
 
 def _areas(region: Region, transform: GridTransform) -> FloatArray:
