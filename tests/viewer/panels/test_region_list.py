@@ -280,7 +280,7 @@ def test_rows_are_found_by_uid_however_they_are_sorted(qtmodeltester):
     qtmodeltester.check(model)
     model.sort(2, Qt.SortOrder.DescendingOrder)
     assert all(model.lines[model.row(uid)].uid == uid for uid in model.session.records)
-    assert model.is_stack
+    assert all(line.plane for line in model.lines)
 
 
 def test_five_thousand_rows_are_listed(qtbot):
