@@ -35,10 +35,7 @@ IDLE_MS = 400
 
 @dataclass(eq=False)
 class OpenedImage:
-    """An image of the folder while it is in the window.
-
-    `layers` is what its file holds, `image` the one of them that is captioned.
-    """
+    """An image of the folder while it is in the window: one of the layers that its file holds."""
 
     dock: CaptionDock
     file: ImageFile
@@ -108,10 +105,7 @@ class Browser(QObject):  # type: ignore[misc]
         self._viewer.layers.events.removed.connect(self._on_removed)
 
     def open_folder(self, folder: Path, at: str = "", *, open_it: bool = False) -> None:
-        """List a folder; an image in the window stays there.
-
-        `at` names the image to go on with, which is opened if `open_it` says so.
-        """
+        """List a folder; `at` names the image to go on with, which is opened if `open_it`."""
         self.position, self._at, self._open_it = None, at, open_it
         self.listing.open(folder)
         remember(folder, at)

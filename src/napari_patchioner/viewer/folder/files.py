@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
@@ -26,9 +26,6 @@ from napari_patchioner.viewer.widgets import natural, throttled
 from napari_patchioner.viewer.workers.encode import current_store
 from napari_patchioner.viewer.workers.job import Job
 from napari_patchioner.viewer.workers.prefetch import ImageFile, endings, stamp_of
-
-if TYPE_CHECKING:
-    Result = list[ImageFile] | dict[str, "Status"] | None
 
 # Folders that are one image each.
 _IMAGE_FOLDER = ".zarr"
@@ -214,6 +211,7 @@ ONLY: dict[str, Callable[[Status], bool]] = {
     "With a problem": lambda status: bool(status.problem or status.note),
 }
 NEW = Status()
+Result = list[ImageFile] | dict[str, Status] | None
 
 
 class StatusReader:
@@ -279,10 +277,9 @@ def _projects_beside(folder: Path) -> dict[str, list[Path]]:
     ``a.tif.patchioner.json`` belongs to ``a.tif``, and so do ``a.tif.2.patchioner.json`` and
     ``a.tif.0123abcd.patchioner.json``, unless there are images of these names.
     """
-    try:
-        names = set(os.listdir(folder))
-    except OSError:
-        return {}
+    names: set[str] = set()
+    with suppress(OSError):
+        names.update(os.listdir(folder))
     projects: dict[str, list[Path]] = {}
     shortened = {stem: name for name in names if (stem := short_name(name)) != name}
     for name in names:
@@ -407,10 +404,8 @@ class Listing(QObject):  # type: ignore[misc]
         return self.files[self._order[name]] if name in self._order else None
 
     def neighbour(self, file: ImageFile | None, by: int) -> ImageFile | None:
-        """Return the next row (1) or the one before (-1) that can be opened.
-
-        A file that the filter has hidden since still says from where; without one, all are ahead.
-        """
+        """Return the next row (1) or the one before (-1) that can be opened."""
+        # A file that the filter has hidden since still says from where; without one, all are ahead.
         start = self._order.get(file.name, -1) if file is not None else -1
         for row in self.rows[::by]:
             if (self._order[row.name] - start) * by > 0 and not self.status(row).problem:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from magicgui import widgets as gui
+from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from napari_patchioner.viewer.layers.captions import CROWD, LINES, TEMPLATE
-
-if TYPE_CHECKING:
-    from napari.layers import Image
 
 POOLINGS = {
     "as the model likes": None,
@@ -25,9 +23,7 @@ LENGTHS = {"as the model likes": None} | {name: name for name in ("label", "phra
 _ALWAYS = ("pooling", "beams", "alternatives", "max_tokens")
 
 
-def image_form(
-    images: Callable[[Any], Sequence[tuple[str, Image]]],
-) -> gui.ComboBox:
+def image_form(images: Callable[[Any], Sequence[tuple[str, Image]]]) -> gui.ComboBox:
     """Return the question which image; `images` returns the layers by name at every reset."""
     image = gui.ComboBox(name="image", label="Image", choices=images, nullable=False)
     name_image(image)

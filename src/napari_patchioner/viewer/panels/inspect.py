@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from napari.layers import Layer
+from napari.utils.events import Event
+from napari.viewer import Viewer
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QCursor
 
+from napari_patchioner.annotations import Plane
+from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import Cancelled, PatchionerError, RegionError
+from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.regions import Ellipse, Point
 from napari_patchioner.viewer.layers.captions import draw_captions, has_text
 from napari_patchioner.viewer.layers.geometry import world_to_image
@@ -21,22 +27,12 @@ from napari_patchioner.viewer.layers.image_layers import POINTS, line_colour
 from napari_patchioner.viewer.layers.overlays import add_halo
 from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, throttled
 from napari_patchioner.viewer.workers.caption import CaptionQueue, caption_region
+from napari_patchioner.viewer.workers.encode import Encoder
 from napari_patchioner.viewer.workers.job import Job
 
 from .keys import bind
 
-if TYPE_CHECKING:
-    from napari.layers import Layer
-    from napari.utils.events import Event
-    from napari.viewer import Viewer
-
-    from napari_patchioner.annotations import Plane
-    from napari_patchioner.decoders import Caption
-    from napari_patchioner.grids import FeatureGrid
-    from napari_patchioner.viewer.workers.encode import Encoder
-
-    Keep = Callable[[str, npt.NDArray[np.float64]], None]
-
+Keep = Callable[[str, npt.NDArray[np.float64]], None]
 # Often enough to seem to follow the hand, seldom enough not to be asked for every pixel.
 PACE_MS = 60
 LARGEST = 10
@@ -253,10 +249,7 @@ class Bubble(qt.QLabel):  # type: ignore[misc]
 
 
 class InspectPanel(qt.QWidget):  # type: ignore[misc]
-    """Three switches, the brush, and a menu with what is captioned besides.
-
-    `current` returns the chosen image, which the switches are kept in step with.
-    """
+    """Three switches and the brush, for the chosen image, and a menu with what is captioned."""
 
     def __init__(self, viewer: Viewer, current: Callable[[], Any]) -> None:
         super().__init__()

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from html import escape
 from importlib.metadata import metadata
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from napari.layers import Layer
+from napari.viewer import Viewer
 from qtpy import QtWidgets as qt
 
 from napari_patchioner.viewer.widgets import button, stack
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-    from napari.viewer import Viewer
 
 
 class Key(NamedTuple):

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
+from napari_patchioner.annotations import Record
 from napari_patchioner.viewer import widgets
+from napari_patchioner.viewer.session.review import Review
 from napari_patchioner.viewer.widgets import Sentence, button, stack, wrapped
 
 from . import forms
+from .inspect import InspectPanel
 from .keys import Help
-
-if TYPE_CHECKING:
-    from napari_patchioner.annotations import Record
-    from napari_patchioner.viewer.session.review import Review
-
-    from .inspect import InspectPanel
-    from .models import ModelPanel
-    from .project import Projects
+from .models import ModelPanel
+from .project import Projects
 
 
 class Tool(NamedTuple):
@@ -230,11 +227,7 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         self.show_record(None)
 
     def show_record(self, record: Record | None, *, pending: str = "", empty: str = "") -> None:
-        """Show a caption, or that there is none.
-
-        `pending` says why a caption that is wanted has not come yet; `empty` stands where there is
-        no record, instead of the usual.
-        """
+        """Show a caption, or why a wanted one is `pending`; `empty` stands where is no record."""
         uid, text = (record.uid, record.caption) if record else ("", "")
         # The person's own spacing stays while they type it.
         if uid != self._uid or " ".join(self.editor.toPlainText().split()) != text:

@@ -16,6 +16,7 @@ from superqt.utils import signals_blocked
 
 from napari_patchioner.devices import DEVICES
 from napari_patchioner.errors import PatchionerError
+from napari_patchioner.models import ModelCard
 from napari_patchioner.models.preset import size_text
 from napari_patchioner.viewer.preferences import preference, set_preference
 from napari_patchioner.viewer.widgets import MenuButton, stack
@@ -23,7 +24,6 @@ from napari_patchioner.viewer.workers.job import Job, JobProgress, error_message
 from napari_patchioner.viewer.workers.models import ModelRegistry
 
 if TYPE_CHECKING:
-    from napari_patchioner.models import ModelCard
     from napari_patchioner.viewer.controller import Controller
 
     _Pending = tuple[Controller, int]
@@ -73,10 +73,7 @@ def tooltip(card: ModelCard) -> str:
 def question(
     card: ModelCard, folder: Path, machine: int | None, by_hand: Sequence[str] = ()
 ) -> str:
-    """Return what a person should know before a model is got, as rich text.
-
-    `machine` is the memory of this machine in bytes, where that is known.
-    """
+    """Return what to know before a model is got, as rich text; `machine` is its bytes of memory."""
     memory = size_text(card.ram) if card.ram else ""
     if memory and machine:
         enough = "this machine has" if machine >= card.ram else "but this machine has only"
@@ -139,11 +136,7 @@ class ModelChoice(qt.QComboBox):  # type: ignore[misc]
     def show_cards(
         self, cards: Sequence[ModelCard], built_in: Collection[str] = (), coming: str = ""
     ) -> None:
-        """List the models, the default one first; the chosen one stays chosen while it is there.
-
-        `built_in` are the ids of those that came with the package, `coming` that of the one that
-        is being downloaded.
-        """
+        """List the models, the default one first; the chosen one stays chosen while it is there."""
         lines = []
         for card in cards:
             ours = card.id in built_in
@@ -257,10 +250,7 @@ class Question(qt.QMessageBox):  # type: ignore[misc]
 
 
 class ModelPanel(qt.QWidget):  # type: ignore[misc]
-    """Asks which model, and stands between the registry and whoever wants an image encoded.
-
-    At most one model is got, removed or added at a time, by a worker.
-    """
+    """Asks which model; has one at a time got, removed or added, and an image encoded with it."""
 
     changed = Signal()
     messaged = Signal(str)

@@ -171,10 +171,9 @@ WIDTHS = {"kind": 90, "score": 56, "author": 118, "reviewed": 92, "plane": 64}
 
 
 class RegionTableModel(widgets.RowModel):
-    """Shows the records of a session, filtered and sorted; rows are found by uid, not remembered.
+    """Shows the records of a session, filtered and sorted; selections and editors live on by uid.
 
-    The order is worked out anew from the session whenever something has changed, which for 5,000
-    records takes some hundredths of a second; selections and editors live on by uid.
+    The order is worked out anew at every change, in some hundredths of a second for 5,000 records.
     """
 
     edited = Signal(str, str)
@@ -373,11 +372,7 @@ class RegionTable(qt.QTableView):  # type: ignore[misc]
 
 
 class RegionList(qt.QWidget):  # type: ignore[misc]
-    """A filter above, the table in the middle, what can be done with the selected ones below.
-
-    It has a dock of its own, made on first use, and is in step with the image that `current`
-    returns while it is shown.
-    """
+    """A filter, the table and what can be done with the selected ones, in a dock of its own."""
 
     # It was shown or hidden.
     changed = Signal()

@@ -9,16 +9,10 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
+from napari_patchioner import models
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models import (
-    ModelCard,
-    add_model,
-    available_models,
-    get_model,
-    load_model,
-    remove_model,
-)
+from napari_patchioner.models import ModelCard, load_model
 from napari_patchioner.models.embedded import HEADS
 from napari_patchioner.models.install import find_preset
 from napari_patchioner.models.store import store_folder
@@ -33,13 +27,13 @@ CHECK_S = 0.1
 class ModelStore:
     """What puts models on this machine and takes them away, and the folder they are in."""
 
-    get = staticmethod(get_model)
-    remove = staticmethod(remove_model)
+    get = staticmethod(models.get_model)
+    remove = staticmethod(models.remove_model)
     folder = staticmethod(store_folder)
 
     def add(self, folder: Path, *, progress: Progress) -> str:
         """Take in a person's own model and return its id."""
-        return add_model(folder, progress=progress).id
+        return models.add_model(folder, progress=progress).id
 
     def by_hand(self, model: str) -> Sequence[str]:
         """Return which files a person has to bring along in a folder, and where they are from."""
@@ -175,4 +169,4 @@ def shared_registry() -> ModelRegistry:
     def load(model: str, progress: Progress) -> Captioner:
         return load_model(model, progress, device=preference("models", "device"))
 
-    return ModelRegistry(load, available_models, ModelStore(), HEADS)
+    return ModelRegistry(load, models.available_models, ModelStore(), HEADS)
