@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from napari_patchioner.bridges.appearance import AXES, LONG_SIDE, UNIT, colour_shares
+from napari_patchioner.bridges.appearance import AXES, LAB, LONG_SIDE, UNIT, colour_shares
 from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 
 Plane: TypeAlias = npt.NDArray[np.float32]
@@ -32,7 +32,8 @@ _TO_LAB = 100 * np.array(
     np.float32,
 )
 _CELLS = 32
-_LAB = ("lightness", "green_red", "blue_yellow")
+# Of the curvature of what is darker or brighter than its ground.
+_SIGNS = {"dark": 1.0, "bright": -1.0}
 # Standard deviations of the blurs between which contrast of each scale lies.
 _BANDS = {"fine": (0.0, 1.4), "medium": (1.4, 5.0), "coarse": (5.0, 20.0)}
 _LINE_SIGMAS = (1.5, 3.0, 6.0)
@@ -70,7 +71,7 @@ def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> 
     def masked(prefix: str, weight: Plane) -> dict[str, Plane]:
         """Area of a soft mask and the sums of colour over it."""
         axes = {f"{prefix}_area": _patch_means(weight, grid_shape)}
-        for channel, name in enumerate(_LAB):
+        for channel, name in enumerate(LAB):
             axes[f"{prefix}_{name}"] = _patch_means(lab[..., channel] * weight, grid_shape)
         return axes
 
@@ -121,42 +122,32 @@ def _texture(lab: Plane) -> tuple[dict[str, Plane], Plane, float]:
     pixel-to-pixel noise in units of lightness.
     """
     planes = [np.ascontiguousarray(lab[..., channel]) for channel in range(3)]
-    maps = dict(zip(_LAB, planes, strict=True))
-    maps |= {f"{name}_squared": plane**2 for name, plane in zip(_LAB, planes, strict=True)}
+    maps = dict(zip(LAB, planes, strict=True))
+    maps |= {f"{name}_squared": plane**2 for name, plane in zip(LAB, planes, strict=True)}
     lightness = planes[0]
-    blurred = {
-        sigma: lightness if sigma == 0 else _blur(lightness, sigma)
-        for sigma in sorted({edge for band in _BANDS.values() for edge in band})
-    }
+    edges = sorted({edge for band in _BANDS.values() for edge in band})
+    blurred = {sigma: _blur(lightness, sigma) if sigma else lightness for sigma in edges}
     for band, (low, high) in _BANDS.items():
         maps[f"{band}_energy"] = np.abs(blurred[low] - blurred[high])
     busy = ndimage.uniform_filter(maps["fine_energy"] + maps["medium_energy"], 5)
     maps["flat"] = (busy < _FLAT).astype(np.float32)
-    maps |= _directions(blurred[1.4])
-    noise = 1.8 * float(np.median(maps["fine_energy"]))
-    return maps, lightness, noise
+    # The structure tensor: strength of edges and the double angle of their direction, in which
+    # edges of opposite sign add up and directions at right angles cancel.
+    down, right = np.gradient(blurred[1.4])
+    strength: Plane = np.asarray(np.hypot(down, right))
+    along: Plane = np.asarray(right**2 - down**2)
+    across: Plane = np.asarray(2 * right * down)
+    energy = _blur(np.asarray(strength**2), 4.0) + np.float32(0.25)
+    maps["gradient"] = strength
+    maps["edge"] = (strength > _EDGE / 2).astype(np.float32)
+    maps["gradient_along"], maps["gradient_across"] = along, across
+    maps["coherence"] = strength * np.hypot(_blur(along, 4.0), _blur(across, 4.0)) / energy
+    return maps, lightness, 1.8 * float(np.median(maps["fine_energy"]))
 
 
 def _blur(plane: Plane, sigma: float) -> Plane:
     """Gaussian blur."""
     return np.asarray(ndimage.gaussian_filter(plane, sigma, mode="nearest", truncate=3.0))
-
-
-def _directions(plane: Plane) -> dict[str, Plane]:
-    """Structure tensor: strength of edges and the double angle of their direction."""
-    down, right = np.gradient(plane)
-    strength: Plane = np.asarray(np.hypot(down, right))
-    # The double angle: edges of opposite sign add up, directions at right angles cancel.
-    along: Plane = np.asarray(right**2 - down**2)
-    across: Plane = np.asarray(2 * right * down)
-    energy = _blur(np.asarray(strength**2), 4.0) + np.float32(0.25)
-    return {
-        "gradient": strength,
-        "edge": (strength > _EDGE / 2).astype(np.float32),
-        "gradient_along": along,
-        "gradient_across": across,
-        "coherence": strength * np.hypot(_blur(along, 4.0), _blur(across, 4.0)) / energy,
-    }
 
 
 def _lines(
@@ -167,12 +158,11 @@ def _lines(
     ``spots``, shape (height, width), are no lines. Returns for ``dark`` and ``bright`` the soft
     membership from 0 to 1, and the planes ``width``, ``along`` and ``across`` weighted by it.
     """
-    planes_of = {"dark": np.zeros((4, *lightness.shape), np.float32)}
-    planes_of["bright"] = planes_of["dark"].copy()
+    planes_of = {name: np.zeros((4, *lightness.shape), np.float32) for name in _SIGNS}
     for sigma in _LINE_SIGMAS:
         large, small, cosine, sine = _hessian(lightness, sigma)
         threshold = 2.5 + 1.5 * noise / sigma
-        for polarity, sign in (("dark", 1.0), ("bright", -1.0)):
+        for polarity, sign in _SIGNS.items():
             bend = sign * large
             straight = np.abs(small) < 0.4 * bend
             member = np.clip(bend / threshold - 1, 0, 1) * straight * ~spots
@@ -217,7 +207,7 @@ def _spots(
     covered = np.zeros(lightness.shape, bool)
     stack = [_responses(lightness, sigma) for sigma in _SIGMAS]
     axes: dict[str, Plane] = {}
-    for polarity, sign in (("dark", 1.0), ("bright", -1.0)):
+    for polarity, sign in _SIGNS.items():
         spots = _extrema(stack, sign, noise, lightness)
         axes |= _count_spots(f"{polarity}_spot", spots, lab, grid_shape)
         for row, column, radius, _ in spots:

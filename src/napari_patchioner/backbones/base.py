@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -393,10 +394,31 @@ def shape_of(state: Mapping[str, Tensor], name: str, axes: int, problem: str) ->
     return tuple(state[name].shape)
 
 
-def resized_grid(grid: Tensor, shape: tuple[int, int], mode: str) -> Tensor:
-    """Interpolate a square grid of vectors, (n * n, width), to (rows * columns, width)."""
-    side = round(len(grid) ** 0.5)
-    if tuple(shape) == (side, side):
+def resized_grid(
+    grid: Tensor,
+    shape: tuple[int, int],
+    mode: str,
+    *,
+    antialias: bool = False,
+    offset: float = 0.0,
+) -> Tensor:
+    """Interpolate a square grid of vectors, (n * n, width), to (rows * columns, width).
+
+    An ``offset`` scales by ``(rows + offset) / n`` instead of to the exact size.
+    """
+    side = math.isqrt(len(grid))
+    rows, columns = shape
+    if (rows, columns) == (side, side):
         return grid
-    plane = grid.T.reshape(1, -1, side, side)
-    return nn.functional.interpolate(plane, tuple(shape), mode=mode)[0].flatten(1).T
+    # PyTorch antialiases in single precision only.
+    plane = grid.float().T.reshape(1, -1, side, side).contiguous()
+    if offset:
+        factors = ((rows + offset) / side, (columns + offset) / side)
+        new = nn.functional.interpolate(plane, scale_factor=factors, mode=mode)
+    elif antialias and columns == 1:
+        # On a CPU torch repeats the first row where it antialiases to a single column.
+        turned = plane.transpose(2, 3).contiguous()
+        new = nn.functional.interpolate(turned, (1, rows), mode=mode, antialias=True)
+    else:
+        new = nn.functional.interpolate(plane, (rows, columns), mode=mode, antialias=antialias)
+    return new.flatten(2)[0].T.to(grid.dtype)

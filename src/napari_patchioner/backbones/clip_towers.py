@@ -17,7 +17,7 @@ from napari_patchioner import checkpoints
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 
-from .base import LazyText, TextEncoder, layer_count, shape_of
+from .base import LazyText, TextEncoder, layer_count, resized_grid, shape_of
 
 Tower: TypeAlias = Literal["text", "vision"]
 Positions: TypeAlias = Literal["bicubic", "antialias", "offset", "bilinear"]
@@ -119,7 +119,7 @@ def tower_config(folder: Path, tower: Tower) -> Any:
             part.projection_dim = whole.projection_dim
             return part
     except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
-        raise ModelError(f"{path} is no CLIP configuration ({reason(error)}).") from error
+        raise ModelError(f"{path} is no CLIP configuration ({last_line(error)}).") from error
     raise ModelError(
         f"{path} describes a model of the kind {kind!r}, which has no {tower} tower of CLIP; "
         f"choose the folder of a CLIP."
@@ -170,11 +170,11 @@ def _empty_network(model_class: Callable[[Any], Any], config: Any, source: objec
             return model_class(config)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"The configuration of {source} makes no network ({reason(error)}); get it again."
+            f"The configuration of {source} makes no network ({last_line(error)}); get it again."
         ) from error
 
 
-def reason(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """Return the last line of an error of transformers."""
     return str(error).strip().splitlines()[-1].strip()[:120] if str(error) else repr(error)
 
@@ -347,22 +347,10 @@ def resample_positions(
     side = math.isqrt(max(0, len(table) - 1))
     if side == 0 or side * side != len(table) - 1:
         raise ModelError(f"{len(table)} positions are no class token and a square grid.")
-    if grid_shape == (side, side):
-        return table
-    # PyTorch antialiases in single precision only.
-    square = table[1:].float().T.reshape(1, -1, side, side).contiguous()
-    rows, columns = grid_shape
-    if way == "offset":
-        factors = ((rows + _OFFSET) / side, (columns + _OFFSET) / side)
-        new = functional.interpolate(square, scale_factor=factors, mode="bicubic")
-    elif way == "antialias" and columns == 1:
-        # On a CPU torch repeats the first row where it antialiases to a single column.
-        turned = square.transpose(2, 3).contiguous()
-        new = functional.interpolate(turned, (1, rows), mode="bicubic", antialias=True)
-    else:
-        mode = "bilinear" if way == "bilinear" else "bicubic"
-        new = functional.interpolate(square, grid_shape, mode=mode, antialias=way == "antialias")
-    return torch.cat([table[:1], new.flatten(2)[0].T.to(table.dtype)])
+    mode = "bilinear" if way == "bilinear" else "bicubic"
+    offset = _OFFSET if way == "offset" else 0.0
+    grid = resized_grid(table[1:], grid_shape, mode, antialias=way == "antialias", offset=offset)
+    return torch.cat([table[:1], grid])
 
 
 class ClipText(TextEncoder):

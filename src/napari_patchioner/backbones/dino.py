@@ -18,7 +18,7 @@ from napari_patchioner.errors import ModelError
 
 from . import base
 from .base import Backbone, Features, FloatArray, Layout, Preprocessing, hooked, layer_count
-from .clip_towers import reason
+from .clip_towers import last_line
 
 Attention: TypeAlias = Literal["paper", "reference"]
 
@@ -141,7 +141,11 @@ class DinoVision:
     def from_state(cls, state: Mapping[str, Tensor], *, source: Path) -> DinoVision:
         """Make a DINO of weights that have been read, see :meth:`open`."""
         weights = _plain(state)
-        network = _empty_network(_settings(source) or _infer_settings(weights, source), source)
+        path = source / "config.json"
+        settings = read_settings(path) if path.is_file() else {}
+        if settings.get("model_type") not in _KINDS:
+            settings = _infer_settings(weights, source)
+        network = _empty_network(settings, source)
         own = _own_names(network.state_dict())
         named = _fused_like(weights, own)
         named = rename(named, [(re.escape(name), own[name]) for name in named if name in own])
@@ -234,15 +238,6 @@ def _fused_like(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Te
     return joined
 
 
-def _settings(source: Path) -> dict[str, Any] | None:
-    """Return what a folder's ``config.json`` says of a DINO, None where it is of another kind."""
-    path = source / "config.json"
-    if not path.is_file():
-        return None
-    content = read_settings(path)
-    return content if content.get("model_type") in _KINDS else None
-
-
 def _infer_settings(weights: Mapping[str, Tensor], source: object) -> dict[str, Any]:
     """Read a network's settings off its weights, in this package's names; heads are 64 wide."""
     for name, published in _ESSENTIAL.items():
@@ -250,43 +245,34 @@ def _infer_settings(weights: Mapping[str, Tensor], source: object) -> dict[str, 
             raise ModelError(f"{source} holds no {published}, so it is no DINO; choose one.")
     try:
         dim, channels, patch, _ = weights["patch.weight"].shape
-        common = {
+        hidden = int(weights["blocks.0.up.weight"].shape[0])
+        registers = int(weights["registers"].shape[1]) if "registers" in weights else 0
+        gated = "blocks.0.gate.weight" in weights
+        settings: dict[str, Any] = {
             "hidden_size": dim,
             "num_channels": channels,
             "patch_size": patch,
             "num_hidden_layers": layer_count(weights, "blocks."),
             "num_attention_heads": max(1, dim // _HEAD_WIDTH),
+            "layer_norm_eps": 1e-6,
         }
-        return common | _kind(weights, dim, patch)
+        if registers:
+            settings["num_register_tokens"] = registers
+        if "positions" not in weights:
+            act = "silu" if gated else "gelu"
+            settings |= {"model_type": "dinov3_vit", "image_size": 224, "layer_norm_eps": 1e-5}
+            settings |= {"intermediate_size": hidden, "use_gated_mlp": gated, "hidden_act": act}
+            return settings | {"num_register_tokens": registers}
+        settings["image_size"] = patch * math.isqrt(weights["positions"].shape[1] - 1)
+        if "blocks.0.scale1" not in weights:
+            return settings | {"model_type": "vit", "intermediate_size": hidden}
+        # A gated layer keeps two thirds of four times the width.
+        settings |= {"use_swiglu_ffn": gated, "mlp_ratio": 4 if gated else hidden // dim}
+        return settings | {"model_type": "dinov2_with_registers" if registers else "dinov2"}
     except (ValueError, IndexError) as error:
         raise ModelError(
             f"{source} has weights of no DINO's shape; choose another file."
         ) from error
-
-
-def _kind(weights: Mapping[str, Tensor], dim: int, patch: int) -> dict[str, Any]:
-    """Return the settings that differ between the generations of DINO."""
-    hidden = int(weights["blocks.0.up.weight"].shape[0])
-    registers = int(weights["registers"].shape[1]) if "registers" in weights else 0
-    gated = "blocks.0.gate.weight" in weights
-    if "positions" not in weights:
-        return {
-            "model_type": "dinov3_vit",
-            "intermediate_size": hidden,
-            "num_register_tokens": registers,
-            "use_gated_mlp": gated,
-            "hidden_act": "silu" if gated else "gelu",
-            "layer_norm_eps": 1e-5,
-            "image_size": 224,
-        }
-    size = {"image_size": patch * math.isqrt(weights["positions"].shape[1] - 1)}
-    if "blocks.0.scale1" not in weights:
-        return size | {"model_type": "vit", "intermediate_size": hidden, "layer_norm_eps": 1e-6}
-    kind = "dinov2_with_registers" if registers else "dinov2"
-    known = {"model_type": kind, "use_swiglu_ffn": gated, "layer_norm_eps": 1e-6}
-    # A gated layer keeps two thirds of four times the width.
-    ratio = {"mlp_ratio": 4 if gated else hidden // dim}
-    return size | known | ratio | ({"num_register_tokens": registers} if registers else {})
 
 
 def _empty_network(settings: Mapping[str, Any], source: Path) -> Any:
@@ -302,7 +288,7 @@ def _empty_network(settings: Mapping[str, Any], source: Path) -> Any:
             network = getattr(transformers, f"{stem}Model")(config, **extra)
     except Exception as error:
         # The settings may be anybody's: whatever transformers makes of them is one message.
-        problem = f"{source} has settings that make no network ({reason(error)})."
+        problem = f"{source} has settings that make no network ({last_line(error)})."
         raise ModelError(problem) from error
     # No weights of a finished network: only training hides patches behind it.
     if hasattr(network.embeddings, "mask_token"):

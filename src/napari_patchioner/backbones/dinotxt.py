@@ -205,70 +205,38 @@ class _TextTower(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention and an MLP, each normalised before and, in the vision head, scaled after.
+    r"""Attention and an MLP, each normalised before and, in the vision head, scaled after.
 
-    The text tower's are causal; the vision head's have SwiGLU for an MLP.
+    The text tower's attention is causal, with a GELU in its MLP; the vision head has SwiGLU,
+    :math:`W_3(\mathrm{silu}(W_1 x) \cdot W_2 x)`. Heads are 64 wide.
     """
 
     def __init__(self, width: int, hidden: int, *, causal: bool, bias: bool = False) -> None:
         super().__init__()
+        self.causal, self.heads = causal, max(1, width // _HEAD_WIDTH)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attn = _Attention(width, causal=causal, bias=bias)
-        self.mlp = _Mlp(width, hidden, gated=not causal)
-        self.ls1, self.ls2 = (nn.Identity() if causal else _Scale(width) for _ in range(2))
+        qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.attn = nn.ModuleDict({"qkv": qkv, "proj": nn.Linear(width, width)})
+        self.mlp = nn.ModuleDict({"w1": nn.Linear(width, hidden), "w3": nn.Linear(hidden, width)})
+        if not causal:
+            self.mlp["w2"] = nn.Linear(width, hidden)
+            self.ls1, self.ls2 = (nn.ParameterDict({"gamma": torch.ones(width)}) for _ in range(2))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.ls1(self.attn(self.norm1(tokens)))
-        passed: Tensor = tokens + self.ls2(self.mlp(self.norm2(tokens)))
-        return passed
-
-
-class _Attention(nn.Module):
-    """Self-attention with queries, keys and values in one matrix; heads are 64 wide."""
-
-    def __init__(self, width: int, *, causal: bool, bias: bool) -> None:
-        super().__init__()
-        self.heads, self.causal = max(1, width // _HEAD_WIDTH), causal
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        split = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))
+        split = self.attn["qkv"](self.norm1(tokens)).unflatten(-1, (3, self.heads, -1))
         q, k, v = split.permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        output: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
-        return output
-
-
-class _Mlp(nn.Module):
-    r"""A GELU between two layers, or SwiGLU: :math:`W_3(\mathrm{silu}(W_1 x) \cdot W_2 x)`."""
-
-    def __init__(self, width: int, hidden: int, *, gated: bool) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(width, hidden)
-        self.w2 = nn.Linear(width, hidden) if gated else None
-        self.w3 = nn.Linear(hidden, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        hidden = self.w1(tokens)
-        hidden = (
-            functional.gelu(hidden)
-            if self.w2 is None
-            else functional.silu(hidden) * self.w2(tokens)
-        )
-        output: Tensor = self.w3(hidden)
-        return output
-
-
-class _Scale(nn.Module):
-    """One learned factor a channel."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(width))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return tokens * self.gamma
+        added = self.attn["proj"](attended.transpose(1, 2).flatten(2))
+        tokens = tokens + (added if self.causal else added * self.ls1["gamma"])
+        normed = self.norm2(tokens)
+        hidden = self.mlp["w1"](normed)
+        if self.causal:
+            added = self.mlp["w3"](functional.gelu(hidden))
+        else:
+            gated = functional.silu(hidden) * self.mlp["w2"](normed)
+            added = self.mlp["w3"](gated) * self.ls2["gamma"]
+        passed: Tensor = tokens + added
+        return passed
 
 
 def _shape(state: Mapping[str, Tensor], name: str, path: object, what: str) -> tuple[int, ...]:

@@ -19,20 +19,11 @@ Neighbours: TypeAlias = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BridgeOutput:
-    """Region embeddings on the text side of the modality gap.
+    """Region embeddings on the text side of the modality gap."""
 
-    Attributes
-    ----------
-    vectors : ndarray of float32, shape (n, d)
-        What the decoder reads, one row per region.
-    evidence : tuple of Evidence, optional
-        What was recognised in each region.
-    neighbours : tuple of tuple of (str, float), optional
-        For each region its nearest memory sentences and their cosine similarity, best first.
-    """
-
-    vectors: npt.NDArray[np.float32]
-    evidence: tuple[Evidence, ...] | None = None
+    vectors: npt.NDArray[np.float32]  # what the decoder reads, one row per region, (n, d)
+    evidence: tuple[Evidence, ...] | None = None  # what was recognised in each region
+    # For each region its nearest memory sentences and their cosine similarity, best first.
     neighbours: tuple[Neighbours, ...] | None = None
 
 
@@ -87,11 +78,8 @@ class Bridge(Part):
 class NormalizeBridge(Bridge):
     """Only scales to length one, as decoders trained with noise expect (CapDec, CLOSE).
 
-    Parameters
-    ----------
-    unit : bool
-        False hands the vectors on as they are: for a ClipCap trained on embeddings of any length,
-        and for what the published code does where a model has no memory.
+    ``unit=False`` hands the vectors on as they are: for a ClipCap trained on embeddings of any
+    length, and for what the published code does where a model has no memory.
     """
 
     def __init__(self, *, unit: bool = True) -> None:

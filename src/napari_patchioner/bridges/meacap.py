@@ -63,14 +63,8 @@ class MeaCapBridge(Bridge):
     second per caption on one processor core, and most of the time taken. A caption is parsed
     once for as long as the bridge caches it, thousands of others later.
 
-    Parameters
-    ----------
-    bank, parser, sentences
-        The captions, what parses them, and what compares the names of nodes.
-    captions, concepts : int
-        How many of the nearest captions to parse, and how many concepts to name at most.
-    similarity : float
-        Nodes whose cosine is above this mean the same.
+    So many of the nearest ``captions`` are parsed, and so many ``concepts`` named at most; nodes
+    whose cosine is above ``similarity`` mean the same.
     """
 
     def __init__(

@@ -46,11 +46,8 @@ class ClipTokenizer:
     Text is cleaned as CLIP does it: encoding accidents are mended, HTML entities resolved, white
     space collapsed, letters lowered.
 
-    Parameters
-    ----------
-    merges : path, optional
-        The published ``bpe_simple_vocab_16e6.txt.gz``, or a ``merges.txt`` with the same lines;
-        searched for in installed packages by default.
+    ``merges`` is the published ``bpe_simple_vocab_16e6.txt.gz``, or a ``merges.txt`` with the same
+    lines; searched for in installed packages by default.
     """
 
     def __init__(self, merges: str | Path | None = None) -> None:
@@ -109,10 +106,7 @@ class ClipTokenizer:
 class Gpt2Tokenizer:
     """Text to GPT-2 token ids and back; nothing is cleaned, every byte can be spelt.
 
-    Parameters
-    ----------
-    folder : path
-        Holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``.
+    The folder holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``.
     """
 
     def __init__(self, folder: str | Path) -> None:

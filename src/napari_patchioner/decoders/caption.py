@@ -54,26 +54,15 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was recognised in one region, for decoders that may name nothing else.
+    """What was recognised in one region, for decoders that may name nothing else."""
 
-    Attributes
-    ----------
-    concepts : tuple of (str, float)
-        Candidate names and their probabilities, best first.
-    attributes : mapping of str to float
-        Measured adjectives (``"red"``, ``"striped"``, ``"plural"``...) and their strength, 0 to 1.
-    score : float
-        Calibrated probability that the first concept is right.
-    verdict : {"sure", "unsure", "appearance"}
-        What the caption may be: a name, a hedge, or a description of the appearance.
-    text : str, optional
-        A ready description that replaces decoding, where words come from measurement alone.
-    """
-
-    concepts: tuple[tuple[str, float], ...] = ()
+    concepts: tuple[tuple[str, float], ...] = ()  # candidates and their probabilities, best first
+    # Measured adjectives ("red", "striped", "plural"...) and their strength, 0 to 1.
     attributes: Mapping[str, float] = field(default_factory=dict)
-    score: float = 0.0
+    score: float = 0.0  # calibrated probability that the first concept is right
+    # What the caption may be: a name, a hedge, or a description of the appearance.
     verdict: Verdict = "sure"
+    # A ready description that replaces decoding, where words come from measurement alone.
     text: str | None = None
 
 

@@ -27,12 +27,8 @@ def prefix_gpt_from_decap(
     Its keys are ``decoder.transformer.*`` and ``clip_project.model.0.*``;
     ``decoder.lm_head.weight`` may be present and is not read, as the architecture ties it to the
     token embedding. The weights do not state the number of ``heads``; ``source`` is where they came
-    from, for messages.
-
-    Raises
-    ------
-    ModelError
-        Weights are missing, left over, of another shape or not finite; they are named.
+    from, for messages. A ModelError names weights that are missing, left over, of another shape or
+    not finite.
     """
     names = (("clip_project.model.0.{kind}", "prefix.{kind}"),)
     return published_gpt(
@@ -46,18 +42,11 @@ class DeCapDecoder(GptDecoder):
     Behind a memory bridge it is DeCap. CapDec and CLOSE are the same decoder trained on noisy
     text embeddings: put it behind a `NormalizeBridge`, which only scales to length one.
 
-    Parameters
-    ----------
-    model : PrefixGPT
-        The trained decoder; moved to evaluation mode.
-    tokenizer : ClipTokenizer
-        CLIP's. The model's vocabulary may be larger (GPT-2's 50,257 in published decoders):
-        the ids above are never generated. If it is smaller, that is a ModelError.
-    length_penalty : float
-        0 compares sentences by the sum of log-probabilities, 1 by their mean.
-    tidy : bool
-        Close the gaps CLIP's word pieces leave before punctuation; False gives the words as the
-        published code spells them.
+    The model's vocabulary may be larger than CLIP's (GPT-2's 50,257 in published decoders): the ids
+    above are never generated; if it is smaller, that is a ModelError. A ``length_penalty`` of 0
+    compares sentences by the sum of log-probabilities, 1 by their mean. ``tidy`` closes the gaps
+    that CLIP's word pieces leave before punctuation; without it words are spelt as the published
+    code spells them.
     """
 
     tokenizer: ClipTokenizer

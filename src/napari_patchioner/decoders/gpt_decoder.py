@@ -307,14 +307,7 @@ class PromptDecoder(GptDecoder):
 
     With several beams, finished sentences compete with the others as in ClipCap's search.
 
-    Parameters
-    ----------
-    model : PrefixGPT
-        GPT-2 with a mapper; moved to evaluation mode.
-    tokenizer : Gpt2Tokenizer
-        GPT-2's; ModelError if it knows more tokens than the model.
-    tidy : bool
-        Close gaps before punctuation; False gives the words as the published code spells them.
+    The model is a GPT-2 with a mapper; a tokenizer that knows more tokens is a ModelError.
     """
 
     # GPT-2 small caches 6 MB for each of 86 positions.

@@ -26,8 +26,6 @@ _PROMPTS = ("soft-hard", "hard-soft", "soft", "hard")
 def hard_prompt(names: Sequence[str]) -> str:
     """Return the words ViECap puts before a caption, of the names recognised, surest first.
 
-    Examples
-    --------
     >>> hard_prompt(["dog", "park"]), hard_prompt([])
     ('There are dog, park in image.', 'There are something in image.')
     """
@@ -62,13 +60,8 @@ class ViECapDecoder(PromptDecoder):
 
     The vector becomes soft tokens; the names, best first, become "There are dog, park in image.",
     or "There are something in image." where there are none. MeaCap's concepts go the same way.
-    A caption ends with its first full stop. Besides the parameters of `PromptDecoder`:
-
-    Parameters
-    ----------
-    prompt : {"soft-hard", "hard-soft", "soft", "hard"}
-        What is read before the caption, in this order; the first is how the released decoders
-        were trained.
+    A caption ends with its first full stop. The ``prompt`` is what is read before the caption, in
+    this order; ``"soft-hard"`` is how the released decoders were trained.
     """
 
     default_tokens = 64

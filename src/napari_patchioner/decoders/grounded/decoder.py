@@ -43,16 +43,9 @@ STILL_SURE = 0.5
 class GroundedDecoder:
     """Captions regions with names and adjectives that have evidence, and with no others.
 
-    Parameters
-    ----------
-    model : PrefixGPT
-        Reads ``[text vector | attribute strengths]``, generates tokens of the vocabulary.
-    concepts : sequence of Concept
-        What can be named.
-    embeddings : ndarray, shape (concepts, d)
-        Their text embeddings, of unit length.
-    relations : Relations
-        Which plain relations hold between which things.
+    The model reads ``[text vector | attribute strengths]`` and generates tokens of the vocabulary
+    that the ``concepts`` make, which are what can be named; their ``embeddings``, (concepts, d),
+    have unit length.
     """
 
     def __init__(

@@ -41,17 +41,10 @@ class Captioned:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scored:
-    """The score of a test set.
+    """The score of a test set."""
 
-    Attributes
-    ----------
-    corpus : float
-        Of the whole set; nan where it cannot be said.
-    items : ndarray of float64, shape (n,), or None
-        Of every caption, nan where it cannot be said; None where only the set has a score.
-    """
-
-    corpus: float
+    corpus: float  # of the whole set; nan where it cannot be said
+    # Of every caption, (n,), nan where it cannot be said; None where only the set has a score.
     items: npt.NDArray[np.float64] | None = None
 
 

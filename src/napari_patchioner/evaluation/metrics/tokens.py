@@ -84,8 +84,6 @@ _NEXT_NUMBER = re.compile(r"\s*\d")
 def tokenize(caption: str, following: str = "") -> list[str]:
     """Lower-case tokens without punctuation, as the caption tools' Stanford tokenizer has them.
 
-    Examples
-    --------
     >>> tokenize("A child's bed (close up), open-air.")
     ['a', 'child', "'s", 'bed', '-lrb-', 'close', 'up', '-rrb-', 'open-air']
     >>> tokenize("a cat in front of a. St. Bernard on Main St.")
@@ -101,8 +99,6 @@ def tokenize(caption: str, following: str = "") -> list[str]:
 def tokenize_captions(captions: Sequence[str]) -> list[list[str]]:
     """Tokens of each line of a corpus, each read with the line after it in sight.
 
-    Examples
-    --------
     >>> tokenize_captions(["in front of a.", "The end."])
     [['in', 'front', 'of', 'a'], ['the', 'end']]
     """

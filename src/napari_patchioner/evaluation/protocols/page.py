@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -154,11 +155,8 @@ def _tables(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _image(name: str, predictions: Sequence[Prediction], find: Callable[[str], Path]) -> str:
     """Return an image with its first regions, what was said of each, and what people wrote."""
     drawn = None
-    try:
+    with suppress(PatchionerError):
         picture = Image.fromarray(as_rgb(read_image(find(name))))
-    except PatchionerError:
-        pass
-    else:
         width, height = picture.size
         picture.thumbnail((_SIDE, _SIDE))
         buffer = io.BytesIO()
@@ -171,7 +169,15 @@ def _image(name: str, predictions: Sequence[Prediction], find: Callable[[str], P
     for sample in samples[:_REGIONS]:
         own = [prediction for prediction in predictions if prediction.sample == sample]
         shown = "<p>This image cannot be read.</p>" if drawn is None else _svg(*drawn, own[0])
-        parts.append(f"<div class='look'><div>{shown}</div>{_said(own)}</div>")
+        rows = "".join(
+            f"<tr><td>{escape(item.variant)}</td>"
+            f"<td class='said'>{escape(item.caption or item.problem)}</td>"
+            f"<td class='n'>{item.score:.2f}</td></tr>"
+            for item in own
+        )
+        people = "".join(f"<li>{escape(text)}</li>" for text in own[0].references[:5])
+        said = f"<div><table>{rows}</table><p>People wrote:</p><ul>{people}</ul></div>"
+        parts.append(f"<div class='look'><div>{shown}</div>{said}</div>")
     return "".join(parts)
 
 
@@ -184,17 +190,6 @@ def _svg(width: int, height: int, image: str, prediction: Prediction) -> str:
     return f"<svg {box} role='img' aria-label='{label}'>{image}{lines}</svg>"
 
 
-def _said(predictions: Sequence[Prediction]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(prediction.variant)}</td><td class='said'>"
-        f"{escape(prediction.caption or prediction.problem)}</td>"
-        f"<td class='n'>{prediction.score:.2f}</td></tr>"
-        for prediction in predictions
-    )
-    people = "".join(f"<li>{escape(text)}</li>" for text in predictions[0].references[:5])
-    return f"<div><table>{rows}</table><p>People wrote:</p><ul>{people}</ul></div>"
-
-
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lay out a Markdown table.
 
@@ -203,8 +198,5 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     |---|---|
     | 1 | 2 |
     """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "|" + "|".join(cells) + "|" if cells is lines[1] else "| " + " | ".join(cells) + " |"
-        for cells in lines
-    )
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])

@@ -258,7 +258,8 @@ def _difference(metric: Metric, item: Captioned, other: Captioned) -> Difference
         gain = Interval(right.corpus - left.corpus, np.nan, np.nan, len(item.candidates))
         return Difference(metric.name, left.corpus, right.corpus, gain)
     known = ~(np.isnan(left.items) | np.isnan(right.items))
-    means = [
+    before, after = (
         float(items[known].mean()) if known.any() else np.nan for items in (left.items, right.items)
-    ]
-    return Difference(metric.name, *means, _interval(right.items - left.items, item.images))
+    )
+    gain = _interval(right.items - left.items, item.images)
+    return Difference(metric.name, before, after, gain)
