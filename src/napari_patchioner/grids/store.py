@@ -105,7 +105,7 @@ class GridStore:
         self._ram_bytes = ram_bytes
         self._disk: DiskStore | None = None
         self._ram: OrderedDict[str, FeatureGrid] = OrderedDict()
-        self._held = 0
+        self._held = 0  # bytes in memory
         self._lock = Lock()
         self.limit(folder, ram_bytes=ram_bytes, disk_bytes=disk_bytes)
 
@@ -123,8 +123,8 @@ class GridStore:
             if before == after:
                 return
             self._disk, self.error_message, self._damage_reported = wanted, "", False
-        if disk is not None and wanted is not None and wanted.folder == disk.folder:
-            self._on_disk(DiskStore.trim, (0, 0))
+        if before and after and before[0] == after[0]:
+            self._on_disk(DiskStore.trim, None)
 
     def news(self) -> str:
         """Return what a person should know and has not read yet, in a sentence; mostly empty."""
@@ -152,11 +152,10 @@ class GridStore:
 
     def holds(self, key: str) -> bool:
         """Whether there is a grid of this key, without reading it; never raises."""
-        with self._lock:
-            if key in self._ram:
-                return True
         disk = self._disk
-        return disk is not None and disk.holds(key)
+        with self._lock:
+            held = key in self._ram
+        return held or (disk is not None and disk.holds(key))
 
     def put(self, grid: FeatureGrid) -> None:
         """Keep a grid under its own key; never raises because of the disk."""
@@ -194,11 +193,10 @@ class GridStore:
         size = _size(grid)
         with self._lock:
             self._drop(grid.key)
-            if size > self._ram_bytes:
-                return
-            self._drop_beyond(self._ram_bytes - size)
-            self._ram[grid.key] = grid
-            self._held += size
+            if size <= self._ram_bytes:
+                self._drop_beyond(self._ram_bytes - size)
+                self._ram[grid.key] = grid
+                self._held += size
 
     def _drop_beyond(self, room: int) -> None:
         """Let go of the grids used longest ago until the others fit; the lock is held."""
@@ -214,27 +212,20 @@ class GridStore:
     def _on_disk(
         self, ask: Callable[[DiskStore], Answer], otherwise: Answer, done: str = "read"
     ) -> Answer:
-        """Return what the disk answers; something else where it cannot be used."""
+        """Return what the disk answers; where it cannot be used say so once, and return another."""
         disk = self._disk
-        if disk is None:
-            return otherwise
         try:
-            return ask(disk)
+            return otherwise if disk is None else ask(disk)
         except OSError as error:
-            self._report(error, done)
+            with self._lock:
+                if not self.error_message and self._disk is not None:
+                    self.error_message = (
+                        f"{self._disk.folder} cannot be {done} ({error.strerror or error}), so "
+                        f"images will be encoded again after a restart; make room there, or set "
+                        f"{CACHE} to a folder of your own."
+                    )
+                    self._messages.append(self.error_message)
             return otherwise
-
-    def _report(self, error: OSError, done: str) -> None:
-        """Say that the disk cannot be used, the first time only."""
-        with self._lock:
-            if self.error_message or self._disk is None:
-                return
-            self.error_message = (
-                f"{self._disk.folder} cannot be {done} ({error.strerror or error}), so images "
-                f"will be encoded again after a restart; make room there, or set {CACHE} to a "
-                f"folder of your own."
-            )
-            self._messages.append(self.error_message)
 
 
 def _size(grid: FeatureGrid) -> int:
@@ -286,20 +277,33 @@ class DiskStore:
         data = grid_to_bytes(grid)
         if len(data) > self.limit:
             return
+        path = self._path(grid.key)
+        beside = path.with_name(f".{path.stem}.{os.getpid()}.{get_ident()}.part")
         with self._writing:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # An older file of this grid would take room from others until it is replaced.
-            _delete(self._path(grid.key))
+            _delete(path)
             self._trim(self.limit - len(data))
-            self._write(self._path(grid.key), data)
+            try:
+                # A file that a crash left incomplete fails its own test.
+                beside.write_bytes(data)
+                _touch(beside)
+                beside.replace(path)
+            except FileNotFoundError:
+                pass  # Another process has cleared the folder meanwhile.
+            except PermissionError:
+                # Windows keeps files that somebody reads; what is there under this key is the same.
+                if not path.exists():
+                    raise
+            finally:
+                _delete(beside)
             # Another process may have written meanwhile.
             self._trim(self.limit)
 
-    def trim(self) -> tuple[int, int]:
-        """Delete the grids used longest ago that there is no room for; return what is left."""
+    def trim(self) -> None:
+        """Delete the grids used longest ago that there is no room for."""
         with self._writing:
             self._trim(self.limit)
-        return self.size()
 
     def clear(self) -> tuple[int, int]:
         """Delete all grids; return how many that were and their bytes."""
@@ -313,22 +317,6 @@ class DiskStore:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
-
-    def _write(self, path: Path, data: bytes) -> None:
-        """Write beside and rename; a file that a crash left incomplete fails its own test."""
-        beside = path.with_name(f".{path.stem}.{os.getpid()}.{get_ident()}.part")
-        try:
-            beside.write_bytes(data)
-            _touch(beside)
-            beside.replace(path)
-        except FileNotFoundError:
-            pass  # Another process has cleared the folder meanwhile.
-        except PermissionError:
-            # Windows keeps files that somebody reads; what is there under this key is the same.
-            if not path.exists():
-                raise
-        finally:
-            _delete(beside)
 
     def _trim(self, room: int) -> None:
         """Delete the least recently used grids until all files have at most ``room`` bytes."""
@@ -417,17 +405,10 @@ def grid_from_bytes(data: bytes, key: str) -> FeatureGrid:
         notes = json.loads(json.loads(data[8 : _header_end(data)])["__metadata__"]["notes"])
         if [notes[name] for name in ("format", "version", "key")] != [FORMAT, __version__, key]:
             raise OtherVersionError("The file is of another version or another grid.")
-        window = notes["window"]
-        transform = GridTransform(
-            tuple(notes["image_shape"]), tuple(notes["grid_shape"]), window and tuple(window)
-        )
-        return FeatureGrid(
-            transform=transform,
-            key=notes["key"],
-            measures=notes["measures"],
-            backbone=notes["backbone"],
-            **load(data),
-        )
+        places = (notes[name] for name in ("image_shape", "grid_shape", "window"))
+        own = {name: notes[name] for name in ("key", "measures", "backbone")}
+        transform = GridTransform(*(place and tuple(place) for place in places))
+        return FeatureGrid(transform=transform, **own, **load(data))
     except OtherVersionError:
         raise
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
