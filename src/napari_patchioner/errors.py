@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PatchionerError(ValueError):
     """Bad input, told in one sentence; nothing was changed.
@@ -37,6 +40,23 @@ def reason(error: Exception) -> str:
     ('no header', 'KeyError')
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
+@contextmanager
+def os_errors(
+    path: object, done: str = "read", kind: type[PatchionerError] = FormatError
+) -> Iterator[None]:
+    """Raise what the system says of a file or folder as an error of one sentence.
+
+    >>> with os_errors("cats.csv", "written"):
+    ...     raise PermissionError(13, "Permission denied")
+    Traceback (most recent call last):
+    napari_patchioner.errors.FormatError: cats.csv: cannot be written (Permission denied)
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path}: cannot be {done} ({error.strerror or error})") from error
 
 
 def pip_install(*libraries: str) -> str:

@@ -33,7 +33,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import FormatError, ImageError, PatchionerError
+from .errors import FormatError, ImageError, PatchionerError, os_errors
 
 _CHUNK = 2**20
 
@@ -218,15 +218,12 @@ def read_file(path: str | os.PathLike[str], error: type[PatchionerError] = Forma
     """Return all bytes of a plain file, charged to the budget; see `check_plain_file`."""
     size = check_plain_file(path, error)
     charge_file(size)
-    try:
-        with open(path, "rb") as file:
-            parts = [file.read(size)]
-            # A file may grow meanwhile, and those in /proc say nothing of their size.
-            while more := file.read(_CHUNK):
-                charge_file(len(more))
-                parts.append(more)
-    except OSError as why:
-        raise error(f"{os.fsdecode(path)}: cannot be read ({why.strerror or why})") from why
+    with os_errors(os.fsdecode(path), kind=error), open(path, "rb") as file:
+        parts = [file.read(size)]
+        # A file may grow meanwhile, and those in /proc say nothing of their size.
+        while more := file.read(_CHUNK):
+            charge_file(len(more))
+            parts.append(more)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

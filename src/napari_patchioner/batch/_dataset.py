@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from napari_patchioner.annotations import FORMATS, Annotation
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.formats.parquet import parquet_modules, table_of
 from napari_patchioner.annotations.table import check_unique
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, os_errors
 from napari_patchioner.locking import WriteLock
 
 from ._job import Job, Outcome, Status
@@ -142,41 +143,29 @@ class Dataset:
         self._next = path
         parquet_modules()
         self._lock = WriteLock(path)
-        try:
+        with ExitStack() as failing, os_errors(path, "written"):
+            failing.callback(self._lock.release)
             path.mkdir(exist_ok=True)
-            self._begin(resume)
-        except OSError as error:
-            self._lock.release()
-            raise FormatError(f"{path}: cannot be written ({error.strerror or error})") from error
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _begin(self, resume: bool) -> None:
-        """Find the parts of an earlier run; refuse a folder of something else."""
-        files = self._files()
-        other = next((file for file in files if file.suffix != _SUFFIX), None)
-        if other is not None:
-            raise FormatError(
-                f"{self.path}: holds other files, such as {other.name}; name a folder of its own"
-            )
-        if files and not resume:
-            raise FormatError(
-                f"{self.path}: holds what an earlier run has done; add --resume to go on with "
-                "it, or delete the folder to begin anew"
-            )
-        for file in files:
-            part, _ = read_part(file)
-            check_settings(self.path, part.settings, self._settings, "folder")
-            self._note(part)
+            files = self._files()
+            if other := [file.name for file in files if file.suffix != _SUFFIX]:
+                raise FormatError(
+                    f"{path}: holds other files, such as {other[0]}; name a folder of its own"
+                )
+            if files and not resume:
+                raise FormatError(
+                    f"{path}: holds what an earlier run has done; add --resume to go on with it, "
+                    "or delete the folder to begin anew"
+                )
+            for file in files:
+                part, _ = read_part(file)
+                check_settings(path, part.settings, self._settings, "folder")
+                self._note(part)
+            failing.pop_all()
 
     def _files(self) -> list[Path]:
         """Return all files in the folder but hidden ones."""
-        try:
+        with os_errors(self.path):
             return sorted(path for path in self.path.iterdir() if not path.name.startswith("."))
-        except OSError as error:
-            why = error.strerror or error
-            raise FormatError(f"{self.path}: cannot be read ({why})") from error
 
     def _note(self, part: Part) -> None:
         """Remember which images a part holds."""
@@ -199,10 +188,8 @@ class Dataset:
         if key in self._pending:
             known, outcome = self._pending[key]
             return known == stamp and outcome.status != "failed"
-        if key not in self._entries:
-            return False
-        entry = self._entries[key][1]
-        return entry.stamp == stamp and entry.status != "failed"
+        entry = self._entries[key][1] if key in self._entries else None
+        return entry is not None and entry.stamp == stamp and entry.status != "failed"
 
     def add(self, job: Job, outcome: Outcome, stamp: str) -> None:
         """Keep an outcome, of a file with this stamp; it is on the disk once its part is."""

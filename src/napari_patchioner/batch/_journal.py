@@ -6,14 +6,14 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from napari_patchioner.annotations import Annotation, region_from_text, region_to_text
 from napari_patchioner.annotations.wkt import members_cell
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, os_errors
 from napari_patchioner.locking import WriteLock
 
 from ._job import Job, Outcome
@@ -70,22 +70,18 @@ class Journal:
         self._lock = WriteLock(path, wanted)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         flags |= 0 if resume else os.O_EXCL
-        try:
-            self._file = os.open(path, flags, 0o666)
+        with ExitStack() as failing, os_errors(path, "written"):
+            failing.callback(self.close)
+            try:
+                self._file = os.open(path, flags, 0o666)
+            except FileExistsError:
+                raise FormatError(
+                    f"{path}: holds what an earlier run has done; add --resume to go on with it, "
+                    "or delete the file to begin anew"
+                ) from None
             self._end = os.fstat(self._file).st_size
             self._begin(dict(settings))
-        except FileExistsError:
-            self.close()
-            raise FormatError(
-                f"{path}: holds what an earlier run has done; add --resume to go on with it, or "
-                "delete the file to begin anew"
-            ) from None
-        except OSError as error:
-            self.close()
-            raise self._unwritable(error) from error
-        except BaseException:
-            self.close()
-            raise
+            failing.pop_all()
 
     def _begin(self, settings: dict[str, str]) -> None:
         """Find the outcomes of an earlier run, or write the first line."""
@@ -169,13 +165,11 @@ class Journal:
         return begin
 
     def _write(self, data: bytes) -> None:
-        try:
+        with os_errors(self.path, "written"):
             while data:
                 count = os.write(self._file, data)
                 self._end += count
                 data = data[count:]
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def sync(self) -> None:
         """Make sure that all of it is on the disk."""
@@ -200,9 +194,6 @@ class Journal:
             with suppress(OSError):  # a pipe or a device, or a disk that has failed meanwhile
                 os.fsync(file)
             os.close(file)
-
-    def _unwritable(self, error: OSError) -> FormatError:
-        return FormatError(f"{self.path}: cannot be written ({error.strerror or error})")
 
 
 _TEXTS = ("uid", "image", "caption", "source", "model")

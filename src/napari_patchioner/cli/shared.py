@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, os_errors
 
 _CELLS = 24
 # Where nobody watches, as in a log, a line so many seconds apart.
@@ -140,18 +140,13 @@ def _shown(text: str) -> str:
 
 def make_folder(folder: Path) -> None:
     """Make a folder, or say in one sentence why not."""
-    try:
+    with os_errors(folder, "made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FormatError(f"{folder}: cannot be made ({error.strerror or error})") from error
 
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder in which no file can be made."""
     if not folder.is_dir():
         raise FormatError(f"{folder}: there is no such folder to write into")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise FormatError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    with os_errors(folder, "written"), tempfile.TemporaryFile(dir=folder):
+        pass

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
-from napari_patchioner.errors import ImageError
+from napari_patchioner.errors import ImageError, pip_install
 from napari_patchioner.limits import BudgetError, check_plain_file
 
 from ._orientation import ORIENTATION, SIDEWAYS, as_orientation
@@ -175,6 +175,24 @@ def quietly() -> Iterator[None]:
         remarks.disabled = before
 
 
+@contextmanager
+def decoding(
+    path: str | os.PathLike[str], what: str, kind: type[ImageError] = ImageError
+) -> Iterator[None]:
+    """Raise whatever decoders and file systems make of a damaged file as one sentence."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{os.fsdecode(path)}: there is not enough memory to read it") from error
+    except Exception as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if "imagecodecs" in why:
+            why += f"; run: {pip_install('imagecodecs')}"
+        raise kind(f"{os.fsdecode(path)}: {what} ({why})") from error
+
+
 def check_image_file(path: str | os.PathLike[str]) -> None:
     """Raise an ImageError for a path that is no plain file, without opening it."""
     if os.path.isdir(path):
@@ -197,26 +215,21 @@ def open_picture_file(source: Source, name: str = "") -> Iterator[Image]:
     name = name or _name(source)
     if not isinstance(source, bytes):
         check_image_file(source)
-    try:
-        with (
-            quietly(),
-            timed(source, name) as clock,
-            TimedFile(source) as file,
-            Image.open(file, formats=FORMATS) as picture,
-        ):
-            _check_size(picture, name, file)
-            clock.allow(math.prod(picture.size))
-            yield picture
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: is not an image of a known kind, or is damaged") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: {_TOO_LARGE}") from error
-    except MemoryError as error:
-        raise ImageError(f"{name}: there is not enough memory to read it") from error
-    except Exception as error:  # decoders raise anything on damaged files
-        raise ImageError(f"{name}: cannot be read as an image ({brief(error)})") from error
+    with decoding(name, "cannot be read as an image"):
+        try:
+            with (
+                quietly(),
+                timed(source, name) as clock,
+                TimedFile(source) as file,
+                Image.open(file, formats=FORMATS) as picture,
+            ):
+                _check_size(picture, name, file)
+                clock.allow(math.prod(picture.size))
+                yield picture
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{name}: is not an image of a known kind, or is damaged") from error
+        except Image.DecompressionBombError as error:
+            raise ImageError(f"{name}: {_TOO_LARGE}") from error
 
 
 def _check_size(picture: Image, name: str, file: TimedFile) -> None:
@@ -286,8 +299,3 @@ def picture_orientation(picture: Image) -> int:
         return as_orientation(picture.getexif().get(ORIENTATION))
     except Exception:  # EXIF may be damaged in any way
         return 1
-
-
-def brief(error: Exception) -> str:
-    """Return the first line of what went wrong."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import ImageError
+from napari_patchioner.errors import ImageError, os_errors
 
 from . import _picture, _tiff
 from ._levels import Levels
 from ._orientation import SIDEWAYS, upright
 from ._rgb import as_rgb
-from ._stored import StoredImage, guess_axes, reason
+from ._stored import StoredImage, guess_axes
 from ._zarr import is_zarr, open_zarr
 
 if TYPE_CHECKING:
@@ -252,18 +252,11 @@ def open_image(path: str | os.PathLike[str]) -> StoredImage:
 def _start(path: str | os.PathLike[str]) -> bytes:
     """Return the first bytes of a plain file, which say what it is, whatever its name."""
     _picture.check_image_file(path)
-    try:
-        with open(path, "rb") as file:
-            return file.read(8)
-    except OSError as error:
-        raise ImageError(
-            f"{os.fsdecode(path)}: cannot be read ({error.strerror or error})"
-        ) from error
+    with os_errors(os.fsdecode(path), kind=ImageError), open(path, "rb") as file:
+        return file.read(8)
 
 
 def _open_npy(path: Path) -> StoredImage:
-    try:
+    with _picture.decoding(path, "cannot be read as an array"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:
-        raise ImageError(f"{path}: cannot be read as an array ({reason(error)})") from error
     return StoredImage(path, [array], guess_axes(array.shape, path))

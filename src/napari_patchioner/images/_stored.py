@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import ImageError, RegionError, pip_install
+from napari_patchioner.errors import ImageError, RegionError
 
 from ._levels import Levels
-from ._picture import MOST_BYTES, brief
+from ._picture import MOST_BYTES, decoding
 from ._rgb import ChannelView, Composite, channel_views
 
 AnyArray: TypeAlias = npt.NDArray[Any]
@@ -60,13 +60,8 @@ class _Plane:
 
     def __getitem__(self, window: tuple[slice, slice]) -> AnyArray:
         taken = {**self._index, ROW: window[0], COLUMN: window[1]}
-        try:
+        with decoding(self._path, "a part of it cannot be read"):
             pixels = np.asarray(self.data[tuple(taken.get(a, slice(None)) for a in self._axes)])
-        except ImageError:
-            raise
-        except Exception as error:  # decoders and file systems raise anything
-            why = reason(error)
-            raise ImageError(f"{self._path}: a part of it cannot be read ({why})") from error
         return pixels.transpose([self._left.index(axis) for axis in self._kept])
 
 
@@ -167,11 +162,12 @@ class StoredImage:
         if self.is_flat or not plane.split():
             return first
         try:
-            numbers = list(map(_whole, plane.split()))
-        except (ValueError, OverflowError):
-            raise RegionError(
-                f"the plane {plane!r} is no list of whole numbers, such as '0 12'"
-            ) from None
+            values = [float(text) for text in plane.split()]
+        except ValueError:
+            values = [math.nan]
+        if not all(value.is_integer() for value in values):
+            raise RegionError(f"the plane {plane!r} is no list of whole numbers, such as '0 12'")
+        numbers = list(map(int, values))
         ways = [stack, [axis for axis in self.axes if axis not in (ROW, COLUMN, SAMPLE)]]
         ways += [[axis for axis in way if lengths[axis] > 1] for way in ways]
         named = next((way for way in ways if len(way) == len(numbers)), None)
@@ -240,20 +236,6 @@ class StoredImage:
             )
 
 
-def _whole(text: str) -> int:
-    """Return a whole number that may be written with a point; a ValueError if it is none."""
-    value = float(text)
-    if not value.is_integer():
-        raise ValueError(text)
-    return int(value)
-
-
 def piece_bytes(array: Any) -> int:
     """Bytes of the pieces in which an array is stored."""
     return int(math.prod(array.chunks)) * int(np.dtype(array.dtype).itemsize)
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of what went wrong, and what to install if that is all."""
-    text = brief(error)
-    return f"{text}; run: {pip_install('imagecodecs')}" if "imagecodecs" in text else text

@@ -19,7 +19,7 @@ from napari_patchioner.limits import BudgetError, check_plain_file
 
 from . import _picture
 from ._orientation import ORIENTATION, as_orientation
-from ._stored import CHANNEL, COLUMN, ROW, SAMPLE, StoredImage, piece_bytes, reason
+from ._stored import CHANNEL, COLUMN, ROW, SAMPLE, StoredImage, piece_bytes
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -51,6 +51,7 @@ _NAMELESS = "qi"
 _MOST_CHECKED = 64
 # Pieces larger than this, in bytes, are held whole instead of unpacked anew for every part.
 LARGE_PIECE = 2**28
+_UNREADABLE = "cannot be read as a TIFF"
 
 
 def is_tiff(start: bytes) -> bool:
@@ -61,17 +62,12 @@ def is_tiff(start: bytes) -> bool:
 @contextmanager
 def reading_tiff(path: str | os.PathLike[str]) -> Iterator[TiffFile]:
     """Open a TIFF for a ``with``, in which any error is raised as an ImageError."""
-    try:
-        with _picture.quietly(), open_tiff_file(path) as tiff:
-            yield tiff
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"{os.fsdecode(path)}: there is not enough memory to read it") from error
-    except Exception as error:  # decoders raise anything on damaged files
-        raise TiffError(
-            f"{os.fsdecode(path)}: cannot be read as a TIFF ({_picture.brief(error)})"
-        ) from error
+    with (
+        _picture.decoding(path, _UNREADABLE, TiffError),
+        _picture.quietly(),
+        open_tiff_file(path) as tiff,
+    ):
+        yield tiff
 
 
 class TiffError(ImageError):
@@ -84,13 +80,12 @@ def open_tiff_file(path: str | os.PathLike[str]) -> TiffFile:
 
     _picture.check_image_file(path)
     with _picture.quietly(), _picture.timed(path) as clock:
-        try:
-            tiff = tifffile.TiffFile(_picture.Reopened(path))  # type: ignore[arg-type]
-        except Exception as error:  # headers may be damaged in any way
-            clock.check()
-            raise ImageError(
-                f"{os.fsdecode(path)}: cannot be read as a TIFF ({_picture.brief(error)})"
-            ) from error
+        with _picture.decoding(path, _UNREADABLE):
+            try:
+                tiff = tifffile.TiffFile(_picture.Reopened(path))  # type: ignore[arg-type]
+            except Exception:  # headers may be damaged in any way
+                clock.check()
+                raise
         try:
             _check_ome(path, tiff)
             # Found once and kept: here all pages are gone through, however many there are.
@@ -237,12 +232,8 @@ def open_tiff(path: Path) -> StoredImage | None:
             raise
         except Exception:  # damaged, or made in a way only Pillow knows
             return None
-        try:
+        with _picture.decoding(path, _UNREADABLE):
             arrays = [_array(path, level) for level in series.levels if level.axes == series.axes]
-        except ImageError:
-            raise
-        except Exception as error:
-            raise ImageError(f"{path}: cannot be read as a TIFF ({reason(error)})") from error
         image = StoredImage(path, arrays, axes, closing=tiff.close)
         stack.pop_all()
         return image

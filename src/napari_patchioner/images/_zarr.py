@@ -11,8 +11,9 @@ import numpy as np
 
 from napari_patchioner.errors import ImageError, pip_install
 
+from ._picture import decoding
 from ._rgb import ChannelView
-from ._stored import CHANNEL, COLUMN, ROW, StoredImage, guess_axes, piece_bytes, reason
+from ._stored import CHANNEL, COLUMN, ROW, StoredImage, guess_axes, piece_bytes
 
 # Files that only a zarr array or group has.
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -39,7 +40,7 @@ def open_zarr(path: Path) -> StoredImage:
     from ._zarr_store import ZarrFolder
 
     folder = ZarrFolder(path)
-    try:
+    with decoding(path, "cannot be read as zarr"):
         root = zarr.open(folder, mode="r")
         if isinstance(root, zarr.Array):
             image = StoredImage(path, [root], _axes_of(root, path))
@@ -47,10 +48,6 @@ def open_zarr(path: Path) -> StoredImage:
             image = _from_group(path, root)
         for array in image.arrays:
             folder.admit(array)
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError(f"{path}: cannot be read as zarr ({reason(error)})") from error
     image.arrays = [FewPieces(array) for array in image.arrays]
     return image
 
