@@ -60,46 +60,24 @@ def run(
     notify: Callable[[str], object] = lambda _: None,
     patience: float = 300.0,
 ) -> Generator[tuple[Job, Outcome], None, None]:
-    """Caption images on a cluster; yields what came of each as soon as it is known.
+    """Caption images on a cluster; yields what came of each as soon as it is known, in any order.
 
     Workers read the images themselves, and the model from their own store, once per process. Of
     all the images no more than a few per worker are on their way at a time. The images of a
     worker that dies go to others.
 
-    Parameters
-    ----------
-    jobs : iterable of Job
-        Taken one at a time, a few more than are done.
-    model : str
-        Id of the model.
-    scheduler : str
-        Address of the scheduler, or the file it has written about itself.
-    threads : int
-        Threads of each worker while it computes. See `local.run`.
-    load : callable
-        Loads the model by its id; it pickles.
-    notify : callable
-        Called with a sentence that a person should read meanwhile: versions that differ, no
-        workers.
-    patience : float
-        Seconds to wait for workers where there are none.
+    Arguments and outcomes are those of `local.run`, ``threads`` those of each worker;
+    ``scheduler`` is the address of the scheduler, or the file it has written about itself,
+    ``patience`` how many seconds to wait for workers where there are none. ``notify`` is called
+    with a sentence that a person should read meanwhile: versions that differ, no workers.
 
-    Yields
-    ------
-    (Job, Outcome)
-        Each job once, in any order; the outcomes are those of `local.run`.
-
-    Raises
-    ------
-    PatchionerError
-        No scheduler answers, or no longer; a worker cannot load the model or has another version
-        of this package; there are no workers, or they die again and again.
+    A PatchionerError where no scheduler answers, or no longer; a worker cannot load the model or
+    has another version of this package; there are no workers, or they die again and again.
     """
     with _connected(scheduler, notify) as client:
         settings = RunSettings(model, threads, _pickled(load))
-        submissions = _Submissions(
-            client, settings, _Monitor(client, scheduler, model, notify, patience)
-        )
+        monitor = _Monitor(client, scheduler, model, notify, patience)
+        submissions = _Submissions(client, settings, monitor)
         try:
             yield from submissions.run(jobs)
         finally:
@@ -122,7 +100,15 @@ def _connected(scheduler: str, notify: Callable[[str], object]) -> Iterator[Any]
             "a cluster needs dask.distributed, which is not installed; run: "
             f"{pip_install('distributed')}"
         ) from error
-    address = _address(scheduler)
+    address, path = scheduler, Path(scheduler)
+    if path.is_file():
+        try:
+            address = str(json.loads(path.read_text("utf-8"))["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PatchionerError(
+                f"{scheduler}: does not hold a scheduler's address; name the file that "
+                "'dask scheduler --scheduler-file' writes, or an address"
+            ) from error
     mismatch = import_module("distributed.versions").VersionMismatchWarning
     loggers = [(logger, logger.level) for logger in map(logging.getLogger, _LOGGERS)]
     for logger, _ in loggers:
@@ -133,12 +119,8 @@ def _connected(scheduler: str, notify: Callable[[str], object]) -> Iterator[Any]
             try:
                 # A client of a name that cannot be understood complains again when it is collected.
                 import_module("distributed.comm").resolve_address(address)
-                client = library.Client(
-                    address,
-                    timeout=_ANSWERS_WITHIN_S,
-                    set_as_default=False,
-                    name="napari-patchioner",
-                )
+                options = {"set_as_default": False, "name": "napari-patchioner"}
+                client = library.Client(address, timeout=_ANSWERS_WITHIN_S, **options)
             except Exception as error:
                 why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
                 raise PatchionerError(
@@ -155,34 +137,18 @@ def _connected(scheduler: str, notify: Callable[[str], object]) -> Iterator[Any]
             logger.setLevel(level)
 
 
-def _address(scheduler: str) -> str:
-    """Return the address itself, or the one that a scheduler has written into a file."""
-    path = Path(scheduler)
-    if not path.is_file():
-        return scheduler
-    try:
-        return str(json.loads(path.read_text("utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PatchionerError(
-            f"{scheduler}: does not hold a scheduler's address; name the file that "
-            "'dask scheduler --scheduler-file' writes, or an address"
-        ) from error
-
-
+@dataclass
 class _Monitor:
     """Asks a scheduler how it is, and notifies of what is unusual."""
 
-    def __init__(
-        self,
-        client: Any,
-        scheduler: str,
-        model: str,
-        notify: Callable[[str], object],
-        patience: float,
-    ) -> None:
-        self._client, self._scheduler, self._notify = client, scheduler, notify
-        self._patience = patience
-        self._files, self._here = files_of(model), software(model)
+    client: Any
+    scheduler: str
+    model: str
+    notify: Callable[[str], object]
+    patience: float
+
+    def __post_init__(self) -> None:
+        self._files, self._here = files_of(self.model), software(self.model)
         self._notified: set[str] = set()
         self._window = 0
         self._asked = float("-inf")
@@ -190,9 +156,9 @@ class _Monitor:
 
     def check(self) -> None:
         """Raise a PatchionerError if the scheduler is gone."""
-        if self._client.status != "running":
+        if self.client.status != "running":
             raise PatchionerError(
-                f"the connection to the scheduler {self._scheduler} was lost; see whether it "
+                f"the connection to the scheduler {self.scheduler} was lost; see whether it "
                 "still runs, then go on with --resume"
             )
 
@@ -207,10 +173,10 @@ class _Monitor:
         self._asked = now
         self.check()
         try:
-            threads = self._client.nthreads().values()
+            threads = self.client.nthreads().values()
         except Exception as error:
             raise PatchionerError(
-                f"the scheduler {self._scheduler} answers no longer ({error}); go on with --resume"
+                f"the scheduler {self.scheduler} answers no longer ({error}); go on with --resume"
             ) from error
         self._window = sum(max(_PREFETCH, 2 * count) for count in threads)
         if self._window:
@@ -218,13 +184,13 @@ class _Monitor:
         waited = now - self._last_workers
         if waited > _NOTIFY_AFTER_S:
             self._notify_once(
-                f"there are no workers at {self._scheduler}; waiting for them, up to "
-                f"{self._patience:g} s"
+                f"there are no workers at {self.scheduler}; waiting for them, up to "
+                f"{self.patience:g} s"
             )
-        if waited > self._patience:
+        if waited > self.patience:
             raise PatchionerError(
-                f"there were no workers at {self._scheduler} for {self._patience:g} s; start "
-                f"some with 'dask worker {self._scheduler}', then go on with --resume"
+                f"there were no workers at {self.scheduler} for {self.patience:g} s; start "
+                f"some with 'dask worker {self.scheduler}', then go on with --resume"
             )
         return self._window
 
@@ -254,7 +220,7 @@ class _Monitor:
     def _notify_once(self, text: str) -> None:
         if text not in self._notified:
             self._notified.add(text)
-            self._notify(text)
+            self.notify(text)
 
 
 class _Submissions:
@@ -271,7 +237,6 @@ class _Submissions:
         self._suspects: deque[Job] = deque()
         self._alone = False
         self._most = 0
-        self._all_done = False
         self._died = 0
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
@@ -279,7 +244,7 @@ class _Submissions:
         rest = iter(jobs)
         while True:
             yield from self._submit(rest)
-            if self._all_done:
+            if not (self._first or self._submitted):
                 return
             result = self._receive()
             if result is not None:
@@ -301,7 +266,6 @@ class _Submissions:
                     self._alone, self._died = True, 0
                 job = self._first = self._suspects.popleft()
             if job is None:
-                self._all_done = not self._submitted
                 return
             if not job.is_open:
                 yield job, _job.skipped(job)

@@ -29,22 +29,15 @@ _LONGEST = 1000
 
 
 def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> int:
-    """Run the command line.
+    """Run the command line with these arguments, by default those of the process.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments; those of the process by default.
-    load : callable, optional
-        Loads a model by its id; ``models.load_model`` by default.
-
-    Returns
-    -------
-    int
-        Exit status: 0, 1 if some images could not be captioned, 2 after an error, with a message
-        of one sentence, 130 after Ctrl+C.
+    ``load`` loads a model by its id, ``models.load_model`` by default. The exit status is 0, 1 if
+    some images could not be captioned, 2 after an error, with a message of one sentence, 130 after
+    Ctrl+C.
     """
-    _open_closed()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before the start: let what is written go nowhere
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     try:
         try:
             return _run(argv, load)
@@ -93,13 +86,6 @@ def _empty_argument(given: Sequence[str]) -> str | None:
         if text.startswith("--") and text.endswith("="):
             return text.removesuffix("=")
     return None
-
-
-def _open_closed() -> None:
-    """Let what is written to a stream that was closed before the start go nowhere."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _discard(stream: TextIO) -> None:

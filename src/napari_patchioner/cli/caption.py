@@ -6,11 +6,19 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from napari_patchioner.annotations import FORMATS, Annotation, Notes, format_again, format_named
+from napari_patchioner.annotations import (
+    FORMATS,
+    Annotation,
+    Format,
+    Notes,
+    format_again,
+    format_named,
+)
 from napari_patchioner.batch import (
     TABLES,
     Dataset,
@@ -153,13 +161,99 @@ def run_batch(run: BatchRun) -> int:
         raise FormatError("--resume goes on with a file; name one with --out")
     with tempfile.TemporaryDirectory(prefix="napari-patchioner-") as folder:
         target = Path(folder) / "captions"
-        named = "tidy" if run.format is None else run.format
-        status = _run_into(run, target, named)
+        status = _run_into(run, target, "tidy" if run.format is None else run.format)
         print_exactly(target.read_bytes())
     return status
 
 
-def _run_into(run: BatchRun, target: Path, format_name: str | None) -> int:
+class _Target:
+    """What a run writes: ``path``, called ``shown``, in a format that is named or goes by it."""
+
+    def __init__(self, run: BatchRun, path: Path, format_name: str | None) -> None:
+        self.path, self.shown, self.is_named = path, run.out, run.out != STDOUT
+        if format_name is None and self.is_named:
+            format_name = format_again(Path(run.regions), path)
+        self.format = format_name
+        is_folder = run.out.endswith(_ENDS_OF_FOLDERS) or (self.is_named and path.is_dir())
+        # A folder of Parquet files, written as results come.
+        self.is_dataset = is_folder and format_name in (None, "parquet")
+        self.in_place = False
+        with suppress(OSError, ValueError):
+            same = self.is_named and path.exists()
+            self.in_place = same and Path(run.regions).resolve() == path.resolve()
+
+    @property
+    def form(self) -> Format:
+        """The format."""
+        return format_named(self.path, self.format)
+
+    def check(self) -> None:
+        """Refuse a file or folder that could not be written, before any work is done."""
+        path, form = self.path, None if self.is_dataset else self.form
+        foldered = form is None or not form.suffixes or form.single or self.format == "labelme"
+        if path.is_dir() and not foldered:
+            raise FormatError(f"{path}: is a folder; name a file to write")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise FormatError(
+                f"{path}: is a device or a pipe and no file; name a file, or leave --out out for "
+                "standard output"
+            )
+        check_folder(path.parent)
+
+    def check_result(self, plan: Plan) -> None:
+        """Refuse, before any work, a format that cannot hold the result, and to lose captions."""
+        if self.is_dataset:
+            return
+        path = self.path
+        is_folder = check_format(plan, path, self.format, in_place=self.in_place)
+        if is_folder and not self.is_named:
+            raise FormatError(f"{self.format} makes a folder; name one with --out")
+        if not is_folder and path.is_dir() and not self.form.single:
+            raise FormatError(f"{path}: is a folder; name a file to write")
+        if is_folder and path.is_file():
+            raise FormatError(
+                f"{path}: is a file, but {self.format} makes a folder of a name without an ending "
+                "of its own; name a folder"
+            )
+        check_people(plan, path, self.format, in_place=self.in_place)
+
+    def keeps(self, plan: Plan) -> bool:
+        """Whether what is in the file and not captioned stays in it when it is written again."""
+        source, form = FORMATS.get(plan.source), self.form
+        listed = plan.notes.left_out - plan.notes.count("file left out")
+        if (form.single or form.file_names is not None) and self.path.is_dir() and not listed:
+            return True  # files of other images, and damaged ones, are not written
+        return source is not None and form.read is source.read
+
+    def write(self, plan: Plan, journal: AnyJournal, others: Sequence[Annotation]) -> None:
+        """Write the result and say what it holds."""
+        notes = Notes()
+        if isinstance(journal, Dataset):
+            count = journal.finish()
+        else:
+            if self.shown.endswith(_ENDS_OF_FOLDERS) and self.form.single:
+                self.path.mkdir(exist_ok=True)
+            count, left_out = Result(plan, journal, others).write(
+                self.path, self.format, in_place=self.in_place, notes=notes
+            )
+            for line in notes.lines():
+                say(line)
+            if not count and (left_out or not self.path.exists()):
+                say(f"{self.shown}: was not written, since no image could be read")
+                return
+            if left_out:
+                verb = "are" if len(left_out) > 1 else "is"
+                say(
+                    f"{len(left_out)} of {count + len(left_out)} regions {verb} left out, which "
+                    f"this format cannot hold, such as {left_out[0].uid!r} of {left_out[0].image} "
+                    f"({left_out[0].kind})"
+                )
+        if self.is_named:
+            total = f"{count} region{'s' * (count != 1)}"
+            say(f"{total} in these files" if notes.count("files") else f"{self.path}: {total}")
+
+
+def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     """Caption images and write the result; what was done is kept until all is."""
     if run.scheduler is not None and run.workers > 1:
         raise PatchionerError("--workers are processes here; with --scheduler, leave it out")
@@ -167,121 +261,112 @@ def _run_into(run: BatchRun, target: Path, format_name: str | None) -> int:
         raise PatchionerError(
             "--only-empty keeps captions that are there, --overwrite replaces them; leave one out"
         )
-    if format_name is None and run.out != STDOUT:
-        format_name = format_again(Path(run.regions), target)
-    _check_target(run.out, target, format_name)
+    target = _Target(run, path, format_name)
+    target.check()
     paths = find_images(run.images, recursive=run.recursive)
-    plan = Plan(
-        paths,
-        run.regions,
-        only_empty=run.only_empty,
-        options=run.options,
-        overwrite=run.overwrite,
-    )
+    kept: dict[str, Any] = {"only_empty": run.only_empty, "overwrite": run.overwrite}
+    plan = Plan(paths, run.regions, options=run.options, **kept)
     for line in plan.notes.lines():
         say(line)
-    in_place = run.out != STDOUT and _same_file(run.regions, target)
-    stays = in_place and _is_kept(plan, target, format_name)
-    if plan.notes.left_out and in_place and not stays:
-        lost = plan.notes.left_out
+    stays = target.in_place and target.keeps(plan)
+    if (lost := plan.notes.left_out) and target.in_place and not stays:
         raise FormatError(
             f"{run.out}: {lost} record{'s' * (lost > 1)} of it could not be read and would be "
             "lost; name another file with --out"
         )
-    table = in_place and format_named(target, format_name).name in TABLES
+    table = target.in_place and target.form.name in TABLES
     # Files of one image each are left alone.
-    others = plan.others if in_place and (table or (stays and target.is_file())) else []
+    alone = not (table or (stays and path.is_file()))
+    others = plan.others if target.in_place and not alone else []
     if plan.others:
         count = len(plan.others)
         counted = f"{count} region{'s' * (count > 1)} of other images"
-        if in_place and not (stays or others):
+        if target.in_place and not (stays or others):
             raise FormatError(
                 f"{run.out}: holds {counted}, which would be lost; name those images too "
                 "(perhaps with --recursive), or another file with --out"
             )
-        say(f"{counted} {'stay as they are' if in_place else 'left out'}")
-    _check_result(plan, run.out, target, format_name, in_place=in_place)
+        say(f"{counted} {'stay as they are' if target.in_place else 'left out'}")
+    target.check_result(plan)
     settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
-    journal = _journal_of(run.out, target, format_name, settings, run.resume)
+    journal: AnyJournal
+    if target.is_dataset:
+        journal = Dataset(path, settings, resume=run.resume)
+    else:
+        part, wanted = path.with_name(f"{path.name}.part"), str(path) if target.is_named else ""
+        journal = Journal(part, settings, resume=run.resume, wanted=wanted)
     try:
         tally = _caption(run, plan, journal)
-        say(_summary(tally))
-        if plan.of_people and not run.only_empty:
-            say(_left_to_people(plan.of_people))
-        if plan.locked == 1:
-            say("1 region is locked and stayed as it was")
-        elif plan.locked:
-            say(f"{plan.locked} regions are locked and stayed as they were")
-        _write_result(plan, others, journal, target, format_name, run.out, in_place=in_place)
+        before = f", {tally.kept} from before" if tally.kept else ""
+        say(
+            f"{tally.done} done{before}, {tally.skipped} skipped, {tally.failed} failed; "
+            f"{_duration(tally.seconds)}, {tally.rate:.3g} images per second"
+        )
+        _say_what_stays(0 if run.only_empty else plan.of_people, plan.locked)
+        target.write(plan, journal, others)
     except (PatchionerError, KeyboardInterrupt):
-        _keep_what_is_done(journal, shown=run.out)
+        if not len(journal):
+            journal.delete()
+            raise
+        journal.close()
+        if target.is_named:
+            say(
+                f"stopped: {len(journal)} images are kept in {journal.path}; the same command with "
+                "--resume goes on from there"
+            )
         raise
-    if isinstance(journal, Dataset) or (tally.failed and not in_place):
+    if isinstance(journal, Dataset) or (tally.failed and not target.in_place):
         journal.close()
     else:  # everything is in the result, and the regions in it are others now
         journal.delete()
-    if tally.failed:
-        _say_failures(tally, journal, run, in_place=in_place)
-        return _SOME_FAILED
-    return _DONE
+    if not tally.failed:
+        return _DONE
+    for image, why in tally.failures:
+        say(f"  {why}" if image in why else f"  {image}: {why}")
+    if tally.failed > len(tally.failures):
+        say(f"  and {tally.failed - len(tally.failures)} more")
+    if target.in_place:
+        say("to try those again, repeat the command with --only-empty; all else is in the file")
+    elif target.is_named:
+        say(
+            "to try those again, repeat the command with --resume; all else is kept in "
+            f"{journal.path}"
+        )
+    return _SOME_FAILED
 
 
-def _left_to_people(count: int) -> str:
-    """Say how many captions by people stay.
-
-    >>> _left_to_people(1)
-    '1 region has a caption of a person and was left; --overwrite captions it too'
-    """
-    if count == 1:
-        return "1 region has a caption of a person and was left; --overwrite captions it too"
-    return f"{count} regions have captions of people and were left; --overwrite captions them too"
-
-
-def _same_file(regions: str, target: Path) -> bool:
-    """Whether the regions are read from what is to be written."""
-    try:
-        return target.exists() and Path(regions).resolve() == target.resolve()
-    except (OSError, ValueError):
-        return False
-
-
-def _is_kept(plan: Plan, target: Path, format_name: str | None) -> bool:
-    """Whether what is in the file and not captioned stays in it when it is written again."""
-    source, form = FORMATS.get(plan.source), format_named(target, format_name)
-    listed = plan.notes.left_out - plan.notes.count("file left out")
-    if (form.single or form.file_names is not None) and target.is_dir() and not listed:
-        return True  # files of other images, and damaged ones, are not written
-    return source is not None and form.read is source.read
+def _say_what_stays(of_people: int, locked: int) -> None:
+    """Say how many regions were left as they were: with captions of people, and locked ones."""
+    if of_people == 1:
+        say("1 region has a caption of a person and was left; --overwrite captions it too")
+    elif of_people:
+        say(
+            f"{of_people} regions have captions of people and were left; --overwrite captions them "
+            "too"
+        )
+    if locked == 1:
+        say("1 region is locked and stayed as it was")
+    elif locked:
+        say(f"{locked} regions are locked and stayed as they were")
 
 
 def _caption(run: BatchRun, plan: Plan, journal: AnyJournal) -> Tally:
     """Caption what is left, and show how far it is."""
     tally = Tally(len(plan))
+    how: dict[str, Any] = {"workers": run.workers, "threads": run.threads, "load": run.load}
     with Bar() as bar:
         for tally in caption_folder(
-            plan,
-            journal,
-            run.model,
-            workers=run.workers,
-            threads=run.threads,
-            load=run.load,
-            scheduler=run.scheduler,
-            notify=bar.say,
+            plan, journal, run.model, **how, scheduler=run.scheduler, notify=bar.say
         ):
-            bar(tally.finished / tally.total, _message(tally))
+            parts = [f"{tally.finished} of {tally.total} images"]
+            if tally.failed:
+                parts.append(f"{tally.failed} failed")
+            if tally.done:
+                pace = tally.seconds / (tally.finished - tally.kept)
+                left = _duration((tally.total - tally.finished) * pace)
+                parts += [f"{tally.rate:.3g} per second", f"{left} left"]
+            bar(tally.finished / tally.total, ", ".join(parts))
     return tally
-
-
-def _message(tally: Tally) -> str:
-    """Return how far a run is, in a few words."""
-    parts = [f"{tally.finished} of {tally.total} images"]
-    if tally.failed:
-        parts.append(f"{tally.failed} failed")
-    if tally.done:
-        parts.append(f"{tally.rate:.3g} per second")
-        left = (tally.total - tally.finished) * tally.seconds / (tally.finished - tally.kept)
-        parts.append(f"{_duration(left)} left")
-    return ", ".join(parts)
 
 
 def _duration(seconds: float) -> str:
@@ -293,127 +378,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _summary(tally: Tally) -> str:
-    """Return what was done, in one line."""
-    kept = f", {tally.kept} from before" if tally.kept else ""
-    return (
-        f"{tally.done} done{kept}, {tally.skipped} skipped, {tally.failed} failed; "
-        f"{_duration(tally.seconds)}, {tally.rate:.3g} images per second"
-    )
-
-
-def _say_failures(tally: Tally, journal: AnyJournal, run: BatchRun, *, in_place: bool) -> None:
-    """Say which images failed, and how to try them again."""
-    for image, why in tally.failures:
-        say(f"  {why}" if image in why else f"  {image}: {why}")
-    if tally.failed > len(tally.failures):
-        say(f"  and {tally.failed - len(tally.failures)} more")
-    if in_place:
-        say("to try those again, repeat the command with --only-empty; all else is in the file")
-    elif run.out != STDOUT:
-        say(
-            "to try those again, repeat the command with --resume; all else is kept in "
-            f"{journal.path}"
-        )
-
-
-def _check_target(out: str, path: Path, format_name: str | None) -> None:
-    """Refuse a file or folder that could not be written, before any work is done."""
-    form = format_named(path, format_name) if not _is_dataset(out, format_name) else None
-    foldered = form is None or not form.suffixes or form.single or format_name == "labelme"
-    if path.is_dir() and not foldered:
-        raise FormatError(f"{path}: is a folder; name a file to write")
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise FormatError(
-            f"{path}: is a device or a pipe and no file; name a file, or leave --out out for "
-            "standard output"
-        )
-    check_folder(path.parent)
-
-
-def _check_result(
-    plan: Plan, out: str, path: Path, format_name: str | None, *, in_place: bool
-) -> None:
-    """Refuse, before any work, a format that cannot hold the result, and to lose people's work."""
-    if _is_dataset(out, format_name):
-        return
-    is_folder = check_format(plan, path, format_name, in_place=in_place)
-    if is_folder and out == STDOUT:
-        raise FormatError(f"{format_name} makes a folder; name one with --out")
-    many = format_named(path, format_name).single
-    if not is_folder and path.is_dir() and not many:
-        raise FormatError(f"{path}: is a folder; name a file to write")
-    if is_folder and path.is_file():
-        raise FormatError(
-            f"{path}: is a file, but {format_name} makes a folder of a name without an ending of "
-            "its own; name a folder"
-        )
-    check_people(plan, path, format_name, in_place=in_place)
-
-
-def _is_dataset(out: str, format_name: str | None) -> bool:
-    """Whether a folder of Parquet files is asked for."""
-    is_folder = out.endswith(_ENDS_OF_FOLDERS) or (out != STDOUT and Path(out).is_dir())
-    return is_folder and format_name in (None, "parquet")
-
-
-def _journal_of(
-    out: str, path: Path, format_name: str | None, settings: Mapping[str, str], resume: bool
-) -> AnyJournal:
-    """Return what keeps the outcomes: the result itself if it is a folder, or else a journal."""
-    if _is_dataset(out, format_name):
-        return Dataset(path, settings, resume=resume)
-    part = path.with_name(f"{path.name}.part")
-    return Journal(part, settings, resume=resume, wanted="" if out == STDOUT else str(path))
-
-
-def _write_result(
-    plan: Plan,
-    others: Sequence[Annotation],
-    journal: AnyJournal,
-    target: Path,
-    format_name: str | None,
-    shown: str,
-    *,
-    in_place: bool,
-) -> None:
-    """Write the result and say what it holds."""
-    notes = Notes()
-    if isinstance(journal, Dataset):
-        count = journal.finish()
-    else:
-        if shown.endswith(_ENDS_OF_FOLDERS) and format_named(target, format_name).single:
-            target.mkdir(exist_ok=True)
-        count, left_out = Result(plan, journal, others).write(
-            target, format_name, in_place=in_place, notes=notes
-        )
-        for line in notes.lines():
-            say(line)
-        if not count and (left_out or not target.exists()):
-            say(f"{shown}: was not written, since no image could be read")
-            return
-        if left_out:
-            verb = "are" if len(left_out) > 1 else "is"
-            say(
-                f"{len(left_out)} of {count + len(left_out)} regions {verb} left out, which this "
-                f"format cannot hold, such as {left_out[0].uid!r} of {left_out[0].image} "
-                f"({left_out[0].kind})"
-            )
-    if shown != STDOUT:
-        total = f"{count} region{'s' * (count != 1)}"
-        say(f"{total} in these files" if notes.count("files") else f"{target}: {total}")
-
-
-def _keep_what_is_done(journal: AnyJournal, shown: str) -> None:
-    """Keep what is done and say how to go on, after something has stopped the run."""
-    if not len(journal):
-        journal.delete()
-        return
-    journal.close()
-    if shown != STDOUT:
-        say(
-            f"stopped: {len(journal)} images are kept in {journal.path}; the same command with "
-            "--resume goes on from there"
-        )

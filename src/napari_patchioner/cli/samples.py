@@ -33,15 +33,7 @@ _PANEL, _MARGIN, _FONT_SIZE, _WRAP = 460, 16, 17, 44
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture of `skimage.data` and what to caption in it.
-
-    Attributes
-    ----------
-    name : str
-        Name of the function in `skimage.data`.
-    regions : tuple of Region
-        In ``(row, column)`` image pixels.
-    """
+    """A picture, by the name of its function in `skimage.data`, and what to caption in it."""
 
     name: str
     regions: tuple[Region, ...]
@@ -137,19 +129,9 @@ SAMPLES = (
 def overlay_png(
     images: Mapping[str, npt.NDArray[np.uint8]], annotations: Sequence[Annotation]
 ) -> bytes:
-    """Return a PNG that shows each image with its regions, numbered, beside their captions.
+    """Return a PNG: one picture above the other, each with its regions, numbered, and captions.
 
-    Parameters
-    ----------
-    images : mapping of str to ndarray of uint8, shape (height, width, 3)
-        Pictures by name.
-    annotations : sequence of Annotation
-        Their regions, each with the name of its ``image``.
-
-    Returns
-    -------
-    bytes
-        One picture above the other.
+    ``images`` are arrays of shape (height, width, 3) by name, which ``annotations`` give.
     """
     sheets = [
         _sheet(picture, [item for item in annotations if item.image == name])
