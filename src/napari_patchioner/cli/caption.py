@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from napari_patchioner import batch
 from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
@@ -19,18 +20,6 @@ from napari_patchioner.annotations import (
     format_again,
     format_named,
 )
-from napari_patchioner.batch import (
-    TABLES,
-    Dataset,
-    Journal,
-    Plan,
-    Result,
-    Tally,
-    caption_folder,
-    check_format,
-    check_people,
-    find_images,
-)
 from napari_patchioner.errors import FormatError, PatchionerError
 
 from .shared import Bar, above_zero, check_folder, print_exactly, say, up_to
@@ -38,7 +27,7 @@ from .shared import Bar, above_zero, check_folder, print_exactly, say, up_to
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
 
-AnyJournal: TypeAlias = Journal | Dataset
+AnyJournal: TypeAlias = batch.Journal | batch.Dataset
 STDOUT = "-"
 _ENDS_OF_FOLDERS = ("/", os.sep)
 _DONE, _SOME_FAILED = 0, 1
@@ -200,12 +189,12 @@ class _Target:
             )
         check_folder(path.parent)
 
-    def check_result(self, plan: Plan) -> None:
+    def check_result(self, plan: batch.Plan) -> None:
         """Refuse, before any work, a format that cannot hold the result, and to lose captions."""
         if self.is_dataset:
             return
         path = self.path
-        is_folder = check_format(plan, path, self.format, in_place=self.in_place)
+        is_folder = batch.check_format(plan, path, self.format, in_place=self.in_place)
         if is_folder and not self.is_named:
             raise FormatError(f"{self.format} makes a folder; name one with --out")
         if not is_folder and path.is_dir() and not self.form.single:
@@ -215,9 +204,9 @@ class _Target:
                 f"{path}: is a file, but {self.format} makes a folder of a name without an ending "
                 "of its own; name a folder"
             )
-        check_people(plan, path, self.format, in_place=self.in_place)
+        batch.check_people(plan, path, self.format, in_place=self.in_place)
 
-    def keeps(self, plan: Plan) -> bool:
+    def keeps(self, plan: batch.Plan) -> bool:
         """Whether what is in the file and not captioned stays in it when it is written again."""
         source, form = FORMATS.get(plan.source), self.form
         listed = plan.notes.left_out - plan.notes.count("file left out")
@@ -225,15 +214,15 @@ class _Target:
             return True  # files of other images, and damaged ones, are not written
         return source is not None and form.read is source.read
 
-    def write(self, plan: Plan, journal: AnyJournal, others: Sequence[Annotation]) -> None:
+    def write(self, plan: batch.Plan, journal: AnyJournal, others: Sequence[Annotation]) -> None:
         """Write the result and say what it holds."""
         notes = Notes()
-        if isinstance(journal, Dataset):
+        if isinstance(journal, batch.Dataset):
             count = journal.finish()
         else:
             if self.shown.endswith(_ENDS_OF_FOLDERS) and self.form.single:
                 self.path.mkdir(exist_ok=True)
-            count, left_out = Result(plan, journal, others).write(
+            count, left_out = batch.Result(plan, journal, others).write(
                 self.path, self.format, in_place=self.in_place, notes=notes
             )
             for line in notes.lines():
@@ -263,9 +252,9 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
         )
     target = _Target(run, path, format_name)
     target.check()
-    paths = find_images(run.images, recursive=run.recursive)
+    paths = batch.find_images(run.images, recursive=run.recursive)
     kept: dict[str, Any] = {"only_empty": run.only_empty, "overwrite": run.overwrite}
-    plan = Plan(paths, run.regions, options=run.options, **kept)
+    plan = batch.Plan(paths, run.regions, options=run.options, **kept)
     for line in plan.notes.lines():
         say(line)
     stays = target.in_place and target.keeps(plan)
@@ -274,7 +263,7 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
             f"{run.out}: {lost} record{'s' * (lost > 1)} of it could not be read and would be "
             "lost; name another file with --out"
         )
-    table = target.in_place and target.form.name in TABLES
+    table = target.in_place and target.form.name in batch.TABLES
     # Files of one image each are left alone.
     alone = not (table or (stays and path.is_file()))
     others = plan.others if target.in_place and not alone else []
@@ -291,10 +280,10 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
     journal: AnyJournal
     if target.is_dataset:
-        journal = Dataset(path, settings, resume=run.resume)
+        journal = batch.Dataset(path, settings, resume=run.resume)
     else:
         part, wanted = path.with_name(f"{path.name}.part"), str(path) if target.is_named else ""
-        journal = Journal(part, settings, resume=run.resume, wanted=wanted)
+        journal = batch.Journal(part, settings, resume=run.resume, wanted=wanted)
     try:
         tally = _caption(run, plan, journal)
         before = f", {tally.kept} from before" if tally.kept else ""
@@ -315,7 +304,7 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
                 "--resume goes on from there"
             )
         raise
-    if isinstance(journal, Dataset) or (tally.failed and not target.in_place):
+    if isinstance(journal, batch.Dataset) or (tally.failed and not target.in_place):
         journal.close()
     else:  # everything is in the result, and the regions in it are others now
         journal.delete()
@@ -350,12 +339,12 @@ def _say_what_stays(of_people: int, locked: int) -> None:
         say(f"{locked} regions are locked and stayed as they were")
 
 
-def _caption(run: BatchRun, plan: Plan, journal: AnyJournal) -> Tally:
+def _caption(run: BatchRun, plan: batch.Plan, journal: AnyJournal) -> batch.Tally:
     """Caption what is left, and show how far it is."""
-    tally = Tally(len(plan))
+    tally = batch.Tally(len(plan))
     how: dict[str, Any] = {"workers": run.workers, "threads": run.threads, "load": run.load}
     with Bar() as bar:
-        for tally in caption_folder(
+        for tally in batch.caption_folder(
             plan, journal, run.model, **how, scheduler=run.scheduler, notify=bar.say
         ):
             parts = [f"{tally.finished} of {tally.total} images"]
