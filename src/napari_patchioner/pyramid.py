@@ -112,10 +112,14 @@ class Planner:
         for level in reversed(range(len(self.levels))):
             if size >= self.across * min(chosen.patch):
                 break
-            finer = Plan(level, self.patch(level), self._block(level, around))
+            tiling, patch = self.tiling(level), self.patch(level)
+            # The tiles that own the patches around the region.
+            corners = np.floor((around.coords()[::2] + 0.5) / patch).astype(int)
+            first, last = corners.clip(0, (tiling.down.cells - 1, tiling.across.cells - 1)).tolist()
+            block = tiling.around((first[0], last[0]), (first[1], last[1]))
             # On another level the same region may lie in fewer tiles.
-            if finer.block is not None and finer.block.tiles <= self.most:
-                chosen = finer
+            if block.tiles <= self.most:
+                chosen = Plan(level, patch, block)
         return self._zoomed(around, size) if zoom and size < min(chosen.patch) else chosen
 
     def tiling(self, level: int) -> Tiling:
@@ -145,15 +149,6 @@ class Planner:
         side = max(self.shape) / self.side
         return Plan(OVERVIEW, (side, side))
 
-    def _block(self, level: int, around: Box) -> Block:
-        """Tiles that own the patches around a region."""
-        tiling, (down, across) = self.tiling(level), self.patch(level)
-        rows, columns = tiling.down.cells, tiling.across.cells
-        return tiling.around(
-            (_cell(around.top, down, rows), _cell(around.bottom, down, rows)),
-            (_cell(around.left, across, columns), _cell(around.right, across, columns)),
-        )
-
     def _zoomed(self, around: Box, size: float) -> Plan:
         """Enlarge a window around a region until it is as wide as other regions are."""
         tile = self.side * self.pixels
@@ -177,11 +172,6 @@ def _size(box: Box) -> float:
     """Side of the square that a box is about as large as, in pixels."""
     sides = box.bottom - box.top, box.right - box.left
     return math.sqrt(max(sides) * max(min(sides), max(sides) / _THIN))
-
-
-def _cell(position: float, patch: float, cells: int) -> int:
-    """Patch that a position, in pixel-centre coordinates, lies in."""
-    return min(max(math.floor((position + 0.5) / patch), 0), cells - 1)
 
 
 class Pyramid:
@@ -295,13 +285,15 @@ class Pyramid:
         """Carry out a plan, as :meth:`grid` does; the same plan gives the same grid."""
         progress = progress or no_progress
         if plan.window is not None:
-            grid = self._enlarged(plan.window, progress)
+            progress(0.0, "enlarging")
+            pixels = self.levels.rgb(self.levels.given[0].read(*plan.window))
+            grid = self.captioner.encode(pixels, progress=progress, store=self.store)
+            grid = _placed(grid, self.levels.shape, plan.window)
+            grid = replace(grid, key=derived_key("zoomed", plan.window, grid.key))
         elif plan.block is None:
             return self._overview(progress)
-        elif isinstance(self.captioner.backbone, RegionEncoder):
-            grid = self._one_tile(plan, plan.block, progress)
         else:
-            grid = self._stitched(plan, plan.block, progress)
+            grid = self._tiled(plan, plan.block, progress)
         # A tile of a photograph may look like none: all sky, or a wall. So what was measured of
         # the whole image counts, where that takes no long reading.
         factor = self._whole.data.factor if isinstance(self._whole.data, Shrunk) else 1
@@ -353,49 +345,39 @@ class Pyramid:
         height, width = np.where(np.isclose(extent, self.levels.shape), self.levels.shape, extent)
         return _placed(grid, self.levels.shape, (0.0, 0.0, float(height), float(width)))
 
-    def _stitched(self, plan: Plan, block: Block, progress: Progress) -> FeatureGrid:
-        """Encode the tiles of a plan and put them together."""
-        transform = self.planner.view(plan)
-        assert transform is not None
+    def _tiled(self, plan: Plan, block: Block, progress: Progress) -> FeatureGrid:
+        """Encode the tiles of a plan and put together the patches that they own."""
+        level, tiling = self.planner.levels[plan.level], self.planner.tiling(plan.level)
+        pixels, side = self.planner.pixels, self.planner.side
         done = 0
 
-        def tile(row: int, column: int) -> FeatureGrid:
+        def tile(row: int, column: int, progress: Progress) -> FeatureGrid:
+            """Encode one tile, which reaches beyond the patches it owns."""
+            corner = tiling.down.start(row) * pixels, tiling.across.start(column) * pixels
+            sides, reading = (side * pixels, side * pixels), part(progress, 0, _READING, "")
+            return self._encoded(
+                (plan.level, row, column),
+                lambda: self.levels.rgb(level.read(*corner, *sides, reading)),
+                progress,
+            )
+
+        def next_tile(row: int, column: int) -> FeatureGrid:
             nonlocal done
             start, done = done, done + 1
             message = f"encoding tile {done} of {block.tiles}"
-            own = part(progress, start / block.tiles, done / block.tiles, message)
-            return self._tile(plan.level, row, column, own)
+            return tile(
+                row, column, part(progress, start / block.tiles, done / block.tiles, message)
+            )
 
-        return stitch(self.planner.tiling(plan.level), block, tile, transform)
-
-    def _one_tile(self, plan: Plan, block: Block, progress: Progress) -> FeatureGrid:
-        """Encode one tile and keep all of it, as the backbone will encode its regions anew."""
-        tiling, (down, across) = self.planner.tiling(plan.level), plan.patch
-        grid = self._tile(plan.level, block.top, block.left, progress)
+        if not isinstance(self.captioner.backbone, RegionEncoder):
+            transform = self.planner.view(plan)
+            assert transform is not None
+            return stitch(tiling, block, next_tile, transform)
+        # All of the one tile is kept, as the backbone will encode its regions anew.
+        grid, (down, across) = tile(block.top, block.left, progress), plan.patch
         top, left = tiling.down.start(block.top), tiling.across.start(block.left)
-        side = self.planner.side
         window = (top * down, left * across, side * down, side * across)
         return _placed(grid, self.levels.shape, window)
-
-    def _tile(self, number: int, row: int, column: int, progress: Progress) -> FeatureGrid:
-        """Encode one tile, which reaches beyond the patches it owns."""
-        level, tiling = self.planner.levels[number], self.planner.tiling(number)
-        pixels, side = self.planner.pixels, self.planner.side * self.planner.pixels
-        corner = tiling.down.start(row) * pixels, tiling.across.start(column) * pixels
-        reading = part(progress, 0, _READING, "")
-        return self._encoded(
-            (number, row, column),
-            lambda: self.levels.rgb(level.read(*corner, side, side, reading)),
-            progress,
-        )
-
-    def _enlarged(self, window: tuple[int, int, int, int], progress: Progress) -> FeatureGrid:
-        """Encode a small window, which the backbone enlarges to its own size."""
-        progress(0.0, "enlarging")
-        pixels = self.levels.rgb(self.levels.given[0].read(*window))
-        grid = self.captioner.encode(pixels, progress=progress, store=self.store)
-        grid = _placed(grid, self.levels.shape, window)
-        return replace(grid, key=derived_key("zoomed", window, grid.key))
 
     def _encoded(
         self, place: tuple[int, int, int], pixels: Callable[[], Any], progress: Progress

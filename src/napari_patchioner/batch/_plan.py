@@ -166,10 +166,9 @@ class Plan:
     ) -> None:
         self._paths = paths
         self._regions = regions
-        self._only_empty = only_empty
-        self._options = dict(options or {})
-        self._big = big
-        self._overwrite = overwrite
+        # What all jobs have in common.
+        how: dict[str, Any] = {"only_empty": only_empty, "overwrite": overwrite, "big": big}
+        self._common = Job("", Path(), options=dict(options or {}), **how)
         shared = Counter(path.name for path in paths)
         names = [path.name if shared[path.name] == 1 else str(path) for path in paths]
         # Any file can hold Unicode; bytes that are none are spelled out.
@@ -209,18 +208,19 @@ class Plan:
     @property
     def settings(self) -> dict[str, str]:
         """What captions depend on besides the images and the model, as texts."""
+        common = self._common
         return {
             "regions": " ".join(filter(None, [self._regions, self._digest])),
-            "only_empty": str(self._only_empty).lower(),
-            "options": json.dumps(self._options, sort_keys=True),
-            **({} if self._big == BIG else {"big": str(self._big)}),
-            **({"overwrite": "true"} if self._overwrite else {}),
+            "only_empty": str(common.only_empty).lower(),
+            "options": json.dumps(common.options, sort_keys=True),
+            **({} if common.big == BIG else {"big": str(common.big)}),
+            **({"overwrite": "true"} if common.overwrite else {}),
         }
 
     @property
     def of_people(self) -> int:
         """How many regions that are not locked keep captions by people, or of unknown source."""
-        if self._overwrite:
+        if self._common.overwrite:
             return 0
         return self._count(lambda region: region.is_human and not is_locked(region))
 
@@ -297,16 +297,8 @@ class Plan:
             shared = [common_parts(path, labels) for labels in candidates]
             pairs = zip(candidates, shared, strict=True)
             drawing = LabelDrawing(tuple(labels for labels, n in pairs if n == max(shared)))
-        return Job(
-            name,
-            path,
-            (*self._own.get(place, ()), *everywhere),
-            drawing,
-            self._only_empty,
-            self._options,
-            self._big,
-            self._overwrite,
-        )
+        regions = (*self._own.get(place, ()), *everywhere)
+        return replace(self._common, image=name, path=path, regions=regions, drawing=drawing)
 
 
 def _label_images(folder: Path | None) -> dict[str, list[Path]]:

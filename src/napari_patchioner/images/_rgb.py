@@ -172,12 +172,12 @@ def _over_white(pixels: npt.NDArray[np.uint8], alpha: AnyArray) -> npt.NDArray[n
     return np.rint(mixed).astype(np.uint8)
 
 
-def brightness_range(data: Any) -> Any:
+def brightness_range(data: Any, *, apart: bool = False) -> Any:
     """Return the values to show as black and as white, the same for every part of an image.
 
     Of a large image, shape (height, width) or (height, width, channels), only squares, evenly
-    spread, are read. Returns one pair, a list with one for each of several channels, or None where
-    values are shown as they are: bytes and booleans.
+    spread, are read. Returns one pair, a list with one for each of several channels, whatever their
+    number if ``apart``, or None where values are shown as they are: bytes and booleans.
     """
     dtype = np.dtype(data.dtype)
     if dtype == np.uint8 or dtype.kind not in "uif":
@@ -197,7 +197,7 @@ def brightness_range(data: Any) -> Any:
         ]
     samples = [np.atleast_3d(np.asarray(data[window])) for window in windows]
     count = samples[0].shape[2]
-    if is_composite(count):
+    if apart or is_composite(count):
         return [_limits([part[..., number] for part in samples], True) for number in range(count)]
     # Transparency says nothing of brightness.
     return _limits([part[..., : 3 if count == 4 else count] for part in samples], count == 1)
@@ -269,18 +269,8 @@ def channel_views(
         return None
     else:
         views = tuple(map(ChannelView, islice(cycle(CHANNEL_COLOURS), channels)))
+    own = None if all(view.limits for view in views) else brightness_range(data, apart=True)
+    pairs = own or [None] * channels
     return tuple(
-        replace(view, limits=view.limits or brightness_range(_Channel(data, number)))
-        for number, view in enumerate(views)
+        replace(view, limits=view.limits or pair) for view, pair in zip(views, pairs, strict=True)
     )
-
-
-class _Channel:
-    """One of several channels."""
-
-    def __init__(self, data: Any, number: int) -> None:
-        self._data, self._number = data, number
-        self.shape, self.dtype = data.shape[:2], data.dtype
-
-    def __getitem__(self, window: tuple[slice, slice]) -> AnyArray:
-        return np.asarray(np.asarray(self._data[window])[..., self._number])

@@ -205,10 +205,9 @@ class Fetcher:
         """Say in one sentence which files are nowhere, and what to do."""
         if not files:
             return
-        first, verb = files[0], "is"
-        what = f"{first.repo}/{first.path}" if first.repo else first.path
-        if len(files) > 1:
-            what, verb = f"{what} and {len(files) - 1} more", "are"
+        first, more = files[0], len(files) - 1
+        what = f"{first.repo}/{first.path}".lstrip("/") + f" and {more} more" * (more > 0)
+        verb = "are" if more else "is"
         if not first.repo:
             raise ModelError(
                 f"{what} {verb} on no hub ({first.where}); put it in a folder and get the model "

@@ -48,6 +48,7 @@ _LONGEST_NAME = 1000
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*]')
 _proxies = getproxies()
+_DELETED = "it was deleted and nothing was installed"
 
 
 class Meter:
@@ -324,9 +325,24 @@ class Hub:
 
     def find(self, file: PresetFile) -> Remote:
         """Ask what a file is: how long, which version, which contents."""
-        info = self._info(file.repo)
+        from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
+
+        repo = file.repo
+        if repo not in self._known:
+            ask = HfApi(endpoint=self.endpoint).model_info
+            ask = partial(ask, repo, files_metadata=True, timeout=SILENCE_S)
+            self._known[repo] = self._ask(ask, repo)
+        info, path = self._known[repo], file.path
         listed = {e.rfilename: e for e in info.siblings or () if isinstance(e.rfilename, str)}
-        path = _one(file, [*listed]) if store.is_glob(file.path) else file.path
+        if store.is_glob(path):
+            fitting = [name for name in listed if store.fits(path, name)]
+            if len(fitting) != 1:
+                raise ModelError(
+                    f"{repo} should hold one file {path} but holds "
+                    f"{', '.join(fitting[:3]) or 'none'}; update napari-patchioner, or get the "
+                    "model from a folder."
+                )
+            path = fitting[0]
         if not is_safe(path):
             raise ModelError(
                 f"{self.endpoint} calls a file of {file.repo} {path[:80]!r}, which is no name of a "
@@ -340,8 +356,10 @@ class Hub:
         entry, commit = listed[path], self._name(info.sha)
         sha256 = self._name(entry.lfs.sha256) if entry.lfs and entry.lfs.sha256 else ""
         size, etag = entry.size, sha256 or entry.blob_id
-        if size is None or not etag:
-            size, etag = self._head(file.repo, path, commit)
+        if size is None or not etag:  # a mirror that lists only names
+            url = hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint)
+            head = self._ask(partial(get_hf_file_metadata, url, timeout=SILENCE_S), repo, path)
+            size, etag = head.size or 0, head.etag or ""
         if type(size) is not int or not 0 <= size <= _MOST_BYTES:
             raise Unreachable(
                 f"{self.endpoint} says that {file.repo}/{path} has {str(size)[:40]!r} bytes, which "
@@ -379,10 +397,7 @@ class Hub:
             if not remote.fits(part, check):
                 result, _ = store.fingerprint(part, check)
                 part.unlink()
-                name, done = (
-                    f"{remote.repo}/{remote.path}",
-                    "it was deleted and nothing was installed",
-                )
+                name, done = f"{remote.repo}/{remote.path}", _DELETED
                 raise other_file(name, result, remote.sha256 or remote.etag, done)
             part.replace(target)
         except _Dropped as error:
@@ -390,24 +405,6 @@ class Hub:
         except OSError as error:
             raise disk_error(error, target.parent) from error
         return target
-
-    def _info(self, repo: str) -> Any:
-        """Return what the hub says of a repository and its files."""
-        from huggingface_hub import HfApi
-
-        if repo not in self._known:
-            ask = HfApi(endpoint=self.endpoint).model_info
-            ask = partial(ask, repo, files_metadata=True, timeout=SILENCE_S)
-            self._known[repo] = self._ask(ask, repo)
-        return self._known[repo]
-
-    def _head(self, repo: str, path: str, commit: str) -> tuple[int, str]:
-        """Ask for one file's size and etag, for mirrors that list only names."""
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-        url = hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint)
-        metadata = self._ask(partial(get_hf_file_metadata, url, timeout=SILENCE_S), repo, path)
-        return metadata.size or 0, metadata.etag or ""
 
     def _ask(self, work: Callable[[], Any], repo: str, path: str = "") -> Any:
         """Ask the hub, and say its errors in one sentence."""
@@ -435,15 +432,3 @@ def is_safe(path: str) -> bool:
         not part.strip(" .") or part[-1] in " ." or _UNSAFE.search(part) or _DEVICE.match(part)
         for part in path.split("/")
     )
-
-
-def _one(file: PresetFile, names: list[str]) -> str:
-    """Return the one file of a repository that fits a glob."""
-    fitting = [name for name in names if store.fits(file.path, name)]
-    if len(fitting) != 1:
-        raise ModelError(
-            f"{file.repo} should hold one file {file.path} but holds "
-            f"{', '.join(fitting[:3]) or 'none'}; update napari-patchioner, or get the model from "
-            "a folder."
-        )
-    return fitting[0]

@@ -130,19 +130,6 @@ def files_of(name: str) -> list[tuple[str, str, int, Path | None, str]]:
     return listed
 
 
-def _free_raw(preset: Preset) -> int:
-    """Delete the published files that an installed model was made of and that no part reads.
-
-    Those that lay here before, that another model reads, or that are on no hub stay.
-    """
-    record = store.read_record(preset.id)
-    if record is None:
-        return 0
-    raw = {store.placed(file.at) for file in record.files if not file.read and file.repo}
-    others = [file for other in store.records() for file in other.files if file.read]
-    return _delete(raw - {store.placed(file.at) for file in others})
-
-
 def _delete(files: set[Path]) -> int:
     """Delete those of some files that lie in the store, and the folders that this leaves empty.
 
@@ -167,9 +154,8 @@ def _is_ours(path: Path) -> bool:
 def _remove_folder(folder: Path) -> int:
     """Delete a folder of the store, of a link to one only the link; return what that frees."""
     freed = 0
-    if folder.is_symlink():
-        if _is_ours(folder):
-            folder.unlink(missing_ok=True)
+    if _is_ours(folder) and folder.is_symlink():
+        folder.unlink(missing_ok=True)
     elif _is_ours(folder):
         freed = sum(_size(path) for path in folder.rglob("*") if path.is_file())
         shutil.rmtree(folder, ignore_errors=True)
@@ -300,11 +286,9 @@ def install(
     keep: bool = False,
 ) -> int:
     """Get a preset ready, as `get_model` does; ``prepare`` makes what its parts read."""
-    if prepare is None:
-        from .prepare import prepare as own
+    from .prepare import prepare as usual
 
-        prepare = own
-
+    prepare = prepare or usual
     progress = progress or no_progress
     meter = Meter(progress, _FILES_SHARE)
     with store.locked(partial(meter.tick, "waiting for another installation")):
@@ -321,9 +305,8 @@ def install(
             roles = prepare(preset, raw, home, part(progress, _FILES_SHARE, 1.0))
             for role in preset.files.keys() - reads:
                 # Files that were put together in a folder to be converted.
-                shutil.rmtree(
-                    store.store_folder() / store.ROLES / preset.id / role, ignore_errors=True
-                )
+                together = store.store_folder() / store.ROLES / preset.id / role
+                shutil.rmtree(together, ignore_errors=True)
             read = {role: path for role, path in roles.items() if role in reads}
             _write_record(preset, read, kept)
         except ModelError as error:
@@ -335,7 +318,12 @@ def install(
                 forget_half_made(preset.id)
                 for made in _made(preset.id):
                     _remove_folder(made)
-        freed = 0 if keep else _free_raw(preset)
+        # Published files that no part of any model reads; those that lay here before, or that are
+        # on no hub, stay.
+        raw_files = {store.placed(file.at) for file in kept if not file.read and file.repo}
+        still_read = [file for other in store.records() for file in other.files if file.read]
+        unread = raw_files - {store.placed(file.at) for file in still_read}
+        freed = 0 if keep else _delete(unread)
     progress(1.0, "installed")
     return freed
 
@@ -437,7 +425,16 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
         # What is there now cannot be read any more.
         _remove_folder(home)
         with _whole_or_not_at_all(home):
-            _copy_preset(folder, preset, home)
+            copies = {folder / catalog.NAME: home / catalog.NAME}
+            for path in sorted({file.path for file in preset.unique if not file.repo}):
+                # All are found before the first is copied: the store may lie in the folder.
+                own = _files_of(folder / path)
+                copies |= {file: home / file.relative_to(folder) for file in own}
+            store.need_room(sum(check_plain_file(path, ModelError) for path in copies))
+            home.mkdir(parents=True)
+            for source, target in copies.items():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
     with _whole_or_not_at_all(home):
         added = catalog.read_preset(home)
         if not preset.repos:
@@ -464,19 +461,6 @@ def _refuse_taken(preset: Preset, folder: Path) -> None:
             f"There is a model {preset.id!r} already; remove it, or write another id in "
             f"{folder / catalog.NAME}."
         )
-
-
-def _copy_preset(folder: Path, preset: Preset, home: Path) -> None:
-    """Copy a preset and the files that lie beside it."""
-    copies = {folder / catalog.NAME: home / catalog.NAME}
-    for path in sorted({file.path for file in preset.unique if not file.repo}):
-        # All are found before the first is copied: the store may lie in the folder.
-        copies |= {file: home / file.relative_to(folder) for file in _files_of(folder / path)}
-    store.need_room(sum(check_plain_file(path, ModelError) for path in copies))
-    home.mkdir(parents=True)
-    for source, target in copies.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
 
 
 def _files_of(path: Path) -> list[Path]:

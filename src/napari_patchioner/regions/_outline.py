@@ -197,9 +197,13 @@ def _loops(vertices: FloatArray) -> list[FloatArray]:
 
 def _with_crossings(vertices: FloatArray) -> FloatArray:
     """Insert each crossing into both edges that cross there, shape (m, 2)."""
-    starts, steps = vertices, np.roll(vertices, -1, axis=0) - vertices
+    after = np.roll(vertices, -1, axis=0)
+    starts, steps = vertices, after - vertices
     edge, share, place = [np.arange(len(vertices))], [np.zeros(len(vertices))], [vertices]
-    boxes = _boxes(vertices)
+    # A rectangle around each edge, a little larger than that.
+    little = 1e-8 * float(np.ptp(vertices, axis=0).max())
+    low, high = np.minimum(vertices, after), np.maximum(vertices, after)
+    boxes = shapely.box(*(low - little).T, *(high + little).T)
     tree = shapely.STRtree(boxes)
     for first in range(0, len(vertices), _EDGES_AT_ONCE):
         i, j = tree.query(boxes[first : first + _EDGES_AT_ONCE])
@@ -219,11 +223,3 @@ def _with_crossings(vertices: FloatArray) -> FloatArray:
         place += [points, points]
     order = np.lexsort((np.concatenate(share), np.concatenate(edge)))
     return np.concatenate(place)[order]
-
-
-def _boxes(vertices: FloatArray) -> npt.NDArray[np.object_]:
-    """Return a rectangle around each edge, a little larger than that."""
-    after = np.roll(vertices, -1, axis=0)
-    little = 1e-8 * float(np.ptp(vertices, axis=0).max())
-    low, high = np.minimum(vertices, after) - little, np.maximum(vertices, after) + little
-    return np.asarray(shapely.box(*low.T, *high.T))

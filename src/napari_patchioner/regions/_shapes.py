@@ -365,23 +365,17 @@ def same_drawing(region: Region, other: Region, *, tolerance: float = TOLERANCE)
     alike = {"box", "polygon"}, {"trace", "point"}
     if region.kind != other.kind and {region.kind, other.kind} not in alike:
         return False
-    if region.kind in _RINGS:
-        return _same_rings(region.coords(), other.coords(), tolerance)
-    return _close(region.coords(), other.coords(), tolerance)
-
-
-def _close(points: FloatArray, others: FloatArray, tolerance: float) -> bool:
-    return points.shape == others.shape and bool((abs(points - others) <= tolerance).all())
-
-
-def _same_rings(ring: FloatArray, other: FloatArray, tolerance: float) -> bool:
-    """Whether two rings are one, begun at any vertex and run in either direction."""
-    if ring.shape != other.shape or not len(ring):
+    points, others = region.coords(), other.coords()
+    if points.shape != others.shape:
         return False
-    starts = np.flatnonzero((abs(other - ring[0]) <= tolerance).all(axis=1)).tolist()
-    forward = [np.roll(other, -start, axis=0) for start in starts]
-    backward = [np.roll(other[::-1], start + 1, axis=0) for start in starts]
-    return any(_close(ring, turned, tolerance) for turned in (*forward, *backward))
+    ways = [others]
+    if region.kind in _RINGS:
+        # Begun at any vertex that fits the first one, and run in either direction.
+        fits = (abs(others - points[:1]) <= tolerance).all(axis=1)
+        starts = np.flatnonzero(fits).tolist()
+        ways = [np.roll(others, -start, axis=0) for start in starts]
+        ways += [np.roll(others[::-1], start + 1, axis=0) for start in starts]
+    return any(bool((abs(points - way) <= tolerance).all()) for way in ways)
 
 
 def label_boxes(labels: npt.NDArray[Any]) -> dict[int, LabelBox]:
