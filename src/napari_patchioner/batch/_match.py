@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +57,8 @@ class ImageMatcher:
             name, stem = _plain(path.name), _plain(path.stem)
             for end in {name, stem, name.casefold(), stem.casefold()}:
                 self._ends[end].append(position)
-        self._matches: dict[str, _Match | None] = {}
+        # The same names come again and again.
+        self._match = cache(self._apply_rules)
 
     def find(self, name: str) -> int | None:
         """Return the position of the image that is meant, or None where it was not given.
@@ -80,10 +82,10 @@ class ImageMatcher:
         FormatError
             If several images could be meant by a name, or several names by an image.
         """
-        results = {name: match for name in dict.fromkeys(names) if (match := self._match(name))}
         rivals: dict[int, list[str]] = defaultdict(list)
-        for name, match in results.items():
-            rivals[match.place].append(name)
+        for name in dict.fromkeys(names):
+            if match := self._match(name):
+                rivals[match.place].append(name)
         return {name: place for place, own in rivals.items() for name in self._best(own, place)}
 
     def _best(self, names: list[str], place: int) -> list[str]:
@@ -99,11 +101,6 @@ class ImageMatcher:
                 "write its path in the file of regions"
             )
         return best
-
-    def _match(self, name: str) -> _Match | None:
-        if name not in self._matches:
-            self._matches[name] = self._apply_rules(name)
-        return self._matches[name]
 
     def _apply_rules(self, name: str) -> _Match | None:
         """Apply the rules in their order."""
@@ -136,9 +133,9 @@ class ImageMatcher:
             for positions in ([place for place in near if place in own], alike, near):
                 if positions:
                     # Those that have most folders in common with the path.
-                    shared = {place: self._likeness(place, parts) for place in positions}
+                    shared = [self._likeness(place, parts) for place in positions]
                     nearest = [
-                        place for place in positions if shared[place] == max(shared.values())
+                        p for p, s in zip(positions, shared, strict=True) if s == max(shared)
                     ]
                     return _Match(self._only(nearest, name), is_certain=False)
         bare = self._paths if len(_parts(name)) == 1 else ()

@@ -224,15 +224,14 @@ class _Pool:
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
-            return self._retry(worker, job)
+            answer = None
         if isinstance(answer, Exception):
             raise answer
-        worker.job = None
-        self._died = 0
-        return job, answer
-
-    def _retry(self, worker: _Worker, job: Job) -> tuple[Job, Outcome] | None:
-        """Let another process try the job of one that died, once."""
+        if answer is not None:
+            worker.job = None
+            self._died = 0
+            return job, answer
+        # The process has died; another one tries its job, once.
         del self._workers[worker.pipe]
         worker.end()
         if worker.tries + 1 < _TRIES:

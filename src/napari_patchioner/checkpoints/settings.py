@@ -72,9 +72,16 @@ def check_settings(
         for name, value in part.items():
             if isinstance(value, dict):
                 parts.append(value)
-            elif name in _MOST and value is not None:
-                for size in value if isinstance(value, list) else [value]:
-                    _check_size(name, size, source)
+                continue
+            sizes = value if isinstance(value, list) else [value]
+            for size in sizes if name in _MOST and value is not None else ():
+                number = isinstance(size, int | float) and not isinstance(size, bool)
+                if not (number and size == size // 1 and 1 <= size <= _MOST[name]):
+                    huge = isinstance(size, int) and size >= 10**40
+                    raise ModelError(
+                        f"{source}: {name} is {'too large' if huge else str(size)[:40]}, which is "
+                        f"no size of a network (1 to {_MOST[name]:,}); get the model again."
+                    )
         width = _first(part, _WIDTHS, 0)
         depth, words = _first(part, _DEPTHS, 12), _first(part, _WORDS, 0)
         inner = _first(part, _INNER, 4 * width)
@@ -83,17 +90,6 @@ def check_settings(
                 f"{source} asks for a network of more than {most_weights:,} weights; choose a "
                 "smaller model."
             )
-
-
-def _check_size(name: str, size: Any, source: object) -> None:
-    """Raise a ModelError unless a size is a count that may be."""
-    whole = isinstance(size, int | float) and not isinstance(size, bool) and size == size // 1
-    if not (whole and 1 <= size <= _MOST[name]):
-        shown = str(size)[:40] if not isinstance(size, int) or size < 10**40 else "too large"
-        raise ModelError(
-            f"{source}: {name} is {shown}, which is no size of a network (1 to "
-            f"{_MOST[name]:,}); get the model again."
-        )
 
 
 def _first(part: dict[str, Any], names: tuple[str, ...], otherwise: int) -> int:

@@ -56,26 +56,26 @@ def fit(
     """
     wanted = module.state_dict()
     used = {name: state[name] for name in wanted if name in state}
-    missing = [name for name in wanted if name not in state and not _any(name, optional)]
-    unexpected = [name for name in state if name not in wanted and not _any(name, ignore)]
-    misshaped = [
-        f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
-        for name, value in used.items()
-        if value.shape != wanted[name].shape
-    ]
-    mistyped = [
-        f"{name} {_kind(value)} instead of {_kind(wanted[name])}"
-        for name, value in used.items()
-        if not _alike(value, wanted[name])
-    ]
-    report = [
-        _list("missing", missing),
-        _list("unexpected", unexpected),
-        _list("of another shape", misshaped),
-        _list("of another type", mistyped),
-    ]
-    if parts := [part for part in report if part]:
-        raise ModelError(f"{source} does not fit: {'; '.join(parts)}. Choose the matching file.")
+    problems = {
+        "missing": [name for name in wanted if name not in state and not _any(name, optional)],
+        "unexpected": [name for name in state if name not in wanted and not _any(name, ignore)],
+        "of another shape": [
+            f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
+            for name, value in used.items()
+            if value.shape != wanted[name].shape
+        ],
+        "of another type": [
+            f"{name} {_kind(value)} instead of {_kind(wanted[name])}"
+            for name, value in used.items()
+            if not _alike(value, wanted[name])
+        ],
+    }
+    listed = []
+    for what, names in problems.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        listed += [f"{what}: {', '.join(names[:_NAMED])}{more}"] if names else []
+    if listed:
+        raise ModelError(f"{source} does not fit: {'; '.join(listed)}. Choose the matching file.")
     for name, value in used.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ModelError(f"{source} holds numbers that are not finite in {name}; get it again.")
@@ -106,13 +106,6 @@ def _any(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _list(what: str, names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{what}: {', '.join(names[:_NAMED])}{more}"
-
-
 def rename(
     state: Mapping[str, Tensor], rules: Iterable[tuple[str, str | None]]
 ) -> dict[str, Tensor]:
@@ -136,12 +129,12 @@ def rename(
     >>> rename({"linear_layer2.bias": None}, [(r"linear_layer2\.(.*)", r"hidden_layers.0.\1")])
     {'hidden_layers.0.bias': None}
     """
-    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+    rules = list(rules)
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
         new: str | None = name
-        for pattern, replacement in compiled:
-            if match := pattern.fullmatch(name):
+        for pattern, replacement in rules:
+            if match := re.fullmatch(pattern, name):
                 new = None if replacement is None else match.expand(replacement)
                 break
         if new is None:

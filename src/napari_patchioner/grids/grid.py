@@ -173,7 +173,12 @@ def _part_shares(
     """Return the shares of one part without members, summing to one."""
     factors: FloatArray = np.ones(len(region.indices))
     if how == "gaussian":
-        factors = _bell(region, variance)
+        if not variance >= 0:
+            raise PatchionerError(f"The variance must be zero or more, not {variance}.")
+        # From the middle of the bounding patches, one at the patch nearest to it.
+        distance = _centred(region.rows) ** 2 + _centred(region.columns) ** 2
+        distance -= distance.min()
+        factors = np.exp(-distance / variance) if variance else (distance < 1e-9).astype(float)
     elif how == "attention":
         if grid.attention is None:
             raise PatchionerError(
@@ -186,17 +191,6 @@ def _part_shares(
         raise PatchionerError(f"Unknown pooling {how!r}: use mean, gaussian, attention or cls.")
     shares = region.weights * factors
     return np.asarray(shares / shares.sum())
-
-
-def _bell(region: PatchWeights, variance: float) -> FloatArray:
-    """Fall off from the middle of the bounding patches, one at the patch nearest to it."""
-    if not variance >= 0:
-        raise PatchionerError(f"The variance must be zero or more, not {variance}.")
-    distance = _centred(region.rows) ** 2 + _centred(region.columns) ** 2
-    distance -= distance.min()
-    if variance == 0:
-        return (distance < 1e-9).astype(float)
-    return np.asarray(np.exp(-distance / variance))
 
 
 def _centred(cells: npt.NDArray[np.int64]) -> FloatArray:

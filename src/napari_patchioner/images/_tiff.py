@@ -7,7 +7,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
@@ -134,10 +134,9 @@ def _planes_claimed(tag: str, element: Element) -> float:
     """Return how many planes an element of OME-XML claims."""
 
     def number(name: str, otherwise: float) -> float:
-        try:
+        with suppress(ValueError):
             return abs(float(element.get(name, otherwise)))
-        except ValueError:
-            return otherwise
+        return otherwise
 
     if tag == "Pixels":
         return math.prod(number(f"Size{axis}", 1) for axis in "CZT")
@@ -182,10 +181,8 @@ def check_packed(path: object, pages: Iterable[Any]) -> None:
                 continue
             handle = page.parent.filehandle
             handle.seek(offset)
-            if (
-                len(unpacker().decompress(handle.read(min(count, _picture.MOST_BYTES)), most + 1))
-                > most
-            ):
+            packed = handle.read(min(count, _picture.MOST_BYTES))
+            if len(unpacker().decompress(packed, most + 1)) > most:
                 raise ImageError(f"{path}: unpacks to more than its size; it is damaged")
 
 

@@ -197,10 +197,9 @@ class ZarrFolder(Store):
             size = file.seek(0, os.SEEK_END)
             if size > packing.stored:
                 raise ImageError(f"{path}: is larger than a piece of its array can be")
-            if not packing.inner:
-                _check_piece(path, file, 0, size, packing)
-            elif path not in self._sound:
-                _check_shard(path, file, size, packing)
+            if path not in self._sound:
+                _check_pieces(path, file, size, packing)
+            if packing.inner:
                 self._sound.add(path)
             start, stop = _span(part, size)
             return _read_at(file, start, stop - start)
@@ -301,36 +300,32 @@ def _unpacked(path: str, codecs: list[tuple[str, dict[str, Any]]], size: int) ->
     return min(size * wider, max(size, _MOST_PIECE)) + 64, packer
 
 
-def _check_shard(path: str, file: io.BufferedReader, size: int, packing: _Packing) -> None:
-    """Raise an ImageError unless all pieces in a file unpack to their size."""
-    length = packing.index_bytes
-    start = 0 if packing.index_first else size - length
-    data = _read_at(file, max(0, start), length)
-    if len(data) < 16 * packing.inner:
-        raise ImageError(f"{path}: is cut off")
-    places = np.frombuffer(data, "<u8", 2 * packing.inner).reshape(-1, 2)
-    places = np.unique(places[(places != np.iinfo(np.uint64).max).any(axis=1)], axis=0)
-    for begin, count in places.tolist():
-        if begin + count > size:
+def _check_pieces(path: str, file: io.BufferedReader, size: int, packing: _Packing) -> None:
+    """Raise an ImageError unless all pieces in a file of so many bytes unpack to their size."""
+    places = [(0, size)]
+    if packing.inner:
+        start = 0 if packing.index_first else size - packing.index_bytes
+        data = _read_at(file, max(0, start), packing.index_bytes)
+        if len(data) < 16 * packing.inner:
             raise ImageError(f"{path}: is cut off")
-        _check_piece(path, file, begin, count, packing)
+        index = np.frombuffer(data, "<u8", 2 * packing.inner).reshape(-1, 2)
+        used = index[(index != np.iinfo(np.uint64).max).any(axis=1)]
+        places = np.unique(used, axis=0).tolist()
+    for begin, length in places:
+        if begin + length > size:
+            raise ImageError(f"{path}: is cut off")
 
+        def read(count: int, begin: int = begin, length: int = length) -> bytes:
+            return _read_at(file, begin, min(count, length))
 
-def _check_piece(
-    path: str, file: io.BufferedReader, begin: int, size: int, packing: _Packing
-) -> None:
-    """Raise an ImageError if a piece of so many bytes unpacks to more than it should."""
-
-    def read(count: int) -> bytes:
-        return _read_at(file, begin, min(count, size))
-
-    packer, most = packing.packer, packing.most
-    if packer and _unpacked_bytes(packer, read, size, most) > most:
-        raise ImageError(f"{path}: unpacks to more than its size; it is damaged")
+        if _unpacked_bytes(packing.packer, read, length, packing.most) > packing.most:
+            raise ImageError(f"{path}: unpacks to more than its size; it is damaged")
 
 
 def _unpacked_bytes(packer: str, read: Callable[[int], bytes], size: int, most: int) -> int:
     """Return to how many bytes something unpacks, without unpacking it if it says so itself."""
+    if not packer:
+        return 0
     if packer == "blosc":
         return int.from_bytes(read(8)[4:8], "little")
     if packer == "lz4":
