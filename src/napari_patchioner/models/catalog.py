@@ -20,9 +20,19 @@ from .preset import Conversion, Part, Preset, PresetFile
 NAME = "preset.toml"
 # Bytes; a preset is a page of text.
 _LARGEST = 1_000_000
-_PARTS = {"backbone", "bridge", "decoder"}
-_KEYS = {"id", "title", "note", "licence", "row", "ram"} | _PARTS
-_KEYS |= {"files", "prepare", "provenance", "options"}
+# The fields of each table, and what they hold; of texts ending in ! none may be empty.
+_PARTS = ("backbone", "bridge", "decoder")
+_PRESET = {
+    **dict.fromkeys(("id", "title", "note", "licence"), "text!"),
+    **dict.fromkeys((*_PARTS, "files", "prepare", "provenance", "options"), "table"),
+    "row": "text",
+    "ram": "bytes",
+}
+_PART = {"kind": "text!", "files": "table", "options": "table"}
+_CONVERSION = {"make": "text!", "source": "text", "options": "table"}
+_FILE = dict.fromkeys(("repo", "sha256", "where"), "text") | {"path": "text!"}
+_FILE |= dict.fromkeys(("size", "about"), "bytes")
+_TYPES: dict[str, type] = {"text": str, "text!": str, "bytes": int, "table": dict}
 # Windows keeps some names for devices.
 _ID = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9-]{0,63}")
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -62,51 +72,33 @@ def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
 
 
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
-    only(table, _KEYS, "preset")
-    name = _text(table, "id")
-    if not _ID.fullmatch(name):
+    fields = _fields(table, "preset", _PRESET)
+    if not _ID.fullmatch(fields["id"]):
         raise ModelError(
-            f"The id {name!r} must be lower-case letters, digits and dashes, at most 64, and "
-            "no name that Windows keeps for itself."
+            f"The id {fields['id']!r} must be lower-case letters, digits and dashes, at most 64, "
+            "and no name that Windows keeps for itself."
         )
     files = {}
-    for role, entries in _table(table, "files", "preset").items():
+    for role, entries in fields.pop("files").items():
         listed = entries if isinstance(entries, list) else [entries]
         if not listed or not all(isinstance(entry, dict) for entry in listed):
             raise ModelError(f"The files {role!r} must be tables like {{repo = ..., path = ...}}.")
         files[role] = tuple(_file(f"files {role!r}", entry, home) for entry in listed)
-    prepared = _table(table, "prepare", "preset").items()
+    prepared = fields.pop("prepare").items()
     made = tuple(_conversion(role, entry, files) for role, entry in prepared)
-    stamps = _table(table, "provenance", "preset")
-    only(stamps, {"projection"}, "[provenance]")
-    if stamps and not _SHA256.fullmatch(_text(stamps, "projection", where="[provenance]")):
+    stamps = _fields(fields["provenance"], "[provenance]", {"projection": "text"})
+    if fields["provenance"] and not _SHA256.fullmatch(stamps["projection"]):
         raise ModelError("The projection of [provenance] must be 64 hexadecimal digits.")
     roles = {*files, *(conversion.role for conversion in made)}
-    return Preset(
-        id=name,
-        title=_text(table, "title"),
-        note=_text(table, "note"),
-        licence=_text(table, "licence"),
-        backbone=_part("backbone", table, roles),
-        bridge=_part("bridge", table, roles),
-        decoder=_part("decoder", table, roles),
-        files=files,
-        conversions=made,
-        provenance=stamps,
-        options=captioner_options(_table(table, "options", "preset")),
-        row=_text(table, "row", required=False),
-        ram=_count(table, "ram", "preset"),
-        home=home,
-    )
+    parts = {group: _part(group, fields.pop(group), roles) for group in _PARTS}
+    fields["options"] = captioner_options(fields["options"])
+    return Preset(**fields, **parts, files=files, conversions=made, home=home)
 
 
 def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:
-    entry = _table(table, group, "preset")
-    where = f"[{group}]"
-    only(entry, {"kind", "files", "options"}, where)
-    kind = _text(entry, "kind", where=where)
+    fields = _fields(table, f"[{group}]", _PART)
+    kind, files = fields["kind"], fields["files"]
     known = part_kind(group, kind)
-    files = _table(entry, "files", where)
     only(files, {*known.needs, *known.may}, f"files of the {group} {kind!r}")
     if lacking := [role for role in known.needs if role not in files]:
         raise ModelError(f"The {group} {kind!r} needs files {lacking[0]!r}; name their role.")
@@ -116,75 +108,66 @@ def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:
                 f"The {group} {kind!r} reads {role!r} from {name!r}, which neither [files] nor "
                 f"[prepare] has; name one of: {', '.join(sorted(roles)) or 'none'}."
             )
-    return Part(kind, files, _table(entry, "options", where))
+    return Part(**fields)
 
 
-def _file(where: str, entry: Mapping[str, Any], home: Path | None) -> PresetFile:
-    only(entry, {"repo", "path", "size", "about", "sha256", "where"}, where)
-    repo, path, sha256, place = (
-        _text(entry, key, required=key == "path", where=where)
-        for key in ("repo", "path", "sha256", "where")
-    )
+def _file(where: str, table: Mapping[str, Any], home: Path | None) -> PresetFile:
+    fields = _fields(table, where, _FILE)
+    repo, path, sha256 = fields["repo"], fields["path"], fields["sha256"]
     if repo and not _REPO.fullmatch(repo):
         raise ModelError(f"The {where} name the repository {repo!r}; write owner/name.")
     if sha256 and not _SHA256.fullmatch(sha256):
         raise ModelError(f"The {where} have a sha256 that is not 64 hexadecimal digits.")
-    if not repo and home is None and not place:
+    if not repo and home is None and not fields["where"]:
         raise ModelError(f"The {where} name no repo; say where a person finds them.")
     # A path must not leave its folder, on any system.
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
     leaves = posix.is_absolute() or windows.drive or windows.root or "\\" in path
     if leaves or not posix.parts or ".." in posix.parts:
         raise ModelError(f"The {where} lie at {path!r}; give a path inside the folder.")
-    size, about = _count(entry, "size", where), _count(entry, "about", where)
-    return PresetFile(repo, str(posix), size, sha256, place, about)
+    return PresetFile(**fields | {"path": str(posix)})
 
 
-def _conversion(role: str, entry: object, files: Mapping[str, Any]) -> Conversion:
+def _conversion(role: str, table: object, files: Mapping[str, Any]) -> Conversion:
     from .prepare import MAKERS
 
     where = f"[prepare] {role!r}"
-    if not isinstance(entry, dict):
+    if not isinstance(table, dict):
         raise ModelError(f"{where} must be a table like {{make = ..., source = ...}}.")
-    only(entry, {"make", "source", "options"}, where)
+    fields = _fields(table, where, _CONVERSION)
+    make, source = fields["make"], fields["source"]
     if role in files:
         raise ModelError(f"The role {role!r} is in both [files] and [prepare]; rename one.")
-    make = _text(entry, "make", where=where)
     if make not in MAKERS:
         raise ModelError(f"{where} is made by {make!r}; choose one of: {', '.join(MAKERS)}.")
-    source = _text(entry, "source", required=False, where=where)
     if source and source not in files:
         raise ModelError(f"{where} is made from {source!r}, which [files] does not have.")
     if MAKERS[make].needs_source and not source:
         raise ModelError(f"{where} needs the role of the file it is made from: source = ....")
-    options = _table(entry, "options", where)
-    only(options, set(MAKERS[make].options), f"options of {where}")
-    return Conversion(role, make, source, options)
+    only(fields["options"], set(MAKERS[make].options), f"options of {where}")
+    return Conversion(role, **fields)
 
 
-def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    value = table.get(key, {})
-    if not isinstance(value, dict):
-        raise ModelError(f"The {key!r} of the {where} must be a table, not {value!r}.")
-    return value
-
-
-def _text(
-    table: Mapping[str, Any], key: str, *, required: bool = True, where: str = "preset"
-) -> str:
-    value = table.get(key, "")
-    if not isinstance(value, str) or (required and not value):
-        raise ModelError(f'The {where} needs {key} = "some text".')
-    if not value.isprintable():
-        raise ModelError(f"The {key} of the {where} must be one line of plain text.")
-    return value
-
-
-def _count(table: Mapping[str, Any], key: str, where: str) -> int:
-    value = table.get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ModelError(f"The {key} of the {where} must be a number of bytes, not {value!r}.")
-    return value
+def _fields(table: Mapping[str, Any], where: str, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of all fields of a table, those that are not there empty."""
+    only(table, set(kinds), where)
+    values = {key: table.get(key, _TYPES[kind]()) for key, kind in kinds.items()}
+    for key, value in values.items():
+        match kinds[key]:
+            case "table":
+                if not isinstance(value, dict):
+                    raise ModelError(f"The {key!r} of the {where} must be a table, not {value!r}.")
+            case "bytes":
+                if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                    raise ModelError(
+                        f"The {key} of the {where} must be a number of bytes, not {value!r}."
+                    )
+            case kind:
+                if not isinstance(value, str) or (kind == "text!" and not value):
+                    raise ModelError(f'The {where} needs {key} = "some text".')
+                if not value.isprintable():
+                    raise ModelError(f"The {key} of the {where} must be one line of plain text.")
+    return values
 
 
 FOLDER = Path(__file__).parent / "presets"
