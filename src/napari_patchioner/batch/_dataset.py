@@ -115,22 +115,12 @@ class Dataset:
     """Outcomes in the parts of a Parquet dataset, each image in exactly one; as a `Journal`.
 
     A part appears whole or not at all. What was added since the last one is written when the
-    dataset is closed; a process that is killed loses no more than half a minute of it.
+    dataset is closed; a process that is killed loses no more than half a minute of it. The folder
+    is made if it does not exist. Parts that are there are gone on with if ``resume``, and refused
+    if their ``settings``, what captions depend on besides the image, are others.
 
-    Parameters
-    ----------
-    path : Path
-        The folder; it is made if it does not exist.
-    settings : mapping of str to str
-        What the captions depend on besides the image. Parts with other settings are refused.
-    resume : bool
-        Whether to go on with parts that are there.
-
-    Raises
-    ------
-    FormatError
-        Another process writes into the folder; it holds other files, or parts and they are not to
-        be resumed, or are of other settings; it cannot be written; or pyarrow is missing.
+    A FormatError where another process writes into the folder, it holds other files, or parts that
+    are not to be resumed or are of other settings, it cannot be written, or pyarrow is missing.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, str], *, resume: bool = False) -> None:
@@ -244,10 +234,8 @@ class Dataset:
     def finish(self) -> int:
         """Write the rest, give all parts the same columns, and return how many regions there are.
 
-        Raises
-        ------
-        FormatError
-            A part cannot be read or written, or the parts on the disk are not those of this run.
+        A FormatError where a part cannot be read or written, or the parts are not those of this
+        run.
         """
         self.flush()
         extras = tuple(dict.fromkeys(name for part in self._parts.values() for name in part.extras))

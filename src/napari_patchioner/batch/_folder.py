@@ -70,28 +70,13 @@ def caption_folder(
     scheduler: str | None = None,
     notify: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Tally]:
-    """Caption the images of a plan that a journal does not know yet.
+    """Caption the images of a plan that a journal does not know yet; it gets each outcome at once.
 
-    Parameters
-    ----------
-    plan : Plan
-        What to caption.
-    journal : Journal or Dataset
-        Gets every outcome as it comes.
-    model, workers, threads, load
-        As for `local.run`.
-    scheduler, notify
-        As for `cluster.run`, which captions in its place where a scheduler is named.
+    The other arguments are those of `local.run`, or of `cluster.run`, which captions in its place
+    where a ``scheduler`` is named. Yields how far it is, the same object each time.
 
-    Yields
-    ------
-    Tally
-        How far it is, the same object each time.
-
-    Raises
-    ------
-    PatchionerError
-        The model cannot be used, or the journal cannot be written. What is in the journal stays.
+    A PatchionerError where the model cannot be used, or the journal cannot be written. What is in
+    the journal stays.
     """
     tally = Tally(len(plan))
     stamps: dict[Path, str] = {}

@@ -160,24 +160,9 @@ def work(
 ) -> Outcome:
     """Caption one image; nothing about the image or its regions is ever raised.
 
-    Parameters
-    ----------
-    captioner : Captioner
-        The model.
-    job : Job
-        The image and what to caption of it.
-    read : callable, optional
-        Reads the image.
-
-    Returns
-    -------
-    Outcome
-        The same for the same model, file and job, whatever was captioned before.
-
-    Raises
-    ------
-    ModelError
-        The model cannot do what the options say, for this image or any other.
+    The outcome is the same for the same model, file and job, whatever was captioned before. The
+    image is read by ``read`` if that is given. A ModelError where the model cannot do what the
+    options say, for this image or any other.
     """
     started = time.perf_counter()
     try:
@@ -252,30 +237,12 @@ def caption_image(
     annotations: Sequence[Annotation],
     options: Mapping[str, Any] | None = None,
 ) -> tuple[list[Annotation], str]:
-    """Caption regions of one image, which is encoded once.
+    """Caption regions of one image, which is encoded once, or not at all if there are no regions.
 
-    Parameters
-    ----------
-    captioner : Captioner
-        The model.
-    image : array_like, shape (height, width) or (height, width, channels)
-        The picture; it is not even encoded where there are no regions.
-    annotations : sequence of Annotation
-        Its regions. What a person wrote stays as it is.
-    options : mapping of str to object, optional
-        Keywords of `Captioner.caption`.
-
-    Returns
-    -------
-    annotations : list of Annotation
-        In the same order; regions at fault as they were.
-    why : str
-        What is wrong with the regions at fault, each named by its uid; empty if there are none.
-
-    Raises
-    ------
-    ImageError, ModelError
-        In one sentence.
+    The image has the shape (height, width) or (height, width, channels); what a person wrote of
+    its regions stays as it is; the options are keywords of `Captioner.caption`. Returns the
+    annotations in the same order, regions at fault as they were, and what is wrong with those, each
+    named by its uid; empty if there are none. An ImageError or ModelError in one sentence.
     """
     options = options or {}
     if not annotations:

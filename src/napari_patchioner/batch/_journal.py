@@ -40,24 +40,12 @@ class Journal:
     """Outcomes on disk by the key of their image; the last one of an image counts.
 
     Lines that are cut off or damaged are passed over, wherever they are; their images are then
-    captioned again.
+    captioned again. The file is appended to; one that is there is gone on with if ``resume``, and
+    refused if its ``settings``, what captions depend on besides the image, are others. ``wanted``
+    is what a person calls that for which the journal is kept.
 
-    Parameters
-    ----------
-    path : Path
-        The file; it is appended to.
-    settings : mapping of str to str
-        What the captions depend on besides the image. A journal of other settings is refused.
-    resume : bool
-        Whether to go on with a file that is there.
-    wanted : str, optional
-        What a person calls that for which the journal is kept, for messages.
-
-    Raises
-    ------
-    FormatError
-        Another process keeps the journal, there is one and it is not to be resumed, it has other
-        settings, or the file cannot be written.
+    A FormatError where another process keeps the journal, there is one and it is not to be resumed,
+    it has other settings, or the file cannot be written.
     """
 
     def __init__(

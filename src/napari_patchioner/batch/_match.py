@@ -30,7 +30,7 @@ class _Match(NamedTuple):
 
 
 class ImageMatcher:
-    r"""Finds the image file that a table means.
+    r"""Finds the image file that a table means, among ``paths``; ``near`` is the table's folder.
 
     The first of these rules that fits an image decides: the path as it was given; the same
     file by another path, as seen from here or from the table; the last parts of its path, down to
@@ -40,13 +40,6 @@ class ImageMatcher:
 
     A folder that is named is never passed over: neither ``d2/a.png`` nor ``C:\data\d2\a.png`` is
     ``d1/a.png``, and neither is a name that leads to another file that exists.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The image files.
-    near : Path, optional
-        The folder of the table.
     """
 
     def __init__(self, paths: Sequence[Path], near: Path | None = None) -> None:
@@ -63,10 +56,7 @@ class ImageMatcher:
     def find(self, name: str) -> int | None:
         """Return the position of the image that is meant, or None where it was not given.
 
-        Raises
-        ------
-        FormatError
-            If several images could be meant.
+        A FormatError if several images could be meant.
         """
         match = self._match(name)
         return None if match is None else match.place
@@ -75,12 +65,8 @@ class ImageMatcher:
         """Return the positions of the images that the names of one table mean.
 
         Names that end alike but come from different folders are kept apart: what only ends as an
-        image does is not about it if another name fits better.
-
-        Raises
-        ------
-        FormatError
-            If several images could be meant by a name, or several names by an image.
+        image does is not about it if another name fits better. A FormatError if several images
+        could be meant by a name, or several names by an image.
         """
         rivals: dict[int, list[str]] = defaultdict(list)
         for name in dict.fromkeys(names):

@@ -41,19 +41,11 @@ _PLURALS = {"box": "boxes", "image": "whole images"}
 
 
 class Result(Sequence[Annotation]):
-    """Every region of a run, in the order of its images.
+    """Every region of a run, in the order of its images, ``others`` of other images behind them.
 
     Nothing is held: whoever goes through it reads it from disk, image by image. It is meant for
-    that; a single region is found by going through all before it.
-
-    Parameters
-    ----------
-    jobs : iterable of Job
-        All jobs of the run; gone through each time.
-    journal : Journal
-        What came of them.
-    others : sequence of Annotation, optional
-        Regions of other images that are to stand behind them.
+    that; a single region is found by going through all before it. The jobs are all those of the
+    run, gone through each time; the journal holds what came of them.
     """
 
     def __init__(
@@ -110,30 +102,15 @@ class Result(Sequence[Annotation]):
         in_place: bool = False,
         notes: Notes | None = None,
     ) -> tuple[int, tuple[Annotation, ...]]:
-        """Write all regions into one file, whole or not at all.
+        """Write all regions into one file, whole or not at all, as `write_annotations` does.
 
         A format that needs to know how large images are gets no regions of an image of which
         nobody knows, since it cannot be read: one bad image never stops the rest. Where no other
-        image is left, nothing is written.
+        image is left, nothing is written. With ``in_place`` the regions come from this very file,
+        so that none of them may be left out.
 
-        Parameters
-        ----------
-        path, format_name, notes
-            As `write_annotations`.
-        in_place : bool
-            Whether the regions come from this very file, so that none of them may be left out.
-
-        Returns
-        -------
-        count : int
-            Regions in the file.
-        left_out : tuple of Annotation
-            What the format cannot hold.
-
-        Raises
-        ------
-        FormatError
-            As `write_annotations`, or what came of an image is no longer in the journal.
+        Returns how many regions are in the file, and those that the format cannot hold. A
+        FormatError also where what came of an image is no longer in the journal.
         """
         form = format_named(path, format_name)
         if in_place and not len(self):
@@ -181,18 +158,11 @@ def check_format(
     """Find out before the work what would keep its result from being written.
 
     The first regions are written, without captions, to a folder that is deleted again. Arguments
-    are those of `Result` and `Result.write`.
+    are those of `Result` and `Result.write`. Returns whether the format makes a folder of that
+    path.
 
-    Returns
-    -------
-    bool
-        Whether the format makes a folder of that path.
-
-    Raises
-    ------
-    FormatError
-        The format or its ending is unknown, its library is missing, it holds none of these
-        regions or not all of them in place, or not so many images in one file.
+    A FormatError where the format or its ending is unknown, its library is missing, it holds none
+    of these regions or not all of them in place, or not so many images in one file.
     """
     form = format_named(path, format_name)
     regions: list[Annotation] = []

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 def file_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, read once for as long as the file stays the same.
 
-    Raises
-    ------
-    ModelError
-        The file cannot be read.
+    A ModelError where the file cannot be read.
     """
     path = Path(path)
     try:
@@ -43,11 +40,6 @@ def tensors_sha256(state: Mapping[str, Tensor]) -> str:
 
     Names, shapes and single-precision values count; so the same projection is recognised within
     a small file of its own and within a whole model.
-
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        The weights.
     """
     digest = hashlib.sha256()
     for name in sorted(state):

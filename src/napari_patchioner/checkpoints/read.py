@@ -46,25 +46,14 @@ _OTHER_FILES = {
 
 
 def read_state(path: str | Path) -> State:
-    """Read weights by name.
+    """Read weights by name, on the CPU, in the file's own precision.
 
-    Parameters
-    ----------
-    path : path
-        A ``.safetensors``, ``.pt``, ``.pth`` or ``.bin`` file, the index of a split one, or a
-        folder that holds ``model.safetensors`` or ``pytorch_model.bin``.
+    The path is a ``.safetensors``, ``.pt``, ``.pth`` or ``.bin`` file, the index of a split one,
+    or a folder that holds ``model.safetensors`` or ``pytorch_model.bin``. Wrappers such as
+    ``state_dict`` and the ``module.`` of parallel training are taken off.
 
-    Returns
-    -------
-    dict of str to Tensor
-        On the CPU, in the file's own precision. Wrappers such as ``state_dict`` and the
-        ``module.`` of parallel training are taken off.
-
-    Raises
-    ------
-    ModelError
-        The file is missing or cut short, holds anything besides tensors and plain values, or no
-        weights at all. Nothing in it was executed.
+    A ModelError where the file is missing or cut short, holds anything besides tensors and plain
+    values, or no weights at all. Nothing in it was executed.
     """
     path = _file_of(Path(path))
     state = _read_split(path) if path.name.endswith(".index.json") else _read_file(path)

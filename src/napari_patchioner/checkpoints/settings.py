@@ -32,20 +32,10 @@ MOST_WEIGHTS = 2 * 10**10
 
 
 def read_settings(path: str | Path, most_weights: int = MOST_WEIGHTS) -> dict[str, Any]:
-    """Read the ``config.json`` of a network.
+    """Read the ``config.json`` of a network of at most so many numbers.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    most_weights : int
-        Most numbers the network may have, roughly counted from its width, depth and vocabulary.
-
-    Raises
-    ------
-    ModelError
-        It is missing, damaged or no plain file, holds no settings, or sizes of which no network
-        can be made.
+    These are roughly counted from its width, depth and vocabulary. A ModelError where the file is
+    missing, damaged or no plain file, holds no settings, or sizes of which no network can be made.
     """
     path = Path(path)
     if not os.path.exists(path):

@@ -28,31 +28,15 @@ def fit(
     ignore: Sequence[str] = (),
     optional: Sequence[str] = (),
 ) -> Module:
-    """Load weights into a network, all of them or none.
+    """Load weights, under the network's own names, into it, all of them or none.
 
-    Parameters
-    ----------
-    module : Module
-        Receives the weights in single precision; may live on the ``meta`` device.
-    state : mapping of str to Tensor
-        Weights under the module's own names.
-    source : path
-        Where they came from, for the message.
-    ignore : sequence of str
-        Globs of names that may come along unused, such as buffers of old library versions.
-    optional : sequence of str
-        Globs of names that may be missing.
+    The module may live on the ``meta`` device; it gets the weights in single precision and is
+    returned in evaluation mode, without gradients. ``source`` is where they came from, for the
+    message. ``ignore`` are globs of names that may come along unused, such as buffers of old
+    library versions, ``optional`` of names that may be missing.
 
-    Returns
-    -------
-    Module
-        The same, in evaluation mode, without gradients.
-
-    Raises
-    ------
-    ModelError
-        Weights are missing, left over, of another shape or type, or not finite; they are named,
-        and the module is as it was.
+    A ModelError names weights that are missing, left over, of another shape or type, or not finite;
+    the module is then as it was.
     """
     wanted = module.state_dict()
     used = {name: state[name] for name in wanted if name in state}
@@ -111,21 +95,10 @@ def rename(
 ) -> dict[str, Tensor]:
     r"""Rename weights.
 
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        The weights under the names of their file.
-    rules : iterable of (pattern, replacement)
-        Regular expressions that match a whole name; the first that does decides. A replacement
-        of None drops the weight. Names no rule matches stay as they are.
+    The rules are regular expressions that match a whole name, each with a replacement; the first
+    that matches decides. A replacement of None drops the weight. Names no rule matches stay as they
+    are. A ModelError where two weights would get one name.
 
-    Raises
-    ------
-    ModelError
-        Two weights would get one name.
-
-    Examples
-    --------
     >>> rename({"linear_layer2.bias": None}, [(r"linear_layer2\.(.*)", r"hidden_layers.0.\1")])
     {'hidden_layers.0.bias': None}
     """
@@ -148,19 +121,8 @@ def rename(
 def write_state(path: str | Path, state: Mapping[str, Tensor], **notes: str) -> Path:
     """Write weights and notes on them to one safetensors file; an older file stays until then.
 
-    Parameters
-    ----------
-    path : path
-        Where it goes.
-    state : mapping of str to Tensor
-        The weights.
-    **notes : str
-        What to remember of them, such as the hash of the projection they were made behind.
-
-    Raises
-    ------
-    OSError
-        It cannot be written there, for instance because the disk is full.
+    The notes are what to remember of them, such as the hash of the projection they were made
+    behind. An OSError where it cannot be written there, for instance because the disk is full.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -182,10 +144,7 @@ def write_state(path: str | Path, state: Mapping[str, Tensor], **notes: str) -> 
 def read_notes(path: str | Path) -> dict[str, str]:
     """Return the notes of a safetensors file, empty where it has none.
 
-    Raises
-    ------
-    ModelError
-        The file is missing or damaged.
+    A ModelError where the file is missing or damaged.
     """
     try:
         with safe_open(str(path), framework="pt") as file:

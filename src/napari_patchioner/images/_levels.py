@@ -182,10 +182,7 @@ class Levels:
     def down_to(self, side: int) -> tuple[Level, ...]:
         """All levels, others made up where there is a gap, down to one less than two sides long.
 
-        Parameters
-        ----------
-        side : int
-            Pixels that a model takes in at once.
+        The side are the pixels that a model takes in at once.
         """
         levels: list[Level] = []
         for level, after in zip(self.given, (*self.given[1:], None), strict=True):

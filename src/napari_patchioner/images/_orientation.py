@@ -28,19 +28,9 @@ def as_orientation(value: object) -> int:
 
 
 def upright(array: AnyArray, orientation: int) -> AnyArray:
-    """Turn and mirror stored pixels as their orientation says.
+    """Turn and mirror stored pixels, shape (height, width, ...), as their orientation says; a view.
 
-    Parameters
-    ----------
-    array : ndarray, shape (height, width, ...)
-        Pixels as the file has them.
-    orientation : int
-        From 1, upright already, to 8, as in EXIF.
-
-    Returns
-    -------
-    ndarray, shape (height, width, ...) or (width, height, ...)
-        A view.
+    The orientation is 1, upright already, to 8, as in EXIF.
 
     >>> upright(np.array([[1, 2, 3]]), 6).tolist()
     [[1], [2], [3]]
@@ -55,16 +45,9 @@ def upright(array: AnyArray, orientation: int) -> AnyArray:
 def upright_points(
     points: npt.ArrayLike, orientation: int, shape: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Return where points of stored pixels are in the upright picture.
+    """Return where points of stored pixels are in the upright picture of ``(height, width)``.
 
-    Parameters
-    ----------
-    points : array_like, shape (n, 2)
-        ``(row, column)`` in pixels of the file, pixel centres at integers.
-    orientation : int
-        As for `upright`.
-    shape : tuple of int
-        ``(height, width)`` of the upright picture.
+    They are ``(row, column)``, shape (n, 2), in pixels of the file, pixel centres at integers.
 
     >>> upright_points([[0, 2]], 6, (3, 1)).tolist()
     [[2.0, 0.0]]

@@ -69,21 +69,11 @@ class _Plane:
 class StoredImage:
     """An image in a file or a folder, of which only the parts that are asked for are read.
 
-    A context manager, which lets go of the file.
-
-    Attributes
-    ----------
-    path : Path
-        Where it is stored.
-    arrays : sequence of array_like
-        The image in one size or several, the full resolution first; ``axes`` of each.
-    axes : str
-        A letter for each axis: ``y``, ``x``, ``s`` for the colours of a pixel, ``c`` for channels
-        that are shown on top of one another, any other for an axis of a stack.
-    channels : sequence of ChannelView, optional
-        How the file says its channels are shown.
-    closing : callable
-        Lets go of the file.
+    A context manager, which lets go of the file by ``closing``. ``arrays`` are the image in one
+    size or several, the full resolution first. ``axes`` has a letter for each axis of each: ``y``,
+    ``x``, ``s`` for the colours of a pixel, ``c`` for channels that are shown on top of one
+    another, any other for an axis of a stack. ``channels`` are how the file says its channels are
+    shown.
     """
 
     path: Path
@@ -143,18 +133,11 @@ class StoredImage:
     def find(self, plane: str) -> dict[str, int]:
         """Return the position along the axes of a stack that a region is on.
 
-        Parameters
-        ----------
-        plane : str
-            One whole number for each axis of the stack, in their order; axes of channels, and
-            those one plane long, may be left out or not. Empty for the first plane. Zeros along
-            axes that the image does not have count for nothing, as formats with fixed axes write
-            them; fewer numbers are about the last axes, and mean the first plane along the others.
-
-        Raises
-        ------
-        RegionError
-            There is no such plane.
+        The plane is one whole number for each axis of the stack, in their order; axes of channels,
+        and those one plane long, may be left out or not. Empty for the first plane. Zeros along
+        axes that the image does not have count for nothing, as formats with fixed axes write them;
+        fewer numbers are about the last axes, and mean the first plane along the others. A
+        RegionError where there is no such plane.
         """
         lengths = self.lengths
         stack = [axis for axis in self.axes if axis not in (ROW, COLUMN, SAMPLE, CHANNEL)]
@@ -186,10 +169,7 @@ class StoredImage:
     def levels(self, index: dict[str, int] | None = None) -> Levels:
         """Return a plane in all its sizes, the first one by default; see :meth:`find`.
 
-        Raises
-        ------
-        ImageError
-            It has too many channels to show them together.
+        An ImageError where it has too many channels to show them together.
         """
         lengths = self.lengths
         # The only channel is no choice, nor is how transparent a gray pixel is.

@@ -381,7 +381,8 @@ def _image_edges(transform: GridTransform) -> FloatArray | None:
     """
     if transform.window is None:
         return None
-    edges = transform.to_grid([(-0.5, -0.5), np.subtract(transform.image_shape, 0.5)])
+    ends = np.asarray(transform.image_shape, float) - 0.5
+    edges = transform.to_grid(np.array([[-0.5, -0.5], ends]))
     limits = np.array([[0, 0], transform.grid_shape], float)
     reaches = (edges[0] > limits[0] + _ROUNDING) | (edges[1] < limits[1] - _ROUNDING)
     return edges if reaches.any() else None
@@ -416,9 +417,9 @@ def _mask_shares(mask: Mask, corners: FloatArray, transform: GridTransform) -> F
         ]
         pixels = pixels & np.outer(*inside)
     shares = np.zeros(transform.grid_shape)
+    sides = zip(*corners, pixels.shape, transform.grid_shape, strict=True)
     rows, columns = (
-        _bins(np.linspace(*corners[:, axis], pixels.shape[axis] + 1), transform.grid_shape[axis])
-        for axis in (0, 1)
+        _bins(np.linspace(low, high, length + 1), cells) for low, high, length, cells in sides
     )
     for row, first, heights in rows:
         # One patch row at a time, so that a mask of a large plane is never copied as floats.
