@@ -27,15 +27,7 @@ def write_project(writer: Callable[[Project], Path], project: Project, _progress
 class Autosave(QObject):  # type: ignore[misc]
     """Writes a project in a worker, a moment after the last change.
 
-    `source` returns the work as it is, quickly, or None where nothing of it is new, in the GUI
-    thread; `writer` writes it in a thread, never twice at once, and returns the path.
-
-    Attributes
-    ----------
-    path : Path, optional
-        Where the work is saved; None before the first time.
-    problem : str
-        Why the last attempt to save failed, in one sentence.
+    `source` returns the work, or None where nothing of it is new; `writer`, in a thread, the path.
     """
 
     # With the path; None where there was nothing to save.
@@ -49,6 +41,7 @@ class Autosave(QObject):  # type: ignore[misc]
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        # Where the work is saved, and why the last attempt failed, in one sentence
         self.path: Path | None = None
         self.problem = ""
         self._source = source
@@ -133,13 +126,9 @@ class Autosave(QObject):  # type: ignore[misc]
         if project is None:
             self.saved.emit(None)
             return
+        written, ended = self._on_written, self._on_ended
         self._job = Job.run(
-            write_project,
-            self._writer,
-            project,
-            delivered=self._on_written,
-            ended=self._on_ended,
-            parent=self,
+            write_project, self._writer, project, delivered=written, ended=ended, parent=self
         )
 
     def _wait(self) -> None:

@@ -6,34 +6,25 @@ from dataclasses import replace
 from importlib.metadata import version
 from operator import is_
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from napari.utils.events import Event
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.annotations import (
-    CopyProject,
-    Project,
-    ProjectImage,
-    ProjectStore,
-    Record,
-    projects_folder,
-)
-from napari_patchioner.annotations.project.records import Merged, is_foreign
+from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, projects_folder
+from napari_patchioner.annotations.project.records import Merged, Record, is_foreign
+from napari_patchioner.annotations.project.store import CopyProject
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.progress import Progress
+from napari_patchioner.viewer.controller import Controller
 from napari_patchioner.viewer.layers.image_layers import image_title
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.session.session import counted
+from napari_patchioner.viewer.widgets import throttled
 from napari_patchioner.viewer.workers.job import Job, error_message
 
 from .autosave import FAILURE, Autosave
 from .restore import Fill, ForeignCaptions, Snapshots, add, at_home, resume
-
-if TYPE_CHECKING:
-    from napari.utils.events import Event
-
-    from napari_patchioner.viewer.controller import Controller
 
 
 def find_project(store: ProjectStore, progress: Progress) -> tuple[Project | None, str]:
@@ -43,23 +34,16 @@ def find_project(store: ProjectStore, progress: Progress) -> tuple[Project | Non
 
 
 class ProjectFile(QObject):  # type: ignore[misc]
-    """Restores what was saved for a controller's image, and saves what changes from then on.
-
-    Attributes
-    ----------
-    searched : bool
-        Whether the search for saved work has ended.
-    copies : tuple of CopyProject
-        Work on images with the same pixels, to be taken over or not, as long as a person has not
-        said which.
-    """
+    """Restores what was saved for a controller's image, and saves what changes from then on."""
 
     messaged = Signal(str)
     changed = Signal()
 
     def __init__(self, controller: Controller) -> None:
         super().__init__(controller)
+        # Whether the search for saved work has ended
         self.searched = False
+        # Work on images with the same pixels, until a person has said what to do with it
         self.copies: tuple[CopyProject, ...] = ()
         self._controller = controller
         image = controller.image
@@ -74,20 +58,15 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self.autosave = Autosave(self._project, self._write, self)
         self.autosave.saved.connect(self._on_saved)
         self.autosave.failed.connect(self.messaged)
+        found, searched = self._on_found, self._on_searched
         self._job: Job | None = Job.run(
-            find_project,
-            self._store,
-            delivered=self._on_found,
-            ended=self._on_searched,
-            parent=self,
+            find_project, self._store, delivered=found, ended=searched, parent=self
         )
         controller.session.changed.append(self._on_changed)
         self._foreign = ForeignCaptions(controller, self._snapshots, self.messaged.emit)
         self._deleted: list[str] = []
         # A layer that goes together with its image is over with before this.
-        self._after = QTimer(self)
-        self._after.setSingleShot(True)
-        self._after.timeout.connect(self._give_up_deleted)
+        self._after = throttled(self._give_up_deleted, 0, self)
         controller.deleted.connect(self._on_deleted)
         controller.replaying.connect(self._take)
         # The last chance to read shapes whose layer is taken away together with its image.
@@ -129,11 +108,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
         return self._store.others
 
     def open(self, path: str | Path) -> None:
-        """Load a project on an image that has no shapes yet.
-
-        A project of other pixels is loaded, too: a person asked for it. It stays as it is; the
-        work goes on in this image's own file.
-        """
+        """Load a project, even of other pixels, on an image that has no shapes yet."""
         try:
             project = self._store.take(path)
             with self.autosave.held():
@@ -166,11 +141,11 @@ class ProjectFile(QObject):  # type: ignore[misc]
             saved = [record for record in merged.project.records if record.uid in news]
             step = session.step(f"merging of {counted(saved, 'record')}")
             with self.autosave.held(), step:
-                restored = add(saved, self._controller.image, session, self._refill)
+                left = add(saved, self._controller.image, session, self._refill)
         except PatchionerError as error:
             self.messaged.emit(f"Nothing was merged: {error}")
             return
-        for record in restored.left:
+        for record in left:
             self._snapshots.keep(record)
         self._controller.show()
         self._foreign.follow()
@@ -184,7 +159,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
             self._job.cancel()
             self._job = None
         self._controller.finish_drawing()
-        self._after.stop()
+        self._after.cancel()
         changed = self._controller.session.changed
         if self._on_changed in changed:
             changed.remove(self._on_changed)
@@ -209,8 +184,6 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self.autosave.flush()
         if self.autosave.problem:
             raise FormatError(self.autosave.problem)
-
-    # details
 
     @property
     def _is_begun(self) -> bool:
@@ -264,13 +237,8 @@ class ProjectFile(QObject):  # type: ignore[misc]
         options = {**self._base.options, **self._controller.queue.options}
         models = sorted({record.model for record in records if record.model})
         provenance = {**self._base.provenance, "package": version("napari-patchioner")}
-        return Project(
-            self._base.image,
-            records,
-            options,
-            {**provenance, "models": models},
-            extra=self._base.extra,
-        )
+        made = {**provenance, "models": models}
+        return Project(self._base.image, records, options, made, extra=self._base.extra)
 
     def _restore(self, project: Project) -> None:
         """Put saved work on the image, unless there is some already."""
@@ -292,15 +260,17 @@ class ProjectFile(QObject):  # type: ignore[misc]
             return
         selection = self._controller.viewer.layers.selection
         active = selection.active
-        restored = add(project.records, image, session, self._refill)
+        left = add(project.records, image, session, self._refill)
         selection.active = active
-        self._go_on(project, restored.left)
+        self._go_on(project, left)
         if self.path is not None:
             self._saved = self._take()
+        shown = set(project.records).difference(left)
+        regions = sum(record.seen is not None for record in shown)
+        captions = sum(bool(record.caption) for record in shown)
         day, _, time = project.written.partition("T")
         self.messaged.emit(
-            f"Restored {restored.regions} regions and {restored.captions} captions saved on {day} "
-            f"at {time[:5]} UTC."
+            f"Restored {regions} regions and {captions} captions saved on {day} at {time[:5]} UTC."
         )
         self._foreign.follow()
 
@@ -327,7 +297,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
         """Note that a layer was deleted; captions of points and labels are kept for theirs."""
         if key.partition(":")[0] in (OPENED, "shapes"):
             self._deleted.append(key)
-            self._after.start(0)
+            self._after.throttle()
 
     def _give_up_deleted(self) -> None:
         """Let what was deleted stay deleted, though its image is opened again."""

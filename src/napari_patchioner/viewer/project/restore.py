@@ -1,34 +1,27 @@
-"""Saved work back on its image: shapes, captions, groups, and all that goes with them.
-
-What the session does not show is kept in `Snapshots`, and written again; captions of layers of
-other people's making come back through `ForeignCaptions`, once such a layer shows their regions.
-"""
+"""Saved work back on its image: shapes, captions, groups, and all that goes with them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from napari.layers import Image, Layer, Points, Shapes
+from napari.utils.events import Event
 from napari.utils.notifications import show_warning
 from scipy.spatial import cKDTree
 
 from napari_patchioner.annotations import Project, Record, Seen, new_uid
 from napari_patchioner.annotations.project.records import LABEL, OWN_LAYERS, SeenMask, is_foreign
 from napari_patchioner.errors import FormatError
+from napari_patchioner.viewer.controller import Controller
 from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.geometry import POINT, alignment
 from napari_patchioner.viewer.layers.shapes import LayerReader, flat
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
-from napari_patchioner.viewer.session.session import PendingCaptions, Session, counted
-
-if TYPE_CHECKING:
-    from napari.utils.events import Event
-
-    from napari_patchioner.viewer.controller import Controller
+from napari_patchioner.viewer.session.session import Names, PendingCaptions, Session, counted
 
 Fill: TypeAlias = Callable[[Layer], None]
 DRAWN = ("rectangle", "ellipse", "polygon", "path", "line")
@@ -36,15 +29,19 @@ DRAWN = ("rectangle", "ellipse", "polygon", "path", "line")
 SAME_PLACE = 1e-6
 
 
+Records: TypeAlias = dict[str, Record]
+
+
 class Snapshots:
     """Takes a session's records, and keeps those of layers that are not there."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._taken: dict[str, Record] = {}
-        self._carried: dict[str, Record] = {}
-        self._gone: dict[str, Record] = {}
-        self._dropped: dict[str, Record] = {}
+        self._taken: Records = {}
+        # What cannot be shown or lay on layers of others, on our own, and on those made anew
+        self._carried: Records = {}
+        self._gone: Records = {}
+        self._dropped: Records = {}
 
     def dropped(self) -> tuple[Record, ...]:
         """Return what was on deleted layers that were made anew without it, each record once."""
@@ -52,11 +49,10 @@ class Snapshots:
         return tuple(record for uid, record in dropped.items() if uid not in self._session.records)
 
     @property
-    def lost(self) -> dict[str, Record]:
+    def lost(self) -> Records:
         """What the session does not show, but the file keeps."""
-        known = self._session.records
         lost = {**self._carried, **self._gone}
-        return {uid: record for uid, record in lost.items() if uid not in known}
+        return {u: record for u, record in lost.items() if u not in self._session.records}
 
     def carry(self, left: Iterable[Record]) -> None:
         """Remember records that cannot be shown, to write them again."""
@@ -70,11 +66,7 @@ class Snapshots:
         """Write no more what lay on a layer that a person has deleted; see `dropped`."""
         before = self.lost
         lost = {uid: record for uid, record in before.items() if record.layer == layer}
-        lost |= {
-            uid: record
-            for uid, record in before.items()
-            if not lost.keys().isdisjoint(record.members)
-        }
+        lost |= _groups_of(lost, before)
         for records in (self._carried, self._gone):
             for uid in lost:
                 records.pop(uid, None)
@@ -87,65 +79,38 @@ class Snapshots:
                 self._carried[record.uid] = record
 
     def take(self, bound: Container[str]) -> tuple[Record, ...]:
-        """Return all records, the shapes of each layer in their order.
+        """Return all records, the shapes of each layer in their order; `bound` is which there are.
 
-        `bound` holds the keys of the layers there are. The shapes of a layer that is gone as a
-        whole are kept: it was taken away with its image, or by mistake.
+        The shapes of a layer that is gone as a whole are kept: it was taken away with its image, or
+        by mistake. One of other people's making may come back in part, or plane by plane.
         """
         records = self._session.records
         layers = dict.fromkeys(record.layer for record in records.values() if record.layer)
         order = [uid for layer in layers for uid in self._session.uids(layer)]
-        before, self._taken = (
-            self._taken,
-            {uid: records[uid] for uid in dict.fromkeys([*order, *records])},
-        )
-        self._keep_lost({u: r for u, r in before.items() if u not in records}, bound)
-        return (*self._taken.values(), *{**self._carried, **self._gone}.values())
-
-    def _keep_lost(self, missing: Mapping[str, Record], bound: Container[str]) -> None:
-        """Keep shapes whose layer is gone, and the groups they are in.
-
-        Regions on layers of other people's making are kept until they are seen again: such a
-        layer may come back in part, or plane by plane.
-        """
+        missing = {u: record for u, record in self._taken.items() if u not in records}
+        self._taken = {uid: records[uid] for uid in dict.fromkeys([*order, *records])}
         for uid, record in self._gone.items():
-            made_anew = record.layer in bound and not is_foreign(record.layer)
-            if record.layer and made_anew and uid not in self._taken:
+            if record.layer in bound and not is_foreign(record.layer) and uid not in records:
+                # Its layer was made anew without it.
                 self._dropped[uid] = record
         entries = {**self._gone, **missing}
-        gone = {
-            uid: record
-            for uid, record in entries.items()
-            if record.layer and record.layer not in bound
-        }
+        gone = {u: r for u, r in entries.items() if r.layer and r.layer not in bound}
         self._carried |= {u: record for u, record in gone.items() if is_foreign(record.layer)}
         shapes = {**self._carried, **gone}
-        groups = {
-            uid: record
-            for uid, record in entries.items()
-            if not shapes.keys().isdisjoint(record.members)
-        }
+        groups = _groups_of(shapes, entries)
         self._gone = self._whole({**gone, **groups}, shapes)
         self._carried = self._whole(self._carried, {**shapes, **groups})
+        return (*self._taken.values(), *{**self._carried, **self._gone}.values())
 
-    def _whole(
-        self, records: Mapping[str, Record], kept: Mapping[str, Record]
-    ) -> dict[str, Record]:
+    def _whole(self, records: Records, kept: Records) -> Records:
         """Return those not shown; of groups, those all of whose members are still somewhere."""
-        known = self._taken.keys() | kept.keys()
-        return {
-            uid: record
-            for uid, record in records.items()
-            if uid not in self._taken and known >= set(record.members)
-        }
+        taken, known = self._taken, self._taken.keys() | kept.keys()
+        return {u: r for u, r in records.items() if u not in taken and known >= set(r.members)}
 
 
-class Restored(NamedTuple):
-    """How it went: shapes and captions on the image, and the records that cannot be shown."""
-
-    regions: int
-    captions: int
-    left: tuple[Record, ...]
+def _groups_of(members: Records, records: Records) -> Records:
+    """Return the groups among records that have one of these members."""
+    return {u: r for u, r in records.items() if not members.keys().isdisjoint(r.members)}
 
 
 def add(
@@ -153,11 +118,10 @@ def add(
     image: Image,
     session: Session,
     refill: Callable[[str, Fill], None],
-) -> Restored:
-    """Put records on an image, after what is there; those it has are brought up to date.
+) -> tuple[Record, ...]:
+    """Put records on an image, after what is there; return those that cannot be shown.
 
-    `refill` takes the key of a layer and a function that fills it, and lets the session follow the
-    filled layer. Raises `FormatError` where the project was made on an image with other axes.
+    `refill` takes the key of a layer and what fills it, and lets the session follow it.
     """
     drawn: dict[str, list[Record]] = {}
     for record in records:
@@ -174,21 +138,12 @@ def add(
     restore_groups(records, session)
     for saved in records:
         session.fill(saved)
-    shown = [record for record in records if record.uid in session.records]
-    return Restored(
-        sum(record.seen is not None for record in shown),
-        sum(bool(record.caption) for record in shown),
-        tuple(record for record in records if record.uid not in session.records),
-    )
+    return tuple(record for record in records if record.uid not in session.records)
 
 
 def at_home(records: Sequence[Record], image: Image, present: Container[str]) -> tuple[Record, ...]:
-    """Return records with a place on the image's own layers for what no other layer shows.
-
-    These are shapes and points that were opened from files of captions, and points that were put
-    on the dock's own layer before it came back by itself. `present` holds the keys of the layers
-    of other people's making that are there.
-    """
+    """Return records with a place on the image's own layers for what no `present` layer shows."""
+    # Points were put on the dock's own layer before it came back by itself.
     own_points = f"{POINT}s:points [{image.name}]"
 
     def home(record: Record) -> Record:
@@ -202,10 +157,9 @@ def at_home(records: Sequence[Record], image: Image, present: Container[str]) ->
 
 
 def resume(project: Project, session: Session) -> tuple[Record, ...] | None:
-    """Go on with work that is on the image still, as after the dock was closed and opened.
+    """Go on with work that is on the image still; None, and nothing has changed, where none is.
 
-    Returns what lies on layers that are not followed yet; None, and nothing has changed, where no
-    shape of the project is there.
+    Returns what lies on layers that are not followed yet.
     """
     drawn = {record.uid for record in project.records if _is_drawn(record)}
     if drawn.isdisjoint(session.records):
@@ -287,8 +241,7 @@ class ForeignCaptions(PendingCaptions):
     """Gives saved captions back to layers of other people's making, and says how that went.
 
     A region is known again by its uid, where its layer has brought a table along, or by being
-    the same: a point at the same place, a label of the same pixels. The session asks for it, as
-    `PendingCaptions`; `say` takes the messages.
+    the same: a point at the same place, a label of the same pixels.
     """
 
     def __init__(
@@ -321,13 +274,11 @@ class ForeignCaptions(PendingCaptions):
         for layer in self._controller.sources.offers():
             self._follow(layer)
 
-    def name(
-        self, layer: str, shapes: Sequence[Seen], names: Sequence[str | None]
-    ) -> list[str | None]:
+    def name(self, layer: str, shapes: Sequence[Seen], names: Names) -> Names:
         """Return the uid of each region, those that were saved among the nameless ones too."""
         self._candidates = {record.uid: record for record in self._saved()}
         if not self._candidates:
-            return list(names)
+            return names
         free = [record for uid, record in self._candidates.items() if uid not in names]
         nameless = [index for index, name in enumerate(names) if name is None]
         matches = match(free, [shapes[index] for index in nameless])
@@ -398,7 +349,13 @@ class ForeignCaptions(PendingCaptions):
                 for record in missing
                 if record.layer in origins and _lies_among(record, shapes)
             }
-            self._restore_groups()
+            # Groups may be whole again.
+            session = self._controller.session
+            groups = [record for record in self._snapshots.lost.values() if record.members]
+            restore_groups(groups, session)
+            for saved in groups:
+                session.fill(saved)
+            session.amend()
             name = layer.partition(":")[2]
             if captions := sum(bool(record.caption) for record in back):
                 self._say(f"Restored {counted(captions, 'caption')} on {name!r}.")
@@ -409,15 +366,6 @@ class ForeignCaptions(PendingCaptions):
                     f"{counted(unmatched, 'saved caption')} could not be matched: {name!r} is not "
                     "what it was when they were written. They stay in the project."
                 )
-
-    def _restore_groups(self) -> None:
-        """Bring back captions of several regions together, once all of these are there."""
-        session = self._controller.session
-        groups = [record for record in self._snapshots.lost.values() if record.members]
-        restore_groups(groups, session)
-        for saved in groups:
-            session.fill(saved)
-        session.amend()
 
 
 def match(saved: Sequence[Record], shapes: Sequence[Seen]) -> list[Record | None]:
