@@ -15,13 +15,13 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject
-from superqt.utils import QSignalDebouncer, QSignalThrottler
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import SeenMask
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import label_boxes
 from napari_patchioner.viewer.session.session import Row
+from napari_patchioner.viewer.widgets import throttled
 from napari_patchioner.viewer.workers.job import Job, JobProgress
 
 from .binding import TableBinding
@@ -49,11 +49,9 @@ INDEX, PLANE = "index", "plane"
 def place_label(
     pixels: npt.NDArray[np.bool_], first: npt.ArrayLike, matrix: FloatArray, origin: FloatArray
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_]]:
-    """Return a label's own pixels as pixels of the image, and the first of them.
+    """Return a label's own pixels, from `first` on, as pixels of the image, and the first of these.
 
-    `first` is its first pixel in its own layer, ``image = labels @ matrix + origin``. The label of
-    a layer with finer or turned pixels is sampled at the middle of each image pixel; one too small
-    to lie under any takes the pixel in its middle.
+    ``image = labels @ matrix + origin``; finer or turned pixels are sampled at their middles.
     """
     start = np.asarray(first, float)
     if np.array_equal(matrix, np.eye(2)) and np.array_equal(origin, np.round(origin)):
@@ -69,6 +67,7 @@ def place_label(
     sampled = np.zeros(within.shape, bool)
     sampled[within] = pixels[tuple(cells[within].T)]
     if not sampled.any():
+        # It is too small to lie under the middle of any pixel.
         middle = (start + np.argwhere(pixels).mean(axis=0)) @ matrix + origin
         return np.ones((1, 1), bool), np.round(middle).astype(int)
     return sampled, low
@@ -124,12 +123,7 @@ def seen_labels(
 
 
 def table_key(plane: Plane, value: int) -> TableKey:
-    """Return how the table names a label on a plane.
-
-    >>> from napari_patchioner.annotations import Plane
-    >>> table_key(Plane((1, 2), (4,)), 7)
-    ('4', 7)
-    """
+    """Return how the table names a label on a plane: ("4", 7)."""
     return " ".join(map(str, plane.index)), value
 
 
@@ -146,37 +140,10 @@ def _read_table(layer: Labels) -> dict[TableKey, Row]:
     return rows
 
 
-def _write_table(
-    layer: Labels, rows: Mapping[PlacedLabel, Row | Record], planes: Collection[Plane]
-) -> None:
-    """Replace our columns; rows of planes not seen yet and other people's columns are kept.
-
-    On `planes` labels have been searched for: other rows of theirs are of labels that are gone,
-    unless they are not ours.
-    """
-    searched = {table_key(plane, 0)[0] for plane in planes}
-    merged: dict[TableKey, Row | Record] = {
-        key: row for key, row in _read_table(layer).items() if key[0] not in searched or not row.uid
-    }
-    for label, row in rows.items():
-        key = table_key(*label)
-        merged.pop(key, None)
-        merged[key] = row
-    lines: list[dict[str, Any]] = []
-    for (plane, value), row in merged.items():
-        ours = {INDEX: value, PLANE: plane} | cells_of(row)
-        lines.append(ours | {name: cell for name, cell in row.extra.items() if name not in ours})
-    table = pd.DataFrame(lines)
-    if layer.ndim == 2 and PLANE in table:
-        table = table.drop(columns=PLANE)
-    layer.features = table
-
-
 class LabelsBinding(TableBinding):
     """Keeps a labels layer in step with the session, both ways.
 
-    Labels are read in a worker, plane by plane as planes are displayed, and again after painting;
-    only those whose pixels have changed are captioned anew.
+    Labels are read in a worker, plane by plane as planes are displayed, and again after painting.
     """
 
     def __init__(self, *parts: Any, viewer: ViewerModel) -> None:
@@ -193,12 +160,8 @@ class LabelsBinding(TableBinding):
         self._job: Job | None = None
         self._since = 0.0
         self._painting = False
-        self._stroke = QSignalDebouncer(parent=self._parent)
-        self._stroke.setTimeout(STROKE_MS)
-        self._stroke.triggered.connect(self._on_stroke_over)
-        self._table = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self._parent)
-        self._table.setTimeout(TABLE_MS)
-        self._table.triggered.connect(self._write)
+        self._stroke = throttled(self._on_stroke_over, STROKE_MS, self._parent, rest=True)
+        self._table = throttled(self._write, TABLE_MS, self._parent)
         events = self.layer.events
         self._connections += [
             (events.paint, self._on_data),
@@ -288,11 +251,17 @@ class LabelsBinding(TableBinding):
                 self._erased[record.fingerprint] = record
         placed = [(plane, value) for plane, labels in self.planes.items() for value in labels]
         seen = [self.planes[plane][value] for plane, value in placed]
-        theirs = _read_table(self.layer)
-        rows = [
-            self._row(label, mask.fingerprint, ours, theirs)
-            for label, mask in zip(placed, seen, strict=True)
-        ]
+        table, rows = _read_table(self.layer), list[Row | Record]()
+        for label, mask in zip(placed, seen, strict=True):
+            row = table.get(table_key(*label))
+            # The table lags behind the session: it counts only where somebody else has written.
+            if row is not None and row != self._written.get(label):
+                rows.append(row)
+            elif label in ours:
+                rows.append(ours[label])
+            else:
+                # What comes back as it was erased, as by undo, gets back its text.
+                rows.append(self._erased.pop(mask.fingerprint, Row()))
         self._session.observe(self.key, seen, rows, foreign=self._foreign)
         self._placed = dict(zip(self._session.uids(self.key), placed, strict=True))
         self.show()
@@ -302,31 +271,31 @@ class LabelsBinding(TableBinding):
         records = self._session.records
         return {label: records[uid] for uid, label in self._placed.items() if uid in records}
 
-    def _row(
-        self,
-        label: PlacedLabel,
-        fingerprint: str,
-        ours: Mapping[PlacedLabel, Record],
-        theirs: Mapping[TableKey, Row],
-    ) -> Row | Record:
-        """Return what a label's row says.
-
-        The table lags behind the session, so it counts only where somebody else has written. A
-        label that comes back as it was erased, as by undo, gets back its text.
-        """
-        row = theirs.get(table_key(*label))
-        if row is not None and row != self._written.get(label):
-            return row
-        if label in ours:
-            return ours[label]
-        return self._erased.pop(fingerprint, Row())
-
     def _write(self) -> None:
-        rows = self._records()
+        """Replace our rows; those of planes not seen yet and other people's columns are kept."""
+        searched = {table_key(plane, 0)[0] for plane in self.planes}
+        # Other rows of ours on the planes seen are of labels that are gone.
+        merged: dict[TableKey, Row | Record] = {
+            (plane, value): row
+            for (plane, value), row in _read_table(self.layer).items()
+            if plane not in searched or not row.uid
+        }
+        records = self._records()
+        written = {label: table_key(*label) for label in records}
+        for label, key in written.items():
+            merged.pop(key, None)
+            merged[key] = records[label]
+        lines: list[dict[str, Any]] = []
+        for (plane, value), row in merged.items():
+            ours = {INDEX: value, PLANE: plane} | cells_of(row)
+            lines.append(ours | {n: cell for n, cell in row.extra.items() if n not in ours})
+        table = pd.DataFrame(lines)
+        if self.layer.ndim == 2 and PLANE in table:
+            table = table.drop(columns=PLANE)
         with self._quietly():
-            _write_table(self.layer, rows, self.planes)
-        table = _read_table(self.layer)
-        self._written = {label: table[table_key(*label)] for label in rows}
+            self.layer.features = table
+        rows = _read_table(self.layer)
+        self._written = {label: rows[key] for label, key in written.items()}
 
     def _on_scanned(self, plane: Plane, labels: dict[int, SeenMask]) -> None:
         self.planes[plane] = labels

@@ -30,11 +30,7 @@ class Sources:
     """The followed layers of one image; `following` holds them by layer."""
 
     def __init__(
-        self,
-        viewer: Viewer,
-        image: Image,
-        session: Session,
-        changed: Callable[[], None],
+        self, viewer: Viewer, image: Image, session: Session, changed: Callable[[], None]
     ) -> None:
         self.following: dict[Any, TableBinding] = {}
         self._viewer, self._image = viewer, image
@@ -91,15 +87,13 @@ class Sources:
         return self.following[layer]
 
     def leave(self, layer: Layer, *, deleted: bool = False) -> None:
-        """Stop following a layer; its captions stay in its table, but not in the session.
-
-        That a layer was deleted is a step, which can be undone.
-        """
+        """Stop following a layer; its captions stay in its table, but not in the session."""
         source = self.following.pop(layer, None)
         if source is not None:
             source.close()
             _FOLLOWED.pop(layer, None)
             if deleted and (source.key == POINTS or self._session.holds(source.key)):
+                # A step, which can be undone
                 self._session.drop_layer(source.key)
             elif not self._session.is_away(source.key):
                 self._session.forget(source.key)
@@ -149,10 +143,7 @@ class Sources:
         return follower is not None and follower() not in (None, self)
 
     def _rename_namesakes(self, layer: Layer) -> None:
-        """Give regions that are called as others another name; the session takes them for pastes.
-
-        A paste brings no caption along, but what lies on another layer has its own.
-        """
+        """Rename regions called as others: they are no pastes, which bring no caption along."""
         uids = layer.features.get("uid")
         if uids is None:
             return
@@ -171,10 +162,8 @@ class Sources:
 
 
 def layer_key(layer: Layer) -> str:
-    """Return what a followed layer is called in the session, if no other one has its name.
-
-    What was opened from a file of captions says so: it comes back without the file, too.
-    """
+    """Return what a followed layer is called in the session, if no other one has its name."""
+    # What was opened from a file of captions comes back without the file, too.
     kind = type(layer).__name__.lower()
     return f"{OPENED if is_opened(layer) and kind != 'labels' else kind}:{layer.name}"
 
