@@ -176,9 +176,7 @@ class Controller(QObject):  # type: ignore[misc]
         wanted = dict.fromkeys(uids)
         # Nobody shall see half of the selection meanwhile.
         with self._shared.still():
-            other = self.sources.select(set(wanted))
-            layers = [own.layer for own in self.bindings.values() if own.select(wanted)]
-            layers += [other] if other is not None else []
+            layers = [binding.layer for binding in self._bound() if binding.select(wanted)]
             if layers and self.viewer.layers.selection.active not in layers:
                 self.viewer.layers.selection.active = layers[0]
             self._listed = (self._selected_on_canvas(), list(wanted))
@@ -369,10 +367,12 @@ class Controller(QObject):  # type: ignore[misc]
 
     # details
 
+    def _bound(self) -> list[TableBinding]:
+        return [*self.bindings.values(), *self.sources]
+
     def _show(self) -> None:
-        for binding in self.bindings.values():
+        for binding in self._bound():
             binding.show()
-        self.sources.show()
         self.changed.emit()
 
     def _on_captioned(self) -> None:
@@ -383,13 +383,12 @@ class Controller(QObject):  # type: ignore[misc]
 
     def _work(self) -> None:
         """Bring everything in step and caption what can be captioned."""
-        bindings = self.bindings.values()
-        if any(binding.dragging for binding in bindings):
+        if any(binding.dragging for binding in self.bindings.values()):
             self.settle()
             return
-        for binding in bindings:
-            binding.sync()
-        self.sources.sync()
+        for binding in self._bound():
+            if not binding.dragging:
+                binding.sync()
         self.queue.work()
         if self.encoder.is_needed(self.session):
             self.encoder.encode()
@@ -421,19 +420,21 @@ class Controller(QObject):  # type: ignore[misc]
     def _on_layer_removed(self, event: Event) -> None:
         layer = event.value
         own, source = self.binding_of(layer), self.sources.following.get(layer)
-        shapes = counted(self.session.uids(own.key), "shape") if own is not None else ""
         self.sources.leave(layer, deleted=True)
+        called = ""
         if own is not None:
+            called = "of points"
             self._unbind(own)
             if own is not source:
+                called = f"of {counted(self.session.uids(own.key), 'shape')}"
                 self.session.drop_layer(own.key)
-            what = "points" if own is source else shapes
-            self.show_message(f"The layer of {what} was deleted; Undo brings it back.")
             self.changed.emit()
         elif source is not None and self.session.is_away(source.key):
+            called = repr(layer.name)
             self._deleted[source.key] = layer
             self.deleted.emit(source.key)
-            self.show_message(f"The layer {layer.name!r} was deleted; Undo brings it back.")
+        if called:
+            self.show_message(f"The layer {called} was deleted; Undo brings it back.")
 
     def _unbind(self, own: TableBinding) -> None:
         """Give one of our own layers back to napari."""

@@ -70,7 +70,8 @@ def test_what_is_drawn_stays_on_its_pixels(place, depth):
         binding.sync()
         assert lies_on(binding.layer, image)
         assert binding.layer.units == image.units
-    sources.sync()
+    for source in sources:
+        source.sync()
     assert places(session) == before
     assert [record.fingerprint for record in session.records.values()] == marks
 

@@ -125,7 +125,8 @@ class Desk:
         self.written = []
 
     def work(self):
-        self.sources.sync()
+        for source in self.sources:
+            source.sync()
 
     def settle(self):
         sources = self.sources.following.values()

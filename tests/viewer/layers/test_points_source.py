@@ -24,12 +24,14 @@ class Desk:
 
     def write(self):
         """Bring everything in step and caption what is wanted."""
-        self.sources.sync()
+        for source in self.sources:
+            source.sync()
         requests = self.session.take(lambda record: True)
         for request in requests:
             self.session.deliver(request, Caption(f"text {self.count}", 0.5), "tests")
             self.count += 1
-        self.sources.show()
+        for source in self.sources:
+            source.show()
         return len(requests)
 
 
@@ -97,7 +99,8 @@ def test_a_person_text_is_kept_when_its_point_moves(desk, points):
     desk.write()
     uid = points.features["uid"].iloc[1]
     desk.session.edit(uid, "mine")
-    desk.sources.show()
+    for source in desk.sources:
+        source.show()
     points.data = [[2, 3], [12, 20]]
     assert desk.write() == 0
     assert captions(points)[1] == "mine"
@@ -136,7 +139,8 @@ def test_points_of_a_stretched_and_moved_layer_are_where_they_are_seen():
     desk = Desk(scale=(2, 3), translate=(10, 0), rotate=20)
     layer = desk.viewer.add_points([desk.image.data_to_world((7, 11))], scale=(1, 1))
     desk.sources.follow(layer)
-    desk.sources.sync()
+    for source in desk.sources:
+        source.sync()
     [record] = desk.session.records.values()
     region = record_region(record, desk.session, (0, 1))
     assert np.allclose((region.row, region.column), (7, 11))
@@ -156,7 +160,8 @@ def test_several_points_are_one_region_with_counts(desk, points):
 
     desk.write()
     points.add([2.4, 3.4])
-    desk.sources.sync()
+    for source in desk.sources:
+        source.sync()
     group = desk.session.group(desk.session.uids(desk.sources.following[points].key))
     grid = FeatureGrid(np.ones((4, 6, 1), np.float32), GridTransform((20, 30), (4, 6)), "k")
     together = record_region(group, desk.session, (0, 1))

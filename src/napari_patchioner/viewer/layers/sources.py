@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -72,8 +72,16 @@ class Sources:
         if key != POINTS:
             bring_captions(layer)
         if not key:
-            self._rename_namesakes(layer)
-            key = self._key(layer)
+            # Regions called as others are no pastes, which would bring no captions along.
+            names = layer.features.get("uid", [])
+            taken = [str(name) in self._session.records for name in names]
+            if any(taken):
+                uids = [new_uid() if t else name for name, t in zip(names, taken, strict=True)]
+                layer.features = layer.features.assign(uid=uids)
+            # A name that no other followed layer has
+            key, keys = layer_key(layer), {source.key for source in self}
+            while key in keys:
+                key += "*"
         parts = (layer, self._image, key, self._session, self._changed)
         if isinstance(layer, Labels):
             self.following[layer] = LabelsBinding(*parts, viewer=self._viewer)
@@ -104,25 +112,9 @@ class Sources:
         source = self.following.get(self._viewer.layers.selection.active)
         return source.selected() if source is not None else []
 
-    def select(self, uids: Collection[str]) -> Layer | None:
-        """Select regions on all layers; return a layer that has any."""
-        layers = [source.layer for source in self if source.select(uids)]
-        return layers[0] if layers else None
-
     def __iter__(self) -> Iterator[TableBinding]:
         """Go through the followed layers."""
         return iter(list(self.following.values()))
-
-    def sync(self) -> None:
-        """Bring what is on all layers into the session."""
-        for source in self.following.values():
-            if not source.dragging:
-                source.sync()
-
-    def show(self) -> None:
-        """Write the captions into all tables."""
-        for source in self.following.values():
-            source.show()
 
     @property
     def progress(self) -> JobProgress | None:
@@ -141,24 +133,6 @@ class Sources:
         """Whether a layer is followed for another image."""
         follower = _FOLLOWED.get(layer)
         return follower is not None and follower() not in (None, self)
-
-    def _rename_namesakes(self, layer: Layer) -> None:
-        """Rename regions called as others: they are no pastes, which bring no caption along."""
-        uids = layer.features.get("uid")
-        if uids is None:
-            return
-        taken = [str(uid) in self._session.records for uid in uids]
-        if any(taken):
-            pairs = zip(uids, taken, strict=True)
-            layer.features = layer.features.assign(
-                uid=[new_uid() if known else uid for uid, known in pairs]
-            )
-
-    def _key(self, layer: Layer) -> str:
-        """Return a name that no other followed layer has."""
-        taken = {source.key for source in self.following.values()}
-        names = (f"{layer_key(layer)}{'*' * n}" for n in range(len(taken) + 1))
-        return next(name for name in names if name not in taken)
 
 
 def layer_key(layer: Layer) -> str:

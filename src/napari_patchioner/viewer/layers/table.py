@@ -37,17 +37,11 @@ def annotation_columns(annotations: Sequence[Annotation]) -> dict[str, npt.NDArr
     """Return the table of annotations from a file: our columns, their image, and the extras."""
     extras = dict.fromkeys(name for a in annotations for name in a.extra)
     columns = {name: [a.extra.get(name, "") for a in annotations] for name in extras}
-    ours: dict[str, list[Any]] = {
-        "uid": [a.uid for a in annotations],
-        "image": [a.image for a in annotations],
-        "caption": [a.caption for a in annotations],
-        "score": [a.score for a in annotations],
-        "source": [a.source for a in annotations],
-        "caption_model": [a.model for a in annotations],
-        "reviewed": [
-            a.extra.get("reviewed", "").lower() in ("true", "1", "yes") for a in annotations
-        ],
-    }
+    fields = ("uid", "image", "caption", "score", "source", "model")
+    ours: dict[str, list[Any]] = {f: [getattr(a, f) for a in annotations] for f in fields}
+    ours["caption_model"] = ours.pop("model")
+    marks = (a.extra.get("reviewed", "").lower() for a in annotations)
+    ours["reviewed"] = [mark in ("true", "1", "yes") for mark in marks]
     named = ours | {n: column for n, column in columns.items() if n not in (*ours, "plane", "axes")}
     return {name: _column(name, cells) for name, cells in named.items()}
 

@@ -114,10 +114,7 @@ def _groups_of(members: Records, records: Records) -> Records:
 
 
 def add(
-    records: Sequence[Record],
-    image: Image,
-    session: Session,
-    refill: Callable[[str, Fill], None],
+    records: Sequence[Record], image: Image, session: Session, refill: Callable[[str, Fill], None]
 ) -> tuple[Record, ...]:
     """Put records on an image, after what is there; return those that cannot be shown.
 
@@ -200,24 +197,16 @@ def fill_layer(layer: Shapes | Points, image: Image, records: Sequence[Record]) 
 def _draw(layer: Shapes, shapes: list[tuple[Record, Any]]) -> list[tuple[Record, Any]]:
     """Add shapes all at once; one by one where one of them is refused. Return those there."""
     before = layer.nshapes
-    kinds = {record: record.seen.shape_type for record, _ in shapes if record.seen is not None}
+    kinds = [record.seen.shape_type for record, _ in shapes if record.seen is not None]
     try:
-        layer.add([points for _, points in shapes], shape_type=list(kinds.values()))
-        return shapes
+        layer.add([points for _, points in shapes], shape_type=kinds)
     except Exception:  # whatever napari raises for a degenerate outline
-        layer.selected_data = set(range(before, layer.nshapes))
-        layer.remove_selected()
-    drawn = []
-    for record, points in shapes:
-        before = layer.nshapes
-        try:
-            layer.add([points], shape_type=[kinds[record]])
-        except Exception:
-            if layer.nshapes > before:
-                layer.remove([before])
-            continue
-        drawn.append((record, points))
-    return drawn
+        if layer.nshapes > before:
+            layer.remove(list(range(before, layer.nshapes)))
+        if len(shapes) == 1:
+            return []
+        return [drawn for shape in shapes for drawn in _draw(layer, [shape])]
+    return shapes
 
 
 def restore_groups(records: Iterable[Record], session: Session) -> None:
