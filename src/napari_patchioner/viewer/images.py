@@ -21,7 +21,7 @@ from napari_patchioner.errors import PatchionerError
 from .controller import Controller
 from .io.placement import may_mean
 from .layers import geometry, image_layers, sources, upright, view
-from .layers.binding import LayerBinding
+from .layers.binding import LayerBinding, action
 from .panels import forms
 from .panels.keys import free_keys
 from .session.session import counted
@@ -285,10 +285,10 @@ class Images(QObject):  # type: ignore[misc]
     def _on_drawn(self, event: Event) -> None:
         """Say so where a person draws on one image what is captioned from another one."""
         layer, controller = self._viewer.layers.selection.active, self.current
-        if str(getattr(event.action, "value", event.action)) != "added" or controller is None:
+        if action(event) != "added" or controller is None or not controller.owns(layer):
             return
         # In other modes shapes come from somewhere else.
-        if not controller.owns(layer) or not str(getattr(layer, "mode", "")).startswith("add"):
+        if not str(getattr(layer, "mode", "")).startswith("add"):
             return
         image, drawn = controller.image, layer.data
         if not len(drawn) or self.warning():
