@@ -134,10 +134,13 @@ class Controller(QObject):  # type: ignore[misc]
             self._shared.attach(layer)
         return layer
 
+    def all_bindings(self) -> list[TableBinding]:
+        """Return what keeps layers in step with the session, our own and those of others."""
+        return [*self.bindings.values(), *self.sources]
+
     def own_bindings(self) -> list[TableBinding]:
         """Return what keeps our own layers in step, those that undo can change."""
-        own = self.sources.own
-        return [*self.bindings.values(), *([own] if own is not None else [])]
+        return [binding for binding in self.all_bindings() if binding.key in OWN_LAYERS]
 
     def binding_of(self, layer: object) -> TableBinding | None:
         """Return what keeps one of the image's own layers in step; None for others."""
@@ -176,7 +179,7 @@ class Controller(QObject):  # type: ignore[misc]
         wanted = dict.fromkeys(uids)
         # Nobody shall see half of the selection meanwhile.
         with self._shared.still():
-            layers = [binding.layer for binding in self._bound() if binding.select(wanted)]
+            layers = [bound.layer for bound in self.all_bindings() if bound.select(wanted)]
             if layers and self.viewer.layers.selection.active not in layers:
                 self.viewer.layers.selection.active = layers[0]
             self._listed = (self._selected_on_canvas(), list(wanted))
@@ -367,11 +370,8 @@ class Controller(QObject):  # type: ignore[misc]
 
     # details
 
-    def _bound(self) -> list[TableBinding]:
-        return [*self.bindings.values(), *self.sources]
-
     def _show(self) -> None:
-        for binding in self._bound():
+        for binding in self.all_bindings():
             binding.show()
         self.changed.emit()
 
@@ -386,7 +386,7 @@ class Controller(QObject):  # type: ignore[misc]
         if any(binding.dragging for binding in self.bindings.values()):
             self.settle()
             return
-        for binding in self._bound():
+        for binding in self.all_bindings():
             if not binding.dragging:
                 binding.sync()
         self.queue.work()

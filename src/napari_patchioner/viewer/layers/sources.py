@@ -47,11 +47,6 @@ class Sources:
             and not self._is_others(layer)
         ]
 
-    @property
-    def own(self) -> TableBinding | None:
-        """The image's own points layer, which comes back with it."""
-        return next((source for source in self if source.key == POINTS), None)
-
     def follow(self, layer: Layer, *, key: str = "") -> TableBinding:
         """Caption what lies on a layer, and what will; `key` where it is ours or comes back."""
         if layer in self.following:

@@ -24,7 +24,7 @@ from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.session.session import Names, PendingCaptions, Session, counted
 
 Fill: TypeAlias = Callable[[Layer], None]
-DRAWN = ("rectangle", "ellipse", "polygon", "path", "line")
+DRAWN = ("rectangle", "ellipse", "polygon", "path", "line", POINT)
 # Image pixels; what is left of a position after a way through files and transforms.
 SAME_PLACE = 1e-6
 
@@ -223,7 +223,7 @@ def restore_groups(records: Iterable[Record], session: Session) -> None:
 def _is_drawn(record: Record) -> bool:
     """Whether a record is a shape that one of the image's own layers can hold."""
     kind = record.seen.shape_type if record.seen is not None else ""
-    return kind in (*DRAWN, POINT) and record.layer in OWN_LAYERS
+    return kind in DRAWN and record.layer in OWN_LAYERS
 
 
 class ForeignCaptions(PendingCaptions):
@@ -249,8 +249,7 @@ class ForeignCaptions(PendingCaptions):
     @property
     def layers(self) -> set[str]:
         """Keys of all layers that are followed."""
-        followed = self._controller.sources.following.values()
-        return {*self._controller.bindings, *(source.key for source in followed)}
+        return {binding.key for binding in self._controller.all_bindings()}
 
     def close(self) -> None:
         """Disconnect from the controller and the viewer."""
