@@ -201,13 +201,10 @@ class LabelsBinding(TableBinding):
             self.planes[plane] = {}
             return
         self._since = monotonic()
+        known, ended = dict(self.planes.get(plane, {})), partial(self._on_ended, plane)
+        scanned = partial(self._on_scanned, plane)
         self._job = Job.run(
-            seen_labels,
-            labels,
-            dict(self.planes.get(plane, {})),
-            delivered=partial(self._on_scanned, plane),
-            ended=partial(self._on_ended, plane),
-            parent=self._parent,
+            seen_labels, labels, known, delivered=scanned, ended=ended, parent=self._parent
         )
 
     def show(self) -> None:
