@@ -58,9 +58,9 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self.autosave = Autosave(self._project, self._write, self)
         self.autosave.saved.connect(self._on_saved)
         self.autosave.failed.connect(self.messaged)
-        found, searched = self._on_found, self._on_searched
+        delivered, ended = self._on_found, self._on_searched
         self._job: Job | None = Job.run(
-            find_project, self._store, delivered=found, ended=searched, parent=self
+            find_project, self._store, delivered=delivered, ended=ended, parent=self
         )
         controller.session.changed.append(self._on_changed)
         self._foreign = ForeignCaptions(controller, self._snapshots, self.messaged.emit)
