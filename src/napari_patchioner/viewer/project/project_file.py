@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from operator import is_
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari.utils.events import Event
 from napari.utils.notifications import show_info
@@ -16,7 +17,6 @@ from napari_patchioner.annotations.project.records import Merged, Record, is_for
 from napari_patchioner.annotations.project.store import CopyProject
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
 from napari_patchioner.progress import Progress
-from napari_patchioner.viewer.controller import Controller
 from napari_patchioner.viewer.layers.image_layers import image_title
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.session.session import counted
@@ -25,6 +25,9 @@ from napari_patchioner.viewer.workers.job import Job, error_message
 
 from .autosave import FAILURE, Autosave
 from .restore import Fill, ForeignCaptions, Snapshots, add, at_home, resume
+
+if TYPE_CHECKING:
+    from napari_patchioner.viewer.controller import Controller
 
 
 def find_project(store: ProjectStore, progress: Progress) -> tuple[Project | None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from napari.layers import Image, Layer, Points, Shapes
@@ -16,12 +16,14 @@ from scipy.spatial import cKDTree
 from napari_patchioner.annotations import Project, Record, Seen, new_uid
 from napari_patchioner.annotations.project.records import LABEL, OWN_LAYERS, SeenMask, is_foreign
 from napari_patchioner.errors import FormatError
-from napari_patchioner.viewer.controller import Controller
 from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.geometry import POINT, alignment
 from napari_patchioner.viewer.layers.shapes import LayerReader, flat
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
 from napari_patchioner.viewer.session.session import Names, PendingCaptions, Session, counted
+
+if TYPE_CHECKING:
+    from napari_patchioner.viewer.controller import Controller
 
 Fill: TypeAlias = Callable[[Layer], None]
 DRAWN = ("rectangle", "ellipse", "polygon", "path", "line", POINT)
