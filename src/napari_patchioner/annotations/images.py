@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import product
@@ -41,6 +41,16 @@ class ImageInfo:
 
 Images: TypeAlias = Mapping[str, ImageInfo]
 """The images by the name annotations give them in ``Annotation.image``."""
+
+
+Size: TypeAlias = tuple[int, int]
+"""``(height, width)`` of an image in pixels."""
+
+
+def known_size(images: Images, image: str) -> Size | None:
+    """Return the size of an image, where it is known."""
+    info = images.get(image)
+    return (info.height, info.width) if info is not None else None
 
 
 def image_size(images: Images, image: str) -> tuple[int, int]:
@@ -94,21 +104,15 @@ def is_numbered(name: str, other: str) -> bool:
     return stem.startswith("COCO_") and stem.endswith(f"_{padded}")
 
 
-def find_info(images: Images, name: str) -> ImageInfo | None:
-    """Return the image of a name, which may lack its ending or the zeros of its number."""
+def find_info(images: Images, name: str, folder: Path | None = None) -> ImageInfo | None:
+    """Return the image of a name without ending or zeros, else the picture in or near a folder."""
     if name in images:
         return images[name]
     matches = [other for other in images if is_image(name, other)]
     matches = matches or [other for other in images if is_numbered(name, other)]
     sizes = {(images[other].height, images[other].width) for other in matches}
-    return images[matches[0]] if len(sizes) == 1 else None
-
-
-def find_image(folder: Path, name: str) -> ImageInfo | None:
-    """Return the image of a name in the folder of a file of annotations, or in its ``images``.
-
-    For formats that state no size; None where there is none, or no picture.
-    """
+    if len(sizes) == 1 or folder is None:
+        return images[matches[0]] if len(sizes) == 1 else None
     stems = [name, name.zfill(_PADDED)] if name.isascii() and name.isdecimal() else [name]
     names = [name, *(f"{stem}{ending}" for stem in stems for ending in _ENDINGS)] if name else []
     for path in (parent / file for parent in (folder, folder / "images") for file in names):
@@ -150,21 +154,16 @@ def content_hash(pixels: Any) -> str:
     shape = tuple(int(length) for length in pixels.shape)
     digest = blake2b(repr((shape, kind.str)).encode(), digest_size=16)
     size = prod(shape) * kind.itemsize
-    windows = _pieces(shape, size) if size <= WHOLE_BYTES else _sample(shape)
+    windows: Iterable[tuple[slice, ...]] = [()]
+    if size > WHOLE_BYTES:
+        windows = _sample(shape)
+    elif shape and size:  # some rows at a time, in the order of memory
+        rows = max(1, shape[0] * _PIECE // size)
+        windows = ((slice(start, start + rows),) for start in range(0, shape[0], rows))
     for window in windows:
         part = np.ascontiguousarray(np.asarray(pixels[window]), kind)
         digest.update(part.tobytes() if part.ndim == 0 else part.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _pieces(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
-    """Yield the whole array, some rows at a time, in the order of memory."""
-    if not shape or size == 0:
-        yield ()
-        return
-    rows = max(1, shape[0] * _PIECE // size)
-    for start in range(0, shape[0], rows):
-        yield (slice(start, start + rows),)
 
 
 def _sample(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:

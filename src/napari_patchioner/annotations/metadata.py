@@ -11,11 +11,13 @@ import json
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Polygon, Region, is_tangled, same_drawing
 
 from .napari_shapes import shape_from_region
@@ -47,10 +49,7 @@ _files: OrderedDict[str, _File] = OrderedDict()
 
 
 def remember_file(data: bytes, parent: str = "", places: Mapping[str, str] | None = None) -> str:
-    """Keep the bytes of a file for writing it again, and return its digest.
-
-    ``parent`` is the digest of the file it was made from, ``places`` where entries of that are.
-    """
+    """Keep the bytes of a file, and where entries of its parent went; return its digest."""
     digest = _digest(data)
     known = _files.pop(digest, None)
     if known is None or (parent and parent != digest):
@@ -102,10 +101,7 @@ class Metadata:
 def with_metadata(
     annotation: Annotation, kind: str, file: str, place: object, entry: Any, about: Any = None
 ) -> Annotation:
-    """Return a record with the entry it was read from in a format, named in one word.
-
-    The others as in `Metadata`; an ``about`` that is long is left to the file itself.
-    """
+    """Return a record with the entry it was read from, see `Metadata`, and no long ``about``."""
     fields = {"format": kind, "file": file, "place": str(place), "entry": entry}
     if about and len(json.dumps(about, ensure_ascii=False)) <= _LONGEST_ABOUT:
         fields["about"] = about
@@ -119,10 +115,9 @@ def _fields_of(annotation: Annotation) -> dict[str, Any]:
     if not text.startswith("{"):
         return {}
     try:
-        fields: dict[str, Any] = json.loads(text)
+        return dict(json.loads(text))
     except (ValueError, RecursionError):
         return {}
-    return fields
 
 
 def metadata_of(annotation: Annotation, kind: str) -> Metadata | None:
@@ -277,10 +272,7 @@ def new_extras(before: Annotation, after: Annotation) -> dict[str, str]:
 
 
 def our_texts(before: Annotation, after: Annotation) -> dict[str, str]:
-    """Return what an entry of another program holds under `OURS`; nothing if nothing is new.
-
-    ``before`` is what the entry says without it, ``after`` what it is to say.
-    """
+    """Return what an entry holds under `OURS` to say ``after`` where it else says ``before``."""
     texts = record_texts(replace(after, extra=new_extras(before, after)))
     unchanged = ["uid"]
     if same_drawing(before.region, after.region):
@@ -303,29 +295,24 @@ def our_texts(before: Annotation, after: Annotation) -> dict[str, str]:
 def with_our_texts(
     annotation: Annotation, texts: Mapping[str, Any], shown: Callable[[Region], Region | None]
 ) -> Annotation:
-    """Return what an entry of another program says together with what it holds under `OURS`.
-
-    ``annotation`` is what the entry says without, ``shown`` what the format shows of a region.
-    """
+    """Return what an entry of another program says together with its texts under `OURS`."""
     known = {str(name): text for name, text in texts.items() if isinstance(text, str)}
     if not known:
         return annotation
-    gone = _names(known.pop(_WITHOUT, ""))
+    gone: Any = ()
+    with suppress(ValueError, RecursionError):
+        gone = json.loads(known.pop(_WITHOUT, "[]"))
+    gone = gone if isinstance(gone, list) else ()
     geometry = {name: known.pop(name) for name in _GEOMETRY if name in known}
     known.pop("image", None)
     region = annotation.region
+    bare = {"uid": annotation.uid or "?", "kind": "image", "wkt": "POLYGON EMPTY"}
     if "wkt" in geometry and "kind" in geometry:
         region = annotation_from_texts(
-            {"uid": annotation.uid, **geometry},
-            drawn=region,
-            image=annotation.image,
-            caption=None,
-            shown=shown,
+            bare | geometry, drawn=region, image="", caption=None, shown=shown
         ).region
     record = annotation_from_texts(
-        {"kind": "image", "wkt": "POLYGON EMPTY", "caption": annotation.caption}
-        | known
-        | {"uid": annotation.uid or "?"},
+        {"caption": annotation.caption} | known | bare,
         drawn=None,
         image=annotation.image,
         caption=None,
@@ -341,10 +328,60 @@ def with_our_texts(
     return with_human_caption(record, annotation.caption)
 
 
-def _names(text: str) -> Collection[str]:
-    """Return the texts of a list written as JSON; none of anything else."""
+def without_metadata(annotation: Annotation) -> Annotation:
+    """Return a record without the entry it was read from."""
+    extra = {name: text for name, text in annotation.extra.items() if name != METADATA}
+    return replace(annotation, extra=extra)
+
+
+class Said(NamedTuple):
+    """What an entry says: by itself, and together with what it holds of ours."""
+
+    bare: Annotation
+    record: Annotation
+
+
+def said(bare: Annotation, ours: Any, shown: Callable[[Region], Region | None]) -> Said:
+    """Return what an entry says that says ``bare`` by itself and may hold texts of ours."""
+    known = ours if isinstance(ours, dict) else {}
+    return Said(bare, with_our_texts(bare, known, shown))
+
+
+def with_ours(entry: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return an entry of another program that holds these texts of ours, and no others."""
+    rest = {name: value for name, value in entry.items() if name != OURS}
+    return {**rest, OURS: texts} if texts else rest
+
+
+def origins(annotations: Sequence[Annotation], kind: str) -> list[Metadata]:
+    """Return the entries that records were read from in files of a format."""
+    known = (metadata_of(annotation, kind) for annotation in annotations)
+    return [origin for origin in known if origin is not None]
+
+
+def known_entries(
+    records: Mapping[str, Annotation], kind: str
+) -> list[tuple[str, Annotation, Metadata]]:
+    """Return place, record and entry of those that still hold the entry they were read from."""
+    known = [(place, item, metadata_of(item, kind)) for place, item in records.items()]
+    return [(place, item, origin) for place, item, origin in known if origin is not None]
+
+
+def entry_from_elsewhere(
+    annotation: Annotation, kind: str, updated: Callable[[Any, Annotation], Any]
+) -> dict[str, Any] | None:
+    """Return the entry, updated, that a record has from another file of a format, if from any."""
+    origin = metadata_of(annotation, kind)
+    if origin is not None and isinstance(origin.entry, dict):
+        with suppress(FormatError):
+            return dict(updated(origin.entry, annotation))
+    return None
+
+
+def was_deleted(read: Callable[[], Said | None]) -> bool:
+    """Whether an entry without a record, as it reads, was deleted by a person."""
     try:
-        names = json.loads(text or "[]")
-    except (ValueError, RecursionError):
-        return ()
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else ()
+        was = read()
+    except FormatError:
+        return False
+    return was is not None and is_deleted(was.record.region)

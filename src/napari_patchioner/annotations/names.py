@@ -111,7 +111,8 @@ def is_name(text: str, fewest: int = 2, shared: Collection[str] = ()) -> bool:
     text = unicodedata.normalize("NFC", text.strip())
     if not text or any(known.fullmatch(text) for known in (_UUID, _KINDS, _NESTED)):
         return True
-    if sum(map(_is_unspaced, text)) >= _FEWEST_UNSPACED:
+    later = (unicodedata.name(sign, "") for sign in text if ord(sign) > 0xE00)
+    if sum(name.startswith(_UNSPACED) for name in later) >= _FEWEST_UNSPACED:
         return False
     parts = text.split()
     words = [part for part in parts if _WORDS.fullmatch(part.strip("\"'“”‘’«»()[].,;:!?…-–—"))]
@@ -132,8 +133,3 @@ def _is_title(parts: list[str], shared: Collection[str]) -> bool:
         return False
     called = _PARTS.fullmatch(parts[-1]) or _SIDES.fullmatch(parts[0])
     return bool(called) or " ".join(parts).casefold() in shared
-
-
-def _is_unspaced(sign: str) -> bool:
-    """Return whether a sign belongs to a script that sets no spaces."""
-    return ord(sign) > 0xE00 and unicodedata.name(sign, "").startswith(_UNSPACED)

@@ -16,6 +16,7 @@ there are besides. Nobody listening, the lines go to the log of ``napari_patchio
 from __future__ import annotations
 
 import logging
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from napari_patchioner.limits import BudgetError, check_budget
 
 # Sentences of one kind that are shown.
 _SHOWN = 5
+_NOT_AS_EXPECTED = (TypeError, ValueError, LookupError, AttributeError, OverflowError, struct.error)
 # Characters of one sentence; what stands in a file may be of any length.
 _LONGEST = 500
 
@@ -169,6 +171,24 @@ def leaving_out(kind: str, where: str = "") -> Iterator[None]:
             cause, error = error, FormatError(f"{where}: {message}" if where else message)
             error.__cause__ = cause
         notes.leave_out(kind, error)
+
+
+@contextmanager
+def naming(where: str = "", why: str = "") -> Iterator[None]:
+    """Name the file and the place in it in every error within; with ``why``, also in others'."""
+    place = f"{where}: " if where else ""
+    try:
+        yield
+    except BudgetError:
+        raise
+    except FormatError as error:
+        if not place:
+            raise
+        raise FormatError(f"{place}{error}") from error
+    except _NOT_AS_EXPECTED as error:
+        if not why:
+            raise
+        raise FormatError(f"{place}{why}") from error
 
 
 def log_notes(notes: Notes) -> None:

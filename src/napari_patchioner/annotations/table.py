@@ -67,6 +67,16 @@ class Table:
         """Return the error that names the file, the row and the column."""
         return FormatError(f"{self.name}: row {row}, column {column!r}: {problem}")
 
+    def number(self, row: int, column: str, cell: str) -> float:
+        """Return the finite number in a cell."""
+        try:
+            number = number_in(cell)
+        except ValueError:
+            raise self.error(row, column, f"{cell!r} is not a number") from None
+        if not math.isfinite(number):
+            raise self.error(row, column, f"{cell!r} is not a finite number")
+        return number
+
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
@@ -307,15 +317,9 @@ def caption_fields(table: Table, row: int, cells: Mapping[str, str]) -> dict[str
         known = "model, edited, human or empty"
         raise table.error(row, "source", f"{source!r} is unknown; it may be {known}")
     cell = cells.get("score", "").strip()
-    try:
-        score = number_in(cell) if cell else None
-    except ValueError:
-        raise table.error(row, "score", f"{cell!r} is not a number") from None
-    if score is not None and not math.isfinite(score):
-        raise table.error(row, "score", f"{cell!r} is not a finite number")
     return {
         "caption": unguard_cell(cells.get("caption", "")),
-        "score": score,
+        "score": table.number(row, "score", cell) if cell else None,
         "source": cast("Source", source),
         "model": unguard_cell(cells.get("model", "")),
     }
@@ -395,18 +399,6 @@ def check_unique(annotations: Sequence[Annotation]) -> None:
         seen.add(key)
 
 
-def identity(table: Table, row: int, cells: Mapping[str, str], seen: dict[Any, int]) -> str:
-    """Return the uid of a row; another one, with a note, where it was seen before."""
-    uid = unguard_cell(cells["uid"])
-    if not uid:
-        raise table.error(row, "uid", "is empty; every region needs a uid of its own")
-    own = own_uid(cells.get("image", ""), uid, seen)
-    if own != uid:
-        problem = f"{uid!r} was used before; this region is {own!r} now"
-        note("uid", str(table.error(row, "uid", problem)))
-    return own
-
-
 def with_uids(table: Table) -> Table:
     """Return a table whose every row has a uid: the number of the row where there was none."""
     if "uid" not in table.columns:
@@ -424,22 +416,3 @@ def with_uids(table: Table) -> Table:
         named.append((row, (*cells[:index], uid, *cells[index + 1 :])))
     note("no uid", f"{table.name}: rows without a uid get the number of their row as one")
     return replace(table, rows=tuple(named))
-
-
-def own_uid(image: str, uid: str, seen: dict[Any, int]) -> str:
-    """Return a uid that no region of an image had before, and count it among those seen.
-
-    >>> seen = {}
-    >>> [own_uid("cat.png", uid, seen) for uid in ("a", "a", "a-2", "a")]
-    ['a', 'a-2', 'a-2-2', 'a-3']
-    """
-    key = (image, uid)
-    number = seen.get(key, 0) + 1
-    own = uid
-    while (image, own) in seen:
-        number += number < 2
-        own = f"{uid}-{number}"
-        number += (image, own) in seen
-    seen[key] = max(number, 1)
-    seen.setdefault((image, own), 1)
-    return own

@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet, same_drawing
 
-from .notes import leaving_out
+from .notes import leaving_out, note
 from .record import KINDS, Annotation, Source, with_human_caption
 from .wkt import members_cell, region_from_text, region_to_text
 
@@ -99,6 +99,14 @@ def annotation_from_texts(
     ``drawn``, nobody touched the drawing and the exact region is taken; else ``drawn`` is. A
     caption that is not what ``shown_caption`` makes of ours has the source ``"edited"`` or
     ``"human"``.
+
+    A model's record comes back: the point was not moved, but somebody wrote over its caption.
+
+    >>> from napari_patchioner.regions import Point
+    >>> texts = record_texts(Annotation("a", "", Point(1, 2), "an ear", source="model"))
+    >>> made = annotation_from_texts(texts, drawn=Point(1, 2), image="cat.png", caption="a tail")
+    >>> made.uid, made.image, made.region, made.caption, made.source
+    ('a', 'cat.png', Point(row=1.0, column=2.0), 'a tail', 'edited')
     """
     if not {"uid", "kind", "wkt"} <= texts.keys() or texts["kind"] not in KINDS:
         if drawn is None:
@@ -156,8 +164,12 @@ def parse_score(text: str) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def with_unique_uids(annotations: Iterable[Annotation]) -> list[Annotation]:
+def with_unique_uids(
+    annotations: Iterable[Annotation], places: Sequence[str] = ()
+) -> list[Annotation]:
     """Return records with a uid of its own for each of an image: a copy made elsewhere gets a new.
+
+    With the ``places`` of all records in their file, that is noted.
 
     >>> from napari_patchioner.regions import WholeImage
     >>> [record.uid for record in with_unique_uids([Annotation("a", "", WholeImage())] * 3)]
@@ -174,8 +186,12 @@ def with_unique_uids(annotations: Iterable[Annotation]) -> list[Annotation]:
             count += 1
             while (record.image, f"{record.uid}-{count}") in used:
                 count += 1
-            records[index] = replace(record, uid=f"{record.uid}-{count}")
-            used.add((record.image, f"{record.uid}-{count}"))
+            own = f"{record.uid}-{count}"
+            records[index] = replace(record, uid=own)
+            used.add((record.image, own))
+            if places:
+                before = f"{places[index]}: the uid {record.uid!r} was used before"
+                note("uid", f"{before}; this region is {own!r} now")
         counts[key] = count
     return records
 
@@ -195,6 +211,14 @@ class Shape:
     caption: str | None
     texts: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
+
+
+def by_image(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
+    """Return the records of each image, in the order of their first records."""
+    own: dict[str, list[Annotation]] = {}
+    for annotation in annotations:
+        own.setdefault(annotation.image, []).append(annotation)
+    return own
 
 
 def class_of(annotation: Annotation) -> str:
@@ -225,12 +249,7 @@ def shown_as(
     return as_one(shown, counted if union is None else union)
 
 
-def gather(shapes: Sequence[Shape], show: Show) -> list[Annotation]:
-    """Return the records that shapes make; see `gather_with_places`."""
-    return [record for record, _ in gather_with_places(shapes, show)]
-
-
-def gather_with_places(
+def gather(
     shapes: Sequence[Shape], show: Show, where: str = ""
 ) -> list[tuple[Annotation, tuple[int, ...]]]:
     """Return the records that shapes make, sets put together again, and the numbers of the shapes.

@@ -28,18 +28,8 @@ from typing import Any
 import numpy as np
 import shapely
 
+from napari_patchioner import regions
 from napari_patchioner.errors import FormatError
-from napari_patchioner.regions import (
-    Ellipse,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    RegionSet,
-    Trace,
-    WholeImage,
-    upright_box,
-)
 
 from .rle import decode_runs, encode_runs, mask_runs, runs_mask
 from .xy import BOX_TOLERANCE, from_xy, to_xy
@@ -59,7 +49,7 @@ _RLE = re.compile(r"\s*RLE\s*\(\s*(-?\d+) (-?\d+)\s*,\s*(\d+) (\d+)\s*,\s*([0-o]
 _COLLECTION = re.compile(r"\s*GEOMETRYCOLLECTION\s*\((.*)\)\s*\Z", re.DOTALL)
 
 
-def region_to_text(region: Region) -> str:
+def region_to_text(region: regions.Region) -> str:
     """Return a region as text, ``x y`` pixels with pixel corners at integers, in full precision.
 
     Raises
@@ -68,26 +58,25 @@ def region_to_text(region: Region) -> str:
         If the region makes no sense: too few vertices, no pixel, a coordinate not finite.
 
     >>> import numpy as np
-    >>> region_to_text(Mask(np.array([[False, True], [True, True]]), (10, 20)))
+    >>> region_to_text(regions.Mask(np.array([[False, True], [True, True]]), (10, 20)))
     'RLE (20 10, 2 2, 13)'
-    >>> from napari_patchioner.regions import Box
-    >>> region_to_text(Box(-0.5, -0.5, 1.5, 3.5))
+    >>> region_to_text(regions.Box(-0.5, -0.5, 1.5, 3.5))
     'POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0))'
     """
-    if isinstance(region, WholeImage):
+    if isinstance(region, regions.WholeImage):
         return "POLYGON EMPTY"
-    if isinstance(region, RegionSet):
+    if isinstance(region, regions.RegionSet):
         if not region.members:
             raise FormatError("a set needs at least one member, but this one has none")
         return f"GEOMETRYCOLLECTION ({', '.join(map(region_to_text, region.members))})"
-    if isinstance(region, Mask):
+    if isinstance(region, regions.Mask):
         if region.pixels.ndim != 2 or not region.pixels.any():
             raise FormatError("a mask needs at least one pixel, but this one has none")
         height, width = region.pixels.shape
         row, column = (int(edge) for edge in region.offset)
         return f"RLE ({column} {row}, {width} {height}, {encode_runs(mask_runs(region.pixels))})"
     points = region.coords()
-    is_ring = not isinstance(region, Point | Trace)
+    is_ring = not isinstance(region, regions.Point | regions.Trace)
     if is_ring and (points.ndim != 2 or len(points) < 3):
         raise FormatError(f"a {region.kind} needs at least 3 vertices, but has {len(points)}")
     if not len(points):
@@ -100,12 +89,12 @@ def region_to_text(region: Region) -> str:
     pairs = list(map(" ".join, exact))
     if is_ring:
         return f"POLYGON (({', '.join(pairs)}))"
-    if isinstance(region, Trace) and not region.connected:
+    if isinstance(region, regions.Trace) and not region.connected:
         return f"MULTIPOINT (({'), ('.join(pairs)}))"
     return f"{'POINT' if len(pairs) == 1 else 'LINESTRING'} ({', '.join(pairs)})"
 
 
-def region_from_text(text: str, kind: str, members: str = "") -> Region:
+def region_from_text(text: str, kind: str, members: str = "") -> regions.Region:
     """Return the region that a text stands for; undoes `region_to_text`.
 
     Parameters
@@ -140,9 +129,9 @@ def region_from_text(text: str, kind: str, members: str = "") -> Region:
         pixels = runs_mask(decode_runs(match[5]), height, width)
         if not pixels.any():
             raise FormatError("a mask needs at least one pixel, but this one has none")
-        return Mask(pixels, (row, column))
+        return regions.Mask(pixels, (row, column))
     if kind == "image" and not text.strip():
-        return WholeImage()
+        return regions.WholeImage()
     how, _, named = members.partition(":")
     kinds, how = named.split(), how.strip()
     collection = _COLLECTION.match(text) if kind == "set" and "RLE" in text else None
@@ -153,7 +142,7 @@ def region_from_text(text: str, kind: str, members: str = "") -> Region:
                 f"the members {members!r} do not fit a set of {len(texts)} with masks; write "
                 "'sum:' or 'union:' and the kind of each"
             )
-        return RegionSet(tuple(map(region_from_text, texts, kinds)), how == "union")
+        return regions.RegionSet(tuple(map(region_from_text, texts, kinds)), how == "union")
     # Text nested more deeply than any region is refused before a parser goes down into it.
     steps = (1 if sign == "(" else -1 for sign in _PARENTHESES.findall(text))
     if max(accumulate(steps), default=0) > _DEEPEST:
@@ -179,10 +168,10 @@ def region_from_text(text: str, kind: str, members: str = "") -> Region:
         )
     if "set" in kinds:
         raise FormatError("a set may not hold another set")
-    return RegionSet(tuple(map(_region_of, parts, kinds)), how == "union")
+    return regions.RegionSet(tuple(map(_region_of, parts, kinds)), how == "union")
 
 
-def _region_of(geometry: Any, kind: str) -> Region:
+def _region_of(geometry: Any, kind: str) -> regions.Region:
     """Return the region of a kind, other than sets and masks, that a geometry outlines."""
     if kind not in _TYPES:
         raise FormatError(
@@ -192,24 +181,24 @@ def _region_of(geometry: Any, kind: str) -> Region:
         expected = _TYPES[kind][0].upper()
         raise FormatError(f"a {kind} must be a {expected}, not a {geometry.geom_type.upper()}")
     if kind == "image":
-        return WholeImage()
+        return regions.WholeImage()
     if geometry.is_empty:
         raise FormatError(f"a {kind} may not be empty")
     points = from_xy(shapely.get_coordinates(geometry))
     if kind == "point":
-        return Point(float(points[0, 0]), float(points[0, 1]))
+        return regions.Point(float(points[0, 0]), float(points[0, 1]))
     if kind == "trace":
-        return Trace(points, connected=geometry.geom_type != "MultiPoint")
+        return regions.Trace(points, connected=geometry.geom_type != "MultiPoint")
     if len(geometry.interiors):
         raise FormatError("a polygon with a hole cannot be read; split it into parts without holes")
     corners = points[:-1]
     if kind == "polygon":
-        return Polygon(corners)
+        return regions.Polygon(corners)
     if kind == "ellipse":
         if len(corners) != 4:
             raise FormatError(f"an ellipse needs the 4 corners around it, but has {len(corners)}")
-        return Ellipse(corners)
-    box = upright_box(corners, tolerance=BOX_TOLERANCE)
+        return regions.Ellipse(corners)
+    box = regions.upright_box(corners, tolerance=BOX_TOLERANCE)
     if box is None:
         raise FormatError("a box must be an upright rectangle; call any other outline a polygon")
     return box
@@ -224,19 +213,18 @@ def _guess_kind(geometry: Any) -> str:
     kind = kinds.get(geometry.geom_type)
     if kind is None:
         raise FormatError(f"a set may not hold a {geometry.geom_type.upper()}")
-    if kind == "polygon" and upright_box(shapely.get_coordinates(geometry.exterior)[:-1]):
+    if kind == "polygon" and regions.upright_box(shapely.get_coordinates(geometry.exterior)[:-1]):
         return "box"
     return kind
 
 
-def members_cell(region: Region) -> str:
+def members_cell(region: regions.Region) -> str:
     """Return what the parts of a set are, which well-known text alone does not say.
 
-    >>> from napari_patchioner.regions import Box
-    >>> members_cell(RegionSet((Box(0, 0, 4, 4), Point(2, 2))))
+    >>> members_cell(regions.RegionSet((regions.Box(0, 0, 4, 4), regions.Point(2, 2))))
     'sum: box point'
     """
-    if not isinstance(region, RegionSet):
+    if not isinstance(region, regions.RegionSet):
         return ""
     kinds = " ".join(member.kind for member in region.members)
     return f"{'union' if region.union else 'sum'}: {kinds}"

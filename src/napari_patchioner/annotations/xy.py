@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -10,18 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from napari_patchioner import regions
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_pixels, check_time
-from napari_patchioner.regions import (
-    Ellipse,
-    Mask,
-    Polygon,
-    Region,
-    RegionSet,
-    enclosed,
-    is_tangled,
-    upright_box,
-)
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 BOX_TOLERANCE = 1e-6
@@ -46,7 +36,12 @@ def from_xy(points: npt.ArrayLike) -> FloatArray:
     return np.ascontiguousarray(np.asarray(points, float).reshape(-1, 2)[:, ::-1]) - 0.5
 
 
-def ellipse_axes(ellipse: Ellipse) -> tuple[FloatArray, FloatArray, FloatArray]:
+def corners_xy(box: regions.Box) -> FloatArray:
+    """Return the lowest and the highest corner of a box, ``x y``, shape (2, 2)."""
+    return to_xy(np.sort(box.coords()[[0, 2]], axis=0))
+
+
+def ellipse_axes(ellipse: regions.Ellipse) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return centre and the two half axes of an ellipse as ``x y``, shape (2,) each."""
     corners = to_xy(ellipse.corners)
     return corners.mean(axis=0), (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
@@ -54,11 +49,11 @@ def ellipse_axes(ellipse: Ellipse) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def ellipse_from_axes(
     centre: npt.ArrayLike, along: npt.ArrayLike, across: npt.ArrayLike
-) -> Ellipse:
+) -> regions.Ellipse:
     """Return the ellipse with this centre and these half axes; undoes `ellipse_axes`."""
     middle, first, second = (np.asarray(vector, float) for vector in (centre, along, across))
     corners = [-first - second, first - second, first + second, second - first]
-    return Ellipse(from_xy(middle + np.array(corners)))
+    return regions.Ellipse(from_xy(middle + np.array(corners)))
 
 
 def is_sheared(along: FloatArray, across: FloatArray) -> bool:
@@ -67,14 +62,11 @@ def is_sheared(along: FloatArray, across: FloatArray) -> bool:
     return bool(abs(along @ across) > 1e-9 * scale)
 
 
-def area_of(region: Region) -> Any:
-    """Return the area of a region as a shapely geometry in ``x y``.
-
-    A point, a trace and the whole image, or a set with one, have none: that is a FormatError.
-    """
-    if isinstance(region, RegionSet):
+def area_of(region: regions.Region) -> Any:
+    """Return the area of a region as a shapely geometry in ``x y``; an error if it has none."""
+    if isinstance(region, regions.RegionSet):
         return shapely.union_all([_member_area(member) for member in region.members])
-    if isinstance(region, Mask):
+    if isinstance(region, regions.Mask):
         return region.polygons()
     outline = region.outline()
     if outline is None:
@@ -82,19 +74,19 @@ def area_of(region: Region) -> Any:
     return shapely.Polygon(to_xy(outline))
 
 
-def _member_area(region: Region) -> Any:
+def _member_area(region: regions.Region) -> Any:
     """Return the polygons of a member of a set, whose outline may cross itself."""
-    if isinstance(region, Polygon):
-        if is_tangled(region.vertices):
+    if isinstance(region, regions.Polygon):
+        if regions.is_tangled(region.vertices):
             raise FormatError("an outline of a set crosses itself too often; draw it again")
-        area = enclosed(to_xy(region.vertices))
+        area = regions.enclosed(to_xy(region.vertices))
     else:
         area = area_of(region)
     parts = shapely.get_parts(area)
     return shapely.union_all([part for part in parts if part.geom_type.endswith("Polygon")])
 
 
-def region_of_area(geometry: Any) -> Region:
+def region_of_area(geometry: Any) -> regions.Region:
     """Return the region that a Polygon or MultiPolygon in ``x y`` outlines.
 
     Holes along the edges of pixels make a mask; any others are joined to the outline by a cut
@@ -106,17 +98,19 @@ def region_of_area(geometry: Any) -> Region:
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         raise FormatError("a coordinate is not a finite number")
     if any(len(part.interiors) for part in parts):
-        mask = _pixel_mask(parts)
+        outlines = [ring for part in parts for ring in (part.exterior, *part.interiors)]
+        rings = [np.asarray(shapely.get_coordinates(ring), float) for ring in outlines]
+        mask = mask_from_rings(rings) if along_pixels(rings) else None
         if mask is not None:
             return mask
-    regions = tuple(polygon_of(_ring_with_cuts(part)) for part in parts)
-    return regions[0] if len(regions) == 1 else RegionSet(regions, union=True)
+    members = tuple(polygon_of(_ring_with_cuts(part)) for part in parts)
+    return members[0] if len(members) == 1 else regions.RegionSet(members, union=True)
 
 
-def polygon_of(ring: npt.ArrayLike) -> Region:
+def polygon_of(ring: npt.ArrayLike) -> regions.Region:
     """Return the box or polygon that a ring in ``x y``, not closed, outlines."""
     points = from_xy(ring)
-    return upright_box(points, tolerance=BOX_TOLERANCE) or Polygon(points)
+    return regions.upright_box(points, tolerance=BOX_TOLERANCE) or regions.Polygon(points)
 
 
 def _ring_with_cuts(polygon: Any) -> FloatArray:
@@ -130,33 +124,16 @@ def _ring_with_cuts(polygon: Any) -> FloatArray:
     return np.concatenate([shell, *cuts])[:-1]
 
 
-def _pixel_mask(polygons: Sequence[Any]) -> Mask | None:
-    """Return the pixels within rings along the edges of pixels; None if they run elsewhere."""
-    rings = [ring for part in polygons for ring in (part.exterior, *part.interiors)]
-    edges = [shapely.get_coordinates(ring) for ring in rings]
-    points = np.concatenate(edges)
-    if (abs(points) > _FARTHEST).any():
-        return None
-    low, high = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
-    straight = all((np.diff(ring, axis=0) == 0).any(axis=1).all() for ring in edges)
-    if (points != np.rint(points)).any() or not straight:
-        return None
-    charge_pixels(int(np.prod(high - low)))
-    crossed = np.zeros((high[1] - low[1], high[0] - low[0] + 1), bool)
-    for ring in edges:
-        corners = (ring - low).astype(int)
-        for (x, y), (other, end) in itertools.pairwise(corners):
-            if x == other:
-                crossed[min(y, end) : max(y, end), x] ^= True
-    pixels = np.logical_xor.accumulate(crossed, axis=1, out=crossed)[:, :-1]
-    return Mask(pixels, (int(low[1]), int(low[0])))
+def along_pixels(rings: Sequence[FloatArray]) -> bool:
+    """Return whether rings ``x y``, (n, 2) each, run along the edges of pixels alone."""
+    return all(
+        bool((ring == np.rint(ring)).all() and (ring == np.roll(ring, 1, axis=0)).any(axis=1).all())
+        for ring in rings
+    )
 
 
-def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
-    """Return the pixels whose centres lie within an odd number of rings ``x y``, (n, 2) each.
-
-    None if there are none, or the rings go far too far.
-    """
+def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> regions.Mask | None:
+    """Return the pixels within an odd number of rings ``x y``, (n, 2); None if none, or far out."""
     corners = [np.asarray(ring, float) for ring in rings]
     ends = np.concatenate([[ring.min(axis=0), ring.max(axis=0)] for ring in corners])
     if (abs(ends) > _FARTHEST).any():
@@ -165,7 +142,7 @@ def mask_from_rings(rings: Sequence[npt.ArrayLike]) -> Mask | None:
     low, high = np.floor(ends.min(axis=0)).astype(int), np.ceil(ends.max(axis=0)).astype(int)
     width, height = (int(size) for size in np.maximum(high - low, 0))
     pixels = filled([ring - low for ring in corners], (height, width))
-    return Mask(pixels, (int(low[1]), int(low[0]))) if pixels.any() else None
+    return regions.Mask(pixels, (int(low[1]), int(low[0]))) if pixels.any() else None
 
 
 def filled(rings: Sequence[FloatArray], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -19,8 +19,8 @@ from napari_patchioner.annotations import (
     read_annotations,
     write_annotations,
 )
-from napari_patchioner.annotations.formats.brush import decode_brush, encode_brush
 from napari_patchioner.annotations.formats.label_studio import read, write
+from napari_patchioner.annotations.rle import decode_brush, encode_brush
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import (
     Box,

@@ -103,10 +103,7 @@ def zip_names(path: Path) -> list[str]:
 def read_zip(
     name: str, file: Path | bytes, wanted: Callable[[str], bool]
 ) -> dict[int, tuple[str, bytes]]:
-    """Return the wanted members of a zip by their numbers in it, which may share a name.
-
-    Nothing is unpacked to the disk; a member that cannot be read is left out.
-    """
+    """Return the wanted members by their numbers in a zip; what cannot be read is left out."""
     results: dict[int, tuple[str, bytes]] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as archive:
@@ -198,10 +195,7 @@ class ZipMember(NamedTuple):
 
 
 def split_zip(data: bytes) -> tuple[list[ZipMember], bytes] | None:
-    """Return the members of a zip, in the order of its directory, and its comment.
-
-    None where the zip is laid out in another way than members, directory, end.
-    """
+    """Return the members of a zip by its directory, and its comment; None if its layout is rare."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos, at, comment = archive.infolist(), archive.start_dir, archive.comment

@@ -20,15 +20,14 @@ import shapely
 from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, rle, texts
 from napari_patchioner.annotations.fields import Fields
-from napari_patchioner.annotations.images import Images, image_name, is_image
-from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations.images import Images, Size, image_name, is_image, known_size
+from napari_patchioner.annotations.notes import Notes, leaving_out, naming, note, noting
 from napari_patchioner.annotations.record import Annotation
-from napari_patchioner.annotations.xy import FloatArray, area_of, filled, polygon_of, to_xy
+from napari_patchioner.annotations.xy import area_of, filled, polygon_of, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 
-from . import entries, json_arrays
-from .entries import Size, known_size, naming
+from . import json_arrays
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, dicts_in, fields_of, identifier, key_of, list_in
 
@@ -62,33 +61,20 @@ def knows_captions(head: Head) -> bool:
     return not outlined and any("caption" in entry for entry in listed)
 
 
-def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
+def write(
+    path: Path, annotations: Sequence[Annotation], images: Images, *, classed: bool = True
+) -> tuple[Annotation, ...]:
     """Write COCO instances; return points, traces and sets with such, which COCO cannot hold.
 
-    Records of other programs' files go back into the file they were read from, in which nothing
-    else changes.
+    Or, not ``classed``, the captions of whole images; then all other regions have no place. Records
+    of other programs' files go back into the file they were read from, in which nothing else
+    changes.
     """
-    held = [annotation for annotation in annotations if annotation.region.is_area]
-    return _write(path, held, annotations, images, classed=True)
-
-
-def write_captions(
-    path: Path, annotations: Sequence[Annotation], images: Images
-) -> tuple[Annotation, ...]:
-    """Write the captions of whole images; return all other regions, which have no place here."""
-    held = [annotation for annotation in annotations if annotation.kind == "image"]
-    return _write(path, held, annotations, images, classed=False)
-
-
-def _write(
-    path: Path,
-    held: Sequence[Annotation],
-    annotations: Sequence[Annotation],
-    images: Images,
-    *,
-    classed: bool,
-) -> tuple[Annotation, ...]:
-    """Write instances, or (not ``classed``) captions alone; return what is not held."""
+    held = [
+        annotation
+        for annotation in annotations
+        if (annotation.region.is_area if classed else annotation.kind == "image")
+    ]
 
     def new() -> dict[str, Any]:
         names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
@@ -132,7 +118,7 @@ def _entry(
     """Return what COCO says about one region, or about the whole image."""
     drawn = {**_drawing(annotation, size), "iscrowd": 0} if classed else {}
     score = {"score": annotation.score} if classed and annotation.score is not None else {}
-    attributes = entries.own_texts(annotation, name)
+    attributes = texts.record_texts_with_image(metadata.without_metadata(annotation), name)
     return {**drawn, "caption": annotation.caption, **score, "attributes": attributes}
 
 
@@ -159,7 +145,7 @@ class _Again:
     def _from_entries(self) -> dict[str, Any]:
         """Return what the records still hold of a file that is no longer known."""
         in_order = dict(sorted(self._records.items(), key=lambda pair: (len(pair[0]), pair[0])))
-        known = entries.known_entries(in_order, _KIND)
+        known = metadata.known_entries(in_order, _KIND)
         self._records = {str(n): record for n, (_, record, _) in enumerate(known)}
         lists: dict[str, dict[str, Any]] = {"image": {}, "category": {}}
         for _, _, origin in known:
@@ -240,7 +226,7 @@ class _Again:
                 new |= _drawing(annotation, size)
             ours = metadata.our_texts(bare, annotation)
             ours.pop(texts.CLASS, None)
-            new = entries.with_ours(new, ours)
+            new = metadata.with_ours(new, ours)
         if self._classed and texts.class_of(annotation) != texts.class_of(was):
             new["category_id"] = self._category_of(annotation)
         return new
@@ -256,7 +242,7 @@ class _Again:
         about = origin.about if origin is not None else {}
         lists = {"images": about.get("image"), "categories": about.get("category")}
         around = _Known({name: [item] for name, item in lists.items() if item}, "")
-        entry = entries.entry_from_elsewhere(
+        entry = metadata.entry_from_elsewhere(
             annotation, _KIND, partial(self._updated, known=around)
         )
         if entry is not None:
@@ -402,7 +388,7 @@ def _is_plain_entry(value: dict[str, Any]) -> bool:
     )
 
 
-def _said(entry: Fields, known: _Known) -> entries.Said:
+def _said(entry: Fields, known: _Known) -> metadata.Said:
     """Return what an annotation says."""
     number = identifier(entry, "id", "")
     entry.where = f"{entry.where} (id {number!r})"
@@ -440,7 +426,7 @@ def _said(entry: Fields, known: _Known) -> entries.Said:
         if category != "":
             label = known.classes.get(key_of(category), str(category))
             record = texts.with_class(record, label)
-        return entries.said(record, ours, shown)
+        return metadata.said(record, ours, shown)
 
 
 def coco_drawing(region: regions.Region, size: Size | None) -> dict[str, Any]:
@@ -452,14 +438,27 @@ def coco_drawing(region: regions.Region, size: Size | None) -> dict[str, Any]:
                 "the size of the image is missing, which a mask or the whole image needs here; "
                 "give the image along with its regions"
             )
-        if "mask" in kinds:
-            return _runs(region, size)
+        if "mask" in kinds:  # as runs of the whole image
+            mask = region if isinstance(region, regions.Mask) else _painted(region, size)
+            runs = rle.runs_in_image(mask, *size)
+            within = rle.mask_in_image(runs, *size)
+            rows, columns = within.pixels.shape if within else (0, 0)
+            top, left = within.offset if within else (0, 0)
+            return {
+                "segmentation": {"size": list(size), "counts": rle.encode_runs(runs)},
+                "bbox": [float(left), float(top), float(columns), float(rows)],
+                "area": float(runs[1::2].sum()),
+            }
         region = region.for_image(*size)
     rings = [to_xy(ring) for ring in region.rings()]
     points = np.concatenate(rings)
     low, high = points.min(axis=0), points.max(axis=0)
-    if any(map(regions.is_tangled, rings)):
-        area = float(sum(map(_filled_area, rings)))
+    if any(map(regions.is_tangled, rings)):  # too often to be sorted out: about what is filled
+        area = 0.0
+        for ring in rings:
+            scale = _TANGLED / max(float(np.ptp(ring, axis=0).max()), 1e-9)
+            pixels = filled([(ring - ring.min(axis=0)) * scale], (_TANGLED, _TANGLED))
+            area += float(np.count_nonzero(pixels)) / scale**2
     else:
         # An outline that crosses itself counts as pycocotools fills it.
         area = float(shapely.area(area_of(regions.RegionSet(region.parts()))))
@@ -467,27 +466,6 @@ def coco_drawing(region: regions.Region, size: Size | None) -> dict[str, Any]:
         "segmentation": [ring.ravel().tolist() for ring in rings],
         "bbox": [*low.tolist(), *(high - low).tolist()],
         "area": area,
-    }
-
-
-def _filled_area(ring: FloatArray) -> float:
-    """Return about how much an outline encloses that crosses itself too often to be sorted out."""
-    scale = _TANGLED / max(float(np.ptp(ring, axis=0).max()), 1e-9)
-    pixels = filled([(ring - ring.min(axis=0)) * scale], (_TANGLED, _TANGLED))
-    return float(np.count_nonzero(pixels)) / scale**2
-
-
-def _runs(region: regions.Region, size: Size) -> dict[str, Any]:
-    """Return the drawing of a mask, or of a set with masks, as runs of the whole image."""
-    mask = region if isinstance(region, regions.Mask) else _painted(region, size)
-    runs = rle.runs_in_image(mask, *size)
-    within = rle.mask_in_image(runs, *size)
-    rows, columns = within.pixels.shape if within else (0, 0)
-    top, left = within.offset if within else (0, 0)
-    return {
-        "segmentation": {"size": list(size), "counts": rle.encode_runs(runs)},
-        "bbox": [float(left), float(top), float(columns), float(rows)],
-        "area": float(runs[1::2].sum()),
     }
 
 
@@ -581,5 +559,11 @@ def _ring(ring: Any) -> Any:
 
 
 FORMAT = Format("coco", "COCO instances with captions", (".json",), read, write, knows)
-_TITLE = "COCO captions of whole images"
-CAPTIONS_FORMAT = Format("coco-captions", _TITLE, (".json",), read, write_captions, knows_captions)
+CAPTIONS_FORMAT = Format(
+    "coco-captions",
+    "COCO captions of whole images",
+    (".json",),
+    read,
+    partial(write, classed=False),
+    knows_captions,
+)

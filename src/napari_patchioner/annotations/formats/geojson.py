@@ -21,16 +21,15 @@ from shapely.geometry import mapping, shape
 from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, texts
 from napari_patchioner.annotations.fields import Fields
-from napari_patchioner.annotations.images import Images, image_size
+from napari_patchioner.annotations.images import Images, Size, image_size
 from napari_patchioner.annotations.napari_shapes import PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.notes import leaving_out, naming, note
 from napari_patchioner.annotations.record import Annotation, with_human_caption
 from napari_patchioner.annotations.xy import area_of, from_xy, region_of_area, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_depth
 
-from . import entries, json_arrays
-from .entries import Size
+from . import json_arrays
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, fields_of, list_in, whole_number
 
@@ -70,11 +69,7 @@ def knows(head: Head) -> bool:
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
-    """Write GeoJSON; every kind of region has a place, with its exact geometry as metadata.
-
-    Objects of QuPath and others go back into the file they were read from, in which nothing else
-    changes.
-    """
+    """Write GeoJSON, or objects of other programs back into the file they were read from."""
 
     def new() -> dict[str, Any]:
         used = Counter(annotation.uid for annotation in annotations)
@@ -82,92 +77,84 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         return {"type": _COLLECTION, "features": features}
 
     base = metadata.base_of(annotations, _KIND, path, json_arrays.parse_json)
-    json_arrays.write_json(path, base, new, lambda base: _Again(base, images).file())
+    json_arrays.write_json(path, base, new, lambda base: _again(base, images))
     return ()
 
 
-class _Again:
-    """A file that was read, with records put back into it."""
+def _again(base: metadata.Base[Any], images: Images) -> tuple[Any, dict[str, str]]:
+    """Return a file that was read, with records put back into it, and where its objects went."""
+    places: dict[str, str] = {}
+    update = partial(_updated, images=images)
 
-    def __init__(self, base: metadata.Base[Any], images: Images) -> None:
-        self._base, self._images = base, images
-        self._places: dict[str, str] = {}
-
-    def file(self) -> tuple[Any, dict[str, str]]:
-        """Return the whole file, and where its objects are by where they were."""
-        content, rest = self._base.content, self._base.rest
-        if content is None:  # all are new in a file that is no longer known
-            known = entries.known_entries(self._base.records, _KIND)
-            about = next((origin.about for _, _, origin in known if origin.about), {})
-            content = {"type": _COLLECTION, **about, "features": []}
-            rest = [*self._base.records.values(), *rest]
-        features = self._objects(_listed(content), "", "")
-        for record in rest:
-            entry = entries.entry_from_elsewhere(record, _KIND, self._updated)
-            features.append(entry or _feature(record, self._images, shared=True))
-        if isinstance(content, dict) and content.get("type") == _COLLECTION:
-            return {**content, "features": features}, self._places
-        if isinstance(content, list):
-            return features, self._places
-        alone = len(features) == 1
-        whole = features[0] if alone else {"type": _COLLECTION, "features": features}
-        return whole, self._places
-
-    def _objects(self, values: Sequence[Any], before: str, now: str, start: int = 0) -> list[Any]:
+    def objects(values: Sequence[Any], before: str, now: str, start: int = 0) -> list[Any]:
         """Return objects, and those within them, with what is new."""
         made: list[Any] = []
         for number, value in enumerate(values):
             old, new = f"{before}{number}", f"{now}{start + len(made)}"
-            record = self._base.records.get(old)
-            if record is None and entries.was_deleted(partial(_said_by, value)):
+            record = base.records.get(old)
+            if record is None and metadata.was_deleted(partial(_said_by, value)):
                 # What was within an object that was deleted stands by itself.
                 for holder, key in _children(value):
-                    count = start + len(made)
-                    made += self._objects(holder[key], f"{old}.{key}.", now, count)
+                    made += objects(holder[key], f"{old}.{key}.", now, start + len(made))
                 continue
-            self._places[old] = new
-            value = value if record is None else self._updated(value, record)
+            places[old] = new
+            value = value if record is None else update(value, record)
             for holder, key in _children(value):
-                objects = self._objects(holder[key], f"{old}.{key}.", f"{new}.{key}.")
-                changed = {**holder, key: objects}
+                changed = {**holder, key: objects(holder[key], f"{old}.{key}.", f"{new}.{key}.")}
                 value = changed if holder is value else {**value, "properties": changed}
             made.append(value)
         return made
 
-    def _updated(self, value: Any, annotation: Annotation) -> Any:
-        """Return an object with what a record says otherwise; the same where it says the same."""
-        said = _said_by(value)
-        if said is None or metadata.same_record(said.record, annotation):
-            return value
-        bare = said.bare
-        value = _as_feature(value)
-        old = dict_in(value, "properties")
-        drawn = _feature(annotation, self._images, shared=False)
-        looks = drawn["properties"]
-        kept = dict_in(old, "metadata")
-        if "wkt" in kept:
-            gone = [name for name in ("name", "isLocked") if name not in looks]
-            new = {name: text for name, text in old.items() if name not in gone} | looks
-            measured = old.get("measurements")
-            if isinstance(measured, dict):
-                new["measurements"] = {**measured, **looks.get("measurements", {})}
-            new["metadata"] = {**kept, **looks["metadata"]}
-            return {**value, "geometry": drawn["geometry"], "properties": new}
-        new = dict(old)
-        ours = metadata.our_texts(bare, annotation)
-        if annotation.caption != bare.caption:
-            kept = {**kept, _DESCRIPTION: annotation.caption}
-        shown = {texts.CLASS: "classification", COLOR: "color", LOCKED: "isLocked"}
-        for name in [name for name in shown if name in ours]:
-            del ours[name]
-            new[shown[name]] = looks.get(shown[name], False if name == LOCKED else None)
-        kept = entries.with_ours(kept, {})
-        kept |= {metadata.OURS: json_arrays.to_json(ours)} if ours else {}
-        if kept or "metadata" in old:
-            new["metadata"] = kept
-        if not regions.same_drawing(bare.region, annotation.region) or PLANE in ours:
-            value = {**value, "geometry": drawn["geometry"]}
-        return {**value, "properties": new}
+    content, rest = base.content, base.rest
+    if content is None:  # all are new in a file that is no longer known
+        known = metadata.known_entries(base.records, _KIND)
+        about = next((origin.about for _, _, origin in known if origin.about), {})
+        content = {"type": _COLLECTION, **about, "features": []}
+        rest = [*base.records.values(), *rest]
+    features = objects(_listed(content), "", "")
+    for record in rest:
+        entry = metadata.entry_from_elsewhere(record, _KIND, update)
+        features.append(entry or _feature(record, images, shared=True))
+    if isinstance(content, dict) and content.get("type") == _COLLECTION:
+        return {**content, "features": features}, places
+    if isinstance(content, list):
+        return features, places
+    alone = len(features) == 1
+    return (features[0] if alone else {"type": _COLLECTION, "features": features}), places
+
+
+def _updated(value: Any, annotation: Annotation, images: Images) -> Any:
+    """Return an object with what a record says otherwise; the same where it says the same."""
+    said = _said_by(value)
+    if said is None or metadata.same_record(said.record, annotation):
+        return value
+    bare, value = said.bare, _as_feature(value)
+    old = dict_in(value, "properties")
+    drawn = _feature(annotation, images, shared=False)
+    looks, kept = drawn["properties"], dict_in(old, "metadata")
+    if "wkt" in kept:
+        gone = [name for name in ("name", "isLocked") if name not in looks]
+        new = {name: text for name, text in old.items() if name not in gone} | looks
+        measured = old.get("measurements")
+        if isinstance(measured, dict):
+            new["measurements"] = {**measured, **looks.get("measurements", {})}
+        new["metadata"] = {**kept, **looks["metadata"]}
+        return {**value, "geometry": drawn["geometry"], "properties": new}
+    new = dict(old)
+    ours = metadata.our_texts(bare, annotation)
+    if annotation.caption != bare.caption:
+        kept = {**kept, _DESCRIPTION: annotation.caption}
+    shown = {texts.CLASS: "classification", COLOR: "color", LOCKED: "isLocked"}
+    for name in [name for name in shown if name in ours]:
+        del ours[name]
+        new[shown[name]] = looks.get(shown[name], False if name == LOCKED else None)
+    kept = metadata.with_ours(kept, {})
+    kept |= {metadata.OURS: json_arrays.to_json(ours)} if ours else {}
+    if kept or "metadata" in old:
+        new["metadata"] = kept
+    if not regions.same_drawing(bare.region, annotation.region) or PLANE in ours:
+        value = {**value, "geometry": drawn["geometry"]}
+    return {**value, "properties": new}
 
 
 def _listed(value: Any) -> list[Any]:
@@ -198,7 +185,7 @@ def _as_feature(value: Any) -> Any:
 
 def _feature(annotation: Annotation, images: Images, shared: bool) -> dict[str, Any]:
     """Return one region as QuPath's Feature."""
-    kept = texts.record_texts(entries.without_metadata(annotation))
+    kept = texts.record_texts(metadata.without_metadata(annotation))
     if annotation.caption:
         kept[_SEAL] = _seal(annotation.caption)
         kept[_DESCRIPTION] = annotation.caption
@@ -253,10 +240,7 @@ def _seal(caption: str) -> str:
 
 
 def read(path: Path) -> list[Annotation]:
-    """Read GeoJSON, QuPath's or any other in image pixels.
-
-    Objects without a geometry are passed over, and noted.
-    """
+    """Read GeoJSON in image pixels; objects without a geometry are passed over, and noted."""
     raw = json_arrays.read_json(path)
     around: dict[str, Any] = {}
     if isinstance(raw, dict) and str(raw.get("type")) not in _GEOMETRIES | {"Feature"}:
@@ -310,7 +294,7 @@ def _is_plain(raw: Any) -> bool:
     )
 
 
-def _said_by(value: Any, where: str = "", number: str = "") -> entries.Said | None:
+def _said_by(value: Any, where: str = "", number: str = "") -> metadata.Said | None:
     """Return what an object says; None if it shows nothing."""
     feature = fields_of(_as_feature(value), where)
     given = fields_of(feature.take("properties", dict, {}), where)
@@ -338,7 +322,7 @@ def _said_by(value: Any, where: str = "", number: str = "") -> entries.Said | No
     def shown(region: regions.Region) -> regions.Region | None:
         return region_of_geometry(shape_of_region(region, size))
 
-    with entries.naming(feature.where):
+    with naming(feature.where):
         record = texts.annotation_from_texts(
             kept,
             drawn=region_of_geometry(geometry),
@@ -357,14 +341,11 @@ def _said_by(value: Any, where: str = "", number: str = "") -> entries.Said | No
         t, z = (axis if isinstance(axis, int) and axis >= 0 else 0 for axis in index)
         if (t, z) != (time_and_depth(record) or (0, 0)):
             record = replace(record, extra={**record.extra, PLANE: plane_text(t, z)})
-        return entries.said(_with_looks(record, given, is_ours=is_ours), ours, shown)
+        return metadata.said(_with_looks(record, given, is_ours=is_ours), ours, shown)
 
 
 def _changed(said: str, name: Any, described: str | None, seal: str) -> str | None:
-    """Return the caption that somebody wrote over ours, in any of its places; None if nobody did.
-
-    A name counts only where one was written: other programs name what has none.
-    """
+    """Return the caption that somebody wrote over ours, in any of its places, or None."""
     if not seal:
         return described or None
     if seal != _seal(said):
@@ -417,10 +398,7 @@ def shape_of_region(region: regions.Region, size: Size | None) -> dict[str, Any]
 
 
 def _geometry(region: regions.Region, size: Size | None) -> Any:
-    """Return a region as a shapely geometry.
-
-    Of sets: traces as lines, areas as all they cover, and anything else as a collection.
-    """
+    """Return a region as a shapely geometry: of a set lines, what they cover, or a collection."""
     match region:
         case regions.WholeImage():
             return area_of(region.for_image(*(size or (0, 0))))

@@ -173,13 +173,7 @@ class Head:
 
 
 def head_of(path: str | os.PathLike[str]) -> Head:
-    """Return what the format of a file is recognised by.
-
-    Raises
-    ------
-    FormatError
-        If it cannot be read, or is no plain file.
-    """
+    """Return what the format of a file is recognised by; an error if it is no plain file."""
     path = Path(path)
     endings = [ending.lower() for ending in path.suffixes[-2:]]
     suffix = "".join(endings if endings[:1] == [".ome"] else endings[-1:])

@@ -18,17 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.images import Images, image_name
-from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.images import Images, Size, image_name, known_size
+from napari_patchioner.annotations.notes import leaving_out, naming
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import annotation_from_texts, record_texts
 from napari_patchioner.annotations.xy import FloatArray, ellipse_axes, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.images import read_preview
-from napari_patchioner.regions import Ellipse, Mask, Point, Region, Trace, WholeImage
+from napari_patchioner.regions import Ellipse, Mask, Point, Region, RegionSet, Trace, WholeImage
 
 from .bundle import read_bundle
-from .entries import Size, known_size, naming
 from .head import Format, Head
 from .json_arrays import parse_json
 from .xml import legal
@@ -58,7 +57,6 @@ def knows(head: Head) -> bool:
 
 def read(path: Path) -> list[Annotation]:
     """Read the regions in a report."""
-    path = Path(path)
     script = _RECORDS.search(read_bundle(path)[path.name].decode("utf-8", "replace"))
     if script is None or not script[1].strip():
         raise FormatError(f"{path.name}: is no report of regions")
@@ -245,10 +243,26 @@ def drawing(
         back = f'<image href="{picture}" width="{width:g}" height="{height:g}" '
         back += 'preserveAspectRatio="none"/>'
     few = ' class="few"' if len(annotations) <= _FEW else ""
-    groups = [_group(number, item, frame, unit) for number, item in annotations]
+    groups = [back]
+    for number, item in annotations:
+        shapes = shapes_of(item.region, frame, unit)
+        spans = [points for part in item.region.parts() if len(points := _points(part))]
+        lowest = low + unit
+        middle = lowest + unit
+        if spans:
+            known = np.concatenate(spans)
+            middle = (known.min(axis=0) + known.max(axis=0)) / 2
+            if (np.ptp(known, axis=0) < unit).all():
+                middle[1] -= 2 * unit  # beside a dot, not upon it
+        x, y = np.clip(middle, lowest, lowest + extent - 2 * unit).tolist()
+        groups.append(
+            f'<g class="region" id="r{number}" style="--c:{_COLOURS[number % len(_COLOURS)]}">'
+            f"<title>{number}. {escape(legal(item.caption))}</title>{shapes}"
+            f'<text x="{x:.2f}" y="{y:.2f}" font-size="{2.2 * unit:.3g}">{number}</text></g>'
+        )
     return (
         f'<svg{few} viewBox="{left:g} {top:g} {width:g} {height:g}" role="img" '
-        f'style="aspect-ratio:{width:g}/{height:g}">\n' + "\n".join([back, *groups]) + "\n</svg>"
+        f'style="aspect-ratio:{width:g}/{height:g}">\n' + "\n".join(groups) + "\n</svg>"
     )
 
 
@@ -264,36 +278,14 @@ def _points(region: Region) -> FloatArray:
     return to_xy(region.coords())
 
 
-def _group(number: int, annotation: Annotation, frame: _Frame, unit: float) -> str:
-    """Return the drawing of one region with its number."""
-    shapes = shapes_of(annotation.region, frame, unit)
-    spans = [points for part in annotation.region.parts() if len(points := _points(part))]
-    low = np.array(frame[:2]) + unit
-    middle = low + unit
-    if spans:
-        known = np.concatenate(spans)
-        middle = (known.min(axis=0) + known.max(axis=0)) / 2
-        if (np.ptp(known, axis=0) < unit).all():
-            middle[1] -= 2 * unit  # beside a dot, not upon it
-    x, y = np.clip(middle, low, low + np.array(frame[2:]) - 2 * unit).tolist()
-    return (
-        f'<g class="region" id="r{number}" style="--c:{_COLOURS[number % len(_COLOURS)]}">'
-        f"<title>{number}. {escape(legal(annotation.caption))}</title>{shapes}"
-        f'<text x="{x:.2f}" y="{y:.2f}" font-size="{2.2 * unit:.3g}">{number}</text></g>'
-    )
-
-
 def shapes_of(region: Region, frame: _Frame, unit: float) -> str:
     """Return the drawing of a region as SVG elements.
 
     The frame is left, top, width and height of the picture, pixel corners at integers; ``unit``
     is twice the radius of a dot.
     """
-    return "".join(_shape(part, frame, unit) for part in region.parts())
-
-
-def _shape(region: Region, frame: _Frame, unit: float) -> str:
-    """Return the drawing of a region that is no set."""
+    if isinstance(region, RegionSet):
+        return "".join(shapes_of(member, frame, unit) for member in region.members)
     if isinstance(region, WholeImage):
         left, top, width, height = frame
         sides = f'width="{width - unit / 2:g}" height="{height - unit / 2:g}"'

@@ -34,17 +34,17 @@ import shapely
 from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.images import Images
+from napari_patchioner.annotations.images import Images, Size, known_size
+from napari_patchioner.annotations.metadata import without_metadata
 from napari_patchioner.annotations.names import NAME, is_name, shared_names
 from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations.notes import Notes, leaving_out, naming, note, noting
 from napari_patchioner.annotations.record import Annotation
-from napari_patchioner.annotations.xy import from_xy, to_xy
+from napari_patchioner.annotations.xy import corners_xy, from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import read_file
 
 from . import bundle, roi_bytes
-from .entries import Size, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
 from .roi_bytes import Roi, decode_roi, encode_roi
 
@@ -96,7 +96,6 @@ def _is_roi(name: str) -> bool:
 
 def read(path: Path) -> list[Annotation]:
     """Read regions of interest of ImageJ."""
-    path = Path(path)
     data = read_file(path)
     # The regions, unread, by their numbers in the zip.
     members = {0: (path.name, data)}
@@ -137,7 +136,7 @@ def _records(file: str, members: _Members, sizes: dict[str, Size]) -> dict[_Plac
         return shown(region, sizes.get(image))
 
     numbers = list(shapes)
-    gathered = texts.gather_with_places(list(shapes.values()), show, where=file)
+    gathered = texts.gather(list(shapes.values()), show, where=file)
     return {tuple(numbers[place] for place in places): record for record, places in gathered}
 
 
@@ -156,8 +155,8 @@ def _is_as_written(
         split = bundle.split_zip(whole)
         if split is None or split[1] or [item.name for item in split[0]] != list(made):
             return False
-    pairs = zip(made.values(), (data for _, data in members.values()), strict=False)
-    return len(made) == len(members) and all(roi_bytes.is_alike(*pair) for pair in pairs)
+    bodies = [data for _, data in members.values()]
+    return len(made) == len(bodies) and all(map(roi_bytes.is_alike, made.values(), bodies))
 
 
 def _place(numbers: Iterable[int]) -> str:
@@ -257,7 +256,6 @@ def _repaired(text: str) -> str:
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write a zip that ImageJ's ROI Manager opens."""
-    path = Path(path)
     left_out: list[Annotation] = []
     size_of = partial(known_size, images)
     base = metadata.base_of(annotations, _KIND, path, bytes)
@@ -299,10 +297,7 @@ def _only(path: Path, files: Sequence[bytes]) -> bytes:
 
 
 class _Again:
-    """A file that was read, with records put back into it.
-
-    Members are counted as the zip does; those behind its last one come from other files.
-    """
+    """A file that was read, with records put back into it; new members count behind its own."""
 
     def __init__(self, path: Path, base: metadata.Base[bytes], size_of: _SizeOf) -> None:
         self.left_out: list[Annotation] = []
@@ -310,42 +305,38 @@ class _Again:
         content = base.content or b""
         # A region by itself stands in its record, with the name of its file.
         known = bool(content) and not content.startswith(b"Iout")
-        split = bundle.split_zip(content) if known else None
-        self._split, self._comment = split or ([], b"")
-        self._is_split = split is not None
+        split = bundle.split_zip(content) if known and bundle.is_zip(path) else None
+        # Without a comment, of any length, the zip is laid out in a rare way.
+        self._split = split[0] if split is not None else []
+        self._comment = split[1] if split is not None else None
         self._rest: list[Annotation] = []
-        self._now: dict[_Places, Annotation] = {}
-        self._origins: dict[str, _Places] = {}
+        self._now: dict[_Places, tuple[str, Annotation]] = {}
         with noting(Notes()):  # all was noted when the file was read
             self._members = bundle.read_zip(path.name, content, _is_roi) if known else {}
             self._was = _records(path.name, self._members, {})
-            self._count = len(self._split) or 1 + max(self._members, default=-1)
+            self._end = count = len(self._split) or 1 + max(self._members, default=-1)
             unplaced = []
             for place, record in base.records.items():
                 listed = place.split() if known else ()
                 numbers = tuple(int(n) for n in listed if n.isascii() and n.isdigit())
                 if numbers in self._was:
-                    self._put(place, numbers, record)
+                    self._now[numbers] = place, record
                 else:
                     unplaced.append(("" if known else place, record))
             self._claim(unplaced)
             self._claim([("", item) for item in base.rest])
-            added = {n: self._members[n] for n in self._members if n >= self._count}
+            added = {n: member for n, member in self._members.items() if n >= count}
             self._was |= _records(path.name, added, {})
         for numbers in [item for item in self._now if item not in self._was]:
-            self._rest.append(self._now.pop(numbers))
+            self._rest.append(self._now.pop(numbers)[1])
             for number in numbers:
                 self._members.pop(number, None)
+        self._names = {number: item.name for number, item in enumerate(self._split)}
+        self._names |= {number: name for number, (name, _) in self._members.items()}
         # Which of the regions a member is, from 1.
-        counts = itertools.accumulate(map(_is_roi, map(self._name_of, range(self._end()))))
-        self._ranks = dict(enumerate(counts))
-        self._taken = {item.name for item in self._split}
-        self._taken |= {name for name, _ in self._members.values()}
-
-    def _put(self, place: str, numbers: _Places, item: Annotation) -> None:
-        self._now[numbers] = item
-        if place:
-            self._origins[place] = numbers
+        counts = itertools.accumulate(map(_is_roi, self._names.values()))
+        self._ranks = dict(zip(self._names, counts, strict=True))
+        self._taken = set(self._names.values())
 
     def _claim(self, records: Sequence[tuple[str, Annotation]]) -> None:
         """Find the ROIs of records that do not say where in the file theirs are."""
@@ -359,78 +350,68 @@ class _Again:
                 own = [(str(name), b64decode(data, validate=True)) for name, data in entry or ()]
             except (TypeError, ValueError):  # somebody spoiled it
                 own = []
-            result = same.get(tuple(data for _, data in own))
-            result = result or named.get((record.image, record.uid))
-            if result is not None and result not in self._now:
-                self._put(place, result, record)
-            elif own:
-                first = self._end()
-                numbers = tuple(range(first, first + len(own)))
+            numbers = same.get(tuple(data for _, data in own))
+            numbers = numbers or named.get((record.image, record.uid))
+            if numbers is None or numbers in self._now:
+                numbers = tuple(range(self._end, self._end + len(own)))
                 self._members |= dict(zip(numbers, own, strict=True))
-                self._put(place, numbers, record)
+                self._end += len(own)
+            if numbers:
+                self._now[numbers] = place, record
             else:
                 self._rest.append(record)
 
     def file(self) -> tuple[bytes | None, dict[str, str]]:
         """Return the whole file, and where its regions are by where they were."""
-        # What takes the places of members: new ones, or nothing; the same bytes where None.
-        made: dict[int, list[tuple[str, bytes | None]]] = {}
+        # What takes the places of members: new ones, or nothing.
+        made: dict[int, list[tuple[str, bytes]]] = {}
         images = {self._was[places].image for places in self._now}
-        for places, item in self._now.items():
+        for places, (_, item) in self._now.items():
             made |= self._replaced(places, item)
         for places, before in self._was.items():
             gone = before.image in images and metadata.is_deleted(before.region)
             if self._in_place and places not in self._now and gone:
                 made |= {number: [] for number in places}
         kept = {number for numbers in self._now for number in numbers}
-        listed: list[tuple[int | None, str, bytes | None]] = []
-        places_of: dict[int, list[int]] = {}
-        for number in range(self._end()):
+        # Members as they stand there, or names and bytes of others.
+        listed: list[tuple[bundle.ZipMember | None, str, bytes | None]] = []
+        places_of: dict[int, range] = {}
+        for number, name in self._names.items():
+            old = self._split[number] if number < len(self._split) else None
+            start = len(listed)
+            if number in made:
+                listed += [(old, *new) for new in made[number]]
             # A member of which nothing is said stays: all do in the file itself.
-            stays = self._in_place or number in kept
-            new = made.get(number, [(self._name_of(number), None)] if stays else [])
-            places_of[number] = list(range(len(listed), len(listed) + len(new)))
-            listed += [(number, name, data) for name, data in new]
+            elif self._in_place or number in kept:
+                listed.append((old, name, None if old is not None else self._members[number][1]))
+            places_of[number] = range(start, len(listed))
         for item in self._rest:
             rois = _rois(item, self._size_of(item.image), len(listed) + 1, self._taken)
             self.left_out += [] if rois else [item]
             self._taken |= {f"{roi.name}.roi" for roi in rois}
             listed += [(None, f"{roi.name}.roi", encode_roi(roi)) for roi in rois]
         moved = {
-            place: _place(new for number in numbers for new in places_of.get(number, ()))
-            for place, numbers in self._origins.items()
+            place: _place(new for number in numbers for new in places_of[number])
+            for numbers, (place, _) in self._now.items()
+            if place
         }
         return (self._packed(listed) if listed else None), moved
 
-    def _end(self) -> int:
-        """Return the number behind the last member."""
-        return max(self._count, 1 + next(reversed(self._members), -1))
-
-    def _name_of(self, number: int) -> str:
-        if number in self._members:
-            return self._members[number][0]
-        return self._split[number].name if number < len(self._split) else ""
-
-    def _packed(self, listed: Sequence[tuple[int | None, str, bytes | None]]) -> bytes:
+    def _packed(self, listed: Sequence[tuple[bundle.ZipMember | None, str, bytes | None]]) -> bytes:
         """Return the file of members: new bytes, or those that stand there already."""
+        if not bundle.is_zip(self._path):
+            return _only(self._path, [data for _, _, data in listed if data is not None])
         packed: list[bundle.ZipMember] = []
-        plain: list[bytes] = []
         used = {item.name for item in self._split}
-        for number, name, data in listed:
-            old = self._split[number] if number is not None and number < len(self._split) else None
-            known = self._members[number][1] if number in self._members else None
-            plain += [item for item in [known if data is None else data] if item is not None]
-            new = known if data is None and old is None else data
-            if new is not None:
+        for old, name, data in listed:
+            if old is not None and data is None:
+                packed.append(old)
+            elif data is not None:
                 # What comes from another file than the rest may be called as something there.
                 free = name if old is not None else _free_file(name, used)
                 used.add(free)
-                packed.append(bundle.zip_member(free, new, old))
-            elif old is not None:
-                packed.append(old)
-        if not bundle.is_zip(self._path):
-            return _only(self._path, plain)
-        if self._is_split and self._in_place:
+                packed.append(bundle.zip_member(free, data, old))
+        if self._comment is not None and self._in_place:
             return bundle.join_zip(packed, self._comment)
         if self._in_place and self._members:
             note(
@@ -443,9 +424,7 @@ class _Again:
         packed += [bundle.zip_member(*other) for other in others if other[0] not in names]
         return bundle.join_zip(packed)
 
-    def _replaced(
-        self, places: _Places, item: Annotation
-    ) -> dict[int, list[tuple[str, bytes | None]]]:
+    def _replaced(self, places: _Places, item: Annotation) -> dict[int, list[tuple[str, bytes]]]:
         """Return what takes the places of the ROIs of a record; nothing if it says the same."""
         was, bare = self._was[places], _unread(item)
         if metadata.same_record(was, item) and was.image in ("", item.image):
@@ -454,7 +433,7 @@ class _Again:
         called = [_called(roi, self._members[n][0]) for roi, n in zip(rois, places, strict=True)]
         kept = [name if _is_kept_name(name, was, item) else "" for name in called]
         size, first = self._size_of(item.image), self._ranks[places[0]]
-        made: dict[int, list[tuple[str, bytes | None]]] = {number: [] for number in places}
+        made: dict[int, list[tuple[str, bytes]]] = {number: [] for number in places}
         if not regions.same_drawing(was.region, item.region):
             new = _rois(bare, size, first, self._taken, kept)
             if not new:
@@ -624,7 +603,18 @@ def roi_of(region: regions.Region, size: Size | None) -> Roi | None:
         case regions.Box():
             return Roi(roi_bytes.RECTANGLE, corners_xy(region))
         case regions.Ellipse():
-            return _ellipse(region)
+            # An oval, an ellipse by the ends of its longer axis, or a polygon.
+            centre, along, across = xy.ellipse_axes(region)
+            if xy.is_sheared(along, across):
+                return _polygon(to_xy(region.outline()))
+            if not (along * across).any():
+                half = np.maximum(abs(along), abs(across))
+                return Roi(roi_bytes.OVAL, np.array([centre - half, centre + half]))
+            longer, shorter = sorted((along, across), key=lambda axis: -float(np.hypot(*axis)))
+            ends = np.array([centre - longer, centre + longer])
+            ratio = float(np.hypot(*shorter) / np.hypot(*longer))
+            ring = (to_xy(region.outline()),)
+            return Roi(roi_bytes.FREEHAND, ends, ring, roi_bytes.ELLIPSE, ratio)
         case regions.Polygon():
             return _polygon(to_xy(region.vertices))
         case regions.Mask():
@@ -652,21 +642,6 @@ def _polygon(vertices: xy.FloatArray) -> Roi:
     return Roi(roi_bytes.POLYGON, vertices)
 
 
-def _ellipse(ellipse: regions.Ellipse) -> Roi:
-    """Return an oval, an ellipse by the ends of its longer axis, or a polygon."""
-    centre, along, across = xy.ellipse_axes(ellipse)
-    if xy.is_sheared(along, across):
-        return _polygon(to_xy(ellipse.outline()))
-    if not (along * across).any():
-        half = np.maximum(abs(along), abs(across))
-        return Roi(roi_bytes.OVAL, np.array([centre - half, centre + half]))
-    longer, shorter = sorted((along, across), key=lambda axis: -float(np.hypot(*axis)))
-    ends = np.array([centre - longer, centre + longer])
-    ratio = float(np.hypot(*shorter) / np.hypot(*longer))
-    ring = (to_xy(ellipse.outline()),)
-    return Roi(roi_bytes.FREEHAND, ends, ring, roi_bytes.ELLIPSE, ratio)
-
-
 def region_of(roi: Roi) -> regions.Region:
     """Return the region that a region of interest shows."""
     if not (roi.rings or len(roi.points)):
@@ -674,7 +649,12 @@ def region_of(roi: Roi) -> regions.Region:
     if not all(np.isfinite(ring).all() for ring in roi.rings or (roi.points,)):
         raise FormatError("a coordinate is not a finite number")
     if roi.rings:
-        return _composite(roi)
+        # A mask where outlines run along pixels or lie in each other, else polygons.
+        shells = [shapely.Polygon(ring) for ring in roi.rings]
+        nested = shapely.STRtree(shells).query(shells, predicate="contains_properly").size > 0
+        mask = xy.mask_from_rings(roi.rings) if nested or xy.along_pixels(roi.rings) else None
+        parts = [regions.Polygon(from_xy(ring)) for ring in roi.rings]
+        return mask or texts.as_one(parts, union=True) or parts[0]
     if roi.kind in (roi_bytes.RECTANGLE, roi_bytes.OVAL) or roi.subtype:
         return _area(roi)
     if roi.kind in _AREAS:
@@ -702,23 +682,6 @@ def _area(roi: Roi) -> regions.Region:
         return xy.ellipse_from_axes(centre, [half[0], 0], [0, half[1]])
     (top, left), (bottom, right) = from_xy(roi.points).tolist()
     return regions.Box(top, left, bottom, right)
-
-
-def _composite(roi: Roi) -> regions.Region:
-    """Return a mask where outlines run along pixels or lie in each other, else polygons."""
-    straight = all(
-        (ring == np.rint(ring)).all() and ((ring == np.roll(ring, 1, axis=0)).any(axis=1)).all()
-        for ring in roi.rings
-    )
-    shells = [shapely.Polygon(ring) for ring in roi.rings]
-    tree = shapely.STRtree(shells)
-    nested = len(tree.query(shells, predicate="contains_properly").T) > 0
-    if straight or nested:
-        mask = xy.mask_from_rings(roi.rings)
-        if mask is not None:
-            return mask
-    parts = tuple(regions.Polygon(from_xy(ring)) for ring in roi.rings)
-    return parts[0] if len(parts) == 1 else regions.RegionSet(parts, union=True)
 
 
 def shown(region: regions.Region, size: Size | None) -> regions.Region | None:

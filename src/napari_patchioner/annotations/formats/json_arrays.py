@@ -190,10 +190,7 @@ def write_json(
     new: Callable[[], Any],
     again: Callable[[Base[Any]], tuple[Any, Mapping[str, str]]],
 ) -> None:
-    """Write a new JSON file; or, with a base, another program's file again, laid out as it was.
-
-    ``again`` returns what the base is to hold, and where its entries went.
-    """
+    """Write a new file, or a base as ``again`` returns it, with where its entries went."""
     if base is None:
         files.write_text(path, to_json(new()) + "\n")
         return

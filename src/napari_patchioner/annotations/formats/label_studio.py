@@ -16,7 +16,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -29,19 +29,17 @@ import numpy.typing as npt
 
 from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, texts, xy
-from napari_patchioner.annotations.files import write_bytes
-from napari_patchioner.annotations.images import Images, image_name, image_size
-from napari_patchioner.annotations.metadata import OURS
-from napari_patchioner.annotations.notes import Notes, leaving_out, noting
+from napari_patchioner.annotations.images import Images, Size, image_name, image_size
+from napari_patchioner.annotations.metadata import OURS, Said, without_metadata
+from napari_patchioner.annotations.notes import Notes, leaving_out, naming, noting
 from napari_patchioner.annotations.record import Annotation, Source
+from napari_patchioner.annotations.rle import decode_brush, encode_brush
 from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 
-from . import entries, json_arrays
-from .brush import decode_brush, encode_brush
+from . import json_arrays
 from .bundle import read_bundle
-from .entries import Said, Size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import dict_in, dicts_in, list_in
 
@@ -62,6 +60,8 @@ _SMALL_KINDS |= {"points": "polygon", "radiusX": "ellipse", "height": "rectangle
 # What our own tasks hold, and nothing else.
 _OUR_TASK, _OUR_ITEM = {"data", "annotations", "predictions"}, {"result", "model_version", "score"}
 _PLACE = "napari_patchioner_place"
+# What names our record in what a result holds of it, or of a part of it.
+_OUR_UIDS = ("uid", texts.PART)
 _CHOSEN = ("choices", "rating", "number", "datetime", "taxonomy")
 # What says something about a region, or about several, and is none itself.
 _BESIDE = (*_CHOSEN, "labels", "relation", "pairwise")
@@ -73,7 +73,7 @@ _FARTHEST = 2.0**40
 _DRAWN = ("rectangle", "polygon", "ellipse", "keypoint", "vector", "brush")
 
 # All results with one id: a region, its texts, and what else is said about it.
-_Item: TypeAlias = "list[Mapping[str, Any]]"
+_Item: TypeAlias = "list[dict[str, Any]]"
 
 
 def knows(head: Head) -> bool:
@@ -88,7 +88,6 @@ def knows(head: Head) -> bool:
 
 def read(path: Path, images: Images | None = None) -> list[Annotation]:
     """Read tasks, as Label Studio exports (``JSON`` or ``JSON_MIN``) or imports them."""
-    path = Path(path)
     data = read_bundle(path)[path.name]
     tasks = _tasks(data, path.name)
     file = "" if all(map(_is_ours, tasks)) else metadata.remember_file(data)
@@ -96,22 +95,15 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
     for number, task in enumerate(tasks):
         where = f"{path.name}: task {number + 1}"
         with leaving_out("task", where):
-            for said, place, _ in read_task(where, task, images):
+            for said, place, _, holder, item in read_task(where, task, images):
                 record = said.record
                 if file:
-                    name, holder_number, uid = place.split(" ", 2)
-                    holder = task[name][int(holder_number)]
-                    own = [
-                        result
-                        for at, result in enumerate(holder["result"])
-                        if _id(result, at) == uid
-                    ]
                     about = {
                         "task": {key: task[key] for key in task if key not in _RESULTS},
                         "annotation": {key: holder[key] for key in holder if key != "result"},
                     }
                     place = f"{number} {place}"
-                    record = metadata.with_metadata(record, _KIND, file, place, own, about)
+                    record = metadata.with_metadata(record, _KIND, file, place, item, about)
                 records.append(record)
     return texts.with_unique_uids(records)
 
@@ -146,10 +138,7 @@ def _small_items(value: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], st
 
 
 def _to_small(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a task as the object of the smaller export it came from, and its new ids by the old.
-
-    Undoes what `_tasks` does with it.
-    """
+    """Return the object of the smaller export that a task came from, and its new ids by the old."""
     was = task[_SMALL_TASK]
     known = _small_items(was)
     items = {id(item) for _, item, _ in known}
@@ -187,18 +176,17 @@ def _small_result(control: str, item: Mapping[str, Any], uid: str) -> dict[str, 
 
 def _is_ours(task: Any) -> bool:
     """Whether a task holds nothing that we would not write ourselves."""
-    if not isinstance(task, dict) or not set(task) <= _OUR_TASK:
-        return False
-    if not isinstance(task.get("data"), dict) or not set(task["data"]) <= {"image", OURS}:
-        return False
     items = [item for name in _RESULTS for item in list_in(task, name)]
-    if not all(isinstance(item, dict) and set(item) <= _OUR_ITEM for item in items):
-        return False
     results = [result for item in items for result in list_in(item, "result")]
-    if not all(isinstance(result, dict) for result in results):
-        return False
-    ours = {str(result.get("id")) for result in results if _is_record(_our_texts([result]))}
-    return all(str(result.get("id")) in ours for result in results)
+    ours = {_id(result) for result in results if _is_record(_our_texts([result]))}
+    return (
+        isinstance(task, dict)
+        and set(task) <= _OUR_TASK
+        and isinstance(task.get("data"), dict)
+        and set(task["data"]) <= {"image", OURS}
+        and all(isinstance(item, dict) and set(item) <= _OUR_ITEM for item in items)
+        and all(isinstance(result, dict) and _id(result) in ours for result in results)
+    )
 
 
 def _our_texts(item: _Item) -> dict[str, str]:
@@ -210,23 +198,19 @@ def _our_texts(item: _Item) -> dict[str, str]:
 
 def _is_record(ours: Mapping[str, str]) -> bool:
     """Whether texts of ours are those of a record of ours, or of a part of one."""
-    return "uid" in ours or texts.PART in ours
+    return not ours.keys().isdisjoint(_OUR_UIDS)
 
 
-def _id(result: Any, place: int) -> str:
+def _id(result: Mapping[str, Any], place: int = -1) -> str:
     """Return the id of a result; one without gets that of its place."""
-    if not isinstance(result, dict):
-        return ""
     return str(result.get("id") or f"result {place + 1}")
 
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write tasks that Label Studio imports."""
     base = metadata.base_of(annotations, _KIND, path, lambda data: _tasks(data, path.name))
-    if base is None:
-        write_bytes(path, json_arrays.json_as_read(_new_tasks(annotations, images)))
-    else:
-        json_arrays.write_json(path, base, list, lambda base: _Again(base, images).tasks())
+    new = partial(_new_tasks, annotations, images)
+    json_arrays.write_json(path, base, new, lambda base: _Again(base, images).tasks())
     return ()
 
 
@@ -234,7 +218,7 @@ def _new_tasks(annotations: Sequence[Annotation], images: Images) -> list[dict[s
     """Return tasks of our own, one per image."""
     places = {id(annotation): place for place, annotation in enumerate(annotations)}
     tasks = []
-    for image, own in entries.by_image(annotations).items():
+    for image, own in texts.by_image(annotations).items():
         size, name = image_size(images, image), image_name(images, image)
         drafts: dict[str, list[dict[str, Any]]] = {}
         done: list[dict[str, Any]] = []
@@ -267,7 +251,7 @@ class _Again:
         tasks: dict[str, dict[str, Any]] = {}
         indices: dict[tuple[str, str, str], int] = {}
         moved: dict[str, Annotation] = {}
-        for place, record, origin in entries.known_entries(self._records, _KIND):
+        for place, record, origin in metadata.known_entries(self._records, _KIND):
             if not isinstance(origin.entry, list):
                 continue
             at, name, number, uid = place.split(" ", 3)
@@ -308,43 +292,37 @@ class _Again:
     def _put(self, task: dict[str, Any], own: Mapping[str, Annotation]) -> None:
         """Put the records of a task into it."""
         with noting(Notes()):  # all was noted when the file was read
-            was = {place: said for said, place, _ in read_task("", task, self._images)}
+            was = {read.place: read for read in read_task("", task, self._images)}
         # Of images that no record is about, nothing was deleted.
-        here = {was[place].record.image for place in own if place in was}
-        for place, (bare, before) in was.items():
-            name, number, uid = place.split(" ", 2)
-            results = task[name][int(number)]["result"]
-            mine = [result for at, result in enumerate(results) if _id(result, at) == uid]
-            now = own.get(place)
-            if now is None and before.image in here and metadata.is_deleted(before.region):
-                ids = set(map(id, mine))
-                results[:] = [result for result in results if id(result) not in ids]
-            elif now is not None and not metadata.same_record(before, replace(now, uid=before.uid)):
-                if any(_is_record(_our_texts([result])) for result in mine):
-                    self._renew(results, before.uid, now)
-                else:
-                    _update(results, mine, bare, now)
-
-    def _renew(self, results: list[Any], uid: str, now: Annotation) -> None:
-        """Put a record of our own in the place of what stands there."""
-        ids = {
-            str(result.get("id"))
-            for result in results
-            if isinstance(result, dict)
-            and (ours := _our_texts([result]))
-            and uid in (ours.get("uid"), ours.get(texts.PART))
-        }
-        are_ours = [isinstance(each, dict) and str(each.get("id")) in ids for each in results]
-        first = are_ours.index(True)
-        size = _stated_size(results[first]) or image_size(self._images, now.image)
-        new = _results(without_metadata(replace(now, uid=uid)), size, first)
-        kept = [result for result, is_ours in zip(results, are_ours, strict=True) if not is_ours]
-        results[:] = [*kept[:first], *new, *kept[first:]]
+        here = {was[place].said.record.image for place in own if place in was}
+        for place, ((bare, before), _, _, holder, item) in was.items():
+            results, now = holder["result"], own.get(place)
+            if now is None:
+                if before.image in here and metadata.is_deleted(before.region):
+                    _take_out(results, item)
+                continue
+            now = replace(now, uid=before.uid)
+            if metadata.same_record(before, now):
+                continue
+            if not any(_is_record(_our_texts([result])) for result in item):
+                _update(results, item, bare, now)
+                continue
+            # A record of ours takes the place of its results, those of its members among them.
+            held = [(each, _our_texts([each])) for each in results if isinstance(each, dict)]
+            ids = {_id(each) for each, ours in held if now.uid in map(ours.get, _OUR_UIDS)}
+            old = [each for each, _ in held if _id(each) in ids]
+            first = next(at for at, each in enumerate(results) if each is old[0])
+            size = _stated_size(old[0]) or image_size(self._images, now.image)
+            _take_out(results, old)
+            results[first:first] = _results(without_metadata(now), size, first)
 
 
-def _update(
-    results: list[Any], mine: Sequence[dict[str, Any]], bare: Annotation, now: Annotation
-) -> None:
+def _take_out(results: list[Any], gone: Sequence[Mapping[str, Any]]) -> None:
+    ids = set(map(id, gone))
+    results[:] = [result for result in results if id(result) not in ids]
+
+
+def _update(results: list[Any], mine: _Item, bare: Annotation, now: Annotation) -> None:
     """Change the results of somebody else's region to what a record says."""
     drawings = (each for each in mine if each.get("type") not in ("textarea", "choices"))
     region = next(drawings, mine[0])
@@ -361,28 +339,19 @@ def _update(
         region["value"] = {**dict_in(region, "value"), kind: [label]}
     ours = metadata.our_texts(bare, now)
     ours.pop(texts.CLASS, None)
-    if now.caption != bare.caption:
-        _set_caption(results, mine, region, now.caption)
-    region["meta"] = entries.with_ours(dict_in(region, "meta"), ours)
+    written = [result for result in mine if result.get("type") == "textarea"]
+    if now.caption != bare.caption and written:
+        text = [now.caption] if now.caption else []
+        written[0]["value"] = {**dict_in(written[0], "value"), "text": text}
+        _take_out(results, written[1:])
+    elif now.caption != bare.caption:  # a text with the id of the region holds it
+        new = {"id": mine[0].get("id"), "type": "textarea", "from_name": "caption"}
+        new |= {name: region[name] for name in ("to_name", *_SMALL_SIZES) if name in region}
+        at = next(place for place, result in enumerate(results) if result is mine[-1])
+        results.insert(at + 1, {**new, "value": {"text": [now.caption]}})
+    region["meta"] = metadata.with_ours(dict_in(region, "meta"), ours)
     if not region["meta"]:
         del region["meta"]
-
-
-def _set_caption(
-    results: list[Any], mine: Sequence[dict[str, Any]], region: Mapping[str, Any], caption: str
-) -> None:
-    """Let a text with the id of a region hold its caption."""
-    written = [result for result in mine if result.get("type") == "textarea"]
-    if written:
-        text = [caption] if caption else []
-        written[0]["value"] = {**dict_in(written[0], "value"), "text": text}
-        others = {id(result) for result in written[1:]}
-        results[:] = [result for result in results if id(result) not in others]
-        return
-    new = {"id": mine[0].get("id"), "type": "textarea", "from_name": "caption"}
-    new |= {name: region[name] for name in ("to_name", *_SMALL_SIZES) if name in region}
-    at = next(place for place, result in enumerate(results) if result is mine[-1])
-    results.insert(at + 1, {**new, "value": {"text": [caption]}})
 
 
 def _results(annotation: Annotation, size: Size, place: int) -> list[dict[str, Any]]:
@@ -411,15 +380,17 @@ def _results(annotation: Annotation, size: Size, place: int) -> list[dict[str, A
 
 
 class _Read(NamedTuple):
-    """A record of a task, its place in it, and which of our annotations it was.
+    """A record of a task, its place in it, which of our annotations it was, and where it stands.
 
     The place is the list of the task, which of its items, and the id of the result, apart by
-    spaces.
+    spaces; the holder is that item, and ``item`` are the results of that id.
     """
 
     said: Said
     place: str
     order: int
+    holder: dict[str, Any]
+    item: _Item
 
 
 def read_task(where: str, task: Any, images: Images | None = None) -> list[_Read]:
@@ -427,11 +398,22 @@ def read_task(where: str, task: Any, images: Images | None = None) -> list[_Read
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
         raise FormatError(f"{where}: has no 'data'; it is no task of Label Studio")
     pictures = _Pictures(task["data"], images or {})
+    people = "annotations" if "annotations" in task else "completions"
+    holders: list[tuple[str, int, dict[str, Any]]] = []
+    for name in (people, "predictions"):
+        for number, entry in enumerate(list_in(task, name)):
+            # Exports may name the predictions they leave out by their numbers.
+            if isinstance(entry, int):
+                continue
+            with leaving_out("annotation", where):
+                if not isinstance(entry, dict) or not isinstance(entry.get("result"), list):
+                    raise FormatError(f"{where}: an item of {name!r} has no list of results")
+                if not entry.get("was_cancelled"):
+                    holders.append((name, number, entry))
     records: list[_Read] = []
     seen: set[str] = set()
-    people = "annotations" if "annotations" in task else "completions"
-    for list_name, number, holder in _holders(task, people, where):
-        is_model = list_name == "predictions"
+    for name, number, holder in holders:
+        is_model = name == "predictions"
         known = frozenset(seen) if is_model else frozenset()
         items: dict[str, _Item] = {}
         for at, result in enumerate(holder["result"]):
@@ -453,25 +435,9 @@ def read_task(where: str, task: Any, images: Images | None = None) -> list[_Read
                 source: Source = "model" if record.caption else ""
                 record = replace(record, source=source, model=model, score=score)
                 said = Said(record, record)
-            records.append(_Read(said, f"{list_name} {number} {uid}", order))
+            records.append(_Read(said, f"{name} {number} {uid}", order, holder, item))
             seen.add(record.uid)
     return sorted(records, key=lambda read: read.order)
-
-
-def _holders(
-    task: Mapping[str, Any], people: str, where: str
-) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
-    """Yield each item of a task that holds results: the list it is in, which it is, and itself."""
-    for name in (people, "predictions"):
-        for number, entry in enumerate(list_in(task, name)):
-            # Exports may name the predictions they leave out by their numbers.
-            if isinstance(entry, int):
-                continue
-            with leaving_out("annotation", where):
-                if not isinstance(entry, dict) or not isinstance(entry.get("result"), list):
-                    raise FormatError(f"{where}: an item of {name!r} has no list of results")
-                if not entry.get("was_cancelled"):
-                    yield name, number, entry
 
 
 class _Pictures:
@@ -616,8 +582,8 @@ def _records(
 
     with naming(where):
         said = [
-            entries.said(record, partly.get(record.uid), partial(show, record.image))
-            for record in texts.gather(shapes, show)
+            metadata.said(record, partly.get(record.uid), partial(show, record.image))
+            for record, _ in texts.gather(shapes, show)
         ]
     return [(each, *places.get(each.record.uid, (each.record.uid, 0))) for each in said]
 
@@ -635,7 +601,17 @@ def _shape(item: _Item, pictures: _Pictures, uid: str) -> texts.Shape | None:
         kind, value = str(result.get("type", "")), dict_in(result, "value")
         bare = kind.removesuffix("labels")
         if bare in _DRAWN:
-            drawn = region_of(bare, value, _size(result, image, pictures))
+            if result.get("image_rotation"):
+                turned = "was drawn on a turned image; turn the image back in Label Studio"
+                raise FormatError(turned)
+            size = _stated_size(result) or pictures.size(image)
+            if size is None:
+                raise FormatError(
+                    "lacks 'original_width' and 'original_height', so percent mean nothing; give "
+                    "its image along"
+                )
+            with naming(why=f"the value of a {bare} lacks fields, or they are no numbers"):
+                drawn = region_of(bare, value, size)
         elif kind == "textarea":
             text = value.get("text", [])
             said += map(str, text if isinstance(text, list) else [text or ""])
@@ -656,19 +632,6 @@ def _stated_size(result: Mapping[str, Any]) -> Size | None:
     sides = [result.get("original_height"), result.get("original_width")]
     known = [round(side) for side in sides if isinstance(side, int | float) and 1 <= side < 2**31]
     return (known[0], known[1]) if len(known) == 2 else None
-
-
-def _size(result: Mapping[str, Any], image: str, pictures: _Pictures) -> Size:
-    """Return ``(height, width)`` of the image that a result is about."""
-    if result.get("image_rotation"):
-        raise FormatError("was drawn on a turned image; turn the image back in Label Studio")
-    size = _stated_size(result) or pictures.size(image)
-    if size is None:
-        raise FormatError(
-            "lacks 'original_width' and 'original_height', so percent mean nothing; give its image "
-            "along"
-        )
-    return size
 
 
 def _notes(item: _Item) -> dict[str, str]:
@@ -693,7 +656,7 @@ def value_of(region: regions.Region, size: Size) -> tuple[str, dict[str, Any]] |
     """Return the type of the result for a region that is no set, and its value in percent."""
     match region:
         case regions.Box():
-            [(x, y), (right, bottom)] = (entries.corners_xy(region) * 100 / size[::-1]).tolist()
+            [(x, y), (right, bottom)] = (xy.corners_xy(region) * 100 / size[::-1]).tolist()
             sides = {"x": x, "y": y, "width": right - x, "height": bottom - y}
             return "rectangle", {**sides, "rotation": 0}
         case regions.Ellipse() if not xy.is_sheared(*xy.ellipse_axes(region)[1:]):
@@ -735,15 +698,6 @@ def _percent(points: Any, size: Size) -> list[list[float]]:
 
 def region_of(kind: str, value: Mapping[str, Any], size: Size) -> regions.Region:
     """Return the region a result shows; undoes `value_of`."""
-    try:
-        return _region(kind, value, size)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"the value of a {kind} lacks fields, or they are no numbers") from error
-
-
-def _region(kind: str, value: Mapping[str, Any], size: Size) -> regions.Region:
     if kind == "brush":
         mask = decode_brush(value["rle"], *size)
         if mask is None:

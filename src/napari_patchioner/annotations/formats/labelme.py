@@ -22,18 +22,16 @@ from PIL import Image
 from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.images import Images, image_name, is_image
-from napari_patchioner.annotations.metadata import OURS
-from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.images import Images, Size, image_name, is_image, known_size
+from napari_patchioner.annotations.metadata import OURS, Said
+from napari_patchioner.annotations.notes import leaving_out, naming, note
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import PART, Shape, class_of
 from napari_patchioner.errors import FormatError
 from napari_patchioner.images import picture_size, read_picture
 from napari_patchioner.limits import BudgetError, charge_records
 
-from . import entries
 from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle
-from .entries import Said, Size, known_size, naming
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, json_as_read, parse_json, parsed, to_json
 
@@ -73,7 +71,7 @@ def _is_json(name: str) -> bool:
 
 def read(path: Path, images: Images | None = None) -> list[Annotation]:
     """Read LabelMe's files; one that names no image is about the one it is itself named like."""
-    files = read_bundle(Path(path), _is_json)
+    files = read_bundle(path, _is_json)
     stems = {name: PurePosixPath(name).stem for name in files}
     counts = Counter(stems.values())
     annotations: list[Annotation] = []
@@ -121,7 +119,8 @@ def _read_file(name: str, whole: Any, file: str, image: str) -> list[Annotation]
         record = metadata.with_metadata(record, _KIND, file, key, listed, about)
         records.append((places[0], record))
     with naming(name, why):
-        gathered = texts.gather(ours, lambda _, region: shown(region, size))
+        pairs = texts.gather(ours, lambda _, region: shown(region, size))
+        gathered = [record for record, _ in pairs]
     # There is something around the shapes that we would not write ourselves.
     fields = [whole.get(field) for field in ("version", "flags", "imageData")]
     if not set(whole) <= {*_OUR_FIELDS, "shapes"} or fields != [_VERSION, {}, None]:
@@ -148,10 +147,7 @@ def _grouped(places: Sequence[int], shapes: Sequence[Any]) -> list[list[int]]:
 
 
 def _foreign(listed: Sequence[Any], uid: str, image: str, size: Size | None = None) -> Said:
-    """Return what shapes of other people say.
-
-    One shape, or all of one label and group: a set, counted once where they overlap.
-    """
+    """Return what one shape of other people says, or all of one label and group as a set."""
     shapes = [_read_shape(entry, image, uid) for entry in listed]
     parts = [part for shape in shapes if shape.region for part in shape.region.parts()]
     drawn = texts.as_one(parts, union=True)
@@ -164,7 +160,7 @@ def _foreign(listed: Sequence[Any], uid: str, image: str, size: Size | None = No
     def show(region: regions.Region) -> regions.Region | None:
         return texts.shown_as(region, lambda part: shown(part, size))
 
-    return entries.said(record, listed[0].get(OURS), show)
+    return metadata.said(record, listed[0].get(OURS), show)
 
 
 def _image(whole: Mapping[str, Any]) -> str:
@@ -202,8 +198,7 @@ def _entries(shape: Mapping[str, Any]) -> dict[str, str]:
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write LabelMe's files."""
-    path = Path(path)
-    own = entries.by_image(annotations)
+    own = texts.by_image(annotations)
     left_out: list[Annotation] = []
     if _is_json(path.name):
         if not all(is_image(next(iter(own)), image) for image in own):
@@ -227,7 +222,7 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     # The other files of a zip that the records were read from are written again with them.
     others: dict[str, bytes] = {}
     if is_zip(path) and path.is_file():
-        known = {origin.file for origin in entries.origins(annotations, _KIND)}
+        known = {origin.file for origin in metadata.origins(annotations, _KIND)}
         with suppress(FormatError):
             others = read_bundle(path)
         others = others if any(metadata.is_file(data, known) for data in others.values()) else {}
@@ -239,7 +234,7 @@ def file_names(path: Path, annotations: Sequence[Annotation], images: Images) ->
     """Return the names of the files that `write` makes in a folder; none where it makes one."""
     if _is_json(path.name) or is_zip(path):
         return []
-    return list(_file_names(entries.by_image(annotations), images).values())
+    return list(_file_names(texts.by_image(annotations), images).values())
 
 
 def _file_names(own: Mapping[str, Sequence[Annotation]], images: Images) -> dict[str, str]:
@@ -247,7 +242,7 @@ def _file_names(own: Mapping[str, Sequence[Annotation]], images: Images) -> dict
     stems = file_stems({image: image_name(images, image) for image in own})
     names = {image: f"{stem}.json" for image, stem in stems.items()}
     for image, records in own.items():
-        known = {str(o.about.get("name", "")) for o in entries.origins(records, _KIND)}
+        known = {str(o.about.get("name", "")) for o in metadata.origins(records, _KIND)}
         name = known.pop() if len(known) == 1 else ""
         inside = _is_json(name) and ".." not in name.split("/") and not name.startswith("/")
         if inside and name not in names.values():
@@ -288,7 +283,7 @@ def _file(
         group += 1
         sides = size or _size(whole)
         drawn = [made for part in annotation.region.parts() if (made := shape_of(part, sides))]
-        held = texts.record_texts(entries.without_metadata(annotation))
+        held = texts.record_texts(metadata.without_metadata(annotation))
         left_out += [] if drawn else [annotation]
         shapes += [
             {
@@ -312,7 +307,7 @@ def _file(
 
 def _from_entries(base: metadata.Base[Any]) -> dict[str, Any]:
     """Return what the records still hold of a file that is no longer known."""
-    known = entries.known_entries(base.records, _KIND)
+    known = metadata.known_entries(base.records, _KIND)
     about = next((dict_in(origin.about, "fields") for _, _, origin in known), {})
     listed = {
         int(n): entry
@@ -327,10 +322,7 @@ def _from_entries(base: metadata.Base[Any]) -> dict[str, Any]:
 def _again(
     base: metadata.Base[Any], whole: Mapping[str, Any], size: Size | None, places: dict[str, str]
 ) -> list[Any]:
-    """Return the shapes of a file that was read, with what its records say otherwise.
-
-    Where they went is added to ``places``. Records of ours are left to be written anew.
-    """
+    """Return the shapes of a file with what its records say otherwise; add where they went."""
     shapes, image = whole["shapes"], _image(whole)
     numbers_at = {place: [int(n) for n in place.split(",")] for place in base.records if place}
     # What stands in the place of each shape of a record.
@@ -344,11 +336,9 @@ def _again(
     sound = []
     for n, shape in enumerate(shapes):
         if n not in new and shape is not None and not _is_record(shape):
-            try:
+            with suppress(TypeError, ValueError, LookupError, AttributeError):
                 _foreign([shape], "", image)
-            except (FormatError, TypeError, ValueError, KeyError, AttributeError):
-                continue
-            sound.append(n)
+                sound.append(n)
     gone: set[int] = set()
     for group in _grouped(sound, shapes):
         if metadata.is_deleted(_foreign([shapes[n] for n in group], "", image).record.region):
@@ -389,24 +379,30 @@ def _updated(
         new = [{**entry, **made} for entry, made in zip(rest, drawn, strict=True)] or new
     ours = metadata.our_texts(bare, record)
     ours.pop(texts.CLASS, None)
-    return [entries.with_ours(new[0], ours), *new[1:]]
+    return [metadata.with_ours(new[0], ours), *new[1:]]
 
 
 def region_of(shape: Mapping[str, Any]) -> regions.Region:
     """Return what a shape shows."""
     kind = shape.get("shape_type") or "polygon"
-    try:
+    with naming(why="its 'points' must be pairs of numbers"):
         points = np.asarray(shape["points"], float).reshape(-1, 2)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise FormatError("its 'points' must be pairs of numbers") from error
     if kind not in _FEWEST:
         raise FormatError(f"the shape type {kind!r} is unknown; LabelMe has {', '.join(_FEWEST)}")
     if len(points) < _FEWEST[kind]:
         raise FormatError(f"a {kind} needs {_FEWEST[kind]} points, but this one has {len(points)}")
     if not np.isfinite(points).all():
         raise FormatError("a coordinate is not a finite number")
-    if kind == "mask":
-        return _mask(shape.get("mask"), points)
+    if kind == "mask":  # its first pixel at the first of the points
+        with naming(why="its mask is no picture in base64"):
+            data = base64.b64decode(shape["mask"], validate=True)
+            height, width = picture_size(data)
+            if height * width > _MOST_PIXELS:
+                raise FormatError("the mask is too large to be read")
+            pixels = np.asarray(read_picture(data).convert("L")).astype(bool)
+        if not pixels.any():
+            raise FormatError("its mask is empty; paint at least one pixel")
+        return regions.Mask(pixels, (int(points[0][1]), int(points[0][0])))
     if kind == "circle":
         radius = math.dist(*points.tolist()[:2])
         if not math.isfinite(radius):
@@ -423,23 +419,6 @@ def region_of(shape: Mapping[str, Any]) -> regions.Region:
     if kind == "point":
         return regions.Point(*vertices[0].tolist())
     return regions.Trace(vertices, connected=kind != "points")
-
-
-def _mask(png: Any, points: Any) -> regions.Mask:
-    """Return the mask in a PNG, its first pixel at the first of the points."""
-    try:
-        data = base64.b64decode(png, validate=True)
-        height, width = picture_size(data)
-        if height * width > _MOST_PIXELS:
-            raise FormatError("the mask is too large to be read")
-        pixels = np.asarray(read_picture(data).convert("L")).astype(bool)
-    except FormatError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise FormatError("its mask is no picture in base64") from error
-    if not pixels.any():
-        raise FormatError("its mask is empty; paint at least one pixel")
-    return regions.Mask(pixels, (int(points[0][1]), int(points[0][0])))
 
 
 def shape_of(region: regions.Region, size: Size | None) -> dict[str, Any] | None:

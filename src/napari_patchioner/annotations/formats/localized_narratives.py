@@ -20,25 +20,18 @@ from typing import Any
 import numpy as np
 
 from napari_patchioner.annotations import files, metadata, texts
-from napari_patchioner.annotations.images import (
-    Images,
-    find_image,
-    find_info,
-    image_name,
-    image_size,
-)
+from napari_patchioner.annotations.images import Images, Size, find_info, image_name, image_size
 from napari_patchioner.annotations.metadata import OURS
-from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.notes import leaving_out, naming
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import FloatArray, from_xy, to_xy
 from napari_patchioner.errors import FormatError
-from napari_patchioner.limits import BudgetError, charge_records
+from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Region, RegionSet, Trace, same_drawing
 
-from . import entries, json_arrays
-from .entries import Size, naming
+from . import json_arrays
 from .head import Format, Head
-from .json_arrays import as_texts, dicts_in, fields_of, json_as_read, parse_json, to_json
+from .json_arrays import as_texts, dicts_in, fields_of, json_as_read, parse_json, parsed, to_json
 
 _ANNOTATOR, _DATASET, _RECORDING = "annotator_id", "dataset_id", "voice_recording"
 _TIMED, _ATTRIBUTES, _SIZE = "timed_caption", "attributes", "image_size"
@@ -79,17 +72,8 @@ def _parse(data: bytes) -> list[tuple[bytes, Any]]:
     """Return the lines of a file, blank ones too, each with the narrative in it, if it is sound."""
     if files.encoding_of(data)[0] != "utf-8":
         data = files.decode_text(data, "").encode("utf-8", "surrogatepass")
-    lines = []
-    for raw in data.split(b"\n"):
-        value = None
-        try:
-            value = None if json_arrays.is_blank(raw) else parse_json(raw, "")
-        except BudgetError:
-            raise
-        except FormatError:
-            pass
-        lines.append((raw, value))
-    return lines
+    raws = data.split(b"\n")
+    return [(raw, None if json_arrays.is_blank(raw) else parsed(raw, "")[0]) for raw in raws]
 
 
 def _again(
@@ -106,7 +90,7 @@ def _again(
         now = records.get(f"{n}")
         image = str(before.get("image_id")) if isinstance(before, dict) else ""
         missing = now is None and (image in here or not base.in_place)
-        if missing and entries.was_deleted(partial(_said_by, before)):
+        if missing and metadata.was_deleted(partial(_said_by, before)):
             continue
         places[f"{n}"] = f"{len(lines)}"
         value = before if now is None else _updated(before, now, images)
@@ -119,10 +103,9 @@ def _again(
         lines[-1] += b"\r"
     for record in rest:
         origin = metadata.metadata_of(record, _KIND)
-        if origin is not None and isinstance(origin.entry, dict):
-            lines.append(_bytes(_updated(origin.entry, record, images), model))
-        else:
-            lines.append(_bytes(_narrative(record, images), model))
+        entry = origin.entry if origin is not None else None
+        made = _updated(entry, record, images) if isinstance(entry, dict) else None
+        lines.append(_bytes(made or _narrative(record, images), model))
     return [*lines, *tail], places
 
 
@@ -154,7 +137,7 @@ def _updated(line: dict[str, Any], annotation: Annotation, images: Images) -> di
         when = {"start_time": drawn[0].get("t", 0), "end_time": drawn[-1].get("t", 0)}
         utterances = [{"utterance": annotation.caption, **when}]
     if utterances:
-        new[_TIMED] = [entries.with_ours(utterances[0], ours), *utterances[1:]]
+        new[_TIMED] = [metadata.with_ours(utterances[0], ours), *utterances[1:]]
     return new
 
 
@@ -209,7 +192,7 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
 
     def find(image: str) -> Size:
         if image not in sizes:
-            known = find_info(images or {}, image) or find_image(path.parent, image)
+            known = find_info(images or {}, image, path.parent)
             sizes[image] = image_size({image: known} if known is not None else {}, image)
         return sizes[image]
 
@@ -233,7 +216,7 @@ def _said_by(
     number: int = 0,
     find: Callable[[str], Size] | None = None,
     size: Size = (1, 1),
-) -> entries.Said:
+) -> metadata.Said:
     """Return what a line says; without ``find`` of an image of this size if it states none."""
     line = fields_of(value, where)
     image = json_arrays.key_of(line.take("image_id", object))
@@ -282,12 +265,12 @@ def _said_by(
             if record.region is drawn and TIMES in extra:
                 extra[TIMES] = recorded
             record = replace(record, extra=extra)
-            return entries.Said(record, record)
+            return metadata.Said(record, record)
         extra |= {} if uniform else {TIMES: recorded}
         extra |= {_TIMED: json_as_read(timed).decode().rstrip("\n")} if timed else {}
         others = {name: line.take(name, object, "") for name in (_DATASET, _ANNOTATOR, _RECORDING)}
         extra |= {name: str(value) for name, value in others.items() if value != ""}
-        return entries.said(replace(record, extra=extra), ours, shown)
+        return metadata.said(replace(record, extra=extra), ours, shown)
 
 
 def _shown(strokes: Sequence[Trace]) -> Region:

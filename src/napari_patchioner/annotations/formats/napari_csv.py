@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from napari_patchioner.annotations import napari_shapes, table
 from napari_patchioner.annotations.files import write_text
 from napari_patchioner.annotations.images import Images
-from napari_patchioner.annotations.notes import Notes, leaving_out, noting
+from napari_patchioner.annotations.notes import Notes, leaving_out, naming, noting
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import CAPTION_COLUMNS, Table, guard_cell, unguard_cell
+from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, Trace
 
-from .entries import naming
 from .head import Format, Head
 
 NAPARI_COLUMNS = ("index", "shape-type", "vertex-index", "axis-0", "axis-1")
@@ -34,6 +33,7 @@ _CONNECTED, _LOOSE = "trace-connected", "false"
 _OWN = (*NAPARI_COLUMNS, *_OURS, _CONNECTED)
 # What is drawn: a kind, and the bytes of its coordinates.
 _Drawn: TypeAlias = tuple[str, bytes]
+_Cells: TypeAlias = list[list[str]]
 
 
 def knows(head: Head) -> bool:
@@ -56,12 +56,7 @@ def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     -------
     list of Annotation
         One per shape. Without a ``uid`` column the uid is the index; without an ``image``
-        column the image is empty.
-
-    Raises
-    ------
-    FormatError
-        One sentence that names the file, the row (the header is row 1) and the column.
+        column the image is empty. Errors are as of `read_tidy_csv`.
     """
     known = table.read_table(path)
     known.require(NAPARI_COLUMNS, "a napari table of shapes")
@@ -70,22 +65,20 @@ def read_napari_csv(path: str | os.PathLike[str]) -> list[Annotation]:
             f"{known.name}: row 1: a napari table of shapes begins with the columns 'index' and "
             "'shape-type'"
         )
-    seen: dict[Any, int] = {}
     shapes = itertools.groupby(known.rows, key=lambda row: row[1][0].strip())
     annotations: list[Annotation] = []
+    places: list[str] = []
     for position, (index, rows) in enumerate(shapes):
         listed = list(rows)
-        with leaving_out("shape", f"{known.name}: row {listed[0][0]}"):
-            annotations.append(_annotation(known, position, index, listed, seen))
-    return annotations
+        where = f"{known.name}: row {listed[0][0]}"
+        with leaving_out("shape", where):
+            annotations.append(_annotation(known, position, index, listed))
+            places.append(where)
+    return with_unique_uids(annotations, places)
 
 
 def _annotation(
-    known: Table,
-    position: int,
-    index: str,
-    rows: Sequence[tuple[int, Sequence[str]]],
-    seen: dict[Any, int],
+    known: Table, position: int, index: str, rows: Sequence[tuple[int, Sequence[str]]]
 ) -> Annotation:
     """Return the annotation that the rows of one shape make."""
     row, values = rows[0]
@@ -93,6 +86,9 @@ def _annotation(
     if index != str(position) and not (index.isdecimal() and position < int(index[:9])):
         raise known.error(row, "index", f"must be {position}, but is {index[:40]!r}")
     cells = dict(zip(known.columns, values, strict=True))
+    uid = unguard_cell(cells.get("uid", index))
+    if not uid:
+        raise known.error(row, "uid", "is empty; every region needs a uid of its own")
     at = known.columns.index(NAPARI_COLUMNS[2])
     counted = [row_cells[at].strip().removesuffix(".0") for _, row_cells in rows]
     if counted != [str(place) for place in range(len(rows))]:
@@ -100,7 +96,7 @@ def _annotation(
     axes = {n: name for n, name in enumerate(known.columns) if name.startswith("axis-")}
     vertices = np.array(
         [
-            [_number(known, number, name, row_cells[axis]) for axis, name in axes.items()]
+            [known.number(number, name, row_cells[axis]) for axis, name in axes.items()]
             for number, row_cells in rows
         ]
     )
@@ -122,7 +118,7 @@ def _annotation(
     if isinstance(region, Trace) and cells.get(_CONNECTED, "").strip().lower() == _LOOSE:
         region = replace(region, connected=False)
     return Annotation(
-        uid=table.identity(known, row, {"uid": index, **cells}, seen),
+        uid=uid,
         image=unguard_cell(cells.get("image", "")),
         region=region,
         **table.caption_fields(known, row, cells),
@@ -130,24 +126,18 @@ def _annotation(
     )
 
 
-def _number(known: Table, row: int, column: str, cell: str) -> float:
-    """Return the coordinate in a cell."""
-    try:
-        number = table.number_in(cell)
-    except ValueError:
-        raise known.error(row, column, f"{cell!r} is not a number") from None
-    if not math.isfinite(number):
-        raise known.error(row, column, f"{number} is not a finite number")
-    return number
-
-
-def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Annotation, ...]]:
+def format_napari_csv(
+    annotations: Sequence[Annotation],
+    before: Mapping[_Drawn, Sequence[Sequence[str]]] | None = None,
+) -> tuple[str, tuple[Annotation, ...]]:
     """Return annotations as napari's table of shapes, as text, and what it could not hold.
 
     Parameters
     ----------
     annotations : sequence of Annotation
         Regions, coordinates in ``(row, column)``.
+    before : mapping, optional
+        Type, row and column of each vertex as cells to keep, by kind and coordinates as bytes.
 
     Returns
     -------
@@ -156,21 +146,7 @@ def format_napari_csv(annotations: Sequence[Annotation]) -> tuple[str, tuple[Ann
         caption, score, source, model`` and the extras, repeated for every vertex.
     left_out : tuple of Annotation
         Sets, points, masks, single-point traces and whole images, for which napari has no shape.
-
-    Raises
-    ------
-    FormatError
-        If a region makes no sense, or two of one image share a uid.
-    """
-    return _format(annotations, {})
-
-
-def _format(
-    annotations: Sequence[Annotation], before: Mapping[_Drawn, Sequence[Sequence[str]]]
-) -> tuple[str, tuple[Annotation, ...]]:
-    """Return text and left out, as `format_napari_csv`; drawings that were there keep their cells.
-
-    ``before`` is as `_cells_before` returns it.
+        Errors are as of `format_tidy_csv`.
     """
     table.check_unique(annotations)
     shapes = [napari_shapes.shape_from_region(annotation.region) for annotation in annotations]
@@ -189,7 +165,7 @@ def _format(
             *table.extra_cells(annotation, extras),
         ]
         made = [[shape_type, *map(repr, vertex)] for vertex in vertices.tolist()]
-        cells = before.get(_drawn(annotation.region), made)
+        cells = (before or {}).get(_drawn(annotation.region), made)
         rows += [[index, kind, place, *rest, *ours] for place, (kind, *rest) in enumerate(cells)]
     text = table.format_table((*NAPARI_COLUMNS, *_OURS, *loose, *extras), rows)
     return text, tuple(annotation for annotation, shape in pairs if shape is None)
@@ -200,12 +176,9 @@ def _drawn(region: Region) -> _Drawn:
     return region.kind, region.coords().tobytes()
 
 
-def _cells_before(path: str | os.PathLike[str]) -> dict[_Drawn, list[list[str]]]:
-    """Return type, row and column of each vertex in a table that is there, by what they draw.
-
-    Lines, whole numbers and the order of corners stay so; of a table that cannot be read, nothing.
-    """
-    results: dict[_Drawn, list[list[str]]] = {}
+def _cells_before(path: str | os.PathLike[str]) -> dict[_Drawn, _Cells]:
+    """Return type, row and column of each vertex in a table that can be read, by what they draw."""
+    results: dict[_Drawn, _Cells] = {}
     with noting(Notes()), suppress(ValueError, OSError):
         known = table.read_table(path)
         kind, row, column = (known.columns.index(NAPARI_COLUMNS[n]) for n in (1, 3, 4))
@@ -225,31 +198,13 @@ def _is_loose(region: Region) -> bool:
 def write_napari_csv(
     path: str | os.PathLike[str], annotations: Sequence[Annotation]
 ) -> tuple[Annotation, ...]:
-    """Write napari's table of shapes, whole or not at all; plain napari opens it.
+    """Write the text of `format_napari_csv`, whole or not at all, and return what it cannot hold.
 
-    Parameters
-    ----------
-    path : path-like
-        The file; it is replaced if it exists. If it is such a table, drawings that nobody changed
-        keep their cells: lines stay lines, whole numbers stay so.
-    annotations : sequence of Annotation
-        As for `format_napari_csv`.
-
-    Returns
-    -------
-    tuple of Annotation
-        What the format could not hold; the tidy table holds it.
-
-    Raises
-    ------
-    FormatError
-        As `format_napari_csv`, or if the file cannot be written; the old file stays as it was.
-
-    Notes
-    -----
-    napari itself cannot open a table without a single shape; `read_napari_csv` can.
+    In a table that is there already, drawings that nobody changed keep their cells: lines stay
+    lines, whole numbers stay so. Where it cannot be written, that is a FormatError, and the old
+    file stays. napari itself cannot open a table without a single shape; `read_napari_csv` can.
     """
-    text, left_out = _format(annotations, _cells_before(path))
+    text, left_out = format_napari_csv(annotations, _cells_before(path))
     write_text(path, text)
     return left_out
 

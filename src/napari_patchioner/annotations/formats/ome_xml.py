@@ -30,18 +30,19 @@ import numpy.typing as npt
 from napari_patchioner import regions
 from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.files import encode_text, write_bytes
-from napari_patchioner.annotations.images import Images
+from napari_patchioner.annotations.images import Images, Size, known_size
+from napari_patchioner.annotations.metadata import without_metadata
 from napari_patchioner.annotations.names import NAME, is_name, shared_names
 from napari_patchioner.annotations.napari_shapes import CHANNEL, PLANE, plane_text, time_and_depth
-from napari_patchioner.annotations.notes import Notes, leaving_out, note, noting
+from napari_patchioner.annotations.notes import Notes, leaving_out, naming, note, noting
 from napari_patchioner.annotations.record import Annotation
-from napari_patchioner.annotations.xy import from_xy, to_xy
+from napari_patchioner.annotations.texts import by_image
+from napari_patchioner.annotations.xy import corners_xy, from_xy, to_xy
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_bytes, charge_pixels
 
 from . import xml
 from .bundle import read_bundle
-from .entries import Size, by_image, corners_xy, known_size, naming, without_metadata
 from .head import Format, Head
 from .json_arrays import whole_number
 
@@ -88,7 +89,6 @@ def knows(head: Head) -> bool:
 
 def read(path: Path) -> list[Annotation]:
     """Read the regions in an OME-XML file of any year, one per ROI; several shapes are a set."""
-    path = Path(path)
     data = read_bundle(path)[path.name]
     root = xml.parse_xml(path.name, data)
     if root.tag != "OME":
@@ -131,22 +131,24 @@ def _read_rois(name: str, root: Any) -> dict[int, Annotation]:
 def _is_plain(root: Element) -> bool:
     """Whether a file holds nothing that we would not write ourselves."""
     notes = [item for part in root.iter(_NOTES) for item in part]
-    if {item.tag for item in root} - {"Image", _NOTES, "ROI"}:
-        return False
-    if any(item.get("Namespace") != _OURS for item in notes):
-        return False
-    for image in root.iter("Image"):
-        pixels = next(image.iter("Pixels"), Element("Pixels"))
-        others = {item.tag for item in image} - {"Pixels", "ROIRef"}
-        if set(image.attrib) - {"ID", "Name"} or others:
-            return False
-        if set(pixels.attrib) - _OUR_PIXELS or {pixel.tag for pixel in pixels} - {"MetadataOnly"}:
-            return False
-        if (pixels.get("Type"), pixels.get("SizeC")) != ("uint8", "1"):
-            return False
-    return all(
-        len(list(roi.iter("AnnotationRef"))) == 1 and not set(roi.attrib) - {"ID", "Name"}
-        for roi in root.iter("ROI")
+    images = [
+        (image, next(image.iter("Pixels"), Element("Pixels"))) for image in root.iter("Image")
+    ]
+    return (
+        {item.tag for item in root} <= {"Image", _NOTES, "ROI"}
+        and all(item.get("Namespace") == _OURS for item in notes)
+        and all(
+            set(image.attrib) <= {"ID", "Name"}
+            and {item.tag for item in image} <= {"Pixels", "ROIRef"}
+            and set(pixels.attrib) <= _OUR_PIXELS
+            and {item.tag for item in pixels} <= {"MetadataOnly"}
+            and (pixels.get("Type"), pixels.get("SizeC")) == ("uint8", "1")
+            for image, pixels in images
+        )
+        and all(
+            len(list(roi.iter("AnnotationRef"))) == 1 and set(roi.attrib) <= {"ID", "Name"}
+            for roi in root.iter("ROI")
+        )
     )
 
 
@@ -235,7 +237,16 @@ def _shapes(element: Element, outer: Mapping[str, str] | None = None) -> list[El
     """Return the shapes of a ROI; in older files they stand within ``Shape`` elements."""
     results: list[Element] = []
     if element.tag == "ROI" and {"X0", "Y0", "X1", "Y1"} <= set(element.attrib):
-        results.append(_first_rectangle(element))
+        # The rectangle that a ROI of the first years is.
+        with naming(why="X0, Y0, X1 and Y1 must be numbers"):
+            x, y, right, bottom = (float(element.attrib[name]) for name in ("X0", "Y0", "X1", "Y1"))
+        sides = {"X": x, "Y": y, "Width": right - x, "Height": bottom - y}
+        made = Element("Rectangle", {name: repr(number) for name, number in sides.items()})
+        for axis in "TZ":
+            first = element.get(f"{axis}0")
+            if first is not None and first == element.get(f"{axis}1"):
+                made.set(f"The{axis}", first)
+        results.append(made)
     for item in element:
         if item.tag in _SHAPES:
             item.attrib.update(outer or {})
@@ -248,21 +259,6 @@ def _shapes(element: Element, outer: Mapping[str, str] | None = None) -> list[El
         elif item.tag not in _BESIDE and element.tag != "ROI":
             raise FormatError(f"the shape {item.tag!r} is unknown")
     return results
-
-
-def _first_rectangle(roi: Element) -> Element:
-    """Return the rectangle that a ROI of the first years is."""
-    try:
-        x, y, right, bottom = (float(roi.attrib[name]) for name in ("X0", "Y0", "X1", "Y1"))
-    except ValueError as error:
-        raise FormatError("X0, Y0, X1 and Y1 must be numbers") from error
-    sides = {"X": x, "Y": y, "Width": right - x, "Height": bottom - y}
-    made = Element("Rectangle", {name: repr(number) for name, number in sides.items()})
-    for axis in "TZ":
-        first = roi.get(f"{axis}0")
-        if first is not None and first == roi.get(f"{axis}1"):
-            made.set(f"The{axis}", first)
-    return made
 
 
 def _texts(roi: Element, notes: Mapping[str, Element]) -> dict[str, str]:
@@ -308,7 +304,20 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         return ()
     annotations = [without_metadata(annotation) for annotation in annotations]
     root = Element("OME", {"xmlns": _SPACE, "xmlns:xsi": _INSTANCE, "xsi:schemaLocation": _SCHEMA})
-    _add_images(root, annotations, images)
+    # The images whose sizes are known, with the ROIs on them.
+    numbers = {id(annotation): number for number, annotation in enumerate(annotations)}
+    listed = [(image, own) for image, own in by_image(annotations).items() if image in images]
+    for number, (image, own) in enumerate(listed):
+        info = images[image]
+        planes = [time_and_depth(annotation) or (0, 0) for annotation in own]
+        made = SubElement(root, "Image", ID=f"Image:{number}", Name=xml.legal(info.name))
+        sizes = {"SizeX": info.width, "SizeY": info.height, "SizeC": 1}
+        sizes |= {"SizeT": 1 + max(t for t, _ in planes), "SizeZ": 1 + max(z for _, z in planes)}
+        about = {"ID": f"Pixels:{number}", "DimensionOrder": "XYZCT", "Type": "uint8"}
+        pixels = SubElement(made, "Pixels", about | {name: str(n) for name, n in sizes.items()})
+        SubElement(pixels, "MetadataOnly")
+        for annotation in own:
+            SubElement(made, "ROIRef", ID=f"ROI:{numbers[id(annotation)]}")
     if annotations:
         notes = SubElement(root, _NOTES)
         notes.extend(_map_of(f"{place}", item) for place, item in enumerate(annotations))
@@ -363,7 +372,19 @@ class _Again:
         self._edits += [(item.start, item.end, b"") for item in taken_out]
         for item in rest:
             self._add(without_metadata(item))
-        self._place_new()
+        # What is new stands where the schema wants it.
+        root = self._root
+        parts = [item for item in root if item.tag == _NOTES]
+        notes = b"".join(self._new_notes)
+        if notes and parts and not parts[-1].is_bare:
+            self._insert(parts[-1].close, notes)
+        elif notes:
+            name = f"{self._prefix}{_NOTES}".encode()
+            made = b"<" + name + b">" + notes + b"</" + name + b">"
+            first = next((item.start for item in root if item.tag == "ROI"), root.close)
+            start, end = (parts[-1].start, parts[-1].end) if parts else (first, first)
+            self._edits.append((start, end, made))
+        self._insert(root.close, b"".join(self._new_rois))
         left = [place for place in range(len(self._rois)) if place not in gone]
         return xml.spliced(self._data, self._edits), {f"{at}": f"{n}" for n, at in enumerate(left)}
 
@@ -422,38 +443,6 @@ class _Again:
             inside = [item for item in shown[0] if item.tag in ("ROIRef", "Pixels")]
             at = inside[-1].end if inside else shown[0].close
             self._insert(at, self._bytes(Element("ROIRef", ID=f"ROI:{uid}")))
-
-    def _place_new(self) -> None:
-        """Put what is new where the schema wants it."""
-        root = self._root
-        parts = [item for item in root if item.tag == _NOTES]
-        notes = b"".join(self._new_notes)
-        if notes and parts and not parts[-1].is_bare:
-            self._insert(parts[-1].close, notes)
-        elif notes:
-            name = f"{self._prefix}{_NOTES}".encode()
-            made = b"<" + name + b">" + notes + b"</" + name + b">"
-            first = next((item.start for item in root if item.tag == "ROI"), root.close)
-            start, end = (parts[-1].start, parts[-1].end) if parts else (first, first)
-            self._edits.append((start, end, made))
-        self._insert(root.close, b"".join(self._new_rois))
-
-
-def _add_images(root: Element, annotations: Sequence[Annotation], images: Images) -> None:
-    """Add the images whose sizes are known, with the ROIs on them."""
-    places = {id(annotation): place for place, annotation in enumerate(annotations)}
-    own = by_image(annotations)
-    for number, image in enumerate(name for name in own if name in images):
-        info = images[image]
-        planes = [time_and_depth(annotation) or (0, 0) for annotation in own[image]]
-        made = SubElement(root, "Image", ID=f"Image:{number}", Name=xml.legal(info.name))
-        sizes = {"SizeX": info.width, "SizeY": info.height, "SizeC": 1}
-        sizes |= {"SizeT": 1 + max(t for t, _ in planes), "SizeZ": 1 + max(z for _, z in planes)}
-        about = {"ID": f"Pixels:{number}", "DimensionOrder": "XYZCT", "Type": "uint8"}
-        pixels = SubElement(made, "Pixels", about | {name: str(n) for name, n in sizes.items()})
-        SubElement(pixels, "MetadataOnly")
-        for annotation in own[image]:
-            SubElement(made, "ROIRef", ID=f"ROI:{places[id(annotation)]}")
 
 
 def _map_of(place: str, annotation: Annotation) -> Element:
@@ -566,7 +555,7 @@ def as_of_today(shape: Element) -> Element:
 
 def region_of(shape: Element) -> regions.Region:
     """Return the region a shape shows; see `as_of_today` for those of earlier years."""
-    try:
+    with naming(why=f"a {shape.tag} lacks numbers, or they are none"):
         region = _upright(shape)
         transform = shape.find("Transform")
         if transform is not None:
@@ -574,10 +563,6 @@ def region_of(shape: Element) -> regions.Region:
             return _moved(region, np.array(numbers).reshape(2, 3))
         written = shape.get("Transform", "none").strip()
         return region if written in ("", "none") else _moved(region, _matrix_from(written))
-    except (KeyError, ValueError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"a {shape.tag} lacks numbers, or they are none") from error
 
 
 def _numbers(shape: Element, *names: str) -> list[float]:

@@ -14,18 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from napari_patchioner.annotations import table
+from napari_patchioner.annotations import table, texts
 from napari_patchioner.annotations.files import write_bytes
 from napari_patchioner.annotations.images import Images
-from napari_patchioner.annotations.notes import leaving_out, note
+from napari_patchioner.annotations.notes import leaving_out, naming, note
 from napari_patchioner.annotations.record import KINDS, Annotation
-from napari_patchioner.annotations.texts import annotation_from_texts, parse_score, record_texts
 from napari_patchioner.annotations.xy import to_xy
 from napari_patchioner.errors import FormatError, pip_install
 from napari_patchioner.limits import charge_bytes, charge_file, charge_records, check_plain_file
-from napari_patchioner.regions import Mask, Region, RegionSet, WholeImage
+from napari_patchioner.regions import Ellipse, Region
 
-from .entries import naming
 from .head import Format, Head
 from .json_arrays import parse_json
 
@@ -97,7 +95,7 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
     arrow, _ = parquet_modules()
     names = table.extra_names(annotations) if extras is None else extras
     held = table.extra_columns(names, _TAKEN)
-    rows = [{"image": item.image, **record_texts(item)} for item in annotations]
+    rows = [{"image": item.image, **texts.record_texts(item)} for item in annotations]
     none: list[float | None] = [None] * len(_EDGES)
     numbers = [[item.score, *(_edges(item.region) or none)] for item in annotations]
     columns = {
@@ -113,21 +111,13 @@ def table_of(annotations: Sequence[Annotation], extras: Sequence[str] | None = N
 
 def _edges(region: Region) -> list[float] | None:
     """Return ``x, y, width, height`` around a region; None around the whole image."""
-    if isinstance(region, RegionSet):
-        results = [edges for member in region.members if (edges := _edges(member)) is not None]
-        if len(results) < len(region.members):
-            return None
-        corners = np.array(results)
-        points = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]])
-    elif isinstance(region, WholeImage):
+    parts = region.parts()
+    if any(part.kind == "image" for part in parts):
         return None
-    elif isinstance(region, Mask):
-        rows, columns = np.nonzero(region.pixels)
-        within = np.stack([columns, rows], axis=1) + region.offset[::-1]
-        points = np.concatenate([within, within + 1]).astype(float)
-    else:
-        outline = region.outline()
-        points = to_xy(region.coords() if outline is None else outline)
+    ends = [
+        part.outline() if isinstance(part, Ellipse) else part.bounds().coords() for part in parts
+    ]
+    points = to_xy(np.concatenate(ends))
     low, high = points.min(axis=0), points.max(axis=0)
     return [*low.tolist(), *(high - low).tolist()]
 
@@ -135,20 +125,15 @@ def _edges(region: Region) -> list[float] | None:
 def read(path: Path) -> list[Annotation]:
     """Read a Parquet file, or all those in a folder, in the order of their names."""
     files = sorted(_files(path)) if path.is_dir() else [path]
-    seen: dict[Any, int] = {}
-    results = []
+    results, places = [], []
     for file in files:
         with leaving_out("file", file.name) if len(files) > 1 else nullcontext():
             for number, (row, extras) in enumerate(_rows(file), start=1):
                 where = f"{file.name}: row {number}"
                 with leaving_out("row", where):
-                    annotation = _annotation(row, extras, file.name, number)
-                    own = table.own_uid(annotation.image, annotation.uid, seen)
-                    if own != annotation.uid:
-                        before = f"{where}: the uid {annotation.uid!r} was used before"
-                        note("uid", f"{before}; this region is {own!r} now")
-                    results.append(replace(annotation, uid=own))
-    return results
+                    results.append(_annotation(row, extras, file.name, number))
+                    places.append(where)
+    return texts.with_unique_uids(results, places)
 
 
 def _rows(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
@@ -156,8 +141,8 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
     arrow, parquet = parquet_modules()
     charge_file(check_plain_file(path))
     try:
-        texts = [item.name for item in parquet.read_schema(path) if _is_text(item.type)]
-        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        coded = [item.name for item in parquet.read_schema(path) if _is_text(item.type)]
+        with parquet.ParquetFile(path, read_dictionary=coded) as file:
             missing = [item for item in _REQUIRED if item not in file.schema_arrow.names]
             if missing:
                 needed = ", ".join(map(repr, missing))
@@ -216,24 +201,21 @@ def _extras(schema: Any) -> list[str]:
 
 def _annotation(row: dict[str, Any], columns: Sequence[str], file: str, number: int) -> Annotation:
     where = f"{file}: row {number}"
-    texts = {name: str(item) for name, item in row.items() if item is not None and item != ""}
-    extras = {
-        table.extra_name(column, _TAKEN): str(row[column])
-        for column in columns
-        if row.get(column) is not None
-    }
-    image = texts.pop("image", "")
-    ours = {name: texts[name] for name in (*_TEXTS, "score") if name in texts}
+    cells = {name: str(item) for name, item in row.items() if item is not None}
+    extras = {table.extra_name(name, _TAKEN): cells[name] for name in columns if name in cells}
+    image = cells.pop("image", "")
+    ours = {name: cells[name] for name in (*_TEXTS, "score") if cells.get(name)}
     if not ours.get("uid"):
         ours["uid"] = f"row-{number}"
         note("no uid", f"{file}: rows without a uid get the number of their row as one")
     if ours.get("kind") not in KINDS:
         known = ", ".join(KINDS)
         raise FormatError(f"{where}: the kind {row['kind']!r} is unknown; it may be one of {known}")
-    if "score" in ours and parse_score(ours["score"]) is None:
+    if "score" in ours and texts.parse_score(ours["score"]) is None:
         raise FormatError(f"{where}: the score {ours['score']!r} is not a finite number")
+    held = {"wkt": "", **ours}
     with naming(where):
-        record = annotation_from_texts({"wkt": "", **ours}, drawn=None, image=image, caption=None)
+        record = texts.annotation_from_texts(held, drawn=None, image=image, caption=None)
         return replace(record, extra=extras)
 
 

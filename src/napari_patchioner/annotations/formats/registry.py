@@ -149,13 +149,7 @@ def _files_in(form: Format, folder: Path) -> list[Path]:
 
 
 def format_of(head: Head) -> Format | None:
-    """Return the format that knows a file, or None.
-
-    Raises
-    ------
-    FormatError
-        If the file cannot be read, or would take too much.
-    """
+    """Return the format that knows a file, or None; an error if the file cannot be read."""
     with reading_file(head.path):
         form = next((form for form in FORMATS.values() if form.knows(head)), None)
         if form is not None or not head.path.is_dir():
@@ -298,22 +292,9 @@ def files_to_write(
     images: Images | None = None,
     format: str | None = None,  # noqa: A002
 ) -> tuple[Path, ...]:
-    """Return the files that `write_annotations` would make or replace.
+    """Return the files that `write_annotations` would make or replace; sizes do not matter.
 
-    Parameters
-    ----------
-    path, annotations, images, format
-        As for `write_annotations`; sizes do not matter.
-
-    Returns
-    -------
-    tuple of Path
-        One file, one of each image, or the folder of a format that is one.
-
-    Raises
-    ------
-    FormatError
-        If the format is unknown.
+    One file, one of each image, or the folder of a format that is one.
     """
     path, form = Path(path), format_named(Path(path), format)
     if form.file_names is not None:
@@ -323,13 +304,7 @@ def files_to_write(
 
 
 def format_named(path: Path, name: str | None = None) -> Format:
-    """Return the format of that name, or without one the first that has the file's ending.
-
-    Raises
-    ------
-    FormatError
-        If there is none.
-    """
+    """Return the format of that name, else the first that has the file's ending, or an error."""
     if name is not None and name in FORMATS:
         return FORMATS[name]
     form = next(_named_like(path), None) if name is None else None
@@ -345,17 +320,7 @@ def format_named(path: Path, name: str | None = None) -> Format:
 def format_again(path: Path, target: Path) -> str | None:
     """Return the format of a file that is read if it, or another of its kind, is to be written.
 
-    Parameters
-    ----------
-    path : Path
-        The file or folder that is read.
-    target : Path
-        What is written.
-
-    Returns
-    -------
-    str or None
-        None where the endings differ, or the ending of the target tells the format alone.
+    None where the endings differ, or that of the ``target``, which is written, tells the format.
     """
     named = list(_named_like(target))
     same = path.exists() and target.exists() and path.samefile(target)

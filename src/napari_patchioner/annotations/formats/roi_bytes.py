@@ -11,9 +11,11 @@ import itertools
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from napari_patchioner.annotations.notes import naming
 from napari_patchioner.annotations.xy import FloatArray
 from napari_patchioner.errors import FormatError
 
@@ -25,20 +27,36 @@ ELLIPSE, TURNED_RECTANGLE = 3, 5
 MOST_POINTS = 65535
 
 # Subtypes of a rectangle with text or a picture in it, and of a line.
-_TEXT, _ARROW, _IMAGE = 1, 2, 4
+_WITH_TEXT, _ARROW, _PICTURE = 1, 2, 4
 # Kinds that are a list of points.
 _LISTS = (POLYGON, FREELINE, POLYLINE, FREEHAND, TRACED, ANGLE, POINT)
 # Of the options those that are about how a region is shown, not about its points.
 _SHOWN, _SPLINE = 0b11111001111000, 1
 _MAGIC, _VERSION, _VERSION_OF_LARGE_GROUPS = b"Iout", 228, 229
-_HEAD = ">4sHBx4HH16shiIIHH4sii"
-_SECOND_HEAD = ">4x5i6xB5xf2i4xH10x"
-_SECOND_SIZE = 64
-# Where the second head stands; and where it says where name, properties and counters are, and the
-# numbers of looks.
-_SECOND_AT = 60
-_NAME_AT, _PROPERTIES_AT, _COUNTERS_AT = 16, 40, 48
-_GROUP_AT, _LARGE_GROUP_AT, _WIDTH_AT = 30, 52, 36
+
+
+def _layout(fields: str) -> np.dtype[Any]:
+    """Return the layout of a head from the names and the types of its fields in turn."""
+    words = fields.split()
+    return np.dtype(list(zip(words[::2], words[1::2], strict=True)))
+
+
+# Corners are top, left, bottom, right; the path is counted in numbers; second is where the second
+# head stands, as ..._at are where other things do.
+_HEAD = _layout(
+    "magic S4 version >u2 kind u1 _ u1 corners (4,)>i2 count >u2 ends (4,)>f4 whole_width >i2 "
+    "path >i4 stroke >u4 fill >u4 subtype >u2 options >u2 ratio >f4 place >i4 second >i4"
+)
+_SECOND = _layout(
+    "_ V4 channel >i4 depth >i4 time >i4 name_at >i4 name_length >i4 labels V6 small_group u1 "
+    "opacity u1 picture >i4 width >f4 properties_at >i4 properties_length >i4 counters_at >i4 "
+    "group >u2 rest V10"
+)
+# What else a region has: texts, which the second head places, and looks.
+_TEXTS = ("name", "properties")
+_LOOKS = ("channel", "depth", "time", "place", "group", "stroke", "fill", "width")
+# Bytes of a second head that are always there.
+_FEWEST = 48
 _SUBPIXEL, _SUBPIXEL_CORNERS_FROM = 128, 223
 _MOVE, _DRAW, _QUADRATIC, _CUBIC, _CLOSE = range(5)
 _NUMBERS = {_MOVE: 2, _DRAW: 2, _QUADRATIC: 4, _CUBIC: 6, _CLOSE: 0}
@@ -91,130 +109,123 @@ def encode_roi(roi: Roi) -> bytes:
     many = roi.kind in _LISTS and (roi.subtype or not roi.rings)
     if many and len(listed) > MOST_POINTS:
         raise FormatError(f"ImageJ holds at most {MOST_POINTS} points, not {len(listed)}")
-    body, special, ratio = b"", b"\0" * 16, b"\0\0\0\0"
-    if many:  # whole numbers from a corner, then exact ones
-        whole = np.clip(np.rint(listed - low), 0, 65535).astype(">u2")
-        body = whole.T.tobytes() + listed.T.astype(">f4").tobytes()
-    elif not roi.rings:
-        special = struct.pack(">4f", *roi.points[0], *(roi.points[1] - roi.points[0]))
-    if roi.subtype:
-        special, ratio = struct.pack(">4f", *roi.points.ravel()), struct.pack(">f", roi.ratio)
     # Outlines as a path: a step and its x y, over and over.
     path: list[float] = []
     for ring in () if roi.subtype else roi.rings:
         for place, (x, y) in enumerate(ring.tolist()):
             path += [_DRAW if place else _MOVE, x, y]
         path.append(_CLOSE)
-    body += np.array(path, ">f4").tobytes()
+    body = np.array(path, ">f4").tobytes()
+    if many:  # whole numbers from a corner, then exact ones
+        whole = np.clip(np.rint(listed - low), 0, 65535).astype(">u2")
+        body = whole.T.tobytes() + listed.T.astype(">f4").tobytes()
+    head = np.zeros((), _HEAD)
+    head["magic"], head["version"], head["kind"] = _MAGIC, _VERSION, roi.kind
     # 16 bits each, at the border where they do not fit.
-    corners = np.clip([*low[::-1], *high[::-1]], _LOWEST, 60535).astype(int) & 0xFFFF
-    small, large = (roi.group, 0) if roi.group < 256 else (0, roi.group)
-    head = struct.pack(
-        _HEAD,
-        *(_MAGIC, _VERSION_OF_LARGE_GROUPS if large else _VERSION, roi.kind, *corners.tolist()),
-        *(len(listed) if many else 0, special, round(roi.width) & 0x7FFF, len(path)),
-        *(roi.stroke, roi.fill, roi.subtype, 0 if path else _SUBPIXEL, ratio, roi.place),
-        64 + len(body),
-    )
-    name, properties = map(_utf16, (roi.name, roi.properties))
-    end = 128 + len(body)
-    places = (end, len(name) // 2) if name else (0, 0)
-    more = (end + len(name), len(properties) // 2) if properties else (0, 0)
-    about = (roi.channel, roi.depth, roi.time, *places, small, roi.width, *more, large)
-    return head + body + struct.pack(_SECOND_HEAD, *about) + name + properties
+    head["corners"] = np.clip([*low[::-1], *high[::-1]], _LOWEST, 60535).astype(int)
+    head["count"], head["path"] = len(listed) if many else 0, len(path)
+    head["options"], head["second"] = 0 if path else _SUBPIXEL, 64 + len(body)
+    if roi.subtype:
+        head["ends"], head["subtype"], head["ratio"] = roi.points.ravel(), roi.subtype, roi.ratio
+    elif not (many or roi.rings):
+        head["ends"] = [*roi.points[0], *(roi.points[1] - roi.points[0])]
+    bare = head.tobytes() + body + bytes(_SECOND.itemsize)
+    return with_texts(with_looks(bare, roi, _LOOKS), roi.name, roi.properties)
 
 
-def _utf16(text: str) -> bytes:
-    return text.encode("utf-16-be", "surrogatepass")
+def _heads(data: bytes | bytearray) -> tuple[Any, Any]:
+    """Return both heads, through which a bytearray can be changed; zeros for a second one."""
+    head = np.frombuffer(data, _HEAD, 1)[0]
+    at = int(head["second"])
+    if at <= 0:
+        return head, np.zeros(1, _SECOND)[0]
+    if at + _FEWEST > len(data):
+        raise FormatError(_CUT_OFF)
+    whole = data if at + _SECOND.itemsize <= len(data) else data.ljust(at + _SECOND.itemsize, b"\0")
+    return head, np.frombuffer(whole, _SECOND, 1, at)[0]
 
 
 def with_texts(data: bytes, name: str, properties: str) -> bytes:
     """Return the bytes of a ``.roi`` file with another name and other properties in them."""
     made = bytearray(data)
-    at = _int(data, _SECOND_AT)
-    if at <= 0:
-        at = len(made)
-        struct.pack_into(">i", made, _SECOND_AT, at)
-    made += bytes(max(0, at + _SECOND_SIZE - len(made)))
-    behind = at + _SECOND_SIZE
-    spans = []
-    for place in (_NAME_AT, _PROPERTIES_AT):
-        start, length = struct.unpack_from(">2i", made, at + place)
-        spans += [(start, start + 2 * length)] if start > 0 and length > 0 else []
-    counters = _int(made, at + _COUNTERS_AT)
+    head, second = _heads(made)
+    if head["second"] <= 0:
+        head["second"] = len(data)
+    at = int(head["second"])
+    behind = at + _SECOND.itemsize
+    rest = bytearray(data[behind:])
+    listed = [(int(second[f"{text}_at"]), int(second[f"{text}_length"])) for text in _TEXTS]
+    spans = [(start, start + 2 * length) for start, length in listed if start > 0 and length > 0]
     spans.sort(reverse=True)
+    counters = moved = int(second["counters_at"])
     overlap = any(end > start for (start, _), (_, end) in itertools.pairwise(spans))
     inside = any(start < behind or start < counters < end for start, end in spans)
-    moved = counters
     # Texts that lie in another thing stay there; nothing names them any more.
     for start, end in spans if not (overlap or inside) else ():
-        del made[start:end]
+        del rest[start - behind : end - behind]
         moved -= (end - start) if counters >= end else 0
-    texts = [_utf16(name), _utf16(properties)]
-    made[behind:behind] = b"".join(texts)
-    starts = (behind, behind + len(texts[0]))
-    for place, text, start in zip((_NAME_AT, _PROPERTIES_AT), texts, starts, strict=True):
-        struct.pack_into(">2i", made, at + place, *((start, len(text) // 2) if text else (0, 0)))
+    new = b""
+    for field, text in zip(_TEXTS, (name, properties), strict=True):
+        second[f"{field}_at"] = behind + len(new) if text else 0
+        written = text.encode("utf-16-be", "surrogatepass")
+        second[f"{field}_length"] = len(written) // 2
+        new += written
     if counters >= behind:
-        struct.pack_into(">i", made, at + _COUNTERS_AT, moved + sum(map(len, texts)))
-    return bytes(made)
+        second["counters_at"] = moved + len(new)
+    return bytes(made[:at]) + second.tobytes() + new + bytes(rest)
 
 
 def with_looks(data: bytes, roi: Roi, names: Collection[str]) -> bytes:
     """Return a ``.roi`` file, as `with_texts` returns it, with some looks of another region."""
     made = bytearray(data)
-    at = _int(data, _SECOND_AT)
-    places = {"stroke": 40, "fill": 44, "place": 56}
-    places |= {"channel": at + 4, "depth": at + 8, "time": at + 12}
-    for name in places.keys() & set(names):
-        struct.pack_into(">I", made, places[name], getattr(roi, name))
+    head, second = _heads(made)
+    for part in (head, second):
+        for name in set(names).intersection(part.dtype.names):
+            part[name] = getattr(roi, name)
     if "width" in names:
-        struct.pack_into(">H", made, 34, round(roi.width) & 0x7FFF)
-        struct.pack_into(">f", made, at + _WIDTH_AT, roi.width)
-    if "group" in names:
-        made[at + _GROUP_AT] = roi.group if roi.group < 256 else 0
-        struct.pack_into(">H", made, at + _LARGE_GROUP_AT, roi.group if roi.group > 255 else 0)
-        if roi.group > 255:
-            struct.pack_into(">H", made, 4, max(_short(data, 4), _VERSION_OF_LARGE_GROUPS))
+        head["whole_width"] = round(roi.width) & 0x7FFF
+    if "group" in names and roi.group > 255:
+        second["small_group"] = 0
+        head["version"] = max(int(head["version"]), _VERSION_OF_LARGE_GROUPS)
+    elif "group" in names:
+        second["small_group"], second["group"] = roi.group, 0
     return bytes(made)
 
 
 def like(data: bytes, old: bytes) -> bytes:
     """Return a ``.roi`` file that `encode_roi` made with the labels and the opacity of another."""
     made = bytearray(data)
-    struct.pack_into(">H", made, 50, _short(data, 50) & ~_SHOWN | _short(old, 50) & _SHOWN)
-    at, then = _int(data, _SECOND_AT), _int(old, _SECOND_AT)
-    if then > 0:
-        for start, end in ((24, _GROUP_AT), (_GROUP_AT + 1, _GROUP_AT + 2)):
-            made[at + start : at + end] = old[then + start : then + end]
+    (head, second), (head_then, second_then) = _heads(made), _heads(old)
+    head["options"] = head["options"] & (0xFFFF - _SHOWN) | head_then["options"] & _SHOWN
+    for name in ("labels", "opacity"):
+        second[name] = second_then[name]
     return bytes(made)
 
 
 def own_looks(data: bytes) -> list[str]:
     """Return in words what a ``.roi`` file has that `encode_roi` cannot write."""
-    kind, at, subtype = data[6], _int(data, _SECOND_AT), _short(data, 48)
+    head, second = _heads(data)
+    kind, subtype = head["kind"], head["subtype"]
     results = {
-        "text": kind == RECTANGLE and subtype == _TEXT,
-        "picture": kind == RECTANGLE and subtype == _IMAGE,
+        "text": kind == RECTANGLE and subtype == _WITH_TEXT,
+        "picture": kind == RECTANGLE and subtype == _PICTURE,
         "arrow head": kind == LINE and subtype == _ARROW,
-        "rounded corners": kind == RECTANGLE and _short(data, 54) > 0,
-        "spline": bool(_short(data, 50) & _SPLINE),
-        "counters": at > 0 and len(data) >= at + 52 and _int(data, at + _COUNTERS_AT) > 0,
+        "rounded corners": kind == RECTANGLE and data[54:56] > b"\0\0",
+        "spline": bool(head["options"] & _SPLINE),
+        "counters": second["counters_at"] > 0,
     }
     return [name for name, is_there in results.items() if is_there]
 
 
 def is_alike(data: bytes, other: bytes) -> bool:
-    """Return whether two ``.roi`` files that `encode_roi` may have made say the same.
-
-    Numbers that were written as text and read again may differ where nobody sees it.
-    """
+    """Return whether two files of `encode_roi` say the same, but for rounding that nobody sees."""
     if data == other:
         return True
-    parts = (slice(0, 8), slice(16, 18), slice(34, 52), slice(56, 64))
-    if len(data) != len(other) or any(data[part] != other[part] for part in parts):
+    (head, _), (head_then, _) = _heads(data), _heads(other)
+    names = set(_HEAD.names or ()) - {"corners", "ends", "ratio"}
+    at = int(head["second"])
+    if len(data) != len(other) or any(head[name] != head_then[name] for name in names):
         return False
-    at = _int(data, _SECOND_AT)
     if at <= 0 or data[at:] != other[at:]:
         return False
     first, second = decode_roi(data), decode_roi(other)
@@ -226,66 +237,58 @@ def is_alike(data: bytes, other: bytes) -> bool:
     )
 
 
+@np.errstate(invalid="ignore")  # a NaN that signals
+@naming(why=_CUT_OFF)
 def decode_roi(data: bytes) -> Roi:
     """Return the region in the bytes of a ``.roi`` file; undoes `encode_roi`."""
-    try:
-        return _decoded(data)
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(_CUT_OFF) from error
-
-
-def _decoded(data: bytes) -> Roi:
     if data[:4] != _MAGIC:
         raise FormatError("is no region of ImageJ; it does not begin with 'Iout'")
-    roi = _without_points(data)
-    path = _int(data, 36)
-    if path > 0:
-        with np.errstate(invalid="ignore"):
-            numbers = np.frombuffer(data, ">f4", path, 64).astype(float)
+    head, second = _heads(data)
+    kind, subtype, count = (int(head[name]) for name in ("kind", "subtype", "count"))
+    width, group = float(second["width"]), int(second["small_group"])
+    if not group and head["version"] >= _VERSION_OF_LARGE_GROUPS:
+        group = int(second["group"])
+    about: dict[str, Any] = {name: int(second[name]) for name in ("channel", "depth", "time")}
+    about |= {name: int(head[name]) for name in ("place", "stroke", "fill")}
+    for name in _TEXTS:
+        about[name] = _text(data, int(second[f"{name}_at"]), int(second[f"{name}_length"]))
+    roi = Roi(
+        kind,
+        np.zeros((0, 2)),
+        **about,
+        group=group,
+        width=width if np.isfinite(width) and width > 0 else max(float(head["whole_width"]), 0.0),
+    )
+    if head["path"] > 0:
+        numbers = np.frombuffer(data, ">f4", int(head["path"]), 64).astype(float)
         if not np.isfinite(numbers).all():
             raise FormatError("a coordinate is not a finite number")
         return replace(roi, rings=_rings(numbers.tolist()))
-    subtype, exact = _short(data, 48), bool(_short(data, 50) & _SUBPIXEL)
-    if roi.kind in (RECTANGLE, OVAL):
-        points, text = _box(data), ""
-        if exact and _short(data, 4) >= _SUBPIXEL_CORNERS_FROM:
-            x, y, width, height = struct.unpack_from(">4f", data, 18)
-            points = np.array([[x, y], [x + width, y + height]])
-        if roi.kind == RECTANGLE and subtype == _TEXT:  # which stands after the name of its font
+    # The whole pixels around it: lowest and highest ``x y``.
+    box = head["corners"].astype(float)
+    box[box < _LOWEST] += 65536
+    box = box.reshape(2, 2)[:, ::-1]
+    ends, exact = head["ends"].astype(float).reshape(2, 2), bool(head["options"] & _SUBPIXEL)
+    if kind in (RECTANGLE, OVAL):
+        if exact and head["version"] >= _SUBPIXEL_CORNERS_FROM:
+            box = np.cumsum(ends, axis=0)  # a corner, then width and height
+        text = ""
+        if kind == RECTANGLE and subtype == _WITH_TEXT:  # behind the name of its font
             font, length = struct.unpack_from(">2i", data, 72)
             text = _text(data, 80 + 2 * max(font, 0), length).strip()
-        return replace(roi, points=points, text=text)
-    turned = roi.kind == FREEHAND and subtype in (ELLIPSE, TURNED_RECTANGLE)
-    if roi.kind == LINE or turned:
-        ends = np.array(struct.unpack_from(">4f", data, 18)).reshape(2, 2)
-        ratio = float(struct.unpack_from(">f", data, 52)[0]) if turned else 0.0
-        return replace(roi, points=ends, subtype=subtype if turned else 0, ratio=ratio)
-    count = _short(data, 16) or _int(data, 18)
-    if roi.kind == NOTHING or count < 1:
+        return replace(roi, points=box, text=text)
+    if kind == LINE:
+        return replace(roi, points=ends)
+    if kind == FREEHAND and subtype in (ELLIPSE, TURNED_RECTANGLE):
+        return replace(roi, points=ends, subtype=subtype, ratio=float(head["ratio"]))
+    count = count or int.from_bytes(data[18:22], signed=True)
+    if kind == NOTHING or count < 1:
         return roi
     if exact:
-        floats = np.frombuffer(data, ">f4", 2 * count, 64 + 4 * count).reshape(2, -1)
-        with np.errstate(invalid="ignore"):  # a NaN that signals
-            return replace(roi, points=np.asarray(floats.T, float))
+        listed = np.frombuffer(data, ">f4", 2 * count, 64 + 4 * count).astype(float)
+        return replace(roi, points=np.ascontiguousarray(listed.reshape(2, -1).T))
     whole = np.frombuffer(data, ">u2", 2 * count, 64).reshape(2, -1).T.astype(float)
-    return replace(roi, points=np.asarray(whole + _box(data)[0]))
-
-
-def _int(data: bytes | bytearray, at: int) -> int:
-    return int(struct.unpack_from(">i", data, at)[0])
-
-
-def _short(data: bytes, at: int) -> int:
-    return int(struct.unpack_from(">H", data, at)[0])
-
-
-def _box(data: bytes) -> FloatArray:
-    """Return the whole pixels around a region, shape (2, 2): lowest and highest ``x y``."""
-    numbers = np.array(struct.unpack_from(">4h", data, 8), float)
-    numbers[numbers < _LOWEST] += 65536
-    return numbers.reshape(2, 2)[:, ::-1]
+    return replace(roi, points=whole + box[0])
 
 
 def _rings(numbers: list[float]) -> tuple[FloatArray, ...]:
@@ -309,31 +312,6 @@ def _rings(numbers: list[float]) -> tuple[FloatArray, ...]:
         rings[-1] += points
         at = end
     return tuple(np.array(ring, float) for ring in rings if len(ring) > 2)
-
-
-def _without_points(data: bytes) -> Roi:
-    """Return what a region is and is called, its position and looks."""
-    width, stroke, fill = struct.unpack_from(">h4xII", data, 34)
-    bare = Roi(data[6], np.zeros((0, 2)), place=_int(data, 56), stroke=stroke, fill=fill)
-    bare = replace(bare, width=float(max(width, 0)))
-    at = _int(data, _SECOND_AT)
-    if at <= 0:
-        return bare
-    channel, depth, time, name_at, name_length = struct.unpack_from(">4x5i", data, at)
-    exact, more_at, more_length = struct.unpack_from(">f2i", data, at + _WIDTH_AT)
-    group, more = data[at + _GROUP_AT], at + _LARGE_GROUP_AT
-    if not group and _short(data, 4) >= _VERSION_OF_LARGE_GROUPS and more + 2 <= len(data):
-        group = _short(data, more)
-    return replace(
-        bare,
-        width=float(exact) if np.isfinite(exact) and exact > 0 else bare.width,
-        group=group,
-        channel=channel,
-        depth=depth,
-        time=time,
-        name=_text(data, name_at, name_length),
-        properties=_text(data, more_at, more_length),
-    )
 
 
 def _text(data: bytes, at: int, length: int) -> str:

@@ -7,19 +7,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from napari_patchioner.annotations import table
 from napari_patchioner.annotations.files import encode_text, write_chunks
 from napari_patchioner.annotations.images import Images
-from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.notes import leaving_out, naming
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.table import CAPTION_COLUMNS, Table, guard_cell, unguard_cell
+from napari_patchioner.annotations.texts import with_unique_uids
 from napari_patchioner.annotations.wkt import members_cell, region_from_text, region_to_text
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet
 
-from .entries import naming
 from .head import Format, Head
 
 TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
@@ -73,15 +72,16 @@ def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     known = replace(known, columns=_own_names(known.columns))
     known.require([name for name in TIDY_COLUMNS if name != "uid"], "a table of regions")
     known = table.with_uids(known)
-    seen: dict[Any, int] = {}
-    annotations = []
+    annotations, places = [], []
     for row, values in known.rows:
-        with leaving_out("row", f"{known.name}: row {row}"):
-            annotations.append(_annotation(known, row, values, seen))
-    return annotations
+        where = f"{known.name}: row {row}"
+        with leaving_out("row", where):
+            annotations.append(_annotation(known, row, values))
+            places.append(where)
+    return with_unique_uids(annotations, places)
 
 
-def _annotation(known: Table, row: int, values: Sequence[str], seen: dict[Any, int]) -> Annotation:
+def _annotation(known: Table, row: int, values: Sequence[str]) -> Annotation:
     """Return the annotation in one row."""
     cells = dict(zip(known.columns, values, strict=True))
     kind = cells["kind"].strip().lower()
@@ -91,7 +91,7 @@ def _annotation(known: Table, row: int, values: Sequence[str], seen: dict[Any, i
         column = "kind" if "is unknown" in str(error) else "wkt"
         raise known.error(row, column, str(error)) from error
     return Annotation(
-        uid=table.identity(known, row, cells, seen),
+        uid=unguard_cell(cells["uid"]),
         image=unguard_cell(cells["image"]),
         region=region,
         **table.caption_fields(known, row, cells),
@@ -167,25 +167,11 @@ def _lines(
 def write_tidy_csv(
     path: str | os.PathLike[str], annotations: Sequence[Annotation]
 ) -> tuple[Annotation, ...]:
-    """Write a tidy table, whole or not at all.
+    """Write the text of `format_tidy_csv`, whole or not at all, and return what it cannot hold.
 
-    Parameters
-    ----------
-    path : path-like
-        The file; it is replaced if it exists. If it is such a table, what sets its cells apart,
-        what ends its rows, the order of its columns and what stands before them stay.
-    annotations : sequence of Annotation
-        As for `format_tidy_csv`.
-
-    Returns
-    -------
-    tuple of Annotation
-        What the format could not hold: always empty.
-
-    Raises
-    ------
-    FormatError
-        As `format_tidy_csv`, or if the file cannot be written; the old file stays as it was.
+    That is nothing. In a table that is there already, what sets its cells apart, what ends its
+    rows, the order of its columns and what stands before them stay. Where it cannot be written,
+    that is a FormatError, and the old file stays.
     """
     layout = table.table_layout(path)
     if layout is not None and not _is_tidy(tuple(map(table.column_name, layout.columns))):

@@ -8,17 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_patchioner.annotations import metadata
+from napari_patchioner.annotations import metadata, texts
 from napari_patchioner.annotations.fields import Fields
 from napari_patchioner.annotations.images import Images, image_name, is_image
-from napari_patchioner.annotations.notes import leaving_out
+from napari_patchioner.annotations.notes import leaving_out, naming
 from napari_patchioner.annotations.record import Annotation
-from napari_patchioner.annotations.texts import annotation_from_texts, with_unique_uids
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records
 from napari_patchioner.regions import Box, Region, same_drawing
 
-from . import entries, json_arrays
+from . import json_arrays
 from .head import Format, Head
 from .json_arrays import as_texts, dict_in, dicts_in, fields_of, list_in, next_ids
 
@@ -45,8 +44,13 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     def new() -> list[Any]:
         names = dict.fromkeys([*images, *(annotation.image for annotation in annotations)])
         shown = [image_name(images, name) for name in names]
+        # The ids of images: the numbers that are their names, or all counted from 1.
+        stems = [name.rpartition(".")[0] or name for name in shown]
+        numbers = [n for stem in stems if (n := json_arrays.whole_number(stem)) is not None]
+        if len(set(numbers)) < len(shown):
+            numbers = list(range(1, len(shown) + 1))
         count, listed = 0, []
-        for name, called, number in zip(names, shown, _numbers(shown), strict=True):
+        for name, called, number in zip(names, shown, numbers, strict=True):
             regions = [
                 {"region_id": n, "image_id": number, **_entry(box, called)}
                 for n, box in enumerate((b for b in boxes if b.image == name), start=count + 1)
@@ -66,7 +70,7 @@ def _again(base: metadata.Base[Any], images: Images) -> tuple[list[Any], dict[st
     if not isinstance(content, list):  # what the records still hold of it
         known: dict[str, dict[str, Any]] = {}
         records = {}
-        for _, record, origin in entries.known_entries(base.records, _KIND):
+        for _, record, origin in metadata.known_entries(base.records, _KIND):
             image = known.setdefault(record.image, {**origin.about, "regions": []})
             records[f"{list(known).index(record.image)}.{len(image['regions'])}"] = record
             image["regions"].append(origin.entry)
@@ -87,7 +91,7 @@ def _again(base: metadata.Base[Any], images: Images) -> tuple[list[Any], dict[st
         kept: list[Any] = []
         for place, entry in own:
             now = records.get(place)
-            if now is None and here and entries.was_deleted(partial(_said_by, entry)):
+            if now is None and here and metadata.was_deleted(partial(_said_by, entry)):
                 continue
             places[place] = f"{len(whole)}.{len(kept)}"
             kept.append(entry if now is None else _updated(entry, now))
@@ -100,7 +104,7 @@ def _again(base: metadata.Base[Any], images: Images) -> tuple[list[Any], dict[st
             index = len(whole)
             whole.append({"id": next(numbers), "image": name, "regions": []})
         image = whole[index]
-        said = entries.entry_from_elsewhere(record, _KIND, _updated) or _entry(record, name)
+        said = metadata.entry_from_elsewhere(record, _KIND, _updated) or _entry(record, name)
         entry = {"region_id": 0, "image_id": 0, **said}
         entry |= {"region_id": next(ids), "image_id": _number(image)}
         whole[index] = {**image, "regions": [*dicts_in(image, "regions"), entry]}
@@ -130,14 +134,7 @@ def _updated(entry: dict[str, Any], annotation: Annotation) -> dict[str, Any]:
         return {**new, **_entry(annotation, annotation.image)}
     if annotation.caption != bare.caption:
         new["phrase"] = annotation.caption
-    return entries.with_ours(new, metadata.our_texts(bare, annotation))
-
-
-def _numbers(names: Sequence[str]) -> list[int]:
-    """Return the ids of images: the numbers that are their names, or all counted from 1."""
-    stems = [name.rpartition(".")[0] or name for name in names]
-    own = [number for stem in stems if (number := json_arrays.whole_number(stem)) is not None]
-    return own if len(set(own)) == len(names) else list(range(1, len(names) + 1))
+    return metadata.with_ours(new, metadata.our_texts(bare, annotation))
 
 
 def _entry(annotation: Annotation, image: str) -> dict[str, Any]:
@@ -145,7 +142,7 @@ def _entry(annotation: Annotation, image: str) -> dict[str, Any]:
         **_box_fields(annotation.region),
         "phrase": annotation.caption,
         "synsets": [],
-        "attributes": entries.own_texts(annotation, image),
+        "attributes": texts.record_texts_with_image(metadata.without_metadata(annotation), image),
     }
 
 
@@ -184,10 +181,10 @@ def read(path: Path) -> list[Annotation]:
                         place = f"{at}.{n}"
                         record = metadata.with_metadata(record, _KIND, file, place, entry, about)
                     records.append(record)
-    return with_unique_uids(records)
+    return texts.with_unique_uids(records)
 
 
-def _said_by(value: Any, where: str = "", image: str = "") -> entries.Said:
+def _said_by(value: Any, where: str = "", image: str = "") -> metadata.Said:
     """Return what an entry says."""
     entry = fields_of(value, where)
     number = entry.take("region_id", object, entry.take("id", object, ""))
@@ -199,11 +196,11 @@ def _said_by(value: Any, where: str = "", image: str = "") -> entries.Said:
         return _box(fields_of(_box_fields(region), entry.where))
 
     drawn, caption = _box(entry), entry.take("phrase", str, "")
-    with entries.naming(entry.where):
-        record = annotation_from_texts(
+    with naming(entry.where):
+        record = texts.annotation_from_texts(
             attributes, drawn=drawn, image=image, caption=caption, uid=str(number), shown=shown
         )
-        return entries.said(record, ours, shown)
+        return metadata.said(record, ours, shown)
 
 
 def _box(entry: Fields) -> Box:

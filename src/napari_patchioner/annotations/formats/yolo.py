@@ -21,22 +21,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 import yaml
 
 from napari_patchioner import regions
 from napari_patchioner.annotations import texts
 from napari_patchioner.annotations.files import encode_text
-from napari_patchioner.annotations.images import Images, image_name, image_size
+from napari_patchioner.annotations.images import Images, Size, image_name, image_size
 from napari_patchioner.annotations.metadata import Metadata, metadata_of, with_metadata
-from napari_patchioner.annotations.notes import Notes, leaving_out, noting
+from napari_patchioner.annotations.notes import Notes, leaving_out, naming, noting
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.xy import FloatArray, from_xy, to_xy
 from napari_patchioner.errors import FormatError, ImageError
@@ -44,7 +43,6 @@ from napari_patchioner.images import image_size as size_of_file
 from napari_patchioner.limits import charge_records, check_time, read_file
 
 from .bundle import file_stems, first_files, is_zip, read_bundle, write_bundle, zip_names
-from .entries import Size, naming
 from .head import Format, Head
 from .json_arrays import parse_json, parsed, to_json, whole_number
 
@@ -67,7 +65,6 @@ _OVERLAP = 0.5
 
 # How many keypoints a line has, and how many numbers each.
 KeypointShape: TypeAlias = "tuple[int, int] | None"
-_One = TypeVar("_One")
 _Other = TypeVar("_Other")
 
 
@@ -87,14 +84,11 @@ def _is_label(name: str) -> bool:
     return name.lower().endswith(".txt") and last != _CLASSES and "labels" in folders
 
 
-def _wanted(name: str) -> bool:
-    return _is_label(name) or PurePosixPath(name).name in (_CAPTIONS, _CLASSES, *_YAMLS)
-
-
 def read(path: Path, images: Images | None = None) -> list[Annotation]:
     """Read a data set of YOLO."""
-    path = Path(path)
-    files = read_bundle(path, _wanted)
+    images = images or {}
+    besides = (_CAPTIONS, _CLASSES, *_YAMLS)
+    files = read_bundle(path, lambda name: _is_label(name) or PurePosixPath(name).name in besides)
     about = _about(files)
     classes = _classes(files, about)
     shape: KeypointShape = None
@@ -103,18 +97,53 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
             shape = count, each
     ours = _ours(files)
     labels = sorted({name for name in files if _is_label(name)} | set(ours))
-    pictures = _Pictures(path, labels, images or {})
+    stems = Counter(PurePosixPath(name).stem for name in labels)
+    # The images by what their text files may be called.
+    names: dict[str, str] = {}
+    for image in images:
+        names.setdefault(image, image)
+        names.setdefault(PurePosixPath(image).stem, image)
+    if not stems.keys() <= names.keys():
+        others = {PurePosixPath(info.name).stem: image for image, info in images.items()}
+        names = {**others, **names}
     results: list[tuple[int, Annotation]] = []
     for name in labels:
         records = ours.get(name, [])
         lines = parse_lines(name, files.get(name, b""), shape)
         if lines or records:
             with leaving_out("image", name):
-                image, size = (
-                    (records[0].image, records[0].size) if records else pictures.find(name)
-                )
+                if records:
+                    image, size = records[0].image, records[0].size
+                else:
+                    stem = PurePosixPath(name).stem
+                    image, size = _image_of(path, name, names.get(stem), images, stems[stem] > 1)
                 results += _read_image(name, image, lines, records, classes, size)
     return texts.with_unique_uids(item for _, item in sorted(results, key=lambda pair: pair[0]))
+
+
+def _image_of(
+    path: Path, label: str, known: str | None, images: Images, twice: bool
+) -> tuple[str, Size]:
+    """Return the image a text file is about and its size; the folder tells, of two, which one."""
+    # The image in the tree of images that runs beside that of text files.
+    *parts, last = PurePosixPath(label).parts
+    folders = ["images" if part == "labels" else part for part in parts]
+    suffixes = () if is_zip(path) else (*_PICTURES, *map(str.upper, _PICTURES))
+    stem = PurePosixPath(last).stem
+    beside = (path.joinpath(*folders, stem + suffix) for suffix in suffixes)
+    file = next((file for file in beside if file.is_file()), None)
+    if known is not None and (file is None or not twice):
+        return known, image_size(images, known)
+    if file is None:
+        raise FormatError(
+            f"{label}: the size of its image is missing; put the image into the folder "
+            f"{'/'.join(folders) or 'images'!r}, or give it along"
+        )
+    try:
+        size = size_of_file(file)
+    except ImageError as error:
+        raise FormatError(f"{file.name}: is no image whose size can be read") from error
+    return file.relative_to(path).as_posix() if twice else file.name, size
 
 
 def _about(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -180,45 +209,6 @@ def _ours(files: Mapping[str, bytes]) -> dict[str, list[_Record]]:
     return results
 
 
-class _Pictures:
-    """The images that text files are about."""
-
-    def __init__(self, path: Path, labels: Sequence[str], images: Images) -> None:
-        self._path, self._images = path, images
-        self._names: dict[str, str] = {}
-        for name in images:
-            self._names.setdefault(name, name)
-            self._names.setdefault(PurePosixPath(name).stem, name)
-        counts = Counter(PurePosixPath(name).stem for name in labels)
-        self._twice = {stem for stem, count in counts.items() if count > 1}
-        if not counts.keys() <= self._names.keys():
-            others = {PurePosixPath(info.name).stem: name for name, info in images.items()}
-            self._names = {**others, **self._names}
-
-    def find(self, label: str) -> tuple[str, Size]:
-        """Return the image a text file is about and its size, as given, or as it lies there."""
-        stem, parts = PurePosixPath(label).stem, PurePosixPath(label).parts[:-1]
-        # The image in the tree of images that runs beside that of text files.
-        folders = ["images" if part == "labels" else part for part in parts]
-        suffixes = () if is_zip(self._path) else (*_PICTURES, *map(str.upper, _PICTURES))
-        beside = (self._path.joinpath(*folders, stem + suffix) for suffix in suffixes)
-        file = next((file for file in beside if file.is_file()), None)
-        # Of two images with one name, the folder tells which is meant.
-        apart = stem in self._twice and file is not None
-        if not apart and stem in self._names:
-            return self._names[stem], image_size(self._images, self._names[stem])
-        if file is None:
-            raise FormatError(
-                f"{label}: the size of its image is missing; put the image into the folder "
-                f"{'/'.join(folders) or 'images'!r}, or give it along"
-            )
-        try:
-            size = size_of_file(file)
-        except ImageError as error:
-            raise FormatError(f"{file.name}: is no image whose size can be read") from error
-        return file.relative_to(self._path).as_posix() if apart else file.name, size
-
-
 def _read_image(
     name: str,
     image: str,
@@ -268,7 +258,6 @@ def _read_image(
 
 def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tuple[Annotation, ...]:
     """Write a data set for YOLO."""
-    path = Path(path)
     origins = [metadata_of(annotation, _KIND) for annotation in annotations]
     known = [origin for origin in origins if origin is not None]
     names = {annotation.image: image_name(images, annotation.image) for annotation in annotations}
@@ -277,7 +266,14 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
         place = origin.place if origin is not None else ""
         if _LABEL.fullmatch(place) and ".." not in place.split("/"):
             labels[annotation.image] = place
-    present = _files_there(path, set(labels.values()), foreign=bool(known))
+    # What lies there, as far as it matters: of a folder, the files that are written again; of a
+    # zip, all that is in it, if records of another program go back into it.
+    present: dict[str, bytes] = {}
+    if not is_zip(path):
+        listed = [*labels.values(), *_YAMLS, _CLASSES, f"labels/{_CLASSES}", _CAPTIONS]
+        present = {name: read_file(path / name) for name in listed if (path / name).is_file()}
+    elif known and not set(labels.values()).isdisjoint(zip_names(path)):
+        present = read_bundle(path)
     classes = _numbered(annotations, known, present)
     numbers = {name: number for number, name in classes.items()}
     written: dict[str, list[Written]] = {label: [] for label in labels.values()}
@@ -312,19 +308,6 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     for name in old - set(written):
         (path / name).unlink(missing_ok=True)
     return ()
-
-
-def _files_there(path: Path, labels: Collection[str], *, foreign: bool) -> dict[str, bytes]:
-    """Return what lies where a data set is written, as far as it matters.
-
-    Of a folder, the files that are written again; of a zip, all that is in it, if records of
-    another program go back into it.
-    """
-    if is_zip(path):
-        again = foreign and not set(labels).isdisjoint(zip_names(path))
-        return read_bundle(path) if again else {}
-    names = [*labels, *_YAMLS, _CLASSES, f"labels/{_CLASSES}", _CAPTIONS]
-    return {name: read_file(path / name) for name in names if (path / name).is_file()}
 
 
 def _numbered(
@@ -451,16 +434,11 @@ def in_place(data: bytes, written: Sequence[Written]) -> bytes:
         lines = [Written((line,), line.strip()) for line in each.lines]
         units += lines if each.before is None else [each]
     # Those that are alike, then those that were read before.
-    alike = _paired(
-        [unit for unit in units if unit.lines],
-        range(len(old)),
-        lambda unit: unit.lines[0].strip(),
-        lambda place: old[place].strip(),
-    )
+    places = [(line.strip(), place) for place, line in enumerate(old)]
+    alike = _paired([(unit.lines[0].strip(), unit) for unit in units if unit.lines], places)
     taken = set(alike.values())
-    free = [place for place in range(len(old)) if place not in taken]
-    rest = [unit for unit in units if id(unit) not in alike]
-    alike |= _paired(rest, free, lambda unit: unit.before, lambda place: old[place].strip())
+    rest = [(unit.before, unit) for unit in units if id(unit) not in alike]
+    alike |= _paired(rest, [pair for pair in places if pair[1] not in taken])
     of_line = {alike[id(unit)]: unit for unit in units if id(unit) in alike}
     parts = []
     for place, raw in enumerate(old):
@@ -480,16 +458,13 @@ def in_place(data: bytes, written: Sequence[Written]) -> bytes:
 
 
 def _paired(
-    ours: Iterable[_One],
-    theirs: Iterable[_Other],
-    key_of_ours: Callable[[_One], object],
-    key_of_theirs: Callable[[_Other], object],
+    ours: Iterable[tuple[object, object]], theirs: Iterable[tuple[object, _Other]]
 ) -> dict[int, _Other]:
-    """Return, by the ids of ours, the first of theirs that is alike, each of them once."""
+    """Return, by the ids of ours, the first of theirs that has the same key, each of them once."""
     free: dict[object, deque[_Other]] = defaultdict(deque)
-    for other in theirs:
-        free[key_of_theirs(other)].append(other)
-    return {id(each): alike.popleft() for each in ours if (alike := free[key_of_ours(each)])}
+    for key, other in theirs:
+        free[key].append(other)
+    return {id(each): alike.popleft() for key, each in ours if (alike := free[key])}
 
 
 def _end(line: str) -> str:
@@ -584,27 +559,23 @@ def match(
 ) -> tuple[list[list[Line]], list[Line]]:
     """Tell which lines are those that were written, though other tools may have changed them."""
     results: dict[int, Line] = {}
-    for pair in (_equal, _rounded, _overlapping):
+
+    def unpaired() -> tuple[list[Line], list[Line]]:
         taken = set(map(id, results.values()))
         lost = [line for of_one in written for line in of_one if id(line) not in results]
-        results |= pair(lost, [line for line in lines if id(line) not in taken])
-    taken = set(map(id, results.values()))
+        return lost, [line for line in lines if id(line) not in taken]
+
+    # The same, then those that differ by rounding alone, then those that enclose nearly the same.
+    lost, rest = unpaired()
+    results |= _paired([(line.text, line) for line in lost], [(line.text, line) for line in rest])
+    before, after = (
+        [((np.rint(line.points * _ROUGHLY) + 0.0).tobytes(), line) for line in each]
+        for each in unpaired()
+    )
+    results |= _paired(before, after)
+    results |= _overlapping(*unpaired())
     own = [[results[id(line)] for line in of_one if id(line) in results] for of_one in written]
-    return own, [line for line in lines if id(line) not in taken]
-
-
-def _equal(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
-    """Return for lines that were written the lines that are the same."""
-    return _paired(lost, rest, lambda line: line.text, lambda line: line.text)
-
-
-def _rounded(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
-    """Return for lines that were written the lines that differ from them by rounding alone."""
-
-    def roughly(line: Line) -> bytes:
-        return (np.rint(line.points * _ROUGHLY) + 0.0).tobytes()
-
-    return _paired(lost, rest, roughly, roughly)
+    return own, unpaired()[1]
 
 
 def _overlapping(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
@@ -617,7 +588,15 @@ def _overlapping(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
         for lines in (lost, rest)
     ]
     before, after = (np.asarray(shapely.box(*np.array(each, float).T)) for each in corners)
-    pairs = _pairs(before, after)
+    # Which of them touch each other, shape (2, n); of very many the first ones.
+    tree, touching, count = shapely.STRtree(after), [np.zeros((2, 0), np.intp)], 0
+    for start in range(0, len(before), _BLOCK):
+        check_time()
+        touching.append(tree.query(before[start : start + _BLOCK]) + np.array([[start], [0]]))
+        count += touching[-1].shape[1]
+        if count > _MOST_PAIRS:
+            break
+    pairs = np.concatenate(touching, axis=1)[:, :_MOST_PAIRS]
     ours, theirs = before[pairs[0]], after[pairs[1]]
     both = shapely.area(shapely.intersection(ours, theirs))
     either = shapely.area(ours) + shapely.area(theirs) - both
@@ -632,20 +611,6 @@ def _overlapping(lost: Sequence[Line], rest: Sequence[Line]) -> dict[int, Line]:
             results[id(lost[result])] = rest[other]
             taken.add(other)
     return results
-
-
-def _pairs(before: npt.NDArray[np.object_], after: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
-    """Return which rectangles touch each other, shape (2, n); of very many the first ones."""
-    tree = shapely.STRtree(after)
-    result, count = [np.zeros((2, 0), np.intp)], 0
-    for start in range(0, len(before), _BLOCK):
-        check_time()
-        block = tree.query(before[start : start + _BLOCK])
-        result.append(block + np.array([[start], [0]]))
-        count += block.shape[1]
-        if count > _MOST_PAIRS:
-            break
-    return np.concatenate(result, axis=1)[:, :_MOST_PAIRS]
 
 
 FORMAT = Format("yolo", "YOLO outlines with a file of captions", (), read, write, knows, sized=True)

@@ -129,7 +129,7 @@ def read_project(path: str | os.PathLike[str]) -> Project:
     FormatError
         If the file is missing, of a newer version, or damaged with no good ``.bak`` beside it.
     """
-    project, error = _with_backup(Path(path), _read)
+    project, error = _with_backup(Path(path), decode_project)
     if error is None:
         return project
     warning = f"{error}; the version saved at {project.written}, just before it, is used instead"
@@ -138,7 +138,26 @@ def read_project(path: str | os.PathLike[str]) -> Project:
 
 def read_counts(path: str | os.PathLike[str]) -> ProjectCounts:
     """Count what is in a project, without making records of it; else as `read_project`."""
-    counts, error = _with_backup(Path(path), _count)
+
+    def count(data: bytes, name: str) -> ProjectCounts:
+        head = _checked(name, data)
+        # Line by line: one call for all of a large file would hold up every other thread.
+        _, lead, *lines = data.replace(b"\r\n", b"\n").split(b"\n")
+        regions = captions = to_review = 0
+        for line in lines:
+            if line.startswith(b'{"'):
+                record = _object(name, line.rstrip(b","))
+                regions += record.get("kind") != "image"
+                captions += bool(record.get("caption"))
+                to_review += not is_protected(
+                    record.get("caption", ""),
+                    record.get("source", ""),
+                    bool(record.get("reviewed") or record.get("locked")),
+                )
+        where = _image(name, lead).path
+        return ProjectCounts(regions, captions, to_review, head.written, head.content, where)
+
+    counts, error = _with_backup(Path(path), count)
     if error is None:
         return counts
     return replace(counts, warning=f"{error}; the version before it is used instead")
@@ -229,8 +248,17 @@ def backup_path(path: Path) -> Path:
     return path.parent / f"{path.name}.bak"
 
 
-def _with_backup(path: Path, read: Callable[[Path], Result]) -> tuple[Result, FormatError | None]:
+def _with_backup(
+    path: Path, decode: Callable[[bytes, str], Result]
+) -> tuple[Result, FormatError | None]:
     """Read a file, or, where it is damaged, its ``.bak``; return the error of the file as well."""
+
+    def read(path: Path) -> Result:
+        with reading_file(path):
+            if not path.exists():
+                raise FormatError(f"{path}: there is no such project; choose another file")
+            return decode(read_file(path), path.name)
+
     try:
         return read(path), None
     except NewerVersion:
@@ -240,38 +268,6 @@ def _with_backup(path: Path, read: Callable[[Path], Result]) -> tuple[Result, Fo
             return read(backup_path(path)), error
         except FormatError:
             raise error from None
-
-
-def _read(path: Path) -> Project:
-    """Read one file."""
-    with reading_file(path):
-        if not path.exists():
-            raise FormatError(f"{path}: there is no such project; choose another file")
-        return decode_project(read_file(path), path.name)
-
-
-def _count(path: Path) -> ProjectCounts:
-    """Count what is in one file."""
-    with reading_file(path):
-        if not path.exists():
-            raise FormatError(f"{path}: there is no such project")
-        data = read_file(path)
-        head = _checked(path.name, data)
-        # Line by line: one call for all of a large file would hold up every other thread.
-        _, lead, *lines = data.replace(b"\r\n", b"\n").split(b"\n")
-        regions = captions = to_review = 0
-        for line in lines:
-            if line.startswith(b'{"'):
-                record = _object(path.name, line.rstrip(b","))
-                regions += record.get("kind") != "image"
-                captions += bool(record.get("caption"))
-                to_review += not is_protected(
-                    record.get("caption", ""),
-                    record.get("source", ""),
-                    bool(record.get("reviewed") or record.get("locked")),
-                )
-        where = _image(path.name, lead).path
-        return ProjectCounts(regions, captions, to_review, head.written, head.content, where)
 
 
 def _image(name: str, lead: bytes) -> ProjectImage:
@@ -438,8 +434,13 @@ class ProjectLines:
         before, self._lines = self._lines, {}
         lines = []
         for record in project.records:
-            known = before.get(record.uid)
-            line = known[1] if known is not None and known[0] is record else _line(record)
+            known, line = before.get(record.uid, (None, ""))
+            if known is not record:
+                value = record_to_json(record)
+                try:
+                    line = _encode(value)  # most need no help to be plain
+                except (TypeError, ValueError):
+                    line = _encode(plain(value))
             self._lines[record.uid] = record, line
             lines.append(line)
         return f'{_encode(plain(body))[1:-1]}, "records": [\n' + ",\n".join(lines) + "\n]}\n"
@@ -450,15 +451,6 @@ def checksum(start: bytes, end: bytes) -> str:
     digest = blake2b(start, digest_size=16)
     digest.update(end)
     return digest.hexdigest()
-
-
-def _line(record: Record) -> str:
-    """Return one record as JSON; most need no help to be plain."""
-    value: dict[str, Any] = record_to_json(record)
-    try:
-        return _encode(value)
-    except (TypeError, ValueError):
-        return _encode(plain(value))
 
 
 def plain(value: object) -> Any:
@@ -520,16 +512,40 @@ def _record_from_json(value: object, where: str) -> Record:
     uid = given.take("uid", str)
     given.where = f"{where} ({uid!r})"
     kind: RecordKind = given.choice("kind", get_args(RecordKind), "shape")
-    members = given.items("members", str, []) if kind == "group" else ()
-    if kind == "group" and not members:
-        raise given.error("it has no members")
+    members: tuple[str, ...] = ()
+    seen: Seen | None = None
+    plane: Plane | None = None
+    if kind == "group":
+        members = given.items("members", str, [])
+        if not members:
+            raise given.error("it has no members")
+    elif kind == "shape":
+        points = given.items("vertices", list)  # shape (n, ndim)
+        sizes = {len(point) for point in points}
+        sound = all(type(number) in (float, int) for point in points for number in point)
+        if len(sizes) != 1 or min(sizes) < 2 or not sound:
+            raise given.error(
+                "'vertices' must be points with the same two or more coordinates each"
+            )
+        seen = Seen(
+            given.take("shape", str),
+            np.array(points, float),
+            given.take("label", int, None),
+            given.take("digest", str, ""),
+        )
+    else:
+        shown = Fields(given.take("plane", dict), f"{given.where}: plane")
+        axes = shown.items("axes", int)
+        if len(axes) != 2:
+            raise shown.error("'axes' must name two axes")
+        plane = Plane((axes[0], axes[1]), shown.items("index", int, []))
     score = given.take("score", float, None)
     return Record(
         uid,
         layer=given.take("layer", str, ""),
-        seen=_seen(given) if kind == "shape" else None,
+        seen=seen,
         members=members,
-        plane=_plane(given) if kind == "image" else None,
+        plane=plane,
         score=None if score is None or math.isnan(score) else float(score),
         source=given.choice("source", get_args(Source), ""),
         **{name: given.take(name, str, "") for name in _TEXTS if name != "source"},
@@ -539,30 +555,6 @@ def _record_from_json(value: object, where: str) -> Record:
         extra=given.take("columns", dict, {}),
         newer=given.rest(),
     )
-
-
-def _seen(given: Fields) -> Seen:
-    """Return a shape, whose points are of shape (n, ndim)."""
-    points = given.items("vertices", list)
-    axes = {len(point) for point in points}
-    numbers = (float, int)
-    if len(axes) != 1 or min(axes) < 2 or not all(type(x) in numbers for p in points for x in p):
-        raise given.error("'vertices' must be points with the same two or more coordinates each")
-    return Seen(
-        given.take("shape", str),
-        np.array(points, float),
-        given.take("label", int, None),
-        given.take("digest", str, ""),
-    )
-
-
-def _plane(given: Fields) -> Plane:
-    """Return the axes shown and the position along all others."""
-    plane = Fields(given.take("plane", dict), f"{given.where}: plane")
-    axes, index = plane.items("axes", int), plane.items("index", int, [])
-    if len(axes) != 2:
-        raise plane.error("'axes' must name two axes")
-    return Plane((axes[0], axes[1]), index)
 
 
 def _details(given: Fields) -> Caption | None:

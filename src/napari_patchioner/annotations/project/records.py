@@ -81,10 +81,7 @@ class Seen:
         return self.vertices if self.drawn is None else self.drawn
 
     def same_outline(self, other: Seen) -> bool:
-        """Whether both are drawn alike on their layer, wherever that layer lies.
-
-        A coordinate that is no number is as it was if it still is none.
-        """
+        """Whether both are drawn alike on their layer, what is no number included."""
         return self.shape_type == other.shape_type and np.array_equal(
             self.outline, other.outline, equal_nan=True
         )
@@ -111,10 +108,7 @@ class Seen:
         return self._hash
 
     def overlap(self, other: Seen) -> float:
-        """Return the intersection over union of the two bounding boxes, one pixel thick at least.
-
-        0 where the shapes have different numbers of axes.
-        """
+        """Return the intersection over union of the bounding boxes, a pixel thick at least."""
         if self.vertices.shape[1] != other.vertices.shape[1]:
             return 0.0
         low_a, high_a = self.vertices.min(axis=0) - 0.5, self.vertices.max(axis=0) + 0.5
@@ -276,10 +270,7 @@ class Record(Annotation):
         )
 
     def chosen(self, index: int) -> Record:
-        """Return it with one of the model's alternatives in place of its first caption, accepted.
-
-        The same record where there is no such alternative.
-        """
+        """Return it with one of the model's alternatives, accepted; itself if there is none."""
         if self.details is None or not 0 <= index < len(self.details.alternatives):
             return self
         others = list(self.details.alternatives)
