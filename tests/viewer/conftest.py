@@ -15,9 +15,11 @@ from napari._qt import qt_main_window
 from napari._qt._qapp_model.qactions import init_qactions
 from napari._qt.qt_viewer import QtViewer
 from napari._qt.threads.status_checker import StatusChecker
+from napari._vispy.canvas import VispyCanvas
 from napari.plugins import _initialize_plugins
 from napari.settings import get_settings
 from qtpy import QtWidgets
+from vispy.scene import SceneCanvas
 
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError, RegionError
@@ -248,6 +250,55 @@ def picture():
     return image
 
 
+class Brush:
+    """Whether napari's canvases are painted: for screenshots, and at the end of every test.
+
+    Painted at every step of the mouse, without a graphics card, they would take half of the time
+    of all these tests.
+    """
+
+    busy = False
+
+    @classmethod
+    @contextlib.contextmanager
+    def at_work(cls):
+        before, cls.busy = cls.busy, True
+        yield
+        cls.busy = before
+
+    @classmethod
+    def paint(cls, viewer):
+        """Paint a viewer that is shown, once."""
+        for made in QtViewer._instances:
+            if made.viewer is viewer and made.canvas.native.isVisible():
+                made.canvas.screenshot()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brush():
+    draw, screenshot = SceneCanvas._draw_scene, VispyCanvas.screenshot
+
+    def draw_scene(canvas, bgcolor=None):
+        if Brush.busy:
+            draw(canvas, bgcolor)
+
+    def painted(canvas):
+        with Brush.at_work():
+            return screenshot(canvas)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SceneCanvas, "_draw_scene", draw_scene)
+        patch.setattr(VispyCanvas, "screenshot", painted)
+        yield
+
+
+@pytest.fixture
+def painted():
+    """The canvas is painted as it is for a person."""
+    with Brush.at_work():
+        yield
+
+
 class SharedWindow:
     """One shown window for the tests of a module; opened when first asked for.
 
@@ -324,10 +375,12 @@ def make_napari_viewer(alone, make_napari_viewer):
 
 
 @pytest.fixture
-def viewer(qtbot, shared_window):
+def viewer(qtbot, shared_window, request):
     viewer = shared_window.open()
     qtbot.wait_exposed(viewer.window._qt_window, timeout=5000)
     yield viewer
+    if "dock" not in request.fixturenames:
+        Brush.paint(viewer)
     shared_window.clear()
 
 
@@ -361,6 +414,7 @@ def dock(viewer, registry, picture, qtbot):
     made = CaptionDock(viewer, registry=registry)
     viewer.window.add_dock_widget(made, name="Patch-ioner")
     yield made
+    Brush.paint(viewer)
     # A closed window has taken the dock along.
     with contextlib.suppress(RuntimeError):
         made.shut_down()

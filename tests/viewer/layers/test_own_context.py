@@ -13,7 +13,7 @@ BOX = np.array([[10, 10], [10, 50], [40, 50], [40, 10]])
 
 
 @pytest.fixture
-def deleted(monkeypatch):
+def deleted(monkeypatch, painted):
     """The context that was current at each deletion of something on the graphics card."""
     contexts = []
     for kind in (glir.GlirProgram, glir.GlirBuffer, glir.GlirTexture):
