@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,17 +44,22 @@ def room(path: Path) -> str:
 
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-MODULES = [house.read(path) for path in sorted(PACKAGE.rglob("*.py"))]
+read = cache(house.read)
+
+
+@cache
+def listed() -> dict[str, list[str]]:
+    return house.listed([read(path) for path in sorted(PACKAGE.rglob("*.py"))])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_never_run_up(path):
-    assert house.upward([house.read(path)]) == []
+    assert house.upward([read(path)]) == []
 
 
 @pytest.mark.parametrize("kind", ["circles", "underscores", "pieces", "words"])
 def test_the_house_has_none_of(kind):
-    assert house.listed(MODULES)[kind] == []
+    assert listed()[kind] == []
 
 
 def test_looking_in_loads_neither_torch_nor_qt():
@@ -129,13 +135,9 @@ def opened_pictures(tree: ast.AST) -> set[str]:
     return found | set(filter(None, (opens_by_qt(node, names) for node in ast.walk(tree))))
 
 
-def parsed(path: Path) -> ast.AST:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def for_types_only(path: Path) -> set[str]:
     """Names that a file imports for types alone."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = read(path).tree
     tests = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_" in ast.dump(n.test)]
     froms = [n for test in tests for n in ast.walk(test) if isinstance(n, ast.ImportFrom)]
     return {alias.name for node in froms for alias in node.names}
@@ -144,8 +146,8 @@ def for_types_only(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_pictures_come_in_by_one_door(path):
     if room(path) != "images":
-        types = for_types_only(path)
-        opened = {one for one in opened_pictures(parsed(path)) if one.split(".")[-1] not in types}
+        types, opened = for_types_only(path), opened_pictures(read(path).tree)
+        opened = {one for one in opened if one.split(".")[-1] not in types}
         assert not opened
 
 
@@ -195,7 +197,7 @@ def test_what_makes_pictures_opens_none(code):
 
 
 def test_the_door_itself_would_be_found():
-    inside = [opened_pictures(parsed(path)) for path in FILES if room(path) == "images"]
+    inside = [opened_pictures(read(path).tree) for path in FILES if room(path) == "images"]
     assert set().union(*inside) >= {"PIL.Image.open", "tifffile.TiffFile"}
 
 
@@ -219,7 +221,7 @@ VIEWER_FLOORS = {
 
 def needed_at_import(path: Path) -> list[str]:
     """Rooms of the window that a file needs to run, those named for types alone left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = read(path).tree
     for_types = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_" in ast.dump(n.test)]
     skipped = {id(inner) for node in for_types for inner in ast.walk(node)}
     froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and id(n) not in skipped]
