@@ -63,14 +63,20 @@ def test_nothing_that_a_test_started_outlives_the_run(stop, code, tmp_path):
     (tmp_path / "test_it.py").write_text(code)
     mark = uuid.uuid4().hex
     marks = f"{os.environ.get(leftovers.MARK, '')} {mark}"
-    plugins = ["leftovers", "no:pytest-qt", "no:hypothesispytest", "no:cacheprovider"]
+    # No others: napari's would load all of napari.
+    plugins = ["leftovers", "xdist.plugin", "pytest_xvfb", "no:cacheprovider"]
     options = [part for plugin in plugins for part in ("-p", plugin)]
     # Not as a worker of the run that this test may be part of
     alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     with (tmp_path / "log").open("wb") as log:
         run = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-c", os.devnull, *options, "-n1", tmp_path],
-            env={**alone, leftovers.MARK: marks, "PYTHONPATH": SUPPORT},
+            env={
+                **alone,
+                leftovers.MARK: marks,
+                "PYTHONPATH": SUPPORT,
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
             stdout=log,
             stderr=log,
             start_new_session=True,
