@@ -29,7 +29,8 @@ def pictures(tmp_path: Path) -> Callable[[int], Path]:
     return make
 
 
-@pytest.fixture(scope="package")
+# Of a module: what is of a package goes on to the end of the run, and idle processes are not idle.
+@pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """A cluster that tests share; whoever kills any of it wants one of its own."""
     with Processes(tmp_path_factory.mktemp("dask")) as processes:
@@ -38,7 +39,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]
         yield processes
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def strict_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """A scheduler to which an image is suspect as soon as one worker dies of it."""
     env = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}

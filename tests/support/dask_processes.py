@@ -38,6 +38,8 @@ class Processes:
         self._env = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
+            # It would look a hundred times a second at what a worker does.
+            "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
             "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]),
             **(env or {}),
         }
