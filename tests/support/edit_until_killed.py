@@ -29,7 +29,7 @@ from napari_patchioner.viewer.session.session import Session
 PIXELS = np.zeros((64, 64), np.uint8)
 KEY = "regions"
 # Without a rest nothing is saved but by the time limit; with one, the rest is what saves.
-EVERY_MS, REST_MS, RESTS = 7, 800, 0.005
+EVERY_MS, REST_MS, RESTS = 20, 800, 0.015
 REGIONS = int(os.environ.get("REGIONS", "0"))
 MOST_SHAPES = REGIONS + 30
 
