@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
+from napari.plugins import _initialize_plugins
 from PIL import Image
 
 from napari_patchioner.annotations import Plane, read_project
@@ -36,15 +38,16 @@ def image_file(tmp_path, picture):
 
 
 @pytest.fixture
-def opened(make_napari_viewer, registry, qtbot):
+def opened(registry, qtbot):
     """Open an image as the dock does; what was opened is closed at the end."""
     from napari_patchioner.viewer.controller import Controller
     from napari_patchioner.viewer.project.project_file import ProjectFile
 
+    _initialize_plugins()  # as a window does, for the readers
     all_opened = []
 
     def open_image(data, viewer=None, path=None, **facts):
-        viewer = viewer or make_napari_viewer()
+        viewer = viewer or ViewerModel()
         image = viewer.add_image(data, **facts) if path is None else viewer.open(path)[0]
         controller = Controller(viewer, image, registry)
         controller.sentences = []
