@@ -394,6 +394,46 @@ def test_in_place_the_command_that_is_named_after_a_failure_goes_on(
     assert [path.name for path in photo.parent.glob("*.part")] == []
 
 
+def test_in_place_what_somebody_writes_meanwhile_is_not_replaced(
+    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = f"{HEADER}\nphoto.png,a,box,{LEFT}\n"
+    regions = table(rows)
+    theirs = f"{rows}photo.png,b,box,{RIGHT}\n"
+
+    def load_slowly(name: str) -> Captioner:
+        table(theirs)
+        return load(name)
+
+    command = ["caption", str(photo), "--regions", regions, "--out", regions]
+    assert main(command, load=load_slowly) == 0
+    assert "was changed by another program meanwhile" in capsys.readouterr().err
+    assert photo.with_name("regions.csv").read_text(encoding="utf-8") == theirs
+    [ours] = read_tidy_csv(photo.with_name("regions-captioned.csv"))
+    assert ours.caption == "red, mostly"
+    assert main(command, load=load) == 0
+    assert "meanwhile" not in capsys.readouterr().err
+    assert len(read_tidy_csv(photo.with_name("regions.csv"))) == 2
+
+
+def test_a_linked_file_is_the_file_that_is_locked_and_written(
+    photo: Path, table: Any, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, link = table(f"{HEADER}\nphoto.png,a,box,{LEFT}\n"), photo.with_name("link.csv")
+    link.symlink_to(real)
+
+    def load_twice(name: str) -> Captioner:
+        again = ["caption", str(photo), "--regions", real, "--out", real]
+        assert main(again, load=load) == 2
+        return load(name)
+
+    command = ["caption", str(photo), "--regions", str(link), "--out", str(link)]
+    assert main(command, load=load_twice) == 0
+    assert "another process is writing it" in capsys.readouterr().err
+    assert link.is_symlink()
+    assert [one.caption for one in read_tidy_csv(photo.with_name("regions.csv"))] == ["red, mostly"]
+
+
 @pytest.mark.parametrize(
     ("name", "form"),
     [("r.zip", "labelme"), ("r.zip", "yolo"), ("r.json", "geojson"), ("r.txt", "tidy")],

@@ -181,7 +181,7 @@ class Plan:
         self.others: list[Annotation] = []
         self.source = ""
         self.notes = Notes()
-        self._digest = ""
+        self._digest = self._stamp = ""
         value = regions.partition(":")[2]
         if regions == WHOLE:
             self._everywhere = [Annotation(WHOLE, "", WholeImage())]
@@ -233,13 +233,15 @@ class Plan:
         total = sum(counts(region) for own in self._own.values() for region in own)
         return total + sum(map(counts, self._everywhere)) * len(self)
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the file or folder of regions is no longer what it was when it was read."""
+        return self._stamp != "" and _stamp(Path(self._regions)) != self._stamp
+
     def _read(self, path: Path) -> None:
         """Read a file of regions, and give each to its image."""
-        if path.is_file():  # of a folder there is no digest
-            check_plain_file(path)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=8))
-            self._digest = digest.hexdigest()
+        self._stamp = _stamp(path)
+        self._digest = self._stamp if path.is_file() else ""
         matcher = ImageMatcher(self._paths, path.parent)
         known = KnownImages(self._paths, matcher)
         annotations = read_annotations(self._regions, known, notes=self.notes)
@@ -299,6 +301,19 @@ class Plan:
             drawing = LabelDrawing(tuple(labels for labels, n in pairs if n == max(shared)))
         regions = (*self._own.get(place, ()), *everywhere)
         return replace(self._common, image=name, path=path, regions=regions, drawing=drawing)
+
+
+def _stamp(path: Path) -> str:
+    """Return a hash of a file, or of the sizes and times of what is in a folder; "" of nothing."""
+    if path.is_file():
+        check_plain_file(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=8)).hexdigest()
+    if not path.is_dir():
+        return ""
+    states = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
+    listed = [f"{file} {state.st_size} {state.st_mtime_ns}" for file, state in states]
+    return hashlib.blake2b(os.fsencode("\n".join(listed)), digest_size=8).hexdigest()
 
 
 def _label_images(folder: Path | None) -> dict[str, list[Path]]:

@@ -159,10 +159,13 @@ class _Target:
     """What a run writes: ``path``, called ``shown``, in a format that is named or goes by it."""
 
     def __init__(self, run: BatchRun, path: Path, format_name: str | None) -> None:
-        self.path, self.shown, self.is_named = path, run.out, run.out != STDOUT
+        self.shown, self.is_named = run.out, run.out != STDOUT
         if format_name is None and self.is_named:
             format_name = format_again(Path(run.regions), path)
-        self.format = format_name
+        if path.is_symlink() and not path.is_dir():
+            # The file itself is locked and replaced, in the format of the name that was given.
+            format_name, path = format_named(path, format_name).name, path.resolve()
+        self.path, self.format = path, format_name
         is_folder = run.out.endswith(_ENDS_OF_FOLDERS) or (self.is_named and path.is_dir())
         # A folder of Parquet files, written as results come.
         self.is_dataset = is_folder and format_name in (None, "parquet")
@@ -215,8 +218,20 @@ class _Target:
         return source is not None and form.read is source.read
 
     def write(self, plan: batch.Plan, journal: AnyJournal, others: Sequence[Annotation]) -> None:
-        """Write the result and say what it holds."""
+        """Write the result and say what it holds.
+
+        What somebody else has written meanwhile is not replaced.
+        """
         notes = Notes()
+        if self.in_place and plan.is_outdated:
+            old, number = self.path, 1
+            while self.path.exists():
+                name = f"{old.stem}-captioned{f'-{number}' * (number > 1)}{old.suffix}"
+                self.path, number, self.in_place = old.with_name(name), number + 1, False
+            say(
+                f"{self.shown}: was changed by another program meanwhile and stays as it is now; "
+                f"all that it held before, with captions, is in {self.path}"
+            )
         if isinstance(journal, batch.Dataset):
             count = journal.finish()
         else:
@@ -265,7 +280,7 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
         )
     table = target.in_place and target.form.name in batch.TABLES
     # Files of one image each are left alone.
-    alone = not (table or (stays and path.is_file()))
+    alone = not (table or (stays and target.path.is_file()))
     others = plan.others if target.in_place and not alone else []
     if plan.others:
         count = len(plan.others)
@@ -282,9 +297,13 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     if target.is_dataset:
         journal = batch.Dataset(path, settings, resume=run.resume)
     else:
-        part, wanted = path.with_name(f"{path.name}.part"), str(path) if target.is_named else ""
-        journal = batch.Journal(part, settings, resume=run.resume, wanted=wanted)
+        part, wanted = target.path.with_name(f"{target.path.name}.part"), target.shown
+        journal = batch.Journal(
+            part, settings, resume=run.resume, wanted=wanted if target.is_named else ""
+        )
     try:
+        if target.in_place and plan.is_outdated:
+            raise FormatError(f"{run.out}: was changed while it was read; repeat the command")
         tally = _caption(run, plan, journal)
         before = f", {tally.kept} from before" if tally.kept else ""
         say(
