@@ -99,10 +99,10 @@ def encoding_of(data: bytes) -> tuple[str, int]:
     return json.detect_encoding(data[:4]) if known else "utf-8", 0
 
 
-def encode_text(text: str) -> bytes:
-    """Return a text as UTF-8, or say in one sentence why that cannot be."""
+def encode_text(text: str, encoding: str = "utf-8") -> bytes:
+    """Return a text in an encoding of Unicode, or say in one sentence why that cannot be."""
     try:
-        return text.encode("utf-8")
+        return text.encode(encoding)
     except UnicodeEncodeError as error:
         near = text[max(0, error.start - 20) : error.start]
         raise FormatError(

@@ -14,8 +14,10 @@ import json
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
@@ -83,32 +85,33 @@ class TableLayout:
     """How a table is laid out, whatever is in it.
 
     ``before`` is what stands before the header: a byte order mark, comments, blank lines; ``sign``
-    sets cells apart, ``end`` ends rows, ``columns`` is the header.
+    sets cells apart, ``end`` ends rows, ``columns`` is the header; all in this ``encoding``.
     """
 
     before: str = ""
     sign: str = ","
     end: str = "\n"
     columns: tuple[str, ...] = ()
+    encoding: str = "utf-8"
 
 
 def table_layout(path: str | os.PathLike[str]) -> TableLayout | None:
-    """Return how the table in a file is laid out; None where there is none, or not in UTF-8."""
+    """Return how the table in a file is laid out; None where there is none."""
     try:
         check_plain_file(path)
         with open(path, "rb") as file:
             data = file.read(_HEADER)
         encoding, mark = encoding_of(data)
-        text = data[mark:].decode("utf-8", "ignore")
+        text = data[mark:].decode(encoding, "ignore")
         sign, start = table_dialect(text)
         rows = csv.reader(io.StringIO(text[start:], newline=""), delimiter=sign)
         header = next((row for row in rows if any(row)), None)
     except (OSError, FormatError, csv.Error):
         return None
-    if header is None or encoding != "utf-8":
+    if header is None:
         return None
-    end = "\r\n" if "\r\n" in text else "\n"
-    return TableLayout("\ufeff" * bool(mark) + text[:start], sign, end, tuple(header))
+    end = next(filter(text.__contains__, ("\r\n", "\n", "\r")), "\n")
+    return TableLayout("\ufeff" * bool(mark) + text[:start], sign, end, tuple(header), encoding)
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
@@ -154,18 +157,18 @@ def _without_empty_end(cells: tuple[str, ...]) -> tuple[str, ...]:
 
 def _named_columns(name: str, columns: Sequence[str]) -> list[str]:
     """Return the names of columns, each once, and note which ones had to be changed."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    taken = set(columns)
+    # The numbers that come next for names that appear again.
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(partial(count, 2))
     for number, column in enumerate(columns, start=1):
         own = column or f"column {number}"
         if own in names:
-            own = next(
-                other
-                for number in range(2, len(columns) + 2)
-                if (other := f"{column} ({number})") not in (*columns, *names)
-            )
+            others = (f"{column} ({other})" for other in numbers[column])
+            own = next(other for other in others if other not in taken and other not in names)
             note("column", f"{name}: row 1: the column {column!r} appears twice; one is {own!r}")
-        names.append(own)
-    return names
+        names[own] = None
+    return list(names)
 
 
 def table_dialect(text: str) -> tuple[str, int]:
@@ -273,7 +276,8 @@ def table_lines(
     header = [column_cell(column) for column in columns]
     # New columns stand behind all others.
     names = [name.strip().lower() for name in known.columns] + [name.lower() for name in header]
-    order = sorted(range(len(header)), key=lambda index: names.index(header[index].lower()))
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    order = sorted(range(len(header)), key=lambda index: first[header[index].lower()])
     before = known.before
     for row in chain([header], rows):
         text.seek(0)

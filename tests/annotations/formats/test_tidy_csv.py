@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,21 +51,25 @@ ROWS = "A cat;12;box;POLYGON ((0 0, 4 0, 4 2, 0 2, 0 0));cat.png;a\r\n"
         f"# made by hand, twice; wkt\r\n\r\nsep=;\r\ncaption;age;kind;wkt;image;uid\r\n{ROWS}",
         f";;;;;\n\n# a\n#,b\ncaption;#;kind;wkt;image;uid\n{ROWS}".replace("\r", ""),
         f"#;age;kind;wkt;image;uid\n{ROWS}".replace("\r", ""),
+        f"\ufeffcaption\tage\tkind\twkt\timage\tuid\r\n{ROWS}".replace(";", "\t"),
+        f"\ufeffcaption;age;kind;wkt;image;uid\r\n{ROWS}".replace("\n", ""),
     ],
 )
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
 def test_a_table_that_is_written_over_keeps_its_layout(
-    tmp_path: Path, same_region: Any, text: str
+    tmp_path: Path, same_region: Any, text: str, encoding: str
 ) -> None:
-    path = _write(tmp_path, text)
+    path = tmp_path / "regions.csv"
+    path.write_bytes(text.encode(encoding))
     notes = Notes()
     [one] = read_annotations(path, notes=notes)
     assert not notes
     assert (one.uid, one.image) == ("a", "cat.png")
     assert same_region(one.region, Box(-0.5, -0.5, 1.5, 3.5))
     write_annotations(path, [replace(one, source="human", model="m")])
-    end = "\r\n" if "\r" in text else "\n"
+    end = "".join(sign for sign in "\r\n" if sign in text)
     *before, header, row, _ = text.split(end)
-    *kept, named, now, last = path.read_bytes().decode().split(end)
+    *kept, named, now, last = path.read_bytes().decode(encoding).split(end)
     assert (kept, last) == (before, "")
     assert named.lower().startswith(header.lower())
     assert now.startswith(row)
@@ -335,6 +340,19 @@ def test_columns_without_a_name_or_with_one_twice_are_named(tmp_path: Path) -> N
     [found] = read_annotations(path, notes=notes)
     assert found.extra == {"note": "1", "note (2)": "2", "column 8": "3", "x": "4"}
     assert len(notes.lines()) == 1
+
+
+def test_a_table_of_very_many_columns_is_read_and_written_in_time(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(30_000)] + ["c1"] * 30_000
+    cells = [str(number) for number in range(60_000)]
+    head = ["image", "uid", "kind", "wkt"]
+    rows = [[*head, *names], ["cat.png", "a", "point", "POINT (1 2)", *cells]]
+    path = _write(tmp_path, "".join(f"{','.join(row)}\n" for row in rows))
+    started = time.process_time()
+    [found] = read_annotations(path, notes=Notes())
+    assert list(found.extra.values()) == cells
+    write_annotations(path, [found])
+    assert time.process_time() - started < 10
 
 
 def test_one_bad_row_is_left_out(tmp_path: Path) -> None:

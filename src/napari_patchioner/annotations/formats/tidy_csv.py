@@ -169,14 +169,15 @@ def write_tidy_csv(
 ) -> tuple[Annotation, ...]:
     """Write the text of `format_tidy_csv`, whole or not at all, and return what it cannot hold.
 
-    That is nothing. In a table that is there already, what sets its cells apart, what ends its
-    rows, the order of its columns and what stands before them stay. Where it cannot be written,
-    that is a FormatError, and the old file stays.
+    That is nothing. In a table that is there already, its encoding, what sets its cells apart, what
+    ends its rows, the order of its columns and what stands before them stay. Where it cannot be
+    written, that is a FormatError, and the old file stays.
     """
     layout = table.table_layout(path)
     if layout is not None and not _is_tidy(tuple(map(table.column_name, layout.columns))):
         layout = None
-    write_chunks(path, map(encode_text, _lines(annotations, layout)))
+    encoding = layout.encoding if layout is not None else "utf-8"
+    write_chunks(path, (encode_text(line, encoding) for line in _lines(annotations, layout)))
     return ()
 
 
