@@ -139,8 +139,11 @@ class Result(Sequence[Annotation]):
             sized = [region for region in held if region.image in images]
             if in_place or len(sized) == len(held):
                 raise
-            lost = sized and write_annotations(path, sized, images, form.name, notes=notes)
-            left_out = (*lost, *(region for region in held if region.image not in images))
+            if sized:
+                left_out = write_annotations(path, sized, images, form.name, notes=notes)
+            else:
+                left_out = ()
+            left_out += tuple(region for region in held if region.image not in images)
         return len(held) - len(left_out), left_out
 
     def _check(self, path: Path, count: int) -> None:

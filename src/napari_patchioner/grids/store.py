@@ -406,9 +406,9 @@ def grid_from_bytes(data: bytes, key: str) -> FeatureGrid:
         if [notes[name] for name in ("format", "version", "key")] != [FORMAT, __version__, key]:
             raise OtherVersionError("The file is of another version or another grid.")
         places = (notes[name] for name in ("image_shape", "grid_shape", "window"))
-        own = {name: notes[name] for name in ("key", "measures", "backbone")}
-        transform = GridTransform(*(place and tuple(place) for place in places))
-        return FeatureGrid(transform=transform, **own, **load(data))
+        fields: dict[str, Any] = {name: notes[name] for name in ("key", "measures", "backbone")}
+        fields["transform"] = GridTransform(*(place and tuple(place) for place in places))
+        return FeatureGrid(**(fields | load(data)))
     except OtherVersionError:
         raise
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:

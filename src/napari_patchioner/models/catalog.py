@@ -90,9 +90,9 @@ def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
     if fields["provenance"] and not _SHA256.fullmatch(stamps["projection"]):
         raise ModelError("The projection of [provenance] must be 64 hexadecimal digits.")
     roles = {*files, *(conversion.role for conversion in made)}
-    parts = {group: _part(group, fields.pop(group), roles) for group in _PARTS}
+    fields |= {group: _part(group, fields[group], roles) for group in _PARTS}
     fields["options"] = captioner_options(fields["options"])
-    return Preset(**fields, **parts, files=files, conversions=made, home=home)
+    return Preset(**fields, files=files, conversions=made, home=home)
 
 
 def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:

@@ -172,7 +172,7 @@ def with_texts(data: bytes, name: str, properties: str) -> bytes:
         new += written
     if counters >= behind:
         second["counters_at"] = moved + len(new)
-    return bytes(made[:at]) + second.tobytes() + new + bytes(rest)
+    return b"".join((made[:at], second.tobytes(), new, rest))
 
 
 def with_looks(data: bytes, roi: Roi, names: Collection[str]) -> bytes:
