@@ -28,6 +28,7 @@ from napari_patchioner.limits import charge_records, check_plain_file, read_file
 from .files import decode_text, encoding_of
 from .notes import leaving_out, note
 from .record import Annotation, Source
+from .texts import free_name
 
 CAPTION_COLUMNS = ("caption", "score", "source", "model")
 # A lasso with thousands of vertices is one long cell; the csv module allows 131,072 characters.
@@ -414,9 +415,7 @@ def with_uids(table: Table) -> Table:
         return table
     named = []
     for row, cells in table.rows:
-        # The number of the row, with another one behind where that is a name already
-        names = chain([f"{row}"], (f"{row}-{number}" for number in count(2)))
-        uid = cells[index] or next(name for name in names if name not in known)
+        uid = cells[index] or free_name(f"{row}", known)
         named.append((row, (*cells[:index], uid, *cells[index + 1 :])))
     note("no uid", f"{table.name}: rows without a uid get the number of their row as one")
     return replace(table, rows=tuple(named))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import TypeAlias, cast
 
 from napari_patchioner.errors import FormatError
@@ -169,13 +170,18 @@ def with_unique_uids(
 ) -> list[Annotation]:
     """Return records with a uid of its own for each of an image: a copy made elsewhere gets a new.
 
-    With the ``places`` of all records in their file, that is noted.
+    With the ``places`` of all records in their file, that is noted. One without a uid gets its
+    number.
 
     >>> from napari_patchioner.regions import WholeImage
     >>> [record.uid for record in with_unique_uids([Annotation("a", "", WholeImage())] * 3)]
     ['a', 'a-2', 'a-3']
     """
     records = list(annotations)
+    known = {record.uid for record in records}
+    for index, record in enumerate(records):
+        if not record.uid:
+            records[index] = replace(record, uid=free_name(f"{index + 1}", known))
     used = {(record.image, record.uid) for record in records}
     # How far the copies of a name are counted: to count each from 2 would take for ever.
     counts: dict[tuple[str, str], int] = {}
@@ -194,6 +200,16 @@ def with_unique_uids(
                 note("uid", f"{before}; this region is {own!r} now")
         counts[key] = count
     return records
+
+
+def free_name(name: str, known: Collection[str]) -> str:
+    """Return a name, with a number behind where it is known already.
+
+    >>> free_name("7", {"7", "7-2"})
+    '7-3'
+    """
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(each for each in names if each not in known)
 
 
 @dataclass(frozen=True, slots=True)

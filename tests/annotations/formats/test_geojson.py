@@ -314,6 +314,13 @@ def test_every_geometry_is_a_region(tmp_path: Path, geometry: Any, kind: str) ->
     assert found.kind == kind
 
 
+def test_a_feature_with_an_empty_id_gets_its_number(tmp_path: Path) -> None:
+    feature = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([{**feature, "id": uid, "properties": {}} for uid in ("", "a", "")]))
+    assert [one.uid for one in read_annotations(path)] == ["1", "a", "3"]
+
+
 def test_what_is_not_drawn_or_broken_is_listed(tmp_path: Path) -> None:
     nothing = {"type": "Feature", "geometry": None, "properties": {}}
     broken = {"type": "Feature", "geometry": {"type": "Blob"}, "properties": {}}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,22 @@ def test_the_published_form_is_read(tmp_path: Path, same_region: Any) -> None:
     assert (clock.uid, clock.image, clock.caption) == ("1382", "2407890", "the clock is green")
     assert same_region(clock.region, Box(56.5, 420.5, 195.5, 502.5))
     assert same_region(pixel.region, Box(-0.5, -0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("number", [{}, {"region_id": ""}, {"region_id": None}])
+def test_regions_without_a_phrase_or_a_number_of_their_own_are_read(
+    tmp_path: Path, number: dict[str, Any]
+) -> None:
+    box = {"x": 0, "y": 0, "width": 9, "height": 9}
+    regions = [box | number, {"region_id": 1} | box]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"id": 139, "regions": regions}]))
+    records = read_annotations(path)
+    assert [one.uid for one in records] == ["1-2", "1"]
+    captioned = [replace(one, caption="a cat") for one in records]
+    write_annotations(path, captioned, format="visual-genome")
+    [image] = json.loads(path.read_text())
+    assert image["regions"] == [region | {"phrase": "a cat"} for region in regions]
 
 
 def test_boxes_are_whole_pixels_and_all_else_is_refused_by_name(

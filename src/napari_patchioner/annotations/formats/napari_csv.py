@@ -86,9 +86,7 @@ def _annotation(
     if index != str(position) and not (index.isdecimal() and position < int(index[:9])):
         raise known.error(row, "index", f"must be {position}, but is {index[:40]!r}")
     cells = dict(zip(known.columns, values, strict=True))
-    uid = unguard_cell(cells.get("uid", index))
-    if not uid:
-        raise known.error(row, "uid", "is empty; every region needs a uid of its own")
+    uid = unguard_cell(cells.get("uid", "")) or index
     at = known.columns.index(NAPARI_COLUMNS[2])
     counted = [row_cells[at].strip().removesuffix(".0") for _, row_cells in rows]
     if counted != [str(place) for place in range(len(rows))]:

@@ -22,17 +22,21 @@ from .head import Format, Head
 from .json_arrays import as_texts, dict_in, dicts_in, fields_of, list_in, next_ids
 
 _KIND = "visual-genome"
-_OUR_FIELDS = {"region_id", "image_id", "x", "y", "width", "height", "phrase", "synsets"}
-_OUR_FIELDS |= {"attributes"}
+_SIDES = {"x", "y", "width", "height"}
+_OUR_FIELDS = _SIDES | {"region_id", "image_id", "phrase", "synsets", "attributes"}
 
 
 def knows(head: Head) -> bool:
-    """Whether a file is a list of images with regions, each with a phrase, or an empty list."""
+    """Whether a file is a list of images with regions, phrases or boxes, or an empty list."""
     if head.text.strip() == "[]":
         return True
     images = head.json if isinstance(head.json, list) else [head.fields]
     listed = [item for item in images if isinstance(item, dict) and "regions" in item]
-    phrased = any("phrase" in region for item in listed for region in dicts_in(item, "regions"))
+    phrased = any(
+        "phrase" in region or set(region) >= _SIDES
+        for item in listed
+        for region in dicts_in(item, "regions")
+    )
     empty = not any(list_in(item, "regions") for item in listed)
     return head.is_list and bool(listed) and (phrased or empty)
 
