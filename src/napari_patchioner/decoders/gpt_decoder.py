@@ -210,22 +210,20 @@ class GptDecoder(ABC):
         placement.put(self.model)
 
     @classmethod
-    def open(
-        cls,
-        files: Mapping[str, Path],
-        *,
-        heads: int | None = None,
-        mapper_heads: int | None = None,
-        **options: Any,
-    ) -> Self:
+    def open(cls, files: Mapping[str, Path], *, heads: int | None = None, **options: Any) -> Self:
         """Open ``weights``, published or from `PrefixGPT.save`, and the tokenizer's files.
 
         These are ``merges``, CLIP's word pieces, or ``tokenizer``, GPT-2's folder. A published
-        checkpoint does not state the attention ``heads`` of the GPT and of a transformer mapper, by
-        default those of the published decoders. ModelError if a file is missing, damaged or does
-        not fit.
+        checkpoint does not state the attention ``heads``, by default those of the published
+        decoders. ModelError if a file is missing, damaged or does not fit.
         """
-        given = {"heads": heads, "mapper_heads": mapper_heads}
+        return cls._open(files, {"heads": heads}, options)
+
+    @classmethod
+    def _open(
+        cls, files: Mapping[str, Path], given: Mapping[str, int | None], options: Mapping[str, Any]
+    ) -> Self:
+        """Open a decoder of the sizes that are given."""
         sizes = {name: number for name, number in given.items() if number is not None}
         path = files["weights"]
         if path.suffix == ".safetensors" and "config" in read_notes(path):
@@ -314,6 +312,18 @@ class PromptDecoder(GptDecoder):
     sentences_at_once = 64
     search = SearchOptions(endings="compete")
     tokenizer: Gpt2Tokenizer
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, Path],
+        *,
+        heads: int | None = None,
+        mapper_heads: int | None = None,
+        **options: Any,
+    ) -> Self:
+        """Open as other decoders; ``mapper_heads`` are those of a transformer mapper."""
+        return cls._open(files, {"heads": heads, "mapper_heads": mapper_heads}, options)
 
     @classmethod
     def _open_tokenizer(cls, files: Mapping[str, Path]) -> Gpt2Tokenizer:
