@@ -45,7 +45,8 @@ def test_regions_without_a_phrase_or_a_number_of_their_own_are_read(
     captioned = [replace(one, caption="a cat") for one in records]
     write_annotations(path, captioned, format="visual-genome")
     [image] = json.loads(path.read_text())
-    assert image["regions"] == [region | {"phrase": "a cat"} for region in regions]
+    ours = {"phrase": "a cat", "napari_patchioner": {"caption": "a cat"}}
+    assert image["regions"] == [region | ours for region in regions]
 
 
 def test_boxes_are_whole_pixels_and_all_else_is_refused_by_name(

@@ -126,6 +126,7 @@ def _foreign(path: Path, lines: str, yaml_text: str = "names: [cat, dog]\n") -> 
     (path / "labels" / "train" / "cat.txt").write_bytes(lines.encode())
 
 
+VAL = "labels/val/cat.txt"
 POSE = "1 0.5 0.5 0.2 0.4 0.45 0.4 2 0.5 0.5 1 0 0 0"
 
 
@@ -396,3 +397,58 @@ def test_a_list_of_classes_is_one_whatever_ends_its_lines(tmp_path: Path) -> Non
     assert (found.extra["class"], list(notes.lines())) == ("dog 1 2 3", [])
     told_of = json.loads(found.extra["metadata"])["about"]
     assert told_of["names"] == {"0": "cat", "1": "dog 1 2 3"}
+
+
+@pytest.mark.parametrize("named", ["x/train/cat.png", "train/cat.png"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_of_two_splits_the_image_given_along_is_in_the_one_it_lies_in(
+    tmp_path: Path, same_region: Any, named: str, zipped: bool
+) -> None:
+    path = tmp_path / "set"
+    _foreign(path, "0 .5 .5 .4 .4\n")
+    (path / "images/train/cat.jpg").unlink()
+    (path / "labels/val").mkdir()
+    (path / "labels/val/cat.txt").write_text("0 .5 .5 .2 .2\n")
+    if zipped:
+        path = tmp_path / "set.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted((tmp_path / "set/labels").rglob("*.txt")):
+                archive.write(file, file.relative_to(tmp_path).as_posix())
+    sizes = {named: ImageInfo("cat.png", 10, 20)}
+    [one] = read_annotations(path, sizes, notes=Notes())
+    assert one.image == named
+    assert same_region(one.region, Box(2.5, 5.5, 6.5, 13.5))
+    write_annotations(path, [replace(one, caption="a cat")], sizes, "yolo")
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            files = {name.removeprefix("set/"): archive.read(name).decode() for name in names}
+    else:
+        files = {name: (path / name).read_text() for name in ("labels/train/cat.txt", VAL)}
+    assert files["labels/train/cat.txt"] == "0 .5 .5 .4 .4\n"
+    assert files[VAL] == "0 .5 .5 .2 .2\n"
+
+
+@pytest.mark.parametrize("number", [-1, 1, 7])
+def test_classes_without_a_name_of_their_own_keep_their_numbers(
+    tmp_path: Path, number: int
+) -> None:
+    """In place, also where two classes share a name."""
+    told = "# of mine\nnames: ['cat', \"cat\"]\n"
+    lines = f"{number} .5 .5 .4 .4\n{number} .5 .5 .2 .2\n"
+    _foreign(tmp_path, lines, told)
+    label = tmp_path / "labels/train/cat.TXT"
+    (tmp_path / "labels/train/cat.txt").rename(label)
+    one, two = read_annotations(tmp_path)
+    sizes = {one.image: ImageInfo("cat.jpg", 10, 20)}
+    write_annotations(tmp_path, [one, replace(two, caption="a cat")], sizes, "yolo")
+    assert (tmp_path / "data.yaml").read_text() == told
+    assert label.read_text() == lines
+    assert [file.name for file in label.parent.iterdir()] == [label.name]
+    one, two = read_annotations(tmp_path)
+    new = Annotation("new", one.image, Box(1, 1, 5, 5), extra={"class": "dog"})
+    write_annotations(tmp_path, [one, replace(two, region=Box(1, 1, 5, 5)), new], sizes, "yolo")
+    first, moved, dog = label.read_text().splitlines()
+    assert f"{first}\n" == lines.splitlines(keepends=True)[0]
+    assert moved.split()[0] == f"{number}"
+    assert int(dog.split()[0]) == max(number, 1) + 1

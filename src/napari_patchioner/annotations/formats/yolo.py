@@ -23,6 +23,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -54,7 +55,7 @@ _FEWEST_KEYPOINTS, _MOST_KEYPOINTS = 2, 1000
 # Names of classes that go along with every line of other people.
 _MOST_CLASSES = 100
 _OUR_FIELDS = {"path", "train", "val", "names"}
-_LABEL = re.compile(r"([^/\\:]+/)*[^/\\:]+\.txt")
+_LABEL = re.compile(r"([^/\\:]+/)*[^/\\:]+\.txt", re.IGNORECASE)
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 # Pairs of lines that are compared by what they enclose.
 _MOST_PAIRS = 400_000
@@ -73,7 +74,7 @@ def knows(head: Head) -> bool:
     if head.path.is_dir():
         labels = head.path / "labels"
         return any((head.path / name).is_file() for name in _YAMLS) or (
-            labels.is_dir() and any(labels.rglob("*.txt"))
+            labels.is_dir() and any(_is_label(f"labels/{file.name}") for file in labels.rglob("*"))
         )
     names = zip_names(head.path) if head.suffix == ".zip" else []
     return any(_is_label(name) or PurePosixPath(name).name in _YAMLS for name in names)
@@ -106,6 +107,9 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
     if not stems.keys() <= names.keys():
         others = {PurePosixPath(info.name).stem: image for image, info in images.items()}
         names = {**others, **names}
+    tails = {"/".join(PurePosixPath(image).parts[-2:]): image for image in images}
+    levels = zip(*(PurePosixPath(name).parts[:-1] for name in labels), strict=False)
+    shared = len(list(takewhile(lambda level: len(set(level)) == 1, levels)))
     results: list[tuple[int, Annotation]] = []
     for name in labels:
         records = ours.get(name, [])
@@ -116,7 +120,11 @@ def read(path: Path, images: Images | None = None) -> list[Annotation]:
                     image, size = records[0].image, records[0].size
                 else:
                     stem = PurePosixPath(name).stem
-                    image, size = _image_of(path, name, names.get(stem), images, stems[stem] > 1)
+                    known, twice = names.get(stem), stems[stem] > 1
+                    if twice:
+                        below = PurePosixPath(*PurePosixPath(name).parts[shared:])
+                        known = _in_folder(below, known, images, tails)
+                    image, size = _image_of(path, name, known, images, twice)
                 results += _read_image(name, image, lines, records, classes, size)
     return texts.with_unique_uids(item for _, item in sorted(results, key=lambda pair: pair[0]))
 
@@ -144,6 +152,23 @@ def _image_of(
     except ImageError as error:
         raise FormatError(f"{file.name}: is no image whose size can be read") from error
     return file.relative_to(path).as_posix() if twice else file.name, size
+
+
+def _in_folder(
+    label: PurePosixPath, known: str | None, images: Images, tails: Mapping[str, str]
+) -> str | None:
+    """Return the image in the folder that tells a text file from another of its name.
+
+    ``tails`` are the images by their last folder and name.
+    """
+    along = ["images" if part == "labels" else part for part in label.parts[:-1]] or ["images"]
+    inner = [part for part in label.parts[:-1] if part != "labels"] or along
+    for ending in (PurePosixPath(known or "").suffix, *_PICTURES, *map(str.upper, _PICTURES)):
+        for folders in (inner, along):
+            name = "/".join([*folders, label.stem + ending])
+            if name in tails or name in images:
+                return tails.get(name, name)
+    return None
 
 
 def _about(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -222,7 +247,7 @@ def _read_image(
     def with_line(annotation: Annotation, line: Line) -> Annotation:
         named = {str(number): label for number, label in classes.items()}
         if len(named) > _MOST_CLASSES:  # its own alone
-            named = {str(line.number): named.get(str(line.number), str(line.number))}
+            named = {key: named[key] for key in [str(line.number)] if key in named}
         return with_metadata(annotation, _KIND, "", name, line.text, {"names": named})
 
     written = [parse_lines(_CAPTIONS, "\n".join(record.lines).encode()) for record in records]
@@ -262,21 +287,25 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     known = [origin for origin in origins if origin is not None]
     names = {annotation.image: image_name(images, annotation.image) for annotation in annotations}
     labels = {image: f"labels/{stem}.txt" for image, stem in file_stems(names).items()}
-    for annotation, origin in zip(annotations, origins, strict=True):
-        place = origin.place if origin is not None else ""
-        if _LABEL.fullmatch(place) and ".." not in place.split("/"):
+    places = [origin.place if origin is not None else "" for origin in origins]
+    for annotation, place in zip(annotations, places, strict=True):
+        if _is_place(place):
             labels[annotation.image] = place
+    places = [
+        place if _is_place(place) else labels[item.image]
+        for place, item in zip(places, annotations, strict=True)
+    ]
     # What lies there, as far as it matters: of a folder, the files that are written again; of a
     # zip, all that is in it, if records of another program go back into it.
     present: dict[str, bytes] = {}
     if not is_zip(path):
-        listed = [*labels.values(), *_YAMLS, _CLASSES, f"labels/{_CLASSES}", _CAPTIONS]
+        listed = [*places, *_YAMLS, _CLASSES, f"labels/{_CLASSES}", _CAPTIONS]
         present = {name: read_file(path / name) for name in listed if (path / name).is_file()}
-    elif known and not set(labels.values()).isdisjoint(zip_names(path)):
+    elif known and not set(places).isdisjoint(zip_names(path)):
         present = read_bundle(path)
-    classes = _numbered(annotations, known, present)
-    numbers = {name: number for number, name in classes.items()}
-    written: dict[str, list[Written]] = {label: [] for label in labels.values()}
+    before = [_line_before(*pair) for pair in zip(annotations, origins, strict=True)]
+    classes, numbers = _numbered(annotations, before, known, present)
+    written: dict[str, list[Written]] = {place: [] for place in places}
     records: list[str] = []
     if known:  # what stands in a file of captions about images that are not written now
         for line in present.get(_CAPTIONS, b"").decode("utf-8", "replace").split("\n"):
@@ -284,10 +313,12 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
             other = isinstance(record, dict) and record.get("file") not in written
             if error is not None or (record and other):
                 records.append(f"{line}\n")
-    for entry, origin in zip(annotations, origins, strict=True):
-        size, file = image_size(images, entry.image), labels[entry.image]
-        number = numbers[texts.class_of(entry)]
-        lines = _kept_line(entry, origin, number, size) or lines_of(entry.region, number, size)
+    parts = zip(annotations, origins, places, before, numbers, strict=True)
+    for entry, origin, file, was, number in parts:
+        size = image_size(images, entry.image)
+        drawn = was.region(size) if was is not None and was.number == number else None
+        stays = drawn is not None and regions.same_drawing(drawn, entry.region)
+        lines = [f"{was.text}\n"] if was and stays else lines_of(entry.region, number, size)
         written[file].append(Written(lines, str(origin.entry) if origin else None))
         about = {"image": entry.image, "file": file, "height": size[0], "width": size[1]}
         said = {**about, "lines": lines, "region": texts.record_texts(entry)}
@@ -310,42 +341,67 @@ def write(path: Path, annotations: Sequence[Annotation], images: Images) -> tupl
     return ()
 
 
+def _is_place(place: str) -> bool:
+    """Whether a place in a data set is a text file within it."""
+    return _LABEL.fullmatch(place) is not None and ".." not in place.split("/")
+
+
 def _numbered(
-    annotations: Sequence[Annotation], known: Sequence[Metadata], present: Mapping[str, bytes]
-) -> dict[int, str]:
-    """Return the names of the classes by number, those of the data set first as they were."""
-    results: dict[int, str] = {}
-    kept = [origin.about.get("names") for origin in known]
-    listed = _classes(present, _about(present)) if known else {}
-    for given in (listed, *kept):
-        for number, name in given.items() if isinstance(given, dict) else ():
-            free = whole_number(str(number)) is not None and int(number) not in results
-            if free and name not in results.values():
-                results[int(number)] = str(name)
-    for name in dict.fromkeys(map(texts.class_of, annotations)):
-        if name not in results.values():
+    annotations: Sequence[Annotation],
+    before: Sequence[Line | None],
+    known: Sequence[Metadata],
+    present: Mapping[str, bytes],
+) -> tuple[dict[int, str], list[int]]:
+    """Return the names of the classes by number, those of the data set first as they were.
+
+    And the numbers for the annotations: what the line of each had, with a name or without one, as
+    long as its class is the same.
+    """
+    classes = _classes(present, _about(present)) if known else {}
+    for names in (origin.about.get("names") for origin in known):
+        used = set(classes.values())
+        for key, name in names.items() if isinstance(names, dict) else ():
+            number = whole_number(str(key))
+            if number is not None and number not in classes and name not in used:
+                classes[number] = str(name)
+    kept = [
+        line.number
+        if line is not None and classes.get(line.number, f"{line.number}") == texts.class_of(item)
+        else None
+        for line, item in zip(before, annotations, strict=True)
+    ]
+    if not any(PurePosixPath(name).name in (*_YAMLS, _CLASSES) for name in present):
+        # Nothing there says that a class has no name.
+        unnamed = {n: f"{n}" for n in kept if n is not None and n >= 0}
+        classes = {**unnamed, **classes}
+    numbers = {name: number for number, name in sorted(classes.items(), reverse=True)}
+    last = max([-1, *classes, *(number for number in kept if number is not None)])
+    for item, number in zip(annotations, kept, strict=True):
+        name = texts.class_of(item)
+        if number is None and name not in numbers:
             # A class without a name is called by its number.
             own = whole_number(name[:9])
-            taken = own is None or own in results
-            results[max(results, default=-1) + 1 if taken or own is None else own] = name
-    return dict(sorted(results.items()))
+            numbers[name] = last + 1 if own is None or own in classes else own
+            last = max(last, numbers[name])
+            classes[numbers[name]] = name
+    return dict(sorted(classes.items())), [
+        numbers[texts.class_of(item)] if number is None else number
+        for item, number in zip(annotations, kept, strict=True)
+    ]
 
 
-def _kept_line(
-    annotation: Annotation, known: Metadata | None, number: int, size: Size
-) -> list[str]:
-    """Return the line a record was read from, if nobody changed the region or its class."""
+def _line_before(annotation: Annotation, known: Metadata | None) -> Line | None:
+    """Return the line that a record was read from, if it is still known."""
     text = known.entry if known is not None else None
     if not isinstance(text, str) or "\n" in text:
-        return []
+        return None
     points = annotation.extra.get(_KEYPOINTS, "").split()
     shape = (len(points) // 3, 3) if len(points) % 3 == 0 else (len(points) // 2, 2)
     try:
         [line] = parse_lines("", text.encode(), shape if points else None)
     except (FormatError, ValueError):
-        return []
-    same = line.number == number and regions.same_drawing(line.region(size), annotation.region)
-    return [f"{text}\n"] if same else []
+        return None
+    return line
 
 
 def _yaml_file(
