@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from npe2 import PluginManifest
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QPushButton
 from superqt import QCollapsible
+
+from napari_patchioner.viewer.workers.job import JobProgress
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"\*\*([^*\n]+)\*\*")
@@ -20,6 +23,21 @@ def test_a_box_is_captioned(dock, viewer, qtbot):
     regions = dock.controller.layer("regions")
     regions.add(np.array([[10, 10], [10, 50], [50, 50], [50, 10]]), shape_type="rectangle")
     qtbot.waitUntil(lambda: list(regions.features["caption"]) == ["something red"], timeout=5000)
+
+
+def test_a_bar_that_comes_and_goes_works_off_no_events_meanwhile(dock, qtbot):
+    """What goes on when it is asked for could come to its end there."""
+    worked_off = []
+    row = dock.panel.progress
+    QTimer.singleShot(0, lambda: worked_off.append(True))
+    for progress in (JobProgress(), None, JobProgress()):
+        row.follow(progress)
+    assert worked_off == []
+    qtbot.waitUntil(lambda: row._activity is not None, timeout=2000)
+    QTimer.singleShot(0, lambda: worked_off.append(True))
+    row.follow(None)
+    assert worked_off == [True]
+    qtbot.waitUntil(lambda: worked_off == [True, True], timeout=2000)
 
 
 def test_opened_by_the_menu_it_knows_its_layers_and_warns_of_nothing(

@@ -97,8 +97,13 @@ def test_the_3d_view_is_for_looking_and_a_tool_brings_back_the_other(stack, view
     qtbot.waitUntil(lambda: "eady" in stack.controller.message, timeout=10000)
     for key in KEYS:
         stack.controller.layer(key)
+    corners = [[7, 10, 10], [7, 10, 50], [7, 50, 50], [7, 50, 10]]
+    stack.controller.layer("regions").add(np.array(corners), shape_type="rectangle")
+    [uid] = stack.controller.session.uids("regions")
     viewer.dims.ndisplay = 3
     assert "3-D view is for looking" in stack.panel.status.text()
+    stack.image_actions.go_to(uid)
+    assert np.allclose(viewer.scene.camera.center, (7, 30, 30))
     viewer.dims.ndisplay = 2
     assert "eady" in stack.panel.status.text()
     viewer.dims.ndisplay = 3

@@ -234,7 +234,8 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
         if source is self._progress and source is not None:
             return
         if self._activity is not None:
-            self._activity.close()
+            # napari works off all events there, in which what goes on here could come to its end.
+            QTimer.singleShot(0, self._activity.close)
         self._progress, self._activity = source, None
         self.bar.setValue(0)
         self.bar.setFormat("")
@@ -246,8 +247,6 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
         else:
             self.button.setText("Cancel")
             self.button.setToolTip(CANCEL)
-            # tqdm would also draw its bar on the terminal.
-            self._activity = progress(total=100, desc="Patch-ioner", file=io.StringIO())
             self._timer.start()
 
     def set_ready(self, ready: bool) -> None:
@@ -255,15 +254,23 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
         self.button.setEnabled(ready or self._progress is not None)
 
     def _poll(self) -> None:
-        if self._progress is None or self._activity is None:
+        source = self._progress
+        if source is None:
             return
-        message, value = self._progress.message, round(100 * self._progress.fraction)
+        message, value = source.message, round(100 * source.fraction)
         elide = self.bar.fontMetrics().elidedText
         self.bar.setValue(value)
         self.bar.setToolTip(message)
         self.bar.setFormat(elide(message, Qt.TextElideMode.ElideRight, self.bar.width() - 8))
-        # napari's own bar works off all events at every change, so it is updated seldom.
-        if value >= self._activity.n + ACTIVITY_STEP:
+        # napari's own bar works off all events at every change, so it is updated seldom, and last.
+        if self._activity is None:
+            # tqdm would also draw its bar on the terminal.
+            activity = progress(total=100, desc="Patch-ioner", file=io.StringIO())
+            if self._progress is source:
+                self._activity = activity
+            else:
+                activity.close()
+        elif value >= self._activity.n + ACTIVITY_STEP:
             self._activity.update(value - self._activity.n)
 
 

@@ -77,6 +77,15 @@ def head_mentions(caption: str, category: str) -> bool:
     return _names(tokens[: next(ends, None)], plain_name(category))
 
 
+def named(caption: str) -> list[frozenset[str]]:
+    """Categories named by each phrase of the caption, in order; the longest phrase wins.
+
+    >>> [sorted(found) for found in named("a hot dog next to a cat")]
+    [['hot dog'], ['cat']]
+    """
+    return _named(_words(caption))
+
+
 def _words(caption: str) -> list[str]:
     """Lower-case words of a caption; hyphens and punctuation separate."""
     return re.findall(r"[a-z0-9]+", caption.lower().replace("'s", ""))

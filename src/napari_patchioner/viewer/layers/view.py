@@ -72,6 +72,8 @@ def _centre(viewer: ViewerModel, points: FloatArray) -> None:
     low, high = points.min(axis=0), points.max(axis=0)
     camera = viewer.scene.camera
     camera.center = tuple((low + high) / 2)
+    if len(low) != 2:  # in 3-D, what is near and what is far have no common zoom
+        return
     canvas = np.asarray(viewer.canvas.size, float)
     fitting = float((canvas / np.maximum(high - low, 1e-9)).min())
     filled = camera.zoom / fitting

@@ -186,7 +186,7 @@ class Encoder(QObject):  # type: ignore[misc]
         self.job = Job(*work, parent=self)
         self.job.delivered.connect(partial(self._on_encoded, source))
         self.job.ended.connect(self._on_ended)
-        # Before it starts: what shows progress works off events, and the job may be over at once.
+        # Before it starts: the job may be over at once.
         self.messaged.emit("reading the image; you can draw meanwhile")
         self.job.start()
         self.changed.emit()
