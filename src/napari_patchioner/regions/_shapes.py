@@ -33,7 +33,10 @@ _FINE_VERTICES = 512
 
 
 class Region:
-    """Anything a person can draw: one of the eight kinds below, each with a word of its own."""
+    """Anything a person can draw: one of the eight kinds below, each with a word of its own.
+
+    Coordinates are ``(row, column)`` in full-resolution image pixels, pixel centres at integers.
+    """
 
     __slots__ = ()
     kind: ClassVar[Kind]
