@@ -121,7 +121,51 @@ def _ring_with_cuts(polygon: Any) -> FloatArray:
     turned = shapely.orient_polygons(polygon)
     shell = shapely.get_coordinates(turned.exterior)
     cuts = [np.concatenate([shapely.get_coordinates(hole), shell[:1]]) for hole in turned.interiors]
-    return np.concatenate([shell, *cuts])[:-1]
+    joined = np.concatenate([shell, *cuts])[:-1]
+    # Many holes: all those cuts from one corner would cross each other and the holes.
+    cross = regions.is_tangled(joined) and shapely.is_valid(turned)
+    return _ring_with_short_cuts(turned) if cross else joined
+
+
+def _ring_with_short_cuts(polygon: Any) -> FloatArray:
+    """Return one ring, not closed, around a valid polygon with its holes; no cut crosses another.
+
+    The cuts are the shortest that join all rings: edges between triangles of all corners.
+    """
+    from scipy.cluster.hierarchy import DisjointSet
+    from scipy.spatial import Delaunay
+
+    rings = [shapely.get_coordinates(ring)[:-1] for ring in (polygon.exterior, *polygon.interiors)]
+    points = np.concatenate(rings)
+    sizes = [len(ring) for ring in rings]
+    ring_of = np.repeat(np.arange(len(rings)), sizes)
+    mesh = Delaunay(points)
+    corners = mesh.simplices
+    edges = np.concatenate([corners[:, :2], corners[:, 1:], corners[:, ::2], mesh.coplanar[:, ::2]])
+    edges = edges[ring_of[edges[:, 0]] != ring_of[edges[:, 1]]]
+    lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    joined = DisjointSet(range(len(rings)))
+    cuts: dict[int, list[int]] = {}
+    for start, end in edges[np.argsort(lengths, kind="stable")].tolist():
+        if joined.merge(int(ring_of[start]), int(ring_of[end])):
+            cuts.setdefault(start, []).append(end)
+            cuts.setdefault(end, []).append(start)
+    # Around each ring from where a cut comes to it; on the way, along the cuts and back again.
+    order: list[int] = []
+    seen = {0}
+    left = list(range(sizes[0]))[::-1]
+    starts = np.cumsum([0, *sizes])
+    while left:
+        corner = left.pop()
+        order.append(corner)
+        for other in cuts.pop(corner, ()):
+            ring = int(ring_of[other])
+            if ring not in seen:
+                seen.add(ring)
+                around = np.arange(starts[ring], starts[ring + 1])
+                around = np.roll(around, starts[ring] - other)
+                left += [corner, other, *around[::-1].tolist()]
+    return np.asarray(points[order], float)
 
 
 def along_pixels(rings: Sequence[FloatArray]) -> bool:

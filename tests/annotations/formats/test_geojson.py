@@ -9,7 +9,7 @@ import pytest
 import shapely
 from annotated import IMAGES, SINGLE, extras
 from hypothesis import HealthCheck, given, settings
-from shapely.geometry import shape
+from shapely.geometry import mapping, shape
 
 from napari_patchioner.annotations import (
     FORMATS,
@@ -312,6 +312,19 @@ def test_a_geometry_by_itself_is_read_and_captioned(
 def test_every_geometry_is_a_region(tmp_path: Path, geometry: Any, kind: str) -> None:
     [found], _ = _noted(tmp_path / "a.geojson", geometry)
     assert found.kind == kind
+
+
+def test_a_polygon_may_have_very_many_holes(tmp_path: Path) -> None:
+    corners = [(1.3, 1.3), (7.3, 1.3), (7.3, 7.3), (1.3, 7.3)]
+    grid = [(10 * x, 10 * y) for x in range(20) for y in range(20)]
+    holes = [[(x + left, y + top) for x, y in corners] for left, top in grid]
+    tissue = shapely.Polygon([(0, 0), (200, 0), (200, 200), (0, 200)], holes)
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps(mapping(tissue)))
+    notes = Notes()
+    [one] = read_annotations(path, notes=notes)
+    assert not notes
+    assert one.region.inside().area == pytest.approx(tissue.area)
 
 
 def test_a_feature_with_an_empty_id_gets_its_number(tmp_path: Path) -> None:
