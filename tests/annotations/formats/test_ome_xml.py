@@ -354,6 +354,11 @@ def test_rois_are_on_the_images_that_name_them(tmp_path: Path) -> None:
         found = read(path)
     assert [one.image for one in found] == ["a", "b", "Image:2", ""]
     assert [line.split(" is on ")[0] for line in notes.lines()] == ["a.ome.xml: ROI ROI:3"]
+    shared = f"{OME}{images}{rois}</OME>".replace("ROI:1", "ROI:0")
+    path.write_text(shared)
+    with noting(Notes()) as notes:
+        assert read(path)[0].image == "b"
+    assert "a.ome.xml: ROI ROI:0 is on several images; it counts for 'b'" in notes.lines()
 
 
 def test_one_bad_roi_is_left_out(tmp_path: Path) -> None:

@@ -164,7 +164,11 @@ def _images_of(file: str, root: Element) -> dict[int, tuple[str, Size | None]]:
         pixels = next(image.iter("Pixels"), Element("Pixels"))
         height, width = (whole_number(pixels.get(side, "")) for side in ("SizeY", "SizeX"))
         named = (name, (height, width) if height and width else None)
-        known |= {ref.get("ID", ""): named for ref in image.iter("ROIRef")}
+        for ref in image.iter("ROIRef"):
+            uid = ref.get("ID", "")
+            if known.get(uid, named) != named:
+                note("images", f"{file}: ROI {uid} is on several images; it counts for {name!r}")
+            known[uid] = named
         known |= {id(roi): named for roi in image.iter("ROI")}
         only = named if len(images) == 1 else only
     results: dict[int, tuple[str, Size | None]] = {}
