@@ -204,13 +204,13 @@ def test_the_door_itself_would_be_found():
 VIEWER_FLOORS = {
     "session": 0,
     "preferences": 0,
-    "widgets": 0,
-    "layers": 2,
-    "workers": 2,
-    "project": 3,
-    "io": 4,
-    "panels": 4,
-    "controller": 5,
+    "widgets": 1,
+    "layers": 1,
+    "workers": 1,
+    "io": 2,
+    "controller": 3,
+    "project": 4,
+    "panels": 5,
     "images": 6,
     "dock": 7,
     "folder": 8,
@@ -219,14 +219,19 @@ VIEWER_FLOORS = {
 }
 
 
-def needed_at_import(path: Path) -> list[str]:
-    """Rooms of the window that a file needs to run, those named for types alone left out."""
-    tree = read(path).tree
-    for_types = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_" in ast.dump(n.test)]
-    skipped = {id(inner) for node in for_types for inner in ast.walk(node)}
-    froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and id(n) not in skipped]
-    inside = [n.module.split(".") for n in froms if n.module and "_patchioner.viewer." in n.module]
-    return [parts[2] for parts in inside]
+def rooms_named(path: Path) -> set[str]:
+    """Rooms of the window that a file imports from, for types alone as well."""
+    inside = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    named = set()
+    for node in ast.walk(read(path).tree):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        start = inside[: len(inside) - node.level] if node.level else ()
+        whole = (*start, *(node.module or "").split("."))
+        whole = tuple(part for part in whole if part)
+        if whole[:2] == ("napari_patchioner", "viewer"):
+            named |= {whole[2]} if len(whole) > 2 else {alias.name for alias in node.names}
+    return named & VIEWER_FLOORS.keys()
 
 
 @pytest.mark.parametrize(
@@ -236,5 +241,5 @@ def needed_at_import(path: Path) -> list[str]:
 )
 def test_the_rooms_of_the_window_have_an_order_too(path):
     own = path.relative_to(PACKAGE / "viewer").parts[0].removesuffix(".py")
-    above = {n for n in needed_at_import(path) if VIEWER_FLOORS[n] > VIEWER_FLOORS[own]}
+    above = {n for n in rooms_named(path) if VIEWER_FLOORS[n] > VIEWER_FLOORS[own]}
     assert not above, f"{path.name} in {own} needs {above}"

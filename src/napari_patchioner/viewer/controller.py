@@ -20,11 +20,11 @@ from .layers.binding import LayerBinding, TableBinding, redo, undo
 from .layers.overlays import Overlays
 from .layers.selection import SharedSelection
 from .layers.sources import Sources
-from .panels.inspect import Inspector
 from .session.session import Session, counted
 from .widgets import throttled
 from .workers.caption import CaptionQueue
 from .workers.encode import Encoder
+from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
 

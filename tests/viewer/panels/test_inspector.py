@@ -5,7 +5,7 @@ import pytest
 from napari.utils.events import Event
 from qtpy.QtCore import QEvent, Qt
 
-from napari_patchioner.viewer.panels.inspect import LARGEST
+from napari_patchioner.viewer.workers.inspect import LARGEST
 
 NONE = Qt.MouseButton.NoButton
 CONTROL = Qt.KeyboardModifier.ControlModifier
