@@ -155,10 +155,10 @@ class Images(QObject):  # type: ignore[misc]
             return ""
         known = _known(layer, controller)
         if known and None not in known:
-            captions = zip(known, _captions(layer), strict=True)
-            if layer.source.path and all(text in ("", record.caption) for record, text in captions):
-                self._needless.append(layer)
-            return f"All regions of {_name_and_file(layer)} are here already."
+            if not layer.source.path:
+                return f"All regions of {layer.name!r} are here already."
+            self._needless.append(layer)
+            return _take_over(layer, known, controller)
         try:
             followed.follow(layer)
         except PatchionerError as error:
@@ -471,6 +471,27 @@ def _known(layer: napari.layers.Layer, controller: Controller) -> list[Any]:
         same = (r for r in near if r.uid == uid or caption in ("", r.caption))
         known.append(next(same, None))
     return known
+
+
+def _take_over(layer: napari.layers.Layer, known: list[Any], controller: Controller) -> str:
+    """Take from a layer what people wrote of regions that are here, and say what came of it."""
+    writers = layer.features.get("source", [""] * len(known))
+    other = [
+        (record, text)
+        for record, text, writer in zip(known, _captions(layer), writers, strict=True)
+        if text not in ("", record.caption) and not (writer == "model" and record.caption)
+    ]
+    taken = [(record, text) for record, text in other if not record.protected]
+    name = _name_and_file(layer)
+    with controller.session.step(f"captions of {name}"):
+        for record, text in taken:
+            controller.edit(record.uid, text)
+    message = f"All regions of {name} are here already"
+    if taken:
+        message += f"; {counted(taken, 'caption')} taken over from there"
+    if kept := len(other) - len(taken):
+        message += f"; {kept} say something else there, and what a person wrote here is kept"
+    return f"{message}."
 
 
 def _captions(layer: napari.layers.Layer) -> list[str]:

@@ -186,6 +186,22 @@ def test_files_opened_after_start_join_the_work_with_all_they_say(
     assert message.count("here already") == 3
     qtbot.waitUntil(lambda: list(viewer.layers) == there, timeout=5000)
     assert set(session.records) == before
+    # What a person wrote in it meanwhile is taken over, but not over a person's words here.
+    theirs = replace(saved[0], caption="their words")
+    spot = replace(saved[3], caption="a spot", source="human")
+    changed = [theirs, replace(saved[1], caption="by a model"), saved[2], spot]
+    write_annotations(path, changed, {}, "geojson")
+    viewer.open(str(path), plugin="napari-patchioner")
+    qtbot.waitUntil(lambda: session.records["u4"].caption == "a spot", timeout=5000)
+    assert session.records["u4"].source in ("human", "edited")
+    assert session.records["u1"].caption == "my words"
+    assert session.records["u2"].caption == "a model's"
+    assert "1 caption taken over from there" in controller.message
+    assert "1 say something else there" in controller.message
+    qtbot.waitUntil(lambda: list(viewer.layers) == there, timeout=5000)
+    controller.undo()
+    assert session.records["u4"].caption == "a dot"
+    controller.redo()
 
     def said():
         return {record.caption for record in session.records.values()}
