@@ -23,7 +23,7 @@ def models_table() -> str:
         [
             f"`{preset.id}`",
             preset.title,
-            f"{preset.backbone.options['size']} px",
+            f"{size} px" if (size := preset.backbone.options.get("size")) else "its own",
             _amount(preset.size),
             _amount(preset.ram),
             preset.licence,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import get_ident
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -135,7 +136,6 @@ class Backbone(Part):
     dim: int
     patch_size: int
     input_size: int
-    preprocessing: Preprocessing
     provenance: Mapping[str, str] = {}
     """What memories and decoders of this space share, such as ``"projection"`` or ``"text"``."""
     networks: Sequence[nn.Module] = ()
@@ -143,6 +143,11 @@ class Backbone(Part):
     blocks: Sequence[nn.Module] = ()
     """Passed one after another in :meth:`forward`; progress is reported after each."""
     placement: Placement = CPU
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures are prepared: squashed, in ImageNet's colours, or as a subclass sets it."""
+        return Preprocessing(self.input_size, self.patch_size)
 
     def forward(self, pixels: Tensor) -> Features:
         """Encode one prepared picture, shape (1, 3, height, width), without gradients."""

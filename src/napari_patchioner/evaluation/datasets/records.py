@@ -138,6 +138,16 @@ class Dataset:
         """Name of the published form and of the file."""
         return f"{self.form.name}:{self.path.name}"
 
+    @property
+    def task(self) -> str:
+        """Which of the paper's four tasks its samples are of."""
+        return self.form.task
+
+    @property
+    def missing(self) -> list[str]:
+        """Images that were left out so far, as they are not there."""
+        return list(self.images.missing)
+
     def samples(self) -> Iterator[Sample]:
         """Draw every sample in the order of the file.
 

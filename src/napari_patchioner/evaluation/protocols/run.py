@@ -79,7 +79,7 @@ def evaluate(
         raise FormatError(f"{dataset.name}: has no sample whose image is there; check --images")
     asked = {
         "dataset": dataset.name,
-        "task": dataset.form.task,
+        "task": dataset.task,
         "model": captioner.name,
         "options": options,
     }
@@ -88,7 +88,7 @@ def evaluate(
     known = {(item.sample, item.variant): item for item in kept.done}
     _check_kept(file, kept.done, by_image)
     _check_variants(captioner, variants, options)
-    result = Evaluation({**asked, "limit": limit}, missing=list(dataset.images.missing))
+    result = Evaluation({**asked, "limit": limit}, missing=list(dataset.missing))
     for place, (image, samples) in enumerate(by_image.items()):
         left = [v for v in variants if any((item.id, v) not in known for item in samples)]
         if left:
