@@ -162,11 +162,11 @@ class _Target:
         self.shown, self.is_named = run.out, run.out != STDOUT
         if format_name is None and self.is_named:
             format_name = format_again(Path(run.regions), path)
-        if path.is_symlink() and not path.is_dir():
+        is_folder = run.out.endswith(_ENDS_OF_FOLDERS) or (self.is_named and path.is_dir())
+        if path.is_symlink() and not is_folder:
             # The file itself is locked and replaced, in the format of the name that was given.
             format_name, path = format_named(path, format_name).name, path.resolve()
         self.path, self.format = path, format_name
-        is_folder = run.out.endswith(_ENDS_OF_FOLDERS) or (self.is_named and path.is_dir())
         # A folder of Parquet files, written as results come.
         self.is_dataset = is_folder and format_name in (None, "parquet")
         self.in_place = False
