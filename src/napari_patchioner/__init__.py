@@ -6,8 +6,9 @@ pulls in neither torch nor Qt.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from .captioner import Captioner
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Caption", "Captioner", "FeatureGrid", "__version__", "load_model"]
 
-_HOMES = {
-    "Caption": ".decoders",
-    "Captioner": ".captioner",
-    "FeatureGrid": ".grids",
-    "load_model": ".models",
-}
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "captioner": ["Captioner"],
+        "decoders": ["Caption"],
+        "grids": ["FeatureGrid"],
+        "models": ["load_model"],
+    },
+)
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name from the module it lives in."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return list(__all__)

@@ -5,8 +5,9 @@ torch is loaded on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from .hashes import file_sha256, tensors_sha256
 from .settings import check_settings, read_settings
@@ -30,10 +31,15 @@ __all__ = [
     "write_state",
 ]
 
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "read": ["State", "own_file_damaged", "read_own_arrays", "read_state"],
+        "weights": ["fit", "read_notes", "rename", "write_state"],
+    },
+)
 
-def __getattr__(name: str) -> object:
-    """Import a public name from the module it lives in."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    read = ("State", "own_file_damaged", "read_own_arrays", "read_state")
-    return getattr(import_module(".read" if name in read else ".weights", __name__), name)
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return list(__all__)

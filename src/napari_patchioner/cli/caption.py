@@ -290,7 +290,8 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
                 f"{run.out}: holds {counted}, which would be lost; name those images too "
                 "(perhaps with --recursive), or another file with --out"
             )
-        say(f"{counted} {'stay as they are' if target.in_place else 'left out'}")
+        stay = "stays as it is" if count == 1 else "stay as they are"
+        say(f"{counted} {stay if target.in_place else 'left out'}")
     target.check_result(plan)
     settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
     journal: AnyJournal

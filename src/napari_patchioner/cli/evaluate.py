@@ -116,11 +116,12 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
 
 def _check_reads_text(captioner: Captioner) -> None:
     """Refuse the metric for which the model has to read its own captions, where it cannot."""
-    embed = getattr(captioner.backbone, "embed_text", None)
-    why = "the model cannot read captions"
-    if embed is not None:
+    from napari_patchioner.backbones import TextTower
+
+    backbone, why = captioner.backbone, "the model cannot read captions"
+    if isinstance(backbone, TextTower):
         try:
-            embed(["a cat"])
+            backbone.embed_text(["a cat"])
         except PatchionerError as error:
             why = str(error)
         else:

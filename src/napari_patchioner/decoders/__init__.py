@@ -5,8 +5,9 @@ What needs torch is loaded on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from napari_patchioner.parts import PartKind
 
@@ -77,10 +78,9 @@ _LAZY = {
     "viecap": ("ViECapDecoder", "hard_prompt", "prefix_gpt_from_viecap"),
 }
 
+__getattr__, *_ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
 
-def __getattr__(name: str) -> object:
-    """Import a public name from the module it is defined in."""
-    for module, names in _LAZY.items():
-        if name in names:
-            return getattr(import_module(f".{module}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return list(__all__)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from .preset import ModelCard, Part
 
@@ -25,13 +26,18 @@ __all__ = [
     "remove_model",
 ]
 
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "assemble": ["combine"],
+        "install": ["add_model", "get_model", "remove_model"],
+    },
+)
 
-def __getattr__(name: str) -> object:
-    """Import a public name from the module it lives in."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = ".assemble" if name == "combine" else ".install"
-    return getattr(import_module(module, __name__), name)
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return list(__all__)
 
 
 def available_models() -> list[ModelCard]:

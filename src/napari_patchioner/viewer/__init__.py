@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from .dock import CaptionDock
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CaptionDock", "FolderDock", "open_demo"]
 
-_MODULES = {"CaptionDock": ".dock", "FolderDock": ".folder.dock", "open_demo": ".plugin"}
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "dock": ["CaptionDock"],
+        "folder.dock": ["FolderDock"],
+        "plugin": ["open_demo"],
+    },
+)
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name from its module, so that napari starts without Qt here."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return list(__all__)

@@ -66,7 +66,7 @@ _ALONE = ".roi"
 def read_annotations(
     path: str | os.PathLike[str], images: Images | None = None, *, notes: Notes | None = None
 ) -> list[Annotation]:
-    """Read annotations from a file of any known format, problem by its contents.
+    """Read annotations from a file of any known format, recognised by its contents.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from napari_patchioner.annotations import region_to_text
 from napari_patchioner.annotations.wkt import members_cell
+from napari_patchioner.backbones import TextTower
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError, ModelError, PatchionerError, RegionError
@@ -224,12 +225,12 @@ class _Encoded(NamedTuple):
 
     def retrieved(self, samples: Sequence[Sample], said: Sequence[_Said]) -> Sequence[float]:
         """Whether captions find their regions again; nan where that cannot be said."""
-        embed = getattr(self.captioner.backbone, "embed_text", None)
-        unknown = [np.nan] * len(samples)
-        if embed is None or len(samples) < 2 or any(item.problem for item in said):
+        backbone, unknown = self.captioner.backbone, [np.nan] * len(samples)
+        readable = len(samples) > 1 and not any(item.problem for item in said)
+        if not (readable and isinstance(backbone, TextTower)):
             return unknown
         try:
-            texts = embed([item.caption for item in said])
+            texts = backbone.embed_text([item.caption for item in said])
         except PatchionerError:
             # The text tower of a preset may be an extra download that nobody asked for.
             return unknown
