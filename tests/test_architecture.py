@@ -243,3 +243,12 @@ def test_the_rooms_of_the_window_have_an_order_too(path):
     own = path.relative_to(PACKAGE / "viewer").parts[0].removesuffix(".py")
     above = {n for n in rooms_named(path) if VIEWER_FLOORS[n] > VIEWER_FLOORS[own]}
     assert not above, f"{path.name} in {own} needs {above}"
+
+
+def test_loading_the_embedded_model_does_not_load_the_compiler():
+    code = (
+        "import sys; from napari_patchioner import load_model; load_model('mini'); "
+        "print(*[m for m in ('torch._dynamo', 'sympy', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
