@@ -166,7 +166,7 @@ def _infer_config(state: Mapping[str, Tensor], tower: Tower, source: object) -> 
 def _empty_network(model_class: Callable[[Any], Any], config: Any, source: object) -> Any:
     """Make a network without weights; raises ``ModelError`` for, say, an unknown activation."""
     try:
-        with torch.device("meta"):
+        with checkpoints.unfilled():
             return model_class(config)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
@@ -244,7 +244,7 @@ class ClipVision:
         network = _empty_network(CLIPVisionModelWithProjection, config, source)
         if _ALPHA in state:
             patch = config.patch_size
-            with torch.device("meta"):
+            with checkpoints.unfilled():
                 network.vision_model.embeddings.alpha_embedding = nn.Conv2d(
                     1, config.hidden_size, patch, patch, bias=False
                 )

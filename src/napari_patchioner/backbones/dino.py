@@ -12,7 +12,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from napari_patchioner.checkpoints import fit, read_settings, read_state, rename, tensors_sha256
+from napari_patchioner.checkpoints import (
+    fit,
+    read_settings,
+    read_state,
+    rename,
+    tensors_sha256,
+    unfilled,
+)
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 
@@ -284,7 +291,7 @@ def _empty_network(settings: Mapping[str, Any], source: Path) -> Any:
     extra = {"add_pooling_layer": False} if kind == "vit" else {}
     try:
         config = getattr(transformers, f"{stem}Config").from_dict(dict(settings))
-        with torch.device("meta"):
+        with unfilled():
             network = getattr(transformers, f"{stem}Model")(config, **extra)
     except Exception as error:
         # The settings may be anybody's: whatever transformers makes of them is one message.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256
+from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256, unfilled
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 from napari_patchioner.progress import Progress
@@ -142,7 +142,7 @@ class VisionHead(nn.Module):
         state = read_state(path)
         hidden, width = _shape(state, "block_list.0.mlp.w1.weight", path, "vision head")
         bias = "block_list.0.attn.qkv.bias" in state
-        with torch.device("meta"):
+        with unfilled():
             head = cls(width, hidden, layer_count(state, "block_list."), bias=bias)
         return fit(head, state, source=path)
 
@@ -173,7 +173,7 @@ class DinoText(TextEncoder):
             )
         )
         blocks = layer_count(state, "backbone.blocks.")
-        with torch.device("meta"):
+        with unfilled():
             network = _TextTower(vocabulary, context, width, hidden, blocks, dim)
         return cls(fit(network, rename(state, _TEXT_RULES), source=path), tokenizer)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_patchioner.checkpoints import fit, read_state, tensors_sha256
+from napari_patchioner.checkpoints import fit, read_state, tensors_sha256, unfilled
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 
@@ -223,7 +223,7 @@ def read_resnet(state: Mapping[str, Tensor], *, source: object) -> ModifiedResNe
         problem = f"{source} holds no {name} of CLIP's residual network; choose the matching file."
         return base.shape_of(state, name, axes, problem)
 
-    with torch.device("meta"):
+    with unfilled():
         network = ModifiedResNet(
             [max(1, base.layer_count(state, f"{stage}.")) for stage in _STAGES],
             width=shape("conv3.weight", 4)[0],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_patchioner.bridges.language_models import read_tokenizer
-from napari_patchioner.checkpoints import fit, read_settings, read_state, tensors_sha256
+from napari_patchioner.checkpoints import fit, read_settings, read_state, tensors_sha256, unfilled
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 
@@ -89,7 +89,7 @@ class SigLip2(base.TextBackbone):
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} is no configuration of a SigLIP 2; get it again.") from error
         state = read_state(folder)
-        with torch.device("meta"):
+        with unfilled():
             model = SiglipModel(config)
 
         def fill(tower: Any, name: str) -> Any:

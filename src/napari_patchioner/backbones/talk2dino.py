@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256
+from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256, unfilled
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 from napari_patchioner.progress import Progress
@@ -185,7 +185,7 @@ class _Layers(nn.Module):
 
     def __init__(self, text_dim: int, dim: int) -> None:
         super().__init__()
-        with torch.device("meta"):
+        with unfilled():
             self.linear_layer = nn.Linear(text_dim, dim)
             self.hidden_layers = nn.ModuleList([nn.Linear(dim, dim)])
 

@@ -14,7 +14,7 @@ from .settings import check_settings, read_settings
 
 if TYPE_CHECKING:
     from .read import State, own_file_damaged, read_own_arrays, read_state
-    from .weights import fit, read_notes, rename, write_state
+    from .weights import fit, read_notes, rename, unfilled, write_state
 
 __all__ = [
     "State",
@@ -28,6 +28,7 @@ __all__ = [
     "read_state",
     "rename",
     "tensors_sha256",
+    "unfilled",
     "write_state",
 ]
 
@@ -35,7 +36,7 @@ __getattr__, *_ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "read": ["State", "own_file_damaged", "read_own_arrays", "read_state"],
-        "weights": ["fit", "read_notes", "rename", "write_state"],
+        "weights": ["fit", "read_notes", "rename", "unfilled", "write_state"],
     },
 )
 

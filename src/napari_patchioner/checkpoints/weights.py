@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from napari_patchioner.errors import ModelError
 
 Module = TypeVar("Module", bound=nn.Module)
 _NAMED = 4
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves new weights as they are, instead of giving them what training starts from."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Build networks without weights, on the ``meta`` device, for `fit` to give them theirs.
+
+    The random ones would import torch's compiler there, which takes a second.
+    """
+    with torch.device("meta"), _Unfilled():
+        yield
 
 
 def fit(

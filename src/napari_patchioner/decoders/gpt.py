@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
-from napari_patchioner.checkpoints import fit, read_notes, read_state, write_state
+from napari_patchioner.checkpoints import fit, read_notes, read_state, unfilled, write_state
 from napari_patchioner.errors import ModelError
 
 LayerCache: TypeAlias = tuple[Tensor, Tensor]
@@ -182,7 +181,7 @@ class PrefixGPT(nn.Module):
             sizes = json.loads(notes.pop("config"))
             if (mapper := sizes.get("mapper")) is not None:
                 sizes["mapper"] = MapperConfig(**mapper)
-            with torch.device("meta"), _Unfilled():
+            with unfilled():
                 model = cls(PrefixGPTConfig(**sizes))
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
@@ -195,19 +194,6 @@ class PrefixGPT(nn.Module):
             for name, value in read_state(path).items()
         }
         return fit(model, state, source=path).requires_grad_()
-
-
-class _Unfilled(TorchFunctionMode):
-    """Networks are built without the values that training starts from.
-
-    On the meta device random ones would import the whole compiler, which takes a second.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
 
 
 def caption_loss(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_patchioner.checkpoints import fit, read_notes, read_state, rename
+from napari_patchioner.checkpoints import fit, read_notes, read_state, rename, unfilled
 from napari_patchioner.devices import Placement
 from napari_patchioner.errors import ModelError
 
@@ -150,7 +150,7 @@ def published_gpt(
         dropout=0.1,
         mapper=config,
     )
-    with torch.device("meta"):
+    with unfilled():
         model = PrefixGPT(sizes)
     require(model.state_dict())
     return fit(model, state, source=source)
