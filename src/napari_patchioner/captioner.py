@@ -170,25 +170,10 @@ class Captioner:
             word that the model cannot know.
         """
         options = (options or CaptionOptions()).changed(changes)
-        if grid.dim != self.backbone.dim:
-            raise ModelError(
-                f"The image was encoded with {grid.dim} numbers per patch but {self.name} reads "
-                f"{self.backbone.dim}; encode it again with this model."
-            )
-        if grid.backbone and grid.backbone != self.backbone.name:
-            raise ModelError(
-                f"The image was encoded by {grid.backbone} but {self.name} reads what "
-                f"{self.backbone.name} makes; encode it again with this model."
-            )
+        self._check(grid)
         if options.union:
             regions = [united(region) for region in regions]
-        covered = partial(
-            cover,
-            transform=grid.transform,
-            weighting=self.weighting,
-            convention=self.convention,
-        )
-        weights = each(regions, covered)
+        weights = self._cover(grid, regions)
         if not weights:
             return []
         progress = progress or no_progress
@@ -209,6 +194,37 @@ class Captioner:
             return captions
         pairs = zip(captions, output.neighbours, strict=True)
         return [replace(caption, neighbours=near) for caption, near in pairs]
+
+    def embed(self, grid: FeatureGrid, regions: Sequence[Region]) -> npt.NDArray[np.float32]:
+        """Pool the patches of regions in the captioner's own way, one vector each, shape (n, dim).
+
+        What :meth:`caption` decodes, before the bridge; the errors are the same.
+        """
+        self._check(grid)
+        return self._embed(grid, regions, self._cover(grid, regions), None, no_progress)
+
+    def _check(self, grid: FeatureGrid) -> None:
+        """Raise a ModelError if a grid was encoded by another backbone."""
+        if grid.dim != self.backbone.dim:
+            raise ModelError(
+                f"The image was encoded with {grid.dim} numbers per patch but {self.name} reads "
+                f"{self.backbone.dim}; encode it again with this model."
+            )
+        if grid.backbone and grid.backbone != self.backbone.name:
+            raise ModelError(
+                f"The image was encoded by {grid.backbone} but {self.name} reads what "
+                f"{self.backbone.name} makes; encode it again with this model."
+            )
+
+    def _cover(self, grid: FeatureGrid, regions: Sequence[Region]) -> list[PatchWeights]:
+        """Return the patches of each region."""
+        covered = partial(
+            cover,
+            transform=grid.transform,
+            weighting=self.weighting,
+            convention=self.convention,
+        )
+        return each(regions, covered)
 
     def _embed(
         self,

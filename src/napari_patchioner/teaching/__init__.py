@@ -1,0 +1,26 @@
+"""Teach by example: regions with names in, names for regions that are alike out."""
+
+from __future__ import annotations
+
+from .classifier import Classifier, Confusion, Naming
+from .describe import Descriptions, ImageMeasures, background, describe
+from .files import is_lexicon, read_lexicon, write_lexicon
+from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name
+
+__all__ = [
+    "Classifier",
+    "Confusion",
+    "Descriptions",
+    "Example",
+    "ImageMeasures",
+    "Lexicon",
+    "Naming",
+    "Origin",
+    "TaughtImage",
+    "background",
+    "checked_name",
+    "describe",
+    "is_lexicon",
+    "read_lexicon",
+    "write_lexicon",
+]

@@ -1,0 +1,331 @@
+"""A lexicon: examples with their names, and what they were described with."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import FormatError, ModelError
+
+from .classifier import Classifier, Naming
+from .describe import BLOCKS, Descriptions, ImageMeasures, background, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.regions import Region
+
+LONGEST_NAME = 1000
+"""Characters of a name, which may be a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One region with its name.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    image : str
+        Name of its image.
+    uid : str
+        Name of the region, unique within its image.
+    content : str
+        Digest of the image, which tells images of one name apart.
+    thumbnail : bytes
+        A small PNG picture of it; empty where there is none.
+    """
+
+    name: str
+    image: str
+    uid: str
+    content: str = ""
+    thumbnail: bytes = b""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What no two examples of a lexicon share."""
+        return self.image, self.content, self.uid
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TaughtImage:
+    """An image that examples are from: its background, and how likely it is a photograph."""
+
+    name: str
+    content: str
+    background: Descriptions
+    photograph: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What no two images of a lexicon share."""
+        return self.name, self.content
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What vectors were made with; those of another origin do not compare.
+
+    ``backbone`` names the network with its weights, ``preprocessing`` is a hash of how pictures are
+    prepared, ``pooling`` says how patches become one vector.
+    """
+
+    backbone: str
+    preprocessing: str
+    pooling: str
+
+    @classmethod
+    def of(cls, captioner: Captioner) -> Origin:
+        """Return that of the vectors of a captioner."""
+        backbone = captioner.backbone
+        prepared = getattr(backbone, "preprocessing", None)
+        about = backbone.dim, backbone.patch_size, backbone.input_size, prepared
+        digest = hashlib.blake2b(repr(about).encode(), digest_size=8).hexdigest()
+        ways = captioner.pooling, captioner.whole or captioner.pooling
+        pooled = "/".join(dict.fromkeys(ways))
+        pooling = f"{pooled} {captioner.weighting} {captioner.convention}"
+        return cls(backbone.name, digest, pooling)
+
+
+class Lexicon:
+    """Names and the examples they were learned from; never changed, only made anew.
+
+    The order in which examples come does not matter. Made by :meth:`teach`, :meth:`merged` or
+    `read_lexicon`.
+
+    Attributes
+    ----------
+    origin : Origin
+        What the examples were described with.
+    examples : tuple of Example
+        Sorted by name, image and uid.
+    described : Descriptions
+        One row for each.
+    images : tuple of TaughtImage
+        Those of the examples, sorted by name.
+
+    Examples
+    --------
+    >>> from napari_patchioner import load_model
+    >>> from napari_patchioner.regions import Box
+    >>> from napari_patchioner.teaching import Lexicon
+    >>> image = np.full((60, 90, 3), 220, np.uint8)
+    >>> image[20:40, 10:30] = (120, 20, 160)
+    >>> image[10:50, 50:80] = (20, 120, 40)
+    >>> captioner = load_model("mini")
+    >>> grid = captioner.encode(image)
+    >>> cells = {"a nucleus": Box(19.5, 9.5, 39.5, 29.5), "a leaf": Box(9.5, 49.5, 49.5, 79.5)}
+    >>> lexicon = Lexicon.teach(captioner, grid, image, list(cells.values()), list(cells))
+    >>> [naming] = lexicon.name(captioner, grid, image, [Box(20, 10, 40, 30)])
+    >>> naming.name
+    'a nucleus'
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        examples: Sequence[Example],
+        described: Descriptions,
+        images: Iterable[TaughtImage],
+    ) -> None:
+        if not examples:
+            raise FormatError("a lexicon needs at least one example")
+        keys = [(example.name, example.key) for example in examples]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        self.origin = origin
+        self.examples = tuple(examples[row] for row in order)
+        self.described = described.take(order)
+        used = {example.key[:2] for example in examples}
+        self.images = tuple(
+            sorted((i for i in images if i.key in used), key=lambda image: image.key)
+        )
+
+    @classmethod
+    def teach(
+        cls,
+        captioner: Captioner,
+        grid: FeatureGrid,
+        image: ImageMeasures | npt.ArrayLike,
+        regions: Sequence[Region],
+        names: Sequence[str],
+        *,
+        uids: Sequence[str] = (),
+        image_name: str = "",
+    ) -> Lexicon:
+        """Learn the names of regions of one image.
+
+        Parameters
+        ----------
+        captioner : Captioner
+            Of any backbone.
+        grid : FeatureGrid
+            From its ``encode`` of the image.
+        image : ImageMeasures or array_like
+            The pixels of the same image.
+        regions, names : sequence of Region, sequence of str
+            The examples, at least one, and what each is called.
+        uids : sequence of str, optional
+            Name of each region within its image; its number from 1 by default.
+        image_name : str
+            What the image is called.
+        """
+        uids = uids or [str(number) for number in range(1, len(regions) + 1)]
+        labelled = list(zip(regions, names, uids, strict=True))
+        return cls.teach_parts(captioner, [(grid, labelled)], image, image_name=image_name)
+
+    @classmethod
+    def teach_parts(
+        cls,
+        captioner: Captioner,
+        parts: Iterable[tuple[FeatureGrid, Sequence[tuple[Region, str, str]]]],
+        image: ImageMeasures | npt.ArrayLike,
+        *,
+        image_name: str = "",
+        share: int = 1,
+    ) -> Lexicon:
+        """Learn as :meth:`teach`, from several grids of one image and the examples seen in each.
+
+        The examples are regions with their names and uids; ``share`` is how many of the grids the
+        background is taken from.
+        """
+        measures = as_measures(image)
+        content = measures.content
+        examples, described, surroundings, photographs = [], [], [], []
+        for number, (grid, labelled) in enumerate(parts):
+            regions = [region for region, _, _ in labelled]
+            described.append(describe(captioner, grid, measures, regions))
+            examples += [
+                Example(checked_name(name), image_name, uid, content) for _, name, uid in labelled
+            ]
+            if number < share:
+                surroundings.append(background(captioner, grid, measures, share))
+            if (photograph := grid.measures.get("photograph")) is not None:
+                photographs.append(photograph)
+        around = Descriptions.joined(surroundings)
+        known = float(np.mean(photographs)) if photographs else None
+        taught = TaughtImage(image_name, content, around, known)
+        return cls(Origin.of(captioner), examples, Descriptions.joined(described), [taught])
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many examples there are of each name, by name."""
+        return dict(sorted(Counter(example.name for example in self.examples).items()))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the examples and their vectors, the same wherever the lexicon lies."""
+        digest = hashlib.blake2b(repr(self.origin).encode(), digest_size=8)
+        for example in self.examples:
+            digest.update(repr((example.name, example.key)).encode())
+        for part in (self.described, *(image.background for image in self.images)):
+            for name in BLOCKS:
+                digest.update(np.ascontiguousarray(part.blocks[name], "<f4").tobytes())
+        digest.update(repr([(image.key, image.photograph) for image in self.images]).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """What names regions, fitted when it is first asked for."""
+        numbers = {image.key: number for number, image in enumerate(self.images)}
+        known = [image.photograph for image in self.images if image.photograph is not None]
+        return Classifier.fit(
+            self.described,
+            [example.name for example in self.examples],
+            Descriptions.joined([image.background for image in self.images]),
+            groups=[numbers[example.key[:2]] for example in self.examples],
+            photograph=float(np.mean(known)) if known else None,
+        )
+
+    def name(
+        self,
+        captioner: Captioner,
+        grid: FeatureGrid,
+        image: ImageMeasures | npt.ArrayLike,
+        regions: Sequence[Region],
+    ) -> list[Naming]:
+        """Name regions of an encoded image; those unlike all examples get no name.
+
+        A ModelError where the lexicon was taught with another backbone, a RegionError where a
+        region lies outside the grid.
+        """
+        self.check(captioner)
+        return self.classifier(describe(captioner, grid, as_measures(image), regions))
+
+    def check(self, captioner: Captioner) -> None:
+        """Raise a ModelError if a captioner's vectors do not compare with those of the examples."""
+        self._check(Origin.of(captioner), f"{captioner.name} encodes")
+
+    def _check(self, other: Origin, who: str) -> None:
+        mine = self.origin
+        if mine.backbone != other.backbone:
+            raise ModelError(
+                f"the lexicon was taught with the backbone {mine.backbone} but {who} with "
+                f"{other.backbone}; use the model it was taught with, or teach it again"
+            )
+        if mine != other:
+            raise ModelError(
+                f"the lexicon was taught with other preprocessing or pooling ({mine.pooling}) than "
+                f"{who} with ({other.pooling}); use the model it was taught with, or teach it again"
+            )
+
+    def merged(self, other: Lexicon) -> Lexicon:
+        """Return the union of two lexicons; of examples in both, the other's name counts.
+
+        A ModelError where they were taught with different backbones.
+        """
+        self._check(other.origin, "the other one")
+        replaced = {example.key for example in other.examples}
+        mine = [row for row, example in enumerate(self.examples) if example.key not in replaced]
+        images = {image.key: image for image in (*self.images, *other.images)}
+        return Lexicon(
+            self.origin,
+            [*(self.examples[row] for row in mine), *other.examples],
+            Descriptions.joined([self.described.take(mine), other.described]),
+            images.values(),
+        )
+
+    def kept(self, keeps: Callable[[Example], bool]) -> Lexicon:
+        """Return the examples for which ``keeps`` holds; a FormatError where that is none."""
+        rows = [row for row, example in enumerate(self.examples) if keeps(example)]
+        examples = [self.examples[row] for row in rows]
+        return Lexicon(self.origin, examples, self.described.take(rows), self.images)
+
+    def renamed(self, old: str, new: str) -> Lexicon:
+        """Return the lexicon with another name for a class; that of another joins both."""
+        new = checked_name(new)
+        examples = [replace(e, name=new) if e.name == old else e for e in self.examples]
+        return Lexicon(self.origin, examples, self.described, self.images)
+
+
+def as_measures(image: ImageMeasures | npt.ArrayLike) -> ImageMeasures:
+    """Return the measures of an image, which may be its pixels."""
+    return image if isinstance(image, ImageMeasures) else ImageMeasures(image)
+
+
+def checked_name(text: str) -> str:
+    r"""Return a name without spare spaces, in composed letters; a FormatError where it is none.
+
+    >>> checked_name("  red  cell\n")
+    'red cell'
+    """
+    name = unicodedata.normalize("NFC", " ".join(text.split()))
+    if not name or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise FormatError(
+            f"{text[:40]!r} is no name; it needs 1 to {LONGEST_NAME:,} letters that can be shown"
+        )
+    return name
