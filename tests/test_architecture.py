@@ -29,6 +29,7 @@ LIGHT = [
     ".captioner",
     ".devices",
     ".pyramid",
+    ".teaching",
     ".checkpoints",
     ".batch",
     ".viewer",

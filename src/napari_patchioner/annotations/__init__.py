@@ -56,13 +56,24 @@ from .napari_shapes import (
     shape_from_region,
 )
 from .notes import Notes, leaving_out, note, noting
-from .record import KINDS, Annotation, Source, new_uid, with_human_caption, with_model_caption
+from .record import (
+    KINDS,
+    MACHINES,
+    SOURCES,
+    Annotation,
+    Source,
+    new_uid,
+    with_human_caption,
+    with_model_caption,
+)
 from .texts import with_unique_uids
 from .wkt import region_from_text, region_to_text
 
 __all__ = [
     "FORMATS",
     "KINDS",
+    "MACHINES",
+    "SOURCES",
     "Annotation",
     "CopyProject",
     "Format",

@@ -12,7 +12,10 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Kind, Region
 
-Source: TypeAlias = Literal["", "model", "edited", "human"]
+Source: TypeAlias = Literal["", "model", "taught", "edited", "human"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+MACHINES: tuple[Source, ...] = ("model", "taught")
+"""Sources of captions that people may replace and that machines may replace with their own."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # A calibrated score is not known better than that, and a table is read by people.
 _DIGITS = 4
@@ -44,8 +47,9 @@ class Annotation:
         What is said about the region; empty where nothing is said yet.
     score : float or None
         How far to trust a model's caption, 0 to 1; None where there is no such number.
-    source : {"", "model", "edited", "human"}
-        Who wrote the caption: nobody or unknown, a model, a person over a model's draft, a person.
+    source : {"", "model", "taught", "edited", "human"}
+        Who wrote the caption: nobody or unknown, a model, a model by examples that it was taught,
+        a person over a draft of either, a person.
     model : str
         Name of the model that wrote the caption or its draft.
     extra : mapping of str to str
@@ -95,6 +99,7 @@ def with_model_caption(
     *,
     model: str = "",
     extra: Mapping[str, str] | None = None,
+    source: Source = "model",
 ) -> AnyAnnotation:
     """Return the annotation with a model's caption, or as it is where a person wrote the caption.
 
@@ -108,11 +113,13 @@ def with_model_caption(
         Name of the model.
     extra : mapping of str to str, optional
         Provenance to keep beside the caption, laid over what the record holds already.
+    source : {"model", "taught"}
+        Whether the words are the model's own, or those of examples it was taught.
 
     Returns
     -------
     Annotation
-        A new record with source ``"model"``, or the same object if its caption is a person's.
+        A new record with that source, or the same object if its caption is a person's.
     """
     if annotation.is_human:
         return annotation
@@ -120,7 +127,7 @@ def with_model_caption(
         annotation,
         caption=caption.text,
         score=round(float(caption.score), _DIGITS),
-        source="model",
+        source=source,
         model=model,
         extra={**annotation.extra, **(extra or {})},
     )
@@ -134,6 +141,6 @@ def with_human_caption(annotation: AnyAnnotation, text: str) -> AnyAnnotation:
     """
     if text == annotation.caption:
         return annotation
-    if annotation.source in ("model", "edited"):
+    if annotation.source in (*MACHINES, "edited"):
         return replace(annotation, caption=text, score=None, source="edited")
     return replace(annotation, caption=text, score=None, source="human", model="")

@@ -27,7 +27,7 @@ from napari_patchioner.limits import charge_records, check_plain_file, read_file
 
 from .files import decode_text, encoding_of
 from .notes import leaving_out, note
-from .record import Annotation, Source
+from .record import SOURCES, Annotation, Source
 from .texts import free_name
 
 CAPTION_COLUMNS = ("caption", "score", "source", "model")
@@ -46,7 +46,6 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 _AS_JSON = "json:"
 # Before the name of an extra that would be taken for a column of the format itself.
 _EXTRA = "extra:"
-_SOURCES = ("", "model", "edited", "human")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +317,8 @@ def guard_extra_cell(text: str) -> str:
 def caption_fields(table: Table, row: int, cells: Mapping[str, str]) -> dict[str, Any]:
     """Return caption, score, source and model of a row, as arguments for an Annotation."""
     source = cells.get("source", "").strip().lower()
-    if source not in _SOURCES:
-        known = "model, edited, human or empty"
+    if source not in SOURCES:
+        known = f"{', '.join(SOURCES[1:])} or empty"
         raise table.error(row, "source", f"{source!r} is unknown; it may be {known}")
     cell = cells.get("score", "").strip()
     return {

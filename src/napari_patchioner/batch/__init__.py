@@ -5,11 +5,12 @@ from __future__ import annotations
 from ._dataset import Dataset
 from ._find import find_images
 from ._folder import Tally, caption_folder
-from ._job import Job, Outcome, caption_image, work
+from ._job import Job, LexiconFolder, Outcome, caption_image, work
 from ._journal import Journal
 from ._match import ImageMatcher
 from ._plan import Plan
 from ._result import TABLES, Result, check_format, check_people
+from ._teach import name_of, teach_image
 from .local import run
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ImageMatcher",
     "Job",
     "Journal",
+    "LexiconFolder",
     "Outcome",
     "Plan",
     "Result",
@@ -27,6 +29,8 @@ __all__ = [
     "check_format",
     "check_people",
     "find_images",
+    "name_of",
     "run",
+    "teach_image",
     "work",
 ]

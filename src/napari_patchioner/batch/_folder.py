@@ -32,6 +32,8 @@ class Tally:
     skipped: int = 0
     failed: int = 0
     regions: int = 0
+    # Those of them that have names of examples.
+    taught: int = 0
     # The first images that failed, and why.
     failures: list[tuple[str, str]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
@@ -55,6 +57,7 @@ class Tally:
         """Count one more image."""
         setattr(self, outcome.status, getattr(self, outcome.status) + 1)
         self.regions += len(outcome.annotations)
+        self.taught += sum(region.source == "taught" for region in outcome.annotations)
         if outcome.status == "failed" and len(self.failures) < _MOST_FAILURES:
             self.failures.append((outcome.image, outcome.why))
 

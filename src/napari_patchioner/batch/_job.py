@@ -6,9 +6,9 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -16,13 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.annotations import Annotation, other_axes, with_model_caption
+from napari_patchioner.annotations import Source as AnnotationSource
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
-from napari_patchioner.errors import ImageError, ModelError, PatchionerError, RegionError
+from napari_patchioner.errors import (
+    FormatError,
+    ImageError,
+    ModelError,
+    PatchionerError,
+    RegionError,
+)
 from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.images import StoredImage, open_image, read_image
-from napari_patchioner.pyramid import BIG
+from napari_patchioner.pyramid import BIG, Plan, Pyramid
 from napari_patchioner.regions import cover
+from napari_patchioner.teaching import ImageMeasures, Lexicon, read_lexicon
 
 from ._find import size_of
 
@@ -54,6 +62,38 @@ class Drawing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LexiconFolder:
+    """A lexicon as a job names it: where it lies, and its digest when the run began."""
+
+    path: Path
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path) -> LexiconFolder:
+        """Return that of a folder, which is read; a FormatError where it holds no lexicon."""
+        return cls(path.absolute(), read_lexicon(path).digest)
+
+    def open(self) -> Lexicon:
+        """Read it, once per process.
+
+        A ModelError where it cannot be read here, or is another one than when the run began.
+        """
+        return _opened(self.path, self.digest)
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, digest: str) -> Lexicon:
+    """Read a lexicon of this digest."""
+    try:
+        lexicon = read_lexicon(path)
+    except FormatError as error:
+        raise ModelError(str(error)) from error
+    if lexicon.digest != digest:
+        raise ModelError(f"{path}: the lexicon was changed while it was in use; run this again")
+    return lexicon
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One image to caption; it pickles, and needs nothing but a captioner and the file.
 
@@ -77,6 +117,8 @@ class Job:
     overwrite : bool
         Whether captions by people, accepted ones and those of unknown source are replaced as
         well, the old text kept as the extra ``"previous_caption"``; what is locked stays.
+    lexicon : LexiconFolder or None
+        What names regions that are like its examples; the others get captions of the model.
     """
 
     image: str
@@ -87,6 +129,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     big: int = BIG
     overwrite: bool = False
+    lexicon: LexiconFolder | None = None
 
     @property
     def is_open(self) -> bool:
@@ -191,7 +234,9 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
     with ExitStack() as stack:
         if isinstance(source, np.ndarray) and not job.options.get("zoom"):
             height, width = source.shape[:2]
-            caption = partial(caption_image, captioner, source, options=_usual(job.options))
+            lexicon = job.lexicon.open() if job.lexicon else None
+            how = {"options": _usual(job.options), "lexicon": lexicon}
+            caption = partial(caption_image, captioner, source, **how)
         else:
             if isinstance(source, np.ndarray):
                 source = StoredImage.of(source, job.path)
@@ -236,11 +281,14 @@ def caption_image(
     image: npt.ArrayLike,
     annotations: Sequence[Annotation],
     options: Mapping[str, Any] | None = None,
+    *,
+    lexicon: Lexicon | None = None,
 ) -> tuple[list[Annotation], str]:
     """Caption regions of one image, which is encoded once, or not at all if there are no regions.
 
     The image has the shape (height, width) or (height, width, channels); what a person wrote of
-    its regions stays as it is; the options are keywords of `Captioner.caption`. Returns the
+    its regions stays as it is; the options are keywords of `Captioner.caption`. Regions that a
+    ``lexicon`` has a name for get that, the others captions of the model. Returns the
     annotations in the same order, regions at fault as they were, and what is wrong with those, each
     named by its uid; empty if there are none. An ImageError or ModelError in one sentence.
     """
@@ -248,25 +296,58 @@ def caption_image(
     if not annotations:
         return [], ""
     grid = captioner.encode(image)
+    captioned = list(annotations)
+    rows = list(range(len(annotations)))
+    if lexicon is not None:
+        measures = ImageMeasures(np.asarray(image))
+        named = _named(captioner, lexicon, grid, measures, annotations, rows)
+        for row, annotation in named.items():
+            captioned[row] = annotation
+        rows = [row for row in rows if row not in named]
     faults: dict[int, str] = {}
     try:
-        captions = captioner.caption(grid, [region.region for region in annotations], **options)
+        captions = captioner.caption(grid, [annotations[row].region for row in rows], **options)
     except RegionError:
-        for row, annotation in enumerate(annotations):
+        for row in rows:
             try:
-                cover(annotation.region, grid.transform)
+                cover(annotations[row].region, grid.transform)
             except RegionError as error:
-                faults[row] = f"region {annotation.uid!r}: {error}"
+                faults[row] = f"region {annotations[row].uid!r}: {error}"
         if not faults:
             raise
-        sound = [region.region for row, region in enumerate(annotations) if row not in faults]
-        captions = captioner.caption(grid, sound, **options)
-    left = iter(captions)
-    captioned = [
-        region if row in faults else _with_caption(captioner, grid, region, next(left), options)
-        for row, region in enumerate(annotations)
-    ]
+        rows = [row for row in rows if row not in faults]
+        captions = captioner.caption(grid, [annotations[row].region for row in rows], **options)
+    for row, caption in zip(rows, captions, strict=True):
+        captioned[row] = _with_caption(captioner, grid, annotations[row], caption, options)
     return captioned, "; ".join(faults.values())
+
+
+def _named(
+    captioner: Captioner,
+    lexicon: Lexicon,
+    grid: FeatureGrid,
+    measures: ImageMeasures,
+    annotations: Sequence[Annotation],
+    rows: Sequence[int],
+    details: Callable[[int], Mapping[str, str]] = lambda _: {},
+) -> dict[int, Annotation]:
+    """Return those of the rows that a lexicon has a name for; regions at fault have none."""
+    sound = []
+    for row in rows:
+        with suppress(RegionError):
+            cover(annotations[row].region, grid.transform)
+            sound.append(row)
+    namings = lexicon.name(captioner, grid, measures, [annotations[row].region for row in sound])
+    named = {}
+    for row, naming in zip(sound, namings, strict=True):
+        if naming.name is not None:
+            caption = Caption(naming.name, naming.score)
+            learned = {"lexicon": lexicon.digest, "examples": lexicon.counts[naming.name]}
+            bare = annotations[row]
+            named[row] = _with_caption(
+                captioner, grid, bare, caption, learned, details(row), "taught"
+            )
+    return named
 
 
 def _caption_stored(
@@ -293,9 +374,27 @@ def _caption_stored(
             planes[tuple(plane.items())].append(row)
         except RegionError as error:
             faults[row] = error
+    lexicon = job.lexicon.open() if job.lexicon else None
     for index, rows in planes.items():
         store = GridStore(ram_bytes=_STORE_BYTES)
         pyramid = captioner.pyramid(image.levels(dict(index)), store=store, big=job.big)
+        chosen = ", ".join(f"{axis} {position}" for axis, position in index if lengths[axis] > 1)
+
+        def made_from(plan: Plan, row: int, chosen: str = chosen) -> dict[str, str]:
+            """Say what a caption was made from, where that is not the image as a whole."""
+            is_part = max(image.shape) > job.big or plan.window is not None
+            details = dict(plan.notes) if is_part else {}
+            if chosen:
+                is_named = annotations[row].extra.get("plane", "").strip()
+                details["plane"] = chosen if is_named else f"{chosen} (the first)"
+            return details
+
+        if lexicon is not None:
+            # Never enlarged, as examples are not.
+            named = _named_parts(captioner, lexicon, pyramid, annotations, rows, made_from)
+            for row, annotation in named.items():
+                captioned[row] = annotation
+            rows = [row for row in rows if row not in named]
         sound = []
         for row in rows:
             try:
@@ -303,7 +402,6 @@ def _caption_stored(
                 sound.append(row)
             except RegionError as error:
                 faults[row] = error
-        chosen = ", ".join(f"{axis} {position}" for axis, position in index if lengths[axis] > 1)
         for plan, members in pyramid.plans([annotations[row].region for row in sound], zoom=zoom):
             group = [sound[member] for member in members]
             try:
@@ -314,19 +412,42 @@ def _caption_stored(
                 continue
             regions = [annotations[row].region for row in group]
             for row, caption in zip(group, captioner.caption(grid, regions, **usual), strict=True):
-                # What it was made from, where that is not the image as a whole.
-                is_part = max(image.shape) > job.big or plan.window is not None
-                details = dict(plan.notes) if is_part else {}
-                if chosen:
-                    is_named = annotations[row].extra.get("plane", "").strip()
-                    details["plane"] = chosen if is_named else f"{chosen} (the first)"
                 captioned[row] = _with_caption(
-                    captioner, grid, annotations[row], caption, job.options, details
+                    captioner, grid, annotations[row], caption, job.options, made_from(plan, row)
                 )
     if annotations and len(unread) == len(annotations):
         raise unread[0]
     texts = [f"region {annotations[row].uid!r}: {faults[row]}" for row in sorted(faults)]
     return captioned, "; ".join(texts)
+
+
+def _named_parts(
+    captioner: Captioner,
+    lexicon: Lexicon,
+    pyramid: Pyramid,
+    annotations: Sequence[Annotation],
+    rows: Sequence[int],
+    made_from: Callable[[Plan, int], Mapping[str, str]],
+) -> dict[int, Annotation]:
+    """Return those that a lexicon has a name for, each seen at the resolution it asks for.
+
+    Regions at fault, and those whose pixels cannot be read, have none.
+    """
+    lexicon.check(captioner)
+    measures = ImageMeasures(pyramid.levels)
+    sound = []
+    for row in rows:
+        with suppress(RegionError):
+            pyramid.plan(annotations[row].region)
+            sound.append(row)
+    named: dict[int, Annotation] = {}
+    for plan, members in pyramid.plans([annotations[row].region for row in sound]):
+        with suppress(ImageError):
+            grid = pyramid.encode(plan)
+            group = [sound[member] for member in members]
+            details = partial(made_from, plan)
+            named |= _named(captioner, lexicon, grid, measures, annotations, group, details)
+    return named
 
 
 def _with_caption(
@@ -336,13 +457,15 @@ def _with_caption(
     caption: Caption,
     options: Mapping[str, Any],
     details: Mapping[str, str] | None = None,
+    source: AnnotationSource = "model",
 ) -> Annotation:
     """Return the region with its caption and what that was made from."""
-    made_from = {"grid": grid.key, "looked": dict(details or {}), "options": dict(options)}
+    how = "taught" if source == "taught" else "options"
+    made_from = {"grid": grid.key, "looked": dict(details or {}), how: dict(options)}
     origin = {"model": captioner.name} | {name: part for name, part in made_from.items() if part}
     extra = {name: text for name, text in annotation.extra.items() if name != "problem"}
     extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)
     if caption.problem:
         extra["problem"] = caption.problem
     bare = replace(annotation, extra=extra)
-    return with_model_caption(bare, caption, model=captioner.name)
+    return with_model_caption(bare, caption, model=captioner.name, source=source)

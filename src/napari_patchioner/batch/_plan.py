@@ -29,7 +29,7 @@ from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import Box, Mask, WholeImage, label_boxes
 
 from ._find import absolute, size_of
-from ._job import Drawing, Job, is_locked
+from ._job import Drawing, Job, LexiconFolder, is_locked
 from ._match import ImageMatcher, KnownImages, common_parts
 
 WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
@@ -137,6 +137,8 @@ class Plan:
         Long side, in pixels, up to which an image is encoded in one pass.
     overwrite : bool
         Whether captions by people are replaced as well; see `Job`.
+    lexicon : LexiconFolder, optional
+        What names regions that are like its examples; see `Job`.
 
     Attributes
     ----------
@@ -163,11 +165,13 @@ class Plan:
         options: Mapping[str, Any] | None = None,
         big: int = BIG,
         overwrite: bool = False,
+        lexicon: LexiconFolder | None = None,
     ) -> None:
         self._paths = paths
         self._regions = regions
         # What all jobs have in common.
         how: dict[str, Any] = {"only_empty": only_empty, "overwrite": overwrite, "big": big}
+        how["lexicon"] = lexicon
         self._common = Job("", Path(), options=dict(options or {}), **how)
         shared = Counter(path.name for path in paths)
         names = [path.name if shared[path.name] == 1 else str(path) for path in paths]
@@ -215,6 +219,7 @@ class Plan:
             "options": json.dumps(common.options, sort_keys=True),
             **({} if common.big == BIG else {"big": str(common.big)}),
             **({"overwrite": "true"} if common.overwrite else {}),
+            **({"lexicon": common.lexicon.digest} if common.lexicon else {}),
         }
 
     @property

@@ -128,8 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     from .caption import add_caption
     from .demo import add_demo
     from .evaluate import add_evaluate
+    from .lexicon import add_lexicon
     from .models import add_models
     from .reproduce import add_reproduce
+    from .teach import add_teach
 
     parser = _Parser(
         prog="napari-patchioner",
@@ -140,6 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     add_demo(commands.add_parser("demo", help="caption sample pictures, then open napari"))
     caption = commands.add_parser("caption", help="caption regions of image files")
     add_caption(caption)
+    teach = commands.add_parser("teach", help="learn names of regions from examples")
+    add_teach(teach)
+    lexicons = "what was taught: show, merge, rename, forget"
+    add_lexicon(commands.add_parser("lexicon", help=lexicons))
     baseline = "caption crops with a slow method to compare with, for research"
     add_baseline(commands.add_parser("baseline", help=baseline))
     scores = "score a model on a published data set, or compare two runs"
@@ -148,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     table = "run a table of the paper, and print it beside its published numbers"
     reproduce = commands.add_parser("reproduce", help=table)
     add_reproduce(reproduce)
-    for command in (caption, evaluate, reproduce):
+    for command in (caption, teach, evaluate, reproduce):
         command.add_argument(
             "--device",
             choices=DEVICES,

@@ -60,6 +60,12 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         help="file to write, its format by its ending, or a folder for Parquet files written "
         "as results come; standard output by default",
     )
+    parser.add_argument(
+        "--lexicon",
+        metavar="FOLDER",
+        help="what 'teach' has made: regions like its examples get their names, the others "
+        "captions of the model",
+    )
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
     running = parser.add_argument_group("running")
     for names, text in (
@@ -131,6 +137,7 @@ class BatchRun:
     workers: int = 1
     threads: int = 1
     scheduler: str | None = None
+    lexicon: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -269,6 +276,8 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     target.check()
     paths = batch.find_images(run.images, recursive=run.recursive)
     kept: dict[str, Any] = {"only_empty": run.only_empty, "overwrite": run.overwrite}
+    if run.lexicon is not None:
+        kept["lexicon"] = batch.LexiconFolder.of(Path(run.lexicon))
     plan = batch.Plan(paths, run.regions, options=run.options, **kept)
     for line in plan.notes.lines():
         say(line)
@@ -311,6 +320,9 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
             f"{tally.done} done{before}, {tally.skipped} skipped, {tally.failed} failed; "
             f"{_duration(tally.seconds)}, {tally.rate:.3g} images per second"
         )
+        if run.lexicon is not None:
+            regions = "1 region" if tally.taught == 1 else f"{tally.taught} regions"
+            say(f"{regions} of {tally.regions} got names of the lexicon")
         _say_what_stays(0 if run.only_empty else plan.of_people, plan.locked)
         target.write(plan, journal, others)
     except (PatchionerError, KeyboardInterrupt):

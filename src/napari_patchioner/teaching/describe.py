@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from napari_patchioner.backbones import RegionEncoder
-from napari_patchioner.images import Level, Levels
+from napari_patchioner.images import Levels
 from napari_patchioner.regions import Box, Region
 
 from .measures import (
@@ -42,6 +44,8 @@ WIDTHS = {RING: PROFILE, COLOUR: COLOURS, SIZE: 1}
 
 # Long side, in pixels, of what is measured in one piece.
 _LONGEST = 1024
+# Long side of a small picture, in pixels.
+_THUMBNAIL = 96
 _BACKGROUND, _BACKGROUND_ONE_BY_ONE = 40, 8
 # Sides of boxes that stand for what nobody named.
 _SMALLEST, _LARGEST = 25.0, 250.0
@@ -113,6 +117,17 @@ class ImageMeasures:
         digest.update(np.ascontiguousarray(pixels).tobytes())
         return digest.hexdigest()
 
+    def thumbnail(self, region: Region) -> bytes:
+        """Return a small picture of a region with its surroundings, as PNG."""
+        bounds = region.for_image(*self.shape).bounds()
+        box = np.array([bounds.top, bounds.left, bounds.bottom, bounds.right]) + 0.5
+        pixels, _ = self._around(np.clip(box, 0, np.tile(self.shape, 2)))
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        data = io.BytesIO()
+        picture.save(data, "PNG")
+        return data.getvalue()
+
     def cells(self, boxes: Boxes) -> FloatArray:
         """Return what is measured in the cells in and around boxes, shape (n, cells, planes).
 
@@ -129,6 +144,11 @@ class ImageMeasures:
 
     def _cells_of(self, box: Boxes) -> FloatArray:
         """Return those of one box, read with its surroundings."""
+        pixels, inner = self._around(box)
+        return BoxMeans(measured_planes(pixels)).cells(inner[None])
+
+    def _around(self, box: Boxes) -> tuple[npt.NDArray[np.uint8], Boxes]:
+        """Read a box with its surroundings; return them in colours, and the box within them."""
         sides = box[2:] - box[:2]
         around = np.concatenate([-sides, sides]) * (AROUND / CELLS)
         outer = np.clip(box + around, 0, np.tile(self.shape, 2))
@@ -140,14 +160,9 @@ class ImageMeasures:
         last = np.ceil(outer[2:] / level.scale).astype(int) + MARGIN
         first, last = (np.clip(corner, 0, level.shape) for corner in (first, last))
         first = np.minimum(first, np.array(level.shape) - 1)
-        means = BoxMeans(measured_planes(self._read(level, first, np.maximum(last, first + 1))))
-        return means.cells((box / scale - np.tile(first, 2))[None])
-
-    def _read(
-        self, level: Level, first: npt.NDArray[np.int_], last: npt.NDArray[np.int_]
-    ) -> npt.NDArray[np.uint8]:
-        (top, left), (height, width) = first.tolist(), (last - first).tolist()
-        return self.levels.rgb(level.read(top, left, height, width))
+        (top, left), (height, width) = first.tolist(), np.maximum(last - first, 1).tolist()
+        pixels = self.levels.rgb(level.read(top, left, height, width))
+        return pixels, box / scale - np.tile(first, 2)
 
 
 def describe(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.images import Levels
     from napari_patchioner.regions import Region
 
 LONGEST_NAME = 1000
@@ -190,15 +191,16 @@ class Lexicon:
         cls,
         captioner: Captioner,
         parts: Iterable[tuple[FeatureGrid, Sequence[tuple[Region, str, str]]]],
-        image: ImageMeasures | npt.ArrayLike,
+        image: ImageMeasures | Levels | npt.ArrayLike,
         *,
         image_name: str = "",
         share: int = 1,
+        thumbnails: bool = False,
     ) -> Lexicon:
         """Learn as :meth:`teach`, from several grids of one image and the examples seen in each.
 
         The examples are regions with their names and uids; ``share`` is how many of the grids the
-        background is taken from.
+        background is taken from; with ``thumbnails`` a small picture is kept of each example.
         """
         measures = as_measures(image)
         content = measures.content
@@ -206,8 +208,10 @@ class Lexicon:
         for number, (grid, labelled) in enumerate(parts):
             regions = [region for region, _, _ in labelled]
             described.append(describe(captioner, grid, measures, regions))
+            pictures = [measures.thumbnail(region) if thumbnails else b"" for region in regions]
             examples += [
-                Example(checked_name(name), image_name, uid, content) for _, name, uid in labelled
+                Example(checked_name(name), image_name, uid, content, picture)
+                for (_, name, uid), picture in zip(labelled, pictures, strict=True)
             ]
             if number < share:
                 surroundings.append(background(captioner, grid, measures, share))
@@ -312,7 +316,7 @@ class Lexicon:
         return Lexicon(self.origin, examples, self.described, self.images)
 
 
-def as_measures(image: ImageMeasures | npt.ArrayLike) -> ImageMeasures:
+def as_measures(image: ImageMeasures | Levels | npt.ArrayLike) -> ImageMeasures:
     """Return the measures of an image, which may be its pixels."""
     return image if isinstance(image, ImageMeasures) else ImageMeasures(image)
 

@@ -38,7 +38,12 @@ _GENERATOR = f'<meta name="generator" content="{_MARK}">'
 _RECORDS = re.compile(
     rf'<script\b[^>]{{0,200}}\sid="{_MARK}"[^>]{{0,200}}>(.*?)</script', re.IGNORECASE | re.DOTALL
 )
-_WHO = {"model": "model", "edited": "person, over a draft", "human": "person"}
+_WHO = {
+    "model": "model",
+    "taught": "model, by examples",
+    "edited": "person, over a draft",
+    "human": "person",
+}
 # Told apart by most people who see few colours; light, because a shadow sets them off.
 _COLOURS = ("#e69f00", "#56b4e9", "#2ecc9a", "#f0e442", "#8f9bff", "#ff7a3d", "#f29ad0")
 # Shadows take time; many regions are drawn without.

@@ -32,7 +32,7 @@ from napari_patchioner.annotations import metadata, texts, xy
 from napari_patchioner.annotations.images import Images, Size, image_name, image_size
 from napari_patchioner.annotations.metadata import OURS, Said, without_metadata
 from napari_patchioner.annotations.notes import Notes, leaving_out, naming, noting
-from napari_patchioner.annotations.record import Annotation, Source
+from napari_patchioner.annotations.record import MACHINES, Annotation, Source
 from napari_patchioner.annotations.rle import decode_brush, encode_brush
 from napari_patchioner.annotations.xy import from_xy, to_xy
 from napari_patchioner.errors import FormatError
@@ -223,7 +223,7 @@ def _new_tasks(annotations: Sequence[Annotation], images: Images) -> list[dict[s
         drafts: dict[str, list[dict[str, Any]]] = {}
         done: list[dict[str, Any]] = []
         for annotation in own:
-            is_draft = annotation.source == "model"
+            is_draft = annotation.source in MACHINES
             target = drafts.setdefault(annotation.model, []) if is_draft else done
             target += _results(without_metadata(annotation), size, places[id(annotation)])
         predictions = []

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.annotations.record import Annotation, with_human_caption
+from napari_patchioner.annotations.record import MACHINES, Annotation, with_human_caption
 from napari_patchioner.decoders import Caption
 from napari_patchioner.regions import Mask, Region, RegionSet
 
@@ -342,7 +342,7 @@ def score_of(caption: Caption) -> float | None:
 
 def is_protected(caption: str, source: str, accepted: bool) -> bool:
     """Whether no model may touch a text: a person's, or one that is accepted or locked."""
-    return accepted or (bool(caption) and source != "model")
+    return accepted or (bool(caption) and source not in MACHINES)
 
 
 def is_foreign(layer: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
 
-from napari_patchioner.annotations import Annotation, napari_shapes
+from napari_patchioner.annotations import SOURCES, Annotation, napari_shapes
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Mask, Point, Region, Trace, label_boxes
 from napari_patchioner.viewer.layers.geometry import FloatArray, mapped
@@ -27,7 +27,6 @@ Placed = tuple[int, Region, FloatArray, tuple[int, int]]
 MOST_IMAGES = 8
 _LINES = {"regions": "#ff7f0e", "traces": "#17becf"}
 # Columns of ours and the fields they are; all other columns are extras.
-_SOURCES = ("model", "edited", "human")
 _FIELDS = ("uid", "image", "caption", "score", "source", "caption_model")
 
 
@@ -200,7 +199,7 @@ def layer_annotations(
             region=region,
             caption=ours["caption"],
             score=float(ours["score"]) if ours["score"] else None,
-            source=ours["source"] if ours["source"] in _SOURCES else "",  # type: ignore[arg-type]
+            source=ours["source"] if ours["source"] in SOURCES else "",  # type: ignore[arg-type]
             model=ours["caption_model"],
             extra=extra,
         )

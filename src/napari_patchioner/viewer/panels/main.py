@@ -123,6 +123,9 @@ def verdict_line(record: Record, pending: str = "") -> str:
         line = record.problem[:1].upper() + record.problem[1:]
     elif not record.caption:
         line = pending if record.wanted else ""
+    elif record.source == "taught":
+        score = f", score {record.score:.2f}" if record.score is not None else ""
+        line = f"Learned from examples{score}"
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
     elif details and details.verdict == "appearance":

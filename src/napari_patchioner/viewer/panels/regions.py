@@ -13,6 +13,7 @@ from qtpy.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QSize,
 from qtpy.QtGui import QFont, QHideEvent, QKeyEvent, QKeySequence, QShowEvent
 from superqt.utils import signals_blocked
 
+from napari_patchioner.annotations import MACHINES
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.layers.geometry import own_axes, record_plane, shown_plane
 from napari_patchioner.viewer.session.session import Session, counted
@@ -35,7 +36,7 @@ ONLY: dict[str, Callable[[Record, float], bool]] = {
     "All regions": lambda record, low: True,
     "Without a caption": lambda record, low: not record.caption,
     "Written by a person": lambda record, low: record.source in ("human", "edited"),
-    "Written by the model": lambda record, low: record.source == "model",
+    "Written by the model": lambda record, low: record.source in MACHINES,
     "Low score": lambda record, low: (
         record.source == "model" and record.score is not None and record.score <= low
     ),
@@ -43,7 +44,7 @@ ONLY: dict[str, Callable[[Record, float], bool]] = {
     "Locked": lambda record, low: record.locked,
 }
 KINDS = {"rectangle": "box", "path": "trace"}
-AUTHORS = {"edited": "you, from a draft", "human": "you"}
+AUTHORS = {"taught": "learned", "edited": "you, from a draft", "human": "you"}
 # Title, name of the action, and what it is for.
 ACTIONS = (
     ("Accept", "accept", "Keep these captions: no model will change them (key A)."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from napari_patchioner.annotations import Record
+from napari_patchioner.annotations import MACHINES, Record
 
 from .session import Session, counted
 
@@ -56,7 +56,7 @@ class Review:
         records = self.session.records
         left = [records[uid] for uid in self.uids if uid in records]
         written = sum(record.source in ("human", "edited") for record in left)
-        accepted = sum(record.reviewed for record in left if record.source == "model")
+        accepted = sum(record.reviewed for record in left if record.source in MACHINES)
         outcomes = {
             "accepted": accepted,
             "written by you": written,

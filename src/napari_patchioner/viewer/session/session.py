@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from napari_patchioner.annotations import Plane, Record, Seen, Source, new_uid
+from napari_patchioner.annotations import SOURCES, Plane, Record, Seen, Source, new_uid
 from napari_patchioner.annotations.project.records import same_cells, score_of
 from napari_patchioner.decoders import Caption
 
@@ -602,7 +602,7 @@ def _adopt(uid: str, layer: str, shape: Seen, row: Row | Record) -> Record:
     # A row whose uid was refused is a pasted copy: its text belongs to the original.
     if not row.caption or row.uid not in ("", uid):
         return record
-    known = row.source in ("model", "edited", "human")
+    known = row.source in SOURCES[1:]
     return replace(
         record,
         caption=row.caption,

@@ -1,0 +1,105 @@
+"""The sub-commands of ``lexicon``: what is in one, and changing it without images."""
+
+from __future__ import annotations
+
+import argparse
+from functools import reduce
+from pathlib import Path
+
+from napari_patchioner.errors import FormatError
+
+from .shared import check_folder, say
+from .teach import summary
+
+
+def add_lexicon(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands of ``lexicon``."""
+    commands = parser.add_subparsers(metavar="WHAT", required=True)
+    info = commands.add_parser("info", help="names, examples, and how well they are told apart")
+    info.add_argument("--examples", action="store_true", help="list every example")
+    info.set_defaults(run=_info)
+    merge = commands.add_parser("merge", help="write several lexicons of one model as one")
+    merge.add_argument("lexicons", nargs="+", type=Path, metavar="LEXICON", help="their folders")
+    merge.add_argument("--out", required=True, type=Path, metavar="LEXICON", help="folder to write")
+    merge.set_defaults(run=_merge)
+    forget = commands.add_parser("forget", help="delete a name, or single examples")
+    forget.add_argument("--name", metavar="NAME", help="name whose examples are deleted")
+    forget.add_argument("--image", metavar="IMAGE", help="only examples of this image")
+    forget.add_argument("--uid", metavar="UID", help="only the example of this uid")
+    forget.set_defaults(run=_forget)
+    rename = commands.add_parser("rename", help="give a name another wording, or join two names")
+    rename.add_argument("old", metavar="OLD", help="name that is there")
+    rename.add_argument("new", metavar="NEW", help="name to put in its place")
+    rename.set_defaults(run=_rename)
+    for command in (info, forget, rename):
+        command.add_argument("lexicon", type=Path, metavar="LEXICON", help="its folder")
+
+
+def _info(arguments: argparse.Namespace, _: object) -> None:
+    """Print what is in a lexicon."""
+    from napari_patchioner.teaching import read_lexicon
+
+    lexicon = read_lexicon(arguments.lexicon)
+    facts = [
+        ("backbone", lexicon.origin.backbone),
+        ("pooling", lexicon.origin.pooling),
+        ("images", str(len(lexicon.images))),
+        ("rule", lexicon.classifier.rule),
+        ("digest", lexicon.digest),
+    ]
+    print("\n".join(f"{name:<9} {text}" for name, text in facts) + "\n")
+    print(summary(lexicon))
+    if arguments.examples:
+        print()
+        for example in lexicon.examples:
+            print(f"{example.name}: {example.image or 'any image'}, {example.uid}")
+
+
+def _merge(arguments: argparse.Namespace, _: object) -> None:
+    """Write the union of lexicons."""
+    from napari_patchioner.teaching import Lexicon, read_lexicon, write_lexicon
+
+    check_folder(arguments.out.absolute().parent)
+    if arguments.out.exists() and arguments.out.resolve() not in (
+        folder.resolve() for folder in arguments.lexicons
+    ):
+        raise FormatError(f"{arguments.out}: is there; choose another name")
+    merged = reduce(Lexicon.merged, map(read_lexicon, arguments.lexicons))
+    write_lexicon(arguments.out, merged)
+    print(summary(merged))
+    say(f"{arguments.out}: {len(merged)} examples of {len(merged.counts)} names")
+
+
+def _forget(arguments: argparse.Namespace, _: object) -> None:
+    """Delete examples."""
+    from napari_patchioner.teaching import read_lexicon, write_lexicon
+
+    wanted = {k: v for k in ("name", "image", "uid") if (v := getattr(arguments, k)) is not None}
+    if not wanted:
+        raise FormatError("name what to forget with --name, --image or --uid")
+    lexicon = read_lexicon(arguments.lexicon)
+    matches = [
+        all(getattr(example, field) == text for field, text in wanted.items())
+        for example in lexicon.examples
+    ]
+    if not any(matches):
+        shown = ", ".join(f"{field} {text!r}" for field, text in wanted.items())
+        raise FormatError(f"{arguments.lexicon}: holds no example with {shown}")
+    if all(matches):
+        raise FormatError(f"{arguments.lexicon}: holds nothing else; delete the folder instead")
+    forgotten = {e.key for e, match in zip(lexicon.examples, matches, strict=True) if match}
+    left = lexicon.kept(lambda example: example.key not in forgotten)
+    write_lexicon(arguments.lexicon, left)
+    plural = "s" * (len(forgotten) != 1)
+    say(f"{len(forgotten)} example{plural} forgotten, {len(left)} left")
+
+
+def _rename(arguments: argparse.Namespace, _: object) -> None:
+    """Give a name another wording."""
+    from napari_patchioner.teaching import read_lexicon, write_lexicon
+
+    lexicon = read_lexicon(arguments.lexicon)
+    if arguments.old not in lexicon.counts:
+        raise FormatError(f"{arguments.lexicon}: holds no name {arguments.old!r}")
+    write_lexicon(arguments.lexicon, lexicon.renamed(arguments.old, arguments.new))
+    say(f"{lexicon.counts[arguments.old]} examples are {arguments.new!r} now")
