@@ -20,14 +20,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_records, check_plain_file, read_file
 
 from .files import decode_text, encoding_of
 from .notes import leaving_out, note
-from .record import SOURCES, Annotation, Source
+from .record import SOURCES, Annotation
 from .texts import free_name
 
 CAPTION_COLUMNS = ("caption", "score", "source", "model")
@@ -324,7 +324,7 @@ def caption_fields(table: Table, row: int, cells: Mapping[str, str]) -> dict[str
     return {
         "caption": unguard_cell(cells.get("caption", "")),
         "score": table.number(row, "score", cell) if cell else None,
-        "source": cast("Source", source),
+        "source": source,
         "model": unguard_cell(cells.get("model", "")),
     }
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from napari_patchioner.errors import FormatError
 from napari_patchioner.regions import Region, RegionSet, same_drawing
 
 from .notes import leaving_out, note
-from .record import KINDS, SOURCES, Annotation, Source, with_human_caption
+from .record import KINDS, SOURCES, Annotation, with_human_caption
 from .wkt import members_cell, region_from_text, region_to_text
 
 Show: TypeAlias = Callable[[str, Region], Region | None]
@@ -129,7 +129,7 @@ def annotation_from_texts(
         region=region,
         caption=texts.get("caption", ""),
         score=parse_score(texts.get("score", "")),
-        source=cast("Source", source if source in SOURCES else ""),
+        source=source if source in SOURCES else "",
         model=texts.get("model", ""),
         extra={
             name.removeprefix(_EXTRA): text

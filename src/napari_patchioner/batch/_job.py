@@ -235,8 +235,8 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
         if isinstance(source, np.ndarray) and not job.options.get("zoom"):
             height, width = source.shape[:2]
             lexicon = job.lexicon.open() if job.lexicon else None
-            how = {"options": _usual(job.options), "lexicon": lexicon}
-            caption = partial(caption_image, captioner, source, **how)
+            usual = _usual(job.options)
+            caption = partial(caption_image, captioner, source, options=usual, lexicon=lexicon)
         else:
             if isinstance(source, np.ndarray):
                 source = StoredImage.of(source, job.path)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import reduce
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +14,11 @@ from napari_patchioner.annotations import MACHINES, Annotation, other_axes
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import PatchionerError, RegionError
 from napari_patchioner.grids import GridStore
-from napari_patchioner.images import StoredImage, open_image
+from napari_patchioner.images import Levels, StoredImage, open_image
 from napari_patchioner.regions import Region
 from napari_patchioner.teaching import Lexicon, checked_name
 
 from ._job import Job, read_source
-
-Labelled: TypeAlias = tuple[Region, str, str]
-"""A region, its name and its uid."""
 
 # Grids of a large image that its background is taken from.
 _MOST_BACKGROUNDS = 4
@@ -53,23 +50,10 @@ def teach_image(
     could not be learned from, a sentence each. An ImageError where the image cannot be read.
     """
     faults: list[str] = []
-
-    def sound(regions: Sequence[Annotation], check: Callable[[Annotation], object]) -> list[int]:
-        """Return the rows of regions that pass a check; note what is wrong with the others."""
-        rows = []
-        for row, annotation in enumerate(regions):
-            try:
-                check(annotation)
-                rows.append(row)
-            except PatchionerError as error:
-                faults.append(f"region {annotation.uid!r}: {error}")
-        return rows
-
-    regions = [region for region in job.regions if name_of(region)]
-    regions = [regions[row] for row in sound(regions, lambda r: checked_name(name_of(r)))]
+    named = [region for region in job.regions if name_of(region)]
+    regions = _sound(named, lambda region: checked_name(name_of(region)), faults)
     if not regions:
         return None, faults
-    lexicons = []
     with ExitStack() as stack:
         source = read_source(job.path, job.big)
         if isinstance(source, np.ndarray):
@@ -84,31 +68,51 @@ def teach_image(
             index = image.find(annotation.extra.get("plane", ""))
             planes[tuple(index.items())].append(annotation)
 
-        sound(regions, put)
+        _sound(regions, put, faults)
+        lexicons = []
         for index, members in planes.items():
-            store = GridStore(ram_bytes=_STORE_BYTES)
-            pyramid = captioner.pyramid(image.levels(dict(index)), store=store, big=job.big)
-            kept = [
-                members[row] for row in sound(members, lambda r, fits=pyramid.plan: fits(r.region))
-            ]
-            if not kept:
-                continue
-            plans = pyramid.plans([annotation.region for annotation in kept])
-            parts = (
-                (pyramid.encode(plan), [_labelled(kept[row]) for row in rows])
-                for plan, rows in plans
-            )
-            taught = Lexicon.teach_parts(
-                captioner,
-                parts,
-                pyramid.levels,
-                image_name=job.image,
-                share=min(len(plans), _MOST_BACKGROUNDS),
-                thumbnails=thumbnails,
-            )
-            lexicons.append(taught)
+            levels = image.levels(dict(index))
+            taught = _teach_plane(captioner, job, levels, members, faults, thumbnails)
+            lexicons += [] if taught is None else [taught]
     return (reduce(Lexicon.merged, lexicons) if lexicons else None), faults
 
 
-def _labelled(annotation: Annotation) -> Labelled:
+def _teach_plane(
+    captioner: Captioner,
+    job: Job,
+    levels: Levels,
+    regions: Sequence[Annotation],
+    faults: list[str],
+    thumbnails: bool,
+) -> Lexicon | None:
+    """Learn from one plane of an image; None where all its regions are at fault."""
+    pyramid = captioner.pyramid(levels, store=GridStore(ram_bytes=_STORE_BYTES), big=job.big)
+    sound = _sound(regions, lambda annotation: pyramid.plan(annotation.region), faults)
+    plans = pyramid.plans([annotation.region for annotation in sound])
+    if not plans:
+        return None
+    parts = (
+        (pyramid.encode(plan), [_labelled(sound[row]) for row in rows]) for plan, rows in plans
+    )
+    how: dict[str, Any] = {"image_name": job.image, "thumbnails": thumbnails}
+    share = min(len(plans), _MOST_BACKGROUNDS)
+    return Lexicon.teach_parts(captioner, parts, levels, share=share, **how)
+
+
+def _sound(
+    regions: Sequence[Annotation], check: Callable[[Annotation], object], faults: list[str]
+) -> list[Annotation]:
+    """Return the regions that pass a check; what is wrong with the others is noted."""
+    sound = []
+    for annotation in regions:
+        try:
+            check(annotation)
+            sound.append(annotation)
+        except PatchionerError as error:
+            faults.append(f"region {annotation.uid!r}: {error}")
+    return sound
+
+
+def _labelled(annotation: Annotation) -> tuple[Region, str, str]:
+    """Return a region, its name and its uid."""
     return annotation.region, name_of(annotation), annotation.uid

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .classifier import Classifier, Confusion, Naming
 from .describe import Descriptions, ImageMeasures, background, describe
 from .files import is_lexicon, read_lexicon, write_lexicon
+from .find import Finder, Proposal, Sample
 from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name
 
 __all__ = [
@@ -12,10 +13,13 @@ __all__ = [
     "Confusion",
     "Descriptions",
     "Example",
+    "Finder",
     "ImageMeasures",
     "Lexicon",
     "Naming",
     "Origin",
+    "Proposal",
+    "Sample",
     "TaughtImage",
     "background",
     "checked_name",

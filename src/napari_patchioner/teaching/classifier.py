@@ -34,8 +34,9 @@ _FARTHEST_WEIGHT, _PULL, _STEPS = 3.0, 1.0, 20
 # What another rule than the usual one has to gain, divided by the number of examples.
 _DOUBT = 2.0
 # Between things of one class (0) and of different ones (1), where names end; and how far apart
-# things of a class are on that scale, before a second example shows it.
-_STRICT, _GUESS, _SOFT, _LEAST_GAP = 0.65, 0.45, 0.15, 0.1
+# things of a class are on that scale before a second example shows it, in both kinds of pictures.
+_STRICT, _SOFT, _LEAST_GAP = 0.65, 0.15, 0.1
+_GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH = 0.45, 0.75
 _FACTORS, _FACTOR_PULL = 2.0 ** np.arange(-2, 3.25, 0.25), 0.3
 # From so many examples on vectors are compared by so many random projections of them.
 _MANY, _SKETCH = 500, 512
@@ -364,9 +365,35 @@ class _Choice:
                 if loss < least:
                     least, chosen = loss, (rule, weights, scores)
         rule, weights, scores = chosen
-        threshold, softness = _threshold(left_out, scores, weights)
+        guess = (1 - photograph) * _GUESS_MICROGRAPH + photograph * _GUESS_PHOTOGRAPH
+        threshold, softness = _threshold(left_out, scores, weights, guess)
         confusion = left_out.confusion(scores, names)
         return cls(rule, weights, threshold, softness, _sharpness(left_out, scores), confusion)
+
+
+class Likeness:
+    """How like some examples regions are: 1 for a copy of one, 0 for what is usual elsewhere."""
+
+    def __init__(self, examples: Descriptions, usual: Descriptions) -> None:
+        self._space = _Space.fit(Descriptions.joined([usual, examples]))
+        self._examples = self._space.vectors(examples)
+        self._typical = 1.0
+        self._typical = float(np.median(1 - self(usual))) + _TINY
+        between = self._distances(examples)
+        np.fill_diagonal(between, np.inf)
+        alike = 1 - between.min(axis=1) / self._typical if len(examples) > 1 else np.zeros(1)
+        self.among_examples = max(float(alike.mean()), 0.0)
+        """What one more example would get; 0 where there is one only."""
+
+    def __call__(self, regions: Descriptions) -> FloatArray:
+        """Return the likeness to the nearest example, shape (n,)."""
+        return np.asarray(1 - self._distances(regions).min(axis=1) / self._typical)
+
+    def _distances(self, regions: Descriptions) -> FloatArray:
+        """Return distances to the examples whatever their size, shape (n, examples)."""
+        weights = np.array([0.0 if name == SIZE else _MICROGRAPH[name] for name in BLOCKS])
+        pairs = zip(BLOCKS, self._examples, self._space.vectors(regions), strict=True)
+        return _weighted(weights, [_capped(_squared(own, rows), name) for name, own, rows in pairs])
 
 
 def _canonical_order(regions: Descriptions, names: Sequence[str]) -> IntArray:
@@ -409,7 +436,7 @@ def _squared(stored: AnyFloats, rows: AnyFloats, lengths: AnyFloats | None = Non
     products *= -2
     products += (stored**2).sum(axis=1) if lengths is None else lengths
     products += (rows**2).sum(axis=1)[:, None]
-    return np.maximum(products, 0, out=products)
+    return np.asarray(np.maximum(products, 0, out=products))
 
 
 def _capped(distances: AnyFloats, name: str) -> AnyFloats:
@@ -493,7 +520,9 @@ def _fitted_weights(left_out: _LeftOut, start: FloatArray) -> FloatArray:
     return np.asarray(np.exp(done.x))
 
 
-def _threshold(left_out: _LeftOut, scores: FloatArray, weights: FloatArray) -> tuple[float, float]:
+def _threshold(
+    left_out: _LeftOut, scores: FloatArray, weights: FloatArray, guess: float
+) -> tuple[float, float]:
     """Return the score below which a region is none of the classes, and how gradual that is.
 
     An example left out stands for things that were taught; its likeness to the other classes for
@@ -507,7 +536,7 @@ def _threshold(left_out: _LeftOut, scores: FloatArray, weights: FloatArray) -> t
     best_other = best_other[np.isfinite(best_other)]
     far = -np.median(best_other) if len(best_other) else 0.5 * weights.sum()
     # As if there were one more example, as far from the others as is usual.
-    mean = (own.sum() - _GUESS * far) / (len(own) + 1)
+    mean = (own.sum() - guess * far) / (len(own) + 1)
     gap = max(far + mean, _LEAST_GAP * far, _TINY)
     return float(mean - _STRICT * gap), float(_SOFT * gap)
 

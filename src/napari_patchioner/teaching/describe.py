@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_patchioner.backbones import RegionEncoder
+from napari_patchioner.errors import ImageError
 from napari_patchioner.images import Levels
 from napari_patchioner.regions import Box, Region
 
@@ -128,6 +129,19 @@ class ImageMeasures:
         picture.save(data, "PNG")
         return data.getvalue()
 
+    def whole(self, longest: int = _LONGEST) -> BoxMeans:
+        """Return what is measured of all pixels; an ImageError where a side is longer than this."""
+        if max(self.shape) > longest:
+            raise ImageError(
+                f"the image has {self.shape[0]} by {self.shape[1]} pixels, more than {longest} "
+                "along a side; search in parts of it, or in a smaller copy"
+            )
+        if self._whole is None:
+            level = self.levels.given[0]
+            pixels = self.levels.rgb(level.read(0, 0, *level.shape))
+            self._whole = BoxMeans(measured_planes(pixels))
+        return self._whole
+
     def cells(self, boxes: Boxes) -> FloatArray:
         """Return what is measured in the cells in and around boxes, shape (n, cells, planes).
 
@@ -135,11 +149,7 @@ class ImageMeasures:
         pixels along each side, else at the finest level at which it has no more.
         """
         if max(self.shape) <= _LONGEST:
-            if self._whole is None:
-                level = self.levels.given[0]
-                pixels = self.levels.rgb(level.read(0, 0, *level.shape))
-                self._whole = BoxMeans(measured_planes(pixels))
-            return self._whole.cells(boxes)
+            return self.whole().cells(boxes)
         return np.concatenate([self._cells_of(box) for box in boxes])
 
     def _cells_of(self, box: Boxes) -> FloatArray:
@@ -184,7 +194,7 @@ def describe(
     if not regions:
         return Descriptions.none(grid.dim)
     vectors = captioner.embed(grid, regions)
-    boxes = np.stack([_box(region, grid, measures.shape) for region in regions])
+    boxes = np.stack([box_of(region, grid, measures.shape) for region in regions])
     cells = measures.cells(boxes)
     size = 0.5 * np.log(np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)).sum(axis=1, keepdims=True)
     return Descriptions(
@@ -218,7 +228,7 @@ def background(
     return describe(captioner, grid, measures, [Box(*corner) for corner in corners.tolist()])
 
 
-def _box(region: Region, grid: FeatureGrid, shape: tuple[int, int]) -> Boxes:
+def box_of(region: Region, grid: FeatureGrid, shape: tuple[int, int]) -> Boxes:
     """Return the box around a region, shape (4,), pixel corners at integers."""
     bounds = region.for_image(*shape).bounds()
     box = np.array([bounds.top, bounds.left, bounds.bottom, bounds.right]) + 0.5

@@ -152,7 +152,7 @@ def ring_shares() -> FloatArray:
     radius = np.hypot(middle[:, None], middle[None]).ravel()
     edges = np.array(_EDGES)
     member = (radius[:, None] >= edges[:-1]) & (radius[:, None] < edges[1:])
-    return (member / member.sum(axis=0)).astype(np.float32)
+    return np.asarray(member / member.sum(axis=0), np.float32)
 
 
 def ring_profile(cells: FloatArray) -> FloatArray:

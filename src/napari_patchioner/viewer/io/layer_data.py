@@ -199,7 +199,7 @@ def layer_annotations(
             region=region,
             caption=ours["caption"],
             score=float(ours["score"]) if ours["score"] else None,
-            source=ours["source"] if ours["source"] in SOURCES else "",  # type: ignore[arg-type]
+            source=ours["source"] if ours["source"] in SOURCES else "",
             model=ours["caption_model"],
             extra=extra,
         )

@@ -1,0 +1,248 @@
+"""How well regions are named and found after examples, on a folder of images with named boxes.
+
+``python benchmarks/teaching.py FOLDER [--draws N] [--model ID] [--only TABLE]``
+
+The folder holds ``images/`` and ``boxes.csv`` with the columns ``image, name, x1, y1, x2, y2``, in
+pixels from 1 with both ends in the box. Examples come from the first images of a random order that
+hold any, and all other images are the test. Prints tables: balanced accuracy at 1, 5 and 10
+examples of a name; how many regions of a name that was never taught stay without one; how well
+boxes of a name are found by themselves; and times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_patchioner import load_model
+from napari_patchioner.images import read_image
+from napari_patchioner.regions import Box
+from napari_patchioner.teaching import (
+    Classifier,
+    Descriptions,
+    Finder,
+    ImageMeasures,
+    Proposal,
+    Sample,
+    background,
+    describe,
+)
+from napari_patchioner.teaching.find import overlap
+
+if TYPE_CHECKING:
+    from napari_patchioner.captioner import Captioner
+
+TABLES = ("teach", "open", "find", "time")
+COUNTS = (1, 5, 10)
+# How much of the union boxes have to share to count as the same.
+OVERLAP, OTHER_IMAGES = 0.3, 20
+FIND_COUNTS = (1, 5)
+
+
+class BoxedImages:
+    """Images with named boxes, each encoded and described once."""
+
+    def __init__(self, folder: Path, captioner: Captioner) -> None:
+        self.captioner, self.folder = captioner, folder
+        rows = defaultdict(list)
+        with (folder / "boxes.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+                rows[row["image"]].append(
+                    (row["name"], Box(y1 - 1.5, x1 - 1.5, y2 - 0.5, x2 - 0.5))
+                )
+        self.names = {image: np.array([name for name, _ in rows[image]]) for image in sorted(rows)}
+        self.boxes = {image: [box for _, box in rows[image]] for image in sorted(rows)}
+        self.images = list(self.names)
+        self.kinds = sorted(set(np.concatenate(list(self.names.values()))))
+        self.regions: dict[str, Descriptions] = {}
+        self.around: dict[str, Descriptions] = {}
+        self.photographs: dict[str, float] = {}
+        for image in self.images:
+            pixels = self.pixels(image)
+            grid, measures = captioner.encode(pixels), ImageMeasures(pixels)
+            self.regions[image] = describe(captioner, grid, measures, self.boxes[image])
+            self.around[image] = background(captioner, grid, measures)
+            self.photographs[image] = grid.measures.get("photograph", 0.5)
+
+    def pixels(self, image: str) -> np.ndarray:
+        return read_image(self.folder / "images" / image)
+
+    def draw(self, kinds: list[str], count: int, rng: np.random.Generator) -> list[tuple[str, int]]:
+        """Return examples as image and row, from as few images of a random order as hold them."""
+        needed, examples = dict.fromkeys(kinds, count), []
+        for image in rng.permutation(self.images):
+            for kind in kinds:
+                rows = rng.permutation(np.flatnonzero(self.names[image] == kind))[: needed[kind]]
+                examples += [(image, int(row)) for row in rows]
+                needed[kind] -= len(rows)
+            if not any(needed.values()):
+                break
+        return examples
+
+    def taught(
+        self, kinds: list[str], count: int, rng: np.random.Generator
+    ) -> tuple[Classifier, list[str]]:
+        """Return a classifier of so many examples of each name, and the other images."""
+        examples = self.draw(kinds, count, rng)
+        used = list(dict.fromkeys(image for image, _ in examples))
+        classifier = Classifier.fit(
+            Descriptions.joined([self.regions[image].take([row]) for image, row in examples]),
+            [self.names[image][row] for image, row in examples],
+            Descriptions.joined([self.around[image] for image in used]),
+            groups=[used.index(image) for image, _ in examples],
+            photograph=float(np.mean([self.photographs[image] for image in used])),
+        )
+        return classifier, [image for image in self.images if image not in used]
+
+    def of(self, images: list[str], kinds: list[str]) -> tuple[Descriptions, np.ndarray]:
+        """Return all regions of some names in some images, and their names."""
+        rows = {image: np.flatnonzero(np.isin(self.names[image], kinds)) for image in images}
+        regions = Descriptions.joined([self.regions[image].take(rows[image]) for image in images])
+        return regions, np.concatenate([self.names[image][rows[image]] for image in images])
+
+
+def table(title: str, header: str, rows: list[str]) -> None:
+    """Print a table of Markdown."""
+    columns = header.count("|") + 1
+    print(f"\n## {title}\n\n| {header} |\n|{'---|' * columns}")
+    for row in rows:
+        print(f"| {row} |")
+
+
+def teach(data: BoxedImages, draws: int) -> None:
+    """Print how many regions are named rightly, each name counting the same."""
+    rows = []
+    for count in COUNTS:
+        shares, surplus = [], []
+        for draw in range(draws):
+            classifier, rest = data.taught(data.kinds, count, np.random.default_rng(draw))
+            regions, true = data.of(rest, data.kinds)
+            namings = classifier(regions)
+            right = np.array([naming.closest for naming in namings]) == true
+            shares.append(np.mean([right[true == kind].mean() for kind in data.kinds]))
+            known = np.array([naming.score for naming in namings])
+            surplus.append(known.mean() - right.mean())
+        rows.append(
+            f"{count} | {np.mean(shares):.3f} | {min(shares):.3f} | {np.mean(surplus):+.3f}"
+        )
+    header = "examples of each | balanced accuracy | worst draw | score minus accuracy"
+    table(f"Named rightly, {draws} draws", header, rows)
+
+
+def open_set(data: BoxedImages, draws: int) -> None:
+    """Print how many regions of a name that was never taught stay without one."""
+    rows = []
+    for left_out in data.kinds:
+        kinds = [kind for kind in data.kinds if kind != left_out]
+        for count in COUNTS:
+            unnamed, kept = [], []
+            for draw in range(draws):
+                classifier, rest = data.taught(kinds, count, np.random.default_rng(draw))
+                regions, true = data.of(rest, kinds)
+                has_name = np.array([naming.name is not None for naming in classifier(regions)])
+                kept.append(np.mean([has_name[true == kind].mean() for kind in kinds]))
+                strange, _ = data.of(rest, [left_out])
+                unnamed.append(np.mean([naming.name is None for naming in classifier(strange)]))
+            rows.append(f"{left_out} | {count} | {np.mean(unnamed):.3f} | {np.mean(kept):.3f}")
+    header = "never taught | examples of each | of it without a name | taught that keep a name"
+    table(f"Open set, {draws} draws", header, rows)
+
+
+def matched(proposals: list[Proposal], true: list[Box]) -> int:
+    """Return how many proposals, the best first, meet a box of their own."""
+    corners = np.array([[b.top, b.left, b.bottom, b.right] for b in true]).reshape(-1, 4)
+    free, count = np.ones(len(true), bool), 0
+    for proposal in proposals:
+        box = proposal.box
+        shared = overlap(np.array([box.top, box.left, box.bottom, box.right]), corners) * free
+        if len(true) and shared.max() >= OVERLAP:
+            free[shared.argmax()] = False
+            count += 1
+    return count
+
+
+def find(data: BoxedImages, draws: int) -> None:
+    """Print how well boxes of a name are found in other images, at the threshold that is set."""
+    rows = []
+    encoded = {}
+    for image in data.images:
+        pixels = data.pixels(image)
+        encoded[image] = data.captioner.encode(pixels), ImageMeasures(pixels)
+    for kind in data.kinds:
+        for count in FIND_COUNTS:
+            scores = []
+            for draw in range(draws):
+                rng = np.random.default_rng(100 + draw)
+                examples = data.draw([kind], count, rng)
+                used = list(dict.fromkeys(image for image, _ in examples))
+                boxes = {i: [data.boxes[i][row] for j, row in examples if j == i] for i in used}
+                finder = Finder(data.captioner, [Sample(*encoded[i], boxes[i]) for i in used])
+                rest = [image for image in rng.permutation(data.images) if image not in used]
+                right = given = wanted = 0
+                for image in rest[:OTHER_IMAGES]:
+                    true = [data.boxes[image][r] for r in np.flatnonzero(data.names[image] == kind)]
+                    proposals = finder.find(*encoded[image])
+                    right += matched(proposals, true)
+                    given, wanted = given + len(proposals), wanted + len(true)
+                scores.append((2 * right / (given + wanted), right / max(given, 1), right / wanted))
+            f1, precision, recall = np.mean(scores, axis=0)
+            rows.append(f"{kind} | {count} | {f1:.3f} | {precision:.2f} | {recall:.2f}")
+    header = "name | examples | F1 | precision | recall"
+    table(f"More like this, {draws} draws, {OTHER_IMAGES} other images each", header, rows)
+
+
+def times(data: BoxedImages) -> None:
+    """Print how long teaching and naming take where the image is encoded already."""
+    pixels = data.pixels(data.images[0])
+    grid, boxes = data.captioner.encode(pixels), data.boxes[data.images[0]]
+    names = data.names[data.images[0]]
+    start = time.perf_counter()
+    measures = ImageMeasures(pixels)
+    examples = describe(data.captioner, grid, measures, boxes[:3])
+    around = background(data.captioner, grid, measures)
+    classifier = Classifier.fit(examples, names[:3], around)
+    classifier(describe(data.captioner, grid, measures, boxes[3:4]))
+    first = time.perf_counter() - start
+    everything, true = data.of(data.images, data.kinds)
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(0, len(true), 10_000)
+    many = Classifier.fit(everything.take(chosen), true[chosen], around)
+    some = everything.take(chosen[:64])
+    many(some)
+    start = time.perf_counter()
+    for _ in range(5):
+        many(some)
+    rest = (time.perf_counter() - start) / 5
+    rows = [f"first name after teaching three regions of a new image | {1000 * first:.0f}"]
+    rows.append(f"64 regions after 10,000 examples | {1000 * rest:.0f}")
+    table("Times", "what | ms", rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--only", choices=TABLES, action="append")
+    arguments = parser.parse_args()
+    wanted = arguments.only or TABLES
+    data = BoxedImages(arguments.folder, load_model(arguments.model))
+    if "teach" in wanted:
+        teach(data, arguments.draws)
+    if "open" in wanted:
+        open_set(data, arguments.draws)
+    if "find" in wanted:
+        find(data, arguments.draws)
+    if "time" in wanted:
+        times(data)
+
+
+if __name__ == "__main__":
+    main()

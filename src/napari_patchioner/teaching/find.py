@@ -1,0 +1,341 @@
+"""Find more like this: boxes over an image that show what a few examples show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.errors import RegionError
+from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.regions import Box
+
+from .classifier import Likeness
+from .describe import Descriptions, ImageMeasures, box_of, describe
+from .measures import (
+    AROUND,
+    CELLS,
+    PLANES,
+    PROFILE,
+    RINGS,
+    SIDE,
+    Boxes,
+    BoxMeans,
+    FloatArray,
+    ring_profile,
+    ring_shares,
+)
+
+if TYPE_CHECKING:
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.grids import FeatureGrid
+
+Scores: TypeAlias = npt.NDArray[np.float64]
+
+LONGEST = 2048
+"""Long side, in pixels, of the largest image that is searched."""
+
+# Steps, in sides of an example, onto what is still the thing and onto what no longer is.
+_NUDGES = [(down, across) for down in (-0.07, 0.0, 0.07) for across in (-0.07, 0.0, 0.07)]
+_ON_THE_SPOT = len(_NUDGES) // 2
+_FAR = (-0.6, -0.4, 0.0, 0.4, 0.6)
+_SHIFTS = [(down, across) for down in _FAR for across in _FAR if down or across]
+# Random cosines that let the rule curve, how wide they are, and what keeps weights small.
+_COSINES, _WIDTH, _RIDGE = 300, 0.5, 0.1
+# Windows of the examples' images, of all together.
+_WINDOWS = 2500
+# How much all examples count beside them: things take some of the area.
+_SHARE = 0.05
+# Peaks below this share of what one more thing would score are surely something else, and count
+# so much more the second time.
+_SURELY_NOT, _HARD, _MOST_HARD = 0.4, 4.0, 40
+# One more thing scores this share of an example, before a second example shows it.
+_UNSEEN = 0.6
+# From one example, larger and smaller things are looked for as well, a little less gladly.
+_OTHER_SIZE, _FADE = 1.4, 0.7
+_MOST_WINDOWS, _LEAST_SIDE = 20_000, 4.0
+_OVERLAP, _MOST = 0.2, 60
+# Peaks that non-maximum suppression goes through.
+_MOST_PEAKS = 3000
+# What scores this share of what one more thing would is found; and how gradual that is.
+_FOUND, _SOFT = 0.65, 0.15
+_MOST_LEFT_OUT = 12
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A box that may show the same thing, and how likely it does, 0 to 1."""
+
+    box: Box
+    score: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sample:
+    """Examples in one image, which is encoded: its grid, its pixels, and boxes around things."""
+
+    grid: FeatureGrid
+    measures: ImageMeasures
+    boxes: Sequence[Box]
+
+
+class Finder:
+    """Finds more of the same thing, from one example on; asked about any number of images.
+
+    A window's ring profile, and random cosines of it, are regressed on 1 for the examples and on 0
+    for all windows of their images and for windows beside the examples: most windows show something
+    else, so nobody has to name them. What comes out best is compared with the examples once more,
+    by its vector, rings and colours. The same examples in the same order give the same proposals.
+
+    Parameters
+    ----------
+    captioner : Captioner
+        What encoded the images.
+    samples : sequence of Sample
+        At least one box in all of them; a RegionError otherwise. An image has no side longer than
+        `LONGEST`; an ImageError otherwise.
+    """
+
+    def __init__(self, captioner: Captioner, samples: Sequence[Sample]) -> None:
+        self._captioner = captioner
+        samples = [sample for sample in samples if sample.boxes]
+        if not samples:
+            raise RegionError("There is no example to look for: draw a box around one.")
+        boxes = [
+            np.stack([box_of(box, sample.grid, sample.measures.shape) for box in sample.boxes])
+            for sample in samples
+        ]
+        images = [WindowedImage(sample.measures) for sample in samples]
+        joined = np.concatenate(boxes)
+        self._count = len(joined)
+        self._size = np.exp(np.log(joined[:, 2:] - joined[:, :2]).mean(axis=0))
+        share = _WINDOWS // len(images) + 1
+        windows = [image.windows(*self._size) for image in images]
+        pool = np.concatenate([_thinned(profiles, share) for _, profiles in windows])
+        # The more examples, the more the rule may curve.
+        self._rule = _Rule(pool, 2 * self._count / (self._count + 1))
+        pairs = list(zip(images, boxes, strict=True))
+        near, beside = (
+            np.concatenate([image.profiles(moved(some, steps)) for image, some in pairs])
+            for steps in (_NUDGES, _SHIFTS)
+        )
+        self._rule.learn(near, beside, self._count)
+        hard = []
+        for corners, profiles in windows:
+            scores = self._rule(profiles)
+            top = peaks(corners, scores, most=_MOST_HARD)
+            hard.append(profiles[top[scores[top] < _SURELY_NOT * self._rule.expected]])
+        self._rule.learn(near, beside, self._count, np.concatenate(hard))
+        examples, usual = [], []
+        for sample, image in zip(samples, images, strict=True):
+            examples.append(self._described(sample.grid, sample.measures, sample.boxes))
+            corners, _ = self._first(image, 40)
+            usual.append(self._described(sample.grid, sample.measures, _as_boxes(corners)))
+        self._likeness = Likeness(Descriptions.joined(examples), Descriptions.joined(usual))
+        self._usual = 1.0 + self._likeness.among_examples
+
+    def find(
+        self,
+        grid: FeatureGrid,
+        image: ImageMeasures,
+        *,
+        least: float = 0.5,
+        progress: Progress | None = None,
+    ) -> list[Proposal]:
+        """Return boxes that are at least so likely to show the thing, the likeliest first.
+
+        No two overlap by more than a fifth; an ImageError where a side of the image is longer than
+        `LONGEST`.
+        """
+        progress = progress or no_progress
+        corners, scores = self._first(WindowedImage(image), _MOST)
+        if not len(corners):
+            return []
+        progress(0.7, "comparing with the examples")
+        boxes = _as_boxes(corners)
+        alike = self._likeness(self._described(grid, image, boxes))
+        total = scores / self._rule.expected + alike
+        steps = (total - _FOUND * self._usual) / (_SOFT * self._usual)
+        chances = 1 / (1 + np.exp(-np.clip(steps, -30, 30)))
+        order = np.argsort(-chances, kind="stable")
+        progress(1.0, "done")
+        return [Proposal(boxes[row], float(chances[row])) for row in order if chances[row] >= least]
+
+    def _described(
+        self, grid: FeatureGrid, measures: ImageMeasures, boxes: Sequence[Box]
+    ) -> Descriptions:
+        return describe(self._captioner, grid, measures, boxes)
+
+    def _first(self, image: WindowedImage, most: int) -> tuple[Boxes, Scores]:
+        """Return the peaks among all windows of an image, and their scores."""
+        corners, scores = [], []
+        for scale in (1.0,) if self._count > 1 else (1.0, _OTHER_SIZE, 1 / _OTHER_SIZE):
+            sides = np.maximum(self._size * scale, _LEAST_SIDE)
+            windows = np.prod(image.shape) * CELLS**2 / np.prod(sides)
+            if scale < 1 and windows > _MOST_WINDOWS:
+                continue
+            boxes, profiles = image.windows(*sides)
+            own = self._rule(profiles) * (1.0 if scale == 1 else _FADE)
+            boxes = np.clip(boxes, 0, np.tile(image.shape, 2))
+            top = peaks(boxes, own, most=most)
+            corners.append(boxes[top])
+            scores.append(own[top])
+        boxes, own = np.concatenate(corners), np.concatenate(scores)
+        top = peaks(boxes, own, most=most)
+        return boxes[top], own[top]
+
+
+class WindowedImage:
+    """All windows of one size over an image, an eighth of it apart, and their ring profiles."""
+
+    def __init__(self, measures: ImageMeasures) -> None:
+        self._means: BoxMeans = measures.whole(LONGEST)
+        self.shape = measures.shape
+
+    def profiles(self, boxes: Boxes) -> FloatArray:
+        """Return the ring profiles of boxes, shape (n, PROFILE)."""
+        return ring_profile(self._means.cells(boxes))
+
+    def windows(self, height: float, width: float) -> tuple[Boxes, FloatArray]:
+        """Return windows, shape (n, 4), and their ring profiles, shape (n, PROFILE).
+
+        They reach half of their size beyond the image, which is mirrored there.
+        """
+        counts = [
+            max(CELLS // 2, round(end * CELLS / side))
+            for end, side in zip(self.shape, (height, width), strict=True)
+        ]
+        edges = [np.linspace(0, end, n + 1) for end, n in zip(self.shape, counts, strict=True)]
+        top, left = np.meshgrid(edges[0][:-1], edges[1][:-1], indexing="ij")
+        bottom, right = np.meshgrid(edges[0][1:], edges[1][1:], indexing="ij")
+        cells = self._means.means(top, left, bottom, right).astype(np.float32)
+        beyond = CELLS // 2 + AROUND - 1
+        cells = np.pad(cells, ((beyond, beyond), (beyond, beyond), (0, 0)), "symmetric")
+        view = np.lib.stride_tricks.sliding_window_view(cells, (SIDE, SIDE), (0, 1))
+        down, across = view.shape[:2]
+        profiles = np.empty((down * across, PROFILE), np.float32)
+        for plane in range(PLANES):
+            flat = view[:, :, plane].reshape(-1, SIDE * SIDE)
+            means = flat @ ring_shares()
+            profiles[:, plane * RINGS : (plane + 1) * RINGS] = means
+            if plane < PROFILE // RINGS - PLANES:
+                variance = (flat * flat) @ ring_shares() - means * means
+                start = (PLANES + plane) * RINGS
+                profiles[:, start : start + RINGS] = np.sqrt(np.maximum(variance, 0))
+        rows = (np.arange(down) + AROUND - beyond) * self.shape[0] / counts[0]
+        columns = (np.arange(across) + AROUND - beyond) * self.shape[1] / counts[1]
+        first, second = (part.ravel() for part in np.meshgrid(rows, columns, indexing="ij"))
+        return np.stack([first, second, first + height, second + width], axis=1), profiles
+
+
+class _Rule:
+    """Scores ring profiles: about 1 for the thing, 0 for anything else.
+
+    ``pool``, shape (n, PROFILE), are windows that mostly show something else; ``amplitude`` is how
+    much the rule may curve.
+    """
+
+    def __init__(self, pool: FloatArray, amplitude: float) -> None:
+        self._mean, self._spread = pool.mean(axis=0), pool.std(axis=0) + np.float32(1e-3)
+        self._amplitude = np.float32(amplitude)
+        rng = np.random.default_rng(0)
+        turns = rng.standard_normal((PROFILE, _COSINES)) * _WIDTH / np.sqrt(2 * PROFILE)
+        self._turns = turns.astype(np.float32)
+        self._phases = rng.uniform(0, 2 * np.pi, _COSINES).astype(np.float32)
+        lifted = self._lifted(pool)
+        self._ground = (lifted.T @ lifted / len(lifted)).astype(np.float64)
+        self._weights = np.zeros(lifted.shape[1], np.float32)
+        self.expected = 1.0
+
+    def learn(
+        self, near: FloatArray, beside: FloatArray, count: int, hard: FloatArray | None = None
+    ) -> None:
+        """Learn from windows on and beside so many examples, and some that are surely neither."""
+        on, off = (
+            self._lifted(part).reshape(count, -1, len(self._weights)) for part in (near, beside)
+        )
+        gram = self._ground
+        if hard is not None and len(hard):
+            lifted = self._lifted(hard)
+            gram = gram + _SHARE * _HARD * (lifted.T @ lifted) / len(lifted)
+        everyone = np.arange(count)
+        self._weights = _solved(gram, on, off, everyone)
+        own = float(np.median(on[:, _ON_THE_SPOT] @ self._weights))
+        usual = _UNSEEN * own
+        if count > 1:
+            rest = [np.delete(everyone, row) for row in range(min(count, _MOST_LEFT_OUT))]
+            scores = [(on[row] @ _solved(gram, on, off, r)).max() for row, r in enumerate(rest)]
+            usual = float(np.mean(scores))
+        self.expected = max(usual, 0.05 * abs(own) + 1e-6)
+
+    def __call__(self, profiles: FloatArray) -> Scores:
+        """Return the scores of windows, shape (n,)."""
+        scaled = (profiles - self._mean) / self._spread
+        curved = np.cos(scaled @ self._turns + self._phases)
+        straight, bent = self._weights[:PROFILE], self._amplitude * self._weights[PROFILE:-1]
+        return np.asarray(scaled @ straight + curved @ bent + self._weights[-1], np.float64)
+
+    def _lifted(self, profiles: FloatArray) -> FloatArray:
+        """Return scaled profiles, their cosines and a one, shape (n, PROFILE + cosines + 1)."""
+        scaled = (profiles - self._mean) / self._spread
+        curved = self._amplitude * np.cos(scaled @ self._turns + self._phases)
+        return np.concatenate([scaled, curved, np.ones((len(scaled), 1), np.float32)], axis=1)
+
+
+def _solved(
+    gram: Scores, on: FloatArray, off: FloatArray, rows: npt.NDArray[np.intp]
+) -> FloatArray:
+    """Return ridge weights that give 1 on some examples and 0 beside them and on the ground."""
+    dim = len(gram)
+    total = gram.copy()
+    near, beside = (part[rows].reshape(-1, dim) for part in (on, off))
+    for part in (near, beside):
+        total += _SHARE * (part.T @ part) / len(part)
+    total[np.arange(dim - 1), np.arange(dim - 1)] += _RIDGE
+    return np.linalg.solve(total, _SHARE * near.mean(axis=0, dtype=np.float64)).astype(np.float32)
+
+
+def moved(boxes: Boxes, steps: Sequence[tuple[float, float]]) -> Boxes:
+    """Return each box moved by each step, in units of its sides, shape (n * steps, 4).
+
+    >>> moved(np.array([[0.0, 0, 10, 20]]), [(0.5, 0), (0, 1)]).tolist()
+    [[5.0, 0.0, 15.0, 20.0], [0.0, 20.0, 10.0, 40.0]]
+    """
+    by = (boxes[:, 2:] - boxes[:, :2])[:, None] * np.array(steps)[None]
+    return np.asarray((boxes[:, None] + np.concatenate([by, by], axis=2)).reshape(-1, 4))
+
+
+def overlap(box: Boxes, boxes: Boxes) -> Scores:
+    """Return intersection over union of a box with others, shape (n,).
+
+    >>> overlap(np.array([0.0, 0, 2, 2]), np.array([[0.0, 0, 2, 1], [5, 5, 6, 6]])).tolist()
+    [0.5, 0.0]
+    """
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    common = np.prod(np.maximum(sides, 0), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return np.asarray(common / (np.prod(box[2:] - box[:2]) + areas - common).clip(_TINY))
+
+
+def peaks(
+    boxes: Boxes, scores: Scores, *, most: int = _MOST, overlapping: float = _OVERLAP
+) -> npt.NDArray[np.intp]:
+    """Return the rows of the best boxes that overlap no better one by more than this."""
+    order = np.argsort(-scores, kind="stable")[:_MOST_PEAKS]
+    kept = []
+    while len(order) and len(kept) < most:
+        kept.append(order[0])
+        order = order[1:][overlap(boxes[order[0]], boxes[order[1:]]) <= overlapping]
+    return np.array(kept, np.intp)
+
+
+def _as_boxes(corners: Boxes) -> list[Box]:
+    return [Box(*row) for row in (corners - 0.5).tolist()]
+
+
+def _thinned(rows: FloatArray, most: int) -> FloatArray:
+    return rows[:: max(1, len(rows) // most)]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_patchioner.teaching import Classifier, Confusion, Descriptions
+
+WIDTHS = {"grid": 40, "profile": 54, "colour": 27, "size": 1}
+KINDS = ["a", "b", "c"]
+
+
+def made(kinds: list[str], seed: int, spread: float = 0.3) -> Descriptions:
+    """Regions around a middle of their kind; those of one seed are always the same."""
+    rng = np.random.default_rng(seed)
+    blocks = {}
+    for name, width in WIDTHS.items():
+        middles = {
+            kind: np.random.default_rng(ord(kind)).standard_normal(width)
+            for kind in sorted(set(kinds))
+        }
+        rows = [middles[kind] + spread * rng.standard_normal(width) for kind in kinds]
+        blocks[name] = np.array(rows, np.float32).reshape(len(kinds), width)
+    return Descriptions(blocks)
+
+
+BACKGROUND = made(["x", "y", "z"] * 10, 9, 1.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 300])
+def test_regions_get_the_name_of_the_examples_they_are_like(count: int) -> None:
+    names = KINDS * count
+    classifier = Classifier.fit(made(names, 1), names, BACKGROUND)
+    namings = classifier(made(KINDS, 2))
+    assert [naming.name for naming in namings] == KINDS
+    assert [names[naming.example] for naming in namings] == KINDS
+    assert all(0.5 < naming.score <= 1 for naming in namings)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_is_like_no_example_has_no_name(count: int) -> None:
+    names = KINDS * count
+    classifier = Classifier.fit(made(names, 1), names, BACKGROUND)
+    for naming in classifier(made(["q", "r", "s"], 3)):
+        assert naming.name is None
+        assert naming.closest in KINDS
+        assert naming.score < 0.5
+
+
+def test_one_example_of_one_name_is_enough() -> None:
+    classifier = Classifier.fit(made(["a"], 1), ["a"], BACKGROUND)
+    near, far = classifier(made(["a", "b"], 2))
+    assert (near.name, far.name) == ("a", None)
+    assert classifier.confusion.accuracy is None
+
+
+def test_nothing_at_hand_but_the_example_itself() -> None:
+    example = made(["a"], 1)
+    classifier = Classifier.fit(example, ["a"], example.take([]))
+    [same] = classifier(example)
+    assert same.name == "a"
+    assert classifier(example.take([])) == []
+
+
+@settings(max_examples=15)
+@given(st.permutations(range(12)))
+def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
+    names = KINDS * 4
+    examples, groups = made(names, 1), [row // 5 for row in range(12)]
+    regions = made(KINDS * 3, 4, 0.8)
+    first = Classifier.fit(examples, names, BACKGROUND, groups=groups)
+    again = Classifier.fit(
+        examples.take(order),
+        [names[row] for row in order],
+        BACKGROUND.take(list(reversed(range(len(BACKGROUND))))),
+        groups=[groups[row] for row in order],
+    )
+    assert (again.weights, again.rule, again.threshold) == (
+        first.weights,
+        first.rule,
+        first.threshold,
+    )
+    for before, after in zip(first(regions), again(regions), strict=True):
+        assert (before.name, before.score) == (after.name, after.score)
+        assert order[after.example] == before.example
+
+
+def test_regions_are_named_each_by_itself() -> None:
+    names = KINDS * 3
+    classifier = Classifier.fit(made(names, 1), names, BACKGROUND)
+    regions = made(KINDS * 2, 5)
+    alone = [classifier(regions.take([row]))[0] for row in range(len(regions))]
+    together = classifier(regions)
+    assert [naming.name for naming in alone] == [naming.name for naming in together]
+    scores = [[naming.score for naming in namings] for namings in (alone, together)]
+    np.testing.assert_allclose(*scores, rtol=1e-4)
+
+
+def test_examples_left_out_show_what_is_taken_for_what() -> None:
+    names = ["a"] * 5 + ["b"] * 5
+    regions = made(["a"] * 4 + ["b"] * 6, 1)  # one of them is called what it is not
+    confusion = Classifier.fit(regions, names, BACKGROUND).confusion
+    assert confusion.counts["b"] == {"b": 5}
+    assert confusion.counts["a"] == {"a": 4, "b": 1}
+    assert confusion.sentences() == ["a taken for b 1 of 5"]
+    assert confusion.accuracy == pytest.approx(0.9)
+    assert Confusion({"a": {}}).accuracy is None
+
+
+def test_thousands_of_examples_say_the_same_as_few() -> None:
+    names = KINDS * 1000
+    classifier = Classifier.fit(made(names, 1), names, BACKGROUND)
+    assert [naming.name for naming in classifier(made(KINDS, 2))] == KINDS
+    assert [naming.name for naming in classifier(made(["q", "r"], 3))] == [None, None]

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import taught_pictures
+import tifffile
+from PIL import Image
+
+from napari_patchioner.annotations import (
+    FORMATS,
+    Annotation,
+    ImageInfo,
+    read_annotations,
+    with_human_caption,
+    write_annotations,
+)
+from napari_patchioner.cli import main
+from napari_patchioner.regions import Box
+from napari_patchioner.teaching import read_lexicon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_patchioner.captioner import Captioner
+
+    Run = Callable[..., int]
+
+KINDS = {"a": ["nucleus", "leaf", "nucleus", "leaf"], "b": ["leaf", "nucleus", "grain", "leaf"]}
+
+
+@pytest.fixture
+def run(mini: Captioner) -> Run:
+    return lambda *words: main([str(word) for word in words], load=lambda _: mini)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with two pictures, the names of all things on one, and the boxes on the other."""
+    regions = []
+    for seed, (name, kinds) in enumerate(KINDS.items(), start=1):
+        pixels, boxes = taught_pictures.draw(seed, kinds)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        regions += [
+            Annotation(f"{name}{number}", f"{name}.png", box, *([kind] * (name == "a")))
+            for number, (box, kind) in enumerate(zip(boxes, kinds, strict=True))
+        ]
+    write_annotations(tmp_path / "names.csv", regions[:4], {})
+    write_annotations(tmp_path / "boxes.csv", regions[4:], {})
+    return tmp_path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def said_by(path: Path) -> list[tuple[str, str]]:
+    return [(row["caption"], row["source"]) for row in rows_of(path)]
+
+
+@pytest.fixture
+def cells(place: Path, run: Run) -> Path:
+    asked = ["teach", place / "a.png", "--regions", place / "names.csv", "--out", place / "cells"]
+    assert run(*asked) == 0
+    return place / "cells"
+
+
+def test_names_taught_on_one_picture_name_the_other(
+    place: Path, cells: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = capsys.readouterr()
+    assert "leaf     2         2 of 2" in told.out
+    assert "4 examples of 2 names" in told.err
+    out = place / "out.csv"
+    asked = ["caption", place / "b.png", "--regions", place / "boxes.csv", "--lexicon", cells]
+    assert run(*asked, "--out", out) == 0
+    assert "3 regions of 4 got names of the lexicon" in capsys.readouterr().err
+    said = said_by(out)
+    assert said[:2] == [("leaf", "taught"), ("nucleus", "taught")]
+    assert said[3] == ("leaf", "taught")
+    assert said[2][1] == "model"
+    rows = rows_of(out)
+    assert all(0.5 < float(row["score"]) <= 1 for row in rows if row["source"] == "taught")
+    origin = json.loads(rows[0]["origin"])
+    assert origin["taught"] == {"examples": 2, "lexicon": read_lexicon(cells).digest}
+    # The model's own caption is what it says without the lexicon.
+    plain = place / "plain.csv"
+    assert run("caption", place / "b.png", "--regions", place / "boxes.csv", "--out", plain) == 0
+    assert said_by(plain)[2] == said[2]
+    # Several processes say the same.
+    pool = place / "pool.csv"
+    assert main([*map(str, asked), "--workers", "2", "--out", str(pool)]) == 0
+    assert said_by(pool) == said
+
+
+def test_captions_of_people_stay_and_taught_ones_are_replaced(
+    place: Path, cells: Path, run: Run
+) -> None:
+    regions = read_annotations(place / "boxes.csv")
+    regions[0] = with_human_caption(regions[0], "mine")
+    named = place / "named.csv"
+    write_annotations(named, regions, {})
+    asked = ["caption", place / "b.png", "--regions", named, "--out", named]
+    assert run(*asked, "--lexicon", cells) == 0
+    assert said_by(named)[:2] == [("mine", "human"), ("nucleus", "taught")]
+    assert run(*asked) == 0
+    assert said_by(named)[0] == ("mine", "human")
+    assert {source for _, source in said_by(named)[1:]} == {"model"}
+
+
+def test_another_lexicon_does_not_go_on_with_a_run(
+    place: Path, cells: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "broken.png").write_bytes(b"no picture")
+    asked = ["caption", place / "b.png", place / "broken.png", "--regions", place / "boxes.csv"]
+    asked += ["--out", place / "out.csv"]
+    assert run(*asked, "--lexicon", cells) == 1
+    assert run("lexicon", "rename", cells, "leaf", "blade") == 0
+    assert run(*asked, "--resume", "--lexicon", cells) == 2
+    assert "begun with other lexicon" in capsys.readouterr().err
+    assert run(*asked, "--resume") == 2
+
+
+def test_what_cannot_be_taught_is_told(
+    place: Path, cells: Path, run: Run, mini: Captioner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["teach", place / "b.png", "--regions", place / "boxes.csv", "--out"]
+    assert run(*asked, place / "new") == 2
+    assert "no region has a name by a person" in capsys.readouterr().err
+    assert not (place / "new").exists()
+    asked[3] = place / "names.csv"
+    assert run("teach", place / "a.png", *asked[2:], cells) == 2
+    assert "add to it with --add" in capsys.readouterr().err
+    assert run("teach", place / "a.png", "--regions", "whole", "--out", place / "new") == 2
+    assert run("caption", place / "b.png", "--regions", "whole", "--lexicon", place) == 2
+    assert "is no lexicon" in capsys.readouterr().err
+    # Captions by a model are nobody's names, unless a person has accepted them.
+    drafts = [
+        Annotation("a", "a.png", Box(1, 1, 30, 30), "a spot", 0.5, "model", "mini"),
+        Annotation("b", "a.png", Box(1, 60, 30, 90), "a leaf", None, "human"),
+        Annotation("c", "b.png", Box(1, 60, 30, 90), "a leaf", None, "human"),
+        Annotation("d", "a.png", Box(900, 900, 990, 990), "a leaf", None, "human"),
+    ]
+    write_annotations(place / "drafts.csv", drafts, {})
+    told = run("teach", place / "a.png", "--regions", place / "drafts.csv", "--out", place / "new")
+    err = capsys.readouterr().err
+    assert told == 1
+    assert "1 region of other images left out" in err
+    assert "1 region without a name by a person left out" in err
+    assert "region 'd'" in err
+    assert read_lexicon(place / "new").counts == {"a leaf": 1}
+
+
+def test_examples_may_be_added(place: Path, cells: Path, run: Run) -> None:
+    regions = [
+        with_human_caption(region, kind)
+        for region, kind in zip(read_annotations(place / "boxes.csv"), KINDS["b"], strict=True)
+    ]
+    write_annotations(place / "more.csv", regions, {})
+    asked = ["teach", place / "b.png", "--regions", place / "more.csv", "--out", cells]
+    assert run(*asked, "--add", "--thumbnails") == 0
+    lexicon = read_lexicon(cells)
+    assert lexicon.counts == {"grain": 1, "leaf": 4, "nucleus": 3}
+    assert [bool(e.thumbnail) for e in lexicon.examples if e.image == "b.png"] == [True] * 4
+
+
+def test_a_table_of_boxes_may_call_the_column_name(place: Path, run: Run) -> None:
+    wkt = '"POLYGON ((8 8, 34 8, 34 34, 8 34, 8 8))"'
+    (place / "like.csv").write_text(f"image,uid,kind,wkt,name\na.png,1,box,{wkt},nucleus\n")
+    asked = ["teach", place / "a.png", "--regions", place / "like.csv", "--out", place / "one"]
+    assert run(*asked) == 0
+    assert read_lexicon(place / "one").counts == {"nucleus": 1}
+
+
+def test_regions_of_stacks_and_large_images_are_taught_and_named(place: Path, run: Run) -> None:
+    stack = np.stack([np.full((160, 240), 9, np.uint8)] * 3)
+    pixels, boxes = taught_pictures.draw(1, KINDS["a"])
+    stack[2] = pixels[..., 1]
+    tifffile.imwrite(place / "stack.tif", stack, metadata={"axes": "ZYX"})
+    large = np.full((4400, 4400, 3), 225, np.uint8)
+    large[4000:4160, 3000:3240] = pixels
+    tifffile.imwrite(place / "large.tif", large, photometric="rgb", tile=(512, 512))
+    for image, offset in (("stack.tif", (0, 0)), ("large.tif", (4000, 3000))):
+        moved = [
+            Box(b.top + offset[0], b.left + offset[1], b.bottom + offset[0], b.right + offset[1])
+            for b in boxes
+        ]
+        extra = {"plane": "2"} if image == "stack.tif" else {}
+        regions = [
+            Annotation(str(number), image, box, kind, None, "human", extra=extra)
+            for number, (box, kind) in enumerate(zip(moved, KINDS["a"], strict=True))
+        ]
+        write_annotations(place / "named.csv", regions[:2], {})
+        bare = [Annotation(r.uid, r.image, r.region, extra=extra) for r in regions]
+        write_annotations(place / "bare.csv", bare, {})
+        lexicon, out = place / f"{image}.lexicon", place / f"{image}.csv"
+        asked = ["--regions", place / "named.csv", "--out", lexicon]
+        assert run("teach", place / image, *asked) == 0
+        asked = ["--regions", place / "bare.csv", "--lexicon", lexicon, "--out", out]
+        assert run("caption", place / image, *asked, "--zoom") == 0
+        assert said_by(out) == [(kind, "taught") for kind in KINDS["a"]]
+
+
+def test_info_merge_forget_and_rename(
+    place: Path, cells: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run("lexicon", "info", cells, "--examples") == 0
+    out = capsys.readouterr().out
+    assert "backbone  efficientnet" in out
+    assert "leaf: a.png, a1" in out
+    assert run("lexicon", "rename", cells, "leaf", "blade") == 0
+    assert read_lexicon(cells).counts == {"blade": 2, "nucleus": 2}
+    asked = ["teach", place / "a.png", "--regions", place / "names.csv", "--out", place / "two"]
+    assert run(*asked) == 0
+    assert run("lexicon", "merge", cells, place / "two", "--out", place / "both") == 0
+    assert read_lexicon(place / "both").counts == {"leaf": 2, "nucleus": 2}
+    assert run("lexicon", "merge", cells, "--out", place / "both") == 2
+    assert run("lexicon", "forget", cells, "--name", "blade", "--uid", "a1") == 0
+    assert read_lexicon(cells).counts == {"blade": 1, "nucleus": 2}
+    capsys.readouterr()
+    for wrong in ([], ["--name", "tree"], ["--image", "a.png"]):
+        assert run("lexicon", "forget", cells, *wrong) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert run("lexicon", "rename", cells, "tree", "bush") == 2
+    assert read_lexicon(cells).counts == {"blade": 1, "nucleus": 2}
+
+
+def test_without_a_subcommand_what_there_is_is_told(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("lexicon")
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_that_a_name_was_taught(name: str, tmp_path: Path) -> None:
+    form = FORMATS[name]
+    region = Annotation("a", "a.png", Box(-0.5, -0.5, 9.5, 19.5), "leaf", 0.75, "taught", "mini")
+    images = {"a.png": ImageInfo("a.png", 40, 60)}
+    path = tmp_path / f"regions{next(iter(form.suffixes), '')}"
+    if write_annotations(path, [region], images, name):
+        pytest.skip("holds no boxes")
+    if name == "html":
+        written = path.read_text(encoding="utf-8")
+        assert "model, by examples" in written
+        return
+    [again] = read_annotations(path, images)
+    assert (again.caption, again.source, again.model) == ("leaf", "taught", "mini")
+    assert not again.is_human
