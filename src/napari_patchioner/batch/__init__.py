@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._dataset import Dataset
-from ._find import find_images
+from ._find import find_images, image_names
 from ._folder import Tally, caption_folder
 from ._job import Job, LexiconFolder, Outcome, caption_image, work
 from ._journal import Journal
@@ -29,6 +29,7 @@ __all__ = [
     "check_format",
     "check_people",
     "find_images",
+    "image_names",
     "name_of",
     "run",
     "teach_image",

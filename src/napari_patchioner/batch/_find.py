@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def find_images(given: Iterable[str | os.PathLike[str]], *, recursive: bool = Fa
     if not any(map(os.path.exists, paths)):
         raise ImageError(f"{paths[0]}: there is no such image" if paths else "no image was named")
     return paths
+
+
+def image_names(paths: Sequence[Path]) -> list[str]:
+    """Return what images are called: their file names, or their paths where some share one."""
+    shared = Counter(path.name for path in paths)
+    names = [path.name if shared[path.name] == 1 else str(path) for path in paths]
+    # Any file can hold Unicode; bytes that are none are spelled out.
+    return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
 
 
 def absolute(path: Path) -> Path:

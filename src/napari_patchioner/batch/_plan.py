@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from napari_patchioner.limits import check_plain_file
 from napari_patchioner.pyramid import BIG
 from napari_patchioner.regions import Box, Mask, WholeImage, label_boxes
 
-from ._find import absolute, size_of
+from ._find import absolute, image_names, size_of
 from ._job import Drawing, Job, LexiconFolder, is_locked
 from ._match import ImageMatcher, KnownImages, common_parts
 
@@ -173,10 +173,7 @@ class Plan:
         how: dict[str, Any] = {"only_empty": only_empty, "overwrite": overwrite, "big": big}
         how["lexicon"] = lexicon
         self._common = Job("", Path(), options=dict(options or {}), **how)
-        shared = Counter(path.name for path in paths)
-        names = [path.name if shared[path.name] == 1 else str(path) for path in paths]
-        # Any file can hold Unicode; bytes that are none are spelled out.
-        self._names = [os.fsencode(n).decode("utf-8", "backslashreplace") for n in names]
+        self._names = image_names(paths)
         self._own: dict[int, list[Annotation]] = {}
         self._everywhere: list[Annotation] = []
         self._labels: dict[str, list[Path]] | None = None

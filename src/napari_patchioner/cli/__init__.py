@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     from .caption import add_caption
     from .demo import add_demo
     from .evaluate import add_evaluate
+    from .find import add_find
     from .lexicon import add_lexicon
     from .models import add_models
     from .reproduce import add_reproduce
@@ -146,6 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     add_teach(teach)
     lexicons = "what was taught: show, merge, rename, forget"
     add_lexicon(commands.add_parser("lexicon", help=lexicons))
+    find = commands.add_parser("find", help="find more of what example boxes show")
+    add_find(find)
     baseline = "caption crops with a slow method to compare with, for research"
     add_baseline(commands.add_parser("baseline", help=baseline))
     scores = "score a model on a published data set, or compare two runs"
@@ -154,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     table = "run a table of the paper, and print it beside its published numbers"
     reproduce = commands.add_parser("reproduce", help=table)
     add_reproduce(reproduce)
-    for command in (caption, teach, evaluate, reproduce):
+    for command in (caption, teach, find, evaluate, reproduce):
         command.add_argument(
             "--device",
             choices=DEVICES,

@@ -16,23 +16,23 @@ def add_lexicon(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands of ``lexicon``."""
     commands = parser.add_subparsers(metavar="WHAT", required=True)
     info = commands.add_parser("info", help="names, examples, and how well they are told apart")
+    forget = commands.add_parser("forget", help="delete a name, or single examples")
+    rename = commands.add_parser("rename", help="give a name another wording, or join two names")
+    for command in (info, forget, rename):
+        command.add_argument("lexicon", type=Path, metavar="LEXICON", help="its folder")
     info.add_argument("--examples", action="store_true", help="list every example")
     info.set_defaults(run=_info)
     merge = commands.add_parser("merge", help="write several lexicons of one model as one")
     merge.add_argument("lexicons", nargs="+", type=Path, metavar="LEXICON", help="their folders")
     merge.add_argument("--out", required=True, type=Path, metavar="LEXICON", help="folder to write")
     merge.set_defaults(run=_merge)
-    forget = commands.add_parser("forget", help="delete a name, or single examples")
     forget.add_argument("--name", metavar="NAME", help="name whose examples are deleted")
     forget.add_argument("--image", metavar="IMAGE", help="only examples of this image")
     forget.add_argument("--uid", metavar="UID", help="only the example of this uid")
     forget.set_defaults(run=_forget)
-    rename = commands.add_parser("rename", help="give a name another wording, or join two names")
     rename.add_argument("old", metavar="OLD", help="name that is there")
     rename.add_argument("new", metavar="NEW", help="name to put in its place")
     rename.set_defaults(run=_rename)
-    for command in (info, forget, rename):
-        command.add_argument("lexicon", type=Path, metavar="LEXICON", help="its folder")
 
 
 def _info(arguments: argparse.Namespace, _: object) -> None:

@@ -120,6 +120,17 @@ def up_to(most: int) -> Callable[[str], int]:
     return read
 
 
+def share_of_one(text: str) -> float:
+    """Read a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {_shown(text)}")
+    return number
+
+
 def above_zero(text: str) -> float:
     """Read a number above 0, none so small or large that it cannot be computed with."""
     try:

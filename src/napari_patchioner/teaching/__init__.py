@@ -5,10 +5,11 @@ from __future__ import annotations
 from .classifier import Classifier, Confusion, Naming
 from .describe import Descriptions, ImageMeasures, background, describe
 from .files import is_lexicon, read_lexicon, write_lexicon
-from .find import Finder, Proposal, Sample
+from .find import LONGEST, Finder, Proposal, Sample, overlap, peaks
 from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name
 
 __all__ = [
+    "LONGEST",
     "Classifier",
     "Confusion",
     "Descriptions",
@@ -25,6 +26,8 @@ __all__ = [
     "checked_name",
     "describe",
     "is_lexicon",
+    "overlap",
+    "peaks",
     "read_lexicon",
     "write_lexicon",
 ]

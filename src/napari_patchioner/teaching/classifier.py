@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from .describe import BLOCKS, COLOUR, GRID, RING, SIZE, Descriptions
 
@@ -515,6 +514,8 @@ def _fitted_weights(left_out: _LeftOut, start: FloatArray) -> FloatArray:
         return float(value), -(gains * share).sum(axis=1) + 2 * pull * away
 
     bounds = [(log - _FARTHEST_WEIGHT, log + _FARTHEST_WEIGHT) for log in start]
+    from scipy.optimize import minimize  # not before it is needed: it takes a while
+
     options = {"maxiter": _STEPS}
     done = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return np.asarray(np.exp(done.x))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_patchioner.errors import RegionError
 from napari_patchioner.progress import Progress, no_progress
-from napari_patchioner.regions import Box
+from napari_patchioner.regions import Box, Region
 
 from .classifier import Likeness
 from .describe import Descriptions, ImageMeasures, box_of, describe
@@ -57,7 +57,7 @@ _UNSEEN = 0.6
 # From one example, larger and smaller things are looked for as well, a little less gladly.
 _OTHER_SIZE, _FADE = 1.4, 0.7
 _MOST_WINDOWS, _LEAST_SIDE = 20_000, 4.0
-_OVERLAP, _MOST = 0.2, 60
+_OVERLAP, _MOST = 0.2, 300
 # Peaks that non-maximum suppression goes through.
 _MOST_PEAKS = 3000
 # What scores this share of what one more thing would is found; and how gradual that is.
@@ -76,11 +76,16 @@ class Proposal:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:
-    """Examples in one image, which is encoded: its grid, its pixels, and boxes around things."""
+    """Examples in one image, which is encoded: its grid, its pixels, and regions of any kind."""
 
     grid: FeatureGrid
     measures: ImageMeasures
-    boxes: Sequence[Box]
+    regions: Sequence[Region]
+
+    def boxes(self) -> Boxes:
+        """Return the boxes around the regions, shape (n, 4), pixel corners at integers."""
+        shape = self.measures.shape
+        return np.stack([box_of(region, self.grid, shape) for region in self.regions])
 
 
 class Finder:
@@ -102,13 +107,10 @@ class Finder:
 
     def __init__(self, captioner: Captioner, samples: Sequence[Sample]) -> None:
         self._captioner = captioner
-        samples = [sample for sample in samples if sample.boxes]
+        samples = [sample for sample in samples if sample.regions]
         if not samples:
             raise RegionError("There is no example to look for: draw a box around one.")
-        boxes = [
-            np.stack([box_of(box, sample.grid, sample.measures.shape) for box in sample.boxes])
-            for sample in samples
-        ]
+        boxes = [sample.boxes() for sample in samples]
         images = [WindowedImage(sample.measures) for sample in samples]
         joined = np.concatenate(boxes)
         self._count = len(joined)
@@ -132,7 +134,7 @@ class Finder:
         self._rule.learn(near, beside, self._count, np.concatenate(hard))
         examples, usual = [], []
         for sample, image in zip(samples, images, strict=True):
-            examples.append(self._described(sample.grid, sample.measures, sample.boxes))
+            examples.append(self._described(sample.grid, sample.measures, sample.regions))
             corners, _ = self._first(image, 40)
             usual.append(self._described(sample.grid, sample.measures, _as_boxes(corners)))
         self._likeness = Likeness(Descriptions.joined(examples), Descriptions.joined(usual))
@@ -166,9 +168,9 @@ class Finder:
         return [Proposal(boxes[row], float(chances[row])) for row in order if chances[row] >= least]
 
     def _described(
-        self, grid: FeatureGrid, measures: ImageMeasures, boxes: Sequence[Box]
+        self, grid: FeatureGrid, measures: ImageMeasures, regions: Sequence[Region]
     ) -> Descriptions:
-        return describe(self._captioner, grid, measures, boxes)
+        return describe(self._captioner, grid, measures, regions)
 
     def _first(self, image: WindowedImage, most: int) -> tuple[Boxes, Scores]:
         """Return the peaks among all windows of an image, and their scores."""
@@ -326,9 +328,9 @@ def peaks(
 ) -> npt.NDArray[np.intp]:
     """Return the rows of the best boxes that overlap no better one by more than this."""
     order = np.argsort(-scores, kind="stable")[:_MOST_PEAKS]
-    kept = []
+    kept: list[int] = []
     while len(order) and len(kept) < most:
-        kept.append(order[0])
+        kept.append(int(order[0]))
         order = order[1:][overlap(boxes[order[0]], boxes[order[1:]]) <= overlapping]
     return np.array(kept, np.intp)
 

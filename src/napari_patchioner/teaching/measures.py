@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 Boxes: TypeAlias = npt.NDArray[np.float64]
@@ -63,6 +62,8 @@ def _linear_light() -> FloatArray:
 
 def measured_planes(rgb: npt.NDArray[np.uint8]) -> FloatArray:
     """Return lightness, two colours, fine and medium contrast and slope, shape (h, w, 6)."""
+    from scipy import ndimage  # not before it is needed: it takes a while
+
     lab = oklab(rgb)
     lightness = lab[..., 0]
     fine, medium = (
