@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import taught_pictures
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from napari_patchioner.annotations import Annotation, write_annotations
+from napari_patchioner.cli import main
+from napari_patchioner.errors import ImageError, RegionError
+from napari_patchioner.teaching import (
+    Finder,
+    ImageMeasures,
+    Proposal,
+    Sample,
+    overlap,
+    peaks,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taught_pictures import Drawn
+
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.regions import Box
+
+
+def sample(image: Drawn, kind: str, count: int) -> Sample:
+    boxes = [box for box, name in zip(image.boxes, image.names, strict=True) if name == kind]
+    return Sample(image.grid, ImageMeasures(image.pixels), boxes[:count])
+
+
+def corners(box: Box) -> np.ndarray:
+    return np.array([box.top, box.left, box.bottom, box.right])
+
+
+def met(proposals: list[Proposal], image: Drawn, kind: str) -> list[float]:
+    """How much the proposals overlap with what they are to find, one number for each."""
+    boxes = np.array([corners(proposal.box) for proposal in proposals]).reshape(-1, 4)
+    wanted = [b for b, name in zip(image.boxes, image.names, strict=True) if name == kind]
+    return [float(overlap(corners(box), boxes).max(initial=0.0)) for box in wanted]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", ["nucleus", "leaf"])
+def test_things_like_the_examples_are_found_in_another_picture(
+    kind: str, count: int, mini: Captioner, first: Drawn, second: Drawn
+) -> None:
+    finder = Finder(mini, [sample(first, kind, count)])
+    proposals = finder.find(second.grid, ImageMeasures(second.pixels))
+    best = proposals[: second.names.count(kind)]
+    assert min(met(best, second, kind)) > 0.3
+    assert [p.score for p in proposals] == sorted((p.score for p in proposals), reverse=True)
+    assert all(0.5 <= proposal.score <= 1 for proposal in proposals)
+
+
+def test_the_same_examples_find_the_same_again(mini: Captioner, first: Drawn) -> None:
+    parts = [Finder(mini, [sample(first, "leaf", 2)]) for _ in range(2)]
+    measures = ImageMeasures(first.pixels)
+    one, two = (finder.find(first.grid, measures, least=0.0) for finder in parts)
+    assert [p.score for p in one] == [p.score for p in two]
+    assert [corners(p.box).tolist() for p in one] == [corners(p.box).tolist() for p in two]
+
+
+def test_without_examples_there_is_nothing_to_look_for(mini: Captioner, first: Drawn) -> None:
+    with pytest.raises(RegionError, match="no example"):
+        Finder(mini, [sample(first, "leaf", 0)])
+
+
+def test_a_large_image_is_refused_before_it_is_read(mini: Captioner, first: Drawn) -> None:
+    finder = Finder(mini, [sample(first, "leaf", 1)])
+    with pytest.raises(ImageError, match="more than 2048 along a side"):
+        finder.find(first.grid, ImageMeasures(np.zeros((10, 5000), np.uint8)))
+
+
+BOXES = st.lists(
+    st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(1, 20)] * 2, st.integers(0, 9)), max_size=30
+)
+
+
+@given(BOXES, st.sampled_from([0.1, 0.3, 0.7]))
+def test_what_is_kept_overlaps_nothing_better(drawn: list[tuple[int, ...]], most: float) -> None:
+    boxes = np.array([(y, x, y + h, x + w) for y, x, h, w, _ in drawn], float).reshape(-1, 4)
+    scores = np.array([score for *_, score in drawn], float)
+    rows = peaks(boxes, scores, overlapping=most)
+    assert list(scores[rows]) == sorted(scores[rows], reverse=True)
+    for place, row in enumerate(rows):
+        assert (overlap(boxes[row], boxes[rows[:place]]) <= most).all()
+    for row in set(range(len(boxes))) - set(rows.tolist()):
+        better = rows[scores[rows] >= scores[row]]
+        assert (overlap(boxes[row], boxes[better]) > most).any()
+
+
+def write_picture(folder: Path, name: str, seed: int, kinds: list[str]) -> list[Box]:
+    pixels, boxes = taught_pictures.draw(seed, kinds)
+    Image.fromarray(pixels).save(folder / name)
+    return boxes
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_writes_a_row_for_each_proposal(
+    tmp_path: Path, mini: Captioner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scans").mkdir()
+    boxes = write_picture(tmp_path, "a.png", 1, ["nucleus", "leaf", "nucleus", "leaf"])
+    write_picture(tmp_path / "scans", "b.png", 2, ["leaf", "nucleus", "leaf", "nucleus"])
+    (tmp_path / "scans" / "c.png").write_bytes(b"no picture")
+    examples = [
+        Annotation(str(row), "a.png", boxes[row], name, None, "human")
+        for row, name in enumerate(["a nucleus", "a leaf"])
+    ]
+    like, out = tmp_path / "like.csv", tmp_path / "found.csv"
+    write_annotations(like, examples, {})
+    asked = ["find", str(tmp_path / "scans"), "--like", str(like), "--out", str(out)]
+    assert main(asked, load=lambda _: mini) == 1  # one of the images is none
+    assert "c.png" in capsys.readouterr().err
+    rows = rows_of(out)
+    assert {row["image"] for row in rows} == {"b.png"}
+    assert {row["caption"] for row in rows} == {"a nucleus", "a leaf"}
+    made = {(row["kind"], row["source"], row["model"]) for row in rows}
+    assert made == {("box", "taught", "mini")}
+    assert len({row["uid"] for row in rows}) == len(rows)
+    assert all(0.5 <= float(row["score"]) <= 1 for row in rows)
+    # In their own image the examples themselves are not found again.
+    asked[1] = str(tmp_path / "a.png")
+    assert main(asked, load=lambda _: mini) == 0
+    assert {row["image"] for row in rows_of(out)} <= {"a.png"}
+
+
+def test_examples_without_name_or_image_are_told(
+    tmp_path: Path, mini: Captioner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [box] = write_picture(tmp_path, "a.png", 1, ["leaf"])
+    for image, name, problem in (("a.png", "", "no name"), ("z.png", "leaf", "neither searched")):
+        example = Annotation("a", image, box, name, None, "human" if name else "")
+        write_annotations(tmp_path / "like.csv", [example], {})
+        asked = ["find", str(tmp_path / "a.png"), "--like", str(tmp_path / "like.csv")]
+        assert main([*asked, "--out", str(tmp_path / "out.csv")], load=lambda _: mini) == 2
+        err = capsys.readouterr().err
+        assert problem in err
+        assert len(err.splitlines()) == 1
