@@ -171,12 +171,28 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images["scan.ome.tif"] = ImageInfo("scan.ome.tif", 512, 512)
     outlines = [Annotation(f"{i}", n, Box(10, 10, 200, 200)) for i, n in enumerate(images)]
     write_annotations(world / "outlines.csv", outlines, images)
+    write_names(world)
     (world / "data" / "vg1.2").mkdir()
     for name, content in DATA_SETS.items():
         (world / "data" / name).write_text(json.dumps(content), encoding="utf-8")
     shutil.copytree(world / "data" / "coco", world / "data" / "visual_genome")
     shutil.copy(world / "data" / "coco_entities_test.json", world)
     return world
+
+
+def write_names(world: Path) -> None:
+    """Write tables of named regions to teach from, and of regions without a name."""
+    cup, table, window = Box(10, 30, 60, 90), Box(2, 2, 20, 24), Box(60, 100, 78, 126)
+    named = [
+        Annotation(uid, "photos/a.jpg", box, name, None, "human")
+        for uid, box, name in (("1", cup, "cup"), ("2", table, "table"), ("3", window, "spoon"))
+    ]
+    images = {"photos/a.jpg": ImageInfo("photos/a.jpg", 80, 128)}
+    write_annotations(world / "names.csv", named, images)
+    write_annotations(world / "more.csv", named[:1], images)
+    write_annotations(world / "like.csv", named[:1], images)
+    bare = [Annotation(region.uid, "photos/b.png", region.region) for region in named]
+    write_annotations(world / "boxes.csv", bare, {"photos/b.png": ImageInfo("b.png", 80, 128)})
 
 
 def write_slide(path: Path, tissue: np.ndarray) -> None:
