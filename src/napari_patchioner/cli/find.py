@@ -94,15 +94,15 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         for path, some in boxes.items():
             known[path] += some
     finders = {name: _finder(captioner, name, boxes) for name, boxes in examples.items()}
-    found: list[Annotation] = []
+    proposals: list[Annotation] = []
     infos, failures = {}, []
     with Bar() as bar:
         for done, (path, name) in enumerate(zip(paths, batch.image_names(paths), strict=True)):
-            bar(done / len(paths), f"{done} of {len(paths)} images, {len(found)} proposals")
+            bar(done / len(paths), f"{done} of {len(paths)} images, {len(proposals)} proposals")
             try:
                 with open_image(path) as image:
                     sample = _sample(captioner, image, known[path])
-                    found += _proposals(finders, sample, name, captioner.name, arguments.least)
+                    proposals += _proposals(finders, sample, name, captioner.name, arguments.least)
             except ImageError as error:
                 failures.append(str(error) if path.name in str(error) else f"{name}: {error}")
                 continue
@@ -112,11 +112,11 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         say(f"  {line}")
     if not infos:
         raise FormatError(f"{out}: was not written, since no image could be searched")
-    left_out = write_annotations(out, found, infos)
+    left_out = write_annotations(out, proposals, infos)
     if left_out:
         say(f"{len(left_out)} proposals are left out, which this format cannot hold")
     images = f"{len(infos)} image{'s' * (len(infos) != 1)}"
-    say(f"{out}: {len(found) - len(left_out)} proposals on {images}")
+    say(f"{out}: {len(proposals) - len(left_out)} proposals on {images}")
     return _SOME_FAILED if failures else _DONE
 
 

@@ -454,12 +454,12 @@ def _log_means(
     """Return per class the logarithm of the mean of exponentials among allowed examples."""
     scores = np.full((len(likeness), count), -np.inf)
     for label in range(count):
-        judging = allowed[:, labels == label]
-        part = np.where(judging, likeness[:, labels == label], -np.inf)
+        judges = allowed[:, labels == label]
+        part = np.where(judges, likeness[:, labels == label], -np.inf)
         top = part.max(axis=1)
         some = np.isfinite(top)
         sums = np.exp(part[some] - top[some, None]).sum(axis=1)
-        scores[some, label] = top[some] + np.log(sums / judging[some].sum(axis=1))
+        scores[some, label] = top[some] + np.log(sums / judges[some].sum(axis=1))
     return scores
 
 
