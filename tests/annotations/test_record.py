@@ -92,5 +92,15 @@ def test_a_caption_written_from_nothing_is_human() -> None:
     assert (written.source, written.model) == ("human", "")
 
 
+def test_a_taught_caption_gives_way_to_people_and_to_models() -> None:
+    bare = Annotation("a", "cat.png", Point(1, 2))
+    taught = with_model_caption(bare, Caption("paw", 0.8), model="mini", source="taught")
+    assert (taught.source, taught.is_human) == ("taught", False)
+    assert with_model_caption(taught, Caption("a spot", 0.5), model="mini").source == "model"
+    edited = with_human_caption(taught, "a paw")
+    assert (edited.source, edited.model, edited.score) == ("edited", "mini", None)
+    assert with_model_caption(edited, Caption("paw", 0.8), source="taught") is edited
+
+
 def test_uids_do_not_repeat() -> None:
     assert len({new_uid() for _ in range(1000)}) == 1000

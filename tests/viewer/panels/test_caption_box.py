@@ -93,6 +93,7 @@ def test_what_the_model_said_first_can_be_had_back(box):
             model_record(details=Caption("", 0.1, verdict="appearance")),
             "By the model: appearance only, no object named",
         ),
+        (model_record(source="taught"), "Learned from examples, score 0.60"),
         (model_record(source="edited"), "Edited by you"),
         (model_record(source="human"), "Written by you"),
         (Record("a", wanted=True), "wait"),
