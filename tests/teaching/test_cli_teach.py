@@ -14,9 +14,15 @@ from napari_patchioner.annotations import (
     FORMATS,
     Annotation,
     ImageInfo,
+    Project,
+    ProjectImage,
+    Record,
+    Seen,
     read_annotations,
+    read_project,
     with_human_caption,
     write_annotations,
+    write_project,
 )
 from napari_patchioner.cli import main
 from napari_patchioner.regions import Box
@@ -253,3 +259,15 @@ def test_every_format_says_that_a_name_was_taught(name: str, tmp_path: Path) -> 
     [again] = read_annotations(path, images)
     assert (again.caption, again.source, again.model) == ("leaf", "taught", "mini")
     assert not again.is_human
+
+
+def test_a_project_file_keeps_that_a_name_was_taught(tmp_path: Path) -> None:
+    corners = np.array([[1, 1], [1, 5], [5, 5], [5, 1]], float)
+    seen = Seen("rectangle", corners)
+    said = {"caption": "leaf", "score": 0.75, "source": "taught", "model": "mini"}
+    record = Record("a", layer="regions", seen=seen, **said)
+    path = tmp_path / "a.png.patchioner.json"
+    write_project(path, Project(ProjectImage("a.png", (8, 8), "uint8", "0" * 32), (record,)))
+    [again] = read_project(path).records
+    assert {name: getattr(again, name) for name in said} == said
+    assert not again.protected
