@@ -28,7 +28,7 @@ NAME = PACKAGE.name
 # Bottom up; a room may import from its own floor and from those below it.
 FLOORS = [
     {"devices", "errors", "limits", "locking", "parts", "progress"},
-    {"regions", "images", "checkpoints"},
+    {"regions", "images", "checkpoints", "texts"},
     {"grids"},
     {"bridges", "decoders"},
     {"backbones"},
