@@ -68,6 +68,22 @@ def test_the_same_examples_find_the_same_again(mini: Captioner, first: Drawn) ->
     assert [corners(p.box).tolist() for p in one] == [corners(p.box).tolist() for p in two]
 
 
+def test_the_heat_is_highest_on_the_things(mini: Captioner, first: Drawn, second: Drawn) -> None:
+    heat = Finder(mini, [sample(first, "nucleus", 2)]).heat(ImageMeasures(second.pixels))
+    assert ((heat >= 0) & (heat <= 1)).all()
+    # Square cells that cover the image of 160 x 240 pixels.
+    assert heat.shape[0] / heat.shape[1] == pytest.approx(160 / 240, rel=0.05)
+    cell = np.array([160, 240]) / heat.shape
+    inside = np.zeros(heat.shape, bool)
+    for box, name in zip(second.boxes, second.names, strict=True):
+        middle = np.array([box.top + box.bottom + 1, box.left + box.right + 1]) / 2
+        row, column = (middle / cell).astype(int)
+        if name == "nucleus":
+            assert heat[row - 1 : row + 2, column - 1 : column + 2].max() > 0.5
+            inside[row - 4 : row + 5, column - 4 : column + 5] = True
+    assert heat[~inside].max() < 0.5
+
+
 def test_without_examples_there_is_nothing_to_look_for(mini: Captioner, first: Drawn) -> None:
     with pytest.raises(RegionError, match="no example"):
         Finder(mini, [sample(first, "leaf", 0)])

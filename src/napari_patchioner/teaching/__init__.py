@@ -5,10 +5,11 @@ from __future__ import annotations
 from .classifier import Classifier, Confusion, Naming
 from .describe import Descriptions, ImageMeasures, background, describe
 from .files import is_lexicon, read_lexicon, write_lexicon
-from .find import LONGEST, Finder, Proposal, Sample, overlap, peaks
+from .find import HEAT_CELLS, LONGEST, Finder, Proposal, Sample, overlap, peaks
 from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name
 
 __all__ = [
+    "HEAT_CELLS",
     "LONGEST",
     "Classifier",
     "Confusion",

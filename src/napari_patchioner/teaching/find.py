@@ -37,6 +37,8 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 
 LONGEST = 2048
 """Long side, in pixels, of the largest image that is searched."""
+HEAT_CELLS = 512
+"""Cells of a heat map along a side, at most."""
 
 # Steps, in sides of an example, onto what is still the thing and onto what no longer is.
 _NUDGES = [(down, across) for down in (-0.07, 0.0, 0.07) for across in (-0.07, 0.0, 0.07)]
@@ -166,6 +168,28 @@ class Finder:
         order = np.argsort(-chances, kind="stable")
         progress(1.0, "done")
         return [Proposal(boxes[row], float(chances[row])) for row in order if chances[row] >= least]
+
+    def heat(self, image: ImageMeasures) -> FloatArray:
+        """Return how much each place of an image looks like the middle of the thing.
+
+        Cells of equal size that cover the image exactly, shape (rows, columns), about an eighth of
+        an example high and wide, but no more than `HEAT_CELLS` along a side: 1 for what one more
+        thing would score, 0 for what is surely something else. ImageErrors as in `find`.
+        """
+        boxes, profiles = WindowedImage(image).windows(*np.maximum(self._size, _LEAST_SIDE))
+        shares = np.clip(self._rule(profiles) / self._rule.expected, 0, 1)
+        middles = [np.unique((boxes[:, axis] + boxes[:, axis + 2]) / 2) for axis in (0, 1)]
+        heat = shares.reshape([len(along) for along in middles])
+        for axis, (along, end) in enumerate(zip(middles, image.shape, strict=True)):
+            count = min(max(round(end * CELLS / self._size[axis]), 1), HEAT_CELLS, end)
+            cells = (np.arange(count) + 0.5) * end / count
+            right = np.clip(np.searchsorted(along, cells), 1, len(along) - 1)
+            width = along[right] - along[right - 1]
+            share = np.clip((cells - along[right - 1]) / width, 0, 1)
+            share = share[:, None] if axis == 0 else share
+            lower, upper = heat.take(right - 1, axis), heat.take(right, axis)
+            heat = lower + share * (upper - lower)
+        return heat.astype(np.float32)
 
     def _described(
         self, grid: FeatureGrid, measures: ImageMeasures, regions: Sequence[Region]
