@@ -41,7 +41,9 @@ def through(tower, pixels):
 @torch.inference_mode()
 @pytest.mark.parametrize("heads", [1, 2])
 def test_the_class_token_is_openais(state, pixels, heads):
-    ours = through(ClipVision.from_state(state, source="here", heads=heads), pixels)[:, 0]
+    ours = through(
+        ClipVision.from_state(state, source="here", settings={"num_attention_heads": heads}), pixels
+    )[:, 0]
     torch.testing.assert_close(ours, theirs(state, heads)(pixels), atol=2e-5, rtol=1e-4)
 
 

@@ -18,7 +18,9 @@ from napari_patchioner.regions import Trace, cover
 def network(case):
     path = case.file("state_dict")
     state = rename(read_state(path), [(r"(?:visual\.)?(.*)", r"visual.\1")])
-    return ClipVision.from_state(state, source=path, heads=case.params["heads"])
+    return ClipVision.from_state(
+        state, source=path, settings={"num_attention_heads": case.params["heads"]}
+    )
 
 
 def encode(network, pixels, masks):

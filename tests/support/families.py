@@ -6,7 +6,17 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from published import alphaclip, clip, denseclip, dino, dinotxt, regionclip, siglip2, talk2dino
+from published import (
+    alphaclip,
+    clip,
+    denseclip,
+    dino,
+    dinotxt,
+    openclip,
+    regionclip,
+    siglip2,
+    talk2dino,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +71,7 @@ FAMILIES = {
     # Squares by its reference convention are a little askew, as published.
     "proxyclip": Family("proxyclip:ProxyClip", 14, _guided, {"convention": "paper"}),
     "denseclip": Family("clip:DenseClip", 16, lambda f, n: denseclip.write(f, layers=n)),
+    "openclip": Family("clip:MaskClip", 8, lambda f, n: openclip.write(f, bert=True, layers=n)),
     "siglip2": Family("siglip2:SigLip2", 16, lambda f, n: siglip2.write(f, layers=n)),
     "alphaclip": Family("alphaclip:AlphaClip", 16, lambda f, n: alphaclip.write(f, layers=n)),
     "regionclip": Family("regionclip:RegionClip", 32, lambda f, n: regionclip.write(f)),

@@ -26,9 +26,9 @@ BACKBONES = {
     "dinotxt": PartKind(
         "backbones.dinotxt:DinoTxt", ("vision",), ("head", "text", "merges"), ("head", *_DINO)
     ),
-    "clip": PartKind("backbones.clip:ClipDense", ("clip",), (), _CLIP),
-    "maskclip": PartKind("backbones.clip:MaskClip", ("clip",), (), (*_CLIP, "residual")),
-    "invite": PartKind("backbones.clip:Invite", ("clip",), (), (*_CLIP, "last")),
+    "clip": PartKind("backbones.clip:ClipDense", ("clip",), ("merges",), _CLIP),
+    "maskclip": PartKind("backbones.clip:MaskClip", ("clip",), ("merges",), (*_CLIP, "residual")),
+    "invite": PartKind("backbones.clip:Invite", ("clip",), ("merges",), (*_CLIP, "last")),
     "proxyclip": PartKind("backbones.proxyclip:ProxyClip", ("clip", "guide"), (), _PROXY),
     "denseclip": PartKind(
         "backbones.clip:DenseClip",

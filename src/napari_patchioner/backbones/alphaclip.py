@@ -92,7 +92,8 @@ class AlphaClip(ClipBackbone):
         channels by default.
         """
         state = rename(read_state(files["alpha"]), [(r"(?:visual\.)?(.*)", r"visual.\1")])
-        vision = ClipVision.from_state(state, source=files["alpha"], heads=heads)
+        settings = {} if heads is None else {"num_attention_heads": heads}
+        vision = ClipVision.from_state(state, source=files["alpha"], settings=settings)
         text = None
         if "clip" in files:
             folder = files["clip"]

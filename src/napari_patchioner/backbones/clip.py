@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from napari_patchioner.checkpoints import read_state
+from napari_patchioner.checkpoints import read_state, tensors_sha256
 from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 
 from . import base, clip_towers
-from .base import CLIP, Features, Layout, LazyText, Preprocessing, TextBackbone
+from .base import CLIP, Features, Layout, LazyText, Preprocessing, TextBackbone, Triple
 from .clip_towers import ClipText, ClipVision, Positions, below
+from .openclip import is_openclip, read_openclip
 
 _DENSE_SIZE = 640
 _POSITIONS = "positional_embedding"
@@ -29,8 +30,9 @@ class ClipBackbone(TextBackbone):
     ``positions`` as of `resample_positions`.
 
     ``files["clip"]`` is a folder with ``config.json``, ``model.safetensors`` (or
-    ``pytorch_model.bin``) and, for text, ``merges.txt``. OpenAI's code and weights are under the
-    MIT licence.
+    ``pytorch_model.bin``) and, for text, ``merges.txt``, which ``files["merges"]`` stands in for
+    where the folder came without; or one in OpenCLIP's form, see `read_openclip`, whose colours
+    are normalised as it says. OpenAI's code and weights are under the MIT licence.
     """
 
     kind: ClassVar[str]
@@ -39,6 +41,7 @@ class ClipBackbone(TextBackbone):
         self,
         vision: ClipVision,
         text: LazyText | None = None,
+        normalisation: tuple[Triple, Triple] = CLIP,
         *,
         size: int | None = None,
         layout: Layout = "square",
@@ -48,19 +51,24 @@ class ClipBackbone(TextBackbone):
         self.networks, self.blocks = [vision.network], vision.blocks
         self.dim, self.patch_size = vision.dim, vision.patch_size
         self.input_size = vision.input_size if size is None else int(size)
-        self.preprocessing = Preprocessing(self.input_size, self.patch_size, layout, CLIP)
+        self.preprocessing = Preprocessing(self.input_size, self.patch_size, layout, normalisation)
         parts = [self.kind, vision.name, self.input_size, layout]
-        self.name = "-".join(map(str, parts + [positions] * (positions != "bicubic")))
+        parts += [positions] * (positions != "bicubic")
+        if normalisation != CLIP:
+            parts.append(tensors_sha256({"normalisation": torch.tensor(normalisation)})[:8])
+        self.name = "-".join(map(str, parts))
         self.set_text(text)
 
     @classmethod
     def read(cls, files: Mapping[str, Path]) -> tuple[Any, ...]:
         """Open the vision tower of a CLIP now, its text tower when it is needed."""
-        folder = Path(files["clip"])
+        folder, merges = Path(files["clip"]), files.get("merges")
+        if is_openclip(folder):
+            return read_openclip(folder, merges)
         config = clip_towers.tower_config(folder, "vision")
         state = clip_towers.hugging_face(read_state(folder))
         vision = ClipVision.from_state(state, source=folder, config=config)
-        return vision, clip_towers.lazy_text(state, lambda: ClipText.open(folder))
+        return vision, clip_towers.lazy_text(state, lambda: ClipText.open(folder, merges))
 
     def forward(self, pixels: Tensor) -> Features:
         """All tokens, projected; attention is the class token's in the last layer."""

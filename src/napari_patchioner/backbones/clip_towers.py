@@ -126,10 +126,13 @@ def tower_config(folder: Path, tower: Tower) -> Any:
     )
 
 
-def _infer_config(state: Mapping[str, Tensor], tower: Tower, source: object) -> Any:
+def _infer_config(
+    state: Mapping[str, Tensor], tower: Tower, source: object, settings: Mapping[str, Any]
+) -> Any:
     """Read one tower's configuration off its weights, by Hugging Face's names.
 
-    Heads are 64 wide and the activation is QuickGELU, as in every CLIP that OpenAI published.
+    Heads are 64 wide and the activation is QuickGELU, as in every CLIP that OpenAI published;
+    ``settings`` are those of the configuration that are otherwise and that weights do not show.
     """
     from transformers import CLIPTextConfig, CLIPVisionConfig
 
@@ -146,13 +149,16 @@ def _infer_config(state: Mapping[str, Tensor], tower: Tower, source: object) -> 
     else:
         width, channels, patch, _ = shape(f"{embeddings}.patch_embedding.weight", axes=4)
         projection = "visual_projection.weight"
+    layers = f"{tower}_model.encoder.layers."
+    inner = state.get(f"{layers}0.mlp.fc1.weight")
     common = {
         "hidden_size": width,
-        "intermediate_size": 4 * width,
+        "intermediate_size": 4 * width if inner is None else len(inner),
         "projection_dim": shape(projection)[0],
-        "num_hidden_layers": layer_count(state, f"{tower}_model.encoder.layers."),
+        "num_hidden_layers": layer_count(state, layers),
         "num_attention_heads": max(1, width // _HEAD_WIDTH),
     }
+    common |= settings
     positions = shape(f"{embeddings}.position_embedding.weight")[0]
     if tower == "text":
         ends = {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
@@ -226,22 +232,25 @@ class ClipVision:
         *,
         source: object,
         config: Any = None,
-        heads: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        first_norm: bool = True,
         class_twice: bool = False,
         ignore: Sequence[str] = (),
     ) -> ClipVision:
         """Make a vision tower of weights by OpenAI's names or Hugging Face's.
 
-        ``source`` is named in messages; sizes are read off the weights unless ``config`` has them
-        (``heads`` alone may be given); ``ignore`` holds globs of what may come along unused.
+        ``source`` is named in messages; sizes are read off the weights unless ``config`` has them,
+        and ``settings`` are those that no weight shows (``num_attention_heads``, ``hidden_act``,
+        ``layer_norm_eps``). ``first_norm`` is the layer norm before the first layer, which not
+        every vision transformer has; ``ignore`` holds globs of what may come along unused.
         """
         from transformers import CLIPVisionModelWithProjection
 
         state = hugging_face(state)
-        config = config or _infer_config(state, "vision", source)
-        if heads is not None:
-            config.num_attention_heads = heads
+        config = config or _infer_config(state, "vision", source, settings or {})
         network = _empty_network(CLIPVisionModelWithProjection, config, source)
+        if not first_norm:
+            network.vision_model.pre_layrnorm = nn.Identity()
         if _ALPHA in state:
             patch = config.patch_size
             with checkpoints.unfilled():
@@ -374,10 +383,13 @@ class ClipText(TextEncoder):
         self.name = _text_name(network.text_projection.weight)
 
     @classmethod
-    def open(cls, folder: Path) -> ClipText:
-        """Open the text tower of a folder, as `ClipVision.open` does; it has ``merges.txt`` too."""
+    def open(cls, folder: Path, merges: Path | None = None) -> ClipText:
+        """Open the text tower of a folder, as `ClipVision.open` does; it has ``merges.txt`` too.
+
+        ``merges`` are CLIP's word pieces where the folder came without them.
+        """
         folder = Path(folder)
-        tokenizer = ClipTokenizer(folder / "merges.txt")
+        tokenizer = ClipTokenizer(merges or folder / "merges.txt")
         config = tower_config(folder, "text")
         state = checkpoints.read_state(folder)
         return cls.from_state(state, tokenizer, source=folder, config=config)
@@ -390,12 +402,13 @@ class ClipText(TextEncoder):
         *,
         source: object,
         config: Any = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> ClipText:
         """Make a text tower of weights, as `ClipVision.from_state` does."""
         from transformers import CLIPTextModelWithProjection
 
         state = hugging_face(state)
-        config = config or _infer_config(state, "text", source)
+        config = config or _infer_config(state, "text", source, settings or {})
         network = _empty_network(CLIPTextModelWithProjection, config, source)
         ignore = (*_VISION, *_EXTRAS)
         return cls(checkpoints.fit(network, state, source=source, ignore=ignore), tokenizer)

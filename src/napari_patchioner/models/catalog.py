@@ -171,7 +171,7 @@ def _fields(table: Mapping[str, Any], where: str, kinds: Mapping[str, str]) -> d
 
 
 FOLDER = Path(__file__).parent / "presets"
-# The paper's own models, then one for every backbone, in the order people read them.
+# The paper's own models, one for every backbone, then those for biology, as people read them.
 ORDER = (
     "talk2dino-b-decap",
     "talk2dino-b-capdec",
@@ -193,6 +193,10 @@ ORDER = (
     "denseclip-b16",
     "alphaclip-b16",
     "regionclip-rn50",
+    "biomedclip-b16",
+    "quiltnet-b32",
+    "bioclip2-l14",
+    "plip-b32",
 )
 
 

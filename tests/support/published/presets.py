@@ -24,6 +24,7 @@ from . import (
     dinotxt,
     gpt2,
     meacap,
+    openclip,
     regionclip,
     siglip2,
     talk2dino,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 DIM, TEXT_DIM = 32, 24
 OWN = "own_sentences"
-_PATCHES = {"patch32": 32, "patch14": 14, "patch16": 16}
+_PATCHES = {"patch32": 32, "patch14": 14, "patch16": 16, "plip": 32}
 _SENTENCES = """A dog runs on the grass
 A black dog catches a ball
 A red bus drives down the street
@@ -103,7 +104,7 @@ def _place(file: PresetFile, source: Path, folder: Path) -> Path:
     if source.is_dir() and "*" in name:
         [found] = source.glob(name)
     elif source.is_dir():
-        found = source / ("model.safetensors" if name.endswith(".bin") else name)
+        found = source / name.replace("pytorch_model.bin", "model.safetensors")
     path = PurePosixPath(file.path)
     target = folder / file.repo / (path.with_name(found.name) if "*" in file.path else path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +118,8 @@ def _place(file: PresetFile, source: Path, folder: Path) -> Path:
 def _write(preset: Preset, role: str, folder: Path, seed: int) -> Path:
     """Write what one role of a preset stands for; a file, or a folder of files by their names."""
     repo, kind = preset.files[role][0].repo, preset.backbone.kind
+    if preset.files[role][0].path == "open_clip_config.json":
+        return openclip.write(folder, seed=seed, bert="BiomedCLIP" in repo)["clip"]
     if role in ("clip", "text") and repo:
         return _clip(repo, folder, seed)
     if role in ("vision", "guide"):
