@@ -30,6 +30,7 @@ LIGHT = [
     ".devices",
     ".pyramid",
     ".teaching",
+    ".training",
     ".checkpoints",
     ".batch",
     ".viewer",

@@ -1,0 +1,41 @@
+"""Training from a person's own texts and pictures, as the paper does it.
+
+torch is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from .card import DataSource, TrainingCard
+    from .loop import Check, Outcome, Settings, read_losses, seeded, train
+    from .towers import Tower, open_tower
+
+__all__ = [
+    "Check",
+    "DataSource",
+    "Outcome",
+    "Settings",
+    "Tower",
+    "TrainingCard",
+    "open_tower",
+    "read_losses",
+    "seeded",
+    "train",
+]
+
+_LAZY = {
+    "card": ("DataSource", "TrainingCard"),
+    "loop": ("Check", "Outcome", "Settings", "read_losses", "seeded", "train"),
+    "towers": ("Tower", "open_tower"),
+}
+
+__getattr__, *_ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return list(__all__)
