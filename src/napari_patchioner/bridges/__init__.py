@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from napari_patchioner.parts import PartKind
 
+from .bank_files import BankWriter
 from .base import Bridge, BridgeOutput, NormalizeBridge, clean_context, unit_rows
 from .entities import EntityBridge, EntityTable, coco_names, read_names
 from .hdf5 import convert_hdf5
 from .meacap import MeaCapBridge
 from .memory import MemoryBank, MemoryBridge, RetrievalBridge
+from .mixed import MixedBank
 
 __all__ = [
     "BRIDGES",
+    "BankWriter",
     "Bridge",
     "BridgeOutput",
     "EntityBridge",
@@ -19,6 +22,7 @@ __all__ = [
     "MeaCapBridge",
     "MemoryBank",
     "MemoryBridge",
+    "MixedBank",
     "NormalizeBridge",
     "RetrievalBridge",
     "clean_context",

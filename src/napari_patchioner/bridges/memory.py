@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self, overload
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,20 @@ from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
 
+from .bank_files import (
+    CAPTIONS,
+    EMBEDDINGS,
+    FORMAT,
+    LENGTHS,
+    META,
+    NO_CAPTIONS,
+    OFFSETS,
+    BankWriter,
+    CaptionFile,
+    usable_rows,
+)
 from .base import Bridge, BridgeOutput, Neighbours, Query, checked_unit_rows, unit_rows
 
-# The five files of a bank.
-FORMAT = "napari-patchioner memory 1"
-EMBEDDINGS, CAPTIONS, OFFSETS, META = "embeddings.npy", "captions.txt", "offsets.npy", "meta.json"
-LENGTHS = "lengths.npy"
 _MAX_META = 2**22
 
 # Rows read at once: 25 MB of float32 at 768 columns.
@@ -33,7 +41,15 @@ _NEGLIGIBLE = 34.0
 # Sets of required and excluded words whose sentences are cached: half a megabyte each for the
 # largest memory.
 _CACHED = 16
-_NO_CAPTIONS = "The memory has no captions; give at least one with its embedding."
+
+
+class Compared(NamedTuple):
+    """Rows of a bank from number ``first`` on, and their cosines with n queries, (n, rows)."""
+
+    first: int
+    rows: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.float32]
+    cosines: npt.NDArray[np.float32]
 
 
 class MemoryBank:
@@ -78,11 +94,10 @@ class MemoryBank:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            meta = _write_bank(beside, chunks, np.dtype(dtype).newbyteorder("<"))
-            meta["provenance"] = dict(provenance or {})
-            (beside / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
-            beside.chmod(0o755)
-            beside.rename(folder)
+            with BankWriter(beside, dtype) as writer:
+                for texts, vectors in chunks:
+                    writer.add(texts, vectors)
+                writer.finish(folder, provenance or {})
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -108,7 +123,7 @@ class MemoryBank:
             )
             if any(array.dtype.kind not in "if" for array in (rows, offsets, lengths)):
                 raise ValueError("it holds no numbers")
-            captions = _CaptionFile(folder / CAPTIONS, np.array(offsets))
+            captions = CaptionFile(folder / CAPTIONS, np.array(offsets))
             stated = (meta["format"], meta["rows"], meta["dim"])
         except ModelError:
             raise
@@ -140,9 +155,9 @@ class MemoryBank:
 
         Rows of zeros in ``embeddings``, shape (rows, dim), are left out with their text.
         """
-        rows, texts = _usable_rows(captions, embeddings, np.float32)
+        rows, texts = usable_rows(captions, embeddings, np.float32)
         if not texts:
-            raise ModelError(_NO_CAPTIONS)
+            raise ModelError(NO_CAPTIONS)
         lines = "".join(f"{text}\n" for text in texts).encode()
         digest = hashlib.sha256(rows.tobytes() + lines).hexdigest()
         return cls(rows, texts, provenance or {}, digest, np.linalg.norm(rows, axis=1))
@@ -178,10 +193,11 @@ class MemoryBank:
         """
         queries = self._queries(vectors)
         ranking = _Ranking(len(queries), k if among is None else min(k, int(among.sum())))
-        for first, rows, cosines in self._compare(queries, progress):
+        for chunk in self.compare(queries, progress):
+            cosines, stop = chunk.cosines, chunk.first + len(chunk.rows)
             if among is not None:
-                cosines[:, ~among[first : first + len(rows)]] = -np.inf
-            ranking.add(first, cosines)
+                cosines[:, ~among[chunk.first : stop]] = -np.inf
+            ranking.add(chunk.first, cosines)
         return self._named(ranking, k)
 
     def recall(
@@ -209,15 +225,15 @@ class MemoryBank:
         queries = self._queries(vectors)
         average = _SoftAverage(len(queries), self.dim, temperature)
         ranking = _Ranking(len(queries), max(neighbours, top_k or 0))
-        for first, rows, cosines in self._compare(queries, progress):
-            ranking.add(first, cosines)
+        for chunk in self.compare(queries, progress):
+            ranking.add(chunk.first, chunk.cosines)
             if top_k is None:
-                average.add(cosines, rows, self._lengths[first : first + _CHUNK] if unit else None)
+                average.add(chunk.cosines, chunk.rows, chunk.lengths if unit else None)
         if top_k is not None:
             # A few rows per vector: each averages its own.
             indices = ranking.indices[:, :top_k]
-            rows = np.asarray(self.embeddings[indices], np.float32)
-            lengths = self._lengths[indices] if unit else None
+            rows = self.take(indices)
+            lengths = np.linalg.norm(rows, axis=-1) if unit else None
             average.add(ranking.cosines[:, :top_k], rows, lengths)
         projected = average.result()
         return unit_rows(projected) if normalize else projected, self._named(ranking, neighbours)
@@ -226,19 +242,30 @@ class MemoryBank:
         """Vectors of length one, checked."""
         return checked_unit_rows(np.asarray(vectors, np.float32), self.dim, "The memory holds")
 
-    def _compare(
-        self, queries: npt.NDArray[np.float32], progress: Progress | None
-    ) -> Iterator[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-        """Yield the memory in chunks: first row, rows as stored, cosines of shape (n, rows)."""
+    def compare(
+        self, queries: npt.NDArray[np.float32], progress: Progress | None = None
+    ) -> Iterator[Compared]:
+        """Yield the memory in chunks, compared with unit vectors of shape (n, dim)."""
         progress = progress or no_progress
         for first in range(0, len(self), _CHUNK):
             progress(first / len(self), f"comparing with {len(self)} sentences")
             rows = np.asarray(self.embeddings[first : first + _CHUNK], np.float32)
-            yield first, rows, queries @ rows.T / self._lengths[first : first + _CHUNK]
+            lengths = self._lengths[first : first + _CHUNK]
+            yield Compared(first, rows, lengths, queries @ rows.T / lengths)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return rows as stored, shape (..., dim), by their numbers."""
+        return np.asarray(self.embeddings[indices], np.float32)
+
+    def shift(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return what `compare` adds to the cosines of rows; nothing here, see `MixedBank`."""
+        return np.zeros(indices.shape, np.float32)
 
     def _named(self, ranking: _Ranking, k: int) -> tuple[Neighbours, ...]:
         """Captions and cosines of the first ``k`` of each query."""
-        pairs = zip(ranking.indices[:, :k].tolist(), ranking.cosines[:, :k].tolist(), strict=True)
+        indices = ranking.indices[:, :k]
+        cosines = ranking.cosines[:, :k] - self.shift(indices)
+        pairs = zip(indices.tolist(), cosines.tolist(), strict=True)
         return tuple(
             tuple((self.captions[row], cosine) for row, cosine in zip(*pair, strict=True))
             for pair in pairs
@@ -405,98 +432,3 @@ class RetrievalBridge(_BankBridge):
                 "not; take a word back."
             )
         return self._usable[words]
-
-
-class _CaptionFile(Sequence[str]):
-    """Lines of a UTF-8 file, mapped into memory rather than read.
-
-    ``offsets``, shape (n + 1,), says where each line begins, in bytes, and where the last ends.
-    """
-
-    def __init__(self, path: Path, offsets: npt.NDArray[np.int64]) -> None:
-        self._bytes = np.memmap(path, np.uint8, mode="r")
-        self._offsets = offsets
-        fits = offsets.ndim == 1 and offsets.size > 1 and offsets[0] == 0
-        if not fits or offsets[-1] != len(self._bytes) or (np.diff(offsets) < 1).any():
-            raise ValueError(
-                f"{path.name} is {len(self._bytes)} bytes long, which was not expected"
-            )
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        """Read one line, or several, without the line ends."""
-        if isinstance(index, slice):
-            return [self[row] for row in range(*index.indices(len(self)))]
-        row = range(len(self))[index]
-        line = self._bytes[self._offsets[row] : self._offsets[row + 1] - 1]
-        return line.tobytes().decode("utf-8")
-
-
-def _usable_rows(
-    texts: Sequence[str], vectors: npt.ArrayLike, dtype: npt.DTypeLike
-) -> tuple[npt.NDArray[Any], list[str]]:
-    """Check embeddings, shape (n, d), against their captions and drop rows of zeros from both."""
-    with np.errstate(over="ignore"):
-        rows = np.asarray(vectors).astype(dtype)
-    if rows.ndim != 2 or len(rows) != len(texts):
-        raise ModelError(
-            f"A memory of {len(texts)} captions came with embeddings of shape {rows.shape}; "
-            "give one row per caption."
-        )
-    if not np.isfinite(rows).all():
-        raise ModelError(
-            f"An embedding of the memory is not finite in {rows.dtype}; "
-            "check the model that made it, or store float32."
-        )
-    used = np.any(rows != 0, axis=1)
-    return rows[used], [text for text, kept in zip(texts, used.tolist(), strict=True) if kept]
-
-
-def _write_bank(
-    folder: Path, chunks: Iterable[tuple[Sequence[str], npt.ArrayLike]], dtype: np.dtype[Any]
-) -> dict[str, Any]:
-    """Write embeddings, captions, offsets and lengths as chunks come; return the metadata."""
-    dim, digest, offsets = 0, hashlib.sha256(), [0]
-    lengths: list[npt.NDArray[np.float32]] = []
-    with (
-        (folder / EMBEDDINGS).open("wb+") as rows_file,
-        (folder / CAPTIONS).open("wb") as lines_file,
-    ):
-        for captions, vectors in chunks:
-            rows, texts = _usable_rows(captions, vectors, dtype)
-            if not dim:
-                dim = rows.shape[1]
-                _write_header(rows_file, dtype, (0, dim))
-            if rows.shape[1] != dim:
-                raise ModelError(
-                    f"A chunk of the memory has vectors of length {rows.shape[1]}, "
-                    f"the ones before {dim}; embed all captions with one model."
-                )
-            lengths.append(np.linalg.norm(rows.astype(np.float32), axis=1))
-            lines = [(" ".join(text.split()) + "\n").encode() for text in texts]
-            for part, file in ((rows.tobytes(), rows_file), (b"".join(lines), lines_file)):
-                file.write(part)
-                digest.update(part)
-            ends = np.cumsum([len(line) for line in lines], dtype=np.int64) + offsets[-1]
-            offsets.extend(ends.tolist())
-        count = len(offsets) - 1
-        if not count:
-            raise ModelError(_NO_CAPTIONS)
-        # The final number of rows goes into the header, which numpy pads to allow that.
-        rows_file.seek(0)
-        _write_header(rows_file, dtype, (count, dim))
-    np.save(folder / OFFSETS, np.asarray(offsets, np.int64))
-    np.save(folder / LENGTHS, np.concatenate(lengths))
-    return {"format": FORMAT, "rows": count, "dim": dim, "sha256": digest.hexdigest()}
-
-
-def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
-    descr = np.lib.format.dtype_to_descr(dtype)
-    header = {"descr": descr, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
