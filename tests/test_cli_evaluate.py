@@ -10,6 +10,7 @@ from PIL import Image
 from skimage import data
 
 from napari_patchioner.cli import main
+from napari_patchioner.errors import ModelError
 from napari_patchioner.evaluation.protocols import read_scores
 from napari_patchioner.locking import WriteLock
 
@@ -125,7 +126,6 @@ def test_wrong_names_are_told_before_anything_is_captioned(folder, tmp_path, cap
         ("trace", ["--metrics", "dense_map"], "is for dense captioning, not for trace"),
         ("dense", ["--metrics", "clip_score"], "is for image captioning, not for dense"),
         ("dense", ["--metrics", "self_retrieval"], "no image has two regions"),
-        ("trace", ["--metrics", "self_retrieval"], "the model cannot read captions"),
         ("dense", ["--baseline", "class-token", *TEXTS], "has no class token"),
         ("dense", ["--aggregation", "cls", *TEXTS], "class token"),
         ("dense", ["--table", "images", *TEXTS], "is no file"),
@@ -142,6 +142,24 @@ def test_what_cannot_be_had_is_told_before_anything_is_captioned(
     told = capsys.readouterr()
     assert words in told.err.splitlines()[-1]
     assert told.out == ""
+
+
+def test_a_model_reads_its_own_captions_or_is_told_that_it_cannot(
+    folder, tmp_path, capsys, monkeypatch
+):
+    named = ["--metrics", "self_retrieval"]
+    assert main([*arguments(folder, "trace", tmp_path / "out"), *named]) == 0
+    scores = read_scores(tmp_path / "out" / "scores.json")["scores"]
+    assert "self_retrieval" in str(scores["model"])
+
+    def cannot(*_: object, **__: object) -> None:
+        raise ModelError("the model came without a text tower")
+
+    monkeypatch.setattr("napari_patchioner.backbones.mini.MiniBackbone.embed_text", cannot)
+    capsys.readouterr()
+    assert main([*arguments(folder, "trace", tmp_path / "other"), *named]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "'self_retrieval' cannot be had here: the model came without a text tower" in told
 
 
 def test_metrics_that_nobody_named_and_the_data_cannot_give_are_told(folder, tmp_path, capsys):

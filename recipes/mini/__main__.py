@@ -3,7 +3,7 @@
 ``python -m recipes.mini --data DIR [--work DIR] [--out DIR]``
 
 Sources are named in ``models/embedded/NOTICE.md``; seeds are fixed and steps are counted. On one
-core it takes about half an hour, and features are kept in the work folder.
+core it takes about an hour, and features are kept in the work folder.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import decoder, gate, sentence_encoder, vision, vocabulary
+from . import decoder, gate, sentence_encoder, text_tower, vision, vocabulary
 from .features import load_network
 
 
 def rebuild(data: Path, work: Path, out: Path) -> None:
-    """Write words, embeddings, the seeing side, the gate and the decoder, in this order.
+    """Write words, embeddings, the text tower, the seeing side, the gate and the decoder.
 
     Parameters
     ----------
@@ -36,6 +36,7 @@ def rebuild(data: Path, work: Path, out: Path) -> None:
     vocabulary.write_concepts(concepts, out)
     embeddings = sentence_encoder.embed_concepts(concepts)
     sentence_encoder.write_embeddings(embeddings, out)
+    text_tower.rebuild(data, work, out)
     vision.rebuild(data, work, out)
     network = load_network(out / "backbone.safetensors")
     gate.build(network, data / "coco", out / "gate.safetensors")

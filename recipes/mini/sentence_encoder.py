@@ -63,6 +63,37 @@ class SentenceEncoder:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self._model: Any = AutoModel.from_pretrained(folder).eval()
 
+    @property
+    def pieces(self) -> list[str]:
+        """Its word pieces, in the order of their numbers."""
+        numbers: dict[str, int] = self._tokenizer.get_vocab()
+        return sorted(numbers, key=numbers.__getitem__)
+
+    @torch.inference_mode()
+    def encode_pieces(self, numbers: Sequence[int], *, batch: int = 512) -> npt.NDArray[np.float32]:
+        """Embed single word pieces.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Of pieces, each of which is read as if it were a whole text.
+        batch : int
+            How many at once.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(numbers), 384)
+            Rows of unit length.
+        """
+        first, last = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id
+        embeddings = np.empty((len(numbers), self.dim), np.float32)
+        for start in range(0, len(numbers), batch):
+            tokens = torch.tensor([[first, one, last] for one in numbers[start : start + batch]])
+            states = self._model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+            mean = states.last_hidden_state.mean(1)
+            embeddings[start : start + batch] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        return embeddings
+
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], *, batch: int = 128) -> npt.NDArray[np.float32]:
         """Embed texts.

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .backbones import RegionEncoder
-from .bridges import Bridge
+from .bridges import Bridge, TextSpace
+from .bridges.base import Query
 from .decoders import Caption, CaptionOptions, Decoder, Pooling
 from .devices import CPU, Placeable, Placement
 from .errors import ModelError
@@ -202,6 +203,22 @@ class Captioner:
         """
         self._check(grid)
         return self._embed(grid, regions, self._cover(grid, regions), None, no_progress)
+
+    def text_vectors(self, grid: FeatureGrid, regions: Sequence[Region]) -> npt.NDArray[np.float32]:
+        """Vectors of regions to compare with those of sentences, shape (n, d), not normalised.
+
+        Sentences are embedded by ``backbone.embed_text``, where the backbone is a `TextTower`; the
+        errors are those of :meth:`caption`.
+        """
+        self._check(grid)
+        weights = self._cover(grid, regions)
+        vectors = self._embed(grid, regions, weights, None, no_progress)
+        if not isinstance(self.bridge, TextSpace):
+            return vectors
+        patches = np.array([region.weights.sum() for region in weights])
+        return self.bridge.text_vectors(
+            Query(vectors, grid, CaptionOptions(), patches, no_progress)
+        )
 
     def _check(self, grid: FeatureGrid) -> None:
         """Raise a ModelError if a grid was encoded by another backbone."""

@@ -50,7 +50,11 @@ BACKBONES = {
 
 @runtime_checkable
 class TextTower(Protocol):
-    """A backbone that puts sentences in the space of its patch embeddings."""
+    """A backbone that puts sentences in the space of its patch embeddings.
+
+    Where a model's bridge has a space of sentences of its own (`bridges.TextSpace`, as `mini` has),
+    they are in that; `Captioner.text_vectors` gives regions in whichever it is.
+    """
 
     def embed_text(
         self, texts: Sequence[str], *, progress: Progress | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -18,11 +18,13 @@ from torch.nn import functional
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.checkpoints import file_sha256, own_file_damaged, read_own_arrays
 from napari_patchioner.devices import CPU, Placement, to_numpy
+from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridTransform
 from napari_patchioner.progress import Progress
 
 from .appearance import appearance_axes
 from .base import Backbone, Features, FloatArray
+from .mini_text import MiniText
 
 Parameters: TypeAlias = Mapping[str, FloatArray]
 
@@ -67,12 +69,16 @@ class MiniBackbone(Backbone):
 
     ``weights`` are the folded float16 weights, ``gate`` what separates photographs from other
     pictures, both safetensors files; raises ``ModelError`` where one is missing or damaged.
+    ``text`` embeds sentences; not among the patches, but where `ConceptBridge` takes regions.
     """
 
     patch_size = 16
     input_size = SIZE
 
-    def __init__(self, weights: Path, gate: Path) -> None:
+    def __init__(self, weights: Path, gate: Path, text: MiniText | None = None) -> None:
+        self._text = text
+        if text is not None:
+            self.provenance = text.provenance
         network = EfficientNetLite()
         state = {name: torch.from_numpy(array) for name, array in read_own_arrays(weights).items()}
         try:
@@ -87,6 +93,12 @@ class MiniBackbone(Backbone):
         made_of = "".join(map(file_sha256, (weights, gate)))
         fingerprint = sha256(made_of.encode()).hexdigest()[:8]
         self.name = f"efficientnet-lite2-{fingerprint}/{SIZE}/{GRID_SIDE}"
+
+    def embed_text(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        """Embed sentences, shape (n, 384), of unit length; see `MiniText`."""
+        if self._text is None:
+            raise ModelError(f"{self.name} came without a text tower, so it embeds no text.")
+        return self._text.embed_text(texts, progress=progress)
 
     def encode_rgb(
         self, rgb: npt.NDArray[np.uint8], progress: Progress

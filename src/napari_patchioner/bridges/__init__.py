@@ -5,7 +5,15 @@ from __future__ import annotations
 from napari_patchioner.parts import PartKind
 
 from .bank_files import BankWriter
-from .base import Bridge, BridgeOutput, NormalizeBridge, clean_context, unit_rows
+from .base import (
+    Bridge,
+    BridgeOutput,
+    NormalizeBridge,
+    TextSpace,
+    ThroughText,
+    clean_context,
+    unit_rows,
+)
 from .entities import EntityBridge, EntityTable, coco_names, read_names
 from .hdf5 import convert_hdf5
 from .meacap import MeaCapBridge
@@ -25,6 +33,8 @@ __all__ = [
     "MixedBank",
     "NormalizeBridge",
     "RetrievalBridge",
+    "TextSpace",
+    "ThroughText",
     "clean_context",
     "coco_names",
     "convert_hdf5",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,33 @@ class Bridge(Part):
     def answer(self, query: Query) -> BridgeOutput:
         """Project the regions that are asked for."""
         raise NotImplementedError
+
+
+@runtime_checkable
+class TextSpace(Protocol):
+    """A bridge of a backbone whose patches are not among sentences: it takes regions there."""
+
+    def text_vectors(self, query: Query) -> npt.NDArray[np.float32]:
+        """Regions as vectors to compare with embedded sentences, shape (n, d)."""
+
+
+class ThroughText(Bridge):
+    """Goes by way of a space of sentences to another bridge, such as one over a memory bank.
+
+    With it a model like `mini` takes a bank: ``then`` is given the region vectors of ``space``
+    instead of those of patches.
+    """
+
+    def __init__(self, space: TextSpace, then: Bridge) -> None:
+        self.space, self.then = space, then
+
+    def answer(self, query: Query) -> BridgeOutput:
+        """Take the regions among sentences and let the other bridge answer."""
+        return self.then.answer(query._replace(vectors=self.text_vectors(query)))
+
+    def text_vectors(self, query: Query) -> npt.NDArray[np.float32]:
+        """Regions among sentences, shape (n, d), as ``space`` has them."""
+        return self.space.text_vectors(query)
 
 
 class NormalizeBridge(Bridge):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,6 +42,8 @@ class ConceptBridge(Bridge):
     ``embeddings``, (len(names), d), their sentence embeddings; ``words`` the names of the attribute
     strengths that follow the text vector. ``groups`` hold concepts too near in meaning to be
     offered side by side ("mug" and "cup"): the most probable of a group stands for all of it.
+    ``embed_text``, texts to rows of length d, is the text tower of the embeddings, where there is
+    one.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class ConceptBridge(Bridge):
         embeddings: npt.NDArray[np.floating],
         words: Sequence[str],
         groups: Sequence[Sequence[str]] = (),
+        embed_text: Callable[[Sequence[str]], FloatArray] | None = None,
     ) -> None:
+        self._embed_text = embed_text
         self._head, self._imagenet = head, imagenet
         self._names, self._words = tuple(names), tuple(words)
         self._embeddings = unit_rows(embeddings)
@@ -89,11 +93,26 @@ class ConceptBridge(Bridge):
         strengths = np.array(
             [[words.get(word, 0.0) for word in self._words] for words in measured], np.float32
         ).reshape(len(vectors), len(self._words))
-        # A sharpened mixture of the best concepts' embeddings, of unit length.
+        text = self._mixed(probabilities)
+        return BridgeOutput(np.concatenate([text, strengths], axis=1), evidence=tuple(evidence))
+
+    def text_vectors(self, query: Query) -> FloatArray:
+        """Regions among sentences, shape (n, d), of length one.
+
+        In a photograph the mixture of what is named; in any other picture what the text tower makes
+        of the description of what is measured, where there is a tower.
+        """
+        output = self.answer(query)
+        described = [seen.text or "" for seen in output.evidence or ()]
+        if self._embed_text is not None and any(described):
+            return self._embed_text(described)
+        return output.vectors[:, : self._embeddings.shape[1]]
+
+    def _mixed(self, probabilities: FloatArray) -> FloatArray:
+        """Mix the best concepts' embeddings, sharpened, to unit length, (n, d)."""
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_MIXTURE]
         shares = np.take_along_axis(probabilities, best, 1) ** _SHARPNESS
-        text = unit_rows(np.einsum("nk,nkd->nd", shares, self._embeddings[best]))
-        return BridgeOutput(np.concatenate([text, strengths], axis=1), evidence=tuple(evidence))
+        return unit_rows(np.einsum("nk,nkd->nd", shares, self._embeddings[best]))
 
     def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of every concept, shape (n, len(names)), before near-synonyms merge."""

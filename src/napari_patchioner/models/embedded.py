@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 
 from .preset import ModelCard
+
+if TYPE_CHECKING:
+    from napari_patchioner.backbones.mini_text import MiniText
 
 FOLDER = Path(__file__).parent / "embedded"
 SHARED = (
@@ -16,6 +20,7 @@ SHARED = (
     "imagenet.safetensors",
     "concepts.json",
     "text.safetensors",
+    "text_tower.safetensors",
     "decoder.safetensors",
     "decoder.json",
 )
@@ -65,6 +70,13 @@ def embedded_cards() -> list[ModelCard]:
     ]
 
 
+def load_text_tower(folder: Path = FOLDER) -> MiniText:
+    """Open the text tower of the embedded models alone; it needs no torch."""
+    from napari_patchioner.backbones.mini_text import MiniText
+
+    return MiniText(folder / "text_tower.safetensors")
+
+
 def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     """Put an embedded model together."""
     from napari_patchioner.backbones.mini import MiniBackbone
@@ -76,12 +88,14 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     embeddings = vocabulary.load_embeddings(folder / "text.safetensors")
     head = load_head(folder / HEADS[name], name)
     imagenet = load_imagenet(folder / "imagenet.safetensors")
-    backbone = MiniBackbone(folder / "backbone.safetensors", folder / "gate.safetensors")
+    text = load_text_tower(folder)
+    backbone = MiniBackbone(folder / "backbone.safetensors", folder / "gate.safetensors", text)
     known = len(concepts)
     for other, fits in (
         ("backbone.safetensors", head.dim == backbone.dim - len(AXES)),
         ("concepts.json", max(head.labels.max(), imagenet.groups.max()) < known),
         ("text.safetensors", len(embeddings) == known),
+        ("text_tower.safetensors", text.dim == embeddings.shape[1]),
     ):
         if not fits:
             raise ModelError(
@@ -89,6 +103,8 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
                 "restore them."
             )
     names = [concept.name for concept in concepts]
-    bridge = ConceptBridge(head, imagenet, names, embeddings, vocabulary.ATTRIBUTES, NEAR)
+    bridge = ConceptBridge(
+        head, imagenet, names, embeddings, vocabulary.ATTRIBUTES, NEAR, text.embed_text
+    )
     decoder = GroundedDecoder.open(folder)
     return Captioner(backbone, bridge, decoder, name=name, weighting="area")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_patchioner.annotations import region_to_text
 from napari_patchioner.annotations.wkt import members_cell
 from napari_patchioner.backbones import TextTower
+from napari_patchioner.bridges import TextSpace
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError, ModelError, PatchionerError, RegionError
@@ -234,9 +235,12 @@ class _Encoded(NamedTuple):
         except PatchionerError:
             # The text tower of a preset may be an extra download that nobody asked for.
             return unknown
-        weights = [cover(item.region, self.grid.transform) for item in samples]
-        images = [item.image for item in samples]
-        shares: list[float] = self_retrieval(texts, pool(self.grid, weights), images).tolist()
+        regions, images = zip(*((item.region, item.image) for item in samples), strict=True)
+        if isinstance(self.captioner.bridge, TextSpace):
+            vectors = self.captioner.text_vectors(self.grid, regions)
+        else:
+            vectors = pool(self.grid, [cover(region, self.grid.transform) for region in regions])
+        shares: list[float] = self_retrieval(texts, vectors, images).tolist()
         return shares
 
 

@@ -1,0 +1,100 @@
+"""Regions of the embedded models among sentences: a bank of a person's own names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from skimage import data
+
+from napari_patchioner.backbones import TextTower
+from napari_patchioner.bridges import MemoryBank, RetrievalBridge, TextSpace, ThroughText
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import QuoteDecoder
+from napari_patchioner.errors import RegionError
+from napari_patchioner.models import load_model
+from napari_patchioner.models.embedded import HEADS
+from napari_patchioner.regions import Box, WholeImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = (
+    *("pizza", "coffee cup", "fruit salad", "sandwich"),
+    *("kitten", "puppy", "pony", "parrot"),
+    *("motorbike", "lorry", "sailing boat", "rocket"),
+)
+SPECIMENS = (
+    "many small dark nuclei",
+    "thin branching blood vessels",
+    "an empty background without structure",
+)
+
+
+@pytest.fixture(scope="module", params=list(HEADS))
+def captioner(request) -> Captioner:
+    return load_model(request.param)
+
+
+def with_bank(captioner: Captioner, texts: tuple[str, ...], folder: Path) -> Captioner:
+    tower = captioner.backbone
+    assert isinstance(tower, TextTower)
+    chunks = [(texts, tower.embed_text(texts))]
+    bank = MemoryBank.build(folder, chunks, provenance=tower.provenance)
+    assert isinstance(captioner.bridge, TextSpace)
+    bridge = ThroughText(captioner.bridge, RetrievalBridge(bank))
+    return Captioner(tower, bridge, QuoteDecoder(), name="mine", weighting=captioner.weighting)
+
+
+@pytest.mark.parametrize(
+    ("picture", "name"),
+    [("cat", "kitten"), ("coffee", "coffee cup"), ("stereo_motorcycle", "motorbike")],
+)
+def test_photographs_find_their_own_name(captioner, tmp_path, picture, name):
+    image = getattr(data, picture)()
+    image = image[0] if isinstance(image, tuple) else image
+    mine = with_bank(captioner, NAMES, tmp_path / "bank")
+    grid = captioner.encode(image)
+    height, width = image.shape[:2]
+    middle = Box(height * 0.2, width * 0.2, height * 0.8, width * 0.8)
+    for caption in mine.caption(grid, [middle, WholeImage()], alternatives=2):
+        assert caption.text == name
+        assert len(caption.alternatives) == 2
+        assert caption.neighbours[0][0] == name
+    # What the model says by itself has not changed by it.
+    assert mine.text_vectors(grid, [middle]) == pytest.approx(
+        captioner.text_vectors(grid, [middle])
+    )
+
+
+def test_pictures_of_other_kinds_go_by_their_description(captioner, tmp_path):
+    mine = with_bank(captioner, SPECIMENS, tmp_path / "bank")
+    said = {}
+    for picture in ("immunohistochemistry", "retina"):
+        grid = captioner.encode(getattr(data, picture)())
+        [caption] = captioner.caption(grid, [WholeImage()])
+        assert caption.verdict == "appearance"
+        [vector] = captioner.text_vectors(grid, [WholeImage()])
+        assert vector == pytest.approx(captioner.backbone.embed_text([caption.text])[0], abs=1e-5)
+        [said[picture]] = mine.caption(grid, [WholeImage()])
+    assert said["immunohistochemistry"].text == SPECIMENS[0]
+    assert said["retina"].text == SPECIMENS[1]
+
+
+def test_vectors_are_checked_like_captions(captioner):
+    grid = captioner.encode(data.cat())
+    assert captioner.text_vectors(grid, []).shape[0] == 0
+    vectors = captioner.text_vectors(grid, [Box(0, 0, 90, 90), WholeImage()])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(RegionError):
+        captioner.text_vectors(grid, [Box(5000, 5000, 6000, 6000)])
+
+
+def test_a_model_without_a_space_of_its_own_has_its_pooled_vectors(captioner):
+    from napari_patchioner.bridges import NormalizeBridge
+
+    plain = Captioner(captioner.backbone, NormalizeBridge(), QuoteDecoder(), name="plain")
+    grid = captioner.encode(data.cat())
+    regions = [Box(0, 0, 90, 90)]
+    assert (plain.text_vectors(grid, regions) == plain.embed(grid, regions)).all()
