@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models.catalog import parse_preset, read_preset
-from napari_patchioner.models.preset import Conversion, PresetFile
+from napari_patchioner.models.catalog import ORDER, parse_preset, preset_text, presets, read_preset
+from napari_patchioner.models.preset import Conversion, Part, Preset, PresetFile
 
 MINIMAL = """
 id = "mine"
@@ -170,3 +172,26 @@ def test_a_preset_that_is_not_there(tmp_path):
 def test_the_mark_that_windows_editors_write_first_is_no_part_of_it(tmp_path):
     (tmp_path / "preset.toml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
     assert read_preset(tmp_path).id == "mine"
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_what_is_written_is_read_again(name, tmp_path):
+    preset = presets()[name]
+    assert parse_preset(preset_text(preset), source="here") == preset
+
+
+def test_odd_values_are_written_and_read_again(tmp_path):
+    preset = Preset(
+        "odd",
+        title='a "quoted" \\ title, µ',
+        note="a note",
+        licence="MIT",
+        backbone=Part("maskclip", {"clip": "a role"}, {"size": 448, "residual": False}),
+        bridge=Part("retrieve", {"bank": "bank"}, {"neighbours": 0}),
+        decoder=Part("quote"),
+        files={"a role": (PresetFile("", "my files", where=""),)},
+        conversions=(Conversion("bank", "sentences", options={"dtype": "float32"}),),
+        options={"variance": 0.25, "max_tokens": 7},
+    )
+    again = parse_preset(preset_text(preset), source="here", home=tmp_path)
+    assert again == replace(preset, home=tmp_path)

@@ -16,6 +16,7 @@ from .base import (
 )
 from .entities import EntityBridge, EntityTable, coco_names, read_names
 from .hdf5 import convert_hdf5
+from .linear import LinearBridge, LinearMap, NormalEquations
 from .meacap import MeaCapBridge
 from .memory import MemoryBank, MemoryBridge, RetrievalBridge
 from .mixed import MixedBank
@@ -27,10 +28,13 @@ __all__ = [
     "BridgeOutput",
     "EntityBridge",
     "EntityTable",
+    "LinearBridge",
+    "LinearMap",
     "MeaCapBridge",
     "MemoryBank",
     "MemoryBridge",
     "MixedBank",
+    "NormalEquations",
     "NormalizeBridge",
     "RetrievalBridge",
     "TextSpace",
@@ -50,6 +54,12 @@ BRIDGES = {
     ),
     "retrieve": PartKind("bridges:RetrievalBridge", ("bank",), options=("neighbours",)),
     "normalize": PartKind("bridges:NormalizeBridge", options=("unit",)),
+    "linear": PartKind(
+        "bridges:LinearBridge",
+        ("map",),
+        ("bank",),
+        ("temperature", "top_k", "neighbours"),
+    ),
     "entities": PartKind(
         "bridges:EntityBridge", ("entities",), options=("temperature", "top_k", "threshold")
     ),

@@ -14,6 +14,8 @@ from .parts import captioner_options, open_part
 from .preset import Part, Preset
 
 _SHA256_DIGITS = 64
+# Where parts say how long the vectors are that they read.
+_DIMS = "map.source_dim bank.dim table.dim model.config.prefix_dim model.dim"
 
 
 def check_provenance(
@@ -48,6 +50,12 @@ def check_provenance(
                 )
 
 
+def _listed(said: Mapping[str, str]) -> str:
+    """Name all that a part says of where it comes from."""
+    nouns = {"projection": "the projection", "text": "the text encoder"}
+    return " and ".join(f"{nouns.get(key, key)} {describe(said[key])}" for key in said)
+
+
 def describe(stamp: str) -> str:
     """Name a projection or text encoder for a person."""
     if len(stamp) != _SHA256_DIGITS:
@@ -68,17 +76,33 @@ def assemble(
         opened[group] = open_part(group, part, files)
     backbone = opened["backbone"]
     stamps = []
+    # Who makes the vectors that the next part reads.
+    maker, dim = f"backbone {backbone.name}", backbone.dim
     for group, part in opened.items():
-        held = {"bank": "memory bank", "table": "entity table"}
+        held = {"map": "linear map", "bank": "memory bank", "table": "entity table"}
         noun = next((held[name] for name in held if _value(part, name, object)), group)
-        wanted = _value(part, "bank.dim table.dim model.config.prefix_dim model.dim", int)
-        if group != "backbone" and wanted not in (None, backbone.dim):
+        wanted = _value(part, _DIMS, int)
+        if group != "backbone" and wanted not in (None, dim):
             raise ModelError(
-                f"The backbone {backbone.name} makes vectors of length {backbone.dim} but the "
-                f"{noun} reads {wanted}; use the one that was made for this backbone."
+                f"The {maker} makes vectors of length {dim} but the {noun} reads {wanted}; use the "
+                f"one that was made for this {maker.partition(' ')[0]}."
             )
-        said = _value(part, "provenance bank.provenance model.notes notes", Mapping) or {}
-        stamps.append((noun, said, wanted is not None))
+        said = _value(part, "provenance map.source bank.provenance model.notes notes", Mapping)
+        stamps.append((noun, said or {}, wanted is not None))
+        if (target := _value(part, "map.target", Mapping)) is not None:
+            banked = _value(part, "bank.provenance", Mapping)
+            if banked is not None:
+                stamps.append(("memory bank", banked, True))
+            # Beyond a map everything belongs to the other encoder, what the preset says, too.
+            check_provenance(stamps, {})
+            own = stamps[0][1]
+            if own and said and not own.keys() & said.keys():
+                raise ModelError(
+                    f"The linear map was fitted for vectors with {_listed(said)}, those of the "
+                    f"backbone come with {_listed(own)}; fit a map for this backbone."
+                )
+            maker, dim = "linear map", part.map.target_dim
+            stamps = [("linear map", target, False)]
     check_provenance(stamps, preset.provenance)
     return Captioner(
         backbone, opened["bridge"], opened["decoder"], name=preset.id, **preset.options

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
@@ -69,6 +71,58 @@ def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:
     except (ValueError, RecursionError) as error:
         # Besides its own error the library raises what Python does for huge numbers and depths.
         raise ModelError(f"{source} is not TOML ({reason(error)}); mend it there.") from error
+
+
+def preset_text(preset: Preset) -> str:
+    """Return a preset as `parse_preset` reads it."""
+    simple = {name: getattr(preset, name) for name in ("id", "title", "note", "licence", "row")}
+    lines = _entries({**simple, "ram": preset.ram})
+    for group, part in preset.parts.items():
+        lines += ["", f"[{group}]", f"kind = {_toml(part.kind)}"]
+        lines += _entries({"files": part.files, "options": part.options})
+    for name in ("options", "provenance"):
+        if table := getattr(preset, name):
+            lines += ["", f"[{name}]", *_entries(table)]
+    if preset.files:
+        lines += ["", "[files]"]
+    for role, files in preset.files.items():
+        tables = [f"    {_toml(_filled(asdict(file)))}," for file in files]
+        lines += [f"{_toml_key(role)} = [", *tables, "]"]
+    if preset.conversions:
+        made = {
+            item.role: _filled(
+                {"make": item.make, "source": item.source, "options": dict(item.options)}
+            )
+            for item in preset.conversions
+        }
+        lines += ["", "[prepare]", *_entries(made)]
+    return "\n".join([*lines, ""])
+
+
+def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a table that say something."""
+    return {name: value for name, value in table.items() if value not in ("", 0, {})}
+
+
+def _entries(table: Mapping[str, Any]) -> list[str]:
+    """Return a line for every value; what is empty is left out, but not a number or a switch."""
+    return [
+        f"{_toml_key(name)} = {_toml(value)}"
+        for name, value in table.items()
+        if isinstance(value, bool | float) or value not in ("", 0, {})
+    ]
+
+
+def _toml(value: Any) -> str:
+    """Return a value in TOML; what JSON writes of texts, numbers and switches is TOML as well."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{_toml_key(name)} = {_toml(item)}" for name, item in value.items())
+        return f"{{ {inside} }}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:

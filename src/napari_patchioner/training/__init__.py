@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from .bridge import BridgeScores, fit_bridge
     from .card import DataSource, TrainingCard
     from .loop import Check, Outcome, Settings, read_losses, seeded, train
     from .towers import Tower, open_tower
 
 __all__ = [
+    "BridgeScores",
     "Check",
     "DataSource",
     "Outcome",
     "Settings",
     "Tower",
     "TrainingCard",
+    "fit_bridge",
     "open_tower",
     "read_losses",
     "seeded",
@@ -28,6 +31,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "bridge": ("BridgeScores", "fit_bridge"),
     "card": ("DataSource", "TrainingCard"),
     "loop": ("Check", "Outcome", "Settings", "read_losses", "seeded", "train"),
     "towers": ("Tower", "open_tower"),
