@@ -13,12 +13,16 @@ from .errors import FormatError
 _LONGEST_NAME = 200
 
 
+class PathTaken(FormatError):
+    """Another process is writing to a path."""
+
+
 class WriteLock:
     """Held by the one process that may write to a path; the system frees it if that process dies.
 
     The path is locked by a hidden file beside it, or in it if it is a folder beside which nothing
-    can be made; that file goes with the lock. ``wanted`` is what a person calls it. A FormatError
-    says that another process holds the lock, or that the folder cannot be written.
+    can be made; that file goes with the lock. ``wanted`` is what a person calls it. A PathTaken
+    says that another process holds the lock, a FormatError that the folder cannot be written.
     """
 
     def __init__(self, path: Path, wanted: str = "") -> None:
@@ -41,7 +45,7 @@ class WriteLock:
                     # Whoever held it before deleted the file after it was opened here.
                     self._lock.release()
         except Timeout:
-            raise FormatError(
+            raise PathTaken(
                 f"{wanted or path}: another process is writing it; wait until that one has ended, "
                 "or name another place with --out"
             ) from None

@@ -121,6 +121,15 @@ def _line(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=CPU.device,
+        help="where networks run; auto takes the GPU where there is one (cpu)",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
     from .baseline import add_baseline
@@ -130,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     from .evaluate import add_evaluate
     from .find import add_find
     from .lexicon import add_lexicon
+    from .memory import add_memory
     from .models import add_models
     from .reproduce import add_reproduce
     from .teach import add_teach
@@ -158,12 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     reproduce = commands.add_parser("reproduce", help=table)
     add_reproduce(reproduce)
     for command in (caption, teach, find, evaluate, reproduce):
-        command.add_argument(
-            "--device",
-            choices=DEVICES,
-            default=CPU.device,
-            help="where networks run; auto takes the GPU where there is one (cpu)",
-        )
+        _add_device(command)
+    memory = "vocabularies: build one from texts, list, show and remove them"
+    add_memory(commands.add_parser("memory", help=memory), _add_device)
     add_models(commands.add_parser("models", help="list, get, remove and add models"))
     add_cache(commands.add_parser("cache", help="what is kept of images read before; clear it"))
     return parser

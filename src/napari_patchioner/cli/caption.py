@@ -7,7 +7,8 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,7 +23,7 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.errors import FormatError, PatchionerError
 
-from .shared import Bar, above_zero, check_folder, print_exactly, say, up_to
+from .shared import Bar, above_zero, check_folder, print_exactly, say, share_of_one, up_to
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -65,6 +66,23 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="what 'teach' has made: regions like its examples get their names, the others "
         "captions of the model",
+    )
+    parser.add_argument(
+        "--memory",
+        metavar="NAME|FOLDER",
+        help="a vocabulary of your own, see 'memory build', or microscopy, which comes along",
+    )
+    parser.add_argument(
+        "--memory-weight",
+        type=share_of_one,
+        default=1.0,
+        metavar="W",
+        help="how much it counts beside the model's own memory, 0 to 1 (1: alone)",
+    )
+    parser.add_argument(
+        "--quote",
+        action="store_true",
+        help="the nearest sentence of the memory is the caption, word for word",
     )
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
     running = parser.add_argument_group("running")
@@ -138,6 +156,9 @@ class BatchRun:
     threads: int = 1
     scheduler: str | None = None
     lexicon: str | None = None
+    memory: str | None = None
+    memory_weight: float = 1.0
+    quote: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -303,6 +324,8 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
         say(f"{counted} {stay if target.in_place else 'left out'}")
     target.check_result(plan)
     settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
+    run, memory = _remembering(run)
+    settings |= memory
     journal: AnyJournal
     if target.is_dataset:
         journal = batch.Dataset(path, settings, resume=run.resume)
@@ -354,6 +377,19 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
             f"{journal.path}"
         )
     return _SOME_FAILED
+
+
+def _remembering(run: BatchRun) -> tuple[BatchRun, dict[str, str]]:
+    """Have a run load its model with a memory; return what that adds to its settings."""
+    if run.memory is None:
+        if run.quote or run.memory_weight != 1:
+            raise PatchionerError("--quote and --memory-weight are about a memory; name --memory")
+        return run, {}
+    from napari_patchioner.models.memories import MemoryChoice, load_with_memory
+
+    choice = MemoryChoice(run.memory, run.memory_weight, run.quote)
+    load = partial(load_with_memory, run.load, choice)
+    return replace(run, load=load), {"memory": choice.digest}
 
 
 def _say_what_stays(of_people: int, locked: int) -> None:

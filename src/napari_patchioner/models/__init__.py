@@ -14,16 +14,21 @@ if TYPE_CHECKING:
 
     from .assemble import combine
     from .install import add_model, get_model, remove_model
+    from .memories import MemoryChoice, build_memory, memories, with_memory
 
 __all__ = [
+    "MemoryChoice",
     "ModelCard",
     "Part",
     "add_model",
     "available_models",
+    "build_memory",
     "combine",
     "get_model",
     "load_model",
+    "memories",
     "remove_model",
+    "with_memory",
 ]
 
 __getattr__, *_ = lazy_loader.attach(
@@ -31,6 +36,7 @@ __getattr__, *_ = lazy_loader.attach(
     submod_attrs={
         "assemble": ["combine"],
         "install": ["add_model", "get_model", "remove_model"],
+        "memories": ["MemoryChoice", "build_memory", "memories", "with_memory"],
     },
 )
 
