@@ -227,7 +227,8 @@ def build_memory(
         The folder is there, or cannot be written; the model has no text tower; no text is left.
     """
     progress, report = progress or no_progress, report if report is not None else TextReport()
-    stamp, sources = tower_stamp(captioner), list(sources)
+    stamp, sources, tower = tower_stamp(captioner), list(sources), captioner.backbone
+    assert isinstance(tower, TextTower)
     with os_errors(folder, "written", ModelError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = WriteLock(folder, f"the memory {_called(folder)}")
@@ -253,7 +254,7 @@ def build_memory(
             with BankWriter(beside, settings=notes) as writer:
                 texts = unique_texts(sources, longest=longest)
                 share = part(progress, 0.1, 1.0)
-                _embed(writer, texts, total, captioner.backbone, share)
+                _embed(writer, texts, total, tower, share)
                 writer.finish(folder, notes)
             return MemoryBank.open(folder)
         finally:
@@ -342,8 +343,7 @@ def _combined(captioner: Captioner, choice: MemoryChoice, progress: Progress | N
         bridge.bank = bank
     else:
         decoder, retrieval = QuoteDecoder(), RetrievalBridge(bank)
-        space = isinstance(bridge, TextSpace)
-        bridge = ThroughText(bridge, retrieval) if space else retrieval
+        bridge = ThroughText(bridge, retrieval) if isinstance(bridge, TextSpace) else retrieval
     made = replace(captioner, bridge=bridge, decoder=decoder)
     made.placement = captioner.placement
     return made
