@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import OWN_LAYERS, is_foreign
 from napari_patchioner.errors import PatchionerError
+from napari_patchioner.models.memories import MemoryChoice
 
 from .layers import geometry, image_layers, shapes
 from .layers.binding import LayerBinding, TableBinding, redo, undo
@@ -244,6 +245,23 @@ class Controller(QObject):  # type: ignore[misc]
             )
         elif not self.encoder.ready and not self.encoder.active:
             self.show_message("Press Start: the caption comes when the image has been read.")
+        self.show()
+
+    def choose_memory(self, choice: MemoryChoice | None) -> None:
+        """Have another vocabulary from now on: what the model has written is written anew.
+
+        What people wrote, accepted or locked stays; so do names that were taught.
+        """
+        if choice == self.queue.memory:
+            return
+        self.queue.close()
+        self.queue.memory = choice
+        self.inspector.forget()
+        records = self.session.records.values()
+        outdated = [record.uid for record in records if record.source == "model"]
+        if outdated and self.encoder.ready:
+            self.session.again(outdated)
+        self.session.notify()
         self.show()
 
     def group_selected(self) -> None:

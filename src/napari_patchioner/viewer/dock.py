@@ -34,6 +34,7 @@ from .panels.main import MainPanel, Tool
 from .panels.models import ModelPanel
 from .panels.project import Projects
 from .panels.regions import RegionList
+from .panels.vocabulary import VocabularyPanel
 from .preferences import NAME, preference
 from .session.review import Review
 from .widgets import DockBase
@@ -124,8 +125,10 @@ class Actions:
         """Stop encoding the image, or getting the model."""
         if self.current is not None and self.current.progress is not None:
             self.current.cancel()
-        else:
+        elif self._dock.models.progress is not None:
             self._dock.models.cancel()
+        else:
+            self._dock.vocabulary.cancel()
 
     @on_image
     def use_tool(self, tool: Tool) -> None:
@@ -425,10 +428,16 @@ class CaptionDock(DockBase):
 
         actions = self.image_actions = Actions(self)
         self.models = ModelPanel(self.registry, current, everyone)
+        self.vocabulary = VocabularyPanel(self.registry, current, lambda: self.models.choice.value)
         self.inspect = InspectPanel(self.viewer, current)
         self.projects = Projects(current, actions.open_folder)
         self.panel = panel = MainPanel(
-            lambda *_: choices(self.viewer), actions, self.models, self.inspect, self.projects
+            lambda *_: choices(self.viewer),
+            actions,
+            self.models,
+            self.vocabulary,
+            self.inspect,
+            self.projects,
         )
         self.setWidget(panel)
         how = self._prepare, self._equip
@@ -439,9 +448,9 @@ class CaptionDock(DockBase):
         self._options_settled.setTimeout(OPTIONS_MS)
         self._options_settled.triggered.connect(actions.apply_options)
         panel.options.changed.connect(self._on_options)
-        for part in (self.images, self.models, self.region_list):
+        for part in (self.images, self.models, self.vocabulary, self.region_list):
             part.changed.connect(self.refresh)
-        for part in (self.models, self.captions):
+        for part in (self.models, self.vocabulary, self.captions):
             part.messaged.connect(self.show_message)
         self.images.changed.connect(self.projects.refresh)
         self.images.opened.connect(self.projects.keep)
@@ -494,7 +503,9 @@ class CaptionDock(DockBase):
         """Show the state of the image's controller."""
         controller, panel = self.controller, self.panel
         self.inspect.refresh()
-        panel.progress.follow((controller and controller.progress) or self.models.progress)
+        self.vocabulary.refresh()
+        own = controller and controller.progress
+        panel.progress.follow(own or self.models.progress or self.vocabulary.progress)
         panel.progress.set_ready(controller is not None)
         panel.set_ready(controller is not None)
         if not self.closed:
@@ -557,7 +568,9 @@ class CaptionDock(DockBase):
         for key in VIEWER_KEYS:
             keys.bind(self.viewer, key)
         self._options_settled.cancel()
-        steps = [part.let_go for part in (self.region_list, self.inspect, self.models)]
+        steps = [
+            part.let_go for part in (self.region_list, self.inspect, self.models, self.vocabulary)
+        ]
         steps += [partial(self.panel.progress.follow, None)]
         steps += [self.projects.close_all, self.images.close]
         # Each of them, in this order, even if one fails.

@@ -21,6 +21,7 @@ from .inspect import InspectPanel
 from .keys import Help
 from .models import ModelPanel
 from .project import Projects
+from .vocabulary import VocabularyPanel
 
 
 class Tool(NamedTuple):
@@ -274,6 +275,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         images: Callable[[Any], Sequence[Any]],
         actions: Any,
         models: ModelPanel,
+        vocabulary: VocabularyPanel,
         inspect: InspectPanel,
         projects: Projects,
     ) -> None:
@@ -306,6 +308,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         form.setFieldGrowthPolicy(form.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Image", self.image.native)
         form.addRow("Model", models)
+        form.addRow("Vocabulary", vocabulary)
         more = QCollapsible("Options", self, expandedIcon="▾", collapsedIcon="▸")
         for layout in (more.layout(), more.content().layout()):
             layout.setContentsMargins(0, 0, 0, 0)

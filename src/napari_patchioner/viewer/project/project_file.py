@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from operator import is_
 from pathlib import Path
@@ -16,6 +16,7 @@ from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, p
 from napari_patchioner.annotations.project.records import Merged, Record, is_foreign
 from napari_patchioner.annotations.project.store import CopyProject
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
+from napari_patchioner.models.memories import MemoryChoice
 from napari_patchioner.progress import Progress
 from napari_patchioner.viewer.layers.image_layers import image_title
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
@@ -56,6 +57,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self._base = Project(ProjectImage(image_title(image)))
         self._saved: tuple[Record, ...] = ()
         self._pending: tuple[Record, ...] = ()
+        self._saved_memory = self._pending_memory = controller.queue.memory
         self._aside: list[Project] = []
         self._layers: set[str] = set()
         self.autosave = Autosave(self._project, self._write, self)
@@ -214,10 +216,11 @@ class ProjectFile(QObject):  # type: ignore[misc]
 
     def _project(self) -> Project | None:
         """Return the work as it is; None where all of it is saved."""
-        records = self._take()
-        if len(records) == len(self._saved) and all(map(is_, records, self._saved)):
+        records, memory = self._take(), self._controller.queue.memory
+        same = len(records) == len(self._saved) and all(map(is_, records, self._saved))
+        if same and (memory == self._saved_memory or not records):
             return None
-        self._pending = records
+        self._pending, self._pending_memory = records, memory
         if dropped := self._snapshots.dropped():
             self._aside.append(self._of(dropped))
             # Not in the dock alone, whose line says something else a moment later.
@@ -238,6 +241,8 @@ class ProjectFile(QObject):  # type: ignore[misc]
     def _of(self, records: tuple[Record, ...]) -> Project:
         """Return a project of records, with all that goes along with them."""
         options = {**self._base.options, **self._controller.queue.options}
+        memory = self._controller.queue.memory
+        options["memory"] = asdict(memory) if memory is not None else None
         models = sorted({record.model for record in records if record.model})
         provenance = {**self._base.provenance, "package": version("napari-patchioner")}
         made = {**provenance, "models": models}
@@ -281,6 +286,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
         """Take over what a project says besides its records; that is no step of a person's."""
         self._controller.session.start_history()
         self._base = project
+        self._controller.queue.memory = self._saved_memory = memory_of(project)
         self._snapshots.carry(left)
         self._controller.show()
 
@@ -335,10 +341,18 @@ class ProjectFile(QObject):  # type: ignore[misc]
 
     def _on_saved(self, path: Path | None) -> None:
         if path is not None:
-            self._saved = self._pending
+            self._saved, self._saved_memory = self._pending, self._pending_memory
             if self._store.note:
                 self.messaged.emit(self._store.note)
         self.changed.emit()
+
+
+def memory_of(project: Project) -> MemoryChoice | None:
+    """Return the vocabulary that was chosen when a project was saved; None where none can be."""
+    try:
+        return MemoryChoice(**project.options["memory"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _merge_message(merged: Merged, name: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.models.memories import MemoryChoice, with_memory
 from napari_patchioner.progress import Progress, part
 from napari_patchioner.regions import Region
 from napari_patchioner.viewer.layers.geometry import own_axes, record_outline, untangled
@@ -37,6 +39,17 @@ SEVERAL = "its corners lie on several planes; draw it anew on one"
 NEEDS = {"attention": ("attention", "attention"), "cls": ("cls", "class token")}
 
 
+@contextmanager
+def lent(
+    registry: ModelRegistry, model: str, options: Mapping[str, Any], progress: Progress
+) -> Iterator[tuple[Captioner, dict[str, Any]]]:
+    """Lend a model, with the memory that options name; the options without it come along."""
+    rest = {name: value for name, value in options.items() if name != "memory"}
+    with registry.using(model, progress) as captioner:
+        memory = options.get("memory")
+        yield with_memory(captioner, memory, progress) if memory else captioner, rest
+
+
 def caption_region(
     registry: ModelRegistry,
     model: str,
@@ -46,8 +59,8 @@ def caption_region(
     progress: Progress,
 ) -> Caption:
     """Caption one region from the grid at hand."""
-    with registry.using(model, progress) as captioner:
-        [caption] = captioner.caption(grid, [region], progress=progress, **_unzoomed(options))
+    with lent(registry, model, options, progress) as (captioner, rest):
+        [caption] = captioner.caption(grid, [region], progress=progress, **_unzoomed(rest))
     return caption
 
 
@@ -70,9 +83,9 @@ def caption_tasks(
             first, last = done / len(tasks), (done + len(batch)) / len(tasks)
             progress(first, message)
             # Never across a yield: a worker that is stopped there keeps the model.
-            with registry.using(model, progress) as captioner:
+            with lent(registry, model, options, progress) as (captioner, rest):
                 inner = part(progress, first, last, message)
-                answers = _caption_batch(captioner, batch, options, inner)
+                answers = _caption_batch(captioner, batch, rest, inner)
             done += len(batch)
             yield answers
 
@@ -122,6 +135,8 @@ class CaptionQueue(QObject):  # type: ignore[misc]
     def __init__(self, session: Session, encoder: Encoder, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.options: dict[str, Any] = {}
+        # The vocabulary of this image, if it has one.
+        self.memory: MemoryChoice | None = None
         self._session, self._encoder = session, encoder
         self._job: Job | None = None
         self._is_long = False
@@ -178,6 +193,8 @@ class CaptionQueue(QObject):  # type: ignore[misc]
     def options_for(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
         """Return the options, without a pooling that the model has nothing for."""
         options = {name: value for name, value in self.options.items() if name != "union"}
+        if self.memory is not None:
+            options["memory"] = self.memory
         field, name = NEEDS.get(options.get("pooling", ""), ("", ""))
         if not field or all(getattr(grid, field) is not None for grid in grids):
             return options
@@ -213,6 +230,8 @@ class CaptionQueue(QObject):  # type: ignore[misc]
 
     def _on_delivered(self, model: str, used: Mapping[str, Any], answers: list[Answer]) -> None:
         options = {name: value for name, value in used.items() if value is not None}
+        if "memory" in options:
+            options["memory"] = asdict(options["memory"])
         with self._session.together():
             for request, answer in answers:
                 self._open.discard(request)

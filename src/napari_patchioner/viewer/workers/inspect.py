@@ -175,7 +175,11 @@ class Inspector(QObject):  # type: ignore[misc]
             taken = encoder.pooling.cover(region, grid)
         except PatchionerError:
             return None
-        how = encoder.model, repr(sorted(self._queue.options.items())), grid.key
+        how = (
+            encoder.model,
+            repr((sorted(self._queue.options.items()), self._queue.memory)),
+            grid.key,
+        )
         return Spot(plane, grid, region, (*how, taken.indices.tobytes(), taken.weights.tobytes()))
 
     def _ask(self, spot: Spot) -> None:
