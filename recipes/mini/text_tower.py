@@ -50,8 +50,9 @@ class Design:
     ----------
     width : int
         Numbers per piece.
-    layers, hidden : int
-        Layers that read the pieces together, none for a bag of pieces, and their hidden numbers.
+    layers, hidden, head : int
+        Layers that read the pieces together, none for a bag of pieces, their hidden numbers, and
+        those between the means of a text and its vector.
     epochs, rate : float
         How often each text is seen, none for no fitting, and the peak rate of learning.
     batch : int
@@ -65,6 +66,7 @@ class Design:
     width: int
     layers: int = 0
     hidden: int = 0
+    head: int = 0
     epochs: float = 0.0
     rate: float = 2e-3
     batch: int = 384
@@ -75,9 +77,9 @@ class Design:
 DESIGNS = {
     "single": Design(256),
     "bag": Design(256, epochs=6, rate=3e-3),
-    "layers": Design(192, layers=2, hidden=768, epochs=9),
+    "layers": Design(192, layers=2, hidden=768, head=512, epochs=8, batch=320),
 }
-"""What was compared; the last is shipped."""
+"""What can be compared; the last is shipped."""
 
 
 class Student(nn.Module):
@@ -91,18 +93,26 @@ class Student(nn.Module):
         self.near = nn.Parameter(torch.zeros(2 * NEIGHBOURS, width))
         self.layers = nn.ModuleList(_Layer(width, design.hidden) for _ in range(design.layers))
         self.score = nn.Parameter(torch.zeros(width))
-        self.out = nn.Linear(width, out.shape[1])
         self.contextual = design.layers > 0
+        # The bag, and beside it what the layers made of its pieces.
+        means, dim = 1 + self.contextual, out.shape[1]
+        self.out = nn.Linear(means * width, dim)
+        if self.contextual:
+            self.wide = nn.Linear(means * width, design.head)
+            self.narrow = nn.Linear(design.head, dim, bias=False)
         with torch.no_grad():
-            self.out.weight.copy_(torch.from_numpy(out.T.copy()))
+            self.out.weight.copy_(torch.from_numpy(out.T.copy()).repeat(1, means) / means)
             self.out.bias.zero_()
+            if self.contextual:
+                self.narrow.weight.normal_(std=1e-3)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed pieces, (n, length), -1 where there is none, to unit rows (n, dim)."""
         known = ids >= 0
         safe = ids.clamp_min(0)
         rows = functional.embedding(safe, self.table) * known[..., None]
-        score = self.importance[safe]
+        score = self.importance[safe].masked_fill(~known, -1e9)
+        pooled = mean_of(rows, score)
         if self.contextual:
             length = rows.shape[1]
             padded = functional.pad(rows, (0, 0, NEIGHBOURS, NEIGHBOURS))
@@ -112,9 +122,11 @@ class Student(nn.Module):
             for layer in self.layers:
                 rows = layer(rows, known)
             score = score + normed(rows) @ self.score
-        shares = torch.softmax(score.masked_fill(~known, -1e9), 1)
-        pooled = torch.einsum("nl,nld->nd", shares, rows)
-        return functional.normalize(self.out(pooled), dim=-1)
+            pooled = torch.cat([pooled, mean_of(rows, score)], 1)
+        made = self.out(pooled)
+        if self.contextual:
+            made = made + self.narrow(functional.relu(self.wide(pooled)))
+        return functional.normalize(made, dim=-1)
 
 
 class _Layer(nn.Module):
@@ -138,6 +150,11 @@ class _Layer(nn.Module):
         )
         rows = rows + self.join(mixed.transpose(1, 2).reshape(n, length, width))
         return rows + self.narrow(functional.relu(self.wide(normed(rows))))
+
+
+def mean_of(rows: Tensor, score: Tensor) -> Tensor:
+    """Mean of the pieces of each text, weighted by the softmax of their scores."""
+    return torch.einsum("nl,nld->nd", torch.softmax(score, 1), rows)
 
 
 def normed(rows: Tensor) -> Tensor:
@@ -201,7 +218,7 @@ def fit(
     generator = np.random.default_rng(seed)
     steps = int(design.epochs * -(-len(ids) // design.batch))
     optimizer = torch.optim.AdamW(
-        student.parameters(), lr=design.rate, betas=(0.9, 0.98), weight_decay=0.0
+        student.parameters(), lr=design.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
     begun, queue, loss_sum = student.table.detach().clone(), [], 0.0
     started = time.perf_counter()
@@ -233,18 +250,21 @@ def fit(
 
 
 def arrays_of(student: Student, pieces: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return what is stored: the table in 8 bits, scaled by rows, the rest in half precision."""
-    table = student.table.detach().numpy()
-    scale = np.maximum(np.abs(table).max(1), 1e-6) / 127
-    scale = scale.astype(np.float16).astype(np.float32)
+    """Return what is stored: matrices in 8 bits, scaled by rows, the rest in half precision."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        "pieces": np.frombuffer("\n".join(pieces).encode(), np.uint8),
-        "table": np.clip(np.round(table / scale[:, None]), -127, 127).astype(np.int8),
-        "scale": scale.astype(np.float16),
+        "pieces": np.frombuffer("\n".join(pieces).encode(), np.uint8)
     }
     for name, value in student.state_dict().items():
-        if name != "table" and (student.contextual or name not in ("near", "score")):
+        if name in ("near", "score") and not student.contextual:
+            continue
+        if name != "table" and not name.endswith("weight"):
             arrays[name] = value.numpy().astype(np.float16)
+            continue
+        matrix = value.numpy()
+        scale = (np.maximum(np.abs(matrix).max(1), 1e-4) / 127).astype(np.float16)
+        steps = np.round(matrix / scale[:, None].astype(np.float32))
+        arrays[name] = np.clip(steps, -127, 127).astype(np.int8)
+        arrays[f"{name}.scale"] = scale
     return arrays
 
 

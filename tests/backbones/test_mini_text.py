@@ -188,7 +188,7 @@ def test_the_backbone_has_it_where_it_is_given_one(tower):
         {"table": lambda array: array.astype(np.float32)},
         {"pieces": lambda array: np.append(array, np.frombuffer(b"\ncell", np.uint8))},
         {"pieces": lambda array: np.append(array[:-1], np.uint8(255))},
-        {"scale": lambda array: array * np.float16(np.inf)},
+        {"table.scale": lambda array: array * np.float16(np.inf)},
         {"importance": lambda array: array[1:]},
         {"out.weight": lambda array: array[:, 1:]},
         {"out.weight": None},

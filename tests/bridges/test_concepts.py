@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchioner.bridges.appearance import AXES
+from napari_patchioner.bridges.base import Query
 from napari_patchioner.bridges.concepts import (
     CANDIDATES,
     UNSURE,
@@ -15,7 +16,9 @@ from napari_patchioner.bridges.concepts import (
     load_head,
     load_imagenet,
 )
+from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.errors import ModelError
+from napari_patchioner.progress import no_progress
 
 NAMES = ("cat", "dog", "cup", "mug", "violin")
 CHANNELS = 3
@@ -170,3 +173,31 @@ def test_damaged_files_are_said_to_be(tmp_path, load):
             path.write_bytes(content)
         with pytest.raises(ModelError, match="missing or damaged"):
             load(path)
+
+
+@pytest.mark.parametrize("photograph", [1.0, 0.0])
+@pytest.mark.parametrize("tower", [True, False])
+def test_regions_go_among_sentences(photograph, tower):
+    asked = []
+
+    def embed_text(texts):
+        asked.append(list(texts))
+        return np.full((len(texts), 6), 6**-0.5, np.float32)
+
+    bridge = make_bridge()
+    if tower:
+        groups = [("cup", "mug")]
+        embeddings = np.eye(len(NAMES), 6, dtype=np.float16)
+        bridge = ConceptBridge(
+            make_head(), make_imagenet(), NAMES, embeddings, ("red",), groups, embed_text
+        )
+    scene = Scene(measures={"photograph": photograph})
+    query = Query(make_vectors({CHANNELS: 1}, {}), scene, CaptionOptions(), None, no_progress)
+    made, output = bridge.text_vectors(query), bridge.answer(query)
+    assert made.shape == (2, 6)
+    if photograph or not tower:
+        assert (made == output.vectors[:, :6]).all()
+        assert not asked
+    else:
+        assert asked == [[seen.text for seen in output.evidence]]
+        assert made == pytest.approx(6**-0.5)

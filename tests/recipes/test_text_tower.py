@@ -18,7 +18,7 @@ PIECES = ["[UNK]", "a", "red", "cell", "##s", "dog", "on", "grass", "blue", "."]
 TEXTS = ["a red cell", "cells", "a dog on grass", "blue cells on a red dog.", "dog", "grass"]
 DESIGNS = [
     Design(64, epochs=150, rate=1e-2),
-    Design(64, layers=2, hidden=128, epochs=150, rate=1e-2),
+    Design(64, layers=2, hidden=128, head=96, epochs=150, rate=1e-2),
 ]
 
 

@@ -29,7 +29,7 @@ LONGEST = 128
 """Word pieces of a text that are read; what follows is cut off."""
 
 # Letters of a text that are looked at, more than so many pieces have; and pieces of one batch.
-_LETTERS, _BATCH = 32 * LONGEST, 8192
+_LETTERS, _BATCH = 32 * LONGEST, 1024
 # Texts taken on at once.
 _CHUNK = 1024
 _UNKNOWN, _INSIDE = "[UNK]", "##"
@@ -118,14 +118,14 @@ class _Weights:
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self.pieces = arrays["pieces"].tobytes().decode("utf-8").split("\n")
-        self.table, self.scale = arrays["table"], arrays["scale"].astype(np.float32)
+        self.table, self.scale = arrays["table"], arrays["table.scale"].astype(np.float32)
         rest = {
-            name: value.astype(np.float32)
-            for name, value in arrays.items()
-            if name not in ("pieces", "table", "scale")
+            name: _whole(name, arrays)
+            for name in arrays
+            if name not in ("pieces", "table") and not name.endswith(".scale")
         }
         self.importance = rest["importance"]
-        self.out, self.out_bias = rest["out.weight"].T, rest["out.bias"]
+        self.out = rest["out.weight"].T, rest["out.bias"]
         count = 1 + max((int(name.split(".")[1]) for name in rest if "layers." in name), default=-1)
         self.layers = [
             {
@@ -134,16 +134,19 @@ class _Weights:
             }
             for place in range(count)
         ]
-        width, self.dim = self.out.shape
+        width, self.dim = self.table.shape[-1], self.out[0].shape[1]
         nothing = np.zeros((2 * NEIGHBOURS, width), np.float32)
         self.near, self.score = rest.get("near", nothing), rest.get("score", nothing[0])
         rows = (len(self.pieces),)
-        if self.table.dtype != np.int8 or self.table.shape != (*rows, width):
+        if self.table.dtype != np.int8 or self.table.shape != (*rows, width) or not self.dim:
             raise ValueError("a table that does not fit its pieces")
         if self.scale.shape != rows or self.importance.shape != rows:
             raise ValueError("a row for each piece is missing")
         if self.near.shape != nothing.shape or (self.layers and width % HEAD_WIDTH):
             raise ValueError("layers that do not fit together")
+        if self.layers:
+            self.wide = rest["wide.weight"].T, rest["wide.bias"]
+            self.narrow = rest["narrow.weight"].T, np.zeros(self.dim, np.float32)
         if len(set(self.pieces)) < len(self.pieces) or self.pieces[0] != _UNKNOWN:
             raise ValueError("pieces that are named twice")
         if not all(np.isfinite(value).all() for value in (self.scale, *rest.values())):
@@ -159,12 +162,13 @@ class _Weights:
         wide[known] = np.concatenate(ids)
         rows = self.table[wide] * (self.scale[wide] * known)[..., None]
         score = np.where(known, self.importance[wide], _FAR)
-        if self.layers:
-            rows = self._together(rows, known)
-            score = score + _normed(rows) @ self.score
-        shares = _softmax(score)
-        pooled = np.matmul(shares[:, None], rows)[:, 0]
-        return _unit(pooled @ self.out + self.out_bias)
+        pooled = _mean(rows, score)
+        if not self.layers:
+            return _unit(_linear(pooled, self.out))
+        rows = self._together(rows, known)
+        pooled = np.concatenate([pooled, _mean(rows, score + _normed(rows) @ self.score)], axis=1)
+        hidden = np.maximum(_linear(pooled, self.wide), 0)
+        return _unit(_linear(pooled, self.out) + _linear(hidden, self.narrow))
 
     def _together(self, rows: FloatArray, known: npt.NDArray[np.bool_]) -> FloatArray:
         """Let the pieces of each text, shape (n, length, width), read one another."""
@@ -185,6 +189,17 @@ class _Weights:
             hidden = np.maximum(_linear(_normed(rows), layer["wide"]), 0)
             rows = rows + _linear(hidden, layer["narrow"])
         return rows
+
+
+def _whole(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+    """Return an array as it was before it was stored in 8 bits, if it was."""
+    scale = arrays.get(f"{name}.scale", np.ones(1, np.float32)).astype(np.float32)
+    return arrays[name].astype(np.float32) * (scale[:, None] if arrays[name].ndim > 1 else scale)
+
+
+def _mean(rows: FloatArray, score: FloatArray) -> FloatArray:
+    """Mean of the pieces of each text, weighted by the softmax of their scores, (n, width)."""
+    return np.asarray(np.matmul(_softmax(score)[:, None], rows)[:, 0], np.float32)
 
 
 def _linear(rows: FloatArray, weights: tuple[FloatArray, FloatArray]) -> FloatArray:
