@@ -12,7 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_patchioner.checkpoints import fit, read_state, rename, tensors_sha256, unfilled
+from napari_patchioner.checkpoints import (
+    fit,
+    read_notes,
+    read_state,
+    rename,
+    tensors_sha256,
+    unfilled,
+)
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 from napari_patchioner.progress import Progress
@@ -79,6 +86,11 @@ class Talk2DINO(DinoBackbone, TextBackbone):
                 f"{projection.label} maps to {projection.dim} numbers where {vision.name} has "
                 f"{vision.dim}; choose the projection of the same DINO."
             )
+        if projection.vision not in ("", vision.name):
+            raise ModelError(
+                f"The projection was trained for {projection.vision}, not for {vision.name}; "
+                "choose the DINO it was trained for."
+            )
         super().__init__(vision, **options)
         self._projection = projection
         self.set_text(text)
@@ -144,10 +156,11 @@ class Projection:
     The state holds ``linear_layer.*`` and ``hidden_layers.0.*`` (or ``linear_layer2.*``, an older
     name), with or without the ``proj.`` of a whole Talk2DINO. ``text_dim`` and ``dim`` are the
     lengths of a text embedding and of a patch embedding, ``hash`` the SHA-256 of the four weights,
-    the same in whatever file they come.
+    the same in whatever file they come. ``vision`` is the name of the DINO that it was trained for,
+    where its file says so.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], *, source: object) -> None:
+    def __init__(self, state: Mapping[str, Tensor], *, source: object, vision: str = "") -> None:
         state = rename(state, _RULES)
         first = state.get("linear_layer.weight")
         if first is None or first.ndim != 2:
@@ -156,16 +169,21 @@ class Projection:
                 f"choose one such as vitb_mlp_infonce.pth."
             )
         self.dim, self.text_dim = (int(side) for side in first.shape)
-        self._layers = fit(_Layers(self.text_dim, self.dim), state, source=source)
+        with unfilled():
+            layers = ProjectionLayers(self.text_dim, self.dim)
+        self._layers = fit(layers, state, source=source)
+        self.vision = vision
         self.hash = tensors_sha256(self._layers.state_dict())
         self.label = describe_projection(self.hash)
 
     @classmethod
     def open(cls, path: str | Path) -> Projection:
         """Open a published projection, a ``.pth`` or ``.safetensors`` file or a folder."""
-        state = read_state(path)
+        path, state = Path(path), read_state(path)
         inside = {name: value for name, value in state.items() if name.startswith("proj.")}
-        return cls(inside or state, source=Path(path))
+        own = path.suffix == ".safetensors" and path.is_file()
+        notes = read_notes(path) if own else {}
+        return cls(inside or state, source=path, vision=notes.get("vision", ""))
 
     @torch.inference_mode()
     def __call__(self, texts: npt.ArrayLike) -> FloatArray:
@@ -180,16 +198,16 @@ class Projection:
         return mapped
 
 
-class _Layers(nn.Module):
-    """The two linear layers, under their published names."""
+class ProjectionLayers(nn.Module):
+    """The two linear layers of a `Projection`, under their published names."""
 
     def __init__(self, text_dim: int, dim: int) -> None:
         super().__init__()
-        with unfilled():
-            self.linear_layer = nn.Linear(text_dim, dim)
-            self.hidden_layers = nn.ModuleList([nn.Linear(dim, dim)])
+        self.linear_layer = nn.Linear(text_dim, dim)
+        self.hidden_layers = nn.ModuleList([nn.Linear(dim, dim)])
 
     def forward(self, texts: Tensor) -> Tensor:
+        """Map text embeddings, shape (n, text_dim), to (n, dim)."""
         mapped: Tensor = self.hidden_layers[0](self.linear_layer(texts).tanh())
         return mapped
 

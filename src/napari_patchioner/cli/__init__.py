@@ -143,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     from .models import add_models
     from .reproduce import add_reproduce
     from .teach import add_teach
+    from .train import add_train
+    from .train_alignment import ALIGNMENTS
 
     parser = _Parser(
         prog="napari-patchioner",
@@ -159,6 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     add_lexicon(commands.add_parser("lexicon", help=lexicons))
     find = commands.add_parser("find", help="find more of what example boxes show")
     add_find(find)
+    train = "train a part of a model on your own texts and pictures"
+    add_train(commands.add_parser("train", help=train), ALIGNMENTS)
     baseline = "caption crops with a slow method to compare with, for research"
     add_baseline(commands.add_parser("baseline", help=baseline))
     scores = "score a model on a published data set, or compare two runs"

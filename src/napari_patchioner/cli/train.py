@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_patchioner.devices import CPU, DEVICES
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 _PACES = ("cosine", "linear", "constant")
 _SEEDS = 2**31 - 1
 
-KINDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {}
+Kinds: TypeAlias = Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
+
+KINDS: Kinds = {}
 """What can be trained: a line of help, and what adds its options and sets ``run``."""
 
 
-def add_train(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands of ``train``."""
+def add_train(parser: argparse.ArgumentParser, more: Kinds) -> None:
+    """Add the sub-commands of ``train``: `KINDS`, and those of other modules."""
     kinds = parser.add_subparsers(metavar="KIND", required=True)
-    for name, (text, add) in KINDS.items():
+    for name, (text, add) in {**KINDS, **more}.items():
         add(kinds.add_parser(name, help=text))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .bridge import BridgeScores, fit_bridge
     from .card import DataSource, TrainingCard
     from .loop import Check, Outcome, Settings, read_losses, seeded, train
+    from .projection import Pair, ProjectionScores, read_pairs, train_projection
     from .towers import Tower, open_tower
 
 __all__ = [
@@ -20,20 +21,25 @@ __all__ = [
     "Check",
     "DataSource",
     "Outcome",
+    "Pair",
+    "ProjectionScores",
     "Settings",
     "Tower",
     "TrainingCard",
     "fit_bridge",
     "open_tower",
     "read_losses",
+    "read_pairs",
     "seeded",
     "train",
+    "train_projection",
 ]
 
 _LAZY = {
     "bridge": ("BridgeScores", "fit_bridge"),
     "card": ("DataSource", "TrainingCard"),
     "loop": ("Check", "Outcome", "Settings", "read_losses", "seeded", "train"),
+    "projection": ("Pair", "ProjectionScores", "read_pairs", "train_projection"),
     "towers": ("Tower", "open_tower"),
 }
 
