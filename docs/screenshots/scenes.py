@@ -132,9 +132,30 @@ def tissue(folder: Path) -> None:
         window.shoot(folder / "tissue.png")
 
 
+def find(folder: Path) -> None:
+    """Find more coins like two of them."""
+    with opened(data.coins(), "coins") as window:
+        dock = window.dock
+        use(dock, "Box")
+        for corners in COINS:
+            window.hand.drag(corners)
+        wait(lambda: len(dock.controller.session.records) == len(COINS), 5, needed=True)
+        for uid in list(dock.controller.session.records):
+            dock.controller.edit(uid, "coin")
+        dock.controller.select(dock.controller.session.uids("regions"))
+        dock.panel.buttons["find_like"].click()
+        search = dock.controller.search
+        wait(lambda: search.proposals is not None, 60, needed=True)
+        dock.find.list.setCurrentRow(2)
+        window.shoot(folder / "find.png")
+
+
+# Corners of boxes around two coins
+COINS = [[(28, 129), (74, 179)], [(170, 189), (216, 237)]]
 SCENES: dict[str, Callable[[Path], None]] = {
     "photograph": photograph,
     "points": points_and_labels,
     "tissue": tissue,
     "folder": folder,
+    "find": find,
 }

@@ -102,6 +102,12 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         press("N", SHIFT)
         assert controller.current().uid == first.uid
 
+    def find_like():
+        layer.selected_data = {0}
+        press("F", SHIFT)
+        assert controller.search.progress is not None
+        until(lambda: controller.search.progress is None)
+
     def toggle_list():
         press("O")
         until(lambda: dock.region_list.isVisible())
@@ -160,6 +166,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         "Shift+N": back,
         "Ctrl+Z": undo,
         "Ctrl+Shift+Z": redo,
+        "Shift+F": find_like,
         "O": toggle_list,
         "H": toggle_captions,
         "Ctrl+1 to Ctrl+9": choose,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -176,19 +176,17 @@ class Finder:
         an example high and wide, but no more than `HEAT_CELLS` along a side: 1 for what one more
         thing would score, 0 for what is surely something else. ImageErrors as in `find`.
         """
-        boxes, profiles = WindowedImage(image).windows(*np.maximum(self._size, _LEAST_SIDE))
-        shares = np.clip(self._rule(profiles) / self._rule.expected, 0, 1)
-        middles = [np.unique((boxes[:, axis] + boxes[:, axis + 2]) / 2) for axis in (0, 1)]
-        heat = shares.reshape([len(along) for along in middles])
-        for axis, (along, end) in enumerate(zip(middles, image.shape, strict=True)):
-            count = min(max(round(end * CELLS / self._size[axis]), 1), HEAT_CELLS, end)
-            cells = (np.arange(count) + 0.5) * end / count
-            right = np.clip(np.searchsorted(along, cells), 1, len(along) - 1)
-            width = along[right] - along[right - 1]
-            share = np.clip((cells - along[right - 1]) / width, 0, 1)
-            share = share[:, None] if axis == 0 else share
-            lower, upper = heat.take(right - 1, axis), heat.take(right, axis)
-            heat = lower + share * (upper - lower)
+        counts = np.clip(np.round(np.array(image.shape) * CELLS / self._size), 1, HEAT_CELLS)
+        counts = np.minimum(counts, image.shape).astype(int)
+        heat = np.zeros(counts)
+        for boxes, scores in self._scored(WindowedImage(image)):
+            middles = [np.unique((boxes[:, axis] + boxes[:, axis + 2]) / 2) for axis in (0, 1)]
+            shares = np.clip(scores / self._rule.expected, 0, 1)
+            shares = shares.reshape([len(along) for along in middles])
+            for axis, (along, end) in enumerate(zip(middles, image.shape, strict=True)):
+                cells = (np.arange(counts[axis]) + 0.5) * end / counts[axis]
+                shares = _interpolated(shares, along, cells, axis)
+            heat = np.maximum(heat, shares)
         return heat.astype(np.float32)
 
     def _described(
@@ -199,20 +197,24 @@ class Finder:
     def _first(self, image: WindowedImage, most: int) -> tuple[Boxes, Scores]:
         """Return the peaks among all windows of an image, and their scores."""
         corners, scores = [], []
-        for scale in (1.0,) if self._count > 1 else (1.0, _OTHER_SIZE, 1 / _OTHER_SIZE):
-            sides = np.maximum(self._size * scale, _LEAST_SIDE)
-            windows = np.prod(image.shape) * CELLS**2 / np.prod(sides)
-            if scale < 1 and windows > _MOST_WINDOWS:
-                continue
-            boxes, profiles = image.windows(*sides)
-            own = self._rule(profiles) * (1.0 if scale == 1 else _FADE)
-            boxes = np.clip(boxes, 0, np.tile(image.shape, 2))
+        for windows, own in self._scored(image):
+            boxes = np.clip(windows, 0, np.tile(image.shape, 2))
             top = peaks(boxes, own, most=most)
             corners.append(boxes[top])
             scores.append(own[top])
         boxes, own = np.concatenate(corners), np.concatenate(scores)
         top = peaks(boxes, own, most=most)
         return boxes[top], own[top]
+
+    def _scored(self, image: WindowedImage) -> Iterator[tuple[Boxes, Scores]]:
+        """Yield all windows of each size that is looked for, and their scores."""
+        for scale in (1.0,) if self._count > 1 else (1.0, _OTHER_SIZE, 1 / _OTHER_SIZE):
+            sides = np.maximum(self._size * scale, _LEAST_SIDE)
+            windows = np.prod(image.shape) * CELLS**2 / np.prod(sides)
+            if scale < 1 and windows > _MOST_WINDOWS:
+                continue
+            boxes, profiles = image.windows(*sides)
+            yield boxes, self._rule(profiles) * (1.0 if scale == 1 else _FADE)
 
 
 class WindowedImage:
@@ -357,6 +359,17 @@ def peaks(
         kept.append(int(order[0]))
         order = order[1:][overlap(boxes[order[0]], boxes[order[1:]]) <= overlapping]
     return np.array(kept, np.intp)
+
+
+def _interpolated(values: Scores, places: Scores, wanted: Scores, axis: int) -> Scores:
+    """Return values at other places along an axis; beyond the ends those of the ends."""
+    if len(places) == 1:
+        return values.take(np.zeros(len(wanted), int), axis)
+    after = np.clip(np.searchsorted(places, wanted), 1, len(places) - 1)
+    share = np.clip((wanted - places[after - 1]) / (places[after] - places[after - 1]), 0, 1)
+    share = share[:, None] if axis == 0 else share
+    lower, upper = values.take(after - 1, axis), values.take(after, axis)
+    return np.asarray(lower + share * (upper - lower))
 
 
 def _as_boxes(corners: Boxes) -> list[Box]:

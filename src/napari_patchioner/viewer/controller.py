@@ -16,7 +16,7 @@ from napari_patchioner.annotations.project.records import OWN_LAYERS, is_foreign
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.models.memories import MemoryChoice
 
-from .layers import geometry, image_layers, shapes
+from .layers import geometry, image_layers, shapes, view
 from .layers.binding import LayerBinding, TableBinding, redo, undo
 from .layers.overlays import Overlays
 from .layers.selection import SharedSelection
@@ -25,6 +25,7 @@ from .session.session import Session, counted
 from .widgets import throttled
 from .workers.caption import CaptionQueue
 from .workers.encode import Encoder
+from .workers.find import Search
 from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
@@ -102,6 +103,11 @@ class Controller(QObject):  # type: ignore[misc]
         self.overlays = Overlays(
             image, self.encoder, self.session, self.current, self.queue.options
         )
+        self.search = Search(self.encoder, self.session, self)
+        self.search.messaged.connect(self.show_message)
+        self.search.changed.connect(self.changed)
+        self.search.clicked.connect(self._on_proposal_clicked)
+        self.changed.connect(self.search.follow)
         self.inspector.moved.connect(self._on_inspected)
         self.changed.connect(self.overlays.refresh)
         self.encoder.changed.connect(self.inspector.forget)
@@ -220,12 +226,18 @@ class Controller(QObject):  # type: ignore[misc]
 
     def cancel(self) -> None:
         """Stop what takes long: encoding the image, or many captions."""
-        (self.encoder if self.encoder.active else self.queue).cancel()
+        if self.encoder.active:
+            self.encoder.cancel()
+        elif self.search.progress is not None:
+            self.search.cancel()
+        else:
+            self.queue.cancel()
 
     def forget_grids(self) -> None:
         """Drop all grids: the image or the model has changed."""
         self.queue.close()
         self.encoder.forget()
+        self.search.follow()
 
     def edit(self, uid: str, text: str) -> None:
         """Take a person's text."""
@@ -299,6 +311,58 @@ class Controller(QObject):  # type: ignore[misc]
             )
         self.show()
 
+    def accept_found(self, numbers: Iterable[int]) -> None:
+        """Make regions of proposals, given by their numbers, in one step.
+
+        They get the name that the examples have; where people call them nothing, or not all the
+        same, the model captions them.
+        """
+        search = self.search
+        items = search.proposals.chosen(numbers) if search.proposals is not None else []
+        if not items:
+            return
+        if any(binding.dragging for binding in self.bindings.values()):
+            self.show_message("Finish the shape at hand first: let the button go.")
+            return
+        active = self.viewer.layers.selection.active
+        self.finish_drawing()
+        layer = self.layer("regions")
+        layer.visible = True
+        placed = geometry.alignment(self.image, layer)
+        vertices = [placed(search.vertices(item)) for item in items]
+        before, name = set(self.session.uids("regions")), search.name()
+        with self.session.step(f"acceptance of {counted(items, 'proposal')}"):
+            with shapes.flat(layer):
+                layer.add(vertices, shape_type="rectangle")
+            self.bindings["regions"].sync()
+            new = [uid for uid in self.session.uids("regions") if uid not in before]
+            if name:
+                scores = dict(zip(new, (item.score for item in items), strict=True))
+                self.session.take_name(name, scores, self.encoder.model)
+        if active is not None and active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+        search.accepted(new, items)
+        called = f"{name!r}" if name else "captioned by the model"
+        self.show_message(f"{counted(items, 'proposal')} accepted: {called}.")
+        self.show()
+
+    def show_found(self, number: int) -> None:
+        """Mark a proposal on the canvas, 0 for none, and bring it into view if it is a new one."""
+        if number == self.search.selected:
+            return
+        self.search.select(number)
+        proposals = self.search.proposals
+        for item in proposals.chosen([number]) if proposals is not None else []:
+            corners = self.search.vertices(item)
+            world = np.array([self.image.data_to_world(corner) for corner in corners], float)
+            view.bring_into_view(self.viewer, self.image, world)
+
+    def reject_found(self, numbers: Iterable[int]) -> None:
+        """Leave proposals out, now and whenever more of the same is searched for."""
+        if count := self.search.reject(numbers):
+            they = "it" if count == 1 else "they"
+            self.show_message(f"{counted(count, 'proposal')} rejected: {they} will not come back.")
+
     def undo(self) -> None:
         """Take back the newest step: shapes and captions."""
         with self._shared.still():
@@ -321,9 +385,11 @@ class Controller(QObject):  # type: ignore[misc]
 
     @property
     def progress(self) -> JobProgress | None:
-        """How far the image is encoded, labels are read, or many captions are made."""
+        """How far the image is encoded, searched, labels are read, or many captions are made."""
         if self.encoder.job is not None:
             return self.encoder.job.progress
+        if self.search.progress is not None:
+            return self.search.progress
         return self.sources.progress or self.queue.progress
 
     def heading(self, uids: Sequence[str]) -> str:
@@ -376,6 +442,7 @@ class Controller(QObject):  # type: ignore[misc]
         self._settled.cancel()
         self._display_settled.cancel()
         self.inspector.switch(False)
+        self.search.close()
         self.overlays.close()
         for own in self.own_bindings():
             self._unbind(own)
@@ -417,6 +484,9 @@ class Controller(QObject):  # type: ignore[misc]
         layer = self.layer("regions")
         with shapes.flat(layer):
             layer.add(geometry.alignment(self.image, layer)(vertices), shape_type=shape)
+
+    def _on_proposal_clicked(self, number: int, rejected: bool) -> None:
+        (self.reject_found if rejected else self.accept_found)([number])
 
     def _on_inspected(self) -> None:
         spot = self.inspector.spot

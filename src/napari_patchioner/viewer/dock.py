@@ -29,6 +29,7 @@ from .layers.captions import TemplateError, checked, show_on, write_on
 from .layers.overlays import add_halo, delete_in_own_context
 from .layers.view import go_to
 from .panels import forms, keys
+from .panels.find import FindPanel
 from .panels.inspect import InspectPanel
 from .panels.main import MainPanel, Tool
 from .panels.models import ModelPanel
@@ -244,6 +245,50 @@ class Actions:
             self.controller.delete(uids)
 
     @on_image
+    def find_like(self) -> None:
+        """Find more of what the selected shapes show; with what was found in hand, again."""
+        if self.controller.search.owns(self._dock.viewer.layers.selection.active):
+            self.find_again()
+        elif uids := self._needed():
+            self.controller.search.start(uids)
+
+    @on_image
+    def find_again(self) -> None:
+        """Find more, with what was accepted as further examples."""
+        self.controller.search.again()
+
+    @on_image
+    def accept_found(self) -> None:
+        """Make regions of the proposals that are selected in the list."""
+        if numbers := self._dock.find.list.numbers():
+            self.controller.accept_found(numbers)
+        else:
+            self._say("Select proposals in the list first, or click one on the image.")
+
+    @on_image
+    def accept_all_found(self) -> None:
+        """Make regions of all proposals that are shown."""
+        search = self.controller.search
+        if search.proposals is not None and search.here:
+            self.controller.accept_found(item.number for item in search.proposals.shown())
+
+    @on_image
+    def reject_found(self) -> None:
+        """Take the proposals away that are selected in the list."""
+        self.controller.reject_found(self._dock.find.list.numbers())
+
+    @on_image
+    def restore_found(self) -> None:
+        """Let what was rejected be proposed again."""
+        self.controller.search.restore()
+
+    @on_image
+    def end_find(self) -> None:
+        """Take all proposals away."""
+        self.controller.search.clear()
+        self._say("What was accepted stays; the other proposals are gone.")
+
+    @on_image
     def go_to(self, uid: str) -> None:
         """Select a record's shapes, and bring them into view."""
         controller = self.controller
@@ -431,6 +476,7 @@ class CaptionDock(DockBase):
         self.vocabulary = VocabularyPanel(self.registry, current, lambda: self.models.choice.value)
         self.inspect = InspectPanel(self.viewer, current)
         self.projects = Projects(current, actions.open_folder)
+        self.find = FindPanel(actions, current)
         self.panel = panel = MainPanel(
             lambda *_: choices(self.viewer),
             actions,
@@ -438,6 +484,7 @@ class CaptionDock(DockBase):
             self.vocabulary,
             self.inspect,
             self.projects,
+            self.find,
         )
         self.setWidget(panel)
         how = self._prepare, self._equip
@@ -503,6 +550,7 @@ class CaptionDock(DockBase):
         """Show the state of the image's controller."""
         controller, panel = self.controller, self.panel
         self.inspect.refresh()
+        self.find.refresh()
         self.vocabulary.refresh()
         own = controller and controller.progress
         panel.progress.follow(own or self.models.progress or self.vocabulary.progress)

@@ -39,6 +39,8 @@ class _Owner:
 _OWNERS: WeakKeyDictionary[Any, _Owner] = WeakKeyDictionary()
 # What images have had of ours: other layers that bear its name since are other people's.
 _HAD: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+# What only shows something: neither an image to caption nor regions of anybody.
+_ASIDE: WeakSet[Any] = WeakSet()
 # Copies of ours, which never are ours, whatever they are called.
 _COPIES: WeakSet[Any] = WeakSet()
 
@@ -49,8 +51,21 @@ def layer_name(key: str, image: Image) -> str:
 
 
 def images_of(viewer: ViewerModel) -> list[Image]:
-    """Return the image layers of a viewer from below to above; those of derived kinds are none."""
-    return [layer for layer in viewer.layers if type(layer) is Image]
+    """Return the image layers of a viewer from below to above.
+
+    Those of derived kinds are none, and neither are those that are set aside.
+    """
+    return [layer for layer in viewer.layers if type(layer) is Image and layer not in _ASIDE]
+
+
+def set_aside(layer: Layer) -> None:
+    """Let a layer be neither captioned nor saved: it only shows something."""
+    _ASIDE.add(layer)
+
+
+def is_aside(layer: object) -> bool:
+    """Whether a layer only shows something; a copy of it that somebody makes does not."""
+    return layer in _ASIDE
 
 
 def ensure_layer(viewer: ViewerModel, image: Image, key: str) -> Any:
@@ -214,13 +229,18 @@ def protect(layer: Layer, on: bool) -> None:
 
 def line_colour(image: Image, key: str) -> str:
     """Return a colour for what is drawn, or its points, that shows on such an image."""
+    return (ON_BRIGHT if is_bright(image) else ON_DARK)["regions" if key == POINTS else key]
+
+
+def is_bright(image: Image) -> bool:
+    """Whether dark lines show on an image better than bright ones."""
     small = image.thumbnail / 255
     # napari pads the thumbnail of an oblong image with black.
     height, width = np.array(full_shape(image)[-2:]) / max(full_shape(image)[-2:])
     top, left = (np.array(small.shape[:2]) * (1 - height, 1 - width) / 2).round().astype(int)
     inner = small[top : len(small) - top, left : small.shape[1] - left, :3]
     brightness = float(np.median(inner @ (0.299, 0.587, 0.114))) if inner.size else 0.0
-    return (ON_BRIGHT if brightness > BRIGHT else ON_DARK)["regions" if key == POINTS else key]
+    return brightness > BRIGHT
 
 
 def edge_width(image: Image) -> float:

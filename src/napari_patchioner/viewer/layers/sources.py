@@ -16,7 +16,7 @@ from napari_patchioner.viewer.session.session import Session
 from napari_patchioner.viewer.workers.job import JobProgress
 
 from .binding import LayerBinding, PointsBinding, TableBinding
-from .image_layers import POINTS, is_ours
+from .image_layers import POINTS, is_aside, is_ours
 from .labels import LabelsBinding
 from .table import annotation_columns
 
@@ -45,6 +45,7 @@ class Sources:
             and layer.ndim == self._image.ndim
             and (layer in self.following or not is_ours(self._viewer, layer))
             and not self._is_others(layer)
+            and not is_aside(layer)
         ]
 
     def follow(self, layer: Layer, *, key: str = "") -> TableBinding:
@@ -54,6 +55,10 @@ class Sources:
         if not isinstance(layer, (Labels, Points, Shapes)):
             raise RegionError(
                 f"{layer.name!r} is neither a shapes, points nor labels layer; choose one that is"
+            )
+        if is_aside(layer):
+            raise RegionError(
+                f"{layer.name!r} only shows what was found; accept proposals to have regions"
             )
         if layer.ndim != self._image.ndim:
             raise RegionError(

@@ -67,6 +67,19 @@ def _turn(viewer: ViewerModel, image: Image, record: Record, session: Session) -
     viewer.dims.order = (*others, *wanted)
 
 
+def bring_into_view(viewer: ViewerModel, image: Image, world: FloatArray) -> None:
+    """Move the camera to world points of an image, shape (n, ndim), unless they are in view."""
+    lead = viewer.dims.ndim - image.ndim
+    shown = [axis - lead for axis in viewer.dims.displayed]
+    if min(shown) < 0 or len(shown) != 2:
+        return
+    points = world[:, shown]
+    camera = viewer.scene.camera
+    half = np.asarray(viewer.canvas.size, float) / camera.zoom / 2
+    if (np.abs(points - np.asarray(camera.center)[-2:]) > half).any():
+        _centre(viewer, points)
+
+
 def _centre(viewer: ViewerModel, points: FloatArray) -> None:
     """Centre the camera on points of the displayed axes, and zoom where that is needed."""
     low, high = points.min(axis=0), points.max(axis=0)

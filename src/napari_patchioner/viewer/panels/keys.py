@@ -39,6 +39,7 @@ KEYS = (
     Key("Shift-N", "go_back", "Previous region"),
     Key("Control-Z", "undo", "Undo: shapes and captions alike"),
     Key("Control-Shift-Z", "redo", "Redo"),
+    Key("Shift-F", "find_like", "Find more like the selected shapes"),
     Key("O", "toggle_list", "Show or hide the list of regions"),
     Key("H", "toggle_captions", "Show or hide the captions on the image"),
     *(
@@ -76,6 +77,16 @@ IN_THE_LIST = (
     ("A, X, K", "Accept, reject, lock"),
     ("Q, G", "Caption again, caption together"),
     ("Delete", "Delete the selected shapes"),
+    ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
+)
+IN_WHAT_WAS_FOUND = (
+    ("Click, Shift+click", "On the canvas: accept the proposal, reject it"),
+    ("Up, Down", "Select the proposal above or below"),
+    ("Enter, double-click", "Accept it"),
+    ("Delete", "Reject it: it does not come back"),
+    ("A", "Accept all that are shown"),
+    ("F", "Find again, with what was accepted"),
+    ("Esc", "Take all proposals away"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
 )
 # Names of the package's links, the guide first
@@ -143,6 +154,7 @@ def help_text() -> str:
         "With the canvas": canvas_keys(),
         "While inspecting": INSPECTING,
         "With the list of regions": IN_THE_LIST,
+        "With what was found": IN_WHAT_WAS_FOUND,
         "With a folder of images": IN_THE_FOLDER,
         "napari's own, with a layer of shapes": NAPARI,
     }

@@ -17,6 +17,7 @@ from napari_patchioner.viewer.session.review import Review
 from napari_patchioner.viewer.widgets import Sentence, button, stack, wrapped
 
 from . import forms
+from .find import FindPanel
 from .inspect import InspectPanel
 from .keys import Help
 from .models import ModelPanel
@@ -51,6 +52,7 @@ BUTTONS = (
     ("Lock", "lock", "Keep all models from this region (key K)."),
     ("Caption again", "caption_again", "Have the selected shapes captioned anew (key Q)."),
     ("As one region", "caption_together", "Caption the selected shapes together (key G)."),
+    ("Find more", "find_like", "Find more like the selected shapes (key Shift+F)."),
     ("Caption whole image", "caption_whole", "Caption the plane on display (key W)."),
     ("Review…", "start_review", "Go through the captions, the most doubtful first."),
     ("List of regions", "toggle_list", "All regions in a table (key O)."),
@@ -278,6 +280,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         vocabulary: VocabularyPanel,
         inspect: InspectPanel,
         projects: Projects,
+        find: FindPanel,
     ) -> None:
         super().__init__()
         self.image = forms.image_form(images)
@@ -316,11 +319,11 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         more.addWidget(self.canvas.native)
         stack(
             self,
-            *(choices, self.progress, self.status, projects.offer, self.review),
+            *(choices, self.progress, self.status, projects.offer, self.review, find),
             (draw, made["undo"], made["redo"], self.help.button),
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
-            (made["caption_again"], made["caption_together"]),
+            (made["caption_again"], made["caption_together"], made["find_like"]),
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),
             (whole, made["caption_whole"]),
             *(self.whole, more, projects),

@@ -562,6 +562,18 @@ class Session:
             request, **said, source=source, details=caption, problem="", origin=dict(origin)
         )
 
+    def take_name(self, name: str, scores: Mapping[str, float], model: str = "") -> None:
+        """Take the name of examples for records, which a person has found to be like them.
+
+        ``scores`` say by uid how likely it is right; it stays, as what is accepted does.
+        """
+        for record in self._chosen(scores):
+            if not record.protected:
+                self._requests.pop(record.uid, None)
+                score, blank = round(scores[record.uid], 4), replace(record.blanked(), wanted=False)
+                named = replace(blank, caption=name, score=score, source="taught", model=model)
+                self._put(replace(named, reviewed=True))
+
     def fail(self, request: Request, problem: str) -> None:
         """Note why a record has no caption."""
         self._answer(request, problem=problem)

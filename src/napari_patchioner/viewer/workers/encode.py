@@ -27,7 +27,7 @@ from napari_patchioner.viewer.session.session import Session
 
 from .job import Job, error_message
 from .models import ModelRegistry
-from .plane import PlaneSource, channels, plane_source, same_display
+from .plane import PlaneSource, all_sizes, channels, plane_source, same_display
 
 KEPT_PLANES = 12
 
@@ -154,8 +154,9 @@ class Encoder(QObject):  # type: ignore[misc]
         self.keep = bool(preference("cache", "on_disk"))
         self.job: Job | None = None
         self.grids: dict[Plane, FeatureGrid] = {}
-        # How each plane was displayed then; see `PlaneSource.display`
+        # How each plane was displayed then; see `PlaneSource.display`. And its pixels, in all sizes
         self.displays: dict[Plane, dict[str, Any]] = {}
+        self.sizes: dict[Plane, tuple[PlaneSource, ...]] = {}
         self.pooling = RegionPooling()
         self._store: GridStore | None = None
         # Planes that are not encoded again by themselves.
@@ -181,10 +182,12 @@ class Encoder(QObject):  # type: ignore[misc]
             self.messaged.emit(str(error))
             return
         self._attempted.add(source.plane)
+        others = channels(self.viewer, self.image) if self.composite else ()
+        sizes = all_sizes(self.image, source.plane, others)
         self._store = current_store(self.keep)
         work = (encode_image, self.registry, self.model, source, self._store)
         self.job = Job(*work, parent=self)
-        self.job.delivered.connect(partial(self._on_encoded, source))
+        self.job.delivered.connect(partial(self._on_encoded, source, sizes))
         self.job.ended.connect(self._on_ended)
         # Before it starts: the job may be over at once.
         self.messaged.emit("reading the image; you can draw meanwhile")
@@ -215,6 +218,7 @@ class Encoder(QObject):  # type: ignore[misc]
     def _drop_grids(self) -> None:
         self.grids.clear()
         self.displays.clear()
+        self.sizes.clear()
         self.ready = False
 
     def here(self) -> tuple[Plane, FeatureGrid] | None:
@@ -265,14 +269,20 @@ class Encoder(QObject):  # type: ignore[misc]
         others = channels(self.viewer, self.image) if self.composite else ()
         return plane_source(self.image, plane, others)
 
-    def _on_encoded(self, source: PlaneSource, result: tuple[FeatureGrid, RegionPooling]) -> None:
+    def _on_encoded(
+        self,
+        source: PlaneSource,
+        sizes: tuple[PlaneSource, ...],
+        result: tuple[FeatureGrid, RegionPooling],
+    ) -> None:
         self.ready = self.completed = True
         while len(self.grids) >= KEPT_PLANES:
             oldest = next(iter(self.grids))
             self._attempted.discard(oldest)
-            del self.grids[oldest], self.displays[oldest]
+            del self.grids[oldest], self.displays[oldest], self.sizes[oldest]
         self.grids[source.plane], self.pooling = result
         self.displays[source.plane] = source.display
+        self.sizes[source.plane] = sizes
 
     def _on_ended(self, error: Exception | None) -> None:
         self.job = None

@@ -141,22 +141,35 @@ def plane_source(image: Image, plane: Plane, others: Sequence[Image] = ()) -> Pl
     Of a pyramid it takes the smallest level that is still large enough for any model. `others` are
     further channels of the same shape, whose light is added; see `channels`.
     """
-    full = full_shape(image)
-    size = (full[plane.axes[0]], full[plane.axes[1]])
-    layers = (image, *others)
-    levels = [list(layer.data) if layer.multiscale else [layer.data] for layer in layers]
+    size, layers = _size(image, plane), (image, *others)
+    sizes = all_sizes(image, plane, others) if max(size) > BIG else ()
+    chosen = (_large_enough(own, plane) for own in map(_levels, layers))
+    return PlaneSource(plane, size, tuple(map(partial(_channel, plane), layers, chosen)), sizes)
+
+
+def all_sizes(image: Image, plane: Plane, others: Sequence[Image] = ()) -> tuple[PlaneSource, ...]:
+    """Return a plane in all sizes there are of it, the full one first, as `plane_source` does."""
+    size, layers = _size(image, plane), (image, *others)
+    levels = [_levels(layer) for layer in layers]
     shapes = ([level.shape[: image.ndim] for level in own] for own in levels)
     # Those that all layers have, in the same sizes
     same = takewhile(lambda sizes: len(set(sizes)) == 1, zip(*shapes, strict=False))
-    count = len(list(same)) if max(size) > BIG else 0
-    sizes = (
+    count = len(list(same))
+    return tuple(
         PlaneSource(plane, size, tuple(map(partial(_channel, plane), layers, chosen)))
         for chosen in list(zip(*levels, strict=False))[:count]
     )
-    chosen = (_large_enough(own, plane) for own in levels)
-    return PlaneSource(
-        plane, size, tuple(map(partial(_channel, plane), layers, chosen)), tuple(sizes)
-    )
+
+
+def _levels(image: Image) -> list[Any]:
+    """Return the pixels of a layer in all its sizes."""
+    return list(image.data) if image.multiscale else [image.data]
+
+
+def _size(image: Image, plane: Plane) -> tuple[int, int]:
+    """Return the ``(height, width)`` of a plane at full resolution."""
+    full = full_shape(image)
+    return full[plane.axes[0]], full[plane.axes[1]]
 
 
 def _large_enough(levels: Iterable[Any], plane: Plane) -> Any:

@@ -1,0 +1,194 @@
+"""Finding more like what is selected: the threshold, the proposals in a list, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qtpy import QtWidgets as qt
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeyEvent, QKeySequence
+from superqt.utils import signals_blocked
+
+from napari_patchioner.viewer.session.proposals import Proposed
+from napari_patchioner.viewer.session.session import counted
+from napari_patchioner.viewer.widgets import Sentence, WheelGuard, action_buttons, button, stack
+from napari_patchioner.viewer.workers.find import LEAST, PHOTOGRAPH
+
+if TYPE_CHECKING:
+    from napari_patchioner.viewer.controller import Controller
+
+    Current = Callable[[], Controller | None]
+
+# Title, name of the action, and what it is for.
+BUTTONS = (
+    ("Accept", "accept_found", "Make a region of the selected proposals (key Enter)."),
+    ("Accept all", "accept_all_found", "Make regions of all that are shown (key A)."),
+    ("Reject", "reject_found", "Take the selected ones away: they do not come back (key Delete)."),
+    ("Find again", "find_again", "Find more, with what you accepted as further examples (key F)."),
+    ("Bring back", "restore_found", "Let what you rejected be proposed again."),
+    ("End", "end_find", "Take all proposals away; accepted ones are regions (key Esc)."),
+)
+# The keys of these while the list has the focus.
+LIST_KEYS = {
+    "Return": "accept_found",
+    "Enter": "accept_found",
+    "A": "accept_all_found",
+    "Del": "reject_found",
+    "Backspace": "reject_found",
+    "F": "find_again",
+    "Esc": "end_find",
+}
+CAUTION = (
+    "This looks like a photograph. Finding more works well where things keep their size and "
+    "look, as in micrographs; here much of what is proposed may be wrong."
+)
+HINT = "Click a box to accept it, Shift+click to reject it."
+AWAY = "What was found is on another plane: go back there, or find again here."
+# Lines of the list that are seen without scrolling
+_SHOWN = 5
+_STEPS = 100
+
+
+class ProposalList(qt.QListWidget):  # type: ignore[misc]
+    """The proposals that are shown, the likeliest first."""
+
+    def __init__(self, actions: Any) -> None:
+        super().__init__(accessibleName="Proposals")
+        self._actions = actions
+        self._items: list[Proposed] = []
+        self.setSelectionMode(self.SelectionMode.ExtendedSelection)
+        self.setUniformItemSizes(True)
+        self.setToolTip("Enter accepts what is selected, Delete rejects it; double-click accepts.")
+        self.setFixedHeight(_SHOWN * (self.fontMetrics().lineSpacing() + 4) + 6)
+        self.itemDoubleClicked.connect(lambda *_: actions.accept_found())
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of what is selected."""
+        return [self._items[row].number for row in self._rows()]
+
+    def _rows(self) -> list[int]:
+        return sorted(index.row() for index in self.selectedIndexes())
+
+    def show_items(self, items: Sequence[Proposed]) -> None:
+        """List these; where what was selected is gone, what follows it is selected."""
+        items = list(items)
+        if items == self._items:
+            return
+        chosen, rows = set(self.numbers()), self._rows()
+        self._items = items
+        with signals_blocked(self):
+            self.clear()
+            self.addItems([f"{item.number}    {item.score:.2f}" for item in items])
+            left = [row for row, item in enumerate(items) if item.number in chosen]
+            if rows and items and not left:
+                left = [min(rows[0], len(items) - 1)]
+            for row in left:
+                self.item(row).setSelected(True)
+            if left:
+                self.selectionModel().setCurrentIndex(
+                    self.model().index(left[0], 0), self.selectionModel().SelectionFlag.NoUpdate
+                )
+        self.itemSelectionChanged.emit()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Judge with single keys; napari's own keys are not meant here."""
+        key, held = QKeySequence(event.key()).toString(), event.modifiers()
+        plain = held in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+        if event.matches(QKeySequence.StandardKey.Undo):
+            self._actions.undo()
+        elif event.matches(QKeySequence.StandardKey.Redo):
+            self._actions.redo()
+        elif plain and key in LIST_KEYS:
+            getattr(self._actions, LIST_KEYS[key])()
+        else:
+            super().keyPressEvent(event)
+
+
+class FindPanel(qt.QWidget):  # type: ignore[misc]
+    """What was found on the image at hand; hidden where nothing was."""
+
+    def __init__(self, actions: Any, current: Current) -> None:
+        super().__init__()
+        self._current = current
+        self.title = qt.QLabel(styleSheet="font-weight: bold")
+        self.text = Sentence()
+        self.caution = Sentence()
+        self.slider = qt.QSlider(Qt.Orientation.Horizontal, accessibleName="Least score")
+        self.slider.setRange(round(_STEPS * LEAST), _STEPS)
+        self.slider.setToolTip("Shows what scores at least as much; nothing is computed anew.")
+        self.count = qt.QLabel()
+        self.heat = button(
+            "Heat map", "Show where the image looks like the examples.", checkable=True
+        )
+        self.list = ProposalList(actions)
+        made = self.buttons = action_buttons(actions, BUTTONS)
+        stack(
+            self,
+            (self.title, self.heat, made["end_find"]),
+            *(self.caution, self.text),
+            (self.slider, self.count),
+            self.list,
+            (made["accept_found"], made["accept_all_found"], made["reject_found"]),
+            (made["find_again"], made["restore_found"]),
+            wide=[self.title, self.slider],
+        )
+        self.caution.setText(CAUTION)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.heat.toggled.connect(self._on_heat)
+        self.list.itemSelectionChanged.connect(self._on_selected)
+        self._guard = WheelGuard(self)
+        self.hide()
+
+    def refresh(self) -> None:
+        """Show the state of the search on the image at hand."""
+        controller = self._current()
+        search = controller.search if controller is not None else None
+        proposals = search.proposals if search is not None else None
+        self.setVisible(proposals is not None)
+        if search is None or proposals is None:
+            self.list.show_items([])
+            return
+        shown, total = proposals.shown(), proposals.open()
+        name = search.name()
+        examples = counted(proposals.examples, "example")
+        self.title.setText(f"More like {name!r}" if name else f"More like {examples}")
+        self.title.setToolTip(f"From {examples}.")
+        self.caution.setVisible(search.photograph >= PHOTOGRAPH)
+        here = search.here
+        hint = HINT if shown else search.sentence()
+        self.text.setText(hint if here else AWAY)
+        with signals_blocked(self.slider):
+            self.slider.setValue(round(_STEPS * proposals.threshold))
+        with signals_blocked(self.heat):
+            self.heat.setChecked(search.with_heat)
+        self.count.setText(f"{proposals.threshold:.2f}: {len(shown)} of {len(total)}")
+        self.list.show_items(shown if here else [])
+        chosen = bool(self.list.numbers())
+        for action in ("accept_found", "reject_found"):
+            self.buttons[action].setEnabled(chosen and here)
+        self.buttons["accept_all_found"].setEnabled(bool(shown) and here)
+        self.buttons["accept_all_found"].setText(
+            f"Accept all {len(shown)}" if shown else "Accept all"
+        )
+        self.buttons["restore_found"].setEnabled(len(proposals.rejected) > 0)
+        self.buttons["find_again"].setEnabled(search.progress is None)
+
+    def _on_slider(self, value: int) -> None:
+        controller = self._current()
+        if controller is not None:
+            controller.search.set_threshold(value / _STEPS)
+            self.refresh()
+
+    def _on_heat(self, on: bool) -> None:
+        controller = self._current()
+        if controller is not None:
+            controller.search.set_heat(on)
+
+    def _on_selected(self) -> None:
+        """Mark the one that is selected on the canvas, and bring it into view."""
+        controller, numbers = self._current(), self.list.numbers()
+        if controller is not None and controller.search.proposals is not None:
+            controller.show_found(numbers[0] if len(numbers) == 1 else 0)
+        for action in ("accept_found", "reject_found"):
+            self.buttons[action].setEnabled(bool(numbers))

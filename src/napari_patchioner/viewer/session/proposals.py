@@ -1,0 +1,173 @@
+"""What was found to be like some examples: which of it is shown, accepted and rejected.
+
+Knows no Qt, napari or model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.annotations.project.records import Seen, SeenMask
+from napari_patchioner.regions import Box
+from napari_patchioner.teaching import Proposal, overlap
+from napari_patchioner.teaching.measures import Boxes
+
+THRESHOLD = 0.5
+"""The score from which the method itself takes something for the thing."""
+
+SAME = 0.5
+"""Boxes with a larger share in common, intersection over union, show the same thing."""
+
+# Shapes that enclose pixels, as napari calls them, and painted labels.
+_AREAS = ("rectangle", "ellipse", "polygon", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """One proposal, by the number it keeps: 1 for the likeliest that was no region yet."""
+
+    number: int
+    box: Box
+    score: float
+
+
+class Proposals:
+    """The proposals on one plane, the likeliest first.
+
+    Parameters
+    ----------
+    plane : Plane
+        Where they lie.
+    examples : sequence of str
+        Uids of the regions they are like.
+    name : str
+        What people call the examples; empty where they do not, or not all the same.
+    proposals : sequence of Proposal
+        The likeliest first.
+    rejected : ndarray, shape (n, 4)
+        Corners of boxes, see `corners_of`, that were rejected before and do not come back.
+    regions : ndarray, shape (n, 4)
+        Corners of the regions there are.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        examples: Sequence[str],
+        name: str,
+        proposals: Sequence[Proposal],
+        rejected: Boxes,
+        regions: Boxes,
+    ) -> None:
+        self.plane, self.examples, self.name = plane, tuple(examples), name
+        self.threshold = THRESHOLD
+        self._accepted: dict[int, str] = {}
+        # Of the accepted, those that are regions no more, because of Undo for instance
+        self._withdrawn: frozenset[int] = frozenset()
+        self._corners = corners_of(proposal.box for proposal in proposals)
+        taken = self._covered_by(regions)
+        # Regions are mostly the examples themselves: the numbers of others begin with 1.
+        order = sorted(range(len(proposals)), key=lambda row: row + 1 in taken)
+        self._corners = self._corners[order]
+        self._items = [
+            Proposed(number, proposals[row].box, proposals[row].score)
+            for number, row in enumerate(order, start=1)
+        ]
+        self._rejected = self._covered_by(rejected)
+        # Where a person's region lies already
+        self._taken = frozenset(self._covered_by(regions))
+
+    def open(self) -> list[Proposed]:
+        """Return what is neither accepted nor rejected, and no region yet, the likeliest first."""
+        closed = self._rejected | self._taken | (self._accepted.keys() - self._withdrawn)
+        items = (item for item in self._items if item.number not in closed)
+        return sorted(items, key=lambda item: -item.score)
+
+    def shown(self) -> list[Proposed]:
+        """Return what of it scores as much as the threshold."""
+        return [item for item in self.open() if item.score >= self.threshold]
+
+    def chosen(self, numbers: Iterable[int]) -> list[Proposed]:
+        """Return those of some numbers that are still open."""
+        wanted = set(numbers)
+        return [item for item in self.open() if item.number in wanted]
+
+    def at(self, row: float, column: float) -> int:
+        """Return the number of what is shown at a pixel, the smallest box there; 0 for none."""
+        around = [
+            item
+            for item in self.shown()
+            if item.box.top <= row <= item.box.bottom and item.box.left <= column <= item.box.right
+        ]
+
+        def size(item: Proposed) -> float:
+            return (item.box.bottom - item.box.top) * (item.box.right - item.box.left)
+
+        return min(around, key=size).number if around else 0
+
+    def accept(self, uids: Mapping[int, str]) -> None:
+        """Note which regions proposals have become."""
+        self._accepted |= uids
+        self._withdrawn -= uids.keys()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Uids of the regions that proposals have become, and that are there."""
+        return tuple(uid for n, uid in self._accepted.items() if n not in self._withdrawn)
+
+    @property
+    def rejected(self) -> Boxes:
+        """Corners of what was rejected, shape (n, 4)."""
+        return self._corners[[number - 1 for number in sorted(self._rejected)]]
+
+    def reject(self, numbers: Iterable[int]) -> int:
+        """Leave these out from now on; return how many of them were open."""
+        chosen = {item.number for item in self.chosen(numbers)}
+        self._rejected |= chosen
+        return len(chosen)
+
+    def restore(self) -> int:
+        """Let all that was rejected come back; return how many that are."""
+        count, self._rejected = len(self._rejected), set()
+        return count
+
+    def meet(self, regions: Boxes, uids: Collection[str]) -> bool:
+        """Take note of the regions there are, by corners and uids; whether that changes anything.
+
+        What was accepted and is a region no more is open again, until Redo brings that back.
+        """
+        taken = frozenset(self._covered_by(regions))
+        withdrawn = frozenset(n for n, uid in self._accepted.items() if uid not in uids)
+        changed = (taken, withdrawn) != (self._taken, self._withdrawn)
+        self._taken, self._withdrawn = taken, withdrawn
+        return changed
+
+    def _covered_by(self, boxes: Boxes) -> set[int]:
+        """Return the numbers of what shows the same as one of some boxes."""
+        shares = (overlap(corners, boxes).max(initial=0.0) for corners in self._corners)
+        return {number for number, share in enumerate(shares, start=1) if share > SAME}
+
+
+def corners_of(boxes: Iterable[Box]) -> Boxes:
+    """Return the corners of boxes, shape (n, 4), pixel corners at integers."""
+    return np.array([astuple(box) for box in boxes], float).reshape(-1, 4) + 0.5
+
+
+def is_area(record: Record) -> bool:
+    """Whether a record is one shape that encloses pixels."""
+    return record.seen is not None and record.seen.shape_type in _AREAS
+
+
+def bounds_of(shapes: Iterable[Seen], axes: tuple[int, int]) -> Boxes:
+    """Return the boxes around shapes, shape (n, 4), along two axes; pixel corners at integers."""
+    boxes = []
+    for seen in shapes:
+        vertices = seen.vertices[:, list(axes)]
+        half = 0.5 if isinstance(seen, SeenMask) else 0.0
+        low, high = vertices.min(axis=0) - half, vertices.max(axis=0) + half
+        boxes.append(np.concatenate([low, high]) + 0.5)
+    return np.array(boxes, float).reshape(-1, 4)

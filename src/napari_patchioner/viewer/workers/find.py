@@ -1,0 +1,527 @@
+"""Finding more of what examples show, in a worker, and what came of it on the canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from napari.utils.events import Event
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.images import Levels
+from napari_patchioner.progress import Progress, part
+from napari_patchioner.regions import Region
+from napari_patchioner.teaching import Finder, ImageMeasures, Proposal, Sample
+from napari_patchioner.teaching.measures import Boxes
+from napari_patchioner.viewer.layers.geometry import (
+    record_outline,
+    record_plane,
+    shown_plane,
+    untangled,
+    world_to_image,
+)
+from napari_patchioner.viewer.layers.proposals import ProposalLayers
+from napari_patchioner.viewer.session.proposals import (
+    Proposals,
+    Proposed,
+    bounds_of,
+    corners_of,
+    is_area,
+)
+from napari_patchioner.viewer.session.session import Session, counted
+from napari_patchioner.viewer.widgets import throttled
+
+from .encode import Encoder
+from .job import Job, JobProgress, error_message
+from .models import ModelRegistry
+from .plane import PlaneSource
+
+# What scores less is proposed to nobody, wherever the threshold is.
+LEAST = 0.02
+# From this probability on a picture is taken for a photograph.
+PHOTOGRAPH = 0.5
+# The canvas follows the threshold this soon.
+PACE_MS = 30
+NO_AREA = "Find more needs an area to go by: select a box, an ellipse, a polygon or a lasso."
+NOT_READ = "Press Start first: more like this can be found once the image has been read."
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pictured:
+    """An encoded plane, with examples that lie on it; the worker outlines them."""
+
+    grid: FeatureGrid
+    measures: ImageMeasures
+    outlines: Sequence[Callable[[], Region]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Found:
+    """What came of a search: proposals, the likeliest first, and a heat map of the plane."""
+
+    proposals: Sequence[Proposal]
+    heat: npt.NDArray[np.float32]
+
+
+def find_like(
+    registry: ModelRegistry,
+    model: str,
+    pictures: Sequence[Pictured],
+    searched: Pictured,
+    progress: Progress,
+) -> Found:
+    """Find on one plane what the examples on some planes show."""
+    progress(0.0, "loading the model")
+    with registry.using(model, part(progress, 0.0, 0.2)) as captioner:
+        progress(0.2, "reading the examples")
+        samples = [
+            Sample(picture.grid, picture.measures, [untangled(make()) for make in picture.outlines])
+            for picture in pictures
+        ]
+        progress(0.3, "learning what they have in common")
+        finder = Finder(captioner, samples)
+        progress(0.6, "finding more")
+        inner = part(progress, 0.6, 0.9)
+        proposals = finder.find(searched.grid, searched.measures, least=LEAST, progress=inner)
+        heat = finder.heat(searched.measures)
+    progress(1.0, "done")
+    return Found(proposals, heat)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Question:
+    """What was asked: on which plane with which grid, from which examples, called what."""
+
+    plane: Plane
+    grid: FeatureGrid
+    examples: tuple[str, ...]
+    name: str
+    left_out: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Rejection:
+    """What was rejected as no other example of something: boxes on a plane, shape (n, 4)."""
+
+    plane: Plane
+    examples: frozenset[str]
+    name: str
+    corners: Boxes
+
+
+class Search(QObject):  # type: ignore[misc]
+    """Finds more of what regions of one image show, and shows it until it is accepted or closed.
+
+    Nothing of it belongs to the session before it is accepted: no file has it.
+    """
+
+    changed = Signal()
+    messaged = Signal(str)
+    # A proposal was clicked on the canvas, with its number and whether Shift was held.
+    clicked = Signal(int, bool)
+
+    def __init__(self, encoder: Encoder, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.proposals: Proposals | None = None
+        # How likely the image is a photograph, where the model says so
+        self.photograph = 0.0
+        # The number of what is selected in the list; 0 for nothing
+        self.selected = 0
+        self.with_heat = True
+        self._encoder, self._session = encoder, session
+        self._viewer, self._image = encoder.viewer, encoder.image
+        self._layers: ProposalLayers | None = None
+        self._heat: npt.NDArray[np.float32] | None = None
+        self._grid: FeatureGrid | None = None
+        self._job: Job | None = None
+        # Grows with each question; answers to earlier ones are dropped.
+        self._generation = 0
+        self._measures: dict[Plane, tuple[tuple[PlaneSource, ...], ImageMeasures]] = {}
+        self._rejections: list[_Rejection] = []
+        self._following = False
+        self._drawn: tuple[object, ...] = ()
+        self._soon = throttled(self.draw, PACE_MS, self)
+
+    # asking
+
+    @property
+    def progress(self) -> JobProgress | None:
+        """How far a search is."""
+        return self._job.progress if self._job is not None else None
+
+    def start(self, uids: Iterable[str]) -> None:
+        """Find more of what these regions show, on the plane on display."""
+        here = self._encoder.here()
+        if here is None:
+            self.messaged.emit(NOT_READ)
+            return
+        plane, grid = here
+        shapes = self._shapes(uids)
+        examples = [record for record in shapes if is_area(record)]
+        pictures: dict[Plane, list[Record]] = {plane: []}
+        for record in examples:
+            place = self._encoder.plane_and_grid(record, self._session)
+            if place is not None:
+                pictures.setdefault(place[0], []).append(record)
+        known = [record for of_plane in pictures.values() for record in of_plane]
+        if not known:
+            self.messaged.emit(NOT_READ if examples else NO_AREA)
+            return
+        asked = {p: self._pictured(p, records) for p, records in pictures.items()}
+        uids = tuple(record.uid for record in known)
+        left_out = len(shapes) - len(known)
+        question = _Question(plane, grid, uids, name_of(known), left_out)
+        self._drop_job()
+        self._generation += 1
+        delivered = partial(self._on_delivered, self._generation, question)
+        ended = partial(self._on_ended, self._generation)
+        work = (find_like, self._encoder.registry, self._encoder.model)
+        pictured = [picture for picture in asked.values() if picture.outlines]
+        self._job = Job(*work, pictured, asked[plane], parent=self)
+        self._job.delivered.connect(delivered)
+        self._job.ended.connect(ended)
+        self._job.start()
+        self.changed.emit()
+
+    def again(self) -> None:
+        """Find more of what the examples show and of what was accepted."""
+        if self.proposals is not None:
+            self.start(dict.fromkeys((*self.proposals.examples, *self.proposals.accepted)))
+
+    def cancel(self) -> None:
+        """Stop the search; what was found before stays."""
+        if self._job is not None:
+            # A model may take long for a step that nobody waits for any more.
+            self._drop_job()
+            self._generation += 1
+            self.messaged.emit("cancelled; what was found before is still there")
+            self.changed.emit()
+
+    def _drop_job(self) -> None:
+        if self._job is not None:
+            self._job.drop()
+        self._job = None
+
+    def _shapes(self, uids: Iterable[str]) -> list[Record]:
+        """Return the records meant, the members of groups in their place."""
+        records = self._session.records
+        chosen = [records[uid] for uid in uids if uid in records]
+        names = [uid for record in chosen for uid in record.members or (record.uid,)]
+        return [records[uid] for uid in dict.fromkeys(names) if uid in records]
+
+    def _pictured(self, plane: Plane, records: Sequence[Record]) -> Pictured:
+        """Return an encoded plane with examples, its pixels as they were displayed then."""
+        sizes = self._encoder.sizes[plane]
+        known = self._measures.get(plane)
+        if known is None or known[0] is not sizes:
+            known = self._measures[plane] = sizes, ImageMeasures(Levels(sizes))
+        outlines = [record_outline(record, self._session, plane.axes) for record in records]
+        return Pictured(self._encoder.grids[plane], known[1], outlines)
+
+    def _on_delivered(self, generation: int, question: _Question, result: Found) -> None:
+        if generation != self._generation:
+            return
+        if self._encoder.grids.get(question.plane) is not question.grid:
+            self.messaged.emit("The image has changed meanwhile; find again.")
+            return
+        self._keep_rejections()
+        rejected = self._rejected(question)
+        layers, before = self._layers, self.proposals
+        if layers is not None and before is not None and before.plane != question.plane:
+            self._take_down()
+        self.proposals = Proposals(
+            question.plane,
+            question.examples,
+            question.name,
+            result.proposals,
+            rejected,
+            self._regions(question.plane),
+        )
+        if before is not None and before.name == question.name:
+            self.proposals.threshold = before.threshold
+        self._heat, self._grid = result.heat, question.grid
+        self.photograph = float(question.grid.measures.get("photograph", 0.0))
+        self.selected = 0
+        self._put_up()
+        self.messaged.emit(self.sentence(question.left_out))
+
+    def _on_ended(self, generation: int, error: Exception | None) -> None:
+        if generation != self._generation:
+            return
+        self._job = None
+        if isinstance(error, MemoryError):
+            self.messaged.emit("there is not enough memory to search this image; crop it")
+        elif error is not None:
+            self.messaged.emit(error_message(error, "the image could not be searched"))
+        self.changed.emit()
+
+    def sentence(self, left_out: int = 0) -> str:
+        """Return what was found, in words."""
+        if self.proposals is None:
+            return ""
+        shown, total = len(self.proposals.shown()), len(self.proposals.open())
+        if not total and (self.proposals.accepted or len(self.proposals.rejected)):
+            text = "All that was found is accepted or rejected; Find again goes on from there."
+        elif not total:
+            text = "Nothing else like this was found here; more examples may help."
+        elif not shown:
+            text = "Nothing scores high enough: lower the score to see what comes closest."
+        else:
+            text = f"{counted(shown, 'proposal')} like this."
+        if left_out:
+            text += f" {counted(left_out, 'selected shape')} without an area counted for nothing."
+        return text
+
+    # what came of it
+
+    def set_threshold(self, threshold: float) -> None:
+        """Show what scores at least as much; nothing is computed."""
+        if self.proposals is not None and self.proposals.threshold != threshold:
+            self.proposals.threshold = threshold
+            self._soon.throttle()
+
+    def select(self, number: int) -> None:
+        """Draw one thicker than the others, 0 for none."""
+        if number != self.selected:
+            self.selected = number
+            self._soon.throttle()
+
+    def set_heat(self, on: bool) -> None:
+        """Show the heat map, or not."""
+        self.with_heat = on
+        self._draw_heat()
+
+    def reject(self, numbers: Iterable[int]) -> int:
+        """Leave these out, now and whenever more of the same is searched for."""
+        count = self.proposals.reject(numbers) if self.proposals is not None else 0
+        self._refresh()
+        return count
+
+    def restore(self) -> int:
+        """Let what was rejected come back; return how many that are."""
+        if self.proposals is None:
+            return 0
+        plane, name, examples = self.proposals.plane, self.proposals.name, self.proposals.examples
+        self._rejections = [
+            r for r in self._rejections if not (r.plane == plane and _alike(r, name, examples))
+        ]
+        count = self.proposals.restore()
+        self._refresh()
+        return count
+
+    def accepted(self, uids: Sequence[str], items: Sequence[Proposed]) -> None:
+        """Take note of the regions that proposals have become."""
+        if self.proposals is not None:
+            numbers = (item.number for item in items)
+            self.proposals.accept(dict(zip(numbers, uids, strict=True)))
+        self._refresh()
+
+    def name(self) -> str:
+        """Return what the examples are called now; as they were called where they are gone."""
+        if self.proposals is None:
+            return ""
+        records = self._session.records
+        left = [records[uid] for uid in self.proposals.examples if uid in records]
+        return name_of(left) if left else self.proposals.name
+
+    def vertices(self, item: Proposed) -> npt.NDArray[np.float64]:
+        """Return the corners of a proposal along all axes of the image, shape (4, n)."""
+        assert self._layers is not None
+        return self._layers.corners(item.box)
+
+    @property
+    def here(self) -> bool:
+        """Whether the plane on display is the one that was searched."""
+        plane = shown_plane(self._viewer, self._image)
+        return self.proposals is not None and plane == self.proposals.plane
+
+    def owns(self, layer: object) -> bool:
+        """Whether a layer is one of those that show what was found."""
+        return self._layers is not None and self._layers.owns(layer)
+
+    def follow(self) -> None:
+        """Keep up with what has changed: the plane on display, regions, the image itself."""
+        if self.proposals is None or self._layers is None:
+            return
+        grid = self._encoder.grids.get(self.proposals.plane)
+        if grid is None and self._encoder.active:
+            # The same image read anew has the same grid.
+            return
+        if grid is not self._grid:
+            self.clear()
+            self.messaged.emit("The image has changed; what was found in it is gone.")
+            return
+        changed = self._meet()
+        seen = self.here and bool(self._image.visible)
+        if self._following != seen:
+            self._following = seen
+            self._layers.show(seen)
+            changed = True
+        if changed:
+            self._refresh()
+
+    def clear(self, *, later: bool = False) -> None:
+        """Take away everything that was found, and stop; `later` as in `ProposalLayers.close`."""
+        self._generation += 1
+        self._drop_job()
+        self._keep_rejections()
+        self._take_down(later=later)
+        self.proposals = self._heat = self._grid = None
+        self._measures.clear()
+        self.selected = 0
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Do the same for good."""
+        self._soon.cancel()
+        self.blockSignals(True)
+        self.clear(later=True)
+
+    def draw(self) -> None:
+        """Draw what is shown of it, if that is not what is drawn."""
+        if self._layers is None or self.proposals is None:
+            return
+        items = self.proposals.shown()
+        wanted = tuple(item.number for item in items), self.selected
+        if wanted != self._drawn or self._layers.boxes is None:
+            self._drawn = wanted
+            self._layers.draw(items, self.selected)
+
+    # details
+
+    def _refresh(self) -> None:
+        if self.proposals is not None and not self.proposals.chosen([self.selected]):
+            self.selected = 0
+        self.draw()
+        self.changed.emit()
+
+    def _meet(self) -> bool:
+        """Compare with the regions that lie on the plane."""
+        assert self.proposals is not None
+        regions = self._regions(self.proposals.plane)
+        return self.proposals.meet(regions, self._session.records.keys())
+
+    def _regions(self, plane: Plane) -> Boxes:
+        """Return the corners of the boxes around all regions on a plane, shape (n, 4)."""
+        shapes = [
+            record.seen
+            for record in self._session.records.values()
+            if record.seen is not None
+            and is_area(record)
+            and record_plane(record, self._session, plane.axes) == plane
+        ]
+        return bounds_of(shapes, plane.axes)
+
+    def _put_up(self) -> None:
+        """Show what was found."""
+        assert self.proposals is not None
+        viewer = self._viewer
+        if self._layers is None:
+            plane = self.proposals.plane
+            self._layers = ProposalLayers(viewer, self._image, plane, self._on_edited)
+            viewer.layers.events.removed.connect(self._on_removed)
+            self._image.events.visible.connect(self._on_visible)
+            viewer.mouse_drag_callbacks.append(self._on_press)
+        self._drawn = ()
+        self._draw_heat()
+        self.draw()
+        self._following = self.here and bool(self._image.visible)
+        self._layers.show(self._following)
+        if self._layers.boxes is not None and self.here:
+            viewer.layers.selection.active = self._layers.boxes
+        self.changed.emit()
+
+    def _take_down(self, *, later: bool = False) -> None:
+        layers, self._layers = self._layers, None
+        if layers is not None:
+            self._viewer.layers.events.removed.disconnect(self._on_removed)
+            self._image.events.visible.disconnect(self._on_visible)
+            if self._on_press in self._viewer.mouse_drag_callbacks:
+                self._viewer.mouse_drag_callbacks.remove(self._on_press)
+            layers.close(later=later)
+
+    def _draw_heat(self) -> None:
+        if self._layers is not None:
+            self._layers.draw_heat(self._heat if self.with_heat else None)
+
+    def _keep_rejections(self) -> None:
+        """Remember what was rejected, for the next search of the same."""
+        before = self.proposals
+        if before is not None and len(before.rejected):
+            examples = frozenset((*before.examples, *before.accepted))
+            rejection = _Rejection(before.plane, examples, before.name, before.rejected)
+            self._rejections.append(rejection)
+
+    def _rejected(self, question: _Question) -> Boxes:
+        """Return the corners of what was rejected before in the place of the same thing."""
+        boxes = [
+            rejection.corners
+            for rejection in self._rejections
+            if rejection.plane == question.plane
+            and _alike(rejection, question.name, question.examples)
+        ]
+        return np.concatenate([corners_of(()), *boxes])
+
+    def _on_edited(self) -> None:
+        """Draw anew what somebody has changed with napari's own tools."""
+        self._drawn = ()
+        self._soon.throttle()
+
+    def _on_visible(self, *_: object) -> None:
+        """Show nothing of an image that is hidden, for another one for instance."""
+        self.follow()
+
+    def _on_removed(self, event: Event) -> None:
+        """Follow a person who deletes one of the layers: that of the boxes is all there is."""
+        layers = self._layers
+        if layers is None or not layers.owns(event.value):
+            return
+        is_heat = event.value is layers.heat
+        layers.forget(event.value)
+        if is_heat:
+            self.with_heat = False
+            self.changed.emit()
+        else:
+            self.clear(later=True)
+
+    def _on_press(self, _viewer: object, event: Event) -> Generator[None, None, None]:
+        """Pass on a click on a proposal, while nothing is drawn or selected on another layer."""
+        active = self._viewer.layers.selection.active
+        at_hand = active is None or active is self._image or self.owns(active)
+        if event.button != 1 or "Control" in event.modifiers or not at_hand or not self.here:
+            return
+        pressed = tuple(event.position)
+        yield
+        while event.type == "mouse_move":
+            # Moved with the button held, it is the image that is dragged.
+            if event.is_dragging and not np.allclose(event.position, pressed):
+                return
+            yield
+        proposals = self.proposals
+        if proposals is None:
+            return
+        pixel = world_to_image(self._viewer, self._image, pressed)[list(proposals.plane.axes)]
+        number = proposals.at(float(pixel[0]), float(pixel[1]))
+        if number:
+            self.clicked.emit(number, "Shift" in event.modifiers)
+
+
+def _alike(rejection: _Rejection, name: str, examples: Iterable[str]) -> bool:
+    """Whether a search is for the same thing as the one in which something was rejected."""
+    same_name = bool(name) and name == rejection.name
+    return same_name or not rejection.examples.isdisjoint(examples)
+
+
+def name_of(records: Iterable[Record]) -> str:
+    """Return what people call all of some regions, by themselves or by examples; else nothing."""
+    names = {
+        record.caption
+        for record in records
+        if record.caption and (record.source != "model" or record.reviewed)
+    }
+    return names.pop() if len(names) == 1 else ""
