@@ -99,7 +99,11 @@ DATA_SETS = {
 # What tests of their own run: a window, a cluster; and a table of a whole paper.
 WITH_OTHERS = re.compile(r"--scheduler|^\S*napari-patchioner evaluate$")
 # The same in less time: a demonstration without its window, one process where several do the same.
-SMALLER = {"patchioner demo": "patchioner demo --no-viewer", "--workers 4": "--workers 1"}
+SMALLER = {
+    "patchioner demo": "patchioner demo --no-viewer",
+    "--workers 4": "--workers 1",
+    "captions.txt --tower": "captions.txt --steps 3 --width 16 --layers 1 --pieces 300 --tower",
+}
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (world / "data" / name).write_text(json.dumps(content), encoding="utf-8")
     shutil.copytree(world / "data" / "coco", world / "data" / "visual_genome")
     shutil.copy(world / "data" / "coco_entities_test.json", world)
+    captions = [f"a {color} {name}" for name in ("cup", "spoon", "cat") for color in range(30)]
+    (world / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
     return world
 
 
@@ -294,6 +300,7 @@ def test_the_commands_of_a_page_work_one_after_the_other(
             fine = (0, 1) if " reproduce " in line else (0,)
             assert status in fine, (said, capsys.readouterr().err)
     assert not list(world.rglob("*.part"))
+    assert not list(world.rglob("*.training"))
 
 
 def test_what_is_said_of_clusters_works_on_one(

@@ -79,6 +79,10 @@ class Bridge(Part):
 class TextSpace(Protocol):
     """A bridge of a backbone whose patches are not among sentences: it takes regions there."""
 
+    @property
+    def text_dim(self) -> int:
+        """Length of the vectors among sentences."""
+
     def text_vectors(self, query: Query) -> npt.NDArray[np.float32]:
         """Regions as vectors to compare with embedded sentences, shape (n, d)."""
 
@@ -92,6 +96,11 @@ class ThroughText(Bridge):
 
     def __init__(self, space: TextSpace, then: Bridge) -> None:
         self.space, self.then = space, then
+
+    @property
+    def text_dim(self) -> int:
+        """Length of the vectors among sentences."""
+        return self.space.text_dim
 
     def answer(self, query: Query) -> BridgeOutput:
         """Take the regions among sentences and let the other bridge answer."""

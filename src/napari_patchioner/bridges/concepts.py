@@ -64,6 +64,11 @@ class ConceptBridge(Bridge):
         members = [[index[name] for name in group if name in index] for group in groups]
         self._groups = [group for group in members if len(group) > 1]
 
+    @property
+    def text_dim(self) -> int:
+        """Length of the vectors among sentences."""
+        return int(self._embeddings.shape[1])
+
     def answer(self, query: Query) -> BridgeOutput:
         """Name what is in each region and measure its appearance.
 

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_patchioner.devices import CPU, DEVICES
+from napari_patchioner.errors import FormatError
+from napari_patchioner.limits import check_plain_file
 
-from .shared import above_zero, positive, share_of_one, up_to
+from .shared import (
+    Bar,
+    above_zero,
+    check_folder,
+    positive,
+    say,
+    share_of_one,
+    text_table,
+    up_to,
+)
 
 if TYPE_CHECKING:
-    from napari_patchioner.training import Settings
+    from napari_patchioner.training import Noise, Settings, Tower
 
 _PACES = ("cosine", "linear", "constant")
 _SEEDS = 2**31 - 1
+# The noise of the paper's decoders, and of ViECap.
+_STD, _VARIANCE = 0.08, 0.016
 
 Kinds: TypeAlias = Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
-
-KINDS: Kinds = {}
-"""What can be trained: a line of help, and what adds its options and sets ``run``."""
 
 
 def add_train(parser: argparse.ArgumentParser, more: Kinds) -> None:
@@ -100,3 +112,179 @@ def _defaults(changes: Mapping[str, Any]) -> dict[str, Any]:
 def _count(text: str) -> int:
     """Read a whole number from 0."""
     return 0 if text == "0" else up_to(_SEEDS)(text)
+
+
+def _add_texts(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Add what the decoders have in common that are trained on text alone."""
+    parser.add_argument(
+        "texts",
+        nargs="+",
+        type=Path,
+        metavar="TEXTS",
+        help="files of captions: .txt (one per line), .csv, .jsonl, COCO captions (.json)",
+    )
+    parser.add_argument(
+        "--tower",
+        required=True,
+        metavar="MODEL",
+        help="model whose regions are to be captioned: its id; or the folder of a text encoder",
+    )
+    parser.add_argument("--column", metavar="NAME", help="column or field that holds the captions")
+    parser.add_argument(
+        "--held-out", type=Path, metavar="FILE", help="captions to hold out (5 %% of the others)"
+    )
+    add_settings(parser, **{"steps": None, "learning_rate": 2e-3} | defaults)
+    sizes: list[tuple[str, int, str]] = [
+        ("pieces", 4000, "word pieces to learn from the texts"),
+        ("width", 256, "numbers that stand for a token inside"),
+        ("layers", 3, "layers of the decoder"),
+        ("heads", 4, "heads of attention, which divide the width"),
+        ("longest", 40, "tokens of the longest caption"),
+    ]
+    for name, value, text in sizes:
+        parser.add_argument(
+            f"--{name}", type=up_to(100_000), default=value, metavar="N", help=f"{text} ({value})"
+        )
+
+
+def _add_decoder(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``train decoder``."""
+    _add_texts(parser)
+    _add_merges(parser)
+    parser.set_defaults(run=_train_decoder, kind="decoder")
+
+
+def _add_noise(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``train noise``."""
+    _add_texts(parser)
+    _add_merges(parser)
+    _add_spread(parser, f"standard deviation of the noise, as CLOSE states it ({_STD})")
+    parser.set_defaults(run=_train_decoder, kind="noise")
+
+
+def _add_viecap(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``train viecap``."""
+    _add_texts(parser)
+    _add_spread(parser, f"standard deviation of the noise (that of the variance {_VARIANCE})")
+    parser.add_argument(
+        "--entities", type=Path, metavar="FILE", help="names to recognise (the 80 of COCO)"
+    )
+    parser.add_argument(
+        "--masking",
+        type=share_of_one,
+        default=0.4,
+        metavar="P",
+        help="probability that a name is left out of the prompt in training (0.4)",
+    )
+    parser.add_argument(
+        "--gpt2", type=Path, metavar="FOLDER", help="GPT-2 to start from, with its word pieces"
+    )
+    parser.set_defaults(run=_train_decoder, kind="viecap")
+
+
+def _add_merges(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--merges", type=Path, metavar="FILE", help="take CLIP's word pieces, from this file"
+    )
+
+
+def _add_spread(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add how strong the noise is."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--std", type=share_of_one, metavar="S", help=text)
+    group.add_argument(
+        "--variance", type=share_of_one, metavar="V", help="its variance, as CapDec states it"
+    )
+    group.add_argument(
+        "--alike",
+        type=Path,
+        metavar="FILE",
+        help="images with several captions each, to estimate it from as CapDec does: COCO "
+        "captions, or a table with the columns image and caption",
+    )
+
+
+def _train_decoder(arguments: argparse.Namespace, *_: object) -> None:
+    """Train a decoder on texts."""
+    from napari_patchioner import training
+    from napari_patchioner.bridges import read_names
+    from napari_patchioner.devices import choose
+    from napari_patchioner.texts import TextFile
+
+    out: Path = arguments.out
+    check_folder(out.absolute().parent)
+    if out.exists():
+        raise FormatError(f"{out}: is there; choose another name")
+    for path in (*arguments.texts, *filter(None, [arguments.held_out])):
+        check_plain_file(path)
+    about = training.About(_id_of(arguments), arguments.title or "", arguments.licence)
+    sizes = training.Sizes(
+        arguments.width, arguments.layers, arguments.heads, longest=arguments.longest
+    )
+    if arguments.kind == "viecap":
+        sizes = replace(sizes, prefix_tokens=10, mapper_layers=8 if arguments.gpt2 else 2)
+    tower = training.open_tower(arguments.tower)
+    names = getattr(arguments, "entities", None)
+    recipe = training.Recipe(
+        kind=arguments.kind,
+        sizes=sizes,
+        noise=_noise(arguments, tower),
+        masking=getattr(arguments, "masking", 0.0),
+        pieces=arguments.pieces,
+        merges=getattr(arguments, "merges", None),
+        gpt2=getattr(arguments, "gpt2", None),
+        entities=None if names is None else read_names(names),
+    )
+    steps = arguments.steps
+    settings = settings_of(arguments, steps=steps or 1)
+    if arguments.fresh:
+        shutil.rmtree(training.unfinished(out), ignore_errors=True)
+    with Bar() as bar:
+        card = training.train_decoder(
+            [TextFile(path, arguments.column) for path in arguments.texts],
+            tower,
+            out,
+            about=about,
+            recipe=recipe,
+            settings=settings,
+            steps=steps,
+            held_out=[TextFile(path) for path in filter(None, [arguments.held_out])],
+            placement=choose(arguments.device),
+            progress=bar,
+        )
+    print(text_table(["held out", "score"], [[name, f"{it}"] for name, it in card.scores.items()]))
+    if (out / "preset.toml").is_file():
+        say(f"{out}: add it with: napari-patchioner models add {out}")
+    else:
+        say(f"{out}: a decoder behind a text encoder alone, without a backbone for pictures")
+
+
+def _noise(arguments: argparse.Namespace, tower: Tower) -> Noise:
+    """Return the noise that is asked for."""
+    from napari_patchioner.training import Noise, estimate_noise
+
+    if getattr(arguments, "std", None) is not None:
+        return Noise(arguments.std)
+    if getattr(arguments, "variance", None) is not None:
+        return Noise.of_variance(arguments.variance)
+    if getattr(arguments, "alike", None) is not None:
+        noise = estimate_noise(arguments.alike, tower.embed)
+        say(f"noise of a standard deviation of {noise.std:.4f}, from {arguments.alike}")
+        return noise
+    return Noise.of_variance(_VARIANCE) if arguments.kind == "viecap" else Noise(_STD)
+
+
+def _id_of(arguments: argparse.Namespace) -> str:
+    """Return the id of the model: as given, or made of the name of the folder."""
+    if arguments.id:
+        return str(arguments.id)
+    made = re.sub(r"[^a-z0-9]+", "-", arguments.out.name.lower()).strip("-")
+    return made[:64] or "decoder"
+
+
+KINDS: Kinds = {
+    "decoder": ("a decoder on text alone, behind a memory (DeCap)", _add_decoder),
+    "noise": ("a decoder on text alone, with noise (CapDec, CLOSE)", _add_noise),
+    "viecap": ("a decoder that is given names in words (ViECap)", _add_viecap),
+}
+"""What can be trained: a line of help, and what adds its options and sets ``run``."""

@@ -58,7 +58,10 @@ __all__ = [
 _GPT2 = ("weights", "tokenizer")
 DECODERS = {
     "decap": PartKind(
-        "decoders:DeCapDecoder", ("weights", "merges"), (), ("heads", "length_penalty", "tidy")
+        "decoders:DeCapDecoder",
+        ("weights",),
+        ("merges", "tokenizer"),
+        ("heads", "length_penalty", "tidy"),
     ),
     "viecap": PartKind(
         "decoders:ViECapDecoder", _GPT2, (), ("heads", "mapper_heads", "prompt", "tidy")

@@ -17,6 +17,8 @@ MERGES_NAME = "bpe_simple_vocab_16e6.txt.gz"
 # Packages that carry the merges, by the name they are imported by.
 CARRIERS = ("clip", "open_clip")
 _START, _END = "<|startoftext|>", "<|endoftext|>"
+END_OF_TEXT = _END
+"""How the end of a document is written among GPT-2's word pieces."""
 # 49,408 tokens: 256 bytes, each alone and ending a word, the merges, and the two special ones.
 _MERGES = 49152 - 256 - 2
 # The published file has four million letters, of which a fifth is used.
@@ -106,7 +108,9 @@ class ClipTokenizer:
 class Gpt2Tokenizer:
     """Text to GPT-2 token ids and back; nothing is cleaned, every byte can be spelt.
 
-    The folder holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``.
+    The folder holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``: those
+    of GPT-2, or of the same form and learned from other texts. ``end`` is the token that ends a
+    document; None where there is none.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -127,8 +131,8 @@ class Gpt2Tokenizer:
             ) from error
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         self._tokenizer.decoder = decoders.ByteLevel()
-        self._end_of_text = self._tokenizer.token_to_id(_END)
-        if self._end_of_text is not None:
+        self.end: int | None = self._tokenizer.token_to_id(_END)
+        if self.end is not None:
             self._tokenizer.add_special_tokens([_END])
         self.size = int(self._tokenizer.get_vocab_size())
         stops = [ids[0] for ids in map(self.encode, (".", " .")) if len(ids) == 1]
@@ -152,7 +156,7 @@ class Gpt2Tokenizer:
         bytes_of = {letter: byte for byte, letter in _byte_letters().items()}
         spelt = [b""] * self.size
         for piece, token in self._tokenizer.get_vocab().items():
-            if token != self._end_of_text and all(letter in bytes_of for letter in piece):
+            if token != self.end and all(letter in bytes_of for letter in piece):
                 spelt[token] = bytes(bytes_of[letter] for letter in piece)
         return spelt
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .bpe import ClipTokenizer
+from napari_patchioner.errors import ModelError
+
+from .bpe import ClipTokenizer, Gpt2Tokenizer
 from .caption import Caption, Evidence
 from .gpt import PrefixGPT
-from .gpt_decoder import GptDecoder, published_gpt
+from .gpt_decoder import GptDecoder, published_gpt, tidy_sentence
 from .options import CaptionOptions
 from .search import SearchOptions, caption_rows
 
@@ -37,7 +39,7 @@ def prefix_gpt_from_decap(
 
 
 class DeCapDecoder(GptDecoder):
-    """Captions vectors in CLIP's or Talk2DINO's text space.
+    """Captions vectors in CLIP's or Talk2DINO's text space, or any that it was trained in.
 
     Behind a memory bridge it is DeCap. CapDec and CLOSE are the same decoder trained on noisy
     text embeddings: put it behind a `NormalizeBridge`, which only scales to length one.
@@ -47,24 +49,35 @@ class DeCapDecoder(GptDecoder):
     compares sentences by the sum of log-probabilities, 1 by their mean. ``tidy`` closes the gaps
     that CLIP's word pieces leave before punctuation; without it words are spelt as the published
     code spells them.
+
+    A decoder that was trained with word pieces of its own reads them from a folder as `tokenizer`
+    instead of ``merges``; their mark of a document's end ends a caption.
     """
 
-    tokenizer: ClipTokenizer
     published = staticmethod(prefix_gpt_from_decap)
 
     def __init__(
         self,
         model: PrefixGPT,
-        tokenizer: ClipTokenizer,
+        tokenizer: ClipTokenizer | Gpt2Tokenizer,
         *,
         length_penalty: float = 1.0,
         tidy: bool = True,
     ) -> None:
         super().__init__(model, tokenizer, tidy=tidy)
+        if tokenizer.end is None:
+            raise ModelError("The word pieces lack the mark of an end; train the decoder again.")
+        self._end = tokenizer.end
         self.search = SearchOptions(length_penalty=length_penalty)
 
     @classmethod
-    def _open_tokenizer(cls, files: Mapping[str, Path]) -> ClipTokenizer:
+    def _open_tokenizer(cls, files: Mapping[str, Path]) -> ClipTokenizer | Gpt2Tokenizer:
+        if "tokenizer" in files:
+            return Gpt2Tokenizer(files["tokenizer"])
+        if "merges" not in files:
+            raise ModelError(
+                "The decoder needs its word pieces: CLIP's as merges, or its own as tokenizer."
+            )
         return ClipTokenizer(files["merges"])
 
     def _decode(
@@ -75,10 +88,17 @@ class DeCapDecoder(GptDecoder):
         return caption_rows(self.model, vectors, self._token_text, options, max_tokens)
 
     def _ends(self) -> tuple[int, ...]:
-        return (self.tokenizer.end,)
+        return (self._end,)
+
+    def _encode_inside(self, phrase: str) -> list[int]:
+        own = isinstance(self.tokenizer, Gpt2Tokenizer)
+        return self.tokenizer.encode(f" {phrase}" if own else phrase)
 
     def _text(self, tokens: Sequence[int]) -> str:
         """Spell the tokens before the end, without the start token or the final stop."""
+        if isinstance(self.tokenizer, Gpt2Tokenizer):
+            text = self.tokenizer.decode(tokens, special=False)
+            return (tidy_sentence(text) if self.tidy else text).strip(" .")
         special = (self.tokenizer.start, self.tokenizer.end)
         text = self.tokenizer.decode(token for token in tokens if token not in special)
         return (_LOOSE.sub("", text) if self.tidy else text).strip(" .")

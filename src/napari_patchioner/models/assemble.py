@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_patchioner.bridges import TextSpace, ThroughText
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 from napari_patchioner.progress import Progress, no_progress
 
+from .embedded import HEADS, load_embedded
 from .parts import captioner_options, open_part
 from .preset import Part, Preset
 
@@ -70,14 +72,22 @@ def assemble(
 ) -> Captioner:
     """Put a model together."""
     report = progress or no_progress
-    opened = {}
+    opened: dict[str, Any] = {}
+    space: TextSpace | None = None
+    if preset.backbone.kind in HEADS:
+        # Patches of the embedded models are not among sentences.
+        whole = load_embedded(preset.backbone.kind)
+        assert isinstance(whole.bridge, TextSpace)
+        opened["backbone"], space = whole.backbone, whole.bridge
     for done, (group, part) in enumerate(preset.parts.items()):
         report(done / len(preset.parts), f"reading the {group} of {preset.id}")
-        opened[group] = open_part(group, part, files)
+        if group not in opened:
+            opened[group] = open_part(group, part, files)
     backbone = opened["backbone"]
     stamps = []
     # Who makes the vectors that the next part reads.
-    maker, dim = f"backbone {backbone.name}", backbone.dim
+    maker = f"backbone {backbone.name}"
+    dim = backbone.dim if space is None else space.text_dim
     for group, part in opened.items():
         held = {"map": "linear map", "bank": "memory bank", "table": "entity table"}
         noun = next((held[name] for name in held if _value(part, name, object)), group)
@@ -104,9 +114,8 @@ def assemble(
             maker, dim = "linear map", part.map.target_dim
             stamps = [("linear map", target, False)]
     check_provenance(stamps, preset.provenance)
-    return Captioner(
-        backbone, opened["bridge"], opened["decoder"], name=preset.id, **preset.options
-    )
+    bridge = opened["bridge"] if space is None else ThroughText(space, opened["bridge"])
+    return Captioner(backbone, bridge, opened["decoder"], name=preset.id, **preset.options)
 
 
 def _value(part: Any, paths: str, kind: type) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from napari_patchioner.errors import ModelError
 from .preset import ModelCard
 
 if TYPE_CHECKING:
+    from napari_patchioner.backbones.mini import MiniBackbone
     from napari_patchioner.backbones.mini_text import MiniText
 
 FOLDER = Path(__file__).parent / "embedded"
@@ -75,6 +77,21 @@ def load_text_tower(folder: Path = FOLDER) -> MiniText:
     from napari_patchioner.backbones.mini_text import MiniText
 
     return MiniText(folder / "text_tower.safetensors")
+
+
+class EmbeddedBackbone:
+    """The backbone of the embedded models as a part of other presets.
+
+    Its regions are taken among sentences by the bridge of ``mini`` or ``mini-zeroshot``.
+    """
+
+    @staticmethod
+    def open(_files: Mapping[str, Path]) -> MiniBackbone:
+        """Open it, with its text tower."""
+        from napari_patchioner.backbones.mini import MiniBackbone
+
+        gate = FOLDER / "gate.safetensors"
+        return MiniBackbone(FOLDER / "backbone.safetensors", gate, load_text_tower())
 
 
 def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:

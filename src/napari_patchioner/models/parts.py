@@ -13,9 +13,11 @@ from napari_patchioner.decoders import DECODERS
 from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
 from napari_patchioner.parts import PartKind
 
+from .embedded import HEADS
 from .preset import Part
 
-KINDS = {"backbone": BACKBONES, "bridge": BRIDGES, "decoder": DECODERS}
+_EMBEDDED = dict.fromkeys(HEADS, PartKind("models.embedded:EmbeddedBackbone"))
+KINDS = {"backbone": BACKBONES | _EMBEDDED, "bridge": BRIDGES, "decoder": DECODERS}
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "int or None": (int, type(None)),

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from napari_patchioner.checkpoints import read_settings, read_state, tensors_sha256
 from napari_patchioner.errors import ModelError
-from napari_patchioner.models.preset import Preset
+from napari_patchioner.models.embedded import HEADS, embedded_cards, load_text_tower
+from napari_patchioner.models.preset import Part, Preset
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -48,7 +49,7 @@ def open_tower(name: str) -> Tower:
     Parameters
     ----------
     name : str
-        The id of an installed model with a text tower, such as ``clip-b16``; or the folder of a
+        The id of an installed model with a text tower, such as ``mini``; or the folder of a
         BERT that embeds sentences (all-MiniLM-L6-v2) or of a CLIP, in the form of the Hugging Face
         hub.
 
@@ -57,6 +58,8 @@ def open_tower(name: str) -> Tower:
     ModelError
         There is no such model or folder, it is not installed, damaged, or has no text tower.
     """
+    if name in HEADS:
+        return _embedded_tower(name)
     if Path(name).is_dir():
         return _folder_tower(Path(name))
     from napari_patchioner.backbones import TextTower
@@ -69,6 +72,23 @@ def open_tower(name: str) -> Tower:
         raise ModelError(f"The model {name!r} has no text tower to embed texts with.")
     provenance: Any = getattr(backbone, "provenance", {})
     return Tower(name, backbone.embed_text, dict(provenance), preset.licence, preset)
+
+
+def _embedded_tower(name: str) -> Tower:
+    """Open the text tower of the models inside the package."""
+    tower = load_text_tower()
+    [card] = [card for card in embedded_cards() if card.id == name]
+    preset = Preset(
+        name,
+        title=card.title,
+        note=card.note,
+        licence=card.licence,
+        backbone=Part(name),
+        bridge=Part("normalize"),
+        decoder=Part("quote"),
+        options={"weighting": "area"},
+    )
+    return Tower(name, tower.embed_text, dict(tower.provenance), card.licence, preset)
 
 
 def _folder_tower(folder: Path) -> Tower:
