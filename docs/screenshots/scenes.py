@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+SENTENCES = """A nucleus stained blue
+Cytoplasm stained brown by the antibody
+a nucleus  stained BLUE
+
+42
+A gland with a clear lumen
+A fold in the section
+"""
+
 
 @contextmanager
 def opened(pixels, name: str, theme: str = "dark") -> Iterator[Window]:
@@ -100,6 +109,19 @@ def models(window: Window, folder: Path) -> None:
     window.dock.models.choice.hidePopup()
 
 
+def vocabulary(folder: Path) -> None:
+    """Paste sentences, some of which are of no use."""
+    with opened(data.immunohistochemistry(), "tissue") as window:
+        panel = window.dock.vocabulary
+        panel.ask()
+        dialog = panel.dialog
+        dialog.name.setText("tissue")
+        dialog.text.setPlainText(SENTENCES)
+        wait(lambda: dialog.build.isEnabled(), seconds=20, needed=True)
+        dialog.grab().save(str(folder / "vocabulary.png"))
+        dialog.reject()
+
+
 def points_and_labels(folder: Path) -> None:
     """Click to caption, and paint labels, one with a hole; in the light theme."""
     with opened(data.coffee(), "coffee", "light") as window:
@@ -156,6 +178,7 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "photograph": photograph,
     "points": points_and_labels,
     "tissue": tissue,
+    "vocabulary": vocabulary,
     "folder": folder,
     "find": find,
 }

@@ -198,6 +198,7 @@ def write_names(world: Path) -> None:
     write_annotations(world / "more.csv", named[:1], images)
     write_annotations(world / "like.csv", named[:1], images)
     bare = [Annotation(region.uid, "photos/b.png", region.region) for region in named]
+    (world / "words.txt").write_text("a cup of coffee\na wooden table\n\nA wooden  table\n")
     write_annotations(world / "boxes.csv", bare, {"photos/b.png": ImageInfo("b.png", 80, 128)})
 
 

@@ -60,7 +60,7 @@ class VocabularyDialog(qt.QDialog):  # type: ignore[misc]
         self.column.currentTextChanged.connect(self._on_column)
         self.kept = qt.QListWidget(accessibleName="Kept sentences")
         self.kept.setSelectionMode(self.kept.SelectionMode.NoSelection)
-        self.report = Sentence(lines=4)
+        self.report = Sentence(lines=7)
         box = qt.QDialogButtonBox(qt.QDialogButtonBox.StandardButton.Cancel)
         self.build = box.addButton("Build", box.ButtonRole.AcceptRole)
         self.build.setDefault(True)
